@@ -1,0 +1,1 @@
+"""What both frameworks share: tables, settings, data and metrics. Loads neither torch nor paddle."""
