@@ -1,0 +1,115 @@
+"""THE TABLE of nets, one row a pair. Tests, conversion, alignment and the README all read it.
+
+To add a net: `torch_ref/models/x.py`, its twin `paddle_impl/models/x.py`, one row here, one config.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from common.errors import UserError
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A net that exists on both sides under the same names.
+
+    Attributes:
+        module: file under `models/` of both packages, without `.py`.
+        factory: function in that file; called with `settings` and a caller's overrides.
+        settings: keyword arguments that make this row out of the factory.
+        default_input: shape of the input [N, C, H, W] that commands use when none is given.
+        rules: files of `convert/rules/` (without `.yml`) that say what its checkpoints call things.
+        classes_key: tensor of the reference whose first dimension is the number of classes.
+        classes_option: keyword argument of the factory that sets it.
+        variants: overrides that change which tensors exist; recognition tries them in this order.
+        subtrees: places of other rows whose names and shapes this row's checkpoint fills.
+        paper: title, venue and year.
+        source: where the authors' code and weights are.
+        weights_licence: licence under which the authors publish the weights.
+    """
+
+    module: str
+    factory: str
+    default_input: tuple[int, int, int, int]
+    rules: tuple[str, ...]
+    classes_key: str
+    paper: str
+    source: str
+    weights_licence: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    classes_option: str = "num_classes"
+    variants: tuple[Mapping[str, Any], ...] = ({},)
+    subtrees: tuple[str, ...] = ()
+
+
+_STDC_PAPER = "Rethinking BiSeNet For Real-time Semantic Segmentation, CVPR 2021"
+_STDC_SOURCE = "https://github.com/MichaelFan01/STDC-Seg"
+_STDC_LICENCE = "MIT"
+
+
+def _stdc_cls(layers: tuple[int, int, int], segmentation: str) -> Pair:
+    return Pair(
+        module="backbones.stdc",
+        factory="stdc_cls",
+        settings={"layers": layers},
+        default_input=(2, 3, 64, 96),
+        rules=("stdc",),
+        classes_key="linear.weight",
+        subtrees=(f"{segmentation}:cp.backbone",),
+        paper=_STDC_PAPER,
+        source=_STDC_SOURCE,
+        weights_licence=_STDC_LICENCE,
+    )
+
+
+def _stdc_seg(layers: tuple[int, int, int]) -> Pair:
+    return Pair(
+        module="stdc",
+        factory="stdc_seg",
+        settings={"layers": layers},
+        default_input=(2, 3, 64, 96),
+        rules=("stdc",),
+        classes_key="conv_out.conv_out.weight",
+        # The same net whose heads were trained with plain BatchNorm: its counters tell.
+        variants=({"head_norm": "inplace_abn"}, {"head_norm": "bn"}),
+        paper=_STDC_PAPER,
+        source=_STDC_SOURCE,
+        weights_licence=_STDC_LICENCE,
+    )
+
+
+PAIRS: dict[str, Pair] = {
+    "stdc1_cls": _stdc_cls((2, 2, 2), "stdc1_seg"),
+    "stdc2_cls": _stdc_cls((4, 5, 3), "stdc2_seg"),
+    "stdc1_seg": _stdc_seg((2, 2, 2)),
+    "stdc2_seg": _stdc_seg((4, 5, 3)),
+}
+
+
+def get_pair(name: str) -> Pair:
+    """Return the row called `name`; UserError names the rows that exist."""
+    try:
+        return PAIRS[name]
+    except KeyError:
+        raise UserError(f"no net is called {name!r}; the table has: {', '.join(PAIRS)}") from None
+
+
+def build_from(package: str, name: str, overrides: Mapping[str, Any]) -> Any:
+    """Call the factory of row `name` in `package` (`torch_ref` or `paddle_impl`).
+
+    Raises UserError where the row is unknown or the factory refuses an override.
+    """
+    import importlib
+    import inspect
+
+    pair = get_pair(name)
+    factory = getattr(importlib.import_module(f"{package}.models.{pair.module}"), pair.factory)
+    known = set(inspect.signature(factory).parameters) - set(pair.settings)
+    unknown = sorted(set(overrides) - known)
+    if unknown:
+        raise UserError(
+            f"{name} has no option {', '.join(map(repr, unknown))}; it has: "
+            f"{', '.join(sorted(known))}"
+        )
+    return factory(**{**pair.settings, **overrides})

@@ -1,0 +1,122 @@
+"""Layers whose meaning differs between the frameworks, or that the nets of the papers share."""
+
+import math
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from common.errors import UserError
+
+
+class BatchNorm2D(nn.BatchNorm2D):
+    """`paddle.nn.BatchNorm2D` with torch's meaning of its statistics and constants.
+
+    Paddle averages the biased batch variance into the running one, torch the unbiased (factor
+    n / (n - 1)). Paddle's kernel holds epsilon in float32 whatever the input: in float64 the
+    input is scaled by s with s^2 = float32(eps) / eps, after which the same kernel computes with
+    the exact epsilon; in float32 s is 1 and nothing is done. State names and `momentum` are
+    Paddle's (momentum = 1 - torch's). Input and output [N, C, H, W]. As torch, it refuses one
+    value per channel in train mode.
+    """
+
+    exact_constants = True  # align/: the reference's constants need no rounding to float32
+
+    def forward(self, input: paddle.Tensor) -> paddle.Tensor:
+        """Normalise `input` [N, C, H, W] with batch (train) or running (eval) statistics.
+
+        Raises ValueError in train mode where a channel has a single value.
+        """
+        return self._normalise(input, self.weight)
+
+    def _normalise(self, input: paddle.Tensor, scale: paddle.Tensor) -> paddle.Tensor:
+        self._check_input_dim(input)
+        if self.training and not self._use_global_stats:
+            return self._train(input, scale)
+        stretch = self._stretch(input)
+        return self._kernel(input, self._mean, self._variance, scale, stretch, training=False)
+
+    def _train(self, input: paddle.Tensor, scale: paddle.Tensor) -> paddle.Tensor:
+        count = math.prod(input.shape) // self._num_features
+        if count < 2:
+            raise ValueError(
+                f"BatchNorm in train mode needs more than one value per channel, got input of "
+                f"shape {list(input.shape)}: use a batch of at least 2"
+            )
+        # With momentum 0 the kernel leaves the batch's own statistics in the two buffers.
+        mean = paddle.zeros_like(self._mean)
+        variance = paddle.zeros_like(self._variance)
+        stretch = self._stretch(input)
+        output = self._kernel(input, mean, variance, scale, stretch, training=True)
+        with paddle.no_grad():
+            unbiased = variance * (count / (count - 1) / stretch**2)
+            keep = self._momentum
+            self._mean.set_value(self._mean * keep + mean * ((1 - keep) / stretch))
+            self._variance.set_value(self._variance * keep + unbiased * (1 - keep))
+        return output
+
+    def _stretch(self, input: paddle.Tensor) -> float:
+        if input.dtype != paddle.float64:
+            return 1.0
+        return math.sqrt(float(np.float32(self._epsilon)) / self._epsilon)
+
+    def _kernel(
+        self,
+        input: paddle.Tensor,
+        mean: paddle.Tensor,
+        variance: paddle.Tensor,
+        scale: paddle.Tensor,
+        stretch: float,
+        training: bool,
+    ) -> paddle.Tensor:
+        if stretch != 1.0:
+            input = input * stretch
+            if not training:
+                mean, variance = mean * stretch, variance * stretch**2
+        return F.batch_norm(
+            input,
+            mean,
+            variance,
+            scale,
+            self.bias,
+            training=training,
+            momentum=0.0,
+            epsilon=self._epsilon,
+            data_format=self._data_format,
+            use_global_stats=self._use_global_stats,
+        )
+
+
+class InPlaceABN(BatchNorm2D):
+    """BatchNorm whose scale is |weight| + eps and that keeps no batch counter.
+
+    This is what the authors' `InPlaceABNSync(activation="none")` computes (inplace_abn,
+    src/cpu.cpp:56): the op that STDC's heads were trained with. Input and output [N, C, H, W].
+    A checkpoint holds the raw weight, which may be negative.
+    """
+
+    def forward(self, input: paddle.Tensor) -> paddle.Tensor:
+        """Normalise `input` [N, C, H, W] with batch (train) or running (eval) statistics."""
+        return self._normalise(input, self.weight.abs() + self._epsilon)
+
+
+HEAD_NORMS: dict[str, type[BatchNorm2D]] = {"inplace_abn": InPlaceABN, "bn": BatchNorm2D}
+
+
+def head_norm_class(name: str) -> type[BatchNorm2D]:
+    """Return the class of STDC's head BatchNorms called `name`; UserError lists the names."""
+    if name not in HEAD_NORMS:
+        raise UserError(f"head_norm={name!r} is not known; choose one of {sorted(HEAD_NORMS)}")
+    return HEAD_NORMS[name]
+
+
+def kaiming_normal_(weight: paddle.Tensor, a: float = 0.0, mode: str = "fan_in") -> None:
+    """Fill a convolution's `weight` [out, in / groups, kh, kw] from N(0, 2 / ((1 + a^2) fan)).
+
+    He et al., Delving Deep into Rectifiers, ICCV 2015, eq. 15. `mode` is "fan_in" or "fan_out".
+    Written out because Paddle 2.6.2 knows fan_in only.
+    """
+    channels = weight.shape[1] if mode == "fan_in" else weight.shape[0]
+    fan = channels * weight.shape[2] * weight.shape[3]
+    nn.initializer.Normal(0.0, math.sqrt(2.0 / ((1 + a**2) * fan)))(weight)

@@ -1,0 +1,60 @@
+"""Layers whose meaning differs between the frameworks, or that the nets of the papers share."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from common.errors import UserError
+
+BatchNorm2d = nn.BatchNorm2d
+
+
+class InPlaceABN(BatchNorm2d):
+    """BatchNorm whose scale is |weight| + eps and that keeps no batch counter.
+
+    This is what the authors' `InPlaceABNSync(activation="none")` computes (inplace_abn,
+    src/cpu.cpp:56): the op that STDC's heads were trained with. Input and output [N, C, H, W].
+    A checkpoint holds the raw weight, which may be negative.
+    """
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__(num_features)
+        self.num_batches_tracked = None
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        # BatchNorm would add a counter to files that say no version; this class has none.
+        nn.Module._load_from_state_dict(self, *args)
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Normalise `input` [N, C, H, W] with batch (train) or running (eval) statistics."""
+        self._check_input_dim(input)
+        return F.batch_norm(
+            input,
+            self.running_mean,
+            self.running_var,
+            self.weight.abs() + self.eps,
+            self.bias,
+            self.training,
+            self.momentum,
+            self.eps,
+        )
+
+
+HEAD_NORMS: dict[str, type[BatchNorm2d]] = {"inplace_abn": InPlaceABN, "bn": BatchNorm2d}
+
+
+def head_norm_class(name: str) -> type[BatchNorm2d]:
+    """Return the class of STDC's head BatchNorms called `name`; UserError lists the names."""
+    if name not in HEAD_NORMS:
+        raise UserError(f"head_norm={name!r} is not known; choose one of {sorted(HEAD_NORMS)}")
+    return HEAD_NORMS[name]
+
+
+def kaiming_normal_(weight: torch.Tensor, a: float = 0.0, mode: str = "fan_in") -> None:
+    """Fill a convolution's `weight` [out, in / groups, kh, kw] from N(0, 2 / ((1 + a^2) fan)).
+
+    He et al., Delving Deep into Rectifiers, ICCV 2015, eq. 15. `mode` is "fan_in" or "fan_out".
+    """
+    nn.init.kaiming_normal_(weight, a=a, mode=mode)

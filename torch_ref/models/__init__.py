@@ -1,0 +1,1 @@
+"""One file per net of the papers; `backbones/` holds what several nets share."""
