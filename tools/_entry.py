@@ -1,0 +1,67 @@
+"""What every command shares: the checkout on the path, one message for a user's error, exit codes.
+
+Importing it puts the checkout first on `sys.path`, so that commands work from any folder.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+# Paddle's import sets this for child processes anyway; torch with more threads than that stalls
+# beside a busy process.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+try:
+    from common.errors import UserError
+except ModuleNotFoundError as error:  # pragma: no cover - only without an installation
+    sys.exit(f"error: {error}; run `make setup` in {ROOT}, then use {ROOT}/.venv/bin/python")
+
+CHECKED_GOOD, CHECKED_BAD, COULD_NOT_CHECK = 0, 1, 2
+
+
+def run(main: Callable[[], int]) -> NoReturn:
+    """Run a command and exit with its code; a user's mistake is one message, no traceback."""
+    try:
+        code = main()
+        sys.stdout.flush()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = error.exit_code
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] not in {"torch", "paddle"}:
+            raise
+        extra = {"torch": "torch", "paddle": "cpu"}[(error.name or "").split(".")[0]]
+        print(
+            f"error: {error.name} is not installed in {sys.executable}; run `make setup` in {ROOT} "
+            f"and use its .venv/bin/python, or `pip install -e '{ROOT}[{extra}]'`",
+            file=sys.stderr,
+        )
+        code = COULD_NOT_CHECK
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:  # `... | head` closed the pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    sys.exit(code)
+
+
+def parser(description: str, example: str) -> argparse.ArgumentParser:
+    """Return a parser whose --help ends with `example`; a usage error exits with 2."""
+    return argparse.ArgumentParser(
+        description=description,
+        epilog=f"example:\n  {example}\n\nexit: 0 checked and good, 1 checked and not good, "
+        "2 could not check or could not read",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def print_json(value: Any) -> None:
+    """Print `value` as one JSON document on stdout."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
