@@ -1,0 +1,167 @@
+"""Samples and batches as pure functions of (seed, epoch, index).
+
+Both frameworks' loaders only wrap these. A loader needs two things:
+`SegmentationDataset.sample(epoch, index)`, and a plan, which is the list of (epoch, index) keys
+of every batch. Both are the same in any process.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count as count_from
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from PIL import Image
+
+from common.data.transforms import MEAN, STD, Transform, to_array
+from common.errors import ConfigError, DataError
+from common.randomness import epoch_order, sample_generator
+
+Key = tuple[int, int]  # (epoch, index)
+
+
+class Source(Protocol):
+    """What a data set on disk offers, e.g. `Cityscapes`."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, index: int) -> tuple[Image.Image, Image.Image]:
+        """Image of mode RGB and label of mode L (train ids), of one size."""
+        ...
+
+
+class Batch(NamedTuple):
+    """image: float32 [N, 3, H, W], RGB, normalised. label: int64 [N, H, W], void 255."""
+
+    image: np.ndarray
+    label: np.ndarray
+
+
+class SegmentationDataset:
+    """A source, its transforms and its normalisation; without transforms the validation path.
+
+    Args:
+        source: where images and labels come from.
+        transforms: applied in order to (image, label, rng); empty for validation.
+        seed: with epoch and index it decides everything that the transforms draw.
+        mean, std: of RGB in 0..1.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        transforms: Sequence[Transform] = (),
+        *,
+        seed: int = 0,
+        mean: tuple[float, float, float] = MEAN,
+        std: tuple[float, float, float] = STD,
+    ) -> None:
+        self.source = source
+        self.transforms = tuple(transforms)
+        self.seed = seed
+        self.mean = mean
+        self.std = std
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def sample(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Image float32 [3, H, W] (RGB, normalised) and label int64 [H, W] (void 255).
+
+        Raises:
+            DataError: the source could not be read, or a transform does not fit it.
+        """
+        image, label = self.source.read(index)
+        rng = sample_generator(self.seed, epoch, index)
+        for transform in self.transforms:
+            image, label = transform(image, label, rng)
+        return to_array(image, self.mean, self.std), np.asarray(label, np.int64)
+
+
+def plan_epoch(
+    count: int,
+    batch_size: int,
+    *,
+    seed: int,
+    epoch: int,
+    shuffle: bool,
+    drop_last: bool,
+    replicas: int = 1,
+) -> list[list[int]]:
+    """The batches of one epoch, as lists of indices 0..count-1.
+
+    With `replicas` cards a batch holds replicas * batch_size indices, the first batch_size of them
+    for card 0 and so on, and the order is filled up to a multiple of the cards with its own
+    beginning: torch's DistributedSampler, which gives the authors 62 batches of 3 x 16 from 2975
+    frames. Only whole batches make sense there.
+
+    Raises:
+        ConfigError: sizes below 1, several replicas without drop_last, or not one whole batch.
+    """
+    if batch_size < 1 or replicas < 1:
+        raise ConfigError(f"batch: expected at least 1, got size {batch_size}, replicas {replicas}")
+    if replicas > 1 and not drop_last:
+        raise ConfigError("batch: several replicas need drop_last, their batches must be whole")
+    order = epoch_order(seed, epoch, count) if shuffle else np.arange(count)
+    order = np.concatenate([order, order[: -count % replicas]])
+    total = batch_size * replicas
+    stop = len(order) // total * total if drop_last else len(order)
+    if drop_last and stop == 0:
+        raise ConfigError(
+            f"batch: {count} images do not fill one batch of {replicas} x {batch_size}; "
+            "make the batch smaller or the data set larger"
+        )
+    chunks = [order[start : start + total] for start in range(0, stop, total)]
+    return [
+        np.concatenate([chunk[card::replicas] for card in range(replicas)]).tolist()
+        for chunk in chunks
+    ]
+
+
+def plan_training(
+    count: int, batch_size: int, *, seed: int, start_step: int = 0, replicas: int = 1
+) -> Iterator[list[Key]]:
+    """The keys of every training batch from `start_step` on, shuffled by epoch, without end.
+
+    A run resumed at step k gets the batches that the uninterrupted run would have got.
+    """
+    per_epoch = (count + -count % replicas) // (batch_size * replicas)
+    first, skip = divmod(start_step, max(per_epoch, 1))
+    for epoch in count_from(first):
+        batches = plan_epoch(
+            count,
+            batch_size,
+            seed=seed,
+            epoch=epoch,
+            shuffle=True,
+            drop_last=True,
+            replicas=replicas,
+        )
+        for batch in batches[skip:]:
+            yield [(epoch, index) for index in batch]
+        skip = 0
+
+
+def plan_validation(count: int, batch_size: int) -> list[list[Key]]:
+    """The keys of every validation batch: each index once, in order; the last may be small."""
+    batches = plan_epoch(count, batch_size, seed=0, epoch=0, shuffle=False, drop_last=False)
+    return [[(0, index) for index in batch] for batch in batches]
+
+
+def stack(samples: Sequence[tuple[np.ndarray, np.ndarray]]) -> Batch:
+    """Join samples to a batch.
+
+    Raises:
+        DataError: their sizes differ.
+    """
+    shapes = sorted({image.shape[1:] for image, _ in samples})
+    if len(shapes) > 1:
+        raise DataError(
+            f"batch: images of different sizes (height, width) {shapes}; use a batch size of 1"
+        )
+    return Batch(np.stack([s[0] for s in samples]), np.stack([s[1] for s in samples]))
+
+
+def read_batches(dataset: SegmentationDataset, plan: Iterable[Sequence[Key]]) -> Iterator[Batch]:
+    """The batches of a plan, one after the other, in this process."""
+    for keys in plan:
+        yield stack([dataset.sample(epoch, index) for epoch, index in keys])
