@@ -1,0 +1,163 @@
+"""Writing the toy set: all of it or nothing, and never over anything that is not a toy set."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from common.data.toy.render import Rendering, render
+from common.errors import ConfigError, DataError
+
+MARKER = "toy_cityscapes.json"
+VERSION = 1  # of the pictures: the same seed and version give the same bytes
+CITIES = {"train": ("toyburg", "toydorf", "toyhafen"), "val": ("toystadt",)}
+SMALLEST = 32  # pixels a side
+
+
+def write_toy_cityscapes(
+    folder: str | Path,
+    *,
+    train: int = 60,
+    val: int = 20,
+    size_hw: tuple[int, int] = (256, 512),
+    seed: int = 0,
+    force: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Write a toy Cityscapes to `folder` and return what its marker file holds.
+
+    The set is made in a sibling folder and renamed, so `folder` is complete or as it was. Frame k
+    of a split depends on (seed, split, k, size) only.
+
+    Args:
+        folder: absent or empty; with `force` also an earlier toy set, which is replaced.
+        train, val: number of frames.
+        size_hw: (height, width) in pixels.
+        seed: at least 0.
+        force: replace an earlier toy set.
+        progress: called with (frames written, frames in all).
+
+    Raises:
+        ConfigError: numbers or sizes that make no sense.
+        DataError: `folder` holds something else, or cannot be written.
+    """
+    if train < 1 or val < 1 or min(size_hw) < SMALLEST or seed < 0:
+        raise ConfigError(
+            f"toy Cityscapes: expected at least one train and one val frame of at least {SMALLEST} "
+            f"pixels a side and a seed of at least 0, got train {train}, val {val}, "
+            f"size {size_hw[1]}x{size_hw[0]}, seed {seed}"
+        )
+    target = Path(folder).absolute()
+    _require_replaceable(target, force)
+    about = {
+        "made_by": "make_toy_cityscapes",
+        "version": VERSION,
+        "seed": seed,
+        "train": train,
+        "val": val,
+        "height": size_hw[0],
+        "width": size_hw[1],
+    }
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        try:
+            _write_frames(draft, {"train": train, "val": val}, size_hw, seed, progress)
+            (draft / MARKER).write_text(json.dumps(about, indent=2) + "\n")
+            draft.chmod(0o755)  # mkdtemp's are for the owner alone
+            _swap(draft, target)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    except OSError as error:
+        raise DataError(f"toy Cityscapes: cannot write {target}: {error}") from error
+    return about
+
+
+def _write_frames(
+    root: Path,
+    counts: dict[str, int],
+    size_hw: tuple[int, int],
+    seed: int,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    done, total = 0, sum(counts.values())
+    for split, count in counts.items():
+        cities = CITIES[split]
+        for index in range(count):
+            city = cities[index % len(cities)]
+            # Every frame is the 20th of its snippet, as in the real set.
+            name = f"{city}_{index // len(cities):06d}_000019"
+            _write_frame(root, split, city, name, render(seed, split, index, size_hw))
+            done += 1
+            if progress:
+                progress(done, total)
+
+
+def _write_frame(root: Path, split: str, city: str, name: str, frame: Rendering) -> None:
+    images = root / "leftImg8bit" / split / city
+    labels = root / "gtFine" / split / city
+    for folder in (images, labels):
+        folder.mkdir(parents=True, exist_ok=True)
+    _save(frame.image, images / f"{name}_leftImg8bit.png")
+    _save(frame.label_ids, labels / f"{name}_gtFine_labelIds.png")
+    _save(frame.instance_ids, labels / f"{name}_gtFine_instanceIds.png")
+    _save(frame.color, labels / f"{name}_gtFine_color.png")
+    (labels / f"{name}_gtFine_polygons.json").write_text(json.dumps(frame.polygons) + "\n")
+
+
+def _save(pixels: np.ndarray, path: Path) -> None:
+    Image.fromarray(pixels).save(path, compress_level=4)
+
+
+def _require_replaceable(target: Path, force: bool) -> None:
+    if not os.path.lexists(target):
+        return
+    if not target.is_dir() or target.is_symlink():
+        raise DataError(f"toy Cityscapes: {target} is there and is no folder; choose another DIR")
+    if not any(target.iterdir()):
+        return
+    if not _is_toy(target):
+        raise DataError(
+            f"toy Cityscapes: {target} holds something else than a toy set ({MARKER}, leftImg8bit "
+            "and gtFine alone) and is never replaced; choose another DIR"
+        )
+    if not force:
+        raise DataError(
+            f"toy Cityscapes: {target} holds a toy set already; choose another DIR, or replace it "
+            "with --force"
+        )
+
+
+def _is_toy(folder: Path) -> bool:
+    """A marker of ours, and nothing that this command would not have written."""
+    try:
+        about = json.loads((folder / MARKER).read_text())
+    except (OSError, ValueError):
+        return False
+    ours = {MARKER, "leftImg8bit", "gtFine"}
+    return (
+        isinstance(about, dict)
+        and about.get("made_by") == "make_toy_cityscapes"
+        and {path.name for path in folder.iterdir()} <= ours
+    )
+
+
+def _swap(draft: Path, target: Path) -> None:
+    """Put `draft` in the place of `target`; what was there goes only when the new one stands."""
+    if not target.exists():
+        draft.rename(target)
+        return
+    old = draft.with_name(draft.name + ".old")
+    target.rename(old)
+    try:
+        draft.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+    shutil.rmtree(old)

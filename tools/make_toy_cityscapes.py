@@ -1,0 +1,71 @@
+#!/usr/bin/env python
+"""Write a small set of rendered street scenes in the layout and naming of Cityscapes."""
+
+import argparse
+import sys
+import time
+
+from _entry import CHECKED_GOOD, parser, print_json, run
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+from common.data.toy import write_toy_cityscapes
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse, write, say what was written."""
+    options = _parse(argv)
+    begin = time.monotonic()
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console, quiet = Console(file=sys.stderr), not sys.stderr.isatty()
+    with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
+        task = bar.add_task("frames", total=None)
+        about = write_toy_cityscapes(
+            options.dir,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            force=options.force,
+            **{
+                key: value
+                for key in ("train", "val", "size_hw", "seed")
+                if (value := getattr(options, key)) is not None
+            },
+        )
+    if options.json:
+        print_json({"dir": options.dir, **about})
+    else:
+        print(
+            f"{options.dir}: {about['train']} train and {about['val']} val frames of "
+            f"{about['width']}x{about['height']}, seed {about['seed']}, "
+            f"in {time.monotonic() - begin:.0f} s"
+        )
+    return CHECKED_GOOD
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    command = parser(
+        __doc__ or "",
+        "python tools/make_toy_cityscapes.py data/toy_cityscapes --train 60 --val 20 --seed 0",
+    )
+    command.add_argument("dir", metavar="DIR", help="absent or empty folder to write to")
+    command.add_argument("--train", type=int, metavar="N", help="training frames (60)")
+    command.add_argument("--val", type=int, metavar="N", help="validation frames (20)")
+    command.add_argument(
+        "--size", dest="size_hw", type=_size, metavar="WxH", help="pixels of a frame (512x256)"
+    )
+    command.add_argument("--seed", type=int, metavar="S", help="same seed, same bytes (0)")
+    command.add_argument("--force", action="store_true", help="replace a toy set that is in DIR")
+    command.add_argument("--json", action="store_true", help="print the result as JSON")
+    return command.parse_args(argv)
+
+
+def _size(text: str) -> tuple[int, int]:
+    """'512x256' (width x height) to (256, 512)."""
+    try:
+        width, height = (int(part) for part in text.lower().split("x"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected WxH such as 512x256, got {text!r}") from None
+    return height, width
+
+
+if __name__ == "__main__":
+    run(main)
