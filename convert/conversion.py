@@ -1,0 +1,82 @@
+"""From a torch state dict to a Paddle net's: `convert_state` on arrays."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+from common.pairs import PAIRS, Pair
+from convert.account import Account, draw_up
+from convert.plan import check_aliases, describe_arrays, plan_moves
+from convert.rules import Rules, load_rules, shipped_rules
+from convert.spec import TensorSpec
+
+RulesLike = str | PathLike[str] | Rules | None
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A converted state dict and its account.
+
+    Attributes:
+        state: arrays under Paddle's names, in the order of the net's state dict, ready for
+            `set_state_dict`. dtypes are the source's; bfloat16 as its uint16 bits. Views of the
+            source where its layout allows: they are valid as long as the source is.
+        account: what became of every tensor.
+    """
+
+    state: dict[str, np.ndarray]
+    account: Account
+
+
+def convert_state(
+    arrays: Mapping[str, np.ndarray], paddle_layer: Any, rules: RulesLike = None
+) -> Conversion:
+    """Convert a torch state dict into that of `paddle_layer`, which is read, not changed.
+
+    Args:
+        arrays: torch's names -> arrays of any dtype (bfloat16 as ml_dtypes).
+        paddle_layer: a `paddle.nn.Layer`; its shapes and kinds of layer decide.
+        rules: a rules file (path), the name of a shipped one, or `Rules`. Default: those of the
+            layer's row if `paddle_impl.build_model` built it, else none.
+
+    Raises:
+        ConversionError: where anything does not fit, is unaccounted for, or an alias differs from
+            its first name. Nothing is ever skipped.
+        ConfigError: where the rules file is wrong.
+    """
+    from convert.describe_paddle import describe
+
+    pair = PAIRS.get(getattr(paddle_layer, "pair_name", ""))
+    return convert_arrays(arrays, describe(paddle_layer), rules_for(pair, rules), pair)
+
+
+def rules_for(pair: Pair | None, rules: RulesLike) -> Rules:
+    """Return `rules` where given, else the rules of the row `pair`, else none."""
+    if rules is not None:
+        return load_rules(rules)
+    return shipped_rules(pair.rules) if pair else Rules()
+
+
+def convert_arrays(
+    arrays: Mapping[str, np.ndarray],
+    target: Sequence[TensorSpec],
+    rules: Rules,
+    pair: Pair | None,
+    untouched: Sequence[TensorSpec] = (),
+) -> Conversion:
+    """Convert `arrays` into the tensors `target` of a net of row `pair` (None: a stranger's).
+
+    `untouched` are the other tensors of that net: accounted for as left at initialisation.
+    """
+    plan = plan_moves(
+        describe_arrays(arrays),
+        target,
+        rules,
+        counters_decide=pair is not None and any("head_norm" in v for v in pair.variants),
+        classes_key=pair.classes_key if pair else None,
+    )
+    check_aliases(plan, arrays)
+    return Conversion(dict(plan.apply(arrays)), draw_up(plan, arrays, untouched))

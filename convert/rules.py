@@ -1,0 +1,154 @@
+"""Rules files: how a source of checkpoints names its tensors. The format stands in the files.
+
+A file is YAML (`convert/rules/stdc.yml` is the documented example). Names go through it in this
+order: `renames` one after the other, then the first matching drop, then the first matching alias.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from common.errors import ConfigError
+
+_SHIPPED = Path(__file__).parent / "rules"
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from None
+    return text
+
+
+Pattern = Annotated[str, Field(min_length=1), AfterValidator(_pattern)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Rename(_Strict):
+    """`match` (a regular expression, found anywhere in the name) becomes `to` (with \\1, \\2)."""
+
+    match: Pattern
+    to: str
+
+    @model_validator(mode="after")
+    def _check_groups(self) -> "Rename":
+        try:
+            re.sub(self.match, self.to, "")
+        except (re.error, IndexError) as error:
+            raise ValueError(f"to: {self.to!r} does not fit match: {error}") from None
+        return self
+
+    def apply(self, name: str) -> str:
+        """Return `name` with every match replaced."""
+        return re.sub(self.match, self.to, name)
+
+
+class Alias(Rename):
+    """A second name of the tensor that `to` gives; its value must be that tensor's."""
+
+
+class Drop(_Strict):
+    """A tensor that the Paddle net does not have, and why."""
+
+    match: Pattern
+    reason: Annotated[str, Field(min_length=1)]
+
+
+class Rules(_Strict):
+    """The contents of one rules file, or of several in a row."""
+
+    renames: tuple[Rename, ...] = ()
+    drops: tuple[Drop, ...] = ()
+    aliases: tuple[Alias, ...] = ()
+
+    def __add__(self, other: "Rules") -> "Rules":
+        return Rules(
+            renames=self.renames + other.renames,
+            drops=self.drops + other.drops,
+            aliases=self.aliases + other.aliases,
+        )
+
+
+@dataclass
+class Names:
+    """What the rules make of the keys of one file.
+
+    Attributes:
+        sources: name in the net -> key of the file.
+        aliases: key of the file -> other key of the file whose value it must have.
+        dropped: key of the file -> reason.
+        clashes: one sentence for each pair of keys that claim the same name.
+    """
+
+    sources: dict[str, str] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
+    dropped: dict[str, str] = field(default_factory=dict)
+    clashes: list[str] = field(default_factory=list)
+
+
+def load_rules(source: "str | PathLike[str] | Rules | None") -> Rules:
+    """Return the rules of a file, of a shipped file by its name ("stdc"), or of None: no rules.
+
+    Raises ConfigError naming file, place and problem.
+    """
+    if source is None or isinstance(source, Rules):
+        return source or Rules()
+    shipped = _SHIPPED / f"{source}.yml"
+    path = shipped if shipped.is_file() and shipped.parent == _SHIPPED else Path(source)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return Rules.model_validate({} if content is None else content)
+    except (OSError, UnicodeDecodeError) as error:
+        names = ", ".join(sorted(file.stem for file in _SHIPPED.glob("*.yml")))
+        raise ConfigError(f"{source}: cannot read rules ({error}); shipped: {names}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {error}") from None
+    except ValidationError as error:
+        lines = (f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
+        raise ConfigError(f"{path}: " + "; ".join(lines)) from None
+
+
+def shipped_rules(names: Iterable[str]) -> Rules:
+    """Return the shipped rules called `names`, one after the other."""
+    rules = Rules()
+    for name in names:
+        rules += load_rules(name)
+    return rules
+
+
+def resolve(keys: Iterable[str], rules: Rules) -> Names:
+    """Give every key of a file its name in the net.
+
+    A second name stands in for the first where the file lacks the first.
+    """
+    names = Names()
+    second_names: list[tuple[str, str]] = []
+    for key in keys:
+        name = key
+        for rename in rules.renames:
+            name = rename.apply(name)
+        drop = next((drop for drop in rules.drops if re.search(drop.match, name)), None)
+        alias = next((alias for alias in rules.aliases if re.search(alias.match, name)), None)
+        if drop:
+            names.dropped[key] = drop.reason
+        elif alias:
+            second_names.append((key, alias.apply(name)))
+        elif name in names.sources:
+            names.clashes.append(f"{names.sources[name]} and {key} both become {name}")
+        else:
+            names.sources[name] = key
+    for key, name in second_names:
+        first = names.sources.setdefault(name, key)
+        if first != key:
+            names.aliases[key] = first
+    return names
