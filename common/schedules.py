@@ -1,0 +1,66 @@
+"""Learning rates as plain functions of the step. No state: a resumed run asks for any step.
+
+Steps count from 0, and the rate of step i is set before the i-th update.
+"""
+
+from collections.abc import Callable
+
+from common.errors import ConfigError
+
+
+def poly(step: int, *, base_lr: float, max_steps: int, power: float) -> float:
+    """Return `base_lr * (1 - step / max_steps) ** power`: base_lr at step 0, 0 at max_steps.
+
+    Raises ConfigError for a step outside 0..max_steps or a setting outside its range.
+    """
+    _check_positive(base_lr=base_lr, max_steps=max_steps, power=power)
+    _check_step(step, max_steps)
+    return base_lr * (1 - step / max_steps) ** power
+
+
+def warmup_poly(
+    step: int,
+    *,
+    base_lr: float,
+    warmup_start_lr: float,
+    warmup_steps: int,
+    max_steps: int,
+    power: float,
+) -> float:
+    """Return STDC's rate: geometric growth up to and at `warmup_steps`, then poly over the rest.
+
+    The rate grows by one constant factor a step, from `warmup_start_lr` at step 0 to `base_lr` at
+    `warmup_steps`, and falls to 0 at `max_steps`. `warmup_steps=0` means no warm-up.
+
+    Raises ConfigError for a step outside 0..max_steps or a setting outside its range.
+    Source: MichaelFan01/STDC-Seg, optimizer_loss.py.
+    """
+    _check_positive(base_lr=base_lr, warmup_start_lr=warmup_start_lr, power=power)
+    if not 0 <= warmup_steps < max_steps:
+        raise ConfigError(
+            f"warmup_steps is {warmup_steps}, max_steps {max_steps}; "
+            "set 0 <= warmup_steps < max_steps"
+        )
+    _check_step(step, max_steps)
+    if step <= warmup_steps and warmup_steps > 0:
+        # The factor of one step first, as the authors do: equal to their list to the last bit.
+        return warmup_start_lr * ((base_lr / warmup_start_lr) ** (1 / warmup_steps)) ** step
+    return base_lr * (1 - (step - warmup_steps) / (max_steps - warmup_steps)) ** power
+
+
+SCHEDULES: dict[str, Callable[..., float]] = {
+    "poly": poly,
+    "warmup_poly": warmup_poly,
+}
+
+
+def _check_positive(**settings: float) -> None:
+    for name, value in settings.items():
+        if not 0 < value < float("inf"):
+            raise ConfigError(f"{name} is {value}; set a finite number above 0")
+
+
+def _check_step(step: int, max_steps: int) -> None:
+    # Past the end a fractional power of a negative number would be complex.
+    if not 0 <= step <= max_steps:
+        raise ConfigError(f"step {step} is outside 0..{max_steps}; raise max_steps or stop there")

@@ -1,0 +1,100 @@
+"""Optimizers of the papers' recipes. Which parameter goes where is in `common.param_groups`."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from common.errors import ConfigError
+from common.param_groups import (
+    CRITERION,
+    HEAD_LR_MULTIPLIER,
+    MOMENTUM,
+    WEIGHT_DECAY,
+    stdc_param_plan,
+)
+
+
+def stdc_param_groups(
+    net: nn.Module,
+    criterion: nn.Module | None = None,
+    *,
+    weight_decay: float = WEIGHT_DECAY,
+    head_lr_multiplier: float = HEAD_LR_MULTIPLIER,
+    train_backbone_norm: bool = False,
+) -> list[dict[str, Any]]:
+    """Return groups of STDC's recipe: `params`, `weight_decay`, `lr_multiplier`.
+
+    Options and errors are those of `common.param_groups.stdc_param_plan`.
+    """
+    params = trainable_parameters(net, criterion)
+    plan = stdc_param_plan(
+        params,
+        weight_decay=weight_decay,
+        head_lr_multiplier=head_lr_multiplier,
+        train_backbone_norm=train_backbone_norm,
+    )
+    return [
+        {
+            "params": [params[name] for name in group.names],
+            "weight_decay": group.weight_decay,
+            "lr_multiplier": group.lr_multiplier,
+        }
+        for group in plan.groups
+    ]
+
+
+def stdc_sgd(
+    net: nn.Module,
+    criterion: nn.Module | None = None,
+    *,
+    base_lr: float,
+    momentum: float = MOMENTUM,
+    **group_options: Any,
+) -> torch.optim.Optimizer:
+    """Return SGD with momentum over `stdc_param_groups(net, criterion, **group_options)`.
+
+    Decay is coupled (added to the gradient). A parameter without a gradient stands still, decay
+    included; the fuse kernel's gradient is 0, so it decays.
+    """
+    groups = stdc_param_groups(net, criterion, **group_options)
+    optimizer = torch.optim.SGD(groups, lr=base_lr, momentum=momentum)
+    set_lr(optimizer, base_lr)
+    return optimizer
+
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "stdc_sgd": stdc_sgd,
+}
+
+
+def build_optimizer(
+    name: str,
+    net: nn.Module,
+    criterion: nn.Module | None = None,
+    *,
+    base_lr: float,
+    **options: Any,
+) -> torch.optim.Optimizer:
+    """Return the optimizer of table row `name` over what is trainable in `net` and `criterion`.
+
+    options: keyword arguments of the row's function. Raises ConfigError for an unknown row.
+    """
+    if name not in OPTIMIZERS:
+        raise ConfigError(f"optimizer {name!r} is not known; choose one of {sorted(OPTIMIZERS)}")
+    return OPTIMIZERS[name](net, criterion, base_lr=base_lr, **options)
+
+
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Set the schedule's rate; every group keeps its multiplier. Call it before the step."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group.get("lr_multiplier", 1.0)
+
+
+def trainable_parameters(net: nn.Module, criterion: nn.Module | None) -> dict[str, nn.Parameter]:
+    """Return parameters that are not frozen by name; the criterion's are prefixed."""
+    named = dict(net.named_parameters())
+    if criterion is not None:
+        named.update({CRITERION + name: p for name, p in criterion.named_parameters()})
+    return {name: p for name, p in named.items() if p.requires_grad}
