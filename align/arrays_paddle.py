@@ -1,0 +1,38 @@
+"""Tensors of Paddle as arrays, and back. All crossing of live Paddle tensors goes through here."""
+
+from typing import Any
+
+import numpy as np
+import paddle
+
+
+def is_tensor(value: Any) -> bool:
+    """Tell whether `value` is a tensor of Paddle."""
+    return isinstance(value, paddle.Tensor)
+
+
+class _Capsule:
+    """What NumPy asks of an owner of memory, around the capsule that Paddle 2.6.2 gives."""
+
+    def __init__(self, tensor: paddle.Tensor) -> None:
+        self._tensor = tensor
+
+    def __dlpack__(self, **kwargs: Any) -> Any:
+        return paddle.utils.dlpack.to_dlpack(self._tensor)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (1, 0)  # kDLCPU
+
+
+def to_array(tensor: paddle.Tensor) -> np.ndarray:
+    """Return the values of `tensor`, sharing its memory where it lies on the CPU."""
+    tensor = tensor.detach()
+    shares = tensor.place.is_cpu_place() and tensor.size and tensor.ndim
+    if not shares or tensor.dtype in (paddle.bool, paddle.bfloat16):
+        return tensor.numpy()
+    return np.from_dlpack(_Capsule(tensor))
+
+
+def to_tensor(array: np.ndarray) -> paddle.Tensor:
+    """Return a tensor with a copy of `array`, gradients stopped."""
+    return paddle.to_tensor(array)

@@ -1,0 +1,27 @@
+"""Tensors of torch as arrays, and back."""
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import torch
+
+
+def is_tensor(value: Any) -> bool:
+    """Tell whether `value` is a tensor of torch."""
+    return isinstance(value, torch.Tensor)
+
+
+def to_array(tensor: torch.Tensor) -> np.ndarray:
+    """Return the values of `tensor`, sharing its memory where it lies on the CPU."""
+    tensor = tensor.detach().cpu()
+    if tensor.dtype == torch.bfloat16:
+        return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+    return tensor.numpy()
+
+
+def to_tensor(array: np.ndarray) -> torch.Tensor:
+    """Return a tensor with a copy of `array`."""
+    if array.dtype == ml_dtypes.bfloat16:
+        return torch.from_numpy(array.view(np.int16).copy()).view(torch.bfloat16)
+    return torch.from_numpy(np.array(array))

@@ -1,0 +1,88 @@
+"""Attributes of Paddle's layers, in the vocabulary of `attributes.py`."""
+
+from typing import Any
+
+from paddle import nn
+from paddle.nn.layer import conv, norm
+
+from align.attributes import Reader, read, spread
+
+_MAX = (nn.MaxPool1D, nn.MaxPool2D, nn.MaxPool3D)
+_AVG = (nn.AvgPool1D, nn.AvgPool2D, nn.AvgPool3D)
+_ADAPTIVE = (
+    *(nn.AdaptiveAvgPool1D, nn.AdaptiveAvgPool2D, nn.AdaptiveAvgPool3D),
+    *(nn.AdaptiveMaxPool1D, nn.AdaptiveMaxPool2D, nn.AdaptiveMaxPool3D),
+)
+
+
+def attributes(layer: nn.Layer) -> dict[str, Any]:
+    """Return the static attributes of `layer`."""
+    return read(layer, READERS)
+
+
+def _conv(layer: Any) -> dict[str, Any]:
+    count = len(layer._kernel_size)
+    transposed = isinstance(
+        layer, (nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose)
+    )
+    padding = layer._padding
+    if isinstance(padding, str):
+        padding = padding.lower()
+    return {
+        "stride": spread(layer._stride, count),
+        "padding": spread(padding, count),
+        "padding_mode": layer._padding_mode,
+        "dilation": spread(layer._dilation, count),
+        "groups": layer._groups,
+        "kernel_size": layer._kernel_size,
+        **({"output_padding": spread(layer.output_padding, count)} if transposed else {}),
+    }
+
+
+def _batch_norm(layer: Any) -> dict[str, Any]:
+    return {
+        "epsilon": layer._epsilon,
+        "momentum": 1.0 - layer._momentum,
+        "channels": layer._num_features,
+    }
+
+
+def _pool(layer: Any) -> dict[str, Any]:
+    # 1-D average pooling of Paddle names its kernel like torch, all others `ksize`.
+    kernel = layer.ksize if hasattr(layer, "ksize") else layer.kernel_size
+    count = int(type(layer).__name__[-2]) if type(layer).__name__[-1] == "D" else 1
+    stride = kernel if layer.stride is None else layer.stride
+    return {
+        "kernel_size": spread(kernel, count),
+        "stride": spread(stride, count),
+        "padding": spread(layer.padding, count),
+        "ceil_mode": layer.ceil_mode,
+    }
+
+
+def _avg_pool(layer: Any) -> dict[str, Any]:
+    return {"count_include_pad": not layer.exclusive}
+
+
+READERS: dict[type, Reader] = {
+    conv._ConvNd: _conv,
+    norm._BatchNormBase: _batch_norm,
+    nn.LayerNorm: lambda layer: {"epsilon": layer._epsilon, "shape": layer._normalized_shape},
+    nn.GroupNorm: lambda layer: {"epsilon": layer._epsilon, "groups": layer._num_groups},
+    **dict.fromkeys(_MAX, _pool),
+    **dict.fromkeys(_AVG, lambda layer: {**_pool(layer), **_avg_pool(layer)}),
+    **dict.fromkeys(_ADAPTIVE, lambda layer: {"output_size": spread(layer._output_size, 2)}),
+    nn.Linear: lambda layer: {"bias": layer.bias is not None},
+    nn.LeakyReLU: lambda layer: {"slope": layer._negative_slope},
+    nn.ELU: lambda layer: {"alpha": layer._alpha},
+    nn.GELU: lambda layer: {"approximate": bool(layer._approximate)},
+    nn.Softmax: lambda layer: {"axis": layer._axis},
+    nn.Upsample: lambda layer: {
+        "mode": layer.mode,
+        "align_corners": bool(layer.align_corners),
+    },
+    **dict.fromkeys((nn.Dropout, nn.Dropout2D, nn.Dropout3D), lambda layer: {"rate": layer.p}),
+    nn.PixelShuffle: lambda layer: {"factor": layer._upscale_factor},
+    nn.Flatten: lambda layer: {"start": layer.start_axis, "stop": layer.stop_axis},
+    nn.Embedding: lambda layer: {"padding_index": layer._padding_idx},
+}

@@ -1,0 +1,73 @@
+"""Attributes of torch's layers, in the vocabulary of `attributes.py`."""
+
+from typing import Any
+
+from torch import nn
+from torch.nn.modules import batchnorm, conv, pooling
+from torch.nn.modules.dropout import _DropoutNd
+
+from align.attributes import Reader, read, spread
+
+_MAX = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
+_AVG = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
+
+
+def attributes(module: nn.Module) -> dict[str, Any]:
+    """Return the static attributes of `module`."""
+    return read(module, READERS)
+
+
+def _conv(layer: Any) -> dict[str, Any]:
+    count = len(layer.kernel_size)
+    return {
+        "stride": layer.stride,
+        "padding": spread(layer.padding, count),
+        "padding_mode": layer.padding_mode,
+        "dilation": layer.dilation,
+        "groups": layer.groups,
+        "kernel_size": layer.kernel_size,
+        **({"output_padding": layer.output_padding} if layer.transposed else {}),
+    }
+
+
+def _batch_norm(layer: Any) -> dict[str, Any]:
+    return {"epsilon": layer.eps, "momentum": layer.momentum, "channels": layer.num_features}
+
+
+def _pool(layer: Any) -> dict[str, Any]:
+    count = int(type(layer).__name__[-2]) if type(layer).__name__[-1] == "d" else 1
+    return {
+        "kernel_size": spread(layer.kernel_size, count),
+        "stride": spread(layer.stride, count),
+        "padding": spread(layer.padding, count),
+        "ceil_mode": layer.ceil_mode,
+    }
+
+
+def _avg_pool(layer: Any) -> dict[str, Any]:
+    return {"count_include_pad": layer.count_include_pad}
+
+
+READERS: dict[type, Reader] = {
+    conv._ConvNd: _conv,
+    batchnorm._NormBase: _batch_norm,
+    nn.LayerNorm: lambda layer: {"epsilon": layer.eps, "shape": layer.normalized_shape},
+    nn.GroupNorm: lambda layer: {"epsilon": layer.eps, "groups": layer.num_groups},
+    **dict.fromkeys(_MAX, _pool),
+    **dict.fromkeys(_AVG, lambda layer: {**_pool(layer), **_avg_pool(layer)}),
+    pooling._AdaptiveAvgPoolNd: lambda layer: {"output_size": spread(layer.output_size, 2)},
+    pooling._AdaptiveMaxPoolNd: lambda layer: {"output_size": spread(layer.output_size, 2)},
+    nn.Linear: lambda layer: {"bias": layer.bias is not None},
+    nn.LeakyReLU: lambda layer: {"slope": layer.negative_slope},
+    nn.ELU: lambda layer: {"alpha": layer.alpha},
+    nn.GELU: lambda layer: {"approximate": layer.approximate == "tanh"},
+    nn.Softmax: lambda layer: {"axis": layer.dim},
+    nn.Upsample: lambda layer: {
+        "mode": layer.mode,
+        "align_corners": bool(layer.align_corners),
+    },
+    _DropoutNd: lambda layer: {"rate": layer.p},
+    nn.PixelShuffle: lambda layer: {"factor": layer.upscale_factor},
+    nn.Flatten: lambda layer: {"start": layer.start_dim, "stop": layer.end_dim},
+    nn.Embedding: lambda layer: {"padding_index": layer.padding_idx},
+}

@@ -1,0 +1,72 @@
+"""Standing around every call of every module, in either framework.
+
+Both frameworks run `instance.forward` when an instance is called, so a wrapper put on the
+instance sees positional and keyword arguments, whatever hooks the version knows, and a
+`forward` that somebody patched onto the instance stays what is wrapped.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+Forward = Callable[..., Any]
+_MISSING = object()
+
+
+@contextmanager
+def wrapped_forwards(
+    modules: Mapping[str, Any], wrap: Callable[[str, Any, Forward], Forward]
+) -> Iterator[None]:
+    """Replace `forward` of each module by `wrap(path, module, forward)`; put back at the end."""
+    own: list[tuple[Any, Any]] = []
+    try:
+        for path, module in modules.items():
+            original = module.forward
+            own.append((module, vars(module).get("forward", _MISSING)))
+            vars(module)["forward"] = wrap(path, module, original)
+        yield
+    finally:
+        for module, forward in reversed(own):
+            if forward is _MISSING:
+                del vars(module)["forward"]
+            else:
+                vars(module)["forward"] = forward
+
+
+def bind(forward: Forward, args: tuple, kwargs: dict[str, Any]) -> inspect.BoundArguments | None:
+    """Return the arguments by name in the order of `forward`'s signature, or None without one."""
+    try:
+        return inspect.signature(forward).bind(*args, **kwargs)
+    except (TypeError, ValueError):
+        return None
+
+
+def source_of(module: Any) -> str:
+    """Return `file:line` of the code that `module` runs when called, or its class's name."""
+    forward = inspect.unwrap(module.forward)
+    try:
+        line = inspect.getsourcelines(forward)[1]
+        return f"{inspect.getsourcefile(forward)}:{line}"
+    except (OSError, TypeError):
+        return f"{type(module).__module__}.{type(module).__qualname__}"
+
+
+def all_paths(net: Any, children: Callable[[Any], Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Return {first path: every path} of each distinct module under `net`, root "" first.
+
+    `children(module)` gives the direct children by name. A module registered in several places
+    is one entry with several paths.
+    """
+    paths: dict[int, list[str]] = {}
+
+    def walk(module: Any, path: str, above: frozenset[int]) -> None:
+        paths.setdefault(id(module), []).append(path)
+        if id(module) in above:  # a module that holds itself
+            return
+        for name, child in children(module).items():
+            if child is not None:
+                walk(child, f"{path}.{name}" if path else name, above | {id(module)})
+
+    walk(net, "", frozenset())
+    return {every[0]: every for every in paths.values()}

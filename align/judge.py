@@ -1,0 +1,163 @@
+"""Compares two arrays against what rounding explains, and says what it found.
+
+An allowance is measured, never chosen by the user: `UNITS` times the distance by which the
+reference's own tensor moves when inputs and weights move by one unit in the last place (that is
+the kernel's precision times the amplification), plus the distance by which it moves when the
+kernels of `kernels.KERNELS` are off by what that table allows. 0 false alarms in `make prove` is
+what `UNITS` was set by; a fault of a port stands many powers of ten above it.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+# Healthy pairs need 1.2 at most (docs/proof/): sums are taken in another order.
+UNITS = 32.0
+# Beyond this share of the tensor's own magnitude an allowance leaves nothing to compare.
+NOTHING_LEFT = 1e-3
+
+EQUAL, DIFFERS, NOISE, UNCHECKED = "equal", "differs", "noise", "unchecked"
+
+
+@dataclass
+class Comparison:
+    """One tensor of one call, judged.
+
+    `relative_error` and `floor` are relative to the largest magnitude of the reference's tensor
+    (absolute where that is 0). `layer` is the path in the port that a difference is blamed on, ""
+    for the root; `call` the call at which it was seen. `cumulative` is the error of the same
+    tensor in the plain pass, in which errors add up.
+    """
+
+    layer: str
+    call: str
+    where: str
+    kind: str  # "layer" or "glue"
+    shape: tuple[int, ...] = ()
+    verdict: str = EQUAL
+    relative_error: float = 0.0
+    floor: float = 0.0
+    worst_index: tuple[int, ...] | None = None
+    reference_value: float | None = None
+    port_value: float | None = None
+    cumulative: float | None = None
+    cause: str | None = None
+    kernels: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """Largest absolute distance that rounding explains, by where it comes from."""
+
+    rounding: float = 0.0  # how far the reference moves by one unit in the last place
+    kernels: float = 0.0  # how far it moves when inexact kernels are off
+    unit: float = float(np.finfo(np.float64).eps)
+    random: bool = False
+
+    def of(self, scale: float) -> float:
+        """Return the allowed distance for a tensor of largest magnitude `scale`."""
+        return UNITS * (self.rounding + self.unit * scale) + self.kernels
+
+
+def compare(
+    reference: np.ndarray, port: np.ndarray, allowance: Allowance, into: Comparison
+) -> Comparison:
+    """Fill `into` with the verdict on `port` [any shape] against `reference`. No broadcasting."""
+    into.shape = tuple(int(n) for n in reference.shape)
+    if allowance.random:
+        into.verdict, into.cause = UNCHECKED, "the reference draws random numbers here"
+        return into
+    misfit = _misfit(reference, port)
+    if misfit:
+        return _differs(into, float("inf"), misfit)
+    if reference.size == 0:
+        return into
+    if not _is_float(reference):
+        return _compare_exactly(reference, port, allowance, into)
+    return _compare_floats(reference, port, allowance, into)
+
+
+def _misfit(reference: np.ndarray, port: np.ndarray) -> str | None:
+    if reference.shape != port.shape:
+        return f"shape {list(port.shape)}, the reference has {list(reference.shape)}"
+    kinds = _kind(reference), _kind(port)
+    if kinds[0] != kinds[1]:
+        return f"dtype {port.dtype}, the reference has {reference.dtype}"
+    return None
+
+
+def _is_float(array: np.ndarray) -> bool:
+    return _kind(array) == "float"
+
+
+def _kind(array: np.ndarray) -> str:
+    if array.dtype.kind in "fV" or array.dtype.name.startswith(("bfloat", "float")):
+        return "float"
+    return {"i": "integer", "u": "integer", "b": "bool", "c": "complex"}.get(array.dtype.kind, "?")
+
+
+def _compare_exactly(
+    reference: np.ndarray, port: np.ndarray, allowance: Allowance, into: Comparison
+) -> Comparison:
+    wrong = reference != port
+    if not wrong.any():
+        return into
+    if allowance.rounding:
+        into.verdict = NOISE
+        into.cause = f"{int(allowance.rounding)} values hang on the last bit of the input"
+        return into
+    _point_at(into, int(wrong.argmax()), reference, port)
+    return _differs(into, float(wrong.mean()), f"{int(wrong.sum())} of {wrong.size} values differ")
+
+
+def _compare_floats(
+    reference: np.ndarray, port: np.ndarray, allowance: Allowance, into: Comparison
+) -> Comparison:
+    exact = np.complex128 if _kind(reference) == "complex" else np.float64
+    ours, theirs = port.astype(exact, copy=False), reference.astype(exact, copy=False)
+    finite = np.isfinite(theirs)
+    if not finite.all() or not np.isfinite(ours).all():
+        return _compare_not_finite(theirs, ours, into)
+    difference = np.abs(ours - theirs)
+    worst = int(difference.argmax())
+    largest = float(np.abs(theirs).max())
+    scale = largest or 1.0
+    _point_at(into, worst, theirs, ours)
+    into.relative_error = float(difference.flat[worst]) / scale
+    into.floor = allowance.of(largest) / scale
+    if into.relative_error <= into.floor:
+        into.verdict = NOISE if into.floor > NOTHING_LEFT else EQUAL
+        return into
+    return _differs(into, into.relative_error, None)
+
+
+def _compare_not_finite(
+    reference: np.ndarray, port: np.ndarray, into: Comparison
+) -> Comparison:
+    same = (reference == port) | (np.isnan(reference) & np.isnan(port))
+    wrong = (np.isfinite(reference) != np.isfinite(port)) | (~np.isfinite(reference) & ~same)
+    count = int((~np.isfinite(reference)).sum())
+    if wrong.any():
+        _point_at(into, int(wrong.argmax()), reference, port)
+        ours = int((~np.isfinite(port)).sum())
+        return _differs(
+            into, float("inf"), f"{ours} values are NaN or infinite, in the reference {count}"
+        )
+    into.verdict = UNCHECKED
+    into.cause = f"{count} values are NaN or infinite on both sides, at the same places"
+    return into
+
+
+def _point_at(into: Comparison, flat: int, reference: np.ndarray, port: np.ndarray) -> None:
+    into.worst_index = tuple(int(i) for i in np.unravel_index(flat, reference.shape))
+    into.reference_value = _number(reference.flat[flat])
+    into.port_value = _number(port.flat[flat])
+
+
+def _number(value: complex) -> float:
+    return float(abs(value)) if isinstance(value, complex) else float(value)
+
+
+def _differs(into: Comparison, error: float, cause: str | None) -> Comparison:
+    into.verdict, into.relative_error, into.cause = DIFFERS, error, cause
+    return into

@@ -1,0 +1,61 @@
+"""Which layer of the port stands for which module of the reference."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Modules matched by path; a module shared in several places matches under any of its paths.
+
+    Where one side shares what the other keeps apart, all of them form one group, and their calls
+    are matched in the order in which they happen. Keys are first paths.
+    """
+
+    reference_group: Mapping[str, int]
+    port_group: Mapping[str, int]
+
+    @property
+    def partners(self) -> dict[str, str]:
+        """Return {path in the port: path in the reference}, for groups of any size."""
+        reference = {group: path for path, group in reversed(self.reference_group.items())}
+        return {path: reference[group] for path, group in self.port_group.items()}
+
+    def without(self, groups: set[int]) -> "Pairing":
+        """Return the pairing with these groups taken apart: their modules become glue."""
+        return Pairing(
+            {path: group for path, group in self.reference_group.items() if group not in groups},
+            {path: group for path, group in self.port_group.items() if group not in groups},
+        )
+
+
+def pair_by_path(
+    reference: Mapping[str, Sequence[str]], port: Mapping[str, Sequence[str]]
+) -> Pairing:
+    """Match modules that have a path in common; arguments are {first path: all paths}."""
+    owners: dict[str, list[tuple[str, str]]] = {}
+    for side, modules in (("reference", reference), ("port", port)):
+        for first, paths in modules.items():
+            for path in paths:
+                owners.setdefault(path, []).append((side, first))
+    parent: dict[tuple[str, str], tuple[str, str]] = {}
+
+    def find(node: tuple[str, str]) -> tuple[str, str]:
+        parent.setdefault(node, node)
+        while parent[node] != node:
+            node = parent[node]
+        return node
+
+    for nodes in owners.values():
+        if len(nodes) == 2:
+            parent[find(nodes[0])] = find(nodes[1])
+    groups: dict[tuple[str, str], int] = {}
+
+    def group_of(side: str, modules: Mapping[str, Sequence[str]]) -> dict[str, int]:
+        return {
+            first: groups.setdefault(find((side, first)), len(groups))
+            for first in modules
+            if (side, first) in parent
+        }
+
+    return Pairing(group_of("reference", reference), group_of("port", port))

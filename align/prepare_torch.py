@@ -1,0 +1,108 @@
+"""Brings a torch net into the state in which it is judged, and back to the bit."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+
+@contextmanager
+def prepared(
+    net: nn.Module, *, dtype: torch.dtype, train: bool, float32_constants: set[str]
+) -> Iterator[None]:
+    """Cast `net` to `dtype` and to the mode; put everything back at the end.
+
+    Floating parameters and buffers only are cast, as copies: what the passes write never reaches
+    the net. In-place modules work out of place meanwhile (an overwritten tensor cannot be
+    recorded). `float32_constants` are first paths of normalisations whose port holds epsilon and
+    momentum in float32: theirs are rounded likewise. The random state is restored too.
+    """
+    random_state = torch.get_rng_state()
+    threads = torch.get_num_threads()
+    undo: list[tuple[Any, str, Any]] = []
+
+    def change(module: nn.Module, name: str, value: Any) -> None:
+        undo.append((module, name, getattr(module, name)))
+        setattr(module, name, value)
+
+    tensors = _cast(net, dtype)
+    modes = {module: module.training for module in net.modules()}
+    try:
+        torch.set_num_threads(1)  # beside Paddle, more threads stall on a busy machine
+        net.train(train)
+        for path, module in net.named_modules():
+            if getattr(module, "inplace", False):
+                change(module, "inplace", False)
+            if path in float32_constants:
+                for name, value in _rounded_constants(module).items():
+                    change(module, name, value)
+        yield
+    finally:
+        for module, name, value in reversed(undo):
+            setattr(module, name, value)
+        for module, training in modes.items():
+            module.training = training
+        _restore(tensors)
+        torch.set_num_threads(threads)
+        torch.set_rng_state(random_state)
+
+
+def _rounded_constants(module: nn.Module) -> dict[str, float]:
+    """Return epsilon and momentum as Paddle's float32 holds them (it keeps 1 - momentum)."""
+    rounded = {}
+    if isinstance(getattr(module, "eps", None), float):
+        rounded["eps"] = float(np.float32(module.eps))
+    if isinstance(getattr(module, "momentum", None), float):
+        rounded["momentum"] = 1.0 - float(np.float32(1.0 - module.momentum))
+    return rounded
+
+
+Tensors = list[tuple[Any, str, torch.Tensor]]
+
+
+def _cast(net: nn.Module, dtype: torch.dtype) -> Tensors:
+    """Put cast copies in place of parameters' data and of buffers; return what was there."""
+    kept: Tensors = []
+    copies: dict[int, torch.Tensor] = {}
+    for parameter in net.parameters():
+        kept.append((parameter, "", parameter.data))
+        if parameter.is_floating_point():
+            parameter.data = parameter.data.to(dtype, copy=True)
+    for module in net.modules():
+        for name, buffer in module._buffers.items():
+            if buffer is None:
+                continue
+            kept.append((module, name, buffer))
+            if id(buffer) not in copies:
+                to = dtype if buffer.is_floating_point() else buffer.dtype
+                copies[id(buffer)] = buffer.detach().to(to, copy=True)
+            module._buffers[name] = copies[id(buffer)]
+    return kept
+
+
+def _restore(kept: Tensors) -> None:
+    for owner, name, tensor in kept:
+        if name:
+            owner._buffers[name] = tensor
+        else:
+            owner.data = tensor
+
+
+@contextmanager
+def state_kept(net: nn.Module) -> Iterator[None]:
+    """Give every parameter and buffer its values back at the end, and the random state."""
+    tensors: Mapping[int, torch.Tensor] = {
+        id(tensor): tensor for tensor in (*net.parameters(), *net.buffers())
+    }
+    values = {key: tensor.detach().clone() for key, tensor in tensors.items()}
+    random_state = torch.get_rng_state()
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for key, tensor in tensors.items():
+                tensor.copy_(values[key])
+        torch.set_rng_state(random_state)

@@ -1,0 +1,53 @@
+"""What one run of the reference left behind, as arrays."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+Place = tuple[str, int, str]  # (path of the module, its k-th call, "output:0")
+
+
+@dataclass
+class Call:
+    """One call of one module of the reference.
+
+    `inputs` and `outputs` are its tensors as arrays, in the order of the signature and of
+    `trees.map_leaves`; `numbers` are the plain numbers among the inputs (a size, a flag).
+    """
+
+    path: str
+    index: int
+    inputs: list[np.ndarray] = field(default_factory=list)
+    numbers: list[Any] = field(default_factory=list)
+    outputs: list[np.ndarray] = field(default_factory=list)
+    mask: np.ndarray | None = None  # what a dropout layer kept: bool, shape of its input
+    random: bool = False  # its own code drew random numbers that nobody replays
+    kernels: set[str] = field(default_factory=set)  # rows of kernels.KERNELS its own code called
+
+    def place(self, where: str) -> Place:
+        """Return the key of a tensor at this call."""
+        return (self.path, self.index, where)
+
+
+@dataclass
+class Trace:
+    """Every call of every module in the order in which they began, and what it left.
+
+    `paths` maps the first path of each module to all of them; `parameters` are their names; `buffers` maps "path.name" to the
+    floating buffers after the run; `sources` maps paths to file:line.
+    """
+
+    calls: list[Call] = field(default_factory=list)
+    paths: dict[str, list[str]] = field(default_factory=dict)
+    buffers: dict[str, np.ndarray] = field(default_factory=dict)
+    parameters: set[str] = field(default_factory=set)
+    classes: dict[str, str] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
+
+    def counts(self) -> dict[str, int]:
+        """Return how often each module was called."""
+        counts = dict.fromkeys(self.paths, 0)
+        for call in self.calls:
+            counts[call.path] += 1
+        return counts

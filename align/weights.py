@@ -1,0 +1,143 @@
+"""The weights rung: every tensor and every static attribute of the two live nets."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from align.attributes import differences
+from align.judge import DIFFERS, Comparison
+from align.pairing import Pairing, pair_by_path
+from align.report import Report, diverged
+
+
+def align_weights(torch_net: Any, paddle_net: Any, *, rules: Any = None) -> Report:
+    """Compare two live nets as they are: tensors exactly, static attributes in torch's meaning.
+
+    Args:
+        torch_net: any `torch.nn.Module`.
+        paddle_net: any `paddle.nn.Layer`, after conversion.
+        rules: how the reference names what the port names otherwise (`convert.rules`).
+
+    Returns:
+        A Report. `where` is weight:name, buffer:name or attribute:name; a parameter that one side
+        has and the other has not is a divergence of the layer that should hold it.
+    """
+    from align.calls import source_of
+    from align.force_paddle import layer_paths, layers_by_path
+    from align.record_torch import module_paths
+
+    pairing = pair_by_path(module_paths(torch_net), layer_paths(paddle_net))
+    report = Report("weights")
+    report.calls += _compare_tensors(torch_net, paddle_net, pairing)
+    report.calls += _compare_attributes(torch_net, paddle_net, pairing)
+    layers = layers_by_path(paddle_net)
+    report.divergences = diverged(
+        report.calls,
+        {p: source_of(torch_net.get_submodule(r)) for p, r in pairing.partners.items()},
+        {path: source_of(layer) for path, layer in layers.items()},
+    )
+    return report
+
+
+def _compare_tensors(torch_net: Any, paddle_net: Any, pairing: Pairing) -> list[Comparison]:
+    from align import arrays_paddle, arrays_torch
+    from convert import describe_paddle, describe_torch
+    from convert.plan import TRANSPOSED
+    from convert.spec import COUNTER
+
+    theirs = {key: arrays_torch.to_array(t) for key, t in torch_net.state_dict().items()}
+    ours = {key: arrays_paddle.to_array(t) for key, t in paddle_net.state_dict().items()}
+    found, taken = [], set()
+    for spec in describe_paddle.describe(paddle_net):
+        reference = pairing.partners.get(spec.layer)
+        key = None if reference is None else _join(reference, spec.role)
+        where = _where(spec.role, spec.key)
+        if key not in theirs:
+            found.append(_lost(spec.layer, where, f"{spec.key} is in the port only"))
+            continue
+        assert key is not None
+        taken.add(key)
+        array = theirs[key].T if (spec.kind, spec.role) in TRANSPOSED else theirs[key]
+        found.append(_compare_tensor(array, ours[spec.key], Comparison(spec.layer, "", where, "")))
+    same = _names_of_one_tensor(torch_net)
+    known = {same[key] for key in taken}
+    for spec in describe_torch.describe(torch_net):
+        if spec.role == COUNTER or same[spec.key] in known:
+            continue
+        known.add(same[spec.key])
+        words = f"{spec.key} of the reference is registered nowhere in the port"
+        found.append(_lost(_port_above(spec.layer, pairing), _where(spec.role, spec.key), words))
+    return found
+
+
+def _compare_tensor(reference: np.ndarray, port: np.ndarray, into: Comparison) -> Comparison:
+    """Compare exactly; float32 against float64 by value."""
+    into.shape = tuple(reference.shape)
+    if reference.shape != port.shape:
+        into.cause = f"shape {list(port.shape)}, the reference has {list(reference.shape)}"
+        into.verdict, into.relative_error = DIFFERS, float("inf")
+        return into
+    left, right = reference.astype(np.float64), port.astype(np.float64)
+    wrong = ~((left == right) | (np.isnan(left) & np.isnan(right)))
+    if not wrong.any():
+        return into
+    distance = np.abs(left - right)
+    worst = int(np.where(wrong, np.nan_to_num(distance, nan=np.inf), -1.0).argmax())
+    into.worst_index = tuple(int(i) for i in np.unravel_index(worst, reference.shape))
+    scale = float(np.abs(left).max()) or 1.0
+    into.verdict, into.relative_error = DIFFERS, float(distance.flat[worst]) / scale
+    into.reference_value, into.port_value = float(left.flat[worst]), float(right.flat[worst])
+    into.cause = f"{int(wrong.sum())} of {wrong.size} values differ"
+    return into
+
+
+def _compare_attributes(torch_net: Any, paddle_net: Any, pairing: Pairing) -> list[Comparison]:
+    from align import attributes_paddle, attributes_torch
+    from align.force_paddle import layers_by_path
+
+    found = []
+    layers = layers_by_path(paddle_net)
+    for port, reference in pairing.partners.items():
+        module, layer = torch_net.get_submodule(reference), layers[port]
+        theirs, ours = attributes_torch.attributes(module), attributes_paddle.attributes(layer)
+        if port:  # a layer that is frozen in its own mode
+            theirs["training"] = module.training == torch_net.training
+            ours["training"] = layer.training == paddle_net.training
+        wrong = {name: (left, right) for name, left, right in differences(theirs, ours)}
+        for name in sorted(set(theirs) & set(ours)):
+            into = Comparison(port, "", f"attribute:{name}", "layer")
+            if name in wrong:
+                into.verdict, into.relative_error = DIFFERS, float("inf")
+                into.cause = f"{name} is {wrong[name][1]}, the reference has {wrong[name][0]}"
+            found.append(into)
+    return found
+
+
+def _names_of_one_tensor(torch_net: Any) -> dict[str, int]:
+    """Return {key of the state dict: identity of the tensor}: tied tensors share one."""
+    state: Mapping[str, Any] = torch_net.state_dict(keep_vars=True)
+    return {key: id(tensor) for key, tensor in state.items()}
+
+
+def _port_above(path: str, pairing: Pairing) -> str:
+    """Return the port's layer that stands for `path` of the reference or the nearest above."""
+    ports = {reference: port for port, reference in pairing.partners.items()}
+    while path not in ports and path:
+        path = path.rpartition(".")[0]
+    return ports.get(path, "")
+
+
+def _lost(layer: str, where: str, cause: str) -> Comparison:
+    return Comparison(
+        layer, "", where, "", verdict=DIFFERS, relative_error=float("inf"), cause=cause
+    )
+
+
+def _where(role: str, key: str) -> str:
+    name = key.rpartition(".")[2]
+    return f"buffer:{name}" if role.startswith("running_") else f"weight:{name}"
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
