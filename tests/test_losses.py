@@ -19,9 +19,10 @@ class Torch:
     def __init__(self):
         self.fw = pytest.importorskip("torch")
         self.fw.set_num_threads(1)
+        import torch_ref
         from torch_ref import losses
 
-        self.losses = losses
+        self.room, self.losses = torch_ref, losses
 
     def build(self, name, dtype="float64", **settings):
         before = self.fw.get_default_dtype()
@@ -46,9 +47,10 @@ class Paddle:
 
     def __init__(self):
         self.fw = pytest.importorskip("paddle")
+        import paddle_impl
         from paddle_impl import losses
 
-        self.losses = losses
+        self.room, self.losses = paddle_impl, losses
 
     def build(self, name, dtype="float64", **settings):
         before = self.fw.get_default_dtype()
@@ -360,14 +362,24 @@ def detail_numpy(logits, target):
     return (bce, dice), (bce_gradient, slope * probability * (1 - probability))
 
 
-def test_bce_and_dice_and_their_gradients(side, blocks):
-    label, (x1, x2, _) = blocks
-    logits = np.random.default_rng(8).standard_normal((2, 1, 37, 45))
+def corner_matrix(small, large):
+    """Linear interpolation as a matrix [large, small]: first and last samples coincide."""
+    place = np.arange(large) * (small - 1) / (large - 1)
+    return np.maximum(0, 1 - np.abs(place[:, None] - np.arange(small)[None]))
+
+
+@pytest.mark.parametrize("size", [(33, 65), (9, 17), (17, 65)])
+def test_bce_and_dice_and_their_gradients(side, size):
+    label = make_blocks((2, 33, 65), seed=13)
+    target = (edges_numpy(label, 1) | edges_numpy(label, 2))[:, None].astype(float)
+    logits = np.random.default_rng(8).standard_normal((2, 1, *size))
     values, gradients = evaluate(side, side.build("detail"), logits, label)
-    expected, expected_gradients = detail_numpy(logits, (x1 | x2)[:, None].astype(float))
+
+    rows, columns = corner_matrix(size[0], 33), corner_matrix(size[1], 65)
+    expected, expected_gradients = detail_numpy(rows @ logits @ columns.T, target)
     assert values == pytest.approx(expected, rel=1e-12)
     for (gradient,), wanted in zip(gradients, expected_gradients, strict=True):
-        np.testing.assert_allclose(gradient, wanted, rtol=0, atol=1e-15)
+        np.testing.assert_allclose(gradient, rows.T @ wanted @ columns, rtol=0, atol=1e-15)
 
 
 def test_fuse_kernel_has_a_gradient_and_it_is_zero(side, blocks):
@@ -454,6 +466,18 @@ def test_stdc_loss_is_the_sum_of_its_named_parts(side, heads):
         assert float(side.array(parts[name])) == pytest.approx(wanted, rel=1e-12)
     (value,), _ = evaluate(side, criterion, outputs, label)
     assert value == pytest.approx(sum(float(side.array(p)) for p in parts.values()), rel=1e-13)
+
+
+def test_stdc_loss_takes_what_the_net_returns(side):
+    net, criterion = side.room.build_model("stdc1_seg"), side.build("stdc", dtype="float32")
+    images = np.random.default_rng(14).standard_normal((2, 3, 64, 96)).astype(np.float32)
+    label = side.tensor(make_blocks((2, 64, 96), seed=15))
+    parts = criterion.parts(net(side.tensor(images)), label)
+    assert list(parts) == ["ohem_out", "ohem_out16", "ohem_out32", "bce_sp8", "dice_sp8"]
+    criterion.total(parts).backward()
+    assert np.isfinite([side.array(part) for part in parts.values()]).all()
+    assert side.array(net.conv_out.conv_out.weight.grad).any()
+    assert not side.array(criterion.detail.fuse_kernel.grad).any()
 
 
 def test_stdc_loss_hands_settings_on(side):
