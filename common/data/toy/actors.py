@@ -55,16 +55,16 @@ BOXES = {
 SHIRTS: tuple[Color, ...] = ((0.78, 0.12, 0.50), (0.55, 0.15, 0.70), (0.90, 0.20, 0.35))
 VESTS: tuple[Color, ...] = ((0.75, 0.95, 0.10), (0.60, 0.90, 0.20))
 FRAMES: tuple[Color, ...] = ((0.85, 0.85, 0.90), (0.25, 0.55, 0.85))
-TANKS: tuple[Color, ...] = ((0.45, 0.05, 0.05), (0.05, 0.06, 0.25))
+TANKS: tuple[Color, ...] = ((0.85, 0.06, 0.06), (0.70, 0.10, 0.08))
 
 # Outlines in metres, (to the right, up); seen from the front or from the left.
 PERSON: tuple[Point, ...] = (
-    (-0.24, 0.0), (-0.06, 0.0), (0.0, 0.75), (0.06, 0.0), (0.24, 0.0), (0.24, 0.85),
-    (0.34, 0.85), (0.34, 1.38), (0.12, 1.5), (0.16, 1.66), (0.10, 1.82), (-0.10, 1.82),
-    (-0.16, 1.66), (-0.12, 1.5), (-0.34, 1.38), (-0.34, 0.85), (-0.24, 0.85),
+    (-0.28, 0.0), (-0.04, 0.0), (0.0, 0.6), (0.04, 0.0), (0.28, 0.0), (0.28, 0.8),
+    (0.42, 0.8), (0.42, 1.38), (0.14, 1.5), (0.20, 1.66), (0.13, 1.86), (-0.13, 1.86),
+    (-0.20, 1.66), (-0.14, 1.5), (-0.42, 1.38), (-0.42, 0.8), (-0.28, 0.8),
 )  # fmt: skip
 TROUSERS: tuple[Point, ...] = (
-    (-0.24, 0.0), (-0.06, 0.0), (0.0, 0.75), (0.06, 0.0), (0.24, 0.0), (0.24, 0.85), (-0.24, 0.85),
+    (-0.28, 0.0), (-0.04, 0.0), (0.0, 0.6), (0.04, 0.0), (0.28, 0.0), (0.28, 0.8), (-0.28, 0.8),
 )  # fmt: skip
 RIDER: tuple[Point, ...] = (
     (-0.34, 0.95), (-0.14, 1.48), (0.0, 1.58), (-0.02, 1.72), (0.06, 1.92), (0.26, 1.92),
@@ -173,13 +173,13 @@ def _rear(
 
 def person(camera: Camera, x: float, depth: float, rng: np.random.Generator) -> list[Group]:
     """Someone on foot, seen from the front; 1.6 to 1.95 m tall."""
-    surface, size = Surface("front", depth), uniform(rng, 0.88, 1.07)
+    surface, size = Surface("front", depth), uniform(rng, 0.95, 1.1)
     shirt = SHIRTS[choice(rng, len(SHIRTS))]
     trousers: Color = ((0.12, 0.14, 0.28), (0.20, 0.17, 0.15))[choice(rng, 2)]
     things = [
         Thing("person", _stand(camera, surface, PERSON, x, size), Paint(shirt, surface)),
         Thing("", _stand(camera, surface, TROUSERS, x, size), Paint(trousers, surface)),
-        Thing("", disc(camera, surface, x, 1.66 * size, 0.13 * size, 10), Paint(SKIN, surface)),
+        Thing("", disc(camera, surface, x, 1.68 * size, 0.17 * size, 10), Paint(SKIN, surface)),
     ]
     return [(depth, things)]
 
@@ -190,15 +190,15 @@ def cycle(
     """A bicycle or motorcycle from its side, with or without its rider."""
     surface, facing = Surface("front", depth), 1.0 if rng.random() < 0.5 else -1.0
     heavy = kind == "motorcycle"
-    radius, axle = (0.36, 0.68) if heavy else (0.40, 0.60)
+    radius, axle = (0.40, 0.72) if heavy else (0.45, 0.62)
     colors = TANKS if heavy else FRAMES
     color = colors[choice(rng, len(colors))]
     outline = _stand(camera, surface, _cycle_outline(radius, axle, heavy), x, facing)
     web = Paint(color if heavy else (0.55, 0.55, 0.60), surface, grain=0.08)
     things = [Thing(kind, outline, web)]
     for middle in (x - axle, x + axle):
-        inner = 0.45 if heavy else 0.72
-        hub: Color = (0.6, 0.6, 0.62) if heavy else (0.50, 0.50, 0.55)
+        inner = 0.5 if heavy else 0.78
+        hub: Color = (0.22, 0.20, 0.20) if heavy else (0.60, 0.60, 0.66)
         things.append(
             Thing("", disc(camera, surface, middle, radius, radius), Paint(TYRE, surface))
         )

@@ -87,13 +87,13 @@ def _sidewalk(
         x = side * uniform(rng, plan.walk - 0.3, plan.grass)
         groups += street.tree(camera, x, uniform(rng, 12.0, 40.0), rng)
     for _ in range(1 + choice(rng, 2)):
-        groups += street.pole(camera, side * (plan.road + 0.45), uniform(rng, 6.5, 16.0), rng)
+        groups += street.pole(camera, side * (plan.road + 0.45), uniform(rng, 5.5, 12.0), rng)
     for _ in range(2 + choice(rng, 3)):
         x = side * uniform(rng, plan.road + 0.6, plan.walk + 0.5)
-        groups += actors.person(camera, x, uniform(rng, 6.0, 16.0), rng)
+        groups += actors.person(camera, x, uniform(rng, 5.0, 11.0), rng)
     if rng.random() < 0.3:
         x = side * uniform(rng, plan.road + 0.8, plan.walk)
-        groups += actors.cycle(camera, "bicycle", x, uniform(rng, 7.0, 14.0), False, rng)
+        groups += actors.cycle(camera, "bicycle", x, uniform(rng, 5.5, 9.0), False, rng)
     if rng.random() < 0.3:
         groups += street.bin_or_box(camera, side * (plan.walk - 0.3), uniform(rng, 8.0, 16.0))
     return groups
@@ -116,7 +116,7 @@ def _traffic(camera: Camera, plan: street.Street, rng: np.random.Generator) -> l
         if rng.random() < chance:
             x = uniform(rng, -0.9, 0.9) * plan.road
             groups += actors.cycle(
-                camera, kind, x, uniform(rng, 5.5, 9.0), rng.random() < 0.85, rng
+                camera, kind, x, uniform(rng, 4.8, 7.5), rng.random() < 0.85, rng
             )
     return groups
 
@@ -139,7 +139,7 @@ def _void_frame(camera: Camera, rng: np.random.Generator) -> list[Thing]:
         arc = [(w * k / 16, h - 1 - rise * (1 - (k / 8 - 1) ** 4)) for k in range(17)]
         paint = Paint((0.16, 0.17, 0.20), Surface("front", 4.0), grain=0.02, blotch=0.15)
         things.append(Thing("ego vehicle", [*arc, (w, h), (0, h)], paint))
-    edge = max(1, round(h / 200))
+    edge = max(2, round(h / 200))
     bars = ((0, 0, w, edge), (0, h - edge, w, h), (0, 0, edge, h), (w - edge, 0, w, h))
     for left, top, right, bottom in bars:
         corners: Polygon = [

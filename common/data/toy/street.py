@@ -41,8 +41,8 @@ class Street(NamedTuple):
 
 def lay_out(rng: np.random.Generator) -> Street:
     """Draw the widths of a street."""
-    road = uniform(rng, 4.2, 5.6)
-    walk = road + uniform(rng, 2.0, 3.0)
+    road = uniform(rng, 3.5, 4.4)
+    walk = road + uniform(rng, 1.9, 2.7)
     grass = walk + (uniform(rng, 3.0, 6.0) if rng.random() < 0.85 else 0.0)
     return Street(road, walk, grass, grass + 0.6)
 
@@ -132,7 +132,7 @@ def barrier(camera: Camera, street: Street, side: int, rng: np.random.Generator)
     surface = Surface("side", side * (street.grass + 0.1))
     start = uniform(rng, 5.0, 10.0)
     span = (start, start + uniform(rng, 10.0, 25.0))
-    board = rectangle(camera, surface, span, (0.0, uniform(rng, 1.7, 2.6)))
+    board = rectangle(camera, surface, span, (0.0, uniform(rng, 2.0, 3.0)))
     if rng.random() < 0.5:
         paint = Paint((0.62, 0.60, 0.72), surface, "blocks", (0.38, 0.37, 0.46), 0.04, 0.06)
         return [(BEHIND_ALL, [Thing("wall", board, paint)])]
@@ -159,7 +159,7 @@ def pole(camera: Camera, x: float, depth: float, rng: np.random.Generator) -> li
     """A pole with a traffic light, a traffic sign, or a lamp."""
     surface = Surface("front", depth)
     height = uniform(rng, 3.2, 4.2)
-    post = rectangle(camera, surface, (x - 0.14, x + 0.14), (0.0, height + 0.9))
+    post = rectangle(camera, surface, (x - 0.2, x + 0.2), (0.0, height + 1.2))
     steel = Paint(STEEL, surface, grain=0.03)
     things = [Thing("pole", post, steel)]
     kind = rng.random()
@@ -169,7 +169,7 @@ def pole(camera: Camera, x: float, depth: float, rng: np.random.Generator) -> li
         things += _sign(camera, surface, x, height, rng)
     else:
         arm = rectangle(
-            camera, surface, (x, x - math.copysign(1.6, x)), (height + 0.7, height + 0.95)
+            camera, surface, (x, x - math.copysign(1.6, x)), (height + 0.8, height + 1.2)
         )
         things.append(Thing("pole", arm, steel))
     return [(depth, things)]
@@ -178,12 +178,16 @@ def pole(camera: Camera, x: float, depth: float, rng: np.random.Generator) -> li
 def _light(
     camera: Camera, surface: Surface, x: float, up: float, rng: np.random.Generator
 ) -> list[Thing]:
-    case = rectangle(camera, surface, (x - 0.36, x + 0.36), (up - 0.85, up + 0.85))
-    things = [Thing("traffic light", case, Paint((0.10, 0.11, 0.10), surface))]
+    board = rectangle(camera, surface, (x - 0.52, x + 0.52), (up - 1.1, up + 1.1))
+    case = rectangle(camera, surface, (x - 0.40, x + 0.40), (up - 0.98, up + 0.98))
+    things = [
+        Thing("traffic light", board, Paint((0.92, 0.92, 0.90), surface)),
+        Thing("", case, Paint((0.05, 0.06, 0.05), surface)),
+    ]
     lamps: tuple[Color, ...] = ((1.0, 0.15, 0.1), (1.0, 0.75, 0.1), (0.1, 0.95, 0.45))
     lit = choice(rng, 3)
     for k, color in enumerate(lamps):
-        lamp = disc(camera, surface, x, up + 0.53 - 0.53 * k, 0.22, 10)
+        lamp = disc(camera, surface, x, up + 0.62 - 0.62 * k, 0.28, 10)
         things.append(Thing("", lamp, Paint(_shade(color, 1.0 if k == lit else 0.45), surface)))
     return things
 
@@ -193,8 +197,8 @@ def _sign(
 ) -> list[Thing]:
     corners = (4, 3, 14)[choice(rng, 3)]
     color = _pick(rng, SIGNS)
-    plate = disc(camera, surface, x, up, 0.62, corners)
-    mark = disc(camera, surface, x, up, 0.26, corners)
+    plate = disc(camera, surface, x, up, 0.85, corners)
+    mark = disc(camera, surface, x, up, 0.36, corners)
     return [
         Thing("traffic sign", plate, Paint(color, surface, grain=0.02, blotch=0.02)),
         Thing("", mark, Paint((0.96, 0.96, 0.96), surface)),

@@ -47,12 +47,7 @@ def write_toy_cityscapes(
         ConfigError: numbers or sizes that make no sense.
         DataError: `folder` holds something else, or cannot be written.
     """
-    if train < 1 or val < 1 or min(size_hw) < SMALLEST or seed < 0:
-        raise ConfigError(
-            f"toy Cityscapes: expected at least one train and one val frame of at least {SMALLEST} "
-            f"pixels a side and a seed of at least 0, got train {train}, val {val}, "
-            f"size {size_hw[1]}x{size_hw[0]}, seed {seed}"
-        )
+    _require_sensible(train, val, size_hw, seed)
     target = Path(folder).absolute()
     _require_replaceable(target, force)
     about = {
@@ -65,35 +60,46 @@ def write_toy_cityscapes(
         "width": size_hw[1],
     }
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        try:
-            _write_frames(draft, {"train": train, "val": val}, size_hw, seed, progress)
-            (draft / MARKER).write_text(json.dumps(about, indent=2) + "\n")
-            draft.chmod(0o755)  # mkdtemp's are for the owner alone
-            _swap(draft, target)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+        _write_whole(target, about, progress)
     except OSError as error:
         raise DataError(f"toy Cityscapes: cannot write {target}: {error}") from error
     return about
 
 
-def _write_frames(
-    root: Path,
-    counts: dict[str, int],
-    size_hw: tuple[int, int],
-    seed: int,
-    progress: Callable[[int, int], None] | None,
+def _require_sensible(train: int, val: int, size_hw: tuple[int, int], seed: int) -> None:
+    if train < 1 or val < 1 or min(size_hw) < SMALLEST or seed < 0:
+        raise ConfigError(
+            f"toy Cityscapes: expected at least one train and one val frame of at least {SMALLEST} "
+            f"pixels a side and a seed of at least 0, got train {train}, val {val}, "
+            f"size {size_hw[1]}x{size_hw[0]}, seed {seed}"
+        )
+
+
+def _write_whole(
+    target: Path, about: dict[str, Any], progress: Callable[[int, int], None] | None
 ) -> None:
-    done, total = 0, sum(counts.values())
-    for split, count in counts.items():
-        cities = CITIES[split]
-        for index in range(count):
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        _write_frames(draft, about, progress)
+        (draft / MARKER).write_text(json.dumps(about, indent=2) + "\n")
+        draft.chmod(0o755)  # mkdtemp's are for the owner alone
+        _swap(draft, target)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _write_frames(
+    root: Path, about: dict[str, Any], progress: Callable[[int, int], None] | None
+) -> None:
+    size_hw = (about["height"], about["width"])
+    done, total = 0, about["train"] + about["val"]
+    for split, cities in CITIES.items():
+        for index in range(about[split]):
             city = cities[index % len(cities)]
             # Every frame is the 20th of its snippet, as in the real set.
             name = f"{city}_{index // len(cities):06d}_000019"
-            _write_frame(root, split, city, name, render(seed, split, index, size_hw))
+            _write_frame(root, split, city, name, render(about["seed"], split, index, size_hw))
             done += 1
             if progress:
                 progress(done, total)

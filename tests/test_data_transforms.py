@@ -1,0 +1,166 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageEnhance
+
+from common.data.transforms import (
+    MEAN,
+    STD,
+    STDC_SCALES,
+    TRANSFORMS,
+    ColorJitter,
+    HorizontalFlip,
+    RandomCrop,
+    RandomScale,
+    build_transforms,
+    stdc_augmentation,
+    to_array,
+)
+from common.errors import ConfigError, DataError
+from common.randomness import generator
+
+
+class Fixed:
+    """Stands in for a generator: hands out the given numbers, and no more than those."""
+
+    def __init__(self, *numbers):
+        self.numbers = list(numbers)
+
+    def random(self):
+        return self.numbers.pop(0)
+
+
+def frame(width, height, seed=0):
+    rng = np.random.default_rng(seed)
+    image = Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+    label = Image.fromarray(rng.integers(0, 19, (height, width), dtype=np.uint8))
+    return image, label
+
+
+def same(first, second):
+    return first.size == second.size and first.tobytes() == second.tobytes()
+
+
+def test_the_authors_order():
+    kinds = [type(step) for step in stdc_augmentation((512, 1024))]
+    assert kinds == [ColorJitter, HorizontalFlip, RandomScale, RandomCrop]
+
+
+def test_the_authors_augmentation_step_by_step():
+    """The whole chain from its seven numbers, spelled out with Pillow."""
+    image, label = frame(64, 32)
+    steps = stdc_augmentation((16, 32))
+    rng = Fixed(0.1, 0.6, 0.9, 0.3, 0.5, 0.25, 0.75)
+    got_image, got_label = image, label
+    for step in steps:
+        got_image, got_label = step(got_image, got_label, rng)
+    image = ImageEnhance.Brightness(image).enhance(0.6)
+    image = ImageEnhance.Contrast(image).enhance(1.1)
+    image = ImageEnhance.Color(image).enhance(1.4)
+    image, label = (i.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for i in (image, label))
+    size = (56, 28)  # scale 0.875, the seventh
+    image = image.resize(size, Image.Resampling.BILINEAR)
+    label = label.resize(size, Image.Resampling.NEAREST)
+    window = (6, 9, 38, 25)  # 0.25 * (56 - 32), 0.75 * (28 - 16)
+    assert same(got_image, image.crop(window))
+    assert same(got_label, label.crop(window))
+    assert rng.numbers == []
+
+
+def test_jitter_before_crop_is_not_crop_before_jitter():
+    """Contrast pulls towards the mean of the whole frame: a port that crops first differs."""
+    image, label = frame(64, 32)
+    image.paste((255, 255, 255), (0, 0, 32, 32))
+    jitter, crop = ColorJitter(0.5, 0.5, 0.5), RandomCrop((16, 32))
+    first, _ = crop(*jitter(image, label, Fixed(0.5, 0.0, 0.5)), Fixed(0.9, 0.5))
+    second, _ = jitter(*crop(image, label, Fixed(0.9, 0.5)), Fixed(0.5, 0.0, 0.5))
+    assert not same(first, second)
+
+
+def test_jitter_is_always_applied_and_leaves_the_label():
+    image, label = frame(8, 8)
+    jittered, same_label = ColorJitter(0.5, 0.5, 0.5)(image, label, Fixed(0.0, 0.0, 0.0))
+    assert not same(jittered, image)
+    assert same_label is label
+    neutral, _ = ColorJitter(0.5, 0.5, 0.5)(image, label, Fixed(0.5, 0.5, 0.5))
+    assert same(neutral, image)
+
+
+@pytest.mark.parametrize(("number", "flipped"), [(0.0, True), (0.499, True), (0.501, False)])
+def test_flip_takes_image_and_label_together(number, flipped):
+    image, label = frame(6, 4)
+    got_image, got_label = HorizontalFlip(0.5)(image, label, Fixed(number))
+    step = -1 if flipped else 1
+    assert (np.asarray(got_image) == np.asarray(image)[:, ::step]).all()
+    assert (np.asarray(got_label) == np.asarray(label)[:, ::step]).all()
+
+
+def test_scales_are_the_twelve_of_the_authors_and_sizes_are_cut():
+    assert len(STDC_SCALES) == 12
+    image, label = frame(70, 35)
+    small, small_label = RandomScale((0.125, 1.5))(image, label, Fixed(0.0))
+    assert small.size == small_label.size == (8, 4)  # 8.75 x 4.375
+    assert set(np.unique(small_label)) <= set(np.unique(label))
+
+
+def test_a_frame_too_small_is_enlarged_by_the_authors_formula():
+    image, label = frame(256, 128)
+    crop = RandomCrop((512, 1024))
+    big, big_label = crop(image, label, Fixed(0.0, 0.0))
+    size = (1025, 513)  # int(4 * 256 + 1), int(4 * 128 + 1)
+    assert same(big, image.resize(size, Image.Resampling.BILINEAR).crop((0, 0, 1024, 512)))
+    assert same(big_label, label.resize(size, Image.Resampling.NEAREST).crop((0, 0, 1024, 512)))
+
+
+def test_a_frame_of_the_windows_size_draws_nothing():
+    image, label = frame(8, 4)
+    assert RandomCrop((4, 8))(image, label, Fixed())[0] is image
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    height=st.integers(8, 60),
+    half=st.integers(4, 30),
+    scale=st.sampled_from(STDC_SCALES),
+    seed=st.integers(0, 9),
+)
+def test_crops_of_two_to_one_frames_never_pad(height, half, scale, seed):
+    image = Image.new("RGB", (2 * height, height), (255, 255, 255))
+    label = Image.new("L", image.size, 7)
+    rng = generator(seed, "test")
+    out = image, label
+    for step in (RandomScale((scale,)), RandomCrop((half, 2 * half))):
+        out = step(*out, rng)
+    assert out[0].size == out[1].size == (2 * half, half)
+    assert np.asarray(out[0]).min() == 255
+    assert np.asarray(out[1]).min() == 7
+
+
+def test_a_window_that_would_need_padding_is_an_error():
+    with pytest.raises(DataError, match=r"64 x 16 .* frame of 32 x 16 and would need padding"):
+        RandomCrop((16, 64))(*frame(32, 16), generator(0, "test"))
+
+
+def test_normalisation_equals_torchvisions_to_the_bit():
+    torch = pytest.importorskip("torch")
+    image, _ = frame(31, 17)
+    unit = torch.from_numpy(np.array(image)).permute(2, 0, 1).to(torch.float32).div(255)
+    mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (MEAN, STD))
+    got = to_array(image)
+    assert got.dtype == np.float32
+    assert got.flags.c_contiguous
+    assert (got == unit.sub(mean).div(std).numpy()).all()
+
+
+def test_transforms_from_a_config():
+    rows = [
+        {"name": "random_scale", "scales": [0.5, 1.0]},
+        {"name": "random_crop", "size_hw": [4, 8]},
+    ]
+    assert build_transforms(rows) == (RandomScale((0.5, 1.0)), RandomCrop((4, 8)))
+    assert set(TRANSFORMS) == {"color_jitter", "horizontal_flip", "random_scale", "random_crop"}
+    with pytest.raises(ConfigError, match="got 'crop'"):
+        build_transforms([{"name": "crop"}])
+    with pytest.raises(ConfigError, match=r"random_crop.*size"):
+        build_transforms([{"name": "random_crop", "size": [4, 8]}])
