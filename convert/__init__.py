@@ -4,6 +4,15 @@ Importing it loads neither torch nor paddle: only the files named after a framew
 """
 
 from common.errors import ConversionError
+from convert.checkpoint import Checkpoint, read_checkpoint
 from convert.conversion import Conversion, convert_state
+from convert.file import convert_checkpoint
 
-__all__ = ["Conversion", "ConversionError", "convert_state"]
+__all__ = [
+    "Checkpoint",
+    "Conversion",
+    "ConversionError",
+    "convert_checkpoint",
+    "convert_state",
+    "read_checkpoint",
+]

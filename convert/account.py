@@ -102,6 +102,14 @@ class Account:
         head = {"schema": SCHEMA, "totals": self.totals}
         return {**head, **rows, "versions": _versions(), **tables}
 
+    def summary(self) -> dict[str, Any]:
+        """Return all but the rows of the tensors that were moved, JSON-ready."""
+        rows = self.to_dict()
+        for table in ("source_tensors", "target_tensors", "ties"):
+            del rows[table]
+        dropped = self.dropped_by_reason
+        return {**rows, "dropped": dropped, "left_at_initialisation": self.left_at_initialisation}
+
     def to_json(self) -> str:
         """Return the JSON document that is written beside the output."""
         return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"

@@ -65,18 +65,21 @@ def convert_arrays(
     target: Sequence[TensorSpec],
     rules: Rules,
     pair: Pair | None,
-    untouched: Sequence[TensorSpec] = (),
+    prefix: str = "",
 ) -> Conversion:
     """Convert `arrays` into the tensors `target` of a net of row `pair` (None: a stranger's).
 
-    `untouched` are the other tensors of that net: accounted for as left at initialisation.
+    With `prefix` ("cp.backbone.") they fill that part of the net; the tensors outside it are
+    accounted for as left at initialisation.
     """
     plan = plan_moves(
         describe_arrays(arrays),
-        target,
+        [spec for spec in target if spec.key.startswith(prefix)],
         rules,
+        prefix,
         counters_decide=pair is not None and any("head_norm" in v for v in pair.variants),
         classes_key=pair.classes_key if pair else None,
     )
     check_aliases(plan, arrays)
+    untouched = [spec for spec in target if not spec.key.startswith(prefix)]
     return Conversion(dict(plan.apply(arrays)), draw_up(plan, arrays, untouched))

@@ -1,9 +1,11 @@
 """Describes the state dict of a Paddle net, or of a part of one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from paddle import nn
+from paddle import LazyGuard, nn
 
+import paddle_impl
 from convert.spec import BARE, BATCH_NORM, INPLACE_ABN, TensorSpec
 from paddle_impl.layers import InPlaceABN
 
@@ -53,6 +55,12 @@ def describe(net: nn.Layer) -> list[TensorSpec]:
         dtype = str(tensor.dtype).removeprefix("paddle.")
         specs.append(TensorSpec(key, tuple(tensor.shape), dtype, kind, role))
     return specs
+
+
+def describe_row(row: str, options: Mapping[str, Any]) -> list[TensorSpec]:
+    """List the tensors of the port of row `row` without initialising it."""
+    with LazyGuard():
+        return describe(paddle_impl.build_model(row, **options))
 
 
 def _walk(layer: nn.Layer, path: str) -> Iterator[tuple[str, nn.Layer]]:

@@ -71,6 +71,7 @@ def plan_moves(
     source: Sequence[TensorSpec],
     target: Sequence[TensorSpec],
     rules: Rules,
+    prefix: str = "",
     counters_decide: bool = False,
     classes_key: str | None = None,
 ) -> Plan:
@@ -80,6 +81,7 @@ def plan_moves(
         source: tensors of the file, kinds of layer not needed.
         target: tensors of the Paddle net.
         rules: what the source calls things.
+        prefix: place of the file's net inside the target, ending in a dot.
         counters_decide: the net exists with plain and with in-place BatchNorms, told apart by the
             batch counters alone; a file without any counter is then refused.
         classes_key: torch name of the tensor whose first dimension is the number of classes.
@@ -87,7 +89,7 @@ def plan_moves(
     Raises:
         ConversionError: naming every problem (the list is capped) and the nearest candidates.
     """
-    names = resolve((spec.key for spec in source), rules)
+    names = resolve((spec.key for spec in source), rules, prefix)
     file = {spec.key: spec for spec in source}
     left = dict(names.sources)
     found: list[str] = list(names.clashes)

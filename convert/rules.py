@@ -126,8 +126,8 @@ def shipped_rules(names: Iterable[str]) -> Rules:
     return rules
 
 
-def resolve(keys: Iterable[str], rules: Rules) -> Names:
-    """Give every key of a file its name in the net.
+def resolve(keys: Iterable[str], rules: Rules, prefix: str = "") -> Names:
+    """Give every key of a file its name in the net, below `prefix` ("cp.backbone.").
 
     A second name stands in for the first where the file lacks the first.
     """
@@ -142,11 +142,11 @@ def resolve(keys: Iterable[str], rules: Rules) -> Names:
         if drop:
             names.dropped[key] = drop.reason
         elif alias:
-            second_names.append((key, alias.apply(name)))
-        elif name in names.sources:
-            names.clashes.append(f"{names.sources[name]} and {key} both become {name}")
+            second_names.append((key, prefix + alias.apply(name)))
+        elif prefix + name in names.sources:
+            names.clashes.append(f"{names.sources[prefix + name]} and {key} both become {name}")
         else:
-            names.sources[name] = key
+            names.sources[prefix + name] = key
     for key, name in second_names:
         first = names.sources.setdefault(name, key)
         if first != key:

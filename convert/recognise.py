@@ -1,0 +1,130 @@
+"""Finds out which net of the table a checkpoint holds, by names and shapes alone."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from common.errors import ConversionError, UserError
+from common.pairs import PAIRS, Pair, get_pair
+from convert.rules import Rules, resolve, shipped_rules
+from convert.spec import COUNTER
+
+Shapes = Mapping[str, tuple[int, ...]]
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """A row of the table and the options that make the checkpoint's net out of it."""
+
+    row: str
+    options: Mapping[str, Any]
+
+    @property
+    def pair(self) -> Pair:
+        """The row itself."""
+        return PAIRS[self.row]
+
+    def __str__(self) -> str:
+        options = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+        return f"{self.row} ({options})" if options else self.row
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """How a file differs from one candidate; all empty where it fits."""
+
+    candidate: Recognised
+    absent: tuple[str, ...]
+    unknown: tuple[str, ...]
+    reshaped: tuple[str, ...]
+
+    @property
+    def count(self) -> int:
+        """Number of differing tensors."""
+        return len(self.absent) + len(self.unknown) + len(self.reshaped)
+
+    def __str__(self) -> str:
+        parts = [
+            _group(self.absent, "of its tensors absent from the file"),
+            _group(self.unknown, "tensors of the file unknown to it"),
+            _group(self.reshaped, "of other shapes"),
+        ]
+        return f"{self.candidate}: " + "; ".join(part for part in parts if part)
+
+
+def recognise(
+    shapes: Shapes,
+    row: str | None = None,
+    num_classes: int | None = None,
+    rules: Rules | None = None,
+) -> Recognised:
+    """Return the row of the table and its options that fit a file exactly.
+
+    Args:
+        shapes: name in the file -> shape.
+        row: the only row to try, if the user says so.
+        num_classes: what the user says it is; the file decides.
+        rules: instead of each row's own.
+
+    Raises:
+        ConversionError: none fits; names the nearest one and what differs.
+        UserError: several fit, or the row is unknown.
+    """
+    rows = list(PAIRS) if row is None else [row]
+    misfits = [m for name in rows for m in _misfits(name, get_pair(name), shapes, rules)]
+    fitting = [misfit.candidate for misfit in misfits if not misfit.count]
+    if not fitting:
+        nearest = min(misfits, key=lambda misfit: misfit.count)
+        who = f"the file does not fit {row}" if row else "the file fits no net of the table"
+        raise ConversionError(f"{who}. Nearest is {nearest}")
+    if len(fitting) > 1:
+        listed = "; ".join(map(str, fitting))
+        raise UserError(f"the file fits several nets: {listed}. Choose one with --model")
+    found = fitting[0]
+    held = found.options[found.pair.classes_option]
+    if num_classes is not None and num_classes != held:
+        raise ConversionError(
+            f"{found.pair.classes_key}: the file has {held} classes, asked for were "
+            f"{num_classes}; leave out --num-classes or set it to {held}"
+        )
+    return found
+
+
+def _misfits(row: str, pair: Pair, shapes: Shapes, rules: Rules | None) -> Iterator[Misfit]:
+    from convert.recognise_torch import shapes_of
+
+    rules = shipped_rules(pair.rules) if rules is None else rules
+    names = resolve(shapes, rules)
+    file = {name: tuple(shapes[key]) for name, key in names.sources.items()}
+    classes = {}
+    if file.get(pair.classes_key):
+        classes = {pair.classes_option: file[pair.classes_key][0]}
+    for variant in pair.variants:
+        candidate = Recognised(row, {**classes, **variant})
+        net = shapes_of(row, candidate.options)
+        net = {name: net[key] for name, key in resolve(net, rules).sources.items()}
+        # torch before 0.4.1 wrote no counters. Where they tell variants apart they must be there.
+        if len(pair.variants) == 1 and not any(name.endswith(COUNTER) for name in file):
+            net = {name: shape for name, shape in net.items() if not name.endswith(COUNTER)}
+        yield _compare(candidate, file, net)
+
+
+def _compare(candidate: Recognised, file: Shapes, net: Shapes) -> Misfit:
+    return Misfit(
+        candidate,
+        absent=tuple(name for name in net if name not in file),
+        unknown=tuple(name for name in file if name not in net),
+        reshaped=tuple(
+            f"{name} (file {file[name]}, net {net[name]})"
+            for name in net
+            if name in file and file[name] != net[name]
+        ),
+    )
+
+
+def _group(names: tuple[str, ...], words: str) -> str:
+    if not names:
+        return ""
+    more = f", and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{len(names)} {words} ({', '.join(names[:_NAMED])}{more})"

@@ -1,0 +1,99 @@
+"""Runs the reference of a row with the file's weights, in float64."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch.overrides import TorchFunctionMode
+
+import torch_ref
+from convert.rules import Rules, resolve
+from convert.spec import COUNTER
+
+_SMOOTH = {"linear", "bilinear", "bicubic", "trilinear"}
+_SIGNATURE = inspect.signature(F.interpolate)
+
+
+class InexactResizes(TorchFunctionMode):
+    """Notes while it is active whether a resize had a ratio that float32 does not hold exactly.
+
+    Paddle's interpolation kernels hold the ratio in float32 whatever the input.
+    """
+
+    found = False
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Call `func`; look at the sizes if it is `F.interpolate`."""
+        result = func(*args, **(kwargs or {}))
+        if func is F.interpolate:
+            call = _SIGNATURE.bind(*args, **(kwargs or {})).arguments
+            self.found |= _is_inexact(call, result)
+        return result
+
+
+def run_reference(
+    row: str,
+    options: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    rules: Rules,
+    image: np.ndarray,
+) -> tuple[list[np.ndarray], bool]:
+    """Return (outputs, whether a resize was inexact) for `image` [N, 3, H, W] float64, eval mode.
+
+    `arrays` is the file's state dict, under its own names; `rules` lead from them to the net's.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # two runtimes in one process stall each other
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad(), InexactResizes() as resizes:
+            net = torch_ref.build_model(row, **options).double().eval()
+            net.load_state_dict(_state_for(net, arrays, rules), strict=True)
+            outputs = net(torch.from_numpy(image))
+    finally:
+        torch.set_num_threads(threads)
+    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    return [output.numpy() for output in outputs], resizes.found
+
+
+def _state_for(
+    net: torch.nn.Module, arrays: Mapping[str, np.ndarray], rules: Rules
+) -> dict[str, torch.Tensor]:
+    """Return the file's tensors under every name that `net` has for them."""
+    state = net.state_dict()
+    file = resolve(arrays, rules).sources
+    names = resolve(state, rules)
+    keys = {key: name for name, key in names.sources.items()}
+    for key, tensor in list(state.items()):
+        name = keys[names.aliases.get(key, key)]
+        if name in file:
+            array = arrays[file[name]]
+            state[key] = torch.from_numpy(
+                array.astype("float64" if tensor.is_floating_point() else array.dtype)
+            )
+        else:
+            assert name.endswith(COUNTER), name  # recognition lets nothing else be absent
+    return state
+
+
+def _is_inexact(call: Mapping[str, Any], result: torch.Tensor) -> bool:
+    if call.get("mode", "nearest") not in _SMOOTH:
+        return False
+    sizes = list(zip(call["input"].shape[2:], result.shape[2:], strict=True))
+    if call.get("align_corners"):
+        ratios = [(old - 1) / (new - 1) for old, new in sizes if new > 1]
+    elif call.get("scale_factor") is not None and not call.get("recompute_scale_factor"):
+        factor = call["scale_factor"]
+        factors = factor if isinstance(factor, (list, tuple)) else [factor] * len(sizes)
+        ratios = [1 / factor for factor in factors]
+    else:
+        ratios = [old / new for old, new in sizes]
+    return any(float(np.float32(ratio)) != ratio for ratio in ratios)
