@@ -1,8 +1,10 @@
 """Reads a stranger's checkpoint without running any code from it."""
 
+import codecs
 import pickletools
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -124,7 +126,7 @@ def _likeness(path: Path, head: bytes) -> str:
     length = int.from_bytes(head[:8], "little")
     if head[8:9] == b"{" and length <= path.stat().st_size:
         return "it looks like safetensors, which is not read yet"
-    if head.startswith(b"\x80"):
+    if head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05":
         return _likeness_of_pickle(head)
     if head.startswith(b"\x1f\x8b"):
         return "it is packed with gzip; unpack it first"
@@ -132,10 +134,11 @@ def _likeness(path: Path, head: bytes) -> str:
         return "it is a tar archive; unpack it first"
     if head.startswith(b"\x89HDF"):
         return "it looks like HDF5"
-    start = head[:1024].decode("utf-8", errors="replace")
-    if all(char.isprintable() or char.isspace() for char in start.rstrip("\ufffd")):
-        line = start.strip().splitlines()[0][:60] if start.strip() else "blank"
-        return f"it is a text file, beginning {line!r}; was a web page or a pointer downloaded?"
+    with suppress(UnicodeDecodeError):  # incremental: the last character may be cut
+        start = codecs.getincrementaldecoder("utf-8")().decode(head[:1024])
+        if all(char.isprintable() or char.isspace() for char in start):
+            line = start.strip().partition("\n")[0][:60]
+            return f"it is a text file, beginning {line!r}; was a web page or a pointer downloaded?"
     return f"it begins with {head[:8].hex(' ')}, which no known format does"
 
 

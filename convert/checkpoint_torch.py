@@ -1,6 +1,8 @@
 """Reads files of torch.save through torch's own restricted unpickler (weights_only)."""
 
+import pickletools
 import re
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +46,9 @@ def _load(path: Path, legacy: bool) -> Any:
     except Exception as error:  # a damaged file can raise anything
         text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
     wanted = re.search(r"GLOBAL (\S+)", text)
-    if wanted is None:
+    if wanted is None or (legacy and _is_cut_off(path)):
         reason = text.strip().splitlines()[0] if text.strip() else "it ends too early"
-        if "weights_only" in reason or "Weights only" in reason:
+        if wanted or "weights_only" in reason or "Weights only" in reason:
             reason = "its pickle is cut off or holds what a checkpoint does not"
         raise UnreadableError(f"{path}: cannot be read: {reason}; download or save it again")
     raise UnreadableError(
@@ -55,6 +57,17 @@ def _load(path: Path, legacy: bool) -> Any:
         f"    checkpoint = torch.load({path.name!r}, weights_only=False)  # runs that code\n"
         "    torch.save(checkpoint['state_dict'], 'weights.pth')  # a whole net: .state_dict()"
     )
+
+
+def _is_cut_off(path: Path) -> bool:
+    """Return whether a pre-1.6 file ends inside its pickles: magic, protocol, system, object."""
+    try:
+        with path.open("rb") as file:
+            for _ in range(4):
+                deque(pickletools.genops(file), maxlen=0)
+    except Exception:  # whatever a damaged pickle raises
+        return True
+    return False
 
 
 def _to_array(tensor: torch.Tensor) -> np.ndarray:

@@ -155,14 +155,14 @@ def _head(account: Account, job: _Job, model: Any) -> Account:
 def _check_finite(arrays: Mapping[str, np.ndarray]) -> None:
     found = []
     for key, array in arrays.items():
-        finite = np.isfinite(array)
-        if not finite.all():
-            found.append(f"{key} ({finite.size - int(finite.sum())} of {finite.size})")
+        count = array.size - int(np.isfinite(array).sum())
+        if count:
+            found.append(f"{key} ({count} of {array.size})")
     if found:
         more = f" and {len(found) - 8} more" if len(found) > 8 else ""
         raise ConversionError(
-            f"{len(found)} tensors hold values that are NaN or infinite: {', '.join(found[:8])}"
-            f"{more}; the training diverged or the file is damaged. Nothing was written"
+            f"values that are NaN or infinite in: {', '.join(found[:8])}{more}; the training "
+            "diverged or the file is damaged. Nothing was written"
         )
 
 

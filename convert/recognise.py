@@ -1,11 +1,12 @@
 """Finds out which net of the table a checkpoint holds, by names and shapes alone."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from common.errors import ConversionError, UserError
 from common.pairs import PAIRS, Pair, get_pair
+from convert.problems import NO_COUNTERS
 from convert.rules import Rules, resolve, shipped_rules
 from convert.spec import COUNTER
 
@@ -32,9 +33,13 @@ class Recognised:
 
 @dataclass(frozen=True)
 class Misfit:
-    """How a file differs from one candidate; all empty where it fits."""
+    """How a file differs from one candidate; all empty where it fits.
+
+    `counters` is how many batch counters the file has.
+    """
 
     candidate: Recognised
+    counters: int
     absent: tuple[str, ...]
     unknown: tuple[str, ...]
     reshaped: tuple[str, ...]
@@ -44,11 +49,17 @@ class Misfit:
         """Number of differing tensors."""
         return len(self.absent) + len(self.unknown) + len(self.reshaped)
 
+    @property
+    def only_counters_absent(self) -> bool:
+        """Whether it would fit, had the file any batch counter."""
+        counters = [name for name in self.absent if name.endswith(COUNTER)]
+        return len(counters) == self.count and self.counters == 0
+
     def __str__(self) -> str:
         parts = [
-            _group(self.absent, "of its tensors absent from the file"),
-            _group(self.unknown, "tensors of the file unknown to it"),
-            _group(self.reshaped, "of other shapes"),
+            _group(self.absent, "absent from the file"),
+            _group(self.unknown, "in the file and not in the net"),
+            _group(self.reshaped, "of another shape"),
         ]
         return f"{self.candidate}: " + "; ".join(part for part in parts if part)
 
@@ -71,13 +82,13 @@ def recognise(
         ConversionError: none fits; names the nearest one and what differs.
         UserError: several fit, or the row is unknown.
     """
-    rows = list(PAIRS) if row is None else [row]
-    misfits = [m for name in rows for m in _misfits(name, get_pair(name), shapes, rules)]
-    fitting = [misfit.candidate for misfit in misfits if not misfit.count]
+    if row is not None:
+        get_pair(row)
+    misfits = [m for name, pair in PAIRS.items() for m in _misfits(name, pair, shapes, rules)]
+    asked = [m for m in misfits if row in (None, m.candidate.row)]
+    fitting = [misfit.candidate for misfit in asked if not misfit.count]
     if not fitting:
-        nearest = min(misfits, key=lambda misfit: misfit.count)
-        who = f"the file does not fit {row}" if row else "the file fits no net of the table"
-        raise ConversionError(f"{who}. Nearest is {nearest}")
+        raise ConversionError(_why_not(row, asked, misfits))
     if len(fitting) > 1:
         listed = "; ".join(map(str, fitting))
         raise UserError(f"the file fits several nets: {listed}. Choose one with --model")
@@ -89,6 +100,18 @@ def recognise(
             f"{num_classes}; leave out --num-classes or set it to {held}"
         )
     return found
+
+
+def _why_not(row: str | None, asked: Sequence[Misfit], misfits: Sequence[Misfit]) -> str:
+    """Say why none of the rows that were asked for fits, and which other row does."""
+    nearest = min(asked, key=lambda misfit: misfit.count)
+    if nearest.only_counters_absent:
+        return f"{nearest.candidate.row}: {NO_COUNTERS}"
+    others = [str(misfit.candidate) for misfit in misfits if not misfit.count]
+    if others:
+        return f"the file does not fit {row}: it holds {' or '.join(others)}"
+    who = f"the file does not fit {row}" if row else "the file fits no net of the table"
+    return f"{who}. Nearest is {nearest}"
 
 
 def _misfits(row: str, pair: Pair, shapes: Shapes, rules: Rules | None) -> Iterator[Misfit]:
@@ -113,6 +136,7 @@ def _misfits(row: str, pair: Pair, shapes: Shapes, rules: Rules | None) -> Itera
 def _compare(candidate: Recognised, file: Shapes, net: Shapes) -> Misfit:
     return Misfit(
         candidate,
+        counters=sum(name.endswith(COUNTER) for name in file),
         absent=tuple(name for name in net if name not in file),
         unknown=tuple(name for name in file if name not in net),
         reshaped=tuple(
