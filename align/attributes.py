@@ -20,8 +20,11 @@ def read(layer: Any, readers: Mapping[type, Reader]) -> dict[str, Any]:
     return {name: _plain(value) for name, value in found.items()}
 
 
-def spread(value: Any, count: int) -> tuple[Any, ...] | None:
-    """Return `value` once per dimension where it is one number, as a tuple where it is several."""
+def spread(value: Any, count: int) -> Any:
+    """Return `value` once per dimension where it is one number, a tuple where it is several.
+
+    None and text ("same") stay what they are.
+    """
     if value is None or isinstance(value, str):
         return value
     return (value,) * count if isinstance(value, (int, float)) else tuple(value)

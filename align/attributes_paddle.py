@@ -22,9 +22,7 @@ def attributes(layer: nn.Layer) -> dict[str, Any]:
 
 def _conv(layer: Any) -> dict[str, Any]:
     count = len(layer._kernel_size)
-    transposed = isinstance(
-        layer, (nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose)
-    )
+    transposed = isinstance(layer, (nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose))
     padding = layer._padding
     if isinstance(padding, str):
         padding = padding.lower()

@@ -178,9 +178,9 @@ class ForcedPass(_Pass):
         kind = "layer" if where == "output" and layer in self.leaves else "glue"
 
         def comparison(index: int) -> Comparison:
-            return Comparison(
-                layer, f"{call.path}#{call.index}", f"{where}:{index}", kind, kernels=sorted(code.kernels)
-            )
+            result = Comparison(layer, f"{call.path}#{call.index}", f"{where}:{index}", kind)
+            result.kernels = sorted(code.kernels)
+            return result
 
         if len(tensors) != len(expected):
             result = comparison(min(len(tensors), len(expected)))
@@ -254,5 +254,3 @@ def floating_buffers(layers: Mapping[str, nn.Layer]) -> dict[str, np.ndarray]:
             if tensor is not None and tensor.stop_gradient and tensor.dtype in FLOATING:
                 found[f"{path}.{name}".lstrip(".")] = np.array(to_array(tensor))
     return found
-
-

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from align.judge import DIFFERS, Allowance, Comparison, compare
+from align.blame import blame
+from align.judge import DIFFERS, UNCHECKED, Allowance, Comparison, compare
 from align.pairing import Pairing, pair_by_path
-from align.report import Report, diverged
+from align.report import Report
 from align.trace import Place, Trace
 
 # A layer's buffers by their name in torch; what is not listed has the same name on both sides.
@@ -64,13 +65,14 @@ def align_forward(
         train=train,
         float32_constants=float32_constants,
     ):
-        _judge(torch_net, paddle_net, args, kwargs, pairing, report)
-    if float32_constants:
+        trace = _judge(torch_net, paddle_net, args, kwargs, pairing, report)
+    rounded = float32_constants & {call.path for call in trace.calls}
+    if rounded:
         report.notes.append(
-            f"epsilon and momentum of {len(float32_constants)} normalisations were rounded to "
-            "float32 on the reference too: Paddle's kernels hold them so"
+            f"epsilon and momentum of {len(rounded)} normalisations were rounded to float32 on "
+            "the reference too: Paddle's kernels hold them so"
         )
-    return report
+    return blame(report, torch_net, paddle_net, pairing)
 
 
 def _judge(
@@ -80,9 +82,8 @@ def _judge(
     kwargs: dict[str, Any],
     pairing: Pairing,
     report: Report,
-) -> None:
+) -> Trace:
     from align import arrays_paddle, arrays_torch
-    from align.calls import source_of
     from align.force_paddle import ForcedPass, PlainPass, floating_buffers, layers_by_path
     from align.prepare_paddle import prepared as paddle_prepared
     from align.record_torch import record
@@ -109,12 +110,11 @@ def _judge(
         if train:
             buffers = floating_buffers(layers_by_path(paddle_net))
             report.calls += _compare_buffers(trace, buffers, judged, moves)
-    layers = layers_by_path(paddle_net)
-    paddle_sources = {path: source_of(layers[path]) for path in pairing.port_group}
-    torch_sources = {
-        port: trace.sources[reference] for port, reference in pairing.partners.items()
-    }
-    report.divergences += diverged(report.calls, torch_sources, paddle_sources)
+    if not any(call.where.startswith("output") for call in report.calls):
+        nothing = Comparison("", "", "output", "glue", verdict=UNCHECKED)
+        nothing.cause = "no layer that both nets call returns a tensor"
+        report.calls.append(nothing)
+    return trace
 
 
 class _Moves:
@@ -238,5 +238,3 @@ def _local_names(buffers: Mapping[str, np.ndarray], path: str) -> list[str]:
 
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
-
-

@@ -21,16 +21,15 @@ class Kernel:
     error: Callable[[Sequence[int], Sequence[int], dict[str, object]], float]
 
 
-def _resize_error(
-    size: Sequence[int], out: Sequence[int], settings: dict[str, object]
-) -> float:
+def _resize_error(size: Sequence[int], out: Sequence[int], settings: dict[str, object]) -> float:
     """Paddle holds the ratio of a resize in float32: a coordinate is off by eps32 * size.
 
     Exact where every ratio is a power of two (align_corners=False), at any size.
     """
     if settings.get("mode") not in {"linear", "bilinear", "bicubic", "trilinear"}:
         return 0.0
-    if all(_is_exact_ratio(a, b, bool(settings.get("align_corners"))) for a, b in zip(size, out)):
+    corners = bool(settings.get("align_corners"))
+    if all(_is_exact_ratio(a, b, corners) for a, b in zip(size, out, strict=True)):
         return 0.0
     return EPS32 * (2.0 + 1.5 * max(size))
 

@@ -18,7 +18,7 @@ class Pairing:
     @property
     def partners(self) -> dict[str, str]:
         """Return {path in the port: path in the reference}, for groups of any size."""
-        reference = {group: path for path, group in reversed(self.reference_group.items())}
+        reference = {group: path for path, group in reversed(list(self.reference_group.items()))}
         return {path: reference[group] for path, group in self.port_group.items()}
 
     def without(self, groups: set[int]) -> "Pairing":

@@ -52,11 +52,12 @@ def prepared(
 
 def _rounded_constants(module: nn.Module) -> dict[str, float]:
     """Return epsilon and momentum as Paddle's float32 holds them (it keeps 1 - momentum)."""
-    rounded = {}
-    if isinstance(getattr(module, "eps", None), float):
-        rounded["eps"] = float(np.float32(module.eps))
-    if isinstance(getattr(module, "momentum", None), float):
-        rounded["momentum"] = 1.0 - float(np.float32(1.0 - module.momentum))
+    rounded: dict[str, float] = {}
+    epsilon, momentum = getattr(module, "eps", None), getattr(module, "momentum", None)
+    if isinstance(epsilon, float):
+        rounded["eps"] = float(np.float32(epsilon))
+    if isinstance(momentum, float):
+        rounded["momentum"] = 1.0 - float(np.float32(1.0 - momentum))
     return rounded
 
 

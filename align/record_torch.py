@@ -121,7 +121,8 @@ def dropout_mask(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> np.n
         return None
     state = torch.get_rng_state()
     tensor = next(leaf for leaf in leaves((args, kwargs)) if is_tensor(leaf))
-    kept = type(module).forward(module, torch.ones_like(tensor)) != 0
+    draw: Any = type(module).forward
+    kept = draw(module, torch.ones_like(tensor)) != 0
     torch.set_rng_state(state)
     return kept.numpy()
 
@@ -300,5 +301,3 @@ class _Moved:
         for name, array in after.items():
             reference = self.trace.buffers[name]
             self.moves["", 0, f"buffer:{name}"] = float(np.abs(array - reference).max(initial=0.0))
-
-

@@ -4,13 +4,12 @@ import json
 import os
 import platform
 import tempfile
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from align.judge import DIFFERS, NOISE, UNCHECKED, Comparison
+from align.judge import NOISE, UNCHECKED, Comparison
 
 SCHEMA_VERSION = 1
 ALIGNED, NOT_ALIGNED, COULD_NOT_CHECK = 0, 1, 2
@@ -142,29 +141,6 @@ class Report:
     def to_json(self, path: str | os.PathLike[str]) -> None:
         """Write the report to `path`, whole or not at all."""
         write_text(Path(path), json.dumps(self.to_dict(), indent=1, allow_nan=False))
-
-
-def diverged(
-    comparisons: Sequence[Comparison],
-    torch_sources: dict[str, str] | None = None,
-    paddle_sources: dict[str, str] | None = None,
-) -> list[Divergence]:
-    """Return the comparisons that differ, as divergences."""
-    return [
-        Divergence(
-            layer=found.layer,
-            where=found.where,
-            relative_error=found.relative_error,
-            floor=found.floor,
-            worst_index=found.worst_index,
-            cause=found.cause,
-            call=found.call,
-            torch_source=(torch_sources or {}).get(found.layer),
-            paddle_source=(paddle_sources or {}).get(found.layer),
-        )
-        for found in comparisons
-        if found.verdict == DIFFERS
-    ]
 
 
 def versions() -> dict[str, str]:

@@ -34,8 +34,9 @@ class Call:
 class Trace:
     """Every call of every module in the order in which they began, and what it left.
 
-    `paths` maps the first path of each module to all of them; `parameters` are their names; `buffers` maps "path.name" to the
-    floating buffers after the run; `sources` maps paths to file:line.
+    `paths` maps the first path of each module to all of them; `parameters` are the names of all
+    parameters; `buffers` maps "path.name" to the floating buffers after the run; `sources` maps
+    paths to file:line.
     """
 
     calls: list[Call] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What a layer takes and returns: tensors in tuples, lists, dicts and dataclasses, nested at will."""
+"""What a layer takes and returns: tensors in tuples, lists, dicts, dataclasses, nested."""
 
 import copy
 import dataclasses

@@ -8,7 +8,7 @@ import numpy as np
 from align.attributes import differences
 from align.judge import DIFFERS, Comparison
 from align.pairing import Pairing, pair_by_path
-from align.report import Report, diverged
+from align.report import Report
 
 
 def align_weights(torch_net: Any, paddle_net: Any, *, rules: Any = None) -> Report:
@@ -23,21 +23,23 @@ def align_weights(torch_net: Any, paddle_net: Any, *, rules: Any = None) -> Repo
         A Report. `where` is weight:name, buffer:name or attribute:name; a parameter that one side
         has and the other has not is a divergence of the layer that should hold it.
     """
-    from align.calls import source_of
-    from align.force_paddle import layer_paths, layers_by_path
+    from align.blame import blame
+    from align.force_paddle import layer_paths
     from align.record_torch import module_paths
 
     pairing = pair_by_path(module_paths(torch_net), layer_paths(paddle_net))
-    report = Report("weights")
-    report.calls += _compare_tensors(torch_net, paddle_net, pairing)
-    report.calls += _compare_attributes(torch_net, paddle_net, pairing)
-    layers = layers_by_path(paddle_net)
-    report.divergences = diverged(
-        report.calls,
-        {p: source_of(torch_net.get_submodule(r)) for p, r in pairing.partners.items()},
-        {path: source_of(layer) for path, layer in layers.items()},
-    )
-    return report
+    report = Report("weights", calls=compare_weights(torch_net, paddle_net))
+    return blame(report, torch_net, paddle_net, pairing)
+
+
+def compare_weights(torch_net: Any, paddle_net: Any) -> list[Comparison]:
+    """Return every comparison of the rung: attributes first, then tensors."""
+    from align.force_paddle import layer_paths
+    from align.record_torch import module_paths
+
+    pairing = pair_by_path(module_paths(torch_net), layer_paths(paddle_net))
+    attributes = _compare_attributes(torch_net, paddle_net, pairing)
+    return attributes + _compare_tensors(torch_net, paddle_net, pairing)
 
 
 def _compare_tensors(torch_net: Any, paddle_net: Any, pairing: Pairing) -> list[Comparison]:
@@ -59,7 +61,9 @@ def _compare_tensors(torch_net: Any, paddle_net: Any, pairing: Pairing) -> list[
         assert key is not None
         taken.add(key)
         array = theirs[key].T if (spec.kind, spec.role) in TRANSPOSED else theirs[key]
-        found.append(_compare_tensor(array, ours[spec.key], Comparison(spec.layer, "", where, "")))
+        found.append(
+            _compare_tensor(array, ours[spec.key], Comparison(spec.layer, "", where, "weight"))
+        )
     same = _names_of_one_tensor(torch_net)
     known = {same[key] for key in taken}
     for spec in describe_torch.describe(torch_net):
@@ -106,7 +110,7 @@ def _compare_attributes(torch_net: Any, paddle_net: Any, pairing: Pairing) -> li
             ours["training"] = layer.training == paddle_net.training
         wrong = {name: (left, right) for name, left, right in differences(theirs, ours)}
         for name in sorted(set(theirs) & set(ours)):
-            into = Comparison(port, "", f"attribute:{name}", "layer")
+            into = Comparison(port, "", f"attribute:{name}", "attribute")
             if name in wrong:
                 into.verdict, into.relative_error = DIFFERS, float("inf")
                 into.cause = f"{name} is {wrong[name][1]}, the reference has {wrong[name][0]}"
@@ -130,7 +134,7 @@ def _port_above(path: str, pairing: Pairing) -> str:
 
 def _lost(layer: str, where: str, cause: str) -> Comparison:
     return Comparison(
-        layer, "", where, "", verdict=DIFFERS, relative_error=float("inf"), cause=cause
+        layer, "", where, "weight", verdict=DIFFERS, relative_error=float("inf"), cause=cause
     )
 
 

@@ -1,6 +1,7 @@
 """Layers whose meaning differs between the frameworks, or that the nets of the papers share."""
 
 import math
+from typing import Literal
 
 import numpy as np
 import paddle
@@ -57,7 +58,7 @@ class BatchNorm2D(nn.BatchNorm2D):
         return output
 
     def _stretch(self, input: paddle.Tensor) -> float:
-        if input.dtype != paddle.float64:
+        if input.dtype != paddle.float64 or self._epsilon == 0:
             return 1.0
         return math.sqrt(float(np.float32(self._epsilon)) / self._epsilon)
 
@@ -111,7 +112,9 @@ def head_norm_class(name: str) -> type[BatchNorm2D]:
     return HEAD_NORMS[name]
 
 
-def kaiming_normal_(weight: paddle.Tensor, a: float = 0.0, mode: str = "fan_in") -> None:
+def kaiming_normal_(
+    weight: paddle.Tensor, a: float = 0.0, mode: Literal["fan_in", "fan_out"] = "fan_in"
+) -> None:
     """Fill a convolution's `weight` [out, in / groups, kh, kw] from N(0, 2 / ((1 + a^2) fan)).
 
     He et al., Delving Deep into Rectifiers, ICCV 2015, eq. 15. `mode` is "fan_in" or "fan_out".

@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,6 +17,8 @@ sys.path.insert(0, str(ROOT))
 # Paddle's import sets this for child processes anyway; torch with more threads than that stalls
 # beside a busy process.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+warnings.filterwarnings("ignore", message="No ccache found")  # Paddle's import, on every start
 
 try:
     from common.errors import UserError

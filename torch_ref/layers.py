@@ -1,6 +1,6 @@
 """Layers whose meaning differs between the frameworks, or that the nets of the papers share."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -37,7 +37,7 @@ class InPlaceABN(BatchNorm2d):
             self.weight.abs() + self.eps,
             self.bias,
             self.training,
-            self.momentum,
+            0.0 if self.momentum is None else self.momentum,
             self.eps,
         )
 
@@ -52,7 +52,9 @@ def head_norm_class(name: str) -> type[BatchNorm2d]:
     return HEAD_NORMS[name]
 
 
-def kaiming_normal_(weight: torch.Tensor, a: float = 0.0, mode: str = "fan_in") -> None:
+def kaiming_normal_(
+    weight: torch.Tensor, a: float = 0.0, mode: Literal["fan_in", "fan_out"] = "fan_in"
+) -> None:
     """Fill a convolution's `weight` [out, in / groups, kh, kw] from N(0, 2 / ((1 + a^2) fan)).
 
     He et al., Delving Deep into Rectifiers, ICCV 2015, eq. 15. `mode` is "fan_in" or "fan_out".

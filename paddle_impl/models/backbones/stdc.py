@@ -132,7 +132,7 @@ class STDCNet(nn.Layer):
 class STDCClassifier(STDCNet):
     """STDCNet as a classification net: `forward` returns the logits [N, num_classes]."""
 
-    def forward(self, x: paddle.Tensor) -> paddle.Tensor:  # type: ignore[override]
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Return the logits [N, num_classes] of the image `x` [N, 3, H, W]."""
         return self.classify(x)
 
