@@ -123,3 +123,15 @@ def kaiming_normal_(
     channels = weight.shape[1] if mode == "fan_in" else weight.shape[0]
     fan = channels * weight.shape[2] * weight.shape[3]
     nn.initializer.Normal(0.0, math.sqrt(2.0 / ((1 + a**2) * fan)))(weight)
+
+
+def fan_in_uniform_(weight: paddle.Tensor, bias: paddle.Tensor | None = None) -> None:
+    """Fill a convolution from U(-b, b), b = 1 / sqrt(fan_in): what torch.nn does by default.
+
+    `weight` is [out, in / groups, kh, kw], or [in, out / groups, kh, kw] of a transposed one:
+    torch takes all but the first dimension for the fan-in of both.
+    """
+    bound = 1 / math.sqrt(math.prod(weight.shape[1:]))
+    nn.initializer.Uniform(-bound, bound)(weight)
+    if bias is not None:
+        nn.initializer.Uniform(-bound, bound)(bias)

@@ -1,5 +1,6 @@
 """Layers whose meaning differs between the frameworks, or that the nets of the papers share."""
 
+import math
 from typing import Any, Literal
 
 import torch
@@ -60,3 +61,15 @@ def kaiming_normal_(
     He et al., Delving Deep into Rectifiers, ICCV 2015, eq. 15. `mode` is "fan_in" or "fan_out".
     """
     nn.init.kaiming_normal_(weight, a=a, mode=mode)
+
+
+def fan_in_uniform_(weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
+    """Fill a convolution from U(-b, b), b = 1 / sqrt(fan_in): what torch.nn does by default.
+
+    `weight` is [out, in / groups, kh, kw], or [in, out / groups, kh, kw] of a transposed one:
+    torch takes all but the first dimension for the fan-in of both.
+    """
+    bound = 1 / math.sqrt(math.prod(weight.shape[1:]))
+    nn.init.uniform_(weight, -bound, bound)
+    if bias is not None:
+        nn.init.uniform_(bias, -bound, bound)

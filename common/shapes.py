@@ -1,0 +1,34 @@
+"""Numbers of a net that are the same in every framework: widths and fixed kernels."""
+
+import numpy as np
+
+from common.errors import ConfigError
+
+
+def first_width(width: float, full: int = 64) -> int:
+    """Return the channels of a net's first stage, `full` times `width`; the others follow from it.
+
+    width: 1.0 is the authors' net; smaller ones are for toy training. Raises ConfigError where
+    nothing would be left.
+    """
+    channels = int(full * width) if 0 < width < float("inf") else 0
+    if channels < 1:
+        raise ConfigError(
+            f"width is {width}; set a finite number of at least {1 / full} (1.0 is the full net)"
+        )
+    return channels
+
+
+def bilinear_kernel(channels: int, size: int) -> np.ndarray:
+    """Return the weight of a transposed convolution that upsamples each channel bilinearly.
+
+    [channels, channels, size, size] float64, a tent on the diagonal and 0 elsewhere. `size` is
+    twice the stride: the values sum to stride squared.
+    Source: wkentaro/pytorch-fcn, torchfcn/models/fcn32s.py, get_upsampling_weight.
+    """
+    factor = (size + 1) // 2
+    centre = factor - 1 if size % 2 else factor - 0.5
+    tent = 1 - np.abs(np.arange(size) - centre) / factor
+    kernel = np.zeros([channels, channels, size, size])
+    kernel[np.arange(channels), np.arange(channels)] = np.outer(tent, tent)
+    return kernel
