@@ -1,0 +1,54 @@
+# Everything a person or CI types. `make` alone lists it.
+PYTHON ?= python3.11
+VENV   := .venv
+BIN    := $(VENV)/bin
+RUN    := $(BIN)/python
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help setup demo test lint types imports unit prove test-paddle26 test-gpu benchmarks clean
+
+help:  ## list the targets
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+setup: $(VENV)/.ready  ## make .venv with torch, paddle and the test tools
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[torch,cpu,test]'
+	@touch $@
+
+demo: setup  ## the main job on STDC: convert, align, train (FAST=1: one minute)
+	$(RUN) tools/reproduce.py configs/stdc1_toy.yml $(if $(FAST),--fast)
+
+test: lint types imports unit  ## what CI runs
+	$(MAKE) demo FAST=1
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+imports: setup
+	$(BIN)/lint-imports
+
+unit: setup
+	$(BIN)/pytest -m 'not prove and not gpu'
+
+prove: setup  ## many seeds, faults and kills, benchmarks, every README command (2 hours at most)
+	$(RUN) docs/proof/prove.py
+
+test-paddle26: .venv-paddle26/.ready  ## the core tests on Paddle 2.6.2, the GPU build of the index
+	.venv-paddle26/bin/pytest -m 'not prove and not gpu'
+
+.venv-paddle26/.ready: pyproject.toml constraints-paddle26.txt
+	$(PYTHON) -m venv .venv-paddle26
+	.venv-paddle26/bin/pip install --quiet -c constraints-paddle26.txt -e '.[torch,cpu,test]'
+	@touch $@
+
+test-gpu: setup  ## convert, align and train on one GPU (skips with its reason without one)
+	$(BIN)/pytest -m gpu -rs
+
+clean:  ## remove environments and what runs wrote
+	rm -rf $(VENV) .venv-paddle26 runs
