@@ -68,7 +68,7 @@ def compose(camera: Camera, rng: np.random.Generator) -> list[Thing]:
     groups: list[street.Group] = []
     for side in (-1, 1):
         groups += street.houses(camera, plan, side, rng)
-        if rng.random() < 0.75:
+        if rng.random() < 0.9:
             groups += street.barrier(camera, plan, side, rng)
         groups += _sidewalk(camera, plan, side, rng)
     groups += _traffic(camera, plan, rng)
@@ -103,7 +103,7 @@ def _traffic(camera: Camera, plan: street.Street, rng: np.random.Generator) -> l
     """On each half of the road one large vehicle or a car, more cars behind; cycles in between."""
     groups: list[street.Group] = []
     for side in (-1, 1):
-        depth = uniform(rng, 8.0, 12.0)
+        depth = uniform(rng, 7.0, 11.0)
         kind = ("truck", "bus", "train", "car", "car")[choice(rng, 5)]
         lane = side * plan.road * 0.56
         if kind == "train":
@@ -112,12 +112,11 @@ def _traffic(camera: Camera, plan: street.Street, rng: np.random.Generator) -> l
             groups += actors.vehicle(camera, kind, lane, depth, rng)
             depth += actors.BOXES[kind].length + uniform(rng, 4.0, 12.0)
             kind = "car"
-    for kind, chance in (("bicycle", 0.7), ("motorcycle", 0.75)):
-        if rng.random() < chance:
-            x = uniform(rng, -0.9, 0.9) * plan.road
-            groups += actors.cycle(
-                camera, kind, x, uniform(rng, 4.8, 7.5), rng.random() < 0.85, rng
-            )
+    half = 1 if rng.random() < 0.5 else -1
+    for kind, side in (("bicycle", half), ("motorcycle", -half)):
+        if rng.random() < 0.8:
+            x, ridden = side * uniform(rng, 0.15, 0.95) * plan.road, rng.random() < 0.85
+            groups += actors.cycle(camera, kind, x, uniform(rng, 4.3, 6.8), ridden, rng)
     return groups
 
 

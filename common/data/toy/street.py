@@ -20,7 +20,7 @@ FACADES: tuple[Color, ...] = (
     (0.50, 0.42, 0.40),
 )
 GREENS: tuple[Color, ...] = ((0.12, 0.33, 0.10), (0.18, 0.40, 0.12), (0.10, 0.27, 0.12))
-SIGNS: tuple[Color, ...] = ((0.10, 0.25, 0.85), (0.95, 0.80, 0.05), (0.88, 0.08, 0.10))
+SIGNS: tuple[Color, ...] = ((0.10, 0.22, 0.90), (0.90, 0.06, 0.10))
 TRUNK: Color = (0.30, 0.21, 0.13)
 STEEL: Color = (0.46, 0.48, 0.50)
 
@@ -136,7 +136,7 @@ def barrier(camera: Camera, street: Street, side: int, rng: np.random.Generator)
     if rng.random() < 0.5:
         paint = Paint((0.62, 0.60, 0.72), surface, "blocks", (0.38, 0.37, 0.46), 0.04, 0.06)
         return [(BEHIND_ALL, [Thing("wall", board, paint)])]
-    paint = Paint((0.20, 0.15, 0.10), surface, "bars", (0.72, 0.50, 0.30), 0.04, 0.04)
+    paint = Paint((0.20, 0.11, 0.05), surface, "bars", (0.86, 0.62, 0.22), 0.04, 0.04)
     return [(BEHIND_ALL, [Thing("fence", board, paint)])]
 
 
@@ -195,7 +195,7 @@ def _light(
 def _sign(
     camera: Camera, surface: Surface, x: float, up: float, rng: np.random.Generator
 ) -> list[Thing]:
-    corners = (4, 3, 14)[choice(rng, 3)]
+    corners = (4, 14)[choice(rng, 2)]
     color = _pick(rng, SIGNS)
     plate = disc(camera, surface, x, up, 0.85, corners)
     mark = disc(camera, surface, x, up, 0.36, corners)
@@ -214,7 +214,7 @@ def bin_or_box(camera: Camera, x: float, depth: float) -> list[Group]:
 
 
 def _leaves(rng: np.random.Generator, surface: Surface) -> Paint:
-    return Paint(_pick(rng, GREENS), surface, grain=0.25, blotch=0.45)
+    return Paint(_pick(rng, GREENS), surface, grain=0.2, blotch=0.35)
 
 
 def _pick(rng: np.random.Generator, colors: tuple[Color, ...]) -> Color:
