@@ -156,14 +156,20 @@ def _globals_of(pickle: bytes) -> list[str]:
     """List what a pickle would import, without running it; a cut-off pickle as far as it goes."""
     found: list[str] = []
     strings: list[str] = []
-    try:
+    memo: dict[int, str | None] = {}
+    last: str | None = None
+    with suppress(Exception):  # a hostile or cut-off pickle; what was seen so far counts
         for opcode, argument, _ in pickletools.genops(pickle):
+            if opcode.name in {"MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"}:
+                memo[len(memo) if argument is None else int(argument)] = last
+                continue
+            last = argument if isinstance(argument, str) else None
             if opcode.name == "GLOBAL":
                 found.append(str(argument).replace(" ", "."))
-            elif opcode.name == "STACK_GLOBAL" and len(strings) > 1:
+            elif opcode.name == "STACK_GLOBAL":
                 found.append(".".join(strings[-2:]))
-            elif isinstance(argument, str):
-                strings.append(argument)
-    except Exception:  # a hostile or cut-off pickle; what was seen so far counts
-        pass
+            elif opcode.name in {"GET", "BINGET", "LONG_BINGET"}:
+                last = memo.get(int(argument))
+            if last is not None:
+                strings.append(last)
     return found

@@ -43,6 +43,13 @@ def read_torch(path: Path, key: str | None, legacy: bool) -> Checkpoint:
 def _load(path: Path, legacy: bool) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=not legacy)
+    except AttributeError as error:
+        if not legacy or "UntypedStorage" not in str(error):
+            raise UnreadableError(f"{path}: cannot be read: {error}") from None
+        raise UnreadableError(
+            f"{path}: torch cannot read a dtype of this file (float8?) from its pre-1.6 format; "
+            "save it again in the present one"
+        ) from None
     except Exception as error:  # a damaged file can raise anything
         text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
     wanted = re.search(r"GLOBAL (\S+)", text)

@@ -1,0 +1,121 @@
+"""`.pdparams` files: plain pickles that any NumPy reads, written whole or not at all."""
+
+import hashlib
+import pickle
+import pickletools
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from common.errors import UserError
+from convert.write import atomic, check_output, default_output, sha256_of, write_pdparams
+
+DTYPES = st.sampled_from(["?", *("u1", "i1", "i8", "u2", "f2", "f4", "f8", "c8", "c16", ">f4")])
+ARRAYS = DTYPES.flatmap(
+    lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0))
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.dictionaries(st.text(max_size=300), ARRAYS, max_size=4), st.booleans())
+def test_pickle_reads_back_every_array(tmp_path_factory, state, transpose):
+    path = tmp_path_factory.getbasetemp() / "any.pdparams"
+    state = {key: array.T if transpose else array for key, array in state.items()}
+    digest, size = write_pdparams(state, path)
+    data = path.read_bytes()
+    assert (hashlib.sha256(data).hexdigest(), len(data)) == (digest, size)
+    back = pickle.loads(data)
+    assert list(back) == list(state)
+    for key, array in state.items():
+        assert type(back[key]) is np.ndarray
+        assert back[key].dtype == array.dtype.newbyteorder("<")
+        assert back[key].shape == array.shape
+        assert back[key].tobytes() == array.astype(back[key].dtype).tobytes()
+        assert back[key].flags.c_contiguous
+        assert back[key].flags.writeable
+
+
+def test_names_are_those_that_every_numpy_has(tmp_path):
+    write_pdparams({"a": np.zeros((2, 3), "f4")}, tmp_path / "a")
+    names = {
+        arg
+        for op, arg, _ in pickletools.genops((tmp_path / "a").read_bytes())
+        if op.name == "GLOBAL"
+    }
+    assert names == {"numpy.core.multiarray _reconstruct", "numpy ndarray", "numpy dtype"}
+
+
+def test_a_failure_leaves_the_old_file_and_no_other(tmp_path):
+    output = tmp_path / "model.pdparams"
+    output.write_bytes(b"old")
+
+    def fail(failure):
+        with atomic(output) as temporary:
+            temporary.write_bytes(b"half")
+            raise failure
+
+    for failure in (KeyboardInterrupt, ValueError):
+        with pytest.raises(failure):
+            fail(failure)
+        assert output.read_bytes() == b"old"
+        assert [path.name for path in tmp_path.iterdir()] == ["model.pdparams"]
+    with atomic(output) as temporary:
+        temporary.write_bytes(b"new")
+    assert output.read_bytes() == b"new"
+    assert sha256_of(output) == hashlib.sha256(b"new").hexdigest()
+
+
+def test_a_full_or_forbidden_disk_is_a_users_error(tmp_path):
+    with pytest.raises(UserError, match="cannot be written"), atomic(tmp_path / "a") as temporary:
+        raise OSError(28, "No space left on device")
+    assert not temporary.exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "output"),
+    [
+        ("model.pth", "model.pdparams"),
+        ("STDCNet813M_73.91.tar", "STDCNet813M_73.91.pdparams"),
+        ("x.pth.tar", "x.pdparams"),
+        ("weights", "weights.pdparams"),
+    ],
+)
+def test_default_output(tmp_path, source, output):
+    assert default_output(tmp_path / source) == tmp_path / output
+
+
+def test_what_must_not_be_overwritten(tmp_path):
+    source, other = tmp_path / "model.pth", tmp_path / "out.pdparams"
+    source.write_bytes(b"weights")
+    other.write_bytes(b"old")
+    (tmp_path / "link").symlink_to(source)
+    for output in (source, tmp_path / "link"):
+        with pytest.raises(UserError, match="overwrite the checkpoint"):
+            check_output(source, output, force=True)
+    with pytest.raises(UserError, match="--force"):
+        check_output(source, other, force=False)
+    check_output(source, other, force=True)
+    with pytest.raises(UserError, match="does not exist"):
+        check_output(source, tmp_path / "no" / "out", force=False)
+    with pytest.raises(UserError, match="a folder"):
+        check_output(source, tmp_path, force=True)
+
+
+def test_paddle_reads_it(tmp_path):
+    paddle = pytest.importorskip("paddle")
+    weight = np.arange(12, dtype="f4").reshape(4, 3).T
+    write_pdparams({"weight": weight, "bias": np.ones(4, "f4")}, tmp_path / "fc.pdparams")
+    layer = paddle.nn.Linear(3, 4)
+    assert layer.set_state_dict(paddle.load(str(tmp_path / "fc.pdparams"))) == ([], [])
+    assert np.array_equal(layer.weight.numpy(), weight)
+
+
+def test_importing_convert_loads_no_framework():
+    import subprocess
+
+    code = "import convert, sys; sys.exit(bool({'torch', 'paddle'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
