@@ -79,11 +79,70 @@ def _stdc_seg(layers: tuple[int, int, int]) -> Pair:
     )
 
 
+def _vgg16(batch_norm: bool, subtrees: tuple[str, ...]) -> Pair:
+    return Pair(
+        module="backbones.vgg",
+        factory="vgg16",
+        settings={"batch_norm": batch_norm},
+        default_input=(2, 3, 64, 96),
+        rules=(),
+        classes_key="classifier.6.weight",
+        subtrees=subtrees,
+        paper="Very Deep Convolutional Networks for Large-Scale Image Recognition, ICLR 2015",
+        source="https://github.com/pytorch/vision",
+        weights_licence="BSD-3-Clause",
+    )
+
+
+def _fcn(factory: str, settings: Mapping[str, Any], source: str, licence: str) -> Pair:
+    return Pair(
+        module="fcn",
+        factory=factory,
+        settings=settings,
+        default_input=(2, 3, 17, 24),
+        rules=(),
+        classes_key="score_fr.weight",
+        paper="Fully Convolutional Networks for Semantic Segmentation, CVPR 2015",
+        source=source,
+        weights_licence=licence,
+    )
+
+
+_WKENTARO = ("https://github.com/wkentaro/pytorch-fcn", "MIT")
+
+
+def _unet(bilinear: bool) -> Pair:
+    return Pair(
+        module="unet",
+        factory="unet",
+        settings={"bilinear": bilinear},
+        default_input=(2, 3, 35, 48),
+        rules=(),
+        classes_key="outc.conv.weight",
+        # Releases before v3.0: their convolutions have a bias.
+        variants=({}, {"conv_bias": True}),
+        paper="U-Net: Convolutional Networks for Biomedical Image Segmentation, MICCAI 2015",
+        source="https://github.com/milesial/Pytorch-UNet",
+        weights_licence="GPL-3.0",
+    )
+
+
 PAIRS: dict[str, Pair] = {
     "stdc1_cls": _stdc_cls((2, 2, 2), "stdc1_seg"),
     "stdc2_cls": _stdc_cls((4, 5, 3), "stdc2_seg"),
     "stdc1_seg": _stdc_seg((2, 2, 2)),
     "stdc2_seg": _stdc_seg((4, 5, 3)),
+    "vgg16": _vgg16(False, ()),
+    "vgg16_bn": _vgg16(True, ("fcn8s_vgg16bn:backbone",)),
+    "fcn32s": _fcn("fcn32s", {}, *_WKENTARO),
+    "fcn16s": _fcn("fcn16s", {}, *_WKENTARO),
+    "fcn8s": _fcn("fcn8s", {}, *_WKENTARO),
+    "fcn8s_atonce": _fcn("fcn8s", {"at_once": True}, *_WKENTARO),
+    "fcn8s_vgg16bn": _fcn(
+        "fcn8s_vgg16bn", {}, "https://github.com/pytorch/vision", "none released"
+    ),
+    "unet": _unet(bilinear=False),
+    "unet_bilinear": _unet(bilinear=True),
 }
 
 

@@ -12,10 +12,11 @@ from torch_ref.layers import InPlaceABN
 def build_seeded(name: str, seed: int = 0, **overrides: Any) -> nn.Module:
     """Build row `name` with seeded weights, float32, in train mode.
 
-    Convolutions and linear layers keep the authors' initialisation; normalisations get scales in
-    [0.5, 1.5] (those of InPlaceABN negative in a fifth of the channels, as trained ones can be),
-    biases and running means of N(0, 0.1) and running variances in [0.5, 2]. The global random
-    state is left as it was.
+    Convolutions and linear layers keep the authors' initialisation, but what that leaves at zero
+    becomes He-normal (weights) or N(0, 0.1) (biases). Normalisations get scales in [0.5, 1.5]
+    (those of InPlaceABN negative in a fifth of the channels, as trained ones can be), biases and
+    running means of N(0, 0.1) and running variances in [0.5, 2]. The global random state is left
+    as it was.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -24,7 +25,16 @@ def build_seeded(name: str, seed: int = 0, **overrides: Any) -> nn.Module:
             for module in net.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     _seed_norm(module)
+                elif isinstance(module, nn.Linear | nn.modules.conv._ConvNd):
+                    _seed_zeros(module)
     return net
+
+
+def _seed_zeros(layer: nn.Linear | nn.modules.conv._ConvNd) -> None:
+    if not layer.weight.any():
+        nn.init.kaiming_normal_(layer.weight)
+    if layer.bias is not None and not layer.bias.any():
+        layer.bias.normal_(0.0, 0.1)
 
 
 def _seed_norm(norm: nn.modules.batchnorm._BatchNorm) -> None:

@@ -1,0 +1,129 @@
+"""VGG16, plain and with BatchNorm (Simonyan and Zisserman, ICLR 2015, table 1, column D).
+
+Names and initialisation are torchvision's (pytorch/vision, torchvision/models/vgg.py), whose
+ImageNet files most people have.
+"""
+
+import torch
+from torch import nn
+
+from common.shapes import first_width
+from torch_ref.layers import BatchNorm2d, kaiming_normal_
+
+STAGES = (2, 2, 3, 3, 3)  # convolutions a stage; a pool ends each
+
+
+def make_features(
+    base: int, batch_norm: bool, padding: int = 1, ceil_mode: bool = False
+) -> nn.Sequential:
+    """Build the convolutional part: [N, 3, H, W] -> [N, 8 * base, H / 32, W / 32].
+
+    base: channels of the first stage. padding: that of the very first convolution. ceil_mode: a
+    pool keeps the last row and column of an odd map.
+    """
+    layers: list[nn.Module] = []
+    in_planes = 3
+    for stage, count in enumerate(STAGES):
+        planes = base * min(2**stage, 8)
+        for _ in range(count):
+            layers.append(nn.Conv2d(in_planes, planes, 3, padding=1 if layers else padding))
+            if batch_norm:
+                layers.append(BatchNorm2d(planes))
+            layers.append(nn.ReLU())
+            in_planes = planes
+        layers.append(nn.MaxPool2d(2, stride=2, ceil_mode=ceil_mode))
+    return nn.Sequential(*layers)
+
+
+class VGG(nn.Module):
+    """VGG16 for images [N, 3, H, W] float32, RGB, ImageNet-normalised, H and W at least 32.
+
+    `forward` returns the logits [N, num_classes]. Other sizes than 224 are pooled to 7 x 7.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 1000,
+        base: int = 64,
+        batch_norm: bool = False,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        hidden = base * 64
+        self.features = make_features(base, batch_norm)
+        self.avgpool = nn.AdaptiveAvgPool2d(7)
+        self.classifier = nn.Sequential(
+            nn.Linear(base * 8 * 7 * 7, hidden),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, num_classes),
+        )
+        self.init_params()
+
+    def init_params(self) -> None:
+        """Initialise as torchvision does: He (fan_out), N(0, 0.01) for Linear, biases 0."""
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                kaiming_normal_(layer.weight, mode="fan_out")
+                nn.init.constant_(layer.bias, 0.0)
+            elif isinstance(layer, nn.Linear):
+                nn.init.normal_(layer.weight, std=0.01)
+                nn.init.constant_(layer.bias, 0.0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the logits [N, num_classes] of the image `x` [N, 3, H, W]."""
+        return self.classifier(self.avgpool(self.features(x)).flatten(1))
+
+
+class ConvolutionalVGG(nn.Module):
+    """VGG16 with BatchNorm whose first two Linear layers became convolutions, for FCN-8s.
+
+    As in FCN the first convolution pads by 100 and pools keep odd rows and columns, so an image
+    [N, 3, H, W] may have any size from 1x1. Names are torchvision's; `classifier.0.weight`
+    [hidden, in, 7, 7] and `classifier.3.weight` [hidden, hidden, 1, 1] hold the values of the
+    Linear weights in their order.
+    """
+
+    def __init__(self, base: int = 64) -> None:
+        super().__init__()
+        hidden = base * 64
+        self.features = make_features(base, batch_norm=True, padding=100, ceil_mode=True)
+        self.classifier = nn.Sequential(
+            nn.Conv2d(base * 8, hidden, 7),
+            nn.ReLU(),
+            nn.Dropout2d(0.5),
+            nn.Conv2d(hidden, hidden, 1),
+            nn.ReLU(),
+            nn.Dropout2d(0.5),
+        )
+        self.init_params()
+
+    def init_params(self) -> None:
+        """Initialise as torchvision does what these layers were: He (fan_out), N(0, 0.01)."""
+        for layer in self.features:
+            if isinstance(layer, nn.Conv2d):
+                kaiming_normal_(layer.weight, mode="fan_out")
+                nn.init.constant_(layer.bias, 0.0)
+        for layer in self.classifier:
+            if isinstance(layer, nn.Conv2d):
+                nn.init.normal_(layer.weight, std=0.01)
+                nn.init.constant_(layer.bias, 0.0)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return (pool3 [N, 4 * base, h, w], pool4, fc7 [N, hidden, h', w']) of the image `x`."""
+        pools = []
+        for layer in self.features:
+            x = layer(x)
+            if isinstance(layer, nn.MaxPool2d):
+                pools.append(x)
+        return pools[2], pools[3], self.classifier(x)
+
+
+def vgg16(
+    num_classes: int = 1000, width: float = 1.0, batch_norm: bool = False, dropout: float = 0.5
+) -> VGG:
+    """Build VGG16 as an ImageNet classifier; `width` scales all channels."""
+    return VGG(num_classes, first_width(width), batch_norm=batch_norm, dropout=dropout)
