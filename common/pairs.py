@@ -127,6 +127,89 @@ def _unet(bilinear: bool) -> Pair:
     )
 
 
+_RESNET50, _RESNET101 = (3, 4, 6, 3), (3, 4, 23, 3)
+_TORCHVISION = ("https://github.com/pytorch/vision", "BSD-3-Clause")
+_SEMSEG = "https://github.com/hszhao/semseg"
+_KAZUTO = "https://github.com/kazuto1011/deeplab-pytorch"
+
+
+def _resnet(layers: tuple[int, ...], subtrees: tuple[str, ...]) -> Pair:
+    return Pair(
+        module="backbones.resnet",
+        factory="resnet",
+        settings={"layers": layers},
+        default_input=(2, 3, 64, 96),
+        rules=(),
+        classes_key="fc.weight",
+        # The deep stem is that of semseg's ImageNet files (initmodel/resnet50_v2.pth).
+        variants=({"stem": "plain"}, {"stem": "deep"}),
+        subtrees=subtrees,
+        paper="Deep Residual Learning for Image Recognition, CVPR 2016",
+        source=_TORCHVISION[0],
+        weights_licence=_TORCHVISION[1],
+    )
+
+
+def _pspnet(layers: tuple[int, ...]) -> Pair:
+    return Pair(
+        module="pspnet",
+        factory="pspnet",
+        settings={"layers": layers},
+        default_input=(2, 3, 33, 41),
+        rules=(),
+        classes_key="cls.4.weight",
+        paper="Pyramid Scene Parsing Network, CVPR 2017",
+        source=_SEMSEG,
+        weights_licence="not stated",
+    )
+
+
+def _deeplab(
+    factory: str, layers: tuple[int, ...], classes_key: str, paper: str, released: bool = False
+) -> Pair:
+    return Pair(
+        module="deeplab",
+        factory=factory,
+        settings={"layers": layers},
+        default_input=(2, 3, 33, 49),
+        rules=(),
+        classes_key=classes_key,
+        paper=paper,
+        source=_KAZUTO,
+        weights_licence="not stated" if released else "none released",
+    )
+
+
+_DEEPLABV3_PAPER = "Rethinking Atrous Convolution for Semantic Image Segmentation, 2017"
+
+
+def _torchvision(head: str, layers: tuple[int, ...], paper: str) -> Pair:
+    return Pair(
+        module="torchvision_seg",
+        factory="torchvision_seg",
+        settings={"layers": layers, "head": head},
+        default_input=(2, 3, 33, 49),
+        rules=(),
+        classes_key="classifier.4.weight",
+        paper=paper,
+        source=_TORCHVISION[0],
+        weights_licence=_TORCHVISION[1],
+    )
+
+
+_GLORE = Pair(
+    module="glore",
+    factory="glore",
+    settings={"layers": _RESNET50},
+    default_input=(2, 3, 33, 49),
+    rules=(),
+    classes_key="classifier.weight",
+    paper="Graph-Based Global Reasoning Networks, CVPR 2019",
+    source="https://github.com/facebookresearch/GloRe",
+    weights_licence="none released",
+)
+
+
 PAIRS: dict[str, Pair] = {
     "stdc1_cls": _stdc_cls((2, 2, 2), "stdc1_seg"),
     "stdc2_cls": _stdc_cls((4, 5, 3), "stdc2_seg"),
@@ -143,6 +226,31 @@ PAIRS: dict[str, Pair] = {
     ),
     "unet": _unet(bilinear=False),
     "unet_bilinear": _unet(bilinear=True),
+    "resnet50": _resnet(_RESNET50, ()),
+    "resnet101": _resnet(_RESNET101, ()),
+    "pspnet50": _pspnet(_RESNET50),
+    "pspnet101": _pspnet(_RESNET101),
+    "deeplabv2_r101_msc": _deeplab(
+        "deeplabv2_msc",
+        _RESNET101,
+        "base.aspp.c0.weight",
+        "DeepLab: Semantic Image Segmentation with Deep Convolutional Nets, TPAMI 2018",
+        released=True,
+    ),
+    "deeplabv3_r50": _deeplab("deeplabv3", _RESNET50, "fc2.weight", _DEEPLABV3_PAPER),
+    "deeplabv3_r101": _deeplab("deeplabv3", _RESNET101, "fc2.weight", _DEEPLABV3_PAPER),
+    "deeplabv3plus_r50": _deeplab(
+        "deeplabv3plus",
+        _RESNET50,
+        "fc2.conv3.weight",
+        "Encoder-Decoder with Atrous Separable Convolution for Semantic Segmentation, ECCV 2018",
+    ),
+    "deeplabv3_tv_r50": _torchvision("deeplabv3", _RESNET50, _DEEPLABV3_PAPER),
+    "deeplabv3_tv_r101": _torchvision("deeplabv3", _RESNET101, _DEEPLABV3_PAPER),
+    "fcn_tv_r50": _torchvision(
+        "fcn", _RESNET50, "Fully Convolutional Networks for Semantic Segmentation, CVPR 2015"
+    ),
+    "glore_r50": _GLORE,
 }
 
 

@@ -32,3 +32,20 @@ def bilinear_kernel(channels: int, size: int) -> np.ndarray:
     kernel = np.zeros([channels, channels, size, size])
     kernel[np.arange(channels), np.arange(channels)] = np.outer(tent, tent)
     return kernel
+
+
+def bilinear_matrix(size: int, factor: float) -> np.ndarray:
+    """Return the matrix [int(size * factor), size] float64 that resizes a line bilinearly.
+
+    Pixels are squares (align_corners=False), and 1 / factor is the step between samples even
+    where int() cut off a part of one: torch's rule for `interpolate(scale_factor=factor)`.
+    """
+    count = int(size * factor)
+    place = np.maximum((np.arange(count) + 0.5) / factor - 0.5, 0.0)
+    left = np.minimum(place.astype(int), size - 1)
+    right = np.minimum(left + 1, size - 1)
+    share = place - left
+    matrix = np.zeros([count, size])
+    np.add.at(matrix, (np.arange(count), left), 1 - share)
+    np.add.at(matrix, (np.arange(count), right), share)
+    return matrix

@@ -1,6 +1,7 @@
 """Layers whose meaning differs between the frameworks, or that the nets of the papers share."""
 
 import math
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -9,6 +10,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from common.errors import UserError
+from common.shapes import bilinear_matrix
 
 
 class BatchNorm2D(nn.BatchNorm2D):
@@ -137,3 +139,23 @@ def fan_in_uniform_(weight: paddle.Tensor, bias: paddle.Tensor | None = None) ->
     nn.initializer.Uniform(-bound, bound)(weight)
     if bias is not None:
         nn.initializer.Uniform(-bound, bound)(bias)
+
+
+def named_sequential(layers: Mapping[str, nn.Layer]) -> nn.Sequential:
+    """Return `layers` one after the other, under their names instead of numbers."""
+    return nn.Sequential(*layers.items())
+
+
+def scale_bilinear(x: paddle.Tensor, factor: float) -> paddle.Tensor:
+    """Return `x` [N, C, H, W] resized to int(factor * H), int(factor * W), bilinearly.
+
+    Two products of matrices: `F.interpolate` holds the ratio in float32, and where a whole net
+    follows, in train mode, it grows 2e-6 to 2e-3. Two-dimensional ones, because oneDNN's
+    broadcast product of a resize is wrong.
+    """
+    for _ in range(2):  # the last axis is resized and goes in front of the other
+        images, channels, other, size = x.shape
+        matrix = paddle.to_tensor(bilinear_matrix(size, factor).T).astype(x.dtype)
+        x = paddle.matmul(x.reshape([-1, size]), matrix)
+        x = x.reshape([images, channels, other, -1]).transpose([0, 1, 3, 2])
+    return x

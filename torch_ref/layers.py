@@ -1,6 +1,8 @@
 """Layers whose meaning differs between the frameworks, or that the nets of the papers share."""
 
 import math
+from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -73,3 +75,13 @@ def fan_in_uniform_(weight: torch.Tensor, bias: torch.Tensor | None = None) -> N
     nn.init.uniform_(weight, -bound, bound)
     if bias is not None:
         nn.init.uniform_(bias, -bound, bound)
+
+
+def named_sequential(layers: Mapping[str, nn.Module]) -> nn.Sequential:
+    """Return `layers` one after the other, under their names instead of numbers."""
+    return nn.Sequential(OrderedDict(layers))
+
+
+def scale_bilinear(x: torch.Tensor, factor: float) -> torch.Tensor:
+    """Return `x` [N, C, H, W] resized to int(factor * H), int(factor * W), bilinearly."""
+    return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)

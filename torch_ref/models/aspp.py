@@ -1,0 +1,116 @@
+"""Atrous spatial pyramid pooling: DeepLabV2 (Chen et al., TPAMI 2018, figure 7) and DeepLabV3
+(Chen et al., arXiv 1706.05587, figure 5), in the names of both sources.
+
+The branches are concatenated in one order in both: 1x1, the atrous ones, image pooling.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from torch_ref.layers import BatchNorm2d
+from torch_ref.models.backbones.resnet_msra import ConvBnReLU
+
+
+class SummedASPP(nn.Module):
+    """DeepLabV2's: dilated 3x3 convolutions to the classes, summed. -> [N, num_classes, h, w].
+
+    Names: kazuto1011/deeplab-pytorch, libs/models/deeplabv2.py.
+    """
+
+    def __init__(self, in_ch: int, num_classes: int, rates: tuple[int, int, int, int]) -> None:
+        super().__init__()
+        self.c0 = nn.Conv2d(in_ch, num_classes, 3, padding=rates[0], dilation=rates[0])
+        self.c1 = nn.Conv2d(in_ch, num_classes, 3, padding=rates[1], dilation=rates[1])
+        self.c2 = nn.Conv2d(in_ch, num_classes, 3, padding=rates[2], dilation=rates[2])
+        self.c3 = nn.Conv2d(in_ch, num_classes, 3, padding=rates[3], dilation=rates[3])
+        self.init_weight()
+
+    def init_weight(self) -> None:
+        """Initialise as the authors do: N(0, 0.01), no bias."""
+        for layer in (self.c0, self.c1, self.c2, self.c3):
+            nn.init.normal_(layer.weight, std=0.01)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the logits at the resolution of `x`."""
+        return self.c0(x) + self.c1(x) + self.c2(x) + self.c3(x)
+
+
+class ImagePool(nn.Module):
+    """Global average, 1x1 ConvBnReLU, back to the map's size. [N, in, h, w] -> [N, out, h, w]."""
+
+    def __init__(self, in_ch: int, out_ch: int) -> None:
+        super().__init__()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.conv = ConvBnReLU(in_ch, out_ch)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return one value per channel, at every pixel of `x`."""
+        return spread(self.conv(self.pool(x)), x)
+
+
+class ASPP(nn.Module):
+    """DeepLabV3's, without the projection. [N, in, h, w] -> [N, out * (rates + 2), h, w].
+
+    Names: kazuto1011/deeplab-pytorch, libs/models/deeplabv3.py.
+    """
+
+    def __init__(self, in_ch: int, out_ch: int, rates: tuple[int, ...]) -> None:
+        super().__init__()
+        stages: dict[str, nn.Module] = {"c0": ConvBnReLU(in_ch, out_ch)}
+        for index, rate in enumerate(rates):
+            stages[f"c{index + 1}"] = ConvBnReLU(in_ch, out_ch, 3, padding=rate, dilation=rate)
+        stages["imagepool"] = ImagePool(in_ch, out_ch)
+        self.stages = nn.ModuleDict(stages)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the concatenation of all branches."""
+        return torch.cat([stage(x) for stage in self.stages.values()], dim=1)
+
+
+class TorchvisionImagePool(nn.Sequential):
+    """`ImagePool` in torchvision's names (models/segmentation/deeplabv3.py, ASPPPooling)."""
+
+    def __init__(self, in_ch: int, out_ch: int) -> None:
+        super().__init__(nn.AdaptiveAvgPool2d(1), *conv_bn_relu(in_ch, out_ch))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return one value per channel, at every pixel of `x`."""
+        return spread(super().forward(x), x)
+
+
+class TorchvisionASPP(nn.Module):
+    """DeepLabV3's, with projection and dropout. [N, in, h, w] -> [N, out, h, w].
+
+    Names: torchvision, models/segmentation/deeplabv3.py.
+    """
+
+    def __init__(self, in_ch: int, out_ch: int, rates: tuple[int, ...]) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList([nn.Sequential(*conv_bn_relu(in_ch, out_ch))])
+        for rate in rates:
+            self.convs.append(nn.Sequential(*conv_bn_relu(in_ch, out_ch, 3, rate)))
+        self.convs.append(TorchvisionImagePool(in_ch, out_ch))
+        self.project = nn.Sequential(
+            *conv_bn_relu(out_ch * len(self.convs), out_ch), nn.Dropout(0.5)
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the projected concatenation of all branches."""
+        return self.project(torch.cat([conv(x) for conv in self.convs], dim=1))
+
+
+def conv_bn_relu(in_ch: int, out_ch: int, kernel_size: int = 1, dilation: int = 1) -> list:
+    """Return a convolution without bias that keeps the size, its BatchNorm, and ReLU."""
+    padding = dilation * (kernel_size // 2)
+    return [
+        nn.Conv2d(in_ch, out_ch, kernel_size, padding=padding, dilation=dilation, bias=False),
+        BatchNorm2d(out_ch),
+        nn.ReLU(),
+    ]
+
+
+def spread(pooled: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Resize `pooled` [N, C, 1, 1] to the height and width of `x`."""
+    return F.interpolate(pooled, size=x.shape[2:], mode="bilinear", align_corners=False)
