@@ -169,7 +169,7 @@ def _globals_of(pickle: bytes) -> list[str]:
             elif opcode.name == "STACK_GLOBAL":
                 found.append(".".join(strings[-2:]))
             elif opcode.name in {"GET", "BINGET", "LONG_BINGET"}:
-                last = memo.get(int(argument))
+                last = memo.get(int(argument or 0))
             if last is not None:
                 strings.append(last)
     return found

@@ -10,6 +10,7 @@ import numpy as np
 from common.pairs import PAIRS, Pair
 from convert.account import Account, draw_up
 from convert.plan import check_aliases, describe_arrays, plan_moves
+from convert.recognise import counters_decide
 from convert.rules import Rules, load_rules, shipped_rules
 from convert.spec import TensorSpec
 
@@ -77,7 +78,7 @@ def convert_arrays(
         [spec for spec in target if spec.key.startswith(prefix)],
         rules,
         prefix,
-        counters_decide=pair is not None and any("head_norm" in v for v in pair.variants),
+        counters_decide=pair is not None and counters_decide(pair),
         classes_key=pair.classes_key if pair else None,
     )
     check_aliases(plan, arrays)

@@ -82,13 +82,11 @@ def recognise(
         ConversionError: none fits; names the nearest one and what differs.
         UserError: several fit, or the row is unknown.
     """
-    if row is not None:
-        get_pair(row)
-    misfits = [m for name, pair in PAIRS.items() for m in _misfits(name, pair, shapes, rules)]
-    asked = [m for m in misfits if row in (None, m.candidate.row)]
-    fitting = [misfit.candidate for misfit in asked if not misfit.count]
+    asked = list(PAIRS.items()) if row is None else [(row, get_pair(row))]
+    misfits = [m for name, pair in asked for m in _misfits(name, pair, shapes, rules)]
+    fitting = [misfit.candidate for misfit in misfits if not misfit.count]
     if not fitting:
-        raise ConversionError(_why_not(row, asked, misfits))
+        raise ConversionError(_why_not(row, misfits, shapes, rules))
     if len(fitting) > 1:
         listed = "; ".join(map(str, fitting))
         raise UserError(f"the file fits several nets: {listed}. Choose one with --model")
@@ -102,16 +100,24 @@ def recognise(
     return found
 
 
-def _why_not(row: str | None, asked: Sequence[Misfit], misfits: Sequence[Misfit]) -> str:
+def counters_decide(pair: Pair) -> bool:
+    """Whether only batch counters tell which BatchNorms a checkpoint of `pair` was trained with."""
+    return any("head_norm" in variant for variant in pair.variants)
+
+
+def _why_not(
+    row: str | None, misfits: Sequence[Misfit], shapes: Shapes, rules: Rules | None
+) -> str:
     """Say why none of the rows that were asked for fits, and which other row does."""
-    nearest = min(asked, key=lambda misfit: misfit.count)
+    nearest = min(misfits, key=lambda misfit: misfit.count)
     if nearest.only_counters_absent:
         return f"{nearest.candidate.row}: {NO_COUNTERS}"
-    others = [str(misfit.candidate) for misfit in misfits if not misfit.count]
-    if others:
-        return f"the file does not fit {row}: it holds {' or '.join(others)}"
-    who = f"the file does not fit {row}" if row else "the file fits no net of the table"
-    return f"{who}. Nearest is {nearest}"
+    if row is None:
+        return f"the file fits no net of the table. Nearest is {nearest}"
+    others = [m for name in PAIRS for m in _misfits(name, PAIRS[name], shapes, rules)]
+    if held := [str(misfit.candidate) for misfit in others if not misfit.count]:
+        return f"the file does not fit {row}: it holds {' or '.join(held)}"
+    return f"the file does not fit {row}. Nearest is {nearest}"
 
 
 def _misfits(row: str, pair: Pair, shapes: Shapes, rules: Rules | None) -> Iterator[Misfit]:
@@ -128,7 +134,7 @@ def _misfits(row: str, pair: Pair, shapes: Shapes, rules: Rules | None) -> Itera
         net = shapes_of(row, candidate.options)
         net = {name: net[key] for name, key in resolve(net, rules).sources.items()}
         # torch before 0.4.1 wrote no counters. Where they tell variants apart they must be there.
-        if len(pair.variants) == 1 and not any(name.endswith(COUNTER) for name in file):
+        if not counters_decide(pair) and not any(name.endswith(COUNTER) for name in file):
             net = {name: shape for name, shape in net.items() if not name.endswith(COUNTER)}
         yield _compare(candidate, file, net)
 
