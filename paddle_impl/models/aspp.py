@@ -30,7 +30,8 @@ class SummedASPP(nn.Layer):
         """Initialise as the authors do: N(0, 0.01), no bias."""
         for layer in (self.c0, self.c1, self.c2, self.c3):
             nn.initializer.Normal(0.0, 0.01)(layer.weight)
-            nn.initializer.Constant(0.0)(layer.bias)
+            if layer.bias is not None:
+                nn.initializer.Constant(0.0)(layer.bias)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Return the logits at the resolution of `x`."""

@@ -30,7 +30,8 @@ class SummedASPP(nn.Module):
         """Initialise as the authors do: N(0, 0.01), no bias."""
         for layer in (self.c0, self.c1, self.c2, self.c3):
             nn.init.normal_(layer.weight, std=0.01)
-            nn.init.zeros_(layer.bias)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the logits at the resolution of `x`."""

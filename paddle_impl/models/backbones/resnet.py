@@ -139,7 +139,7 @@ class ResNetClassifier(ResNet):
         nn.initializer.Uniform(-bound, bound)(self.fc.weight)
         nn.initializer.Uniform(-bound, bound)(self.fc.bias)
 
-    def forward(self, x: paddle.Tensor) -> paddle.Tensor:  # type: ignore[override]
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Return the logits [N, num_classes] of the image `x` [N, 3, H, W]."""
         return self.fc(self.avgpool(super().forward(x)[-1]).flatten(1))
 

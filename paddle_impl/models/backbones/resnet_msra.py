@@ -56,10 +56,9 @@ class Bottleneck(nn.Layer):
         self.reduce = ConvBnReLU(in_ch, mid_ch, stride=stride)
         self.conv3x3 = ConvBnReLU(mid_ch, mid_ch, 3, padding=dilation, dilation=dilation)
         self.increase = ConvBnReLU(mid_ch, out_ch, relu=False)
+        self.shortcut: nn.Layer = nn.Identity()
         if downsample:
             self.shortcut = ConvBnReLU(in_ch, out_ch, stride=stride, relu=False)
-        else:
-            self.shortcut = nn.Identity()
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Return relu(residual(x) + shortcut(x))."""
