@@ -5,7 +5,7 @@ another recipe as soon as a layer's class changes. Parameters have the same name
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from common.errors import ConfigError, UserError
@@ -14,6 +14,9 @@ from common.errors import ConfigError, UserError
 MOMENTUM = 0.9
 WEIGHT_DECAY = 5e-4
 HEAD_LR_MULTIPLIER = 10.0
+# wkentaro/pytorch-fcn, examples/voc/train_fcn32s.py; its weight decay is the same.
+FCN_MOMENTUM = 0.99
+FCN_BIAS_LR_MULTIPLIER = 2.0
 
 # Prefix under which the parameters of the criterion join those of the net.
 CRITERION = "criterion."
@@ -49,6 +52,15 @@ _STDC_ROLES: dict[str, tuple[str, ...]] = {
         _FEATURE + r"(bn|conv_list\.\d+\.bn|avd_layer\.1)" + _AFFINE,
         _BACKBONE + r"(conv_last\.bn|bn)" + _AFFINE,
     ),
+}
+
+_FCN_CONV = r"(conv\d_\d|fc6|fc7|score_fr|score_pool3|score_pool4)"
+_VGG_LAYER = r"backbone\.(features|classifier)\.\d+"  # fcn8s_vgg16bn: its BatchNorms, too
+
+_FCN_ROLES: dict[str, tuple[str, ...]] = {
+    "weights": (_FCN_CONV + r"\.weight", _VGG_LAYER + r"\.weight"),
+    "biases": (_FCN_CONV + r"\.bias", _VGG_LAYER + r"\.bias"),
+    "upsampling": (r"upscore(2|8|16|_pool4)?\.weight",),
 }
 
 
@@ -96,7 +108,7 @@ def stdc_param_plan(
             f"weight_decay is {weight_decay}, head_lr_multiplier {head_lr_multiplier}; "
             "neither may be below 0"
         )
-    by_role = _sort_by_role(names)
+    by_role = _sort_by_role(names, _STDC_ROLES, "STDC")
     not_optimized: list[str] = [] if train_backbone_norm else by_role.pop("backbone norms")
     settings = {
         "path weights": (weight_decay, 1.0),
@@ -114,13 +126,43 @@ def stdc_param_plan(
     return ParamPlan(tuple(groups), tuple(not_optimized))
 
 
-def _sort_by_role(names: Iterable[str]) -> dict[str, list[str]]:
-    by_role: dict[str, list[str]] = {role: [] for role in _STDC_ROLES}
+def fcn_param_plan(
+    names: Iterable[str],
+    *,
+    weight_decay: float = WEIGHT_DECAY,
+    bias_lr_multiplier: float = FCN_BIAS_LR_MULTIPLIER,
+) -> ParamPlan:
+    """Plan FCN's optimizer for the parameters called `names`.
+
+    Biases learn `bias_lr_multiplier` times as fast and without decay. The transposed convolutions
+    are in no group: they stay bilinear. BatchNorms, which only `fcn8s_vgg16bn` has, are grouped
+    like the rest.
+
+    Raises UserError naming the parameters that have no role, ConfigError for a negative number.
+    Source: wkentaro/pytorch-fcn, examples/voc/train_fcn32s.py, get_parameters.
+    """
+    if not weight_decay >= 0 or not bias_lr_multiplier >= 0:
+        raise ConfigError(
+            f"weight_decay is {weight_decay}, bias_lr_multiplier {bias_lr_multiplier}; "
+            "neither may be below 0"
+        )
+    by_role = _sort_by_role(names, _FCN_ROLES, "FCN")
+    groups = (
+        ParamGroup("weights", tuple(by_role["weights"]), weight_decay, 1.0),
+        ParamGroup("biases", tuple(by_role["biases"]), 0.0, bias_lr_multiplier),
+    )
+    return ParamPlan(tuple(group for group in groups if group.names), tuple(by_role["upsampling"]))
+
+
+def _sort_by_role(
+    names: Iterable[str], roles_of_recipe: Mapping[str, tuple[str, ...]], recipe: str
+) -> dict[str, list[str]]:
+    by_role: dict[str, list[str]] = {role: [] for role in roles_of_recipe}
     unknown = []
     for name in names:
         roles = [
             role
-            for role, patterns in _STDC_ROLES.items()
+            for role, patterns in roles_of_recipe.items()
             if any(re.fullmatch(pattern, name) for pattern in patterns)
         ]
         if len(roles) == 1:
@@ -129,7 +171,8 @@ def _sort_by_role(names: Iterable[str]) -> dict[str, list[str]]:
             unknown.append(name)
     if unknown:
         raise UserError(
-            f"{', '.join(unknown)}: STDC's recipe gives no optimizer group to a parameter of this "
-            "name, so it would be left untrained; name it in common/param_groups.py, or freeze it"
+            f"{', '.join(unknown)}: {recipe}'s recipe gives no optimizer group to a parameter of "
+            "this name, so it would be left untrained; name it in common/param_groups.py, or "
+            "freeze it"
         )
     return by_role

@@ -8,6 +8,16 @@ from collections.abc import Callable
 from common.errors import ConfigError
 
 
+def constant(step: int, *, base_lr: float, max_steps: int) -> float:
+    """Return `base_lr`, whatever the step.
+
+    Raises ConfigError for a step outside 0..max_steps or a setting outside its range.
+    """
+    _check_positive(base_lr=base_lr, max_steps=max_steps)
+    _check_step(step, max_steps)
+    return base_lr
+
+
 def poly(step: int, *, base_lr: float, max_steps: int, power: float) -> float:
     """Return `base_lr * (1 - step / max_steps) ** power`: base_lr at step 0, 0 at max_steps.
 
@@ -49,6 +59,7 @@ def warmup_poly(
 
 
 SCHEDULES: dict[str, Callable[..., float]] = {
+    "constant": constant,
     "poly": poly,
     "warmup_poly": warmup_poly,
 }

@@ -7,7 +7,7 @@ leaves zeros, under which parameters without a gradient would decay: call
 `clear_grad(set_to_zero=False)`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import paddle
@@ -16,9 +16,12 @@ from paddle import nn
 from common.errors import ConfigError
 from common.param_groups import (
     CRITERION,
+    FCN_MOMENTUM,
     HEAD_LR_MULTIPLIER,
     MOMENTUM,
     WEIGHT_DECAY,
+    ParamPlan,
+    fcn_param_plan,
     stdc_param_plan,
 )
 
@@ -42,14 +45,7 @@ def stdc_param_groups(
         head_lr_multiplier=head_lr_multiplier,
         train_backbone_norm=train_backbone_norm,
     )
-    return [
-        {
-            "params": [params[name] for name in group.names],
-            "weight_decay": float(group.weight_decay),
-            "learning_rate": float(group.lr_multiplier),
-        }
-        for group in plan.groups
-    ]
+    return groups_of_plan(plan, params)
 
 
 def stdc_sgd(
@@ -72,8 +68,53 @@ def stdc_sgd(
     return optimizer
 
 
+def fcn_sgd(
+    net: nn.Layer,
+    criterion: nn.Layer | None = None,
+    *,
+    base_lr: float,
+    momentum: float = FCN_MOMENTUM,
+    **group_options: Any,
+) -> paddle.optimizer.Optimizer:
+    """Return SGD with momentum over the groups of `fcn_param_plan(..., **group_options)`."""
+    params = trainable_parameters(net, criterion)
+    groups = groups_of_plan(fcn_param_plan(params, **group_options), params)
+    optimizer = paddle.optimizer.Momentum(base_lr, momentum=momentum, parameters=groups)
+    set_lr(optimizer, base_lr)
+    return optimizer
+
+
+def unet_rmsprop(
+    net: nn.Layer,
+    criterion: nn.Layer | None = None,
+    *,
+    base_lr: float,
+    momentum: float = 0.999,
+    weight_decay: float = 1e-8,
+    alpha: float = 0.99,
+    epsilon: float = 1e-8,
+    max_norm: float = 1.0,
+) -> paddle.optimizer.Optimizer:
+    """Return `ClippedRMSprop` over everything that is trainable.
+
+    Source: milesial/Pytorch-UNet, train.py; alpha and epsilon are torch's defaults.
+    """
+    params = list(trainable_parameters(net, criterion).values())
+    return ClippedRMSprop(
+        params,
+        lr=base_lr,
+        alpha=alpha,
+        epsilon=epsilon,
+        weight_decay=weight_decay,
+        momentum=momentum,
+        max_norm=max_norm,
+    )
+
+
 OPTIMIZERS: dict[str, Callable[..., paddle.optimizer.Optimizer]] = {
     "stdc_sgd": stdc_sgd,
+    "fcn_sgd": fcn_sgd,
+    "unet_rmsprop": unet_rmsprop,
 }
 
 
@@ -108,3 +149,84 @@ def trainable_parameters(net: nn.Layer, criterion: nn.Layer | None) -> dict[str,
     if criterion is not None:
         named.update({CRITERION + name: p for name, p in criterion.named_parameters()})
     return {name: p for name, p in named.items() if not p.stop_gradient}
+
+
+def groups_of_plan(plan: ParamPlan, params: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the groups of `plan` with the parameters of its names, as the optimizer takes them."""
+    return [
+        {
+            "params": [params[name] for name in group.names],
+            "weight_decay": float(group.weight_decay),
+            "learning_rate": float(group.lr_multiplier),
+        }
+        for group in plan.groups
+    ]
+
+
+class ClippedRMSprop(paddle.optimizer.Optimizer):
+    """RMSprop with momentum as torch computes it; gradients are cut to a common norm first.
+
+    Paddle's own adds epsilon under the root, where it dwarfs small gradients; torch's adds it to
+    the root. Slots: `square_avg` and `momentum_buffer`, as in torch.
+    """
+
+    def __init__(
+        self,
+        params: list[Any],
+        *,
+        lr: float,
+        alpha: float,
+        epsilon: float,
+        weight_decay: float,
+        momentum: float,
+        max_norm: float,
+    ) -> None:
+        clip = ClipGradNorm(max_norm)
+        super().__init__(lr, params, weight_decay=float(weight_decay), grad_clip=clip)
+        self.alpha = alpha
+        self.epsilon = epsilon
+        self.momentum = momentum
+
+    def _create_accumulators(self, block: Any, parameters: list[Any]) -> None:
+        for parameter in parameters:
+            self._add_accumulator("square_avg", parameter)
+            self._add_accumulator("momentum_buffer", parameter)
+
+    @paddle.no_grad()
+    def _append_optimize_op(self, block: Any, param_and_grad: tuple[Any, Any]) -> None:
+        parameter, gradient = param_and_grad
+        square = self._get_accumulator("square_avg", parameter)
+        buffer = self._get_accumulator("momentum_buffer", parameter)
+        # Tensors of the parameter's dtype: Paddle holds plain numbers in float32 here and there.
+        alpha, rest, epsilon, momentum, lr = (
+            paddle.to_tensor(value, dtype=parameter.dtype)
+            for value in (
+                self.alpha,
+                1 - self.alpha,
+                self.epsilon,
+                self.momentum,
+                self.get_lr() * parameter.optimize_attr["learning_rate"],
+            )
+        )
+        square.set_value(square * alpha + gradient * gradient * rest)
+        buffer.set_value(buffer * momentum + gradient / (square.sqrt() + epsilon))
+        parameter.set_value(parameter - buffer * lr)
+
+
+class ClipGradNorm(nn.clip.ClipGradBase):
+    """Scales all gradients so that their common norm is at most `max_norm`, as torch does."""
+
+    def __init__(self, max_norm: float) -> None:
+        super().__init__()
+        self.max_norm = max_norm
+
+    @paddle.no_grad()
+    def _dygraph_clip(self, params_grads: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+        given = [g for _, g in params_grads if g is not None]
+        if not given:
+            return params_grads
+        norm = float(sum((g * g).sum() for g in given).sqrt())
+        # torch adds 1e-6 (clip_grad_norm_).
+        factor = min(self.max_norm / (norm + 1e-6), 1.0)
+        scales = {g.dtype: paddle.to_tensor(factor, dtype=g.dtype) for g in given}
+        return [(p, g if g is None else g * scales[g.dtype]) for p, g in params_grads]

@@ -1,6 +1,6 @@
 """Optimizers of the papers' recipes. Which parameter goes where is in `common.param_groups`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -9,9 +9,12 @@ from torch import nn
 from common.errors import ConfigError
 from common.param_groups import (
     CRITERION,
+    FCN_MOMENTUM,
     HEAD_LR_MULTIPLIER,
     MOMENTUM,
     WEIGHT_DECAY,
+    ParamPlan,
+    fcn_param_plan,
     stdc_param_plan,
 )
 
@@ -35,14 +38,7 @@ def stdc_param_groups(
         head_lr_multiplier=head_lr_multiplier,
         train_backbone_norm=train_backbone_norm,
     )
-    return [
-        {
-            "params": [params[name] for name in group.names],
-            "weight_decay": group.weight_decay,
-            "lr_multiplier": group.lr_multiplier,
-        }
-        for group in plan.groups
-    ]
+    return groups_of_plan(plan, params)
 
 
 def stdc_sgd(
@@ -64,8 +60,53 @@ def stdc_sgd(
     return optimizer
 
 
+def fcn_sgd(
+    net: nn.Module,
+    criterion: nn.Module | None = None,
+    *,
+    base_lr: float,
+    momentum: float = FCN_MOMENTUM,
+    **group_options: Any,
+) -> torch.optim.Optimizer:
+    """Return SGD with momentum over the groups of `fcn_param_plan(..., **group_options)`."""
+    params = trainable_parameters(net, criterion)
+    groups = groups_of_plan(fcn_param_plan(params, **group_options), params)
+    optimizer = torch.optim.SGD(groups, lr=base_lr, momentum=momentum)
+    set_lr(optimizer, base_lr)
+    return optimizer
+
+
+def unet_rmsprop(
+    net: nn.Module,
+    criterion: nn.Module | None = None,
+    *,
+    base_lr: float,
+    momentum: float = 0.999,
+    weight_decay: float = 1e-8,
+    alpha: float = 0.99,
+    epsilon: float = 1e-8,
+    max_norm: float = 1.0,
+) -> torch.optim.Optimizer:
+    """Return `ClippedRMSprop` over everything that is trainable.
+
+    Source: milesial/Pytorch-UNet, train.py; alpha and epsilon are torch's defaults.
+    """
+    params = list(trainable_parameters(net, criterion).values())
+    return ClippedRMSprop(
+        params,
+        lr=base_lr,
+        alpha=alpha,
+        eps=epsilon,
+        weight_decay=weight_decay,
+        momentum=momentum,
+        max_norm=max_norm,
+    )
+
+
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "stdc_sgd": stdc_sgd,
+    "fcn_sgd": fcn_sgd,
+    "unet_rmsprop": unet_rmsprop,
 }
 
 
@@ -98,3 +139,29 @@ def trainable_parameters(net: nn.Module, criterion: nn.Module | None) -> dict[st
     if criterion is not None:
         named.update({CRITERION + name: p for name, p in criterion.named_parameters()})
     return {name: p for name, p in named.items() if p.requires_grad}
+
+
+def groups_of_plan(plan: ParamPlan, params: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the groups of `plan` with the parameters of its names, as the optimizer takes them."""
+    return [
+        {
+            "params": [params[name] for name in group.names],
+            "weight_decay": group.weight_decay,
+            "lr_multiplier": group.lr_multiplier,
+        }
+        for group in plan.groups
+    ]
+
+
+class ClippedRMSprop(torch.optim.RMSprop):
+    """RMSprop with momentum; the norm of all gradients together is cut to `max_norm` first."""
+
+    def __init__(self, params: Iterable[nn.Parameter], *, max_norm: float, **settings: Any) -> None:
+        super().__init__(params, **settings)
+        self.max_norm = max_norm
+
+    def step(self, closure: Any = None) -> Any:
+        """Clip the gradients in place, then update."""
+        params = [p for group in self.param_groups for p in group["params"]]
+        nn.utils.clip_grad_norm_(params, self.max_norm)
+        return super().step(closure)

@@ -66,8 +66,8 @@ class FCN(nn.Layer):
         """
         for layer in self.children():
             if isinstance(layer, nn.Conv2D):
-                nn.initializer.Constant(0.0)(layer.weight)
-                nn.initializer.Constant(0.0)(layer.bias)
+                for parameter in layer.parameters():
+                    nn.initializer.Constant(0.0)(parameter)
             elif isinstance(layer, nn.Conv2DTranspose):
                 kernel = bilinear_kernel(layer.weight.shape[0], layer.weight.shape[2])
                 nn.initializer.Assign(kernel)(layer.weight)

@@ -56,7 +56,7 @@ class Up(nn.Layer):
         super().__init__()
         half = in_channels // 2
         if bilinear:
-            self.up = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
+            self.up: nn.Layer = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
             self.conv = DoubleConv(in_channels, out_channels, half, conv_bias)
         else:
             self.up = nn.Conv2DTranspose(in_channels, half, 2, stride=2)

@@ -66,8 +66,8 @@ class FCN(nn.Module):
         """
         for layer in self.children():
             if isinstance(layer, nn.Conv2d):
-                nn.init.constant_(layer.weight, 0.0)
-                nn.init.constant_(layer.bias, 0.0)
+                for parameter in layer.parameters():
+                    nn.init.constant_(parameter, 0.0)
             elif isinstance(layer, nn.ConvTranspose2d):
                 kernel = bilinear_kernel(layer.weight.shape[0], layer.weight.shape[2])
                 layer.weight.data.copy_(torch.from_numpy(kernel))

@@ -68,10 +68,11 @@ class VGG(nn.Layer):
         for layer in self.sublayers():
             if isinstance(layer, nn.Conv2D):
                 kaiming_normal_(layer.weight, mode="fan_out")
-                nn.initializer.Constant(0.0)(layer.bias)
             elif isinstance(layer, nn.Linear):
                 nn.initializer.Normal(0.0, 0.01)(layer.weight)
-                nn.initializer.Constant(0.0)(layer.bias)
+        for name, parameter in self.named_parameters():
+            if name.endswith(".bias"):
+                nn.initializer.Constant(0.0)(parameter)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Return the logits [N, num_classes] of the image `x` [N, 3, H, W]."""
@@ -106,11 +107,12 @@ class ConvolutionalVGG(nn.Layer):
         for layer in self.features:
             if isinstance(layer, nn.Conv2D):
                 kaiming_normal_(layer.weight, mode="fan_out")
-                nn.initializer.Constant(0.0)(layer.bias)
         for layer in self.classifier:
             if isinstance(layer, nn.Conv2D):
                 nn.initializer.Normal(0.0, 0.01)(layer.weight)
-                nn.initializer.Constant(0.0)(layer.bias)
+        for name, parameter in self.named_parameters():
+            if name.endswith(".bias"):
+                nn.initializer.Constant(0.0)(parameter)
 
     def forward(self, x: paddle.Tensor) -> tuple[paddle.Tensor, ...]:
         """Return (pool3 [N, 4 * base, h, w], pool4, fc7 [N, hidden, h', w']) of the image `x`."""

@@ -68,10 +68,11 @@ class VGG(nn.Module):
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 kaiming_normal_(layer.weight, mode="fan_out")
-                nn.init.constant_(layer.bias, 0.0)
             elif isinstance(layer, nn.Linear):
                 nn.init.normal_(layer.weight, std=0.01)
-                nn.init.constant_(layer.bias, 0.0)
+        for name, parameter in self.named_parameters():
+            if name.endswith(".bias"):
+                nn.init.constant_(parameter, 0.0)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the logits [N, num_classes] of the image `x` [N, 3, H, W]."""
@@ -106,11 +107,12 @@ class ConvolutionalVGG(nn.Module):
         for layer in self.features:
             if isinstance(layer, nn.Conv2d):
                 kaiming_normal_(layer.weight, mode="fan_out")
-                nn.init.constant_(layer.bias, 0.0)
         for layer in self.classifier:
             if isinstance(layer, nn.Conv2d):
                 nn.init.normal_(layer.weight, std=0.01)
-                nn.init.constant_(layer.bias, 0.0)
+        for name, parameter in self.named_parameters():
+            if name.endswith(".bias"):
+                nn.init.constant_(parameter, 0.0)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return (pool3 [N, 4 * base, h, w], pool4, fc7 [N, hidden, h', w']) of the image `x`."""
