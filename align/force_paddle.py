@@ -1,11 +1,7 @@
-"""Runs the port on the reference's recording: freely for the error that adds up, forced to judge.
+"""Runs the port on the reference's recording: freely for the cumulative error, forced to judge."""
 
-In the forced pass every matched layer gets the reference's inputs and hands on the reference's
-outputs, so that nothing spreads: what arrives at a layer judges the code of the module around
-it (the glue), what a layer returns judges the layer.
-"""
-
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -13,14 +9,16 @@ import paddle
 from paddle import nn
 
 from align.arrays_paddle import is_tensor, to_array, to_tensor
-from align.calls import Forward, all_paths, bind, wrapped_forwards
+from align.calls import Forward, all_paths, wrapped_forwards
+from align.forcing import OUTSIDE, ForcedRun, Frame, Seen, Source
 from align.judge import DIFFERS, Allowance, Comparison, compare
 from align.pairing import Pairing
 from align.prepare_paddle import FLOATING, state_kept
 from align.trace import Call, Place, Trace
-from align.trees import leaves, map_leaves
+from align.trees import leaves
 
 Allow = Callable[[Place], Allowance]
+Loss = Callable[[Any], paddle.Tensor]
 
 
 def layer_paths(net: nn.Layer) -> dict[str, list[str]]:
@@ -59,13 +57,10 @@ class _Pass:
                 self.calls.setdefault(pairing.reference_group[call.path], []).append(call)
         self.counts: dict[int, int] = {}
 
-    def run(self, args: tuple, kwargs: dict[str, Any]) -> None:
-        matched = {path: self.layers[path] for path in self.pairing.port_group}
-        with paddle.no_grad(), wrapped_forwards(matched, self.wrap):
-            self.net(*args, **kwargs)
-
-    def wrap(self, path: str, layer: nn.Layer, forward: Forward) -> Forward:
-        raise NotImplementedError
+    @property
+    def matched(self) -> dict[str, nn.Layer]:
+        """The layers that have a partner, by first path."""
+        return {path: self.layers[path] for path in self.pairing.port_group}
 
     def next_call(self, path: str) -> Call | None:
         group = self.pairing.port_group[path]
@@ -87,17 +82,17 @@ class PlainPass(_Pass):
 
     def run(self, args: tuple, kwargs: dict[str, Any]) -> None:
         """Run it; the net's state is as before afterwards."""
-        with state_kept(self.net):
-            super().run(args, kwargs)
+        with state_kept(self.net), paddle.no_grad(), wrapped_forwards(self.matched, self._wrap):
+            self.net(*args, **kwargs)
 
-    def wrap(self, path: str, layer: nn.Layer, forward: Forward) -> Forward:
+    def _wrap(self, path: str, layer: nn.Layer, forward: Forward) -> Forward:
         """Note the distance of every output from the reference's."""
 
         def plain(*args: Any, **kwargs: Any) -> Any:
             call = self.next_call(path)
             if call is None:
                 return forward(*args, **kwargs)
-            outputs = with_mask(layer, call.mask, forward)(*args, **kwargs)
+            outputs = with_mask(layer, call, forward)(*args, **kwargs)
             found = [to_array(leaf) for leaf in leaves(outputs) if is_tensor(leaf)]
             for index, (ours, theirs) in enumerate(zip(found, call.outputs, strict=False)):
                 self.errors[call.place(f"output:{index}")] = _distance(theirs, ours)
@@ -113,7 +108,12 @@ class PlainPass(_Pass):
 
 
 class ForcedPass(_Pass):
-    """The port on the reference's tensors. `comparisons` holds every tensor, judged."""
+    """The port on the reference's tensors; `judged` gets every comparison.
+
+    With `backward` the gradients of every call are compared too, and those of the parameters, in
+    `gradients`, summed over all calls, as {id of the parameter: gradient}. With a loss, which is
+    called with the root's outputs, it is judged as the layer "(loss)".
+    """
 
     def __init__(
         self,
@@ -122,100 +122,127 @@ class ForcedPass(_Pass):
         pairing: Pairing,
         allow: Allow,
         judged: Callable[[Comparison, Place], None],
+        *,
+        backward: bool = False,
+        loss: Loss | None = None,
     ) -> None:
         super().__init__(net, trace, pairing)
         self.allow = allow
         self.judged = judged
-        self.stack: list[tuple[str, Call]] = []
+        self.backward = backward
+        self.loss = loss
+        self.gradients: dict[int, Any] = {}
         holders = {above for path in pairing.port_group for above in _ancestors(path)[:-1]}
         self.leaves = set(pairing.port_group) - holders
 
-    def wrap(self, path: str, layer: nn.Layer, forward: Forward) -> Forward:
-        """Judge what arrives, hand on the reference's; judge what leaves, hand on likewise."""
+    def run(self, args: tuple, kwargs: dict[str, Any]) -> None:
+        """Run it; what the layers update (running statistics) stays updated."""
+        outside = Frame(OUTSIDE, Call("", 0), None) if self.loss is not None else None
+        forced = ForcedRun(
+            _Paddle(self.backward),
+            self._expected_call,
+            self._judge,
+            backward=self.backward,
+            around=outside,
+            substitute=with_mask,
+        )
+        with nullcontext() if self.backward else paddle.no_grad():
+            with wrapped_forwards(self.matched, forced.wrap):
+                outputs = self.net(*args, **kwargs)
+            if outside is not None and self.loss is not None:
+                loss = self.loss(outputs)
+                seen = Seen(OUTSIDE, outside.call, outside.call, "loss", self.trace.loss, loss)
+                self._judge(seen)
+                outside.sources.append((loss, np.ones(())))
+                forced.differentiate(outside)
+        self.gradients = forced.gradients
 
-        def forced(*args: Any, **kwargs: Any) -> Any:
-            call = self.next_call(path)
-            if call is None:  # uneven groups are taken apart before: only a net that varies
-                raise RuntimeError(f"{path} was called more often than in the pass before")
-            args, kwargs = self._arrive(path, call, forward, args, kwargs)
-            self.stack.append((path, call))
-            try:
-                outputs = with_mask(layer, call.mask, forward)(*args, **kwargs)
-            finally:
-                self.stack.pop()
-            self._judge(path, call, call, "output", call.outputs, leaves(outputs))
-            return _replaced(call.outputs, outputs)
+    def _expected_call(self, path: str) -> Call | None:
+        call = self.next_call(path)
+        if call is None:  # uneven groups are taken apart before: only a net that varies
+            raise RuntimeError(f"{path} was called more often than in the pass before")
+        return call
 
-        return forced
+    def _judge(self, seen: Seen) -> None:
+        """Compare one tensor at one boundary and pass the comparison on."""
+        kind = "layer" if seen.culprit in self.leaves else "glue"
+        into = Comparison(seen.culprit, f"{seen.call.path}#{seen.call.index}", seen.where, kind)
+        into.kernels = sorted(seen.code.kernels)
+        if seen.counts is not None:
+            into.verdict, into.relative_error = DIFFERS, float("inf")
+            into.cause = f"{seen.counts[0]} tensors, the reference has {seen.counts[1]}"
+            self.judged(into, seen.place)
+            return
+        allowance = Allowance(random=True) if seen.code.random else self.allow(seen.place)
+        self.judged(
+            compare_gradients(seen.expected, _array(seen.found), allowance, into), seen.place
+        )
 
-    def _arrive(
-        self, path: str, call: Call, forward: Forward, args: tuple, kwargs: dict[str, Any]
-    ) -> tuple[tuple, dict[str, Any]]:
-        bound = bind(forward, args, kwargs)
-        values = [args, kwargs] if bound is None else list(bound.arguments.values())
-        if self.stack:  # what reaches the root is the batch itself
-            around, around_call = self.stack[-1]
-            found = leaves(values)
-            self._judge(around, call, around_call, "input", call.inputs, found)
-            self._judge_numbers(around, call, found)
-        values = _replaced(call.inputs, values)
-        if bound is None:
-            return values[0], values[1]
-        bound.arguments.update(zip(bound.arguments, values, strict=True))
-        return bound.args, bound.kwargs
 
-    def _judge(
-        self,
-        layer: str,
-        call: Call,
-        code: Call,
-        where: str,
-        expected: list[np.ndarray],
-        found: list[Any],
-    ) -> None:
-        """Compare tensors seen at `call`; `code` is the call whose own code made them."""
-        tensors = [to_array(leaf) for leaf in found if is_tensor(leaf)]
-        kind = "layer" if where == "output" and layer in self.leaves else "glue"
+def compare_gradients(
+    expected: np.ndarray | None, found: np.ndarray | None, allowance: Allowance, into: Comparison
+) -> Comparison:
+    """Compare two tensors of which one may not exist: no gradient stands for zeros."""
+    if expected is None and found is None:
+        return into
+    if expected is None:
+        assert found is not None
+        expected = np.zeros(found.shape, found.dtype)
+    if found is None:
+        found = np.zeros(expected.shape, expected.dtype)
+        result = compare(expected, found, allowance, into)
+        if result.verdict == DIFFERS:
+            result.cause = "no gradient arrives here: detached, or never used"
+        return result
+    return compare(expected, found, allowance, into)
 
-        def comparison(index: int) -> Comparison:
-            result = Comparison(layer, f"{call.path}#{call.index}", f"{where}:{index}", kind)
-            result.kernels = sorted(code.kernels)
-            return result
 
-        if len(tensors) != len(expected):
-            result = comparison(min(len(tensors), len(expected)))
-            result.verdict, result.relative_error = DIFFERS, float("inf")
-            result.cause = f"{len(tensors)} tensors, the reference has {len(expected)}"
-            self.judged(result, call.place(result.where))
-        for index, (reference, ours) in enumerate(zip(expected, tensors, strict=False)):
-            place = call.place(f"{where}:{index}")
-            allowance = self.allow(place)
-            if code.random:
-                allowance = Allowance(random=True)
-            self.judged(compare(reference, ours, allowance, comparison(index)), place)
+def _array(value: Any) -> np.ndarray | None:
+    return to_array(value) if is_tensor(value) else value
 
-    def _judge_numbers(self, layer: str, call: Call, found: list[Any]) -> None:
-        ours = [leaf for leaf in found if isinstance(leaf, (bool, int, float))]
-        if len(ours) == len(call.numbers) and ours != call.numbers:
-            result = Comparison(layer, f"{call.path}#{call.index}", "input:number", "glue")
-            result.verdict, result.relative_error = DIFFERS, float("inf")
-            result.cause = f"{ours}, the reference passes {call.numbers}"
-            self.judged(result, call.place("input:number"))
+
+class _Paddle:
+    """What `ForcedRun` asks of a framework."""
+
+    def __init__(self, backward: bool) -> None:
+        self.backward = backward
+
+    def is_tensor(self, value: Any) -> bool:
+        return is_tensor(value)
+
+    def leaf(self, array: np.ndarray, like: paddle.Tensor) -> paddle.Tensor:
+        tensor = to_tensor(array)
+        if self.backward and tensor.dtype in FLOATING:
+            tensor.stop_gradient = False
+        return tensor
+
+    def handed(self, leaf: paddle.Tensor) -> paddle.Tensor:
+        return leaf if leaf.stop_gradient else leaf.clone()
+
+    def vjp(self, sources: Sequence[Source], wrt: Sequence[paddle.Tensor]) -> list[Any | None]:
+        # One sum: `paddle.grad` refuses the same output twice (an input that feeds two children).
+        parts = [
+            (tensor * to_tensor(np.asarray(cotangent))).sum()
+            for tensor, cotangent in sources
+            if not tensor.stop_gradient and list(tensor.shape) == list(np.shape(cotangent))
+        ]
+        wanted = [tensor for tensor in wrt if not tensor.stop_gradient]
+        if not parts or not wanted:
+            return [None] * len(wrt)
+        total = paddle.add_n(parts)
+        found = iter(paddle.grad([total], wanted, allow_unused=True))
+        return [None if tensor.stop_gradient else next(found) for tensor in wrt]
+
+    def parameters(self, module: nn.Layer | None) -> Mapping[int, Any]:
+        if module is None:
+            return {}
+        return {id(p): p for p in module.parameters() if not p.stop_gradient}
 
 
 def _ancestors(path: str) -> list[str]:
     """Return the paths of the root, of every layer on the way, and `path` itself."""
     parts = path.split(".") if path else []
     return [".".join(parts[:count]) for count in range(len(parts) + 1)]
-
-
-def _replaced(recorded: list[np.ndarray], tree: Any) -> Any:
-    """Return `tree` with its tensors replaced by `recorded`; as it is where the numbers differ."""
-    tensors = [leaf for leaf in leaves(tree) if is_tensor(leaf)]
-    if len(tensors) != len(recorded):
-        return tree
-    arrays = iter(recorded)
-    return map_leaves(tree, lambda leaf: to_tensor(next(arrays)) if is_tensor(leaf) else leaf)
 
 
 def _distance(reference: np.ndarray, port: np.ndarray) -> float:
@@ -227,11 +254,12 @@ def _distance(reference: np.ndarray, port: np.ndarray) -> float:
     return float(difference / (np.abs(reference.astype(np.float64)).max() or 1.0))
 
 
-def with_mask(layer: nn.Layer, mask: np.ndarray | None, forward: Forward) -> Forward:
-    """Return `forward`, or for a dropout layer the same with the reference's mask.
+def with_mask(layer: nn.Layer, call: Call, forward: Forward) -> Forward:
+    """Return `forward`, or for a dropout layer the same with the mask of the reference's call.
 
     The layer's own rate and mode still count: a wrong rate scales wrongly and is seen.
     """
+    mask = call.mask
     if mask is None or not isinstance(layer, (nn.Dropout, nn.Dropout2D, nn.Dropout3D)):
         return forward
     if not layer.training:

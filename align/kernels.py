@@ -12,16 +12,29 @@ from dataclasses import dataclass
 EPS32 = 2.0**-23
 
 
+Sizes = Sequence[int]
+Settings = dict[str, object]
+
+
 @dataclass(frozen=True)
 class Kernel:
-    """One row. `error(input size, output size, settings)` is 0 where the kernel is exact."""
+    """One row: how far values (`forward`) and gradients (`backward`) may be off.
+
+    Both are functions of (input size, output size, settings of the call), sizes without batch and
+    channels, as a fraction of the largest magnitude of the result; 0 where the kernel is exact.
+    """
 
     function: str
     why: str
-    error: Callable[[Sequence[int], Sequence[int], dict[str, object]], float]
+    forward: Callable[[Sizes, Sizes, Settings], float]
+    backward: Callable[[Sizes, Sizes, Settings], float]
+
+    def errors(self, size: Sizes, out: Sizes, settings: Settings) -> tuple[float, float]:
+        """Return (forward, backward) for one call."""
+        return self.forward(size, out, settings), self.backward(size, out, settings)
 
 
-def _resize_error(size: Sequence[int], out: Sequence[int], settings: dict[str, object]) -> float:
+def _resize_error(size: Sizes, out: Sizes, settings: Settings) -> float:
     """Paddle holds the ratio of a resize in float32: a coordinate is off by eps32 * size.
 
     Exact where every ratio is a power of two (align_corners=False), at any size.
@@ -45,12 +58,28 @@ def _is_exact_ratio(size: int, out: int, align_corners: bool) -> bool:
     return rest == 0 and whole & (whole - 1) == 0
 
 
-def _constant(error: float) -> Callable[[Sequence[int], Sequence[int], dict[str, object]], float]:
+def _resize_gradient_error(size: Sizes, out: Sizes, settings: Settings) -> float:
+    """The same coordinates, and for the area mode the average's 1 / k."""
+    if settings.get("mode") == "area":
+        return POOL_ERROR
+    return _resize_error(size, out, settings)
+
+
+def _always(error: float) -> Callable[[Sizes, Sizes, Settings], float]:
     return lambda size, out, settings: error
 
 
+POOL_ERROR = EPS32  # one rounding to float32, twice over
+
 KERNELS: tuple[Kernel, ...] = (
-    Kernel("interpolate", "the ratio of a resize is held in float32", _resize_error),
-    Kernel("hardsigmoid", "the slope 1/6 is held in float32", _constant(4e-7)),
-    Kernel("selu", "scale and alpha are held in float32", _constant(2e-7)),
+    Kernel("interpolate", "holds its ratio in float32", _resize_error, _resize_gradient_error),
+    Kernel("hardsigmoid", "holds its slope 1/6 in float32", _always(4e-7), _always(4e-7)),
+    Kernel("selu", "holds scale and alpha in float32", _always(2e-7), _always(2e-7)),
+    *(
+        Kernel(name, "backward multiplies by 1 / k in float32", _always(0.0), _always(POOL_ERROR))
+        for name in (
+            *("avg_pool1d", "avg_pool2d", "avg_pool3d"),
+            *("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"),
+        )
+    ),
 )

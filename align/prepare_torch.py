@@ -28,6 +28,9 @@ def prepared(
         undo.append((module, name, getattr(module, name)))
         setattr(module, name, value)
 
+    gradients = [(parameter, parameter.grad) for parameter in net.parameters()]
+    for parameter in net.parameters():
+        parameter.grad = None
     tensors = _cast(net, dtype)
     modes = {module: module.training for module in net.modules()}
     try:
@@ -46,6 +49,8 @@ def prepared(
         for module, training in modes.items():
             module.training = training
         _restore(tensors)
+        for parameter, gradient in gradients:
+            parameter.grad = gradient
         torch.set_num_threads(threads)
         torch.set_rng_state(random_state)
 
@@ -94,7 +99,10 @@ def _restore(kept: Tensors) -> None:
 
 @contextmanager
 def state_kept(net: nn.Module) -> Iterator[None]:
-    """Give every parameter and buffer its values back at the end, and the random state."""
+    """Give parameters and buffers their values back at the end, and the random state.
+
+    Gradients are dropped.
+    """
     tensors: Mapping[int, torch.Tensor] = {
         id(tensor): tensor for tensor in (*net.parameters(), *net.buffers())
     }
@@ -103,6 +111,8 @@ def state_kept(net: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
+        for parameter in net.parameters():
+            parameter.grad = None
         with torch.no_grad():
             for key, tensor in tensors.items():
                 tensor.copy_(values[key])

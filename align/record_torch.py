@@ -1,6 +1,8 @@
 """Runs the reference: once to record every call, and again to measure how far rounding moves it."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from align.arrays_torch import is_tensor, to_array
 from align.calls import Forward, all_paths, bind, source_of, wrapped_forwards
+from align.forcing import OUTSIDE, ForcedRun, Frame, Seen, Source
 from align.kernels import KERNELS, Kernel
 from align.prepare_torch import state_kept
 from align.trace import Call, Place, Trace
@@ -17,17 +20,38 @@ from align.trees import leaves, map_leaves
 
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
+Loss = Callable[[Any], torch.Tensor]
+
+
+@dataclass
+class Run:
+    """One run of the reference: arguments, and for a backward pass the loss on its outputs.
+
+    `backward` without a loss starts from random cotangents of the outputs, drawn from `seed`.
+    """
+
+    args: tuple
+    kwargs: dict[str, Any]
+    backward: bool = False
+    loss: Loss | None = None
+    seed: int = 0
+
+    def cotangents(self, outputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Return one cotangent of N(0, 1) for each output."""
+        rng = np.random.default_rng(self.seed)
+        return [torch.from_numpy(rng.standard_normal(out.shape)).to(out.dtype) for out in outputs]
+
 
 def module_paths(net: nn.Module) -> dict[str, list[str]]:
     """Return {first path: all paths} of the modules of `net`."""
     return all_paths(net, lambda module: module._modules)
 
 
-def record(net: nn.Module, args: tuple, kwargs: dict[str, Any]) -> Trace:
+def record(net: nn.Module, run: Run) -> Trace:
     """Run `net` once and record every call of every module. Arrays are copies.
 
     The net's state and random state are as before afterwards; what the run left in the floating
-    buffers is in the trace.
+    buffers, and the gradients, are in the trace.
     """
     paths = module_paths(net)
     modules = {path: net.get_submodule(path) for path in paths}
@@ -37,12 +61,48 @@ def record(net: nn.Module, args: tuple, kwargs: dict[str, Any]) -> Trace:
         sources={path: source_of(module) for path, module in modules.items()},
         parameters={name for name, _ in net.named_parameters(remove_duplicate=False)},
     )
-    recorder = _Recorder(trace)
-    with state_kept(net), torch.no_grad():
-        with wrapped_forwards(modules, recorder.wrap), _WatchKernels(recorder.kernel_called):
-            net(*args, **kwargs)
+    recorder = _Recorder(trace, run.backward)
+    watch = _WatchKernels(recorder.kernel_called)
+    with state_kept(net), nullcontext() if run.backward else torch.no_grad():
+        args, kwargs = _as_leaves(run)
+        with wrapped_forwards(modules, recorder.wrap), watch:
+            outputs = net(*args, **kwargs)
+        if run.backward:
+            _start_backward(run, outputs, trace)
+            trace.gradients = _gradients(net)
         trace.buffers = floating_buffers(modules)
     return trace
+
+
+def _as_leaves(run: Run) -> tuple[tuple, dict[str, Any]]:
+    """Return the arguments, floating ones as leaves of the graph in a backward run."""
+    if not run.backward:
+        return run.args, run.kwargs
+
+    def leaf(value: Any) -> Any:
+        floating = is_tensor(value) and value.is_floating_point()
+        return value.detach().clone().requires_grad_() if floating else value
+
+    args, kwargs = map_leaves((run.args, run.kwargs), leaf)
+    return args, kwargs
+
+
+def _start_backward(run: Run, outputs: Any, trace: Trace) -> None:
+    if run.loss is not None:
+        loss = run.loss(outputs)
+        trace.loss = to_array(loss).copy()
+        loss.backward()
+        return
+    ends = [leaf for leaf in leaves(outputs) if is_tensor(leaf) and leaf.requires_grad]
+    if ends:
+        torch.autograd.backward(ends, run.cotangents(ends))
+
+
+def _gradients(net: nn.Module) -> dict[str, np.ndarray | None]:
+    return {
+        name: None if parameter.grad is None else to_array(parameter.grad).copy()
+        for name, parameter in net.named_parameters(remove_duplicate=False)
+    }
 
 
 def floating_buffers(modules: Mapping[str, nn.Module]) -> dict[str, np.ndarray]:
@@ -56,8 +116,9 @@ def floating_buffers(modules: Mapping[str, nn.Module]) -> dict[str, np.ndarray]:
 
 
 class _Recorder:
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, backward: bool) -> None:
         self.trace = trace
+        self.backward = backward
         self.counts: dict[str, int] = {}
         self.stack: list[Call] = []
         self.random_state = torch.get_rng_state()
@@ -68,10 +129,8 @@ class _Recorder:
             call = Call(path, self.counts.get(path, 0))
             self.counts[path] = call.index + 1
             self.trace.calls.append(call)
-            arguments = arguments_in_order(forward, args, kwargs)
-            call.inputs = [snapshot(leaf) for leaf in arguments if is_tensor(leaf)]
-            call.numbers = [leaf for leaf in arguments if isinstance(leaf, (bool, int, float))]
-            call.mask = dropout_mask(module, args, kwargs)
+            args, kwargs = self._boundary((args, kwargs), None)
+            self._record_arguments(call, module, forward, args, kwargs)
             self.stack.append(call)
             try:
                 outputs = forward(*args, **kwargs)
@@ -79,9 +138,39 @@ class _Recorder:
             finally:
                 self.stack.pop()
             call.outputs = [snapshot(leaf) for leaf in leaves(outputs) if is_tensor(leaf)]
-            return outputs
+            return self._boundary(outputs, call.grad_outputs)
 
         return recorded
+
+    def _record_arguments(
+        self, call: Call, module: nn.Module, forward: Forward, args: tuple, kwargs: dict[str, Any]
+    ) -> None:
+        arguments = arguments_in_order(forward, args, kwargs)
+        tensors = [leaf for leaf in arguments if is_tensor(leaf)]
+        call.inputs = [snapshot(tensor) for tensor in tensors]
+        call.numbers = [leaf for leaf in arguments if isinstance(leaf, (bool, int, float))]
+        call.mask = dropout_mask(module, args, kwargs)
+        if self.backward:
+            for tensor in tensors:
+                keep_gradient(tensor, call.grad_inputs)
+
+    def _boundary(self, tree: Any, gradients: list[np.ndarray | None] | None) -> Any:
+        """Return `tree` with a view of its own for every tensor, hooked into `gradients`.
+
+        Without views a hook would see the gradient of several boundaries summed.
+        """
+        if not self.backward:
+            return tree
+
+        def view(leaf: Any) -> Any:
+            if not is_tensor(leaf):
+                return leaf
+            own = leaf.view_as(leaf) if leaf.requires_grad else leaf
+            if gradients is not None:
+                keep_gradient(own, gradients)
+            return own
+
+        return map_leaves(tree, view)
 
     def _random_so_far(self, replayed: bool = False) -> None:
         """Note whether the code since the last boundary drew random numbers."""
@@ -90,9 +179,21 @@ class _Recorder:
             self.stack[-1].random = True
         self.random_state = state
 
-    def kernel_called(self, kernel: Kernel, error: float) -> None:
+    def kernel_called(self, kernel: Kernel) -> None:
         if self.stack:
             self.stack[-1].kernels.add(f"{kernel.function}: {kernel.why}")
+
+
+def keep_gradient(tensor: torch.Tensor, into: list[np.ndarray | None]) -> None:
+    """Append a place to `into` that the gradient of `tensor` will fill, if one flows."""
+    index = len(into)
+    into.append(None)
+    if tensor.requires_grad:
+
+        def keep(gradient: torch.Tensor) -> None:
+            into[index] = to_array(gradient).copy()
+
+        tensor.register_hook(keep)
 
 
 def arguments_in_order(forward: Forward, args: tuple, kwargs: dict[str, Any]) -> list[Any]:
@@ -103,12 +204,25 @@ def arguments_in_order(forward: Forward, args: tuple, kwargs: dict[str, Any]) ->
 
 def snapshot(tensor: torch.Tensor) -> np.ndarray:
     """Return a copy of the values; the same tensor, unchanged, gives the same array again."""
-    kept = getattr(tensor, "_align_snapshot", None)
-    if kept is not None and kept[0] == tensor._version:
+    owner = tensor if tensor._base is None else tensor._base
+    if not _is_whole(tensor, owner):
+        return to_array(tensor).copy()
+    kept = getattr(owner, "_align_snapshot", None)
+    if kept is not None and kept[0] == owner._version:
         return kept[1]
     array = to_array(tensor).copy()
-    tensor._align_snapshot = (tensor._version, array)  # type: ignore[attr-defined]
+    owner._align_snapshot = (owner._version, array)  # type: ignore[attr-defined]
     return array
+
+
+def _is_whole(tensor: torch.Tensor, owner: torch.Tensor) -> bool:
+    """Tell whether a view shows all of its owner as it is (views share the version counter)."""
+    return (
+        tensor.shape == owner.shape
+        and tensor.stride() == owner.stride()
+        and tensor.storage_offset() == owner.storage_offset()
+        and tensor.dtype == owner.dtype
+    )
 
 
 def dropout_mask(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> np.ndarray | None:
@@ -122,85 +236,103 @@ def dropout_mask(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> np.n
     state = torch.get_rng_state()
     tensor = next(leaf for leaf in leaves((args, kwargs)) if is_tensor(leaf))
     draw: Any = type(module).forward
-    kept = draw(module, torch.ones_like(tensor)) != 0
+    kept = draw(module, torch.ones_like(tensor, requires_grad=False)) != 0
     torch.set_rng_state(state)
     return kept.numpy()
 
 
-class _WatchKernels(TorchFunctionMode):
-    """Tells `called(row, error)` of every call of a function of the table, and may change it."""
+class _OffBy(torch.autograd.Function):
+    """The identity, with every element off by `error` of the largest magnitude.
 
-    def __init__(
-        self,
-        called: Callable[[Kernel, float], None],
-        change: Callable[[Any, float], Any] | None = None,
-    ) -> None:
+    Forward or backward: `forward_error` moves the values, `backward_error` the gradients.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        tensor: torch.Tensor,
+        moved: "_Moved",
+        forward_error: float,
+        backward_error: float,
+    ) -> torch.Tensor:
+        ctx.moved, ctx.error = moved, backward_error
+        return moved.off_by(tensor, forward_error)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> Any:
+        return ctx.moved.off_by(gradient, ctx.error), None, None, None
+
+
+class _WatchKernels(TorchFunctionMode):
+    """Tells `called(row)` of every call of a function of the table, and moves it with `moved`."""
+
+    def __init__(self, called: Callable[[Kernel], None], moved: "_Moved | None" = None) -> None:
         super().__init__()
         self.called = called
-        self.change = change
+        self.moved = moved
         self.rows = {kernel.function: kernel for kernel in KERNELS}
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        result = func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
         kernel = self.rows.get(getattr(func, "__name__", ""))
-        if kernel is None or not is_tensor(result):
-            return result
-        bound = bind(func, args, kwargs or {})
-        source = next(leaf for leaf in leaves((args, kwargs or {})) if is_tensor(leaf))
+        sources = [leaf for leaf in leaves((args, kwargs)) if is_tensor(leaf)] if kernel else []
+        if kernel is None or not sources or not sources[0].is_floating_point():
+            return func(*args, **kwargs)
+        result = func(*args, **kwargs)
+        bound = bind(func, args, kwargs)
         settings = {} if bound is None else dict(bound.arguments)
-        error = kernel.error(tuple(source.shape[2:]), tuple(result.shape[2:]), settings)
-        if error == 0.0:
+        sizes = tuple(sources[0].shape[2:]), tuple(result.shape[2:])
+        forward, backward = kernel.errors(*sizes, settings)
+        if not forward and not backward:
             return result
-        self.called(kernel, error)
-        return result if self.change is None else self.change(result, error)
+        self.called(kernel)
+        if self.moved is None:
+            return result
+        # The gradient leaves the kernel where its input is: move it there.
+        moved = self.moved
+        first = _OffBy.apply(sources[0], moved, 0.0, backward)
+        args, kwargs = map_leaves(
+            (args, kwargs), lambda leaf: first if leaf is sources[0] else leaf
+        )
+        return _OffBy.apply(func(*args, **kwargs), moved, forward, 0.0)
 
 
 Moves = dict[Place, float]  # largest movement of each tensor
 
 
-def rounding_moves(
-    net: nn.Module, trace: Trace, args: tuple, kwargs: dict[str, Any], judged: set[str]
-) -> Moves:
-    """Return how far inputs, weights and buffers that move by one unit in the last place move.
+def rounding_moves(net: nn.Module, trace: Trace, run: Run, judged: set[str]) -> Moves:
+    """Return how far tensors move when inputs, weights and cotangents move by one unit.
 
     The reference runs as the port will: each judged module gets the recorded inputs and hands on
     the recorded outputs, all moved by one unit in the last place, with random signs.
     """
-    moved = _Moved(trace, judged, units=1.0)
-    with state_kept(net), torch.no_grad():
-        for tensor in {id(t): t for t in (*net.parameters(), *net.buffers())}.values():
-            tensor.copy_(moved.jitter(tensor))
-        modules = {path: net.get_submodule(path) for path in trace.paths}
-        moved.run(net, modules, args, kwargs)
-        moved.buffers(floating_buffers(modules))
+    moved = _Moved(trace, judged, run, units=1.0)
+    with state_kept(net):
+        with torch.no_grad():
+            for tensor in {id(t): t for t in (*net.parameters(), *net.buffers())}.values():
+                tensor.copy_(moved.jitter(tensor))
+        moved.run_net(net)
     return moved.moves
 
 
-def kernel_moves(
-    net: nn.Module, trace: Trace, args: tuple, kwargs: dict[str, Any], judged: set[str]
-) -> Moves:
+def kernel_moves(net: nn.Module, trace: Trace, run: Run, judged: set[str]) -> Moves:
     """Return how far tensors move when the kernels of the table are off by what it allows."""
-    if not any(call.kernels for call in trace.calls):
+    if not any(call.kernels for call in trace.calls) and run.loss is None:
         return {}
-    moved = _Moved(trace, judged, units=0.0)
-    with state_kept(net), torch.no_grad():
-        modules = {path: net.get_submodule(path) for path in trace.paths}
-        with _WatchKernels(lambda kernel, error: None, moved.off_by):
-            moved.run(net, modules, args, kwargs)
-        moved.buffers(floating_buffers(modules))
+    moved = _Moved(trace, judged, run, units=0.0)
+    with state_kept(net), _WatchKernels(lambda kernel: None, moved):
+        moved.run_net(net)
     return moved.moves
 
 
-def is_seen(
-    net: nn.Module, trace: Trace, args: tuple, kwargs: dict[str, Any], judged: set[str], path: str
-) -> bool:
+def is_seen(net: nn.Module, trace: Trace, run: Run, judged: set[str], path: str) -> bool:
     """Tell whether the outputs of `path`, which is not judged, reach anything that is."""
-    moved = _Moved(trace, judged, units=0.0, disturbed=path)
-    with state_kept(net), torch.no_grad():
-        modules = {path: net.get_submodule(path) for path in trace.paths}
-        moved.run(net, modules, args, kwargs)
+    forward_only = Run(run.args, run.kwargs)
+    moved = _Moved(trace, judged, forward_only, units=0.0, disturbed=path)
+    with state_kept(net):
+        moved.run_net(net)
     return any(moved.moves.values())
 
 
@@ -208,12 +340,13 @@ class _Moved:
     """A forced run of the reference itself, disturbed, that notes how far each tensor moves."""
 
     def __init__(
-        self, trace: Trace, judged: set[str], units: float, disturbed: str | None = None
+        self, trace: Trace, judged: set[str], run: Run, units: float, disturbed: str | None = None
     ) -> None:
-        self.disturbed = disturbed
         self.trace = trace
         self.judged = judged
+        self.run = run
         self.units = units
+        self.disturbed = disturbed
         self.generator = torch.Generator().manual_seed(0)
         self.moves: Moves = {}
         self.calls = {(call.path, call.index): call for call in trace.calls}
@@ -230,74 +363,98 @@ class _Moved:
         step = torch.finfo(tensor.dtype).eps * self.units
         return tensor + tensor.abs() * self._signs(tensor) * step
 
-    def off_by(self, result: torch.Tensor, error: float) -> torch.Tensor:
-        """Return `result` with every element off by `error` of the largest magnitude."""
-        return result + self._signs(result) * (error * result.abs().max())
+    def off_by(self, tensor: torch.Tensor, error: float) -> torch.Tensor:
+        """Return `tensor` with every element off by `error` of the largest magnitude."""
+        if not error or not tensor.numel():
+            return tensor.clone()
+        return tensor + self._signs(tensor) * (error * tensor.abs().max())
 
-    def run(
-        self, net: nn.Module, modules: Mapping[str, nn.Module], args: tuple, kwargs: dict[str, Any]
-    ) -> None:
-        args, kwargs = map_leaves((args, kwargs), self._jitter_leaf)
-        with wrapped_forwards(modules, self._wrap):
-            net(*args, **kwargs)
+    def run_net(self, net: nn.Module) -> None:
+        modules = {path: net.get_submodule(path) for path in self.trace.paths}
+        root = Call("", 0)
+        outside = Frame(OUTSIDE, root, None) if self.run.loss is not None else None
+        forced = ForcedRun(
+            self, self._next_call, self._note, backward=self.run.backward, around=outside
+        )
 
-    def _jitter_leaf(self, leaf: Any) -> Any:
-        return self.jitter(leaf) if is_tensor(leaf) else leaf
+        def wrap(path: str, module: nn.Module, forward: Forward) -> Forward:
+            if path == self.disturbed:
+                return lambda *args, **kwargs: map_leaves(forward(*args, **kwargs), self._disturb)
+            return forced.wrap(path, module, forward) if path in self.judged else forward
 
-    def _wrap(self, path: str, module: nn.Module, forward: Forward) -> Forward:
-        if path == self.disturbed:
-            return lambda *args, **kwargs: map_leaves(forward(*args, **kwargs), self._disturb)
-        if path not in self.judged:
-            return forward
+        with nullcontext() if self.run.backward else torch.no_grad():
+            with wrapped_forwards(modules, wrap):
+                outputs = net(*self.run.args, **self.run.kwargs)
+            if outside is not None and self.run.loss is not None:
+                loss = self.run.loss(outputs)
+                self._note_distance(LOSS_PLACE, loss.detach(), self.trace.loss)
+                outside.sources.append((loss, np.ones(())))
+                forced.differentiate(outside)
+        self._note_gradients(net, forced.gradients)
+        for name, array in floating_buffers(modules).items():
+            move = float(np.abs(array - self.trace.buffers[name]).max(initial=0.0))
+            self.moves["", 0, f"buffer:{name}"] = move
 
-        def forced(*args: Any, **kwargs: Any) -> Any:
-            index = self.counts.get(path, 0)
-            self.counts[path] = index + 1
-            call = self.calls[path, index]
-            args, kwargs = self._hand_on(call, "input", forward, args, kwargs)
-            outputs = forward(*args, **kwargs)
-            return self._replaced(call, "output", call.outputs, outputs)
-
-        return forced
-
-    def _hand_on(
-        self, call: Call, where: str, forward: Forward, args: tuple, kwargs: dict[str, Any]
-    ) -> tuple[tuple, dict[str, Any]]:
-        bound = bind(forward, args, kwargs)
-        if bound is None:
-            replaced: tuple[tuple, dict] = self._replaced(call, where, call.inputs, (args, kwargs))
-            return replaced
-        values = self._replaced(call, where, call.inputs, list(bound.arguments.values()))
-        bound.arguments.update(zip(bound.arguments, values, strict=True))
-        return bound.args, bound.kwargs
+    def _next_call(self, path: str) -> Call:
+        index = self.counts.get(path, 0)
+        self.counts[path] = index + 1
+        return self.calls[path, index]
 
     def _disturb(self, leaf: Any) -> Any:
         floating = is_tensor(leaf) and leaf.is_floating_point()
         return self.off_by(leaf, 0.1) if floating and leaf.numel() else leaf
 
-    def _replaced(self, call: Call, where: str, recorded: list[np.ndarray], tree: Any) -> Any:
-        numbers: Iterator[tuple[int, np.ndarray]] = iter(enumerate(recorded))
+    def _note(self, seen: Seen) -> None:
+        if seen.expected is not None and seen.found is not None and is_tensor(seen.found):
+            self._note_distance(seen.place, seen.found, seen.expected)
 
-        def replace(leaf: Any) -> Any:
-            if not is_tensor(leaf):
-                return leaf
-            index, array = next(numbers)
-            reference = torch.from_numpy(array).to(leaf.dtype)
-            self._note(call.place(f"{where}:{index}"), leaf, reference)
-            return self.jitter(reference.clone())
-
-        return map_leaves(tree, replace)
-
-    def _note(self, place: Place, moved: torch.Tensor, reference: torch.Tensor) -> None:
-        if reference.numel() == 0:
-            move = 0.0
-        elif moved.is_floating_point():
-            move = float((moved - reference).abs().nan_to_num(0.0).max())
+    def _note_distance(
+        self, place: Place, found: torch.Tensor, expected: np.ndarray | None
+    ) -> None:
+        if expected is None or not found.numel():
+            return
+        reference = torch.from_numpy(np.asarray(expected))
+        if found.is_floating_point():
+            move = float((found.detach() - reference).abs().nan_to_num(0.0).max())
         else:
-            move = float((moved != reference).sum())
+            move = float((found != reference).sum())
         self.moves[place] = move
 
-    def buffers(self, after: Mapping[str, np.ndarray]) -> None:
-        for name, array in after.items():
-            reference = self.trace.buffers[name]
-            self.moves["", 0, f"buffer:{name}"] = float(np.abs(array - reference).max(initial=0.0))
+    def _note_gradients(self, net: nn.Module, gradients: Mapping[int, torch.Tensor]) -> None:
+        for name, parameter in net.named_parameters(remove_duplicate=False):
+            gradient = gradients.get(id(parameter))
+            if gradient is not None:
+                place = ("", 0, f"grad:{name}")
+                self._note_distance(place, gradient, self.trace.gradients.get(name))
+
+    # What `ForcedRun` asks of a framework.
+
+    def is_tensor(self, value: Any) -> bool:
+        return is_tensor(value)
+
+    def leaf(self, array: np.ndarray, like: torch.Tensor) -> torch.Tensor:
+        tensor = self.jitter(torch.from_numpy(array).to(like.dtype).clone())
+        floating = tensor.is_floating_point()
+        return tensor.requires_grad_() if self.run.backward and floating else tensor
+
+    def handed(self, leaf: torch.Tensor) -> torch.Tensor:
+        return leaf.clone() if leaf.requires_grad else leaf
+
+    def vjp(self, sources: Sequence[Source], wrt: Sequence[torch.Tensor]) -> list[Any | None]:
+        parts = [
+            (tensor * self.jitter(torch.from_numpy(np.asarray(cotangent)).to(tensor.dtype))).sum()
+            for tensor, cotangent in sources
+            if tensor.requires_grad
+        ]
+        wanted = [tensor for tensor in wrt if tensor.requires_grad]
+        if not parts or not wanted:
+            return [None] * len(wrt)
+        total = torch.stack(parts).sum()
+        found = iter(torch.autograd.grad(total, wanted, allow_unused=True))
+        return [next(found) if tensor.requires_grad else None for tensor in wrt]
+
+    def parameters(self, module: nn.Module | None) -> Mapping[int, Any]:
+        return {} if module is None else {id(p): p for p in module.parameters()}
+
+
+LOSS_PLACE: Place = ("", 0, "loss")

@@ -14,6 +14,8 @@ class Call:
 
     `inputs` and `outputs` are its tensors as arrays, in the order of the signature and of
     `trees.map_leaves`; `numbers` are the plain numbers among the inputs (a size, a flag).
+    `grad_inputs` are what this call alone adds to the gradients of its inputs, `grad_outputs` the
+    cotangents of its outputs: None where nothing flows, empty lists without a backward pass.
     """
 
     path: str
@@ -21,6 +23,8 @@ class Call:
     inputs: list[np.ndarray] = field(default_factory=list)
     numbers: list[Any] = field(default_factory=list)
     outputs: list[np.ndarray] = field(default_factory=list)
+    grad_inputs: list[np.ndarray | None] = field(default_factory=list)
+    grad_outputs: list[np.ndarray | None] = field(default_factory=list)
     mask: np.ndarray | None = None  # what a dropout layer kept: bool, shape of its input
     random: bool = False  # its own code drew random numbers that nobody replays
     kernels: set[str] = field(default_factory=set)  # rows of kernels.KERNELS its own code called
@@ -35,13 +39,15 @@ class Trace:
     """Every call of every module in the order in which they began, and what it left.
 
     `paths` maps the first path of each module to all of them; `parameters` are the names of all
-    parameters; `buffers` maps "path.name" to the floating buffers after the run; `sources` maps
-    paths to file:line.
+    parameters; `buffers` maps "path.name" to the floating buffers after the run, `gradients` to
+    those of the parameters (None where there is none); `sources` maps paths to file:line.
     """
 
     calls: list[Call] = field(default_factory=list)
     paths: dict[str, list[str]] = field(default_factory=dict)
     buffers: dict[str, np.ndarray] = field(default_factory=dict)
+    gradients: dict[str, np.ndarray | None] = field(default_factory=dict)
+    loss: np.ndarray | None = None
     parameters: set[str] = field(default_factory=set)
     classes: dict[str, str] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 
 from align.attributes import differences
+from align.forced import paired
 from align.judge import DIFFERS, Comparison
-from align.pairing import Pairing, pair_by_path
+from align.pairing import Pairing
 from align.report import Report
+from align.tensors import tensors_of
 
 
 def align_weights(torch_net: Any, paddle_net: Any, *, rules: Any = None) -> Report:
@@ -24,46 +26,35 @@ def align_weights(torch_net: Any, paddle_net: Any, *, rules: Any = None) -> Repo
         has and the other has not is a divergence of the layer that should hold it.
     """
     from align.blame import blame
-    from align.force_paddle import layer_paths
-    from align.record_torch import module_paths
 
-    pairing = pair_by_path(module_paths(torch_net), layer_paths(paddle_net))
+    pairing = paired(torch_net, paddle_net)
     report = Report("weights", calls=compare_weights(torch_net, paddle_net))
     return blame(report, torch_net, paddle_net, pairing)
 
 
 def compare_weights(torch_net: Any, paddle_net: Any) -> list[Comparison]:
     """Return every comparison of the rung: attributes first, then tensors."""
-    from align.force_paddle import layer_paths
-    from align.record_torch import module_paths
-
-    pairing = pair_by_path(module_paths(torch_net), layer_paths(paddle_net))
+    pairing = paired(torch_net, paddle_net)
     attributes = _compare_attributes(torch_net, paddle_net, pairing)
     return attributes + _compare_tensors(torch_net, paddle_net, pairing)
 
 
 def _compare_tensors(torch_net: Any, paddle_net: Any, pairing: Pairing) -> list[Comparison]:
     from align import arrays_paddle, arrays_torch
-    from convert import describe_paddle, describe_torch
-    from convert.plan import TRANSPOSED
+    from convert import describe_torch
     from convert.spec import COUNTER
 
     theirs = {key: arrays_torch.to_array(t) for key, t in torch_net.state_dict().items()}
     ours = {key: arrays_paddle.to_array(t) for key, t in paddle_net.state_dict().items()}
     found, taken = [], set()
-    for spec in describe_paddle.describe(paddle_net):
-        reference = pairing.partners.get(spec.layer)
-        key = None if reference is None else _join(reference, spec.role)
-        where = _where(spec.role, spec.key)
-        if key not in theirs:
-            found.append(_lost(spec.layer, where, f"{spec.key} is in the port only"))
+    for tensor in tensors_of(paddle_net, pairing):
+        where = f"{'buffer' if tensor.buffer else 'weight'}:{tensor.name}"
+        if tensor.reference is None or tensor.reference not in theirs:
+            found.append(_lost(tensor.layer, where, f"{tensor.key} is in the port only"))
             continue
-        assert key is not None
-        taken.add(key)
-        array = theirs[key].T if (spec.kind, spec.role) in TRANSPOSED else theirs[key]
-        found.append(
-            _compare_tensor(array, ours[spec.key], Comparison(spec.layer, "", where, "weight"))
-        )
+        taken.add(tensor.reference)
+        into = Comparison(tensor.layer, "", where, "weight")
+        found.append(_compare_tensor(tensor.of(theirs), ours[tensor.key], into))
     same = _names_of_one_tensor(torch_net)
     known = {same[key] for key in taken}
     for spec in describe_torch.describe(torch_net):
@@ -71,7 +62,7 @@ def _compare_tensors(torch_net: Any, paddle_net: Any, pairing: Pairing) -> list[
             continue
         known.add(same[spec.key])
         words = f"{spec.key} of the reference is registered nowhere in the port"
-        found.append(_lost(_port_above(spec.layer, pairing), _where(spec.role, spec.key), words))
+        found.append(_lost(_port_above(spec.layer, pairing), f"weight:{spec.role}", words))
     return found
 
 
@@ -136,12 +127,3 @@ def _lost(layer: str, where: str, cause: str) -> Comparison:
     return Comparison(
         layer, "", where, "weight", verdict=DIFFERS, relative_error=float("inf"), cause=cause
     )
-
-
-def _where(role: str, key: str) -> str:
-    name = key.rpartition(".")[2]
-    return f"buffer:{name}" if role.startswith("running_") else f"weight:{name}"
-
-
-def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name

@@ -28,7 +28,7 @@ def test_bilinear_resize(size, out, corners):
     settings = {"mode": "bilinear", "align_corners": corners}
     theirs = TF.interpolate(torch.from_numpy(x), out, **settings).numpy()
     ours = PF.interpolate(paddle.to_tensor(x), list(out), **settings).numpy()
-    allowed = ROWS["interpolate"].error(size, out, settings)
+    allowed = ROWS["interpolate"].forward(size, out, settings)
     if allowed == 0.0:
         assert distance(theirs, ours) < 1e-15
     else:
@@ -41,7 +41,7 @@ def test_resize_by_a_power_of_two_is_exact_only_where_the_table_says_so(mode):
     settings = {"mode": mode, "align_corners": False}
     theirs = TF.interpolate(torch.from_numpy(x), (14, 18), **settings).numpy()
     ours = PF.interpolate(paddle.to_tensor(x), [14, 18], **settings).numpy()
-    assert ROWS["interpolate"].error((7, 9), (14, 18), settings) == 0.0
+    assert ROWS["interpolate"].forward((7, 9), (14, 18), settings) == 0.0
     assert distance(theirs, ours) < 1e-14
 
 
@@ -50,9 +50,63 @@ def test_rounded_constants(name):
     x = np.random.default_rng(0).standard_normal((64, 64))
     theirs = getattr(TF, name)(torch.from_numpy(x)).numpy()
     ours = getattr(PF, name)(paddle.to_tensor(x)).numpy()
-    allowed = ROWS[name].error((), (), {})
+    allowed = ROWS[name].forward((), (), {})
+    assert allowed / 20 < distance(theirs, ours) < allowed
+
+
+def input_gradients(theirs_function, ours_function, shape):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(shape)
+    theirs_x = torch.from_numpy(x).requires_grad_()
+    ours_x = paddle.to_tensor(x, stop_gradient=False)
+    theirs, ours = theirs_function(theirs_x), ours_function(ours_x)
+    cotangent = rng.standard_normal(theirs.shape)
+    (theirs * torch.from_numpy(cotangent)).sum().backward()
+    (ours * paddle.to_tensor(cotangent)).sum().backward()
+    return theirs_x.grad.numpy(), ours_x.grad.numpy()
+
+
+POOLS = {
+    "avg_pool1d": ((2, 3, 12), 3),
+    "avg_pool2d": ((2, 3, 12, 12), 3),
+    "avg_pool3d": ((2, 3, 6, 6, 6), 3),
+    "adaptive_avg_pool1d": ((2, 3, 12), 4),
+    "adaptive_avg_pool2d": ((2, 3, 12, 12), 4),
+    "adaptive_avg_pool3d": ((2, 3, 6, 6, 6), 2),
+}
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_average_pooling_backward(name):
+    shape, size = POOLS[name]
+    theirs, ours = input_gradients(
+        lambda x: getattr(TF, name)(x, size), lambda x: getattr(PF, name)(x, size), shape
+    )
+    allowed = ROWS[name].backward(shape[2:], (), {})
+    assert allowed / 20 < distance(theirs, ours) < allowed
+
+
+def test_area_resize_backward():
+    settings = {"mode": "area"}
+    theirs, ours = input_gradients(
+        lambda x: TF.interpolate(x, (4, 4), **settings),
+        lambda x: PF.interpolate(x, [4, 4], **settings),
+        (2, 3, 12, 12),
+    )
+    allowed = ROWS["interpolate"].backward((12, 12), (4, 4), settings)
+    assert allowed / 20 < distance(theirs, ours) < allowed
+
+
+def test_bilinear_resize_backward():
+    settings = {"mode": "bilinear", "align_corners": True}
+    theirs, ours = input_gradients(
+        lambda x: TF.interpolate(x, (64, 96), **settings),
+        lambda x: PF.interpolate(x, [64, 96], **settings),
+        (2, 3, 8, 12),
+    )
+    allowed = ROWS["interpolate"].backward((8, 12), (64, 96), settings)
     assert allowed / 20 < distance(theirs, ours) < allowed
 
 
 def test_every_row_has_a_test():
-    assert set(ROWS) == {"interpolate", "hardsigmoid", "selu"}
+    assert set(ROWS) == {"interpolate", "hardsigmoid", "selu", *POOLS}

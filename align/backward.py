@@ -1,0 +1,66 @@
+"""The backward rung: the gradient of every activation, input and parameter, in one forced pass."""
+
+from collections.abc import Callable
+from typing import Any
+
+from align.blame import blame
+from align.forced import (
+    Inputs,
+    Losses,
+    as_batch,
+    paired,
+    prepared,
+    rounding_note,
+    run_forced,
+    unless_compared,
+)
+from align.report import Report
+from common.errors import UserError
+
+
+def align_backward(
+    torch_net: Any,
+    paddle_net: Any,
+    inputs: Inputs,
+    torch_loss: Callable[[Any, Any], Any] | None = None,
+    paddle_loss: Callable[[Any, Any], Any] | None = None,
+    *,
+    train: bool = True,
+    rules: Any = None,
+) -> Report:
+    """Judge the gradients of every layer of `paddle_net`, and of the code between.
+
+    Args:
+        torch_net: the reference, any `torch.nn.Module` on the CPU.
+        paddle_net: the port, any `paddle.nn.Layer` on the CPU, with the reference's weights.
+        inputs: arrays; a sequence is passed by position, a mapping by keyword. With losses the
+            last one is the label.
+        torch_loss, paddle_loss: called with (outputs, label), return a scalar. Without them
+            backward starts from random cotangents of the outputs.
+        train: train mode (the default) or eval mode.
+        rules: how the reference names what the port names otherwise (`convert.rules`).
+
+    Returns:
+        A Report: `where` is grad_input:i, grad_output:i (of a child, reached through the glue
+        of `layer`), grad:name of a parameter, or loss (layer "(loss)"). Gradients that rounding
+        alone makes (a convolution's bias in front of BatchNorm) are listed as noise.
+
+    Raises:
+        UserError: one loss without the other. Whatever the nets themselves raise.
+    """
+    if (torch_loss is None) != (paddle_loss is None):
+        raise UserError("align_backward takes both losses or none")
+    losses = None
+    if torch_loss is not None and paddle_loss is not None:
+        losses = Losses(torch_loss, paddle_loss)
+    pairing = paired(torch_net, paddle_net)
+    batch = as_batch(inputs, "float64", labelled=losses is not None)
+    report = Report("backward", settings={"train": train, "inputs": batch.shapes})
+    with prepared(torch_net, paddle_net, pairing, dtype="float64", train=train) as rounded:
+        found = run_forced(
+            torch_net, paddle_net, batch, pairing, train=train, backward=True, losses=losses
+        )
+    report.calls = found.gradients
+    report.calls += unless_compared(report.calls, "no gradient flows in either net")
+    report.notes = found.notes + rounding_note(rounded, found.trace)
+    return blame(report, torch_net, paddle_net, pairing)

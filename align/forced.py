@@ -1,0 +1,314 @@
+"""One forced alignment: record the reference, run the port on it, compare everything."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from align.floors import Moves
+from align.judge import DIFFERS, UNCHECKED, Comparison
+from align.pairing import Pairing, pair_by_path
+from align.tensors import tensors_of
+from align.trace import Place, Trace
+
+Inputs = Sequence[np.ndarray] | Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Arguments of the nets as arrays, and the label of the losses where there is one."""
+
+    args: tuple[np.ndarray, ...]
+    kwargs: Mapping[str, np.ndarray]
+    label: np.ndarray | None = None
+
+    @property
+    def shapes(self) -> dict[str, list[int]]:
+        """Return {position or keyword: shape}."""
+        named = {**{str(i): array for i, array in enumerate(self.args)}, **self.kwargs}
+        return {name: list(array.shape) for name, array in named.items()}
+
+
+def as_batch(inputs: Inputs, dtype: str, labelled: bool = False) -> Batch:
+    """Read `inputs`: a sequence is positional, a mapping keywords; a label stands last.
+
+    Floating arrays are cast to `dtype`, the label stays what it is.
+    """
+
+    def cast(array: np.ndarray) -> np.ndarray:
+        array = np.asarray(array)
+        return array.astype(dtype) if array.dtype.kind == "f" else array
+
+    if isinstance(inputs, np.ndarray):
+        inputs = (inputs,)
+    if isinstance(inputs, Mapping):
+        names = list(inputs)
+        label = np.asarray(inputs[names.pop()]) if labelled else None
+        return Batch((), {name: cast(inputs[name]) for name in names}, label)
+    arrays = list(inputs)
+    label = np.asarray(arrays.pop()) if labelled else None
+    return Batch(tuple(cast(array) for array in arrays), {}, label)
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The two criteria, each called with (outputs, label)."""
+
+    torch: Callable[[Any, Any], Any]
+    paddle: Callable[[Any, Any], Any]
+
+
+@dataclass
+class Forced:
+    """What one forced alignment found."""
+
+    trace: Trace
+    judged: Pairing
+    moves: Moves
+    comparisons: list[Comparison] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def values(self) -> list[Comparison]:
+        """The comparisons of the forward pass."""
+        return [call for call in self.comparisons if not _is_gradient(call)]
+
+    @property
+    def gradients(self) -> list[Comparison]:
+        """The comparisons of the backward pass, the loss among them."""
+        return [c for c in self.comparisons if _is_gradient(c) or c.where == "loss"]
+
+
+def _is_gradient(call: Comparison) -> bool:
+    return call.where.startswith("grad")
+
+
+def paired(torch_net: Any, paddle_net: Any) -> Pairing:
+    """Return the pairing of two live nets by path."""
+    from align.force_paddle import layer_paths
+    from align.record_torch import module_paths
+
+    return pair_by_path(module_paths(torch_net), layer_paths(paddle_net))
+
+
+@contextmanager
+def prepared(
+    torch_net: Any, paddle_net: Any, pairing: Pairing, *, dtype: str, train: bool
+) -> Iterator[set[str]]:
+    """Cast both nets and set their mode; everything is put back at the end.
+
+    Yields the reference's normalisations whose constants were rounded to float32, as the port's
+    kernels hold them.
+    """
+    import torch
+
+    from align import prepare_paddle, prepare_torch
+    from align.force_paddle import holds_float32_constants, layers_by_path
+
+    layers = layers_by_path(paddle_net)
+    rounded = {r for p, r in pairing.partners.items() if holds_float32_constants(layers[p])}
+    torch_dtype = getattr(torch, dtype)
+    with (
+        prepare_torch.prepared(
+            torch_net, dtype=torch_dtype, train=train, float32_constants=rounded
+        ),
+        prepare_paddle.prepared(paddle_net, dtype=dtype, train=train),
+    ):
+        yield rounded
+
+
+def rounding_note(rounded: set[str], trace: Trace) -> list[str]:
+    """Say which constants were rounded on the reference, of layers that ran."""
+    count = len(rounded & {call.path for call in trace.calls})
+    if not count:
+        return []
+    return [
+        f"epsilon and momentum of {count} normalisations were rounded to float32 on the reference "
+        "too: Paddle's kernels hold them so"
+    ]
+
+
+def run_forced(
+    torch_net: Any,
+    paddle_net: Any,
+    batch: Batch,
+    pairing: Pairing,
+    *,
+    dtype: str = "float64",
+    train: bool = False,
+    backward: bool = False,
+    losses: Losses | None = None,
+) -> Forced:
+    """Align two nets that are `prepared`. The reference is as before; the port's running
+    statistics are what its own layers made of the reference's inputs.
+    """
+    from align import arrays_paddle, arrays_torch
+    from align.force_paddle import ForcedPass, PlainPass, floating_buffers
+    from align.record_torch import Run, record
+    from align.trees import map_leaves
+
+    args, kwargs = map_leaves((batch.args, dict(batch.kwargs)), arrays_torch.to_tensor)
+    torch_loss, paddle_loss = _bound_losses(losses, batch)
+    run = Run(args, kwargs, backward, torch_loss)
+    trace = record(torch_net, run)
+    args, kwargs = map_leaves((batch.args, dict(batch.kwargs)), arrays_paddle.to_tensor)
+    plain = PlainPass(paddle_net, trace, pairing)
+    plain.run(args, kwargs)
+    judged = pairing.without(set(plain.uneven_groups()))
+    found = Forced(trace, judged, Moves(torch_net, trace, run, judged, dtype))
+    found.notes += _uneven_in_words(plain.uneven_groups(), pairing)
+
+    def keep(comparison: Comparison, place: Place) -> None:
+        comparison.cumulative = plain.errors.get(place)
+        found.comparisons.append(comparison)
+
+    forced = ForcedPass(
+        paddle_net, trace, judged, found.moves.allow, keep, backward=backward, loss=paddle_loss
+    )
+    forced.run(args, kwargs)
+    found.comparisons += _unseen(torch_net, run, found)
+    if train:
+        found.comparisons += _compare_buffers(found, floating_buffers(forced.layers))
+    if backward:
+        found.comparisons += _compare_parameter_gradients(
+            torch_net, paddle_net, found, forced.gradients
+        )
+    return found
+
+
+def _bound_losses(losses: Losses | None, batch: Batch) -> tuple[Any, Any]:
+    """Return both losses as functions of the outputs alone."""
+    if losses is None:
+        return None, None
+    from align import arrays_paddle, arrays_torch
+
+    label = np.asarray(batch.label)
+    theirs, ours = arrays_torch.to_tensor(label), arrays_paddle.to_tensor(label)
+    return (
+        lambda outputs: losses.torch(outputs, theirs),
+        lambda outputs: losses.paddle(outputs, ours),
+    )
+
+
+def _compare_buffers(found: Forced, after: Mapping[str, np.ndarray]) -> list[Comparison]:
+    """Compare what a train-mode pass left in the buffers of matched layers."""
+    from align.judge import compare
+    from align.tensors import join
+
+    comparisons = []
+    for port, reference in found.judged.partners.items():
+        for name in _names_under(found.trace.buffers, reference):
+            full, local = join(reference, name), BUFFER_NAMES.get(name, name)
+            into = Comparison(port, f"{reference}#last", f"buffer:{local}", "layer")
+            ours = after.get(join(port, local))
+            if ours is None:
+                into.verdict, into.relative_error = DIFFERS, float("inf")
+                into.cause = f"the reference updates {full}, the port has no such buffer"
+            else:
+                allowance = found.moves.allow(("", 0, f"buffer:{full}"))
+                compare(found.trace.buffers[full], ours, allowance, into)
+            comparisons.append(into)
+    return comparisons
+
+
+# A layer's buffers by their name in torch; what is not listed has the same name on both sides.
+BUFFER_NAMES = {"running_mean": "_mean", "running_var": "_variance"}
+
+
+def _names_under(buffers: Mapping[str, np.ndarray], path: str) -> list[str]:
+    return [name.rpartition(".")[2] for name in buffers if name.rpartition(".")[0] == path]
+
+
+def _compare_parameter_gradients(
+    torch_net: Any, paddle_net: Any, found: Forced, gradients: Mapping[int, Any]
+) -> list[Comparison]:
+    """Compare the gradient of every parameter, summed over all calls of its layer."""
+    from align.arrays_paddle import to_array
+    from align.force_paddle import compare_gradients
+
+    frozen = {
+        name: not parameter.requires_grad
+        for name, parameter in torch_net.named_parameters(remove_duplicate=False)
+    }
+    parameters = paddle_net.state_dict()
+    comparisons = []
+    for tensor in tensors_of(paddle_net, found.judged):
+        if tensor.buffer or tensor.reference not in frozen:
+            continue
+        parameter = parameters[tensor.key]
+        into = Comparison(tensor.layer, "", f"grad:{tensor.name}", "layer")
+        if parameter.stop_gradient != frozen[tensor.reference]:
+            words = ("frozen", "trained") if parameter.stop_gradient else ("trained", "frozen")
+            into.verdict, into.relative_error = DIFFERS, float("inf")
+            into.cause = f"{words[0]} in the port, {words[1]} in the reference"
+            comparisons.append(into)
+            continue
+        ours = gradients.get(id(parameter))
+        expected = tensor.of(found.trace.gradients)
+        if expected is None and ours is None:
+            continue  # neither side's loss reaches it
+        allowance = found.moves.allow(("", 0, f"grad:{tensor.reference}"))
+        array = None if ours is None else to_array(ours)
+        comparisons.append(compare_gradients(expected, array, allowance, into))
+    return comparisons
+
+
+def _uneven_in_words(uneven: Mapping[int, tuple[int, int]], pairing: Pairing) -> list[str]:
+    """Say which matched layers are called another number of times than their partners."""
+    return [
+        f"{port} is called {uneven[group][1]} times, {pairing.partners[port]} in the reference "
+        f"{uneven[group][0]} times: it is judged as a part of the layer around it"
+        for port, group in pairing.port_group.items()
+        if group in uneven
+    ]
+
+
+def _unseen(torch_net: Any, run: Any, found: Forced) -> list[Comparison]:
+    """Return a difference for each layer that the port lost and that nothing else would miss.
+
+    A layer of the reference that is called and not judged (no partner, or another number of
+    calls) is judged as a part of the layer around it, where its result reaches anything there.
+    Where it does not (an auxiliary head that is not returned), equal outputs prove nothing.
+    """
+    from align.record_torch import is_seen
+
+    trace, reference = found.trace, set(found.judged.reference_group)
+    called = {call.path for call in trace.calls}
+    comparisons = []
+    for path in trace.paths:
+        above = _nearest(path, reference)
+        lost = path in called and path not in reference and _holds_parameters(trace, path)
+        if not lost or _nearest(path, called - reference) or above is None:
+            continue
+        if is_seen(torch_net, trace, run, reference, path):
+            continue
+        layer = next(port for port, ref in found.judged.partners.items() if ref == above)
+        into = Comparison(layer, f"{path}#0", "calls", "glue", verdict=DIFFERS)
+        into.relative_error = float("inf")
+        into.cause = f"the reference calls {path} here, the port does not"
+        comparisons.append(into)
+    return comparisons
+
+
+def _nearest(path: str, among: set[str]) -> str | None:
+    """Return the closest path above `path` that is in `among`."""
+    while path:
+        path = path.rpartition(".")[0]
+        if path in among:
+            return path
+    return None
+
+
+def _holds_parameters(trace: Trace, path: str) -> bool:
+    return any(name.startswith(f"{path}.") for name in trace.parameters)
+
+
+def unless_compared(comparisons: Sequence[Comparison], words: str) -> list[Comparison]:
+    """Return one comparison that could not be made where there is none; else nothing."""
+    if comparisons:
+        return []
+    nothing = Comparison("", "", "output", "glue", verdict=UNCHECKED)
+    nothing.cause = words
+    return [nothing]

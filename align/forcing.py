@@ -1,0 +1,230 @@
+"""The forced pass, for either framework: every judged call works on the recording alone.
+
+Before a call its arriving inputs are shown to the judge and replaced by the recorded ones; after
+it its outputs likewise. What a call hands on is a fresh leaf of the graph, so that backward falls
+apart the same way: a layer's vector-Jacobian product runs from its outputs to its inputs; that of
+the glue of a module runs from (inputs that arrived at its children, its outputs) to (its
+children's outputs, its inputs), each with the recorded cotangents.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from align.calls import Forward, bind
+from align.trace import Call, Place
+from align.trees import leaves, map_leaves
+
+# (tensor of the graph, cotangent)
+Source = tuple[Any, np.ndarray]
+
+
+class Framework(Protocol):
+    """What the pass needs of a framework. Gradients are asked for only in a backward pass."""
+
+    def is_tensor(self, value: Any) -> bool:
+        """Tell whether `value` is a tensor."""
+
+    def leaf(self, array: np.ndarray, like: Any) -> Any:
+        """Return a leaf of the graph with a copy of `array`, of the dtype of `like`."""
+
+    def handed(self, leaf: Any) -> Any:
+        """Return what code gets in place of the leaf: in-place code may not touch a leaf."""
+
+    def vjp(self, sources: Sequence[Source], wrt: Sequence[Any]) -> list[Any | None]:
+        """Return d(sum of tensor * cotangent) / d(each of `wrt`), None where nothing flows."""
+
+    def parameters(self, module: Any) -> Mapping[int, Any]:
+        """Return {identity: trainable parameter} of `module` and everything in it."""
+
+
+@dataclass
+class Seen:
+    """One tensor shown to the judge.
+
+    `culprit` is the path whose own code made it and `code` that code's call; `call` is the call
+    at whose boundary it was seen. `expected` is None where the reference has no gradient, `found`
+    likewise. Where the numbers of tensors differ, `counts` is (found, expected).
+    """
+
+    culprit: str
+    code: Call
+    call: Call
+    where: str
+    expected: np.ndarray | None = None
+    found: Any | None = None
+    counts: tuple[int, int] | None = None
+
+    @property
+    def place(self) -> Place:
+        """The key of the tensor in the recording."""
+        return self.call.place(self.where)
+
+
+@dataclass
+class Frame:
+    """A judged call that is running: where its backward starts and what it reaches."""
+
+    path: str
+    call: Call
+    module: Any
+    sources: list[Source] = field(default_factory=list)
+    reached: list[tuple[Any, Seen]] = field(default_factory=list)
+
+
+class ForcedRun:
+    """Wraps `forward` of the judged modules of a net (see `align.calls.wrapped_forwards`).
+
+    Args:
+        framework: the tensors' framework.
+        next_call: gives the recorded call that a call of a path stands for.
+        visit: the judge; called for every tensor at every boundary.
+        backward: also run the vector-Jacobian products.
+        around: a frame outside the root's, for a loss on the root's outputs.
+        substitute: what runs in place of a layer's forward (a dropout layer with a given mask).
+    """
+
+    def __init__(
+        self,
+        framework: Framework,
+        next_call: Callable[[str], Call | None],
+        visit: Callable[[Seen], None],
+        *,
+        backward: bool = False,
+        around: Frame | None = None,
+        substitute: Callable[[Any, Call, Forward], Forward] | None = None,
+    ) -> None:
+        self.framework = framework
+        self.next_call = next_call
+        self.visit = visit
+        self.backward = backward
+        self.substitute = substitute
+        self.stack: list[Frame] = [] if around is None else [around]
+        self.gradients: dict[int, Any] = {}  # of parameters, summed over all calls
+
+    def wrap(self, path: str, module: Any, forward: Forward) -> Forward:
+        """Return the forward that judges what arrives and leaves, and hands on the recorded."""
+
+        def forced(*args: Any, **kwargs: Any) -> Any:
+            call = self.next_call(path)
+            if call is None:
+                return forward(*args, **kwargs)
+            frame = Frame(path, call, module)
+            args, kwargs = self._arrive(frame, forward, args, kwargs)
+            self.stack.append(frame)
+            run = forward if self.substitute is None else self.substitute(module, call, forward)
+            try:
+                outputs = run(*args, **kwargs)
+            finally:
+                self.stack.pop()
+            return self._leave(frame, outputs)
+
+        return forced
+
+    def _arrive(
+        self, frame: Frame, forward: Forward, args: tuple, kwargs: dict[str, Any]
+    ) -> tuple[tuple, dict[str, Any]]:
+        bound = bind(forward, args, kwargs)
+        values = [args, kwargs] if bound is None else list(bound.arguments.values())
+        found = leaves(values)
+        call, tensors = frame.call, [leaf for leaf in found if self.framework.is_tensor(leaf)]
+        if self.stack and self.stack[-1].path != OUTSIDE:
+            parent = self.stack[-1]
+            self._compare(parent, parent.path, call, "input", call.inputs, tensors)
+            self._compare_numbers(parent, call, found)
+            parent.sources += _pairs(tensors, call.grad_inputs)
+        fresh = self._fresh(call.inputs, tensors)
+        for index, leaf in enumerate(fresh or ()):
+            expected = _at(call.grad_inputs, index)
+            seen = Seen(frame.path, call, call, f"grad_input:{index}", expected)
+            frame.reached.append((leaf, seen))
+        values = self._handed(fresh, values)
+        if bound is None:
+            return values[0], values[1]
+        bound.arguments.update(zip(bound.arguments, values, strict=True))
+        return bound.args, bound.kwargs
+
+    def _leave(self, frame: Frame, outputs: Any) -> Any:
+        call = frame.call
+        tensors = [leaf for leaf in leaves(outputs) if self.framework.is_tensor(leaf)]
+        self._compare(frame, frame.path, call, "output", call.outputs, tensors)
+        frame.sources += _pairs(tensors, call.grad_outputs)
+        if self.backward:
+            self.differentiate(frame)
+        fresh = self._fresh(call.outputs, tensors)
+        if self.stack:
+            parent = self.stack[-1]
+            for index, leaf in enumerate(fresh or ()):
+                expected = _at(call.grad_outputs, index)
+                seen = Seen(parent.path, parent.call, call, f"grad_output:{index}", expected)
+                parent.reached.append((leaf, seen))
+        return self._handed(fresh, outputs)
+
+    def differentiate(self, frame: Frame) -> None:
+        """Run the vector-Jacobian product of one frame; show its gradients to the judge."""
+        parameters = self.framework.parameters(frame.module)
+        wrt = [leaf for leaf, _ in frame.reached] + list(parameters.values())
+        found = self.framework.vjp(frame.sources, wrt) if frame.sources else [None] * len(wrt)
+        for (_, seen), gradient in zip(frame.reached, found, strict=False):
+            if seen.expected is not None or gradient is not None:
+                seen.found = gradient
+                self.visit(seen)
+        for key, gradient in zip(parameters, found[len(frame.reached) :], strict=True):
+            if gradient is not None:
+                kept = self.gradients.get(key)
+                self.gradients[key] = gradient if kept is None else kept + gradient
+
+    def _compare(
+        self,
+        code: Frame,
+        culprit: str,
+        call: Call,
+        where: str,
+        expected: Sequence[np.ndarray],
+        tensors: Sequence[Any],
+    ) -> None:
+        if len(expected) != len(tensors):
+            at = f"{where}:{min(len(expected), len(tensors))}"
+            counts = (len(tensors), len(expected))
+            self.visit(Seen(culprit, code.call, call, at, counts=counts))
+        for index, (array, tensor) in enumerate(zip(expected, tensors, strict=False)):
+            self.visit(Seen(culprit, code.call, call, f"{where}:{index}", array, tensor))
+
+    def _compare_numbers(self, parent: Frame, call: Call, found: list[Any]) -> None:
+        numbers = [leaf for leaf in found if isinstance(leaf, (bool, int, float))]
+        if len(numbers) == len(call.numbers) and numbers != call.numbers:
+            expected, ours = np.array(call.numbers, float), np.array(numbers, float)
+            self.visit(Seen(parent.path, parent.call, call, "input:number", expected, ours))
+
+    def _fresh(self, recorded: list[np.ndarray], tensors: list[Any]) -> list[Any] | None:
+        """Return leaves with the recorded values; None where the numbers of tensors differ."""
+        if len(tensors) != len(recorded):
+            return None
+        pairs = zip(recorded, tensors, strict=True)
+        return [self.framework.leaf(array, like) for array, like in pairs]
+
+    def _handed(self, fresh: list[Any] | None, tree: Any) -> Any:
+        if fresh is None:
+            return tree
+        queue = iter(fresh)
+
+        def replace(leaf: Any) -> Any:
+            if not self.framework.is_tensor(leaf):
+                return leaf
+            return self.framework.handed(next(queue))
+
+        return map_leaves(tree, replace)
+
+
+OUTSIDE = "(loss)"  # path of the frame around the root
+
+
+def _pairs(tensors: Sequence[Any], cotangents: Sequence[np.ndarray | None]) -> list[Source]:
+    pairs = zip(tensors, cotangents, strict=False)
+    return [(tensor, cotangent) for tensor, cotangent in pairs if cotangent is not None]
+
+
+def _at(gradients: Sequence[np.ndarray | None], index: int) -> np.ndarray | None:
+    return gradients[index] if index < len(gradients) else None
