@@ -8,6 +8,7 @@ import paddle
 from paddle import nn
 
 from common.shapes import bilinear_kernel, first_width
+from paddle_impl.layers import kaiming_normal_
 from paddle_impl.models.backbones.vgg import STAGES, ConvolutionalVGG
 
 
@@ -58,16 +59,18 @@ class FCN(nn.Layer):
         x = self.drop7(self.relu7(self.fc7(x)))
         return pools[2], pools[3], x
 
-    def init_weight(self) -> None:
+    def init_weight(self, from_scratch: bool) -> None:
         """Initialise as wkentaro does: convolutions 0, transposed convolutions bilinear.
 
-        Zero is meant to be overwritten: by VGG16's weights for FCN-32s, by those of the coarser
-        net for the finer ones.
+        Zero waits to be overwritten: by VGG16's weights for FCN-32s, by those of the coarser net
+        for the finer ones; nothing is learnt from it. from_scratch: He for all but the scores.
         """
-        for layer in self.children():
+        for name, layer in self.named_children():
             if isinstance(layer, nn.Conv2D):
                 for parameter in layer.parameters():
                     nn.initializer.Constant(0.0)(parameter)
+                if from_scratch and not name.startswith("score"):
+                    kaiming_normal_(layer.weight)
             elif isinstance(layer, nn.Conv2DTranspose):
                 kernel = bilinear_kernel(layer.weight.shape[0], layer.weight.shape[2])
                 nn.initializer.Assign(kernel)(layer.weight)
@@ -79,10 +82,10 @@ class FCN32s(FCN):
     Returns logits [N, num_classes, H, W]. In the authors' recipe `upscore` stays bilinear.
     """
 
-    def __init__(self, num_classes: int = 21, base: int = 64) -> None:
+    def __init__(self, num_classes: int = 21, base: int = 64, from_scratch: bool = False) -> None:
         super().__init__(num_classes, base)
         self.upscore = nn.Conv2DTranspose(num_classes, num_classes, 64, stride=32, bias_attr=False)
-        self.init_weight()
+        self.init_weight(from_scratch)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Return the logits [N, num_classes, H, W] of the image `x` [N, 3, H, W]."""
@@ -93,14 +96,14 @@ class FCN32s(FCN):
 class FCN16s(FCN):
     """FCN-16s: FCN-32s with the scores of pool4 added. Input and output as `FCN32s`."""
 
-    def __init__(self, num_classes: int = 21, base: int = 64) -> None:
+    def __init__(self, num_classes: int = 21, base: int = 64, from_scratch: bool = False) -> None:
         super().__init__(num_classes, base)
         self.score_pool4 = nn.Conv2D(base * 8, num_classes, 1)
         self.upscore2 = nn.Conv2DTranspose(num_classes, num_classes, 4, stride=2, bias_attr=False)
         self.upscore16 = nn.Conv2DTranspose(
             num_classes, num_classes, 32, stride=16, bias_attr=False
         )
-        self.init_weight()
+        self.init_weight(from_scratch)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Return the logits [N, num_classes, H, W] of the image `x` [N, 3, H, W]."""
@@ -118,7 +121,13 @@ class FCN8s(FCN):
     so nothing but the name of the file tells.
     """
 
-    def __init__(self, num_classes: int = 21, base: int = 64, at_once: bool = False) -> None:
+    def __init__(
+        self,
+        num_classes: int = 21,
+        base: int = 64,
+        from_scratch: bool = False,
+        at_once: bool = False,
+    ) -> None:
         super().__init__(num_classes, base)
         self.at_once = at_once
         self.score_pool3 = nn.Conv2D(base * 4, num_classes, 1)
@@ -128,7 +137,7 @@ class FCN8s(FCN):
         self.upscore_pool4 = nn.Conv2DTranspose(
             num_classes, num_classes, 4, stride=2, bias_attr=False
         )
-        self.init_weight()
+        self.init_weight(from_scratch)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Return the logits [N, num_classes, H, W] of the image `x` [N, 3, H, W]."""
@@ -163,19 +172,24 @@ def crop(x: paddle.Tensor, offset: int, like: paddle.Tensor) -> paddle.Tensor:
     return x[:, :, offset : offset + height, offset : offset + width]
 
 
-def fcn32s(num_classes: int = 21, width: float = 1.0) -> FCN32s:
+def fcn32s(num_classes: int = 21, width: float = 1.0, from_scratch: bool = False) -> FCN32s:
     """Build FCN-32s; `width` scales all channels but the classes'."""
-    return FCN32s(num_classes, first_width(width))
+    return FCN32s(num_classes, first_width(width), from_scratch)
 
 
-def fcn16s(num_classes: int = 21, width: float = 1.0) -> FCN16s:
+def fcn16s(num_classes: int = 21, width: float = 1.0, from_scratch: bool = False) -> FCN16s:
     """Build FCN-16s; `width` scales all channels but the classes'."""
-    return FCN16s(num_classes, first_width(width))
+    return FCN16s(num_classes, first_width(width), from_scratch)
 
 
-def fcn8s(num_classes: int = 21, width: float = 1.0, at_once: bool = False) -> FCN8s:
+def fcn8s(
+    num_classes: int = 21,
+    width: float = 1.0,
+    from_scratch: bool = False,
+    at_once: bool = False,
+) -> FCN8s:
     """Build FCN-8s; `width` scales all channels but the classes'."""
-    return FCN8s(num_classes, first_width(width), at_once=at_once)
+    return FCN8s(num_classes, first_width(width), from_scratch, at_once)
 
 
 def fcn8s_vgg16bn(num_classes: int = 21, width: float = 1.0, at_once: bool = False) -> FCN8sVGG16BN:
