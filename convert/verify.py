@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -54,6 +55,13 @@ def verify(
     got = run_port(net.row, net.options, state, image)
     allowed = tolerances.INEXACT_RESIZE if inexact else tolerances.NET_OUTPUTS
     return judge(net, expected, got, allowed)
+
+
+def listed(outputs: Any) -> tuple[Any, ...]:
+    """Return a net's outputs one after the other, whether it returns one, several or a dict."""
+    if isinstance(outputs, Mapping):
+        return tuple(outputs.values())
+    return tuple(outputs) if isinstance(outputs, (tuple, list)) else (outputs,)
 
 
 def judge(

@@ -10,6 +10,7 @@ import paddle
 
 import paddle_impl
 from common.errors import ConversionError
+from convert.verify import listed
 
 
 def load_pdparams(path: Path) -> dict[str, np.ndarray]:
@@ -41,8 +42,7 @@ def run_port(
         paddle.set_default_dtype(dtype)
         paddle.set_device(device)
         paddle.set_rng_state(random)
-    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-    return [output.numpy() for output in outputs]
+    return [output.numpy() for output in listed(outputs)]
 
 
 def _float64(array: np.ndarray) -> np.ndarray:

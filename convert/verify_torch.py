@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 import torch_ref
 from convert.rules import Rules, resolve
 from convert.spec import COUNTER
+from convert.verify import listed
 
 _SMOOTH = {"linear", "bilinear", "bicubic", "trilinear"}
 _SIGNATURE = inspect.signature(F.interpolate)
@@ -60,8 +61,7 @@ def run_reference(
             outputs = net(torch.from_numpy(image))
     finally:
         torch.set_num_threads(threads)
-    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-    return [output.numpy() for output in outputs], resizes.found
+    return [output.numpy() for output in listed(outputs)], resizes.found
 
 
 def _state_for(
