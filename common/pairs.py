@@ -150,14 +150,20 @@ def _resnet(layers: tuple[int, ...], subtrees: tuple[str, ...]) -> Pair:
     )
 
 
+_YASSOUALI = {"aux_channels": 512, "first_dilation": "previous", "align_corners": False}
+
+
 def _pspnet(layers: tuple[int, ...]) -> Pair:
     return Pair(
         module="pspnet",
         factory="pspnet",
         settings={"layers": layers},
         default_input=(2, 3, 33, 41),
-        rules=(),
+        rules=("pspnet_yassouali",),
         classes_key="cls.4.weight",
+        # The second is yassouali's: only the auxiliary head tells, but its three settings belong
+        # together.
+        variants=({}, _YASSOUALI),
         paper="Pyramid Scene Parsing Network, CVPR 2017",
         source=_SEMSEG,
         weights_licence="not stated",
@@ -191,6 +197,7 @@ def _torchvision(head: str, layers: tuple[int, ...], paper: str) -> Pair:
         default_input=(2, 3, 33, 49),
         rules=(),
         classes_key="classifier.4.weight",
+        variants=({}, {"aux_loss": False}),
         paper=paper,
         source=_TORCHVISION[0],
         weights_licence=_TORCHVISION[1],

@@ -21,7 +21,7 @@ class SegmentationNet(nn.Module):
     """A dilated ResNet, a classifier, an auxiliary classifier on stage 3, all resized.
 
     Image [N, 3, H, W] float32, RGB, ImageNet-normalised, any H and W. Returns a dict of logits
-    [N, num_classes, H, W] in both modes: "out" and "aux".
+    [N, num_classes, H, W] in both modes: "out" and, with `aux_loss`, "aux".
     """
 
     def __init__(
@@ -29,6 +29,7 @@ class SegmentationNet(nn.Module):
         layers: tuple[int, ...],
         num_classes: int,
         head: str,
+        aux_loss: bool,
         first_dilation: str,
         width: float,
     ) -> None:
@@ -39,16 +40,19 @@ class SegmentationNet(nn.Module):
             self.classifier = deeplab_head(base * 32, base * 4, num_classes)
         else:
             self.classifier = FCNHead(base * 32, base * 8, num_classes, nn.Dropout(DROPOUT))
-        self.aux_classifier = FCNHead(base * 16, base * 4, num_classes, nn.Dropout(DROPOUT))
+        self.aux_classifier = None
+        if aux_loss:
+            self.aux_classifier = FCNHead(base * 16, base * 4, num_classes, nn.Dropout(DROPOUT))
+            init_head(self.aux_classifier)
         init_head(self.classifier)
-        init_head(self.aux_classifier)
 
     def forward(self, x: torch.Tensor) -> "OrderedDict[str, torch.Tensor]":
         """Return {"out": logits, "aux": auxiliary logits} of the image `x` [N, 3, H, W]."""
         feat3, feat4 = self.backbone(x)[2:]
         result = OrderedDict()
         result["out"] = resize(self.classifier(feat4), x)
-        result["aux"] = resize(self.aux_classifier(feat3), x)
+        if self.aux_classifier is not None:
+            result["aux"] = resize(self.aux_classifier(feat3), x)
         return result
 
 
@@ -70,8 +74,9 @@ def torchvision_seg(
     layers: tuple[int, ...],
     head: str,
     num_classes: int = 21,
+    aux_loss: bool = True,
     first_dilation: str = "previous",
     width: float = 1.0,
 ) -> SegmentationNet:
     """Build `deeplabv3_resnet*` or `fcn_resnet*` (by `head`: "deeplabv3" or "fcn")."""
-    return SegmentationNet(layers, num_classes, head, first_dilation, width)
+    return SegmentationNet(layers, num_classes, head, aux_loss, first_dilation, width)
