@@ -190,7 +190,7 @@ class Settings(Section):
 
     name: str
     seed: NotNegative = 0
-    output: str = "runs/{name}"
+    output: str = "runs/{name}_{framework}"  # folder of the run
     model: Model
     weights: Weights = Weights()
     data: Data
@@ -239,10 +239,9 @@ class Settings(Section):
         """Images of one iteration."""
         return self.data.batch_size * self.data.cards
 
-    @property
-    def run_folder(self) -> str:
-        """`output` with {name} filled in."""
-        return self.output.replace("{name}", self.name)
+    def folder(self, framework: str) -> str:
+        """`output` with {name} and {framework} filled in."""
+        return self.output.replace("{name}", self.name).replace("{framework}", framework)
 
     @property
     def loss_options(self) -> dict[str, Any]:

@@ -1,0 +1,20 @@
+"""Training without a framework: the loop, checkpoints, logs, reading ahead, the screen.
+
+What needs a framework is a `Side`: `torch_ref.train` and `paddle_impl.train` hold one each.
+"""
+
+from common.training.checkpoint import Checkpoint, CheckpointError
+from common.training.loop import Diverged, Outcome, train
+from common.training.reporter import Reporter
+from common.training.side import Batches, Side
+
+__all__ = [
+    "Batches",
+    "Checkpoint",
+    "CheckpointError",
+    "Diverged",
+    "Outcome",
+    "Reporter",
+    "Side",
+    "train",
+]

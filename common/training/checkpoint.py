@@ -1,0 +1,217 @@
+"""Checkpoints: a folder with arrays in safetensors and a manifest in JSON; no pickle.
+
+checkpoints/iteration_00000100/state.safetensors
+                               checkpoint.json     what else a run needs, and check sums
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
+
+from common.errors import ConfigError, UserError
+from common.training.files import remove_folder, sweep, whole_folder
+
+FORMAT = 1
+ARRAYS, MANIFEST = "state.safetensors", "checkpoint.json"
+# What may change when a run is resumed, because no weight depends on it.
+FREE_KEYS = (
+    "name",
+    "output",
+    "data.root",
+    "data.workers",
+    "train.log_interval",
+    "train.eval_interval",
+    "train.checkpoint_interval",
+    "train.keep",
+    "reproduce",
+)
+
+
+class CheckpointError(UserError):
+    """A checkpoint is missing, damaged, or belongs to another run."""
+
+
+@dataclass
+class Best:
+    """The best validation so far."""
+
+    mean_iou: float
+    iteration: int
+
+
+@dataclass
+class Position:
+    """Where a run stands, beside its arrays.
+
+    Attributes:
+        iteration: updates done.
+        validated: iteration of the last validation, -1 before the first.
+        best: best validation so far.
+        sums: terms of the loss, summed since the last line of the log.
+        counted: iterations in `sums`.
+    """
+
+    iteration: int = 0
+    validated: int = -1
+    best: Best | None = None
+    sums: dict[str, float] = field(default_factory=dict)
+    counted: int = 0
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that was read and whose check sums hold."""
+
+    path: Path
+    position: Position
+    arrays: dict[str, np.ndarray]
+    framework: str
+    settings: dict[str, Any]
+    data: str
+
+
+def write_checkpoint(
+    folder: Path,
+    position: Position,
+    arrays: Mapping[str, np.ndarray],
+    *,
+    framework: str,
+    settings: Mapping[str, Any],
+    data: str,
+    keep: int,
+) -> Path:
+    """Write a checkpoint to `folder`, whole or not at all, and keep the newest `keep`.
+
+    settings: of the run, as plain values. data: fingerprint of the data sets.
+    """
+    content = save_arrays({key: np.ascontiguousarray(array) for key, array in arrays.items()})
+    manifest = {
+        "format": FORMAT,
+        "framework": framework,
+        "position": asdict(position),
+        "settings": settings,
+        "data": data,
+        "arrays": {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()},
+    }
+    path = folder / f"iteration_{position.iteration:08d}"
+    with whole_folder(path) as draft:
+        (draft / ARRAYS).write_bytes(content)
+        sealed = {**manifest, "sha256": _seal(manifest)}
+        (draft / MANIFEST).write_text(json.dumps(sealed, indent=1) + "\n", encoding="utf-8")
+    for old in list_checkpoints(folder)[keep:]:
+        remove_folder(old)
+    return path
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Checkpoints of a run, newest first; whether they are sound is not looked at."""
+    return sorted((p for p in folder.glob("iteration_*") if p.is_dir()), reverse=True)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint (its folder, or a file in it) and verify its check sums.
+
+    Raises CheckpointError saying what is wrong.
+    """
+    folder = path if path.is_dir() else path.parent
+    if not path.exists() or not (folder / MANIFEST).is_file():
+        wrong = "no such file or folder" if not path.exists() else f"holds no {MANIFEST}"
+        raise CheckpointError(f"{path}: {wrong}; give a folder such as checkpoints/iteration_...")
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        seal = manifest.pop("sha256")
+        content = (folder / ARRAYS).read_bytes()
+        if manifest["format"] != FORMAT:
+            raise CheckpointError(f"{folder}: of format {manifest['format']}, not {FORMAT}")
+        if seal != _seal(manifest):
+            raise CheckpointError(f"{folder}: damaged: {MANIFEST} does not match its check sum")
+        if hashlib.sha256(content).hexdigest() != manifest["arrays"]["sha256"]:
+            raise CheckpointError(
+                f"{folder}: damaged: {ARRAYS} ({len(content)} of {manifest['arrays']['bytes']} "
+                "bytes) does not match its check sum"
+            )
+        arrays = load_arrays(content)
+        position = Position(**manifest["position"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        raise CheckpointError(f"{folder}: damaged: {type(error).__name__}: {error}") from None
+    if isinstance(position.best, dict):
+        position.best = Best(**position.best)
+    return Checkpoint(
+        folder, position, arrays, manifest["framework"], manifest["settings"], manifest["data"]
+    )
+
+
+def find_checkpoint(folder: Path, resume: str, message: Callable[[str], None]) -> Checkpoint | None:
+    """The checkpoint to resume from, or None where `resume` is "auto" and there is none.
+
+    resume: "auto" (the newest that is sound; a damaged one is named by `message`) or a path.
+    Raises CheckpointError where there are checkpoints and none is sound, or the path is not.
+    """
+    if resume != "auto":
+        return read_checkpoint(Path(resume))
+    if folder.is_dir():
+        sweep(folder)
+    problems = []
+    for path in list_checkpoints(folder):
+        try:
+            found = read_checkpoint(path)
+        except CheckpointError as error:
+            problems.append(str(error))
+            continue
+        for problem in problems:
+            message(f"{problem}; taking {found.path.name} instead")
+        return found
+    if problems:
+        listed = "\n".join(problems)
+        raise CheckpointError(f"no checkpoint of {folder} can be used:\n{listed}")
+    return None
+
+
+def require_same_run(
+    found: Checkpoint, *, framework: str, settings: Mapping[str, Any], data: str
+) -> None:
+    """Raise where resuming would not continue the run: ConfigError names the keys."""
+    if found.framework != framework:
+        raise CheckpointError(
+            f"{found.path}: written by the run in {found.framework}, this one is in {framework}"
+        )
+    before, now = flatten(found.settings), flatten(settings)
+    changed = [
+        f"{key} was {json.dumps(before.get(key))} and is {json.dumps(now.get(key))}"
+        for key in sorted({*before, *now})
+        if before.get(key) != now.get(key) and not _is_free(key)
+    ]
+    if not changed and found.data != data:
+        changed = ["data.root holds other frames than the run began with"]
+    if changed:
+        raise ConfigError(
+            f"{found.path} cannot be continued with changed settings: {'; '.join(changed)}. Set "
+            "it back, or begin a new run with another output=FOLDER"
+        )
+
+
+def flatten(tree: Mapping[str, Any], at: str = "") -> dict[str, Any]:
+    """Nested sections as dotted keys; lists and tuples as lists."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, f"{at}{key}."))
+        else:
+            flat[f"{at}{key}"] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def _is_free(key: str) -> bool:
+    return any(key == free or key.startswith(f"{free}.") for free in FREE_KEYS)
+
+
+def _seal(manifest: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,65 @@
+"""From settings to data sets and to the batches of every iteration."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from common.data import DATASETS, Batch, SegmentationDataset, plan_training, plan_validation
+from common.errors import ConfigError
+from common.settings import Settings
+from common.training.loader import group, load_batches
+
+
+@dataclass(frozen=True)
+class DataSets:
+    """Training set with augmentation, validation set without, and a fingerprint of both."""
+
+    train: SegmentationDataset
+    val: SegmentationDataset
+    class_names: tuple[str, ...]
+    ignore_index: int
+    fingerprint: str
+
+
+def open_data(settings: Settings) -> DataSets:
+    """Open both splits. Raises DataError saying what is missing, ConfigError for other classes."""
+    data = settings.data
+    source = DATASETS[data.dataset]
+    if settings.model.num_classes != source.num_classes:
+        raise ConfigError(
+            f"model.num_classes is {settings.model.num_classes}, but {data.dataset} has "
+            f"{source.num_classes} classes; set it to that"
+        )
+    train = source(data.root, data.train_split, data.labels)
+    val = source(data.root, data.val_split, data.labels)
+    names = "\n".join(frame.name for frame in (*train.frames, *val.frames))
+    return DataSets(
+        SegmentationDataset(train, data.transforms(), seed=settings.seed),
+        SegmentationDataset(val),
+        source.class_names,
+        source.ignore_index,
+        hashlib.sha256(names.encode()).hexdigest(),
+    )
+
+
+def training_batches(
+    dataset: SegmentationDataset, settings: Settings, start: int = 0
+) -> Iterator[list[Batch]]:
+    """The micro-batches of every iteration from `start` on, without end.
+
+    Micro-batch k of an iteration holds the images that card k of the recipe would get.
+    Raises ConfigError where the data set does not fill one batch, DataError where a file cannot
+    be read.
+    """
+    data, size = settings.data, settings.data.batch_size
+    plan = plan_training(
+        len(dataset), size, seed=settings.seed, start_step=start, replicas=data.cards
+    )
+    micro = (keys[at : at + size] for keys in plan for at in range(0, len(keys), size))
+    return group(load_batches(dataset, micro, data.workers), data.cards)
+
+
+def validation_batches(dataset: SegmentationDataset, settings: Settings) -> Iterator[Batch]:
+    """Every frame of the set once, in order. Raises DataError where a file cannot be read."""
+    plan = plan_validation(len(dataset), settings.evaluate.batch_size)
+    return load_batches(dataset, plan, settings.data.workers)

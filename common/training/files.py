@@ -1,0 +1,78 @@
+"""Files that are whole or absent, whatever moment the process or the machine dies at."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from common.errors import UserError
+
+TRASH = ".part"  # suffix of what is not finished or no longer wanted
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; at the end it is synced to disk and renamed.
+
+    Raises UserError where it cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}{TRASH}")
+    try:
+        yield draft
+        sync(draft)
+        draft.replace(path)
+        sync(path.parent)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """The same for a folder; one that is there is replaced.
+
+    Raises UserError where it cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}{TRASH}")
+    try:
+        draft.mkdir(parents=True)
+        yield draft
+        for file in draft.iterdir():
+            sync(file)
+        sync(draft)
+        remove_folder(path)
+        draft.rename(path)
+        sync(path.parent)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder so that at no moment half of it stands under its name."""
+    if path.exists():
+        doomed = path.with_name(f".{path.name}.old{TRASH}")
+        shutil.rmtree(doomed, ignore_errors=True)
+        path.rename(doomed)
+        shutil.rmtree(doomed)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left in `folder`."""
+    for path in folder.glob(f".*{TRASH}"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file or the entries of a folder are on the disk."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)

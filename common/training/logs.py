@@ -1,0 +1,103 @@
+"""Files that a run grows: lines of JSON and TensorBoard's events.
+
+`log.jsonl` holds what a resumed run repeats to the bit; times go to `speed.jsonl`.
+"""
+
+import json
+import math
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from common.errors import UserError
+from common.training.files import whole_file
+
+
+class RunLog:
+    """The logs of one run folder.
+
+    Args:
+        folder: of the run; made if absent.
+        iteration: where the run (re)starts: later lines of an earlier process are cut off.
+        validated: iteration of the last validation that the run knows of.
+
+    Raises UserError where they cannot be written.
+    """
+
+    def __init__(self, folder: Path, iteration: int, validated: int) -> None:
+        self.folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in ("log.jsonl", "speed.jsonl"):
+                _cut(folder / name, iteration, validated)
+            self._events = _event_writer(folder / "tensorboard", iteration)
+        except OSError as error:
+            raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from None
+
+    def losses(self, row: Mapping[str, Any], speed: Mapping[str, Any]) -> None:
+        """Write an interval: iteration, lr and mean terms of the loss; its speed apart."""
+        self._append("log.jsonl", row)
+        self._append("speed.jsonl", {"iteration": row["iteration"], **speed})
+        for key, value in {**row, **speed}.items():
+            if key != "iteration":
+                self._events.add_scalar(f"train/{key}", value, row["iteration"])
+        self._events.flush()
+
+    def validation(self, row: Mapping[str, Any]) -> None:
+        """Write a validation: iteration, mean_iou, pixel_accuracy, iou (by class)."""
+        self._append("log.jsonl", row)
+        for key in ("mean_iou", "pixel_accuracy"):
+            self._events.add_scalar(f"validation/{key}", row[key], row["iteration"])
+        for name, value in row["iou"].items():
+            self._events.add_scalar(f"iou/{name.replace(' ', '_')}", value, row["iteration"])
+        self._events.flush()
+
+    def close(self) -> None:
+        """Finish the event file."""
+        self._events.close()
+
+    def _append(self, name: str, row: Mapping[str, Any]) -> None:
+        with (self.folder / name).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(_plain(row), allow_nan=False) + "\n")
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The lines of a log; one that a kill cut off is left out."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+def _cut(path: Path, iteration: int, validated: int) -> None:
+    kept = [
+        row
+        for row in read_log(path)
+        if row["iteration"] <= (validated if "mean_iou" in row else iteration)
+    ]
+    with whole_file(path) as draft:
+        draft.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    """NaN, which JSON has not, as null."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _event_writer(folder: Path, iteration: int) -> Any:
+    # tensorboardX imports torch where it finds it; nothing of what is used here needs it.
+    hidden = "torch" not in sys.modules
+    if hidden:
+        sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        from tensorboardX import SummaryWriter
+    finally:
+        if hidden:
+            del sys.modules["torch"]
+    return SummaryWriter(logdir=str(folder), purge_step=iteration + 1 if iteration else None)

@@ -1,0 +1,295 @@
+"""The training loop of both frameworks.
+
+An iteration, in the authors' order (MichaelFan01/STDC-Seg, train.py): the rate of step i, counted
+from 0, is set; one update is made; after it i + 1 updates are done, and that number stands in logs
+and names checkpoints.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from common.data import Batch
+from common.errors import UserError
+from common.randomness import generator
+from common.settings import Settings
+from common.training.checkpoint import (
+    Best,
+    Checkpoint,
+    Position,
+    find_checkpoint,
+    list_checkpoints,
+    require_same_run,
+    write_checkpoint,
+)
+from common.training.clock import Clock
+from common.training.evaluation import evaluate
+from common.training.feed import DataSets, training_batches, validation_batches
+from common.training.files import remove_folder, whole_file
+from common.training.logs import RunLog
+from common.training.notes import differences, settings_block
+from common.training.reporter import Reporter
+from common.training.side import Side
+from common.training.stop import StopRequest
+
+
+class Diverged(UserError):
+    """The loss is not finite any more: the run was carried out, and failed."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended; `stopped_by` is the number of the signal that ended it early."""
+
+    folder: Path
+    iteration: int
+    stopped_by: int | None
+    checkpoint: Path
+    best: Best | None
+    weights: Path | None  # of the best validation, else of the last iteration
+
+
+def train(
+    settings: Settings,
+    side: Side,
+    data: DataSets,
+    *,
+    initialise: Callable[[], None] | None = None,
+    resume: str | None = None,
+    reporter: Reporter | None = None,
+) -> Outcome:
+    """Train to the end, or until a signal asks to stop.
+
+    Args:
+        settings: of the run.
+        side: the framework's part.
+        data: of `open_data`.
+        initialise: fills the net with the weights to start from; not called where a checkpoint
+            does that.
+        resume: "auto" (the newest sound checkpoint, else the beginning), a checkpoint's path, or
+            None: from the beginning, in a folder that holds no run.
+        reporter: whoever watches.
+
+    Raises:
+        Diverged: the loss is NaN or infinite.
+        UserError: nothing can be resumed, a batch cannot be read, or a file not written.
+    """
+    run = _Run(settings, side, data, reporter or Reporter())
+    with StopRequest() as stop:
+        try:
+            run.begin(resume, initialise)
+            return run.go(stop)
+        finally:
+            run.close()
+
+
+def run_folder(settings: Settings, framework: str) -> Path:
+    """Where a run in "torch" or "paddle" writes."""
+    return Path(settings.folder(framework))
+
+
+def step_seed(seed: int, step: int) -> int:
+    """Seed of the framework's generator in update `step`, so that it has no state to keep."""
+    return int(generator(seed, "step", step).random() * 2**53)
+
+
+class _Run:
+    """One process's part of a run."""
+
+    def __init__(self, settings: Settings, side: Side, data: DataSets, reporter: Reporter) -> None:
+        self.settings, self.side, self.data, self.reporter = settings, side, data, reporter
+        self.folder = run_folder(settings, side.framework)
+        self.checkpoints = self.folder / "checkpoints"
+        self.position = Position()
+        self.saved: tuple[int, int] | None = None  # (iteration, validated) of the last checkpoint
+        self.batches: Iterator[list[Batch]] = iter(())
+        self.log: RunLog | None = None
+        self.clock = Clock()
+        self.identity: dict[str, Any] = {
+            "framework": side.framework,
+            "settings": settings.model_dump(mode="json"),
+            "data": data.fingerprint,
+        }
+
+    def begin(self, resume: str | None, initialise: Callable[[], None] | None) -> None:
+        """Find the place to start at and read the first batch; only then touch the disk."""
+        found = self._find(resume)
+        if found:
+            require_same_run(found, **self.identity)
+            self.side.load_state(found.arrays)
+            self.position = found.position
+        elif initialise:
+            initialise()
+        start = self.position.iteration
+        batches = training_batches(self.data.train, self.settings, start)
+        self.batches = _chain(next(batches), batches)
+
+        frames = (len(self.data.train), len(self.data.val))
+        block = settings_block(self.settings, self.side, frames, str(self.folder))
+        self.reporter.start(block, differences(self.settings), self.settings.train.iterations)
+        if resume is not None:
+            place = f"resuming {found.path}" if found else "nothing to resume yet"
+            self.reporter.message(f"{place}: from iteration {start}")
+        self.log = RunLog(self.folder, start, self.position.validated)
+        with whole_file(self.folder / "settings.json") as draft:
+            draft.write_text(json.dumps(self.identity["settings"], indent=1) + "\n")
+        if found and found.path.parent.resolve() == self.checkpoints.resolve():
+            self.saved = (start, self.position.validated)
+            for path in list_checkpoints(self.checkpoints):
+                if path.name > found.path.name:
+                    self.reporter.message(f"removing {path}, which is later than that")
+                    remove_folder(path)
+
+    def go(self, stop: StopRequest) -> Outcome:
+        """Alternate updates, validations and checkpoints."""
+        train = self.settings.train
+        while True:
+            if self._due(train.eval_interval) and self.position.iteration > 0:
+                self._validate(stop)
+            ended = stop.signal is not None or self.position.iteration >= train.iterations
+            if ended or (self._due(train.checkpoint_interval) and self.position.iteration > 0):
+                self._save()
+            if ended:
+                return self._outcome(stop.signal)
+            self._step()
+
+    def close(self) -> None:
+        """Stop the readers, finish the files."""
+        self.batches = iter(())
+        if self.log:
+            self.log.close()
+        self.reporter.close()
+
+    def _find(self, resume: str | None) -> Checkpoint | None:
+        if resume is not None:
+            return find_checkpoint(self.checkpoints, resume, self.reporter.message)
+        if list_checkpoints(self.checkpoints) or (self.folder / "log.jsonl").exists():
+            raise UserError(
+                f"{self.folder} holds a run already; continue it with --resume auto, give another "
+                "output=FOLDER, or remove it"
+            )
+        return None
+
+    def _due(self, interval: int) -> bool:
+        iteration = self.position.iteration
+        last = iteration == self.settings.train.iterations
+        return interval > 0 and (iteration % interval == 0 or last)
+
+    def _step(self) -> None:
+        """One update, and what is said about it."""
+        position = self.position
+        begin = time.perf_counter()
+        batches = next(self.batches)
+        data_s = time.perf_counter() - begin
+        lr = self.settings.learning_rate(position.iteration)
+        self.side.seed(step_seed(self.settings.seed, position.iteration))
+        losses = self.side.step(batches, lr)
+        if not math.isfinite(losses["loss"]):
+            raise self._diverged(losses, lr)
+        self.clock.add(data_s, time.perf_counter() - begin)
+        for name, value in losses.items():
+            position.sums[name] = position.sums.get(name, 0.0) + value
+        position.counted += 1
+        position.iteration += 1
+        left = self.clock.left(self.settings.train.iterations - position.iteration)
+        speed = self.clock.speed(self.settings.total_batch)
+        row = {"iteration": position.iteration, "lr": lr, **losses}
+        self.reporter.step({**row, **speed, "left_s": left})
+        if self._due(self.settings.train.log_interval):
+            self._log(lr, speed, left)
+
+    def _log(self, lr: float, speed: dict[str, float], left: float) -> None:
+        position = self.position
+        means = {name: total / position.counted for name, total in position.sums.items()}
+        row = {"iteration": position.iteration, "lr": lr, **means}
+        assert self.log is not None
+        self.log.losses(row, speed)
+        self.reporter.log({**row, **speed, "left_s": left})
+        position.sums, position.counted = {}, 0
+        self.clock.restart()
+
+    def _validate(self, stop: StopRequest) -> None:
+        """Count over the validation set; keep the weights if they are the best so far."""
+        position, options = self.position, self.settings.evaluate
+        if position.validated == position.iteration:
+            return
+        total = len(self.data.val)
+
+        def progress(done: int) -> bool:
+            self.reporter.validating(done, total)
+            return stop.signal is None or done == total
+
+        counts = evaluate(
+            self.side,
+            validation_batches(self.data.val, self.settings),
+            num_classes=self.settings.model.num_classes,
+            scale=options.scale,
+            ignore_index=self.data.ignore_index,
+            progress=progress,
+        )
+        if counts is None:
+            return  # stopped; whoever resumes makes up for it
+        position.validated = position.iteration
+        iou = dict(zip(self.data.class_names, counts.iou(options.absent).tolist(), strict=True))
+        mean_iou = counts.mean_iou(options.absent)
+        if mean_iou > (position.best.mean_iou if position.best else -1.0):  # NaN never is
+            position.best = Best(mean_iou, position.iteration)
+            self._save_weights("best", asdict(position.best))
+        row = {
+            "iteration": position.iteration,
+            "mean_iou": mean_iou,
+            "pixel_accuracy": counts.pixel_accuracy(),
+            "iou": iou,
+        }
+        assert self.log is not None
+        self.log.validation(row)
+        self.reporter.validation({**row, "best": position.best})
+
+    def _save(self) -> None:
+        place = (self.position.iteration, self.position.validated)
+        if self.saved != place:
+            write_checkpoint(
+                self.checkpoints,
+                self.position,
+                self.side.state(),
+                keep=self.settings.train.keep,
+                **self.identity,
+            )
+            self.saved = place
+
+    def _save_weights(self, name: str, about: dict[str, Any]) -> Path:
+        path = self.folder / f"{name}{self.side.weights_suffix}"
+        with whole_file(path) as draft:
+            self.side.save_weights(draft)
+        with whole_file(self.folder / f"{name}.json") as draft:
+            draft.write_text(json.dumps({"model": self.settings.model.name, **about}) + "\n")
+        return path
+
+    def _outcome(self, signal: int | None) -> Outcome:
+        position, weights = self.position, None
+        if signal is None:
+            weights = self._save_weights("final", {"iteration": position.iteration})
+        if position.best:
+            weights = self.folder / f"best{self.side.weights_suffix}"
+        newest = list_checkpoints(self.checkpoints)[0]
+        return Outcome(self.folder, position.iteration, signal, newest, position.best, weights)
+
+    def _diverged(self, losses: dict[str, float], lr: float) -> Diverged:
+        terms = ", ".join(f"{name} {value:g}" for name, value in losses.items())
+        saved = list_checkpoints(self.checkpoints)
+        last = f"; the last checkpoint is {saved[0]}" if saved else ""
+        return Diverged(
+            f"the loss is not finite in iteration {self.position.iteration + 1} ({terms}; rate "
+            f"{lr:g}); nothing of it was saved{last}. Lower schedule.base_lr, or look at the data"
+        )
+
+
+def _chain(first: list[Batch], rest: Iterator[list[Batch]]) -> Iterator[list[Batch]]:
+    yield first
+    yield from rest

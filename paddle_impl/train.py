@@ -1,0 +1,256 @@
+"""Training in Paddle: one step, and what the loop in `common.training` asks of a framework."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+import paddle_impl
+from common.data import Batch
+from common.errors import ConversionError, UserError
+from common.randomness import generator
+from common.settings import Settings
+from common.training.evaluation import scaled_size
+from paddle_impl.losses import LOSSES
+from paddle_impl.optim import build_optimizer, set_lr, trainable_parameters
+
+_VELOCITY = "_velocity"  # Paddle's optimizers call a slot <parameter>_velocity_0
+
+
+def train_step(
+    net: nn.Layer,
+    criterion: nn.Layer,
+    optimizer: paddle.optimizer.Optimizer,
+    batches: Sequence[Batch],
+    lr: float,
+) -> dict[str, float]:
+    """Make one update with the mean gradient over the micro-batches `batches`.
+
+    lr: the schedule's rate of this step, set before the update. Images are cast to the net's
+    dtype. Returns the terms of the loss, averaged over the micro-batches, and their sum "loss".
+    """
+    net.train()
+    set_lr(optimizer, lr)
+    dtype = net.parameters()[0].dtype
+    sums: dict[str, float] = {}
+    for batch in batches:
+        image, label = to_tensors(batch)
+        parts = loss_parts(criterion, net(image.astype(dtype)), label)
+        (parts["loss"] / len(batches)).backward()
+        for name, value in parts.items():
+            sums[name] = sums.get(name, 0.0) + float(value.detach())
+    optimizer.step()
+    # Not zeros: under them a parameter without a gradient would decay.
+    optimizer.clear_grad(set_to_zero=False)
+    return {name: value / len(batches) for name, value in sums.items()}
+
+
+def loss_parts(criterion: Any, outputs: Any, label: paddle.Tensor) -> dict[str, Any]:
+    """Return the terms of the loss by name, and "loss", which is to be differentiated."""
+    if not hasattr(criterion, "parts"):
+        return {"loss": criterion(outputs, label)}
+    parts = criterion.parts(outputs, label)
+    return {**parts, "loss": criterion.total(parts)}
+
+
+def to_tensors(batch: Batch) -> tuple[paddle.Tensor, paddle.Tensor]:
+    """Wrap a batch: image [N, 3, H, W] and label [N, H, W], dtypes kept, on Paddle's device."""
+    return paddle.to_tensor(batch.image), paddle.to_tensor(batch.label)
+
+
+def predict(net: nn.Layer, image: np.ndarray, scale: float) -> np.ndarray:
+    """Return the classes of `image` float32 [N, 3, H, W]: int64 [N, H, W], at its own size.
+
+    The normalised image is resized by `scale`, the logits back, both bilinear with aligned
+    corners; then argmax. Leaves the net in eval mode.
+    Source: MichaelFan01/STDC-Seg, evaluation.py, MscEvalV0.
+    """
+    net.eval()
+    size = (image.shape[2], image.shape[3])
+    with paddle.no_grad():
+        tensor = paddle.to_tensor(image).astype(net.parameters()[0].dtype)
+        logits = net(_resize(tensor, scaled_size(size, scale)))
+        logits = logits[0] if isinstance(logits, tuple | list) else logits
+        classes: np.ndarray = _resize(logits, size).argmax(axis=1).numpy()
+    return classes
+
+
+def _resize(tensor: paddle.Tensor, size: tuple[int, int]) -> paddle.Tensor:
+    return F.interpolate(tensor, size=list(size), mode="bilinear", align_corners=True)
+
+
+def read_slots(
+    net: nn.Layer, criterion: nn.Layer | None, optimizer: paddle.optimizer.Optimizer
+) -> dict[str, np.ndarray]:
+    """Return the momentum of every parameter that has one, by the parameter's name."""
+    slots = _slots(net, criterion, optimizer)
+    return {name: np.array(slot.numpy()) for name, slot in slots.items()}
+
+
+def write_slots(
+    net: nn.Layer,
+    criterion: nn.Layer | None,
+    optimizer: paddle.optimizer.Optimizer,
+    slots: Mapping[str, np.ndarray],
+) -> None:
+    """Set the momentum of the parameters named in `slots`, as `read_slots` gave it.
+
+    Gradients must be clear. Raises UserError for a name or shape that is not the net's.
+    """
+    params = trainable_parameters(net, criterion)
+    for name, array in slots.items():
+        _require_fit("momentum", name, params.get(name), array)
+    absent = [params[name] for name in slots if name not in _slots(net, criterion, optimizer)]
+    if absent:
+        _make_slots(optimizer, absent)
+    made = _slots(net, criterion, optimizer)
+    for name, array in slots.items():
+        made[name].set_value(np.ascontiguousarray(array))
+
+
+def _slots(
+    net: nn.Layer, criterion: nn.Layer | None, optimizer: paddle.optimizer.Optimizer
+) -> dict[str, paddle.Tensor]:
+    """The optimizer's own tensors, found by the internal names of their parameters."""
+    params = {p.name: name for name, p in trainable_parameters(net, criterion).items()}
+    found = {}
+    for key, slot in optimizer.state_dict().items():
+        owner, velocity, _ = key.rpartition(_VELOCITY)
+        if velocity and owner in params:
+            found[params[owner]] = slot
+    return found
+
+
+def _make_slots(optimizer: paddle.optimizer.Optimizer, params: list[paddle.Tensor]) -> None:
+    """Have Paddle make the slots of `params`, which it does in the first step only.
+
+    At rate 0 the step leaves every weight as it is, and it skips whatever has no gradient.
+    """
+    rate = optimizer.get_lr()
+    optimizer.set_lr(0.0)
+    sum((param.sum() * 0.0 for param in params), start=paddle.zeros([], params[0].dtype)).backward()
+    optimizer.step()
+    optimizer.clear_grad(set_to_zero=False)
+    optimizer.set_lr(rate)
+
+
+def _require_fit(what: str, name: str, tensor: paddle.Tensor | None, array: np.ndarray) -> None:
+    have = None if tensor is None else tuple(tensor.shape)
+    if have != tuple(array.shape):
+        expected = "there is no such tensor in the net" if have is None else f"the net has {have}"
+        raise UserError(f"{what} of {name}: the file has {tuple(array.shape)}, {expected}")
+
+
+class PaddleSide:
+    """`common.training.side.Side` in Paddle; every array in `state` has its tensor's own dtype."""
+
+    framework = "paddle"
+    version = str(paddle.__version__)
+    weights_suffix = ".pdparams"
+
+    def __init__(
+        self, net: nn.Layer, criterion: nn.Layer, optimizer: paddle.optimizer.Optimizer
+    ) -> None:
+        self.net, self.criterion, self.optimizer = net, criterion, optimizer
+        self.device = str(paddle.get_device())
+
+    def step(self, batches: Sequence[Batch], lr: float) -> dict[str, float]:
+        """Make one update; see `train_step`."""
+        return train_step(self.net, self.criterion, self.optimizer, batches, lr)
+
+    def predict(self, image: np.ndarray, scale: float) -> np.ndarray:
+        """Return the classes of `image`; see `predict`."""
+        return predict(self.net, image, scale)
+
+    def seed(self, seed: int) -> None:
+        """Seed Paddle's generators."""
+        paddle.seed(seed)
+
+    def parameter_count(self) -> int:
+        """Count the trainable values of the net (statistics are none, though Paddle lists them)."""
+        return sum(int(np.prod(p.shape)) for p in trainable_parameters(self.net, None).values())
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return weights, buffers and slots as net.*, criterion.* and velocity.*."""
+        arrays = {
+            f"{part}.{key}": np.array(tensor.numpy())
+            for part, layer in self._parts().items()
+            for key, tensor in layer.state_dict().items()
+        }
+        slots = read_slots(self.net, self.criterion, self.optimizer)
+        return {**arrays, **{f"velocity.{name}": slot for name, slot in slots.items()}}
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Put back what `state` gave."""
+        for part, layer in self._parts().items():
+            load_arrays(layer, _under(part, state))
+        write_slots(self.net, self.criterion, self.optimizer, _under("velocity", state))
+
+    def save_weights(self, path: Path) -> None:
+        """Write a `.pdparams` file, whatever the name of `path`."""
+        paddle.save(self.net.state_dict(), str(path))
+
+    def _parts(self) -> dict[str, nn.Layer]:
+        return {"net": self.net, "criterion": self.criterion}
+
+
+def _under(part: str, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {k.removeprefix(f"{part}."): a for k, a in state.items() if k.startswith(f"{part}.")}
+
+
+def load_arrays(layer: nn.Layer, arrays: Mapping[str, np.ndarray], into: str = "") -> None:
+    """Fill `layer`, or all of its part `into`, with `arrays` in the layer's names, strictly.
+
+    Floating arrays are cast to their tensor's dtype.
+    Raises ConversionError naming what is absent, unknown or of another shape.
+    """
+    place = f"{into}." if into else ""
+    own = {key: t for key, t in layer.state_dict().items() if key.startswith(place)}
+    problems = [f"{key}: not in the net" for key in arrays if key not in own]
+    problems += [f"{key}: not in the file" for key in own if key not in arrays]
+    problems += [
+        f"{key}: {tuple(array.shape)} in the file, {tuple(own[key].shape)} in the net"
+        for key, array in arrays.items()
+        if key in own and tuple(array.shape) != tuple(own[key].shape)
+    ]
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise ConversionError(f"the weights do not fit the net: {'; '.join(problems[:3])}{more}")
+    for key, array in arrays.items():
+        dtype = str(own[key].dtype).removeprefix("paddle.")
+        own[key].set_value(np.ascontiguousarray(array, dtype))
+
+
+def choose_device(name: str) -> None:
+    """Make "cpu" or "gpu" Paddle's device. Raises UserError where there is no GPU, or no build."""
+    if name == "gpu" and not paddle.is_compiled_with_cuda():
+        raise UserError(
+            f"--device gpu: paddlepaddle {paddle.__version__} here is built for CPUs; install "
+            "paddlepaddle-gpu instead of it, or use --device cpu"
+        )
+    if name == "gpu" and paddle.device.cuda.device_count() == 0:
+        raise UserError("--device gpu: Paddle sees no GPU on this machine; use --device cpu")
+    paddle.set_device(name)
+
+
+def build_side(settings: Settings, device: str = "cpu") -> PaddleSide:
+    """Build net, criterion and optimizer as the config says; weights are those of a fresh net.
+
+    Raises UserError where the config does not fit the net, or there is no such device.
+    """
+    choose_device(device)
+    paddle.seed(int(generator(settings.seed, "init").random() * 2**53))
+    net = paddle_impl.build_model(settings.model.name, **settings.model.overrides)
+    criterion = LOSSES[settings.loss.name](**settings.loss_options)
+    optimizer = build_optimizer(
+        settings.optimizer.name,
+        net,
+        criterion,
+        base_lr=settings.schedule.base_lr,
+        **settings.optimizer.options,
+    )
+    return PaddleSide(net, criterion, optimizer)

@@ -1,0 +1,99 @@
+"""What the two training commands share: their command line, and how a run ends."""
+
+import argparse
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import _entry
+
+EXAMPLE = "python tools/train_{}.py configs/stdc1_toy.yml train.iterations=100 --resume auto"
+ENDING = (
+    "\nstop: Ctrl-C or SIGTERM finishes the step, saves a checkpoint and exits with 130 or 143; "
+    "`--resume auto` goes on from there\nexit: 1 the loss became NaN or infinite"
+)
+
+
+def parse(framework: str) -> argparse.Namespace:
+    """Read the command line, and set the number of threads before a framework is loaded."""
+    command = _entry.parser(f"Train a net in {framework}.", EXAMPLE.format(framework.lower()))
+    command.epilog = (command.epilog or "") + ENDING
+    command.add_argument("config", type=Path, help="a file of configs/")
+    command.add_argument(
+        "overrides", nargs="*", metavar="key.sub=value", help="settings that replace the file's"
+    )
+    command.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
+    command.add_argument(
+        "--resume", metavar="auto|FILE", help="the newest sound checkpoint, or a given one"
+    )
+    command.add_argument(
+        "--threads",
+        type=int,
+        default=len(os.sched_getaffinity(0)),
+        help="of the framework's kernels on the CPU; results are equal to the bit for one number",
+    )
+    command.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    command.add_argument("--json", action="store_true", help="print the result as JSON")
+    # Overrides may stand before, between and after the options.
+    options = command.parse_intermixed_args()
+    # Paddle's kernels follow MKL's number, and it warns of any other of OpenMP's than 1.
+    name = "MKL_NUM_THREADS" if framework == "Paddle" else "OMP_NUM_THREADS"
+    os.environ[name] = str(max(options.threads, 1))
+    return options
+
+
+def run(
+    options: argparse.Namespace, settings: Any, side: Any, data: Any, initialise: Callable[[], None]
+) -> int:
+    """Train, say how it ended, and return the exit code."""
+    from common.training import Reporter, train
+    from common.training.screen import Screen
+
+    reporter = Reporter() if options.quiet else Screen()
+    outcome = train(
+        settings, side, data, initialise=initialise, resume=options.resume, reporter=reporter
+    )
+    result = summary(outcome)
+    if options.json:
+        _entry.print_json(result)
+    else:
+        show(result)
+    return 128 + outcome.stopped_by if outcome.stopped_by else _entry.CHECKED_GOOD
+
+
+def summary(outcome: Any) -> dict[str, Any]:
+    """Return the outcome as plain values, with IoU by class of the last validation."""
+    from common.training.logs import read_log
+
+    validations = [row for row in read_log(outcome.folder / "log.jsonl") if "mean_iou" in row]
+    return {
+        "folder": str(outcome.folder),
+        "iteration": outcome.iteration,
+        "finished": outcome.stopped_by is None,
+        "best_mean_iou": outcome.best.mean_iou if outcome.best else None,
+        "best_iteration": outcome.best.iteration if outcome.best else None,
+        "validation": validations[-1] if validations else None,
+        "weights": str(outcome.weights) if outcome.weights else None,
+        "checkpoint": str(outcome.checkpoint),
+    }
+
+
+def show(result: Mapping[str, Any]) -> None:
+    """Print the result for people."""
+    if result["validation"]:
+        from rich.console import Console
+
+        from common.training.screen import class_table
+
+        Console().print(class_table(result["validation"]["iou"]))
+        mean = result["validation"]["mean_iou"]
+        shown = "undefined (a class occurs nowhere)" if mean is None else f"{mean:.4f}"
+        print(f"mIoU        {shown} in iteration {result['validation']['iteration']}")
+    if result["best_mean_iou"] is not None:
+        print(f"best mIoU   {result['best_mean_iou']:.4f} in iteration {result['best_iteration']}")
+    if result["weights"]:
+        print(f"weights     {result['weights']}")
+    print(f"checkpoint  {result['checkpoint']}")
+    if not result["finished"]:
+        print(f"stopped after iteration {result['iteration']}; go on with --resume auto")

@@ -1,0 +1,42 @@
+#!/usr/bin/env python
+"""Train a net in Paddle."""
+
+from typing import Any
+
+import _entry
+import _train
+
+
+def main() -> int:
+    """Read settings, data and weights, then train."""
+    options = _train.parse("Paddle")
+    from common.config import load_settings
+    from common.training.feed import open_data
+    from paddle_impl.train import build_side, load_arrays
+
+    settings = load_settings(options.config, options.overrides)
+    data = open_data(settings)
+    side = build_side(settings, options.device)
+
+    def initialise() -> None:
+        if settings.weights.path:
+            load_arrays(side.net, read_weights(settings, side.net), settings.weights.into)
+
+    return _train.run(options, settings, side, data, initialise)
+
+
+def read_weights(settings: Any, net: Any) -> Any:
+    """Return the starting weights in Paddle's names; a PyTorch checkpoint is converted."""
+    from common.training.weights import PADDLE_SUFFIXES, read_paddle_weights
+    from convert import convert_checkpoint
+
+    path, into, key = settings.weights.path, settings.weights.into, settings.weights.key
+    if path.endswith(PADDLE_SUFFIXES):
+        return read_paddle_weights(path)
+    if into:
+        return convert_checkpoint(path, into=f"{settings.model.name}:{into}", key=key).state
+    return convert_checkpoint(path, model=net, key=key).state
+
+
+if __name__ == "__main__":
+    _entry.run(main)

@@ -1,0 +1,42 @@
+#!/usr/bin/env python
+"""Train a net in PyTorch."""
+
+from typing import Any
+
+import _entry
+import _train
+
+
+def main() -> int:
+    """Read settings, data and weights, then train."""
+    options = _train.parse("PyTorch")
+    from common.config import load_settings
+    from common.training.feed import open_data
+    from torch_ref.train import build_side, load_arrays
+
+    settings = load_settings(options.config, options.overrides)
+    data = open_data(settings)
+    side = build_side(settings, options.device)
+
+    def initialise() -> None:
+        if settings.weights.path:
+            load_arrays(side.net, read_weights(settings), settings.weights.into)
+
+    return _train.run(options, settings, side, data, initialise)
+
+
+def read_weights(settings: Any) -> Any:
+    """Return the starting weights in the net's names."""
+    from common.errors import UserError
+    from common.training.weights import PADDLE_SUFFIXES
+    from convert import read_checkpoint
+
+    path, into = settings.weights.path, settings.weights.into
+    if path.endswith(PADDLE_SUFFIXES):
+        raise UserError(f"{path}: weights of Paddle; train_torch starts from PyTorch's own")
+    arrays = read_checkpoint(path, settings.weights.key)
+    return {f"{into}.{name}" if into else name: array for name, array in arrays.items()}
+
+
+if __name__ == "__main__":
+    _entry.run(main)

@@ -1,0 +1,229 @@
+"""Training in PyTorch: one step, and what the loop in `common.training` asks of a framework."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import torch_ref
+from common.data import Batch
+from common.errors import ConversionError, UserError
+from common.randomness import generator
+from common.settings import Settings
+from common.training.evaluation import scaled_size
+from torch_ref.losses import LOSSES
+from torch_ref.optim import build_optimizer, set_lr, trainable_parameters
+
+_VELOCITY = "momentum_buffer"  # torch's name of the slot
+
+
+def train_step(
+    net: nn.Module,
+    criterion: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: Sequence[Batch],
+    lr: float,
+) -> dict[str, float]:
+    """Make one update with the mean gradient over the micro-batches `batches`.
+
+    lr: the schedule's rate of this step, set before the update. Images are cast to the net's
+    dtype. Returns the terms of the loss, averaged over the micro-batches, and their sum "loss".
+    """
+    net.train()
+    set_lr(optimizer, lr)
+    parameter = next(net.parameters())
+    sums: dict[str, float] = {}
+    for batch in batches:
+        image, label = to_tensors(batch, parameter.device)
+        parts = loss_parts(criterion, net(image.to(parameter.dtype)), label)
+        (parts["loss"] / len(batches)).backward()
+        for name, value in parts.items():
+            sums[name] = sums.get(name, 0.0) + float(value.detach())
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return {name: value / len(batches) for name, value in sums.items()}
+
+
+def loss_parts(criterion: Any, outputs: Any, label: torch.Tensor) -> dict[str, Any]:
+    """Return the terms of the loss by name, and "loss", which is to be differentiated."""
+    if not hasattr(criterion, "parts"):
+        return {"loss": criterion(outputs, label)}
+    parts = criterion.parts(outputs, label)
+    return {**parts, "loss": criterion.total(parts)}
+
+
+def to_tensors(
+    batch: Batch, device: torch.device | str = "cpu"
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Wrap a batch: image [N, 3, H, W] and label [N, H, W], dtypes kept, on `device`."""
+    return torch.from_numpy(batch.image).to(device), torch.from_numpy(batch.label).to(device)
+
+
+def predict(net: nn.Module, image: np.ndarray, scale: float) -> np.ndarray:
+    """Return the classes of `image` float32 [N, 3, H, W]: int64 [N, H, W], at its own size.
+
+    The normalised image is resized by `scale`, the logits back, both bilinear with aligned
+    corners; then argmax. Leaves the net in eval mode.
+    Source: MichaelFan01/STDC-Seg, evaluation.py, MscEvalV0.
+    """
+    net.eval()
+    size = (image.shape[2], image.shape[3])
+    with torch.no_grad():
+        tensor = torch.from_numpy(image).to(next(net.parameters()))
+        logits = net(_resize(tensor, scaled_size(size, scale)))
+        logits = logits[0] if isinstance(logits, tuple | list) else logits
+        classes: np.ndarray = _resize(logits, size).argmax(dim=1).cpu().numpy()
+    return classes
+
+
+def _resize(tensor: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    return F.interpolate(tensor, size=list(size), mode="bilinear", align_corners=True)
+
+
+def read_slots(
+    net: nn.Module, criterion: nn.Module | None, optimizer: torch.optim.Optimizer
+) -> dict[str, np.ndarray]:
+    """Return the momentum of every parameter that has one, by the parameter's name."""
+    params = trainable_parameters(net, criterion)
+    slots = {name: optimizer.state.get(p, {}).get(_VELOCITY) for name, p in params.items()}
+    return {name: np.array(slot.cpu()) for name, slot in slots.items() if slot is not None}
+
+
+def write_slots(
+    net: nn.Module,
+    criterion: nn.Module | None,
+    optimizer: torch.optim.Optimizer,
+    slots: Mapping[str, np.ndarray],
+) -> None:
+    """Set the momentum of the parameters named in `slots`, as `read_slots` gave it.
+
+    Gradients must be clear. Raises UserError for a name or shape that is not the net's.
+    """
+    params = trainable_parameters(net, criterion)
+    for name, array in slots.items():
+        _require_fit("momentum", name, params.get(name), array)
+        parameter = params[name]
+        optimizer.state[parameter][_VELOCITY] = torch.from_numpy(np.array(array)).to(parameter)
+
+
+def _require_fit(what: str, name: str, tensor: torch.Tensor | None, array: np.ndarray) -> None:
+    have = None if tensor is None else tuple(tensor.shape)
+    if have != tuple(array.shape):
+        expected = "there is no such tensor in the net" if have is None else f"the net has {have}"
+        raise UserError(f"{what} of {name}: the file has {tuple(array.shape)}, {expected}")
+
+
+class TorchSide:
+    """`common.training.side.Side` in PyTorch; every array in `state` has its tensor's own dtype."""
+
+    framework = "torch"
+    version = str(torch.__version__)
+    weights_suffix = ".pth"
+
+    def __init__(
+        self, net: nn.Module, criterion: nn.Module, optimizer: torch.optim.Optimizer
+    ) -> None:
+        self.net, self.criterion, self.optimizer = net, criterion, optimizer
+        self.device = str(next(net.parameters()).device)
+
+    def step(self, batches: Sequence[Batch], lr: float) -> dict[str, float]:
+        """Make one update; see `train_step`."""
+        return train_step(self.net, self.criterion, self.optimizer, batches, lr)
+
+    def predict(self, image: np.ndarray, scale: float) -> np.ndarray:
+        """Return the classes of `image`; see `predict`."""
+        return predict(self.net, image, scale)
+
+    def seed(self, seed: int) -> None:
+        """Seed torch's generators."""
+        torch.manual_seed(seed)
+
+    def parameter_count(self) -> int:
+        """Count the trainable values of the net."""
+        return sum(p.numel() for p in trainable_parameters(self.net, None).values())
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return weights, buffers and slots as net.*, criterion.* and velocity.*."""
+        arrays = {
+            f"{part}.{key}": np.array(tensor.cpu())
+            for part, module in self._parts().items()
+            for key, tensor in module.state_dict().items()
+        }
+        slots = read_slots(self.net, self.criterion, self.optimizer)
+        return {**arrays, **{f"velocity.{name}": slot for name, slot in slots.items()}}
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Put back what `state` gave."""
+        for part, module in self._parts().items():
+            load_arrays(module, _under(part, state))
+        write_slots(self.net, self.criterion, self.optimizer, _under("velocity", state))
+
+    def save_weights(self, path: Path) -> None:
+        """Write a file of `torch.save`, whatever the name of `path`."""
+        torch.save(self.net.state_dict(), path)
+
+    def _parts(self) -> dict[str, nn.Module]:
+        return {"net": self.net, "criterion": self.criterion}
+
+
+def _under(part: str, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {k.removeprefix(f"{part}."): a for k, a in state.items() if k.startswith(f"{part}.")}
+
+
+def load_arrays(module: nn.Module, arrays: Mapping[str, np.ndarray], into: str = "") -> None:
+    """Fill `module`, or all of its part `into`, with `arrays` in the module's names, strictly.
+
+    Floating arrays are cast to their tensor's dtype.
+    Raises ConversionError naming what is absent, unknown or of another shape.
+    """
+    place = f"{into}." if into else ""
+    own = {key: t for key, t in module.state_dict().items() if key.startswith(place)}
+    problems = [f"{key}: not in the net" for key in arrays if key not in own]
+    problems += [f"{key}: not in the file" for key in own if key not in arrays]
+    problems += [
+        f"{key}: {tuple(array.shape)} in the file, {tuple(own[key].shape)} in the net"
+        for key, array in arrays.items()
+        if key in own and tuple(array.shape) != tuple(own[key].shape)
+    ]
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise ConversionError(f"the weights do not fit the net: {'; '.join(problems[:3])}{more}")
+    with torch.no_grad():
+        for key, array in arrays.items():
+            dtype = str(own[key].dtype).removeprefix("torch.")
+            own[key].copy_(torch.from_numpy(np.array(array, dtype)))
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device "cpu" or "gpu". Raises UserError where there is no GPU, or no build."""
+    if name == "gpu" and torch.version.cuda is None:
+        raise UserError(
+            f"--device gpu: torch {torch.__version__} here is built for CPUs; install a CUDA "
+            "build, or use --device cpu"
+        )
+    if name == "gpu" and not torch.cuda.is_available():
+        raise UserError("--device gpu: torch sees no GPU on this machine; use --device cpu")
+    return torch.device("cuda" if name == "gpu" else "cpu")
+
+
+def build_side(settings: Settings, device: str = "cpu") -> TorchSide:
+    """Build net, criterion and optimizer as the config says; weights are those of a fresh net.
+
+    Raises UserError where the config does not fit the net, or there is no such device.
+    """
+    place = choose_device(device)
+    torch.manual_seed(int(generator(settings.seed, "init").random() * 2**53))
+    net = torch_ref.build_model(settings.model.name, **settings.model.overrides).to(place)
+    criterion = LOSSES[settings.loss.name](**settings.loss_options).to(place)
+    optimizer = build_optimizer(
+        settings.optimizer.name,
+        net,
+        criterion,
+        base_lr=settings.schedule.base_lr,
+        **settings.optimizer.options,
+    )
+    return TorchSide(net, criterion, optimizer)
