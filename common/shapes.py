@@ -34,18 +34,22 @@ def bilinear_kernel(channels: int, size: int) -> np.ndarray:
     return kernel
 
 
-def bilinear_matrix(size: int, factor: float) -> np.ndarray:
-    """Return the matrix [int(size * factor), size] float64 that resizes a line bilinearly.
+def bilinear_matrix(
+    size: int, count: int, align_corners: bool = False, step: float | None = None
+) -> np.ndarray:
+    """Return the matrix [count, size] float64 that resizes a line of `size` samples bilinearly.
 
-    Pixels are squares (align_corners=False), and 1 / factor is the step between samples even
-    where int() cut off a part of one: torch's rule for `interpolate(scale_factor=factor)`.
+    step: distance of two results in the source. Default: what `size`, `count` and
+    `align_corners` make of it, as in `torch.nn.functional.interpolate`.
     """
-    count = int(size * factor)
-    place = np.maximum((np.arange(count) + 0.5) / factor - 0.5, 0.0)
+    if align_corners:
+        place = np.arange(count) * ((size - 1) / (count - 1) if count > 1 else 0.0)
+    else:
+        place = (np.arange(count) + 0.5) * (size / count if step is None else step) - 0.5
+    place = np.maximum(place, 0.0)
     left = np.minimum(place.astype(int), size - 1)
     right = np.minimum(left + 1, size - 1)
-    share = place - left
     matrix = np.zeros([count, size])
-    np.add.at(matrix, (np.arange(count), left), 1 - share)
-    np.add.at(matrix, (np.arange(count), right), share)
+    np.add.at(matrix, (np.arange(count), left), 1 - (place - left))
+    np.add.at(matrix, (np.arange(count), right), place - left)
     return matrix

@@ -1,7 +1,7 @@
 """Layers whose meaning differs between the frameworks, or that the nets of the papers share."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -146,16 +146,38 @@ def named_sequential(layers: Mapping[str, nn.Layer]) -> nn.Sequential:
     return nn.Sequential(*layers.items())
 
 
-def scale_bilinear(x: paddle.Tensor, factor: float) -> paddle.Tensor:
-    """Return `x` [N, C, H, W] resized to int(factor * H), int(factor * W), bilinearly.
+def resize_bilinear(
+    x: paddle.Tensor, size: Sequence[int], align_corners: bool = False
+) -> paddle.Tensor:
+    """Return `x` [N, C, h, w] resized bilinearly to `size` (height, width), inside a net.
 
-    Two products of matrices: `F.interpolate` holds the ratio in float32, and where a whole net
-    follows, in train mode, it grows 2e-6 to 2e-3. Two-dimensional ones, because oneDNN's
-    broadcast product of a resize is wrong.
+    `F.interpolate` holds the ratio in float32: 2e-6, which flips a ReLU here and there in the
+    layers that follow, and its gradient with it. For the last layer of a net it will do.
     """
-    for _ in range(2):  # the last axis is resized and goes in front of the other
-        images, channels, other, size = x.shape
-        matrix = paddle.to_tensor(bilinear_matrix(size, factor).T).astype(x.dtype)
-        x = paddle.matmul(x.reshape([-1, size]), matrix)
+    rows = bilinear_matrix(x.shape[2], size[0], align_corners)
+    return _resample(x, rows, bilinear_matrix(x.shape[3], size[1], align_corners))
+
+
+def scale_bilinear(x: paddle.Tensor, factor: float) -> paddle.Tensor:
+    """Return `x` [N, C, h, w] resized bilinearly to int(factor * h), int(factor * w).
+
+    Results are 1 / factor apart in the source, even where int() cuts off a part of one. Exact,
+    as in `resize_bilinear`: what `F.interpolate` is off on the image grows to 2e-3 in DeepLabV2.
+    """
+    rows, columns = (
+        bilinear_matrix(length, int(length * factor), step=1 / factor) for length in x.shape[2:]
+    )
+    return _resample(x, rows, columns)
+
+
+def _resample(x: paddle.Tensor, rows: np.ndarray, columns: np.ndarray) -> paddle.Tensor:
+    """Apply `columns` along the width of `x` [N, C, h, w], `rows` along its height.
+
+    As products of two-dimensional matrices: oneDNN computes the broadcast ones wrongly.
+    """
+    for matrix in (columns, rows):  # the last axis is resized and goes in front of the other
+        images, channels, other, length = x.shape
+        weight = paddle.to_tensor(matrix.T).astype(x.dtype)
+        x = paddle.matmul(x.reshape([-1, length]), weight)
         x = x.reshape([images, channels, other, -1]).transpose([0, 1, 3, 2])
     return x

@@ -2,7 +2,7 @@
 
 import math
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -82,6 +82,16 @@ def named_sequential(layers: Mapping[str, nn.Module]) -> nn.Sequential:
     return nn.Sequential(OrderedDict(layers))
 
 
+def resize_bilinear(
+    x: torch.Tensor, size: Sequence[int], align_corners: bool = False
+) -> torch.Tensor:
+    """Return `x` [N, C, h, w] resized bilinearly to `size` (height, width), inside a net."""
+    return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=align_corners)
+
+
 def scale_bilinear(x: torch.Tensor, factor: float) -> torch.Tensor:
-    """Return `x` [N, C, H, W] resized to int(factor * H), int(factor * W), bilinearly."""
+    """Return `x` [N, C, h, w] resized bilinearly to int(factor * h), int(factor * w).
+
+    Results are 1 / factor apart in the source, even where int() cuts off a part of one.
+    """
     return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)

@@ -5,10 +5,9 @@ The branches are concatenated in one order in both: 1x1, the atrous ones, image 
 """
 
 import paddle
-import paddle.nn.functional as F
 from paddle import nn
 
-from paddle_impl.layers import BatchNorm2D
+from paddle_impl.layers import BatchNorm2D, resize_bilinear
 from paddle_impl.models.backbones.resnet_msra import ConvBnReLU
 
 
@@ -48,7 +47,7 @@ class ImagePool(nn.Layer):
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Return one value per channel, at every pixel of `x`."""
-        return spread(self.conv(self.pool(x)), x)
+        return resize_bilinear(self.conv(self.pool(x)), x.shape[2:])
 
 
 class ASPP(nn.Layer):
@@ -78,7 +77,7 @@ class TorchvisionImagePool(nn.Sequential):
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Return one value per channel, at every pixel of `x`."""
-        return spread(super().forward(x), x)
+        return resize_bilinear(super().forward(x), x.shape[2:])
 
 
 class TorchvisionASPP(nn.Layer):
@@ -110,8 +109,3 @@ def conv_bn_relu(in_ch: int, out_ch: int, kernel_size: int = 1, dilation: int = 
         BatchNorm2D(out_ch),
         nn.ReLU(),
     ]
-
-
-def spread(pooled: paddle.Tensor, x: paddle.Tensor) -> paddle.Tensor:
-    """Resize `pooled` [N, C, 1, 1] to the height and width of `x`."""
-    return F.interpolate(pooled, size=x.shape[2:], mode="bilinear", align_corners=False)

@@ -10,7 +10,13 @@ from paddle import nn
 
 from common.errors import ConfigError
 from common.shapes import first_width
-from paddle_impl.layers import BatchNorm2D, fan_in_uniform_, named_sequential, scale_bilinear
+from paddle_impl.layers import (
+    BatchNorm2D,
+    fan_in_uniform_,
+    named_sequential,
+    resize_bilinear,
+    scale_bilinear,
+)
 from paddle_impl.models.aspp import ASPP, SummedASPP
 from paddle_impl.models.backbones.resnet_msra import ConvBnReLU, make_stage, stem
 
@@ -124,8 +130,9 @@ class DeepLabV3Plus(MSRANet):
         """Return the logits at the size of the image `x` [N, 3, H, W]; the context comes first."""
         low, high = self.features(x)
         low = self.reduce(low)
-        high = resize(self.fc1(self.aspp(high)), low)
-        return resize(self.fc2(paddle.concat([high, low], axis=1)), x)
+        high = resize_bilinear(self.fc1(self.aspp(high)), low.shape[2:])
+        logits = self.fc2(paddle.concat([high, low], axis=1))
+        return F.interpolate(logits, size=x.shape[2:], mode="bilinear", align_corners=False)
 
 
 class MSC(nn.Layer):
@@ -144,14 +151,10 @@ class MSC(nn.Layer):
         """Return the maximum, in train mode the list, for the image `x` [N, 3, H, W]."""
         logits = self.base(x)
         pyramid = [self.base(scale_bilinear(x, scale)) for scale in self.scales]
-        stacked = paddle.stack([logits, *(resize(scaled, logits) for scaled in pyramid)])
+        resized = [resize_bilinear(scaled, logits.shape[2:]) for scaled in pyramid]
+        stacked = paddle.stack([logits, *resized])
         highest = stacked.max(axis=0)
         return [logits, *pyramid, highest] if self.training else highest
-
-
-def resize(features: paddle.Tensor, like: paddle.Tensor) -> paddle.Tensor:
-    """Resize `features` [N, C, h, w] to the height and width of `like`."""
-    return F.interpolate(features, size=like.shape[2:], mode="bilinear", align_corners=False)
 
 
 def deeplabv2_msc(

@@ -8,7 +8,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from common.errors import ConfigError, UserError
-from paddle_impl.layers import BatchNorm2D
+from paddle_impl.layers import BatchNorm2D, resize_bilinear
 from paddle_impl.models.backbones.resnet import ResNet
 from paddle_impl.models.heads import FCNHead, init_head
 
@@ -37,8 +37,7 @@ class PPM(nn.Layer):
         """Return `x` and the resized averages, concatenated in the order of the bins."""
         size = x.shape[2:]
         pooled = [
-            F.interpolate(feature(x), size=size, mode="bilinear", align_corners=True)
-            for feature in self.features
+            resize_bilinear(feature(x), size, align_corners=True) for feature in self.features
         ]
         return paddle.concat([x, *pooled], axis=1)
 

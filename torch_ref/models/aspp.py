@@ -5,10 +5,9 @@ The branches are concatenated in one order in both: 1x1, the atrous ones, image 
 """
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from torch_ref.layers import BatchNorm2d
+from torch_ref.layers import BatchNorm2d, resize_bilinear
 from torch_ref.models.backbones.resnet_msra import ConvBnReLU
 
 
@@ -48,7 +47,7 @@ class ImagePool(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return one value per channel, at every pixel of `x`."""
-        return spread(self.conv(self.pool(x)), x)
+        return resize_bilinear(self.conv(self.pool(x)), x.shape[2:])
 
 
 class ASPP(nn.Module):
@@ -78,7 +77,7 @@ class TorchvisionImagePool(nn.Sequential):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return one value per channel, at every pixel of `x`."""
-        return spread(super().forward(x), x)
+        return resize_bilinear(super().forward(x), x.shape[2:])
 
 
 class TorchvisionASPP(nn.Module):
@@ -110,8 +109,3 @@ def conv_bn_relu(in_ch: int, out_ch: int, kernel_size: int = 1, dilation: int = 
         BatchNorm2d(out_ch),
         nn.ReLU(),
     ]
-
-
-def spread(pooled: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Resize `pooled` [N, C, 1, 1] to the height and width of `x`."""
-    return F.interpolate(pooled, size=x.shape[2:], mode="bilinear", align_corners=False)

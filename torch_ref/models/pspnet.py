@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from common.errors import ConfigError, UserError
-from torch_ref.layers import BatchNorm2d
+from torch_ref.layers import BatchNorm2d, resize_bilinear
 from torch_ref.models.backbones.resnet import ResNet
 from torch_ref.models.heads import FCNHead, init_head
 
@@ -37,8 +37,7 @@ class PPM(nn.Module):
         """Return `x` and the resized averages, concatenated in the order of the bins."""
         size = x.shape[2:]
         pooled = [
-            F.interpolate(feature(x), size=size, mode="bilinear", align_corners=True)
-            for feature in self.features
+            resize_bilinear(feature(x), size, align_corners=True) for feature in self.features
         ]
         return torch.cat([x, *pooled], dim=1)
 
