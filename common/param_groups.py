@@ -17,6 +17,10 @@ HEAD_LR_MULTIPLIER = 10.0
 # wkentaro/pytorch-fcn, examples/voc/train_fcn32s.py; its weight decay is the same.
 FCN_MOMENTUM = 0.99
 FCN_BIAS_LR_MULTIPLIER = 2.0
+# hszhao/semseg, config/cityscapes/cityscapes_pspnet50.yaml; torchvision's is the same.
+PSPNET_WEIGHT_DECAY = 1e-4
+# kazuto1011/deeplab-pytorch, main.py, get_params.
+ASPP_BIAS_FACTOR = 2.0
 
 # Prefix under which the parameters of the criterion join those of the net.
 CRITERION = "criterion."
@@ -61,6 +65,25 @@ _FCN_ROLES: dict[str, tuple[str, ...]] = {
     "weights": (_FCN_CONV + r"\.weight", _VGG_LAYER + r"\.weight"),
     "biases": (_FCN_CONV + r"\.bias", _VGG_LAYER + r"\.bias"),
     "upsampling": (r"upscore(2|8|16|_pool4)?\.weight",),
+}
+
+_PSPNET_ROLES: dict[str, tuple[str, ...]] = {
+    "body": (r"layer[0-4]\..+",),
+    "heads": (r"(ppm|cls|aux)\..+",),
+}
+_TORCHVISION_ROLES: dict[str, tuple[str, ...]] = {
+    "body": (r"(backbone|classifier)\..+",),
+    "heads": (r"aux_classifier\..+",),
+}
+_GLORE_ROLES: dict[str, tuple[str, ...]] = {
+    "body": (r"backbone\..+",),
+    "heads": (r"(conv|glore|classifier|aux)\..+",),
+}
+_DEEPLABV2_ROLES: dict[str, tuple[str, ...]] = {
+    "weights": (r"base\.layer[1-5]\.(.+\.)?conv\.weight",),
+    "aspp weights": (r"base\.aspp\.c\d\.weight",),
+    "aspp biases": (r"base\.aspp\.c\d\.bias",),
+    "norms": (r"base\.layer[1-5]\.(.+\.)?bn" + _AFFINE,),
 }
 
 
@@ -152,6 +175,102 @@ def fcn_param_plan(
         ParamGroup("biases", tuple(by_role["biases"]), 0.0, bias_lr_multiplier),
     )
     return ParamPlan(tuple(group for group in groups if group.names), tuple(by_role["upsampling"]))
+
+
+def pspnet_param_plan(
+    names: Iterable[str],
+    *,
+    weight_decay: float = PSPNET_WEIGHT_DECAY,
+    head_lr_multiplier: float = HEAD_LR_MULTIPLIER,
+) -> ParamPlan:
+    """Plan PSPNet's optimizer: pyramid and heads learn `head_lr_multiplier` times as fast.
+
+    Weight decay acts on everything. Raises UserError naming the parameters that have no role,
+    ConfigError for a negative number. Source: hszhao/semseg, tool/train.py.
+    """
+    return _two_rates(names, _PSPNET_ROLES, "PSPNet", weight_decay, head_lr_multiplier)
+
+
+def torchvision_param_plan(
+    names: Iterable[str],
+    *,
+    weight_decay: float = PSPNET_WEIGHT_DECAY,
+    aux_lr_multiplier: float = HEAD_LR_MULTIPLIER,
+) -> ParamPlan:
+    """Plan the optimizer of torchvision's nets: only the auxiliary head learns faster.
+
+    Weight decay acts on everything. Raises UserError naming the parameters that have no role,
+    ConfigError for a negative number. Source: torchvision, references/segmentation/train.py.
+    """
+    return _two_rates(names, _TORCHVISION_ROLES, "torchvision", weight_decay, aux_lr_multiplier)
+
+
+def glore_param_plan(
+    names: Iterable[str],
+    *,
+    weight_decay: float = PSPNET_WEIGHT_DECAY,
+    head_lr_multiplier: float = HEAD_LR_MULTIPLIER,
+) -> ParamPlan:
+    """Plan GloRe's optimizer as PSPNet's: all but the backbone learns faster.
+
+    Our own choice: the authors published no code for segmentation. Raises UserError naming the
+    parameters that have no role, ConfigError for a negative number.
+    """
+    return _two_rates(names, _GLORE_ROLES, "GloRe", weight_decay, head_lr_multiplier)
+
+
+def deeplabv2_param_plan(
+    names: Iterable[str],
+    *,
+    weight_decay: float = WEIGHT_DECAY,
+    aspp_lr_multiplier: float = HEAD_LR_MULTIPLIER,
+) -> ParamPlan:
+    """Plan DeepLabV2's optimizer: the pyramid's weights learn `aspp_lr_multiplier` times as fast.
+
+    Its biases learn twice as fast as those, without decay. BatchNorms are in no group. Raises
+    UserError naming the parameters that have no role, ConfigError for a negative number.
+    Source: kazuto1011/deeplab-pytorch, main.py, get_params.
+    """
+    _check_not_negative(weight_decay=weight_decay, aspp_lr_multiplier=aspp_lr_multiplier)
+    by_role = _sort_by_role(names, _DEEPLABV2_ROLES, "DeepLabV2")
+    fast = aspp_lr_multiplier
+    groups = (
+        ParamGroup("weights", tuple(by_role["weights"]), weight_decay, 1.0),
+        ParamGroup("aspp weights", tuple(by_role["aspp weights"]), weight_decay, fast),
+        ParamGroup("aspp biases", tuple(by_role["aspp biases"]), 0.0, fast * ASPP_BIAS_FACTOR),
+    )
+    return ParamPlan(tuple(group for group in groups if group.names), tuple(by_role["norms"]))
+
+
+def plain_param_plan(
+    names: Iterable[str], *, weight_decay: float = PSPNET_WEIGHT_DECAY
+) -> ParamPlan:
+    """Plan one group of everything. Raises ConfigError for a negative number."""
+    _check_not_negative(weight_decay=weight_decay)
+    return ParamPlan((ParamGroup("all", tuple(names), weight_decay, 1.0),), ())
+
+
+def _two_rates(
+    names: Iterable[str],
+    roles: Mapping[str, tuple[str, ...]],
+    recipe: str,
+    weight_decay: float,
+    head_lr_multiplier: float,
+) -> ParamPlan:
+    """Plan a group "body" and a group "heads" that learns faster, with one decay for both."""
+    _check_not_negative(weight_decay=weight_decay, lr_multiplier=head_lr_multiplier)
+    by_role = _sort_by_role(names, roles, recipe)
+    groups = (
+        ParamGroup("body", tuple(by_role["body"]), weight_decay, 1.0),
+        ParamGroup("heads", tuple(by_role["heads"]), weight_decay, head_lr_multiplier),
+    )
+    return ParamPlan(tuple(group for group in groups if group.names), ())
+
+
+def _check_not_negative(**settings: float) -> None:
+    for name, value in settings.items():
+        if not value >= 0:
+            raise ConfigError(f"{name} is {value}; set 0 or more")
 
 
 def _sort_by_role(

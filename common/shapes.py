@@ -53,3 +53,13 @@ def bilinear_matrix(
     np.add.at(matrix, (np.arange(count), left), 1 - (place - left))
     np.add.at(matrix, (np.arange(count), right), place - left)
     return matrix
+
+
+def nearest_places(size: int, count: int) -> np.ndarray:
+    """Return which of `size` pixels each of `count` takes in PIL's nearest resize: [count] int64.
+
+    The middle of each, cut to a whole number; summed up one by one as PIL does, which decides
+    where it falls between two pixels.
+    """
+    step = size / count
+    return np.cumsum([step * 0.5] + [step] * (count - 1)).astype(np.int64)

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from common.errors import ConfigError, UserError
+from common.shapes import nearest_places
 
 IGNORE_INDEX = 255
 
@@ -361,6 +362,123 @@ class UNetLoss(nn.Module):
         return sum(others, start=first)
 
 
+class AuxiliaryCrossEntropy(nn.Module):
+    """Cross-entropy of the main head plus `aux_weight` times that of the auxiliary head.
+
+    Args:
+        aux_weight: 0.4 is PSPNet's and GloRe's, 0.5 torchvision's.
+        ignore_index: label of pixels that teach nothing.
+
+    Source: hszhao/semseg, tool/train.py; torchvision, references/segmentation/train.py.
+    """
+
+    def __init__(self, aux_weight: float = 0.4, ignore_index: int = IGNORE_INDEX) -> None:
+        super().__init__()
+        if not aux_weight >= 0:
+            raise ConfigError(f"aux_weight is {aux_weight}; set 0 or more")
+        self.aux_weight = aux_weight
+        self.cross_entropy = CrossEntropy(ignore_index)
+
+    def forward(self, outputs: Any, label: Tensor) -> Tensor:
+        """Return the weighted sum of `parts(outputs, label)`, a scalar."""
+        return self.total(self.parts(outputs, label))
+
+    def parts(self, outputs: Any, label: Tensor) -> dict[str, Tensor]:
+        """Return the terms by name, unweighted, for logs: `main` and `aux`.
+
+        outputs: (logits, auxiliary logits), or a dict with "out" and perhaps "aux", as the net
+        returns them in train mode; each [N, C, H, W] floating. label: [N, H, W] int64. Raises
+        UserError for anything else.
+        """
+        if isinstance(outputs, Mapping):
+            outputs = [outputs[name] for name in ("out", "aux") if name in outputs]
+        if not isinstance(outputs, tuple | list) or not 1 <= len(outputs) <= 2:
+            found = len(outputs) if isinstance(outputs, tuple | list) else type(outputs).__name__
+            raise UserError(
+                f"outputs: expected (logits, auxiliary logits), got {found}; pass what the net "
+                "returns in train mode"
+            )
+        names = ("main", "aux")[: len(outputs)]
+        return {
+            name: self.cross_entropy(logits, label)
+            for name, logits in zip(names, outputs, strict=True)
+        }
+
+    def total(self, parts: Mapping[str, Tensor]) -> Tensor:
+        """Return the loss to differentiate, a scalar, from the terms that `parts` gave."""
+        if "aux" not in parts:
+            return parts["main"]
+        return parts["main"] + parts["aux"] * self.aux_weight
+
+
+class MultiScaleCrossEntropy(nn.Module):
+    """Sum of the cross-entropies of logits at several sizes: DeepLabV2's loss.
+
+    For each the label is shrunk, without mixing classes, by the rule of PIL's nearest resize,
+    which the authors use.
+    Source: kazuto1011/deeplab-pytorch, main.py.
+    """
+
+    def __init__(self, ignore_index: int = IGNORE_INDEX) -> None:
+        super().__init__()
+        self.cross_entropy = CrossEntropy(ignore_index)
+
+    def forward(self, outputs: Sequence[Tensor], label: Tensor) -> Tensor:
+        """Return the sum of `parts(outputs, label)`, a scalar."""
+        return self.total(self.parts(outputs, label))
+
+    def parts(self, outputs: Sequence[Tensor], label: Tensor) -> dict[str, Tensor]:
+        """Return the terms by name, in the order of the outputs, for logs: `out0`, `out1`, ...
+
+        outputs: logits [N, C, h, w] floating, each of its own size, as the net returns them in
+        train mode. label: [N, H, W] int64. Raises UserError for anything else.
+        """
+        if not isinstance(outputs, tuple | list) or not outputs:
+            raise UserError(
+                f"outputs: expected a list of logits, got {type(outputs).__name__}; pass what the "
+                "net returns in train mode"
+            )
+        parts: dict[str, Tensor] = {}
+        for index, logits in enumerate(outputs):
+            check_logits_and_label(logits, label)
+            small = self.shrink(label, list(logits.shape[2:]))
+            parts[f"out{index}"] = self.cross_entropy(logits, small)
+        return parts
+
+    def shrink(self, label: Tensor, size: Sequence[int]) -> Tensor:
+        """Return `label` [N, H, W] at `size` (height, width); each pixel is one of the label's."""
+        rows = torch.from_numpy(nearest_places(label.shape[1], size[0])).to(label.device)
+        columns = torch.from_numpy(nearest_places(label.shape[2], size[1])).to(label.device)
+        return torch.index_select(torch.index_select(label, 1, rows), 2, columns)
+
+    def total(self, parts: Mapping[str, Tensor]) -> Tensor:
+        """Return the loss to differentiate, a scalar, from the terms that `parts` gave."""
+        first, *others = parts.values()
+        return sum(others, start=first)
+
+
+class UpsampledCrossEntropy(nn.Module):
+    """Cross-entropy of logits that are resized to the label first: DeepLabV3's loss.
+
+    "it is important to keep the groundtruths intact and instead upsample the final logits"
+    (Chen et al., arXiv 1706.05587, section 4.1).
+    """
+
+    def __init__(self, ignore_index: int = IGNORE_INDEX) -> None:
+        super().__init__()
+        self.cross_entropy = CrossEntropy(ignore_index)
+
+    def forward(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Return a scalar from `logits` [N, C, h, w] floating and `label` [N, H, W] int64.
+
+        Raises UserError for other shapes and dtypes.
+        """
+        check_logits_and_label(logits, label)
+        size = list(label.shape[1:])
+        logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+        return self.cross_entropy(logits, label)
+
+
 LOSSES: dict[str, type[nn.Module]] = {
     "cross_entropy": CrossEntropy,
     "ohem": OhemCrossEntropy,
@@ -368,6 +486,9 @@ LOSSES: dict[str, type[nn.Module]] = {
     "stdc": StdcLoss,
     "summed_cross_entropy": SummedCrossEntropy,
     "unet": UNetLoss,
+    "auxiliary_cross_entropy": AuxiliaryCrossEntropy,
+    "multi_scale_cross_entropy": MultiScaleCrossEntropy,
+    "upsampled_cross_entropy": UpsampledCrossEntropy,
 }
 
 

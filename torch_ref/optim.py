@@ -14,8 +14,13 @@ from common.param_groups import (
     MOMENTUM,
     WEIGHT_DECAY,
     ParamPlan,
+    deeplabv2_param_plan,
     fcn_param_plan,
+    glore_param_plan,
+    plain_param_plan,
+    pspnet_param_plan,
     stdc_param_plan,
+    torchvision_param_plan,
 )
 
 
@@ -103,10 +108,39 @@ def unet_rmsprop(
     )
 
 
+def planned_sgd(plan: Callable[..., ParamPlan]) -> Callable[..., torch.optim.Optimizer]:
+    """Return an optimizer's function: SGD with momentum over the groups of `plan`.
+
+    Its options are `base_lr`, `momentum` and those of `plan`. Decay is coupled; a parameter
+    without a gradient stands still.
+    """
+
+    def sgd(
+        net: nn.Module,
+        criterion: nn.Module | None = None,
+        *,
+        base_lr: float,
+        momentum: float = MOMENTUM,
+        **group_options: Any,
+    ) -> torch.optim.Optimizer:
+        params = trainable_parameters(net, criterion)
+        groups = groups_of_plan(plan(params, **group_options), params)
+        optimizer = torch.optim.SGD(groups, lr=base_lr, momentum=momentum)
+        set_lr(optimizer, base_lr)
+        return optimizer
+
+    return sgd
+
+
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "stdc_sgd": stdc_sgd,
     "fcn_sgd": fcn_sgd,
     "unet_rmsprop": unet_rmsprop,
+    "sgd": planned_sgd(plain_param_plan),
+    "pspnet_sgd": planned_sgd(pspnet_param_plan),
+    "deeplabv2_sgd": planned_sgd(deeplabv2_param_plan),
+    "torchvision_sgd": planned_sgd(torchvision_param_plan),
+    "glore_sgd": planned_sgd(glore_param_plan),
 }
 
 
