@@ -88,7 +88,7 @@ def read_slots(
 ) -> dict[str, np.ndarray]:
     """Return the momentum of every parameter that has one, by the parameter's name."""
     slots = _slots(net, criterion, optimizer)
-    return {name: np.array(slot.numpy()) for name, slot in slots.items()}
+    return {name: slot.numpy().copy() for name, slot in slots.items()}
 
 
 def write_slots(
@@ -177,7 +177,7 @@ class PaddleSide:
     def state(self) -> dict[str, np.ndarray]:
         """Return weights, buffers and slots as net.*, criterion.* and velocity.*."""
         arrays = {
-            f"{part}.{key}": np.array(tensor.numpy())
+            f"{part}.{key}": tensor.numpy().copy()
             for part, layer in self._parts().items()
             for key, tensor in layer.state_dict().items()
         }

@@ -90,7 +90,7 @@ def read_slots(
     """Return the momentum of every parameter that has one, by the parameter's name."""
     params = trainable_parameters(net, criterion)
     slots = {name: optimizer.state.get(p, {}).get(_VELOCITY) for name, p in params.items()}
-    return {name: np.array(slot.cpu()) for name, slot in slots.items() if slot is not None}
+    return {name: slot.cpu().numpy().copy() for name, slot in slots.items() if slot is not None}
 
 
 def write_slots(
@@ -149,7 +149,7 @@ class TorchSide:
     def state(self) -> dict[str, np.ndarray]:
         """Return weights, buffers and slots as net.*, criterion.* and velocity.*."""
         arrays = {
-            f"{part}.{key}": np.array(tensor.cpu())
+            f"{part}.{key}": tensor.cpu().numpy().copy()
             for part, module in self._parts().items()
             for key, tensor in module.state_dict().items()
         }
