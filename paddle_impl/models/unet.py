@@ -8,7 +8,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from common.shapes import first_width
-from paddle_impl.layers import BatchNorm2D, fan_in_uniform_
+from paddle_impl.layers import BatchNorm2D, fan_in_uniform_, resize_bilinear
 
 
 class DoubleConv(nn.Layer):
@@ -47,6 +47,14 @@ class Down(nn.Layer):
         return self.maxpool_conv(x)
 
 
+class Upsample(nn.Layer):
+    """Doubles the resolution bilinearly, first and last pixels kept. [N, C, H, W] -> 2H, 2W."""
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """Return [N, C, 2 * H, 2 * W] of `x` [N, C, H, W]."""
+        return resize_bilinear(x, [2 * x.shape[2], 2 * x.shape[3]], align_corners=True)
+
+
 class Up(nn.Layer):
     """Doubles the resolution, joins the skip connection, then `DoubleConv`."""
 
@@ -56,7 +64,7 @@ class Up(nn.Layer):
         super().__init__()
         half = in_channels // 2
         if bilinear:
-            self.up: nn.Layer = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
+            self.up: nn.Layer = Upsample()
             self.conv = DoubleConv(in_channels, out_channels, half, conv_bias)
         else:
             self.up = nn.Conv2DTranspose(in_channels, half, 2, stride=2)

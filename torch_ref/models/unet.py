@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from common.shapes import first_width
-from torch_ref.layers import BatchNorm2d, fan_in_uniform_
+from torch_ref.layers import BatchNorm2d, fan_in_uniform_, resize_bilinear
 
 
 class DoubleConv(nn.Module):
@@ -47,6 +47,14 @@ class Down(nn.Module):
         return self.maxpool_conv(x)
 
 
+class Upsample(nn.Module):
+    """Doubles the resolution bilinearly, first and last pixels kept. [N, C, H, W] -> 2H, 2W."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return [N, C, 2 * H, 2 * W] of `x` [N, C, H, W]."""
+        return resize_bilinear(x, [2 * x.shape[2], 2 * x.shape[3]], align_corners=True)
+
+
 class Up(nn.Module):
     """Doubles the resolution, joins the skip connection, then `DoubleConv`."""
 
@@ -56,7 +64,7 @@ class Up(nn.Module):
         super().__init__()
         half = in_channels // 2
         if bilinear:
-            self.up: nn.Module = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
+            self.up: nn.Module = Upsample()
             self.conv = DoubleConv(in_channels, out_channels, half, conv_bias)
         else:
             self.up = nn.ConvTranspose2d(in_channels, half, 2, stride=2)
