@@ -68,7 +68,9 @@ def _dropout_off(*layers):
 
 
 def _outputs(result):
-    return result if isinstance(result, tuple) else (result,)
+    from align.trees import leaves
+
+    return leaves(result)
 
 
 def _gradients(reference, port):
@@ -83,7 +85,7 @@ def _gradients(reference, port):
         scales[layer] = max(scales.get(layer, 0.0), np.abs(gradient).max())
     found = {}
     for name, parameter in port.named_parameters():
-        if parameter.stop_gradient:
+        if parameter.stop_gradient or parameter.grad is None:
             continue
         ours = parameter.grad.numpy()
         ours = ours.T if (kinds[name].kind, kinds[name].role) == ("Linear", "weight") else ours
