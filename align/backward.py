@@ -6,7 +6,6 @@ from typing import Any
 from align.blame import blame
 from align.forced import (
     Inputs,
-    Losses,
     as_batch,
     paired,
     prepared,
@@ -14,6 +13,8 @@ from align.forced import (
     run_forced,
     unless_compared,
 )
+from align.judge import Comparison
+from align.losses import seen_from_the_net, whole_pair
 from align.report import Report
 from common.errors import UserError
 
@@ -50,17 +51,25 @@ def align_backward(
     """
     if (torch_loss is None) != (paddle_loss is None):
         raise UserError("align_backward takes both losses or none")
-    losses = None
-    if torch_loss is not None and paddle_loss is not None:
-        losses = Losses(torch_loss, paddle_loss)
-    pairing = paired(torch_net, paddle_net)
-    batch = as_batch(inputs, "float64", labelled=losses is not None)
+    with_loss = torch_loss is not None and paddle_loss is not None
+    batch = as_batch(inputs, "float64", labelled=with_loss)
     report = Report("backward", settings={"train": train, "inputs": batch.shapes})
+    seed: int | None = 0
+    if torch_loss is not None and paddle_loss is not None:
+        torch_net, paddle_net = whole_pair(torch_net, paddle_net, torch_loss, paddle_loss)
+        batch, seed = batch.whole, None
+    pairing = paired(torch_net, paddle_net)
     with prepared(torch_net, paddle_net, pairing, dtype="float64", train=train) as rounded:
         found = run_forced(
-            torch_net, paddle_net, batch, pairing, train=train, backward=True, losses=losses
+            torch_net, paddle_net, batch, pairing, train=train, backward=True, seed=seed
         )
-    report.calls = found.gradients
-    report.calls += unless_compared(report.calls, "no gradient flows in either net")
+    loss = [call for call in found.values if with_loss and _is_loss(call)]
+    report.calls = loss + found.gradients
+    report.calls += unless_compared(found.gradients, "no gradient flows in either net")
     report.notes = found.notes + rounding_note(rounded, found.trace)
-    return blame(report, torch_net, paddle_net, pairing)
+    rename = seen_from_the_net if with_loss else None
+    return blame(report, torch_net, paddle_net, pairing, rename)
+
+
+def _is_loss(call: Comparison) -> bool:
+    return call.layer in {"", "criterion"} and call.where.startswith("output")

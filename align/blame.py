@@ -1,5 +1,6 @@
 """Turns comparisons that differ into divergences: source lines of both sides, and causes."""
 
+from collections.abc import Callable
 from typing import Any
 
 from align.judge import DIFFERS, Comparison
@@ -7,11 +8,18 @@ from align.pairing import Pairing
 from align.report import Divergence, Report
 
 
-def blame(report: Report, torch_net: Any, paddle_net: Any, pairing: Pairing) -> Report:
+def blame(
+    report: Report,
+    torch_net: Any,
+    paddle_net: Any,
+    pairing: Pairing,
+    rename: Callable[[Comparison], Comparison] | None = None,
+) -> Report:
     """Fill `report.divergences` from `report.calls`; return the report.
 
     A layer whose output differs and that has another static attribute or another weight than its
-    partner gets that as the cause.
+    partner gets that as the cause. What differs at several steps is one divergence, at the first.
+    `rename` changes the layers' names in the end.
     """
     from align.calls import source_of
     from align.force_paddle import layers_by_path
@@ -20,10 +28,23 @@ def blame(report: Report, torch_net: Any, paddle_net: Any, pairing: Pairing) -> 
     causes = _causes(torch_net, paddle_net, {call.layer for call in wrong}) if wrong else {}
     layers = layers_by_path(paddle_net)
     partners = pairing.partners
+    seen: set[tuple[str, str, str]] = set()
     for call in wrong:
         if call.cause is None and call.kind == "layer":
             call.cause = causes.get(call.layer)
-        partner = partners.get(call.layer)
+    sources = {
+        path: (source_of(torch_net.get_submodule(partner)), source_of(layers[path]))
+        for path, partner in partners.items()
+        if path in {call.layer for call in wrong}
+    }
+    for call in report.calls:
+        torch_source, paddle_source = sources.get(call.layer, (None, None))
+        if rename is not None:
+            rename(call)
+        key = (call.layer, call.where, call.call)
+        if call.verdict != DIFFERS or key in seen:
+            continue
+        seen.add(key)
         report.divergences.append(
             Divergence(
                 layer=call.layer,
@@ -31,12 +52,11 @@ def blame(report: Report, torch_net: Any, paddle_net: Any, pairing: Pairing) -> 
                 relative_error=call.relative_error,
                 floor=call.floor,
                 worst_index=call.worst_index,
+                step=call.step,
                 cause=call.cause,
                 call=call.call,
-                torch_source=None
-                if partner is None
-                else source_of(torch_net.get_submodule(partner)),
-                paddle_source=source_of(layers[call.layer]) if call.layer in layers else None,
+                torch_source=torch_source,
+                paddle_source=paddle_source,
             )
         )
     return report

@@ -10,7 +10,7 @@ from paddle import nn
 
 from align.arrays_paddle import is_tensor, to_array, to_tensor
 from align.calls import Forward, all_paths, wrapped_forwards
-from align.forcing import OUTSIDE, ForcedRun, Frame, Seen, Source
+from align.forcing import ForcedRun, Seen, Source
 from align.judge import DIFFERS, Allowance, Comparison, compare
 from align.pairing import Pairing
 from align.prepare_paddle import FLOATING, state_kept
@@ -18,7 +18,6 @@ from align.trace import Call, Place, Trace
 from align.trees import leaves
 
 Allow = Callable[[Place], Allowance]
-Loss = Callable[[Any], paddle.Tensor]
 
 
 def layer_paths(net: nn.Layer) -> dict[str, list[str]]:
@@ -107,12 +106,27 @@ class PlainPass(_Pass):
         return {group: pair for group, pair in counts.items() if pair[0] != pair[1]}
 
 
+def run_with_masks(net: nn.Layer, trace: Trace, pairing: Pairing, args: tuple) -> Any:
+    """Run `net` as its user does, dropout layers with the reference's masks."""
+    masked = _Pass(net, trace, pairing)
+
+    def wrap(path: str, layer: nn.Layer, forward: Forward) -> Forward:
+        def run(*args: Any, **kwargs: Any) -> Any:
+            call = masked.next_call(path)
+            chosen = forward if call is None else with_mask(layer, call, forward)
+            return chosen(*args, **kwargs)
+
+        return run
+
+    with wrapped_forwards(masked.matched, wrap):
+        return net(*args)
+
+
 class ForcedPass(_Pass):
     """The port on the reference's tensors; `judged` gets every comparison.
 
     With `backward` the gradients of every call are compared too, and those of the parameters, in
-    `gradients`, summed over all calls, as {id of the parameter: gradient}. With a loss, which is
-    called with the root's outputs, it is judged as the layer "(loss)".
+    `gradients`, summed over all calls, as {id of the parameter: gradient}.
     """
 
     def __init__(
@@ -124,37 +138,27 @@ class ForcedPass(_Pass):
         judged: Callable[[Comparison, Place], None],
         *,
         backward: bool = False,
-        loss: Loss | None = None,
     ) -> None:
         super().__init__(net, trace, pairing)
         self.allow = allow
         self.judged = judged
         self.backward = backward
-        self.loss = loss
         self.gradients: dict[int, Any] = {}
         holders = {above for path in pairing.port_group for above in _ancestors(path)[:-1]}
         self.leaves = set(pairing.port_group) - holders
 
     def run(self, args: tuple, kwargs: dict[str, Any]) -> None:
         """Run it; what the layers update (running statistics) stays updated."""
-        outside = Frame(OUTSIDE, Call("", 0), None) if self.loss is not None else None
         forced = ForcedRun(
             _Paddle(self.backward),
             self._expected_call,
             self._judge,
             backward=self.backward,
-            around=outside,
             substitute=with_mask,
         )
-        with nullcontext() if self.backward else paddle.no_grad():
-            with wrapped_forwards(self.matched, forced.wrap):
-                outputs = self.net(*args, **kwargs)
-            if outside is not None and self.loss is not None:
-                loss = self.loss(outputs)
-                seen = Seen(OUTSIDE, outside.call, outside.call, "loss", self.trace.loss, loss)
-                self._judge(seen)
-                outside.sources.append((loss, np.ones(())))
-                forced.differentiate(outside)
+        mode = nullcontext() if self.backward else paddle.no_grad()
+        with mode, wrapped_forwards(self.matched, forced.wrap):
+            self.net(*args, **kwargs)
         self.gradients = forced.gradients
 
     def _expected_call(self, path: str) -> Call | None:
@@ -233,9 +237,7 @@ class _Paddle:
         found = iter(paddle.grad([total], wanted, allow_unused=True))
         return [None if tensor.stop_gradient else next(found) for tensor in wrt]
 
-    def parameters(self, module: nn.Layer | None) -> Mapping[int, Any]:
-        if module is None:
-            return {}
+    def parameters(self, module: nn.Layer) -> Mapping[int, Any]:
         return {id(p): p for p in module.parameters() if not p.stop_gradient}
 
 

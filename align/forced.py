@@ -1,6 +1,6 @@
 """One forced alignment: record the reference, run the port on it, compare everything."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +12,7 @@ from align.judge import DIFFERS, UNCHECKED, Comparison
 from align.pairing import Pairing, pair_by_path
 from align.tensors import tensors_of
 from align.trace import Place, Trace
+from align.trees import leaves, map_leaves
 
 Inputs = Sequence[np.ndarray] | Mapping[str, np.ndarray]
 
@@ -20,15 +21,27 @@ Inputs = Sequence[np.ndarray] | Mapping[str, np.ndarray]
 class Batch:
     """Arguments of the nets as arrays, and the label of the losses where there is one."""
 
-    args: tuple[np.ndarray, ...]
-    kwargs: Mapping[str, np.ndarray]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
     label: np.ndarray | None = None
+
+    @property
+    def whole(self) -> "Batch":
+        """The same as arguments of `Whole`: net and loss in one."""
+        return Batch((self.args, dict(self.kwargs), self.label), {})
 
     @property
     def shapes(self) -> dict[str, list[int]]:
         """Return {position or keyword: shape}."""
         named = {**{str(i): array for i, array in enumerate(self.args)}, **self.kwargs}
-        return {name: list(array.shape) for name, array in named.items()}
+        if self.label is not None:
+            named["label"] = self.label
+        return {
+            name if len(arrays) == 1 else f"{name}.{index}": list(array.shape)
+            for name, tree in named.items()
+            for arrays in [leaves(tree)]
+            for index, array in enumerate(arrays)
+        }
 
 
 def as_batch(inputs: Inputs, dtype: str, labelled: bool = False) -> Batch:
@@ -37,9 +50,12 @@ def as_batch(inputs: Inputs, dtype: str, labelled: bool = False) -> Batch:
     Floating arrays are cast to `dtype`, the label stays what it is.
     """
 
-    def cast(array: np.ndarray) -> np.ndarray:
-        array = np.asarray(array)
+    def cast_one(value: Any) -> np.ndarray:
+        array = np.asarray(value)
         return array.astype(dtype) if array.dtype.kind == "f" else array
+
+    def cast(tree: Any) -> Any:
+        return map_leaves(tree, cast_one)
 
     if isinstance(inputs, np.ndarray):
         inputs = (inputs,)
@@ -50,14 +66,6 @@ def as_batch(inputs: Inputs, dtype: str, labelled: bool = False) -> Batch:
     arrays = list(inputs)
     label = np.asarray(arrays.pop()) if labelled else None
     return Batch(tuple(cast(array) for array in arrays), {}, label)
-
-
-@dataclass(frozen=True)
-class Losses:
-    """The two criteria, each called with (outputs, label)."""
-
-    torch: Callable[[Any, Any], Any]
-    paddle: Callable[[Any, Any], Any]
 
 
 @dataclass
@@ -77,8 +85,8 @@ class Forced:
 
     @property
     def gradients(self) -> list[Comparison]:
-        """The comparisons of the backward pass, the loss among them."""
-        return [c for c in self.comparisons if _is_gradient(c) or c.where == "loss"]
+        """The comparisons of the backward pass."""
+        return [call for call in self.comparisons if _is_gradient(call)]
 
 
 def _is_gradient(call: Comparison) -> bool:
@@ -139,19 +147,19 @@ def run_forced(
     dtype: str = "float64",
     train: bool = False,
     backward: bool = False,
-    losses: Losses | None = None,
+    seed: int | None = 0,
 ) -> Forced:
     """Align two nets that are `prepared`. The reference is as before; the port's running
     statistics are what its own layers made of the reference's inputs.
+
+    `backward` starts from cotangents of N(0, 1), drawn from `seed`, or from ones without a seed.
     """
     from align import arrays_paddle, arrays_torch
     from align.force_paddle import ForcedPass, PlainPass, floating_buffers
     from align.record_torch import Run, record
-    from align.trees import map_leaves
 
     args, kwargs = map_leaves((batch.args, dict(batch.kwargs)), arrays_torch.to_tensor)
-    torch_loss, paddle_loss = _bound_losses(losses, batch)
-    run = Run(args, kwargs, backward, torch_loss)
+    run = Run(args, kwargs, backward, seed)
     trace = record(torch_net, run)
     args, kwargs = map_leaves((batch.args, dict(batch.kwargs)), arrays_paddle.to_tensor)
     plain = PlainPass(paddle_net, trace, pairing)
@@ -164,9 +172,7 @@ def run_forced(
         comparison.cumulative = plain.errors.get(place)
         found.comparisons.append(comparison)
 
-    forced = ForcedPass(
-        paddle_net, trace, judged, found.moves.allow, keep, backward=backward, loss=paddle_loss
-    )
+    forced = ForcedPass(paddle_net, trace, judged, found.moves.allow, keep, backward=backward)
     forced.run(args, kwargs)
     found.comparisons += _unseen(torch_net, run, found)
     if train:
@@ -176,20 +182,6 @@ def run_forced(
             torch_net, paddle_net, found, forced.gradients
         )
     return found
-
-
-def _bound_losses(losses: Losses | None, batch: Batch) -> tuple[Any, Any]:
-    """Return both losses as functions of the outputs alone."""
-    if losses is None:
-        return None, None
-    from align import arrays_paddle, arrays_torch
-
-    label = np.asarray(batch.label)
-    theirs, ours = arrays_torch.to_tensor(label), arrays_paddle.to_tensor(label)
-    return (
-        lambda outputs: losses.torch(outputs, theirs),
-        lambda outputs: losses.paddle(outputs, ours),
-    )
 
 
 def _compare_buffers(found: Forced, after: Mapping[str, np.ndarray]) -> list[Comparison]:
@@ -209,8 +201,29 @@ def _compare_buffers(found: Forced, after: Mapping[str, np.ndarray]) -> list[Com
             else:
                 allowance = found.moves.allow(("", 0, f"buffer:{full}"))
                 compare(found.trace.buffers[full], ours, allowance, into)
+                if into.verdict == DIFFERS and name == "running_var":
+                    into.cause = _biased_variance(found.trace, reference, full, ours)
             comparisons.append(into)
     return comparisons
+
+
+def _biased_variance(trace: Trace, path: str, name: str, port: np.ndarray) -> str | None:
+    """Say whether a running variance is what averaging the biased variance predicts, to 1e-6.
+
+    Paddle's BatchNorm averages the variance over n values, torch's the one over n - 1.
+    """
+    calls = [call for call in trace.calls if call.path == path]
+    if len(calls) != 1 or calls[0].inputs[0].ndim < 2:
+        return None
+    values = calls[0].inputs[0]
+    count = values.size // values.shape[1]
+    before, after = trace.buffers_before[name], trace.buffers[name]
+    update = values.var(axis=(0, *range(2, values.ndim))) * count / max(count - 1, 1)
+    weight = float(((after - before) / (update - before)).mean())
+    predicted = after - weight * update / count
+    if float(np.abs(predicted - port).max()) > 1e-6 * float(np.abs(after).max()):
+        return None
+    return f"Paddle averages the biased variance: {count - 1}/{count} of torch's, as predicted"
 
 
 # A layer's buffers by their name in torch; what is not listed has the same name on both sides.

@@ -82,7 +82,6 @@ class ForcedRun:
         next_call: gives the recorded call that a call of a path stands for.
         visit: the judge; called for every tensor at every boundary.
         backward: also run the vector-Jacobian products.
-        around: a frame outside the root's, for a loss on the root's outputs.
         substitute: what runs in place of a layer's forward (a dropout layer with a given mask).
     """
 
@@ -93,7 +92,6 @@ class ForcedRun:
         visit: Callable[[Seen], None],
         *,
         backward: bool = False,
-        around: Frame | None = None,
         substitute: Callable[[Any, Call, Forward], Forward] | None = None,
     ) -> None:
         self.framework = framework
@@ -101,7 +99,7 @@ class ForcedRun:
         self.visit = visit
         self.backward = backward
         self.substitute = substitute
-        self.stack: list[Frame] = [] if around is None else [around]
+        self.stack: list[Frame] = []
         self.gradients: dict[int, Any] = {}  # of parameters, summed over all calls
 
     def wrap(self, path: str, module: Any, forward: Forward) -> Forward:
@@ -130,7 +128,7 @@ class ForcedRun:
         values = [args, kwargs] if bound is None else list(bound.arguments.values())
         found = leaves(values)
         call, tensors = frame.call, [leaf for leaf in found if self.framework.is_tensor(leaf)]
-        if self.stack and self.stack[-1].path != OUTSIDE:
+        if self.stack:  # what reaches the root is the batch itself
             parent = self.stack[-1]
             self._compare(parent, parent.path, call, "input", call.inputs, tensors)
             self._compare_numbers(parent, call, found)
@@ -152,7 +150,7 @@ class ForcedRun:
         self._compare(frame, frame.path, call, "output", call.outputs, tensors)
         frame.sources += _pairs(tensors, call.grad_outputs)
         if self.backward:
-            self.differentiate(frame)
+            self._differentiate(frame)
         fresh = self._fresh(call.outputs, tensors)
         if self.stack:
             parent = self.stack[-1]
@@ -162,7 +160,7 @@ class ForcedRun:
                 parent.reached.append((leaf, seen))
         return self._handed(fresh, outputs)
 
-    def differentiate(self, frame: Frame) -> None:
+    def _differentiate(self, frame: Frame) -> None:
         """Run the vector-Jacobian product of one frame; show its gradients to the judge."""
         parameters = self.framework.parameters(frame.module)
         wrt = [leaf for leaf, _ in frame.reached] + list(parameters.values())
@@ -216,9 +214,6 @@ class ForcedRun:
             return self.framework.handed(next(queue))
 
         return map_leaves(tree, replace)
-
-
-OUTSIDE = "(loss)"  # path of the frame around the root
 
 
 def _pairs(tensors: Sequence[Any], cotangents: Sequence[np.ndarray | None]) -> list[Source]:

@@ -26,7 +26,7 @@ class Comparison:
     `relative_error` and `floor` are relative to the largest magnitude of the reference's tensor
     (absolute where that is 0). `layer` is the path in the port that a difference is blamed on, ""
     for the root; `call` the call at which it was seen. `cumulative` is the error of the same
-    tensor in the plain pass, in which errors add up.
+    tensor in the plain pass, in which errors add up; `step` the training step, from 0.
     """
 
     layer: str
@@ -41,6 +41,7 @@ class Comparison:
     reference_value: float | None = None
     port_value: float | None = None
     cumulative: float | None = None
+    step: int | None = None
     cause: str | None = None
     kernels: list[str] = field(default_factory=list)
 

@@ -101,18 +101,18 @@ def _restore(kept: Tensors) -> None:
 def state_kept(net: nn.Module) -> Iterator[None]:
     """Give parameters and buffers their values back at the end, and the random state.
 
-    Gradients are dropped.
+    Gradients are dropped, at the start and at the end.
     """
     tensors: Mapping[int, torch.Tensor] = {
         id(tensor): tensor for tensor in (*net.parameters(), *net.buffers())
     }
     values = {key: tensor.detach().clone() for key, tensor in tensors.items()}
     random_state = torch.get_rng_state()
+    net.zero_grad(set_to_none=True)
     try:
         yield
     finally:
-        for parameter in net.parameters():
-            parameter.grad = None
+        net.zero_grad(set_to_none=True)
         with torch.no_grad():
             for key, tensor in tensors.items():
                 tensor.copy_(values[key])

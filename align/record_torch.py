@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from align.arrays_torch import is_tensor, to_array
 from align.calls import Forward, all_paths, bind, source_of, wrapped_forwards
-from align.forcing import OUTSIDE, ForcedRun, Frame, Seen, Source
+from align.forcing import ForcedRun, Seen, Source
 from align.kernels import KERNELS, Kernel
 from align.prepare_torch import state_kept
 from align.trace import Call, Place, Trace
@@ -20,24 +20,20 @@ from align.trees import leaves, map_leaves
 
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
-Loss = Callable[[Any], torch.Tensor]
-
 
 @dataclass
 class Run:
-    """One run of the reference: arguments, and for a backward pass the loss on its outputs.
-
-    `backward` without a loss starts from random cotangents of the outputs, drawn from `seed`.
-    """
+    """One run of the reference. `backward` starts from `cotangents` of its outputs."""
 
     args: tuple
     kwargs: dict[str, Any]
     backward: bool = False
-    loss: Loss | None = None
-    seed: int = 0
+    seed: int | None = 0
 
     def cotangents(self, outputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """Return one cotangent of N(0, 1) for each output."""
+        """Return one cotangent of N(0, 1) for each output; ones where there is no seed."""
+        if self.seed is None:
+            return [torch.ones_like(out) for out in outputs]
         rng = np.random.default_rng(self.seed)
         return [torch.from_numpy(rng.standard_normal(out.shape)).to(out.dtype) for out in outputs]
 
@@ -60,6 +56,7 @@ def record(net: nn.Module, run: Run) -> Trace:
         classes={path: type(module).__name__ for path, module in modules.items()},
         sources={path: source_of(module) for path, module in modules.items()},
         parameters={name for name, _ in net.named_parameters(remove_duplicate=False)},
+        buffers_before=floating_buffers(modules),
     )
     recorder = _Recorder(trace, run.backward)
     watch = _WatchKernels(recorder.kernel_called)
@@ -68,7 +65,9 @@ def record(net: nn.Module, run: Run) -> Trace:
         with wrapped_forwards(modules, recorder.wrap), watch:
             outputs = net(*args, **kwargs)
         if run.backward:
-            _start_backward(run, outputs, trace)
+            ends = [leaf for leaf in leaves(outputs) if is_tensor(leaf) and leaf.requires_grad]
+            if ends:
+                torch.autograd.backward(ends, run.cotangents(ends))
             trace.gradients = _gradients(net)
         trace.buffers = floating_buffers(modules)
     return trace
@@ -85,17 +84,6 @@ def _as_leaves(run: Run) -> tuple[tuple, dict[str, Any]]:
 
     args, kwargs = map_leaves((run.args, run.kwargs), leaf)
     return args, kwargs
-
-
-def _start_backward(run: Run, outputs: Any, trace: Trace) -> None:
-    if run.loss is not None:
-        loss = run.loss(outputs)
-        trace.loss = to_array(loss).copy()
-        loss.backward()
-        return
-    ends = [leaf for leaf in leaves(outputs) if is_tensor(leaf) and leaf.requires_grad]
-    if ends:
-        torch.autograd.backward(ends, run.cotangents(ends))
 
 
 def _gradients(net: nn.Module) -> dict[str, np.ndarray | None]:
@@ -319,7 +307,7 @@ def rounding_moves(net: nn.Module, trace: Trace, run: Run, judged: set[str]) -> 
 
 def kernel_moves(net: nn.Module, trace: Trace, run: Run, judged: set[str]) -> Moves:
     """Return how far tensors move when the kernels of the table are off by what it allows."""
-    if not any(call.kernels for call in trace.calls) and run.loss is None:
+    if not any(call.kernels for call in trace.calls):
         return {}
     moved = _Moved(trace, judged, run, units=0.0)
     with state_kept(net), _WatchKernels(lambda kernel: None, moved):
@@ -371,25 +359,16 @@ class _Moved:
 
     def run_net(self, net: nn.Module) -> None:
         modules = {path: net.get_submodule(path) for path in self.trace.paths}
-        root = Call("", 0)
-        outside = Frame(OUTSIDE, root, None) if self.run.loss is not None else None
-        forced = ForcedRun(
-            self, self._next_call, self._note, backward=self.run.backward, around=outside
-        )
+        forced = ForcedRun(self, self._next_call, self._note, backward=self.run.backward)
 
         def wrap(path: str, module: nn.Module, forward: Forward) -> Forward:
             if path == self.disturbed:
                 return lambda *args, **kwargs: map_leaves(forward(*args, **kwargs), self._disturb)
             return forced.wrap(path, module, forward) if path in self.judged else forward
 
-        with nullcontext() if self.run.backward else torch.no_grad():
-            with wrapped_forwards(modules, wrap):
-                outputs = net(*self.run.args, **self.run.kwargs)
-            if outside is not None and self.run.loss is not None:
-                loss = self.run.loss(outputs)
-                self._note_distance(LOSS_PLACE, loss.detach(), self.trace.loss)
-                outside.sources.append((loss, np.ones(())))
-                forced.differentiate(outside)
+        mode = nullcontext() if self.run.backward else torch.no_grad()
+        with mode, wrapped_forwards(modules, wrap):
+            net(*self.run.args, **self.run.kwargs)
         self._note_gradients(net, forced.gradients)
         for name, array in floating_buffers(modules).items():
             move = float(np.abs(array - self.trace.buffers[name]).max(initial=0.0))
@@ -453,8 +432,5 @@ class _Moved:
         found = iter(torch.autograd.grad(total, wanted, allow_unused=True))
         return [next(found) if tensor.requires_grad else None for tensor in wrt]
 
-    def parameters(self, module: nn.Module | None) -> Mapping[int, Any]:
-        return {} if module is None else {id(p): p for p in module.parameters()}
-
-
-LOSS_PLACE: Place = ("", 0, "loss")
+    def parameters(self, module: nn.Module) -> Mapping[int, Any]:
+        return {id(p): p for p in module.parameters()}

@@ -39,22 +39,21 @@ class Trace:
     """Every call of every module in the order in which they began, and what it left.
 
     `paths` maps the first path of each module to all of them; `parameters` are the names of all
-    parameters; `buffers` maps "path.name" to the floating buffers after the run, `gradients` to
+    parameters; `buffers` maps "path.name" to the floating buffers after the run, `buffers_before`
+    before it, `gradients` to
     those of the parameters (None where there is none); `sources` maps paths to file:line.
     """
 
     calls: list[Call] = field(default_factory=list)
     paths: dict[str, list[str]] = field(default_factory=dict)
     buffers: dict[str, np.ndarray] = field(default_factory=dict)
+    buffers_before: dict[str, np.ndarray] = field(default_factory=dict)
     gradients: dict[str, np.ndarray | None] = field(default_factory=dict)
-    loss: np.ndarray | None = None
     parameters: set[str] = field(default_factory=set)
     classes: dict[str, str] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
 
-    def counts(self) -> dict[str, int]:
-        """Return how often each module was called."""
-        counts = dict.fromkeys(self.paths, 0)
-        for call in self.calls:
-            counts[call.path] += 1
-        return counts
+    def masks_only(self) -> "Trace":
+        """Return the same calls with nothing but their dropout masks."""
+        calls = [Call(call.path, call.index, mask=call.mask) for call in self.calls]
+        return Trace(calls=calls, paths=self.paths)

@@ -154,10 +154,8 @@ def labelled():
 def test_loss_is_a_layer_of_its_own():
     report = align_backward(*pair(), labelled(), torch_loss, paddle_loss)
     assert report.exit_code == 0, report.verdict
-    assert {call.where for call in report.calls if call.layer == "(loss)"} == {
-        "loss",
-        "grad_output:0",
-    }
+    of_the_loss = {call.where for call in report.calls if call.layer == "(loss)"}
+    assert {"loss", "grad_output:0"} <= of_the_loss
     wrong = align_backward(*pair(), labelled(), torch_loss, lambda o, y: paddle_loss(o, y) * 1.001)
     assert blamed(wrong) == {("(loss)", "loss"), ("(loss)", "grad_output")}
 

@@ -413,3 +413,31 @@ def test_every_call_of_the_full_nets(row, options, seed):
 @pytest.mark.parametrize(("row", "options"), FULL)
 def test_the_whole_of_the_full_nets(row, options, seed):
     check_whole_net(row, seed, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "into", "filled"),
+    [
+        ({"stem": "deep"}, "pspnet50", "layer0.6.weight"),
+        ({"stem": "plain"}, "deeplabv3_tv_r50:backbone", "backbone.conv1.weight"),
+    ],
+)
+def test_imagenet_weights_fill_the_body_of_a_segmentation_net(tmp_path, options, into, filled):
+    pytest.importorskip("paddle")
+    from common.errors import ConversionError
+    from convert import convert_checkpoint
+
+    net = build_seeded("resnet50", 0, **options)
+    torch.save(net.state_dict(), tmp_path / "imagenet.pth")
+    made = convert_checkpoint(tmp_path / "imagenet.pth", into=into, verify=True)
+    source = "conv3.weight" if options["stem"] == "deep" else "conv1.weight"
+    np.testing.assert_array_equal(made.state[filled], net.state_dict()[source].numpy())
+    account = made.account
+    assert account.verification["worst"] < 1e-12
+    dropped = {r.key for r in account.source_tensors if r.reason and "ImageNet" in r.reason}
+    assert dropped == {"fc.weight", "fc.bias"}
+    assert len(made.state) == sum("num_batches" not in k for k in net.state_dict()) - 2
+    assert all(not key.startswith(("layer", "backbone")) for key in account.left_at_initialisation)
+    wrong = "pspnet50" if options["stem"] == "plain" else "fcn_tv_r50:backbone"
+    with pytest.raises(ConversionError):
+        convert_checkpoint(tmp_path / "imagenet.pth", into=wrong)

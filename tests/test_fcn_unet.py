@@ -65,11 +65,6 @@ def test_names_of_fcn8s_vgg16bn_are_torchvisions_and_wkentaros():
     found = {key: shape for key, shape, _ in shapes("fcn8s_vgg16bn")}
     backbone = {key: shape for key, shape, _ in manifest("vgg16_bn_torchvision")}
     heads = {key: shape for key, shape, _ in manifest("fcn8s_wkentaro") if "score" in key}
-    convolutional = {"classifier.0.weight": [4096, 512, 7, 7]}
-    convolutional["classifier.3.weight"] = [4096, 4096, 1, 1]
-    for key in ("classifier.6.weight", "classifier.6.bias"):
-        backbone.pop(key)
-    backbone |= convolutional
     assert found == {f"backbone.{k}": v for k, v in backbone.items()} | heads
 
 
@@ -189,6 +184,27 @@ def test_the_crops_of_fcn_keep_the_place():
         assert float((straight - mirrored).abs().max()) < 1e-5 * scale, row
 
 
+def test_convolutional_linear_is_linear_at_every_place():
+    paddle = pytest.importorskip("paddle")
+    from paddle_impl.models.backbones import vgg as paddle_vgg
+    from torch_ref.models.backbones import vgg as torch_vgg
+
+    rng = np.random.default_rng(0)
+    weight, bias = rng.standard_normal((5, 2 * 3 * 3)), rng.standard_normal(5)
+    maps = rng.standard_normal((1, 2, 4, 5))
+    layer = torch_vgg.ConvolutionalLinear(2, 5, kernel=3).double()
+    layer.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
+    paddle.set_default_dtype("float64")
+    port = paddle_vgg.ConvolutionalLinear(2, 5, kernel=3)
+    paddle.set_default_dtype("float32")
+    port.set_state_dict({"weight": weight.T, "bias": bias})
+    found = layer(torch.from_numpy(maps)).detach().numpy(), port(paddle.to_tensor(maps)).numpy()
+    for row, column in np.ndindex(2, 3):
+        window = maps[0, :, row : row + 3, column : column + 3].ravel()
+        for result in found:
+            np.testing.assert_allclose(result[0, :, row, column], weight @ window + bias)
+
+
 def test_at_once_scales_the_pools():
     plain = build_seeded("fcn8s", 0, **SMALL).eval()
     at_once = build_seeded("fcn8s_atonce", 0, **SMALL).eval()
@@ -278,3 +294,17 @@ def test_the_whole_of_the_full_nets(row, seed):
 def full_input(row):
     """Return the smallest legal input: 134 million parameters in float64 are slow enough."""
     return (2, 3, 1, 1) if row in FCNS else PAIRS[row].default_input
+
+
+@pytest.mark.prove
+def test_an_imagenet_file_fills_fcn8s_vgg16bn(tmp_path):
+    pytest.importorskip("paddle")
+    from convert import convert_checkpoint
+
+    net = build_seeded("vgg16_bn", 0)
+    torch.save(net.state_dict(), tmp_path / "vgg16_bn.pth")
+    place = "fcn8s_vgg16bn:backbone"
+    account = convert_checkpoint(tmp_path / "vgg16_bn.pth", into=place, verify=True).account
+    assert account.verification["worst"] < 1e-9
+    left = account.left_at_initialisation
+    assert left == [key for key, *_ in shapes("fcn8s_vgg16bn") if not key.startswith("backbone")]

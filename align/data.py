@@ -1,0 +1,176 @@
+"""The data and metric rungs: batches equal to the bit, counts equal exactly."""
+
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice, zip_longest
+from typing import Any
+
+import numpy as np
+
+from align.forced import unless_compared
+from align.judge import DIFFERS, Allowance, Comparison, compare
+from align.report import Divergence, Report
+from align.trees import leaves
+from common.errors import UserError
+
+_MISSING = object()
+
+
+def align_data(
+    torch_batches: Iterable[Any], paddle_batches: Iterable[Any], count: int = 5
+) -> Report:
+    """Compare the first `count` batches of two loaders bit by bit.
+
+    Args:
+        torch_batches, paddle_batches: give batches: arrays or tensors of either framework,
+            nested in tuples, lists and dicts at will.
+        count: number of batches to look at.
+
+    Returns:
+        A Report of stage "data". `layer` is the batch ("batch 0"), `where` the tensor in it
+        (output:i), `worst_index` the first element that differs. A loader that ends early is a
+        difference.
+    """
+    report = Report("data", settings={"count": count})
+    pairs = zip_longest(
+        islice(torch_batches, count), islice(paddle_batches, count), fillvalue=_MISSING
+    )
+    for number, (theirs, ours) in enumerate(pairs):
+        report.calls += _compare_batch(f"batch {number}", theirs, ours)
+    report.calls += unless_compared(report.calls, "neither loader gives a batch")
+    return blame_alone(report)
+
+
+def _compare_batch(name: str, theirs: Any, ours: Any) -> list[Comparison]:
+    if theirs is _MISSING or ours is _MISSING:
+        side = "reference's" if theirs is _MISSING else "port's"
+        return [_wrong(name, "calls", f"the {side} loader ends before this batch")]
+    expected, found = leaves(theirs), leaves(ours)
+    if len(expected) != len(found):
+        words = f"{len(found)} tensors, the reference has {len(expected)}"
+        return [_wrong(name, "output", words)]
+    pairs = zip(expected, found, strict=True)
+    return [
+        _compare_bits(
+            as_array(reference), as_array(port), Comparison(name, "", f"output:{i}", "data")
+        )
+        for i, (reference, port) in enumerate(pairs)
+    ]
+
+
+def _compare_bits(reference: np.ndarray, port: np.ndarray, into: Comparison) -> Comparison:
+    into.shape = tuple(reference.shape)
+    if reference.shape != port.shape or reference.dtype != port.dtype:
+        into.verdict, into.relative_error = DIFFERS, float("inf")
+        into.cause = (
+            f"{port.dtype} {list(port.shape)}, the reference has {reference.dtype} "
+            f"{list(reference.shape)}"
+        )
+        return into
+    wrong = _bits(reference) != _bits(port)
+    if not wrong.any():
+        return into
+    first = int(wrong.argmax())
+    into.worst_index = tuple(int(i) for i in np.unravel_index(first, reference.shape))
+    into.reference_value, into.port_value = float(reference.flat[first]), float(port.flat[first])
+    left, right = reference.astype(np.float64), port.astype(np.float64)
+    scale = float(np.abs(left).max()) or 1.0
+    into.verdict, into.relative_error = DIFFERS, float(np.abs(left - right).max()) / scale
+    into.cause = (
+        f"{int(wrong.sum())} of {wrong.size} values differ, the first is {into.port_value:g}, "
+        f"in the reference {into.reference_value:g}"
+    )
+    return into
+
+
+def _bits(array: np.ndarray) -> np.ndarray:
+    """Return one unsigned integer for each element."""
+    flat = np.ascontiguousarray(array).reshape(-1)
+    return flat.view(f"u{array.dtype.itemsize}") if array.dtype.itemsize in (1, 2, 4, 8) else flat
+
+
+def align_metric(torch_metric: Any, paddle_metric: Any, batches: Iterable[Any]) -> Report:
+    """Compare two metrics on the same batches: counts exactly, numbers to 1e-12.
+
+    Args:
+        torch_metric, paddle_metric: called with the arrays of a batch, return a number, an array
+            or a tree of them; or objects with `update(*arrays)` and one of `counts`, `compute()`,
+            `accumulate()`, `result()`, which is read after every batch.
+        batches: sequences of arrays, such as (prediction [N, H, W], label [N, H, W]).
+
+    Returns:
+        A Report of stage "metric": `layer` is the batch, `worst_index` the place in the counts.
+    """
+    report = Report("metric")
+    theirs, ours = _reader(torch_metric), _reader(paddle_metric)
+    for number, batch in enumerate(batches):
+        name = f"batch {number}"
+        report.calls += _compare_results(name, theirs(*batch), ours(*batch))
+    report.calls += unless_compared(
+        report.calls, "there is no batch, or the metrics return nothing"
+    )
+    return blame_alone(report)
+
+
+def _reader(metric: Any) -> Callable[..., Any]:
+    if not hasattr(metric, "update") or isinstance(metric, Mapping):
+        if not callable(metric):
+            raise UserError(f"a metric is called or has update(); got {type(metric).__name__}")
+        return metric
+
+    def read(*arrays: Any) -> Any:
+        metric.update(*arrays)
+        for name in ("counts", "compute", "accumulate", "result"):
+            if hasattr(metric, name):
+                value = getattr(metric, name)
+                return value() if callable(value) else value
+        raise UserError(f"{type(metric).__name__} has none of counts, compute, accumulate, result")
+
+    return read
+
+
+def _compare_results(name: str, theirs: Any, ours: Any) -> list[Comparison]:
+    expected = [leaf for leaf in leaves(theirs) if leaf is not None]
+    found = [leaf for leaf in leaves(ours) if leaf is not None]
+    if len(expected) != len(found):
+        return [_wrong(name, "output", f"{len(found)} values, the reference has {len(expected)}")]
+    unit = 1e-12 / 64  # of the judge's units: schedules and means are compared to 1e-12
+    return [
+        compare(
+            np.array(as_array(reference)),
+            np.array(as_array(port)),
+            Allowance(unit=unit),
+            Comparison(name, "", f"output:{index}", "metric"),
+        )
+        for index, (reference, port) in enumerate(zip(expected, found, strict=True))
+    ]
+
+
+def as_array(value: Any) -> np.ndarray:
+    """Return an array, a number or a tensor of either framework as an array."""
+    for name in ("detach", "cpu", "numpy"):
+        if hasattr(value, name) and not isinstance(value, np.ndarray):
+            value = getattr(value, name)()
+    return np.asarray(value)
+
+
+def _wrong(layer: str, where: str, cause: str) -> Comparison:
+    return Comparison(
+        layer, "", where, "data", verdict=DIFFERS, relative_error=float("inf"), cause=cause
+    )
+
+
+def blame_alone(report: Report) -> Report:
+    """Fill `report.divergences` of a stage without nets; return the report."""
+    report.divergences = [
+        Divergence(
+            call.layer,
+            call.where,
+            call.relative_error,
+            call.floor,
+            worst_index=call.worst_index,
+            cause=call.cause,
+        )
+        for call in report.calls
+        if call.verdict == DIFFERS
+    ]
+    return report

@@ -1,0 +1,451 @@
+"""The step and training rungs: each step starts from the reference's state and is judged alone."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from align.blame import blame
+from align.forced import (
+    Batch,
+    Forced,
+    Inputs,
+    as_batch,
+    paired,
+    prepared,
+    rounding_note,
+    run_forced,
+    unless_compared,
+)
+from align.judge import DIFFERS, EQUAL, UNCHECKED, Allowance, Comparison, compare
+from align.losses import Criterion, seen_from_the_net, whole_pair
+from align.pairing import Pairing
+from align.report import Report
+from align.tensors import Tensor, tensors_of
+from align.trace import Trace
+
+OptimizerFactory = Callable[[list[Any]], Any]
+Schedule = Callable[[int], float]
+OPTIMIZER = "(optimizer)"
+
+
+def align_step(
+    torch_net: Any,
+    paddle_net: Any,
+    batch: Inputs,
+    torch_loss: Criterion,
+    paddle_loss: Criterion,
+    torch_optimizer: OptimizerFactory,
+    paddle_optimizer: OptimizerFactory,
+) -> Report:
+    """Judge one training step; see `align_training`. Returns a Report of stage "step"."""
+    return _align_steps(
+        "step",
+        (torch_net, paddle_net),
+        [batch],
+        (torch_loss, paddle_loss),
+        (torch_optimizer, paddle_optimizer),
+        (None, None),
+        free_run=False,
+    )
+
+
+def align_training(
+    torch_net: Any,
+    paddle_net: Any,
+    batches: Sequence[Inputs],
+    torch_loss: Criterion,
+    paddle_loss: Criterion,
+    torch_optimizer: OptimizerFactory,
+    paddle_optimizer: OptimizerFactory,
+    torch_schedule: Schedule | None = None,
+    paddle_schedule: Schedule | None = None,
+) -> Report:
+    """Judge training steps in float64, each from the reference's weights, buffers and slots.
+
+    Free-running, correct ports part ways: rounding grows about tenfold a step in a hard recipe.
+    So every step is forced: loss, gradients, learning rate, update, slots and buffers are judged
+    alone, and the next step starts on both sides from where the reference came to. The free run
+    is shown beside it and not judged.
+
+    Args:
+        torch_net, paddle_net: the nets, with the same weights; they run in train mode.
+        batches: one step each; a batch ends with its label.
+        torch_loss, paddle_loss: called with (outputs, label), return a scalar.
+        torch_optimizer, paddle_optimizer: called with the list of parameters (of the net, then
+            of the criterion), return an optimizer. Not optimizers: those made before the nets
+            are cast to float64 hold slots of another dtype.
+        torch_schedule, paddle_schedule: rate of the optimizer as a function of the step, from 0,
+            set before the step; groups keep their multiplier.
+
+    Returns:
+        A Report of stage "training". Every divergence carries the first `step` at which it shows;
+        `where` is what `align_backward` knows, and weight:name, buffer:name, slot:name after the
+        update, or lr (of `layer`, or of "(optimizer)" where all rates are off alike).
+        `settings["steps"]` has loss, rate, gradient norm and worst error of each step,
+        `settings["free_run"]` the relative error of the loss when nothing is forced.
+
+    Raises:
+        Whatever nets, losses and optimizers raise on these batches.
+    """
+    return _align_steps(
+        "training",
+        (torch_net, paddle_net),
+        batches,
+        (torch_loss, paddle_loss),
+        (torch_optimizer, paddle_optimizer),
+        (torch_schedule, paddle_schedule),
+        free_run=True,
+    )
+
+
+def _align_steps(
+    stage: str,
+    nets: tuple[Any, Any],
+    batches: Sequence[Inputs],
+    losses: tuple[Criterion, Criterion],
+    optimizers: tuple[OptimizerFactory, OptimizerFactory],
+    schedules: tuple[Schedule | None, Schedule | None],
+    free_run: bool,
+) -> Report:
+    from align.prepare_paddle import state_kept
+
+    torch_whole, paddle_whole = whole_pair(*nets, *losses)
+    pairing = paired(torch_whole, paddle_whole)
+    report = Report(stage)
+    read = [as_batch(batch, "float64", labelled=True) for batch in batches]
+    report.settings["inputs"] = [batch.shapes for batch in read[:1]]
+    with prepared(torch_whole, paddle_whole, pairing, dtype="float64", train=True) as rounded:
+        with state_kept(paddle_whole):
+            steps = _Steps(torch_whole, paddle_whole, pairing, optimizers, schedules, report)
+            for step, batch in enumerate(read):
+                steps.run(step, batch)
+        report.notes += rounding_note(rounded, steps.found.trace) if steps.found else []
+        if free_run:
+            report.settings["free_run"] = steps.free_run(read)
+    report.calls += unless_compared(report.calls, "there is no batch to train on")
+    return blame(report, torch_whole, paddle_whole, pairing, seen_from_the_net)
+
+
+@dataclass
+class _Before:
+    """What a step starts from, in the port's layout, by the port's key."""
+
+    weights: dict[str, np.ndarray]
+    gradients: dict[str, np.ndarray] = field(default_factory=dict)
+    slots: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+
+
+class _Steps:
+    """Both nets, `prepared`, with their optimizers, step after step."""
+
+    def __init__(
+        self,
+        torch_whole: Any,
+        paddle_whole: Any,
+        pairing: Pairing,
+        optimizers: tuple[OptimizerFactory, OptimizerFactory],
+        schedules: tuple[Schedule | None, Schedule | None],
+        report: Report,
+    ) -> None:
+        from align import optimizers_torch
+
+        self.torch_whole, self.paddle_whole = torch_whole, paddle_whole
+        self.pairing, self.schedules, self.report = pairing, schedules, report
+        self.tensors = [t for t in tensors_of(paddle_whole, pairing) if t.reference is not None]
+        self.theirs = dict(torch_whole.named_parameters(remove_duplicate=False))
+        self.ours = dict(paddle_whole.state_dict())
+        self.paddle_factory = optimizers[1]
+        self.torch_optimizer = optimizers[0](list(torch_whole.parameters()))
+        self.paddle_optimizer = self._new_paddle_optimizer()
+        self.rates = optimizers_torch.Rates(self.torch_optimizer)
+        self.found: Forced | None = None
+        self.before: _Before | None = None
+        self.losses: list[float] = []
+        self.masks: list[Trace] = []
+        self.initial = self._reference_state()
+
+    def _new_paddle_optimizer(self) -> Any:
+        return self.paddle_factory(
+            [p for p in self.paddle_whole.parameters() if not p.stop_gradient]
+        )
+
+    def run(self, step: int, batch: Batch) -> None:
+        """Judge one step and leave the reference, and so the next step's start, after it."""
+        import torch
+
+        torch.manual_seed(step)  # another dropout mask at each step
+        earlier, self.before = self.before, _Before(self._reference_state())
+        self._force_state(self.before)
+        self.found = run_forced(
+            self.torch_whole,
+            self.paddle_whole,
+            batch.whole,
+            self.pairing,
+            train=True,
+            backward=True,
+            seed=None,
+        )
+        comparisons = list(self.found.comparisons)
+        self._adopt(self.found)
+        self.before.gradients = self._reference_gradients(self.found)
+        wrong_rates = self._compare_rates(step, comparisons)
+        self._update_both()
+        comparisons += self._compare_update(wrong_rates, earlier)
+        for comparison in comparisons:
+            comparison.step = step
+        self.report.calls += comparisons
+        self._log(step, comparisons)
+
+    def free_run(self, batches: Sequence[Batch]) -> list[float]:
+        """Train the port alone from the start; return the relative error of each loss.
+
+        Its dropout layers keep what the reference's kept.
+        """
+        from align import arrays_paddle, optimizers_paddle
+        from align.force_paddle import run_with_masks
+        from align.trees import map_leaves
+
+        self._set_tensors(self.initial)
+        optimizer = self._new_paddle_optimizer()
+        errors = []
+        for step, (batch, expected) in enumerate(zip(batches, self.losses, strict=True)):
+            args = map_leaves(batch.whole.args, arrays_paddle.to_tensor)
+            loss = run_with_masks(self.paddle_whole, self.masks[step], self.pairing, args)
+            if self.schedules[1] is not None:
+                optimizers_paddle.set_rate(optimizer, self.schedules[1](step))
+            loss.backward()
+            optimizer.step()
+            optimizer.clear_grad()
+            errors.append(abs(float(loss) - expected) / (abs(expected) or 1.0))
+        return errors
+
+    def _reference_state(self) -> dict[str, np.ndarray]:
+        """Return the reference's tensors by the port's key, in the port's layout, as copies."""
+        from align.arrays_torch import to_array
+
+        state = self.torch_whole.state_dict()
+        known = [tensor for tensor in self.tensors if tensor.reference in state]
+        arrays = {str(t.reference): to_array(state[str(t.reference)]) for t in known}
+        return {tensor.key: np.array(tensor.of(arrays)) for tensor in known}
+
+    def _force_state(self, before: _Before) -> None:
+        """Give the port the reference's weights, buffers and slots."""
+        from align import optimizers_paddle, optimizers_torch
+
+        self._set_tensors(before.weights)
+        slots = optimizers_torch.slots(self.torch_optimizer)
+        for tensor in self.tensors:
+            parameter = self.theirs.get(tensor.reference or "")
+            own = {} if parameter is None else slots.get(id(parameter), {})
+            before.slots[tensor.key] = {
+                name: np.array(_in_layout(tensor, array)) for name, array in own.items()
+            }
+        optimizers_paddle.set_slots(
+            self.paddle_optimizer,
+            {self.ours[key].name: own for key, own in before.slots.items()},
+        )
+
+    def _set_tensors(self, arrays: dict[str, np.ndarray]) -> None:
+        from align.arrays_paddle import to_tensor
+
+        for key, array in arrays.items():
+            self.ours[key].set_value(to_tensor(np.ascontiguousarray(array)))
+
+    def _adopt(self, found: Forced) -> None:
+        """Give the reference the buffers and gradients that its recorded run left."""
+        import torch
+
+        buffers = dict(self.torch_whole.named_buffers(remove_duplicate=False))
+        with torch.no_grad():
+            for name, array in found.trace.buffers.items():
+                buffers[name].copy_(torch.from_numpy(array))
+        for name, parameter in self.theirs.items():
+            gradient = found.trace.gradients.get(name)
+            parameter.grad = None if gradient is None else torch.from_numpy(gradient.copy())
+        root = next(call for call in found.trace.calls if call.path == "")
+        self.losses.append(float(root.outputs[0]))
+        self.masks.append(found.trace.masks_only())
+
+    def _reference_gradients(self, found: Forced) -> dict[str, np.ndarray]:
+        known = {t.key: t for t in self.tensors if t.reference in found.trace.gradients}
+        arrays = {key: t.of(found.trace.gradients) for key, t in known.items()}
+        return {key: np.ascontiguousarray(a) for key, a in arrays.items() if a is not None}
+
+    def _compare_rates(self, step: int, into: list[Comparison]) -> set[str]:
+        """Set both schedules' rates and compare every parameter's; return the keys that differ.
+
+        Then the port's rate is the reference's: the update is judged alone.
+        """
+        from align import optimizers_paddle, optimizers_torch
+
+        if self.schedules[0] is not None:
+            self.rates.set(self.schedules[0](step))
+        if self.schedules[1] is not None:
+            optimizers_paddle.set_rate(self.paddle_optimizer, self.schedules[1](step))
+        theirs = optimizers_torch.learning_rates(self.torch_optimizer)
+        rate = optimizers_paddle.rate(self.paddle_optimizer)
+        held = optimizers_paddle.held(self.paddle_optimizer)
+        pairs: dict[str, tuple[Tensor, float, float]] = {}
+        for tensor in self.tensors:
+            reference, parameter = self.theirs.get(tensor.reference or ""), self.ours[tensor.key]
+            if id(reference) in theirs and id(parameter) in held:
+                own = rate * optimizers_paddle.multiplier(parameter)
+                pairs[tensor.key] = (tensor, theirs[id(reference)], own)
+        common = _common_ratio([(t, o) for _, t, o in pairs.values()])
+        into.append(_rate(OPTIMIZER, *(_first_pair(pairs, common))))
+        wrong = set()
+        for key, (tensor, expected, own) in pairs.items():
+            if not _close(expected * common, own):
+                wrong.add(key)
+                into.append(_rate(tensor.layer, expected, own))
+        if not _close(common, 1.0):
+            optimizers_paddle.set_rate(self.paddle_optimizer, rate / common)
+        return wrong
+
+    def _update_both(self) -> None:
+        """Run both optimizers on the reference's gradients."""
+        from align import optimizers_paddle, optimizers_torch
+
+        assert self.before is not None
+        rounded = optimizers_paddle.float32_settings(self.paddle_optimizer)
+        with optimizers_torch.rounded_constants(self.torch_optimizer, rounded):
+            self.torch_optimizer.step()
+        self.torch_optimizer.zero_grad(set_to_none=True)
+        gradients = self.before.gradients.items()
+        optimizers_paddle.add_gradients(
+            [
+                (self.ours[key], array)
+                for key, array in gradients
+                if not self.ours[key].stop_gradient
+            ]
+        )
+        self.paddle_optimizer.step()
+        self.paddle_optimizer.clear_grad()
+
+    def _compare_update(self, skipped: set[str], earlier: _Before | None) -> list[Comparison]:
+        """Compare weights and slots after the update."""
+        from align import optimizers_paddle, optimizers_torch
+
+        after = self._reference_state()
+        theirs = optimizers_torch.slots(self.torch_optimizer)
+        ours = optimizers_paddle.slots(self.paddle_optimizer)
+        found = []
+        for tensor in self.tensors:
+            if tensor.buffer or tensor.key in skipped or tensor.key not in after:
+                continue
+            parameter = self.ours[tensor.key]
+            into = Comparison(tensor.layer, "", f"weight:{tensor.name}", "update")
+            compare(after[tensor.key], optimizers_paddle.values(parameter), Allowance(), into)
+            if into.verdict == DIFFERS:
+                into.cause = self._cause(tensor, after[tensor.key], earlier)
+            found.append(into)
+            reference = self.theirs.get(tensor.reference or "")
+            expected = {} if reference is None else theirs.get(id(reference), {})
+            found += _compare_slots(tensor, expected, ours.get(parameter.name, {}))
+        return found
+
+    def _cause(self, tensor: Tensor, after: np.ndarray, earlier: _Before | None) -> str | None:
+        """Say what the difference of an update is proportional to, if it is to anything known."""
+        from align import optimizers_paddle, optimizers_torch
+
+        assert self.before is not None
+        key = tensor.key
+        difference = optimizers_paddle.values(self.ours[key]) - after
+        reference = self.theirs[tensor.reference or ""]
+        rates = optimizers_torch.learning_rates(self.torch_optimizer)
+        if id(reference) not in rates:
+            return "the port's optimizer moves it, the reference's does not hold it"
+        if id(self.ours[key]) not in optimizers_paddle.held(self.paddle_optimizer):
+            return "the reference's optimizer moves it, the port's does not hold it"
+        rate = rates[id(reference)]
+        decay = optimizers_torch.weight_decays(self.torch_optimizer).get(id(reference), 0.0)
+        factor = _factor(difference, self.before.weights[key])
+        if factor is not None and rate:
+            return (
+                f"as with weight decay {decay - factor / rate:.3g}, the reference has {decay:.3g}"
+            )
+        if earlier is not None and key in earlier.gradients:
+            factor = _factor(difference, earlier.gradients[key])
+            if factor is not None and rate and _close(-factor / rate, 1.0, 1e-3):
+                return "the gradient of the step before was not cleared"
+        factor = _factor(difference, self.before.slots.get(key, {}).get("momentum_buffer"))
+        if factor is not None and rate:
+            return f"as with a momentum that is {-factor / rate:+.3g} off"
+        return None
+
+    def _log(self, step: int, comparisons: list[Comparison]) -> None:
+        judged = [c for c in comparisons if c.verdict in (EQUAL, DIFFERS)]
+        assert self.before is not None
+        norm = sum(float((g.astype(np.float64) ** 2).sum()) for g in self.before.gradients.values())
+        self.report.settings.setdefault("steps", []).append(
+            {
+                "step": step,
+                "loss": self.losses[-1],
+                "lr": self.torch_optimizer.param_groups[0]["lr"],
+                "gradient_norm": norm**0.5,
+                "worst": max((c.relative_error for c in judged), default=None),
+                "differ": sum(c.verdict == DIFFERS for c in comparisons),
+            }
+        )
+
+
+def _compare_slots(tensor: Tensor, expected: Any, ours: Any) -> list[Comparison]:
+    from align.arrays_paddle import to_array
+
+    found = []
+    for slot, array in expected.items():
+        into = Comparison(tensor.layer, "", f"slot:{tensor.name}.{slot}", "update")
+        if slot not in ours:
+            into.verdict = UNCHECKED
+            into.cause = f"the port's optimizer has no slot {slot}, it has {sorted(ours)}"
+        else:
+            compare(_in_layout(tensor, array), to_array(ours[slot]), Allowance(), into)
+        found.append(into)
+    return found
+
+
+def _in_layout(tensor: Tensor, array: np.ndarray) -> np.ndarray:
+    return array.T if tensor.transposed else array
+
+
+def _rate(layer: str, expected: float, own: float) -> Comparison:
+    into = Comparison(layer, "", "lr", "update", reference_value=expected, port_value=own)
+    into.relative_error = abs(own - expected) / (abs(expected) or 1.0)
+    into.floor = RATE_PRECISION
+    if not _close(expected, own):
+        into.verdict = DIFFERS
+        into.cause = f"the rate is {own:.6g}, the reference has {expected:.6g}"
+    return into
+
+
+RATE_PRECISION = 1e-12  # schedules are compared to this (DESIGN's table)
+
+
+def _close(expected: float, own: float, precision: float = RATE_PRECISION) -> bool:
+    return abs(own - expected) <= precision * abs(expected)
+
+
+def _common_ratio(pairs: list[tuple[float, float]]) -> float:
+    """Return the ratio port / reference of most rates: by what the schedule is off."""
+    ratios = [own / expected for expected, own in pairs if expected]
+    return float(np.median(ratios)) if ratios else 1.0
+
+
+def _first_pair(
+    pairs: dict[str, tuple[Tensor, float, float]], common: float
+) -> tuple[float, float]:
+    for _, expected, own in pairs.values():
+        if expected and _close(expected * common, own):
+            return expected, own
+    return 0.0, 0.0
+
+
+def _factor(difference: np.ndarray, of: np.ndarray | None) -> float | None:
+    """Return c where `difference` is c * `of`, None where it is not."""
+    if of is None or not of.any():
+        return None
+    factor = float((difference * of).sum() / (of * of).sum())
+    rest = float(np.abs(difference - factor * of).max())
+    return factor if rest <= 1e-3 * float(np.abs(difference).max()) else None

@@ -1,0 +1,29 @@
+"""A net and its loss as one module of torch, so that one forced pass judges both."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class Whole(nn.Module):
+    """Returns the loss of `criterion(net(*args, **kwargs), label)`; without a net, of the outputs.
+
+    A criterion that is a module is a child and is judged inside; a plain function is glue.
+    """
+
+    def __init__(self, net: nn.Module | None, criterion: Callable[[Any, Any], Any]) -> None:
+        super().__init__()
+        if net is not None:
+            self.net = net
+        if isinstance(criterion, nn.Module):
+            self.criterion = criterion
+        else:
+            self.__dict__["criterion"] = criterion
+
+    def forward(self, args: tuple, kwargs: dict[str, Any], label: torch.Tensor) -> Any:
+        """Return what the criterion returns."""
+        if "net" in self._modules:
+            return self.criterion(self.net(*args, **kwargs), label)
+        return self.criterion(args[0] if len(args) == 1 else args, label)

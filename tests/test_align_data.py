@@ -1,0 +1,119 @@
+"""Batches bit for bit, counts exactly, and the distributions of first weights."""
+
+import numpy as np
+import pytest
+
+from align import align_data, align_metric
+from common.metrics import ConfusionMatrix
+
+
+def loader(count=3, change=None):
+    rng = np.random.default_rng(0)
+    for index in range(count):
+        image = rng.standard_normal((2, 3, 4, 5)).astype(np.float32)
+        label = rng.integers(0, 19, (2, 4, 5))
+        if change is not None and index == 1:
+            image, label = change(image, label)
+        yield {"image": image, "label": label}
+
+
+def test_equal_batches_are_aligned_and_only_the_first_are_read():
+    report = align_data(loader(9), loader(2 + 3), count=5)
+    assert report.exit_code == 0
+    assert len(report.calls) == 10
+
+
+def test_first_differing_pixel_is_named():
+    def change(image, label):
+        label[1, 2, 3] += 1
+        label[1, 3, 3] += 9
+        return image, label
+
+    report = align_data(loader(), loader(change=change))
+    assert [(d.layer, d.where, d.worst_index) for d in report.divergences] == [
+        ("batch 1", "output:1", (1, 2, 3))
+    ]
+
+
+def test_last_bit_dtype_and_shape_count():
+    def last_bit(image, label):
+        image[0, 0, 0, 0] = np.nextafter(image[0, 0, 0, 0], np.float32(9))
+        return image, label
+
+    assert align_data(loader(), loader(change=last_bit)).exit_code == 1
+    assert align_data(loader(), loader(change=lambda i, y: (i, y.astype(np.int32)))).exit_code == 1
+    assert align_data(loader(), loader(change=lambda i, y: (i[:1], y))).exit_code == 1
+
+
+def test_loader_that_ends_early_differs_and_none_could_not_be_checked():
+    report = align_data(loader(3), loader(2))
+    assert report.exit_code == 1
+    assert "ends before this batch" in report.divergences[0].cause
+    assert align_data([], []).exit_code == 2
+
+
+def predictions(count=3):
+    rng = np.random.default_rng(1)
+    return [(rng.integers(0, 4, (2, 8, 8)), rng.integers(0, 4, (2, 8, 8))) for _ in range(count)]
+
+
+def test_equal_counts_are_aligned():
+    report = align_metric(ConfusionMatrix(4), ConfusionMatrix(4), predictions())
+    assert report.exit_code == 0
+    assert len(report.calls) == 3
+
+
+def test_one_count_that_differs_is_named():
+    class Wrong(ConfusionMatrix):
+        def update(self, prediction, label):
+            prediction = prediction.copy()
+            prediction[0, 0, 0] = (prediction[0, 0, 0] + 1) % 4
+            super().update(prediction, label)
+
+    report = align_metric(ConfusionMatrix(4), Wrong(4), predictions())
+    assert report.exit_code == 1
+    assert report.divergences[0].layer == "batch 0"
+    assert len(report.divergences[0].worst_index) == 2
+
+
+def test_callables_and_means_are_compared_and_nothing_is_no_pass():
+    def mean(prediction, label):
+        return float((prediction == label).mean())
+
+    assert align_metric(mean, mean, predictions()).exit_code == 0
+    assert align_metric(mean, lambda p, y: mean(p, y) * (1 + 1e-9), predictions()).exit_code == 1
+    assert align_metric(mean, mean, []).exit_code == 2
+    assert align_metric(lambda p, y: None, lambda p, y: None, predictions()).exit_code == 2
+
+
+def test_initialisation_is_compared_by_distribution():
+    torch = pytest.importorskip("torch")
+    paddle = pytest.importorskip("paddle")
+    from align import align_init
+
+    def reference():
+        return torch.nn.Conv2d(8, 16, 3)
+
+    def port(std):
+        normal = paddle.nn.initializer.Normal(0.0, std)
+        return paddle.nn.Conv2D(8, 16, 3, weight_attr=normal)
+
+    report = align_init(reference, lambda: port(0.05), seeds=3)
+    assert {d.where for d in report.divergences} == {"weight:weight", "weight:bias"}
+    assert "deviation 0.0" in report.divergences[0].cause
+
+
+def test_stdc_initialises_as_its_reference():
+    pytest.importorskip("torch")
+    pytest.importorskip("paddle")
+    import paddle_impl
+    import torch_ref
+    from align import align_init
+
+    report = align_init(
+        lambda: torch_ref.build_model("stdc1_seg"),
+        lambda: paddle_impl.build_model("stdc1_seg"),
+        seeds=2,
+    )
+    assert report.exit_code == 0, report.verdict
+    assert len(report.calls) == 240

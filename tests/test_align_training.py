@@ -1,0 +1,255 @@
+"""The step and training rungs: every fault of a recipe shows at the first step where it acts."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+paddle = pytest.importorskip("paddle")
+
+import paddle.nn.functional as PF  # noqa: E402
+import torch.nn.functional as TF  # noqa: E402
+from paddle import nn as pnn  # noqa: E402
+from torch import nn as tnn  # noqa: E402
+
+from align import align_step, align_training  # noqa: E402
+from align.subjects import load_state, seeded_pair  # noqa: E402
+from common.schedules import warmup_poly  # noqa: E402
+from convert import convert_state  # noqa: E402
+from paddle_impl import losses as paddle_losses  # noqa: E402
+from paddle_impl import optim as paddle_optim  # noqa: E402
+from paddle_impl.layers import BatchNorm2D  # noqa: E402
+from torch_ref import losses as torch_losses  # noqa: E402
+from torch_ref import optim as torch_optim  # noqa: E402
+
+
+class Reference(tnn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = tnn.Conv2d(3, 4, 3, padding=1)
+        self.norm = tnn.BatchNorm2d(4)
+        self.drop = tnn.Dropout(0.3)
+        self.fc = tnn.Linear(4, 5)
+        self.spare = tnn.Linear(3, 3)
+
+    def forward(self, x):
+        return self.fc(self.drop(TF.gelu(self.norm(self.conv(x)))).mean((2, 3)))
+
+
+class Port(pnn.Layer):
+    def __init__(self, norm):
+        super().__init__()
+        self.conv = pnn.Conv2D(3, 4, 3, padding=1)
+        self.norm = norm(4)
+        self.drop = pnn.Dropout(0.3)
+        self.fc = pnn.Linear(4, 5)
+        self.spare = pnn.Linear(3, 3)
+
+    def forward(self, x):
+        return self.fc(self.drop(PF.gelu(self.norm(self.conv(x)))).mean(axis=[2, 3]))
+
+
+def pair(norm=BatchNorm2D):
+    torch.manual_seed(0)
+    reference, port = Reference(), Port(norm)
+    arrays = {key: tensor.detach().numpy() for key, tensor in reference.state_dict().items()}
+    load_state(port, convert_state(arrays, port).state)
+    return reference, port
+
+
+def batches(count=4):
+    rng = np.random.default_rng(0)
+    return [(rng.standard_normal((3, 3, 6, 5)), rng.integers(0, 5, (3,))) for _ in range(count)]
+
+
+def sgd(parameters, decay=5e-4, **options):
+    return torch.optim.SGD(
+        parameters, **{"lr": 0.1, "momentum": 0.9, "weight_decay": decay, **options}
+    )
+
+
+def momentum(parameters, decay=5e-4, **options):
+    return paddle.optimizer.Momentum(
+        **{"learning_rate": 0.1, "momentum": 0.9, "weight_decay": decay, **options},
+        parameters=parameters,
+    )
+
+
+def schedule(step):
+    return warmup_poly(
+        step, base_lr=0.1, warmup_start_lr=0.01, warmup_steps=2, max_steps=9, power=0.9
+    )
+
+
+def run(nets=None, optimizers=(sgd, momentum), schedules=(schedule, schedule), **options):
+    nets = nets or pair()
+    return align_training(
+        *nets, batches(), TF.cross_entropy, PF.cross_entropy, *optimizers, *schedules, **options
+    )
+
+
+def found(report):
+    return {(d.step, d.layer, d.where) for d in report.divergences}
+
+
+OPTIMIZERS = {
+    "momentum": (sgd, momentum),
+    "nesterov": (
+        lambda p: sgd(p, nesterov=True),
+        lambda p: momentum(p, use_nesterov=True),
+    ),
+    "sgd": (
+        lambda p: torch.optim.SGD(p, lr=0.1),
+        lambda p: paddle.optimizer.SGD(0.1, parameters=p),
+    ),
+    "adam": (
+        lambda p: torch.optim.Adam(p, lr=0.01),
+        lambda p: paddle.optimizer.Adam(0.01, parameters=p),
+    ),
+    "adam with decay": (
+        lambda p: torch.optim.Adam(p, lr=0.01, weight_decay=1e-3),
+        lambda p: paddle.optimizer.Adam(0.01, parameters=p, weight_decay=1e-3),
+    ),
+    "adamw": (
+        lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.02),
+        lambda p: paddle.optimizer.AdamW(0.01, parameters=p, weight_decay=0.02),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_healthy_optimizers_are_aligned(name):
+    report = run(optimizers=OPTIMIZERS[name])
+    assert report.exit_code == 0, report.verdict
+    assert len(report.settings["steps"]) == 4
+    assert max(report.settings["free_run"][:1]) < 1e-12
+    slots = {call.where for call in report.calls if call.where.startswith("slot")}
+    assert bool(slots) == (name != "sgd")
+
+
+def test_off_by_one_of_the_schedule_is_seen_at_the_first_step():
+    report = run(schedules=(schedule, lambda step: schedule(step + 1)))
+    assert found(report) == {(0, "(optimizer)", "lr")}
+    assert "the rate is 0.0316" in report.divergences[0].cause
+
+
+def test_schedule_that_differs_later_is_seen_where_it_acts():
+    report = run(schedules=(schedule, lambda step: schedule(step) * (1.0 if step < 3 else 1.01)))
+    assert found(report) == {(3, "(optimizer)", "lr")}
+
+
+def test_other_rate_of_one_group_is_named_by_its_tensors():
+    def theirs(parameters):
+        return sgd([{"params": parameters[:4]}, {"params": parameters[4:], "lr": 1.0}])
+
+    report = run(optimizers=(theirs, momentum))
+    assert {(step, layer) for step, layer, where in found(report) if where == "lr"} == {
+        (0, "fc"),
+        (0, "spare"),
+    }
+    assert {where for _, _, where in found(report)} == {"lr"}
+
+
+def test_decay_on_batchnorm_is_named_with_its_size():
+    def ours(parameters):
+        norm = [parameters[2], parameters[3]]
+        rest = [p for p in parameters if all(p is not n for n in norm)]
+        return momentum([{"params": rest}, {"params": norm, "weight_decay": 1e-3}])
+
+    report = run(optimizers=(sgd, ours))
+    assert {(step, layer) for step, layer, _ in found(report)} == {(0, "norm"), (1, "norm")} or {
+        layer for _, layer, _ in found(report)
+    } == {"norm"}
+    weight = next(d for d in report.divergences if d.where == "weight:weight")
+    assert weight.step == 0
+    assert "as with weight decay 0.001, the reference has 0.0005" in weight.cause
+
+
+def test_parameter_that_only_one_optimizer_holds_is_named():
+    report = run(optimizers=(sgd, lambda p: momentum([q for q in p if q.shape != [4]])))
+    layers = {d.layer for d in report.divergences}
+    assert layers == {"conv", "norm"}
+    assert "the port's does not hold it" in report.divergences[0].cause
+
+
+def test_gradient_that_was_not_cleared_is_told():
+    def ours(parameters):
+        optimizer = momentum(parameters)
+        optimizer.clear_grad = lambda *args, **kwargs: None
+        return optimizer
+
+    report = run(optimizers=(sgd, ours))
+    assert min(d.step for d in report.divergences) == 1
+    assert "not cleared" in report.divergences[0].cause
+
+
+def test_biased_running_variance_is_named():
+    report = run(nets=pair(norm=pnn.BatchNorm2D))
+    assert found(report) == {(0, "norm", "buffer:_variance")}
+    assert "biased" in report.divergences[0].cause
+
+
+def test_other_momentum_shows_at_the_second_step():
+    report = run(optimizers=(sgd, lambda p: momentum(p, momentum=0.8)))
+    assert min(d.step for d in report.divergences) == 1
+
+
+def test_wrong_loss_is_blamed_on_the_loss():
+    nets = pair()
+    report = align_training(
+        *nets,
+        batches(2),
+        TF.cross_entropy,
+        lambda o, y: PF.cross_entropy(o, y) * 1.0001,
+        sgd,
+        momentum,
+    )
+    assert {d.layer for d in report.divergences} == {"(loss)"}
+
+
+def test_no_batch_could_not_be_checked():
+    nets = pair()
+    report = align_training(*nets, [], TF.cross_entropy, PF.cross_entropy, sgd, momentum)
+    assert report.exit_code == 2
+
+
+def test_nets_come_back_as_they_were():
+    reference, port = pair()
+    before = {k: v.numpy().tobytes() for k, v in port.state_dict().items()}
+    theirs = {k: v.numpy().tobytes() for k, v in reference.state_dict().items()}
+    run(nets=(reference, port))
+    assert before == {k: v.numpy().tobytes() for k, v in port.state_dict().items()}
+    assert theirs == {k: v.numpy().tobytes() for k, v in reference.state_dict().items()}
+    assert all(str(v.dtype).endswith("float32") for v in port.state_dict().values())
+
+
+def stdc_step(criterion=None, paddle_options=None):
+    torch_net, paddle_net = seeded_pair("stdc1_seg", 0)
+    rng = np.random.default_rng(0)
+    batch = (rng.standard_normal((2, 3, 64, 96)), rng.integers(0, 19, (2, 64, 96)))
+    theirs, ours = torch_losses.StdcLoss(), paddle_losses.StdcLoss()
+    return align_step(
+        torch_net,
+        paddle_net,
+        batch,
+        theirs,
+        ours,
+        lambda _: torch_optim.stdc_sgd(torch_net, theirs, base_lr=0.01),
+        lambda _: paddle_optim.stdc_sgd(paddle_net, ours, base_lr=0.01, **(paddle_options or {})),
+    )
+
+
+def test_step_of_the_stdc_recipe_is_aligned():
+    report = stdc_step()
+    assert report.exit_code == 0, report.verdict
+    assert not report.noise
+    assert "(loss)" in {call.layer for call in report.calls}
+    assert any(call.where == "weight:fuse_kernel" for call in report.calls)
+
+
+def test_missing_group_of_the_stdc_recipe_is_named():
+    report = stdc_step(paddle_options={"head_lr_multiplier": 1.0})
+    heads = {d.layer.split(".")[0] for d in report.divergences if d.where == "lr"}
+    assert heads == {"ffm", "conv_out", "conv_out16", "conv_out32"} | {
+        f"conv_out_sp{stride}" for stride in (2, 4, 8, 16)
+    }
+    assert {d.where for d in report.divergences} == {"lr"}
