@@ -80,8 +80,9 @@ def test_width_and_classes_are_plain_arguments(row):
     small = {key: shape for key, shape, _ in shapes(row, width=0.25, num_classes=7)}
     assert full.keys() == small.keys()
     assert small[PAIRS[row].classes_key][0] == 7
-    channels = [(s[0], full[k][0]) for k, s in small.items() if s and "score" not in k]
-    quarter = [a / b for a, b in channels if b != full[PAIRS[row].classes_key][0]]
+    channels = [(s[0], full[k][0]) for k, s in small.items() if s and "classifier.6" not in k]
+    classes = full[PAIRS[row].classes_key][0]
+    quarter = [a / b for a, b in channels if b != classes]
     assert set(quarter) == {0.25}
     with pytest.raises(ConfigError, match="width is 0"):
         torch_ref.build_model(row, width=0)

@@ -154,7 +154,8 @@ class FCN8s(FCN):
 class FCN8sVGG16BN(FCN8s):
     """FCN-8s on VGG16 with BatchNorm. Image RGB and ImageNet-normalised.
 
-    `backbone` is torchvision's classifier as convolutions, the rest is named as in `FCN8s`.
+    `backbone` has torchvision's names and shapes, so that ImageNet files fill it; the rest is named
+    as in `FCN8s`.
     """
 
     def add_trunk(self, base: int) -> None:

@@ -5,6 +5,7 @@ ImageNet files most people have.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from common.shapes import first_width
@@ -61,31 +62,34 @@ class VGG(nn.Module):
             nn.Dropout(dropout),
             nn.Linear(hidden, num_classes),
         )
-        self.init_params()
-
-    def init_params(self) -> None:
-        """Initialise as torchvision does: He (fan_out), N(0, 0.01) for Linear, biases 0."""
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d):
-                kaiming_normal_(layer.weight, mode="fan_out")
-            elif isinstance(layer, nn.Linear):
-                nn.init.normal_(layer.weight, std=0.01)
-        for name, parameter in self.named_parameters():
-            if name.endswith(".bias"):
-                nn.init.constant_(parameter, 0.0)
+        init_params(self)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the logits [N, num_classes] of the image `x` [N, 3, H, W]."""
         return self.classifier(self.avgpool(self.features(x)).flatten(1))
 
 
-class ConvolutionalVGG(nn.Module):
-    """VGG16 with BatchNorm whose first two Linear layers became convolutions, for FCN-8s.
+class ConvolutionalLinear(nn.Linear):
+    """A Linear layer slid over a map: [N, in, H, W] -> [N, out, H - kernel + 1, W - kernel + 1].
 
-    As in FCN the first convolution pads by 100 and pools keep odd rows and columns, so an image
-    [N, 3, H, W] may have any size from 1x1. Names are torchvision's; `classifier.0.weight`
-    [hidden, in, 7, 7] and `classifier.3.weight` [hidden, hidden, 1, 1] hold the values of the
-    Linear weights in their order.
+    Its weight stays that of the Linear layer that takes a [in, kernel, kernel] map flattened.
+    """
+
+    def __init__(self, in_planes: int, out_planes: int, kernel: int) -> None:
+        super().__init__(in_planes * kernel**2, out_planes)
+        self.weight_shape = [out_planes, in_planes, kernel, kernel]
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Return the results at every place of `input` [N, in, H, W]."""
+        return F.conv2d(input, self.weight.reshape(self.weight_shape), self.bias)
+
+
+class ConvolutionalVGG(nn.Module):
+    """VGG16 with BatchNorm as FCN-8s runs it: on an image [N, 3, H, W] of any size from 1x1.
+
+    As in FCN the first convolution pads by 100 and the pools keep odd rows and columns. All names
+    and shapes are those of `VGG`, so that ImageNet files fill it: `classifier.6`, the 1000
+    classes, is in every file and in no forward.
     """
 
     def __init__(self, base: int = 64) -> None:
@@ -93,26 +97,15 @@ class ConvolutionalVGG(nn.Module):
         hidden = base * 64
         self.features = make_features(base, batch_norm=True, padding=100, ceil_mode=True)
         self.classifier = nn.Sequential(
-            nn.Conv2d(base * 8, hidden, 7),
+            ConvolutionalLinear(base * 8, hidden, 7),
             nn.ReLU(),
             nn.Dropout2d(0.5),
-            nn.Conv2d(hidden, hidden, 1),
+            ConvolutionalLinear(hidden, hidden, 1),
             nn.ReLU(),
             nn.Dropout2d(0.5),
+            nn.Linear(hidden, 1000),
         )
-        self.init_params()
-
-    def init_params(self) -> None:
-        """Initialise as torchvision does what these layers were: He (fan_out), N(0, 0.01)."""
-        for layer in self.features:
-            if isinstance(layer, nn.Conv2d):
-                kaiming_normal_(layer.weight, mode="fan_out")
-        for layer in self.classifier:
-            if isinstance(layer, nn.Conv2d):
-                nn.init.normal_(layer.weight, std=0.01)
-        for name, parameter in self.named_parameters():
-            if name.endswith(".bias"):
-                nn.init.constant_(parameter, 0.0)
+        init_params(self)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return (pool3 [N, 4 * base, h, w], pool4, fc7 [N, hidden, h', w']) of the image `x`."""
@@ -121,7 +114,21 @@ class ConvolutionalVGG(nn.Module):
             x = layer(x)
             if isinstance(layer, nn.MaxPool2d):
                 pools.append(x)
-        return pools[2], pools[3], self.classifier(x)
+        for layer in list(self.classifier)[:6]:
+            x = layer(x)
+        return pools[2], pools[3], x
+
+
+def init_params(net: nn.Module) -> None:
+    """Initialise `net` as torchvision does: He (fan_out), N(0, 0.01) for Linear, biases 0."""
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d):
+            kaiming_normal_(layer.weight, mode="fan_out")
+        elif isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, std=0.01)
+    for name, parameter in net.named_parameters():
+        if name.endswith(".bias"):
+            nn.init.constant_(parameter, 0.0)
 
 
 def vgg16(
