@@ -1,6 +1,6 @@
 """Finds out which net of the table a checkpoint holds, by names and shapes alone."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,10 +83,12 @@ def recognise(
         UserError: several fit, or the row is unknown.
     """
     asked = list(PAIRS.items()) if row is None else [(row, get_pair(row))]
-    misfits = [m for name, pair in asked for m in _misfits(name, pair, shapes, rules)]
+    # A net without its head fits no row, so the others need not be built.
+    likely = [(name, pair) for name, pair in asked if _head_of(pair, shapes, rules)]
+    misfits = [m for name, pair in likely for m in _misfits(name, pair, shapes, rules)]
     fitting = [misfit.candidate for misfit in misfits if not misfit.count]
     if not fitting:
-        raise ConversionError(_why_not(row, misfits, shapes, rules))
+        raise ConversionError(_why_not(row, shapes, rules))
     if len(fitting) > 1:
         listed = "; ".join(map(str, fitting))
         raise UserError(f"the file fits several nets: {listed}. Choose one with --model")
@@ -105,19 +107,25 @@ def counters_decide(pair: Pair) -> bool:
     return any("head_norm" in variant for variant in pair.variants)
 
 
-def _why_not(
-    row: str | None, misfits: Sequence[Misfit], shapes: Shapes, rules: Rules | None
-) -> str:
+def _why_not(row: str | None, shapes: Shapes, rules: Rules | None) -> str:
     """Say why none of the rows that were asked for fits, and which other row does."""
-    nearest = min(misfits, key=lambda misfit: misfit.count)
+    misfits = [m for name, pair in PAIRS.items() for m in _misfits(name, pair, shapes, rules)]
+    asked = [misfit for misfit in misfits if row in (None, misfit.candidate.row)]
+    nearest = min(asked, key=lambda misfit: misfit.count)
     if nearest.only_counters_absent:
         return f"{nearest.candidate.row}: {NO_COUNTERS}"
     if row is None:
         return f"the file fits no net of the table. Nearest is {nearest}"
-    others = [m for name in PAIRS for m in _misfits(name, PAIRS[name], shapes, rules)]
-    if held := [str(misfit.candidate) for misfit in others if not misfit.count]:
+    if held := [str(misfit.candidate) for misfit in misfits if not misfit.count]:
         return f"the file does not fit {row}: it holds {' or '.join(held)}"
     return f"the file does not fit {row}. Nearest is {nearest}"
+
+
+def _head_of(pair: Pair, shapes: Shapes, rules: Rules | None) -> tuple[int, ...] | None:
+    """Return the shape of the tensor that tells the number of classes, None if it is absent."""
+    names = resolve(shapes, shipped_rules(pair.rules) if rules is None else rules)
+    key = names.sources.get(pair.classes_key)
+    return None if key is None else tuple(shapes[key])
 
 
 def _misfits(row: str, pair: Pair, shapes: Shapes, rules: Rules | None) -> Iterator[Misfit]:
@@ -126,9 +134,8 @@ def _misfits(row: str, pair: Pair, shapes: Shapes, rules: Rules | None) -> Itera
     rules = shipped_rules(pair.rules) if rules is None else rules
     names = resolve(shapes, rules)
     file = {name: tuple(shapes[key]) for name, key in names.sources.items()}
-    classes = {}
-    if file.get(pair.classes_key):
-        classes = {pair.classes_option: file[pair.classes_key][0]}
+    head = file.get(pair.classes_key)
+    classes = {pair.classes_option: head[0]} if head else {}
     for variant in pair.variants:
         candidate = Recognised(row, {**classes, **variant})
         net = shapes_of(row, candidate.options)
