@@ -23,7 +23,10 @@ class Pair:
         classes_key: tensor of the reference whose first dimension is the number of classes.
         classes_option: keyword argument of the factory that sets it.
         variants: overrides that change which tensors exist; recognition tries them in this order.
-        subtrees: places of other rows whose names and shapes this row's checkpoint fills.
+        subtrees: places ("row:path", or "row" for its root) of other rows whose names and shapes
+            this row's checkpoint fills.
+        subtree_rules: place -> file of `convert/rules/` that says what is called otherwise there,
+            or absent.
         paper: title, venue and year.
         source: where the authors' code and weights are.
         weights_licence: licence under which the authors publish the weights.
@@ -41,6 +44,7 @@ class Pair:
     classes_option: str = "num_classes"
     variants: tuple[Mapping[str, Any], ...] = ({},)
     subtrees: tuple[str, ...] = ()
+    subtree_rules: Mapping[str, str] = field(default_factory=dict)
 
 
 _STDC_PAPER = "Rethinking BiSeNet For Real-time Semantic Segmentation, CVPR 2021"
@@ -133,7 +137,7 @@ _SEMSEG = "https://github.com/hszhao/semseg"
 _KAZUTO = "https://github.com/kazuto1011/deeplab-pytorch"
 
 
-def _resnet(layers: tuple[int, ...], subtrees: tuple[str, ...]) -> Pair:
+def _resnet(layers: tuple[int, ...], bodies: tuple[str, ...], pspnet: str) -> Pair:
     return Pair(
         module="backbones.resnet",
         factory="resnet",
@@ -143,7 +147,8 @@ def _resnet(layers: tuple[int, ...], subtrees: tuple[str, ...]) -> Pair:
         classes_key="fc.weight",
         # The deep stem is that of semseg's ImageNet files (initmodel/resnet50_v2.pth).
         variants=({"stem": "plain"}, {"stem": "deep"}),
-        subtrees=subtrees,
+        subtrees=(*bodies, pspnet),
+        subtree_rules={**dict.fromkeys(bodies, "resnet_trunk"), pspnet: "resnet_pspnet"},
         paper="Deep Residual Learning for Image Recognition, CVPR 2016",
         source=_TORCHVISION[0],
         weights_licence=_TORCHVISION[1],
@@ -233,8 +238,12 @@ PAIRS: dict[str, Pair] = {
     ),
     "unet": _unet(bilinear=False),
     "unet_bilinear": _unet(bilinear=True),
-    "resnet50": _resnet(_RESNET50, ()),
-    "resnet101": _resnet(_RESNET101, ()),
+    "resnet50": _resnet(
+        _RESNET50,
+        ("deeplabv3_tv_r50:backbone", "fcn_tv_r50:backbone", "glore_r50:backbone"),
+        "pspnet50",
+    ),
+    "resnet101": _resnet(_RESNET101, ("deeplabv3_tv_r101:backbone",), "pspnet101"),
     "pspnet50": _pspnet(_RESNET50),
     "pspnet101": _pspnet(_RESNET101),
     "deeplabv2_r101_msc": _deeplab(

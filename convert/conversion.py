@@ -67,20 +67,22 @@ def convert_arrays(
     rules: Rules,
     pair: Pair | None,
     prefix: str = "",
+    parts: tuple[str, ...] = ("",),
 ) -> Conversion:
     """Convert `arrays` into the tensors `target` of a net of row `pair` (None: a stranger's).
 
-    With `prefix` ("cp.backbone.") they fill that part of the net; the tensors outside it are
-    accounted for as left at initialisation.
+    With `prefix` ("cp.backbone.") they fill that part of the net, with `parts` ("layer0.", ...)
+    only these below it; the tensors outside are accounted for as left at initialisation.
     """
+    inside = tuple(prefix + part for part in parts)
     plan = plan_moves(
         describe_arrays(arrays),
-        [spec for spec in target if spec.key.startswith(prefix)],
+        [spec for spec in target if spec.key.startswith(inside)],
         rules,
         prefix,
         counters_decide=pair is not None and counters_decide(pair),
         classes_key=pair.classes_key if pair else None,
     )
     check_aliases(plan, arrays)
-    untouched = [spec for spec in target if not spec.key.startswith(prefix)]
+    untouched = [spec for spec in target if not spec.key.startswith(inside)]
     return Conversion(dict(plan.apply(arrays)), draw_up(plan, arrays, untouched))

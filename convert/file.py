@@ -14,7 +14,7 @@ from convert.account import Account
 from convert.checkpoint import Checkpoint, read_checkpoint
 from convert.conversion import Conversion, RulesLike, convert_arrays, rules_for
 from convert.recognise import Recognised, recognise
-from convert.rules import Rules, load_rules
+from convert.rules import Rules, load_rules, resolve
 from convert.spec import TensorSpec
 from convert.verify import Verification, verify
 from convert.write import (
@@ -37,11 +37,14 @@ class _Job:
     pair: Pair | None
     net: Recognised | None
     into: str | None = None
+    row_rules: Rules | None = None  # of the row alone, where `rules` also lead into a place
+    parts: tuple[str, ...] = ("",)  # what of the place the file fills
 
     @property
     def prefix(self) -> str:
         """Place of the file's net in the target, "" or ending in a dot."""
-        return self.into.partition(":")[2] + "." if self.into else ""
+        place = self.into.partition(":")[2] if self.into else ""
+        return f"{place}." if place else ""
 
 
 def convert_checkpoint(
@@ -82,7 +85,7 @@ def convert_checkpoint(
     job = _job(checkpoint, model, rules, num_classes, into)
     if verify and job.net is None:
         job = replace(job, net=_row_of_layer(checkpoint, model, job.rules))
-    conversion = convert_arrays(checkpoint, job.target, job.rules, job.pair, job.prefix)
+    conversion = convert_arrays(checkpoint, job.target, job.rules, job.pair, job.prefix, job.parts)
     conversion = replace(conversion, account=_head(conversion.account, job, model))
     if output is None:
         return _verified(conversion, job, conversion.state) if verify else conversion
@@ -110,7 +113,11 @@ def _job(
         return _Job(checkpoint, describe_row(net.row, net.options), chosen, net.pair, net)
     _check_place(net, into)
     target = describe_row(into.partition(":")[0], {})
-    return _Job(checkpoint, target, chosen, None, net, into)
+    if into not in net.pair.subtree_rules:
+        return _Job(checkpoint, target, chosen, None, net, into)
+    adapted = chosen + load_rules(net.pair.subtree_rules[into])
+    parts = {name.partition(".")[0] + "." for name in resolve(checkpoint, adapted).sources}
+    return _Job(checkpoint, target, adapted, None, net, into, chosen, tuple(sorted(parts)))
 
 
 def _check_place(net: Recognised, into: str) -> None:
@@ -187,7 +194,29 @@ def _write(
 def _verified(conversion: Conversion, job: _Job, state: Mapping[str, np.ndarray]) -> Conversion:
     """Return `conversion` with the proof in its account."""
     assert job.net is not None
-    state = {name.removeprefix(job.prefix): array for name, array in state.items()}
-    proof: Verification = verify(job.net, job.checkpoint, job.rules, state)
+    if job.row_rules is None:
+        rules = job.rules
+        state = {name.removeprefix(job.prefix): array for name, array in state.items()}
+    else:
+        rules = job.row_rules
+        state = _back_in_row(conversion, job, state)
+    proof: Verification = verify(job.net, job.checkpoint, rules, state)
     account = replace(conversion.account, verification={**asdict(proof), "worst": proof.worst})
     return replace(conversion, account=account)
+
+
+def _back_in_row(
+    conversion: Conversion, job: _Job, state: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Return `state` in the names of the file's row; what was dropped is taken from the file."""
+    from convert.describe_paddle import describe_row
+
+    assert job.net is not None
+    assert job.row_rules is not None
+    target = describe_row(job.net.row, job.net.options)
+    whole = convert_arrays(job.checkpoint, target, job.row_rules, job.net.pair)
+    moved = {row.source: state[row.key] for row in conversion.account.target_tensors if row.source}
+    return {
+        row.key: moved.get(row.source or "", whole.state[row.key])
+        for row in whole.account.target_tensors
+    }
