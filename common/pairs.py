@@ -98,13 +98,19 @@ def _vgg16(batch_norm: bool, subtrees: tuple[str, ...]) -> Pair:
     )
 
 
-def _fcn(factory: str, settings: Mapping[str, Any], source: str, licence: str) -> Pair:
+def _fcn(
+    factory: str,
+    settings: Mapping[str, Any],
+    source: str,
+    licence: str,
+    rules: tuple[str, ...] = (),
+) -> Pair:
     return Pair(
         module="fcn",
         factory=factory,
         settings=settings,
         default_input=(2, 3, 17, 24),
-        rules=(),
+        rules=rules,
         classes_key="score_fr.weight",
         paper="Fully Convolutional Networks for Semantic Segmentation, CVPR 2015",
         source=source,
@@ -121,10 +127,10 @@ def _unet(bilinear: bool) -> Pair:
         factory="unet",
         settings={"bilinear": bilinear},
         default_input=(2, 3, 35, 48),
-        rules=(),
+        rules=("unet_yassouali",),
         classes_key="outc.conv.weight",
-        # Releases before v3.0: their convolutions have a bias.
-        variants=({}, {"conv_bias": True}),
+        # conv_bias: releases before v3.0. yassouali: the net of that template.
+        variants=({}, {"conv_bias": True}, *(() if bilinear else ({"yassouali": True},))),
         paper="U-Net: Convolutional Networks for Biomedical Image Segmentation, MICCAI 2015",
         source="https://github.com/milesial/Pytorch-UNet",
         weights_licence="GPL-3.0",
@@ -232,7 +238,7 @@ PAIRS: dict[str, Pair] = {
     "fcn32s": _fcn("fcn32s", {}, *_WKENTARO),
     "fcn16s": _fcn("fcn16s", {}, *_WKENTARO),
     "fcn8s": _fcn("fcn8s", {}, *_WKENTARO),
-    "fcn8s_atonce": _fcn("fcn8s", {"at_once": True}, *_WKENTARO),
+    "fcn8s_atonce": _fcn("fcn8s", {"at_once": True}, *_WKENTARO, rules=("fcn8_yassouali",)),
     "fcn8s_vgg16bn": _fcn(
         "fcn8s_vgg16bn", {}, "https://github.com/pytorch/vision", "none released"
     ),

@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import torch_ref  # noqa: E402
-from common.errors import ConfigError  # noqa: E402
+from common.errors import ConfigError, UserError  # noqa: E402
 from common.pairs import PAIRS  # noqa: E402
 from common.shapes import bilinear_kernel  # noqa: E402
 from torch_ref.seeded import build_seeded  # noqa: E402
@@ -45,6 +45,37 @@ def manifest(file):
 @pytest.mark.parametrize("file", FILES)
 def test_reference_has_the_keys_shapes_and_order_of_the_authors_file(file):
     assert shapes(FILES[file]) == manifest(file)
+
+
+@pytest.mark.parametrize(
+    ("file", "row", "options"),
+    [
+        ("fcn8_yassouali", "fcn8s_atonce", {"num_classes": 21}),
+        ("unet_yassouali", "unet", {"num_classes": 21, "yassouali": True}),
+        ("unet_milesial", "unet", {"num_classes": 2}),
+        ("unet_milesial_bilinear", "unet_bilinear", {"num_classes": 2}),
+        ("fcn32s_wkentaro", "fcn32s", {"num_classes": 21}),
+        ("vgg16_torchvision", "vgg16", {"num_classes": 1000}),
+        ("vgg16_bn_torchvision", "vgg16_bn", {"num_classes": 1000}),
+    ],
+)
+def test_files_are_recognised(file, row, options):
+    from convert.recognise import recognise
+
+    found = recognise({key: tuple(shape) for key, shape, _ in manifest(file)})
+    assert (found.row, dict(found.options)) == (row, options)
+
+
+def test_fcn8s_and_at_once_are_listed_and_asked_for():
+    from convert.recognise import recognise
+
+    with pytest.raises(UserError, match=r"fcn8s \(.*fcn8s_atonce \(.*--model"):
+        recognise({key: tuple(shape) for key, shape, _ in manifest("fcn8s_wkentaro")})
+
+
+def test_options_of_unet_that_exclude_each_other():
+    with pytest.raises(ConfigError, match="yassouali=True goes with"):
+        torch_ref.build_model("unet", yassouali=True, conv_bias=True)
 
 
 def test_names_of_fcn16s():
@@ -159,9 +190,11 @@ def test_fcn_takes_any_size(row, size):
 
 
 @pytest.mark.parametrize("size", [(16, 16), (47, 473), (123, 123)])
-@pytest.mark.parametrize("row", ["unet", "unet_bilinear"])
-def test_unet_takes_any_size_from_16(row, size):
-    net = build_seeded(row, 0, width=1 / 32, num_classes=3).eval()
+@pytest.mark.parametrize(
+    ("row", "options"), [("unet", {}), ("unet_bilinear", {}), ("unet", {"yassouali": True})]
+)
+def test_unet_takes_any_size_from_16(row, options, size):
+    net = build_seeded(row, 0, width=1 / 32, num_classes=3, **options).eval()
     with torch.no_grad():
         assert net(torch.zeros(1, 3, *size)).shape == (1, 3, *size)
 
@@ -269,6 +302,12 @@ def test_every_call_is_aligned(row):
 @pytest.mark.parametrize("row", ROWS)
 def test_outputs_gradients_and_statistics_of_the_whole_net(row):
     check_whole_net(row, 1, small_input(row), **SMALL)
+
+
+@pytest.mark.parametrize("options", [{"conv_bias": True}, {"yassouali": True}], ids=str)
+def test_variants_of_unet(options):
+    check_alignment("unet", 1, (2, 3, 35, 64), **SMALL, **options)
+    check_whole_net("unet", 1, (2, 3, 35, 64), **SMALL, **options)
 
 
 @pytest.mark.prove

@@ -7,8 +7,10 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from common.errors import ConfigError
 from common.shapes import first_width
 from paddle_impl.layers import BatchNorm2D, fan_in_uniform_, resize_bilinear
+from paddle_impl.models.unet_yassouali import YassoualiUNet
 
 
 class DoubleConv(nn.Layer):
@@ -154,7 +156,16 @@ def unet(
     n_channels: int = 3,
     bilinear: bool = False,
     conv_bias: bool = False,
+    yassouali: bool = False,
     width: float = 1.0,
-) -> UNet:
-    """Build U-Net; `width` scales all channels but those of image and classes."""
-    return UNet(num_classes, n_channels, bilinear, conv_bias, first_width(width))
+) -> UNet | YassoualiUNet:
+    """Build U-Net; `width` scales all channels but those of image and classes.
+
+    yassouali: the net of that name's template, which has neither of the other two options.
+    """
+    base = first_width(width)
+    if not yassouali:
+        return UNet(num_classes, n_channels, bilinear, conv_bias, base)
+    if bilinear or conv_bias:
+        raise ConfigError("yassouali=True goes with neither bilinear=True nor conv_bias=True")
+    return YassoualiUNet(num_classes, n_channels, base)
