@@ -14,7 +14,8 @@ from align.tensors import tensors_of
 from align.trace import Place, Trace
 from align.trees import leaves, map_leaves
 
-Inputs = Sequence[np.ndarray] | Mapping[str, np.ndarray]
+# Arrays, or trees of them where a loss takes several outputs.
+Inputs = Sequence[Any] | Mapping[str, Any]
 
 
 @dataclass(frozen=True)

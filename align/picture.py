@@ -1,12 +1,12 @@
 """The error of every call as a picture: forced and cumulative, over the band of rounding."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 
 from align.judge import DIFFERS, NOISE, UNCHECKED
 from align.report import Report
+from common.pictures import save
 
 SMALLEST = 1e-18  # stands for 0 on the log axis
 
@@ -39,10 +39,7 @@ def error_picture(report: Report, path: Path) -> None:
     axes.set_ylabel("relative error")
     axes.set_title(f"{report.stage}: {report.verdict}", fontsize=9, loc="left", wrap=True)
     axes.legend(loc="upper left", fontsize=8, framealpha=0.9)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    figure.savefig(partial, format="png")
-    os.replace(partial, path)
+    save(figure, path)
 
 
 def _shown(error: float | None) -> float:

@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 from align.arrays_torch import is_tensor, to_array
 from align.calls import Forward, all_paths, bind, source_of, wrapped_forwards
 from align.forcing import ForcedRun, Seen, Source
+from align.kernel_errors_torch import Errors
 from align.kernels import KERNELS, Kernel
 from align.prepare_torch import state_kept
 from align.trace import Call, Place, Trace
@@ -229,35 +230,13 @@ def dropout_mask(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> np.n
     return kept.numpy()
 
 
-class _OffBy(torch.autograd.Function):
-    """The identity, with every element off by `error` of the largest magnitude.
-
-    Forward or backward: `forward_error` moves the values, `backward_error` the gradients.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        tensor: torch.Tensor,
-        moved: "_Moved",
-        forward_error: float,
-        backward_error: float,
-    ) -> torch.Tensor:
-        ctx.moved, ctx.error = moved, backward_error
-        return moved.off_by(tensor, forward_error)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> Any:
-        return ctx.moved.off_by(gradient, ctx.error), None, None, None
-
-
 class _WatchKernels(TorchFunctionMode):
-    """Tells `called(row)` of every call of a function of the table, and moves it with `moved`."""
+    """Tells `called(row)` of every call of a function of the table; with `errors` it errs."""
 
-    def __init__(self, called: Callable[[Kernel], None], moved: "_Moved | None" = None) -> None:
+    def __init__(self, called: Callable[[Kernel], None], errors: Errors | None = None) -> None:
         super().__init__()
         self.called = called
-        self.moved = moved
+        self.errors = errors
         self.rows = {kernel.function: kernel for kernel in KERNELS}
 
     def __torch_function__(
@@ -265,26 +244,19 @@ class _WatchKernels(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         kernel = self.rows.get(getattr(func, "__name__", ""))
-        sources = [leaf for leaf in leaves((args, kwargs)) if is_tensor(leaf)] if kernel else []
-        if kernel is None or not sources or not sources[0].is_floating_point():
-            return func(*args, **kwargs)
         result = func(*args, **kwargs)
+        if kernel is None or not is_tensor(result) or not result.is_floating_point():
+            return result
         bound = bind(func, args, kwargs)
+        source = next(leaf for leaf in leaves((args, kwargs)) if is_tensor(leaf))
         settings = {} if bound is None else dict(bound.arguments)
-        sizes = tuple(sources[0].shape[2:]), tuple(result.shape[2:])
-        forward, backward = kernel.errors(*sizes, settings)
-        if not forward and not backward:
+        errors = kernel.errors(tuple(source.shape[2:]), tuple(result.shape[2:]), settings)
+        if errors == (0.0, 0.0):
             return result
         self.called(kernel)
-        if self.moved is None:
+        if self.errors is None:
             return result
-        # The gradient leaves the kernel where its input is: move it there.
-        moved = self.moved
-        first = _OffBy.apply(sources[0], moved, 0.0, backward)
-        args, kwargs = map_leaves(
-            (args, kwargs), lambda leaf: first if leaf is sources[0] else leaf
-        )
-        return _OffBy.apply(func(*args, **kwargs), moved, forward, 0.0)
+        return self.errors.call(kernel, errors, func, args, kwargs)
 
 
 Moves = dict[Place, float]  # largest movement of each tensor
@@ -309,10 +281,15 @@ def kernel_moves(net: nn.Module, trace: Trace, run: Run, judged: set[str]) -> Mo
     """Return how far tensors move when the kernels of the table are off by what it allows."""
     if not any(call.kernels for call in trace.calls):
         return {}
-    moved = _Moved(trace, judged, run, units=0.0)
-    with state_kept(net), _WatchKernels(lambda kernel: None, moved):
-        moved.run_net(net)
-    return moved.moves
+    furthest: Moves = {}
+    for coherent in (False, True):
+        moved = _Moved(trace, judged, run, units=0.0)
+        errors = Errors(moved.signs, coherent)
+        with state_kept(net), _WatchKernels(lambda kernel: None, errors):
+            moved.run_net(net)
+        for place, move in moved.moves.items():
+            furthest[place] = max(move, furthest.get(place, 0.0))
+    return furthest
 
 
 def is_seen(net: nn.Module, trace: Trace, run: Run, judged: set[str], path: str) -> bool:
@@ -340,7 +317,8 @@ class _Moved:
         self.calls = {(call.path, call.index): call for call in trace.calls}
         self.counts: dict[str, int] = {}
 
-    def _signs(self, tensor: torch.Tensor) -> torch.Tensor:
+    def signs(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Draw +1 and -1 in the shape of `tensor`."""
         drawn = torch.randint(0, 2, tensor.shape, generator=self.generator, dtype=torch.int8)
         return (2 * drawn - 1).to(tensor.dtype)
 
@@ -349,13 +327,7 @@ class _Moved:
         if not tensor.is_floating_point() or not self.units:
             return tensor
         step = torch.finfo(tensor.dtype).eps * self.units
-        return tensor + tensor.abs() * self._signs(tensor) * step
-
-    def off_by(self, tensor: torch.Tensor, error: float) -> torch.Tensor:
-        """Return `tensor` with every element off by `error` of the largest magnitude."""
-        if not error or not tensor.numel():
-            return tensor.clone()
-        return tensor + self._signs(tensor) * (error * tensor.abs().max())
+        return tensor + tensor.abs() * self.signs(tensor) * step
 
     def run_net(self, net: nn.Module) -> None:
         modules = {path: net.get_submodule(path) for path in self.trace.paths}
@@ -381,7 +353,7 @@ class _Moved:
 
     def _disturb(self, leaf: Any) -> Any:
         floating = is_tensor(leaf) and leaf.is_floating_point()
-        return self.off_by(leaf, 0.1) if floating and leaf.numel() else leaf
+        return Errors(self.signs, coherent=False).off_by(leaf, 0.1) if floating else leaf
 
     def _note(self, seen: Seen) -> None:
         if seen.expected is not None and seen.found is not None and is_tensor(seen.found):

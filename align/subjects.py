@@ -21,6 +21,28 @@ def seeded_pair(name: str, seed: int, **overrides: Any) -> tuple[Any, Any]:
     return torch_net, paddle_net
 
 
+def pair_with_weights(path: str, name: str | None) -> tuple[Any, Any, str]:
+    """Return (torch net, Paddle net, row) that hold the PyTorch checkpoint at `path`.
+
+    `name` is the row it must hold; None finds out. Raises UnreadableError or ConversionError.
+    """
+    import paddle_impl
+    import torch_ref
+    from convert import convert_checkpoint, read_checkpoint
+    from convert.conversion import rules_for
+    from convert.recognise import recognise
+    from convert.verify_torch import reference_state
+
+    checkpoint = read_checkpoint(path)
+    found = recognise({key: array.shape for key, array in checkpoint.items()}, name)
+    torch_net = torch_ref.build_model(found.row, **found.options)
+    rules = rules_for(found.pair, None)
+    torch_net.load_state_dict(reference_state(torch_net, checkpoint, rules), strict=True)
+    paddle_net = paddle_impl.build_model(found.row, **found.options)
+    load_state(paddle_net, convert_checkpoint(path, model=paddle_net).state)
+    return torch_net, paddle_net, found.row
+
+
 def load_state(paddle_net: Any, state: dict[str, np.ndarray]) -> None:
     """Fill every tensor of `paddle_net` from `state`; UserError where a name is left over.
 

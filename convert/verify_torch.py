@@ -57,14 +57,14 @@ def run_reference(
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad(), InexactResizes() as resizes:
             net = torch_ref.build_model(row, **options).double().eval()
-            net.load_state_dict(_state_for(net, arrays, rules), strict=True)
+            net.load_state_dict(reference_state(net, arrays, rules), strict=True)
             outputs = net(torch.from_numpy(image))
     finally:
         torch.set_num_threads(threads)
     return [output.numpy() for output in listed(outputs)], resizes.found
 
 
-def _state_for(
+def reference_state(
     net: torch.nn.Module, arrays: Mapping[str, np.ndarray], rules: Rules
 ) -> dict[str, torch.Tensor]:
     """Return the file's tensors under every name that `net` has for them."""

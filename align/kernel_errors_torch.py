@@ -1,0 +1,112 @@
+"""Lets a kernel of torch err as its counterpart in Paddle may, to see how far that reaches.
+
+An error that is the same everywhere adds up in a mean, one that changes its sign from element to
+element averages out. So each kernel errs twice: at random, and coherently.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from align.calls import bind
+from align.kernels import EPS32, Kernel
+
+Signs = Callable[[torch.Tensor], torch.Tensor]
+LINEAR = {"linear", "bilinear", "trilinear"}
+
+
+class Errors:
+    """`coherent` or random errors; `signs(tensor)` draws +1 and -1 in the shape of a tensor."""
+
+    def __init__(self, signs: Signs, coherent: bool) -> None:
+        self.signs = signs
+        self.coherent = coherent
+
+    def off_by(self, tensor: torch.Tensor, error: float) -> torch.Tensor:
+        """Return `tensor` with every element off by `error` of the largest magnitude."""
+        if not error or not tensor.numel():
+            return tensor.clone()
+        signs = tensor.sign() if self.coherent else self.signs(tensor)
+        return tensor + signs * (error * tensor.abs().max())
+
+    def call(
+        self, kernel: Kernel, errors: tuple[float, float], func: Any, args: Any, kwargs: Any
+    ) -> torch.Tensor:
+        """Call `func` as the kernel of row `kernel`, off by `errors` (forward, backward)."""
+        bound = bind(func, args, kwargs)
+        settings = {} if bound is None else dict(bound.arguments)
+        exact = func(*args, **kwargs)
+        source = args[0] if args else settings["input"]
+        if kernel.function == "interpolate" and settings.get("mode") in LINEAR:
+            return self._resize(source, exact, settings)
+        # The gradient leaves the kernel where its input is: it is moved there.
+        first = _OffBy.apply(source, self, 0.0, errors[1])
+        if args:
+            args = (first, *args[1:])
+        else:
+            kwargs = {**kwargs, "input": first}
+        result: torch.Tensor = _OffBy.apply(func(*args, **kwargs), self, errors[0], 0.0)
+        return result
+
+    def _resize(
+        self, source: torch.Tensor, exact: torch.Tensor, settings: dict[str, Any]
+    ) -> torch.Tensor:
+        """Resize [N, C, ...] linearly with coordinates that are off as float32 ratios are.
+
+        Written as one matrix a dimension: the backward pass errs alike by itself.
+        """
+        corners = bool(settings.get("align_corners"))
+        scales = _scales(settings, exact.dim() - 2)
+        result = plain = source
+        for axis, scale in zip(range(2, source.dim()), scales, strict=True):
+            sizes = source.shape[axis], exact.shape[axis]
+            at = _coordinates(*sizes, corners, scale).to(source.dtype)
+            signs = torch.ones_like(at) if self.coherent else self.signs(at)
+            off = at + signs * (2 * EPS32) * (at.abs() + 1)
+            result = _along(axis, _weights(off, sizes[0]), result)
+            plain = _along(axis, _weights(at, sizes[0]), plain)
+        return exact + (result - plain)
+
+
+def _scales(settings: dict[str, Any], dimensions: int) -> Sequence[float | None]:
+    """Return the scale factor that the kernel uses in place of the sizes' ratio, a dimension."""
+    scale = settings.get("scale_factor")
+    if scale is None or settings.get("recompute_scale_factor"):
+        return [None] * dimensions
+    return list(scale) if isinstance(scale, (list, tuple)) else [float(scale)] * dimensions
+
+
+def _coordinates(size: int, out: int, corners: bool, scale: float | None) -> torch.Tensor:
+    """Return where each of `out` places lies among `size`, as `F.interpolate` has it."""
+    places = torch.arange(out, dtype=torch.float64)
+    if corners:
+        return places * ((size - 1) / (out - 1) if out > 1 else 0.0)
+    ratio = size / out if scale is None else 1.0 / scale
+    return ((places + 0.5) * ratio - 0.5).clamp(min=0.0)
+
+
+def _weights(at: torch.Tensor, size: int) -> torch.Tensor:
+    """Return the matrix [out, size] of linear interpolation at the coordinates `at` [out]."""
+    at = at.clamp(0, size - 1)
+    places = torch.arange(size, dtype=at.dtype)
+    return (1 - (at[:, None] - places).abs()).clamp(min=0.0)
+
+
+def _along(axis: int, weights: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+    return torch.movedim(torch.movedim(tensor, axis, -1) @ weights.T, -1, axis)
+
+
+class _OffBy(torch.autograd.Function):
+    """The identity: values are off by the one error, gradients by the other."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, tensor: torch.Tensor, errors: Errors, forward_error: float, backward_error: float
+    ) -> torch.Tensor:
+        ctx.errors, ctx.error = errors, backward_error
+        return errors.off_by(tensor, forward_error)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> Any:
+        return ctx.errors.off_by(gradient, ctx.error), None, None, None

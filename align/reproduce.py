@@ -1,0 +1,350 @@
+"""The whole ladder on one config: checkpoint, conversion, every rung, training, pictures."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from align import (
+    Report,
+    align_backward,
+    align_data,
+    align_forward,
+    align_init,
+    align_loss,
+    align_metric,
+    align_training,
+    align_weights,
+)
+from align.report import ALIGNED, COULD_NOT_CHECK, NOT_ALIGNED, write_text
+from align.subjects import load_state, seeded_input, write_numbers
+from common.config import load_settings
+from common.errors import UserError
+from common.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+# What --fast changes: every rung is climbed, on less.
+FAST = (
+    "data.crop_hw=[64, 128]",
+    "data.batch_size=2",
+    "train.iterations=4",
+    "train.log_interval=1",
+    "train.eval_interval=4",
+    "train.checkpoint_interval=0",
+    "schedule.warmup_steps=2",
+    "reproduce.input_shape=[2, 3, 64, 64]",
+    "reproduce.training_steps=2",
+    "reproduce.iterations=4",
+    "reproduce.toy_train=8",
+    "reproduce.toy_val=2",
+    "reproduce.toy_size_hw=[128, 256]",
+)
+
+
+@dataclass
+class Rung:
+    """One line of the summary."""
+
+    name: str
+    exit_code: int
+    result: str
+    seconds: float
+
+
+@dataclass
+class Reproduction:
+    """One run of the ladder. `say` gets a line when a rung begins."""
+
+    config: Path
+    folder: Path
+    fast: bool = False
+    overrides: tuple[str, ...] = ()
+    checkpoint: Path | None = None
+    say: Callable[[str], None] = lambda line: None
+    rungs: list[Rung] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """1 if any rung found a difference, 2 if any could not check, else 0."""
+        codes = {rung.exit_code for rung in self.rungs}
+        if NOT_ALIGNED in codes:
+            return NOT_ALIGNED
+        return COULD_NOT_CHECK if COULD_NOT_CHECK in codes or not codes else ALIGNED
+
+    def run(self) -> None:
+        """Climb all rungs; a rung that differs does not stop the next. Writes `summary.json`."""
+        self.settings = load_settings(self.config, self._overrides())
+        self.folder.mkdir(parents=True)
+        with self._rung("checkpoint") as done:
+            done(ALIGNED, str(self._reference_checkpoint()))
+        with self._rung("convert") as done:
+            done(ALIGNED, self._convert())
+        torch_net, paddle_net = self._nets()
+        self._align_nets(torch_net, paddle_net)
+        self._make_data()
+        self._align_recipe(torch_net, paddle_net)
+        with self._rung("train") as done:
+            done(*self._train())
+        summary = {
+            "config": str(self.config),
+            "exit_code": self.exit_code,
+            "rungs": [vars(rung) for rung in self.rungs],
+        }
+        write_text(self.folder / "summary.json", json.dumps(summary, indent=1))
+
+    def _overrides(self) -> list[str]:
+        chosen = [*FAST, f"data.root={self.folder / 'toy_cityscapes'}"] if self.fast else []
+        return [*chosen, *self.overrides]
+
+    @contextmanager
+    def _rung(self, name: str) -> Iterator[Callable[[int, str], None]]:
+        self.say(name)
+        start = time.monotonic()
+
+        def done(exit_code: int, result: str) -> None:
+            self.rungs.append(Rung(name, exit_code, result, round(time.monotonic() - start, 1)))
+
+        yield done
+
+    def _report(self, name: str, run: Callable[[], Report]) -> None:
+        with self._rung(name) as done:
+            report = run()
+            report.settings["config"] = str(self.config)
+            write_numbers(report, self.folder / "report", name.replace(", ", "_"))
+            done(report.exit_code, report.verdict)
+
+    def _reference_checkpoint(self) -> Path:
+        """Return the user's checkpoint, or write one in the authors' format from seeded weights."""
+        if self.checkpoint is not None:
+            return self.checkpoint
+        import torch
+
+        from torch_ref.seeded import build_seeded
+
+        path = self.folder / "reference.pth"
+        model = self.settings.model
+        net = build_seeded(model.name, self.settings.seed, **model.overrides)
+        torch.save(net.state_dict(), path)
+        self.checkpoint = path
+        return path
+
+    def _convert(self) -> str:
+        from convert import convert_checkpoint
+
+        conversion = convert_checkpoint(
+            str(self.checkpoint),
+            self.folder / "model.pdparams",
+            self.settings.model.name,
+            verify=True,
+            num_classes=self.settings.model.num_classes,
+        )
+        totals = conversion.account.summary()["totals"]
+        moved = ", ".join(f"{count} {what}" for what, count in totals.items() if count)
+        self.state = conversion.state
+        return f"{moved}: {self.folder / 'model.pdparams'}"
+
+    def _nets(self) -> tuple[Any, Any]:
+        from align.subjects import pair_with_weights
+
+        model = self.settings.model
+        torch_net, paddle_net, _ = pair_with_weights(str(self.checkpoint), model.name)
+        load_state(paddle_net, self.state)  # the very arrays that were written
+        return torch_net, paddle_net
+
+    def _align_nets(self, torch_net: Any, paddle_net: Any) -> None:
+        shape = tuple(self.settings.reproduce.input_shape)
+        inputs = [seeded_input(shape, self.settings.seed)]
+        self._report("weights", lambda: align_weights(torch_net, paddle_net))
+        if not self.fast:
+            self._report("init", self._align_init)
+        self._report("forward, eval", lambda: align_forward(torch_net, paddle_net, inputs))
+        self._report(
+            "forward, train", lambda: align_forward(torch_net, paddle_net, inputs, train=True)
+        )
+        self._report("backward", lambda: align_backward(torch_net, paddle_net, inputs))
+
+    def _align_init(self) -> Report:
+        import paddle_impl
+        import torch_ref
+
+        model, seeds = self.settings.model, max(2, self.settings.reproduce.seeds)
+        return align_init(
+            lambda: torch_ref.build_model(model.name, **model.overrides),
+            lambda: paddle_impl.build_model(model.name, **model.overrides),
+            seeds=seeds,
+        )
+
+    def _make_data(self) -> None:
+        """Write a toy set where the config's data are absent and its root is called toy."""
+        root = Path(self.settings.data.root)
+        if root.exists() or "toy" not in root.name:
+            return
+        from common.data.toy import write_toy_cityscapes
+
+        with self._rung("toy data") as done:
+            size = self.settings.reproduce
+            marker = write_toy_cityscapes(
+                root, train=size.toy_train, val=size.toy_val, size_hw=size.toy_size_hw
+            )
+            done(ALIGNED, f"{marker['train']} + {marker['val']} frames: {root}")
+
+    def _align_recipe(self, torch_net: Any, paddle_net: Any) -> None:
+        """The rungs of the recipe on its own data, cropped to the alignment's input size."""
+        from paddle_impl import losses as paddle_losses
+        from torch_ref import losses as torch_losses
+
+        self._report("data", self._align_data)
+        small = self._small_settings()
+        count = small.reproduce.training_steps
+        batches = list(islice(self._batches(small), count))
+        name, options = small.loss.name, small.loss_options
+        losses = (torch_losses.LOSSES[name](**options), paddle_losses.LOSSES[name](**options))
+        outputs, predictions = _outputs_of(torch_net, batches[0])
+        self._report("loss", lambda: align_loss(*losses, [outputs, batches[0].label]))
+        self._report("metric", lambda: self._align_metric(predictions, batches[0].label))
+        self._report(
+            "training",
+            lambda: self._align_training(torch_net, paddle_net, batches, losses, small),
+        )
+
+    def _small_settings(self) -> Settings:
+        shape = self.settings.reproduce.input_shape
+        sizes = [f"data.crop_hw=[{shape[2]}, {shape[3]}]", f"data.batch_size={shape[0]}"]
+        return load_settings(
+            self.config, [*self._overrides(), *sizes, "data.cards=1", "loss.ohem.min_kept=null"]
+        )
+
+    def _batches(self, settings: Settings, workers: int = 0) -> Iterator[Any]:
+        from common.training.feed import open_data, training_batches
+
+        workers_set = settings.data.model_copy(update={"workers": workers})
+        settings = settings.model_copy(update={"data": workers_set})
+        for group in training_batches(open_data(settings).train, settings):
+            yield from group
+
+    def _align_data(self) -> Report:
+        """The reference's batches without workers against the port's with two."""
+        from paddle_impl.train import to_tensors as to_paddle
+        from torch_ref.train import to_tensors as to_torch
+
+        count = 2 if self.fast else 5
+        theirs = (to_torch(batch) for batch in self._batches(self.settings))
+        ours = (to_paddle(batch) for batch in self._batches(self.settings, workers=2))
+        return align_data(theirs, ours, count)
+
+    def _align_metric(self, predictions: np.ndarray, label: np.ndarray) -> Report:
+        """Exact counts of both sides' argmax of the same logits."""
+        import paddle
+        import torch
+
+        from common.metrics import ConfusionMatrix
+
+        class Torch(ConfusionMatrix):
+            def update(self, prediction: np.ndarray, label: np.ndarray) -> None:
+                super().update(torch.from_numpy(prediction).argmax(1).numpy(), label)
+
+        class Paddle(ConfusionMatrix):
+            def update(self, prediction: np.ndarray, label: np.ndarray) -> None:
+                super().update(paddle.to_tensor(prediction).argmax(1).numpy(), label)
+
+        classes = self.settings.model.num_classes
+        return align_metric(Torch(classes), Paddle(classes), [(predictions, label)])
+
+    def _align_training(
+        self,
+        torch_net: Any,
+        paddle_net: Any,
+        batches: list[Any],
+        losses: tuple[Any, Any],
+        settings: Settings,
+    ) -> Report:
+        from paddle_impl.optim import build_optimizer as paddle_optimizer
+        from torch_ref.optim import build_optimizer as torch_optimizer
+
+        name, options = settings.optimizer.name, settings.optimizer.options
+        base_lr = settings.schedule.base_lr
+        return align_training(
+            torch_net,
+            paddle_net,
+            [(batch.image, batch.label) for batch in batches],
+            losses[0],
+            losses[1],
+            lambda _: torch_optimizer(name, torch_net, losses[0], base_lr=base_lr, **options),
+            lambda _: paddle_optimizer(name, paddle_net, losses[1], base_lr=base_lr, **options),
+            settings.learning_rate,
+            settings.learning_rate,
+        )
+
+    def _train(self) -> tuple[int, str]:
+        """Train in Paddle from the converted backbone by the very command a person types."""
+        from convert.write import write_pdparams
+
+        place = "cp.backbone."
+        backbone = {key: array for key, array in self.state.items() if key.startswith(place)}
+        weights: list[str] = []
+        if backbone:
+            write_pdparams(backbone, self.folder / "backbone.pdparams")
+            path = self.folder / "backbone.pdparams"
+            weights = [f"weights.path={path}", f"weights.into={place.rstrip('.')}"]
+        output = self.folder / "train"
+        iterations = f"train.iterations={self.settings.reproduce.iterations}"
+        overrides = [*self._overrides(), f"output={output}", iterations, *weights]
+        command = [sys.executable, str(ROOT / "tools" / "train_paddle.py"), str(self.config)]
+        finished = subprocess.run([*command, *overrides, "--json"], stdout=subprocess.PIPE)
+        if finished.returncode:
+            return COULD_NOT_CHECK, f"training ended with exit code {finished.returncode}"
+        result = json.loads(finished.stdout)
+        self._draw(output, Path(result["weights"]))
+        best = result["best_mean_iou"]
+        if best is None:
+            return COULD_NOT_CHECK, "the training run was not validated"
+        return ALIGNED, f"mIoU {best:.3f} after {result['best_iteration']} iterations: {output}"
+
+    def _draw(self, output: Path, weights: Path) -> None:
+        import paddle_impl
+        from common.pictures import loss_curve, prediction_sheet
+        from common.training.feed import open_data
+        from common.training.logs import read_log
+        from common.training.weights import read_paddle_weights
+        from paddle_impl.train import predict
+
+        loss_curve(read_log(output / "log.jsonl"), self.folder / "loss.png")
+        net = paddle_impl.build_model(self.settings.model.name, **self.settings.model.overrides)
+        load_state(net, dict(read_paddle_weights(weights)))
+        dataset = open_data(self.settings).val
+        samples = [dataset.sample(0, index) for index in range(min(4, len(dataset)))]
+        images = np.stack([image for image, _ in samples])
+        labels = np.stack([label for _, label in samples])
+        guesses = predict(net, images, self.settings.evaluate.scale)
+        prediction_sheet(images, labels, guesses, self.folder / "predictions.png")
+
+
+def _outputs_of(torch_net: Any, batch: Any) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+    """Return the reference's outputs in train mode on a batch, and its main logits."""
+    import torch
+
+    from align.prepare_torch import state_kept
+
+    training = torch_net.training
+    with torch.no_grad(), state_kept(torch_net):
+        outputs = torch_net.train()(torch.from_numpy(batch.image))
+    torch_net.train(training)
+    arrays = tuple(output.numpy() for output in outputs)
+    return arrays, arrays[0]
+
+
+def new_folder(settings_name: str, parent: Path = Path("runs")) -> Path:
+    """Return a folder that does not exist yet, named by config and time."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    folder = parent / f"{settings_name}_{stamp}"
+    if folder.exists():
+        raise UserError(f"{folder} exists already; wait a second, or give --output")
+    return folder
