@@ -9,7 +9,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from common.errors import UserError
+from common.errors import ConfigError, UserError
 from common.shapes import bilinear_matrix
 
 
@@ -144,6 +144,15 @@ def fan_in_uniform_(weight: paddle.Tensor, bias: paddle.Tensor | None = None) ->
 def named_sequential(layers: Mapping[str, nn.Layer]) -> nn.Sequential:
     """Return `layers` one after the other, under their names instead of numbers."""
     return nn.Sequential(*layers.items())
+
+
+def keep_statistics(net: nn.Layer, kept: float) -> None:
+    """Let every BatchNorm of `net` keep the share `kept` of its old statistics in a train step."""
+    if not 0 <= kept <= 1:
+        raise ConfigError(f"bn_kept is {kept}; set a share of 0 to 1")
+    for layer in net.sublayers():
+        if isinstance(layer, BatchNorm2D):
+            layer._momentum = kept
 
 
 def resize_bilinear(

@@ -264,6 +264,23 @@ def test_frozen_batchnorms_keep_their_statistics():
         assert all(torch.equal(net.state_dict()[k], v) for k, v in before.items()) == same
 
 
+def test_short_trainings_can_follow_their_statistics_faster():
+    """What is kept in a step is the authors' 0.999 unless asked for, in both twins."""
+    pytest.importorskip("paddle")
+    import paddle_impl
+
+    for options, kept in (({}, 0.999), ({"bn_kept": 0.9}, 0.9)):
+        net = torch_ref.build_model("deeplabv3_r50", **SMALL, **options)
+        port = paddle_impl.build_model("deeplabv3_r50", **SMALL, **options)
+        theirs = [m.momentum for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+        ours = [layer._momentum for layer in port.sublayers() if hasattr(layer, "_momentum")]
+        assert len(theirs) == len(ours)
+        assert theirs == pytest.approx([1 - kept] * len(theirs), rel=1e-12)
+        assert ours == pytest.approx([kept] * len(theirs), rel=1e-12)
+    with pytest.raises(ConfigError, match="bn_kept is 2"):
+        on_meta("deeplabv3plus_r50", bn_kept=2)
+
+
 def test_branches_of_the_pyramids_are_in_the_sources_order():
     aspp = build_seeded("deeplabv3_r50", 0, **SMALL).aspp.eval()
     x = torch.randn(1, 512, 5, 6)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from common.errors import UserError
+from common.errors import ConfigError, UserError
 
 BatchNorm2d = nn.BatchNorm2d
 
@@ -80,6 +80,15 @@ def fan_in_uniform_(weight: torch.Tensor, bias: torch.Tensor | None = None) -> N
 def named_sequential(layers: Mapping[str, nn.Module]) -> nn.Sequential:
     """Return `layers` one after the other, under their names instead of numbers."""
     return nn.Sequential(OrderedDict(layers))
+
+
+def keep_statistics(net: nn.Module, kept: float) -> None:
+    """Let every BatchNorm of `net` keep the share `kept` of its old statistics in a train step."""
+    if not 0 <= kept <= 1:
+        raise ConfigError(f"bn_kept is {kept}; set a share of 0 to 1")
+    for layer in net.modules():
+        if isinstance(layer, BatchNorm2d):
+            layer.momentum = 1 - kept
 
 
 def resize_bilinear(

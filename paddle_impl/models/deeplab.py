@@ -13,12 +13,13 @@ from common.shapes import first_width
 from paddle_impl.layers import (
     BatchNorm2D,
     fan_in_uniform_,
+    keep_statistics,
     named_sequential,
     resize_bilinear,
     scale_bilinear,
 )
 from paddle_impl.models.aspp import ASPP, SummedASPP
-from paddle_impl.models.backbones.resnet_msra import ConvBnReLU, make_stage, stem
+from paddle_impl.models.backbones.resnet_msra import KEPT, ConvBnReLU, make_stage, stem
 
 MULTI_GRID = (1, 2, 4)
 # output_stride -> strides of the stages, dilations of the stages, rates of the pyramid.
@@ -161,27 +162,40 @@ def deeplabv2_msc(
     layers: tuple[int, ...],
     num_classes: int = 21,
     freeze_bn: bool = False,
+    bn_kept: float = KEPT,
     width: float = 1.0,
 ) -> MSC:
     """Build DeepLabV2 in the multi-scale wrapper; the authors train it with `freeze_bn`."""
-    return MSC(DeepLabV2(layers, num_classes, freeze_bn, width))
+    net = MSC(DeepLabV2(layers, num_classes, freeze_bn, width))
+    keep_statistics(net, bn_kept)
+    return net
 
 
 def deeplabv3(
     layers: tuple[int, ...],
     num_classes: int = 21,
     output_stride: int = 16,
+    bn_kept: float = KEPT,
     width: float = 1.0,
 ) -> DeepLabV3:
-    """Build DeepLabV3 on ResNet-50 or ResNet-101 (by `layers`)."""
-    return DeepLabV3(layers, num_classes, output_stride, width)
+    """Build DeepLabV3 on ResNet-50 or ResNet-101 (by `layers`).
+
+    bn_kept: the authors' BatchNorms follow so slowly (0.999) that a short training from scratch
+    ends with statistics of its beginning; 0.9 is usual for those.
+    """
+    net = DeepLabV3(layers, num_classes, output_stride, width)
+    keep_statistics(net, bn_kept)
+    return net
 
 
 def deeplabv3plus(
     layers: tuple[int, ...],
     num_classes: int = 21,
     output_stride: int = 16,
+    bn_kept: float = KEPT,
     width: float = 1.0,
 ) -> DeepLabV3Plus:
-    """Build DeepLabV3+ on ResNet-50 or ResNet-101 (by `layers`)."""
-    return DeepLabV3Plus(layers, num_classes, output_stride, width)
+    """Build DeepLabV3+ on ResNet-50 or ResNet-101 (by `layers`); `bn_kept` as in `deeplabv3`."""
+    net = DeepLabV3Plus(layers, num_classes, output_stride, width)
+    keep_statistics(net, bn_kept)
+    return net
