@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import paddle
 import paddle.nn.functional as F
@@ -205,7 +206,8 @@ def _under(part: str, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def load_arrays(layer: nn.Layer, arrays: Mapping[str, np.ndarray], into: str = "") -> None:
     """Fill `layer`, or all of its part `into`, with `arrays` in the layer's names, strictly.
 
-    Floating arrays are cast to their tensor's dtype.
+    Floating arrays are cast to their tensor's dtype; uint16 stands for bfloat16, as in Paddle's
+    files.
     Raises ConversionError naming what is absent, unknown or of another shape.
     """
     place = f"{into}." if into else ""
@@ -222,6 +224,8 @@ def load_arrays(layer: nn.Layer, arrays: Mapping[str, np.ndarray], into: str = "
         raise ConversionError(f"the weights do not fit the net: {'; '.join(problems[:3])}{more}")
     for key, array in arrays.items():
         dtype = str(own[key].dtype).removeprefix("paddle.")
+        if array.dtype == np.uint16 and dtype.startswith("float"):
+            array = array.view(ml_dtypes.bfloat16)
         own[key].set_value(np.ascontiguousarray(array, dtype))
 
 

@@ -33,10 +33,12 @@ class Torch:
                 self.conv = nn.Conv2d(3, 8, 3, padding=1)
                 self.drop = nn.Dropout(dropout)
                 self.out = nn.Conv2d(8, 19, 1)
+                self.use_all = False
                 self.unused = nn.Conv2d(3, 2, 1)
 
             def forward(self, x):
-                return self.out(self.drop(fw.nn.functional.relu(self.conv(x))))
+                logits = self.out(self.drop(fw.nn.functional.relu(self.conv(x))))
+                return logits + self.unused(x)[:, :1] if self.use_all else logits
 
         return Net()
 
@@ -79,10 +81,12 @@ class Paddle(Torch):
                 self.conv = nn.Conv2D(3, 8, 3, padding=1)
                 self.drop = nn.Dropout(dropout)
                 self.out = nn.Conv2D(8, 19, 1)
+                self.use_all = False
                 self.unused = nn.Conv2D(3, 2, 1)
 
             def forward(self, x):
-                return self.out(self.drop(fw.nn.functional.relu(self.conv(x))))
+                logits = self.out(self.drop(fw.nn.functional.relu(self.conv(x))))
+                return logits + self.unused(x)[:, :1] if self.use_all else logits
 
         return Net()
 
@@ -177,11 +181,19 @@ def test_the_rate_counts_in_the_very_step_it_is_given_to(side):
 
 def test_a_parameter_without_gradient_does_not_decay(side):
     net = side.net()
-    before, optimizer = weights(net), side.optimizer(net)
-    for _ in range(3):
+    start, optimizer = weights(net), side.optimizer(net)
+    side.train.train_step(net, criterion(side), optimizer, [batch(2)], 0.1)
+    assert np.array_equal(start["unused.weight"], weights(net)["unused.weight"])
+    assert "unused.weight" not in side.train.read_slots(net, None, optimizer)
+    # Nor where it had one in an earlier step.
+    net.use_all = True
+    side.train.train_step(net, criterion(side), optimizer, [batch(2)], 0.1)
+    before = weights(net)
+    assert not np.array_equal(start["unused.weight"], before["unused.weight"])
+    net.use_all = False
+    for _ in range(2):
         side.train.train_step(net, criterion(side), optimizer, [batch(2)], 0.1)
     assert np.array_equal(before["unused.weight"], weights(net)["unused.weight"])
-    assert "unused.weight" not in side.train.read_slots(net, None, optimizer)
 
 
 def test_a_step_runs_in_the_dtype_of_the_net(side):
@@ -310,3 +322,14 @@ def test_a_resumed_run_has_the_weights_log_and_dropout_of_an_uninterrupted_one(s
     # The masks of dropout do differ between steps: without new seeds they would repeat.
     seeds = {importlib.import_module("common.training.loop").step_seed(0, k) for k in range(9)}
     assert len(seeds) == 9
+
+
+def test_bfloat16_bits_are_not_taken_for_numbers():
+    pytest.importorskip("paddle")
+    import ml_dtypes
+
+    side = Paddle()
+    net = side.net()
+    bits = np.arange(8).astype(ml_dtypes.bfloat16).view(np.uint16)
+    side.train.load_arrays(net, {**weights(net), "conv.bias": bits})
+    assert np.array_equal(weights(net)["conv.bias"], np.arange(8))

@@ -30,7 +30,7 @@ def parse(framework: str) -> argparse.Namespace:
     command.add_argument(
         "--threads",
         type=int,
-        default=len(os.sched_getaffinity(0)),
+        default=os.cpu_count() or 1,
         help="of the framework's kernels on the CPU; results are equal to the bit for one number",
     )
     command.add_argument("--quiet", action="store_true", help="no progress on stderr")

@@ -30,7 +30,7 @@ from common.training.clock import Clock
 from common.training.evaluation import evaluate
 from common.training.feed import DataSets, training_batches, validation_batches
 from common.training.files import remove_folder, whole_file
-from common.training.logs import RunLog
+from common.training.logs import RunLog, read_log
 from common.training.notes import differences, settings_block
 from common.training.reporter import Reporter
 from common.training.side import Side
@@ -169,7 +169,7 @@ class _Run:
     def _find(self, resume: str | None) -> Checkpoint | None:
         if resume is not None:
             return find_checkpoint(self.checkpoints, resume, self.reporter.message)
-        if list_checkpoints(self.checkpoints) or (self.folder / "log.jsonl").exists():
+        if list_checkpoints(self.checkpoints) or read_log(self.folder / "log.jsonl"):
             raise UserError(
                 f"{self.folder} holds a run already; continue it with --resume auto, give another "
                 "output=FOLDER, or remove it"
