@@ -27,8 +27,12 @@ class Errors:
         """Return `tensor` with every element off by `error` of the largest magnitude."""
         if not error or not tensor.numel():
             return tensor.clone()
-        signs = tensor.sign() if self.coherent else self.signs(tensor)
+        signs = tensor.sign() * self._one_sign() if self.coherent else self.signs(tensor)
         return tensor + signs * (error * tensor.abs().max())
+
+    def _one_sign(self) -> torch.Tensor:
+        """Draw the sign that one kernel's error has along one axis."""
+        return self.signs(torch.ones(1, dtype=torch.float64))
 
     def call(
         self, kernel: Kernel, errors: tuple[float, float], func: Any, args: Any, kwargs: Any
@@ -62,8 +66,8 @@ class Errors:
         for axis, scale in zip(range(2, source.dim()), scales, strict=True):
             sizes = source.shape[axis], exact.shape[axis]
             at = _coordinates(*sizes, corners, scale).to(source.dtype)
-            signs = torch.ones_like(at) if self.coherent else self.signs(at)
-            off = at + signs * (2 * EPS32) * (at.abs() + 1)
+            signs = self._one_sign() if self.coherent else self.signs(at)
+            off = at + signs * EPS32 * (at.abs() + 1)
             result = _along(axis, _weights(off, sizes[0]), result)
             plain = _along(axis, _weights(at, sizes[0]), plain)
         return exact + (result - plain)

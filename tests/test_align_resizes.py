@@ -1,0 +1,64 @@
+"""Healthy resizes stay within what their kernel explains, also where a mean adds errors up."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+paddle = pytest.importorskip("paddle")
+
+import paddle.nn.functional as PF  # noqa: E402
+import torch.nn.functional as TF  # noqa: E402
+from paddle import nn as pnn  # noqa: E402
+from torch import nn as tnn  # noqa: E402
+
+from align import align_backward, align_forward  # noqa: E402
+
+CASES = [((8, 8), (64, 64)), ((5, 7), (123, 47)), ((32, 48), (255, 383)), ((64, 96), (31, 50))]
+SETTINGS = {
+    "corners": {"mode": "bilinear", "align_corners": True},
+    "centres": {"mode": "bilinear", "align_corners": False},
+    "bicubic": {"mode": "bicubic", "align_corners": False},
+}
+
+
+class Reference(tnn.Module):
+    def __init__(self, size, settings, reduce):
+        super().__init__()
+        self.size, self.settings, self.reduce = size, settings, reduce
+
+    def forward(self, x):
+        y = TF.interpolate(x, self.size, **self.settings)
+        return TF.softplus(y).mean() if self.reduce else y
+
+
+class Port(pnn.Layer):
+    def __init__(self, size, settings, reduce, factor=1.0):
+        super().__init__()
+        self.size, self.settings, self.reduce = list(size), settings, reduce
+        self.factor = factor
+
+    def forward(self, x):
+        y = PF.interpolate(x, self.size, **self.settings) * self.factor
+        return PF.softplus(y).mean() if self.reduce else y
+
+
+@pytest.mark.parametrize("reduce", [False, True], ids=["map", "mean"])
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize(("size", "out"), CASES)
+def test_healthy_resize_is_aligned(size, out, settings, reduce):
+    x = np.random.default_rng(0).standard_normal((2, 3, *size))
+    nets = [net(out, SETTINGS[settings], reduce) for net in (Reference, Port)]
+    for report in (align_forward(*nets, [x]), align_backward(*nets, [x])):
+        assert report.exit_code == 0, report.verdict
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_fault_of_ten_times_the_kernels_error_is_found(settings):
+    size, out = (32, 48), (255, 383)
+    x = np.random.default_rng(0).standard_normal((2, 3, *size))
+    reference = Reference(out, SETTINGS[settings], False)
+    healthy = align_forward(reference, Port(out, SETTINGS[settings], False), [x])
+    factor = 1 + 10 * healthy.worst.relative_error
+    assert (
+        align_forward(reference, Port(out, SETTINGS[settings], False, factor), [x]).exit_code == 1
+    )
