@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +15,14 @@ import numpy as np
 from align import (
     Report,
     align_backward,
-    align_data,
     align_forward,
-    align_init,
-    align_loss,
-    align_metric,
-    align_training,
     align_weights,
 )
+from align.recipe import Recipe
 from align.report import ALIGNED, COULD_NOT_CHECK, NOT_ALIGNED, write_text
 from align.subjects import load_state, seeded_input, write_numbers
 from common.config import load_settings
 from common.errors import UserError
-from common.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 # What --fast changes: every rung is climbed, on less.
@@ -164,23 +158,12 @@ class Reproduction:
         inputs = [seeded_input(shape, self.settings.seed)]
         self._report("weights", lambda: align_weights(torch_net, paddle_net))
         if not self.fast:
-            self._report("init", self._align_init)
+            self._report("init", Recipe(self.config, tuple(self._overrides())).align_init)
         self._report("forward, eval", lambda: align_forward(torch_net, paddle_net, inputs))
         self._report(
             "forward, train", lambda: align_forward(torch_net, paddle_net, inputs, train=True)
         )
         self._report("backward", lambda: align_backward(torch_net, paddle_net, inputs))
-
-    def _align_init(self) -> Report:
-        import paddle_impl
-        import torch_ref
-
-        model, seeds = self.settings.model, max(2, self.settings.reproduce.seeds)
-        return align_init(
-            lambda: torch_ref.build_model(model.name, **model.overrides),
-            lambda: paddle_impl.build_model(model.name, **model.overrides),
-            seeds=seeds,
-        )
 
     def _make_data(self) -> None:
         """Write a toy set where the config's data are absent and its root is called toy."""
@@ -197,91 +180,12 @@ class Reproduction:
             done(ALIGNED, f"{marker['train']} + {marker['val']} frames: {root}")
 
     def _align_recipe(self, torch_net: Any, paddle_net: Any) -> None:
-        """The rungs of the recipe on its own data, cropped to the alignment's input size."""
-        from paddle_impl import losses as paddle_losses
-        from torch_ref import losses as torch_losses
-
-        self._report("data", self._align_data)
-        small = self._small_settings()
-        count = small.reproduce.training_steps
-        batches = list(islice(self._batches(small), count))
-        name, options = small.loss.name, small.loss_options
-        losses = (torch_losses.LOSSES[name](**options), paddle_losses.LOSSES[name](**options))
-        outputs, predictions = _outputs_of(torch_net, batches[0])
-        self._report("loss", lambda: align_loss(*losses, [outputs, batches[0].label]))
-        self._report("metric", lambda: self._align_metric(predictions, batches[0].label))
-        self._report(
-            "training",
-            lambda: self._align_training(torch_net, paddle_net, batches, losses, small),
-        )
-
-    def _small_settings(self) -> Settings:
-        shape = self.settings.reproduce.input_shape
-        sizes = [f"data.crop_hw=[{shape[2]}, {shape[3]}]", f"data.batch_size={shape[0]}"]
-        return load_settings(
-            self.config, [*self._overrides(), *sizes, "data.cards=1", "loss.ohem.min_kept=null"]
-        )
-
-    def _batches(self, settings: Settings, workers: int = 0) -> Iterator[Any]:
-        from common.training.feed import open_data, training_batches
-
-        workers_set = settings.data.model_copy(update={"workers": workers})
-        settings = settings.model_copy(update={"data": workers_set})
-        for group in training_batches(open_data(settings).train, settings):
-            yield from group
-
-    def _align_data(self) -> Report:
-        """The reference's batches without workers against the port's with two."""
-        from paddle_impl.train import to_tensors as to_paddle
-        from torch_ref.train import to_tensors as to_torch
-
-        count = 2 if self.fast else 5
-        theirs = (to_torch(batch) for batch in self._batches(self.settings))
-        ours = (to_paddle(batch) for batch in self._batches(self.settings, workers=2))
-        return align_data(theirs, ours, count)
-
-    def _align_metric(self, predictions: np.ndarray, label: np.ndarray) -> Report:
-        """Exact counts of both sides' argmax of the same logits."""
-        import paddle
-        import torch
-
-        from common.metrics import ConfusionMatrix
-
-        class Torch(ConfusionMatrix):
-            def update(self, prediction: np.ndarray, label: np.ndarray) -> None:
-                super().update(torch.from_numpy(prediction).argmax(1).numpy(), label)
-
-        class Paddle(ConfusionMatrix):
-            def update(self, prediction: np.ndarray, label: np.ndarray) -> None:
-                super().update(paddle.to_tensor(prediction).argmax(1).numpy(), label)
-
-        classes = self.settings.model.num_classes
-        return align_metric(Torch(classes), Paddle(classes), [(predictions, label)])
-
-    def _align_training(
-        self,
-        torch_net: Any,
-        paddle_net: Any,
-        batches: list[Any],
-        losses: tuple[Any, Any],
-        settings: Settings,
-    ) -> Report:
-        from paddle_impl.optim import build_optimizer as paddle_optimizer
-        from torch_ref.optim import build_optimizer as torch_optimizer
-
-        name, options = settings.optimizer.name, settings.optimizer.options
-        base_lr = settings.schedule.base_lr
-        return align_training(
-            torch_net,
-            paddle_net,
-            [(batch.image, batch.label) for batch in batches],
-            losses[0],
-            losses[1],
-            lambda _: torch_optimizer(name, torch_net, losses[0], base_lr=base_lr, **options),
-            lambda _: paddle_optimizer(name, paddle_net, losses[1], base_lr=base_lr, **options),
-            settings.learning_rate,
-            settings.learning_rate,
-        )
+        """The rungs of the recipe on its own data."""
+        recipe = Recipe(self.config, tuple(self._overrides()))
+        self._report("data", lambda: recipe.align_data(2 if self.fast else 5))
+        self._report("loss", lambda: recipe.align_loss(torch_net))
+        self._report("metric", lambda: recipe.align_metric(torch_net))
+        self._report("training", lambda: recipe.align_training(torch_net, paddle_net))
 
     def _train(self) -> tuple[int, str]:
         """Train in Paddle from the converted backbone by the very command a person types."""
@@ -325,20 +229,6 @@ class Reproduction:
         labels = np.stack([label for _, label in samples])
         guesses = predict(net, images, self.settings.evaluate.scale)
         prediction_sheet(images, labels, guesses, self.folder / "predictions.png")
-
-
-def _outputs_of(torch_net: Any, batch: Any) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
-    """Return the reference's outputs in train mode on a batch, and its main logits."""
-    import torch
-
-    from align.prepare_torch import state_kept
-
-    training = torch_net.training
-    with torch.no_grad(), state_kept(torch_net):
-        outputs = torch_net.train()(torch.from_numpy(batch.image))
-    torch_net.train(training)
-    arrays = tuple(output.numpy() for output in outputs)
-    return arrays, arrays[0]
 
 
 def new_folder(settings_name: str, parent: Path = Path("runs")) -> Path:
