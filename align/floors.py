@@ -23,7 +23,18 @@ class Moves:
         self.rounding = rounding_moves(torch_net, trace, run, reference)
         self.kernels = kernel_moves(torch_net, trace, run, reference)
         self.unit = float(np.finfo(dtype).eps)
+        self.summed: dict[str, int] = {}
+        for call in trace.calls:
+            self.summed[call.path] = max(call.values_per_channel, self.summed.get(call.path, 0))
 
     def allow(self, place: Place) -> Allowance:
         """Return what rounding explains at `place`."""
-        return Allowance(self.rounding.get(place, 0.0), self.kernels.get(place, 0.0), self.unit)
+        path, _, where = place
+        if not path and ":" in where and where.partition(":")[0] in {"grad", "buffer"}:
+            path = where.partition(":")[2].rpartition(".")[0]  # of a tensor: its module
+        return Allowance(
+            rounding=self.rounding.get(place, 0.0),
+            kernels=self.kernels.get(place, 0.0),
+            unit=self.unit,
+            summed=self.summed.get(path, 0),
+        )

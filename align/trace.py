@@ -29,6 +29,13 @@ class Call:
     random: bool = False  # its own code drew random numbers that nobody replays
     kernels: set[str] = field(default_factory=set)  # rows of kernels.KERNELS its own code called
 
+    @property
+    def values_per_channel(self) -> int:
+        """Return N * H * W of its largest tensor: as long as a sum inside it may be."""
+        arrays = [*self.inputs, *self.outputs]
+        sizes = [array.size // (array.shape[1] or 1) for array in arrays if array.ndim > 1]
+        return max([*sizes, *(array.size for array in arrays if array.ndim == 1)], default=0)
+
     def place(self, where: str) -> Place:
         """Return the key of a tensor at this call."""
         return (self.path, self.index, where)

@@ -1,1 +1,1 @@
-"""What both frameworks share: tables, settings, data and metrics. Loads neither torch nor paddle."""
+"""What both frameworks share: tables, settings, data, metrics. Loads neither torch nor paddle."""

@@ -226,3 +226,14 @@ def test_divergence_fields_are_the_contract():
     contract = {"layer", "where", "relative_error", "floor", "worst_index", "step", "cause"}
     contract |= {"torch_source", "paddle_source"}
     assert contract <= {field.name for field in dataclasses.fields(Divergence)}
+
+
+def test_long_sums_of_a_nearly_constant_map_are_rounding():
+    """torch adds the values of a channel one after the other; Paddle does not."""
+    from paddle_impl.layers import BatchNorm2D
+
+    x = np.full((2, 4, 200, 200), 0.1)
+    x[:, :, :9, :9] += np.random.default_rng(0).standard_normal((2, 4, 9, 9))
+    report = align_forward(_Plain(tnn.BatchNorm2d(4)), _Port(BatchNorm2D(4)), [x], train=True)
+    assert report.exit_code == 0, report.verdict
+    assert max(call.floor for call in report.calls) < 1e-11

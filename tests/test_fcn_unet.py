@@ -259,12 +259,6 @@ def test_seeded_nets_have_no_dead_layer():
 # -------------------------------------------------------------------------------------- pairs
 
 
-# torch sums a channel's values one after another: over the 85,000 values of a padded map the mean
-# is off by 1e-12, more than the unit in the last place that align/ allows for.
-LONG_SUMS = pytest.mark.xfail(reason="align/ does not allow for the rounding of long sums")
-CALLS = [pytest.param(r, marks=LONG_SUMS) if r == "fcn8s_vgg16bn" else r for r in ROWS]
-
-
 def small_input(row):
     """Return the input at which a narrow net has something to compute at every place."""
     return (2, 3, 5, 7) if row in FCNS else (2, 3, 35, 64)
@@ -294,7 +288,7 @@ def check_whole_net(row, seed, shape, **options):
             assert error < strict, (what, error)
 
 
-@pytest.mark.parametrize("row", CALLS)
+@pytest.mark.parametrize("row", ROWS)
 def test_every_call_is_aligned(row):
     check_alignment(row, 1, small_input(row), **SMALL)
 
@@ -319,7 +313,7 @@ def test_unet_in_full_over_seeds(seed):
 
 @pytest.mark.prove
 @pytest.mark.parametrize("seed", range(2))
-@pytest.mark.parametrize("row", CALLS)
+@pytest.mark.parametrize("row", ROWS)
 def test_every_call_of_the_full_nets(row, seed):
     check_alignment(row, seed, full_input(row))
 
