@@ -16,7 +16,7 @@ from align.forcing import ForcedRun, Seen, Source
 from align.kernel_errors_torch import Errors
 from align.kernels import KERNELS, Kernel
 from align.prepare_torch import state_kept
-from align.trace import Call, Place, Trace
+from align.trace import TENSOR, Call, Place, Trace
 from align.trees import leaves, map_leaves
 
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
@@ -127,6 +127,7 @@ class _Recorder:
             finally:
                 self.stack.pop()
             call.outputs = [snapshot(leaf) for leaf in leaves(outputs) if is_tensor(leaf)]
+            call.template = map_leaves(outputs, lambda leaf: TENSOR if is_tensor(leaf) else leaf)
             return self._boundary(outputs, call.grad_outputs)
 
         return recorded
@@ -285,10 +286,12 @@ def kernel_moves(net: nn.Module, trace: Trace, run: Run, judged: set[str]) -> Mo
     """
     if not any(call.kernels for call in trace.calls):
         return {}
+    entered = {call.path for call in trace.calls if call.kernels}
+    entered |= {path for path in trace.paths if any(_is_above(path, inner) for inner in entered)}
     squares: Moves = {}
     together: Moves = {}
     for draw in range(COHERENT_DRAWS + 1):
-        moved = _Moved(trace, judged, run, units=0.0, seed=draw)
+        moved = _Moved(trace, judged, run, units=0.0, seed=draw, entered=entered)
         errors = Errors(moved.signs, coherent=draw < COHERENT_DRAWS)
         with state_kept(net), _WatchKernels(lambda kernel: None, errors):
             moved.run_net(net)
@@ -298,6 +301,10 @@ def kernel_moves(net: nn.Module, trace: Trace, run: Run, judged: set[str]) -> Mo
             else:
                 together[place] = KERNEL_SPREAD * squares.get(place, 0.0) ** 0.5 + move
     return together
+
+
+def _is_above(path: str, inner: str) -> bool:
+    return path != inner and (not path or inner.startswith(f"{path}."))
 
 
 COHERENT_DRAWS = 3
@@ -324,7 +331,9 @@ class _Moved:
         units: float,
         disturbed: str | None = None,
         seed: int = 0,
+        entered: set[str] | None = None,
     ) -> None:
+        self.entered = entered  # only these modules' code is run; None: all of it
         self.trace = trace
         self.judged = judged
         self.run = run
@@ -349,7 +358,13 @@ class _Moved:
 
     def run_net(self, net: nn.Module) -> None:
         modules = {path: net.get_submodule(path) for path in self.trace.paths}
-        forced = ForcedRun(self, self._next_call, self._note, backward=self.run.backward)
+        forced = ForcedRun(
+            self,
+            self._next_call,
+            self._note,
+            backward=self.run.backward,
+            substitute=self._unless_entered,
+        )
 
         def wrap(path: str, module: nn.Module, forward: Forward) -> Forward:
             if path == self.disturbed:
@@ -363,6 +378,20 @@ class _Moved:
         for name, array in floating_buffers(modules).items():
             move = float(np.abs(array - self.trace.buffers[name]).max(initial=0.0))
             self.moves["", 0, f"buffer:{name}"] = move
+
+    def _unless_entered(self, module: nn.Module, call: Call, forward: Forward) -> Forward:
+        """Return `forward`; for a call that nothing can move, a function of the recording."""
+        if self.entered is None or call.path in self.entered:
+            return forward
+        arrays = iter(call.outputs)
+
+        def recorded(*args: Any, **kwargs: Any) -> Any:
+            return map_leaves(
+                call.template,
+                lambda leaf: torch.from_numpy(next(arrays)) if leaf is TENSOR else leaf,
+            )
+
+        return recorded
 
     def _next_call(self, path: str) -> Call:
         index = self.counts.get(path, 0)

@@ -8,6 +8,9 @@ import numpy as np
 Place = tuple[str, int, str]  # (path of the module, its k-th call, "output:0")
 
 
+TENSOR = object()
+
+
 @dataclass
 class Call:
     """One call of one module of the reference.
@@ -26,6 +29,7 @@ class Call:
     grad_inputs: list[np.ndarray | None] = field(default_factory=list)
     grad_outputs: list[np.ndarray | None] = field(default_factory=list)
     mask: np.ndarray | None = None  # what a dropout layer kept: bool, shape of its input
+    template: Any = None  # the tree of its outputs, with `TENSOR` in place of each tensor
     random: bool = False  # its own code drew random numbers that nobody replays
     kernels: set[str] = field(default_factory=set)  # rows of kernels.KERNELS its own code called
 
