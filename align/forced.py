@@ -71,9 +71,10 @@ def as_batch(inputs: Inputs, dtype: str, labelled: bool = False) -> Batch:
 
 @dataclass
 class Forced:
-    """What one forced alignment found."""
+    """What one forced alignment found. `judged` is `pairing` without layers of uneven calls."""
 
     trace: Trace
+    pairing: Pairing
     judged: Pairing
     moves: Moves
     comparisons: list[Comparison] = field(default_factory=list)
@@ -166,7 +167,7 @@ def run_forced(
     plain = PlainPass(paddle_net, trace, pairing)
     plain.run(args, kwargs)
     judged = pairing.without(set(plain.uneven_groups()))
-    found = Forced(trace, judged, Moves(torch_net, trace, run, judged, dtype))
+    found = Forced(trace, pairing, judged, Moves(torch_net, trace, run, judged, dtype))
     found.notes += _uneven_in_words(plain.uneven_groups(), pairing)
 
     def keep(comparison: Comparison, place: Place) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 from align.blame import blame
 from align.forced import (
+    Forced,
     Inputs,
     as_batch,
     paired,
@@ -13,6 +14,7 @@ from align.forced import (
     unless_compared,
 )
 from align.report import Report
+from align.weights import compare_layers
 
 
 def align_forward(
@@ -48,7 +50,20 @@ def align_forward(
     with prepared(torch_net, paddle_net, pairing, dtype=dtype, train=train) as rounded:
         found = run_forced(torch_net, paddle_net, batch, pairing, dtype=dtype, train=train)
     report.calls = found.values
+    idle = compare_layers(torch_net, paddle_net, pairing, _not_run(found))
+    report.calls += idle
     outputs = [call for call in report.calls if call.where.startswith("output")]
     report.calls += unless_compared(outputs, "no layer that both nets call returns a tensor")
     report.notes = found.notes + rounding_note(rounded, found.trace)
+    holders = {call.layer for call in idle if call.where.startswith(("weight", "buffer"))}
+    if holders:
+        report.notes.append(
+            f"{len(holders)} layers do not run in this mode: compared by weights and attributes"
+        )
     return blame(report, torch_net, paddle_net, pairing)
+
+
+def _not_run(found: Forced) -> set[str]:
+    """Return the port's layers that hold tensors or settings and run on neither side."""
+    called = {call.path for call in found.trace.calls}
+    return {port for port, reference in found.pairing.partners.items() if reference not in called}

@@ -21,6 +21,15 @@ class Pairing:
         reference = {group: path for path, group in reversed(list(self.reference_group.items()))}
         return {path: reference[group] for path, group in self.port_group.items()}
 
+    def only(self, ports: set[str]) -> "Pairing":
+        """Return the pairing of these layers of the port alone."""
+        port_group = {path: group for path, group in self.port_group.items() if path in ports}
+        groups = set(port_group.values())
+        return Pairing(
+            {path: group for path, group in self.reference_group.items() if group in groups},
+            port_group,
+        )
+
     def without(self, groups: set[int]) -> "Pairing":
         """Return the pairing with these groups taken apart: their modules become glue."""
         return Pairing(

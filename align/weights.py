@@ -10,7 +10,7 @@ from align.forced import paired
 from align.judge import DIFFERS, Comparison
 from align.pairing import Pairing
 from align.report import Report
-from align.tensors import tensors_of
+from align.tensors import Tensor, tensors_of
 
 
 def align_weights(torch_net: Any, paddle_net: Any, *, rules: Any = None) -> Report:
@@ -39,22 +39,23 @@ def compare_weights(torch_net: Any, paddle_net: Any) -> list[Comparison]:
     return attributes + _compare_tensors(torch_net, paddle_net, pairing)
 
 
+def compare_layers(
+    torch_net: Any, paddle_net: Any, pairing: Pairing, layers: set[str]
+) -> list[Comparison]:
+    """Return the comparisons of some layers of the port alone, what only one side has left out."""
+    part = pairing.only(layers)
+    attributes = _compare_attributes(torch_net, paddle_net, part)
+    return attributes + _compare_matched(torch_net, paddle_net, part)[0]
+
+
 def _compare_tensors(torch_net: Any, paddle_net: Any, pairing: Pairing) -> list[Comparison]:
-    from align import arrays_paddle, arrays_torch
     from convert import describe_torch
     from convert.spec import COUNTER
 
-    theirs = {key: arrays_torch.to_array(t) for key, t in torch_net.state_dict().items()}
-    ours = {key: arrays_paddle.to_array(t) for key, t in paddle_net.state_dict().items()}
-    found, taken = [], set()
+    found, taken = _compare_matched(torch_net, paddle_net, pairing)
     for tensor in tensors_of(paddle_net, pairing):
-        where = f"{'buffer' if tensor.buffer else 'weight'}:{tensor.name}"
-        if tensor.reference is None or tensor.reference not in theirs:
-            found.append(_lost(tensor.layer, where, f"{tensor.key} is in the port only"))
-            continue
-        taken.add(tensor.reference)
-        into = Comparison(tensor.layer, "", where, "weight")
-        found.append(_compare_tensor(tensor.of(theirs), ours[tensor.key], into))
+        if tensor.reference not in taken:
+            found.append(_lost(tensor.layer, _where(tensor), f"{tensor.key} is in the port only"))
     same = _names_of_one_tensor(torch_net)
     known = {same[key] for key in taken}
     for spec in describe_torch.describe(torch_net):
@@ -64,6 +65,28 @@ def _compare_tensors(torch_net: Any, paddle_net: Any, pairing: Pairing) -> list[
         words = f"{spec.key} of the reference is registered nowhere in the port"
         found.append(_lost(_port_above(spec.layer, pairing), f"weight:{spec.role}", words))
     return found
+
+
+def _compare_matched(
+    torch_net: Any, paddle_net: Any, pairing: Pairing
+) -> tuple[list[Comparison], set[str]]:
+    """Return the comparisons of tensors that both sides have, and their names in the reference."""
+    from align import arrays_paddle, arrays_torch
+
+    theirs, ours = torch_net.state_dict(), paddle_net.state_dict()
+    found, taken = [], set()
+    for tensor in tensors_of(paddle_net, pairing):
+        if tensor.reference is None or tensor.reference not in theirs:
+            continue
+        taken.add(tensor.reference)
+        array = tensor.of({tensor.reference: arrays_torch.to_array(theirs[tensor.reference])})
+        into = Comparison(tensor.layer, "", _where(tensor), "weight")
+        found.append(_compare_tensor(array, arrays_paddle.to_array(ours[tensor.key]), into))
+    return found, taken
+
+
+def _where(tensor: Tensor) -> str:
+    return f"{'buffer' if tensor.buffer else 'weight'}:{tensor.name}"
 
 
 def _compare_tensor(reference: np.ndarray, port: np.ndarray, into: Comparison) -> Comparison:

@@ -237,3 +237,16 @@ def test_long_sums_of_a_nearly_constant_map_are_rounding():
     report = align_forward(_Plain(tnn.BatchNorm2d(4)), _Port(BatchNorm2D(4)), [x], train=True)
     assert report.exit_code == 0, report.verdict
     assert max(call.floor for call in report.calls) < 1e-11
+
+
+def test_layer_that_does_not_run_in_this_mode_is_compared_by_its_weights(stdc1_pair, stdc_input):
+    torch_net, paddle_net = stdc1_pair
+    weight = paddle_net.conv_out_sp4.conv.conv.weight
+    before = weight.numpy().copy()
+    weight.set_value(before * np.float32(1.0001))
+    norm = paddle_net.conv_out_sp16.conv.bn
+    norm._epsilon = 2e-5
+    report = align_forward(torch_net, paddle_net, [stdc_input])
+    weight.set_value(before)
+    norm._epsilon = 1e-5
+    assert blamed(report) == {"conv_out_sp4.conv.conv", "conv_out_sp16.conv.bn"}
