@@ -7,6 +7,7 @@ values of dropped tensors.
 import base64
 import importlib.metadata
 import json
+import math
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,13 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from convert.plan import Plan
+from convert.plan import Move, Plan, describe_arrays
 from convert.spec import TensorSpec
+from convert.stored import dtype_named
 
 SCHEMA = 1
 COPIED, RENAMED, TRANSPOSED = "copied", "renamed", "transposed"
+SPLIT, RESHAPED = "split", "reshaped"
 ALIAS, DROPPED, LEFT = "alias", "dropped", "left at initialisation"
-# Larger dropped tensors are accounted for by name and reason alone.
+# Larger dropped tensors are kept in a file of their own beside the account.
 KEPT_BYTES = 1 << 20
 
 
@@ -29,7 +32,8 @@ KEPT_BYTES = 1 << 20
 class SourceRow:
     """One tensor of the file. `to` is the Paddle tensor it fills, or the first name of an alias.
 
-    `value` holds the little-endian bytes of a dropped tensor in base64, None above `KEPT_BYTES`.
+    `also` are further Paddle tensors that it fills: pieces of it, second names. `value` holds the
+    little-endian bytes of a dropped tensor in base64, None above `KEPT_BYTES`.
     """
 
     key: str
@@ -39,17 +43,25 @@ class SourceRow:
     to: str | None = None
     reason: str | None = None
     value: str | None = None
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class TargetRow:
-    """One tensor of the Paddle net, and the file's tensor that fills it."""
+    """One tensor of the Paddle net, and the file's tensor that fills it.
+
+    `transposed` tells the layout of a split one too; `piece` is (index, number, axis, sizes) of
+    what it is filled with. `reason` tells why nothing fills it.
+    """
 
     key: str
     shape: tuple[int, ...]
     dtype: str
     source: str | None
     change: str
+    transposed: bool = False
+    piece: Mapping[str, Any] | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +76,8 @@ class Account:
         net: row of the table, its options, the place in it.
         output: path, size and SHA-256; empty while nothing is written.
         verification: differences per output and what was allowed; empty where not asked for.
+        notes: what the rules of the file's source want said aloud.
+        not_finite: name in the file -> how many values are NaN or infinite.
     """
 
     source_tensors: tuple[SourceRow, ...]
@@ -73,13 +87,16 @@ class Account:
     net: Mapping[str, Any] = field(default_factory=dict)
     output: Mapping[str, Any] = field(default_factory=dict)
     verification: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    not_finite: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def totals(self) -> dict[str, int]:
         """Number of tensors by what became of them; "left at initialisation" counts Paddle's."""
         counts = Counter(row.became for row in self.source_tensors)
         counts[LEFT] = sum(row.change == LEFT for row in self.target_tensors)
-        return {name: counts[name] for name in (COPIED, RENAMED, TRANSPOSED, ALIAS, DROPPED, LEFT)}
+        moved = (COPIED, RENAMED, TRANSPOSED, SPLIT, RESHAPED)
+        return {name: counts[name] for name in (*moved, ALIAS, DROPPED, LEFT)}
 
     @property
     def dropped_by_reason(self) -> dict[str, list[str]]:
@@ -122,41 +139,59 @@ def draw_up(
 
     `untouched` are tensors of the net that the plan is not about.
     """
-    moved = {move.source: move for move in plan.moves}
+    moved: dict[str, list[Move]] = {}
+    for move in plan.moves:
+        moved.setdefault(move.source, []).append(move)
+    dtypes = {spec.key: spec.dtype for spec in describe_arrays(arrays)}
     rows = []
-    for key, array in arrays.items():
-        head = (key, tuple(array.shape), array.dtype.name)
-        if key in moved:
-            rows.append(SourceRow(*head, moved[key].change, to=moved[key].target.key))
-        elif key in plan.aliases:
-            first = plan.aliases[key]
+    for spec in describe_arrays(arrays):
+        head = (spec.key, spec.shape, spec.dtype)
+        if spec.key in moved:
+            rows.append(_moved_row(head, moved[spec.key]))
+        elif spec.key in plan.aliases:
+            first = plan.aliases[spec.key]
             rows.append(SourceRow(*head, ALIAS, to=first, reason=f"second name of {first}"))
         else:
-            rows.append(SourceRow(*head, DROPPED, reason=plan.dropped[key], value=_value(array)))
-    filled = {
-        m.target.key: TargetRow(
-            m.target.key, m.target.shape, arrays[m.source].dtype.name, m.source, m.change
-        )
-        for m in plan.moves
-    }
-    left = [TargetRow(spec.key, spec.shape, spec.dtype, None, LEFT) for spec in untouched]
-    return Account(tuple(rows), (*filled.values(), *left))
+            value = _value(spec, arrays)
+            rows.append(SourceRow(*head, DROPPED, reason=plan.dropped[spec.key], value=value))
+    filled = [_target_row(move, dtypes[move.source]) for move in plan.moves]
+    absent = [
+        TargetRow(s.key, s.shape, s.dtype, None, LEFT, reason=plan.absent.get(s.key))
+        for s in untouched
+    ]
+    return Account(tuple(rows), (*filled, *absent))
+
+
+def _moved_row(head: tuple[str, tuple[int, ...], str], moves: list[Move]) -> SourceRow:
+    also = tuple(move.target.key for move in moves[1:])
+    return SourceRow(*head, moves[0].change, to=moves[0].target.key, also=also)
+
+
+def _target_row(move: Move, dtype: str) -> TargetRow:
+    piece = asdict(move.piece) if move.piece else None
+    target = move.target
+    return TargetRow(
+        target.key, target.shape, dtype, move.source, move.change, move.transposed, piece
+    )
 
 
 def value_of(row: SourceRow) -> np.ndarray | None:
     """Return the dropped tensor of `row`, None where its value was not kept."""
     if row.value is None:
         return None
-    import ml_dtypes
-
-    dtype = np.dtype(getattr(ml_dtypes, row.dtype, None) or row.dtype)
-    return np.frombuffer(base64.b64decode(row.value), dtype).reshape(row.shape)
+    data = base64.b64decode(row.value)
+    return np.frombuffer(data, dtype_named(row.dtype)).reshape(row.shape)
 
 
-def _value(array: np.ndarray) -> str | None:
-    if array.nbytes > KEPT_BYTES:
+def nbytes_of(shape: Sequence[int], dtype: str) -> int:
+    """Return the bytes of a tensor."""
+    return math.prod(shape) * dtype_named(dtype).itemsize
+
+
+def _value(spec: TensorSpec, arrays: Mapping[str, np.ndarray]) -> str | None:
+    if nbytes_of(spec.shape, spec.dtype) > KEPT_BYTES:
         return None
-    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
+    return base64.b64encode(np.ascontiguousarray(arrays[spec.key]).tobytes()).decode()
 
 
 def _versions() -> dict[str, str]:

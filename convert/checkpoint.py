@@ -1,54 +1,70 @@
-"""Reads a stranger's checkpoint without running any code from it."""
+"""Reads a stranger's checkpoint without running any code from it, and without either framework."""
 
 import codecs
-import pickletools
-import zipfile
+import mmap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
-from common.errors import UnreadableError
+from common.errors import UnreadableError, UserError
+from convert.pickle_globals import NumpyArray, Odd
+from convert.pickle_machine import PickleMachine
+from convert.read_safetensors import looks_like_safetensors, read_index, read_safetensors
+from convert.read_torch import read_legacy, read_zip, refusals
+from convert.spec import TensorSpec
+from convert.stored import DamagedError, Storage, Stored, contiguous, second_names
+from convert.unwrap import find_state_dict
 
 # torch.save before 1.6 begins with this pickled number (torch/serialization.py, MAGIC_NUMBER).
 _LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-_HEAD_BYTES = 1 << 20  # of an unknown file, enough to say what it looks like
-_HARMLESS = ("numpy", "ml_dtypes", "collections.OrderedDict", "_codecs.encode")
+# Paddle's name for the table of its parameters' other names, beside the weights.
+_PADDLE_NAMES = "StructuredToParameterName@@"
+_PADDLE_BIG = "UnpackBigParamInfor@@"
+TORCH, PADDLE = "torch", "paddle"
 
 
 class Checkpoint(Mapping[str, np.ndarray]):
     """The tensors of one state dict, read-only; an array is made when it is asked for.
 
-    Where the file can be mapped, arrays are views of it and no copy is made. bfloat16 and float8
-    come in ml_dtypes' types.
+    Arrays are views of the mapped file; where the file holds them unaligned, `[key]` copies.
+    bfloat16 and float8 come in ml_dtypes' types. An array whose bytes differ from the file's CRC
+    is an UnreadableError.
 
     Attributes:
         path: the file.
         aliases: second name -> first name of tensors that share storage.
         found_as: how the tensors were found in the file, in words.
+        framework: "torch" or "paddle": whose names and layouts these are.
+        prefix: what was removed from every name.
     """
 
     def __init__(
         self,
         path: Path,
-        tensors: Mapping[str, Any],
-        to_array: Callable[[Any], np.ndarray],
-        aliases: Mapping[str, str],
+        tensors: Mapping[str, Stored],
         found_as: str,
+        framework: str = TORCH,
+        prefix: str = "",
     ) -> None:
         self.path = path
-        self.aliases = dict(aliases)
         self.found_as = found_as
-        self._tensors = tensors
-        self._to_array = to_array
+        self.framework = framework
+        self.prefix = prefix
+        self.aliases = second_names(tensors)
+        self._tensors = dict(tensors)
 
     def __getitem__(self, key: str) -> np.ndarray:
-        array = self._to_array(self._tensors[key])
-        array.setflags(write=False)
-        return array
+        view = self.view(key)
+        if not view.flags.aligned:
+            view = view.copy()
+        view.setflags(write=False)
+        return view
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._tensors)
@@ -56,12 +72,41 @@ class Checkpoint(Mapping[str, np.ndarray]):
     def __len__(self) -> int:
         return len(self._tensors)
 
+    def view(self, key: str) -> np.ndarray:
+        """Return the array without any copy; it may be unaligned."""
+        try:
+            return self._tensors[key].view()
+        except DamagedError as error:
+            raise UnreadableError(
+                f"{self.path}: {key}: {error}; download or save it again"
+            ) from None
+
+    def describe(self) -> list[TensorSpec]:
+        """List names, shapes and dtypes; no values are read."""
+        return [TensorSpec(k, t.shape, t.dtype.name) for k, t in self._tensors.items()]
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return {name: shape}; no values are read."""
+        return {key: tensor.shape for key, tensor in self._tensors.items()}
+
+    def with_prefix(self, prefix: str) -> "Checkpoint":
+        """Return it with `prefix`, the end of what was removed, before every name again."""
+        tensors = {prefix + key: tensor for key, tensor in self._tensors.items()}
+        words = self.found_as + f", prefix {prefix!r} kept, as the net has it"
+        return Checkpoint(
+            self.path, tensors, words, self.framework, self.prefix.removesuffix(prefix)
+        )
+
 
 def read_checkpoint(path: str | PathLike[str], key: str | None = None) -> Checkpoint:
-    """Read the state dict of a file of `torch.save` (zip or pre-1.6), whatever its name.
+    """Read the state dict of a checkpoint, whatever the name of the file.
 
-    Wrappers ("state_dict", "model", ...) and the prefixes `module.` and `_orig_mod.` are removed;
-    `found_as` says so. `key` chooses among several state dicts, by the names that the error lists.
+    Formats: torch.save (zip, or before 1.6), TorchScript archives, .safetensors, the index of a
+    sharded checkpoint (`*.index.json`), .pdparams and other pickles of NumPy arrays. Wrappers
+    ("state_dict", "model", ...) and prefixes that all names have (`module.`, `_orig_mod.`,
+    `backbone.`; `model.` and `net.` of Lightning) are removed; `found_as` says so. `key` chooses
+    among several state dicts, by the names that the error lists.
 
     Raises:
         UnreadableError: the file is absent, damaged, of another format, holds no tensors, or could
@@ -69,107 +114,153 @@ def read_checkpoint(path: str | PathLike[str], key: str | None = None) -> Checkp
         UserError: it holds several state dicts and `key` names none of them.
     """
     path = Path(path)
-    legacy = _look(path)
-    from convert.checkpoint_torch import read_torch
+    data = _mapped(path)
+    head = bytes(data[:1024])
+    if head.startswith(b"PK"):
+        return _of_tree(path, key, TORCH, *read_zip(path, data))
+    if _LEGACY_MAGIC in head[:64]:
+        return _of_tree(path, key, TORCH, *read_legacy(path, data))
+    if looks_like_safetensors(head, len(data)):
+        return _of_safetensors(path, key, data)
+    if head.lstrip()[:1] == b"{" and path.suffix == ".json":
+        return _of_shards(path, key, read_index(path, bytes(data)))
+    if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        return _of_pickle(path, key, data)
+    raise UnreadableError(f"{path}: no checkpoint that can be read: {_likeness(head)}")
 
-    return read_torch(path, key, legacy)
 
-
-def _look(path: Path) -> bool:
-    """Return whether `path` is of the pre-1.6 format, False if it is a zip of torch.save.
-
-    Raises UnreadableError for anything else, saying what it looks like.
-    """
+def _mapped(path: Path) -> memoryview:
+    """Return the bytes of a file, mapped: they are read when they are used."""
     try:
         if path.is_dir():
             raise UnreadableError(f"{path}: a folder, not a checkpoint file")
         with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
+            if not file.seek(0, 2):
+                raise UnreadableError(f"{path}: the file is empty; download or save it again")
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except FileNotFoundError:
         raise UnreadableError(f"{path}: no such file") from None
-    except OSError as error:
-        raise UnreadableError(f"{path}: cannot be read: {error.strerror}") from None
-    if not head:
-        raise UnreadableError(f"{path}: the file is empty; download or save it again")
-    if head.startswith(b"PK"):
-        _look_into_zip(path)
-        return False
-    if _LEGACY_MAGIC in head[:64]:
-        return True
-    raise UnreadableError(f"{path}: not a file of torch.save: {_likeness(path, head)}")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UnreadableError(f"{path}: cannot be read: {reason}") from None
 
 
-def _look_into_zip(path: Path) -> None:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        raise UnreadableError(
-            f"{path}: a zip file that is damaged or cut off ({path.stat().st_size} bytes); "
-            "download or save it again"
-        ) from None
-    inside = {name.partition("/")[2] for name in names}
-    if any(name == "constants.pkl" or name.startswith("code/") for name in inside):
-        raise UnreadableError(
-            f"{path}: a TorchScript archive; save its weights alone, in PyTorch: "
-            f"torch.save(torch.jit.load({path.name!r}).state_dict(), 'weights.pth')"
-        )
-    if "data.pkl" not in inside:
-        shown = ", ".join(sorted(names)[:3])
-        raise UnreadableError(
-            f"{path}: a zip file, but not of torch.save; it holds: {shown or 'nothing'}"
-        )
+def _of_tree(path: Path, key: str | None, framework: str, tree: Any, words: str) -> Checkpoint:
+    """Choose the state dict inside what a pickle holds."""
+    found = find_state_dict(tree, _is_tensor, key, path)
+    tensors = {name: _plain(path, name, value) for name, value in found.tensors.items()}
+    words += found.describe(len(second_names(tensors)))
+    return Checkpoint(path, tensors, words, framework, found.prefix)
 
 
-def _likeness(path: Path, head: bytes) -> str:
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, (Stored, Odd))
+
+
+def _plain(path: Path, name: str, value: Any) -> Stored:
+    if isinstance(value, Stored):
+        return value
+    raise UnreadableError(f"{path}: {name} is not a plain dense tensor, but {value.what}")
+
+
+def _of_safetensors(path: Path, key: str | None, data: memoryview) -> Checkpoint:
+    tensors, metadata = read_safetensors(path, data)
+    framework = PADDLE if metadata.get("format") in ("pd", "paddle") else TORCH
+    return _of_tree(path, key, framework, tensors, "safetensors, which holds no CRC, ")
+
+
+def _of_shards(path: Path, key: str | None, places: Mapping[str, str]) -> Checkpoint:
+    """Join the files that an index names; each must hold what the index says and nothing else."""
+    files: dict[str, Any] = {}
+    for name in dict.fromkeys(places.values()):
+        part = read_checkpoint(path.with_name(name))
+        files[name] = {part.prefix + k: part._tensors[k] for k in part}
+    for name, tensors in files.items():
+        if unlisted := [k for k in tensors if places.get(k) != name]:
+            raise UnreadableError(f"{path}: {name} holds {unlisted[0]}, which the index does not")
+    if absent := [k for k, name in places.items() if k not in files[name]]:
+        raise UnreadableError(f"{path}: {absent[0]} is not in {places[absent[0]]}, as it says")
+    tree = {k: files[name][k] for k, name in places.items()}
+    return _of_tree(path, key, TORCH, tree, f"index of {len(files)} files, ")
+
+
+def _of_pickle(path: Path, key: str | None, data: memoryview) -> Checkpoint:
+    """Read a plain pickle of NumPy arrays, which is what .pdparams files are.
+
+    uint16 is how Paddle's files hold bfloat16; Paddle has no uint16.
+    """
+    with refusals(path):
+        machine = PickleMachine(data)
+        tree = machine.load()
+        if machine.end != len(data):
+            raise DamagedError(f"{len(data) - machine.end} bytes follow its end")
+    if isinstance(tree, dict):
+        if _PADDLE_BIG in tree:
+            raise UnreadableError(
+                f"{path}: holds tensors cut in pieces, as Paddle writes with protocol 2 or 3; "
+                "save it again with paddle.save(..., protocol=4)"
+            )
+        tree = {name: value for name, value in tree.items() if name != _PADDLE_NAMES}
+    paddle = path.suffix.lower() not in (".pkl", ".pickle", ".pth", ".pt")
+    words = "pickle of NumPy arrays (.pdparams), which holds no CRC, "
+    return _of_tree(path, key, PADDLE if paddle else TORCH, _paddle_tree(tree), words)
+
+
+def _paddle_tree(value: Any, depth: int = 0) -> Any:
+    """Return the tree with arrays as tensors; (name, array) is how Paddle saves one inside."""
+    if isinstance(value, NumpyArray):
+        return _bits_as_bfloat16(value.stored)
+    pair = isinstance(value, tuple) and len(value) == 2
+    if pair and isinstance(value[0], str) and isinstance(value[1], NumpyArray):
+        return _bits_as_bfloat16(value[1].stored)
+    if isinstance(value, dict) and depth < 8:
+        return {name: _paddle_tree(below, depth + 1) for name, below in value.items()}
+    return value
+
+
+def _bits_as_bfloat16(stored: Any) -> Any:
+    if isinstance(stored, Stored) and stored.dtype == np.uint16:
+        return replace(stored, dtype=np.dtype(ml_dtypes.bfloat16))
+    return stored
+
+
+def stored_array(array: np.ndarray) -> Stored:
+    """Return an array in memory as if it lay in a file."""
+    data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    return Stored(Storage(memoryview(data)), array.dtype, array.shape, contiguous(array.shape))
+
+
+_LIKENESSES: tuple[tuple[Callable[[bytes], bool], str], ...] = (
+    (lambda head: head.startswith(b"\x1f\x8b"), "it is packed with gzip; unpack it first"),
+    (lambda head: head[257:262] == b"ustar", "it is a tar archive; unpack it first"),
+    (lambda head: head.startswith(b"\x89HDF"), "it looks like HDF5"),
+)
+
+
+def _likeness(head: bytes) -> str:
     """Say what the first bytes of a file look like."""
-    length = int.from_bytes(head[:8], "little")
-    if head[8:9] == b"{" and length <= path.stat().st_size:
-        return "it looks like safetensors, which is not read yet"
-    if head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05":
-        return _likeness_of_pickle(head)
-    if head.startswith(b"\x1f\x8b"):
-        return "it is packed with gzip; unpack it first"
-    if head[257:262] == b"ustar":
-        return "it is a tar archive; unpack it first"
-    if head.startswith(b"\x89HDF"):
-        return "it looks like HDF5"
+    for looks, words in _LIKENESSES:
+        if looks(head):
+            return words
     with suppress(UnicodeDecodeError):  # incremental: the last character may be cut
-        start = codecs.getincrementaldecoder("utf-8")().decode(head[:1024])
+        start = codecs.getincrementaldecoder("utf-8")().decode(head)
         if all(char.isprintable() or char.isspace() for char in start):
             line = start.strip().partition("\n")[0][:60]
             return f"it is a text file, beginning {line!r}; was a web page or a pointer downloaded?"
     return f"it begins with {head[:8].hex(' ')}, which no known format does"
 
 
-def _likeness_of_pickle(head: bytes) -> str:
-    wanted = [name for name in _globals_of(head) if not name.startswith(_HARMLESS)]
-    if wanted:
-        return (
-            f"it is a pickle that asks to call {', '.join(dict.fromkeys(wanted))}, so reading it "
-            "would run code; nothing was run. Ask its author for a file of torch.save(state_dict)"
+def shapes_of(arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
+    """Return {name: shape} of arrays; those of a file are not read for it."""
+    if isinstance(arrays, Checkpoint):
+        return arrays.shapes
+    return {key: tuple(array.shape) for key, array in arrays.items()}
+
+
+def require_framework(checkpoint: Checkpoint, framework: str, what: str) -> None:
+    """Raise UserError where a file is of the other framework than `what` needs."""
+    if checkpoint.framework != framework:
+        raise UserError(
+            f"{checkpoint.path}: {what} needs a file of {framework}, this is one of "
+            f"{checkpoint.framework} ({checkpoint.found_as})"
         )
-    return "it is a plain pickle; Paddle's .pdparams look like this, and are not read yet"
-
-
-def _globals_of(pickle: bytes) -> list[str]:
-    """List what a pickle would import, without running it; a cut-off pickle as far as it goes."""
-    found: list[str] = []
-    strings: list[str] = []
-    memo: dict[int, str | None] = {}
-    last: str | None = None
-    with suppress(Exception):  # a hostile or cut-off pickle; what was seen so far counts
-        for opcode, argument, _ in pickletools.genops(pickle):
-            if opcode.name in {"MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"}:
-                memo[len(memo) if argument is None else int(argument)] = last
-                continue
-            last = argument if isinstance(argument, str) else None
-            if opcode.name == "GLOBAL":
-                found.append(str(argument).replace(" ", "."))
-            elif opcode.name == "STACK_GLOBAL":
-                found.append(".".join(strings[-2:]))
-            elif opcode.name in {"GET", "BINGET", "LONG_BINGET"}:
-                last = memo.get(int(argument or 0))
-            if last is not None:
-                strings.append(last)
-    return found

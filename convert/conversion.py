@@ -1,7 +1,7 @@
 """From a torch state dict to a Paddle net's: `convert_state` on arrays."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from common.pairs import PAIRS, Pair
 from convert.account import Account, draw_up
 from convert.plan import check_aliases, describe_arrays, plan_moves
+from convert.problems import PADDLE_DTYPES
 from convert.recognise import counters_decide
 from convert.rules import Rules, load_rules, shipped_rules
 from convert.spec import TensorSpec
@@ -68,10 +69,12 @@ def convert_arrays(
     pair: Pair | None,
     prefix: str = "",
     parts: tuple[str, ...] = ("",),
+    holds: frozenset[str] = PADDLE_DTYPES,
 ) -> Conversion:
     """Convert `arrays` into the tensors `target` of a net of row `pair` (None: a stranger's).
 
-    With `prefix` ("cp.backbone.") they fill that part of the net, with `parts` ("layer0.", ...)
+    Arrays of a file of Paddle's keep their layout. `holds` are the dtypes of the output. With
+    `prefix` ("cp.backbone.") they fill that part of the net, with `parts` ("layer0.", ...)
     only these below it; the tensors outside are accounted for as left at initialisation.
     """
     inside = tuple(prefix + part for part in parts)
@@ -82,7 +85,10 @@ def convert_arrays(
         prefix,
         counters_decide=pair is not None and counters_decide(pair),
         classes_key=pair.classes_key if pair else None,
+        same_layout=getattr(arrays, "framework", rules.framework) == "paddle",
+        holds=holds,
     )
     check_aliases(plan, arrays)
-    untouched = [spec for spec in target if not spec.key.startswith(inside)]
-    return Conversion(dict(plan.apply(arrays)), draw_up(plan, arrays, untouched))
+    untouched = [s for s in target if s.key in plan.absent or not s.key.startswith(inside)]
+    account = replace(draw_up(plan, arrays, untouched), notes=rules.notes)
+    return Conversion(dict(plan.apply(arrays)), account)

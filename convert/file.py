@@ -106,7 +106,7 @@ def _job(
     from convert.describe_paddle import describe_row
 
     own_rules = None if rules is None else load_rules(rules)
-    shapes = {name: array.shape for name, array in checkpoint.items()}
+    shapes = checkpoint.shapes
     net = recognise(shapes, model, num_classes, own_rules)
     chosen = rules_for(net.pair, rules)
     if into is None:
@@ -141,7 +141,7 @@ def _row_of_layer(checkpoint: Checkpoint, layer: Any, rules: Rules) -> Recognise
             "only nets of the table can be verified here, which need a layer of "
             "paddle_impl.build_model; align two nets of your own with align.align_forward"
         )
-    return recognise({name: array.shape for name, array in checkpoint.items()}, row, rules=rules)
+    return recognise(checkpoint.shapes, row, rules=rules)
 
 
 def _head(account: Account, job: _Job, model: Any) -> Account:

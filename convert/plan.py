@@ -1,12 +1,12 @@
-"""Plans every tensor's move from a torch state dict into a Paddle net.
+"""Plans every tensor's move from a state dict into a Paddle net.
 
 The target decides, by kind of layer and never by shape: a square Linear, an Embedding and a 1x1
 convolution cannot be told apart otherwise. Every target tensor is filled from exactly one source
 tensor, every source tensor is accounted for; anything else is a ConversionError.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import ml_dtypes
 import numpy as np
@@ -14,24 +14,38 @@ import numpy as np
 from common.errors import ConversionError
 from convert import problems
 from convert.rules import Names, Rules, resolve
-from convert.spec import BATCH_NORM, COUNTER, INPLACE_ABN, TensorSpec
+from convert.spec import BATCH_NORM, COUNTER, INPLACE_ABN, Piece, Place, TensorSpec
 
 # (kind of layer, role) whose layout Paddle holds the other way round: torch [out, in], Paddle
-# [in, out].
-TRANSPOSED = {("Linear", "weight")}
+# [in, out]. "weight_v" and "weight_orig" are those of weight and spectral norm.
+TRANSPOSED = {
+    *(("Linear", "weight"), ("Linear", "weight_v"), ("Linear", "weight_orig")),
+    ("RNNCell", "weight_ho"),
+}
 COUNTER_REASON = "Paddle's BatchNorm keeps no batch counter"
 
 
 @dataclass(frozen=True)
 class Move:
-    """`target` is filled from the file's tensor `source`.
+    """`target` is filled from the file's tensor `source`, or from a piece of it.
 
-    `change` is "copied" (same name, same layout), "renamed" (other name) or "transposed".
+    `change` is "copied" (same name, same layout), "renamed" (other name), "transposed", "split" (a
+    piece, in Paddle's layout) or "reshaped". `transposed` tells the layout of a split one.
     """
 
     source: str
     target: TensorSpec
     change: str
+    transposed: bool = False
+    piece: Piece | None = None
+
+    def of(self, array: np.ndarray) -> np.ndarray:
+        """Return what the target is filled with, a view where the array allows it."""
+        if self.piece is not None:
+            array = self.piece.of(array)
+        if self.transposed:
+            array = array.T
+        return array if array.shape == self.target.shape else array.reshape(self.target.shape)
 
 
 @dataclass(frozen=True)
@@ -42,28 +56,34 @@ class Plan:
         moves: in the order of the target.
         aliases: second name -> name whose value it must have.
         dropped: name -> reason.
+        absent: tensors of the net that the file does not have, by the rules -> reason.
     """
 
     moves: tuple[Move, ...]
     aliases: Mapping[str, str]
     dropped: Mapping[str, str]
+    absent: Mapping[str, str] = field(default_factory=dict)
 
-    def apply(self, arrays: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
+    def apply(
+        self, arrays: Mapping[str, np.ndarray], bits: bool = True
+    ) -> Iterator[tuple[str, np.ndarray]]:
         """Yield (Paddle's key, array) one at a time; views where the array allows it.
 
-        bfloat16 comes as its uint16 bits, which is how Paddle's files hold it.
+        With `bits` bfloat16 comes as its uint16 bits, which is how Paddle's files hold it.
         """
+        take: Callable[[str], np.ndarray] = getattr(arrays, "view", arrays.__getitem__)
         for move in self.moves:
-            array = arrays[move.source]
-            if move.change == "transposed":
-                array = array.T
-            if array.dtype == ml_dtypes.bfloat16:
+            array = move.of(take(move.source))
+            if bits and array.dtype == ml_dtypes.bfloat16:
                 array = array.view(np.uint16)
             yield move.target.key, array
 
 
 def describe_arrays(arrays: Mapping[str, np.ndarray]) -> list[TensorSpec]:
     """List the tensors of a file or a state dict of arrays; their layers are not known."""
+    if hasattr(arrays, "describe"):  # a file's: without reading them
+        specs: list[TensorSpec] = arrays.describe()
+        return specs
     return [TensorSpec(key, tuple(a.shape), a.dtype.name) for key, a in arrays.items()]
 
 
@@ -74,8 +94,10 @@ def plan_moves(
     prefix: str = "",
     counters_decide: bool = False,
     classes_key: str | None = None,
+    same_layout: bool = False,
+    holds: frozenset[str] = problems.PADDLE_DTYPES,
 ) -> Plan:
-    """Plan the moves of the tensors `source` (torch) into the net `target` (Paddle).
+    """Plan the moves of the tensors `source` into the net `target` (Paddle).
 
     Args:
         source: tensors of the file, kinds of layer not needed.
@@ -85,28 +107,115 @@ def plan_moves(
         counters_decide: the net exists with plain and with in-place BatchNorms, told apart by the
             batch counters alone; a file without any counter is then refused.
         classes_key: torch name of the tensor whose first dimension is the number of classes.
+        same_layout: the source has Paddle's names and layouts, not torch's.
+        holds: dtypes that the output can hold.
 
     Raises:
         ConversionError: naming every problem (the list is capped) and the nearest candidates.
     """
     names = resolve((spec.key for spec in source), rules, prefix)
     file = {spec.key: spec for spec in source}
-    left = dict(names.sources)
+    search = _Search(names, file, same_layout)
     found: list[str] = list(names.clashes)
-    moves, missing = [], []
+    missing, absent = [], {}
     for spec in target:
-        key = left.pop(spec.torch_key, None)
-        if key is None:
+        move = search.fill(spec)
+        reason = None if move else rules.absence(spec.key.removeprefix(prefix))
+        if move:
+            found += problems.of_tensor(file[move.source], move, classes_key, holds)
+        elif reason:
+            absent[spec.key] = reason
+        else:
             missing.append(spec)
-            continue
-        moves.append(Move(key, spec, _change(key, spec)))
-        found += problems.of_tensor(file[key], spec, _change(key, spec), classes_key)
-    dropped = dict(names.dropped) | _take_counters(left, target)
-    found += _norm_problems(names, target, counters_decide)
-    unknown = [file[key] for key in left.values()]
+    dropped = dict(names.dropped) | _take_counters(search.left, target)
+    if not same_layout:
+        found += _norm_problems(names, target, counters_decide)
+    found += search.unfinished()
+    unknown = [file[key] for key in search.left.values()]
     if found or missing or unknown:
         raise ConversionError(problems.report(found, missing, unknown))
-    return Plan(tuple(moves), names.aliases, dropped)
+    return Plan(tuple(search.moves), {**names.aliases, **search.ties}, dropped, absent)
+
+
+class _Search:
+    """Finds the source of each tensor of the net. `left` are names that none has taken."""
+
+    def __init__(self, names: Names, file: Mapping[str, TensorSpec], same_layout: bool) -> None:
+        self.left = dict(names.sources)
+        self.ties: dict[str, str] = {}
+        self.moves: list[Move] = []
+        self._names, self._file, self._same_layout = names, file, same_layout
+        self._of_target: dict[str, Move] = {}
+        self._pieces: dict[str, dict[int, int]] = {}  # file's key -> {piece: how many}
+
+    def fill(self, spec: TensorSpec) -> Move | None:
+        """Return the move that fills `spec`, None where the file has nothing for it."""
+        move = self._own(spec)
+        if spec.tied_to in self._of_target:
+            first = self._of_target[spec.tied_to]
+            if move is None:
+                move = Move(
+                    first.source, spec, self._change(first, spec), first.transposed, first.piece
+                )
+            elif move.source != first.source:
+                self.ties[move.source] = first.source
+        if move is not None:
+            self.moves.append(move)
+            self._of_target[spec.key] = move
+        return move
+
+    def _own(self, spec: TensorSpec) -> Move | None:
+        if self._same_layout:
+            places: tuple[Place, ...] = (Place(spec.key),)
+        else:
+            places = (Place(spec.torch_key), *spec.elsewhere)
+        for place in places:
+            found = self._take(place)
+            if found:
+                source, piece = found
+                transposed = not self._same_layout and (spec.kind, spec.role) in TRANSPOSED
+                move = Move(source, spec, "", transposed, piece)
+                return Move(source, spec, self._change(move, spec), transposed, piece)
+        return None
+
+    def _take(self, place: Place) -> tuple[str, Piece | None] | None:
+        """Return (file's key, piece) of what stands at a place, and note that it is taken."""
+        if place.key in self._names.pieces:
+            key, piece = self._names.pieces[place.key]
+        elif place.key in self._names.sources:
+            key, piece = self._names.sources[place.key], place.piece
+        else:
+            return None
+        if piece is None:
+            return (key, None) if self.left.pop(place.key, None) else None
+        self.left.pop(place.key, None)
+        taken = self._pieces.setdefault(key, dict.fromkeys(range(piece.count), 0))
+        taken[piece.index] += 1
+        return key, piece
+
+    def _change(self, move: Move, spec: TensorSpec) -> str:
+        if move.piece is not None:
+            return "split"
+        if move.transposed:
+            return "transposed"
+        if self._file[move.source].shape != spec.shape and spec.torch_shape is not None:
+            return "reshaped"
+        return "copied" if move.source == spec.key else "renamed"
+
+    def unfinished(self) -> list[str]:
+        """Word what is wrong with tensors that were taken in pieces."""
+        found = []
+        split = dict(self._names.pieces.values())
+        for key, piece in split.items():
+            self._pieces.setdefault(key, dict.fromkeys(range(piece.count), 0))
+        for key, taken in self._pieces.items():
+            wrong = [index for index, count in taken.items() if count != 1]
+            if wrong:
+                found.append(
+                    f"{key}: its pieces {', '.join(str(i + 1) for i in wrong)} of {len(taken)} "
+                    "fill no tensor of the net, or several"
+                )
+        return found
 
 
 def check_aliases(plan: Plan, arrays: Mapping[str, np.ndarray]) -> None:
@@ -114,31 +223,33 @@ def check_aliases(plan: Plan, arrays: Mapping[str, np.ndarray]) -> None:
 
     Raises ConversionError naming both keys of every pair that differs.
     """
+    take: Callable[[str], np.ndarray] = getattr(arrays, "view", arrays.__getitem__)
     differing = [
         f"{alias} and {key} are two names of one tensor, but their values differ"
         for alias, key in plan.aliases.items()
-        if not _same(arrays[alias], arrays[key])
+        if not same_bytes(take(alias), take(key))
     ]
     if differing:
         raise ConversionError(problems.report(differing, [], []))
 
 
-def _same(one: np.ndarray, other: np.ndarray) -> bool:
+def same_bytes(one: np.ndarray, other: np.ndarray) -> bool:
+    """Return whether two arrays have the same dtype, shape and bytes; NaN equals itself."""
     if one.dtype != other.dtype or one.shape != other.shape:
         return False
-    if one.__array_interface__["data"] == other.__array_interface__["data"]:
-        return one.strides == other.strides or np.array_equal(_bytes(one), _bytes(other))
-    return np.array_equal(_bytes(one), _bytes(other))
+    place, others = one.__array_interface__["data"], other.__array_interface__["data"]
+    if place == others and one.strides == other.strides:
+        return True
+    return all(
+        np.array_equal(a, b) for a, b in zip(byte_blocks(one), byte_blocks(other), strict=True)
+    )
 
 
-def _bytes(array: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-
-
-def _change(source_key: str, target: TensorSpec) -> str:
-    if (target.kind, target.role) in TRANSPOSED:
-        return "transposed"
-    return "copied" if source_key == target.key else "renamed"
+def byte_blocks(array: np.ndarray, size: int = 1 << 22) -> Iterator[np.ndarray]:
+    """Yield the bytes of `array` in C order, piece by piece; only a strided one is copied."""
+    flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    for start in range(0, flat.size, size):
+        yield flat[start : start + size]
 
 
 def _take_counters(left: dict[str, str], target: Sequence[TensorSpec]) -> dict[str, str]:
@@ -152,8 +263,12 @@ def _take_counters(left: dict[str, str], target: Sequence[TensorSpec]) -> dict[s
 
 
 def _layers_of(target: Sequence[TensorSpec], kind: str) -> dict[str, None]:
-    """Return the paths of the layers of `kind` that keep statistics, in order."""
-    return {s.layer: None for s in target if s.kind == kind and s.role == "running_mean"}
+    """Return torch's paths of the layers of `kind` that keep statistics, in order."""
+    return {
+        s.torch_key.rpartition(".")[0]: None
+        for s in target
+        if s.kind == kind and s.role == "running_mean"
+    }
 
 
 def _norm_problems(names: Names, target: Sequence[TensorSpec], counters_decide: bool) -> list[str]:

@@ -2,15 +2,27 @@
 
 from collections.abc import Sequence
 from difflib import SequenceMatcher
+from typing import TYPE_CHECKING
 
 from convert.spec import COUNTER, TensorSpec
 
+if TYPE_CHECKING:
+    from convert.plan import Move
+
 SHOWN = 8
 # What .pdparams holds and Paddle reads back as the same dtype.
-PADDLE_DTYPES = {
-    *("bool", "uint8", "int8", "int16", "int32", "int64"),
-    *("float16", "bfloat16", "float32", "float64", "complex64", "complex128"),
-}
+PADDLE_DTYPES = frozenset(
+    {
+        *("bool", "uint8", "int8", "int16", "int32", "int64"),
+        *("float16", "bfloat16", "float32", "float64", "complex64", "complex128"),
+    }
+)
+SAFETENSORS_DTYPES = frozenset(
+    {
+        *(PADDLE_DTYPES - {"complex128"}),
+        *("uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e5m2", "float8_e8m0fnu"),
+    }
+)
 NO_COUNTERS = (
     f"the file holds no batch counter ({COUNTER}), so it does not tell whether its head norms are "
     'plain BatchNorm (head_norm="bn") or InPlaceABN (head_norm="inplace_abn"), whose weights mean '
@@ -19,22 +31,40 @@ NO_COUNTERS = (
 
 
 def of_tensor(
-    source: TensorSpec, target: TensorSpec, change: str, classes_key: str | None
+    source: TensorSpec, move: "Move", classes_key: str | None, holds: frozenset[str]
 ) -> list[str]:
-    """Return what is wrong with filling `target` from `source`: shape or dtype, else nothing."""
-    found = []
-    moved = source.shape[::-1] if change == "transposed" else source.shape
-    if moved != target.shape:
-        note = f", which is {moved} transposed" if change == "transposed" else ""
-        hint = _classes_hint(source, target, moved, classes_key)
+    """Return what is wrong with a move: shape or dtype, else nothing.
+
+    `holds` are the dtypes that the output can hold.
+    """
+    target = move.target
+    found = _of_shape(source, move, classes_key)
+    if source.dtype not in holds:
         found.append(
-            f"{target.key}: Paddle has {target.shape}, file has {source.shape}{note}{hint}"
+            f"{target.key}: .pdparams cannot hold the file's dtype {source.dtype}"
+            + ("; --output with .safetensors can" if source.dtype in SAFETENSORS_DTYPES else "")
         )
-    if source.dtype not in PADDLE_DTYPES:
-        found.append(f"{target.key}: .pdparams cannot hold the file's dtype {source.dtype}")
     elif _is_float(source.dtype) != _is_float(target.dtype):
         found.append(f"{target.key}: Paddle has {target.dtype}, file has {source.dtype}")
     return found
+
+
+def _of_shape(source: TensorSpec, move: "Move", classes_key: str | None) -> list[str]:
+    target, shape = move.target, source.shape
+    if move.piece is not None:
+        piece = move.piece.shape_of(shape)
+        if piece is None:
+            return [f"{target.key}: {source.key} of shape {shape} has no {move.piece.count} pieces"]
+        shape = piece
+    moved = shape[::-1] if move.transposed else shape
+    expected = target.shape if target.torch_shape is None else target.torch_shape
+    if moved == expected or (move.change in ("copied", "renamed") and moved == target.shape):
+        return []
+    note = f", which is {moved} transposed" if move.transposed else ""
+    note += f" (piece {move.piece.index + 1} of {source.key})" if move.piece else ""
+    hint = _classes_hint(source, target, moved, classes_key)
+    theirs = f" ({expected} in torch)" if target.torch_shape is not None else ""
+    return [f"{target.key}: Paddle has {target.shape}{theirs}, file has {shape}{note}{hint}"]
 
 
 def counters_where_in_place(layers: Sequence[str]) -> str:

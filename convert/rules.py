@@ -1,7 +1,7 @@
 """Rules files: how a source of checkpoints names its tensors. The format stands in the files.
 
 A file is YAML (`convert/rules/stdc.yml` is the documented example). Names go through it in this
-order: `renames` one after the other, then the first matching drop, then the first matching alias.
+order: `renames` one after the other, then the first matching drop, split, or alias.
 """
 
 import re
@@ -9,12 +9,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from common.errors import ConfigError
+from convert.spec import Piece
 
 _SHIPPED = Path(__file__).parent / "rules"
 
@@ -64,19 +65,76 @@ class Drop(_Strict):
     reason: Annotated[str, Field(min_length=1)]
 
 
+class Split(_Strict):
+    """A tensor of the file that is several of the net, one after the other along `axis`.
+
+    `into` are the names of the pieces; they are equal unless `sizes` says how long each is.
+    """
+
+    match: Pattern
+    into: Annotated[tuple[str, ...], Field(min_length=2)]
+    axis: Annotated[int, Field(ge=0)] = 0
+    sizes: tuple[Annotated[int, Field(gt=0)], ...] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> "Split":
+        for to in self.into:
+            Rename(match=self.match, to=to)
+        if self.sizes is not None and len(self.sizes) != len(self.into):
+            raise ValueError(f"sizes: {len(self.sizes)} for {len(self.into)} names")
+        return self
+
+    def pieces(self, name: str) -> list[tuple[str, Piece]]:
+        """Return (name, piece) of each piece of the tensor called `name`."""
+        count = len(self.into)
+        return [
+            (re.sub(self.match, to, name), Piece(i, count, self.axis, self.sizes))
+            for i, to in enumerate(self.into)
+        ]
+
+
+class Absent(_Strict):
+    """A tensor of the Paddle net that the source does not have, and why that is right."""
+
+    match: Pattern
+    reason: Annotated[str, Field(min_length=1)]
+
+
+class Kind(_Strict):
+    """What kind of layer holds a tensor, for conversions without a Paddle net (--generic)."""
+
+    match: Pattern
+    kind: str
+
+
 class Rules(_Strict):
     """The contents of one rules file, or of several in a row."""
 
     renames: tuple[Rename, ...] = ()
+    splits: tuple[Split, ...] = ()
     drops: tuple[Drop, ...] = ()
     aliases: tuple[Alias, ...] = ()
+    absent: tuple[Absent, ...] = ()
+    kinds: tuple[Kind, ...] = ()
+    rows: tuple[str, ...] = ()
+    framework: Literal["torch", "paddle"] = "torch"
+    options: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __add__(self, other: "Rules") -> "Rules":
-        return Rules(
-            renames=self.renames + other.renames,
-            drops=self.drops + other.drops,
-            aliases=self.aliases + other.aliases,
-        )
+        lists = ("renames", "splits", "drops", "aliases", "absent", "kinds", "rows", "notes")
+        joined = {name: getattr(self, name) + getattr(other, name) for name in lists}
+        frameworks = {self.framework, other.framework}
+        framework = "paddle" if "paddle" in frameworks else "torch"
+        return Rules(**joined, framework=framework, options={**self.options, **other.options})
+
+    def absence(self, key: str) -> str | None:
+        """Return why the source lacks the net's tensor `key`, None if it should have it."""
+        return next((a.reason for a in self.absent if re.search(a.match, key)), None)
+
+    def kind(self, key: str) -> str | None:
+        """Return the kind of layer that the file says holds `key`, None if it does not say."""
+        return next((k.kind for k in self.kinds if re.search(k.match, key)), None)
 
 
 @dataclass
@@ -88,12 +146,14 @@ class Names:
         aliases: key of the file -> other key of the file whose value it must have.
         dropped: key of the file -> reason.
         clashes: one sentence for each pair of keys that claim the same name.
+        pieces: name in the net -> (key of the file, which piece of it).
     """
 
     sources: dict[str, str] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
     clashes: list[str] = field(default_factory=list)
+    pieces: dict[str, tuple[str, Piece]] = field(default_factory=dict)
 
 
 def load_rules(source: "str | PathLike[str] | Rules | None") -> Rules:
@@ -139,12 +199,19 @@ def resolve(keys: Iterable[str], rules: Rules, prefix: str = "") -> Names:
             name = rename.apply(name)
         drop = next((drop for drop in rules.drops if re.search(drop.match, name)), None)
         alias = next((alias for alias in rules.aliases if re.search(alias.match, name)), None)
+        split = next((split for split in rules.splits if re.search(split.match, name)), None)
         if drop:
             names.dropped[key] = drop.reason
+        elif split:
+            for part, piece in split.pieces(name):
+                if prefix + part in names.pieces or prefix + part in names.sources:
+                    names.clashes.append(f"a piece of {key} and another tensor both become {part}")
+                names.pieces[prefix + part] = (key, piece)
         elif alias:
             second_names.append((key, prefix + alias.apply(name)))
-        elif prefix + name in names.sources:
-            names.clashes.append(f"{names.sources[prefix + name]} and {key} both become {name}")
+        elif prefix + name in names.sources or prefix + name in names.pieces:
+            first = names.sources.get(prefix + name) or names.pieces[prefix + name][0]
+            names.clashes.append(f"{first} and {key} both become {name}")
         else:
             names.sources[prefix + name] = key
     for key, name in second_names:

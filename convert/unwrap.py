@@ -6,9 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UnreadableError, UserError
+from convert.pickle_globals import Inert, NumpyArray
 
 IsTensor = Callable[[Any], bool]
-PREFIXES = ("module.", "_orig_mod.")  # of DistributedDataParallel, of torch.compile
+# Of DistributedDataParallel, of torch.compile, of nets that are saved as a part of another.
+PREFIXES = ("module.", "_orig_mod.", "backbone.")
+# Of the attribute that holds the net in a LightningModule; such files say their version.
+_LIGHTNING, _LIGHTNING_PREFIXES = "pytorch-lightning_version", ("model.", "net.")
 # Entries that may hold tensors and are no weights, unless nothing else does.
 _BESIDE = ("optim", "sched", "scaler", "rng", "random")
 _DEPTH = 4
@@ -45,14 +49,19 @@ def find_state_dict(tree: Any, is_tensor: IsTensor, key: str | None, path: Path)
     Raises UnreadableError where it holds no tensor, UserError where the choice is the user's.
     """
     found = _candidates(tree, is_tensor)
+    if not found:  # no tensors of torch, but perhaps arrays of NumPy
+        tree = _with_arrays(tree)
+        found = _candidates(tree, is_tensor)
     if not found:
         held = f"a dict with {_listed(tree)}" if isinstance(tree, Mapping) else _kind(tree)
         raise UnreadableError(f"{path}: holds no state dict (names with tensors), but {held}")
     place = _choose(found, key, path)
-    inside = found[place]
+    inside = {name: _as_tensor(value) for name, value in found[place].items()}
     beside = _beside(tree, place, is_tensor) if place else []
     beside += [f"{name} ({_kind(v)})" for name, v in inside.items() if not is_tensor(v)]
-    tensors, prefix = _strip({name: v for name, v in inside.items() if is_tensor(v)})
+    lightning = isinstance(tree, Mapping) and _LIGHTNING in tree
+    prefixes = PREFIXES + (_LIGHTNING_PREFIXES if lightning else ())
+    tensors, prefix = _strip({name: v for name, v in inside.items() if is_tensor(v)}, prefixes)
     return Found(tensors, place, prefix, tuple(beside))
 
 
@@ -91,10 +100,21 @@ def _choose(found: Mapping[str, Mapping[str, Any]], key: str | None, path: Path)
     return places[0]
 
 
-def _strip(tensors: dict[str, Any]) -> tuple[dict[str, Any], str]:
+def _with_arrays(tree: Any, depth: int = 0) -> Any:
+    """Return the tree with NumPy's arrays as tensors."""
+    if isinstance(tree, Mapping) and depth <= _DEPTH:
+        return {name: _with_arrays(value, depth + 1) for name, value in tree.items()}
+    return _as_tensor(tree)
+
+
+def _as_tensor(value: Any) -> Any:
+    return value.stored if isinstance(value, NumpyArray) and value.stored else value
+
+
+def _strip(tensors: dict[str, Any], prefixes: tuple[str, ...]) -> tuple[dict[str, Any], str]:
     """Remove prefixes that every name has; return what was removed too."""
     removed = ""
-    while prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in tensors)), ""):
+    while prefix := next((p for p in prefixes if all(name.startswith(p) for name in tensors)), ""):
         tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
         removed += prefix
     return tensors, removed
@@ -110,7 +130,7 @@ def _beside(tree: Mapping[str, Any], place: str, is_tensor: IsTensor) -> list[st
 
 
 def _kind(value: Any) -> str:
-    return type(value).__name__
+    return value.name if isinstance(value, Inert) else type(value).__name__
 
 
 def _listed(tree: Mapping[Any, Any]) -> str:

@@ -1,38 +1,52 @@
-"""Writes `.pdparams` files, whole or not at all.
+"""Writes `.pdparams` and `.safetensors` files, whole or not at all.
 
-Such a file is one pickle of a dict of NumPy arrays. It is written opcode by opcode (protocol 4),
-one array at a time, so that memory holds no second copy, and with NumPy's names from before
-NumPy 2, which every NumPy reads.
+A `.pdparams` file is one pickle of a dict of NumPy arrays. It is written opcode by opcode (protocol
+4), block by block, so that memory holds no second copy, and with NumPy's names from before NumPy 2,
+which every NumPy reads.
 """
 
 import hashlib
+import json
 import os
 import pickle
+import queue
 import struct
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import ml_dtypes
 import numpy as np
 
 from common.errors import UserError
+from convert.read_safetensors import DTYPES
 
 Progress = Callable[[int, int], None]  # (bytes done, bytes in all)
-CHECKPOINT_SUFFIXES = {".pth", ".pt", ".tar", ".ckpt", ".bin"}
+CHECKPOINT_SUFFIXES = {".pth", ".pt", ".tar", ".ckpt", ".bin", ".safetensors"}
+SAFETENSORS = ".safetensors"
+_BLOCK = 1 << 22  # bytes
+_WAITING = 4  # blocks that wait to be summed up
+_CODES = {name: code for code, name in DTYPES.items()}
 
 
-def default_output(source: Path) -> Path:
-    """Return `model.pdparams` beside `model.pth`; also for `x.pth.tar`."""
-    name = Path(source.name)
-    while name.suffix.lower() in CHECKPOINT_SUFFIXES:
+def default_output(source: Path, suffix: str = ".pdparams") -> Path:
+    """Return `model.pdparams` beside `model.pth`; also for `x.pth.tar` and `x.index.json`."""
+    name = Path(source.name.removesuffix(".index.json"))
+    while name.suffix.lower() in CHECKPOINT_SUFFIXES | {".pdparams"}:
         name = name.with_suffix("")
-    return source.with_name(f"{name}.pdparams")
+    return source.with_name(f"{name}{suffix}")
 
 
 def account_path(output: Path) -> Path:
     """Return where the account of `output` is written."""
     return output.with_name(f"{output.name}.account.json")
+
+
+def dropped_path(output: Path) -> Path:
+    """Return where large dropped tensors are kept, for the way back."""
+    return output.with_name(f"{output.name}.dropped.safetensors")
 
 
 def check_output(source: Path, output: Path, force: bool) -> None:
@@ -65,24 +79,87 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+class Finite:
+    """Counts values that are NaN or infinite, while they are written: {key: how many}."""
+
+    def __init__(self) -> None:
+        self.wrong: dict[str, int] = {}
+
+    def look(self, key: str, block: np.ndarray) -> None:
+        """Look at one block of the tensor `key`, in its own dtype."""
+        if block.dtype.kind in "biu" or np.isfinite(block).all():
+            return
+        count = block.size - int(np.isfinite(block).sum())
+        self.wrong[key] = self.wrong.get(key, 0) + count
+
+
 def write_pdparams(
-    state: Mapping[str, np.ndarray], path: Path, progress: Progress | None = None
-) -> tuple[str, int]:
-    """Write `state` to `path`; return (SHA-256, bytes). `paddle.load` reads it as it is."""
+    state: Mapping[str, np.ndarray],
+    path: Path,
+    progress: Progress | None = None,
+    checksum: bool = True,
+    finite: Finite | None = None,
+) -> tuple[str | None, int]:
+    """Write `state` to `path`; return (SHA-256, bytes). `paddle.load` reads it as it is.
+
+    bfloat16 is written as its uint16 bits. Without `checksum` the first is None.
+    """
     total = sum(array.nbytes for array in state.values())
-    done = 0
-    with path.open("wb") as file:
-        out = _Hashing(file)
+    with path.open("wb") as file, _Summing(file, checksum, total, progress) as out:
         out.write(pickle.PROTO + b"\x04" + pickle.EMPTY_DICT)
         for key, array in state.items():
             out.write(_value(key))
-            _write_array(out, array)
+            _write_array(out, key, array, finite)
             out.write(pickle.SETITEM)
-            done += array.nbytes
-            if progress:
-                progress(done, total)
         out.write(pickle.STOP)
-    return out.sha256.hexdigest(), out.size
+    return out.digest(), out.size
+
+
+def write_safetensors(
+    state: Mapping[str, np.ndarray],
+    path: Path,
+    progress: Progress | None = None,
+    checksum: bool = True,
+    finite: Finite | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> tuple[str | None, int]:
+    """Write `state` to `path` as safetensors; return (SHA-256, bytes) as `write_pdparams`.
+
+    Raises UserError for a dtype that the format does not have.
+    """
+    order = sorted(state, key=lambda key: -state[key].dtype.itemsize)  # stable, and aligned
+    header: dict[str, Any] = {"__metadata__": dict(metadata or {"format": "pd"})}
+    end = 0
+    for key in order:
+        array = state[key]
+        name = array.dtype.newbyteorder("=").name
+        if name not in _CODES:
+            raise UserError(f"{key}: .safetensors cannot hold dtype {name}; write .pdparams")
+        place = [end, end + array.nbytes]
+        header[key] = {"dtype": _CODES[name], "shape": list(array.shape), "data_offsets": place}
+        end += array.nbytes
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file, _Summing(file, checksum, end, progress) as out:
+        out.write(struct.pack("<Q", len(text)) + text)
+        for key in order:
+            for block in blocks(state[key]):
+                out.write_values(key, block, finite)
+    return out.digest(), out.size
+
+
+def blocks(array: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield an array in C order in pieces of some MB, little-endian; views where it allows it."""
+    dtype = array.dtype.newbyteorder("<")
+    if array.flags.c_contiguous:
+        flat = array.reshape(-1)
+        step = max(1, _BLOCK // max(1, array.dtype.itemsize))
+        for start in range(0, flat.size, step):
+            yield flat[start : start + step].astype(dtype, copy=False)
+    elif array.size:
+        rows = max(1, _BLOCK // (array.nbytes // len(array)))
+        for start in range(0, len(array), rows):
+            yield np.ascontiguousarray(array[start : start + rows], dtype).reshape(-1)
 
 
 def sha256_of(path: Path) -> str:
@@ -94,29 +171,104 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-class _Hashing:
-    """A file that sums up what is written to it."""
+class Background:
+    """Computes something in a thread; `result()` waits for it and raises what it raised."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self.file = file
-        self.sha256 = hashlib.sha256()
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self._outcome: list[Any] = []
+        self._error: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                self._outcome.append(function(*arguments))
+            except BaseException as error:  # handed on to the caller of result()
+                self._error.append(error)
+
+        self._thread = threading.Thread(target=run, daemon=True)
+        self._thread.start()
+
+    def result(self) -> Any:
+        """Return what the function returned."""
+        self._thread.join()
+        if self._error:
+            raise self._error[0]
+        return self._outcome[0]
+
+
+class _Summing:
+    """A file that sums up in a thread what is written to it, and tells how far it is."""
+
+    def __init__(
+        self, file: BinaryIO, checksum: bool, total: int, progress: Progress | None
+    ) -> None:
         self.size = 0
+        self._file, self._total, self._progress, self._done = file, total, progress, 0
+        self._sha256 = hashlib.sha256() if checksum else None
+        self._waiting: queue.Queue[Any] = queue.Queue(_WAITING)
+        self._small = bytearray()
+        self._summed = Background(self._sum) if checksum else None
 
-    def write(self, data: bytes | memoryview) -> None:
-        self.file.write(data)
-        self.sha256.update(data)
+    def __enter__(self) -> "_Summing":
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._flush()
+        self._waiting.put(None) if self._summed else None
+        if self._summed:
+            self._summed.result()
+
+    def _sum(self) -> None:
+        assert self._sha256 is not None
+        while (piece := self._waiting.get()) is not None:
+            self._sha256.update(piece)
+
+    def write(self, data: bytes) -> None:
+        """Write what surrounds the values."""
+        self._small += data
         self.size += len(data)
+        if len(self._small) > 1 << 16:
+            self._flush()
+
+    def write_values(self, key: str, block: np.ndarray, finite: Finite | None) -> None:
+        """Write a contiguous block of the tensor `key`."""
+        if finite:
+            finite.look(key, block)
+        data = block.view(np.uint8).data
+        self.size += data.nbytes
+        self._done += data.nbytes
+        if data.nbytes < 1 << 14:
+            self._small += data
+        else:
+            self._flush()
+            self._put(data)
+        if self._progress:
+            self._progress(self._done, self._total)
+
+    def _flush(self) -> None:
+        if self._small:
+            self._put(memoryview(bytes(self._small)))
+            self._small.clear()
+
+    def _put(self, data: memoryview) -> None:
+        if self._summed:
+            self._waiting.put(data)
+        self._file.write(data)
+
+    def digest(self) -> str | None:
+        """Return the SHA-256, None where it was not asked for."""
+        return self._sha256.hexdigest() if self._sha256 else None
 
 
-def _write_array(out: _Hashing, array: np.ndarray) -> None:
+def _write_array(out: _Summing, key: str, array: np.ndarray, finite: Finite | None) -> None:
     """Write what numpy.ndarray.__reduce__ says: an empty array, then its state."""
-    data = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8)
+    dtype = np.dtype(np.uint16) if array.dtype == ml_dtypes.bfloat16 else array.dtype
     empty = _global("numpy", "ndarray") + _value((0,)) + _value(b"b")
     out.write(_global("numpy.core.multiarray", "_reconstruct") + _tuple(empty) + pickle.REDUCE)
-    out.write(pickle.MARK + _value(1) + _value(tuple(array.shape)) + _dtype(array.dtype))
+    out.write(pickle.MARK + _value(1) + _value(tuple(array.shape)) + _dtype(dtype))
     out.write(pickle.NEWFALSE)  # C order
-    out.write(pickle.BINBYTES8 + struct.pack("<Q", data.nbytes))
-    out.write(data.data)
+    out.write(pickle.BINBYTES8 + struct.pack("<Q", array.nbytes))
+    for block in blocks(array):
+        out.write_values(key, block, finite)
     out.write(pickle.TUPLE + pickle.BUILD)
 
 
