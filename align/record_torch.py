@@ -375,7 +375,10 @@ class _Moved:
         with mode, wrapped_forwards(modules, wrap):
             net(*self.run.args, **self.run.kwargs)
         self._note_gradients(net, forced.gradients)
-        for name, array in floating_buffers(modules).items():
+        ran = {
+            path: m for path, m in modules.items() if self.entered is None or path in self.entered
+        }
+        for name, array in floating_buffers(ran).items():
             move = float(np.abs(array - self.trace.buffers[name]).max(initial=0.0))
             self.moves["", 0, f"buffer:{name}"] = move
 

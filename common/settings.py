@@ -72,7 +72,7 @@ class Data(Section):
     crop_hw: Size  # height, width
     batch_size: Positive  # images on one card, which are also the images of one micro-batch
     cards: Positive = 1  # of the recipe; on fewer, gradients of as many micro-batches are averaged
-    workers: NotNegative = 0  # threads that read ahead; 0 reads between the steps
+    workers: NotNegative = 0  # processes that read ahead; 0 reads between the steps
     augmentation: Augmentation = Augmentation()
 
     @field_validator("batch_size")

@@ -121,6 +121,33 @@ def test_fifty_kills(nursery, whole, tmp_path, seed):
     kills(nursery, whole, tmp_path, 5, seed)
 
 
+def test_readers_do_not_outlive_a_killed_run(nursery, whole, tmp_path):
+    pid = nursery.start(tmp_path / "run")
+    readers, deadline = [], time.monotonic() + 60
+    while not readers and time.monotonic() < deadline:
+        readers = [child for child in children(pid) if b"spawn_main" in command_line(child)]
+        time.sleep(0.01)
+    os.kill(pid, signal.SIGKILL)
+    assert nursery.wait() == -signal.SIGKILL
+    assert readers
+    while any(command_line(reader) for reader in readers) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(command_line(reader) for reader in readers)
+
+
+def children(pid):
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
+
+
+def command_line(pid):
+    """Of a living process; of one that has ended, nothing."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_the_run_between_steps(nursery, whole, tmp_path, number, code):
     expected, _ = whole

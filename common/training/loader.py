@@ -1,41 +1,54 @@
-"""Batches read ahead by threads; the same arrays for any number of them.
+"""Batches read ahead by other processes; the same arrays for any number of them.
 
-Threads rather than processes: decoding, resizing and normalising run outside Python's lock, and
-nothing is copied between processes, left behind by a kill, or half-way through a pipe.
+Processes, not threads: Pillow holds Python's lock in most of what the augmentation does. They are
+started afresh (not forked), so that no state of a framework or its threads comes along.
 """
 
+import multiprocessing
+import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 
 from common.data import Batch, SegmentationDataset, read_batches, stack
 from common.data.dataset import Key
+from common.errors import DataError
 
 _Sample = tuple[np.ndarray, np.ndarray]
+_dataset: SegmentationDataset  # in a reading process: what it reads
 
 
 def load_batches(
     dataset: SegmentationDataset, plan: Iterable[Sequence[Key]], workers: int = 0
 ) -> Iterator[Batch]:
-    """The batches of `plan` in order; with `workers` threads, samples are read in advance.
+    """The batches of `plan` in order; with `workers` processes, samples are read in advance.
 
     Raises DataError where a sample cannot be read, at the batch that holds it.
     """
     if workers == 0:
         yield from read_batches(dataset, plan)
         return
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="loader")
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(dataset,))
     waiting: deque[list[Future[_Sample]]] = deque()
     try:
         for keys in plan:
-            waiting.append([pool.submit(dataset.sample, *key) for key in keys])
-            # Enough for every thread to have a sample in hand and one to come.
+            waiting.append([pool.submit(_read, *key) for key in keys])
+            # Enough for every process to have a sample in hand and one to come.
             if (len(waiting) - 1) * len(keys) >= 2 * workers:
-                yield stack([future.result() for future in waiting.popleft()])
+                yield _join(waiting.popleft())
         while waiting:
-            yield stack([future.result() for future in waiting.popleft()])
+            yield _join(waiting.popleft())
+    except BrokenProcessPool:
+        raise DataError(
+            "a process that read images was ended from outside, probably for want of memory; "
+            "lower data.workers"
+        ) from None
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
@@ -47,3 +60,30 @@ def group(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
         if len(members) < size:
             return
         yield members
+
+
+def _join(futures: Sequence[Future[_Sample]]) -> Batch:
+    samples = [future.result() for future in futures]
+    return stack([(image, label.astype(np.int64)) for image, label in samples])
+
+
+def _begin(dataset: SegmentationDataset) -> None:
+    """Prepare a reading process: it outlives no parent, and leaves signals to it."""
+    global _dataset
+    _dataset = dataset
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _read(epoch: int, index: int) -> _Sample:
+    """Read a sample; its label, train ids and void, travels as uint8."""
+    image, label = _dataset.sample(epoch, index)
+    return image, label.astype(np.uint8)
