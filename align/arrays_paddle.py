@@ -27,7 +27,8 @@ class _Capsule:
 def to_array(tensor: paddle.Tensor) -> np.ndarray:
     """Return the values of `tensor`, sharing its memory where it lies on the CPU."""
     tensor = tensor.detach()
-    shares = tensor.place.is_cpu_place() and tensor.size and tensor.ndim
+    # Paddle 2.6.2 exports a transposed view as if it were contiguous.
+    shares = tensor.place.is_cpu_place() and tensor.size and tensor.ndim and tensor.is_contiguous()
     if not shares or tensor.dtype in (paddle.bool, paddle.bfloat16):
         return tensor.numpy()
     return np.from_dlpack(_Capsule(tensor))

@@ -1,0 +1,36 @@
+"""Tensors cross as arrays with their values, whatever their strides."""
+
+import numpy as np
+import pytest
+
+paddle = pytest.importorskip("paddle")
+
+from align.arrays_paddle import to_array, to_tensor  # noqa: E402
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda x: x,
+        lambda x: x.transpose([0, 2, 1]),
+        lambda x: x[:, 1:, ::2],
+        lambda x: x.sum(),
+        lambda x: x[:0],
+        lambda x: x > 0,
+        lambda x: x.astype("int32"),
+    ],
+    ids=["whole", "transposed", "sliced", "0-d", "empty", "bool", "int"],
+)
+def test_values_survive(view):
+    tensor = view(to_tensor(np.random.default_rng(0).standard_normal((2, 3, 4))))
+    array = to_array(tensor)
+    assert array.dtype.name == str(tensor.dtype).removeprefix("paddle.")
+    np.testing.assert_array_equal(array, tensor.numpy())
+
+
+def test_array_outlives_its_tensor():
+    tensor = to_tensor(np.ones((4, 5)))
+    array = to_array(tensor)
+    del tensor
+    to_tensor(np.zeros((4, 5)))
+    assert (array == 1).all()
