@@ -61,10 +61,12 @@ def seeded_input(shape: tuple[int, ...], seed: int) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape)
 
 
-def check_input_shape(shape: tuple[int, ...], train: bool) -> tuple[int, ...]:
-    """Return `shape` [N, C, H, W] where the nets can run it; UserError says what is wrong."""
+def check_input_shape(shape: tuple[int, ...], channels: int, train: bool) -> tuple[int, ...]:
+    """Return `shape` [N, C, H, W] where a net can run it; UserError says what is wrong."""
     if len(shape) != 4 or min(shape) < 1:
         raise UserError(f"--input-shape takes four positive numbers N C H W, got {list(shape)}")
+    if shape[1] != channels:
+        raise UserError(f"the net takes {channels} channels, --input-shape has {shape[1]}")
     if train and shape[0] < 2:
         raise UserError(
             "train mode needs a batch of at least 2: BatchNorm over a 1x1 map has a single value "

@@ -42,6 +42,7 @@ def test_json_is_all_that_stands_on_stdout(tmp_path):
 BAD = {
     "unknown row": (["--model", "stdc9"], "the table has"),
     "batch of one": (["--train", "--input-shape", 1, 3, 64, 64], "batch of at least 2"),
+    "four channels": (["--input-shape", 2, 4, 64, 64], "takes 3 channels"),
     "absent file": (["--weights", "absent.pth"], "absent.pth"),
     "all and one": (["--all", "--model", "stdc1_seg"], "--all"),
 }

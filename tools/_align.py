@@ -55,8 +55,9 @@ def image(options: Any, name: str, train: bool) -> Any:
     from align import subjects
     from common.pairs import get_pair
 
-    shape = tuple(options.input_shape or get_pair(name).default_input)
-    subjects.check_input_shape(shape, train)
+    default = get_pair(name).default_input
+    shape = tuple(options.input_shape or default)
+    subjects.check_input_shape(shape, default[1], train)
     print(f"aligning {name} on {list(shape)} ...", file=sys.stderr)
     return subjects.seeded_input(shape, options.seed)
 
@@ -77,10 +78,9 @@ def align_each(
     screen = Console(stderr=options.json, width=None if sys.stdout.isatty() else 160)
     reports = []
     for row in list(PAIRS) if options.all else [options.model]:
-        torch_net, paddle_net, name = nets(options, row, overrides or {})
-        report = align(torch_net, paddle_net, name)
-        report.settings |= {"model": name, "seed": options.seed, "weights": options.weights}
+        report = _align_row(options, row, overrides or {}, align)
         reports.append(report)
+        name = report.settings["model"]
         terminal.print_report(report, screen, f"{name}, {title}")
         if options.report:
             stem = f"{stage}_{name}" if options.all else stage
@@ -90,3 +90,13 @@ def align_each(
         print_json([report.to_dict() for report in reports])
     codes = {report.exit_code for report in reports}
     return 1 if 1 in codes else max(codes)
+
+
+def _align_row(
+    options: Any, row: str | None, overrides: Mapping[str, Any], align: Callable[..., Any]
+) -> Any:
+    """Align one row; its nets are gone afterwards."""
+    torch_net, paddle_net, name = nets(options, row, overrides)
+    report = align(torch_net, paddle_net, name)
+    report.settings |= {"model": name, "seed": options.seed, "weights": options.weights}
+    return report
