@@ -80,41 +80,51 @@ def read_weights(side, folder):
         import torch
 
         return torch.load(Path(folder) / "final.pth", weights_only=True)
-    from common.training.weights import read_paddle_weights
+    from convert import read_checkpoint
 
-    return read_paddle_weights(Path(folder) / "final.pdparams")
+    return read_checkpoint(Path(folder) / "final.pdparams")
 
 
-def test_weights_that_training_wrote_are_a_start(toy, backbone, tmp_path, monkeypatch, capsys):
+def test_paddles_own_weights_are_a_start_in_paddle_alone(monkeypatch, tmp_path):
     paddle = pytest.importorskip("paddle")
-    from common.training.weights import read_paddle_weights
+    from common.config import load_settings
+    from common.errors import UserError
+
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    import train_paddle
+    import train_torch
 
     path = tmp_path / "w.pdparams"
-    layer = paddle.nn.Conv2D(1, 2, 3)
-    paddle.save(layer.state_dict(), str(path))
-    state = read_paddle_weights(path)
-    assert (state["weight"] == layer.weight.numpy()).all()
-    assert list(state) == ["weight", "bias"]
+    net = paddle.nn.Conv2D(1, 2, 3)
+    paddle.save(net.state_dict(), str(path))
+    settings = load_settings(ROOT / "configs" / "stdc1_toy.yml", [f"weights.path={path}"])
+    arrays = train_paddle.read_weights(settings, net)
+    assert sorted(arrays) == ["bias", "weight"]
+    assert (arrays["weight"] == net.weight.numpy()).all()
+    with pytest.raises(UserError, match=r"w\.pdparams"):
+        train_torch.read_weights(settings)
 
 
-def test_a_pdparams_that_would_run_code_is_refused(tmp_path):
+def test_weights_that_would_run_code_are_refused(monkeypatch, tmp_path):
     import pickle
 
+    pytest.importorskip("paddle")
+    from common.config import load_settings
     from common.errors import UnreadableError
-    from common.training.weights import read_paddle_weights
 
     class Evil:
         def __reduce__(self):
             return (os.system, (f"touch {tmp_path / 'ran'}",))
 
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    import train_paddle
+
     path = tmp_path / "evil.pdparams"
     path.write_bytes(pickle.dumps({"weight": Evil()}))
+    settings = load_settings(ROOT / "configs" / "stdc1_toy.yml", [f"weights.path={path}"])
     with pytest.raises(UnreadableError, match="system"):
-        read_paddle_weights(path)
+        train_paddle.read_weights(settings, None)
     assert not (tmp_path / "ran").exists()
-    path.write_bytes(path.read_bytes()[:9])
-    with pytest.raises(UnreadableError, match=r"evil\.pdparams"):
-        read_paddle_weights(path)
 
 
 BAD = {

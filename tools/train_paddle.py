@@ -26,13 +26,13 @@ def main() -> int:
 
 
 def read_weights(settings: Any, net: Any) -> Any:
-    """Return the starting weights in Paddle's names; a PyTorch checkpoint is converted."""
-    from common.training.weights import PADDLE_SUFFIXES, read_paddle_weights
-    from convert import convert_checkpoint
+    """Return the starting weights in Paddle's names; those in PyTorch's are converted."""
+    from convert import convert_checkpoint, read_checkpoint
 
     path, into, key = settings.weights.path, settings.weights.into, settings.weights.key
-    if path.endswith(PADDLE_SUFFIXES):
-        return read_paddle_weights(path)
+    arrays = read_checkpoint(path, key)
+    if path.endswith(".pdparams") or any(name.endswith("._mean") for name in arrays):
+        return arrays
     if into:
         return convert_checkpoint(path, into=f"{settings.model.name}:{into}", key=key).state
     return convert_checkpoint(path, model=net, key=key).state

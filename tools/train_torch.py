@@ -28,11 +28,10 @@ def main() -> int:
 def read_weights(settings: Any) -> Any:
     """Return the starting weights in the net's names."""
     from common.errors import UserError
-    from common.training.weights import PADDLE_SUFFIXES
     from convert import read_checkpoint
 
     path, into = settings.weights.path, settings.weights.into
-    if path.endswith(PADDLE_SUFFIXES):
+    if path.endswith(".pdparams"):
         raise UserError(f"{path}: weights of Paddle; train_torch starts from PyTorch's own")
     arrays = read_checkpoint(path, settings.weights.key)
     return {f"{into}.{name}" if into else name: array for name, array in arrays.items()}
