@@ -217,12 +217,12 @@ class Reproduction:
         from common.pictures import loss_curve, prediction_sheet
         from common.training.feed import open_data
         from common.training.logs import read_log
-        from common.training.weights import read_paddle_weights
+        from convert import read_checkpoint
         from paddle_impl.train import predict
 
         loss_curve(read_log(output / "log.jsonl"), self.folder / "loss.png")
         net = paddle_impl.build_model(self.settings.model.name, **self.settings.model.overrides)
-        load_state(net, dict(read_paddle_weights(weights)))
+        load_state(net, dict(read_checkpoint(weights)))
         dataset = open_data(self.settings).val
         samples = [dataset.sample(0, index) for index in range(min(4, len(dataset)))]
         images = np.stack([image for image, _ in samples])
