@@ -1,4 +1,7 @@
-"""Runs the long proof and writes what it measured to docs/proof/proof.md."""
+"""Runs the long proof and writes what it measured to docs/proof/proof.md.
+
+Every line carries the date of its measurement; `--only` measures some stages anew.
+"""
 
 import argparse
 import json
@@ -13,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 TABLE = ROOT / "docs" / "proof" / "proof.md"
+RESULTS = ROOT / "docs" / "proof" / "proof.json"
 # What one stage may take; all together stay below two hours.
 LIMIT_S = 3600
 
@@ -22,13 +26,14 @@ class Result:
     """One line of the table."""
 
     name: str
-    command: str
+    stage: str
     good: bool
     found: str
     seconds: float
+    date: str
 
 
-def run(name: str, command: list[str], pattern: str = "") -> Result:
+def run(stage: str, name: str, command: list[str], pattern: str = "") -> Result:
     """Run one command; `pattern` picks the line to show out of what it prints (else the last)."""
     print(f"{name}: {' '.join(command)}", file=sys.stderr)
     start = time.monotonic()
@@ -45,8 +50,8 @@ def run(name: str, command: list[str], pattern: str = "") -> Result:
     if done.returncode:
         print("\n".join(lines[-40:]), file=sys.stderr)
     seconds = time.monotonic() - start
-    typed = " ".join(command).replace(sys.executable, "python").replace(str(ROOT) + "/", "")
-    return Result(name, typed, done.returncode == 0, shown[-1] if shown else "", seconds)
+    found = shown[-1] if shown else ""
+    return Result(name, stage, done.returncode == 0, found, seconds, date.today().isoformat())
 
 
 def readme_commands() -> list[str]:
@@ -95,59 +100,88 @@ def run_readme(folder: Path) -> list[Result]:
     for command in readme_commands():
         words = prepared(command, folder)
         if words is not None:
-            results.append(run(f"README: {command}", words))
+            results.append(run("readme", f"`{command}`", words))
     return results
 
 
-def write(results: list[Result]) -> None:
-    """Write the table with date and versions."""
+def write(results: list[Result], stages: set[str]) -> None:
+    """Write the table; lines of stages that were not run now stay."""
     from align.report import versions, write_text
 
-    known = ", ".join(f"{name} {version}" for name, version in versions().items())
+    old = json.loads(RESULTS.read_text())["results"] if RESULTS.exists() else []
+    kept = [Result(**row) for row in old if row["stage"] not in stages]
+    rows = sorted([*kept, *results], key=lambda row: list(STAGES).index(row.stage))
+    known = versions()
     lines = [
         "# What `make prove` measured",
         "",
-        f"{date.today().isoformat()}, {known}, two CPU cores.",
+        f"{', '.join(f'{name} {version}' for name, version in known.items())}; two CPU cores.",
         "",
-        "| what | good | measured | seconds |",
-        "|---|---|---|---:|",
+        "| what | good | measured | seconds | date |",
+        "|---|---|---|---:|---|",
     ]
-    for result in results:
-        found = result.found.replace("|", "/")
-        good = "yes" if result.good else "**no**"
-        lines.append(f"| {result.name} | {good} | {found} | {result.seconds:.0f} |")
+    for row in rows:
+        good = "yes" if row.good else "**no**"
+        found = row.found.replace("|", "/")
+        lines.append(f"| {row.name} | {good} | {found} | {row.seconds:.0f} | {row.date} |")
     write_text(TABLE, "\n".join(lines) + "\n")
+    data = {"versions": known, "results": [vars(row) for row in rows]}
+    write_text(RESULTS, json.dumps(data, indent=1) + "\n")
+
+
+def prove_tests(stage: str, name: str, *files: str) -> list[Result]:
+    """Run the tests that are marked `prove` in some files."""
+    command = [sys.executable, "-m", "pytest", "-m", "prove", "--timeout=3000", *files]
+    return [run(stage, name, command, r"passed|failed|error")]
+
+
+def benchmarks(stage: str) -> list[Result]:
+    """Run every benchmark."""
+    paths = sorted((ROOT / "benchmarks").glob("*.py"))
+    return [run(stage, path.name, [sys.executable, str(path)]) for path in paths]
+
+
+STAGES = {
+    "seeds": lambda: prove_tests(
+        "seeds",
+        "STDC1-Seg, 20 seeds, forward and backward, eval and train",
+        "tests/test_align_forward.py",
+        "tests/test_align_backward.py",
+    ),
+    "faults": lambda: [
+        run("faults", "faults, singly and in threes", [sys.executable, "docs/proof/faults.py"])
+    ],
+    "kills": lambda: prove_tests("kills", "50 kills while training", "tests/test_train_kill.py"),
+    "convert": lambda: prove_tests(
+        "convert",
+        "hostile files",
+        *(str(path) for path in sorted((ROOT / "tests").glob("test_convert*.py"))),
+    ),
+    "nets": lambda: prove_tests(
+        "nets",
+        "the other rows of the table",
+        "tests/test_dilated_nets.py",
+        "tests/test_fcn_unet.py",
+    ),
+    "paddle26": lambda: [
+        run("paddle26", "core tests on Paddle 2.6.2", ["make", "test-paddle26"], "passed|failed")
+    ],
+    "benchmarks": lambda: benchmarks("benchmarks"),
+    "demo": lambda: [run("demo", "`make demo`", ["make", "demo"], "mIoU")],
+    "readme": lambda: run_readme(ROOT / "runs" / f"prove_{time.strftime('%H%M%S')}"),
+}
 
 
 def main() -> int:
-    """Run all, write the table, exit 1 if anything failed."""
+    """Run all, or some, write the table, exit 1 if anything failed."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--only", help="run the stages whose name holds this; writes no table")
+    arguments.add_argument("--only", nargs="+", choices=list(STAGES), help="run these stages")
     options = arguments.parse_args()
-    python = sys.executable
-    pytest = [python, "-m", "pytest", "-m", "prove", "-q", "--timeout=3000"]
-    mark = r"passed|failed|error"
-    stages = {
-        "many seeds, kills and hostile files": lambda: [run("prove tests", pytest, mark)],
-        "faults": lambda: [run("faults", [python, "docs/proof/faults.py"])],
-        "paddle 2.6.2": lambda: [
-            run("core tests on Paddle 2.6.2", ["make", "test-paddle26"], mark)
-        ],
-        "benchmarks": lambda: [
-            run(path.name, [python, str(path.relative_to(ROOT))])
-            for path in sorted((ROOT / "benchmarks").glob("*.py"))
-        ],
-        "demo": lambda: [run("make demo", ["make", "demo"], "mIoU")],
-        "readme": lambda: run_readme(ROOT / "runs" / f"prove_{time.strftime('%H%M%S')}"),
-    }
+    chosen = options.only or list(STAGES)
     results: list[Result] = []
-    for name, stage in stages.items():
-        if not options.only or options.only in name:
-            results += stage()
-    for result in results:
-        print(json.dumps(vars(result)))
-    if not options.only:
-        write(results)
+    for name in chosen:
+        results += STAGES[name]()
+        write(results, {result.stage for result in results})
     return int(not all(result.good for result in results))
 
 
