@@ -18,7 +18,7 @@ from convert.pickle_machine import PickleMachine
 from convert.read_safetensors import looks_like_safetensors, read_index, read_safetensors
 from convert.read_torch import read_legacy, read_zip, refusals
 from convert.spec import TensorSpec
-from convert.stored import DamagedError, Storage, Stored, contiguous, second_names
+from convert.stored import DamagedError, Stored, second_names
 from convert.unwrap import find_state_dict
 
 # torch.save before 1.6 begins with this pickled number (torch/serialization.py, MAGIC_NUMBER).
@@ -224,12 +224,6 @@ def _bits_as_bfloat16(stored: Any) -> Any:
     return stored
 
 
-def stored_array(array: np.ndarray) -> Stored:
-    """Return an array in memory as if it lay in a file."""
-    data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    return Stored(Storage(memoryview(data)), array.dtype, array.shape, contiguous(array.shape))
-
-
 _LIKENESSES: tuple[tuple[Callable[[bytes], bool], str], ...] = (
     (lambda head: head.startswith(b"\x1f\x8b"), "it is packed with gzip; unpack it first"),
     (lambda head: head[257:262] == b"ustar", "it is a tar archive; unpack it first"),
@@ -248,13 +242,6 @@ def _likeness(head: bytes) -> str:
             line = start.strip().partition("\n")[0][:60]
             return f"it is a text file, beginning {line!r}; was a web page or a pointer downloaded?"
     return f"it begins with {head[:8].hex(' ')}, which no known format does"
-
-
-def shapes_of(arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
-    """Return {name: shape} of arrays; those of a file are not read for it."""
-    if isinstance(arrays, Checkpoint):
-        return arrays.shapes
-    return {key: tuple(array.shape) for key, array in arrays.items()}
 
 
 def require_framework(checkpoint: Checkpoint, framework: str, what: str) -> None:

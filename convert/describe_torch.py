@@ -1,8 +1,17 @@
 """Describes the state dict of a torch net, or of a part of one."""
 
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
 from torch import nn
 
-from convert.spec import BARE, BATCH_NORM, INPLACE_ABN, TensorSpec
+import torch_ref
+from common.pairs import get_pair
+from convert.plan import TRANSPOSED
+from convert.rules import resolve, shipped_rules
+from convert.spec import BARE, BATCH_NORM, COUNTER, INPLACE_ABN, TensorSpec
 from torch_ref.layers import InPlaceABN
 
 _KINDS: tuple[tuple[tuple[type[nn.Module], ...], str], ...] = (
@@ -35,4 +44,35 @@ def describe(net: nn.Module) -> list[TensorSpec]:
         dtype = str(tensor.dtype).removeprefix("torch.")
         kind = kind_of(layers[path]) if path in layers else BARE
         specs.append(TensorSpec(key, tuple(tensor.shape), dtype, kind, leaf))
+    return specs
+
+
+# Paddle's names of what torch calls otherwise: {kind: {role: leaf}}.
+_LEAVES: dict[str, dict[str, str]] = {
+    BATCH_NORM: {"running_mean": "_mean", "running_var": "_variance"},
+    INPLACE_ABN: {"running_mean": "_mean", "running_var": "_variance"},
+    "PReLU": {"weight": "_weight"},
+    "InstanceNorm": {"weight": "scale"},
+}
+
+
+def describe_port(row: str, options: Mapping[str, Any]) -> list[TensorSpec]:
+    """List the tensors of the port of row `row` without Paddle, from its twin's kinds of layer."""
+    pair = get_pair(row)
+    with torch.device("meta"):
+        net = torch_ref.build_model(row, **dict(options))
+    names = resolve((spec.key for spec in describe(net)), shipped_rules(pair.rules)).sources
+    specs = []
+    for spec in describe(net):
+        if spec.role == COUNTER or names.get(spec.key) != spec.key:  # a second name
+            continue
+        leaf = _LEAVES.get(spec.kind, {}).get(spec.role, spec.role)
+        shape = spec.shape[::-1] if (spec.kind, spec.role) in TRANSPOSED else spec.shape
+        flat = spec.kind == "LayerNorm"
+        shape = (math.prod(shape),) if flat else shape
+        key = f"{spec.layer}.{leaf}" if spec.layer else leaf
+        torch_shape = spec.shape if flat else None
+        specs.append(
+            TensorSpec(key, shape, spec.dtype, spec.kind, spec.role, torch_shape=torch_shape)
+        )
     return specs

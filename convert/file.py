@@ -1,50 +1,37 @@
-"""From a checkpoint file to a `.pdparams` file: `convert_checkpoint`."""
+"""From a checkpoint file to a `.pdparams` or `.safetensors` file: `convert_checkpoint`."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
-from common.errors import ConversionError, UserError
-from common.pairs import PAIRS, Pair, get_pair
-from convert.account import Account
-from convert.checkpoint import Checkpoint, read_checkpoint
-from convert.conversion import Conversion, RulesLike, convert_arrays, rules_for
-from convert.recognise import Recognised, recognise
-from convert.rules import Rules, load_rules, resolve
-from convert.spec import TensorSpec
+from common.errors import ConversionError
+from convert.account import DROPPED, Account, nbytes_of
+from convert.checkpoint import read_checkpoint
+from convert.conversion import Conversion, RulesLike, convert_arrays
+from convert.jobs import Job, described, job_of, with_row
+from convert.problems import PADDLE_DTYPES, SAFETENSORS_DTYPES
 from convert.verify import Verification, verify
 from convert.write import (
+    SAFETENSORS,
+    Background,
+    Finite,
     Progress,
     account_path,
     atomic,
     check_output,
+    dropped_path,
     sha256_of,
     write_pdparams,
+    write_safetensors,
 )
 
-
-@dataclass(frozen=True)
-class _Job:
-    """What to convert into what. `net` is the file's row, None for a stranger's layer."""
-
-    checkpoint: Checkpoint
-    target: Sequence[TensorSpec]
-    rules: Rules
-    pair: Pair | None
-    net: Recognised | None
-    into: str | None = None
-    row_rules: Rules | None = None  # of the row alone, where `rules` also lead into a place
-    parts: tuple[str, ...] = ("",)  # what of the place the file fills
-
-    @property
-    def prefix(self) -> str:
-        """Place of the file's net in the target, "" or ending in a dot."""
-        place = self.into.partition(":")[2] if self.into else ""
-        return f"{place}." if place else ""
+_NAMED = 8
 
 
 def convert_checkpoint(
@@ -59,12 +46,17 @@ def convert_checkpoint(
     key: str | None = None,
     force: bool = False,
     progress: Progress | None = None,
+    generic: bool = False,
+    checksum: bool = True,
+    allow_nonfinite: bool = False,
 ) -> Conversion:
-    """Convert a PyTorch checkpoint; write `output` and `<output>.account.json`, both or neither.
+    """Convert a checkpoint; write `output` and `<output>.account.json`, both or neither.
+
+    Large dropped tensors go to `<output>.dropped.safetensors`, for the way back.
 
     Args:
-        path: the checkpoint; no code from it is run.
-        output: a `.pdparams` file; None writes nothing.
+        path: the checkpoint (see `read_checkpoint`); no code from it is run.
+        output: a `.pdparams` or `.safetensors` file; None writes nothing.
         model: name of a row of the table, a `paddle.nn.Layer` (its shapes, dtypes and kinds of
             layer are read), or None: find out which row the file holds.
         rules: a rules file instead of the row's own.
@@ -74,6 +66,9 @@ def convert_checkpoint(
         key: which of several state dicts in the file.
         force: replace an existing output.
         progress: called with (bytes done, bytes in all) while writing.
+        generic: no net: infer the kinds of layer from the file (`convert.generic`).
+        checksum: put SHA-256 sums of source and output into the account.
+        allow_nonfinite: write NaN and infinite values too.
 
     Raises:
         UnreadableError, UserError: the file cannot be read, or what is asked for makes no sense.
@@ -82,121 +77,145 @@ def convert_checkpoint(
     checkpoint = read_checkpoint(path, key)
     if output is not None:
         check_output(checkpoint.path, Path(output), force)
-    job = _job(checkpoint, model, rules, num_classes, into)
-    if verify and job.net is None:
-        job = replace(job, net=_row_of_layer(checkpoint, model, job.rules))
-    conversion = convert_arrays(checkpoint, job.target, job.rules, job.pair, job.prefix, job.parts)
-    conversion = replace(conversion, account=_head(conversion.account, job, model))
+    job = job_of(checkpoint, model, rules, num_classes, into, generic)
+    if verify:
+        job = with_row(job, model)
+    safetensors = output is not None and Path(output).suffix == SAFETENSORS
+    conversion = convert_arrays(
+        job.checkpoint,
+        job.target,
+        job.rules,
+        job.pair,
+        job.prefix,
+        job.parts,
+        SAFETENSORS_DTYPES if safetensors else PADDLE_DTYPES,
+    )
+    digest = Background(sha256_of, checkpoint.path) if checksum else None
     if output is None:
+        conversion = replace(conversion, account=_head(conversion.account, job, model, digest))
         return _verified(conversion, job, conversion.state) if verify else conversion
-    _check_finite(checkpoint)
-    return _write(conversion, job, Path(output), verify, progress)
+    writer = _Writer(conversion, job, Path(output), progress, checksum, allow_nonfinite)
+    return writer.write(model, digest, verify)
 
 
-def _job(
-    checkpoint: Checkpoint, model: Any, rules: RulesLike, num_classes: int | None, into: str | None
-) -> _Job:
-    if model is not None and not isinstance(model, str):
-        if into or num_classes is not None:
-            raise UserError("into and num_classes go with a row of the table, not with a layer")
-        from convert.describe_paddle import describe
-
-        pair = PAIRS.get(getattr(model, "pair_name", ""))
-        return _Job(checkpoint, describe(model), rules_for(pair, rules), pair, None)
-    from convert.describe_paddle import describe_row
-
-    own_rules = None if rules is None else load_rules(rules)
-    shapes = checkpoint.shapes
-    net = recognise(shapes, model, num_classes, own_rules)
-    chosen = rules_for(net.pair, rules)
-    if into is None:
-        return _Job(checkpoint, describe_row(net.row, net.options), chosen, net.pair, net)
-    _check_place(net, into)
-    target = describe_row(into.partition(":")[0], {})
-    if into not in net.pair.subtree_rules:
-        return _Job(checkpoint, target, chosen, None, net, into)
-    adapted = chosen + load_rules(net.pair.subtree_rules[into])
-    parts = {name.partition(".")[0] + "." for name in resolve(checkpoint, adapted).sources}
-    return _Job(checkpoint, target, adapted, None, net, into, chosen, tuple(sorted(parts)))
-
-
-def _check_place(net: Recognised, into: str) -> None:
-    """Raise where the table does not say that `net` fills the place `into`."""
-    if into in net.pair.subtrees:
-        return
-    get_pair(into.partition(":")[0])
-    places = {place: row for row, pair in PAIRS.items() for place in pair.subtrees}
-    if into in places:
-        raise ConversionError(
-            f"the file holds {net}, but {into} is filled by {places[into]}; "
-            f"{net.row} fits into: {', '.join(net.pair.subtrees) or 'no other net'}"
-        )
-    raise UserError(f"no place is called {into!r}; there are: {', '.join(places)}")
-
-
-def _row_of_layer(checkpoint: Checkpoint, layer: Any, rules: Rules) -> Recognised:
-    row = getattr(layer, "pair_name", None)
-    if row is None:
-        raise UserError(
-            "only nets of the table can be verified here, which need a layer of "
-            "paddle_impl.build_model; align two nets of your own with align.align_forward"
-        )
-    return recognise(checkpoint.shapes, row, rules=rules)
-
-
-def _head(account: Account, job: _Job, model: Any) -> Account:
+def _head(account: Account, job: Job, model: Any, digest: Background | None) -> Account:
     """Fill in what the account says about the file and the net."""
     path = job.checkpoint.path
-    net: dict[str, Any] = {"row": None, "layer": type(model).__name__}
-    if job.net:
-        net = {"row": job.net.row, "options": dict(job.net.options), "into": job.into}
     source = {
         "path": str(path),
         "bytes": path.stat().st_size,
-        "sha256": sha256_of(path),
+        "sha256": digest.result() if digest else None,
         "found_as": job.checkpoint.found_as,
     }
-    return replace(account, source=source, net=net, ties=job.checkpoint.aliases)
+    ties = job.checkpoint.aliases
+    return replace(account, source=source, net=described(job, model), ties=ties)
 
 
-def _check_finite(arrays: Mapping[str, np.ndarray]) -> None:
-    found = []
-    for key, array in arrays.items():
-        count = array.size - int(np.isfinite(array).sum())
-        if count:
-            found.append(f"{key} ({count} of {array.size})")
-    if found:
-        more = f" and {len(found) - 8} more" if len(found) > 8 else ""
+class _Writer:
+    """Writes what belongs to one output: all of it or nothing."""
+
+    def __init__(
+        self,
+        conversion: Conversion,
+        job: Job,
+        output: Path,
+        progress: Progress | None,
+        checksum: bool,
+        allow_nonfinite: bool,
+    ) -> None:
+        self._conversion, self._job, self._output = conversion, job, output
+        self._progress, self._checksum, self._allow = progress, checksum, allow_nonfinite
+
+    def write(self, model: Any, digest: Background | None, verified: bool) -> Conversion:
+        """Write all files; what is verified is the written file, before it gets its name."""
+        beside, dropped = account_path(self._output), self._dropped()
+        with ExitStack() as files:
+            # Renamed in the reverse order: the output last, when all else is in place.
+            temporary = files.enter_context(atomic(self._output))
+            sha256, size = self._write_state(temporary)
+            conversion = self._conversion
+            account = _head(conversion.account, self._job, model, digest)
+            conversion = replace(conversion, account=account)
+            if verified:
+                conversion = _verified(conversion, self._job, _read_back(temporary, self._output))
+            written = {"path": str(self._output), "bytes": size, "sha256": sha256}
+            written |= {"account": str(beside)}
+            if dropped:
+                kept = files.enter_context(atomic(dropped_path(self._output)))
+                write_safetensors(dropped, kept, checksum=False, metadata={"format": "pt"})
+                written |= {"dropped": str(dropped_path(self._output))}
+            conversion = replace(conversion, account=replace(conversion.account, output=written))
+            text = files.enter_context(atomic(beside))
+            text.write_text(conversion.account.to_json(), encoding="utf-8")
+        return conversion
+
+    def _write_state(self, temporary: Path) -> tuple[str | None, int]:
+        """Write the tensors; raises ConversionError for values that are not finite."""
+        finite = Finite()
+        state = {key: _typed(array, self._dtypes[key]) for key, array in self._items()}
+        write = write_safetensors if self._output.suffix == SAFETENSORS else write_pdparams
+        written = write(state, temporary, self._progress, self._checksum, finite)
+        if finite.wrong:
+            self._not_finite(finite.wrong)
+        return written
+
+    def _items(self) -> Any:
+        return self._conversion.state.items()
+
+    @property
+    def _dtypes(self) -> Mapping[str, str]:
+        return {row.key: row.dtype for row in self._conversion.account.target_tensors}
+
+    def _not_finite(self, wrong: Mapping[str, int]) -> None:
+        rows = {row.key: row for row in self._conversion.account.target_tensors}
+        counts: dict[str, int] = {}
+        pieces = {key for key in wrong if rows[key].piece}
+        for key, count in wrong.items():
+            source = rows[key].source or key
+            added = counts.get(source, 0) + count if key in pieces else count
+            counts[source] = added
+        account = replace(self._conversion.account, not_finite=counts)
+        self._conversion = replace(self._conversion, account=account)
+        if self._allow:
+            return
+        sizes = {row.key: int(np.prod(row.shape)) for row in account.source_tensors}
+        found = [f"{key} ({count} of {sizes[key]})" for key, count in counts.items()]
+        more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
         raise ConversionError(
-            f"values that are NaN or infinite in: {', '.join(found[:8])}{more}; the training "
-            "diverged or the file is damaged. Nothing was written"
+            f"values that are NaN or infinite in: {', '.join(found[:_NAMED])}{more}; the training "
+            "diverged or the file is damaged. Nothing was written; --allow-nonfinite moves them"
         )
 
-
-def _write(
-    conversion: Conversion, job: _Job, output: Path, verified: bool, progress: Progress | None
-) -> Conversion:
-    """Write both files; what is verified is the written file, before it gets its name."""
-    with atomic(output) as temporary:
-        sha256, size = write_pdparams(conversion.state, temporary, progress)
-        if verified:
-            from convert.verify_paddle import load_pdparams
-
-            conversion = _verified(conversion, job, load_pdparams(temporary))
-        beside = account_path(output)
-        written = {"path": str(output), "bytes": size, "sha256": sha256, "account": str(beside)}
-        conversion = replace(conversion, account=replace(conversion.account, output=written))
-        with atomic(beside) as account:
-            account.write_text(conversion.account.to_json(), encoding="utf-8")
-    return conversion
+    def _dropped(self) -> dict[str, np.ndarray]:
+        """Return the dropped tensors whose values do not stand in the account."""
+        return {
+            row.key: self._job.checkpoint.view(row.key)
+            for row in self._conversion.account.source_tensors
+            if row.became == DROPPED and row.value is None and nbytes_of(row.shape, row.dtype)
+        }
 
 
-def _verified(conversion: Conversion, job: _Job, state: Mapping[str, np.ndarray]) -> Conversion:
+def _typed(array: np.ndarray, dtype: str) -> np.ndarray:
+    """Return bfloat16 bits as what they are."""
+    if dtype == "bfloat16" and array.dtype == np.uint16:
+        return array.view(ml_dtypes.bfloat16)
+    return array
+
+
+def _read_back(path: Path, output: Path) -> Mapping[str, np.ndarray]:
+    if output.suffix == SAFETENSORS:
+        return read_checkpoint(path)
+    from convert.verify_paddle import load_pdparams
+
+    return load_pdparams(path)
+
+
+def _verified(conversion: Conversion, job: Job, state: Mapping[str, np.ndarray]) -> Conversion:
     """Return `conversion` with the proof in its account."""
     assert job.net is not None
     if job.row_rules is None:
         rules = job.rules
-        state = {name.removeprefix(job.prefix): array for name, array in state.items()}
+        state = {name.removeprefix(job.prefix): state[name] for name in state}
     else:
         rules = job.row_rules
         state = _back_in_row(conversion, job, state)
@@ -206,10 +225,10 @@ def _verified(conversion: Conversion, job: _Job, state: Mapping[str, np.ndarray]
 
 
 def _back_in_row(
-    conversion: Conversion, job: _Job, state: Mapping[str, np.ndarray]
+    conversion: Conversion, job: Job, state: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """Return `state` in the names of the file's row; what was dropped is taken from the file."""
-    from convert.describe_paddle import describe_row
+    from convert.rows import describe_row
 
     assert job.net is not None
     assert job.row_rules is not None

@@ -31,8 +31,12 @@ STORAGES = {
     "UntypedStorage": "uint8",
 }
 _DTYPES = {
-    "float": "float32", "double": "float64", "half": "float16", "long": "int64",
-    "int": "int32", "short": "int16",
+    "float": "float32",
+    "double": "float64",
+    "half": "float16",
+    "long": "int64",
+    "int": "int32",
+    "short": "int16",
     **{name: name for name in ("float16", "float32", "float64", "bfloat16", "bool")},
     **{name: name for name in ("complex64", "complex128", "uint8", "uint16", "uint32", "uint64")},
     **{name: name for name in ("int8", "int16", "int32", "int64", "float8_e8m0fnu")},

@@ -181,7 +181,7 @@ class _Search:
     def _take(self, place: Place) -> tuple[str, Piece | None] | None:
         """Return (file's key, piece) of what stands at a place, and note that it is taken."""
         if place.key in self._names.pieces:
-            key, piece = self._names.pieces[place.key]
+            key, piece = self._names.pieces[place.key]  # type: str, Piece | None
         elif place.key in self._names.sources:
             key, piece = self._names.sources[place.key], place.piece
         else:

@@ -7,6 +7,7 @@ from typing import Any
 from common.errors import ConversionError, UserError
 from common.pairs import PAIRS, Pair, get_pair
 from convert.problems import NO_COUNTERS
+from convert.rows import shapes_of
 from convert.rules import Rules, resolve, shipped_rules
 from convert.spec import COUNTER
 
@@ -129,8 +130,6 @@ def _head_of(pair: Pair, shapes: Shapes, rules: Rules | None) -> tuple[int, ...]
 
 
 def _misfits(row: str, pair: Pair, shapes: Shapes, rules: Rules | None) -> Iterator[Misfit]:
-    from convert.recognise_torch import shapes_of
-
     rules = shipped_rules(pair.rules) if rules is None else rules
     names = resolve(shapes, rules)
     file = {name: tuple(shapes[key]) for name, key in names.sources.items()}

@@ -124,8 +124,7 @@ class Rules(_Strict):
     def __add__(self, other: "Rules") -> "Rules":
         lists = ("renames", "splits", "drops", "aliases", "absent", "kinds", "rows", "notes")
         joined = {name: getattr(self, name) + getattr(other, name) for name in lists}
-        frameworks = {self.framework, other.framework}
-        framework = "paddle" if "paddle" in frameworks else "torch"
+        framework = self.framework if self.framework == "paddle" else other.framework
         return Rules(**joined, framework=framework, options={**self.options, **other.options})
 
     def absence(self, key: str) -> str | None:
@@ -184,6 +183,12 @@ def shipped_rules(names: Iterable[str]) -> Rules:
     for name in names:
         rules += load_rules(name)
     return rules
+
+
+def shipped_for_paddle(row: str) -> list[Rules]:
+    """Return the shipped rules for files that have Paddle's names and layouts and hold `row`."""
+    found = (load_rules(path.stem) for path in sorted(_SHIPPED.glob("*.yml")))
+    return [rules for rules in found if rules.framework == "paddle" and row in rules.rows]
 
 
 def resolve(keys: Iterable[str], rules: Rules, prefix: str = "") -> Names:

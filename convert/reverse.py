@@ -1,0 +1,192 @@
+"""Back to PyTorch: a torch state dict from a file of Paddle (`reverse_checkpoint`)."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.errors import ConversionError, UnreadableError, UserError
+from convert.account import ALIAS, DROPPED, SourceRow, value_of
+from convert.checkpoint import PADDLE, Checkpoint, read_checkpoint, require_framework
+from convert.conversion import RulesLike
+from convert.plan import same_bytes
+from convert.reverse_names import back_by_net
+from convert.write import (
+    SAFETENSORS,
+    Progress,
+    account_path,
+    atomic,
+    check_output,
+    sha256_of,
+    write_safetensors,
+)
+from convert.write_torch import write_torch
+
+
+@dataclass(frozen=True)
+class Reversal:
+    """A torch state dict that was made from a file of Paddle.
+
+    Attributes:
+        state: torch's names -> arrays, in torch's layouts.
+        ties: second name -> first name of tensors that are one in the file.
+        missing: names of the torch net that the file does not hold.
+        by: "account" (of the way there) or "net".
+        output: path, size and SHA-256; empty while nothing is written.
+    """
+
+    state: Mapping[str, np.ndarray]
+    ties: Mapping[str, str]
+    missing: tuple[str, ...]
+    by: str
+    output: Mapping[str, Any]
+
+    def summary(self) -> dict[str, Any]:
+        """Return it without the arrays, JSON-ready."""
+        rows = asdict(self) | {"state": list(self.state)}
+        return {"tensors": len(self.state), **rows}
+
+
+def reverse_checkpoint(
+    path: str | PathLike[str],
+    output: str | PathLike[str] | None = None,
+    *,
+    account: str | PathLike[str] | None = None,
+    model: Any = None,
+    rules: RulesLike = None,
+    key: str | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+    checksum: bool = True,
+) -> Reversal:
+    """Make a torch state dict from `path`, a file of Paddle; neither framework runs anything.
+
+    Args:
+        path: `.pdparams` or `.safetensors` of Paddle.
+        output: `.pth` (as torch.save writes it) or `.safetensors`; None writes nothing.
+        account: the account of the way there. Default: the one beside `path`, if it is there.
+        model: without an account: the net, as for `convert_checkpoint`; None = find out.
+        rules: without an account: rules that lead from the wanted names to the net's; they are
+            used backwards.
+        key, force, progress, checksum: as for `convert_checkpoint`.
+
+    Raises:
+        UnreadableError, UserError: a file cannot be read, or there is nothing to go by.
+        ConversionError: the file does not fit the account or the net.
+    """
+    checkpoint = read_checkpoint(path, key)
+    require_framework(checkpoint, PADDLE, "the way back")
+    if output is not None:
+        check_output(checkpoint.path, Path(output), force)
+    beside = account_path(checkpoint.path)
+    if account is None and model is None and rules is None and beside.exists():
+        account = beside
+    if account is not None:
+        state, ties = _by_account(checkpoint, Path(account))
+        made = Reversal(state, ties, (), "account", {})
+    else:
+        state, ties, missing = back_by_net(checkpoint, model, rules)
+        made = Reversal(state, ties, missing, "net", {})
+    if output is None:
+        return made
+    return _write(made, Path(output), progress, checksum)
+
+
+def _write(made: Reversal, output: Path, progress: Progress | None, checksum: bool) -> Reversal:
+    with atomic(output) as temporary:
+        if output.suffix == SAFETENSORS:
+            sha256, size = write_safetensors(
+                made.state, temporary, progress, checksum, metadata={"format": "pt"}
+            )
+        else:
+            size = write_torch(made.state, temporary, made.ties, progress)
+            sha256 = sha256_of(temporary) if checksum else None
+    written = {"path": str(output), "bytes": size, "sha256": sha256}
+    return Reversal(made.state, made.ties, made.missing, made.by, written)
+
+
+def _by_account(checkpoint: Checkpoint, path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Undo every row of the account; the result has the order of the original file."""
+    document = _load(path)
+    targets: dict[str, list[Mapping[str, Any]]] = {}
+    for row in document["target_tensors"]:
+        if row["source"] is not None:
+            targets.setdefault(row["source"], []).append(row)
+    dropped = _dropped_file(path, document)
+    state: dict[str, np.ndarray] = {}
+    for row in document["source_tensors"]:
+        key, shape = row["key"], tuple(row["shape"])
+        if row["became"] == ALIAS:
+            state[key] = state[row["to"]]
+        elif row["became"] == DROPPED:
+            state[key] = _dropped(row, dropped, path)
+        else:
+            state[key] = _undone(checkpoint, key, shape, targets[key])
+    ties = {
+        second: first
+        for second, first in document["ties"].items()
+        if same_bytes(state[second], state[first])
+    }
+    return state, ties
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        tables = ("source_tensors", "target_tensors", "ties")
+        if not all(table in document for table in tables):
+            raise ValueError("it has no tables of tensors")
+    except (OSError, ValueError, TypeError) as error:
+        raise UnreadableError(f"{path}: not the account of a conversion: {error}") from None
+    return dict(document)
+
+
+def _undone(
+    checkpoint: Checkpoint, source: str, shape: tuple[int, ...], rows: list[Mapping[str, Any]]
+) -> np.ndarray:
+    """Return torch's tensor from the tensors of Paddle that it became."""
+    arrays = []
+    for row in rows:
+        key = row["key"]
+        if key not in checkpoint:
+            raise ConversionError(f"{key}: stands in the account, but not in {checkpoint.path}")
+        array = checkpoint.view(key)
+        if array.shape != tuple(row["shape"]) or array.dtype.name != row["dtype"]:
+            raise ConversionError(
+                f"{key}: the account has {tuple(row['shape'])} {row['dtype']}, the file has "
+                f"{array.shape} {array.dtype.name}; was the file made from another checkpoint?"
+            )
+        arrays.append(array.T if row["transposed"] else array)
+    pieces = [row["piece"] for row in rows]
+    if pieces[0] is not None:
+        order = sorted(range(len(rows)), key=lambda i: pieces[i]["index"])
+        return np.concatenate([arrays[i] for i in order], axis=pieces[0]["axis"])
+    for row, array in zip(rows[1:], arrays[1:], strict=True):
+        if not same_bytes(array, arrays[0]):
+            raise ConversionError(
+                f"{rows[0]['key']} and {row['key']} were one tensor, {source}, but differ now"
+            )
+    return arrays[0].reshape(shape)
+
+
+def _dropped_file(account: Path, document: Mapping[str, Any]) -> Checkpoint | None:
+    name = document.get("output", {}).get("dropped")
+    if not name:
+        return None
+    return read_checkpoint(account.with_name(Path(name).name))
+
+
+def _dropped(row: Mapping[str, Any], kept: Checkpoint | None, path: Path) -> np.ndarray:
+    fields = {**row, "shape": tuple(row["shape"]), "also": tuple(row["also"])}
+    value = value_of(SourceRow(**fields))
+    if value is not None:
+        return value
+    if kept is not None and row["key"] in kept:
+        return kept.view(row["key"])
+    if 0 in row["shape"]:
+        return np.zeros(tuple(row["shape"]), row["dtype"])
+    raise UserError(f"{path}: the value of the dropped tensor {row['key']} was not kept")
