@@ -25,9 +25,8 @@ def model_table() -> str:
         with torch.device("meta"):
             net = torch_ref.build_model(name).eval()
         parameters = sum(p.numel() for p in net.parameters())
-        size = (224, 224) if name.endswith("_cls") or "classif" in pair.factory else (512, 1024)
-        macs = count_macs(net, (1, 3, *size))
-        note = "" if size == (512, 1024) else " (at 224x224)"
+        macs, size = macs_of(net, classifier=net.state_dict()[pair.classes_key].ndim == 2)
+        note = "" if size == (512, 1024) else f" ({size[0]}x{size[1]})"
         lines.append(
             f"| `{name}` | {parameters / 1e6:.2f} M | {macs / 1e9:.2f} G{note} | {pair.paper} | "
             f"[{source_name(pair.source)}]({pair.source}), {pair.weights_licence} |"
@@ -38,6 +37,21 @@ def model_table() -> str:
 def source_name(source: str) -> str:
     """Return owner/name of a repository's address."""
     return "/".join(source.rstrip("/").split("/")[-2:])
+
+
+def macs_of(net: object, classifier: bool) -> tuple[int, tuple[int, int]]:
+    """Return (multiply-accumulates, image size): 224x224 for classifiers, else 512x1024.
+
+    513x1025 for a net that takes sizes of the form 8k + 1 only.
+    """
+    from common.errors import UserError
+
+    if classifier:
+        return count_macs(net, (1, 3, 224, 224)), (224, 224)
+    try:
+        return count_macs(net, (1, 3, 512, 1024)), (512, 1024)
+    except UserError:
+        return count_macs(net, (1, 3, 513, 1025)), (513, 1025)
 
 
 def count_macs(net: object, shape: tuple[int, ...]) -> int:
