@@ -17,7 +17,7 @@ class Moves:
     """
 
     def __init__(self, torch_net: Any, trace: Trace, run: Any, judged: Pairing, dtype: str) -> None:
-        from align.record_torch import kernel_moves, rounding_moves
+        from align.disturb_torch import kernel_moves, rounding_moves
 
         reference = set(judged.reference_group)
         self.rounding = rounding_moves(torch_net, trace, run, reference)

@@ -287,7 +287,7 @@ def _unseen(torch_net: Any, run: Any, found: Forced) -> list[Comparison]:
     calls) is judged as a part of the layer around it, where its result reaches anything there.
     Where it does not (an auxiliary head that is not returned), equal outputs prove nothing.
     """
-    from align.record_torch import is_seen
+    from align.disturb_torch import is_seen
 
     trace, reference = found.trace, set(found.judged.reference_group)
     called = {call.path for call in trace.calls}

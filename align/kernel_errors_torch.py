@@ -8,9 +8,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
+from align.arrays_torch import is_tensor
 from align.calls import bind
-from align.kernels import EPS32, Kernel
+from align.kernels import EPS32, KERNELS, Kernel
+from align.trees import leaves
 
 Signs = Callable[[torch.Tensor], torch.Tensor]
 LINEAR = {"linear", "bilinear", "trilinear"}
@@ -114,3 +117,32 @@ class _OffBy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> Any:
         return ctx.errors.off_by(gradient, ctx.error), None, None, None
+
+
+class WatchKernels(TorchFunctionMode):
+    """Tells `called(row)` of every call of a function of the table; with `errors` it errs."""
+
+    def __init__(self, called: Callable[[Kernel], None], errors: Errors | None = None) -> None:
+        super().__init__()
+        self.called = called
+        self.errors = errors
+        self.rows = {kernel.function: kernel for kernel in KERNELS}
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        kernel = self.rows.get(getattr(func, "__name__", ""))
+        result = func(*args, **kwargs)
+        if kernel is None or not is_tensor(result) or not result.is_floating_point():
+            return result
+        bound = bind(func, args, kwargs)
+        source = next(leaf for leaf in leaves((args, kwargs)) if is_tensor(leaf))
+        settings = {} if bound is None else dict(bound.arguments)
+        errors = kernel.errors(tuple(source.shape[2:]), tuple(result.shape[2:]), settings)
+        if errors == (0.0, 0.0):
+            return result
+        self.called(kernel)
+        if self.errors is None:
+            return result
+        return self.errors.call(kernel, errors, func, args, kwargs)

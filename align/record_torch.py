@@ -1,6 +1,6 @@
-"""Runs the reference: once to record every call, and again to measure how far rounding moves it."""
+"""Runs the reference once and records every call of every module."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -8,15 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
 from align.arrays_torch import is_tensor, to_array
 from align.calls import Forward, all_paths, bind, source_of, wrapped_forwards
-from align.forcing import ForcedRun, Seen, Source
-from align.kernel_errors_torch import Errors
-from align.kernels import KERNELS, Kernel
+from align.kernel_errors_torch import WatchKernels
+from align.kernels import Kernel
 from align.prepare_torch import state_kept
-from align.trace import TENSOR, Call, Place, Trace
+from align.trace import TENSOR, Call, Trace
 from align.trees import leaves, map_leaves
 
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
@@ -60,7 +58,7 @@ def record(net: nn.Module, run: Run) -> Trace:
         buffers_before=floating_buffers(modules),
     )
     recorder = _Recorder(trace, run.backward)
-    watch = _WatchKernels(recorder.kernel_called)
+    watch = WatchKernels(recorder.kernel_called)
     with state_kept(net), nullcontext() if run.backward else torch.no_grad():
         args, kwargs = _as_leaves(run)
         with wrapped_forwards(modules, recorder.wrap), watch:
@@ -229,230 +227,3 @@ def dropout_mask(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> np.n
     kept = draw(module, torch.ones_like(tensor, requires_grad=False)) != 0
     torch.set_rng_state(state)
     return kept.numpy()
-
-
-class _WatchKernels(TorchFunctionMode):
-    """Tells `called(row)` of every call of a function of the table; with `errors` it errs."""
-
-    def __init__(self, called: Callable[[Kernel], None], errors: Errors | None = None) -> None:
-        super().__init__()
-        self.called = called
-        self.errors = errors
-        self.rows = {kernel.function: kernel for kernel in KERNELS}
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        kernel = self.rows.get(getattr(func, "__name__", ""))
-        result = func(*args, **kwargs)
-        if kernel is None or not is_tensor(result) or not result.is_floating_point():
-            return result
-        bound = bind(func, args, kwargs)
-        source = next(leaf for leaf in leaves((args, kwargs)) if is_tensor(leaf))
-        settings = {} if bound is None else dict(bound.arguments)
-        errors = kernel.errors(tuple(source.shape[2:]), tuple(result.shape[2:]), settings)
-        if errors == (0.0, 0.0):
-            return result
-        self.called(kernel)
-        if self.errors is None:
-            return result
-        return self.errors.call(kernel, errors, func, args, kwargs)
-
-
-Moves = dict[Place, float]  # largest movement of each tensor
-
-
-def rounding_moves(net: nn.Module, trace: Trace, run: Run, judged: set[str]) -> Moves:
-    """Return how far tensors move when inputs, weights and cotangents move by one unit.
-
-    The reference runs as the port will: each judged module gets the recorded inputs and hands on
-    the recorded outputs, all moved by one unit in the last place, with random signs.
-    """
-    moved = _Moved(trace, judged, run, units=1.0)
-    with state_kept(net):
-        with torch.no_grad():
-            for tensor in {id(t): t for t in (*net.parameters(), *net.buffers())}.values():
-                tensor.copy_(moved.jitter(tensor))
-        moved.run_net(net)
-    return moved.moves
-
-
-def kernel_moves(net: nn.Module, trace: Trace, run: Run, judged: set[str]) -> Moves:
-    """Return how far tensors move when the kernels of the table are off by what it allows.
-
-    Several draws, because the errors of two kernels, or of two axes, may cancel in a scalar:
-    `KERNEL_SPREAD` times the root of the mean square of the coherent ones, plus a random one.
-    """
-    if not any(call.kernels for call in trace.calls):
-        return {}
-    entered = {call.path for call in trace.calls if call.kernels}
-    entered |= {path for path in trace.paths if any(_is_above(path, inner) for inner in entered)}
-    squares: Moves = {}
-    together: Moves = {}
-    for draw in range(COHERENT_DRAWS + 1):
-        moved = _Moved(trace, judged, run, units=0.0, seed=draw, entered=entered)
-        errors = Errors(moved.signs, coherent=draw < COHERENT_DRAWS)
-        with state_kept(net), _WatchKernels(lambda kernel: None, errors):
-            moved.run_net(net)
-        for place, move in moved.moves.items():
-            if errors.coherent:
-                squares[place] = squares.get(place, 0.0) + move**2 / COHERENT_DRAWS
-            else:
-                together[place] = KERNEL_SPREAD * squares.get(place, 0.0) ** 0.5 + move
-    return together
-
-
-def _is_above(path: str, inner: str) -> bool:
-    return path != inner and (not path or inner.startswith(f"{path}."))
-
-
-COHERENT_DRAWS = 3
-KERNEL_SPREAD = 2.0
-
-
-def is_seen(net: nn.Module, trace: Trace, run: Run, judged: set[str], path: str) -> bool:
-    """Tell whether the outputs of `path`, which is not judged, reach anything that is."""
-    forward_only = Run(run.args, run.kwargs)
-    moved = _Moved(trace, judged, forward_only, units=0.0, disturbed=path)
-    with state_kept(net):
-        moved.run_net(net)
-    return any(moved.moves.values())
-
-
-class _Moved:
-    """A forced run of the reference itself, disturbed, that notes how far each tensor moves."""
-
-    def __init__(
-        self,
-        trace: Trace,
-        judged: set[str],
-        run: Run,
-        units: float,
-        disturbed: str | None = None,
-        seed: int = 0,
-        entered: set[str] | None = None,
-    ) -> None:
-        self.entered = entered  # only these modules' code is run; None: all of it
-        self.trace = trace
-        self.judged = judged
-        self.run = run
-        self.units = units
-        self.disturbed = disturbed
-        self.generator = torch.Generator().manual_seed(seed)
-        self.moves: Moves = {}
-        self.calls = {(call.path, call.index): call for call in trace.calls}
-        self.counts: dict[str, int] = {}
-
-    def signs(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Draw +1 and -1 in the shape of `tensor`."""
-        drawn = torch.randint(0, 2, tensor.shape, generator=self.generator, dtype=torch.int8)
-        return (2 * drawn - 1).to(tensor.dtype)
-
-    def jitter(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Return `tensor` with every element moved by `units` in the last place."""
-        if not tensor.is_floating_point() or not self.units:
-            return tensor
-        step = torch.finfo(tensor.dtype).eps * self.units
-        return tensor + tensor.abs() * self.signs(tensor) * step
-
-    def run_net(self, net: nn.Module) -> None:
-        modules = {path: net.get_submodule(path) for path in self.trace.paths}
-        forced = ForcedRun(
-            self,
-            self._next_call,
-            self._note,
-            backward=self.run.backward,
-            substitute=self._unless_entered,
-        )
-
-        def wrap(path: str, module: nn.Module, forward: Forward) -> Forward:
-            if path == self.disturbed:
-                return lambda *args, **kwargs: map_leaves(forward(*args, **kwargs), self._disturb)
-            return forced.wrap(path, module, forward) if path in self.judged else forward
-
-        mode = nullcontext() if self.run.backward else torch.no_grad()
-        with mode, wrapped_forwards(modules, wrap):
-            net(*self.run.args, **self.run.kwargs)
-        self._note_gradients(net, forced.gradients)
-        ran = {
-            path: m for path, m in modules.items() if self.entered is None or path in self.entered
-        }
-        for name, array in floating_buffers(ran).items():
-            move = float(np.abs(array - self.trace.buffers[name]).max(initial=0.0))
-            self.moves["", 0, f"buffer:{name}"] = move
-
-    def _unless_entered(self, module: nn.Module, call: Call, forward: Forward) -> Forward:
-        """Return `forward`; for a call that nothing can move, a function of the recording."""
-        if self.entered is None or call.path in self.entered:
-            return forward
-        arrays = iter(call.outputs)
-
-        def recorded(*args: Any, **kwargs: Any) -> Any:
-            return map_leaves(
-                call.template,
-                lambda leaf: torch.from_numpy(next(arrays)) if leaf is TENSOR else leaf,
-            )
-
-        return recorded
-
-    def _next_call(self, path: str) -> Call:
-        index = self.counts.get(path, 0)
-        self.counts[path] = index + 1
-        return self.calls[path, index]
-
-    def _disturb(self, leaf: Any) -> Any:
-        floating = is_tensor(leaf) and leaf.is_floating_point()
-        return Errors(self.signs, coherent=False).off_by(leaf, 0.1) if floating else leaf
-
-    def _note(self, seen: Seen) -> None:
-        if seen.expected is not None and seen.found is not None and is_tensor(seen.found):
-            self._note_distance(seen.place, seen.found, seen.expected)
-
-    def _note_distance(
-        self, place: Place, found: torch.Tensor, expected: np.ndarray | None
-    ) -> None:
-        if expected is None or not found.numel():
-            return
-        reference = torch.from_numpy(np.asarray(expected))
-        if found.is_floating_point():
-            move = float((found.detach() - reference).abs().nan_to_num(0.0).max())
-        else:
-            move = float((found != reference).sum())
-        self.moves[place] = move
-
-    def _note_gradients(self, net: nn.Module, gradients: Mapping[int, torch.Tensor]) -> None:
-        for name, parameter in net.named_parameters(remove_duplicate=False):
-            gradient = gradients.get(id(parameter))
-            if gradient is not None:
-                place = ("", 0, f"grad:{name}")
-                self._note_distance(place, gradient, self.trace.gradients.get(name))
-
-    # What `ForcedRun` asks of a framework.
-
-    def is_tensor(self, value: Any) -> bool:
-        return is_tensor(value)
-
-    def leaf(self, array: np.ndarray, like: torch.Tensor) -> torch.Tensor:
-        tensor = self.jitter(torch.from_numpy(array).to(like.dtype).clone())
-        floating = tensor.is_floating_point()
-        return tensor.requires_grad_() if self.run.backward and floating else tensor
-
-    def handed(self, leaf: torch.Tensor) -> torch.Tensor:
-        return leaf.clone() if leaf.requires_grad else leaf
-
-    def vjp(self, sources: Sequence[Source], wrt: Sequence[torch.Tensor]) -> list[Any | None]:
-        parts = [
-            (tensor * self.jitter(torch.from_numpy(np.asarray(cotangent)).to(tensor.dtype))).sum()
-            for tensor, cotangent in sources
-            if tensor.requires_grad
-        ]
-        wanted = [tensor for tensor in wrt if tensor.requires_grad]
-        if not parts or not wanted:
-            return [None] * len(wrt)
-        total = torch.stack(parts).sum()
-        found = iter(torch.autograd.grad(total, wanted, allow_unused=True))
-        return [next(found) if tensor.requires_grad else None for tensor in wrt]
-
-    def parameters(self, module: nn.Module) -> Mapping[int, Any]:
-        return {id(p): p for p in module.parameters()}

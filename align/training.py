@@ -21,6 +21,7 @@ from align.forced import (
 from align.judge import DIFFERS, EQUAL, UNCHECKED, Allowance, Comparison, compare
 from align.losses import Criterion, seen_from_the_net, whole_pair
 from align.pairing import Pairing
+from align.rates import close, common_ratio, compare_rate, typical_pair
 from align.report import Report
 from align.tensors import Tensor, tensors_of
 from align.trace import Trace
@@ -293,14 +294,14 @@ class _Steps:
             if id(reference) in theirs and id(parameter) in held:
                 own = rate * optimizers_paddle.multiplier(parameter)
                 pairs[tensor.key] = (tensor, theirs[id(reference)], own)
-        common = _common_ratio([(t, o) for _, t, o in pairs.values()])
-        into.append(_rate(OPTIMIZER, *(_first_pair(pairs, common))))
+        common = common_ratio([(t, o) for _, t, o in pairs.values()])
+        into.append(compare_rate(OPTIMIZER, *(typical_pair(pairs, common))))
         wrong = set()
         for key, (tensor, expected, own) in pairs.items():
-            if not _close(expected * common, own):
+            if not close(expected * common, own):
                 wrong.add(key)
-                into.append(_rate(tensor.layer, expected, own))
-        if not _close(common, 1.0):
+                into.append(compare_rate(tensor.layer, expected, own))
+        if not close(common, 1.0):
             optimizers_paddle.set_rate(self.paddle_optimizer, rate / common)
         return wrong
 
@@ -368,7 +369,7 @@ class _Steps:
             )
         if earlier is not None and key in earlier.gradients:
             factor = _factor(difference, earlier.gradients[key])
-            if factor is not None and rate and _close(-factor / rate, 1.0, 1e-3):
+            if factor is not None and rate and close(-factor / rate, 1.0, 1e-3):
                 return "the gradient of the step before was not cleared"
         factor = _factor(difference, self.before.slots.get(key, {}).get("momentum_buffer"))
         if factor is not None and rate:
@@ -408,38 +409,6 @@ def _compare_slots(tensor: Tensor, expected: Any, ours: Any) -> list[Comparison]
 
 def _in_layout(tensor: Tensor, array: np.ndarray) -> np.ndarray:
     return array.T if tensor.transposed else array
-
-
-def _rate(layer: str, expected: float, own: float) -> Comparison:
-    into = Comparison(layer, "", "lr", "update", reference_value=expected, port_value=own)
-    into.relative_error = abs(own - expected) / (abs(expected) or 1.0)
-    into.floor = RATE_PRECISION
-    if not _close(expected, own):
-        into.verdict = DIFFERS
-        into.cause = f"the rate is {own:.6g}, the reference has {expected:.6g}"
-    return into
-
-
-RATE_PRECISION = 1e-12  # schedules are compared to this (DESIGN's table)
-
-
-def _close(expected: float, own: float, precision: float = RATE_PRECISION) -> bool:
-    return abs(own - expected) <= precision * abs(expected)
-
-
-def _common_ratio(pairs: list[tuple[float, float]]) -> float:
-    """Return the ratio port / reference of most rates: by what the schedule is off."""
-    ratios = [own / expected for expected, own in pairs if expected]
-    return float(np.median(ratios)) if ratios else 1.0
-
-
-def _first_pair(
-    pairs: dict[str, tuple[Tensor, float, float]], common: float
-) -> tuple[float, float]:
-    for _, expected, own in pairs.values():
-        if expected and _close(expected * common, own):
-            return expected, own
-    return 0.0, 0.0
 
 
 def _factor(difference: np.ndarray, of: np.ndarray | None) -> float | None:

@@ -1,0 +1,41 @@
+"""Learning rates of both sides, parameter by parameter: a schedule's fault told from a group's."""
+
+import numpy as np
+
+from align.judge import DIFFERS, Comparison
+from align.tensors import Tensor
+
+
+def compare_rate(layer: str, expected: float, own: float) -> Comparison:
+    """Compare the rate of one layer's parameter, or of the whole optimizer, to 1e-12."""
+    into = Comparison(layer, "", "lr", "update", reference_value=expected, port_value=own)
+    into.relative_error = abs(own - expected) / (abs(expected) or 1.0)
+    into.floor = RATE_PRECISION
+    if not close(expected, own):
+        into.verdict = DIFFERS
+        into.cause = f"the rate is {own:.6g}, the reference has {expected:.6g}"
+    return into
+
+
+RATE_PRECISION = 1e-12  # schedules are compared to this (DESIGN's table)
+
+
+def close(expected: float, own: float, precision: float = RATE_PRECISION) -> bool:
+    """Tell whether two rates are equal to `precision`, relative."""
+    return abs(own - expected) <= precision * abs(expected)
+
+
+def common_ratio(pairs: list[tuple[float, float]]) -> float:
+    """Return the ratio port / reference of most rates: by what the schedule is off."""
+    ratios = [own / expected for expected, own in pairs if expected]
+    return float(np.median(ratios)) if ratios else 1.0
+
+
+def typical_pair(
+    pairs: dict[str, tuple[Tensor, float, float]], common: float
+) -> tuple[float, float]:
+    """Return (reference, port) of a rate that is off by the common ratio alone."""
+    for _, expected, own in pairs.values():
+        if expected and close(expected * common, own):
+            return expected, own
+    return 0.0, 0.0
