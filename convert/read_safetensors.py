@@ -89,7 +89,7 @@ def _tensor(name: str, entry: Any, body: memoryview) -> Stored:
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise DamagedError(f"{what} is not described by dtype, shape and data_offsets")
     shape, offsets = entry["shape"], entry["data_offsets"]
-    if entry["dtype"] not in DTYPES:
+    if not isinstance(entry["dtype"], str) or entry["dtype"] not in DTYPES:
         raise DamagedError(f"{what} is of dtype {str(entry['dtype'])[:40]}, which is not read")
     numbers = isinstance(shape, list) and isinstance(offsets, list) and len(offsets) == 2
     if not numbers or any(type(n) is not int or n < 0 for n in (*shape, *offsets)):

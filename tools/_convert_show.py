@@ -1,0 +1,101 @@
+"""What `convert_weights` prints."""
+
+from pathlib import Path
+from typing import Any, TextIO
+
+
+def _console(file: TextIO | None = None) -> Any:
+    from rich.console import Console
+
+    return Console(file=file, markup=False, highlight=False, soft_wrap=True)
+
+
+def account(account: Any, unverified: str) -> None:
+    """Print the account's head: what was found, totals, what was dropped, proof, output."""
+    from rich.table import Table
+
+    console = _console()
+    net, source = account.net, account.source
+    console.print(f"{source['path']}: {_net(net)}")
+    console.print(f"found as   {source['found_as']}")
+    if net.get("into"):
+        console.print(f"into       {net['into']}")
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(justify="right")
+    for name, count in account.totals.items():
+        if count:
+            table.add_row(str(count), name)
+    console.print(table)
+    for reason, keys in account.dropped_by_reason.items():
+        console.print(f"dropped    {len(keys)}: {reason} ({keys[0]}{', ...' * (len(keys) > 1)})")
+    for key in account.left_at_initialisation:
+        console.print(f"left at initialisation  {key}")
+    for note in account.notes:
+        console.print(f"NOTE       {note}")
+    for key, count in account.not_finite.items():
+        console.print(f"NOT FINITE {key}: {count} values")
+    _proof(console, account.verification, unverified)
+    _output(console, account.output)
+    console.print(f"account    {account.output['account']}")
+
+
+def _net(net: Any) -> str:
+    if net["row"] is None:
+        return net["layer"] or "layers inferred from the file"
+    options = ", ".join(f"{name}={value}" for name, value in net["options"].items())
+    return f"{net['row']} ({options})"
+
+
+def _proof(console: Any, proof: Any, unverified: str) -> None:
+    if not proof:
+        console.print(f"verified   no ({unverified})")
+        return
+    shape = "x".join(map(str, proof["input_shape"]))
+    console.print(
+        f"verified   largest difference {proof['worst']:.1e} of the largest value, allowed "
+        f"{proof['allowed']:.0e} (float64, input {shape}, {len(proof['differences'])} outputs)"
+    )
+
+
+def _output(console: Any, output: Any) -> None:
+    console.print(f"output     {output['path']} ({output['bytes']:,} bytes)")
+    if output["sha256"]:
+        console.print(f"SHA-256    {output['sha256']}")
+
+
+def table(account: Any, file: TextIO) -> None:
+    """Print a row for every tensor of the file, then for the net's that it does not fill."""
+    from rich.table import Table
+
+    shown = Table("in the file", "shape", "dtype", "became", "in the net, or why", box=None)
+    for row in account.source_tensors:
+        to = ", ".join((row.to or "", *row.also)) if row.reason is None else row.reason
+        shown.add_row(row.key, str(row.shape), row.dtype, row.became, to)
+    for row in account.target_tensors:
+        if row.source is None:
+            why = f"{row.key}: {row.reason}" if row.reason else row.key
+            shown.add_row("-", str(row.shape), row.dtype, row.change, why)
+    console = _console(file)
+    console.print(shown)
+
+
+def reversal(made: Any) -> None:
+    """Print what the way back gave."""
+    console = _console()
+    console.print(f"tensors    {len(made.state)}, by the {made.by}")
+    if made.ties:
+        console.print(f"tied       {len(made.ties)} names of tensors that are one")
+    for name in made.missing:
+        console.print(f"missing    {name}")
+    _output(console, made.output)
+
+
+def proposal(found: Any, path: Path) -> None:
+    """Print how many layers were paired, and what is open."""
+    console = _console()
+    console.print(f"paired     {len(found.pairs)} layers whose names differ")
+    console.print(f"ambiguous  {len(found.ambiguous)}")
+    console.print(
+        f"unmatched  {len(found.unmatched)} of the file, {len(found.unfilled)} of the net"
+    )
+    console.print(f"rules      {path}: read it, correct it, then give it as --map")
