@@ -43,7 +43,7 @@ def differences(
 
 def _same(reference: Any, port: Any) -> bool:
     if isinstance(reference, float) or isinstance(port, float):
-        if isinstance(reference, str) or isinstance(port, str):
+        if not all(isinstance(value, (int, float)) for value in (reference, port)):
             return bool(reference == port)
         return math.isclose(reference, port, rel_tol=1e-6)  # 1 - 0.9 is not 0.1
     return bool(reference == port)

@@ -12,7 +12,7 @@ from align.arrays_torch import is_tensor
 from align.calls import Forward, wrapped_forwards
 from align.forcing import ForcedRun, Seen, Source
 from align.kernel_errors_torch import Errors, WatchKernels
-from align.prepare_torch import state_kept
+from align.prepare_torch import out_of_place, state_kept
 from align.record_torch import Run, floating_buffers
 from align.trace import TENSOR, Call, Place, Trace
 from align.trees import map_leaves
@@ -129,7 +129,7 @@ class _Disturbed:
             return forced.wrap(path, module, forward) if path in self.judged else forward
 
         mode = nullcontext() if self.run.backward else torch.no_grad()
-        with mode, wrapped_forwards(modules, wrap):
+        with mode, out_of_place(net), wrapped_forwards(modules, wrap):
             net(*self.run.args, **self.run.kwargs)
         self._note_gradients(net, forced.gradients)
         ran = {

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import paddle
 from paddle import nn
+from paddle.nn.layer import norm
 
 from align.arrays_paddle import is_tensor, to_array, to_tensor
 from align.calls import Forward, all_paths, wrapped_forwards
@@ -16,6 +17,9 @@ from align.pairing import Pairing
 from align.prepare_paddle import FLOATING, state_kept
 from align.trace import Call, Place, Trace
 from align.trees import leaves
+
+# Their kernels take epsilon as float32; GroupNorm's takes it in float64.
+ROUNDING = (norm._BatchNormBase, norm._InstanceNormBase, nn.LayerNorm)
 
 Allow = Callable[[Place], Allowance]
 
@@ -38,8 +42,7 @@ def layers_by_path(net: nn.Layer) -> dict[str, nn.Layer]:
 
 def holds_float32_constants(layer: nn.Layer) -> bool:
     """Tell whether `layer` is a normalisation whose kernel rounds epsilon to float32."""
-    has_epsilon = hasattr(layer, "_epsilon") or hasattr(layer, "epsilon")
-    return has_epsilon and not getattr(layer, "exact_constants", False)
+    return isinstance(layer, ROUNDING) and not getattr(layer, "exact_constants", False)
 
 
 class _Pass:
@@ -78,11 +81,16 @@ class PlainPass(_Pass):
     def __init__(self, net: nn.Layer, trace: Trace, pairing: Pairing) -> None:
         super().__init__(net, trace, pairing)
         self.errors: dict[Place, float] = {}
+        self.failure = ""
 
     def run(self, args: tuple, kwargs: dict[str, Any]) -> None:
         """Run it; the net's state is as before afterwards."""
         with state_kept(self.net), paddle.no_grad(), wrapped_forwards(self.matched, self._wrap):
-            self.net(*args, **kwargs)
+            try:
+                self.net(*args, **kwargs)
+            except (RuntimeError, ValueError, TypeError, IndexError) as error:
+                # The forced pass goes on from the reference's tensors and finds where it starts.
+                self.failure = str(error).strip().splitlines()[-1]
 
     def _wrap(self, path: str, layer: nn.Layer, forward: Forward) -> Forward:
         """Note the distance of every output from the reference's."""
@@ -101,6 +109,8 @@ class PlainPass(_Pass):
 
     def uneven_groups(self) -> dict[int, tuple[int, int]]:
         """Return {group: (calls in the reference, calls in the port)} where these differ."""
+        if self.failure:
+            return {}
         groups = set(self.pairing.port_group.values())
         counts = {g: (len(self.calls.get(g, [])), self.counts.get(g, 0)) for g in groups}
         return {group: pair for group, pair in counts.items() if pair[0] != pair[1]}
@@ -264,16 +274,23 @@ def with_mask(layer: nn.Layer, call: Call, forward: Forward) -> Forward:
     mask = call.mask
     if mask is None or not isinstance(layer, (nn.Dropout, nn.Dropout2D, nn.Dropout3D)):
         return forward
-    if not layer.training:
+    if not layer.training or drops_channels(layer) != call.drops_channels:
         return forward
 
     def dropout(input: paddle.Tensor) -> paddle.Tensor:
         kept = input * to_tensor(mask.astype(input.numpy().dtype))
-        if getattr(layer, "mode", "upscale_in_train") == "upscale_in_train":
+        if getattr(layer, "mode", "upscale_in_train") == "upscale_in_train" and layer.p < 1.0:
             kept = kept / (1.0 - layer.p)
         return kept
 
     return dropout
+
+
+def drops_channels(layer: nn.Layer) -> bool:
+    """Tell whether a dropout layer drops whole channels."""
+    if isinstance(layer, nn.Dropout):
+        return layer.axis is not None
+    return True
 
 
 def floating_buffers(layers: Mapping[str, nn.Layer]) -> dict[str, np.ndarray]:

@@ -169,6 +169,8 @@ def run_forced(
     judged = pairing.without(set(plain.uneven_groups()))
     found = Forced(trace, pairing, judged, Moves(torch_net, trace, run, judged, dtype))
     found.notes += _uneven_in_words(plain.uneven_groups(), pairing)
+    if plain.failure:
+        found.notes.append(f"run as it is, the port fails: {plain.failure}")
 
     def keep(comparison: Comparison, place: Place) -> None:
         comparison.cumulative = plain.errors.get(place)
@@ -176,6 +178,7 @@ def run_forced(
 
     forced = ForcedPass(paddle_net, trace, judged, found.moves.allow, keep, backward=backward)
     forced.run(args, kwargs)
+    found.comparisons += [_in_place(path) for path in trace.inplace]
     found.comparisons += _unseen(torch_net, run, found)
     if train:
         found.comparisons += _compare_buffers(found, floating_buffers(forced.layers))
@@ -186,6 +189,13 @@ def run_forced(
     return found
 
 
+def _in_place(path: str) -> Comparison:
+    """Return what cannot be checked: recording works out of place, and that changes the result."""
+    into = Comparison(path, f"{path}#0", "output:0", "layer", verdict=UNCHECKED)
+    into.cause = f"{path} writes into its input, and other code of the reference reads it after"
+    return into
+
+
 def _compare_buffers(found: Forced, after: Mapping[str, np.ndarray]) -> list[Comparison]:
     """Compare what a train-mode pass left in the buffers of matched layers."""
     from align.judge import compare
@@ -194,7 +204,12 @@ def _compare_buffers(found: Forced, after: Mapping[str, np.ndarray]) -> list[Com
     comparisons = []
     for port, reference in found.judged.partners.items():
         for name in _names_under(found.trace.buffers, reference):
-            full, local = join(reference, name), BUFFER_NAMES.get(name, name)
+            full = join(reference, name)
+            own = join(port, name) in after
+            local = name if own else BUFFER_NAMES.get(name, name)
+            before = found.trace.buffers_before[full]
+            if join(port, local) not in after and np.array_equal(before, found.trace.buffers[full]):
+                continue  # a constant, which the port may hold as a number
             into = Comparison(port, f"{reference}#last", f"buffer:{local}", "layer")
             ours = after.get(join(port, local))
             if ours is None:
@@ -289,17 +304,18 @@ def _unseen(torch_net: Any, run: Any, found: Forced) -> list[Comparison]:
     """
     from align.disturb_torch import is_seen
 
-    trace, reference = found.trace, set(found.judged.reference_group)
+    trace, judged = found.trace, set(found.judged.reference_group)
     called = {call.path for call in trace.calls}
     comparisons = []
     for path in trace.paths:
-        above = _nearest(path, reference)
-        lost = path in called and path not in reference and _holds_parameters(trace, path)
-        if not lost or _nearest(path, called - reference) or above is None:
+        above = _nearest(path, judged)
+        lost = path in called and path not in judged and _holds_parameters(trace, path)
+        if not lost or _nearest(path, called - judged) or above is None:
             continue
-        if is_seen(torch_net, trace, run, reference, path):
+        if is_seen(torch_net, trace, run, judged, path):
             continue
-        layer = next(port for port, ref in found.judged.partners.items() if ref == above)
+        partners = found.judged.partners.items()
+        layer = next((port for port, reference in partners if reference == above), "")
         into = Comparison(layer, f"{path}#0", "calls", "glue", verdict=DIFFERS)
         into.relative_error = float("inf")
         into.cause = f"the reference calls {path} here, the port does not"

@@ -41,16 +41,18 @@ def align_init(
     tensors = []
     with torch.random.fork_rng(devices=[]):
         state = paddle.get_rng_state()
-        for seed in range(seeds):
-            torch.manual_seed(seed)
-            paddle.seed(seed)
-            torch_net, paddle_net = torch_factory(), paddle_factory()
-            tensors = tensors_of(paddle_net, paired(torch_net, paddle_net))
-            for key, tensor in torch_net.state_dict().items():
-                theirs.setdefault(key, []).append(_sample(tensor.numpy()))
-            for key, tensor in paddle_net.state_dict().items():
-                ours.setdefault(key, []).append(_sample(tensor.numpy()))
-        paddle.set_rng_state(state)
+        try:
+            for seed in range(seeds):
+                torch.manual_seed(seed)
+                paddle.seed(seed)
+                torch_net, paddle_net = torch_factory(), paddle_factory()
+                tensors = tensors_of(paddle_net, paired(torch_net, paddle_net))
+                for key, tensor in torch_net.state_dict().items():
+                    theirs.setdefault(key, []).append(_sample(tensor.numpy()))
+                for key, tensor in paddle_net.state_dict().items():
+                    ours.setdefault(key, []).append(_sample(tensor.numpy()))
+        finally:
+            paddle.set_rng_state(state)
     report = Report("init", settings={"seeds": seeds})
     known = [tensor for tensor in tensors if tensor.reference in theirs]
     for tensor in known:

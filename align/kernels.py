@@ -8,6 +8,9 @@ row has a test that shows the kernel's error below the row and above a tenth of 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 EPS32 = 2.0**-23
 
@@ -41,10 +44,20 @@ def _resize_error(size: Sizes, out: Sizes, settings: Settings) -> float:
     """
     if settings.get("mode") not in {"linear", "bilinear", "bicubic", "trilinear"}:
         return 0.0
+    scale: Any = settings.get("scale_factor")
+    if scale is not None and not settings.get("recompute_scale_factor"):
+        scales = scale if isinstance(scale, (list, tuple)) else [scale]
+        inexact = any(not _holds(1.0 / float(factor)) for factor in scales)
+        return EPS32 * (2.0 + 1.5 * max(size)) if inexact else 0.0
     corners = bool(settings.get("align_corners"))
     if all(_is_exact_ratio(a, b, corners) for a, b in zip(size, out, strict=True)):
         return 0.0
     return EPS32 * (2.0 + 1.5 * max(size))
+
+
+def _holds(ratio: float) -> bool:
+    """Tell whether float32 holds `ratio` exactly."""
+    return float(np.float32(ratio)) == ratio
 
 
 def _is_exact_ratio(size: int, out: int, align_corners: bool) -> bool:
@@ -75,6 +88,10 @@ KERNELS: tuple[Kernel, ...] = (
     Kernel("interpolate", "holds its ratio in float32", _resize_error, _resize_gradient_error),
     Kernel("hardsigmoid", "holds its slope 1/6 in float32", _always(4e-7), _always(4e-7)),
     Kernel("selu", "holds scale and alpha in float32", _always(2e-7), _always(2e-7)),
+    *(
+        Kernel(name, "holds its constants in float32", _always(EPS32), _always(EPS32))
+        for name in ("elu", "celu", "hardtanh", "softshrink")
+    ),
     *(
         Kernel(name, "backward multiplies by 1 / k in float32", _always(0.0), _always(POOL_ERROR))
         for name in (

@@ -1,6 +1,6 @@
 """Losses under judgement: net and criterion as one module, and the loss rung."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from align.blame import blame
@@ -16,6 +16,7 @@ from align.forced import (
 )
 from align.judge import Comparison
 from align.report import Report
+from common.errors import UserError
 
 Criterion = Callable[[Any, Any], Any]
 LOSS = "(loss)"
@@ -64,6 +65,8 @@ def align_loss(torch_loss: Criterion, paddle_loss: Criterion, inputs: Inputs) ->
         A Report. `where` is loss (loss:i of a tuple), grad_input:i, or what stands inside a loss
         that is a module; `layer` is "" for the loss itself.
     """
+    if isinstance(inputs, Mapping):
+        raise UserError("align_loss takes a sequence: the outputs of the net, then the label")
     batch = as_batch(inputs, "float64", labelled=True)
     report = Report("loss", settings={"inputs": batch.shapes})
     torch_whole, paddle_whole = whole_pair(None, None, torch_loss, paddle_loss)

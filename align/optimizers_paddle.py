@@ -29,7 +29,8 @@ FLOAT32_SETTINGS: dict[type, frozenset[str]] = {
 
 def float32_settings(optimizer: paddle.optimizer.Optimizer) -> frozenset[str]:
     """Return the settings that this optimizer rounds, by their names in torch."""
-    return FLOAT32_SETTINGS.get(type(optimizer), frozenset())
+    kinds = [kind for kind in FLOAT32_SETTINGS if isinstance(optimizer, kind)]
+    return frozenset().union(*(FLOAT32_SETTINGS[kind] for kind in kinds))
 
 
 def multiplier(parameter: paddle.Tensor) -> float:

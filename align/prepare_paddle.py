@@ -12,7 +12,9 @@ FLOATING = (paddle.float16, paddle.bfloat16, paddle.float32, paddle.float64)
 
 @contextmanager
 def prepared(net: nn.Layer, *, dtype: str, train: bool) -> Iterator[None]:
-    """Cast `net` to `dtype` and to the mode; put values, dtypes, modes and random state back.
+    """Cast `net` to `dtype` and to the mode; put everything back.
+
+    That is values, dtypes, modes, gradients, settings of parameters and the random state.
 
     Floating parameters and buffers only are cast: `Layer.to` would cast integers too and breaks
     recurrent layers. New tensors of the net's own code get `dtype` as well.
@@ -20,13 +22,19 @@ def prepared(net: nn.Layer, *, dtype: str, train: bool) -> Iterator[None]:
     default = paddle.get_default_dtype()
     random_state = paddle.get_rng_state()
     modes = [(layer, layer.training) for layer in net.sublayers(include_self=True)]
+    frozen = [layer for layer, training in modes if net.training and not training]
+    held = [_held(parameter) for parameter in net.parameters()]
     tensors = _floating_tensors(net)
     kept = [(tensor, tensor.detach().clone()) for tensor in tensors]
     try:
         paddle.set_default_dtype(dtype)
         for tensor, values in kept:
             _rebind(tensor, values.cast(dtype) if values.dtype != tensor_dtype(dtype) else values)
+        for parameter in net.parameters():
+            parameter.clear_gradient(False)
         net.train() if train else net.eval()
+        for layer in frozen:
+            layer.training = False
         with state_kept(net):
             yield
     finally:
@@ -34,6 +42,11 @@ def prepared(net: nn.Layer, *, dtype: str, train: bool) -> Iterator[None]:
             _rebind(tensor, values)
         for layer, training in modes:
             layer.training = training
+        for parameter, gradient, settings in held:
+            parameter.clear_gradient(False)
+            if gradient is not None:
+                parameter.grad = gradient
+            vars(parameter).update(settings)
         paddle.set_default_dtype(default)
         paddle.set_rng_state(random_state)
 
@@ -47,6 +60,16 @@ def state_kept(net: nn.Layer) -> Iterator[None]:
     finally:
         for tensor, value in values:
             _rebind(tensor, value)
+
+
+def _held(parameter: paddle.Tensor) -> tuple[Any, Any, dict[str, Any]]:
+    """Return what backward passes and optimizers write on a parameter: gradient and settings."""
+    gradient = None if parameter.grad is None else parameter.grad.clone()
+    names = ("optimize_attr", "regularizer")
+    settings = {name: vars(parameter)[name] for name in names if name in vars(parameter)}
+    if "optimize_attr" in settings:
+        settings["optimize_attr"] = dict(settings["optimize_attr"])
+    return parameter, gradient, settings
 
 
 def tensor_dtype(name: str) -> Any:

@@ -16,11 +16,12 @@ def prepared(
     """Cast `net` to `dtype` and to the mode; put everything back at the end.
 
     Floating parameters and buffers only are cast, as copies: what the passes write never reaches
-    the net. In-place modules work out of place meanwhile (an overwritten tensor cannot be
-    recorded). `float32_constants` are first paths of normalisations whose port holds epsilon and
+    the net. Modules that were frozen in eval mode inside a net in train mode stay so.
+    `float32_constants` are first paths of normalisations whose port holds epsilon and
     momentum in float32: theirs are rounded likewise. The random state is restored too.
     """
     random_state = torch.get_rng_state()
+    default = torch.get_default_dtype()
     threads = torch.get_num_threads()
     undo: list[tuple[Any, str, Any]] = []
 
@@ -35,10 +36,12 @@ def prepared(
     modes = {module: module.training for module in net.modules()}
     try:
         torch.set_num_threads(1)  # beside Paddle, more threads stall on a busy machine
+        torch.set_default_dtype(dtype)
+        frozen = [m for m, training in modes.items() if modes[net] and not training]
         net.train(train)
+        for module in frozen:
+            module.training = False
         for path, module in net.named_modules():
-            if getattr(module, "inplace", False):
-                change(module, "inplace", False)
             if path in float32_constants:
                 for name, value in _rounded_constants(module).items():
                     change(module, name, value)
@@ -51,6 +54,7 @@ def prepared(
         _restore(tensors)
         for parameter, gradient in gradients:
             parameter.grad = gradient
+        torch.set_default_dtype(default)
         torch.set_num_threads(threads)
         torch.set_rng_state(random_state)
 
@@ -117,3 +121,20 @@ def state_kept(net: nn.Module) -> Iterator[None]:
             for key, tensor in tensors.items():
                 tensor.copy_(values[key])
         torch.set_rng_state(random_state)
+
+
+@contextmanager
+def out_of_place(net: nn.Module) -> Iterator[list[str]]:
+    """Let in-place modules work out of place: a tensor that is overwritten cannot be recorded.
+
+    Yields their paths.
+    """
+    paths = [path for path, module in net.named_modules() if getattr(module, "inplace", False)]
+    modules = [net.get_submodule(path) for path in paths]
+    try:
+        for module in modules:
+            vars(module)["inplace"] = False
+        yield paths
+    finally:
+        for module in modules:
+            vars(module)["inplace"] = True

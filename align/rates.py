@@ -28,6 +28,8 @@ def close(expected: float, own: float, precision: float = RATE_PRECISION) -> boo
 def common_ratio(pairs: list[tuple[float, float]]) -> float:
     """Return the ratio port / reference of most rates: by what the schedule is off."""
     ratios = [own / expected for expected, own in pairs if expected]
+    if not ratios and any(own for _, own in pairs):
+        return float("inf")  # the reference stands still
     return float(np.median(ratios)) if ratios else 1.0
 
 

@@ -10,14 +10,17 @@ import torch
 from torch import nn
 
 from align.arrays_torch import is_tensor, to_array
-from align.calls import Forward, all_paths, bind, source_of, wrapped_forwards
+from align.calls import Forward, all_paths, bind, wrapped_forwards
 from align.kernel_errors_torch import WatchKernels
 from align.kernels import Kernel
-from align.prepare_torch import state_kept
+from align.prepare_torch import out_of_place, state_kept
 from align.trace import TENSOR, Call, Trace
 from align.trees import leaves, map_leaves
 
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+
+
+COTANGENTS = 0xC07
 
 
 @dataclass
@@ -33,7 +36,7 @@ class Run:
         """Return one cotangent of N(0, 1) for each output; ones where there is no seed."""
         if self.seed is None:
             return [torch.ones_like(out) for out in outputs]
-        rng = np.random.default_rng(self.seed)
+        rng = np.random.default_rng([self.seed, COTANGENTS])  # never the stream of the inputs
         return [torch.from_numpy(rng.standard_normal(out.shape)).to(out.dtype) for out in outputs]
 
 
@@ -52,14 +55,14 @@ def record(net: nn.Module, run: Run) -> Trace:
     modules = {path: net.get_submodule(path) for path in paths}
     trace = Trace(
         paths=paths,
-        classes={path: type(module).__name__ for path, module in modules.items()},
-        sources={path: source_of(module) for path, module in modules.items()},
         parameters={name for name, _ in net.named_parameters(remove_duplicate=False)},
         buffers_before=floating_buffers(modules),
     )
     recorder = _Recorder(trace, run.backward)
+    plain = _plain_outputs(net, run)
     watch = WatchKernels(recorder.kernel_called)
-    with state_kept(net), nullcontext() if run.backward else torch.no_grad():
+    mode = nullcontext() if run.backward else torch.no_grad()
+    with state_kept(net), mode, out_of_place(net) as inplace:
         args, kwargs = _as_leaves(run)
         with wrapped_forwards(modules, recorder.wrap), watch:
             outputs = net(*args, **kwargs)
@@ -69,7 +72,29 @@ def record(net: nn.Module, run: Run) -> Trace:
                 torch.autograd.backward(ends, run.cotangents(ends))
             trace.gradients = _gradients(net)
         trace.buffers = floating_buffers(modules)
+    root = next(call for call in trace.calls if call.path == "")
+    if plain is not None and not _same_values(plain, root.outputs):
+        trace.inplace = inplace
     return trace
+
+
+def _plain_outputs(net: nn.Module, run: Run) -> list[np.ndarray] | None:
+    """Return the outputs as the net gives them; None where no module works in place."""
+    if not any(getattr(module, "inplace", False) for module in net.modules()):
+        return None
+    with state_kept(net), torch.no_grad():
+        args, kwargs = map_leaves(
+            (run.args, run.kwargs), lambda leaf: leaf.clone() if is_tensor(leaf) else leaf
+        )
+        outputs = net(*args, **kwargs)
+        return [to_array(leaf).copy() for leaf in leaves(outputs) if is_tensor(leaf)]
+
+
+def _same_values(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
+    return len(one) == len(other) and all(
+        np.array_equal(left, right, equal_nan=left.dtype.kind == "f")
+        for left, right in zip(one, other, strict=True)
+    )
 
 
 def _as_leaves(run: Run) -> tuple[tuple, dict[str, Any]]:
@@ -138,6 +163,7 @@ class _Recorder:
         call.inputs = [snapshot(tensor) for tensor in tensors]
         call.numbers = [leaf for leaf in arguments if isinstance(leaf, (bool, int, float))]
         call.mask = dropout_mask(module, args, kwargs)
+        call.drops_channels = not isinstance(module, nn.Dropout)
         if self.backward:
             for tensor in tensors:
                 keep_gradient(tensor, call.grad_inputs)
@@ -153,7 +179,8 @@ class _Recorder:
         def view(leaf: Any) -> Any:
             if not is_tensor(leaf):
                 return leaf
-            own = leaf.view_as(leaf) if leaf.requires_grad else leaf
+            own = leaf.view_as(leaf) if leaf.requires_grad and not leaf.is_leaf else leaf
+            own = leaf.clone() if leaf.requires_grad and leaf.is_leaf else own
             if gradients is not None:
                 keep_gradient(own, gradients)
             return own

@@ -112,7 +112,8 @@ class Report:
             return f"not aligned: {', '.join(layers[:8])}{more}"
         if self.exit_code == COULD_NOT_CHECK:
             if not self.unchecked:
-                return "could not check: nothing was compared"
+                noise = f", {len(self.noise)} tensors are rounding noise" if self.noise else ""
+                return f"could not check: nothing was compared{noise}"
             first = self.unchecked[0]
             place = f"{first.layer or '(root)'} {first.where}"
             return f"could not check {len(self.unchecked)} tensors, first {place}: {first.cause}"

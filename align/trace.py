@@ -29,6 +29,7 @@ class Call:
     grad_inputs: list[np.ndarray | None] = field(default_factory=list)
     grad_outputs: list[np.ndarray | None] = field(default_factory=list)
     mask: np.ndarray | None = None  # what a dropout layer kept: bool, shape of its input
+    drops_channels: bool = False  # whole channels at a time
     template: Any = None  # the tree of its outputs, with `TENSOR` in place of each tensor
     random: bool = False  # its own code drew random numbers that nobody replays
     kernels: set[str] = field(default_factory=set)  # rows of kernels.KERNELS its own code called
@@ -52,7 +53,7 @@ class Trace:
     `paths` maps the first path of each module to all of them; `parameters` are the names of all
     parameters; `buffers` maps "path.name" to the floating buffers after the run, `buffers_before`
     before it, `gradients` to
-    those of the parameters (None where there is none); `sources` maps paths to file:line.
+    those of the parameters (None where there is none).
     """
 
     calls: list[Call] = field(default_factory=list)
@@ -61,8 +62,7 @@ class Trace:
     buffers_before: dict[str, np.ndarray] = field(default_factory=dict)
     gradients: dict[str, np.ndarray | None] = field(default_factory=dict)
     parameters: set[str] = field(default_factory=set)
-    classes: dict[str, str] = field(default_factory=dict)
-    sources: dict[str, str] = field(default_factory=dict)
+    inplace: list[str] = field(default_factory=list)  # in-place modules that change the outputs
 
     def masks_only(self) -> "Trace":
         """Return the same calls with nothing but their dropout masks."""

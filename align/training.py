@@ -295,6 +295,12 @@ class _Steps:
                 own = rate * optimizers_paddle.multiplier(parameter)
                 pairs[tensor.key] = (tensor, theirs[id(reference)], own)
         common = common_ratio([(t, o) for _, t, o in pairs.values()])
+        if not common or common == float("inf"):  # one side stands still
+            key, (_, expected, own) = next(iter(pairs.items()))
+            into.append(compare_rate(OPTIMIZER, expected, own))
+            factor = optimizers_paddle.multiplier(self.ours[key])
+            optimizers_paddle.set_rate(self.paddle_optimizer, expected / factor)
+            return set()
         into.append(compare_rate(OPTIMIZER, *(typical_pair(pairs, common))))
         wrong = set()
         for key, (tensor, expected, own) in pairs.items():
@@ -396,6 +402,11 @@ def _compare_slots(tensor: Tensor, expected: Any, ours: Any) -> list[Comparison]
     from align.arrays_paddle import to_array
 
     found = []
+    for slot in set(ours) - set(expected):
+        into = Comparison(tensor.layer, "", f"slot:{tensor.name}.{slot}", "update")
+        into.verdict, into.relative_error = DIFFERS, float("inf")
+        into.cause = f"the port's optimizer keeps {slot}, the reference's does not"
+        found.append(into)
     for slot, array in expected.items():
         into = Comparison(tensor.layer, "", f"slot:{tensor.name}.{slot}", "update")
         if slot not in ours:

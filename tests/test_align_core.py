@@ -42,8 +42,8 @@ def test_trees_keep_their_types_and_visit_in_one_order():
     assert leaves({"b": 1, "a": 2}) == leaves({"a": 2, "b": 1}) == [2, 1]
 
 
-def verdict(reference, port, **allowance):
-    into = Comparison("layer", "", "output:0", "layer")
+def verdict(reference, port, where="output:0", **allowance):
+    into = Comparison("layer", "", where, "layer")
     return compare(np.asarray(reference), np.asarray(port), Allowance(**allowance), into)
 
 
@@ -75,7 +75,10 @@ def test_what_broadcasts_or_hides_in_other_tools_differs(reference, port):
 
 def test_not_finite_on_both_sides_is_unchecked():
     assert verdict([np.nan, 1.0], [np.nan, 1.0]).verdict == UNCHECKED
-    assert verdict([np.inf, 1.0], [np.inf, 1.0]).verdict == UNCHECKED
+    # Infinities are values, as in a mask: they are compared, and so is the rest.
+    assert verdict([np.inf, 1.0], [np.inf, 1.0]).verdict == EQUAL
+    assert verdict([-np.inf, 1.0], [-np.inf, 2.0]).verdict == DIFFERS
+    assert verdict([np.nan, np.inf], [np.nan, np.inf]).verdict == UNCHECKED
 
 
 def test_other_integer_width_and_zeros_are_equal():
@@ -89,8 +92,10 @@ def test_allowance_is_measured_movement_and_where_nothing_is_left_it_is_noise():
     assert verdict([1.0], [1.0 + 1e-13]).verdict == DIFFERS
     assert verdict([1.0], [1.0 + 1e-13], rounding=1e-14).verdict == EQUAL
     assert verdict([1.0], [1.0 + 1e-13], summed=100_000).verdict == EQUAL
-    assert verdict([1e-17], [-1e-17], rounding=1e-16).verdict == NOISE
+    assert verdict([1e-17], [-1e-17], rounding=1e-16).verdict == UNCHECKED
+    assert verdict([1e-17], [-1e-17], where="grad:bias", rounding=1e-16).verdict == NOISE
     assert verdict([3], [4], rounding=1.0).verdict == NOISE
+    assert verdict(np.arange(9), np.arange(9) + 1, rounding=2.0).verdict == DIFFERS
     assert verdict([1.0], [1.0], random=True).verdict == UNCHECKED
 
 

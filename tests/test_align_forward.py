@@ -251,3 +251,87 @@ def test_layer_that_does_not_run_in_this_mode_is_compared_by_its_weights(stdc1_p
     weight.set_value(before)
     norm._epsilon = 1e-5
     assert blamed(report) == {"conv_out_sp4.conv.conv", "conv_out_sp16.conv.bn"}
+
+
+class _InPlace(tnn.Module):
+    """An in-place module whose input is read afterwards."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = tnn.Conv2d(3, 4, 1)
+        self.relu = tnn.ReLU(inplace=True)
+
+    def forward(self, x):
+        x = self.conv(x)
+        return self.relu(x) + x
+
+
+class _InPlacePort(pnn.Layer):
+    def __init__(self):
+        super().__init__()
+        self.conv = pnn.Conv2D(3, 4, 1)
+        self.relu = pnn.ReLU()
+
+    def forward(self, x):
+        x = self.conv(x)
+        return self.relu(x) + x
+
+
+def test_in_place_module_whose_input_is_read_later_could_not_be_checked():
+    reference, port = _InPlace(), _InPlacePort()
+    port.conv.weight.set_value(reference.conv.weight.detach().numpy())
+    port.conv.bias.set_value(reference.conv.bias.detach().numpy())
+    x = np.random.default_rng(0).standard_normal((2, 3, 4, 4))
+    report = align_forward(reference, port, [x])
+    assert report.exit_code == 2
+    assert "relu writes into its input" in report.verdict
+    assert reference.relu.inplace
+
+
+def test_dropout_of_channels_and_of_elements_are_not_the_same():
+    reference, port = _Plain(tnn.Dropout2d(0.4)), _Port(pnn.Dropout(0.4))
+    x = np.random.default_rng(0).standard_normal((2, 8, 4, 4))
+    assert align_forward(reference, port, [x], train=True).exit_code == 1
+    same = _Port(pnn.Dropout2D(0.4))
+    assert align_forward(reference, same, [x], train=True).exit_code == 0
+
+
+def test_port_that_cannot_run_as_it_is_still_names_the_layer():
+    class Reference(_Plain):
+        def forward(self, x):
+            return self.body(x) + x
+
+    class Port(_Port):
+        def forward(self, x):
+            return self.body(x) + x
+
+    reference = Reference(tnn.Conv2d(3, 3, 3, padding=1))
+    port = Port(pnn.Conv2D(3, 3, 3, padding=0))
+    port.body.weight.set_value(reference.body.weight.detach().numpy())
+    port.body.bias.set_value(reference.body.bias.detach().numpy())
+    report = align_forward(reference, port, [np.ones((1, 3, 6, 6))])
+    assert blamed(report) == {"body"}
+    assert any("the port fails" in note for note in report.notes)
+
+
+def test_layer_that_is_frozen_in_a_training_net_stays_frozen():
+    x = np.random.default_rng(0).standard_normal((4, 3, 5, 5))
+    reference, port = _Plain(tnn.BatchNorm2d(3)).train(), _Port(pnn.BatchNorm2D(3))
+    port.train()
+    reference.body.eval()
+    assert align_forward(reference, port, [x], train=True).exit_code == 1
+    port.body.eval()
+    assert align_forward(reference, port, [x], train=True).exit_code == 0
+
+
+def test_group_norm_keeps_its_epsilon_exactly():
+    x = np.random.default_rng(0).standard_normal((2, 4, 5, 5)) * 1e-3
+    report = align_forward(_Plain(tnn.GroupNorm(2, 4)), _Port(pnn.GroupNorm(2, 4)), [x])
+    assert report.exit_code == 0, report.verdict
+
+
+def test_tensors_that_the_nets_make_themselves_have_the_same_dtype():
+    reference = _Plain(_identity(tnn.Identity(), lambda x: x * torch.linspace(0, 1, 10)))
+    port = _Port(_identity(pnn.Identity(), lambda x: x * paddle.linspace(0, 1, 10)))
+    assert align_forward(reference, port, [np.ones((2, 10))]).exit_code == 0
+    assert torch.get_default_dtype() == torch.float32

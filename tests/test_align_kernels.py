@@ -54,6 +54,24 @@ def test_rounded_constants(name):
     assert allowed / 20 < distance(theirs, ours) < allowed
 
 
+CONSTANTS = {"elu": (0.3,), "celu": (0.3,), "hardtanh": (-0.7, 0.7), "softshrink": (0.3,)}
+
+
+@pytest.mark.parametrize("name", CONSTANTS)
+def test_constants_that_are_held_in_float32(name):
+    x = np.random.default_rng(0).standard_normal((64, 64))
+    theirs = getattr(TF, name)(torch.from_numpy(x), *CONSTANTS[name]).numpy()
+    ours = getattr(PF, name)(paddle.to_tensor(x), *CONSTANTS[name]).numpy()
+    assert 1e-10 < distance(theirs, ours) < ROWS[name].forward((), (), {})
+
+
+def test_scale_factor_that_float32_does_not_hold_is_inexact_at_any_size():
+    settings = {"mode": "bilinear", "scale_factor": 0.6, "align_corners": False}
+    assert ROWS["interpolate"].forward((4, 4), (2, 2), settings) > 0
+    settings["scale_factor"] = 0.5
+    assert ROWS["interpolate"].forward((5, 5), (2, 2), settings) == 0
+
+
 def input_gradients(theirs_function, ours_function, shape):
     rng = np.random.default_rng(0)
     x = rng.standard_normal(shape)
@@ -109,4 +127,4 @@ def test_bilinear_resize_backward():
 
 
 def test_every_row_has_a_test():
-    assert set(ROWS) == {"interpolate", "hardsigmoid", "selu", *POOLS}
+    assert set(ROWS) == {"interpolate", "hardsigmoid", "selu", *CONSTANTS, *POOLS}

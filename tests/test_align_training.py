@@ -253,3 +253,25 @@ def test_missing_group_of_the_stdc_recipe_is_named():
         f"conv_out_sp{stride}" for stride in (2, 4, 8, 16)
     }
     assert {d.where for d in report.divergences} == {"lr"}
+
+
+def test_slot_that_only_the_port_keeps_is_found():
+    plain = (lambda p: torch.optim.SGD(p, lr=0.1), lambda p: momentum(p, decay=None))
+    report = run(optimizers=plain, schedules=(None, None))
+    assert any("keeps momentum_buffer" in (d.cause or "") for d in report.divergences)
+
+
+def test_schedules_that_start_at_zero_are_told():
+    report = run(schedules=(schedule, lambda step: schedule(step) if step else 0.0))
+    assert (0, "(optimizer)", "lr") in found(report)
+    report = run(schedules=(lambda step: schedule(step) if step else 0.0, schedule))
+    assert (0, "(optimizer)", "lr") in found(report)
+
+
+def test_gradients_and_rates_that_the_caller_holds_come_back():
+    reference, port = pair()
+    port.fc.weight.grad = paddle.ones_like(port.fc.weight)
+    report = run(nets=(reference, port))
+    assert report.exit_code == 0, report.verdict
+    assert (port.fc.weight.grad.numpy() == 1).all()
+    assert port.conv.weight.grad is None
