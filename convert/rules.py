@@ -1,6 +1,6 @@
-"""Rules files: how a source of checkpoints names its tensors. The format stands in the files.
+"""Rules files: how a source of checkpoints names its tensors. The format: docs/rules.md.
 
-A file is YAML (`convert/rules/stdc.yml` is the documented example). Names go through it in this
+Names go through it in this
 order: `renames` one after the other, then the first matching drop, split, or alias.
 """
 
