@@ -58,7 +58,7 @@ def align_backward(
     if torch_loss is not None and paddle_loss is not None:
         torch_net, paddle_net = whole_pair(torch_net, paddle_net, torch_loss, paddle_loss)
         batch, seed = batch.whole, None
-    pairing = paired(torch_net, paddle_net)
+    pairing = paired(torch_net, paddle_net, rules)
     with prepared(torch_net, paddle_net, pairing, dtype="float64", train=train) as rounded:
         found = run_forced(
             torch_net, paddle_net, batch, pairing, train=train, backward=True, seed=seed

@@ -25,7 +25,7 @@ def blame(
     from align.force_paddle import layers_by_path
 
     wrong = [call for call in report.calls if call.verdict == DIFFERS]
-    causes = _causes(torch_net, paddle_net, {call.layer for call in wrong}) if wrong else {}
+    causes = _causes(torch_net, paddle_net, pairing, {c.layer for c in wrong}) if wrong else {}
     layers = layers_by_path(paddle_net)
     partners = pairing.partners
     seen: set[tuple[str, str, str]] = set()
@@ -62,12 +62,12 @@ def blame(
     return report
 
 
-def _causes(torch_net: Any, paddle_net: Any, layers: set[str]) -> dict[str, str]:
+def _causes(torch_net: Any, paddle_net: Any, pairing: Pairing, layers: set[str]) -> dict[str, str]:
     """Return {layer: what the weights rung says of it}, attributes first."""
     from align.weights import compare_weights
 
     found: dict[str, str] = {}
-    for call in reversed(compare_weights(torch_net, paddle_net)):
+    for call in reversed(compare_weights(torch_net, paddle_net, pairing)):
         if call.verdict == DIFFERS and call.layer in layers and call.cause:
             found[call.layer] = call.cause if call.where.startswith("attr") else _weight(call)
     return found

@@ -95,12 +95,30 @@ def _is_gradient(call: Comparison) -> bool:
     return call.where.startswith("grad")
 
 
-def paired(torch_net: Any, paddle_net: Any) -> Pairing:
-    """Return the pairing of two live nets by path."""
+def paired(torch_net: Any, paddle_net: Any, rules: Any = None) -> Pairing:
+    """Return the pairing of two live nets by path; `rules` rename the reference's paths first.
+
+    `rules` is what `convert.rules.load_rules` takes: renames that match "path." (a module's path
+    and a dot) lead to the port's path.
+    """
     from align.force_paddle import layer_paths
     from align.record_torch import module_paths
 
-    return pair_by_path(module_paths(torch_net), layer_paths(paddle_net))
+    reference = module_paths(torch_net)
+    if rules is not None:
+        from convert.rules import load_rules
+
+        renames = load_rules(rules).renames
+        for first, paths in reference.items():
+            reference[first] = [_renamed(path, renames) for path in paths]
+    return pair_by_path(reference, layer_paths(paddle_net))
+
+
+def _renamed(path: str, renames: Sequence[Any]) -> str:
+    name = f"{path}." if path else ""
+    for rename in renames:
+        name = rename.apply(name)
+    return name.removesuffix(".")
 
 
 @contextmanager

@@ -44,7 +44,7 @@ def align_forward(
     Raises:
         Whatever the nets themselves raise on these inputs.
     """
-    pairing = paired(torch_net, paddle_net)
+    pairing = paired(torch_net, paddle_net, rules)
     batch = as_batch(inputs, dtype)
     report = Report("forward", settings={"train": train, "dtype": dtype, "inputs": batch.shapes})
     with prepared(torch_net, paddle_net, pairing, dtype=dtype, train=train) as rounded:

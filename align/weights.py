@@ -27,14 +27,13 @@ def align_weights(torch_net: Any, paddle_net: Any, *, rules: Any = None) -> Repo
     """
     from align.blame import blame
 
-    pairing = paired(torch_net, paddle_net)
-    report = Report("weights", calls=compare_weights(torch_net, paddle_net))
+    pairing = paired(torch_net, paddle_net, rules)
+    report = Report("weights", calls=compare_weights(torch_net, paddle_net, pairing))
     return blame(report, torch_net, paddle_net, pairing)
 
 
-def compare_weights(torch_net: Any, paddle_net: Any) -> list[Comparison]:
+def compare_weights(torch_net: Any, paddle_net: Any, pairing: Pairing) -> list[Comparison]:
     """Return every comparison of the rung: attributes first, then tensors."""
-    pairing = paired(torch_net, paddle_net)
     attributes = _compare_attributes(torch_net, paddle_net, pairing)
     return attributes + _compare_tensors(torch_net, paddle_net, pairing)
 

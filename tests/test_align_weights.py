@@ -95,3 +95,35 @@ def test_extra_bias_of_the_port_is_found():
 
 def test_nets_without_tensors_or_attributes_could_not_be_checked():
     assert align_weights(tnn.Identity(), pnn.Identity()).exit_code == 2
+
+
+def test_rules_lead_to_layers_of_other_names(tmp_path):
+    from align import align_backward, align_forward
+
+    class Reference(tnn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder = tnn.Linear(4, 4)
+
+        def forward(self, x):
+            return self.encoder(x)
+
+    class Port(pnn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.body = pnn.Linear(4, 4)
+
+        def forward(self, x):
+            return self.body(x)
+
+    theirs, ours = Reference(), Port()
+    weight, bias = theirs.encoder.weight.detach().numpy(), theirs.encoder.bias.detach().numpy()
+    ours.body.set_state_dict({"weight": weight.T, "bias": bias})
+    rules = tmp_path / "rules.yml"
+    rules.write_text("renames:\n  - {match: '^encoder\\.', to: 'body.'}\n")
+    assert align_weights(theirs, ours, rules=rules).aligned
+    assert align_weights(theirs, ours).exit_code == 1
+    for align in (align_forward, align_backward):
+        report = align(theirs, ours, [np.ones((2, 4))], rules=rules)
+        assert report.aligned
+        assert "body" in {call.layer for call in report.calls}

@@ -27,7 +27,7 @@ def test_aligned_row_exits_0_and_writes_its_report(tmp_path):
     done = run("align_forward", "--model", "stdc1_seg", "--train", "--report", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "aligned: " in done.stdout.splitlines()[-2]
-    data = json.loads((tmp_path / "out" / "forward.json").read_text())
+    data = json.loads((tmp_path / "out" / "forward_train.json").read_text())
     assert data["exit_code"] == 0
     assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".json", ".csv", ".png"}
 
@@ -42,6 +42,8 @@ def test_json_is_all_that_stands_on_stdout(tmp_path):
 BAD = {
     "unknown row": (["--model", "stdc9"], "the table has"),
     "batch of one": (["--train", "--input-shape", 1, 3, 64, 64], "batch of at least 2"),
+    "negative seed": (["--seed", -1], "negative"),
+    "too small": (["--model", "unet", "--input-shape", 1, 3, 8, 8], "cannot run on this input"),
     "four channels": (["--input-shape", 2, 4, 64, 64], "takes 3 channels"),
     "absent file": (["--weights", "absent.pth"], "absent.pth"),
     "all and one": (["--all", "--model", "stdc1_seg"], "--all"),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from _entry import parser, print_json
+from _entry import not_negative, parser, print_json
 
 
 def arguments(description: str, example: str, table: bool = True) -> argparse.ArgumentParser:
@@ -22,7 +22,9 @@ def arguments(description: str, example: str, table: bool = True) -> argparse.Ar
     else:
         command.set_defaults(model=None, all=False, input_shape=None)
     net.add_argument("--weights", metavar="FILE", help="a PyTorch checkpoint for both nets")
-    net.add_argument("--seed", type=int, default=0, help="of weights and input (default: 0)")
+    net.add_argument(
+        "--seed", type=not_negative, default=0, help="of weights and input (default: 0)"
+    )
     group = command.add_argument_group("the run")
     if table:
         group.add_argument("--input-shape", type=int, nargs=4, metavar=("N", "C", "H", "W"))
@@ -73,7 +75,11 @@ def align_each(
     from rich.console import Console
 
     from align import subjects, terminal
+    from common.errors import UserError
     from common.pairs import PAIRS
+
+    if options.report and Path(options.report).exists() and not Path(options.report).is_dir():
+        raise UserError(f"--report {options.report} is a file; give a folder")
 
     screen = Console(stderr=options.json, width=None if sys.stdout.isatty() else 160)
     reports = []
@@ -96,7 +102,13 @@ def _align_row(
     options: Any, row: str | None, overrides: Mapping[str, Any], align: Callable[..., Any]
 ) -> Any:
     """Align one row; its nets are gone afterwards."""
+    from common.errors import UserError
+
     torch_net, paddle_net, name = nets(options, row, overrides)
-    report = align(torch_net, paddle_net, name)
+    try:
+        report = align(torch_net, paddle_net, name)
+    except (RuntimeError, ValueError) as error:  # of a net: too small an image, say
+        reason = str(error).strip().splitlines()[-1]
+        raise UserError(f"{name} cannot run on this input: {reason}") from error
     report.settings |= {"model": name, "seed": options.seed, "weights": options.weights}
     return report

@@ -46,12 +46,15 @@ def run(main: Callable[[], int]) -> NoReturn:
             file=sys.stderr,
         )
         code = COULD_NOT_CHECK
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        code = 130
     except BrokenPipeError:  # `... | head` closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
+    except OSError as error:
+        print(f"error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        code = COULD_NOT_CHECK
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        code = 130
     sys.exit(code)
 
 
@@ -63,6 +66,22 @@ def parser(description: str, example: str) -> argparse.ArgumentParser:
         "2 could not check or could not read",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def not_negative(text: str) -> int:
+    """Read an option that counts from 0."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{number} is negative")
+    return number
+
+
+def positive(text: str) -> int:
+    """Read an option that counts from 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not positive")
+    return number
 
 
 def print_json(value: Any) -> None:

@@ -20,7 +20,7 @@ def main() -> int:
         return align_backward(torch_net, paddle_net, inputs, train=train)
 
     mode = "train" if train else "eval"
-    return _align.align_each(options, "backward", f"backward, {mode} mode", align)
+    return _align.align_each(options, f"backward_{mode}", f"backward, {mode} mode", align)
 
 
 if __name__ == "__main__":

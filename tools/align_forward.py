@@ -21,7 +21,7 @@ def main() -> int:
         inputs = [_align.image(options, name, options.train)]
         return align_forward(torch_net, paddle_net, inputs, train=options.train)
 
-    return _align.align_each(options, "forward", f"forward, {mode} mode", align)
+    return _align.align_each(options, f"forward_{mode}", f"forward, {mode} mode", align)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import _align
-from _entry import run
+from _entry import positive, run
 
 
 def main() -> int:
@@ -15,7 +15,7 @@ def main() -> int:
     )
     command.add_argument("config", type=Path, help="a file of configs/")
     command.add_argument("overrides", nargs="*", metavar="key.sub=value")
-    command.add_argument("--steps", type=int, help="default: reproduce.training_steps")
+    command.add_argument("--steps", type=positive, help="default: reproduce.training_steps")
     options = _align.parse(command)
     from align.recipe import Recipe
 

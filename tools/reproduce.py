@@ -14,9 +14,14 @@ def main() -> int:
 
     from align.reproduce import Reproduction, new_folder
     from common.config import load_settings
+    from common.errors import UserError
 
     name = load_settings(options.config, options.overrides).name
     folder = options.output or new_folder(name)
+    if folder.exists():
+        raise UserError(f"--output {folder} exists already; give a new folder")
+    if options.checkpoint and not options.checkpoint.is_file():
+        raise UserError(f"--checkpoint {options.checkpoint}: no such file")
     progress = Console(stderr=True)
     reproduction = Reproduction(
         options.config,

@@ -106,7 +106,7 @@ def write_checkpoint(
         (draft / ARRAYS).write_bytes(content)
         sealed = {**manifest, "sha256": _seal(manifest)}
         (draft / MANIFEST).write_text(json.dumps(sealed, indent=1) + "\n", encoding="utf-8")
-    for old in list_checkpoints(folder)[keep:]:
+    for old in [other for other in list_checkpoints(folder) if other != path][max(keep - 1, 0) :]:
         remove_folder(old)
     return path
 
