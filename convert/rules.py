@@ -1,7 +1,6 @@
 """Rules files: how a source of checkpoints names its tensors. The format: docs/rules.md.
 
-Names go through it in this
-order: `renames` one after the other, then the first matching drop, split, or alias.
+A name goes through `renames`, one after the other, then the first matching drop, split or alias.
 """
 
 import re

@@ -212,10 +212,12 @@ class _Summing:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self._flush()
-        self._waiting.put(None) if self._summed else None
-        if self._summed:
-            self._summed.result()
+        try:
+            self._flush()
+        finally:
+            if self._summed:
+                self._waiting.put(None)
+                self._summed.result()
 
     def _sum(self) -> None:
         assert self._sha256 is not None
