@@ -183,11 +183,11 @@ class refusals:
 
 
 def _refusal(path: Path, name: str) -> str:
+    """Word which global is asked for, and the two lines that make a file that can be read."""
     head = f"{path}: reading it would run code: it asks for {name}. Nothing was run. "
+    load = f"    checkpoint = torch.load({path.name!r}, weights_only=False)  # runs that code\n"
+    keep = "    torch.save(checkpoint['state_dict'], 'weights.pth')  # a whole net: .state_dict()"
     if name.startswith(("torch.nn.", "torchvision.models.")):
         head += "It holds a whole net instead of its weights. "
-    return (
-        head + "If you trust its source, save the weights alone, in PyTorch:\n"
-        f"    checkpoint = torch.load({path.name!r}, weights_only=False)  # runs that code\n"
-        "    torch.save(checkpoint['state_dict'], 'weights.pth')  # a whole net: .state_dict()"
-    )
+        keep = "    torch.save(checkpoint.state_dict(), 'weights.pth')  # or checkpoint['model']"
+    return f"{head}If you trust its source, save the weights alone, in PyTorch:\n{load}{keep}"
