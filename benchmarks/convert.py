@@ -111,8 +111,9 @@ def _ours(folder: Path, name: str = "net.pth", checksum: bool = True) -> Callabl
 
 
 def _x2paddle(folder: Path) -> Callable[[], Any]:
+    import importlib
+
     import torch
-    from x2paddle.convert import pytorch2paddle
 
     from torch_ref.seeded import build_seeded
 
@@ -120,9 +121,12 @@ def _x2paddle(folder: Path) -> Callable[[], Any]:
     net.load_state_dict(torch.load(folder / "stdc2.pth", weights_only=True))
     net.eval()
     image = torch.zeros(1, 3, 64, 96)
+    convert = importlib.import_module("x2paddle.convert")
 
     def run() -> None:
-        pytorch2paddle(net, str(folder / "x2paddle"), "trace", [image], disable_feedback=True)
+        convert.pytorch2paddle(
+            net, str(folder / "x2paddle"), "trace", [image], disable_feedback=True
+        )
 
     return run
 
