@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from functools import cache
 from typing import Any
 
 import numpy as np
 import paddle
+import paddle.nn.functional as F
 from paddle import nn
 from paddle.nn.layer import norm
 
@@ -18,7 +20,7 @@ from align.prepare_paddle import FLOATING, state_kept
 from align.trace import Call, Place, Trace
 from align.trees import leaves
 
-# Their kernels take epsilon as float32; GroupNorm's takes it in float64.
+# Their kernels take epsilon as float32.
 ROUNDING = (norm._BatchNormBase, norm._InstanceNormBase, nn.LayerNorm)
 
 Allow = Callable[[Place], Allowance]
@@ -42,7 +44,19 @@ def layers_by_path(net: nn.Layer) -> dict[str, nn.Layer]:
 
 def holds_float32_constants(layer: nn.Layer) -> bool:
     """Tell whether `layer` is a normalisation whose kernel rounds epsilon to float32."""
-    return isinstance(layer, ROUNDING) and not getattr(layer, "exact_constants", False)
+    rounds = isinstance(layer, ROUNDING)
+    if isinstance(layer, nn.GroupNorm):
+        rounds = group_norm_rounds()
+    return rounds and not getattr(layer, "exact_constants", False)
+
+
+@cache
+def group_norm_rounds() -> bool:
+    """Tell whether this Paddle's GroupNorm holds epsilon in float32 (2.6.2 does, 3.3 does not)."""
+    with paddle.no_grad():
+        tiny = paddle.to_tensor(np.array([[[1e-9], [-1e-9]]]))
+        found = float(F.group_norm(tiny, num_groups=1, epsilon=1e-5).max())
+    return abs(found / (1e-9 / np.sqrt(1e-18 + 1e-5)) - 1.0) > 1e-9
 
 
 class _Pass:

@@ -324,7 +324,7 @@ def test_layer_that_is_frozen_in_a_training_net_stays_frozen():
     assert align_forward(reference, port, [x], train=True).exit_code == 0
 
 
-def test_group_norm_keeps_its_epsilon_exactly():
+def test_epsilon_of_group_norm_is_held_as_this_paddle_holds_it():
     x = np.random.default_rng(0).standard_normal((2, 4, 5, 5)) * 1e-3
     report = align_forward(_Plain(tnn.GroupNorm(2, 4)), _Port(pnn.GroupNorm(2, 4)), [x])
     assert report.exit_code == 0, report.verdict
