@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import paddle
-import paddle.nn.functional as F
 from paddle import nn
 from paddle.nn.layer import norm
 
@@ -53,9 +52,15 @@ def holds_float32_constants(layer: nn.Layer) -> bool:
 @cache
 def group_norm_rounds() -> bool:
     """Tell whether this Paddle's GroupNorm holds epsilon in float32 (2.6.2 does, 3.3 does not)."""
+    default = paddle.get_default_dtype()
+    paddle.set_default_dtype("float64")
+    try:
+        layer = nn.GroupNorm(1, 2)
+    finally:
+        paddle.set_default_dtype(default)
     with paddle.no_grad():
-        tiny = paddle.to_tensor(np.array([[[1e-9], [-1e-9]]]))
-        found = float(F.group_norm(tiny, num_groups=1, epsilon=1e-5).max())
+        tiny = paddle.to_tensor(np.array([[[[1e-9]], [[-1e-9]]]]))
+        found = float(layer(tiny).max())
     return abs(found / (1e-9 / np.sqrt(1e-18 + 1e-5)) - 1.0) > 1e-9
 
 
