@@ -76,7 +76,7 @@ def prepared(command: str, folder: Path) -> list[str] | None:
     if words[0] == "tools/make_toy_cityscapes.py":
         words[1:] = [str(folder / "toy_cityscapes")]
     if words[0].startswith("tools/train"):
-        words += [f"output={folder / str(abs(hash(command)))}"]
+        words += [f"output={folder / str(abs(hash(command)))}", "schedule.warmup_steps=1"]
     if words[0] == "tools/reproduce.py":
         words += ["--fast"]
     words = [str(folder / "model.pth") if word == "model.pth" else word for word in words]
