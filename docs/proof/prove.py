@@ -50,7 +50,7 @@ def run(stage: str, name: str, command: list[str], pattern: str = "") -> Result:
     if done.returncode:
         print("\n".join(lines[-40:]), file=sys.stderr)
     seconds = time.monotonic() - start
-    found = shown[-1] if shown else ""
+    found = shown[-1].replace(f"{ROOT}/", "") if shown else ""
     return Result(name, stage, done.returncode == 0, found, seconds, date.today().isoformat())
 
 
