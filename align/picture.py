@@ -1,6 +1,7 @@
 """The error of every call as a picture: forced and cumulative, over the band of rounding."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -46,14 +47,14 @@ def _shown(error: float | None) -> float:
     return min(max(error or 0.0, SMALLEST), 10.0)
 
 
-def _name_the_worst(axes: object, report: Report, calls: list) -> None:
+def _name_the_worst(axes: Any, report: Report, calls: list) -> None:
     """Write the paths of the first few layers that differ beside their points."""
     named: set[str] = set()
     for index, call in enumerate(calls):
         if call.verdict != DIFFERS or call.layer in named or len(named) >= 6:
             continue
         named.add(call.layer)
-        axes.annotate(  # type: ignore[attr-defined]
+        axes.annotate(
             call.layer or "(root)",
             (index, _shown(call.relative_error)),
             xytext=(4, -10 - 9 * (len(named) % 2)),
