@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 import paddle
 
+from align.trees import is_plain
+
 
 def is_tensor(value: Any) -> bool:
     """Tell whether `value` is a tensor of Paddle."""
@@ -34,6 +36,6 @@ def to_array(tensor: paddle.Tensor) -> np.ndarray:
     return np.from_dlpack(_Capsule(tensor))
 
 
-def to_tensor(array: np.ndarray) -> paddle.Tensor:
-    """Return a tensor with a copy of `array`, gradients stopped."""
-    return paddle.to_tensor(array)
+def to_tensor(array: Any) -> Any:
+    """Return a tensor with a copy of `array`, gradients stopped; what is plain as it is."""
+    return array if is_plain(array) else paddle.to_tensor(array)

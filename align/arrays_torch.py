@@ -6,6 +6,8 @@ import ml_dtypes
 import numpy as np
 import torch
 
+from align.trees import is_plain
+
 
 def is_tensor(value: Any) -> bool:
     """Tell whether `value` is a tensor of torch."""
@@ -20,8 +22,10 @@ def to_array(tensor: torch.Tensor) -> np.ndarray:
     return tensor.numpy()
 
 
-def to_tensor(array: np.ndarray) -> torch.Tensor:
-    """Return a tensor with a copy of `array`."""
+def to_tensor(array: Any) -> Any:
+    """Return a tensor with a copy of `array`; None, numbers and text as they are."""
+    if is_plain(array):
+        return array
     if array.dtype == ml_dtypes.bfloat16:
         return torch.from_numpy(array.view(np.int16).copy()).view(torch.bfloat16)
     return torch.from_numpy(np.array(array))

@@ -9,10 +9,10 @@ import numpy as np
 
 from align.floors import Moves
 from align.judge import DIFFERS, UNCHECKED, Comparison
-from align.pairing import Pairing, pair_by_path
+from align.pairing import Pairing
 from align.tensors import tensors_of
 from align.trace import Place, Trace
-from align.trees import leaves, map_leaves
+from align.trees import is_plain, leaves, map_leaves
 
 # Arrays, or trees of them where a loss takes several outputs.
 Inputs = Sequence[Any] | Mapping[str, Any]
@@ -42,16 +42,19 @@ class Batch:
             for name, tree in named.items()
             for arrays in [leaves(tree)]
             for index, array in enumerate(arrays)
+            if not is_plain(array)
         }
 
 
 def as_batch(inputs: Inputs, dtype: str, labelled: bool = False) -> Batch:
     """Read `inputs`: a sequence is positional, a mapping keywords; a label stands last.
 
-    Floating arrays are cast to `dtype`, the label stays what it is.
+    Floating arrays are cast to `dtype`; the label, None, numbers and text stay what they are.
     """
 
-    def cast_one(value: Any) -> np.ndarray:
+    def cast_one(value: Any) -> Any:
+        if is_plain(value):
+            return value
         array = np.asarray(value)
         return array.astype(dtype) if array.dtype.kind == "f" else array
 
@@ -98,27 +101,11 @@ def _is_gradient(call: Comparison) -> bool:
 def paired(torch_net: Any, paddle_net: Any, rules: Any = None) -> Pairing:
     """Return the pairing of two live nets by path; `rules` rename the reference's paths first.
 
-    `rules` is what `convert.rules.load_rules` takes: renames that match "path." (a module's path
-    and a dot) lead to the port's path.
+    `rules` is what `convert.rules.load_rules` takes: the file that the conversion uses.
     """
-    from align.force_paddle import layer_paths
-    from align.record_torch import module_paths
+    from align.own_pairing import pair_nets
 
-    reference = module_paths(torch_net)
-    if rules is not None:
-        from convert.rules import load_rules
-
-        renames = load_rules(rules).renames
-        for first, paths in reference.items():
-            reference[first] = [_renamed(path, renames) for path in paths]
-    return pair_by_path(reference, layer_paths(paddle_net))
-
-
-def _renamed(path: str, renames: Sequence[Any]) -> str:
-    name = f"{path}." if path else ""
-    for rename in renames:
-        name = rename.apply(name)
-    return name.removesuffix(".")
+    return pair_nets(torch_net, paddle_net, rules)
 
 
 @contextmanager

@@ -1,7 +1,12 @@
 """Which layer of the port stands for which module of the reference."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from convert.plan import Move
+    from convert.rules import Rules
 
 
 @dataclass(frozen=True)
@@ -10,10 +15,17 @@ class Pairing:
 
     Where one side shares what the other keeps apart, all of them form one group, and their calls
     are matched in the order in which they happen. Keys are first paths.
+
+    `moves` are the port's tensors that stand elsewhere in the reference than their layer's partner
+    says (a query projection in a packed one); `dropped` and `absent` are tensors of the reference
+    and of the port that the rules say the other side lacks, with the reason.
     """
 
     reference_group: Mapping[str, int]
     port_group: Mapping[str, int]
+    moves: Mapping[str, "Move"] = field(default_factory=dict)
+    dropped: Mapping[str, str] = field(default_factory=dict)
+    absent: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def partners(self) -> dict[str, str]:
@@ -25,16 +37,18 @@ class Pairing:
         """Return the pairing of these layers of the port alone."""
         port_group = {path: group for path, group in self.port_group.items() if path in ports}
         groups = set(port_group.values())
-        return Pairing(
-            {path: group for path, group in self.reference_group.items() if group in groups},
-            port_group,
+        return replace(
+            self,
+            reference_group={p: g for p, g in self.reference_group.items() if g in groups},
+            port_group=port_group,
         )
 
     def without(self, groups: set[int]) -> "Pairing":
         """Return the pairing with these groups taken apart: their modules become glue."""
-        return Pairing(
-            {path: group for path, group in self.reference_group.items() if group not in groups},
-            {path: group for path, group in self.port_group.items() if group not in groups},
+        return replace(
+            self,
+            reference_group={p: g for p, g in self.reference_group.items() if g not in groups},
+            port_group={p: g for p, g in self.port_group.items() if g not in groups},
         )
 
 
@@ -68,3 +82,86 @@ def pair_by_path(
         }
 
     return Pairing(group_of("reference", reference), group_of("port", port))
+
+
+def renamed_paths(
+    modules: Mapping[str, Sequence[str]], tensors: Iterable[str], rules: "Rules"
+) -> dict[str, list[str]]:
+    """Return {first path: the port's paths} of the reference's modules, as `rules` lead to them.
+
+    A rename that matches "path." (a module's path and a dot) says it outright. Rules for tensors
+    say it of the layers that hold them; a container is where its children are, a layer without
+    tensors where its container is. What two modules claim is nobody's.
+    """
+    every = [path for paths in modules.values() for path in paths]
+    places = _said_outright(every, rules)
+    found = _by_tensors(tensors, rules)
+    places = {path: min(held) for path, held in found.items() if len(held) == 1} | places
+    containers = _by_children(every, places, found)
+    for path in sorted(every, key=lambda p: p.count(".") + bool(p)):
+        above, _, name = path.rpartition(".")
+        around = places.get(above)
+        if path in containers:
+            places.setdefault(path, containers[path])
+        elif path not in places and path not in found and around is not None:
+            places[path] = f"{around}.{name}" if around else name
+    owners: dict[str, set[str]] = {}
+    for first, paths in modules.items():
+        for path in paths:
+            if path in places:
+                owners.setdefault(places[path], set()).add(first)
+    return {
+        first: [places[p] for p in paths if p in places and len(owners[places[p]]) == 1]
+        for first, paths in modules.items()
+    }
+
+
+def _said_outright(paths: Iterable[str], rules: "Rules") -> dict[str, str]:
+    found = {"": ""}
+    for path in paths:
+        name = f"{path}."
+        for rename in rules.renames:
+            name = rename.apply(name)
+        if path and name != f"{path}.":
+            found[path] = name.removesuffix(".")
+    return found
+
+
+def _by_tensors(tensors: Iterable[str], rules: "Rules") -> dict[str, set[str]]:
+    """Return {layer: the port's layers that hold its tensors}."""
+    from convert.rules import resolve
+
+    names = resolve(tensors, rules)
+    keys = {**names.sources, **{name: key for name, (key, _) in names.pieces.items()}}
+    places: dict[str, set[str]] = {}
+    for name, key in keys.items():
+        places.setdefault(key.rpartition(".")[0], set()).add(name.rpartition(".")[0])
+    return places
+
+
+def _by_children(
+    paths: Iterable[str], places: Mapping[str, str], tensors: Mapping[str, set[str]]
+) -> dict[str, str]:
+    """Return {container: the one path under which all its children of unchanged name are}.
+
+    A layer whose tensors go to several layers (a packed projection) has no partner; the container
+    of these is that of the layer.
+    """
+    votes: dict[str, set[str]] = {}
+    found: dict[str, str] = {}
+    for path in sorted(paths, key=lambda p: -p.count(".") - bool(p)):
+        above, _, name = path.rpartition(".")
+        place = places.get(path)
+        if place is None and len(votes.get(path, ())) == 1:
+            place = found[path] = next(iter(votes[path]))
+        if not above:
+            continue
+        if place is not None:
+            parent, _, last = place.rpartition(".")
+            if last == name:
+                votes.setdefault(above, set()).add(parent)
+        elif path in tensors:
+            parents = {held.rpartition(".")[0] for held in tensors[path]}
+            if len(parents) == 1:
+                votes.setdefault(above, set()).update(parents)
+    return found

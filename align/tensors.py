@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from align.pairing import Pairing
+
+if TYPE_CHECKING:
+    from convert.spec import Piece
 
 
 @dataclass(frozen=True)
@@ -14,7 +17,8 @@ class Tensor:
     """One tensor of the port's state dict and its partner.
 
     `reference` is its name in the reference, None where the layer has no partner; `name` its own
-    name in its layer; `buffer` tells running statistics from weights.
+    name in its layer; `buffer` tells running statistics from weights; `piece` is the part of the
+    reference's tensor that it is, `shapes` (torch's, the port's) where dimensions are flattened.
     """
 
     key: str
@@ -23,12 +27,24 @@ class Tensor:
     reference: str | None
     transposed: bool
     buffer: bool
+    piece: "Piece | None" = None
+    shapes: tuple[tuple[int, ...], tuple[int, ...]] | None = None
 
     def of(self, arrays: Mapping[str, Any]) -> Any:
         """Return the reference's array in the port's layout; None where `arrays` holds None."""
         assert self.reference is not None
         array = arrays[self.reference]
-        return array.T if self.transposed and isinstance(array, np.ndarray) else array
+        return self.in_layout(array) if isinstance(array, np.ndarray) else array
+
+    def in_layout(self, array: np.ndarray) -> np.ndarray:
+        """Return what `array`, of the reference's tensor or of one of its slots, is in the port."""
+        if self.piece is not None and self.piece.shape_of(array.shape) is not None:
+            array = self.piece.of(array)
+        if self.transposed:
+            array = array.T
+        if self.shapes is not None and array.shape == self.shapes[0]:
+            array = array.reshape(self.shapes[1])
+        return array
 
 
 def tensors_of(paddle_net: Any, pairing: Pairing) -> list[Tensor]:
@@ -36,17 +52,20 @@ def tensors_of(paddle_net: Any, pairing: Pairing) -> list[Tensor]:
     from convert import describe_paddle
     from convert.plan import TRANSPOSED
 
-    found = []
+    found, partners = [], pairing.partners
     for spec in describe_paddle.describe(paddle_net):
-        partner = pairing.partners.get(spec.layer)
+        partner, move = partners.get(spec.layer), pairing.moves.get(spec.key)
+        reference = None if partner is None else join(partner, spec.role)
         found.append(
             Tensor(
                 key=spec.key,
                 layer=spec.layer,
                 name=spec.key.rpartition(".")[2],
-                reference=None if partner is None else join(partner, spec.role),
+                reference=reference if move is None else move.source,
                 transposed=(spec.kind, spec.role) in TRANSPOSED,
                 buffer=spec.role.startswith("running_"),
+                piece=None if move is None else move.piece,
+                shapes=None if spec.torch_shape is None else (spec.torch_shape, spec.shape),
             )
         )
     return found

@@ -39,6 +39,8 @@ def align_step(
     paddle_loss: Criterion,
     torch_optimizer: OptimizerFactory,
     paddle_optimizer: OptimizerFactory,
+    *,
+    rules: Any = None,
 ) -> Report:
     """Judge one training step; see `align_training`. Returns a Report of stage "step"."""
     return _align_steps(
@@ -49,6 +51,7 @@ def align_step(
         (torch_optimizer, paddle_optimizer),
         (None, None),
         free_run=False,
+        rules=rules,
     )
 
 
@@ -62,6 +65,8 @@ def align_training(
     paddle_optimizer: OptimizerFactory,
     torch_schedule: Schedule | None = None,
     paddle_schedule: Schedule | None = None,
+    *,
+    rules: Any = None,
 ) -> Report:
     """Judge training steps in float64, each from the reference's weights, buffers and slots.
 
@@ -79,6 +84,7 @@ def align_training(
             are cast to float64 hold slots of another dtype.
         torch_schedule, paddle_schedule: rate of the optimizer as a function of the step, from 0,
             set before the step; groups keep their multiplier.
+        rules: how the reference names what the port names otherwise (`convert.rules`).
 
     Returns:
         A Report of stage "training". Every divergence carries the first `step` at which it shows;
@@ -98,6 +104,7 @@ def align_training(
         (torch_optimizer, paddle_optimizer),
         (torch_schedule, paddle_schedule),
         free_run=True,
+        rules=rules,
     )
 
 
@@ -109,11 +116,12 @@ def _align_steps(
     optimizers: tuple[OptimizerFactory, OptimizerFactory],
     schedules: tuple[Schedule | None, Schedule | None],
     free_run: bool,
+    rules: Any,
 ) -> Report:
     from align.prepare_paddle import state_kept
 
     torch_whole, paddle_whole = whole_pair(*nets, *losses)
-    pairing = paired(torch_whole, paddle_whole)
+    pairing = paired(torch_whole, paddle_whole, rules)
     report = Report(stage)
     read = [as_batch(batch, "float64", labelled=True) for batch in batches]
     report.settings["inputs"] = [batch.shapes for batch in read[:1]]
@@ -241,7 +249,7 @@ class _Steps:
             parameter = self.theirs.get(tensor.reference or "")
             own = {} if parameter is None else slots.get(id(parameter), {})
             before.slots[tensor.key] = {
-                name: np.array(_in_layout(tensor, array)) for name, array in own.items()
+                name: np.array(tensor.in_layout(array)) for name, array in own.items()
             }
         optimizers_paddle.set_slots(
             self.paddle_optimizer,
@@ -413,13 +421,9 @@ def _compare_slots(tensor: Tensor, expected: Any, ours: Any) -> list[Comparison]
             into.verdict = UNCHECKED
             into.cause = f"the port's optimizer has no slot {slot}, it has {sorted(ours)}"
         else:
-            compare(_in_layout(tensor, array), to_array(ours[slot]), Allowance(), into)
+            compare(tensor.in_layout(array), to_array(ours[slot]), Allowance(), into)
         found.append(into)
     return found
-
-
-def _in_layout(tensor: Tensor, array: np.ndarray) -> np.ndarray:
-    return array.T if tensor.transposed else array
 
 
 def _factor(difference: np.ndarray, of: np.ndarray | None) -> float | None:

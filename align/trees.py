@@ -41,3 +41,8 @@ def leaves(tree: Any) -> list[Any]:
 
     map_leaves(tree, keep)
     return found
+
+
+def is_plain(value: Any) -> bool:
+    """Tell whether an argument is None, a number or text of Python's: passed on as it is."""
+    return value is None or type(value) in (bool, int, float, complex, str)

@@ -29,6 +29,7 @@ def align_weights(torch_net: Any, paddle_net: Any, *, rules: Any = None) -> Repo
 
     pairing = paired(torch_net, paddle_net, rules)
     report = Report("weights", calls=compare_weights(torch_net, paddle_net, pairing))
+    report.notes = _excused(pairing)
     return blame(report, torch_net, paddle_net, pairing)
 
 
@@ -48,20 +49,22 @@ def compare_layers(
 
 
 def _compare_tensors(torch_net: Any, paddle_net: Any, pairing: Pairing) -> list[Comparison]:
+    from align.own_lists_paddle import unregistered
     from convert import describe_torch
     from convert.spec import COUNTER
 
     found, taken = _compare_matched(torch_net, paddle_net, pairing)
+    hint = unregistered(paddle_net)
     for tensor in tensors_of(paddle_net, pairing):
-        if tensor.reference not in taken:
+        if tensor.reference not in taken and tensor.key not in pairing.absent:
             found.append(_lost(tensor.layer, _where(tensor), f"{tensor.key} is in the port only"))
     same = _names_of_one_tensor(torch_net)
-    known = {same[key] for key in taken}
+    known = {same[key] for key in taken - _in_part(paddle_net, pairing)}
     for spec in describe_torch.describe(torch_net):
-        if spec.role == COUNTER or same[spec.key] in known:
+        if spec.role == COUNTER or same[spec.key] in known or spec.key in pairing.dropped:
             continue
         known.add(same[spec.key])
-        words = f"{spec.key} of the reference is registered nowhere in the port"
+        words = f"{spec.key} of the reference is registered nowhere in the port{hint}"
         found.append(_lost(_port_above(spec.layer, pairing), f"weight:{spec.role}", words))
     return found
 
@@ -82,6 +85,17 @@ def _compare_matched(
         into = Comparison(tensor.layer, "", _where(tensor), "weight")
         found.append(_compare_tensor(array, arrays_paddle.to_array(ours[tensor.key]), into))
     return found, taken
+
+
+def _in_part(paddle_net: Any, pairing: Pairing) -> set[str]:
+    """Return the reference's tensors of which the port has some pieces and not all."""
+    pieces: dict[str, set[int]] = {}
+    counts: dict[str, int] = {}
+    for tensor in tensors_of(paddle_net, pairing):
+        if tensor.piece is not None and tensor.reference is not None:
+            pieces.setdefault(tensor.reference, set()).add(tensor.piece.index)
+            counts[tensor.reference] = tensor.piece.count
+    return {key for key, found in pieces.items() if len(found) < counts[key]}
 
 
 def _where(tensor: Tensor) -> str:
@@ -149,3 +163,10 @@ def _lost(layer: str, where: str, cause: str) -> Comparison:
     return Comparison(
         layer, "", where, "weight", verdict=DIFFERS, relative_error=float("inf"), cause=cause
     )
+
+
+def _excused(pairing: Pairing) -> list[str]:
+    """Say which tensors have no partner by the rules."""
+    left_out = [f"{key} of the reference: {reason}" for key, reason in pairing.dropped.items()]
+    own = [f"{key} of the port: {reason}" for key, reason in pairing.absent.items()]
+    return [f"not compared, as the rules say: {words}" for words in left_out + own]

@@ -137,6 +137,20 @@ def plan_moves(
     return Plan(tuple(search.moves), {**names.aliases, **search.ties}, dropped, absent)
 
 
+def pair_tensors(
+    source: Sequence[TensorSpec], target: Sequence[TensorSpec], rules: Rules
+) -> tuple[dict[str, Move], dict[str, str]]:
+    """Pair what fits by name, whatever is left over or of another shape.
+
+    For looking at two nets whose conversion `plan_moves` may refuse. Returns {key of the target:
+    its move} and {key of the source: why the rules drop it}.
+    """
+    names = resolve((spec.key for spec in source), rules)
+    search = _Search(names, {spec.key: spec for spec in source}, same_layout=False)
+    moves = {spec.key: search.fill(spec) for spec in target}
+    return {key: move for key, move in moves.items() if move is not None}, names.dropped
+
+
 class _Search:
     """Finds the source of each tensor of the net. `left` are names that none has taken."""
 

@@ -1,0 +1,106 @@
+"""Pairs the modules and tensors of two live nets, with the rules file of their conversion."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from align.pairing import Pairing, pair_by_path, renamed_paths
+from align.tensors import join
+
+if TYPE_CHECKING:
+    from convert.plan import Move
+    from convert.rules import Rules
+    from convert.spec import TensorSpec
+
+NET = "net."  # where `Whole` holds the net that it wraps with a loss
+
+
+def pair_nets(torch_net: Any, paddle_net: Any, rules: Any = None) -> Pairing:
+    """Return the pairing of two nets, or of two `Whole`s, whose nets `rules` are about.
+
+    `rules` is what `convert.rules.load_rules` takes. Raises ConfigError for a wrong file.
+    """
+    from align.force_paddle import layer_paths
+    from align.record_torch import module_paths
+    from convert.describe_paddle import describe as describe_port
+    from convert.describe_torch import describe as describe_reference
+    from convert.rules import load_rules
+
+    read = load_rules(rules)
+    reference, port = describe_reference(torch_net), describe_port(paddle_net)
+    modules = module_paths(torch_net)
+    if rules is not None:
+        modules = _renamed(modules, [spec.key for spec in reference], read, _prefix(torch_net))
+    pairing = pair_by_path(modules, layer_paths(paddle_net))
+    return _with_tensors(pairing, reference, port, read, _prefix(torch_net))
+
+
+def _prefix(torch_net: Any) -> str:
+    from align.whole_torch import Whole
+
+    return NET if isinstance(torch_net, Whole) else ""
+
+
+def _renamed(
+    modules: Mapping[str, Sequence[str]], keys: Sequence[str], rules: "Rules", prefix: str
+) -> dict[str, list[str]]:
+    """Rename what lies under `prefix`; the rest keeps its paths."""
+    if not prefix:
+        return renamed_paths(modules, keys, rules)
+
+    def cut(names: Sequence[str]) -> list[str]:
+        dotted = [f"{name}." for name in names if f"{name}.".startswith(prefix)]
+        return [name.removeprefix(prefix).removesuffix(".") for name in dotted]
+
+    inner = {first: cut(paths) for first, paths in modules.items()}
+    found = renamed_paths(inner, cut(keys), rules)
+    return {
+        first: [
+            *(f"{prefix}{path}".removesuffix(".") for path in found[first]),
+            *(path for path in paths if not f"{path}.".startswith(prefix)),
+        ]
+        for first, paths in modules.items()
+    }
+
+
+def _with_tensors(
+    pairing: Pairing,
+    reference: "Sequence[TensorSpec]",
+    port: "Sequence[TensorSpec]",
+    rules: "Rules",
+    prefix: str,
+) -> Pairing:
+    """Add what the layers' partners do not say of the tensors: pieces, other places, exceptions."""
+    from convert.plan import pair_tensors
+
+    known = {spec.key for spec in reference}
+    theirs = [_cut(spec, prefix) for spec in reference if spec.key.startswith(prefix)]
+    ours = [_cut(spec, prefix) for spec in port if spec.key.startswith(prefix)]
+    moves, dropped = pair_tensors(theirs, ours, rules)
+    elsewhere: dict[str, Move] = {}
+    absent, partners = {}, pairing.partners
+    for spec in port:
+        partner = partners.get(spec.layer)
+        if partner is not None and join(partner, spec.role) in known:
+            continue
+        move = moves.get(spec.key.removeprefix(prefix))
+        if move is not None:
+            elsewhere[spec.key] = replace(move, source=prefix + move.source)
+        elif reason := rules.absence(spec.key.removeprefix(prefix)):
+            absent[spec.key] = reason
+    said = {prefix + key: reason for key, reason in dropped.items()}
+    return replace(pairing, moves=elsewhere, dropped=said, absent=absent)
+
+
+def _cut(spec: "TensorSpec", prefix: str) -> "TensorSpec":
+    """Return `spec` as the wrapped net itself names it."""
+    if not prefix:
+        return spec
+    path = spec.torch_path
+    return replace(
+        spec,
+        key=spec.key.removeprefix(prefix),
+        torch_path=None if path is None else path.removeprefix(prefix),
+        elsewhere=tuple(replace(p, key=p.key.removeprefix(prefix)) for p in spec.elsewhere),
+        tied_to=None if spec.tied_to is None else spec.tied_to.removeprefix(prefix),
+    )
