@@ -83,7 +83,7 @@ def _stdc_seg(layers: tuple[int, int, int]) -> Pair:
     )
 
 
-def _vgg16(batch_norm: bool, subtrees: tuple[str, ...]) -> Pair:
+def _vgg16(batch_norm: bool, subtrees: tuple[str, ...], subtree_rules: Mapping[str, str]) -> Pair:
     return Pair(
         module="backbones.vgg",
         factory="vgg16",
@@ -92,6 +92,7 @@ def _vgg16(batch_norm: bool, subtrees: tuple[str, ...]) -> Pair:
         rules=(),
         classes_key="classifier.6.weight",
         subtrees=subtrees,
+        subtree_rules=subtree_rules,
         paper="Very Deep Convolutional Networks for Large-Scale Image Recognition, ICLR 2015",
         source="https://github.com/pytorch/vision",
         weights_licence="BSD-3-Clause",
@@ -118,6 +119,7 @@ def _fcn(
     )
 
 
+_FCN_ROWS = ("fcn32s", "fcn16s", "fcn8s", "fcn8s_atonce")
 _WKENTARO = ("https://github.com/wkentaro/pytorch-fcn", "MIT")
 
 
@@ -233,8 +235,8 @@ PAIRS: dict[str, Pair] = {
     "stdc2_cls": _stdc_cls((4, 5, 3), "stdc2_seg"),
     "stdc1_seg": _stdc_seg((2, 2, 2)),
     "stdc2_seg": _stdc_seg((4, 5, 3)),
-    "vgg16": _vgg16(False, ()),
-    "vgg16_bn": _vgg16(True, ("fcn8s_vgg16bn:backbone",)),
+    "vgg16": _vgg16(False, _FCN_ROWS, dict.fromkeys(_FCN_ROWS, "vgg_fcn")),
+    "vgg16_bn": _vgg16(True, ("fcn8s_vgg16bn:backbone",), {}),
     "fcn32s": _fcn("fcn32s", {}, *_WKENTARO),
     "fcn16s": _fcn("fcn16s", {}, *_WKENTARO),
     "fcn8s": _fcn("fcn8s", {}, *_WKENTARO),
@@ -261,6 +263,9 @@ PAIRS: dict[str, Pair] = {
     ),
     "deeplabv3_r50": _deeplab("deeplabv3", _RESNET50, "fc2.weight", _DEEPLABV3_PAPER),
     "deeplabv3_r101": _deeplab("deeplabv3", _RESNET101, "fc2.weight", _DEEPLABV3_PAPER),
+    "deeplabv3_r101_msc": _deeplab(
+        "deeplabv3_msc", _RESNET101, "base.fc2.weight", _DEEPLABV3_PAPER
+    ),
     "deeplabv3plus_r50": _deeplab(
         "deeplabv3plus",
         _RESNET50,

@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 
 from common.errors import ConversionError
-from convert.account import DROPPED, Account, nbytes_of
+from convert.account import DROPPED, RESHAPED, Account, nbytes_of
 from convert.checkpoint import read_checkpoint
 from convert.conversion import Conversion, RulesLike, convert_arrays
 from convert.jobs import Job, described, job_of, with_row
@@ -235,6 +235,11 @@ def _back_in_row(
     target = describe_row(job.net.row, job.net.options)
     whole = convert_arrays(job.checkpoint, target, job.row_rules, job.net.pair)
     moved = {row.source: state[row.key] for row in conversion.account.target_tensors if row.source}
+    transposed = {row.source for row in whole.account.target_tensors if row.transposed}
+    for row in conversion.account.source_tensors:
+        if row.became == RESHAPED:
+            array = moved[row.key].reshape(row.shape)
+            moved[row.key] = array.T if row.key in transposed else array
     return {
         row.key: moved.get(row.source or "", whole.state[row.key])
         for row in whole.account.target_tensors

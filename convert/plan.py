@@ -6,7 +6,7 @@ tensor, every source tensor is accounted for; anything else is a ConversionError
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import ml_dtypes
 import numpy as np
@@ -119,8 +119,11 @@ def plan_moves(
     found: list[str] = list(names.clashes)
     missing, absent = [], {}
     for spec in target:
+        name = spec.key.removeprefix(prefix)
+        if shape := rules.shape(name):
+            spec = replace(spec, torch_shape=shape)
         move = search.fill(spec)
-        reason = None if move else rules.absence(spec.key.removeprefix(prefix))
+        reason = None if move else rules.absence(name)
         if move:
             found += problems.of_tensor(file[move.source], move, classes_key, holds)
         elif reason:

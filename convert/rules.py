@@ -99,6 +99,16 @@ class Absent(_Strict):
     reason: Annotated[str, Field(min_length=1)]
 
 
+class Reshape(_Strict):
+    """A tensor of the Paddle net whose values the source holds in another shape.
+
+    `shape` is the source's, in torch's layout; the order of the elements is the same.
+    """
+
+    match: Pattern
+    shape: Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(min_length=1)]
+
+
 class Kind(_Strict):
     """What kind of layer holds a tensor, for conversions without a Paddle net (--generic)."""
 
@@ -114,6 +124,7 @@ class Rules(_Strict):
     drops: tuple[Drop, ...] = ()
     aliases: tuple[Alias, ...] = ()
     absent: tuple[Absent, ...] = ()
+    reshapes: tuple[Reshape, ...] = ()
     kinds: tuple[Kind, ...] = ()
     rows: tuple[str, ...] = ()
     framework: Literal["torch", "paddle"] = "torch"
@@ -121,7 +132,7 @@ class Rules(_Strict):
     notes: tuple[str, ...] = ()
 
     def __add__(self, other: "Rules") -> "Rules":
-        lists = ("renames", "splits", "drops", "aliases", "absent", "kinds", "rows", "notes")
+        lists = [name for name, value in self if isinstance(value, tuple)]
         joined = {name: getattr(self, name) + getattr(other, name) for name in lists}
         framework = self.framework if self.framework == "paddle" else other.framework
         return Rules(**joined, framework=framework, options={**self.options, **other.options})
@@ -129,6 +140,10 @@ class Rules(_Strict):
     def absence(self, key: str) -> str | None:
         """Return why the source lacks the net's tensor `key`, None if it should have it."""
         return next((a.reason for a in self.absent if re.search(a.match, key)), None)
+
+    def shape(self, key: str) -> tuple[int, ...] | None:
+        """Return the shape in which the source holds the net's tensor `key`, None: its own."""
+        return next((r.shape for r in self.reshapes if re.search(r.match, key)), None)
 
     def kind(self, key: str) -> str | None:
         """Return the kind of layer that the file says holds `key`, None if it does not say."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from common.errors import ConversionError
 from convert.account import draw_up, value_of
 from convert.plan import COUNTER_REASON, check_aliases, describe_arrays, plan_moves
-from convert.rules import Alias, Drop, Rename, Rules
+from convert.rules import Alias, Drop, Rename, Reshape, Rules
 from convert.spec import TensorSpec
 
 PADDLE_NAMES = {"running_mean": "_mean", "running_var": "_variance"}
@@ -266,3 +266,18 @@ def test_nothing_is_ever_unaccounted_for(layers, faults):
         moved = arrays[row.source].T if row.change == "transposed" else arrays[row.source]
         assert np.array_equal(state[row.key], moved)
         assert state[row.key].shape == row.shape
+
+
+def test_another_shape_is_taken_only_where_the_rules_say_so():
+    weight = np.arange(24, dtype="f4").reshape(2, 12)
+    target = [TensorSpec("fc6.weight", (2, 3, 2, 2), "float32", "Conv", "weight")]
+    with pytest.raises(ConversionError, match=r"\(2, 3, 2, 2\).*\(2, 12\)"):
+        plan({"fc6.weight": weight}, target)
+    rules = Rules(reshapes=(Reshape(match="^fc6", shape=(2, 12)),))
+    made = plan({"fc6.weight": weight}, target, rules)
+    assert made.moves[0].change == "reshaped"
+    assert np.array_equal(
+        dict(made.apply({"fc6.weight": weight}))["fc6.weight"], weight.reshape(2, 3, 2, 2)
+    )
+    with pytest.raises(ConversionError):
+        plan({"fc6.weight": weight.reshape(4, 6)}, target, rules)

@@ -24,6 +24,7 @@ FILES = {
     "deeplabv2_kazuto_r101_msc": ("deeplabv2_r101_msc", {}),
     "deeplabv3_kazuto_r50_os16": ("deeplabv3_r50", {}),
     "deeplabv3_kazuto_r101_os16": ("deeplabv3_r101", {}),
+    "deeplabv3_kazuto_r101_os16_msc": ("deeplabv3_r101_msc", {}),
     "deeplabv3plus_kazuto_r50_os16": ("deeplabv3plus_r50", {}),
     "deeplabv3_resnet50_torchvision": ("deeplabv3_tv_r50", {}),
     "deeplabv3_resnet101_torchvision": ("deeplabv3_tv_r101", {}),
@@ -77,6 +78,7 @@ def test_reference_has_the_keys_shapes_and_order_of_the_authors_file(file):
         ("resnet50_semseg_deepstem", "resnet50", {"num_classes": 1000, "stem": "deep"}),
         ("deeplabv2_kazuto_r101_msc", "deeplabv2_r101_msc", {"num_classes": 21}),
         ("deeplabv3_kazuto_r101_os16", "deeplabv3_r101", {"num_classes": 21}),
+        ("deeplabv3_kazuto_r101_os16_msc", "deeplabv3_r101_msc", {"num_classes": 21}),
         ("deeplabv3_resnet50_torchvision", "deeplabv3_tv_r50", {"num_classes": 21}),
     ],
 )

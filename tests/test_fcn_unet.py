@@ -331,14 +331,22 @@ def full_input(row):
 
 
 @pytest.mark.prove
-def test_an_imagenet_file_fills_fcn8s_vgg16bn(tmp_path):
+@pytest.mark.parametrize(
+    ("row", "place", "filled"),
+    [("vgg16_bn", "fcn8s_vgg16bn:backbone", "backbone"), ("vgg16", "fcn8s", ("conv", "fc"))],
+)
+def test_an_imagenet_file_fills_an_fcn(row, place, filled, tmp_path):
     pytest.importorskip("paddle")
     from convert import convert_checkpoint
 
-    net = build_seeded("vgg16_bn", 0)
-    torch.save(net.state_dict(), tmp_path / "vgg16_bn.pth")
-    place = "fcn8s_vgg16bn:backbone"
-    account = convert_checkpoint(tmp_path / "vgg16_bn.pth", into=place, verify=True).account
+    net = build_seeded(row, 0)
+    torch.save(net.state_dict(), tmp_path / "vgg.pth")
+    conversion = convert_checkpoint(tmp_path / "vgg.pth", into=place, verify=True)
+    account = conversion.account
     assert account.verification["worst"] < 1e-9
-    left = account.left_at_initialisation
-    assert left == [key for key, *_ in shapes("fcn8s_vgg16bn") if not key.startswith("backbone")]
+    into = place.partition(":")[0]
+    left = [key for key, *_ in shapes(into) if not key.startswith(filled)]
+    assert sorted(account.left_at_initialisation) == sorted(left)
+    if row == "vgg16":  # a Linear layer over a 512 x 7 x 7 map is a 7 x 7 convolution
+        weight = net.classifier[0].weight.detach().numpy().reshape(4096, 512, 7, 7)
+        assert np.array_equal(conversion.state["fc6.weight"], weight)

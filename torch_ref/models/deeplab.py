@@ -188,6 +188,17 @@ def deeplabv3(
     return net
 
 
+def deeplabv3_msc(
+    layers: tuple[int, ...],
+    num_classes: int = 21,
+    output_stride: int = 16,
+    bn_kept: float = KEPT,
+    width: float = 1.0,
+) -> MSC:
+    """Build `deeplabv3` in the multi-scale wrapper (the authors' DeepLabV3_ResNet101_MSC)."""
+    return MSC(deeplabv3(layers, num_classes, output_stride, bn_kept, width))
+
+
 def deeplabv3plus(
     layers: tuple[int, ...],
     num_classes: int = 21,
