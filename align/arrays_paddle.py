@@ -39,3 +39,16 @@ def to_array(tensor: paddle.Tensor) -> np.ndarray:
 def to_tensor(array: Any) -> Any:
     """Return a tensor with a copy of `array`, gradients stopped; what is plain as it is."""
     return array if is_plain(array) else paddle.to_tensor(array)
+
+
+def shared(array: np.ndarray) -> paddle.Tensor:
+    """Return a tensor with the memory of `array` where Paddle can, a copy elsewhere.
+
+    Nothing may write into it.
+    """
+    plain = array.dtype.name in {"float32", "float64", "int32", "int64"}
+    flags = array.flags
+    if not (plain and array.ndim and array.size and flags.c_contiguous and flags.writeable):
+        return to_tensor(array)
+    # Paddle 2.6.2 takes the capsule only; NumPy says which arrays cannot be lent.
+    return paddle.utils.dlpack.from_dlpack(array.__dlpack__())

@@ -29,3 +29,22 @@ def to_tensor(array: Any) -> Any:
     if array.dtype == ml_dtypes.bfloat16:
         return torch.from_numpy(array.view(np.int16).copy()).view(torch.bfloat16)
     return torch.from_numpy(np.array(array))
+
+
+def alias(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor of the same memory that is a node of its own in the graph.
+
+    Not a view: when code writes into a view, autograd bypasses the view's node and its hooks.
+    """
+    other: torch.Tensor = _Alias.apply(tensor)
+    return other
+
+
+class _Alias(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.detach()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        return gradient

@@ -1,6 +1,7 @@
 """Runs the reference again, disturbed, to measure how far rounding moves every tensor."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -8,8 +9,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from align.arrays_torch import is_tensor
+from align.arrays_torch import alias, is_tensor, to_array
 from align.calls import Forward, wrapped_forwards
+from align.distances import distance
 from align.forcing import ForcedRun, Seen, Source
 from align.kernel_errors_torch import Errors, WatchKernels
 from align.prepare_torch import out_of_place, state_kept
@@ -45,12 +47,13 @@ def kernel_moves(net: nn.Module, trace: Trace, run: Run, judged: set[str]) -> Mo
         return {}
     entered = {call.path for call in trace.calls if call.kernels}
     entered |= {path for path in trace.paths if any(_is_above(path, inner) for inner in entered)}
+    running = [net.get_submodule(path) for path in entered]
     squares: Moves = {}
     together: Moves = {}
     for draw in range(COHERENT_DRAWS + 1):
         moved = _Disturbed(trace, judged, run, units=0.0, seed=draw, entered=entered)
         errors = Errors(moved.signs, coherent=draw < COHERENT_DRAWS)
-        with state_kept(net), WatchKernels(lambda kernel: None, errors):
+        with state_kept(net, running), WatchKernels(lambda kernel: None, errors):
             moved.run_net(net)
         for place, move in moved.moves.items():
             if errors.coherent:
@@ -65,6 +68,7 @@ def _is_above(path: str, inner: str) -> bool:
 
 
 COHERENT_DRAWS = 3
+POOL = 1_048_573  # a prime: no two rows or channels of a tensor move alike
 KERNEL_SPREAD = 2.0
 
 
@@ -97,21 +101,46 @@ class _Disturbed:
         self.units = units
         self.disturbed = disturbed
         self.generator = torch.Generator().manual_seed(seed)
+        self.pools: dict[tuple, torch.Tensor] = {}
         self.moves: Moves = {}
         self.calls = {(call.path, call.index): call for call in trace.calls}
         self.counts: dict[str, int] = {}
 
     def signs(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Draw +1 and -1 in the shape of `tensor`."""
-        drawn = torch.randint(0, 2, tensor.shape, generator=self.generator, dtype=torch.int8)
-        return (2 * drawn - 1).to(tensor.dtype)
+        """Return random +1 and -1 in the shape of `tensor`."""
+        out = torch.empty(tensor.shape, dtype=tensor.dtype)
+        for part, drawn in self._drawn(out.view(-1), self.pool(tensor.dtype, 0.0, 1.0)):
+            part.copy_(drawn)
+        return out
 
     def jitter(self, tensor: torch.Tensor) -> torch.Tensor:
         """Return `tensor` with every element moved by `units` in the last place."""
         if not tensor.is_floating_point() or not self.units:
             return tensor
         step = torch.finfo(tensor.dtype).eps * self.units
-        return tensor + tensor.abs() * self.signs(tensor) * step
+        out = tensor.detach().clone(memory_format=torch.contiguous_format)
+        for part, drawn in self._drawn(out.view(-1), self.pool(tensor.dtype, 1.0, step)):
+            part.mul_(drawn)
+        return out
+
+    def pool(self, dtype: torch.dtype, centre: float, step: float) -> torch.Tensor:
+        """Return `POOL` draws of `centre` + or - `step`."""
+        key = (dtype, centre, step)
+        if key not in self.pools:
+            bits = torch.randint(0, 2, (POOL,), generator=self.generator).to(dtype)
+            self.pools[key] = centre + step * (2 * bits - 1)
+        return self.pools[key]
+
+    def _drawn(
+        self, flat: torch.Tensor, pool: torch.Tensor
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield pieces of `flat` with as many draws each, from a random place of the pool on."""
+        at = int(torch.randint(0, POOL, (), generator=self.generator))
+        start = 0
+        while start < len(flat):
+            count = min(len(flat) - start, POOL - at)
+            yield flat[start : start + count], pool[at : at + count]
+            start, at = start + count, 0
 
     def run_net(self, net: nn.Module) -> None:
         modules = {path: net.get_submodule(path) for path in self.trace.paths}
@@ -171,11 +200,14 @@ class _Disturbed:
     ) -> None:
         if expected is None or not found.numel():
             return
-        reference = torch.from_numpy(np.asarray(expected))
+        array = to_array(found)
         if found.is_floating_point():
-            move = float((found.detach() - reference).abs().nan_to_num(0.0).max())
+            move = distance(expected, array).worst
+            if not math.isfinite(move):
+                apart = torch.from_numpy(array) - torch.from_numpy(expected)
+                move = float(apart.abs().nan_to_num(0.0).max())
         else:
-            move = float((found != reference).sum())
+            move = float((array != expected).sum())
         self.moves[place] = move
 
     def _note_gradients(self, net: nn.Module, gradients: Mapping[int, torch.Tensor]) -> None:
@@ -191,25 +223,48 @@ class _Disturbed:
         return is_tensor(value)
 
     def leaf(self, array: np.ndarray, like: torch.Tensor) -> torch.Tensor:
-        tensor = self.jitter(torch.from_numpy(array).to(like.dtype).clone())
+        tensor = torch.from_numpy(array).to(like.dtype)
         floating = tensor.is_floating_point()
         return tensor.requires_grad_() if self.run.backward and floating else tensor
 
-    def handed(self, leaf: torch.Tensor) -> torch.Tensor:
-        return leaf.clone() if leaf.requires_grad else leaf
+    def handed(self, leaf: torch.Tensor, written: bool) -> torch.Tensor:
+        if self.units and leaf.requires_grad:
+            handed: torch.Tensor = _Jitter.apply(leaf, self)
+            return handed
+        if self.units and leaf.is_floating_point():
+            return self.jitter(leaf)
+        return leaf.clone() if written else leaf
+
+    def version(self, tensor: torch.Tensor) -> int:
+        return tensor._version
+
+    def alias(self, tensor: torch.Tensor) -> torch.Tensor:
+        return alias(tensor) if tensor.requires_grad else tensor
+
+    def cotangent(self, array: np.ndarray, leaf: torch.Tensor) -> torch.Tensor | None:
+        return self.jitter(torch.from_numpy(array).to(leaf.dtype)) if leaf.requires_grad else None
 
     def vjp(self, sources: Sequence[Source], wrt: Sequence[torch.Tensor]) -> list[Any | None]:
-        parts = [
-            (tensor * self.jitter(torch.from_numpy(np.asarray(cotangent)).to(tensor.dtype))).sum()
-            for tensor, cotangent in sources
-            if tensor.requires_grad
-        ]
+        outputs = [(tensor, array) for tensor, array in sources if tensor.requires_grad]
         wanted = [tensor for tensor in wrt if tensor.requires_grad]
-        if not parts or not wanted:
+        if not outputs or not wanted:
             return [None] * len(wrt)
-        total = torch.stack(parts).sum()
-        found = iter(torch.autograd.grad(total, wanted, allow_unused=True))
+        seeds = [self.jitter(torch.from_numpy(a).to(tensor.dtype)) for tensor, a in outputs]
+        tensors = [tensor for tensor, _ in outputs]
+        found = iter(torch.autograd.grad(tensors, wanted, seeds, allow_unused=True))
         return [next(found) if tensor.requires_grad else None for tensor in wrt]
 
     def parameters(self, module: nn.Module) -> Mapping[int, Any]:
         return {id(p): p for p in module.parameters()}
+
+
+class _Jitter(torch.autograd.Function):
+    """The identity: values move by one unit, gradients pass."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: torch.Tensor, disturbed: _Disturbed) -> torch.Tensor:
+        return disturbed.jitter(tensor)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> Any:
+        return gradient, None

@@ -10,8 +10,9 @@ import paddle
 from paddle import nn
 from paddle.nn.layer import norm
 
-from align.arrays_paddle import is_tensor, to_array, to_tensor
+from align.arrays_paddle import is_tensor, shared, to_array, to_tensor
 from align.calls import Forward, all_paths, wrapped_forwards
+from align.distances import distance
 from align.forcing import ForcedRun, Seen, Source
 from align.judge import DIFFERS, Allowance, Comparison, compare
 from align.pairing import Pairing
@@ -244,26 +245,34 @@ class _Paddle:
         return is_tensor(value)
 
     def leaf(self, array: np.ndarray, like: paddle.Tensor) -> paddle.Tensor:
-        tensor = to_tensor(array)
+        tensor = shared(array)
         if self.backward and tensor.dtype in FLOATING:
             tensor.stop_gradient = False
         return tensor
 
-    def handed(self, leaf: paddle.Tensor) -> paddle.Tensor:
-        return leaf if leaf.stop_gradient else leaf.clone()
+    def handed(self, leaf: paddle.Tensor, written: bool) -> paddle.Tensor:
+        return leaf.clone()  # the port's code may work in place where the reference's does not
+
+    def version(self, tensor: paddle.Tensor) -> int:
+        return int(tensor.inplace_version)
+
+    def alias(self, tensor: paddle.Tensor) -> paddle.Tensor:
+        return tensor if tensor.stop_gradient else tensor.reshape(tensor.shape)
+
+    def cotangent(self, array: np.ndarray, leaf: paddle.Tensor) -> paddle.Tensor | None:
+        return None if leaf.stop_gradient else shared(array)
 
     def vjp(self, sources: Sequence[Source], wrt: Sequence[paddle.Tensor]) -> list[Any | None]:
-        # One sum: `paddle.grad` refuses the same output twice (an input that feeds two children).
-        parts = [
-            (tensor * to_tensor(np.asarray(cotangent))).sum()
-            for tensor, cotangent in sources
-            if not tensor.stop_gradient and list(tensor.shape) == list(np.shape(cotangent))
-        ]
+        sources = [source for source in sources if not source[0].stop_gradient]
         wanted = [tensor for tensor in wrt if not tensor.stop_gradient]
-        if not parts or not wanted:
+        if not sources or not wanted:
             return [None] * len(wrt)
-        total = paddle.add_n(parts)
-        found = iter(paddle.grad([total], wanted, allow_unused=True))
+        output, seed = sources[0][0], shared(sources[0][1])
+        if len(sources) > 1 or output.dtype != seed.dtype:
+            # One sum: Paddle adds gradients in place, and would do so in the memory of the first.
+            parts = [(tensor * shared(cotangent)).sum() for tensor, cotangent in sources]
+            output, seed = paddle.add_n(parts), None
+        found = iter(paddle.grad([output], wanted, [seed], allow_unused=True))
         return [None if tensor.stop_gradient else next(found) for tensor in wrt]
 
     def parameters(self, module: nn.Layer) -> Mapping[int, Any]:
@@ -281,8 +290,8 @@ def _distance(reference: np.ndarray, port: np.ndarray) -> float:
         return float("inf")
     if reference.size == 0:
         return 0.0
-    difference = np.abs(port.astype(np.float64) - reference.astype(np.float64)).max()
-    return float(difference / (np.abs(reference.astype(np.float64)).max() or 1.0))
+    found = distance(reference, port)
+    return found.worst / (found.largest or 1.0)
 
 
 def with_mask(layer: nn.Layer, call: Call, forward: Forward) -> Forward:

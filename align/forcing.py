@@ -7,6 +7,7 @@ the glue of a module runs from (inputs that arrived at its children, its outputs
 children's outputs, its inputs), each with the recorded cotangents.
 """
 
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -28,13 +29,28 @@ class Framework(Protocol):
         """Tell whether `value` is a tensor."""
 
     def leaf(self, array: np.ndarray, like: Any) -> Any:
-        """Return a leaf of the graph with a copy of `array`, of the dtype of `like`."""
+        """Return a leaf of the graph that shares the memory of `array`, of the dtype of `like`."""
 
-    def handed(self, leaf: Any) -> Any:
-        """Return what code gets in place of the leaf: in-place code may not touch a leaf."""
+    def handed(self, leaf: Any, written: bool) -> Any:
+        """Return what code gets in place of the leaf: in-place code may not touch a leaf.
+
+        `written` tells whether the reference's code writes into this tensor.
+        """
+
+    def version(self, tensor: Any) -> int:
+        """Return how often code wrote into `tensor`."""
+
+    def alias(self, tensor: Any) -> Any:
+        """Return `tensor` as it stands in the graph now, whatever code writes into it later."""
+
+    def cotangent(self, array: np.ndarray, leaf: Any) -> Any | None:
+        """Return `array` as a gradient of `leaf`; None where that takes none."""
 
     def vjp(self, sources: Sequence[Source], wrt: Sequence[Any]) -> list[Any | None]:
-        """Return d(sum of tensor * cotangent) / d(each of `wrt`), None where nothing flows."""
+        """Return d(sum of tensor * cotangent) / d(each of `wrt`), None where nothing flows.
+
+        No tensor stands twice in `sources`.
+        """
 
     def parameters(self, module: Any) -> Mapping[int, Any]:
         """Return {identity: trainable parameter} of `module` and everything in it."""
@@ -72,6 +88,24 @@ class Frame:
     module: Any
     sources: list[Source] = field(default_factory=list)
     reached: list[tuple[Any, Seen]] = field(default_factory=list)
+    handed: dict[int, "_Handed"] = field(default_factory=dict)
+
+    def leaf_of(self, tensor: Any, version: int) -> Any:
+        """Return the leaf that `tensor` was handed on for, if nothing happened to it since.
+
+        So what a container passes from child to child needs no graph, and no memory.
+        """
+        handed = self.handed.get(id(tensor))
+        if handed is None or handed.tensor() is not tensor or handed.version != version:
+            return tensor
+        return handed.leaf
+
+
+@dataclass(frozen=True)
+class _Handed:
+    tensor: weakref.ref
+    version: int
+    leaf: Any
 
 
 class ForcedRun:
@@ -132,13 +166,13 @@ class ForcedRun:
             parent = self.stack[-1]
             self._compare(parent, parent.path, call, "input", call.inputs, tensors)
             self._compare_numbers(parent, call, found)
-            parent.sources += _pairs(tensors, call.grad_inputs)
+            self._add_sources(parent, tensors, call.grad_inputs)
         fresh = self._fresh(call.inputs, tensors)
         for index, leaf in enumerate(fresh or ()):
             expected = _at(call.grad_inputs, index)
             seen = Seen(frame.path, call, call, f"grad_input:{index}", expected)
             frame.reached.append((leaf, seen))
-        values = self._handed(fresh, values)
+        values = self._handed(frame, call, "input", fresh, values)
         if bound is None:
             return values[0], values[1]
         bound.arguments.update(zip(bound.arguments, values, strict=True))
@@ -148,7 +182,7 @@ class ForcedRun:
         call = frame.call
         tensors = [leaf for leaf in leaves(outputs) if self.framework.is_tensor(leaf)]
         self._compare(frame, frame.path, call, "output", call.outputs, tensors)
-        frame.sources += _pairs(tensors, call.grad_outputs)
+        self._add_sources(frame, tensors, call.grad_outputs)
         if self.backward:
             self._differentiate(frame)
         fresh = self._fresh(call.outputs, tensors)
@@ -158,13 +192,42 @@ class ForcedRun:
                 expected = _at(call.grad_outputs, index)
                 seen = Seen(parent.path, parent.call, call, f"grad_output:{index}", expected)
                 parent.reached.append((leaf, seen))
-        return self._handed(fresh, outputs)
+        return self._handed(self.stack[-1] if self.stack else None, call, "output", fresh, outputs)
+
+    def _add_sources(
+        self, frame: Frame, tensors: Sequence[Any], cotangents: Sequence[np.ndarray | None]
+    ) -> None:
+        for tensor, cotangent in zip(tensors, cotangents, strict=False):
+            if cotangent is not None and tuple(tensor.shape) == cotangent.shape:
+                leaf = frame.leaf_of(tensor, self.framework.version(tensor))
+                source = self.framework.alias(tensor) if leaf is tensor else leaf
+                frame.sources.append((source, cotangent))
+
+    def _products(self, frame: Frame, wrt: Sequence[Any]) -> list[Any | None]:
+        """Return the vector-Jacobian product of one frame; a leaf is its own derivative."""
+        places = {id(leaf): index for index, (leaf, _) in enumerate(frame.reached)}
+        direct: dict[int, np.ndarray] = {}
+        computed: dict[int, Source] = {}
+        for tensor, cotangent in frame.sources:
+            key = id(tensor)
+            if key in places:
+                direct[key] = direct[key] + cotangent if key in direct else cotangent
+            else:
+                before = computed.get(key)
+                computed[key] = tensor, cotangent if before is None else before[1] + cotangent
+        sources = list(computed.values())
+        found = self.framework.vjp(sources, wrt) if sources else [None] * len(wrt)
+        for key, cotangent in direct.items():
+            index = places[key]
+            own = self.framework.cotangent(cotangent, wrt[index])
+            found[index] = own if found[index] is None or own is None else found[index] + own
+        return found
 
     def _differentiate(self, frame: Frame) -> None:
         """Run the vector-Jacobian product of one frame; show its gradients to the judge."""
         parameters = self.framework.parameters(frame.module)
         wrt = [leaf for leaf, _ in frame.reached] + list(parameters.values())
-        found = self.framework.vjp(frame.sources, wrt) if frame.sources else [None] * len(wrt)
+        found = self._products(frame, wrt)
         for (_, seen), gradient in zip(frame.reached, found, strict=False):
             if seen.expected is not None or gradient is not None:
                 seen.found = gradient
@@ -203,22 +266,25 @@ class ForcedRun:
         pairs = zip(recorded, tensors, strict=True)
         return [self.framework.leaf(array, like) for array, like in pairs]
 
-    def _handed(self, fresh: list[Any] | None, tree: Any) -> Any:
+    def _handed(
+        self, frame: Frame | None, call: Call, where: str, fresh: list[Any] | None, tree: Any
+    ) -> Any:
+        """Return `tree` with what the code of `frame` gets in place of each fresh leaf."""
         if fresh is None:
             return tree
-        queue = iter(fresh)
+        queue = iter(enumerate(fresh))
 
-        def replace(leaf: Any) -> Any:
-            if not self.framework.is_tensor(leaf):
-                return leaf
-            return self.framework.handed(next(queue))
+        def replace(value: Any) -> Any:
+            if not self.framework.is_tensor(value):
+                return value
+            index, leaf = next(queue)
+            handed = self.framework.handed(leaf, f"{where}:{index}" in call.written)
+            if frame is not None and self.backward:
+                version = self.framework.version(handed)
+                frame.handed[id(handed)] = _Handed(weakref.ref(handed), version, leaf)
+            return handed
 
         return map_leaves(tree, replace)
-
-
-def _pairs(tensors: Sequence[Any], cotangents: Sequence[np.ndarray | None]) -> list[Source]:
-    pairs = zip(tensors, cotangents, strict=False)
-    return [(tensor, cotangent) for tensor, cotangent in pairs if cotangent is not None]
 
 
 def _at(gradients: Sequence[np.ndarray | None], index: int) -> np.ndarray | None:

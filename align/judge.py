@@ -7,9 +7,12 @@ kernels of `kernels.KERNELS` are off by what that table allows, plus what long s
 alarm in `make prove` is what `UNITS` was set by; a fault stands many powers of ten above it.
 """
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
+
+from align.distances import distance
 
 # Healthy pairs need 4 at most (docs/proof/): the kernels sum in another order.
 UNITS = 64.0
@@ -122,20 +125,17 @@ def _compare_exactly(
 def _compare_floats(
     reference: np.ndarray, port: np.ndarray, allowance: Allowance, into: Comparison
 ) -> Comparison:
-    exact = np.complex128 if _kind(reference) == "complex" else np.float64
-    ours, theirs = port.astype(exact, copy=False), reference.astype(exact, copy=False)
-    finite = np.isfinite(theirs)
-    if not finite.all() or not np.isfinite(ours).all():
-        if _compare_not_finite(theirs, ours, into).verdict != EQUAL or not finite.any():
+    found = distance(reference, port)
+    if not (math.isfinite(found.worst) and math.isfinite(found.largest)):
+        finite = np.isfinite(reference)
+        if _compare_not_finite(reference, port, into).verdict != EQUAL or not finite.any():
             return into
-        ours, theirs = np.where(finite, ours, 0.0), np.where(finite, theirs, 0.0)
-    difference = np.abs(ours - theirs)
-    worst = int(difference.argmax())
-    largest = float(np.abs(theirs).max())
-    scale = largest or 1.0
-    _point_at(into, worst, theirs, ours)
-    into.relative_error = float(difference.flat[worst]) / scale
-    into.floor = allowance.of(largest) / scale
+        port, reference = np.where(finite, port, 0), np.where(finite, reference, 0)
+        found = distance(reference, port)
+    scale = found.largest or 1.0
+    _point_at(into, found.index, reference, port)
+    into.relative_error = found.worst / scale
+    into.floor = allowance.of(found.largest) / scale
     if into.relative_error <= into.floor:
         into.verdict = EQUAL
         if into.floor > NOTHING_LEFT:

@@ -119,19 +119,38 @@ class _OffBy(torch.autograd.Function):
         return ctx.errors.off_by(gradient, ctx.error), None, None, None
 
 
-class WatchKernels(TorchFunctionMode):
-    """Tells `called(row)` of every call of a function of the table; with `errors` it errs."""
+# They give code the memory of a tensor without its counter of writes.
+ESCAPES = (
+    torch.Tensor.data.__get__,  # type: ignore[attr-defined]
+    torch.Tensor.numpy,
+    torch.Tensor.__array__,
+)
 
-    def __init__(self, called: Callable[[Kernel], None], errors: Errors | None = None) -> None:
+
+class WatchKernels(TorchFunctionMode):
+    """Tells `called(row)` of every call of a function of the table; with `errors` it errs.
+
+    `escaped(tensor)` is told of every tensor whose memory code reaches past the counter of writes.
+    """
+
+    def __init__(
+        self,
+        called: Callable[[Kernel], None],
+        errors: Errors | None = None,
+        escaped: Callable[[torch.Tensor], None] | None = None,
+    ) -> None:
         super().__init__()
         self.called = called
         self.errors = errors
+        self.escaped = escaped
         self.rows = {kernel.function: kernel for kernel in KERNELS}
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if self.escaped is not None and func in ESCAPES:
+            self.escaped(args[0])
         kernel = self.rows.get(getattr(func, "__name__", ""))
         result = func(*args, **kwargs)
         if kernel is None or not is_tensor(result) or not result.is_floating_point():

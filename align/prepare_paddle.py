@@ -26,19 +26,20 @@ def prepared(net: nn.Layer, *, dtype: str, train: bool) -> Iterator[None]:
     held = [_held(parameter) for parameter in net.parameters()]
     tensors = _floating_tensors(net)
     kept = [(tensor, tensor.detach().clone()) for tensor in tensors]
+    others = [(t, t.detach().clone()) for t in _tensors(net) if t.dtype not in FLOATING]
     try:
         paddle.set_default_dtype(dtype)
         for tensor, values in kept:
-            _rebind(tensor, values.cast(dtype) if values.dtype != tensor_dtype(dtype) else values)
+            same = values.dtype == tensor_dtype(dtype)
+            _rebind(tensor, values.clone() if same else values.cast(dtype))
         for parameter in net.parameters():
             parameter.clear_gradient(False)
         net.train() if train else net.eval()
         for layer in frozen:
             layer.training = False
-        with state_kept(net):
-            yield
+        yield
     finally:
-        for tensor, values in kept:
+        for tensor, values in (*kept, *others):
             _rebind(tensor, values)
         for layer, training in modes:
             layer.training = training
@@ -54,12 +55,22 @@ def prepared(net: nn.Layer, *, dtype: str, train: bool) -> Iterator[None]:
 @contextmanager
 def state_kept(net: nn.Layer) -> Iterator[None]:
     """Give every parameter and buffer its values back at the end."""
-    values = [(tensor, tensor.detach().clone()) for tensor in _tensors(net)]
+    values = [(tensor, tensor.dtype, _compact(tensor)) for tensor in _tensors(net)]
     try:
         yield
     finally:
-        for tensor, value in values:
-            _rebind(tensor, value)
+        for tensor, dtype, value in values:
+            _rebind(tensor, value if value.dtype == dtype else value.cast(dtype))
+
+
+def _compact(tensor: paddle.Tensor) -> paddle.Tensor:
+    """Return a copy; in float32 where that holds the very same values, as a cast net's do."""
+    tensor = tensor.detach()
+    if tensor.dtype == paddle.float64:
+        half = tensor.cast("float32")
+        if bool((half.cast("float64") == tensor).all()):
+            return half
+    return tensor.clone()
 
 
 def _held(parameter: paddle.Tensor) -> tuple[Any, Any, dict[str, Any]]:

@@ -1,6 +1,6 @@
 """Brings a torch net into the state in which it is judged, and back to the bit."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -102,15 +102,16 @@ def _restore(kept: Tensors) -> None:
 
 
 @contextmanager
-def state_kept(net: nn.Module) -> Iterator[None]:
+def state_kept(net: nn.Module, weights_of: Collection[nn.Module] | None = None) -> Iterator[None]:
     """Give parameters and buffers their values back at the end, and the random state.
 
-    Gradients are dropped, at the start and at the end.
+    Gradients are dropped, at the start and at the end. `weights_of` are the modules whose
+    parameters the code that runs may change; None: all.
     """
-    tensors: Mapping[int, torch.Tensor] = {
-        id(tensor): tensor for tensor in (*net.parameters(), *net.buffers())
-    }
-    values = {key: tensor.detach().clone() for key, tensor in tensors.items()}
+    holders = net.modules() if weights_of is None else weights_of
+    weights = [p for module in holders for p in module._parameters.values() if p is not None]
+    tensors = {id(tensor): tensor for tensor in (*weights, *net.buffers())}
+    values = {key: _compact(tensor) for key, tensor in tensors.items()}
     random_state = torch.get_rng_state()
     net.zero_grad(set_to_none=True)
     try:
@@ -121,6 +122,16 @@ def state_kept(net: nn.Module) -> Iterator[None]:
             for key, tensor in tensors.items():
                 tensor.copy_(values[key])
         torch.set_rng_state(random_state)
+
+
+def _compact(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a copy; in float32 where that holds the very same values, as a cast net's do."""
+    tensor = tensor.detach()
+    if tensor.dtype == torch.float64:
+        half = tensor.float()
+        if torch.equal(half.double(), tensor):
+            return half
+    return tensor.clone()
 
 
 @contextmanager

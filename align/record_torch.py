@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.weak import WeakTensorKeyDictionary
 
-from align.arrays_torch import is_tensor, to_array
+from align.arrays_torch import alias, is_tensor, to_array
 from align.calls import Forward, all_paths, bind, wrapped_forwards
 from align.kernel_errors_torch import WatchKernels
 from align.kernels import Kernel
@@ -46,11 +47,27 @@ def module_paths(net: nn.Module) -> dict[str, list[str]]:
 
 
 def record(net: nn.Module, run: Run) -> Trace:
-    """Run `net` once and record every call of every module. Arrays are copies.
+    """Run `net` once and record every call of every module.
 
-    The net's state and random state are as before afterwards; what the run left in the floating
-    buffers, and the gradients, are in the trace.
+    Arrays share the memory of the tensors that the run made, or are copies where code of the net
+    writes into a tensor after it was recorded: what that is shows at the end of a run, and the
+    net runs again. The net's state and random state are as before afterwards; what the run left
+    in the floating buffers, and the gradients, are in the trace.
     """
+    plain = _plain_outputs(net, run)
+    written: set[int] = set()
+    while True:
+        trace, kept = _record(net, run, plain, written)
+        found = kept.written()
+        if not found:
+            return trace
+        written |= found
+
+
+def _record(
+    net: nn.Module, run: Run, plain: list[np.ndarray] | None, written: set[int]
+) -> tuple[Trace, "Kept"]:
+    """Record one run in which the tensors numbered in `written` are copied."""
     paths = module_paths(net)
     modules = {path: net.get_submodule(path) for path in paths}
     trace = Trace(
@@ -58,14 +75,16 @@ def record(net: nn.Module, run: Run) -> Trace:
         parameters={name for name, _ in net.named_parameters(remove_duplicate=False)},
         buffers_before=floating_buffers(modules),
     )
-    recorder = _Recorder(trace, run.backward)
-    plain = _plain_outputs(net, run)
-    watch = WatchKernels(recorder.kernel_called)
+    kept = Kept(net, written)
+    recorder = _Recorder(trace, run.backward, kept)
+    watch = WatchKernels(recorder.kernel_called, escaped=kept.escaped)
     mode = nullcontext() if run.backward else torch.no_grad()
     with state_kept(net), mode, out_of_place(net) as inplace:
         args, kwargs = _as_leaves(run)
         with wrapped_forwards(modules, recorder.wrap), watch:
             outputs = net(*args, **kwargs)
+        if kept.written():
+            return trace, kept
         if run.backward:
             ends = [leaf for leaf in leaves(outputs) if is_tensor(leaf) and leaf.requires_grad]
             if ends:
@@ -75,7 +94,7 @@ def record(net: nn.Module, run: Run) -> Trace:
     root = next(call for call in trace.calls if call.path == "")
     if plain is not None and not _same_values(plain, root.outputs):
         trace.inplace = inplace
-    return trace
+    return trace, kept
 
 
 def _plain_outputs(net: nn.Module, run: Run) -> list[np.ndarray] | None:
@@ -98,13 +117,13 @@ def _same_values(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
 
 
 def _as_leaves(run: Run) -> tuple[tuple, dict[str, Any]]:
-    """Return the arguments, floating ones as leaves of the graph in a backward run."""
-    if not run.backward:
-        return run.args, run.kwargs
+    """Return copies of the arguments, floating ones as leaves of the graph in a backward run."""
 
     def leaf(value: Any) -> Any:
-        floating = is_tensor(value) and value.is_floating_point()
-        return value.detach().clone().requires_grad_() if floating else value
+        if not is_tensor(value):
+            return value
+        own = value.detach().clone()
+        return own.requires_grad_() if run.backward and own.is_floating_point() else own
 
     args, kwargs = map_leaves((run.args, run.kwargs), leaf)
     return args, kwargs
@@ -112,7 +131,7 @@ def _as_leaves(run: Run) -> tuple[tuple, dict[str, Any]]:
 
 def _gradients(net: nn.Module) -> dict[str, np.ndarray | None]:
     return {
-        name: None if parameter.grad is None else to_array(parameter.grad).copy()
+        name: None if parameter.grad is None else to_array(parameter.grad)
         for name, parameter in net.named_parameters(remove_duplicate=False)
     }
 
@@ -127,10 +146,77 @@ def floating_buffers(modules: Mapping[str, nn.Module]) -> dict[str, np.ndarray]:
     }
 
 
+class Kept:
+    """Tensors kept as arrays: by reference, or as copies where something writes into them.
+
+    The tensors of a run are numbered in the order in which they are kept; those in `copied` are
+    copied. What shares memory with a parameter or a buffer is copied always.
+    """
+
+    def __init__(self, net: nn.Module, copied: set[int]) -> None:
+        self.copied = copied
+        self.count = 0
+        self.lent: list[tuple[int, torch.Tensor, int]] = []
+        self.all_written = ALL in copied
+        self.busy = False
+        self.owned = {_memory(tensor) for tensor in (*net.parameters(), *net.buffers())}
+        self.copies: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+
+    def keep(self, tensor: torch.Tensor) -> tuple[np.ndarray, bool]:
+        """Return the values of `tensor` as an array, and whether they are a copy."""
+        number, self.count = self.count, self.count + 1
+        self.busy = True
+        try:
+            if self.all_written or number in self.copied or _memory(tensor) in self.owned:
+                return self._copy(tensor), True
+            self.lent.append((number, tensor.detach(), tensor._version))
+            return to_array(tensor), False
+        finally:
+            self.busy = False
+
+    def written(self) -> set[int]:
+        """Return the numbers of the tensors that something wrote into after they were kept."""
+        found = {number for number, tensor, version in self.lent if tensor._version != version}
+        return found | ({ALL} if self.all_written and ALL not in self.copied else set())
+
+    def escaped(self, tensor: torch.Tensor) -> None:
+        """Note that code reaches the memory of a tensor of the run past its counter of writes."""
+        if not self.busy and not isinstance(tensor, nn.Parameter):
+            self.all_written = True
+
+    def _copy(self, tensor: torch.Tensor) -> np.ndarray:
+        """Return a copy; the same tensor, unchanged, gives the same array again."""
+        owner = tensor if tensor._base is None else tensor._base
+        if not _is_whole(tensor, owner):
+            return to_array(tensor).copy()
+        kept = self.copies.get(owner)
+        if kept is None or kept[0] != owner._version:
+            kept = self.copies[owner] = (owner._version, to_array(tensor).copy())
+        return kept[1]
+
+
+ALL = -1  # every tensor
+
+
+def _memory(tensor: torch.Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def _is_whole(tensor: torch.Tensor, owner: torch.Tensor) -> bool:
+    """Tell whether a view shows all of its owner as it is (views share the version counter)."""
+    return (
+        tensor.shape == owner.shape
+        and tensor.stride() == owner.stride()
+        and tensor.storage_offset() == owner.storage_offset()
+        and tensor.dtype == owner.dtype
+    )
+
+
 class _Recorder:
-    def __init__(self, trace: Trace, backward: bool) -> None:
+    def __init__(self, trace: Trace, backward: bool, kept: "Kept") -> None:
         self.trace = trace
         self.backward = backward
+        self.kept = kept
         self.counts: dict[str, int] = {}
         self.stack: list[Call] = []
         self.random_state = torch.get_rng_state()
@@ -149,7 +235,7 @@ class _Recorder:
                 self._random_so_far(replayed=call.mask is not None)
             finally:
                 self.stack.pop()
-            call.outputs = [snapshot(leaf) for leaf in leaves(outputs) if is_tensor(leaf)]
+            call.outputs = self._keep(call, "output", leaves(outputs))
             call.template = map_leaves(outputs, lambda leaf: TENSOR if is_tensor(leaf) else leaf)
             return self._boundary(outputs, call.grad_outputs)
 
@@ -160,32 +246,53 @@ class _Recorder:
     ) -> None:
         arguments = arguments_in_order(forward, args, kwargs)
         tensors = [leaf for leaf in arguments if is_tensor(leaf)]
-        call.inputs = [snapshot(tensor) for tensor in tensors]
+        call.inputs = self._keep(call, "input", tensors)
         call.numbers = [leaf for leaf in arguments if isinstance(leaf, (bool, int, float))]
         call.mask = dropout_mask(module, args, kwargs)
         call.drops_channels = not isinstance(module, nn.Dropout)
         if self.backward:
             for tensor in tensors:
-                keep_gradient(tensor, call.grad_inputs)
+                self._keep_gradient(tensor, call.grad_inputs)
+
+    def _keep(self, call: Call, where: str, values: list[Any]) -> list[np.ndarray]:
+        arrays: list[np.ndarray] = []
+        for tensor in filter(is_tensor, values):
+            array, written = self.kept.keep(tensor)
+            if written:
+                call.written.add(f"{where}:{len(arrays)}")
+            arrays.append(array)
+        return arrays
+
+    def _keep_gradient(self, tensor: torch.Tensor, into: list[np.ndarray | None]) -> None:
+        """Append a place to `into` that the gradient of `tensor` will fill, if one flows."""
+        index = len(into)
+        into.append(None)
+        if tensor.requires_grad:
+
+            def keep(gradient: torch.Tensor) -> None:
+                into[index] = self.kept.keep(gradient)[0]
+
+            tensor.register_hook(keep)
 
     def _boundary(self, tree: Any, gradients: list[np.ndarray | None] | None) -> Any:
-        """Return `tree` with a view of its own for every tensor, hooked into `gradients`.
+        """Return `tree` with an alias of its own for every tensor, hooked into `gradients`.
 
-        Without views a hook would see the gradient of several boundaries summed.
+        Without aliases a hook would see the gradient of several boundaries summed.
         """
         if not self.backward:
             return tree
 
-        def view(leaf: Any) -> Any:
+        def at_boundary(leaf: Any) -> Any:
             if not is_tensor(leaf):
                 return leaf
-            own = leaf.view_as(leaf) if leaf.requires_grad and not leaf.is_leaf else leaf
-            own = leaf.clone() if leaf.requires_grad and leaf.is_leaf else own
+            own = leaf
+            if leaf.requires_grad:
+                own = leaf.clone() if leaf.is_leaf else alias(leaf)
             if gradients is not None:
-                keep_gradient(own, gradients)
+                self._keep_gradient(own, gradients)
             return own
 
-        return map_leaves(tree, view)
+        return map_leaves(tree, at_boundary)
 
     def _random_so_far(self, replayed: bool = False) -> None:
         """Note whether the code since the last boundary drew random numbers."""
@@ -199,45 +306,10 @@ class _Recorder:
             self.stack[-1].kernels.add(f"{kernel.function}: {kernel.why}")
 
 
-def keep_gradient(tensor: torch.Tensor, into: list[np.ndarray | None]) -> None:
-    """Append a place to `into` that the gradient of `tensor` will fill, if one flows."""
-    index = len(into)
-    into.append(None)
-    if tensor.requires_grad:
-
-        def keep(gradient: torch.Tensor) -> None:
-            into[index] = to_array(gradient).copy()
-
-        tensor.register_hook(keep)
-
-
 def arguments_in_order(forward: Forward, args: tuple, kwargs: dict[str, Any]) -> list[Any]:
     """Return the leaves of the arguments in the order of the signature."""
     bound = bind(forward, args, kwargs)
     return leaves((args, kwargs) if bound is None else list(bound.arguments.values()))
-
-
-def snapshot(tensor: torch.Tensor) -> np.ndarray:
-    """Return a copy of the values; the same tensor, unchanged, gives the same array again."""
-    owner = tensor if tensor._base is None else tensor._base
-    if not _is_whole(tensor, owner):
-        return to_array(tensor).copy()
-    kept = getattr(owner, "_align_snapshot", None)
-    if kept is not None and kept[0] == owner._version:
-        return kept[1]
-    array = to_array(tensor).copy()
-    owner._align_snapshot = (owner._version, array)  # type: ignore[attr-defined]
-    return array
-
-
-def _is_whole(tensor: torch.Tensor, owner: torch.Tensor) -> bool:
-    """Tell whether a view shows all of its owner as it is (views share the version counter)."""
-    return (
-        tensor.shape == owner.shape
-        and tensor.stride() == owner.stride()
-        and tensor.storage_offset() == owner.storage_offset()
-        and tensor.dtype == owner.dtype
-    )
 
 
 def dropout_mask(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> np.ndarray | None:

@@ -33,6 +33,8 @@ class Call:
     template: Any = None  # the tree of its outputs, with `TENSOR` in place of each tensor
     random: bool = False  # its own code drew random numbers that nobody replays
     kernels: set[str] = field(default_factory=set)  # rows of kernels.KERNELS its own code called
+    # Tensors that code of the reference writes into after they were recorded: "input:0".
+    written: set[str] = field(default_factory=set)
 
     @property
     def values_per_channel(self) -> int:

@@ -1,0 +1,191 @@
+"""Code that writes into tensors, hands them on unchanged or shares them: judged right, and left."""
+
+import copy
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+paddle = pytest.importorskip("paddle")
+
+from paddle import nn as pnn  # noqa: E402
+from torch import nn as tnn  # noqa: E402
+
+from align import align_backward, align_forward  # noqa: E402
+from align.record_torch import Run, record  # noqa: E402
+from align.subjects import load_state  # noqa: E402
+from convert import convert_state  # noqa: E402
+
+
+def body(relu, concat, cut):
+    """Return what both nets do in `forward`, by the way in which they treat tensors."""
+
+    def adds_in_place(net, x):
+        y = net.second(net.first(x))
+        y += x
+        return net.third(y)
+
+    def writes_into_its_input(net, x):
+        x *= 2.0
+        return net.second(net.first(x))
+
+    def relu_in_place_between(net, x):
+        y = net.first(x)
+        relu(y)
+        return net.third(net.second(y))
+
+    def writes_into_a_view(net, x):
+        y = net.first(x)
+        cut(y)
+        return net.second(y)
+
+    def hands_on_unchanged(net, x):
+        y = net.same(net.first(x))
+        return y, net.second(net.same(y)), y
+
+    def takes_a_parameter(net, x):
+        return net.second(net.same(net.scale) * net.first(x))
+
+    def uses_it_twice(net, x):
+        y = net.first(x)
+        return net.second(y) + net.third(y) + concat([y, y])[:2]
+
+    return {
+        function.__name__.replace("_", " "): function
+        for function in (
+            *(adds_in_place, writes_into_its_input, relu_in_place_between, writes_into_a_view),
+            *(hands_on_unchanged, takes_a_parameter, uses_it_twice),
+        )
+    }
+
+
+def cut_torch(y):
+    y[:, :1] *= 0.5
+
+
+def cut_paddle(y):
+    y[:, :1] = y[:, :1] * 0.5
+
+
+TORCH = body(torch.relu_, torch.cat, cut_torch)
+PADDLE = body(paddle.nn.functional.relu_, paddle.concat, cut_paddle)
+
+
+class Reference(tnn.Module):
+    def __init__(self, way):
+        super().__init__()
+        self.first, self.second, self.third = (tnn.Conv2d(3, 3, 1) for _ in range(3))
+        self.same = tnn.Identity()
+        self.scale = tnn.Parameter(torch.rand(1, 3, 1, 1))
+        self.way = way
+
+    def forward(self, x):
+        return TORCH[self.way](self, x)
+
+
+class Port(pnn.Layer):
+    def __init__(self, way):
+        super().__init__()
+        self.first, self.second, self.third = (pnn.Conv2D(3, 3, 1) for _ in range(3))
+        self.same = pnn.Identity()
+        self.scale = self.create_parameter([1, 3, 1, 1])
+        self.way = way
+
+    def forward(self, x):
+        return PADDLE[self.way](self, x)
+
+
+def pair(way):
+    torch.manual_seed(0)
+    reference, port = Reference(way), Port(way)
+    arrays = {key: tensor.detach().numpy() for key, tensor in reference.state_dict().items()}
+    load_state(port, convert_state(arrays, port).state)
+    return reference, port
+
+
+def batch():
+    return np.random.default_rng(0).standard_normal((2, 3, 5, 4))
+
+
+def as_it_is(reference, port, image):
+    """Return everything of both nets and of the input that a run could leave changed."""
+    state = {key: tensor.clone() for key, tensor in reference.state_dict().items()}
+    ours = {key: tensor.numpy().copy() for key, tensor in port.state_dict().items()}
+    own = {
+        name: sorted(vars(owner))
+        for name, owner in (*reference.named_modules(), *reference.named_parameters())
+    }
+    return state, ours, own, image.copy()
+
+
+@pytest.mark.parametrize("way", TORCH)
+def test_aligned_and_everything_as_before(way):
+    reference, port = pair(way)
+    image = batch()
+    state, ours, own, before = as_it_is(reference, port, image)
+    for align in (align_forward, align_backward):
+        report = align(reference, port, [image])
+        assert report.exit_code == 0, report.verdict
+    state_after, ours_after, own_after, after = as_it_is(reference, port, image)
+    assert all(torch.equal(state[key], state_after[key]) for key in state)
+    assert all((ours[key] == ours_after[key]).all() for key in ours)
+    assert own == own_after
+    assert (before == after).all()
+
+
+def broken_after_first(port):
+    forward = port.first.forward
+    port.first.forward = lambda x: forward(x) * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("way", TORCH)
+@pytest.mark.parametrize("align", [align_forward, align_backward])
+def test_fault_is_blamed_on_its_layer_alone(way, align):
+    reference, port = pair(way)
+    broken_after_first(port)
+    report = align(reference, port, [batch()])
+    assert {divergence.layer for divergence in report.divergences} == {"first"}
+
+
+class WritesPastTheCounter(tnn.Module):
+    """Changes a tensor through `.data`, of which its counter of writes knows nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = tnn.Conv2d(3, 3, 1)
+
+    def forward(self, x):
+        y = self.first(x)
+        y.data.clamp_(min=0.0)
+        return y
+
+
+@pytest.mark.parametrize("backward", [False, True])
+def test_recording_keeps_what_stood_at_each_boundary(backward):
+    for net, least in (
+        (WritesPastTheCounter(), -0.01),
+        (Reference("relu in place between"), -0.01),
+    ):
+        image = torch.from_numpy(batch()).float()
+        plain = net.first(image.clone())
+        trace = record(net, Run((image,), {}, backward))
+        calls = {call.path: call for call in trace.calls}
+        assert calls["first"].outputs[0].min() < least
+        np.testing.assert_array_equal(calls["first"].outputs[0], plain.detach().numpy())
+        assert (calls[""].inputs[0] == image.numpy()).all()
+
+
+def test_recording_survives_the_next_step_of_the_net():
+    net = Reference("takes a parameter")
+    image = torch.from_numpy(batch()).float()
+    trace = record(net, Run((image,), {}, True))
+    kept = copy.deepcopy(trace.calls)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.zero_()
+    image.zero_()
+    for before, after in zip(kept, trace.calls, strict=True):
+        for one, other in zip(
+            before.inputs + before.outputs, after.inputs + after.outputs, strict=True
+        ):
+            np.testing.assert_array_equal(one, other)
