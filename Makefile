@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 RUN    := $(BIN)/python
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test lint types imports unit prove test-paddle26 test-gpu benchmarks clean
+.PHONY: help setup demo test lint types imports unit prove test-paddle26 test-gpu benchmarks docs clean
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -14,7 +14,7 @@ setup: $(VENV)/.ready  ## make .venv with torch, paddle and the test tools
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[torch,cpu,test]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[torch,cpu,test,docs]'
 	@touch $@
 
 demo: setup  ## the main job on STDC: convert, align, train (FAST=1: one minute)
@@ -50,5 +50,8 @@ test-paddle26: .venv-paddle26/.ready  ## the core tests on Paddle 2.6.2, the GPU
 test-gpu: setup  ## convert, align and train on one GPU (skips with its reason without one)
 	$(BIN)/pytest -m gpu -rs
 
+docs: setup  ## the documentation into site/ (a warning is an error)
+	$(BIN)/mkdocs build --strict
+
 clean:  ## remove environments and what runs wrote
-	rm -rf $(VENV) .venv-paddle26 runs
+	rm -rf $(VENV) .venv-paddle26 runs site

@@ -94,7 +94,7 @@ def align_training(
         `settings["free_run"]` the relative error of the loss when nothing is forced.
 
     Raises:
-        Whatever nets, losses and optimizers raise on these batches.
+        Exception: whatever nets, losses and optimizers raise on these batches.
     """
     return _align_steps(
         "training",

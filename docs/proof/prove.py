@@ -55,10 +55,20 @@ def run(stage: str, name: str, command: list[str], pattern: str = "") -> Result:
 
 
 def readme_commands() -> list[str]:
-    """Return the commands of the README that stand in blocks of bash, without their comments."""
-    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
+    """Return the commands in blocks of bash of the README and the guide, each once.
+
+    Without their comments, in the order of the pages.
+    """
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    pages += sorted((ROOT / "docs" / "guide").glob("*.md"))
+    texts = [page.read_text(encoding="utf-8") for page in pages]
+    blocks = [b for text in texts for b in re.findall(r"```bash\n(.*?)```", text, flags=re.S)]
     lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line.startswith("python ")]
+    return list(dict.fromkeys(line for line in lines if line.startswith("python ")))
+
+
+# What a command reads or writes beside the user's own files.
+FILE = re.compile(r"\w+\.(pth|pdparams|safetensors)|runs/\w+")
 
 
 def prepared(command: str, folder: Path) -> list[str] | None:
@@ -79,12 +89,12 @@ def prepared(command: str, folder: Path) -> list[str] | None:
         words += [f"output={folder / str(abs(hash(command)))}", "schedule.warmup_steps=1"]
     if words[0] == "tools/reproduce.py":
         words += ["--fast"]
-    words = [str(folder / "model.pth") if word == "model.pth" else word for word in words]
+    words = [str(folder / word) if FILE.fullmatch(word) else word for word in words]
     return [sys.executable, *words]
 
 
 def run_readme(folder: Path) -> list[Result]:
-    """Run every command that the README shows."""
+    """Run every command that the README and the guide show."""
     import torch
 
     from torch_ref.seeded import build_seeded
@@ -169,6 +179,10 @@ STAGES = {
     ],
     "benchmarks": lambda: benchmarks("benchmarks"),
     "demo": lambda: [run("demo", "`make demo`", ["make", "demo"], "mIoU")],
+    "docs": lambda: [
+        run("docs", "`make docs`, warnings are errors", ["make", "docs"], "built in"),
+        *prove_tests("docs", "differences that crash", "tests/test_differences_functions.py"),
+    ],
     "readme": lambda: run_readme(ROOT / "runs" / f"prove_{time.strftime('%H%M%S')}"),
 }
 
