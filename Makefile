@@ -15,6 +15,8 @@ setup: $(VENV)/.ready  ## make .venv with torch, paddle and the test tools
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[torch,cpu,test,docs]'
+	@command -v chromedriver >/dev/null || echo "no chromedriver: the tests of report pages will \
+	skip; apt-get install chromium chromium-driver brings it"
 	@touch $@
 
 demo: setup  ## the main job on STDC: convert, align, train (FAST=1: one minute)

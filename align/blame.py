@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from align.judge import DIFFERS, Comparison
+from align.layers import describe_layers
 from align.pairing import Pairing
 from align.report import Divergence, Report
 
@@ -24,6 +25,7 @@ def blame(
     from align.calls import source_of
     from align.force_paddle import layers_by_path
 
+    report.layers = describe_layers(torch_net, paddle_net, pairing)
     wrong = [call for call in report.calls if call.verdict == DIFFERS]
     causes = _causes(torch_net, paddle_net, pairing, {c.layer for c in wrong}) if wrong else {}
     layers = layers_by_path(paddle_net)
@@ -37,6 +39,8 @@ def blame(
         for path, partner in partners.items()
         if path in {call.layer for call in wrong}
     }
+    if rename is not None:
+        report.layers = {_renamed(path, rename): it for path, it in report.layers.items()}
     for call in report.calls:
         torch_source, paddle_source = sources.get(call.layer, (None, None))
         if rename is not None:
@@ -60,6 +64,10 @@ def blame(
             )
         )
     return report
+
+
+def _renamed(path: str, rename: Callable[[Comparison], Comparison]) -> str:
+    return rename(Comparison(path, "", "", "layer")).layer
 
 
 def _causes(torch_net: Any, paddle_net: Any, pairing: Pairing, layers: set[str]) -> dict[str, str]:

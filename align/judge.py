@@ -9,10 +9,12 @@ alarm in `make prove` is what `UNITS` was set by; a fault stands many powers of 
 
 import math
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
 from align.distances import distance
+from align.document import STRICT
 
 # Healthy pairs need 4 at most (docs/proof/): the kernels sum in another order.
 UNITS = 64.0
@@ -24,6 +26,9 @@ NOTHING_LEFT = 1e-3
 
 # Of values that hang on the last bit, another draw may move others: so many times those seen.
 UNSTABLE = 4.0
+
+# A histogram's second count is below 10 ** SMALLEST_DECADE, its last one open above.
+SAMPLE, SMALLEST_DECADE, DECADES = 512, -17, 22
 
 EQUAL, DIFFERS, NOISE, UNCHECKED = "equal", "differs", "noise", "unchecked"
 
@@ -37,6 +42,8 @@ class Comparison:
     for the root; `call` the call at which it was seen. `cumulative` is the error of the same
     tensor in the plain pass, in which errors add up; `step` the training step, from 0.
     """
+
+    __pydantic_config__: ClassVar = STRICT
 
     layer: str
     call: str
@@ -53,6 +60,10 @@ class Comparison:
     step: int | None = None
     cause: str | None = None
     kernels: list[str] = field(default_factory=list)
+    # Largest magnitude of the reference's tensor: `relative_error` times it is absolute.
+    scale: float | None = None
+    # Of a sample, counts by decade of difference / scale: [0, below 1e-17, below 1e-16, ...].
+    histogram: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -134,6 +145,7 @@ def _compare_floats(
         found = distance(reference, port)
     scale = found.largest or 1.0
     _point_at(into, found.index, reference, port)
+    into.scale, into.histogram = found.largest, _histogram(reference, port, scale)
     into.relative_error = found.worst / scale
     into.floor = allowance.of(found.largest) / scale
     if into.relative_error <= into.floor:
@@ -142,6 +154,17 @@ def _compare_floats(
             _nothing_left(into)
         return into
     return _differs(into, into.relative_error, None)
+
+
+def _histogram(reference: np.ndarray, port: np.ndarray, scale: float) -> list[int]:
+    """Count a strided sample of at most `SAMPLE` differences by decade; no trailing zeros."""
+    step = -(-reference.size // SAMPLE)
+    exact = np.complex128 if _kind(reference) == "complex" else np.float64
+    ours, theirs = (array.flat[::step].astype(exact) for array in (port, reference))
+    sample = np.abs(ours - theirs) / scale
+    with np.errstate(divide="ignore"):
+        decades = np.floor(np.log10(sample)) - SMALLEST_DECADE + 2
+    return np.bincount(decades.clip(0, DECADES).astype(np.int64)).tolist()
 
 
 def _nothing_left(into: Comparison) -> None:

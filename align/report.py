@@ -1,18 +1,24 @@
 """What a stage found: every comparison with its numbers, the divergences, one verdict."""
 
-import json
 import os
-import platform
-import tempfile
 from dataclasses import asdict, dataclass, field
-from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from align.judge import NOISE, UNCHECKED, Comparison
+from align.document import (
+    SCHEMA_VERSION,
+    STRICT,
+    plain,
+    without_defaults,
+    write_json,
+    write_text,
+)
+from align.environment import environment, versions
+from align.judge import DIFFERS, NOISE, UNCHECKED, Comparison
 
-SCHEMA_VERSION = 1
 ALIGNED, NOT_ALIGNED, COULD_NOT_CHECK = 0, 1, 2
+
+__all__ = ["Divergence", "Layer", "Report", "versions", "write_text"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,8 @@ class Divergence:
         cause: what explains it, where that is known.
         torch_source, paddle_source: file:line of the two sides' code.
     """
+
+    __pydantic_config__: ClassVar = STRICT
 
     layer: str
     where: str
@@ -55,6 +63,29 @@ class Divergence:
 
 
 @dataclass
+class Layer:
+    """One matched layer, as a reader of the report needs it.
+
+    Attributes:
+        reference: its path in the reference.
+        torch_class, paddle_class: names of the two classes.
+        torch_source, paddle_source: file:line of the code that each runs when called.
+        attributes: static attributes in torch's words -> [reference's value, port's value].
+        parameters: number of values in the port's own parameters.
+    """
+
+    __pydantic_config__: ClassVar = STRICT
+
+    reference: str
+    torch_class: str = ""
+    paddle_class: str = ""
+    torch_source: str | None = None
+    paddle_source: str | None = None
+    attributes: dict[str, Any] = field(default_factory=dict)
+    parameters: int = 0
+
+
+@dataclass
 class Report:
     """The result of one stage of alignment.
 
@@ -64,18 +95,24 @@ class Report:
         divergences: what differs, in the order of the reference's run.
         notes: known differences of the frameworks and layers judged as glue, in words.
         settings: what was run: mode, dtype, shapes, seed.
+        layers: {path in the port: what is known of the layer}.
+        environment: versions, machine, start; commands add the command line and the seconds.
     """
+
+    __pydantic_config__: ClassVar = STRICT
 
     stage: str
     calls: list[Comparison] = field(default_factory=list)
     divergences: list[Divergence] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
+    layers: dict[str, Layer] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=environment)
 
     @property
     def exit_code(self) -> int:
         """0 aligned, 1 not aligned, 2 could not check (nothing was compared, or not all)."""
-        if self.divergences:
+        if self.divergences or any(call.verdict == DIFFERS for call in self.calls):
             return NOT_ALIGNED
         if self.unchecked or not any(call.verdict != NOISE for call in self.calls):
             return COULD_NOT_CHECK
@@ -107,7 +144,9 @@ class Report:
         """Say the result in one line."""
         worst = self.worst
         if self.exit_code == NOT_ALIGNED:
-            layers = list(dict.fromkeys(d.layer or "(root)" for d in self.divergences))
+            wrong = [call for call in self.calls if call.verdict == DIFFERS]
+            found = self.divergences or wrong
+            layers = list(dict.fromkeys(one.layer or "(root)" for one in found))
             more = f" and {len(layers) - 8} more" if len(layers) > 8 else ""
             return f"not aligned: {', '.join(layers[:8])}{more}"
         if self.exit_code == COULD_NOT_CHECK:
@@ -124,57 +163,53 @@ class Report:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the report as plain data; infinities become the text "inf"."""
-        data = {
-            "schema": SCHEMA_VERSION,
-            "stage": self.stage,
-            "aligned": self.aligned,
-            "exit_code": self.exit_code,
-            "verdict": self.verdict,
-            "settings": self.settings,
-            "versions": versions(),
-            "notes": self.notes,
-            "divergences": [asdict(divergence) for divergence in self.divergences],
-            "calls": [asdict(call) for call in self.calls],
-        }
-        return _plain(data)
+        """Return the report as plain data (docs/report_json.md).
+
+        Infinities become the text "inf"; of calls and layers, what says nothing is left out.
+        """
+        return plain(
+            {
+                "schema": SCHEMA_VERSION,
+                "kind": "report",
+                "stage": self.stage,
+                "aligned": self.aligned,
+                "exit_code": self.exit_code,
+                "verdict": self.verdict,
+                "settings": self.settings,
+                "environment": self.environment,
+                "notes": self.notes,
+                "divergences": [asdict(divergence) for divergence in self.divergences],
+                "layers": {path: without_defaults(layer) for path, layer in self.layers.items()},
+                "calls": [without_defaults(call) for call in self.calls],
+            }
+        )
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
         """Write the report to `path`, whole or not at all."""
-        write_text(Path(path), json.dumps(self.to_dict(), indent=1, allow_nan=False))
+        write_json(Path(path), self.to_dict())
 
+    def to_html(self, path: str | os.PathLike[str]) -> None:
+        """Write the report to `path` as one page that needs no other file."""
+        from align.run import Run
 
-def versions() -> dict[str, str]:
-    """Return the versions that a result depends on; a missing package is left out."""
-    found = {"python": platform.python_version()}
-    for package in ("torch", "paddlepaddle", "paddlepaddle-gpu", "numpy", "torch2paddle-seg"):
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+        Run.of(self).to_html(path)
 
+    def to_junit(self, path: str | os.PathLike[str]) -> None:
+        """Write the report to `path` as JUnit XML: a test case for each layer."""
+        from align.run import Run
 
-def write_text(path: Path, text: str) -> None:
-    """Write `text` to a temporary sibling of `path` and rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        Run.of(self).to_junit(path)
 
+    @classmethod
+    def from_dict(cls, data: Any) -> "Report":
+        """Return the report that `to_dict` made `data` of; UserError says what does not fit."""
+        from align.document import report_from
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, float) and value != value:
-        return "nan"
-    if isinstance(value, float) and value in (float("inf"), float("-inf")):
-        return "inf" if value > 0 else "-inf"
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    return value
+        return report_from(data)
+
+    @classmethod
+    def from_json(cls, path: str | os.PathLike[str]) -> "Report":
+        """Return the report in the file at `path`; UserError says what is wrong with it."""
+        from align.document import load_json
+
+        return cls.from_dict(load_json(Path(path)))

@@ -75,6 +75,15 @@ def check_input_shape(shape: tuple[int, ...], channels: int, train: bool) -> tup
     return shape
 
 
+def write_report(report: Any, folder: Path, name: str) -> list[Path]:
+    """Write what `write_numbers` writes, the page, and JUnit XML; return the paths."""
+    numbers = write_numbers(report, folder, name)
+    page, cases = folder / f"{name}.html", folder / f"{name}.xml"
+    report.to_html(page)
+    report.to_junit(cases)
+    return [page, *numbers, cases]
+
+
 def write_numbers(report: Any, folder: Path, name: str) -> list[Path]:
     """Write `report` as JSON, every comparison as CSV, and the picture; return the paths."""
     import csv

@@ -14,6 +14,7 @@ from align.kernels import KERNELS
 from align.pairing import pair_by_path
 from align.report import Divergence, Report
 from align.trees import leaves, map_leaves
+from common.errors import UserError
 
 
 @pytest.mark.parametrize("room", ["common", "convert", "align"])
@@ -153,7 +154,7 @@ def test_json_holds_no_nan(tmp_path):
 
 def test_report_that_cannot_be_written_leaves_nothing(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="file"):
+    with pytest.raises(UserError, match="cannot be written"):
         report(EQUAL).to_json(tmp_path / "file" / "report.json")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 

@@ -29,7 +29,13 @@ def test_aligned_row_exits_0_and_writes_its_report(tmp_path):
     assert "aligned: " in done.stdout.splitlines()[-2]
     data = json.loads((tmp_path / "out" / "forward_train.json").read_text())
     assert data["exit_code"] == 0
-    assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".json", ".csv", ".png"}
+    assert {path.suffix for path in (tmp_path / "out").iterdir()} == {
+        ".json",
+        ".csv",
+        ".png",
+        ".html",
+        ".xml",
+    }
 
 
 def test_json_is_all_that_stands_on_stdout(tmp_path):

@@ -2,11 +2,12 @@
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from _entry import not_negative, parser, print_json
+from _entry import check_folder, command_line, not_negative, parser, print_json
 
 
 def arguments(description: str, example: str, table: bool = True) -> argparse.ArgumentParser:
@@ -28,7 +29,7 @@ def arguments(description: str, example: str, table: bool = True) -> argparse.Ar
     group = command.add_argument_group("the run")
     if table:
         group.add_argument("--input-shape", type=int, nargs=4, metavar=("N", "C", "H", "W"))
-    group.add_argument("--report", metavar="DIR", help="write JSON, CSV and picture of every call")
+    group.add_argument("--report", metavar="DIR", help="write page, JSON, CSV, picture, JUnit XML")
     group.add_argument("--json", action="store_true", help="print the report as JSON on stdout")
     return command
 
@@ -75,12 +76,9 @@ def align_each(
     from rich.console import Console
 
     from align import subjects, terminal
-    from common.errors import UserError
     from common.pairs import PAIRS
 
-    if options.report and Path(options.report).exists() and not Path(options.report).is_dir():
-        raise UserError(f"--report {options.report} is a file; give a folder")
-
+    check_folder(options.report)
     screen = Console(stderr=options.json, width=None if sys.stdout.isatty() else 160)
     reports = []
     for row in list(PAIRS) if options.all else [options.model]:
@@ -90,7 +88,7 @@ def align_each(
         terminal.print_report(report, screen, f"{name}, {title}")
         if options.report:
             stem = f"{stage}_{name}" if options.all else stage
-            written = subjects.write_numbers(report, Path(options.report), stem)
+            written = subjects.write_report(report, Path(options.report), stem)
             screen.print(f"written: {', '.join(map(str, written))}", highlight=False)
     if options.json:
         print_json([report.to_dict() for report in reports])
@@ -104,6 +102,7 @@ def _align_row(
     """Align one row; its nets are gone afterwards."""
     from common.errors import UserError
 
+    start = time.monotonic()
     torch_net, paddle_net, name = nets(options, row, overrides)
     try:
         report = align(torch_net, paddle_net, name)
@@ -111,4 +110,6 @@ def _align_row(
         reason = str(error).strip().splitlines()[-1]
         raise UserError(f"{name} cannot run on this input: {reason}") from error
     report.settings |= {"model": name, "seed": options.seed, "weights": options.weights}
+    seconds = round(time.monotonic() - start, 2)
+    report.environment |= {"command": command_line(), "seconds": seconds}
     return report

@@ -6,7 +6,9 @@ Importing it puts the checkout first on `sys.path`, so that commands work from a
 import argparse
 import json
 import os
+import shlex
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -82,6 +84,27 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is not positive")
     return number
+
+
+def command_line() -> str:
+    """Return the command that was typed, as one can paste it again."""
+    script, *arguments = sys.argv
+    path = Path(script).resolve()
+    shown = str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else script
+    return shlex.join(["python", shown, *arguments])
+
+
+def check_folder(folder: str | Path | None) -> None:
+    """Make the folder of --report before the work begins; UserError where it cannot be."""
+    if folder is None:
+        return
+    path = Path(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError as error:
+        reason = "is a file" if path.is_file() else error.strerror or str(error)
+        raise UserError(f"--report {folder}: {reason}; give a folder to write to") from None
 
 
 def print_json(value: Any) -> None:

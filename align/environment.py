@@ -1,0 +1,37 @@
+"""What a result depends on besides the nets: versions, machine, time."""
+
+import os
+import platform
+import time
+from functools import cache
+from importlib import metadata
+from typing import Any
+
+PACKAGES = ("torch", "paddlepaddle", "paddlepaddle-gpu", "numpy", "torch2paddle-seg")
+
+
+@cache
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a result depends on; a missing package is left out."""
+    return dict(_versions())
+
+
+def environment() -> dict[str, Any]:
+    """Return versions, machine, threads and the time now (UTC)."""
+    return {
+        "versions": versions(),
+        "platform": platform.platform(),
+        "processors": os.cpu_count(),
+        "threads": os.environ.get("OMP_NUM_THREADS"),
+        "started": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
+    }

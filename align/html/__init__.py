@@ -1,0 +1,1 @@
+"""One page for a run: HTML that needs no network and no other file."""

@@ -1,0 +1,156 @@
+"""A run of a command: its stages, its account, its training. What a page shows."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from align.document import (
+    SCHEMA_VERSION,
+    STRICT,
+    check_version,
+    checked,
+    load_json,
+    plain,
+    report_from,
+    write_json,
+)
+from align.environment import environment
+from align.report import ALIGNED, COULD_NOT_CHECK, NOT_ALIGNED, Report
+from common.errors import UnreadableError
+
+_DERIVED = ("schema", "kind", "exit_code", "reports")
+
+
+@dataclass
+class Rung:
+    """One step of the ladder: what was done, with which result."""
+
+    __pydantic_config__: ClassVar = STRICT
+
+    name: str
+    exit_code: int
+    result: str
+    seconds: float | None = None
+
+
+@dataclass
+class Run:
+    """Everything that one command found.
+
+    Attributes:
+        title: what was run, in the words of the command.
+        rungs: the ladder, in the order in which it was climbed.
+        reports: the stages' reports; `names` are those of their rungs.
+        account: `convert.Account.to_dict()` without the values of dropped tensors.
+        training: {"log": rows of log.jsonl, "framework": ...}; empty without a training.
+        environment: as `align.environment.environment` gives it, with the command line.
+    """
+
+    __pydantic_config__: ClassVar = STRICT
+
+    title: str
+    rungs: list[Rung] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    account: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=environment)
+
+    @classmethod
+    def of(cls, report: Report) -> "Run":
+        """Return a run of one stage."""
+        model = report.settings.get("model")
+        title = f"{model}, {report.stage}" if model else report.stage
+        seconds = report.environment.get("seconds")
+        rung = Rung(report.stage, report.exit_code, report.verdict, seconds)
+        return cls(title, [rung], [report], [report.stage], environment=dict(report.environment))
+
+    def add(self, report: Report, name: str, seconds: float | None = None) -> None:
+        """Add the report of a rung."""
+        self.rungs.append(Rung(name, report.exit_code, report.verdict, seconds))
+        self.reports.append(report)
+        self.names.append(name)
+
+    @property
+    def exit_code(self) -> int:
+        """1 if any rung found a difference, 2 if any could not check or there is none, else 0."""
+        return worst_code([rung.exit_code for rung in self.rungs])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the run as plain data (docs/report_json.md)."""
+        rungs = [asdict(rung) for rung in self.rungs]
+        head = {"schema": SCHEMA_VERSION, "kind": "run", "exit_code": self.exit_code}
+        rest = {
+            "title": self.title,
+            "rungs": rungs,
+            "names": self.names,
+            "account": self.account,
+            "training": self.training,
+            "environment": self.environment,
+        }
+        reports = [report.to_dict() for report in self.reports]
+        return {**head, **plain(rest), "reports": reports}
+
+    def to_json(self, path: str | os.PathLike[str]) -> None:
+        """Write the run to `path`, whole or not at all."""
+        write_json(Path(path), self.to_dict())
+
+    def to_html(self, path: str | os.PathLike[str]) -> None:
+        """Write the run to `path` as one page that needs no other file."""
+        from align.html.page import write_page
+
+        write_page(self, Path(path))
+
+    def to_junit(self, path: str | os.PathLike[str]) -> None:
+        """Write the run to `path` as JUnit XML: a suite for each stage, a case for each layer."""
+        from align.junit import write_junit
+
+        write_junit(self, Path(path))
+
+
+def worst_code(codes: Sequence[int]) -> int:
+    """Return 1 where any is, else 2 where any is or there is none, else 0."""
+    if NOT_ALIGNED in codes:
+        return NOT_ALIGNED
+    return COULD_NOT_CHECK if COULD_NOT_CHECK in codes or not codes else ALIGNED
+
+
+def without_values(account: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `convert.Account.to_dict()` without the bytes of dropped tensors."""
+    rows = [
+        {key: value for key, value in row.items() if key != "value"}
+        for row in account.get("source_tensors", [])
+    ]
+    return {**account, "source_tensors": rows}
+
+
+def read_run(path: str | os.PathLike[str]) -> Run:
+    """Return the run in a JSON file that `--report` wrote: of a command, or of one stage.
+
+    Raises UnreadableError where the file is absent, damaged or of another version.
+    """
+    data = load_json(Path(path))
+    try:
+        return run_from(data)
+    except UnreadableError as error:
+        raise UnreadableError(f"{path}: {error}") from None
+
+
+def run_from(data: Any) -> Run:
+    """Return the run that `Run.to_dict` or `Report.to_dict` made `data` of."""
+    check_version(data)
+    if data.get("kind") != "run":
+        return Run.of(report_from(data))
+    own = {key: value for key, value in data.items() if key not in _DERIVED}
+    run: Run = checked(Run, own)
+    reports = data.get("reports")
+    if not isinstance(reports, list) or len(reports) != len(run.names):
+        raise UnreadableError(f"the run names {len(run.names)} reports and does not hold them")
+    run.reports = [report_from(report) for report in reports]
+    if run.exit_code != data.get("exit_code"):
+        raise UnreadableError(
+            f"the run says exit code {data.get('exit_code')!r}, its rungs say {run.exit_code}"
+        )
+    return run

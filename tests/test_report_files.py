@@ -1,0 +1,319 @@
+"""What a run leaves behind without a browser: JSON by its schema, JUnit, words, two runs."""
+
+import json
+import re
+import subprocess
+import sys
+from html import unescape
+from pathlib import Path
+from xml.etree import ElementTree as xml
+
+import jsonschema
+import pytest
+from reports import HOSTILE, comparison, hostile, ladder, large, small
+
+from align.compare import compare_runs
+from align.document import without_defaults
+from align.html.page import render, render_comparison
+from align.html.strings import in_both, phrases, strings
+from align.judge import DIFFERS, NOISE, UNCHECKED
+from align.junit import junit
+from align.report import Report
+from align.run import Run, read_run, run_from
+from common.errors import UserError
+
+ROOT = Path(__file__).resolve().parent.parent
+SCHEMA = json.loads((ROOT / "align" / "schema" / "report.schema.json").read_text("utf-8"))
+RUNS = {
+    "healthy": lambda: Run.of(small()),
+    "broken": lambda: Run.of(small("stem", "body.conv")),
+    "empty": lambda: Run.of(Report("forward")),
+    "hostile": hostile,
+    "ladder": ladder,
+    "large": lambda: Run.of(large(60)),
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_json_fits_its_schema_and_comes_back_the_same(tmp_path, name):
+    run = RUNS[name]()
+    run.to_json(tmp_path / "run.json")
+    data = json.loads((tmp_path / "run.json").read_text("utf-8"))
+    jsonschema.validate(data, SCHEMA)
+    for report in data["reports"]:
+        jsonschema.validate(report, SCHEMA)
+    again = read_run(tmp_path / "run.json")
+    assert again.to_dict() == run.to_dict()
+    assert render(again) == render(run)
+
+
+def test_schema_itself_is_one():
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+
+
+def test_schema_names_every_field():
+    known = SCHEMA["$defs"]["call"]["properties"]
+    full = comparison("a", step=1, cause="x", kernels=["k"], cumulative=1e-3)
+    assert set(without_defaults(full)) == set(known)
+
+
+DAMAGED = {
+    "no schema": (lambda d: d.pop("schema"), "schema"),
+    "older": (lambda d: d.update(schema=1), "schema 1"),
+    "newer": (lambda d: d.update(schema=99), "schema 99"),
+    "true": (lambda d: d.update(schema=True), "schema True"),
+    "wrong type": (lambda d: d["calls"][0].update(floor="much"), "calls.0.floor"),
+    "unknown key": (lambda d: d["calls"][1].update(color="red"), "calls.1.color"),
+    "absent field": (lambda d: d["calls"][2].pop("verdict"), "calls.2: no verdict"),
+    "verdict changed by hand": (lambda d: d.update(exit_code=0), "exit_code"),
+    "divergences removed": (lambda d: (d["calls"].clear(), d["divergences"].clear()), "exit_code"),
+    "other kind": (lambda d: d.update(kind="poem"), "poem"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damaged_report_is_named_and_not_read(tmp_path, name):
+    change, words = DAMAGED[name]
+    data = small("stem").to_dict()
+    change(data)
+    (tmp_path / "bad.json").write_text(json.dumps(data))
+    with pytest.raises(UserError, match=re.escape(words)) as caught:
+        read_run(tmp_path / "bad.json")
+    assert "bad.json" in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "[" * 100_000, '{"a": 1}', "\udcff"])
+def test_what_is_no_report_is_named(tmp_path, text):
+    (tmp_path / "no.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(UserError, match=r"no\.json"):
+        read_run(tmp_path / "no.json")
+
+
+def test_report_of_a_difference_without_a_divergence_is_not_aligned():
+    report = small()
+    report.calls[0].verdict = DIFFERS
+    assert report.exit_code == 1
+    assert "(root)" in report.verdict
+
+
+def test_page_says_what_to_mend_and_by_how_much():
+    page = render(Run.of(small("body.conv")))
+    card = page[page.index('id="to_mend"') : page.index('id="ladder"')]
+    assert "body.conv" in card
+    assert "stride is (2, 2), the reference has (1, 1)" in card
+    assert "5e13 × the floor" in card
+    assert "port.py:2" in card  # where the library's layer is used
+    assert "stem" not in card
+
+
+def test_page_holds_hostile_names_as_text_only():
+    page = render(hostile())
+    assert page.count("<script") == 3  # the strings, the data, the script
+    assert "<img" not in page
+    assert HOSTILE not in page
+
+
+def test_page_loads_nothing():
+    page = render(ladder())
+    without_data = re.sub(r'<script type="application/json".*?</script>', "", page, flags=re.DOTALL)
+    found = re.findall(r"""(?:src|href)\s*=\s*["'][^"']*""", without_data)
+    assert found == ['href="data:,']
+    assert "default-src 'none'" in unescape(page)
+    assert "@import" not in page
+    assert "url(" not in page
+
+
+def test_page_cannot_be_written_is_a_users_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    for write in (Report("forward").to_html, Report("forward").to_junit):
+        with pytest.raises(UserError, match="cannot be written"):
+            write(tmp_path / "file" / "page.html")
+
+
+def test_every_word_stands_in_both_languages():
+    for key, words in strings().items():
+        assert len(words) == 2, key
+        assert all(words), key
+        places = [set(re.findall(r"\{(\w+)\}", text)) for text in words]
+        assert places[0] == places[1], key
+    for english, chinese in phrases():
+        assert set(re.findall(r"\{\w+\}", english)) == set(re.findall(r"\{\w+\}", chinese))
+
+
+def test_words_that_the_page_asks_for_are_in_the_table():
+    folder = ROOT / "align" / "html"
+    asked = set()
+    for path in folder.rglob("*.js"):
+        if not path.name.startswith("uPlot"):
+            asked |= set(re.findall(r'\bt\("(\w+)"', path.read_text("utf-8")))
+    for path in folder.rglob("*.j2"):
+        asked |= set(re.findall(r'\bt\("(\w+)"', path.read_text("utf-8")))
+    assert len(asked) > 60
+    begun = {key for key in asked if key.endswith("_")}  # the rest is a verdict or a kind
+    assert asked - begun <= set(strings())
+    assert all(any(key.startswith(one) for key in strings()) for one in begun)
+
+
+def test_chinese_is_in_one_table_only():
+    for path in (ROOT / "align" / "html").rglob("*.*"):
+        if path.suffix in {".js", ".j2", ".css", ".py"}:
+            assert not re.search("[\u4e00-\u9fff]", path.read_text("utf-8")), path
+
+
+def test_causes_are_said_in_chinese():
+    said = in_both("its weight differs by 0.2: 3 of 4 values differ")[1]
+    assert said == "其 weight 相差 0.2：4 个值中有 3 个不同"
+    assert in_both("something new") == ["something new", "something new"]
+
+
+def test_junit_has_a_case_for_each_layer():
+    report = small("stem")
+    report.calls += [
+        comparison("noisy", verdict=NOISE),
+        comparison("open", verdict=UNCHECKED, cause="random numbers"),
+    ]
+    root = junit(Run.of(report))
+    cases = {case.get("name"): case for case in root.iter("testcase")}
+    assert set(cases) == {"(root)", "stem", "body", "body.conv", "body.norm", "noisy", "open"}
+    assert "off by 0.5 at [1, 2], allowed 1e-14" in cases["stem"].find("failure").get("message")
+    assert "random numbers" in cases["open"].find("error").get("message")
+    assert cases["noisy"].find("skipped") is not None
+    assert not list(cases["body"])
+
+
+def test_junit_of_nothing_is_an_error():
+    (case,) = junit(Run.of(Report("forward"))).iter("testcase")
+    assert "nothing was compared" in case.find("error").get("message")
+
+
+SUITE = {"name", "tests", "failures", "errors", "skipped", "time", "timestamp"}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_junit_keeps_to_the_conventions(tmp_path, name):
+    run = RUNS[name]()
+    run.to_junit(tmp_path / "run.xml")
+    root = xml.parse(tmp_path / "run.xml").getroot()
+    assert root.tag == "testsuites"
+    for suite in root:
+        assert suite.tag == "testsuite"
+        assert set(suite.attrib) <= SUITE
+        for kind, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+            assert int(suite.get(kind)) == len(suite.findall(f"testcase/{tag}"))
+        assert int(suite.get("tests")) == len(suite.findall("testcase")) > 0
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", suite.get("timestamp"))
+        for case in suite:
+            assert set(case.attrib) == {"classname", "name", "time"}
+            assert {child.tag for child in case} <= {"failure", "error", "skipped"}
+            assert len(case) <= 1
+    total = sum(int(suite.get("tests")) for suite in root)
+    assert int(root.get("tests")) == total
+    bad = int(root.get("failures")) + int(root.get("errors"))
+    assert bool(bad) == bool(run.exit_code)
+
+
+def test_two_runs_say_what_was_mended():
+    before, after = Run.of(small("stem", "body")), Run.of(small("body", "body.norm"))
+    changes = {change.layer: change.status for change in compare_runs(before, after)}
+    assert changes["stem"] == "mended"
+    assert changes["body"] == "still"
+    assert changes["body.norm"] == "new"
+    assert changes["body.conv"] == ""
+    page = render_comparison(before, after)
+    assert page.index('id="mended"') < page.index(">stem<") < page.index('id="new"')
+
+
+@pytest.mark.parametrize("verdict", [None, NOISE, UNCHECKED])
+def test_what_is_not_compared_any_more_is_not_mended(verdict):
+    before, after = small("stem"), small()
+    if verdict is None:
+        after.calls = [call for call in after.calls if call.layer != "stem"]
+    else:
+        next(c for c in after.calls if (c.layer, c.where) == ("stem", "output:0")).verdict = verdict
+    changes = {c.layer: c.status for c in compare_runs(Run.of(before), Run.of(after))}
+    assert changes["stem"] == "gone"
+
+
+def test_call_that_was_only_there_to_be_wrong_is_mended():
+    before = small()
+    before.calls.append(comparison("stem", "calls", DIFFERS, float("inf")))
+    changes = {c.layer: c.status for c in compare_runs(Run.of(before), Run.of(small()))}
+    assert changes["stem"] == "mended"
+
+
+def command(*arguments, cwd):
+    return subprocess.run(
+        [sys.executable, str(ROOT / "tools" / "report.py"), *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_command_rebuilds_a_page(tmp_path):
+    report = small("stem")
+    report.to_json(tmp_path / "run.json")
+    done = command("run.json", "--junit", "run.xml", cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert (tmp_path / "run.html").read_text("utf-8") == render(Run.of(report))
+    assert xml.parse(tmp_path / "run.xml").getroot().get("failures") == "1"
+
+
+def test_command_lays_two_runs_side_by_side(tmp_path):
+    small("stem").to_json(tmp_path / "before.json")
+    small().to_json(tmp_path / "after.json")
+    done = command("before.json", "after.json", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["mended"] == ["forward stem: differs 0.5 -> equal 1e-16"]
+    assert (tmp_path / "before-after.html").exists()
+
+
+def test_command_needs_no_framework(tmp_path):
+    small().to_json(tmp_path / "run.json")
+    code = (
+        "import sys\n"
+        "class Absent:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name in {'torch', 'paddle'}: raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Absent())\n"
+        f"sys.path.insert(0, {str(ROOT / 'tools')!r}); sys.argv = ['report.py', 'run.json']\n"
+        "import report; sys.exit(report.main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["absent.json"], "absent.json"),
+        (["text.json"], "is not JSON"),
+        (["a", "b", "c"], "one file, or two"),
+        (["good.json", "-o", "text.json/page.html"], "cannot be written"),
+    ],
+)
+def test_command_says_what_is_wrong(tmp_path, arguments, words):
+    (tmp_path / "text.json").write_text("hello")
+    small().to_json(tmp_path / "good.json")
+    done = command(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_run_keeps_reports_and_their_rungs_together():
+    data = ladder().to_dict()
+    data["reports"].pop()
+    with pytest.raises(UserError, match="3 reports"):
+        run_from(data)
+
+
+def test_verdict_of_a_run_is_its_worst(tmp_path):
+    assert ladder().exit_code == 1
+    assert Run("nothing").exit_code == 2
+    assert Run.of(small()).exit_code == 0

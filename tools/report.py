@@ -1,0 +1,84 @@
+"""Rebuild the page of a run from its JSON file, or lay two runs side by side. Runs no net."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from _entry import parser, print_json, run
+
+
+def main() -> int:
+    """Write the page and print its verdict; needs neither torch nor Paddle."""
+    options = _parse()
+    from align.run import read_run
+
+    runs = [read_run(path) for path in options.files]
+    if len(runs) == 2:
+        return _side_by_side(options, *runs)
+    (only,) = runs
+    output = options.output or options.files[0].with_suffix(".html")
+    only.to_html(output)
+    written = [output]
+    if options.junit:
+        only.to_junit(options.junit)
+        written.append(options.junit)
+    if options.json:
+        print_json({"written": [str(path) for path in written], "exit_code": only.exit_code})
+    else:
+        for rung in only.rungs:
+            print(f"{rung.name}: {rung.result}")
+        _say_written(written)
+    return only.exit_code
+
+
+def _side_by_side(options: argparse.Namespace, before: Any, after: Any) -> int:
+    from align.compare import GONE, MENDED, NEW, STILL, compare_runs
+    from align.document import plain, write_text
+    from align.html.page import render_comparison
+    from common.errors import UserError
+
+    if options.junit:
+        raise UserError("--junit takes one run; give it the second file alone")
+    stem = f"{options.files[0].stem}-{options.files[1].stem}.html"
+    output = options.output or options.files[1].with_name(stem)
+    write_text(output, render_comparison(before, after))
+    changes = compare_runs(before, after)
+    found = {
+        status: [str(change) for change in changes if change.status == status]
+        for status in (MENDED, NEW, STILL, GONE)
+    }
+    if options.json:
+        print_json(plain({"written": [str(output)], "exit_code": after.exit_code, **found}))
+        return after.exit_code
+    for status, lines in found.items():
+        print(f"{status}: {len(lines)}")
+        for line in lines:
+            print(f"- {line}")
+    _say_written([output])
+    return after.exit_code
+
+
+def _say_written(paths: list[Path]) -> None:
+    print(f"written: {', '.join(map(str, paths))}")
+
+
+def _parse() -> argparse.Namespace:
+    arguments = parser(
+        f"{__doc__} The exit code is that of the run, or of the second of two.",
+        "python tools/report.py out/forward_eval.json\n"
+        "  python tools/report.py before.json after.json -o mended.html",
+    )
+    arguments.add_argument(
+        "files", type=Path, nargs="+", metavar="FILE.json", help="one run, or before and after"
+    )
+    arguments.add_argument("-o", "--output", type=Path, help="default: beside the (second) file")
+    arguments.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML too")
+    arguments.add_argument("--json", action="store_true", help="print the result as JSON")
+    options = arguments.parse_args()
+    if len(options.files) > 2:
+        arguments.error("one file, or two: before and after")
+    return options
+
+
+if __name__ == "__main__":
+    run(main)
