@@ -72,8 +72,8 @@ def worst_gradient(ours: Result, theirs: Result) -> float:
     return max(off(ours.gradients[n], theirs.gradients[n]) for n in named)
 
 
-def main() -> int:
-    """Print the table."""
+def measure() -> dict[str, list[str]]:
+    """Return the rows of the table: float32 both, reference in both, float64 both."""
     import torch
 
     from align.subjects import seeded_pair
@@ -97,9 +97,14 @@ def main() -> int:
     p32, p64 = (run_paddle(port, dtype, True) for dtype in ("float32", "float64"))
     pairs = (p32, t32), (t32, t64), (p64, t64)
     rows["worst gradient, train mode"] = [f"{worst_gradient(a, b):.0e}" for a, b in pairs]
+    return rows
+
+
+def main() -> int:
+    """Print the table."""
     print("| | float32: port, reference | reference: float32, float64 | float64: port, reference |")
     print("|---|---|---|---|")
-    for name, cells in rows.items():
+    for name, cells in measure().items():
         print(f"| {name} | {' | '.join(cells)} |")
     return 0
 

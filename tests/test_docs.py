@@ -100,3 +100,20 @@ class Said(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(record.getMessage())
+
+
+@pytest.mark.prove
+def test_noise_is_what_the_answers_say():
+    """Each figure of the table in docs/faq.md, within a factor of ten."""
+    pytest.importorskip("torch")
+    pytest.importorskip("paddle")
+    from measure_noise import measure
+
+    said = (DOCS / "faq.md").read_text("utf-8")
+    for name, figures in measure().items():
+        row = re.search(rf"^\| {re.escape(name)} \|(.*)\|$", said, flags=re.M)
+        assert row, name
+        for shown, measured in zip(row.group(1).split("|"), figures, strict=True):
+            assert bool(shown.strip()) == bool(measured)
+            if measured:
+                assert 0.1 < float(shown) / float(measured) < 10, name
