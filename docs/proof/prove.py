@@ -68,7 +68,7 @@ def readme_commands() -> list[str]:
 
 
 # What a command reads or writes beside the user's own files.
-FILE = re.compile(r"\w+\.(pth|pdparams|safetensors)|runs/\w+")
+FILE = re.compile(r"\w+\.(pth|pdparams|safetensors)|runs/[\w/.]+")
 
 
 def prepared(command: str, folder: Path) -> list[str] | None:
