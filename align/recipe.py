@@ -28,11 +28,7 @@ class Recipe:
 
     def __init__(self, config: Path, overrides: tuple[str, ...] = ()) -> None:
         self.settings = load_settings(config, overrides)
-        shape = self.settings.reproduce.input_shape
-        sizes = [f"data.crop_hw=[{shape[2]}, {shape[3]}]", f"data.batch_size={shape[0]}"]
-        self.small = load_settings(
-            config, [*overrides, *sizes, "data.cards=1", "loss.ohem.min_kept=null"]
-        )
+        self.small = self.settings.resized(self.settings.reproduce.input_shape)
 
     def align_data(self, count: int = 5) -> Report:
         """The reference's batches, read between the steps, against the port's, read ahead."""
@@ -77,7 +73,10 @@ class Recipe:
                 super().update(paddle.to_tensor(prediction).argmax(1).numpy(), label)
 
         batches = list(islice(_batches(self.small, workers=0), 2))
-        pairs = [(_main(_outputs_of(torch_net, batch.image)), batch.label) for batch in batches]
+        pairs = [
+            (_resized(_main(_outputs_of(torch_net, batch.image)), batch.label), batch.label)
+            for batch in batches
+        ]
         classes = self.settings.model.num_classes
         return align_metric(Torch(classes), Paddle(classes), pairs)
 
@@ -150,3 +149,12 @@ def _main(outputs: Any) -> np.ndarray:
 
     logits: np.ndarray = outputs["out"] if isinstance(outputs, dict) else leaves(outputs)[0]
     return logits
+
+
+def _resized(logits: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Return `logits` [N, C, h, w] at the size of `label` [N, H, W]."""
+    import torch
+    import torch.nn.functional as F
+
+    tensor, size = torch.from_numpy(logits), label.shape[1:]
+    return F.interpolate(tensor, size=size, mode="bilinear", align_corners=False).numpy()

@@ -27,14 +27,10 @@ from common.errors import UserError
 ROOT = Path(__file__).resolve().parent.parent
 # What --fast changes: every rung is climbed, on less.
 FAST = (
-    "data.crop_hw=[64, 128]",
-    "data.batch_size=2",
     "train.iterations=4",
     "train.log_interval=1",
     "train.eval_interval=4",
     "train.checkpoint_interval=0",
-    "schedule.warmup_steps=2",
-    "reproduce.input_shape=[2, 3, 64, 64]",
     "reproduce.training_steps=2",
     "reproduce.iterations=4",
     "reproduce.toy_train=8",
@@ -95,8 +91,21 @@ class Reproduction:
         write_text(self.folder / "summary.json", json.dumps(summary, indent=1))
 
     def _overrides(self) -> list[str]:
-        chosen = [*FAST, f"data.root={self.folder / 'toy_cityscapes'}"] if self.fast else []
-        return [*chosen, *self.overrides]
+        return [*self._fast(), *self.overrides] if self.fast else list(self.overrides)
+
+    def _fast(self) -> list[str]:
+        settings = load_settings(self.config, self.overrides)
+        size, *_, height, width = shape = settings.reproduce.fast_shape
+        smaller = [
+            *FAST,
+            f"data.root={self.folder / 'toy_cityscapes'}",
+            f"data.batch_size={size}",
+            f"data.crop_hw=[{height}, {width}]",
+            f"reproduce.input_shape={list(shape)}",
+        ]
+        if settings.schedule.name == "warmup_poly":
+            smaller.append("schedule.warmup_steps=2")
+        return smaller
 
     @contextmanager
     def _rung(self, name: str) -> Iterator[Callable[[int, str], None]]:
@@ -223,12 +232,14 @@ class Reproduction:
         loss_curve(read_log(output / "log.jsonl"), self.folder / "loss.png")
         net = paddle_impl.build_model(self.settings.model.name, **self.settings.model.overrides)
         load_state(net, dict(read_checkpoint(weights)))
-        dataset = open_data(self.settings).val
+        data = open_data(self.settings)
+        dataset = data.val
         samples = [dataset.sample(0, index) for index in range(min(4, len(dataset)))]
         images = np.stack([image for image, _ in samples])
         labels = np.stack([label for _, label in samples])
-        guesses = predict(net, images, self.settings.evaluate.scale)
-        prediction_sheet(images, labels, guesses, self.folder / "predictions.png")
+        guesses = predict(net, images, self.settings.evaluate)
+        shown = dataset.normalisation.to_rgb(images)
+        prediction_sheet(shown, labels, guesses, data.colors, self.folder / "predictions.png")
 
 
 def new_folder(settings_name: str, parent: Path = Path("runs")) -> Path:

@@ -29,8 +29,10 @@ def load_settings(path: str | Path, overrides: Iterable[str] = ()) -> Settings:
     """
     origins: dict[_Path, str] = {}
     tree = _read(Path(path), (), origins)
+    given: dict[str, Any] = {}
     for override in overrides:
-        _apply(tree, override, origins)
+        _apply(given, override, origins)
+    _merge(tree, given)
     return check_settings(tree, origins, default_origin=str(path))
 
 
@@ -138,9 +140,20 @@ def _apply(tree: dict[str, Any], override: str, origins: dict[_Path, str]) -> No
     _merge(tree, nested)
 
 
+# Sections whose `name` decides which keys they have.
+NAMED = ("loss", "optimizer", "schedule", "augmentation")
+
+
 def _merge(tree: dict[str, Any], over: Mapping[str, Any]) -> None:
-    """Lay `over` onto `tree`: sections are merged, everything else is replaced."""
+    """Lay `over` onto `tree`: sections are merged, everything else is replaced.
+
+    A section of `NAMED` that gets another name begins anew: the other kind's options are not its.
+    """
     for key, value in over.items():
+        below = tree.get(key)
+        if key in NAMED and isinstance(value, Mapping) and isinstance(below, dict):
+            names = {section["name"] for section in (below, value) if "name" in section}
+            tree[key] = {} if len(names) > 1 else below
         if isinstance(value, Mapping) and isinstance(tree.get(key), dict):
             _merge(tree[key], value)
         elif isinstance(value, Mapping):
@@ -165,31 +178,73 @@ def _note_one(path: _Path, origin: str, origins: dict[_Path, str]) -> None:
 
 def _explain(row: Mapping[str, Any], origins: Mapping[_Path, str], default: str) -> str:
     """One line for one finding of pydantic."""
-    path = tuple(str(part) for part in row["loc"])
+    path, section = _place(row["loc"])
     longest = max((p for p in origins if p == path[: len(p)]), key=len, default=None)
     origin = origins[longest] if longest is not None else default
     key = ".".join(path)
     if row["type"] == "extra_forbidden":
-        return f"{origin}: unknown key {key}{_nearest(path)}"
+        return f"{origin}: unknown key {key}{_nearest(path, section)}"
     if row["type"] == "missing":
+        origin = origins.get((*path[:-1], "name"), origin)  # what chose the kind of section
         return f"{origin}: {key} is not set, and has no default"
+    if row["type"] == "union_tag_not_found":
+        return f"{origin}: {key}.name is not set; choose one of {_tags(row)}"
+    if row["type"] == "union_tag_invalid":
+        near = difflib.get_close_matches(row["ctx"]["tag"], _tags(row).split(", "), n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        return f"{origin}: {key}.name is {row['ctx']['tag']!r}; {hint}Choose one of {_tags(row)}"
     message = re.sub(r"^(Value error|Input error), ", "", row["msg"])
     if row["type"] == "value_error":
         return f"{origin}: {key}: {message}" if key else f"{origin}: {message}"
     return f"{origin}: {key} is {row['input']!r:.60}: {message}"
 
 
-def _nearest(path: _Path) -> str:
+def _tags(row: Mapping[str, Any]) -> str:
+    """The names that a section may have, separated by ", "."""
+    path, section = _place(row["loc"])
+    kinds = _sections(section.model_fields[path[-1]].annotation)
+    return ", ".join(name for kind in kinds for name in _names(kind))
+
+
+def _place(location: Sequence[str | int]) -> tuple[_Path, type[BaseModel]]:
+    """Where a finding of pydantic is: the key's path, and the class of the section around it.
+
+    Pydantic puts the name of a section that has several kinds behind its key.
+    """
+    path: list[str] = []
+    section: type[BaseModel] = Settings
+    kinds: list[type[BaseModel]] = [Settings]
+    for part in map(str, location):
+        if len(kinds) > 1:
+            kinds = [kind for kind in kinds if part in _names(kind)]
+            continue
+        section = kinds[0] if kinds else section
+        path.append(part)
+        field = section.model_fields.get(part)
+        kinds = _sections(field.annotation) if field else []
+    return tuple(path), section
+
+
+def _sections(annotation: Any) -> list[type[BaseModel]]:
+    """The sections that a key may hold."""
+    found = (annotation, *get_args(annotation))
+    return [kind for kind in found if isinstance(kind, type) and issubclass(kind, BaseModel)]
+
+
+def _names(kind: type[BaseModel]) -> tuple[str, ...]:
+    """The names that choose this kind of section."""
+    return get_args(kind.model_fields["name"].annotation) if "name" in kind.model_fields else ()
+
+
+def _nearest(path: _Path, section: type[BaseModel]) -> str:
     """Say which known key was probably meant."""
-    *section, name = path
-    keys = known_keys()
-    prefix = ".".join(section) + "." if section else ""
-    siblings = sorted(
-        {key[len(prefix) :].split(".")[0] for key in keys if key.startswith(prefix)} - {""}
-    )
+    *parents, name = path
+    prefix = ".".join(parents) + "." if parents else ""
+    siblings = sorted(section.model_fields)
     near = difflib.get_close_matches(name, siblings, n=1)
     if near:
         return f"; did you mean {prefix}{near[0]}?"
+    keys = [key for key in known_keys() if key.rpartition(".")[0] != prefix.rstrip(".")]
     leaves = {key: key.rpartition(".")[2] for key in keys}
     elsewhere = [key for key, leaf in leaves.items() if name == leaf]
     elsewhere += [key for key, leaf in leaves.items() if leaf.endswith(f"_{name}")]
@@ -203,7 +258,6 @@ def _walk(model: type[BaseModel], at: _Path) -> Sequence[_Path]:
     found: list[_Path] = []
     for name, field in model.model_fields.items():
         found.append((*at, name))
-        for kind in (field.annotation, *get_args(field.annotation)):
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
-                found.extend(_walk(kind, (*at, name)))
+        for kind in _sections(field.annotation):
+            found.extend(path for path in _walk(kind, (*at, name)) if path not in found)
     return found

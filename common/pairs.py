@@ -30,6 +30,8 @@ class Pair:
         paper: title, venue and year.
         source: where the authors' code and weights are.
         weights_licence: licence under which the authors publish the weights.
+        task: what it is for; configs train nets of segmentation.
+        minimum_batch: images that training needs at least: 2 where a BatchNorm sees 1x1 maps.
     """
 
     module: str
@@ -45,6 +47,8 @@ class Pair:
     variants: tuple[Mapping[str, Any], ...] = ({},)
     subtrees: tuple[str, ...] = ()
     subtree_rules: Mapping[str, str] = field(default_factory=dict)
+    task: str = "segmentation"
+    minimum_batch: int = 1
 
 
 _STDC_PAPER = "Rethinking BiSeNet For Real-time Semantic Segmentation, CVPR 2021"
@@ -61,6 +65,7 @@ def _stdc_cls(layers: tuple[int, int, int], segmentation: str) -> Pair:
         rules=("stdc",),
         classes_key="linear.weight",
         subtrees=(f"{segmentation}:cp.backbone",),
+        task="classification",
         paper=_STDC_PAPER,
         source=_STDC_SOURCE,
         weights_licence=_STDC_LICENCE,
@@ -77,6 +82,7 @@ def _stdc_seg(layers: tuple[int, int, int]) -> Pair:
         classes_key="conv_out.conv_out.weight",
         # The same net whose heads were trained with plain BatchNorm: its counters tell.
         variants=({"head_norm": "inplace_abn"}, {"head_norm": "bn"}),
+        minimum_batch=2,
         paper=_STDC_PAPER,
         source=_STDC_SOURCE,
         weights_licence=_STDC_LICENCE,
@@ -93,6 +99,7 @@ def _vgg16(batch_norm: bool, subtrees: tuple[str, ...], subtree_rules: Mapping[s
         classes_key="classifier.6.weight",
         subtrees=subtrees,
         subtree_rules=subtree_rules,
+        task="classification",
         paper="Very Deep Convolutional Networks for Large-Scale Image Recognition, ICLR 2015",
         source="https://github.com/pytorch/vision",
         weights_licence="BSD-3-Clause",
@@ -157,6 +164,7 @@ def _resnet(layers: tuple[int, ...], bodies: tuple[str, ...], pspnet: str) -> Pa
         variants=({"stem": "plain"}, {"stem": "deep"}),
         subtrees=(*bodies, pspnet),
         subtree_rules={**dict.fromkeys(bodies, "resnet_trunk"), pspnet: "resnet_pspnet"},
+        task="classification",
         paper="Deep Residual Learning for Image Recognition, CVPR 2016",
         source=_TORCHVISION[0],
         weights_licence=_TORCHVISION[1],
@@ -177,6 +185,7 @@ def _pspnet(layers: tuple[int, ...]) -> Pair:
         # The second is yassouali's: only the auxiliary head tells, but its three settings belong
         # together.
         variants=({}, _YASSOUALI),
+        minimum_batch=2,
         paper="Pyramid Scene Parsing Network, CVPR 2017",
         source=_SEMSEG,
         weights_licence="not stated",
@@ -193,6 +202,7 @@ def _deeplab(
         default_input=(2, 3, 33, 49),
         rules=(),
         classes_key=classes_key,
+        minimum_batch=1 if factory == "deeplabv2_msc" else 2,
         paper=paper,
         source=_KAZUTO,
         weights_licence="not stated" if released else "none released",
@@ -211,6 +221,7 @@ def _torchvision(head: str, layers: tuple[int, ...], paper: str) -> Pair:
         rules=(),
         classes_key="classifier.4.weight",
         variants=({}, {"aux_loss": False}),
+        minimum_batch=2 if head == "deeplabv3" else 1,
         paper=paper,
         source=_TORCHVISION[0],
         weights_licence=_TORCHVISION[1],

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from common.data.cityscapes_labels import VOID, palette
-from common.data.transforms import MEAN, STD
+from common.data.cityscapes_labels import VOID
 
 
 def loss_curve(rows: Sequence[dict[str, Any]], path: Path) -> None:
@@ -36,26 +35,27 @@ def loss_curve(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def prediction_sheet(
-    images: np.ndarray, labels: np.ndarray, predictions: np.ndarray, path: Path
+    images: np.ndarray,
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    colors: np.ndarray,
+    path: Path,
 ) -> None:
     """Write a PNG with a row for each frame: image, truth, prediction.
 
     Args:
-        images: float32 [N, 3, H, W], RGB, ImageNet-normalised.
+        images: [N, H, W, 3], RGB, 0..1.
         labels: int64 [N, H, W], train ids; void is black, also in the prediction.
         predictions: int64 [N, H, W], classes.
+        colors: uint8 [256, 3] RGB, by class.
     """
     from matplotlib.figure import Figure
 
-    colors = palette()
-    shown = images.transpose(0, 2, 3, 1) * np.array(STD) + np.array(MEAN)
     figure = Figure(figsize=(11, 1.9 * len(images)), dpi=110, layout="constrained")
     grid = figure.subplots(len(images), 3, squeeze=False)
-    for row, image, label, prediction in zip(grid, shown, labels, predictions, strict=True):
+    for row, image, label, prediction in zip(grid, images, labels, predictions, strict=True):
         guess = np.where(label == VOID, VOID, prediction)
-        for axes, picture in zip(
-            row, (image.clip(0, 1), colors[label], colors[guess]), strict=True
-        ):
+        for axes, picture in zip(row, (image, colors[label], colors[guess]), strict=True):
             axes.imshow(picture)
             axes.set_axis_off()
     for axes, title in zip(grid[0], ("image", "truth", "prediction"), strict=True):

@@ -1,9 +1,11 @@
 """Learning rates as plain functions of the step. No state: a resumed run asks for any step.
 
-Steps count from 0, and the rate of step i is set before the i-th update.
+Steps count from 0, and the rate of step i is set before the i-th update. Only `plateau` follows
+the validations: what it knows of them is a `PlateauState`, which belongs into a checkpoint.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from common.errors import ConfigError
 
@@ -18,14 +20,17 @@ def constant(step: int, *, base_lr: float, max_steps: int) -> float:
     return base_lr
 
 
-def poly(step: int, *, base_lr: float, max_steps: int, power: float) -> float:
+def poly(step: int, *, base_lr: float, max_steps: int, power: float, every: int = 1) -> float:
     """Return `base_lr * (1 - step / max_steps) ** power`: base_lr at step 0, 0 at max_steps.
+
+    every: the rate changes at multiples of that many steps only (kazuto1011/deeplab-pytorch,
+    libs/utils/lr_scheduler.py).
 
     Raises ConfigError for a step outside 0..max_steps or a setting outside its range.
     """
-    _check_positive(base_lr=base_lr, max_steps=max_steps, power=power)
+    _check_positive(base_lr=base_lr, max_steps=max_steps, power=power, every=every)
     _check_step(step, max_steps)
-    return base_lr * (1 - step / max_steps) ** power
+    return base_lr * (1 - step // every * every / max_steps) ** power
 
 
 def warmup_poly(
@@ -56,6 +61,50 @@ def warmup_poly(
         # The factor of one step first, as the authors do: equal to their list to the last bit.
         return warmup_start_lr * ((base_lr / warmup_start_lr) ** (1 / warmup_steps)) ** step
     return base_lr * (1 - (step - warmup_steps) / (max_steps - warmup_steps)) ** power
+
+
+@dataclass
+class PlateauState:
+    """What `plateau` knows of a run's validations.
+
+    Attributes:
+        best: highest score so far; None before the first.
+        bad: validations since that were no better.
+        reductions: how often the rate was reduced.
+    """
+
+    best: float | None = None
+    bad: int = 0
+    reductions: int = 0
+
+    def see(self, score: float, *, base_lr: float, factor: float, patience: int) -> None:
+        """Take note of a validation; a score that is NaN is no better.
+
+        As torch.optim.lr_scheduler.ReduceLROnPlateau(mode="max"): better is above
+        best * (1 + 1e-4), and a reduction by no more than 1e-8 is not made.
+        """
+        if score == score and (self.best is None or score > self.best * (1 + 1e-4)):
+            self.best, self.bad = score, 0
+        else:
+            self.bad += 1
+        if self.bad > patience:
+            self.bad = 0
+            rates = [
+                plateau(count, base_lr=base_lr, factor=factor)
+                for count in (self.reductions, self.reductions + 1)
+            ]
+            self.reductions += rates[0] - rates[1] > 1e-8
+
+
+def plateau(reductions: int, *, base_lr: float, factor: float) -> float:
+    """Return `base_lr` multiplied by `factor` that many times.
+
+    Raises ConfigError for a setting outside its range.
+    """
+    _check_positive(base_lr=base_lr, factor=factor)
+    for _ in range(reductions):
+        base_lr *= factor
+    return base_lr
 
 
 SCHEDULES: dict[str, Callable[..., float]] = {

@@ -5,22 +5,13 @@ Defaults that are numbers of a paper stand in `configs/_base_/`; here stand thos
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from common.data.transforms import ColorJitter, HorizontalFlip, RandomCrop, RandomScale, Transform
+from common.data_settings import Data
 from common.errors import ConfigError
 from common.pairs import PAIRS
-from common.schedules import SCHEDULES
-
-Positive = Annotated[int, Field(ge=1)]
-NotNegative = Annotated[int, Field(ge=0)]
-Size = tuple[Positive, Positive]
-
-
-class Section(BaseModel):
-    """Frozen, and every key it does not know is refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+from common.recipe_settings import AnyLoss, AnyOptimizer, AnySchedule, Decay
+from common.section import NotNegative, Positive, Section, Size
 
 
 class Model(Section):
@@ -28,13 +19,15 @@ class Model(Section):
 
     name: str
     num_classes: Positive = 19
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("name")
     @classmethod
     def _in_table(cls, name: str) -> str:
         if name not in PAIRS:
             raise ValueError(f"no net is called {name!r}; the table has: {', '.join(PAIRS)}")
+        if PAIRS[name].task != "segmentation":
+            raise ValueError(f"{name} is a net of {PAIRS[name].task}; configs train segmentation")
         return name
 
     @property
@@ -51,110 +44,6 @@ class Weights(Section):
     key: str | None = None  # which state dict, where the file holds several
 
 
-class Augmentation(Section):
-    """STDC's augmentation, in the authors' order; 0 or one scale of 1 turns a step off."""
-
-    brightness: Annotated[float, Field(ge=0)] = 0.5
-    contrast: Annotated[float, Field(ge=0)] = 0.5
-    saturation: Annotated[float, Field(ge=0)] = 0.5
-    flip: Annotated[float, Field(ge=0, le=1)] = 0.5
-    scales: tuple[Annotated[float, Field(gt=0)], ...] = (1.0,)
-
-
-class Data(Section):
-    """The data set, its augmentation and its batches."""
-
-    dataset: Literal["cityscapes"] = "cityscapes"
-    root: str
-    labels: Literal["auto", "labelIds", "labelTrainIds"] = "auto"
-    train_split: Literal["train", "val", "trainval"] = "train"
-    val_split: Literal["train", "val"] = "val"
-    crop_hw: Size  # height, width
-    batch_size: Positive  # images on one card, which are also the images of one micro-batch
-    cards: Positive = 1  # of the recipe; on fewer, gradients of as many micro-batches are averaged
-    workers: NotNegative = 0  # processes that read ahead; 0 reads between the steps
-    augmentation: Augmentation = Augmentation()
-
-    @field_validator("batch_size")
-    @classmethod
-    def _normalisable(cls, size: int) -> int:
-        if size < 2:
-            raise ValueError(
-                "a batch of 1 cannot be trained: the pooled 1x1 maps give BatchNorm one value per "
-                "channel, whose variance is 0; set at least 2 images a micro-batch"
-            )
-        return size
-
-    def transforms(self) -> tuple[Transform, ...]:
-        """The training augmentation."""
-        values = self.augmentation
-        return (
-            ColorJitter(values.brightness, values.contrast, values.saturation),
-            HorizontalFlip(values.flip),
-            RandomScale(values.scales),
-            RandomCrop(self.crop_hw),
-        )
-
-
-class Ohem(Section):
-    """Options of `OhemCrossEntropy`."""
-
-    threshold: Annotated[float, Field(gt=0, le=1)] = 0.7
-    min_kept: Positive | None = None  # per micro-batch; none: its pixels / 16, as the authors
-    ignored_as_zeros: bool = True
-
-
-class Detail(Section):
-    """Options of `DetailLoss`; every True is an effect of the authors' code."""
-
-    decaying_fuse_kernel: bool = True
-    void_edges: bool = True
-    strict_threshold: bool = True
-
-
-class Loss(Section):
-    """The criterion: STDC's whole loss."""
-
-    name: Literal["stdc"] = "stdc"
-    ohem: Ohem = Ohem()
-    detail: Detail = Detail()
-
-
-class Optimizer(Section):
-    """SGD with STDC's parameter groups."""
-
-    name: Literal["stdc_sgd"] = "stdc_sgd"
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
-    head_lr_multiplier: Annotated[float, Field(ge=0)] = 10.0
-    train_backbone_norm: bool = False
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Keyword arguments for `build_optimizer`."""
-        return self.model_dump(exclude={"name"})
-
-
-class Schedule(Section):
-    """The learning rate of every step; base_lr 0 is allowed and means a rate of 0 throughout."""
-
-    name: Literal["warmup_poly", "poly"] = "warmup_poly"
-    base_lr: Annotated[float, Field(ge=0)]
-    warmup_start_lr: Annotated[float, Field(gt=0)] | None = None
-    warmup_steps: NotNegative | None = None
-    max_steps: Positive | None = None  # none: train.iterations
-    power: Annotated[float, Field(gt=0)] = 0.9
-
-    @model_validator(mode="after")
-    def _complete(self) -> "Schedule":
-        warmup = (self.warmup_start_lr, self.warmup_steps)
-        if self.name == "poly" and warmup != (None, None):
-            raise ValueError("poly has no warm-up; leave warmup_start_lr and warmup_steps out")
-        if self.name == "warmup_poly" and None in warmup:
-            raise ValueError("warmup_poly needs warmup_start_lr and warmup_steps")
-        return self
-
-
 class Train(Section):
     """How long, and how often what is written. Intervals are in iterations, 0 = never."""
 
@@ -166,17 +55,34 @@ class Train(Section):
 
 
 class Evaluate(Section):
-    """STDC's protocol: the normalised image resized by `scale`, logits resized to the label."""
+    """The normalised image resized by `scale`, the logits resized to the label, argmax.
 
-    scale: Annotated[float, Field(gt=0, le=2)] = 0.5
+    With `window_hw` instead: softmax averaged over windows that slide by `stride` of their size,
+    and over mirrored ones. The window is padded with the mean where the image is smaller.
+    """
+
+    scale: Annotated[float, Field(gt=0, le=2)] = 1.0
+    align_corners: bool = False  # of both resizes
+    window_hw: Size | None = None  # height, width
+    stride: Annotated[float, Field(gt=0, le=1)] = 2 / 3
+    flip: bool = False
     batch_size: Positive = 1
     absent: Literal["nan", "skip", "zero", "one"] = "nan"  # IoU of a class that occurs nowhere
+
+    @model_validator(mode="after")
+    def _one_protocol(self) -> "Evaluate":
+        if self.window_hw and self.scale != 1:
+            raise ValueError(f"window_hw works at scale 1, and scale is {self.scale:g}")
+        if self.flip and not self.window_hw:
+            raise ValueError("flip averages windows; set window_hw")
+        return self
 
 
 class Reproduce(Section):
     """What the demo does with this config (tools/reproduce.py)."""
 
     input_shape: tuple[Positive, Positive, Positive, Positive] = (2, 3, 64, 96)
+    fast_shape: tuple[Positive, Positive, Positive, Positive] = (2, 3, 64, 64)  # with --fast
     seeds: Positive = 1
     training_steps: Positive = 20  # forced steps of the training alignment
     iterations: Positive = 300  # of the demo's training
@@ -194,50 +100,76 @@ class Settings(Section):
     model: Model
     weights: Weights = Weights()
     data: Data
-    loss: Loss = Loss()
-    optimizer: Optimizer = Optimizer()
-    schedule: Schedule
+    loss: AnyLoss
+    optimizer: AnyOptimizer
+    schedule: AnySchedule
     train: Train
     evaluate: Evaluate = Evaluate()
     reproduce: Reproduce = Reproduce()
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
-        if self.max_steps < self.train.iterations:
+        iterations, schedule = self.train.iterations, self.schedule
+        if isinstance(schedule, Decay) and schedule.end(iterations) < iterations:
             raise ValueError(
-                f"schedule.max_steps is {self.max_steps}, fewer than train.iterations "
-                f"({self.train.iterations}); leave it out to follow train.iterations"
+                f"schedule.max_steps is {schedule.max_steps}, fewer than train.iterations "
+                f"({iterations}); leave it out to follow train.iterations"
+            )
+        if schedule.name == "plateau" and not self.train.eval_interval:
+            raise ValueError(
+                "schedule.name is plateau, which follows the validations, and there are none: "
+                "train.eval_interval is 0"
             )
         try:
             self.learning_rate(0)
         except ConfigError as error:
             raise ValueError(f"schedule: {error}") from None
-        pixels = self.data.batch_size * self.data.crop_hw[0] * self.data.crop_hw[1]
-        if self.min_kept >= pixels:
-            raise ValueError(
-                f"loss.ohem.min_kept is {self.min_kept}, but a micro-batch has only {pixels} "
-                f"pixels; leave it out for a sixteenth of them ({pixels // 16})"
-            )
+        self._check_batch()
         return self
 
-    @property
-    def max_steps(self) -> int:
-        """Step at which the schedule reaches its end."""
-        return self.schedule.max_steps or self.train.iterations
+    def _check_batch(self) -> None:
+        least = PAIRS[self.model.name].minimum_batch
+        if self.data.batch_size < least:
+            raise ValueError(
+                f"data.batch_size is {self.data.batch_size}: {self.model.name} pools to a 1x1 map, "
+                "where BatchNorm would see one value per channel, whose variance is 0; set at "
+                f"least {least} images a micro-batch"
+            )
+        if self.min_kept is not None and self.data.crop_hw is not None:
+            pixels = self.data.batch_size * self.data.crop_hw[0] * self.data.crop_hw[1]
+            if self.min_kept >= pixels:
+                raise ValueError(
+                    f"loss.{self._ohem_key}min_kept is {self.min_kept}, but a micro-batch has only "
+                    f"{pixels} pixels; leave it out for a sixteenth of them ({pixels // 16})"
+                )
 
     @property
-    def min_kept(self) -> int:
-        """Pixels of a micro-batch that OHEM keeps at least.
+    def _ohem_key(self) -> str:
+        return "ohem." if self.loss.name == "stdc" else ""
+
+    @property
+    def min_kept(self) -> int | None:
+        """Pixels of a micro-batch that OHEM keeps at least; None without OHEM or without crops.
 
         The authors' 16 * 1024 * 512 // 16 per card (STDC-Seg, train.py).
         """
+        ohem = self.loss.ohem if self.loss.name == "stdc" else self.loss
+        if not hasattr(ohem, "min_kept"):
+            return None
+        if ohem.min_kept or self.data.crop_hw is None:
+            return ohem.min_kept
         height, width = self.data.crop_hw
-        return self.loss.ohem.min_kept or max(self.data.batch_size * height * width // 16, 1)
+        return max(self.data.batch_size * height * width // 16, 1)
+
+    @property
+    def micro_batches(self) -> int:
+        """Batches whose gradients make one update here, on one card."""
+        return self.data.cards * self.data.iter_size
 
     @property
     def total_batch(self) -> int:
         """Images of one iteration."""
-        return self.data.batch_size * self.data.cards
+        return self.data.batch_size * self.micro_batches
 
     def folder(self, framework: str) -> str:
         """`output` with {name} and {framework} filled in."""
@@ -246,14 +178,28 @@ class Settings(Section):
     @property
     def loss_options(self) -> dict[str, Any]:
         """Keyword arguments for the criterion, with the minimum count computed."""
-        options = self.loss.model_dump(exclude={"name"})
-        options["ohem"]["min_kept"] = self.min_kept
+        options = self.loss.options
+        if self.min_kept is not None:
+            (options["ohem"] if self.loss.name == "stdc" else options)["min_kept"] = self.min_kept
         return options
 
-    def learning_rate(self, step: int) -> float:
-        """The schedule's rate of update `step`, counted from 0 (heads: times their multiplier)."""
+    def learning_rate(self, step: int, reductions: int = 0) -> float:
+        """The schedule's rate of update `step`, counted from 0 (heads: times their multiplier).
+
+        reductions: of a plateau so far.
+        """
         if self.schedule.base_lr == 0:
             return 0.0
-        options = self.schedule.model_dump(exclude={"name", "max_steps"}, exclude_none=True)
-        rate = SCHEDULES[self.schedule.name](step, max_steps=self.max_steps, **options)
-        return float(rate)
+        return float(self.schedule.rate(step, self.train.iterations, reductions))
+
+    def resized(self, shape: tuple[int, int, int, int]) -> "Settings":
+        """This recipe on single batches and crops of `shape` [N, 3, H, W]."""
+        size = {"batch_size": shape[0], "crop_hw": shape[2:], "cards": 1, "iter_size": 1}
+        loss = self.loss
+        if loss.name == "stdc":
+            loss = loss.model_copy(update={"ohem": loss.ohem.model_copy(update={"min_kept": None})})
+        elif loss.name == "ohem":
+            loss = loss.model_copy(update={"min_kept": None})
+        data = self.data.model_copy(update=size)
+        small = self.model_copy(update={"data": data, "loss": loss})
+        return Settings.model_validate(small.model_dump())

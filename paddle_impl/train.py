@@ -14,12 +14,17 @@ import paddle_impl
 from common.data import Batch
 from common.errors import ConversionError, UserError
 from common.randomness import generator
-from common.settings import Settings
-from common.training.evaluation import scaled_size
+from common.settings import Evaluate, Settings
+from common.training.evaluation import scaled_size, slide
 from paddle_impl.losses import LOSSES
 from paddle_impl.optim import build_optimizer, set_lr, trainable_parameters
 
-_VELOCITY = "_velocity"  # Paddle's optimizers call a slot <parameter>_velocity_0
+# Paddle's optimizers call a slot <parameter>_velocity_0.
+_SLOTS = {
+    "velocity": "velocity",
+    "momentum_buffer": "velocity",
+    "square_avg": "square_avg",
+}
 
 
 def train_step(
@@ -63,33 +68,51 @@ def to_tensors(batch: Batch) -> tuple[paddle.Tensor, paddle.Tensor]:
     return paddle.to_tensor(batch.image), paddle.to_tensor(batch.label)
 
 
-def predict(net: nn.Layer, image: np.ndarray, scale: float) -> np.ndarray:
+def predict(net: nn.Layer, image: np.ndarray, options: Evaluate) -> np.ndarray:
     """Return the classes of `image` float32 [N, 3, H, W]: int64 [N, H, W], at its own size.
 
-    The normalised image is resized by `scale`, the logits back, both bilinear with aligned
-    corners; then argmax. Leaves the net in eval mode.
-    Source: MichaelFan01/STDC-Seg, evaluation.py, MscEvalV0.
+    The image is resized and the logits back, or windows slide over it, as `options` say; then
+    argmax. Leaves the net in eval mode.
     """
     net.eval()
     size = (image.shape[2], image.shape[3])
     with paddle.no_grad():
+        if options.window_hw:
+            return slide(lambda part: _probabilities(net, part), image, options).argmax(axis=1)
+        corners = options.align_corners
         tensor = paddle.to_tensor(image).astype(net.parameters()[0].dtype)
-        logits = net(_resize(tensor, scaled_size(size, scale)))
-        logits = logits[0] if isinstance(logits, tuple | list) else logits
-        classes: np.ndarray = _resize(logits, size).argmax(axis=1).numpy()
+        logits = main_logits(net(_resize(tensor, scaled_size(size, options.scale), corners)))
+        classes: np.ndarray = _resize(logits, size, corners).argmax(axis=1).numpy()
     return classes
 
 
-def _resize(tensor: paddle.Tensor, size: tuple[int, int]) -> paddle.Tensor:
-    return F.interpolate(tensor, size=list(size), mode="bilinear", align_corners=True)
+def _probabilities(net: nn.Layer, image: np.ndarray) -> np.ndarray:
+    """Return the class probabilities of `image` [N, 3, H, W]: [N, C, H, W]."""
+    tensor = paddle.to_tensor(image).astype(net.parameters()[0].dtype)
+    logits = _resize(main_logits(net(tensor)), (image.shape[2], image.shape[3]), False)
+    array: np.ndarray = F.softmax(logits, axis=1).numpy()
+    return array
+
+
+def main_logits(outputs: Any) -> paddle.Tensor:
+    """Return the logits of the main head of what a net returns."""
+    if isinstance(outputs, Mapping):
+        return outputs["out"]
+    return outputs[0] if isinstance(outputs, tuple | list) else outputs
+
+
+def _resize(tensor: paddle.Tensor, size: tuple[int, int], align_corners: bool) -> paddle.Tensor:
+    if tuple(tensor.shape[2:]) == size:
+        return tensor
+    return F.interpolate(tensor, size=list(size), mode="bilinear", align_corners=align_corners)
 
 
 def read_slots(
     net: nn.Layer, criterion: nn.Layer | None, optimizer: paddle.optimizer.Optimizer
 ) -> dict[str, np.ndarray]:
-    """Return the momentum of every parameter that has one, by the parameter's name."""
+    """Return the slots of every parameter that has some, as "velocity.<name of parameter>"."""
     slots = _slots(net, criterion, optimizer)
-    return {name: slot.numpy().copy() for name, slot in slots.items()}
+    return {key: slot.numpy().copy() for key, slot in slots.items()}
 
 
 def write_slots(
@@ -98,19 +121,21 @@ def write_slots(
     optimizer: paddle.optimizer.Optimizer,
     slots: Mapping[str, np.ndarray],
 ) -> None:
-    """Set the momentum of the parameters named in `slots`, as `read_slots` gave it.
+    """Set the slots of the parameters named in `slots`, as `read_slots` gave them.
 
     Gradients must be clear. Raises UserError for a name or shape that is not the net's.
     """
     params = trainable_parameters(net, criterion)
-    for name, array in slots.items():
-        _require_fit("momentum", name, params.get(name), array)
-    absent = [params[name] for name in slots if name not in _slots(net, criterion, optimizer)]
-    if absent:
-        _make_slots(optimizer, absent)
+    for key, array in slots.items():
+        slot, _, name = key.partition(".")
+        _require_fit(slot, name, params.get(name), array)
     made = _slots(net, criterion, optimizer)
-    for name, array in slots.items():
-        made[name].set_value(np.ascontiguousarray(array))
+    absent = {key.partition(".")[2]: None for key in slots if key not in made}
+    if absent:
+        _make_slots(optimizer, [params[name] for name in absent])
+    made = _slots(net, criterion, optimizer)
+    for key, array in slots.items():
+        made[key].set_value(np.ascontiguousarray(array))
 
 
 def _slots(
@@ -119,10 +144,11 @@ def _slots(
     """The optimizer's own tensors, found by the internal names of their parameters."""
     params = {p.name: name for name, p in trainable_parameters(net, criterion).items()}
     found = {}
-    for key, slot in optimizer.state_dict().items():
-        owner, velocity, _ = key.rpartition(_VELOCITY)
-        if velocity and owner in params:
-            found[params[owner]] = slot
+    for key, tensor in optimizer.state_dict().items():
+        for own, slot in _SLOTS.items():
+            owner, separator, _ = key.rpartition(f"_{own}_")
+            if separator and owner in params:
+                found[f"{slot}.{params[owner]}"] = tensor
     return found
 
 
@@ -163,9 +189,9 @@ class PaddleSide:
         """Make one update; see `train_step`."""
         return train_step(self.net, self.criterion, self.optimizer, batches, lr)
 
-    def predict(self, image: np.ndarray, scale: float) -> np.ndarray:
+    def predict(self, image: np.ndarray, options: Evaluate) -> np.ndarray:
         """Return the classes of `image`; see `predict`."""
-        return predict(self.net, image, scale)
+        return predict(self.net, image, options)
 
     def seed(self, seed: int) -> None:
         """Seed Paddle's generators."""
@@ -176,20 +202,20 @@ class PaddleSide:
         return sum(int(np.prod(p.shape)) for p in trainable_parameters(self.net, None).values())
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return weights, buffers and slots as net.*, criterion.* and velocity.*."""
+        """Return weights, buffers and slots as net.*, criterion.*, velocity.* and so on."""
         arrays = {
             f"{part}.{key}": tensor.numpy().copy()
             for part, layer in self._parts().items()
             for key, tensor in layer.state_dict().items()
         }
-        slots = read_slots(self.net, self.criterion, self.optimizer)
-        return {**arrays, **{f"velocity.{name}": slot for name, slot in slots.items()}}
+        return {**arrays, **read_slots(self.net, self.criterion, self.optimizer)}
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Put back what `state` gave."""
         for part, layer in self._parts().items():
             load_arrays(layer, _under(part, state))
-        write_slots(self.net, self.criterion, self.optimizer, _under("velocity", state))
+        slots = {key: a for key, a in state.items() if key.split(".")[0] not in self._parts()}
+        write_slots(self.net, self.criterion, self.optimizer, slots)
 
     def save_weights(self, path: Path) -> None:
         """Write a `.pdparams` file, whatever the name of `path`."""

@@ -78,7 +78,21 @@ def test_rate_0_is_a_rate():
         ("seed.x=1", ["seed"]),
         ("schedule.warmup_steps=70000", ["warmup_steps is 70000"]),
         ("schedule.max_steps=10", ["schedule.max_steps is 10", "train.iterations"]),
-        ("schedule.name=poly", ["poly has no warm-up"]),
+        ("schedule.name=poly", ["schedule.base_lr is not set", "the command line"]),
+        ("schedule.name=pole", ["schedule.name is 'pole'", "did you mean poly?", "constant"]),
+        ("loss.name=unet_loss", ["loss.name is 'unet_loss'", "did you mean unet?"]),
+        ("loss.ohem=3", ["loss.ohem is 3"]),
+        ("loss={name: unet, pooled_class: 1}", ["loss.pooled_class", "loss.pooled_classes?"]),
+        ("loss={name: unet, ohem: 1}", ["unknown key loss.ohem"]),
+        ("optimizer.name=fcn", ["optimizer.name is 'fcn'", "fcn_sgd"]),
+        ("model.name=resnet50", ["resnet50 is a net of classification"]),
+        ("data.val_share=0.5", ["val_share is a setting of carvana"]),
+        (("data.augmentation.name=semseg", "data.crop_hw=null"), ["crop_hw is not set"]),
+        ("evaluate.window_hw=[9, 9]", ["window_hw works at scale 1"]),
+        (
+            ("schedule={name: plateau, base_lr: 1}", "train.eval_interval=0"),
+            ["follows the validations"],
+        ),
         ("schedule.base_lr=.inf", ["schedule.base_lr", "finite"]),
         ("loss.ohem.min_kept=99999999", ["loss.ohem.min_kept", "524288"]),
         ("foo", ["'foo'", "key.sub=value"]),
@@ -86,7 +100,7 @@ def test_rate_0_is_a_rate():
     ],
 )
 def test_a_wrong_override_is_named(override, words):
-    message = refused(override)
+    message = refused(*([override] if isinstance(override, str) else override))
     for word in words:
         assert word in message
 
@@ -127,3 +141,41 @@ def test_later_bases_and_the_file_itself_win(tmp_path):
     run = load_settings(tmp_path / "run.yml")
     assert (run.seed, run.train.keep, run.train.log_interval) == (1, 5, 9)
     assert run.train.iterations == 60000
+
+
+def test_a_section_of_another_name_begins_anew(tmp_path):
+    (tmp_path / "run.yml").write_text(
+        f"_base_: {CONFIGS}/stdc1.yml\nloss: {{name: unet}}\n"
+        "schedule: {name: constant, base_lr: 0.5}\n"
+    )
+    run = load_settings(tmp_path / "run.yml", ["loss.pooled_classes=false"])
+    assert run.loss.options == {"pooled_classes": False}
+    assert run.schedule.options == {"base_lr": 0.5}
+    # Whatever the order on the command line, nothing of it is lost.
+    lines = ["schedule.base_lr=0.25", "schedule.name=poly", "schedule.every=10"]
+    run = load_settings(tmp_path / "run.yml", lines)
+    assert (run.schedule.base_lr, run.schedule.every) == (0.25, 10)
+
+
+def test_a_section_without_a_name_says_which_there_are(tmp_path):
+    (tmp_path / "run.yml").write_text("loss: {aux_weight: 1.0}\n")
+    message = refused(config=tmp_path / "run.yml")
+    assert "loss.name is not set; choose one of stdc, ohem" in message
+
+
+def test_micro_batches_are_those_of_cards_and_iter_size():
+    run = load_settings(CONFIGS / "stdc1.yml", ["data.iter_size=2"])
+    assert (run.micro_batches, run.total_batch) == (6, 96)
+
+
+def test_a_recipe_at_another_size_keeps_the_rest():
+    run = load_settings(CONFIGS / "stdc1.yml", ["loss.ohem.min_kept=7", "data.iter_size=2"])
+    small = run.resized((2, 3, 64, 96))
+    assert (small.data.crop_hw, small.total_batch, small.min_kept) == ((64, 96), 2, 768)
+    assert (small.loss.ohem.threshold, small.schedule) == (0.7, run.schedule)
+
+
+def test_the_rate_follows_a_plateau():
+    schedule = "schedule={name: plateau, base_lr: 1.0e-5, patience: 5}"
+    run = load_settings(CONFIGS / "stdc1.yml", [schedule])
+    assert [run.learning_rate(9, count) for count in (0, 1)] == [1e-5, 1e-5 * 0.1]

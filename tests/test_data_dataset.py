@@ -13,8 +13,8 @@ from common.data import (
     plan_validation,
     read_batches,
     stack,
-    stdc_augmentation,
 )
+from common.data.augmentations import stdc
 from common.errors import ConfigError, DataError
 
 
@@ -40,7 +40,7 @@ class Frames:
 
 @pytest.fixture(scope="module")
 def training():
-    return SegmentationDataset(Frames(9), stdc_augmentation((16, 32)), seed=3)
+    return SegmentationDataset(Frames(9), stdc((16, 32), (0, 0, 0)), seed=3)
 
 
 def digest(samples):
@@ -69,8 +69,8 @@ def test_samples_do_not_depend_on_the_workers_or_the_order(training, workers):
 def test_seed_epoch_and_index_each_change_the_augmentation():
     source = Frames(1)
     source.frames *= 2
-    first = SegmentationDataset(source, stdc_augmentation((16, 32)), seed=0)
-    other = SegmentationDataset(source, stdc_augmentation((16, 32)), seed=1)
+    first = SegmentationDataset(source, stdc((16, 32), (0, 0, 0)), seed=0)
+    other = SegmentationDataset(source, stdc((16, 32), (0, 0, 0)), seed=1)
     samples = [first.sample(0, 0), first.sample(1, 0), first.sample(0, 1), other.sample(0, 0)]
     assert len({digest([sample]) for sample in samples}) == 4
 

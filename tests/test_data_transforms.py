@@ -4,20 +4,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
+from common.data.augmentations import STDC_SCALES, stdc
 from common.data.transforms import (
     MEAN,
     STD,
-    STDC_SCALES,
-    TRANSFORMS,
     ColorJitter,
+    FixedScale,
     HorizontalFlip,
+    Normalisation,
     RandomCrop,
     RandomScale,
-    build_transforms,
-    stdc_augmentation,
-    to_array,
+    RandomShortSide,
 )
-from common.errors import ConfigError, DataError
+from common.errors import DataError
 from common.randomness import generator
 
 
@@ -43,14 +42,14 @@ def same(first, second):
 
 
 def test_the_authors_order():
-    kinds = [type(step) for step in stdc_augmentation((512, 1024))]
+    kinds = [type(step) for step in stdc((512, 1024), (0, 0, 0))]
     assert kinds == [ColorJitter, HorizontalFlip, RandomScale, RandomCrop]
 
 
 def test_the_authors_augmentation_step_by_step():
     """The whole chain from its seven numbers, spelled out with Pillow."""
     image, label = frame(64, 32)
-    steps = stdc_augmentation((16, 32))
+    steps = stdc((16, 32), (0, 0, 0))
     rng = Fixed(0.1, 0.6, 0.9, 0.3, 0.5, 0.25, 0.75)
     got_image, got_label = image, label
     for step in steps:
@@ -147,20 +146,45 @@ def test_normalisation_equals_torchvisions_to_the_bit():
     image, _ = frame(31, 17)
     unit = torch.from_numpy(np.array(image)).permute(2, 0, 1).to(torch.float32).div(255)
     mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (MEAN, STD))
-    got = to_array(image)
+    got = Normalisation()(image)
     assert got.dtype == np.float32
     assert got.flags.c_contiguous
     assert (got == unit.sub(mean).div(std).numpy()).all()
 
 
-def test_transforms_from_a_config():
-    rows = [
-        {"name": "random_scale", "scales": [0.5, 1.0]},
-        {"name": "random_crop", "size_hw": [4, 8]},
-    ]
-    assert build_transforms(rows) == (RandomScale((0.5, 1.0)), RandomCrop((4, 8)))
-    assert set(TRANSFORMS) == {"color_jitter", "horizontal_flip", "random_scale", "random_crop"}
-    with pytest.raises(ConfigError, match="got 'crop'"):
-        build_transforms([{"name": "crop"}])
-    with pytest.raises(ConfigError, match=r"random_crop.*size"):
-        build_transforms([{"name": "random_crop", "size": [4, 8]}])
+def test_normalisation_of_caffe_nets_is_bgr_minus_the_mean():
+    """wkentaro/pytorch-fcn, torchfcn/datasets/voc.py, transform."""
+    image, _ = frame(31, 17)
+    mean = (104.00698793, 116.66876762, 122.67891434)
+    caffe = Normalisation("bgr", 255, mean, (1.0, 1.0, 1.0))
+    expected = np.array(image)[:, :, ::-1].astype(np.float64) - np.array(mean)
+    np.testing.assert_allclose(caffe(image), expected.transpose(2, 0, 1), atol=2e-5)
+    assert caffe.mean_color == (122.67891434, 116.66876762, 104.00698793)
+    assert not caffe(np.full((2, 2, 3), caffe.mean_color, np.float32)).any()
+
+
+@pytest.mark.parametrize(
+    "normalisation", [Normalisation(), Normalisation("bgr", 255, (104.0, 116.7, 122.7), (1, 1, 1))]
+)
+def test_pictures_show_the_pixels_again(normalisation):
+    image, _ = frame(31, 17)
+    shown = normalisation.to_rgb(normalisation(image)[None])[0]
+    np.testing.assert_allclose(shown * 255, np.array(image), atol=1e-3)
+
+
+def test_the_mean_colour_of_imagenet_is_semsegs_padding():
+    assert Normalisation().mean_color == pytest.approx((123.675, 116.28, 103.53))
+
+
+def test_fixed_scale_is_bicubic_and_cuts_sizes():
+    image, label = frame(31, 17)
+    small = FixedScale(0.5)(image, label, Fixed())
+    assert same(small[0], image.resize((15, 8), Image.BICUBIC))
+    assert same(small[1], label.resize((15, 8), Image.NEAREST))
+
+
+@pytest.mark.parametrize(("number", "short"), [(0.0, 8), (0.999, 12)])
+def test_random_short_side_includes_both_ends(number, short):
+    image, label = frame(32, 16)
+    got, _ = RandomShortSide(8, 12)(image, label, Fixed(number))
+    assert got.size == (2 * short, short)

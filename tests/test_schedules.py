@@ -1,9 +1,11 @@
+import math
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
 from common.errors import ConfigError
-from common.schedules import SCHEDULES, poly, warmup_poly
+from common.schedules import SCHEDULES, PlateauState, plateau, poly, warmup_poly
 
 # MichaelFan01/STDC-Seg: the 60,000 steps of the paper.
 STDC = {
@@ -80,3 +82,29 @@ def test_table_holds_the_functions_under_their_names():
     assert {name: function.__name__ for name, function in SCHEDULES.items()} == {
         name: name for name in SCHEDULES
     }
+
+
+def test_poly_may_change_at_multiples_only():
+    """kazuto1011/deeplab-pytorch steps its scheduler every 10 iterations."""
+    rates = [poly(k, base_lr=1.0, max_steps=40, power=0.9, every=10) for k in range(41)]
+    assert rates == [poly(k // 10 * 10, base_lr=1.0, max_steps=40, power=0.9) for k in range(41)]
+    assert len(set(rates)) == 5
+
+
+def test_plateau_is_torchs():
+    """milesial/Pytorch-UNet: ReduceLROnPlateau(optimizer, "max", patience=5)."""
+    torch = pytest.importorskip("torch")
+    weight = torch.nn.Parameter(torch.zeros(1))
+    for base_lr, patience in ((1e-5, 5), (0.3, 0), (0.1, 2)):
+        optimizer = torch.optim.SGD([weight], lr=base_lr)
+        theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, "max", patience=patience)
+        ours = PlateauState()
+        rng = np.random.default_rng(0)
+        scores = [*rng.random(30), 0.5, 0.50004, 0.5001, math.nan, *[0.9] * 90]
+        for score in scores:
+            optimizer.step()
+            theirs.step(score)
+            ours.see(score, base_lr=base_lr, factor=0.1, patience=patience)
+            rate = plateau(ours.reductions, base_lr=base_lr, factor=0.1)
+            assert rate == optimizer.param_groups[0]["lr"]
+        assert ours.reductions >= 3

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import zlib
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ class NumpySide:
         bad = len(self.rates) - 1 == self.nan_in_step
         return {"part": 1.0, "loss": float("nan") if bad else float(self.weights.sum())}
 
-    def predict(self, image, scale):
+    def predict(self, image, options):
         if self.stop_in_validation:
             os.kill(os.getpid(), signal.SIGTERM)
         return (np.abs(image[:, 0] * self.weights[0] * 1e3) % 19).astype(np.int64)
@@ -95,9 +96,9 @@ def toy(tmp_path_factory):
 
 @pytest.fixture
 def go(toy, tmp_path):
-    def run(folder="run", side=None, resume=None, overrides=(), reporter=None):
+    def run(folder="run", side=None, resume=None, overrides=(), reporter=None, base=BASE):
         paths = [f"data.root={toy}", f"output={tmp_path / folder}"]
-        settings = load_settings(CONFIG, [*BASE, *paths, *overrides])
+        settings = load_settings(CONFIG, [*base, *paths, *overrides])
         side = side or NumpySide()
         data = open_data(settings)
         return train(settings, side, data, resume=resume, reporter=reporter), side
@@ -334,3 +335,36 @@ def test_nan_is_null_in_the_log(tmp_path):
     log.close()
     (row,) = read_log(tmp_path / "log.jsonl")
     assert (row["mean_iou"], row["iou"]) == (None, {"bus": None, "car": 0.5})
+
+
+PLATEAU = ("schedule={name: plateau, base_lr: 0.01, patience: 0}", "train.eval_interval=1")
+
+
+def test_iter_size_joins_batches_and_resumes(go):
+    overrides = ["data.iter_size=2", "train.iterations=4"]
+    side = go("whole", overrides=overrides)[1]
+    assert all(len(batches) == 2 for batches in side.batches)
+    plain = go("plain", overrides=["train.iterations=8"])[1].batches
+    assert list(chain(*side.batches)) == list(chain(*plain))
+    go("cut", NumpySide(stop_in_step=1), overrides=overrides)
+    resumed = go("cut", resume="auto", overrides=overrides)[1]
+    assert resumed.batches == side.batches[2:]
+
+
+@pytest.mark.parametrize("stop", [1, 2, 4, 5])
+def test_a_resumed_plateau_knows_the_validations_before(go, stop):
+    base = [line for line in BASE if not line.startswith("schedule")]
+
+    class Same(NumpySide):
+        def predict(self, image, options):  # never better than the first time
+            return np.zeros((len(image), *image.shape[2:]), np.int64)
+
+    def run(folder, side, **options):
+        return go(folder, side, overrides=PLATEAU, base=base, **options)
+
+    outcome, side = run("whole", Same())
+    assert side.rates == pytest.approx([0.01, 0.01, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7])
+    before = run("cut", Same(stop_in_step=stop))[1]
+    again, after = run("cut", Same(), resume="auto")
+    assert before.rates + after.rates == side.rates
+    assert log_of(again) == log_of(outcome)

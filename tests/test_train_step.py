@@ -10,6 +10,7 @@ from common.config import load_settings
 from common.data import Batch
 from common.data.toy import write_toy_cityscapes
 from common.errors import ConversionError, UserError
+from common.settings import Evaluate
 from common.training import Reporter, train
 from common.training.feed import open_data
 
@@ -184,7 +185,8 @@ def test_a_parameter_without_gradient_does_not_decay(side):
     start, optimizer = weights(net), side.optimizer(net)
     side.train.train_step(net, criterion(side), optimizer, [batch(2)], 0.1)
     assert np.array_equal(start["unused.weight"], weights(net)["unused.weight"])
-    assert "unused.weight" not in side.train.read_slots(net, None, optimizer)
+    assert "velocity.unused.weight" not in side.train.read_slots(net, None, optimizer)
+    assert "velocity.conv.weight" in side.train.read_slots(net, None, optimizer)
     # Nor where it had one in an earlier step.
     net.use_all = True
     side.train.train_step(net, criterion(side), optimizer, [batch(2)], 0.1)
@@ -223,7 +225,7 @@ def test_slots_go_into_a_fresh_optimizer_without_touching_weights(side):
         side.train.train_step(a, criterion(side), b, [batch(2, 9)], 0.1)
     assert all(np.array_equal(v, weights(twin)[k]) for k, v in weights(net).items())
     with pytest.raises(UserError, match="nothing"):
-        side.train.write_slots(twin, None, fresh, {"nothing": np.zeros(1)})
+        side.train.write_slots(twin, None, fresh, {"velocity.nothing": np.zeros(1)})
 
 
 def resize(maps, size):
@@ -247,7 +249,7 @@ def test_evaluation_resizes_the_tensor_down_and_the_logits_up(side, scale):
     image = batch(2, size=(10, 14)).image
     small = (int(10 * scale), int(14 * scale))
     expected = [[resize(resize(c, small), (10, 14)) for c in frame[:2]] for frame in image]
-    classes = side.train.predict(net, image, scale)
+    classes = side.train.predict(net, image, Evaluate(scale=scale, align_corners=True))
     assert seen == [(2, 3, *small)]
     assert classes.shape == (2, 10, 14)
     assert np.array_equal(classes, np.argmax(expected, axis=1))

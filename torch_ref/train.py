@@ -13,12 +13,13 @@ import torch_ref
 from common.data import Batch
 from common.errors import ConversionError, UserError
 from common.randomness import generator
-from common.settings import Settings
-from common.training.evaluation import scaled_size
+from common.settings import Evaluate, Settings
+from common.training.evaluation import scaled_size, slide
 from torch_ref.losses import LOSSES
 from torch_ref.optim import build_optimizer, set_lr, trainable_parameters
 
-_VELOCITY = "momentum_buffer"  # torch's name of the slot
+# torch's names of the slots.
+_SLOTS = {"velocity": "momentum_buffer", "square_avg": "square_avg"}
 
 
 def train_step(
@@ -63,34 +64,56 @@ def to_tensors(
     return torch.from_numpy(batch.image).to(device), torch.from_numpy(batch.label).to(device)
 
 
-def predict(net: nn.Module, image: np.ndarray, scale: float) -> np.ndarray:
+def predict(net: nn.Module, image: np.ndarray, options: Evaluate) -> np.ndarray:
     """Return the classes of `image` float32 [N, 3, H, W]: int64 [N, H, W], at its own size.
 
-    The normalised image is resized by `scale`, the logits back, both bilinear with aligned
-    corners; then argmax. Leaves the net in eval mode.
-    Source: MichaelFan01/STDC-Seg, evaluation.py, MscEvalV0.
+    The image is resized and the logits back, or windows slide over it, as `options` say; then
+    argmax. Leaves the net in eval mode.
     """
     net.eval()
     size = (image.shape[2], image.shape[3])
     with torch.no_grad():
+        if options.window_hw:
+            return slide(lambda part: _probabilities(net, part), image, options).argmax(axis=1)
+        corners = options.align_corners
         tensor = torch.from_numpy(image).to(next(net.parameters()))
-        logits = net(_resize(tensor, scaled_size(size, scale)))
-        logits = logits[0] if isinstance(logits, tuple | list) else logits
-        classes: np.ndarray = _resize(logits, size).argmax(dim=1).cpu().numpy()
+        logits = main_logits(net(_resize(tensor, scaled_size(size, options.scale), corners)))
+        classes: np.ndarray = _resize(logits, size, corners).argmax(dim=1).cpu().numpy()
     return classes
 
 
-def _resize(tensor: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    return F.interpolate(tensor, size=list(size), mode="bilinear", align_corners=True)
+def _probabilities(net: nn.Module, image: np.ndarray) -> np.ndarray:
+    """Return the class probabilities of `image` [N, 3, H, W]: [N, C, H, W]."""
+    tensor = torch.from_numpy(image).to(next(net.parameters()))
+    logits = _resize(main_logits(net(tensor)), (image.shape[2], image.shape[3]), False)
+    array: np.ndarray = torch.softmax(logits, dim=1).cpu().numpy()
+    return array
+
+
+def main_logits(outputs: Any) -> torch.Tensor:
+    """Return the logits of the main head of what a net returns."""
+    if isinstance(outputs, Mapping):
+        return outputs["out"]
+    return outputs[0] if isinstance(outputs, tuple | list) else outputs
+
+
+def _resize(tensor: torch.Tensor, size: tuple[int, int], align_corners: bool) -> torch.Tensor:
+    if tuple(tensor.shape[2:]) == size:
+        return tensor
+    return F.interpolate(tensor, size=list(size), mode="bilinear", align_corners=align_corners)
 
 
 def read_slots(
     net: nn.Module, criterion: nn.Module | None, optimizer: torch.optim.Optimizer
 ) -> dict[str, np.ndarray]:
-    """Return the momentum of every parameter that has one, by the parameter's name."""
+    """Return the slots of every parameter that has some, as "velocity.<name of parameter>"."""
     params = trainable_parameters(net, criterion)
-    slots = {name: optimizer.state.get(p, {}).get(_VELOCITY) for name, p in params.items()}
-    return {name: slot.cpu().numpy().copy() for name, slot in slots.items() if slot is not None}
+    slots = {
+        f"{slot}.{name}": optimizer.state.get(parameter, {}).get(own)
+        for slot, own in _SLOTS.items()
+        for name, parameter in params.items()
+    }
+    return {key: slot.cpu().numpy().copy() for key, slot in slots.items() if slot is not None}
 
 
 def write_slots(
@@ -99,15 +122,19 @@ def write_slots(
     optimizer: torch.optim.Optimizer,
     slots: Mapping[str, np.ndarray],
 ) -> None:
-    """Set the momentum of the parameters named in `slots`, as `read_slots` gave it.
+    """Set the slots of the parameters named in `slots`, as `read_slots` gave them.
 
     Gradients must be clear. Raises UserError for a name or shape that is not the net's.
     """
     params = trainable_parameters(net, criterion)
-    for name, array in slots.items():
-        _require_fit("momentum", name, params.get(name), array)
+    for key, array in slots.items():
+        slot, _, name = key.partition(".")
+        _require_fit(slot, name, params.get(name), array)
         parameter = params[name]
-        optimizer.state[parameter][_VELOCITY] = torch.from_numpy(np.array(array)).to(parameter)
+        state = optimizer.state[parameter]
+        state[_SLOTS[slot]] = torch.from_numpy(np.array(array)).to(parameter)
+        if slot == "square_avg":
+            state["step"] = torch.zeros([])  # RMSprop counts and does not use it
 
 
 def _require_fit(what: str, name: str, tensor: torch.Tensor | None, array: np.ndarray) -> None:
@@ -134,9 +161,9 @@ class TorchSide:
         """Make one update; see `train_step`."""
         return train_step(self.net, self.criterion, self.optimizer, batches, lr)
 
-    def predict(self, image: np.ndarray, scale: float) -> np.ndarray:
+    def predict(self, image: np.ndarray, options: Evaluate) -> np.ndarray:
         """Return the classes of `image`; see `predict`."""
-        return predict(self.net, image, scale)
+        return predict(self.net, image, options)
 
     def seed(self, seed: int) -> None:
         """Seed torch's generators."""
@@ -147,20 +174,20 @@ class TorchSide:
         return sum(p.numel() for p in trainable_parameters(self.net, None).values())
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return weights, buffers and slots as net.*, criterion.* and velocity.*."""
+        """Return weights, buffers and slots as net.*, criterion.*, velocity.* and so on."""
         arrays = {
             f"{part}.{key}": tensor.cpu().numpy().copy()
             for part, module in self._parts().items()
             for key, tensor in module.state_dict().items()
         }
-        slots = read_slots(self.net, self.criterion, self.optimizer)
-        return {**arrays, **{f"velocity.{name}": slot for name, slot in slots.items()}}
+        return {**arrays, **read_slots(self.net, self.criterion, self.optimizer)}
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Put back what `state` gave."""
         for part, module in self._parts().items():
             load_arrays(module, _under(part, state))
-        write_slots(self.net, self.criterion, self.optimizer, _under("velocity", state))
+        slots = {key: a for key, a in state.items() if key.split(".")[0] not in self._parts()}
+        write_slots(self.net, self.criterion, self.optimizer, slots)
 
     def save_weights(self, path: Path) -> None:
         """Write a file of `torch.save`, whatever the name of `path`."""

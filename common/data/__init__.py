@@ -1,5 +1,8 @@
 """Data sets, transforms, palettes, the toy Cityscapes: NumPy in, NumPy out."""
 
+from typing import Any
+
+from common.data.carvana import Carvana
 from common.data.cityscapes import Cityscapes
 from common.data.dataset import (
     Batch,
@@ -10,21 +13,22 @@ from common.data.dataset import (
     read_batches,
     stack,
 )
-from common.data.transforms import TRANSFORMS, build_transforms, stdc_augmentation
+from common.data.transforms import Normalisation
+from common.data.voc import PascalVOC
 
-DATASETS = {"cityscapes": Cityscapes}
+DATASETS: dict[str, Any] = {"cityscapes": Cityscapes, "voc": PascalVOC, "carvana": Carvana}
 
 __all__ = [
     "DATASETS",
-    "TRANSFORMS",
     "Batch",
+    "Carvana",
     "Cityscapes",
+    "Normalisation",
+    "PascalVOC",
     "SegmentationDataset",
-    "build_transforms",
     "plan_epoch",
     "plan_training",
     "plan_validation",
     "read_batches",
     "stack",
-    "stdc_augmentation",
 ]

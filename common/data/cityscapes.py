@@ -19,6 +19,7 @@ from common.data.cityscapes_labels import (
     TRAIN_IDS,
     VOID,
     describe,
+    palette,
     train_id_table,
 )
 from common.data.png import read_png
@@ -65,6 +66,7 @@ class Cityscapes:
     class_names = CLASS_NAMES
     num_classes = len(CLASS_NAMES)
     ignore_index = VOID
+    colors = palette()
 
     def __init__(self, root: str | Path, split: str, labels: str = "auto") -> None:
         if split not in SPLITS:

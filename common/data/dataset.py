@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from PIL import Image
 
-from common.data.transforms import MEAN, STD, Transform, to_array
+from common.data.transforms import Normalisation, Transform
 from common.errors import ConfigError, DataError
 from common.randomness import epoch_order, sample_generator
 
@@ -30,20 +30,20 @@ class Source(Protocol):
 
 
 class Batch(NamedTuple):
-    """image: float32 [N, 3, H, W], RGB, normalised. label: int64 [N, H, W], void 255."""
+    """image: float32 [N, 3, H, W], normalised. label: int64 [N, H, W], void 255."""
 
     image: np.ndarray
     label: np.ndarray
 
 
 class SegmentationDataset:
-    """A source, its transforms and its normalisation; without transforms the validation path.
+    """A source, its transforms and its normalisation.
 
     Args:
         source: where images and labels come from.
-        transforms: applied in order to (image, label, rng); empty for validation.
+        transforms: applied in order to (image, label, rng).
         seed: with epoch and index it decides everything that the transforms draw.
-        mean, std: of RGB in 0..1.
+        normalisation: of the image; by default ImageNet's.
     """
 
     def __init__(
@@ -52,20 +52,18 @@ class SegmentationDataset:
         transforms: Sequence[Transform] = (),
         *,
         seed: int = 0,
-        mean: tuple[float, float, float] = MEAN,
-        std: tuple[float, float, float] = STD,
+        normalisation: Normalisation | None = None,
     ) -> None:
         self.source = source
         self.transforms = tuple(transforms)
         self.seed = seed
-        self.mean = mean
-        self.std = std
+        self.normalisation = normalisation or Normalisation()
 
     def __len__(self) -> int:
         return len(self.source)
 
     def sample(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Image float32 [3, H, W] (RGB, normalised) and label int64 [H, W] (void 255).
+        """Image float32 [3, H, W] (normalised) and label int64 [H, W] (void 255).
 
         Raises:
             DataError: the source could not be read, or a transform does not fit it.
@@ -74,7 +72,7 @@ class SegmentationDataset:
         rng = sample_generator(self.seed, epoch, index)
         for transform in self.transforms:
             image, label = transform(image, label, rng)
-        return to_array(image, self.mean, self.std), np.asarray(label, np.int64)
+        return self.normalisation(image), np.array(label, np.int64)
 
 
 def plan_epoch(

@@ -1,4 +1,4 @@
-"""Reading PNG files so that a damaged one is an error with its name, never a damaged picture."""
+"""Reading images so that a damaged one is an error with its name, never a damaged picture."""
 
 from io import BytesIO
 from pathlib import Path
@@ -9,39 +9,45 @@ from common.errors import DataError
 
 
 def read_png(path: Path, modes: tuple[str, ...]) -> Image.Image:
-    """Read a PNG completely into memory.
+    """Read a PNG; see `read_image`."""
+    return read_image(path, "PNG", modes)
 
-    Every chunk's checksum is tested first: Pillow alone skips those of the pixel data.
+
+def read_image(path: Path, kind: str, modes: tuple[str, ...]) -> Image.Image:
+    """Read an image completely into memory.
+
+    Of a PNG every chunk's checksum is tested first: Pillow alone skips those of the pixel data.
 
     Args:
         path: the file.
+        kind: "PNG", "JPEG" or "GIF"; no other is read.
         modes: Pillow modes that are meant, such as ("RGB",) or ("L", "P"); no other is converted.
 
     Raises:
-        DataError: absent, not a PNG, truncated, damaged, or of another mode.
+        DataError: absent, of another kind, truncated, damaged, or of another mode.
     """
     try:
         content = path.read_bytes()
-        Image.open(BytesIO(content), formats=("PNG",)).verify()
-        image = Image.open(BytesIO(content), formats=("PNG",))
+        Image.open(BytesIO(content), formats=(kind,)).verify()
+        image = Image.open(BytesIO(content), formats=(kind,))
         image.load()
     # Pillow reports damage by all of these; SyntaxError is its word for a bad chunk.
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise DataError(
-            f"{path}: cannot be read as PNG ({_reason(error)}); the file is damaged, truncated or "
-            f"of another format: copy or unpack it again"
+            f"{path}: cannot be read as {kind} ({_reason(error, kind)}); the file is damaged, "
+            f"truncated or of another format: copy or unpack it again"
         ) from error
     if image.mode not in modes:
         raise DataError(
-            f"{path}: expected a PNG of mode {' or '.join(modes)}, got {image.mode} "
+            f"{path}: expected a {kind} of mode {' or '.join(modes)}, got {image.mode} "
             f"(modes as Pillow names them: RGB = colour, L = 8 bit grey, P = 8 bit with palette)"
         )
     return image
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, kind: str) -> str:
     if isinstance(error, Image.UnidentifiedImageError):
-        return "no PNG signature or no valid header"
+        return f"no {kind} signature or no valid header"
     if isinstance(error, FileNotFoundError):
         return "no such file"
     return str(error) or type(error).__name__

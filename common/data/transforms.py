@@ -1,30 +1,27 @@
-"""The authors' augmentation of STDC-Seg, on Pillow images, and the way to arrays.
+"""Augmentation on Pillow images, and the way to normalised arrays.
 
 Each transform takes plain values, is called as (image, label, rng) and returns (image, label):
-image of mode RGB, label of mode L. Source of all of it: STDC-Seg, transform.py; the order and the
-numbers: cityscapes.py and train.py. The order matters: contrast depends on the mean of the whole
-frame, so jitter must come before the crop.
+image of mode RGB, label of mode L. Source, where nothing else is said: STDC-Seg, transform.py.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from common.errors import ConfigError, DataError
+from common.errors import DataError
 from common.randomness import choice, uniform
 
-Transform = Callable[
-    [Image.Image, Image.Image, np.random.Generator], tuple[Image.Image, Image.Image]
-]
+# (image, label, rng) -> (image, label): Pillow images, or arrays after `AsArrays`.
+Transform = Callable[[Any, Any, np.random.Generator], tuple[Any, Any]]
+
+VOID = 255  # label of what is outside the image
 
 # ImageNet statistics of RGB in 0..1; authors' cityscapes.py, to_tensor.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
-# Authors' train.py, randomscale.
-STDC_SCALES = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0, 1.125, 1.25, 1.375, 1.5)
 
 
 @dataclass(frozen=True)
@@ -120,58 +117,80 @@ class RandomCrop:
         return _resize(image, label, w, h)
 
 
-TRANSFORMS: dict[str, type] = {
-    "color_jitter": ColorJitter,
-    "horizontal_flip": HorizontalFlip,
-    "random_scale": RandomScale,
-    "random_crop": RandomCrop,
-}
+@dataclass(frozen=True)
+class FixedScale:
+    """Resize by `scale`, cut to whole pixels: image bicubic, label nearest.
 
-
-def stdc_augmentation(
-    crop_hw: tuple[int, int], scales: Sequence[float] = STDC_SCALES
-) -> tuple[Transform, ...]:
-    """The authors' training augmentation, in their order; theirs is crop_hw = (512, 1024)."""
-    return (
-        ColorJitter(brightness=0.5, contrast=0.5, saturation=0.5),
-        HorizontalFlip(probability=0.5),
-        RandomScale(tuple(scales)),
-        RandomCrop(crop_hw),
-    )
-
-
-def build_transforms(rows: Sequence[Mapping[str, Any]]) -> tuple[Transform, ...]:
-    """Transforms from a config: [{"name": "random_crop", "size_hw": [512, 1024]}, ...], in order.
-
-    Raises:
-        ConfigError: an unknown name, an unknown or a missing argument.
+    Source: milesial/Pytorch-UNet, utils/data_loading.py.
     """
-    built: list[Transform] = []
-    for row in rows:
-        name = row.get("name")
-        if name not in TRANSFORMS:
-            raise ConfigError(f"transform: expected one of {', '.join(TRANSFORMS)}, got {name!r}")
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items() if k != "name"}
-        try:
-            built.append(TRANSFORMS[name](**values))
-        except TypeError as error:
-            raise ConfigError(f"transform {name}: {error}") from error
-    return tuple(built)
+
+    scale: float
+
+    def __call__(
+        self, image: Image.Image, label: Image.Image, rng: np.random.Generator
+    ) -> tuple[Image.Image, Image.Image]:
+        """Draws nothing."""
+        width, height = int(image.width * self.scale), int(image.height * self.scale)
+        return _resize(image, label, width, height, Image.Resampling.BICUBIC)
 
 
-def to_array(
-    image: Image.Image,
-    mean: tuple[float, float, float] = MEAN,
-    std: tuple[float, float, float] = STD,
-) -> np.ndarray:
-    """(image / 255 - mean) / std: float32 [3, H, W], RGB.
+@dataclass(frozen=True)
+class RandomShortSide:
+    """Resize so that the shorter side has a whole number of pixels from [low, high], both included.
+
+    Image bilinear, label nearest. Source: torchvision, references/segmentation/transforms.py,
+    RandomResize.
+    """
+
+    low: int
+    high: int
+
+    def __call__(
+        self, image: Image.Image, label: Image.Image, rng: np.random.Generator
+    ) -> tuple[Image.Image, Image.Image]:
+        """Draws one number."""
+        short, size = min(image.size), self.low + choice(rng, self.high - self.low + 1)
+        width, height = (size * side // short for side in image.size)
+        return _resize(image, label, width, height)
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Pixels of RGB, 0..255, to float32 [3, H, W] as the authors of a net feed it.
+
+    Args:
+        channels: "rgb" or "bgr", the order in which they go in, and of `mean` and `std`.
+        pixel_range: 1 divides by 255 first; 255 leaves the range as it is.
+        mean, std: subtracted, then divided by; in that range.
 
     Every step is rounded to float32 as torchvision's ToTensor and Normalize do, so the numbers
     equal theirs to the bit.
     """
-    unit = np.asarray(image, np.float32) / np.float32(255)
-    normalised = (unit - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
-    return np.ascontiguousarray(normalised.transpose(2, 0, 1))
+
+    channels: str = "rgb"
+    pixel_range: int = 1
+    mean: tuple[float, float, float] = MEAN
+    std: tuple[float, float, float] = STD
+
+    def __call__(self, image: Any) -> np.ndarray:
+        """Return `image`, a Pillow image of mode RGB or an array [H, W, 3], normalised."""
+        pixels = np.asarray(image, np.float32)
+        pixels = pixels[..., ::-1] if self.channels == "bgr" else pixels
+        scaled = pixels / np.float32(255) if self.pixel_range == 1 else pixels
+        normalised = (scaled - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
+        return np.ascontiguousarray(normalised.transpose(2, 0, 1))
+
+    def to_rgb(self, images: np.ndarray) -> np.ndarray:
+        """Return normalised images [N, 3, H, W] as [N, H, W, 3], RGB, 0..1, for looking at."""
+        pixels = images.transpose(0, 2, 3, 1) * np.array(self.std) + np.array(self.mean)
+        pixels = pixels[..., ::-1] if self.channels == "bgr" else pixels
+        return (pixels / self.pixel_range).clip(0, 1)
+
+    @property
+    def mean_color(self) -> tuple[float, float, float]:
+        """The mean as a colour, RGB, 0..255: what becomes 0 by being normalised."""
+        red, green, blue = (255 / self.pixel_range * value for value in self.mean)
+        return (blue, green, red) if self.channels == "bgr" else (red, green, blue)
 
 
 def _factor(strength: float, rng: np.random.Generator) -> float:
@@ -179,12 +198,16 @@ def _factor(strength: float, rng: np.random.Generator) -> float:
 
 
 def _resize(
-    image: Image.Image, label: Image.Image, width: int, height: int
+    image: Image.Image,
+    label: Image.Image,
+    width: int,
+    height: int,
+    resampling: Image.Resampling = Image.Resampling.BILINEAR,
 ) -> tuple[Image.Image, Image.Image]:
     if width < 1 or height < 1:
         raise DataError(f"resize: {image.width} x {image.height} would become {width} x {height}")
     size = (width, height)
     return (
-        image.resize(size, Image.Resampling.BILINEAR),
+        image.resize(size, resampling),
         label.resize(size, Image.Resampling.NEAREST),
     )

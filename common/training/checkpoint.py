@@ -17,6 +17,7 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from common.errors import ConfigError, UserError
+from common.schedules import PlateauState
 from common.training.files import remove_folder, sweep, whole_folder
 
 FORMAT = 1
@@ -57,6 +58,7 @@ class Position:
         best: best validation so far.
         sums: terms of the loss, summed since the last line of the log.
         counted: iterations in `sums`.
+        plateau: what the schedule of that name knows of the validations.
     """
 
     iteration: int = 0
@@ -64,6 +66,7 @@ class Position:
     best: Best | None = None
     sums: dict[str, float] = field(default_factory=dict)
     counted: int = 0
+    plateau: PlateauState = field(default_factory=PlateauState)
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"{folder}: damaged: {type(error).__name__}: {error}") from None
     if isinstance(position.best, dict):
         position.best = Best(**position.best)
+    if isinstance(position.plateau, dict):
+        position.plateau = PlateauState(**position.plateau)
     return Checkpoint(
         folder, position, arrays, manifest["framework"], manifest["settings"], manifest["data"]
     )

@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from common.data import DATASETS, Batch, SegmentationDataset, plan_training, plan_validation
 from common.errors import ConfigError
 from common.settings import Settings
@@ -18,6 +20,7 @@ class DataSets:
     val: SegmentationDataset
     class_names: tuple[str, ...]
     ignore_index: int
+    colors: np.ndarray  # uint8 [256, 3] RGB, by class; void is black
     fingerprint: str
 
 
@@ -30,14 +33,16 @@ def open_data(settings: Settings) -> DataSets:
             f"model.num_classes is {settings.model.num_classes}, but {data.dataset} has "
             f"{source.num_classes} classes; set it to that"
         )
-    train = source(data.root, data.train_split, data.labels)
-    val = source(data.root, data.val_split, data.labels)
+    train = source(data.root, data.train_split, **data.source_options)
+    val = source(data.root, data.val_split, **data.source_options)
+    normalise = data.normalisation.build()
     names = "\n".join(frame.name for frame in (*train.frames, *val.frames))
     return DataSets(
-        SegmentationDataset(train, data.transforms(), seed=settings.seed),
-        SegmentationDataset(val),
+        SegmentationDataset(train, data.transforms(), seed=settings.seed, normalisation=normalise),
+        SegmentationDataset(val, data.validation_transforms(), normalisation=normalise),
         source.class_names,
         source.ignore_index,
+        source.colors,
         hashlib.sha256(names.encode()).hexdigest(),
     )
 
@@ -47,16 +52,21 @@ def training_batches(
 ) -> Iterator[list[Batch]]:
     """The micro-batches of every iteration from `start` on, without end.
 
-    Micro-batch k of an iteration holds the images that card k of the recipe would get.
+    Of an iteration's micro-batches the first `cards` hold the images that the cards of the recipe
+    would get, and so on `iter_size` times.
     Raises ConfigError where the data set does not fill one batch, DataError where a file cannot
     be read.
     """
     data, size = settings.data, settings.data.batch_size
     plan = plan_training(
-        len(dataset), size, seed=settings.seed, start_step=start, replicas=data.cards
+        len(dataset),
+        size,
+        seed=settings.seed,
+        start_step=start * data.iter_size,
+        replicas=data.cards,
     )
     micro = (keys[at : at + size] for keys in plan for at in range(0, len(keys), size))
-    return group(load_batches(dataset, micro, data.workers), data.cards)
+    return group(load_batches(dataset, micro, data.workers), settings.micro_batches)
 
 
 def validation_batches(dataset: SegmentationDataset, settings: Settings) -> Iterator[Batch]:

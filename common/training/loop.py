@@ -16,6 +16,7 @@ from typing import Any
 from common.data import Batch
 from common.errors import UserError
 from common.randomness import generator
+from common.recipe_settings import Plateau
 from common.settings import Settings
 from common.training.checkpoint import (
     Best,
@@ -187,7 +188,7 @@ class _Run:
         begin = time.perf_counter()
         batches = next(self.batches)
         data_s = time.perf_counter() - begin
-        lr = self.settings.learning_rate(position.iteration)
+        lr = self.settings.learning_rate(position.iteration, position.plateau.reductions)
         self.side.seed(step_seed(self.settings.seed, position.iteration))
         losses = self.side.step(batches, lr)
         if not math.isfinite(losses["loss"]):
@@ -229,7 +230,7 @@ class _Run:
             self.side,
             validation_batches(self.data.val, self.settings),
             num_classes=self.settings.model.num_classes,
-            scale=options.scale,
+            options=options,
             ignore_index=self.data.ignore_index,
             progress=progress,
         )
@@ -238,6 +239,9 @@ class _Run:
         position.validated = position.iteration
         iou = dict(zip(self.data.class_names, counts.iou(options.absent).tolist(), strict=True))
         mean_iou = counts.mean_iou(options.absent)
+        schedule = self.settings.schedule
+        if isinstance(schedule, Plateau):
+            position.plateau.see(mean_iou, **schedule.options)
         if mean_iou > (position.best.mean_iou if position.best else -1.0):  # NaN never is
             position.best = Best(mean_iou, position.iteration)
             self._save_weights("best", asdict(position.best))

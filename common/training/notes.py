@@ -1,6 +1,10 @@
 """What a run says about itself before it begins."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from common.settings import Settings
+from common.training.checkpoint import flatten
 from common.training.side import Side
 
 
@@ -9,12 +13,12 @@ def settings_block(
 ) -> list[tuple[str, str]]:
     """Label and value of every setting worth a line. frames: of training and validation."""
     data, train = settings.data, settings.train
-    height, width = data.crop_hw
+    crop = "x".join(map(str, data.crop_hw)) if data.crop_hw else "whole images"
     weights = settings.weights
     start = f"{weights.path} into {weights.into or 'the whole net'}" if weights.path else "none"
-    options = ", ".join(f"{key}={value}" for key, value in settings.model.options.items())
-    ohem, rate = settings.loss.ohem, settings.schedule
-    warmup = f", {rate.warmup_steps} steps of warm-up from {rate.warmup_start_lr:g}"
+    options = _listed(settings.model.options)
+    batches = " x ".join(map(str, (data.cards, data.iter_size, data.batch_size)))
+    protocol = settings.evaluate.model_dump(exclude_defaults=True, exclude={"batch_size"})
     return [
         ("run", f"{settings.name}, seed {settings.seed}, in {folder}"),
         ("framework", f"{side.framework} {side.version} on {side.device}"),
@@ -22,19 +26,27 @@ def settings_block(
         ("parameters", f"{side.parameter_count():,}"),
         ("weights", start),
         ("data", f"{data.root}: {frames[0]} training, {frames[1]} validation frames"),
-        ("crop", f"{height} x {width} (height x width)"),
-        ("batch", f"{settings.total_batch} = {data.cards} x {data.batch_size}"),
-        ("loss", f"OHEM over {ohem.threshold:g}, at least {settings.min_kept:,} pixels; detail"),
-        ("schedule", f"{rate.name} {rate.base_lr:g}{warmup if rate.warmup_steps else ''}"),
+        ("crop", f"{crop} (height x width), augmented as {data.augmentation.name}"),
+        ("batch", f"{settings.total_batch} = {batches} (cards, iter_size, batch_size)"),
+        ("loss", f"{settings.loss.name} ({_listed(settings.loss_options)})"),
+        ("optimizer", f"{settings.optimizer.name} ({_listed(settings.optimizer.options)})"),
+        ("schedule", f"{settings.schedule.name} ({_listed(settings.schedule.options)})"),
         ("iterations", f"{train.iterations:,}, {epochs(settings, frames[0]):.1f} epochs"),
-        ("evaluation", f"scale {settings.evaluate.scale:g} every {train.eval_interval:,}"),
+        ("evaluation", f"every {train.eval_interval:,} ({_listed(protocol)})"),
     ]
+
+
+def _listed(options: Mapping[str, Any]) -> str:
+    """Options in one line; None, which stands for a default, is left out."""
+    flat = flatten(options).items()
+    return ", ".join(f"{key}={value}" for key, value in flat if value is not None)
 
 
 def epochs(settings: Settings, frames: int) -> float:
     """How often the run sees every frame."""
-    per_epoch = (frames + -frames % settings.data.cards) // settings.total_batch
-    return settings.train.iterations / max(per_epoch, 1)
+    data = settings.data
+    per_epoch = (frames + -frames % data.cards) // (data.batch_size * data.cards)
+    return settings.train.iterations * data.iter_size / max(per_epoch, 1)
 
 
 def differences(settings: Settings, cards: int = 1) -> list[str]:
@@ -42,10 +54,19 @@ def differences(settings: Settings, cards: int = 1) -> list[str]:
     recipe, size = settings.data.cards, settings.data.batch_size
     if recipe <= cards:
         return []
-    total = settings.total_batch
-    return [
+    total = recipe * size
+    averaged = (
         f"the recipe has {recipe} cards of {size} images; on {cards} card the gradients of "
-        f"{recipe} micro-batches of {size} are averaged to the same total of {total}",
+        f"{recipe} micro-batches of {size} are averaged to the same total of {total}"
+    )
+    if settings.loss.name != "stdc":
+        return [
+            averaged,
+            f"BatchNorms see {size} images at a time, and their running statistics move with "
+            f"every micro-batch; cards that synchronise them see all {total}",
+        ]
+    return [
+        averaged,
         f"as there, OHEM (at least {settings.min_kept:,} pixels) and the BatchNorms of the "
         f"backbone see {size} images at a time",
         f"otherwise than there, the BatchNorms of the heads see {size} images too: the authors "

@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from common.data import Batch
+from common.settings import Evaluate
 
 Batches = Sequence[Batch]  # the micro-batches of one iteration
 
@@ -23,11 +24,8 @@ class Side(Protocol):
         """One update in train mode; returns the terms of the loss and their sum, "loss"."""
         ...
 
-    def predict(self, image: np.ndarray, scale: float) -> np.ndarray:
-        """Classes of `image` float32 [N, 3, H, W] in eval mode by STDC's protocol.
-
-        int64 [N, H, W].
-        """
+    def predict(self, image: np.ndarray, options: Evaluate) -> np.ndarray:
+        """Classes of `image` float32 [N, 3, H, W] in eval mode: int64 [N, H, W]."""
         ...
 
     def seed(self, seed: int) -> None:

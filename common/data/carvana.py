@@ -1,0 +1,124 @@
+"""Carvana (cars in front of a wall) as milesial/Pytorch-UNet has it on disk.
+
+    imgs/<name>.jpg
+    masks/<name>_mask.gif    0 = background, one other value = car
+
+There is no split: a random part of the images is for validation.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from common.data.png import read_image
+from common.errors import ConfigError, DataError
+from common.randomness import generator
+
+IMAGES, MASKS, SUFFIX = "imgs", "masks", "_mask"
+KINDS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".gif": "GIF"}
+HOW_TO_GET = (
+    "Get train_hq.zip and train_masks.zip at "
+    "https://www.kaggle.com/c/carvana-image-masking-challenge/data (free, login needed) and unpack "
+    f"them into {IMAGES}/ and {MASKS}/ of that folder"
+)
+
+
+class Frame(NamedTuple):
+    """An image and its mask."""
+
+    name: str
+    image: Path
+    label: Path
+
+
+class Carvana:
+    """The images of "train" or "val", sorted by name.
+
+    Args:
+        root: the folder that holds imgs/ and masks/.
+        split: "train" or "val".
+        val_share: of the images, cut to a whole number, are for validation; 0.1 is the authors'.
+        split_seed: of the draw. It is not torch's, with which the authors draw theirs.
+
+    Raises:
+        ConfigError: unknown split, or one without images.
+        DataError: no data, an image without mask, a mask without image.
+    """
+
+    class_names = ("background", "car")
+    num_classes = 2
+    ignore_index = 255
+    colors = np.zeros((256, 3), np.uint8)
+    colors[1] = (0, 0, 142)
+
+    def __init__(
+        self, root: str | Path, split: str, val_share: float = 0.1, split_seed: int = 0
+    ) -> None:
+        if split not in ("train", "val"):
+            raise ConfigError(f"split: expected train or val, got {split!r}")
+        self.root = Path(root)
+        frames = self._open()
+        count = int(len(frames) * val_share)
+        if not 0 < count < len(frames):
+            raise ConfigError(
+                f"data.val_share is {val_share}: of {len(frames)} images {count} would be for "
+                "validation; both splits need some"
+            )
+        order = np.argsort(generator(split_seed, "split").random(len(frames)), kind="stable")
+        chosen = order[:count] if split == "val" else order[count:]
+        self.frames = tuple(frames[index] for index in sorted(chosen.tolist()))
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def read(self, index: int) -> tuple[Image.Image, Image.Image]:
+        """Image (mode RGB) and label (mode L: 0 and 1) of the same size.
+
+        Raises:
+            DataError: unreadable, of another mode, of differing sizes, or with a third value. The
+                file is named.
+        """
+        frame = self.frames[index]
+        image = read_image(frame.image, KINDS[frame.image.suffix.lower()], ("RGB",))
+        mask = read_image(frame.label, KINDS[frame.label.suffix.lower()], ("1", "L", "P"))
+        if image.size != mask.size:
+            raise DataError(
+                f"{frame.image} is {image.width} x {image.height} (width x height), its mask "
+                f"{frame.label} is {mask.width} x {mask.height}: they must be equal"
+            )
+        values = np.asarray(mask).astype(np.uint8)  # of a palette the indices
+        kinds = np.unique(values[values > 0])
+        if kinds.size > 1:
+            raise DataError(
+                f"{frame.label}: expected 0 and one other value, got {kinds[:5].tolist()}"
+            )
+        return image, Image.fromarray((values > 0).astype(np.uint8))
+
+    def _open(self) -> list[Frame]:
+        folders = [self.root / IMAGES, self.root / MASKS]
+        if not all(folder.is_dir() for folder in folders):
+            raise DataError(
+                f"no Carvana data: looked for {IMAGES} and {MASKS} in {self.root.absolute()}. "
+                f"{HOW_TO_GET}"
+            )
+        images, masks = (_by_name(folder) for folder in folders)
+        masks = {name.removesuffix(SUFFIX): path for name, path in masks.items()}
+        for what, lonely in (
+            ("image without mask", sorted(images.keys() - masks.keys())),
+            ("mask without image", sorted(masks.keys() - images.keys())),
+        ):
+            if lonely:
+                raise DataError(
+                    f"{self.root}: {what}: {', '.join(lonely[:3])} ({len(lonely)} in all); the "
+                    f"mask of {IMAGES}/x.jpg is {MASKS}/x{SUFFIX}.gif"
+                )
+        if not images:
+            raise DataError(f"{folders[0]} holds no image. {HOW_TO_GET}")
+        return [Frame(name, images[name], masks[name]) for name in sorted(images)]
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    files = [path for path in folder.iterdir() if path.suffix.lower() in KINDS]
+    return {path.stem: path for path in sorted(files) if not path.name.startswith(".")}
