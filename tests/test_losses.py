@@ -569,3 +569,19 @@ def test_stdc_loss_refuses_another_number_of_outputs(side, count):
         side.build("stdc")(outputs, side.tensor(np.zeros((2, 6, 8), np.int64)))
     with pytest.raises(UserError, match=r"got .*Tensor"):
         side.build("stdc")(outputs[0], side.tensor(np.zeros((2, 6, 8), np.int64)))
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "summed_cross_entropy"])
+def test_a_pixel_may_cost_more_than_64(name):
+    """Paddle's own cross-entropy stops there on CPUs; FCN's begins at some hundreds a pixel."""
+    label = np.array([[[0, 1, VOID], [2, 0, 1]]])
+    logits = np.random.default_rng(0).standard_normal((1, 3, 2, 3)) * 300
+    logits[0, 0, 0, 2] = np.nan  # where nothing counts
+    for side in (Torch(), Paddle()):
+        (value,), ((gradient,),) = evaluate(side, side.build(name), logits, label)
+        pixels, _ = pixel_losses_numpy(np.nan_to_num(logits), label)
+        assert pixels.max() > 300
+        expected = pixels.sum() / (1 if name == "summed_cross_entropy" else 5)
+        assert value == pytest.approx(expected, rel=1e-12)
+        counted = np.broadcast_to((label != VOID)[:, None], gradient.shape)
+        assert np.isfinite(gradient[counted]).all()

@@ -228,6 +228,32 @@ def test_slots_go_into_a_fresh_optimizer_without_touching_weights(side):
         side.train.write_slots(twin, None, fresh, {"velocity.nothing": np.zeros(1)})
 
 
+def test_rmsprop_continues_from_its_saved_slots(side):
+    build = importlib.import_module(f"{side.package}.optim").build_optimizer
+
+    def begin():
+        net = side.net()
+        return net, build("unet_rmsprop", net, base_lr=0.01)
+
+    net, optimizer = begin()
+    for seed in range(3):
+        side.train.train_step(net, criterion(side), optimizer, [batch(2, seed)], 0.01)
+    part = side.side(net, criterion(side), optimizer)
+    state = part.state()
+    assert {"velocity.conv.weight", "square_avg.conv.weight"} <= state.keys()
+    twin, fresh = begin()
+    side.side(twin, criterion(side), fresh).load_state(state)
+    for a, b in ((net, optimizer), (twin, fresh)):
+        side.train.train_step(a, criterion(side), b, [batch(2, 9)], 0.01)
+    assert all(np.array_equal(v, weights(twin)[k]) for k, v in weights(net).items())
+
+
+@pytest.mark.parametrize("kind", [dict, list, tuple])
+def test_the_main_output_is_evaluated(side, kind):
+    outputs = {"aux": 1, "out": 2} if kind is dict else kind([2, 1])
+    assert side.train.main_logits(outputs) == 2
+
+
 def resize(maps, size):
     """Bilinear with aligned corners, corner by corner: [H, W] -> size."""
     height, width = maps.shape
