@@ -2,6 +2,7 @@
 
 import logging
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -33,6 +34,13 @@ def test_commands_exist_and_know_their_options():
             for word in words:
                 assert not word.startswith("--") or word in known, f"{page.name}: {word}"
                 assert not word.startswith("configs/") or (ROOT / word).exists(), word
+
+
+@pytest.mark.parametrize("tool", sorted(path.name for path in ROOT.glob("tools/[a-z]*.py")))
+def test_help_names_the_command_itself(tool):
+    command = [sys.executable, f"tools/{tool}", "--help"]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert set(re.findall(r"python (tools/\w+\.py)", shown)) == {f"tools/{tool}"}
 
 
 def test_make_targets_exist():

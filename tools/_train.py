@@ -2,13 +2,14 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import _entry
 
-EXAMPLE = "python tools/train_{}.py configs/stdc1_toy.yml train.iterations=100 --resume auto"
+EXAMPLE = "python tools/{} configs/stdc1_toy.yml train.iterations=100 --resume auto"
 ENDING = (
     "\nstop: Ctrl-C or SIGTERM finishes the step, saves a checkpoint and exits with 130 or 143; "
     "`--resume auto` goes on from there\nexit: 1 the loss became NaN or infinite"
@@ -17,7 +18,7 @@ ENDING = (
 
 def parse(framework: str) -> argparse.Namespace:
     """Read the command line, and set the number of threads before a framework is loaded."""
-    command = _entry.parser(f"Train a net in {framework}.", EXAMPLE.format(framework.lower()))
+    command = _entry.parser(f"Train a net in {framework}.", EXAMPLE.format(Path(sys.argv[0]).name))
     command.epilog = (command.epilog or "") + ENDING
     command.add_argument("config", type=Path, help="a file of configs/")
     command.add_argument(
