@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from align.running import noted
+
 Forward = Callable[..., Any]
 _MISSING = object()
 
@@ -20,11 +22,12 @@ def wrapped_forwards(
 ) -> Iterator[None]:
     """Replace `forward` of each module by `wrap(path, module, forward)`; put back at the end."""
     own: list[tuple[Any, Any]] = []
+    with_loss = type(modules.get("")).__name__ == "Whole"
     try:
         for path, module in modules.items():
             original = module.forward
             own.append((module, vars(module).get("forward", _MISSING)))
-            vars(module)["forward"] = wrap(path, module, original)
+            vars(module)["forward"] = noted(path, module, wrap(path, module, original), with_loss)
         yield
     finally:
         for module, forward in reversed(own):

@@ -17,7 +17,11 @@ FALSE_ALARM = 1e-4
 
 
 def align_init(
-    torch_factory: Callable[[], Any], paddle_factory: Callable[[], Any], seeds: int = 20
+    torch_factory: Callable[[], Any],
+    paddle_factory: Callable[[], Any],
+    seeds: int = 20,
+    *,
+    rules: Any = None,
 ) -> Report:
     """Compare the distributions of freshly built weights, tensor by tensor.
 
@@ -27,6 +31,7 @@ def align_init(
     Args:
         torch_factory, paddle_factory: build a net with new random weights at every call.
         seeds: number of nets on each side.
+        rules: how the reference names what the port names otherwise (`convert.rules`).
 
     Returns:
         A Report of stage "init": `where` is weight:name or buffer:name, `relative_error` the
@@ -46,7 +51,7 @@ def align_init(
                 torch.manual_seed(seed)
                 paddle.seed(seed)
                 torch_net, paddle_net = torch_factory(), paddle_factory()
-                tensors = tensors_of(paddle_net, paired(torch_net, paddle_net))
+                tensors = tensors_of(paddle_net, paired(torch_net, paddle_net, rules))
                 for key, tensor in torch_net.state_dict().items():
                     theirs.setdefault(key, []).append(_sample(tensor.numpy()))
                 for key, tensor in paddle_net.state_dict().items():

@@ -3,12 +3,16 @@
 from typing import Any
 
 import _align
-from _entry import run
+from _guard import run_guarded
+
+EXAMPLE = """python tools/align_backward.py --model stdc1_seg
+  python tools/align_backward.py --torch my_pkg.nets:build --paddle my_port.nets:build \\
+      --torch-loss my_pkg.nets:loss --paddle-loss my_port.nets:loss --inputs batch.npz"""
 
 
 def main() -> int:
-    """Align the backward pass of one row of the table, or of all, from random cotangents."""
-    command = _align.arguments(__doc__ or "", "python tools/align_backward.py --model stdc1_seg")
+    """Align the backward pass, from a loss or from random cotangents of the outputs."""
+    command = _align.arguments(__doc__ or "", EXAMPLE, losses=True)
     command.add_argument("--eval", action="store_true", help="eval mode instead of train mode")
     options = _align.parse(command)
     train = not options.eval
@@ -16,12 +20,14 @@ def main() -> int:
     def align(torch_net: Any, paddle_net: Any, name: str) -> Any:
         from align import align_backward
 
-        inputs = [_align.image(options, name, train)]
-        return align_backward(torch_net, paddle_net, inputs, train=train)
+        both = (torch_net, paddle_net)
+        criteria = _align.losses(options)
+        given = _align.inputs(options, name, both, train, labelled=criteria[0] is not None)
+        return align_backward(*both, given, *criteria, train=train, rules=options.rules)
 
     mode = "train" if train else "eval"
     return _align.align_each(options, f"backward_{mode}", f"backward, {mode} mode", align)
 
 
 if __name__ == "__main__":
-    run(main)
+    run_guarded(main)

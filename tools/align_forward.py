@@ -3,26 +3,47 @@
 from typing import Any
 
 import _align
-from _entry import run
+from _guard import run_guarded
+
+EXAMPLE = """python tools/align_forward.py --model stdc1_seg --train
+  python tools/align_forward.py --torch my_pkg.nets:build --paddle my_port.nets:build \\
+      --weights model.pth --input-shape 1 3 224 224"""
 
 
 def main() -> int:
-    """Align the forward pass of one row of the table, or of all."""
-    command = _align.arguments(
-        __doc__ or "", "python tools/align_forward.py --model stdc1_seg --train"
-    )
+    """Align the forward pass of one row of the table, of all, or of one's own nets."""
+    command = _align.arguments(__doc__ or "", EXAMPLE)
     command.add_argument("--train", action="store_true", help="train mode instead of eval mode")
+    command.add_argument(
+        "--float32", action="store_true", help="add float32's figures beside torch's own noise"
+    )
+    command.add_argument(
+        "--export-npy", metavar="DIR", help="write outputs of both sides as reprod_log does"
+    )
     options = _align.parse(command)
+    if options.export_npy and (options.train or options.all):
+        command.error("--export-npy goes without --train (masks would differ) and --all")
     mode = "train" if options.train else "eval"
 
     def align(torch_net: Any, paddle_net: Any, name: str) -> Any:
         from align import align_forward
 
-        inputs = [_align.image(options, name, options.train)]
-        return align_forward(torch_net, paddle_net, inputs, train=options.train)
+        given = _align.inputs(options, name, (torch_net, paddle_net), options.train)
+        how = {"train": options.train, "rules": options.rules}
+        report = align_forward(torch_net, paddle_net, given, **how)
+        if options.float32:
+            from align.own_float32 import add_float32
+
+            add_float32(report, torch_net, paddle_net, given, **how)
+        if options.export_npy:
+            from align.reprod import export_forward
+
+            written = export_forward(options.export_npy, torch_net, paddle_net, given)
+            report.notes.append(f"written: {', '.join(map(str, written))}")
+        return report
 
     return _align.align_each(options, f"forward_{mode}", f"forward, {mode} mode", align)
 
 
 if __name__ == "__main__":
-    run(main)
+    run_guarded(main)

@@ -1,23 +1,35 @@
-"""Climb one rung of the ladder: weights, init, loss, data, metric or step of a config."""
+"""Climb one rung of the ladder: weights, init, loss, data, metric or step of a config.
+
+Of nets of your own: weights, init, loss and step.
+"""
 
 from pathlib import Path
 from typing import Any
 
 import _align
-from _entry import run
+from _guard import run_guarded
 
 STAGES = ("weights", "init", "loss", "data", "metric", "step")
+EXAMPLE = """python tools/align_stage.py loss configs/stdc1_toy.yml
+  python tools/align_stage.py weights --torch my_pkg.nets:build --paddle my_port.nets:build
+  python tools/align_stage.py loss --torch-loss my_pkg:loss --paddle-loss my_port:loss \\
+      --inputs outputs_and_label.npz"""
 
 
 def main() -> int:
-    """Align one stage of one config."""
-    command = _align.arguments(
-        __doc__ or "", "python tools/align_stage.py loss configs/stdc1_toy.yml", table=False
-    )
+    """Align one stage of one config, or of one's own nets."""
+    command = _align.arguments(__doc__ or "", EXAMPLE, table=False, losses=True)
+    _align.add_optimizers(command)
     command.add_argument("stage", choices=STAGES)
-    command.add_argument("config", type=Path, help="a file of configs/")
+    command.add_argument("config", type=Path, nargs="?", help="a file of configs/")
     command.add_argument("overrides", nargs="*", metavar="key.sub=value")
     options = _align.parse(command)
+    if _align.is_own(options):
+        return own_stage(options)
+    if options.stage == "loss" and options.torch_loss and options.config is None:
+        return own_loss(options)
+    if options.config is None:
+        command.error("give a config, or nets of your own")
     from align import align_weights
     from align.recipe import Recipe
 
@@ -35,5 +47,57 @@ def main() -> int:
     return _align.align_each(options, options.stage, options.stage, align, overrides)
 
 
+def own_stage(options: Any) -> int:
+    """Align a stage of the user's own nets."""
+    from common.errors import UserError
+
+    if options.stage in ("data", "metric"):
+        raise UserError(
+            f"the {options.stage} stage needs a config; call align.align_{options.stage} on "
+            "batches of your own"
+        )
+
+    def align(torch_net: Any, paddle_net: Any, name: str) -> Any:
+        import align
+
+        if options.stage == "weights":
+            return align.align_weights(torch_net, paddle_net, rules=options.rules)
+        if options.stage == "init":
+            return align.align_init(*_align.factories(options), rules=options.rules)
+        if options.stage == "loss":
+            return own_loss_of_net(options, torch_net)
+        optimizers = _align.optimizers(options)
+        batch = _align.batches(options, torch_net, paddle_net)[0]
+        return align.align_step(
+            torch_net, paddle_net, batch, *_align.losses(options), *optimizers, rules=options.rules
+        )
+
+    return _align.align_each(options, options.stage, options.stage, align)
+
+
+def own_loss_of_net(options: Any, torch_net: Any) -> Any:
+    """Align a loss on the outputs of the reference in train mode."""
+    from align import align_loss
+    from align.own import outputs_of
+    from common.errors import UserError
+
+    if not options.torch_loss:
+        raise UserError("the loss stage needs --torch-loss and --paddle-loss")
+    outputs, label = outputs_of(torch_net, _align.batches(options, torch_net, None)[0])
+    return align_loss(*_align.losses(options), [outputs, label])
+
+
+def own_loss(options: Any) -> int:
+    """Align a loss alone, on the arrays given."""
+    from align import align_loss
+
+    def align(torch_net: Any, paddle_net: Any, name: str) -> Any:
+        arrays = _align.batches(options, None, None)[0]
+        values = list(arrays.values()) if isinstance(arrays, dict) else arrays
+        return align_loss(*_align.losses(options), values)
+
+    return _align.align_each(options, "loss", "loss", align, pair=False)
+
+
 if __name__ == "__main__":
-    run(main)
+    run_guarded(main)
