@@ -96,6 +96,22 @@ class Recipe:
         rate = self.small.learning_rate
         return align_training(torch_net, paddle_net, batches, *losses, theirs, ours, rate, rate)
 
+    def small_batches(self) -> Iterator[Any]:
+        """Yield the batches that the rungs run on: crops of `reproduce.input_shape`."""
+        return _batches(self.small, workers=0)
+
+    def sides(self, torch_net: Any, paddle_net: Any) -> tuple[Any, Any]:
+        """Return both nets with criterion and optimizer, as the training commands hold them."""
+        from paddle_impl.train import PaddleSide
+        from torch_ref.train import TorchSide
+
+        losses = self._losses()
+        theirs, ours = self._optimizers(torch_net, paddle_net, losses)
+        return (
+            TorchSide(torch_net, losses[0], theirs(None)),
+            PaddleSide(paddle_net, losses[1], ours(None)),
+        )
+
     def _losses(self) -> tuple[Any, Any]:
         from paddle_impl import losses as paddle_losses
         from torch_ref import losses as torch_losses

@@ -1,6 +1,7 @@
 """The whole ladder on one config: checkpoint, conversion, every rung, training, pictures."""
 
 import json
+import math
 import subprocess
 import sys
 import time
@@ -81,6 +82,8 @@ class Reproduction:
         self._align_nets(torch_net, paddle_net)
         self._make_data()
         self._align_recipe(torch_net, paddle_net)
+        with self._rung("evidence") as done:
+            done(*self._write_evidence(torch_net, paddle_net))
         with self._rung("train") as done:
             done(*self._train())
         summary = {
@@ -195,6 +198,18 @@ class Reproduction:
         self._report("loss", lambda: recipe.align_loss(torch_net))
         self._report("metric", lambda: recipe.align_metric(torch_net))
         self._report("training", lambda: recipe.align_training(torch_net, paddle_net))
+
+    def _write_evidence(self, torch_net: Any, paddle_net: Any) -> tuple[int, str]:
+        """Write the guide's pairs of files; what they say is shown and not judged."""
+        from align.evidence import write_evidence
+
+        recipe = Recipe(self.config, tuple(self._overrides()))
+        folder = self.folder / "evidence"
+        distances = write_evidence(recipe, torch_net, paddle_net, folder)
+        if not all(math.isfinite(distance) for distance in distances.values()):
+            return COULD_NOT_CHECK, f"a value is NaN or infinite: {folder}"
+        worst = max(distances, key=lambda name: distances[name])
+        return ALIGNED, f"float32, mean error up to {distances[worst]:.1e} ({worst}): {folder}"
 
     def _train(self) -> tuple[int, str]:
         """Train in Paddle from the converted backbone by the very command a person types."""
