@@ -81,12 +81,13 @@ def _with_tensors(
     absent, partners = {}, pairing.partners
     for spec in port:
         partner = partners.get(spec.layer)
-        if partner is not None and join(partner, spec.role) in known:
+        name = spec.key.removeprefix(prefix)
+        if partner is not None and join(partner, spec.role) in known and not rules.shape(name):
             continue
-        move = moves.get(spec.key.removeprefix(prefix))
+        move = moves.get(name)
         if move is not None:
             elsewhere[spec.key] = replace(move, source=prefix + move.source)
-        elif reason := rules.absence(spec.key.removeprefix(prefix)):
+        elif reason := rules.absence(name):
             absent[spec.key] = reason
     said = {prefix + key: reason for key, reason in dropped.items()}
     return replace(pairing, moves=elsewhere, dropped=said, absent=absent)

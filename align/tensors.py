@@ -56,6 +56,7 @@ def tensors_of(paddle_net: Any, pairing: Pairing) -> list[Tensor]:
     for spec in describe_paddle.describe(paddle_net):
         partner, move = partners.get(spec.layer), pairing.moves.get(spec.key)
         reference = None if partner is None else join(partner, spec.role)
+        torch_shape = spec.torch_shape if move is None else move.target.torch_shape
         found.append(
             Tensor(
                 key=spec.key,
@@ -65,7 +66,7 @@ def tensors_of(paddle_net: Any, pairing: Pairing) -> list[Tensor]:
                 transposed=(spec.kind, spec.role) in TRANSPOSED,
                 buffer=spec.role.startswith("running_"),
                 piece=None if move is None else move.piece,
-                shapes=None if spec.torch_shape is None else (spec.torch_shape, spec.shape),
+                shapes=None if torch_shape is None else (torch_shape, spec.shape),
             )
         )
     return found

@@ -150,7 +150,10 @@ def pair_tensors(
     """
     names = resolve((spec.key for spec in source), rules)
     search = _Search(names, {spec.key: spec for spec in source}, same_layout=False)
-    moves = {spec.key: search.fill(spec) for spec in target}
+    shaped = [
+        replace(spec, torch_shape=rules.shape(spec.key) or spec.torch_shape) for spec in target
+    ]
+    moves = {spec.key: search.fill(spec) for spec in shaped}
     return {key: move for key, move in moves.items() if move is not None}, names.dropped
 
 

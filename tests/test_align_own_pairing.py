@@ -187,6 +187,19 @@ def test_what_the_rules_drop_is_a_note_and_no_difference():
     assert sum("training only" in note or "trained here" in note for note in report.notes) == 4
 
 
+def test_a_tensor_of_another_shape_is_compared_as_the_rules_say():
+    from convert.rules import Reshape
+
+    theirs, ours = tnn.Sequential(tnn.Linear(8, 4)), pnn.Sequential(pnn.Conv2D(8, 4, 1))
+    weight, bias = (parameter.detach().numpy() for parameter in theirs.parameters())
+    ours.set_state_dict({"0.weight": weight.reshape(4, 8, 1, 1), "0.bias": bias})
+    assert align_weights(theirs, ours).exit_code == 1
+    rules = Rules(reshapes=(Reshape(match=r"^0\.weight$", shape=(4, 8)),))
+    assert align_weights(theirs, ours, rules=rules).aligned
+    ours[0].weight.set_value(ours[0].weight.flip(0))
+    assert found(align_weights(theirs, ours, rules=rules)) == {("0", "weight:weight")}
+
+
 def test_layers_in_a_plain_list_are_named_with_the_list():
     class Hidden(pnn.Layer):
         def __init__(self):
