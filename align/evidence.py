@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from align.recipe import Recipe
+from align.reprod import write_pair
 from align.subjects import seeded_input
 
 Values = dict[str, np.ndarray]
-SIDES = ("reference", "paddle")
 
 
 def write_evidence(
@@ -35,7 +35,6 @@ def write_evidence(
 
     Both nets have the same weights before; they are `steps` steps older afterwards.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     batches = list(islice(recipe.small_batches(), max(steps, 2)))
     image = seeded_input(tuple(recipe.settings.reproduce.input_shape), recipe.settings.seed)
     with _random_off(torch_net, paddle_net):
@@ -46,8 +45,7 @@ def write_evidence(
     distances: dict[str, float] = {}
     for checkpoint in found[0]:
         pair = [values[checkpoint] for values in found]
-        for name, values in zip(SIDES, pair, strict=True):
-            np.save(folder / f"{checkpoint}_{name}.npy", np.array(values, dtype=object))
+        write_pair(folder, checkpoint, *pair)
         for key, theirs in pair[0].items():
             distances[f"{checkpoint}/{key}"] = float(np.abs(pair[1][key] - theirs).mean())
     return distances

@@ -14,26 +14,33 @@ from align.report import Report, write_text
 from common.errors import UserError
 
 Arrays = Mapping[str, np.ndarray]
+SIDES = ("reference", "paddle")
 
 
-def write_pair(folder: str | Path, stage: str, theirs: Arrays, ours: Arrays) -> list[Path]:
-    """Write `<stage>_torch.npy`, `<stage>_paddle.npy` and `<stage>_diff.log`; return the paths.
+def write_pair(folder: str | Path, checkpoint: str, theirs: Arrays, ours: Arrays) -> list[Path]:
+    """Write `<checkpoint>_reference.npy` and `<checkpoint>_paddle.npy`; return the paths.
 
     Raises UserError where there is nothing to write or the names differ.
     """
     if not theirs or set(theirs) != set(ours):
         missing = sorted(set(theirs) ^ set(ours))
         raise UserError(
-            f"nothing to export for {stage}: "
+            f"nothing to export for {checkpoint}: "
             + (f"only one side has {', '.join(missing[:5])}" if missing else "no tensor")
         )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{stage}_{side}.npy" for side in ("torch", "paddle")]
+    paths = [folder / f"{checkpoint}_{side}.npy" for side in SIDES]
     for path, arrays in zip(paths, (theirs, {key: ours[key] for key in theirs}), strict=True):
         _write(path, arrays)
-    log = folder / f"{stage}_diff.log"
-    write_text(log, diff_log(stage, theirs, ours))
+    return paths
+
+
+def write_with_log(folder: str | Path, checkpoint: str, theirs: Arrays, ours: Arrays) -> list[Path]:
+    """Write the pair and, beside it, `<checkpoint>_diff.log`."""
+    paths = write_pair(folder, checkpoint, theirs, ours)
+    log = Path(folder) / f"{checkpoint}_diff.log"
+    write_text(log, diff_log(checkpoint, theirs, ours))
     return [*paths, log]
 
 
@@ -74,11 +81,11 @@ def export_forward(
         with paddle.no_grad():
             outputs = leaves(paddle_net(*args, **kwargs))
         ours = [arrays_paddle.to_array(o) for o in outputs if arrays_paddle.is_tensor(o)]
-    return write_pair(folder, "forward", _named(theirs), _named(ours))
+    return write_with_log(folder, "forward", _named(theirs), _named(ours))
 
 
 def export_scalars(folder: str | Path, report: Report) -> list[Path]:
-    """Write the losses and learning rates of a report of `align_training`, step by step."""
+    """Write the losses and learning rates of a report of `align_training`: loss_0, lr_0, ..."""
     theirs: dict[str, np.ndarray] = {}
     ours: dict[str, np.ndarray] = {}
     for call in report.calls:
@@ -87,9 +94,9 @@ def export_scalars(folder: str | Path, report: Report) -> list[Path]:
         key = call.where if call.step is None else f"{call.where}_{call.step}"
         if call.where == "lr" and call.layer != "(optimizer)":
             key = f"{key}_{call.layer}"
-        theirs[key] = np.array(call.reference_value)
-        ours[key] = np.array(call.port_value)
-    return write_pair(folder, report.stage, theirs, ours)
+        theirs[key] = np.array([call.reference_value], np.float32)
+        ours[key] = np.array([call.port_value], np.float32)
+    return write_with_log(folder, "bp_align", theirs, ours)
 
 
 def _named(arrays: list[np.ndarray]) -> dict[str, np.ndarray]:

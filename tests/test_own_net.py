@@ -128,7 +128,7 @@ def test_float32_is_shown_beside_torchs_own_noise(folder):
 
 
 def test_npy_pairs_are_as_reprod_log_reads_them(folder):
-    from align.reprod import export_forward, write_pair
+    from align.reprod import export_forward, export_scalars, write_pair
     from common.errors import UserError
 
     for index in range(5):
@@ -140,5 +140,12 @@ def test_npy_pairs_are_as_reprod_log_reads_them(folder):
     assert all(isinstance(array, np.ndarray) for array in (*theirs.values(), *ours.values()))
     assert np.abs(theirs["logits"] - ours["logits"]).mean() < 1e-6
     assert "logits: mean" in log.read_text()
+    batch = [IMAGE, np.random.default_rng(0).integers(0, 5, (2, 32, 32))]
+    own, sides = pair("rules.yml"), (sys.modules["seg_torch"], sys.modules["seg_paddle"])
+    losses, optimizers = [s.loss for s in sides], [s.optimizer for s in sides]
+    report = align_training(*own, [batch], *losses, *optimizers, rules="rules.yml")
+    steps = np.load(export_scalars("out", report)[1], allow_pickle=True).item()
+    assert steps.keys() == {"loss_0", "lr_0"}
+    assert steps["lr_0"] == np.float32(0.01)
     with pytest.raises(UserError, match="only one side has b"):
         write_pair("out", "x", {"a": IMAGE}, {"a": IMAGE, "b": IMAGE})
