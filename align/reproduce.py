@@ -143,15 +143,21 @@ class Reproduction:
         return path
 
     def _convert(self) -> str:
+        import paddle_impl
         from convert import convert_checkpoint
 
-        conversion = convert_checkpoint(
-            str(self.checkpoint),
-            self.folder / "model.pdparams",
-            self.settings.model.name,
-            verify=True,
-            num_classes=self.settings.model.num_classes,
-        )
+        model, output = self.settings.model, self.folder / "model.pdparams"
+        if model.narrow:  # no row has such a checkpoint; the rungs below verify it
+            net = paddle_impl.build_model(model.name, **model.overrides)
+            conversion = convert_checkpoint(str(self.checkpoint), output, net)
+        else:
+            conversion = convert_checkpoint(
+                str(self.checkpoint),
+                output,
+                model.name,
+                verify=True,
+                num_classes=model.num_classes,
+            )
         totals = conversion.account.summary()["totals"]
         moved = ", ".join(f"{count} {what}" for what, count in totals.items() if count)
         self.state = conversion.state
@@ -161,7 +167,9 @@ class Reproduction:
         from align.subjects import pair_with_weights
 
         model = self.settings.model
-        torch_net, paddle_net, _ = pair_with_weights(str(self.checkpoint), model.name)
+        torch_net, paddle_net, _ = pair_with_weights(
+            str(self.checkpoint), model.name, model.overrides, known=not model.narrow
+        )
         load_state(paddle_net, self.state)  # the very arrays that were written
         return torch_net, paddle_net
 

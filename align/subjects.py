@@ -1,11 +1,13 @@
 """The two nets of a row of the table, with the same weights: what the commands align."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from common.errors import UserError
+from common.pairs import get_pair
 
 
 def seeded_pair(name: str, seed: int, **overrides: Any) -> tuple[Any, Any]:
@@ -21,10 +23,18 @@ def seeded_pair(name: str, seed: int, **overrides: Any) -> tuple[Any, Any]:
     return torch_net, paddle_net
 
 
-def pair_with_weights(path: str, name: str | None) -> tuple[Any, Any, str]:
+def pair_with_weights(
+    path: str, name: str | None, overrides: Mapping[str, Any] | None = None, known: bool = True
+) -> tuple[Any, Any, str]:
     """Return (torch net, Paddle net, row) that hold the PyTorch checkpoint at `path`.
 
-    `name` is the row it must hold; None finds out. Raises UnreadableError or ConversionError.
+    Args:
+        path: the checkpoint.
+        name: the row it must hold; None finds out.
+        overrides: options of the row; what the file tells about them counts more.
+        known: the file is one of the row as it is published. False: `overrides` say all.
+
+    Raises UnreadableError or ConversionError.
     """
     import paddle_impl
     import torch_ref
@@ -34,13 +44,16 @@ def pair_with_weights(path: str, name: str | None) -> tuple[Any, Any, str]:
     from convert.verify_torch import reference_state
 
     checkpoint = read_checkpoint(path)
-    found = recognise({key: array.shape for key, array in checkpoint.items()}, name)
-    torch_net = torch_ref.build_model(found.row, **found.options)
-    rules = rules_for(found.pair, None)
+    row, options = name or "", dict(overrides or {})
+    if known:
+        found = recognise({key: array.shape for key, array in checkpoint.items()}, name)
+        row, options = found.row, {**options, **found.options}
+    torch_net = torch_ref.build_model(row, **options)
+    rules = rules_for(get_pair(row), None)
     torch_net.load_state_dict(reference_state(torch_net, checkpoint, rules), strict=True)
-    paddle_net = paddle_impl.build_model(found.row, **found.options)
+    paddle_net = paddle_impl.build_model(row, **options)
     load_state(paddle_net, convert_checkpoint(path, model=paddle_net).state)
-    return torch_net, paddle_net, found.row
+    return torch_net, paddle_net, row
 
 
 def load_state(paddle_net: Any, state: dict[str, np.ndarray]) -> None:

@@ -35,6 +35,11 @@ class Model(Section):
         """Keyword arguments for `build_model`."""
         return {**self.options, PAIRS[self.name].classes_option: self.num_classes}
 
+    @property
+    def narrow(self) -> bool:
+        """Whether its channels are not as many as those of published checkpoints."""
+        return self.options.get("width", 1.0) != 1.0
+
 
 class Weights(Section):
     """Weights to start from; without a path the net starts as its authors initialise it."""

@@ -121,7 +121,7 @@ def nets(options: Any, name: str | None, overrides: Mapping[str, Any]) -> tuple[
         )
         return *pair, options.paddle
     if options.weights:
-        return subjects.pair_with_weights(options.weights, name)
+        return subjects.pair_with_weights(options.weights, name, overrides)
     name = name or "stdc2_seg"
     torch_net, paddle_net = subjects.seeded_pair(name, options.seed, **overrides)
     return torch_net, paddle_net, name

@@ -173,7 +173,11 @@ STAGES = {
         "the other rows of the table",
         "tests/test_dilated_nets.py",
         "tests/test_fcn_unet.py",
+        "tests/test_recipes.py",
     ),
+    "toys": lambda: [
+        run("toys", "every toy config", [sys.executable, "docs/proof/toys.py"], "configs:")
+    ],
     "paddle26": lambda: [
         run("paddle26", "core tests on Paddle 2.6.2", ["make", "test-paddle26"], "passed|failed")
     ],

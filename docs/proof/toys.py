@@ -1,0 +1,116 @@
+"""Trains every toy config in Paddle and asks whether it learnt: docs/proof/toys.md.
+
+Chance is the mIoU of a net that says the most frequent class everywhere; a net has learnt where
+its own is at least three times that. A run takes at most three minutes of two cores.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+TABLE = ROOT / "docs" / "proof" / "toys.md"
+RESULTS = ROOT / "docs" / "proof" / "toys.json"
+TIMES_CHANCE = 3.0
+LIMIT_S = 180.0  # of two cores: twice as many seconds of one
+
+
+def chance(config: Path, overrides: list[str]) -> float:
+    """Return the mIoU of the most frequent class everywhere, over the classes of the set."""
+    import numpy as np
+
+    from common.config import load_settings
+    from common.metrics import ConfusionMatrix
+    from common.training.feed import open_data, validation_batches
+
+    settings = load_settings(config, overrides)
+    data = open_data(settings)
+    labels = [batch.label for batch in validation_batches(data.val, settings)]
+    pixels = np.concatenate([label.ravel() for label in labels])
+    most = int(np.bincount(pixels[pixels != data.ignore_index]).argmax())
+    counts = ConfusionMatrix(settings.model.num_classes, data.ignore_index)
+    for label in labels:
+        counts.update(np.full_like(label, most), label)
+    return counts.mean_iou("skip")
+
+
+def train(config: Path, overrides: list[str]) -> dict[str, float | str | bool]:
+    """Train one config by the command that people type; return what it came to."""
+    import resource
+
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, str(ROOT / "tools" / "train_paddle.py"), str(config)]
+        command += [*overrides, f"output={folder}/run", "--threads", "1", "--quiet", "--json"]
+        done = subprocess.run(command, stdout=subprocess.PIPE, cwd=ROOT)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    told = json.loads(done.stdout) if done.returncode == 0 else {}
+    mean_iou = told.get("best_mean_iou") or 0.0
+    expected = chance(config, overrides)
+    return {
+        "config": config.stem,
+        "mean_iou": mean_iou,
+        "chance": expected,
+        "cpu_s": round(cpu_s, 1),
+        "wall_s": round(time.monotonic() - start, 1),
+        "good": mean_iou >= TIMES_CHANCE * expected and cpu_s <= 2 * LIMIT_S,
+    }
+
+
+def write(rows: dict[str, dict]) -> None:
+    """Write the table and the numbers."""
+    from align.report import write_text
+
+    lines = [
+        "# What the toy configs come to",
+        "",
+        "Trained in Paddle on 60 rendered streets, on one core; mIoU over the classes that occur",
+        "in the 20 streets of the validation. Written by `docs/proof/toys.py`.",
+        "",
+        "| config | mIoU | most frequent class | CPU seconds | good |",
+        "|---|---:|---:|---:|---|",
+    ]
+    for name, row in sorted(rows.items()):
+        good = "yes" if row["good"] else "**no**"
+        lines.append(
+            f"| `{name}.yml` | {row['mean_iou']:.3f} | {row['chance']:.3f} | {row['cpu_s']:.0f} "
+            f"| {good} |"
+        )
+    write_text(TABLE, "\n".join(lines) + "\n")
+    write_text(RESULTS, json.dumps(rows, indent=1, sort_keys=True) + "\n")
+
+
+def main() -> int:
+    """Train all, or some, keep the table of the others; exit 1 if any has not learnt."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--only", nargs="+", help="names such as unet_toy")
+    arguments.add_argument("--root", default=str(ROOT / "data" / "toy_cityscapes"))
+    options = arguments.parse_args()
+    configs = sorted((ROOT / "configs").glob("*_toy.yml"))
+    chosen = [path for path in configs if not options.only or path.stem in options.only]
+    if not Path(options.root).exists():
+        command = [sys.executable, str(ROOT / "tools" / "make_toy_cityscapes.py"), options.root]
+        subprocess.run(command, check=True)
+    rows = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for config in chosen:
+        rows[config.stem] = train(config, [f"data.root={options.root}"])
+        print(rows[config.stem], file=sys.stderr, flush=True)
+        write(rows)
+    good = [name for name in rows if rows[name]["good"]]
+    bad = sorted({path.stem for path in chosen} - set(good))
+    worst = min((rows[path.stem]["mean_iou"] for path in chosen), default=0.0)
+    print(f"configs: {len(chosen) - len(bad)} of {len(chosen)} learnt, lowest mIoU {worst:.3f}")
+    if bad:
+        print(f"not good: {', '.join(bad)}", file=sys.stderr)
+    return int(bool(bad) or not chosen)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
