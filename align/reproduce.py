@@ -20,7 +20,8 @@ from align import (
     align_weights,
 )
 from align.recipe import Recipe
-from align.report import ALIGNED, COULD_NOT_CHECK, NOT_ALIGNED, write_text
+from align.report import ALIGNED, COULD_NOT_CHECK, write_text
+from align.run import Run, Rung, without_values
 from align.subjects import load_state, seeded_input, write_numbers
 from common.config import load_settings
 from common.errors import UserError
@@ -41,16 +42,6 @@ FAST = (
 
 
 @dataclass
-class Rung:
-    """One line of the summary."""
-
-    name: str
-    exit_code: int
-    result: str
-    seconds: float
-
-
-@dataclass
 class Reproduction:
     """One run of the ladder. `say` gets a line when a rung begins."""
 
@@ -60,19 +51,23 @@ class Reproduction:
     overrides: tuple[str, ...] = ()
     checkpoint: Path | None = None
     say: Callable[[str], None] = lambda line: None
-    rungs: list[Rung] = field(default_factory=list)
+    found: Run = field(default_factory=lambda: Run("reproduce"))
 
     @property
     def exit_code(self) -> int:
         """1 if any rung found a difference, 2 if any could not check, else 0."""
-        codes = {rung.exit_code for rung in self.rungs}
-        if NOT_ALIGNED in codes:
-            return NOT_ALIGNED
-        return COULD_NOT_CHECK if COULD_NOT_CHECK in codes or not codes else ALIGNED
+        return self.found.exit_code
+
+    @property
+    def rungs(self) -> list[Rung]:
+        """The rungs that were climbed."""
+        return self.found.rungs
 
     def run(self) -> None:
-        """Climb all rungs; a rung that differs does not stop the next. Writes `summary.json`."""
+        """Climb all rungs; a rung that differs does not stop the next. Writes the reports."""
         self.settings = load_settings(self.config, self._overrides())
+        self.found.title = f"reproduce {self.settings.name}"
+        start = time.monotonic()
         self.folder.mkdir(parents=True)
         with self._rung("checkpoint") as done:
             done(ALIGNED, str(self._reference_checkpoint()))
@@ -92,6 +87,8 @@ class Reproduction:
             "rungs": [vars(rung) for rung in self.rungs],
         }
         write_text(self.folder / "summary.json", json.dumps(summary, indent=1))
+        self.found.environment["seconds"] = round(time.monotonic() - start, 1)
+        self.found.write(self.folder / "report", "reproduce")
 
     def _overrides(self) -> list[str]:
         return [*self._fast(), *self.overrides] if self.fast else list(self.overrides)
@@ -116,7 +113,8 @@ class Reproduction:
         start = time.monotonic()
 
         def done(exit_code: int, result: str) -> None:
-            self.rungs.append(Rung(name, exit_code, result, round(time.monotonic() - start, 1)))
+            seconds = round(time.monotonic() - start, 1)
+            self.rungs.append(Rung(name, exit_code, result, seconds))
 
         yield done
 
@@ -126,6 +124,8 @@ class Reproduction:
             report.settings["config"] = str(self.config)
             write_numbers(report, self.folder / "report", name.replace(", ", "_"))
             done(report.exit_code, report.verdict)
+        self.found.reports.append(report)
+        self.found.names.append(name)
 
     def _reference_checkpoint(self) -> Path:
         """Return the user's checkpoint, or write one in the authors' format from seeded weights."""
@@ -158,7 +158,8 @@ class Reproduction:
                 verify=True,
                 num_classes=model.num_classes,
             )
-        totals = conversion.account.summary()["totals"]
+        self.found.account = without_values(conversion.account.to_dict())
+        totals = conversion.account.totals
         moved = ", ".join(f"{count} {what}" for what, count in totals.items() if count)
         self.state = conversion.state
         return f"{moved}: {self.folder / 'model.pdparams'}"
@@ -252,7 +253,9 @@ class Reproduction:
         from convert import read_checkpoint
         from paddle_impl.train import predict
 
-        loss_curve(read_log(output / "log.jsonl"), self.folder / "loss.png")
+        log = read_log(output / "log.jsonl")
+        self.found.training = {"framework": "Paddle", "log": log}
+        loss_curve(log, self.folder / "loss.png")
         net = paddle_impl.build_model(self.settings.model.name, **self.settings.model.overrides)
         load_state(net, dict(read_checkpoint(weights)))
         data = open_data(self.settings)

@@ -93,6 +93,14 @@ class Run:
         reports = [report.to_dict() for report in self.reports]
         return {**head, **plain(rest), "reports": reports}
 
+    def write(self, folder: Path, name: str) -> list[Path]:
+        """Write page, JSON and JUnit XML into `folder`; return the paths."""
+        paths = [folder / f"{name}{suffix}" for suffix in (".html", ".json", ".xml")]
+        self.to_html(paths[0])
+        self.to_json(paths[1])
+        self.to_junit(paths[2])
+        return paths
+
     def to_json(self, path: str | os.PathLike[str]) -> None:
         """Write the run to `path`, whole or not at all."""
         write_json(Path(path), self.to_dict())

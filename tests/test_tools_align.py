@@ -26,7 +26,7 @@ def run(tool, *arguments, cwd):
 def test_aligned_row_exits_0_and_writes_its_report(tmp_path):
     done = run("align_forward", "--model", "stdc1_seg", "--train", "--report", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "aligned: " in done.stdout.splitlines()[-2]
+    assert "aligned: " in done.stdout.splitlines()[-1]
     data = json.loads((tmp_path / "out" / "forward_train.json").read_text())
     assert data["exit_code"] == 0
     assert {path.suffix for path in (tmp_path / "out").iterdir()} == {

@@ -1,7 +1,6 @@
 """What the alignment commands share: their options, their two nets, and how they end."""
 
 import argparse
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -45,6 +44,7 @@ def arguments(
     add_timeout(group)
     group.add_argument("--report", metavar="DIR", help="write page, JSON, CSV, picture, JUnit XML")
     group.add_argument("--json", action="store_true", help="print the report as JSON on stdout")
+    group.add_argument("--quiet", action="store_true", help="the verdict alone, no progress")
     return command
 
 
@@ -202,7 +202,6 @@ def inputs(
     if options.inputs:
         if options.input_shape or len(options.inputs) > 1:
             raise UserError("give one file of --inputs, or --input-shape")
-        print(f"aligning {name} on {options.inputs[0]} ...", file=sys.stderr)
         return batches(options, *nets, labelled=labelled)[0]
     shapes = options.input_shape
     if is_own(options):
@@ -215,8 +214,6 @@ def inputs(
         if len(shapes) > 1:
             raise UserError("a row of the table takes one --input-shape")
         subjects.check_input_shape(tuple(shapes[0]), default[1], train)
-    listed = ", ".join(str(list(shape)) for shape in shapes)
-    print(f"aligning {name} on {listed} ...", file=sys.stderr)
     return own.seeded_inputs(shapes, options.seed)
 
 
@@ -232,26 +229,28 @@ def align_each(
 
     Without `pair` there are no nets, and `align` gets None for them.
     """
-    from rich.console import Console
-
     from align import subjects, terminal
     from common.pairs import PAIRS
+    from common.terminal import screen as console
+    from common.terminal import working
 
     check_folder(options.report)
     if options.propose:
         return _propose(options)
-
-    screen = Console(stderr=options.json, width=None if sys.stdout.isatty() else 160)
+    screen = console(stderr=options.json)
     reports = []
     for row in list(PAIRS) if options.all else [options.model]:
-        report = _align_row(options, row, overrides or {}, align, pair)
+        subject = row or options.weights or options.torch or ("stdc2_seg" if pair else "the criteria")
+        with working(f"aligning {subject}, {title}", options.quiet):
+            report = _align_row(options, row, overrides or {}, align, pair)
         reports.append(report)
         name = report.settings["model"]
-        terminal.print_report(report, screen, f"{name}, {title}")
         if options.report:
             stem = f"{stage}_{name}" if options.all else stage
             written = subjects.write_report(report, Path(options.report), stem)
-            screen.print(f"written: {', '.join(map(str, written))}", highlight=False)
+            if not options.quiet:
+                screen.print(f"written: {', '.join(map(str, written))}")
+        terminal.print_report(report, screen, f"{name}, {title}", options.quiet)
     if options.json:
         print_json([report.to_dict() for report in reports])
     codes = {report.exit_code for report in reports}

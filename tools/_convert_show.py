@@ -3,18 +3,34 @@
 from pathlib import Path
 from typing import Any, TextIO
 
-
-def _console(file: TextIO | None = None) -> Any:
-    from rich.console import Console
-
-    return Console(file=file, markup=False, highlight=False, soft_wrap=True)
+from common.terminal import screen, verdict
 
 
-def account(account: Any, unverified: str) -> None:
-    """Print the account's head: what was found, totals, what was dropped, proof, output."""
+def account(account: Any, unverified: str, quiet: bool = False) -> None:
+    """Print the account's head: what was found, totals, what was dropped, proof, output.
+
+    `quiet`: the verdict alone.
+    """
+    console = screen()
+    if not quiet:
+        _head(console, account)
+        _proof(console, account.verification, unverified)
+        _output(console, account.output)
+        console.print(f"account    {account.output['account']}")
+    verdict(console, 0, result(account, unverified))
+
+
+def result(account: Any, unverified: str) -> str:
+    """Return what the conversion came to, in one line."""
+    moved = ", ".join(f"{count} {name}" for name, count in account.totals.items() if count)
+    proof = account.verification
+    shown = f"verified to {proof['worst']:.1e}" if proof else f"not verified ({unverified})"
+    return f"converted: {moved}; {shown}"
+
+
+def _head(console: Any, account: Any) -> None:
     from rich.table import Table
 
-    console = _console()
     net, source = account.net, account.source
     console.print(f"{source['path']}: {_net(net)}")
     console.print(f"found as   {source['found_as']}")
@@ -34,9 +50,6 @@ def account(account: Any, unverified: str) -> None:
         console.print(f"NOTE       {note}")
     for key, count in account.not_finite.items():
         console.print(f"NOT FINITE {key}: {count} values")
-    _proof(console, account.verification, unverified)
-    _output(console, account.output)
-    console.print(f"account    {account.output['account']}")
 
 
 def _net(net: Any) -> str:
@@ -75,13 +88,12 @@ def table(account: Any, file: TextIO) -> None:
         if row.source is None:
             why = f"{row.key}: {row.reason}" if row.reason else row.key
             shown.add_row("-", str(row.shape), row.dtype, row.change, why)
-    console = _console(file)
-    console.print(shown)
+    screen(file).print(shown)
 
 
 def reversal(made: Any) -> None:
     """Print what the way back gave."""
-    console = _console()
+    console = screen()
     console.print(f"tensors    {len(made.state)}, by the {made.by}")
     if made.ties:
         console.print(f"tied       {len(made.ties)} names of tensors that are one")
@@ -92,7 +104,7 @@ def reversal(made: Any) -> None:
 
 def proposal(found: Any, path: Path) -> None:
     """Print how many layers were paired, and what is open."""
-    console = _console()
+    console = screen()
     console.print(f"paired     {len(found.pairs)} layers whose names differ")
     console.print(f"ambiguous  {len(found.ambiguous)}")
     console.print(

@@ -94,6 +94,8 @@ def _watch(timeout: float) -> int:
                 child.wait()
             os.close(ours)
             os.close(theirs)
+        if (code is None or code < 0) and sys.stderr.isatty():
+            sys.stderr.write("\x1b[?25h")  # the cursor, which the child's progress hid
         if code is None:
             said = f"nothing moved for {timeout:g} s"
             print(_in_words(said, running.read_note(note)[1]), file=sys.stderr)

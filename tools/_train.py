@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ def parse(framework: str) -> argparse.Namespace:
     """Read the command line, and set the number of threads before a framework is loaded."""
     command = _entry.parser(f"Train a net in {framework}.", EXAMPLE.format(Path(sys.argv[0]).name))
     command.epilog = (command.epilog or "") + ENDING
+    command.set_defaults(framework=framework)
     command.add_argument("config", type=Path, help="a file of configs/")
     command.add_argument(
         "overrides", nargs="*", metavar="key.sub=value", help="settings that replace the file's"
@@ -34,6 +36,7 @@ def parse(framework: str) -> argparse.Namespace:
         default=os.cpu_count() or 1,
         help="of the framework's kernels on the CPU; results are equal to the bit for one number",
     )
+    command.add_argument("--report", metavar="DIR", help="write page, JSON and JUnit XML")
     command.add_argument("--quiet", action="store_true", help="no progress on stderr")
     command.add_argument("--json", action="store_true", help="print the result as JSON")
     # Overrides may stand before, between and after the options.
@@ -51,15 +54,21 @@ def run(
     from common.training import Reporter, train
     from common.training.screen import Screen
 
+    _entry.check_folder(options.report)
     reporter = Reporter() if options.quiet else Screen()
+    start = time.monotonic()
     outcome = train(
         settings, side, data, initialise=initialise, resume=options.resume, reporter=reporter
     )
     result = summary(outcome)
+    if options.report:
+        written = write_report(options, settings.name, result, time.monotonic() - start)
+        if not options.json and not options.quiet:
+            print(f"written     {', '.join(map(str, written))}")
     if options.json:
         _entry.print_json(result)
     else:
-        show(result)
+        show(result, options.quiet)
     return 128 + outcome.stopped_by if outcome.stopped_by else _entry.CHECKED_GOOD
 
 
@@ -80,14 +89,46 @@ def summary(outcome: Any) -> dict[str, Any]:
     }
 
 
-def show(result: Mapping[str, Any]) -> None:
-    """Print the result for people."""
-    if result["validation"]:
-        from rich.console import Console
+def write_report(
+    options: argparse.Namespace, name: str, result: Mapping[str, Any], seconds: float
+) -> list[Path]:
+    """Write the page of a training, its JSON and JUnit XML; return the paths."""
+    from align.run import Run, Rung
+    from common.training.logs import read_log
 
+    run = Run(f"train {name} in {options.framework}")
+    code = _entry.CHECKED_GOOD if result["finished"] else _entry.COULD_NOT_CHECK
+    run.rungs.append(Rung("train", code, said(result), round(seconds, 1)))
+    log = read_log(Path(result["folder"]) / "log.jsonl")
+    run.training = {"framework": options.framework, "log": log}
+    run.environment |= {"command": _entry.command_line(), "seconds": round(seconds, 1)}
+    return run.write(Path(options.report), "train")
+
+
+def said(result: Mapping[str, Any]) -> str:
+    """Return what the training came to, in one line."""
+    if not result["finished"]:
+        return f"stopped after iteration {result['iteration']}; go on with --resume auto"
+    best = result["best_mean_iou"]
+    proof = "not validated" if best is None else f"best mIoU {best:.4f}"
+    return f"trained: {result['iteration']} iterations, {proof}"
+
+
+def show(result: Mapping[str, Any], quiet: bool = False) -> None:
+    """Print the result for people; `quiet`: the verdict alone."""
+    from common.terminal import screen, verdict
+
+    console = screen()
+    if not quiet:
+        _show_files(console, result)
+    verdict(console, _entry.CHECKED_GOOD if result["finished"] else 2, said(result))
+
+
+def _show_files(console: Any, result: Mapping[str, Any]) -> None:
+    if result["validation"]:
         from common.training.screen import class_table
 
-        Console().print(class_table(result["validation"]["iou"]))
+        console.print(class_table(result["validation"]["iou"]))
         mean = result["validation"]["mean_iou"]
         shown = "undefined (a class occurs nowhere)" if mean is None else f"{mean:.4f}"
         print(f"mIoU        {shown} in iteration {result['validation']['iteration']}")
@@ -96,5 +137,3 @@ def show(result: Mapping[str, Any]) -> None:
     if result["weights"]:
         print(f"weights     {result['weights']}")
     print(f"checkpoint  {result['checkpoint']}")
-    if not result["finished"]:
-        print(f"stopped after iteration {result['iteration']}; go on with --resume auto")

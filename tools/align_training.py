@@ -1,6 +1,5 @@
 """Show that training steps of a recipe are those of its PyTorch reference, each judged alone."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,6 @@ def main() -> int:
     options.model = recipe.settings.model.name
 
     def align(torch_net: Any, paddle_net: Any, name: str) -> Any:
-        print(f"aligning the training of {name} ...", file=sys.stderr)
         return recipe.align_training(torch_net, paddle_net, options.steps)
 
     overrides = recipe.settings.model.overrides
@@ -71,7 +69,6 @@ def own_steps(options: Any) -> Any:
         optimizers = _align.optimizers(options)
         steps = _align.batches(options, torch_net, paddle_net)[: options.steps]
         criteria = _align.losses(options)
-        print(f"aligning {len(steps)} training steps of {name} ...", file=sys.stderr)
         return align_training(
             torch_net, paddle_net, steps, *criteria, *optimizers, rules=options.rules
         )

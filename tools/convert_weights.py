@@ -4,8 +4,9 @@ import argparse
 import importlib
 import importlib.util
 import sys
+import time
 from collections.abc import Callable
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,9 @@ def _add_checks(group: Any) -> None:
         "--allow-nonfinite", action="store_true", help="write NaN and infinite values too"
     )
     group.add_argument("--table", action="store_true", help="print every tensor of both sides")
+    group.add_argument("--report", metavar="DIR", help="write page, JSON and JUnit XML")
     group.add_argument("--json", action="store_true", help="print the result as JSON")
+    group.add_argument("--quiet", action="store_true", help="the verdict alone, no progress")
 
 
 def main() -> int:
@@ -93,9 +96,11 @@ def convert(args: argparse.Namespace) -> int:
     from convert import convert_checkpoint
     from convert.write import default_output
 
+    _entry.check_folder(args.report)
     model = model_of(args.model)
     unverified = why_unverified(args, model)
-    with progress_bar(args.checkpoint) as progress:
+    start = time.monotonic()
+    with progress_bar(args) as progress:
         conversion = convert_checkpoint(
             args.checkpoint,
             args.output or default_output(args.checkpoint),
@@ -111,13 +116,29 @@ def convert(args: argparse.Namespace) -> int:
             checksum=not args.no_checksum,
             allow_nonfinite=args.allow_nonfinite,
         )
+    if args.report:
+        result = show.result(conversion.account, unverified)
+        written = write_report(args, conversion.account, result, time.monotonic() - start)
+        if not args.quiet and not args.json:
+            print(f"written    {', '.join(map(str, written))}")
     if args.json:
         _entry.print_json(conversion.account.summary())
     else:
-        show.account(conversion.account, unverified)
+        show.account(conversion.account, unverified, args.quiet)
     if args.table:
         show.table(conversion.account, sys.stderr if args.json else sys.stdout)
     return _entry.CHECKED_GOOD
+
+
+def write_report(args: argparse.Namespace, account: Any, result: str, seconds: float) -> list[Path]:
+    """Write the page of a conversion, its JSON and JUnit XML; return the paths."""
+    from align.run import Run, Rung, without_values
+
+    run = Run(f"convert {args.checkpoint.name}")
+    run.rungs.append(Rung("convert", _entry.CHECKED_GOOD, result, round(seconds, 2)))
+    run.account = without_values(account.to_dict())
+    run.environment |= {"command": _entry.command_line(), "seconds": round(seconds, 2)}
+    return run.write(Path(args.report), "convert")
 
 
 def why_unverified(args: argparse.Namespace, model: Any) -> str:
@@ -139,7 +160,7 @@ def reverse(args: argparse.Namespace) -> int:
     from convert.reverse import reverse_checkpoint
     from convert.write import default_output
 
-    with progress_bar(args.checkpoint) as progress:
+    with progress_bar(args) as progress:
         made = reverse_checkpoint(
             args.checkpoint,
             args.output or default_output(args.checkpoint, ".pth"),
@@ -202,16 +223,19 @@ def model_of(name: str | None) -> Any:
         raise UserError(f"--model {name}: {error}") from None
 
 
-def progress_bar(checkpoint: Path) -> Any:
+def progress_bar(args: argparse.Namespace) -> Any:
     """Return a context that gives a progress callback: a bar on stderr for big files, else None."""
-    if not checkpoint.is_file() or checkpoint.stat().st_size < SHOW_PROGRESS_FROM:
-        return nullcontext()
-    from rich.console import Console
+    from common.terminal import screen, working
+
+    checkpoint, console = args.checkpoint, screen(stderr=True)
+    big = checkpoint.is_file() and checkpoint.stat().st_size >= SHOW_PROGRESS_FROM
+    if args.quiet or not big or not console.is_terminal:
+        return working(f"converting {checkpoint}", args.quiet)
     from rich.progress import Progress
 
     @contextmanager
     def bar() -> Any:
-        with Progress(console=Console(stderr=True), transient=True) as shown:
+        with Progress(console=console, transient=True) as shown:
             task = shown.add_task("writing", total=None)
             update: Callable[[int, int], None] = lambda done, total: shown.update(  # noqa: E731
                 task, completed=done, total=total

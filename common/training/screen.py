@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from common.terminal import screen
 from common.training.reporter import Reporter, Row
 
 
@@ -13,7 +13,7 @@ class Screen(Reporter):
     """Shows what a run reports."""
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+        self.console = screen(stderr=True)
         self._bar: Progress | None = None
 
     def start(self, settings: list[tuple[str, str]], notes: list[str], total: int) -> None:
