@@ -157,11 +157,11 @@ def test_ladder_leads_to_its_stages(browser, page):
 
 def test_account_has_search_and_filters(browser, page):
     browser.open(page(ladder()))
-    assert browser.one("#account-count").text == "100 of 150"
+    assert browser.one("#account-count").text == "25 of 150"
     browser.click("#account-more")
     assert browser.one("#account-count").text == "150 of 150"
     browser.click("#account-chips [data-key=transposed]")
-    assert browser.one("#account-count").text == "75 of 75"
+    assert browser.one("#account-count").text == "25 of 75"
     browser.one("#account-search").send_keys("w149")
     assert browser.one("#account-table tbody").text.split()[:2] == ["w149", "149×2"]
 

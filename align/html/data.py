@@ -29,6 +29,7 @@ def stage_data(report: Report, name: str) -> dict[str, Any]:
     calls = shown_calls(report.calls)
     return {
         "name": name,
+        "kind": report.stage,
         "exit": report.exit_code,
         "layers": [
             [
@@ -132,7 +133,7 @@ def step_curves(report: Report) -> dict[str, list[Any]]:
     }
 
 
-def training_curves(training: Mapping[str, Any]) -> dict[str, list[Any]]:
+def training_curves(training: Mapping[str, Any]) -> dict[str, Any]:
     """Return the curves of a run's `log.jsonl`."""
     rows = training.get("log") or []
     losses = [row for row in rows if "loss" in row]
@@ -140,6 +141,7 @@ def training_curves(training: Mapping[str, Any]) -> dict[str, list[Any]]:
     if not losses and not values:
         return {}
     return {
+        "framework": str(training.get("framework", "")),
         "iteration": [row.get("iteration") for row in losses],
         "loss": [number(row.get("loss"), 6) for row in losses],
         "lr": [number(row.get("lr"), 6) for row in losses],

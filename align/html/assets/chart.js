@@ -1,6 +1,7 @@
 "use strict";
 /* The error of every comparison on a log axis, over the band of its floor. */
 const LEAST = 1e-18, MOST = 10;
+const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 1e6];
 
 function clip(number) {
   const found = value(number);
@@ -24,8 +25,8 @@ function axes(label, percents) {
   const line = { stroke: color("soft"), grid: { stroke: color("line"), width: 1 }, ticks: { show: false }, font: "11px system-ui" };
   const y = percents ? {} : { splits: decades, filter: (u, splits) => splits };
   return [
-    { ...line, label, labelFont: "12px system-ui", labelSize: 22, size: 30, grid: { show: false } },
-    { ...line, ...y, size: 62, values: (u, splits) => splits.map((v) => v === null ? "" : show(!percents && v === LEAST ? 0 : v)) },
+    { ...line, label, labelFont: "12px system-ui", labelSize: 22, size: 30, grid: { show: false }, incrs: WHOLE },
+    { ...line, ...y, size: 62, values: (u, splits) => splits.map((v) => v === null ? "" : show(!percents && v === LEAST ? 0 : v, 4)) },
   ];
 }
 

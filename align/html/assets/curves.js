@@ -51,9 +51,10 @@ function chartsOf(data) {
   }
   const run = data.training;
   if (run.iteration) {
-    add("loss", "iteration", run.iteration, [["loss", run.loss]], false);
-    add("mean_iou", "iteration", run.validated, [["mean_iou", run.mean_iou]], false);
-    add("learning_rate", "iteration", run.iteration, [["learning_rate", run.lr]], false);
+    const prefix = `${run.framework}: `;
+    add("loss", "iteration", run.iteration, [["loss", run.loss]], false, prefix);
+    add("mean_iou", "iteration", run.validated, [["mean_iou", run.mean_iou]], false, prefix);
+    add("learning_rate", "iteration", run.iteration, [["learning_rate", run.lr]], false, prefix);
   }
   return charts;
 }

@@ -26,8 +26,9 @@
       at("stages").scrollIntoView();
     }));
     const bad = DATA.stages.findIndex((one) => one.exit === 1);
-    const longest = DATA.stages.reduce((best, one, i) => one.calls.layer.length > DATA.stages[best].calls.layer.length ? i : best, 0);
-    chooseStage(bad >= 0 ? bad : longest);
+    const open = DATA.stages.findIndex((one) => one.exit === 2);
+    const forward = DATA.stages.findIndex((one) => one.kind === "forward");
+    chooseStage([bad, open, forward, 0].find((index) => index >= 0));
   }
 
   function chooseStage(index) {

@@ -2,9 +2,9 @@
 /* A long table with search and filters, drawn a piece at a time. */
 class LongTable {
   constructor(name, search, heads, rows, kindOf, words, draw) {
-    Object.assign(this, { search, heads, rows, kindOf, words, draw, text: "", kind: "all", limit: 100 });
+    Object.assign(this, { search, heads, rows, kindOf, words, draw, text: "", kind: "all", limit: 25 });
     this.parts = Object.fromEntries(["search", "chips", "table", "count", "more"].map((part) => [part, document.getElementById(`${name}-${part}`)]));
-    this.parts.search.addEventListener("input", () => { this.text = this.parts.search.value.toLowerCase(); this.limit = 100; this.render(); });
+    this.parts.search.addEventListener("input", () => { this.text = this.parts.search.value.toLowerCase(); this.limit = 25; this.render(); });
     this.parts.more.addEventListener("click", () => { this.limit += 500; this.render(); });
     this.kinds = [...new Set(rows.map(kindOf))];
     this.render();
@@ -12,7 +12,7 @@ class LongTable {
 
   render() {
     const kinds = [["all", t("all")], ...this.kinds.map((kind) => [kind, `${this.words(kind)} ${this.rows.filter((row) => this.kindOf(row) === kind).length}`])];
-    chips(this.parts.chips, kinds, this.kind, (kind) => { this.kind = kind; this.limit = 100; this.render(); });
+    chips(this.parts.chips, kinds, this.kind, (kind) => { this.kind = kind; this.limit = 25; this.render(); });
     this.parts.search.placeholder = t(this.search);
     this.parts.search.setAttribute("aria-label", t(this.search));
     const found = this.rows.filter((row) => (this.kind === "all" || this.kindOf(row) === this.kind) && row.join(" ").toLowerCase().includes(this.text));
