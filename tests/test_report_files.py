@@ -102,7 +102,7 @@ def test_page_says_what_to_mend_and_by_how_much():
     card = page[page.index('id="to_mend"') : page.index('id="ladder"')]
     assert "body.conv" in card
     assert "stride is (2, 2), the reference has (1, 1)" in card
-    assert "5e13 × the floor" in card
+    assert "5e13 × what rounding explains" in card
     assert "port.py:2" in card  # where the library's layer is used
     assert "stem" not in card
 

@@ -63,7 +63,8 @@ def test_choosing_a_layer_shows_its_numbers(browser, page, size):
     browser.open(page(Run.of(small("body.conv"))), size)
     browser.click(".mends .go")
     detail = browser.one("#detail").text
-    for words in ("body.conv", "stride", "port.py:2", "[1, 2]", "0.5", "5e13 × the floor"):
+    factor = "5e13 × what rounding explains"
+    for words in ("body.conv", "stride", "port.py:2", "[1, 2]", "0.5", factor):
         assert words in detail, words
     assert "0.5 of the largest value, 1 absolute" in detail
     assert browser.find("#detail svg rect")
