@@ -240,7 +240,9 @@ def align_each(
     screen = console(stderr=options.json)
     reports = []
     for row in list(PAIRS) if options.all else [options.model]:
-        subject = row or options.weights or options.torch or ("stdc2_seg" if pair else "the criteria")
+        subject = (
+            row or options.weights or options.torch or ("stdc2_seg" if pair else "the criteria")
+        )
         with working(f"aligning {subject}, {title}", options.quiet):
             report = _align_row(options, row, overrides or {}, align, pair)
         reports.append(report)
