@@ -25,9 +25,9 @@ def write_evidence(
 ) -> dict[str, float]:
     """Write `<checkpoint>_reference.npy` and `<checkpoint>_paddle.npy` to `folder`.
 
-    Checkpoints: forward (logits of a seeded input, eval mode), metric (pixel accuracy and mIoU on
-    training crops), loss (of the first batch), bp_align (losses and learning rates of `steps` free
-    training steps). Random layers are off, as the guide has it.
+    Checkpoints: forward (logits of a seeded input, eval mode), metric (pixel accuracy, and mIoU
+    over the classes that occur, on training crops), loss (of the first batch), bp_align (losses
+    and learning rates of `steps` free training steps). Random layers are off, as the guide has it.
 
     Returns:
         The mean absolute difference of each value, as "checkpoint/value", which is what the
@@ -63,7 +63,7 @@ def _values(side: Any, recipe: Recipe, image: np.ndarray, batches: list[Any]) ->
     losses = [side.step([batch], rate)["loss"] for batch, rate in zip(batches, rates, strict=True)]
     steps = {f"loss_{step}": loss for step, loss in enumerate(losses)}
     steps |= {f"lr_{step}": rate for step, rate in enumerate(rates)}
-    score = {"pixel_accuracy": matrix.pixel_accuracy(), "mIoU": matrix.mean_iou()}
+    score = {"pixel_accuracy": matrix.pixel_accuracy(), "mIoU": matrix.mean_iou("skip")}
     return {
         "forward": {"logits": logits},
         "metric": _as_arrays(score),
