@@ -43,11 +43,15 @@ FAST = (
 
 @dataclass
 class Reproduction:
-    """One run of the ladder. `say` gets a line when a rung begins."""
+    """One run of the ladder. `say` gets a line when a rung begins.
+
+    `quiet`: the training says nothing.
+    """
 
     config: Path
     folder: Path
     fast: bool = False
+    quiet: bool = False
     overrides: tuple[str, ...] = ()
     checkpoint: Path | None = None
     say: Callable[[str], None] = lambda line: None
@@ -235,6 +239,7 @@ class Reproduction:
         iterations = f"train.iterations={self.settings.reproduce.iterations}"
         overrides = [*self._overrides(), f"output={output}", iterations, *weights]
         command = [sys.executable, str(ROOT / "tools" / "train_paddle.py"), str(self.config)]
+        command += ["--quiet"] * self.quiet
         finished = subprocess.run([*command, *overrides, "--json"], stdout=subprocess.PIPE)
         if finished.returncode:
             return COULD_NOT_CHECK, f"training ended with exit code {finished.returncode}"

@@ -175,6 +175,11 @@ STAGES = {
         "tests/test_fcn_unet.py",
         "tests/test_recipes.py",
     ),
+    "pages": lambda: prove_tests(
+        "pages",
+        "the pages of STDC2-Seg and of 2,000 calls in a browser",
+        "tests/test_report_page.py",
+    ),
     "toys": lambda: [
         run("toys", "every toy config", [sys.executable, "docs/proof/toys.py"], "configs:")
     ],
