@@ -65,6 +65,7 @@ def _avg_pool(layer: Any) -> dict[str, Any]:
 READERS: dict[type, Reader] = {
     conv._ConvNd: _conv,
     norm._BatchNormBase: _batch_norm,
+    norm._InstanceNormBase: lambda layer: {"epsilon": layer._epsilon},
     nn.LayerNorm: lambda layer: {"epsilon": layer._epsilon, "shape": layer._normalized_shape},
     nn.GroupNorm: lambda layer: {"epsilon": layer._epsilon, "groups": layer._num_groups},
     **dict.fromkeys(_MAX, _pool),
@@ -79,7 +80,14 @@ READERS: dict[type, Reader] = {
         "mode": layer.mode,
         "align_corners": bool(layer.align_corners),
     },
-    **dict.fromkeys((nn.Dropout, nn.Dropout2D, nn.Dropout3D), lambda layer: {"rate": layer.p}),
+    nn.Dropout: lambda layer: {
+        "rate": layer.p,
+        "mode": layer.mode,
+        "drops": "values" if layer.axis is None else "channels",
+    },
+    **dict.fromkeys(
+        (nn.Dropout2D, nn.Dropout3D), lambda layer: {"rate": layer.p, "drops": "channels"}
+    ),
     nn.PixelShuffle: lambda layer: {"factor": layer._upscale_factor},
     nn.Flatten: lambda layer: {"start": layer.start_axis, "stop": layer.stop_axis},
     nn.Embedding: lambda layer: {"padding_index": layer._padding_idx},

@@ -13,8 +13,9 @@ from align.forced import (
     run_forced,
     unless_compared,
 )
-from align.judge import Comparison
+from align.judge import DIFFERS, Comparison
 from align.losses import seen_from_the_net, whole_pair
+from align.replay import explain
 from align.report import Report
 from common.errors import UserError
 
@@ -63,12 +64,19 @@ def align_backward(
         found = run_forced(
             torch_net, paddle_net, batch, pairing, train=train, backward=True, seed=seed
         )
+        explain(found.comparisons, torch_net, paddle_net, batch, found)
     loss = [call for call in found.values if with_loss and _is_loss(call)]
-    report.calls = loss + found.gradients
+    report.calls = loss + [call for call in found.values if _ends(call) and call not in loss]
+    report.calls += found.gradients
     report.calls += unless_compared(found.gradients, "no gradient flows in either net")
     report.notes = found.notes + rounding_note(rounded, found.trace)
     rename = seen_from_the_net if with_loss else None
     return blame(report, torch_net, paddle_net, pairing, rename)
+
+
+def _ends(call: Comparison) -> bool:
+    """Tell whether no gradient could be asked for: another shape or number, or code that raises."""
+    return call.verdict == DIFFERS and call.relative_error == float("inf")
 
 
 def _is_loss(call: Comparison) -> bool:

@@ -1,6 +1,6 @@
 """Turns comparisons that differ into divergences: source lines of both sides, and causes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from align.judge import DIFFERS, Comparison
@@ -24,6 +24,7 @@ def blame(
     """
     from align.calls import source_of
     from align.force_paddle import layers_by_path
+    from align.own_lists_paddle import unregistered
 
     report.layers = describe_layers(torch_net, paddle_net, pairing)
     wrong = [call for call in report.calls if call.verdict == DIFFERS]
@@ -32,8 +33,13 @@ def blame(
     partners = pairing.partners
     seen: set[tuple[str, str, str]] = set()
     for call in wrong:
-        if call.cause is None and call.kind == "layer":
-            call.cause = causes.get(call.layer)
+        if call.kind == "layer" and call.layer in causes:
+            call.cause = _together(causes[call.layer], call)
+        hint = _other_settings(torch_net, layers, partners, call.layer)
+        if hint and call.kind in ("layer", "glue") and call.layer not in causes:
+            call.cause = f"{call.cause}; {hint}" if call.cause else hint
+        if call.cause and call.cause.startswith("it raises") and not call.layer:
+            call.cause += unregistered(paddle_net)
     sources = {
         path: (source_of(torch_net.get_submodule(partner)), source_of(layers[path]))
         for path, partner in partners.items()
@@ -79,6 +85,32 @@ def _causes(torch_net: Any, paddle_net: Any, pairing: Pairing, layers: set[str])
         if call.verdict == DIFFERS and call.layer in layers and call.cause:
             found[call.layer] = call.cause if call.where.startswith("attr") else _weight(call)
     return found
+
+
+def _other_settings(
+    torch_net: Any, layers: Mapping[str, Any], partners: Mapping[str, str], path: str
+) -> str:
+    """Say which plain attributes of one name two matched modules hold with other values."""
+    if path not in partners:
+        return ""
+    theirs, ours = vars(torch_net.get_submodule(partners[path])), vars(layers[path])
+    return ", ".join(
+        f"its {name} is {ours[name]}, the reference's {value}"
+        for name, value in theirs.items()
+        if type(value) in (bool, int, float, str)
+        and not name.startswith("_")
+        and name not in ("training", "inplace")
+        and type(ours.get(name)) in (bool, int, float, str)
+        and ours[name] != value
+    )
+
+
+def _together(static: str, call: Comparison) -> str:
+    """Return the cause that the settings or weights are; what its effect looks like gives way."""
+    keeps = call.cause is not None and (
+        call.relative_error == float("inf") or "gradient" in call.cause
+    )
+    return f"{static}; {call.cause}" if keeps else static
 
 
 def _weight(call: Comparison) -> str:

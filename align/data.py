@@ -8,6 +8,7 @@ import numpy as np
 
 from align.forced import unless_compared
 from align.judge import DIFFERS, Allowance, Comparison, compare
+from align.relations import relation
 from align.report import Divergence, Report
 from align.trees import leaves
 from common.errors import UserError
@@ -79,6 +80,8 @@ def _compare_bits(reference: np.ndarray, port: np.ndarray, into: Comparison) -> 
         f"{int(wrong.sum())} of {wrong.size} values differ, the first is {into.port_value:g}, "
         f"in the reference {into.reference_value:g}"
     )
+    words = relation(reference, port)
+    into.cause += f"; {words}" if words else ""
     return into
 
 

@@ -108,9 +108,9 @@ class PlainPass(_Pass):
         with state_kept(self.net), paddle.no_grad(), wrapped_forwards(self.matched, self._wrap):
             try:
                 self.net(*args, **kwargs)
-            except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            except Exception as error:
                 # The forced pass goes on from the reference's tensors and finds where it starts.
-                self.failure = str(error).strip().splitlines()[-1]
+                self.failure = (str(error).strip() or type(error).__name__).splitlines()[-1]
 
     def _wrap(self, path: str, layer: nn.Layer, forward: Forward) -> Forward:
         """Note the distance of every output from the reference's."""
@@ -174,6 +174,8 @@ class ForcedPass(_Pass):
         self.judged = judged
         self.backward = backward
         self.gradients: dict[int, Any] = {}
+        self.called: set[str] = set()
+        self.raised = False  # what was not called after that was not judged
         holders = {above for path in pairing.port_group for above in _ancestors(path)[:-1]}
         self.leaves = set(pairing.port_group) - holders
 
@@ -185,6 +187,7 @@ class ForcedPass(_Pass):
             self._judge,
             backward=self.backward,
             substitute=with_mask,
+            goes_on=True,
         )
         mode = nullcontext() if self.backward else paddle.no_grad()
         with mode, wrapped_forwards(self.matched, forced.wrap):
@@ -195,6 +198,7 @@ class ForcedPass(_Pass):
         call = self.next_call(path)
         if call is None:  # uneven groups are taken apart before: only a net that varies
             raise RuntimeError(f"{path} was called more often than in the pass before")
+        self.called.add(path)
         return call
 
     def _judge(self, seen: Seen) -> None:
@@ -202,9 +206,16 @@ class ForcedPass(_Pass):
         kind = "layer" if seen.culprit in self.leaves else "glue"
         into = Comparison(seen.culprit, f"{seen.call.path}#{seen.call.index}", seen.where, kind)
         into.kernels = sorted(seen.code.kernels)
+        if seen.raised:
+            self.raised = True
+            into.verdict, into.relative_error, into.cause = DIFFERS, float("inf"), seen.raised
+            self.judged(into, seen.place)
+            return
         if seen.counts is not None:
             into.verdict, into.relative_error = DIFFERS, float("inf")
             into.cause = f"{seen.counts[0]} tensors, the reference has {seen.counts[1]}"
+            if seen.counts[0] == 0 and seen.where.startswith("output"):
+                into.cause += ": does its forward return?"
             self.judged(into, seen.place)
             return
         allowance = Allowance(random=True) if seen.code.random else self.allow(seen.place)

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from align.floors import Moves
-from align.judge import DIFFERS, UNCHECKED, Comparison
+from align.judge import DIFFERS, EQUAL, UNCHECKED, Comparison
 from align.pairing import Pairing
+from align.running_variance import biased, in_words
 from align.tensors import tensors_of
 from align.trace import Place, Trace
 from align.trees import is_plain, leaves, map_leaves
@@ -186,12 +187,20 @@ def run_forced(
     found.comparisons += [_in_place(path) for path in trace.inplace]
     found.comparisons += _unseen(torch_net, run, found)
     if train:
-        found.comparisons += _compare_buffers(found, floating_buffers(forced.layers))
+        found.comparisons += _compare_buffers(torch_net, found, floating_buffers(forced.layers))
     if backward:
         found.comparisons += _compare_parameter_gradients(
             torch_net, paddle_net, found, forced.gradients
         )
+    if forced.raised:
+        found.comparisons = [c for c in found.comparisons if not _not_reached(c, forced.called)]
     return found
+
+
+def _not_reached(call: Comparison, called: set[str]) -> bool:
+    """Tell whether a layer's tensor differs because the code around raised before calling it."""
+    own = call.where.startswith(("grad:", "buffer:"))
+    return own and call.verdict == DIFFERS and call.layer not in called
 
 
 def _in_place(path: str) -> Comparison:
@@ -201,12 +210,15 @@ def _in_place(path: str) -> Comparison:
     return into
 
 
-def _compare_buffers(found: Forced, after: Mapping[str, np.ndarray]) -> list[Comparison]:
+def _compare_buffers(
+    torch_net: Any, found: Forced, after: Mapping[str, np.ndarray]
+) -> list[Comparison]:
     """Compare what a train-mode pass left in the buffers of matched layers."""
     from align.judge import compare
     from align.tensors import join
 
     comparisons = []
+    factors: dict[str, float] = {}
     for port, reference in found.judged.partners.items():
         for name in _names_under(found.trace.buffers, reference):
             full = join(reference, name)
@@ -224,28 +236,14 @@ def _compare_buffers(found: Forced, after: Mapping[str, np.ndarray]) -> list[Com
                 allowance = found.moves.allow(("", 0, f"buffer:{full}"))
                 compare(found.trace.buffers[full], ours, allowance, into)
                 if into.verdict == DIFFERS and name == "running_var":
-                    into.cause = _biased_variance(found.trace, reference, full, ours)
+                    calls = [call for call in found.trace.calls if call.path == reference]
+                    factor = biased(torch_net.get_submodule(reference), calls, before, ours)
+                    if factor is not None:
+                        into.verdict, into.floor = EQUAL, into.relative_error
+                        into.cause, factors[port] = "averages the biased variance", factor
             comparisons.append(into)
+    found.notes += in_words({path.removeprefix("net."): size for path, size in factors.items()})
     return comparisons
-
-
-def _biased_variance(trace: Trace, path: str, name: str, port: np.ndarray) -> str | None:
-    """Say whether a running variance is what averaging the biased variance predicts, to 1e-6.
-
-    Paddle's BatchNorm averages the variance over n values, torch's the one over n - 1.
-    """
-    calls = [call for call in trace.calls if call.path == path]
-    if len(calls) != 1 or calls[0].inputs[0].ndim < 2:
-        return None
-    values = calls[0].inputs[0]
-    count = values.size // values.shape[1]
-    before, after = trace.buffers_before[name], trace.buffers[name]
-    update = values.var(axis=(0, *range(2, values.ndim))) * count / max(count - 1, 1)
-    weight = float(((after - before) / (update - before)).mean())
-    predicted = after - weight * update / count
-    if float(np.abs(predicted - port).max()) > 1e-6 * float(np.abs(after).max()):
-        return None
-    return f"Paddle averages the biased variance: {count - 1}/{count} of torch's, as predicted"
 
 
 # A layer's buffers by their name in torch; what is not listed has the same name on both sides.

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from align.calls import Forward, bind
-from align.trace import Call, Place
+from align.trace import TENSOR, Call, Place
 from align.trees import leaves, map_leaves
 
 # (tensor of the graph, cotangent)
@@ -72,6 +72,7 @@ class Seen:
     expected: np.ndarray | None = None
     found: Any | None = None
     counts: tuple[int, int] | None = None
+    raised: str = ""  # what the code raised in place of an output
 
     @property
     def place(self) -> Place:
@@ -117,6 +118,7 @@ class ForcedRun:
         visit: the judge; called for every tensor at every boundary.
         backward: also run the vector-Jacobian products.
         substitute: what runs in place of a layer's forward (a dropout layer with a given mask).
+        goes_on: what a call raises is shown to the judge, and the code around it goes on.
     """
 
     def __init__(
@@ -127,12 +129,14 @@ class ForcedRun:
         *,
         backward: bool = False,
         substitute: Callable[[Any, Call, Forward], Forward] | None = None,
+        goes_on: bool = False,
     ) -> None:
         self.framework = framework
         self.next_call = next_call
         self.visit = visit
         self.backward = backward
         self.substitute = substitute
+        self.goes_on = goes_on
         self.stack: list[Frame] = []
         self.gradients: dict[int, Any] = {}  # of parameters, summed over all calls
 
@@ -149,11 +153,34 @@ class ForcedRun:
             run = forward if self.substitute is None else self.substitute(module, call, forward)
             try:
                 outputs = run(*args, **kwargs)
+            except Exception as error:
+                if not self.goes_on:
+                    raise
+                return self._after_failure(frame, error)
             finally:
                 self.stack.pop()
             return self._leave(frame, outputs)
 
         return forced
+
+    def _after_failure(self, frame: Frame, error: Exception) -> Any:
+        """Show the judge what was raised; the code around goes on with the recorded outputs."""
+        words = " ".join(str(error).split())
+        raised = f"it raises {type(error).__name__}: {words[:200]}"
+        self.visit(Seen(frame.path, frame.call, frame.call, "output:0", raised=raised))
+        return self._recorded(frame.call)
+
+    def _recorded(self, call: Call) -> Any:
+        """Return the recorded outputs in their tree."""
+        arrays = iter(call.outputs)
+
+        def tensor(leaf: Any) -> Any:
+            if leaf is not TENSOR:
+                return leaf
+            fresh = self.framework.leaf(next(arrays), None)
+            return self.framework.handed(fresh, False)
+
+        return map_leaves(call.template, tensor)
 
     def _arrive(
         self, frame: Frame, forward: Forward, args: tuple, kwargs: dict[str, Any]
@@ -186,6 +213,8 @@ class ForcedRun:
         if self.backward:
             self._differentiate(frame)
         fresh = self._fresh(call.outputs, tensors)
+        if fresh is None and self.goes_on:
+            return self._recorded(call)
         if self.stack:
             parent = self.stack[-1]
             for index, leaf in enumerate(fresh or ()):

@@ -13,6 +13,7 @@ from align.forced import (
     run_forced,
     unless_compared,
 )
+from align.replay import explain
 from align.report import Report
 from align.weights import compare_layers
 
@@ -49,6 +50,7 @@ def align_forward(
     report = Report("forward", settings={"train": train, "dtype": dtype, "inputs": batch.shapes})
     with prepared(torch_net, paddle_net, pairing, dtype=dtype, train=train) as rounded:
         found = run_forced(torch_net, paddle_net, batch, pairing, dtype=dtype, train=train)
+        explain(found.comparisons, torch_net, paddle_net, batch, found)
     report.calls = found.values
     idle = compare_layers(torch_net, paddle_net, pairing, _not_run(found))
     report.calls += idle

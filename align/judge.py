@@ -15,6 +15,7 @@ import numpy as np
 
 from align.distances import distance
 from align.document import STRICT
+from align.relations import relation
 
 # Healthy pairs need 4 at most (docs/proof/): the kernels sum in another order.
 UNITS = 64.0
@@ -95,9 +96,12 @@ def compare(
         return _differs(into, float("inf"), misfit)
     if reference.size == 0:
         return into
-    if not _is_float(reference):
-        return _compare_exactly(reference, port, allowance, into)
-    return _compare_floats(reference, port, allowance, into)
+    by_kind = _compare_floats if _is_float(reference) else _compare_exactly
+    by_kind(reference, port, allowance, into)
+    if into.verdict == DIFFERS and into.relative_error != float("inf"):
+        words = relation(reference, port)
+        into.cause = ", ".join(filter(None, (into.cause, words))) or None
+    return into
 
 
 def _misfit(reference: np.ndarray, port: np.ndarray) -> str | None:

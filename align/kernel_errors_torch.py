@@ -151,13 +151,14 @@ class WatchKernels(TorchFunctionMode):
         kwargs = kwargs or {}
         if self.escaped is not None and func in ESCAPES:
             self.escaped(args[0])
-        kernel = self.rows.get(getattr(func, "__name__", ""))
+        kernel = self.rows.get(getattr(func, "__name__", "").strip("_"))
         result = func(*args, **kwargs)
         if kernel is None or not is_tensor(result) or not result.is_floating_point():
             return result
         bound = bind(func, args, kwargs)
         source = next(leaf for leaf in leaves((args, kwargs)) if is_tensor(leaf))
         settings = {} if bound is None else dict(bound.arguments)
+        settings["numbers"] = [n for n in leaves((args, kwargs)) if type(n) in (int, float)]
         errors = kernel.errors(tuple(source.shape[2:]), tuple(result.shape[2:]), settings)
         if errors == (0.0, 0.0):
             return result

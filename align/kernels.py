@@ -8,6 +8,8 @@ row has a test that shows the kernel's error below the row and above a tenth of 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -23,18 +25,33 @@ Settings = dict[str, object]
 class Kernel:
     """One row: how far values (`forward`) and gradients (`backward`) may be off.
 
-    Both are functions of (input size, output size, settings of the call), sizes without batch and
-    channels, as a fraction of the largest magnitude of the result; 0 where the kernel is exact.
+    Both are functions of (input size, output size, settings of the call), as a fraction of the
+    largest magnitude of the result; 0 where the kernel is exact. Sizes are without batch and
+    channels; settings hold the plain numbers of the call as "numbers".
     """
 
     function: str
     why: str
     forward: Callable[[Sizes, Sizes, Settings], float]
     backward: Callable[[Sizes, Sizes, Settings], float]
+    before: tuple[int, ...] | None = None  # the Paddle in which the kernel became exact
 
     def errors(self, size: Sizes, out: Sizes, settings: Settings) -> tuple[float, float]:
         """Return (forward, backward) for one call."""
+        if self.before is not None and paddle_version() >= self.before:
+            return 0.0, 0.0
         return self.forward(size, out, settings), self.backward(size, out, settings)
+
+
+@cache
+def paddle_version() -> tuple[int, ...]:
+    """Return the version of the Paddle that is installed; (0,) without one: the most is allowed."""
+    for name in ("paddlepaddle", "paddlepaddle-gpu"):
+        try:
+            return tuple(int(part) for part in metadata.version(name).split(".")[:2])
+        except (metadata.PackageNotFoundError, ValueError):
+            continue
+    return (0,)
 
 
 def _resize_error(size: Sizes, out: Sizes, settings: Settings) -> float:
@@ -45,11 +62,11 @@ def _resize_error(size: Sizes, out: Sizes, settings: Settings) -> float:
     if settings.get("mode") not in {"linear", "bilinear", "bicubic", "trilinear"}:
         return 0.0
     scale: Any = settings.get("scale_factor")
-    if scale is not None and not settings.get("recompute_scale_factor"):
+    corners = bool(settings.get("align_corners"))
+    if scale is not None and not corners and not settings.get("recompute_scale_factor"):
         scales = scale if isinstance(scale, (list, tuple)) else [scale]
         inexact = any(not _holds(1.0 / float(factor)) for factor in scales)
         return EPS32 * (2.0 + 1.5 * max(size)) if inexact else 0.0
-    corners = bool(settings.get("align_corners"))
     if all(_is_exact_ratio(a, b, corners) for a, b in zip(size, out, strict=True)):
         return 0.0
     return EPS32 * (2.0 + 1.5 * max(size))
@@ -78,14 +95,71 @@ def _resize_gradient_error(size: Sizes, out: Sizes, settings: Settings) -> float
     return _resize_error(size, out, settings)
 
 
+def _epsilon_error(size: Sizes, out: Sizes, settings: Settings) -> float:
+    """A rounded epsilon moves 1 / sqrt(variance + epsilon) by half as much at most.
+
+    Modules' epsilons are rounded on the reference too, and then there is nothing to allow.
+    """
+    epsilon: Any = settings.get("eps", 1e-5)
+    return 0.0 if not epsilon else 0.5 * abs(float(np.float32(epsilon)) / epsilon - 1.0)
+
+
+def _number_error(error: float) -> Callable[[Sizes, Sizes, Settings], float]:
+    """Return `error` where a plain number of the call is none that float32 holds."""
+
+    def errors(size: Sizes, out: Sizes, settings: Settings) -> float:
+        numbers: Any = settings.get("numbers", ())
+        return 0.0 if all(_holds(float(number)) for number in numbers) else error
+
+    return errors
+
+
+def _norm_error(size: Sizes, out: Sizes, settings: Settings) -> float:
+    """Any norm but the Euclidean goes through powers in float32."""
+    order: Any = settings.get("p", 2)
+    return 0.0 if order in (None, "fro", 1, 2, float("inf")) else NORM_ERROR
+
+
 def _always(error: float) -> Callable[[Sizes, Sizes, Settings], float]:
     return lambda size, out, settings: error
 
 
+POWER_ERROR = 2e-7  # the exponent's rounding, times the logarithm of the input
+NORM_ERROR = 2e-7
+NORM_GRADIENT = 1e-8  # 1e-12 is added to the norm: so much at norms of 1e-4
 POOL_ERROR = EPS32  # one rounding to float32, twice over
 
 KERNELS: tuple[Kernel, ...] = (
     Kernel("interpolate", "holds its ratio in float32", _resize_error, _resize_gradient_error),
+    *(
+        Kernel(name, "holds epsilon in float32", _epsilon_error, _epsilon_error)
+        for name in ("layer_norm", "instance_norm")
+    ),
+    Kernel(
+        "pow",
+        "holds the exponent in float32",
+        _number_error(POWER_ERROR),
+        _number_error(POWER_ERROR),
+    ),
+    *(
+        Kernel(
+            name,
+            "backward adds 1e-12 to the norm, other norms than p=2 are computed in float32",
+            _norm_error,
+            lambda size, out, settings: max(NORM_GRADIENT, _norm_error(size, out, settings)),
+        )
+        for name in ("normalize", "norm")
+    ),
+    *(
+        Kernel(
+            name,
+            "holds its number in float32 before 3.0",
+            _number_error(EPS32),
+            _number_error(EPS32),
+            (3, 0),
+        )
+        for name in ("leaky_relu", "softplus", "add", "sub", "rsub", "pad", "rsqrt")
+    ),
     Kernel("hardsigmoid", "holds its slope 1/6 in float32", _always(4e-7), _always(4e-7)),
     Kernel("selu", "holds scale and alpha in float32", _always(2e-7), _always(2e-7)),
     *(

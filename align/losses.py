@@ -15,6 +15,7 @@ from align.forced import (
     unless_compared,
 )
 from align.judge import Comparison
+from align.replay import explain
 from align.report import Report
 from common.errors import UserError
 
@@ -75,6 +76,7 @@ def align_loss(torch_loss: Criterion, paddle_loss: Criterion, inputs: Inputs) ->
         found: Forced = run_forced(
             torch_whole, paddle_whole, batch.whole, pairing, train=True, backward=True
         )
+        explain(found.comparisons, torch_whole, paddle_whole, batch.whole, found)
     report.calls = found.comparisons
     outputs = [call for call in report.calls if call.where.startswith("output")]
     report.calls += unless_compared(outputs, "neither loss returns a tensor")

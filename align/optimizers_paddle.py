@@ -24,6 +24,8 @@ SLOT_NAMES = {
 FLOAT32_SETTINGS: dict[type, frozenset[str]] = {
     paddle.optimizer.Momentum: frozenset({"momentum", "weight_decay"}),
     paddle.optimizer.AdamW: frozenset({"weight_decay"}),
+    paddle.optimizer.Adagrad: frozenset({"eps"}),
+    paddle.optimizer.RMSProp: frozenset({"alpha", "eps", "momentum"}),
 }
 
 
@@ -98,3 +100,24 @@ def add_gradients(pairs: list[tuple[paddle.Tensor, np.ndarray]]) -> None:
 def values(parameter: paddle.Tensor) -> np.ndarray:
     """Return a copy of the values."""
     return np.array(to_array(parameter))
+
+
+# Settings of Paddle's optimizers by their names in torch.
+_SETTINGS = {
+    "momentum": "_momentum",
+    "nesterov": "_use_nesterov",
+    "eps": "_epsilon",
+    "alpha": "_rho",
+    "centered": "_centered",
+    "amsgrad": "_amsgrad",
+}
+
+
+def settings(optimizer: paddle.optimizer.Optimizer) -> dict[str, Any]:
+    """Return the settings of `optimizer`, in torch's words, as far as they are known."""
+    found = {
+        name: getattr(optimizer, own) for name, own in _SETTINGS.items() if hasattr(optimizer, own)
+    }
+    if hasattr(optimizer, "_beta1"):
+        found["betas"] = (float(optimizer._beta1), float(optimizer._beta2))
+    return found

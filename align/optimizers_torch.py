@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,6 +37,14 @@ def weight_decays(optimizer: torch.optim.Optimizer) -> dict[int, float]:
         for g in optimizer.param_groups
         for p in g["params"]
     }
+
+
+def group_of(optimizer: torch.optim.Optimizer, parameter: Any) -> dict[str, Any]:
+    """Return the settings of the group that holds `parameter`."""
+    for group in optimizer.param_groups:
+        if any(held is parameter for held in group["params"]):
+            return {name: value for name, value in group.items() if name != "params"}
+    return dict(optimizer.defaults)
 
 
 class Rates:

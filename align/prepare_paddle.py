@@ -90,7 +90,8 @@ def tensor_dtype(name: str) -> Any:
 
 def _tensors(net: nn.Layer) -> list[paddle.Tensor]:
     found = {id(tensor): tensor for tensor in (*net.parameters(), *net.buffers())}
-    return list(found.values())
+    # A recurrent layer has a buffer for dropout's state that holds no memory before it is needed.
+    return [t for t in found.values() if t._is_initialized()]
 
 
 def _floating_tensors(net: nn.Layer) -> list[paddle.Tensor]:

@@ -1,5 +1,7 @@
 """Learning rates of both sides, parameter by parameter: a schedule's fault told from a group's."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from align.judge import DIFFERS, Comparison
@@ -15,6 +17,16 @@ def compare_rate(layer: str, expected: float, own: float) -> Comparison:
         into.verdict = DIFFERS
         into.cause = f"the rate is {own:.6g}, the reference has {expected:.6g}"
     return into
+
+
+def in_terms_of(schedule: Callable[[int], float] | None, step: int, ratio: float) -> str:
+    """Say what the port's rate at `step`, `ratio` times the reference's, is of its schedule."""
+    if schedule is not None:
+        own = schedule(step) * ratio
+        for by, words in ((1, "ahead"), (-1, "behind")):
+            if step + by >= 0 and close(schedule(step + by), own, 1e-9):
+                return f": one step {words} of the reference's schedule"
+    return f": {ratio:.6g} times the reference's"
 
 
 RATE_PRECISION = 1e-12  # schedules are compared to this (DESIGN's table)

@@ -43,15 +43,11 @@ FAST = (
 
 @dataclass
 class Reproduction:
-    """One run of the ladder. `say` gets a line when a rung begins.
-
-    `quiet`: the training says nothing.
-    """
+    """One run of the ladder. `say` gets a line when a rung begins."""
 
     config: Path
     folder: Path
     fast: bool = False
-    quiet: bool = False
     overrides: tuple[str, ...] = ()
     checkpoint: Path | None = None
     say: Callable[[str], None] = lambda line: None
@@ -239,7 +235,6 @@ class Reproduction:
         iterations = f"train.iterations={self.settings.reproduce.iterations}"
         overrides = [*self._overrides(), f"output={output}", iterations, *weights]
         command = [sys.executable, str(ROOT / "tools" / "train_paddle.py"), str(self.config)]
-        command += ["--quiet"] * self.quiet
         finished = subprocess.run([*command, *overrides, "--json"], stdout=subprocess.PIPE)
         if finished.returncode:
             return COULD_NOT_CHECK, f"training ended with exit code {finished.returncode}"

@@ -21,7 +21,8 @@ from align.forced import (
 from align.judge import DIFFERS, EQUAL, UNCHECKED, Allowance, Comparison, compare
 from align.losses import Criterion, seen_from_the_net, whole_pair
 from align.pairing import Pairing
-from align.rates import close, common_ratio, compare_rate, typical_pair
+from align.rates import close, common_ratio, compare_rate, in_terms_of, typical_pair
+from align.replay import explain
 from align.report import Report
 from align.tensors import Tensor, tensors_of
 from align.trace import Trace
@@ -173,6 +174,7 @@ class _Steps:
         self.before: _Before | None = None
         self.losses: list[float] = []
         self.masks: list[Trace] = []
+        self.explained: set[str] = set()
         self.initial = self._reference_state()
 
     def _new_paddle_optimizer(self) -> Any:
@@ -197,6 +199,9 @@ class _Steps:
             seed=None,
         )
         comparisons = list(self.found.comparisons)
+        self.report.notes += [note for note in self.found.notes if note not in self.report.notes]
+        nets = self.torch_whole, self.paddle_whole
+        explain(comparisons, *nets, batch.whole, self.found, self.explained)
         self._adopt(self.found)
         self.before.gradients = self._reference_gradients(self.found)
         wrong_rates = self._compare_rates(step, comparisons)
@@ -309,7 +314,10 @@ class _Steps:
             factor = optimizers_paddle.multiplier(self.ours[key])
             optimizers_paddle.set_rate(self.paddle_optimizer, expected / factor)
             return set()
-        into.append(compare_rate(OPTIMIZER, *(typical_pair(pairs, common))))
+        whole = compare_rate(OPTIMIZER, *(typical_pair(pairs, common)))
+        if whole.verdict == DIFFERS:
+            whole.cause = f"{whole.cause}{in_terms_of(self.schedules[0], step, common)}"
+        into.append(whole)
         wrong = set()
         for key, (tensor, expected, own) in pairs.items():
             if not close(expected * common, own):
@@ -353,12 +361,16 @@ class _Steps:
             parameter = self.ours[tensor.key]
             into = Comparison(tensor.layer, "", f"weight:{tensor.name}", "update")
             compare(after[tensor.key], optimizers_paddle.values(parameter), Allowance(), into)
-            if into.verdict == DIFFERS:
-                into.cause = self._cause(tensor, after[tensor.key], earlier)
             found.append(into)
             reference = self.theirs.get(tensor.reference or "")
             expected = {} if reference is None else theirs.get(id(reference), {})
-            found += _compare_slots(tensor, expected, ours.get(parameter.name, {}))
+            own = [into, *_compare_slots(tensor, expected, ours.get(parameter.name, {}))]
+            found += own[1:]
+            wrong = [comparison for comparison in own if comparison.verdict == DIFFERS]
+            words = self._cause(tensor, after[tensor.key], earlier) if wrong else None
+            for comparison in wrong if words else ():
+                keeps = comparison.relative_error == float("inf") and comparison.cause
+                comparison.cause = f"{comparison.cause}; {words}" if keeps else words
         return found
 
     def _cause(self, tensor: Tensor, after: np.ndarray, earlier: _Before | None) -> str | None:
@@ -378,17 +390,39 @@ class _Steps:
         decay = optimizers_torch.weight_decays(self.torch_optimizer).get(id(reference), 0.0)
         factor = _factor(difference, self.before.weights[key])
         if factor is not None and rate:
-            return (
-                f"as with weight decay {decay - factor / rate:.3g}, the reference has {decay:.3g}"
-            )
-        if earlier is not None and key in earlier.gradients:
-            factor = _factor(difference, earlier.gradients[key])
-            if factor is not None and rate and close(-factor / rate, 1.0, 1e-3):
-                return "the gradient of the step before was not cleared"
+            own = _plain(decay - factor / rate, decay)
+            return f"as with weight decay {own}, the reference has {decay:.3g}"
+        words = self._measured(tensor, after, earlier)
+        if words is not None:
+            return words
         factor = _factor(difference, self.before.slots.get(key, {}).get("momentum_buffer"))
         if factor is not None and rate:
             return f"as with a momentum that is {-factor / rate:+.3g} off"
         return None
+
+    def _measured(self, tensor: Tensor, after: np.ndarray, earlier: _Before | None) -> str | None:
+        """Run the reference's update again with other settings until it gives the port's."""
+        from align import arrays_paddle, optimizers_paddle, optimizers_torch, updates_torch
+
+        assert self.before is not None
+        key = tensor.key
+        if key not in self.before.gradients:
+            return None
+        reference, parameter = self.theirs[tensor.reference or ""], self.ours[key]
+        slots = optimizers_paddle.slots(self.paddle_optimizer).get(parameter.name, {})
+        update = updates_torch.Update(
+            weight=self.before.weights[key],
+            gradient=self.before.gradients[key],
+            slots=self.before.slots.get(key, {}),
+            step=len(self.losses) - 1,
+            group=optimizers_torch.group_of(self.torch_optimizer, reference),
+            own=optimizers_paddle.settings(self.paddle_optimizer),
+            after=optimizers_paddle.values(parameter),
+            slots_after={name: arrays_paddle.to_array(slot) for name, slot in slots.items()},
+            earlier=None if earlier is None else earlier.gradients.get(key),
+            expected=after,
+        )
+        return updates_torch.cause_of(updates_torch.base_class(self.torch_optimizer), update)
 
     def _log(self, step: int, comparisons: list[Comparison]) -> None:
         judged = [c for c in comparisons if c.verdict in (EQUAL, DIFFERS)]
@@ -411,19 +445,29 @@ def _compare_slots(tensor: Tensor, expected: Any, ours: Any) -> list[Comparison]
 
     found = []
     for slot in set(ours) - set(expected):
+        if not np.any(to_array(ours[slot])):
+            continue  # kept for an option that is off
         into = Comparison(tensor.layer, "", f"slot:{tensor.name}.{slot}", "update")
         into.verdict, into.relative_error = DIFFERS, float("inf")
         into.cause = f"the port's optimizer keeps {slot}, the reference's does not"
         found.append(into)
     for slot, array in expected.items():
         into = Comparison(tensor.layer, "", f"slot:{tensor.name}.{slot}", "update")
-        if slot not in ours:
+        if slot not in ours and not ours:
+            into.verdict, into.relative_error = DIFFERS, float("inf")
+            into.cause = f"the reference's optimizer keeps {slot}, the port's keeps nothing"
+        elif slot not in ours:
             into.verdict = UNCHECKED
             into.cause = f"the port's optimizer has no slot {slot}, it has {sorted(ours)}"
         else:
             compare(tensor.in_layout(array), to_array(ours[slot]), Allowance(), into)
         found.append(into)
     return found
+
+
+def _plain(value: float, beside: float) -> str:
+    """Write a number; what is rounding beside another is 0."""
+    return f"{0.0 if abs(value) < 1e-6 * abs(beside) else value:.3g}"
 
 
 def _factor(difference: np.ndarray, of: np.ndarray | None) -> float | None:

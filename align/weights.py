@@ -9,6 +9,7 @@ from align.attributes import differences
 from align.forced import paired
 from align.judge import DIFFERS, Comparison
 from align.pairing import Pairing
+from align.relations import relation
 from align.report import Report
 from align.tensors import Tensor, tensors_of
 
@@ -76,15 +77,29 @@ def _compare_matched(
     from align import arrays_paddle, arrays_torch
 
     theirs, ours = torch_net.state_dict(), paddle_net.state_dict()
-    found, taken = [], set()
+    found, taken, expected = [], set(), {}
+    wrong: list[tuple[Comparison, Tensor]] = []
     for tensor in tensors_of(paddle_net, pairing):
         if tensor.reference is None or tensor.reference not in theirs:
             continue
         taken.add(tensor.reference)
         array = tensor.of({tensor.reference: arrays_torch.to_array(theirs[tensor.reference])})
         into = Comparison(tensor.layer, "", _where(tensor), "weight")
+        expected[tensor.reference] = array
         found.append(_compare_tensor(array, arrays_paddle.to_array(ours[tensor.key]), into))
+        if into.verdict == DIFFERS and into.relative_error != float("inf"):
+            wrong.append((into, tensor))
+    for into, tensor in wrong:
+        port = arrays_paddle.to_array(ours[tensor.key])
+        names = (key for key, array in expected.items() if _equal(array, port))
+        name = next(names, None)
+        into.cause = f"{into.cause}; it is the reference's {name}" if name else into.cause
     return found, taken
+
+
+def _equal(one: np.ndarray, other: np.ndarray) -> bool:
+    """Tell whether two tensors that say something (more than one value) are equal."""
+    return one.shape == other.shape and one.size > 1 and bool(np.ptp(one) and (one == other).all())
 
 
 def _in_part(paddle_net: Any, pairing: Pairing) -> set[str]:
@@ -120,6 +135,8 @@ def _compare_tensor(reference: np.ndarray, port: np.ndarray, into: Comparison) -
     into.verdict, into.relative_error = DIFFERS, float(distance.flat[worst]) / scale
     into.reference_value, into.port_value = float(left.flat[worst]), float(right.flat[worst])
     into.cause = f"{int(wrong.sum())} of {wrong.size} values differ"
+    words = relation(left, right)
+    into.cause += f"; {words}" if words else ""
     return into
 
 

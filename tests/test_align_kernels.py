@@ -9,7 +9,7 @@ paddle = pytest.importorskip("paddle")
 import paddle.nn.functional as PF  # noqa: E402
 import torch.nn.functional as TF  # noqa: E402
 
-from align.kernels import KERNELS  # noqa: E402
+from align.kernels import KERNELS, paddle_version  # noqa: E402
 
 ROWS = {kernel.function: kernel for kernel in KERNELS}
 
@@ -126,5 +126,117 @@ def test_bilinear_resize_backward():
     assert allowed / 20 < distance(theirs, ours) < allowed
 
 
+OTHERS = {
+    "layer_norm": (lambda x: TF.layer_norm(x, (8,)), lambda x: PF.layer_norm(x, [8]), {}),
+    "instance_norm": (TF.instance_norm, PF.instance_norm, {}),
+    "pow": (lambda x: (x * x + 1) ** 0.3, lambda x: (x * x + 1) ** 0.3, {"numbers": (0.3,)}),
+    "norm": (lambda x: x.norm(p=3, dim=1), lambda x: x.norm(p=3, axis=1), {"p": 3}),
+    "normalize": (
+        lambda x: TF.normalize(x, p=3, dim=1),
+        lambda x: PF.normalize(x, p=3, axis=1),
+        {"p": 3},
+    ),
+}
+# Exact in Paddle 3; in 2.6.2 they hold their number in float32.
+BEFORE_3 = {
+    "leaky_relu": (lambda x: TF.leaky_relu(x, 0.3), lambda x: PF.leaky_relu(x, 0.3)),
+    "softplus": (lambda x: TF.softplus(x, 0.7), lambda x: PF.softplus(x, 0.7)),
+    "add": (lambda x: x + 0.3, lambda x: x + 0.3),
+    "sub": (lambda x: x - 0.3, lambda x: x - 0.3),
+    "rsub": (lambda x: 0.3 - x, lambda x: 0.3 - x),
+    "pad": (
+        lambda x: TF.pad(x, [1, 1, 1, 1], value=0.3),
+        lambda x: PF.pad(x, [1, 1, 1, 1], value=0.3),
+    ),
+    "rsqrt": (lambda x: (x * x + 0.3).rsqrt(), lambda x: (x * x + 0.3).rsqrt()),
+}
+
+
+def values_and_gradients(theirs_function, ours_function, scale):
+    """Return the distances of the values and of the gradients, [2, 4, 6, 8] of size `scale`."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, 4, 6, 8)) * scale
+    theirs_x = torch.from_numpy(x).requires_grad_()
+    ours_x = paddle.to_tensor(x, stop_gradient=False)
+    theirs, ours = theirs_function(theirs_x), ours_function(ours_x)
+    cotangent = rng.standard_normal(tuple(theirs.shape))
+    (theirs * torch.from_numpy(cotangent)).sum().backward()
+    (ours * paddle.to_tensor(cotangent)).sum().backward()
+    values = distance(theirs.detach().numpy(), ours.numpy())
+    return values, distance(theirs_x.grad.numpy(), ours_x.grad.numpy())
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_functions_that_hold_a_number_in_float32(name):
+    theirs, ours, settings = OTHERS[name]
+    scale = 1e-3 if name.endswith("_norm") else 1.0
+    values, gradients = values_and_gradients(theirs, ours, scale)
+    forward, backward = ROWS[name].errors((), (), settings)
+    assert forward / 20 < values < forward
+    assert gradients < backward
+
+
+def test_gradient_of_the_euclidean_norm():
+    for name in ("norm", "normalize"):
+        theirs = (lambda x: x.norm(dim=1)) if name == "norm" else (lambda x: TF.normalize(x, dim=1))
+        ours = (lambda x: x.norm(axis=1)) if name == "norm" else (lambda x: PF.normalize(x, axis=1))
+        values, gradients = values_and_gradients(theirs, ours, 1e-3)
+        forward, backward = ROWS[name].errors((), (), {})
+        assert forward == 0.0
+        assert values < 1e-14
+        assert 1e-13 < gradients < backward
+
+
+@pytest.mark.parametrize("name", BEFORE_3)
+def test_numbers_that_old_paddle_holds_in_float32(name):
+    values, gradients = values_and_gradients(*BEFORE_3[name], 1.0)
+    forward, backward = ROWS[name].errors((), (), {"numbers": (0.3,)})
+    if paddle_version() >= (3, 0):
+        assert (forward, backward) == (0.0, 0.0)
+        assert max(values, gradients) < 1e-14
+    else:
+        assert 1e-10 < values < forward
+        assert gradients < backward
+
+
+def test_numbers_that_float32_holds_are_exact():
+    for name in ("pow", *BEFORE_3):
+        assert ROWS[name].errors((), (), {"numbers": (2, 0.5)}) == (0.0, 0.0)
+    assert ROWS["layer_norm"].errors((), (), {"eps": float(np.float32(1e-5))}) == (0.0, 0.0)
+
+
+class TorchFunctions(torch.nn.Module):
+    def forward(self, x):
+        y = TF.layer_norm(x, x.shape[3:])
+        return TF.normalize(y, dim=1) + (y * y + 1) ** 0.3, y.norm(p=3, dim=1)
+
+
+class Functions(paddle.nn.Layer):
+    def __init__(self, fault=0.0):
+        super().__init__()
+        self.fault = fault
+
+    def forward(self, x):
+        y = PF.layer_norm(x, x.shape[3:])
+        out = PF.normalize(y, axis=1) + (y * y + 1) ** 0.3
+        return out * (1 + self.fault), y.norm(p=3, axis=1)
+
+
+def test_functional_code_is_aligned_and_a_fault_of_ten_times_the_row_is_found():
+    from align import align_backward, align_forward
+
+    x = [np.random.default_rng(0).standard_normal((2, 4, 6, 8)) * 0.01]
+    for align in (align_forward, align_backward):
+        assert align(TorchFunctions(), Functions(), x).exit_code == 0
+    fault = 10 * ROWS["pow"].forward((), (), {"numbers": (0.3,)})
+    assert align_forward(TorchFunctions(), Functions(fault), x).exit_code == 1
+
+
+def test_scale_factor_does_not_make_aligned_corners_exact():
+    settings = {"mode": "bilinear", "scale_factor": 2, "align_corners": True}
+    assert ROWS["interpolate"].forward((8, 12), (16, 24), settings) > 0
+
+
 def test_every_row_has_a_test():
-    assert set(ROWS) == {"interpolate", "hardsigmoid", "selu", *CONSTANTS, *POOLS}
+    tested = {"interpolate", "hardsigmoid", "selu", *CONSTANTS, *POOLS, *OTHERS, *BEFORE_3}
+    assert set(ROWS) == tested

@@ -182,10 +182,32 @@ def test_gradient_that_was_not_cleared_is_told():
     assert "not cleared" in report.divergences[0].cause
 
 
-def test_biased_running_variance_is_named():
+def test_biased_running_variance_is_a_known_difference():
     report = run(nets=pair(norm=pnn.BatchNorm2D))
-    assert found(report) == {(0, "norm", "buffer:_variance")}
-    assert "biased" in report.divergences[0].cause
+    assert report.exit_code == 0, report.verdict
+    notes = [note for note in report.notes if "biased" in note]
+    assert len(notes) == 1
+    assert "norm)" in notes[0]
+    assert f"{89 / 90:.6g} of torch's" in notes[0]
+
+
+@pytest.mark.parametrize("name", ["_variance", "_mean"])
+def test_running_statistics_beyond_the_known_difference_are_a_divergence(name):
+    class Off(pnn.BatchNorm2D):
+        def forward(self, input):
+            output = super().forward(input)
+            tensor = getattr(self, name)
+            tensor.set_value(tensor * (1.0 + 1e-7))
+            return output
+
+    report = run(nets=pair(norm=Off))
+    assert {(d.layer, d.where) for d in report.divergences} == {("norm", f"buffer:{name}")}
+
+
+def test_momentum_in_torchs_meaning_is_no_known_difference():
+    report = run(nets=pair(norm=lambda width: pnn.BatchNorm2D(width, momentum=0.1)))
+    assert {d.layer for d in report.divergences} == {"norm"}
+    assert any("momentum is 0.9" in (d.cause or "") for d in report.divergences)
 
 
 def test_other_momentum_shows_at_the_second_step():

@@ -92,20 +92,8 @@ def test_safetensors_out_keeps_what_pdparams_would_lose(folder):
     done = run(folder, "a.pth", "--generic")
     assert done.returncode == 1
     assert "--output with .safetensors can" in done.stderr
-    done = run(
-        folder, "a.pth", "--generic", "--output", "a.safetensors", "--report", "out", "--quiet"
-    )
+    done = run(folder, "a.pth", "--generic", "--output", "a.safetensors")
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    (verdict,) = done.stdout.splitlines()
-    assert verdict.startswith("converted: ")
-    assert {path.name for path in (folder / "out").iterdir()} == {
-        "convert.html",
-        "convert.json",
-        "convert.xml",
-    }
-    rows = json.loads((folder / "out" / "convert.json").read_text())["account"]["source_tensors"]
-    assert {row["key"] for row in rows} == set(STATE)
     assert read_checkpoint(folder / "a.safetensors")["one.weight"].shape == (3, 4)
 
 

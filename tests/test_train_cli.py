@@ -56,15 +56,11 @@ def test_the_same_config_trains_from_the_same_backbone(side, toy, backbone, tmp_
         "weights.into=cp.backbone",
         "schedule.base_lr=0",
         "--json",
-        f"--report={tmp_path / 'report'}",
         *SMALL.split(),
     )
     assert result.returncode == 0, result.stderr
     told = json.loads(result.stdout)
     assert told["iteration"] == 2
-    run = json.loads((tmp_path / "report" / "train.json").read_text())
-    assert [row["iteration"] for row in run["training"]["log"] if "loss" in row] == [1, 2]
-    assert (tmp_path / "report" / "train.html").exists()
     assert len(told["validation"]["iou"]) == 19
     for words in ("stdc1_seg", str(backbone), "images/s", "data 0.0", "left"):
         assert words in result.stderr

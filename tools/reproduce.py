@@ -28,7 +28,6 @@ def main() -> int:
         options.config,
         folder,
         fast=options.fast,
-        quiet=options.quiet,
         overrides=tuple(options.overrides),
         checkpoint=options.checkpoint,
         say=lambda rung: progress.print(f"{rung} ...", style="dim"),

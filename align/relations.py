@@ -1,0 +1,227 @@
+"""What a wrong tensor is in terms of the right one, where that can be measured.
+
+Each relation is tried on the values and said only where it makes the difference vanish: what is
+left is below `REST` of it.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import combinations
+
+import numpy as np
+
+REST = 1e-3
+# Larger arrays are looked at in part, evenly taken, to see whether a relation can hold at all.
+GLANCE = 4096
+
+Relation = Callable[[np.ndarray, np.ndarray, float], "str | None"]
+
+
+def relation(reference: np.ndarray, port: np.ndarray) -> str | None:
+    """Return in words what `port` is of `reference`, arrays of one shape; None where unknown."""
+    if reference.shape != port.shape or not reference.size or reference.dtype.kind not in "fiub":
+        return None
+    if reference.dtype.kind in "iub":
+        return _mapped(reference, port) or _rearranged(reference, port, 0.5)
+    theirs, ours = reference.astype(np.float64), port.astype(np.float64)
+    if not (np.isfinite(theirs).all() and np.isfinite(ours).all()):
+        return None
+    difference = float(np.abs(ours - theirs).max())
+    for one in (_scaled, _moved_by_a_constant, _rearranged, _function, _channels, _border):
+        words = one(theirs, ours, REST * difference)
+        if words:
+            return words
+    return None
+
+
+def same(one: np.ndarray, other: np.ndarray, rest: float) -> bool:
+    """Tell whether two arrays of one shape are equal but for `rest`, absolute."""
+    step = max(1, one.size // GLANCE)
+    if one.size and np.abs(one.ravel()[::step] - other.ravel()[::step]).max() > rest:
+        return False
+    return bool(one.size == 0 or np.abs(one - other).max() <= rest)
+
+
+def factor_of(values: np.ndarray, of: np.ndarray, rest: float) -> float | None:
+    """Return c where `values` is c * `of` but for `rest`, None where it is not."""
+    square = float((of * of).sum())
+    if not square:
+        return None
+    factor = float((values * of).sum()) / square
+    return factor if np.abs(values - factor * of).max() <= rest else None
+
+
+def _scaled(reference: np.ndarray, port: np.ndarray, rest: float) -> str | None:
+    if reference.size < 2 and reference.ndim:
+        return None
+    factor = factor_of(port, reference, rest)
+    return f"it is {factor:.6g} times the reference's" if factor else None
+
+
+def _moved_by_a_constant(reference: np.ndarray, port: np.ndarray, rest: float) -> str | None:
+    if reference.size < 3:
+        return None
+    difference = port - reference
+    middle = float(np.median(difference))
+    return (
+        f"{middle:.3g} is added everywhere" if same(difference, middle + 0 * port, rest) else None
+    )
+
+
+def _rearranged(reference: np.ndarray, port: np.ndarray, rest: float) -> str | None:
+    for words, changed in _arrangements(reference):
+        if changed.shape == port.shape and same(changed, port, rest):
+            return words
+    return _blocks(reference, port, rest) or _shifted(reference, port, rest)
+
+
+def _arrangements(array: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    for axis in range(array.ndim):
+        if array.shape[axis] > 1:
+            what = " (channels: BGR for RGB?)" if axis == 1 and array.shape[1] == 3 else ""
+            yield f"the values lie in reverse order along axis {axis}{what}", np.flip(array, axis)
+    for one, other in combinations(range(array.ndim), 2):
+        if array.shape[one] == array.shape[other] > 1:
+            words = "the values are transposed" if (one, other) == (0, 1) else "the values lie with"
+            tail = f"axes {one} and {other} exchanged"
+            joined = f"{words} ({tail})" if (one, other) == (0, 1) else f"{words} {tail}"
+            yield joined, array.swapaxes(one, other)
+
+
+def _blocks(reference: np.ndarray, port: np.ndarray, rest: float) -> str | None:
+    """Tell whether the channels (axis 1, or the last) stand in another order."""
+    for axis in dict.fromkeys((1, reference.ndim - 1)):
+        if not 1 <= axis < reference.ndim or not 1 < reference.shape[axis] <= 4096:
+            continue
+        order = _order(np.moveaxis(reference, axis, 0), np.moveaxis(port, axis, 0), rest)
+        if order is not None:
+            return f"axis {axis} holds the reference's channels in another order: {_runs(order)}"
+    return None
+
+
+def _order(reference: np.ndarray, port: np.ndarray, rest: float) -> list[int] | None:
+    """Return which entry of `reference` each entry of `port` (along axis 0) is, if all are one."""
+    count = reference.shape[0]
+    theirs, ours = reference.reshape(count, -1), port.reshape(count, -1)
+    if theirs.shape[1] < 2:
+        return None
+    probe = min(64, theirs.shape[1])
+    order: list[int] = []
+    for row in ours:
+        near = np.abs(theirs[:, :probe] - row[:probe]).max(axis=1)
+        best = int(near.argmin())
+        if near[best] > rest or best in order:
+            return None
+        order.append(best)
+    if order == sorted(order) or not same(theirs[order], ours, rest):
+        return None
+    return order
+
+
+def _runs(order: list[int]) -> str:
+    """Say [2, 3, 0, 1] as "2-3, 0-1"."""
+    runs: list[list[int]] = []
+    for entry in order:
+        if runs and entry == runs[-1][1] + 1:
+            runs[-1][1] = entry
+        else:
+            runs.append([entry, entry])
+    shown = [f"{a}-{b}" if a != b else f"{a}" for a, b in runs[:6]]
+    return ", ".join(shown) + (", ..." if len(runs) > 6 else "")
+
+
+def _shifted(reference: np.ndarray, port: np.ndarray, rest: float) -> str | None:
+    for axis in range(reference.ndim):
+        length = reference.shape[axis]
+        for by in (1, -1):
+            if length < 4:
+                continue
+            low, high = slice(None, -1), slice(1, None)
+            theirs = _along(reference, axis, high if by == 1 else low)
+            ours = _along(port, axis, low if by == 1 else high)
+            if np.ptp(theirs) > 0 and same(theirs, ours, rest):
+                return f"the values are moved by {-by} along axis {axis}"
+    return None
+
+
+def _along(array: np.ndarray, axis: int, part: slice) -> np.ndarray:
+    places: list[slice] = [slice(None)] * array.ndim
+    places[axis] = part
+    return array[tuple(places)]
+
+
+def _function(reference: np.ndarray, port: np.ndarray, rest: float) -> str | None:
+    if same(np.maximum(port, 0), reference, rest):
+        return "a ReLU of it gives the reference's: ReLU is missing, or leaks"
+    if same(np.maximum(reference, 0), port, rest):
+        return "it is the ReLU of the reference's: one ReLU too many"
+    top = float(port.max())
+    if top < reference.max() and same(np.minimum(reference, top), port, rest):
+        return f"it is cut off at {top:.6g}, the reference's is not"
+    functions: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "sigmoid": _sigmoid,
+        "tanh": lambda values: np.tanh(values),
+    }
+    for name, function in functions.items():
+        if same(function(port), reference, rest):
+            return f"the {name} of it gives the reference's: {name} is missing"
+        if same(function(reference), port, rest):
+            return f"it is the {name} of the reference's: one {name} too many"
+    return None
+
+
+def _sigmoid(values: np.ndarray) -> np.ndarray:
+    return 1.0 / (1.0 + np.exp(-np.clip(values, -700, 700)))
+
+
+def _channels(reference: np.ndarray, port: np.ndarray, rest: float) -> str | None:
+    """Tell whether each channel (axis 1) is scaled and moved on its own."""
+    if reference.ndim < 3 or reference[:, 0].size < 8:
+        return None
+    straight = _each_channel(reference, port, rest)
+    if straight:
+        return f"each channel is the reference's, scaled and moved: {straight}"
+    turned = reference.shape[1] == 3 and _each_channel(reference[:, ::-1], port, rest)
+    if turned:
+        return (
+            "the channels lie in reverse order (BGR for RGB?), and each is scaled and moved: "
+            f"{turned}"
+        )
+    return None
+
+
+def _each_channel(reference: np.ndarray, port: np.ndarray, rest: float) -> str | None:
+    said = []
+    for channel in range(reference.shape[1]):
+        theirs, ours = reference[:, channel].ravel(), port[:, channel].ravel()
+        middle = theirs - theirs.mean()
+        square = float((middle * middle).sum())
+        factor = float((ours * middle).sum()) / square if square else 0.0
+        offset = float(ours.mean() - factor * theirs.mean())
+        if np.abs(ours - factor * theirs - offset).max() > rest:
+            return None
+        said.append(f"{factor:.4g} x {offset:+.4g}")
+    return ", ".join(said[:3])
+
+
+def _border(reference: np.ndarray, port: np.ndarray, rest: float) -> str | None:
+    if reference.ndim < 4 or min(reference.shape[2:]) < 4:
+        return None
+    inner = tuple([slice(None)] * 2 + [slice(1, -1)] * (reference.ndim - 2))
+    if same(reference[inner], port[inner], rest):
+        return "only the outermost rows and columns differ: padding"
+    return None
+
+
+def _mapped(reference: np.ndarray, port: np.ndarray) -> str | None:
+    """Tell whether each value became another one everywhere."""
+    values = np.unique(reference)
+    if not 1 < values.size <= 256:
+        return None
+    pairs = {}
+    for value in values:
+        became = np.unique(port[reference == value])
+        if became.size != 1:
+            return None
+        pairs[int(value)] = int(became[0])
+    wrong = [f"{value} is {became}" for value, became in pairs.items() if value != became]
+    return f"other values throughout: {', '.join(wrong[:6])}"

@@ -1,0 +1,188 @@
+"""One call of one layer, alone: which change of its code makes the port's difference vanish?
+
+`explain` is asked about layers whose own code differs. Each one's first call is replayed in the
+port on the reference's inputs, what it calls hands on the reference's outputs, and hypotheses are
+tried. Only what was measured is said.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from align.judge import DIFFERS, Comparison
+from align.relations import REST, factor_of, same
+
+# Beyond so many culprits the net is another one, not a port with faults.
+MOST = 12
+# Below this a replayed tensor is equal; in code that calls an inexact kernel below the second.
+EXACT, KERNELS = 1e-9, 1e-5
+
+
+@dataclass
+class Replayed:
+    """One call of the reference: arguments and outputs as arrays, and the calls made in it."""
+
+    path: str
+    args: tuple = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    inputs: list[np.ndarray] = field(default_factory=list)
+    outputs: list[np.ndarray] = field(default_factory=list)
+    template: Any = None
+    children: list["Replayed"] = field(default_factory=list)
+    called: list[str] = field(default_factory=list)  # paths with another number of calls: glue
+
+
+@dataclass
+class Place:
+    """One tensor at a boundary: `name` says where, `found` is None where the port gives none."""
+
+    name: str
+    expected: np.ndarray
+    found: np.ndarray | None
+
+    @property
+    def error(self) -> float:
+        """Largest difference relative to the largest magnitude expected; infinite by shape."""
+        if self.found is None or self.found.shape != self.expected.shape:
+            return float("inf")
+        if not self.expected.size:
+            return 0.0
+        if self.expected.dtype.kind not in "fc":
+            return float((self.expected != self.found).any())
+        scale = float(np.abs(self.expected).max()) or 1.0
+        return float(np.nan_to_num(np.abs(self.found - self.expected), nan=np.inf).max()) / scale
+
+
+def explain(
+    comparisons: Iterable[Comparison],
+    torch_net: Any,
+    paddle_net: Any,
+    batch: Any,
+    found: Any,
+    known: set[str] | None = None,
+) -> None:
+    """Write measured causes into comparisons that differ; both nets are `prepared`.
+
+    `found` is what `run_forced` gave. `known` are layers that were asked about before; those of
+    this call are added to it.
+    """
+    pairing, judged = found.pairing, found.judged
+    wrong = [c for c in comparisons if c.verdict == DIFFERS and c.layer in judged.port_group]
+    asked = list(dict.fromkeys(c.layer for c in wrong if c.layer not in (known or set())))
+    if known is not None:
+        known.update(asked)
+    if not asked or len(asked) > MOST:
+        return
+    from align import arrays_torch
+    from align.replay_paddle import Replay
+    from align.replay_torch import replayed_calls
+    from align.trees import map_leaves
+
+    partners = pairing.partners
+    args, kwargs = map_leaves((batch.args, dict(batch.kwargs)), _as_torch(arrays_torch))
+    uneven = set(pairing.reference_group) - set(judged.reference_group)
+    calls = replayed_calls(
+        torch_net, args, kwargs, set(judged.reference_group), uneven, {partners[p] for p in asked}
+    )
+    for path in asked:
+        own = [comparison for comparison in wrong if comparison.layer == path]
+        call = calls.get(partners[path])
+        if call is None:
+            continue
+        floor = KERNELS if any(comparison.kernels for comparison in own) else EXACT
+        words = _cause(Replay(paddle_net, path, call, pairing, judged), floor)
+        for comparison in own if words else ():
+            keeps = comparison.relative_error == float("inf") and comparison.cause
+            comparison.cause = f"{comparison.cause}; {words}" if keeps else words
+
+
+def _as_torch(arrays_torch: Any) -> Any:
+    return lambda leaf: arrays_torch.to_tensor(leaf) if isinstance(leaf, np.ndarray) else leaf
+
+
+def _cause(replay: Any, floor: float) -> str | None:
+    """Return in words what makes the differences of one call vanish, or None."""
+    places = replay.run()
+    wrong = {p.name: p for p in places if p.error > floor}
+    said = list(replay.uneven)
+    if wrong and not replay.failure:
+        said += list(_hypotheses(replay, wrong, floor))[:1]
+    if not said or replay.uneven:
+        pool = replay.pool()
+        said += [words for place in wrong.values() for words in _in_terms_of(place, pool)][:2]
+    return "; ".join(dict.fromkeys(said)) or None
+
+
+def _hypotheses(replay: Any, wrong: Mapping[str, Place], floor: float) -> Iterator[str]:
+    """Yield each change of a function call under which places that differ are equal."""
+    for words, change in replay.hypotheses():
+        after = {p.name: p for p in replay.run(change)}
+        if replay.failure or set(after) != {*after, *wrong}:
+            continue
+        better = [n for n, p in wrong.items() if after[n].error <= REST * min(p.error, 1.0)]
+        worse = [n for n, p in after.items() if n not in wrong and p.error > floor]
+        if better and not worse:
+            yield words
+
+
+def _in_terms_of(place: Place, pool: Mapping[str, np.ndarray]) -> Iterator[str]:
+    """Say a wrong tensor by the other tensors of the same call."""
+    found, expected = place.found, place.expected
+    if found is None or found.dtype.kind != "f" or expected.dtype.kind != "f":
+        return
+    usable = {n: _spread(a, expected.shape) for n, a in pool.items() if a.dtype.kind == "f"}
+    own = {n: a for n, a in pool.items() if a.shape == found.shape and a.dtype.kind == "f"}
+    same_shape = found.shape == expected.shape
+    difference = expected - found if same_shape else np.zeros(0)
+    rest = REST * float(np.abs(difference).max(initial=0.0))
+    for name, other in usable.items() if same_shape else ():
+        factor = None if other is None else factor_of(difference, other, rest)
+        if factor is not None:
+            yield _missing(place.name, name, factor)
+            return
+    for name, array in own.items():
+        if same(array, found, REST * float(np.abs(found).max())):
+            right = next((n for n, a in own.items() if np.array_equal(a, expected)), None)
+            beside = f", in the reference {right}" if right else ""
+            yield f"{place.name} is {name}{beside}"
+            return
+    for name, other in usable.items() if same_shape else ():
+        if other is None:
+            continue
+        if same(found * other, expected, rest):
+            yield f"{place.name} is not multiplied by {name}"
+            return
+        sloped = _slope(found, expected, other, rest)
+        if sloped:
+            yield f"{place.name}: {sloped}"
+            return
+
+
+def _missing(place: str, name: str, factor: float) -> str:
+    if abs(factor - 1) < REST:
+        return f"{name} is not added to {place}"
+    if abs(factor + 1) < REST:
+        return f"{name} is added to {place} once too often"
+    return f"{factor:.6g} times {name} is missing in {place}"
+
+
+def _slope(found: Any, expected: Any, source: Any, rest: float) -> str | None:
+    """Tell whether both are the input above zero and a multiple of it below."""
+    low = source < 0
+    if not low.any() or low.all() or source.shape != found.shape:
+        return None
+    ours = factor_of(found[low], source[low], rest)
+    theirs = factor_of(expected[low], source[low], rest)
+    if ours is None or theirs is None or not same(found[~low], expected[~low], rest):
+        return None
+    return f"slope {ours:.6g} below zero, the reference has {theirs:.6g}"
+
+
+def _spread(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
+    if array.ndim != len(shape) or array.size < 2:
+        return None
+    if any(a not in (1, b) for a, b in zip(array.shape, shape, strict=True)):
+        return None
+    return np.broadcast_to(array, shape)

@@ -1,0 +1,342 @@
+"""Replays one call of one layer of the port on the reference's inputs, with changed functions."""
+
+import inspect
+import math
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle.nn import functional
+
+from align.arrays_paddle import is_tensor, to_array, to_tensor
+from align.calls import Forward, bind, wrapped_forwards
+from align.force_paddle import layers_by_path
+from align.pairing import Pairing
+from align.prepare_paddle import state_kept
+from align.replay import Place, Replayed
+from align.trace import TENSOR
+from align.trees import leaves, map_leaves
+
+Change = tuple[str, int, Callable[..., Any]]  # function, which call of it (-1: all), replacement
+
+# Where functions live that code of nets calls by attribute.
+HOMES: dict[str, Any] = {
+    **dict.fromkeys(("concat", "matmul", "mean", "max", "sum"), paddle),
+    **dict.fromkeys(
+        (
+            *("interpolate", "avg_pool1d", "avg_pool2d", "avg_pool3d", "max_pool2d"),
+            *("adaptive_avg_pool2d", "adaptive_max_pool2d", "softmax", "log_softmax"),
+            *("cross_entropy", "gelu", "relu", "relu6", "leaky_relu", "silu", "elu", "sigmoid"),
+            *("pad", "normalize", "layer_norm", "batch_norm", "dropout"),
+        ),
+        functional,
+    ),
+}
+METHODS = ("mean", "max", "sum", "matmul")  # of tensors, too
+ACTIVATIONS = ("relu", "gelu", "silu", "relu6", "elu", "sigmoid", "leaky_relu")
+
+
+class Replay:
+    """Runs the layer at `path` as `call` ran in the reference.
+
+    After a run `failure` is what the port raised, "" where nothing; `uneven` says which layers it
+    calls another number of times than the reference.
+    """
+
+    def __init__(
+        self, net: Any, path: str, call: Replayed, pairing: Pairing, judged: Pairing
+    ) -> None:
+        self.path, self.call, self.pairing, self.judged = path, call, pairing, judged
+        self.net = net
+        self.layers = layers_by_path(net)
+        self.layer = self.layers[path]
+        self.failure = ""
+        self.uneven: list[str] = []
+        self.seen: list[tuple[str, dict[str, Any], int]] = []
+        self.places: list[Place] = []
+
+    def run(self, change: Change | None = None) -> list[Place]:
+        """Return every tensor that arrives at a layer inside, and the outputs."""
+        self.failure, self.places, self.seen = "", [], []
+        queues: dict[int, list[Replayed]] = {}
+        for child in self.call.children:
+            queues.setdefault(self.pairing.reference_group[child.path], []).append(child)
+        inside = {
+            path: layer
+            for path, layer in self.layers.items()
+            if path in self.pairing.port_group and layer is not self.layer
+        }
+        called: dict[int, int] = {}
+        expected: dict[int, int] = {group: len(calls) for group, calls in queues.items()}
+        for path in self.call.called:
+            group = self.pairing.reference_group[path]
+            expected[group] = expected.get(group, 0) + 1
+
+        def wrap(path: str, layer: Any, forward: Forward) -> Forward:
+            return lambda *args, **kwargs: self._child(path, forward, args, kwargs, queues, called)
+
+        args, kwargs = map_leaves((self.call.args, dict(self.call.kwargs)), _to_paddle)
+        wrapped = wrapped_forwards(inside, wrap)
+        with paddle.no_grad(), state_kept(self.net), wrapped, self._changed(change):
+            try:
+                outputs = self.layer(*args, **kwargs)
+                self._note("its output", self.call.outputs, outputs)
+            except Exception as error:  # what the port's own code raises is not ours to name
+                self.failure = f"{type(error).__name__}: {error}"
+        self.uneven = list(self._uneven(expected, called))
+        return self.places
+
+    def _child(
+        self, path: str, forward: Forward, args: Any, kwargs: Any, queues: Any, called: Any
+    ) -> Any:
+        group = self.pairing.port_group[path]
+        index = called.get(group, 0)
+        called[group] = index + 1
+        if path not in self.judged.port_group:
+            return forward(*args, **kwargs)
+        calls = queues.get(group, [])
+        if index >= len(calls):
+            return forward(*args, **kwargs)
+        bound = bind(forward, args, kwargs)
+        values = (args, kwargs) if bound is None else list(bound.arguments.values())
+        self._note(f"the input of {path}#{index}", calls[index].inputs, values)
+        outputs = iter(calls[index].outputs)
+        return map_leaves(
+            calls[index].template,
+            lambda leaf: to_tensor(next(outputs)) if leaf is TENSOR else leaf,
+        )
+
+    def _note(self, name: str, expected: list[np.ndarray], tree: Any) -> None:
+        found = [np.array(to_array(leaf)) for leaf in leaves(tree) if is_tensor(leaf)]
+        for index, array in enumerate(expected):
+            own = found[index] if index < len(found) else None
+            title = name if len(expected) == 1 else f"{name}:{index}"
+            self.places.append(Place(title, array, own))
+
+    def _uneven(self, expected: Any, called: Any) -> Iterator[str]:
+        ports = {group: path for path, group in reversed(list(self.pairing.port_group.items()))}
+        if self.failure:
+            return
+        for group in dict.fromkeys([*expected, *called]):
+            theirs, ours = expected.get(group, 0), called.get(group, 0)
+            if theirs != ours:
+                yield f"{ports[group]} is called {ours} times here, in the reference {theirs} times"
+
+    def pool(self) -> dict[str, np.ndarray]:
+        """Return the other tensors of the call by name: inputs, outputs inside, own parameters."""
+        many = len(self.call.inputs) > 1
+        found = {
+            f"its input{f':{index}' if many else ''}": array
+            for index, array in enumerate(self.call.inputs)
+        }
+        for child in self.call.children:
+            for index, array in enumerate(child.outputs):
+                tail = f":{index}" if len(child.outputs) > 1 else ""
+                found.setdefault(f"the output of {child.path}{tail}", array)
+        for name, parameter in self.layer._parameters.items():
+            if parameter is not None:
+                found[f"its parameter {name}"] = np.array(to_array(parameter))
+        extra = {
+            f"sigmoid of {n}": 1 / (1 + np.exp(-a))
+            for n, a in found.items()
+            if a.dtype.kind == "f" and np.abs(a).max(initial=0) < 700
+        }
+        relus = {f"ReLU of {n}": np.maximum(a, 0) for n, a in found.items() if a.dtype.kind == "f"}
+        return {**found, **extra, **relus}
+
+    # Hypotheses.
+
+    def hypotheses(self) -> Iterator[tuple[str, Change]]:
+        """Yield changes of the functions that the last run called, all calls or one of them."""
+        seen = list(self.seen)
+        counts: dict[str, int] = {}
+        for name, _, index in seen:
+            counts[name] = max(counts.get(name, 0), index + 1)
+        for name in counts:
+            first = next(arguments for n, arguments, _ in seen if n == name)
+            for words, make in _changes(name, first):
+                yield words, (name, -1, make)
+        for name, arguments, index in seen:
+            if 1 < counts[name] <= 6:
+                for words, make in _changes(name, arguments):
+                    yield f"{words} (call {index + 1} of {counts[name]})", (name, index, make)
+
+    @contextmanager
+    def _changed(self, change: Change | None) -> Iterator[None]:
+        """Put spies in place of the functions of `HOMES`, one of them changed."""
+        depth = [0]
+        counts: dict[str, int] = {}
+        with ExitStack() as stack:
+            for name, home in HOMES.items():
+                if hasattr(home, name):
+                    self._spy(stack, home, name, change, depth, counts)
+            for name in METHODS:
+                self._spy(stack, paddle.Tensor, name, change, depth, counts)
+            yield
+
+    def _spy(
+        self, stack: ExitStack, home: Any, name: str, change: Any, depth: Any, counts: Any
+    ) -> None:
+        original = getattr(home, name)
+        owned = name in vars(home)
+
+        def spied(*args: Any, **kwargs: Any) -> Any:
+            if depth[0]:  # what a function calls itself is not the net's code
+                return original(*args, **kwargs)
+            index = counts.get(name, 0)
+            counts[name] = index + 1
+            self.seen.append((name, _arguments(original, args, kwargs), index))
+            depth[0] += 1
+            try:
+                if change is not None and change[0] == name and change[1] in (-1, index):
+                    return change[2](original, args, kwargs)
+                return original(*args, **kwargs)
+            finally:
+                depth[0] -= 1
+
+        def restore() -> None:
+            setattr(home, name, original) if owned else delattr(home, name)
+
+        setattr(home, name, spied)
+        stack.callback(restore)
+
+
+def _to_paddle(leaf: Any) -> Any:
+    return to_tensor(leaf) if isinstance(leaf, np.ndarray) else leaf
+
+
+def _arguments(function: Any, args: Any, kwargs: Any) -> dict[str, Any]:
+    try:
+        bound = inspect.signature(function).bind(*args, **kwargs)
+        bound.apply_defaults()
+        return dict(bound.arguments)
+    except (TypeError, ValueError):
+        return {**{f"arg{i}": value for i, value in enumerate(args)}, **kwargs}
+
+
+# Settings that ports get wrong: function -> setting -> values to try.
+SETTINGS: dict[str, dict[str, tuple[Any, ...]]] = {
+    "interpolate": {
+        "align_corners": (True, False),
+        "align_mode": (0, 1),
+        "mode": ("nearest", "bilinear", "bicubic"),
+    },
+    **{
+        name: {"exclusive": (True, False), "ceil_mode": (True, False)}
+        for name in ("avg_pool1d", "avg_pool2d", "avg_pool3d")
+    },
+    "max_pool2d": {"ceil_mode": (True, False)},
+    "cross_entropy": {
+        "axis": (1, -1),
+        "reduction": ("mean", "sum"),
+        "ignore_index": (255, -100, -1),
+        "soft_label": (False,),
+    },
+    "gelu": {"approximate": (True, False)},
+    "leaky_relu": {"negative_slope": (0.01, 0.1, 0.2)},
+    "pad": {"mode": ("constant", "reflect", "replicate", "circular")},
+    "layer_norm": {"epsilon": (1e-5, 1e-6, 1e-12, 1e-3)},
+    "batch_norm": {"epsilon": (1e-5, 1e-6, 1e-12, 1e-3)},
+    "normalize": {"epsilon": (1e-12, 1e-5)},
+}
+AXES = ("softmax", "log_softmax", "normalize", "mean", "max", "sum", "concat")
+OTHERS: dict[str, tuple[tuple[str, Any], ...]] = {
+    "adaptive_max_pool2d": (("adaptive_avg_pool2d", functional.adaptive_avg_pool2d),),
+    "adaptive_avg_pool2d": (("adaptive_max_pool2d", functional.adaptive_max_pool2d),),
+    "max_pool2d": (("avg_pool2d", functional.avg_pool2d),),
+    "avg_pool2d": (("max_pool2d", functional.max_pool2d),),
+    "max": (("mean", paddle.mean),),
+    "mean": (("max", paddle.max),),
+}
+
+
+def _changes(name: str, arguments: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield (words, replacement) of every hypothesis on one call of function `name`."""
+    for setting, values in SETTINGS.get(name, {}).items():
+        own = arguments.get(setting)
+        for value in values:
+            if value != own:
+                words = f"{name} has {setting}={own}: with {setting}={value} it is the reference's"
+                yield words, _with(**{setting: value})
+    tensor = next((value for value in arguments.values() if is_tensor(value)), None)
+    if name in AXES:
+        ndim = tensor.ndim if tensor is not None else 4
+        own = arguments.get("axis", arguments.get("dim"))
+        for axis in range(ndim):
+            if axis != own and (not isinstance(own, int) or axis != own % ndim):
+                yield (
+                    f"{name} has axis={own}: with axis={axis} it is the reference's",
+                    _with(axis=axis),
+                )
+    for other, function in OTHERS.get(name, ()):
+        yield f"{name} stands for {other}", _instead(function)
+    if name in ACTIVATIONS:
+        for other in ACTIVATIONS:
+            if other != name:
+                yield f"{name} stands for {other}", _instead(getattr(functional, other))
+    yield from _special(name, arguments)
+
+
+def _special(name: str, arguments: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    if name == "concat":
+        parts = next((v for v in arguments.values() if isinstance(v, (list, tuple))), [])
+        if 1 < len(parts) <= 4:
+            for order in permutations(range(len(parts))):
+                if order != tuple(range(len(parts))):
+                    yield (
+                        f"concat has another order: {list(order)} is the reference's",
+                        _reorder(order),
+                    )
+    if name == "matmul":
+        yield "the operands of matmul are exchanged", _exchanged
+        yield "matmul is not divided by the root of its inner size (1 / sqrt(d))", _divided
+    if name == "pad" and isinstance(arguments.get("pad"), (list, tuple)):
+        own = list(arguments["pad"])
+        pairs = [entry for i in range(0, len(own), 2) for entry in own[i : i + 2][::-1]]
+        if pairs != own:
+            yield (
+                f"padding {own} is on the other side: {pairs} is the reference's",
+                _with(pad=pairs),
+            )
+
+
+def _with(**settings: Any) -> Any:
+    def call(function: Any, args: Any, kwargs: Any) -> Any:
+        bound = inspect.signature(function).bind(*args, **kwargs)
+        bound.arguments.update(settings)
+        return function(*bound.args, **bound.kwargs)
+
+    return call
+
+
+def _instead(other: Any) -> Any:
+    accepted = set(inspect.signature(other).parameters)
+
+    def call(function: Any, args: Any, kwargs: Any) -> Any:
+        bound = inspect.signature(function).bind(*args, **kwargs)
+        settings = {k: v for k, v in bound.arguments.items() if k in accepted}
+        return other(**settings)
+
+    return call
+
+
+def _reorder(order: tuple[int, ...]) -> Any:
+    def call(function: Any, args: Any, kwargs: Any) -> Any:
+        bound = inspect.signature(function).bind(*args, **kwargs)
+        first = next(iter(bound.arguments))
+        parts = bound.arguments[first]
+        bound.arguments[first] = [parts[index] for index in order]
+        return function(*bound.args, **bound.kwargs)
+
+    return call
+
+
+def _exchanged(function: Any, args: Any, kwargs: Any) -> Any:
+    return function(args[1], args[0], *args[2:], **kwargs)
+
+
+def _divided(function: Any, args: Any, kwargs: Any) -> Any:
+    return function(*args, **kwargs) / math.sqrt(args[0].shape[-1])

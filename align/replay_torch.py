@@ -1,0 +1,88 @@
+"""Records the calls of some modules of the reference, and of what they call, to replay them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from align.arrays_torch import is_tensor
+from align.calls import Forward, wrapped_forwards
+from align.prepare_torch import out_of_place, state_kept
+from align.record_torch import arguments_in_order
+from align.replay import Replayed
+from align.trace import TENSOR
+from align.trees import leaves, map_leaves
+
+
+def replayed_calls(
+    net: nn.Module,
+    args: tuple,
+    kwargs: Mapping[str, Any],
+    judged: set[str],
+    uneven: set[str],
+    wanted: set[str],
+) -> dict[str, Replayed]:
+    """Run `net`, prepared, and return the first call of each module in `wanted` as arrays.
+
+    `judged` are the paths whose calls stand as calls inside; the code of all others is the code
+    of the module around them. Calls of `uneven`, which have a partner, are noted. State and
+    random state are as before.
+    """
+    watch = _Watch(wanted, uneven)
+    modules = {path: net.get_submodule(path) for path in judged | uneven}
+    random_state = torch.get_rng_state()
+    try:
+        wrapped = wrapped_forwards(modules, watch.wrap)
+        with state_kept(net), torch.no_grad(), out_of_place(net), wrapped:
+            net(*args, **dict(kwargs))
+    finally:
+        torch.set_rng_state(random_state)
+    return watch.found
+
+
+class _Watch:
+    def __init__(self, wanted: set[str], uneven: set[str]) -> None:
+        self.wanted, self.uneven = wanted, uneven
+        self.found: dict[str, Replayed] = {}
+        self.stack: list[Replayed | None] = []
+
+    def wrap(self, path: str, module: nn.Module, forward: Forward) -> Forward:
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            above = self.stack[-1] if self.stack else None
+            if path in self.uneven:
+                if above is not None:
+                    above.called.append(path)
+                return forward(*args, **kwargs)
+            keep = path in self.wanted and path not in self.found
+            own = Replayed(path) if keep or above is not None else None
+            if own is not None:
+                own.args, own.kwargs = _arrays((args, kwargs))
+                own.inputs = [
+                    _array(leaf)
+                    for leaf in arguments_in_order(forward, args, kwargs)
+                    if is_tensor(leaf)
+                ]
+            if above is not None:
+                above.children.append(own)  # type: ignore[arg-type]
+            if keep:
+                self.found[path] = own  # type: ignore[assignment]
+            self.stack.append(own if keep else None)
+            try:
+                outputs = forward(*args, **kwargs)
+            finally:
+                self.stack.pop()
+            if own is not None:
+                own.outputs = [_array(leaf) for leaf in leaves(outputs) if is_tensor(leaf)]
+                own.template = map_leaves(outputs, lambda v: TENSOR if is_tensor(v) else v)
+            return outputs
+
+        return watched
+
+
+def _arrays(tree: Any) -> Any:
+    return map_leaves(tree, lambda leaf: _array(leaf) if is_tensor(leaf) else leaf)
+
+
+def _array(tensor: torch.Tensor) -> Any:
+    return tensor.detach().clone().numpy()

@@ -1,0 +1,533 @@
+"""Faults of ports of small nets: attention written out, odd layers, functional code, outputs."""
+
+import functools
+import math
+from typing import Any
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+import torch
+import torch.nn.functional as TF
+from paddle import nn
+from torch import nn as tnn
+
+from faults.core import Fault, Subject, around, attribute, fault, forward, replaced, weight
+from faults.first import small_pair
+from faults.students import make_pair, other_port
+
+
+class TorchBlock(tnn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = tnn.LayerNorm(8)
+        self.q, self.k, self.v = tnn.Linear(8, 8), tnn.Linear(8, 8), tnn.Linear(8, 8)
+        self.proj = tnn.Linear(8, 8)
+
+    def forward(self, x: Any) -> Any:
+        y = self.norm(x)
+        q, k, v = self.q(y), self.k(y), self.v(y)
+        attention = torch.softmax(q @ k.transpose(1, 2) / math.sqrt(8), -1)
+        return x + self.proj(attention @ v)
+
+
+class TorchAttention(tnn.Module):
+    """Tokens and images: embedding, one block called twice, functional MLP, several outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = tnn.Embedding(11, 8)
+        self.position = tnn.Parameter(torch.randn(1, 6, 8) * 0.1)
+        self.block = TorchBlock()
+        self.fc1, self.fc2 = tnn.Linear(8, 16), tnn.Linear(16, 8)
+        self.norm = tnn.LayerNorm(8, eps=1e-6)
+        self.head = tnn.Linear(8, 5)
+
+    def forward(self, tokens: Any) -> Any:
+        x = self.embed(tokens) + self.position
+        x = self.block(self.block(x))
+        x = x + self.fc2(TF.gelu(self.fc1(x)))
+        x = self.norm(x)
+        return {"logits": self.head(x), "tokens": (x, x.mean(1))}
+
+
+class Block(nn.Layer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(8)
+        self.q, self.k, self.v = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 8)
+        self.proj = nn.Linear(8, 8)
+
+    def forward(self, x: Any) -> Any:
+        return block(self, x)
+
+
+def block(
+    layer: Any,
+    x: Any,
+    heads: Any = lambda q, k, v: (q, k, v),
+    axis: int = -1,
+    scale: float = 1 / math.sqrt(8),
+    end: Any = lambda x, y: x + y,
+) -> Any:
+    y = layer.norm(x)
+    q, k, v = heads(layer.q(y), layer.k(y), layer.v(y))
+    attention = F.softmax(paddle.matmul(q, k, transpose_y=True) * scale, axis=axis)
+    return end(x, layer.proj(paddle.matmul(attention, v)))
+
+
+class Attention(nn.Layer):
+    def __init__(self, second: bool = False) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(11, 8)
+        self.position = self.create_parameter([1, 6, 8])
+        self.block = Block()
+        if second:
+            self.block2 = Block()
+        self.fc1, self.fc2 = nn.Linear(8, 16), nn.Linear(16, 8)
+        self.norm = nn.LayerNorm(8, epsilon=1e-6)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, tokens: Any) -> Any:
+        return attention(self, tokens)
+
+
+def attention(
+    net: Any,
+    tokens: Any,
+    act: Any = F.gelu,
+    embed: Any = lambda net, t: net.embed(t) + net.position,
+    mean: Any = lambda x: x.mean(1),
+    blocks: Any = lambda net, x: net.block(net.block(x)),
+    outputs: Any = lambda logits, x, m: {"logits": logits, "tokens": (x, m)},
+) -> Any:
+    x = blocks(net, embed(net, tokens))
+    x = net.norm(x + net.fc2(act(net.fc1(x))))
+    return outputs(net.head(x), x, mean(x))
+
+
+class TorchZoo(tnn.Module):
+    """Normalisations, slopes, transposed convolution, pixel shuffle, in-place code."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = tnn.Conv2d(4, 8, 3, padding=1, groups=2)
+        self.group = tnn.GroupNorm(4, 8)
+        self.prelu = tnn.PReLU(8)
+        self.instance = tnn.InstanceNorm2d(8, affine=True)
+        self.up = tnn.ConvTranspose2d(8, 8, 3, stride=2, padding=1, output_padding=1)
+        self.leaky = tnn.LeakyReLU(0.2)
+        self.shuffle = tnn.PixelShuffle(2)
+        self.upsample = tnn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
+        self.soft = tnn.Softmax(dim=1)
+        with torch.no_grad():
+            self.prelu.weight.uniform_(0.1, 0.4)
+            self.instance.weight.uniform_(0.5, 1.5)
+
+    def forward(self, x: Any) -> Any:
+        y = self.instance(self.prelu(self.group(self.conv(x))))
+        y = self.leaky(self.up(y))
+        y[:, ::2] *= 0.5
+        y = TF.normalize(y, dim=1)
+        y = TF.pad(y, [1, 1, 1, 1], mode="reflect")
+        y = TF.avg_pool2d(y, 3, 1, padding=1) + TF.layer_norm(y, y.shape[3:])
+        return self.soft(self.shuffle(y)), self.upsample(y[:, :2])
+
+
+class Zoo(nn.Layer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2D(4, 8, 3, padding=1, groups=2)
+        self.group = nn.GroupNorm(4, 8)
+        self.prelu = nn.PReLU(8)
+        self.instance = nn.InstanceNorm2D(8)
+        self.up = nn.Conv2DTranspose(8, 8, 3, stride=2, padding=1, output_padding=1)
+        self.leaky = nn.LeakyReLU(0.2)
+        self.shuffle = nn.PixelShuffle(2)
+        self.upsample = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
+        self.soft = nn.Softmax(axis=1)
+
+    def forward(self, x: Any) -> Any:
+        return zoo(self, x)
+
+
+def zoo(
+    net: Any,
+    x: Any,
+    factor: float = 0.5,
+    axis: int = 1,
+    mode: str = "reflect",
+    exclusive: bool = False,
+    epsilon: float = 1e-5,
+) -> Any:
+    y = net.instance(net.prelu(net.group(net.conv(x))))
+    y = net.leaky(net.up(y))
+    y[:, ::2] = y[:, ::2] * factor
+    y = F.normalize(y, axis=axis)
+    y = F.pad(y, [1, 1, 1, 1], mode=mode)
+    pooled = F.avg_pool2d(y, 3, 1, padding=1, exclusive=exclusive)
+    y = pooled + F.layer_norm(y, y.shape[3:], epsilon=epsilon)
+    return net.soft(net.shuffle(y)), net.upsample(y[:, :2])
+
+
+class TorchRecurrent(tnn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = tnn.LSTM(4, 6, batch_first=True)
+        self.fc = tnn.Linear(6, 3)
+
+    def forward(self, x: Any) -> Any:
+        return self.fc(self.lstm(x)[0][:, -1])
+
+
+class Recurrent(nn.Layer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(4, 6)
+        self.fc = nn.Linear(6, 3)
+
+    def forward(self, x: Any) -> Any:
+        return self.fc(self.lstm(x)[0][:, -1])
+
+
+STAGES = ("weights", "forward", "train", "backward")
+
+
+def _subject(reference: Any, port: Any, inputs: Any) -> Any:
+    def make() -> Subject:
+        torch.manual_seed(4)
+        paddle.seed(4)
+        s = Subject(*make_pair(reference(), port()), inputs=inputs())
+        s.stages = STAGES
+        return s
+
+    return make
+
+
+attention_subject = _subject(
+    TorchAttention, Attention, lambda: [np.random.default_rng(5).integers(0, 11, (3, 6))]
+)
+zoo_subject = _subject(
+    TorchZoo, Zoo, lambda: [np.random.default_rng(6).standard_normal((2, 4, 7, 6))]
+)
+recurrent_subject = _subject(
+    TorchRecurrent, Recurrent, lambda: [np.random.default_rng(7).standard_normal((3, 5, 4))]
+)
+
+
+def small_subject() -> Subject:
+    reference, port, inputs = small_pair()
+    s = Subject(reference, port, inputs=inputs)
+    s.stages = ("weights", "forward", "train", "backward")
+    return s
+
+
+NET = "weights forward train backward"
+RUN = "forward train backward"
+att = functools.partial(fault, subject="attention")
+odd = functools.partial(fault, subject="zoo")
+rnn = functools.partial(fault, subject="recurrent")
+old = functools.partial(fault, subject="small")
+
+
+def _in(run: Any, path: str, **pieces: Any) -> Any:
+    return forward(path, functools.partial(run, **pieces))
+
+
+def _exchange(one: str, other: str) -> Any:
+    def apply(s: Subject) -> None:
+        for name in ("weight", "bias"):
+            left, right = getattr(s.layer(one), name), getattr(s.layer(other), name)
+            values = left.numpy().copy(), right.numpy().copy()
+            left.set_value(values[1])
+            right.set_value(values[0])
+
+    return apply
+
+
+def _own_copy(s: Subject) -> None:
+    """The second call of the block runs a copy of its own, whose weights nobody loaded."""
+    other_port(lambda: Attention(second=True))(s)
+    _in(attention, "", blocks=lambda net, x: net.block2(net.block(x)))(s)
+
+
+def _zeroed_row(s: Subject) -> None:
+    s.layer("embed").weight.set_value(
+        s.layer("embed").weight.numpy() * (np.arange(11) != 0)[:, None].astype("float32")
+    )
+
+
+FAULTS: tuple[Fault, ...] = (
+    att(
+        "query and key exchanged in the code",
+        stages=RUN,
+        layers="block",
+        cause="matmul",
+        apply=_in(block, "block", heads=lambda q, k, v: (k, q, v)),
+    ),
+    att(
+        "query and key exchanged in the weights",
+        stages=NET,
+        layers=["block.q", "block.k"],
+        apply=_exchange("block.q", "block.k"),
+        cause=r"is the reference's block\.(k|q)",
+    ),
+    att(
+        "softmax over the wrong axis",
+        stages=RUN,
+        layers="block",
+        cause="softmax.*axis",
+        apply=_in(block, "block", axis=1),
+    ),
+    att(
+        "scores not divided by the root of d",
+        stages=RUN,
+        layers="block",
+        cause="sqrt|root",
+        apply=_in(block, "block", scale=1.0),
+    ),
+    att(
+        "residual of attention forgotten",
+        stages=RUN,
+        layers="block",
+        cause="input",
+        apply=_in(block, "block", end=lambda x, y: y),
+    ),
+    att(
+        "value taken for key",
+        stages=RUN,
+        layers="block",
+        apply=_in(block, "block", heads=lambda q, k, v: (q, v, v)),
+    ),
+    att(
+        "square Linear untransposed",
+        stages=NET,
+        layers="block.proj",
+        cause="transposed",
+        apply=weight("block.proj", lambda w: w.T),
+    ),
+    att(
+        "LayerNorm epsilon",
+        stages=NET,
+        layers="norm",
+        cause="epsilon is 1e-05",
+        apply=attribute("norm", _epsilon=1e-5),
+    ),
+    att(
+        "tanh GELU for the exact one",
+        stages=RUN,
+        layers="",
+        cause="gelu|approximate",
+        apply=_in(attention, "", act=lambda x: F.gelu(x, approximate=True)),
+    ),
+    att("ReLU for GELU", stages=RUN, layers="", apply=_in(attention, "", act=F.relu)),
+    att(
+        "position embedding forgotten",
+        stages=RUN,
+        layers="",
+        cause="position",
+        apply=_in(attention, "", embed=lambda net, t: net.embed(t)),
+    ),
+    att(
+        "mean over the wrong axis",
+        stages=RUN,
+        layers="",
+        cause="mean.*axis|shape",
+        apply=_in(attention, "", mean=lambda x: x.mean(2)),
+    ),
+    att(
+        "a shared block has a copy of its own",
+        apply=_own_copy,
+        joins=False,
+        stages="weights",
+        layers=[*(f"block2.{n}" for n in ("norm", "q", "k", "v", "proj"))],
+        cause="in the port only",
+    ),
+    att(
+        "a shared block is called once",
+        stages=RUN,
+        layers="",
+        cause="called|calls",
+        apply=_in(attention, "", blocks=lambda net, x: net.block(x)),
+    ),
+    att(
+        "first row of the embedding is zeroed",
+        stages="weights forward train",
+        layers="embed",
+        cause="of 88 values",
+        apply=_zeroed_row,
+    ),
+    att(
+        "an output of the dict is missing",
+        stages=RUN,
+        layers="",
+        cause="tensors, the reference",
+        apply=_in(attention, "", outputs=lambda logits, x, m: {"logits": logits, "tokens": (x,)}),
+    ),
+    odd(
+        "GroupNorm with other groups",
+        stages=NET,
+        layers="group",
+        cause="groups",
+        apply=attribute("group", _num_groups=2),
+    ),
+    odd(
+        "GroupNorm epsilon",
+        stages=NET,
+        layers="group",
+        cause="epsilon",
+        apply=attribute("group", _epsilon=1e-4),
+    ),
+    odd(
+        "InstanceNorm epsilon",
+        stages=NET,
+        layers="instance",
+        cause="epsilon",
+        apply=attribute("instance", _epsilon=1e-4),
+    ),
+    odd(
+        "PReLU with one slope",
+        stages=NET,
+        layers="prelu",
+        apply=weight("prelu", lambda w: w * 0 + w.mean(), "_weight"),
+    ),
+    odd(
+        "another slope",
+        stages=NET,
+        layers="leaky",
+        cause=r"slope is 0\.01",
+        apply=attribute("leaky", _negative_slope=0.01),
+    ),
+    odd(
+        "output padding forgotten",
+        stages=NET,
+        layers="up",
+        cause="output_padding|shape",
+        apply=attribute("up", output_padding=0),
+    ),
+    odd(
+        "softmax over another axis",
+        stages=NET,
+        layers="soft",
+        cause="axis is 2",
+        apply=attribute("soft", _axis=2),
+    ),
+    odd(
+        "another upsampling mode",
+        stages=NET,
+        layers="upsample",
+        cause="align_corners",
+        apply=attribute("upsample", align_corners=False),
+    ),
+    odd(
+        "in-place code with another factor", stages=RUN, layers="", apply=_in(zoo, "", factor=0.25)
+    ),
+    odd(
+        "normalised over another axis",
+        stages=RUN,
+        layers="",
+        cause="normalize.*axis",
+        apply=_in(zoo, "", axis=2),
+    ),
+    odd(
+        "padding mode of functional code",
+        stages=RUN,
+        layers="",
+        cause="pad.*mode",
+        apply=_in(zoo, "", mode="replicate"),
+    ),
+    odd(
+        "functional pooling leaves the padding out",
+        stages=RUN,
+        layers="",
+        cause="exclusive",
+        apply=_in(zoo, "", exclusive=True),
+    ),
+    odd(
+        "epsilon of functional layer_norm",
+        stages=RUN,
+        layers="",
+        cause="layer_norm.*epsilon",
+        apply=_in(zoo, "", epsilon=1e-6),
+    ),
+    odd(
+        "pixels shuffled in another order",
+        stages=RUN,
+        layers="shuffle",
+        apply=forward("shuffle", lambda layer, x: _shuffled(x)),
+    ),
+    rnn(
+        "a gate of the LSTM exchanged",
+        stages=NET,
+        layers=["lstm", "lstm.0.cell"],
+        apply=lambda s: _gates(s),
+    ),
+    rnn(
+        "LSTM runs backwards",
+        stages="forward train",
+        layers="lstm",
+        cause="revers|flip",
+        apply=forward("lstm", lambda layer, x: _reversed(layer, x)),
+    ),
+    old(
+        "second call of a shared layer",
+        stages="forward train",
+        layers="shared",
+        cause="1e-09",
+        apply=around("shared", lambda x: x + 1e-9),
+    ),
+    old(
+        "epsilon",
+        stages="weights forward train",
+        layers="norm",
+        cause="epsilon",
+        apply=attribute("norm", _epsilon=1e-3),
+    ),
+    old(
+        "average pooling leaves the padding out",
+        stages="weights forward train",
+        layers="pool",
+        cause="count_include_pad",
+        apply=attribute("pool", exclusive=True),
+    ),
+    old(
+        "ReLU forgotten",
+        stages=RUN,
+        layers="act",
+        cause="ReLU",
+        apply=replaced("act", lambda layer: nn.Identity()),
+    ),
+    old(
+        "ReLU with a slope",
+        stages=RUN,
+        layers="act",
+        cause=r"slope 0\.1|leaky_relu stands for relu",
+        apply=replaced("act", lambda layer: nn.LeakyReLU(0.1)),
+    ),
+    old(
+        "head transposed sign",
+        stages="weights forward train backward",
+        layers="head",
+        cause="-1 times|negat",
+        apply=weight("head", lambda w: -w),
+    ),
+)
+
+
+def _shuffled(x: Any) -> Any:
+    batch, channels, rows, columns = x.shape
+    x = x.reshape([batch, 2, 2, channels // 4, rows, columns])
+    return x.transpose([0, 3, 4, 1, 5, 2]).reshape([batch, channels // 4, rows * 2, columns * 2])
+
+
+def _reversed(layer: Any, x: Any) -> Any:
+    outputs, state = type(layer).forward(layer, x)
+    return outputs.flip([1]), state
+
+
+def _gates(s: Subject) -> None:
+    lstm = s.layer("lstm")
+    parameter = next(p for n, p in lstm.named_parameters() if "weight_ih" in n)
+    values = parameter.numpy().copy()
+    values[:12] = np.concatenate([values[6:12], values[:6]])
+    parameter.set_value(values)
