@@ -6,6 +6,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from align.document_parts import Environment, Settings
 from common.errors import UnreadableError, UserError
 from common.training.files import whole_file
 
@@ -119,6 +120,8 @@ def report_from(data: Any) -> "Report":
     own = {key: value for key, value in data.items() if key not in _DERIVED}
     _check_calls(own.get("calls"))
     report: Report = checked(Report, own)
+    checked(Settings, report.settings, "settings")
+    checked(Environment, report.environment, "environment")
     for key in ("exit_code", "verdict"):
         if data.get(key) != getattr(report, key):
             raise UnreadableError(
@@ -130,26 +133,33 @@ def report_from(data: Any) -> "Report":
 
 def _check_calls(calls: Any) -> None:
     """Raise where a comparison lacks what is always written: a default is no finding."""
-    from align.judge import Comparison
+    from align.judge import DIFFERS, EQUAL, NOISE, UNCHECKED, Comparison
 
     always = [entry.name for entry in fields(Comparison) if not _optional(entry)]
     for number, call in enumerate(calls if isinstance(calls, list) else ()):
         absent = [name for name in always if isinstance(call, dict) and name not in call]
         if absent:
             raise UnreadableError(f"the report is damaged at calls.{number}: no {absent[0]}")
+        if isinstance(call, dict) and call["verdict"] not in (EQUAL, DIFFERS, NOISE, UNCHECKED):
+            raise UnreadableError(
+                f"the report is damaged at calls.{number}.verdict: {call['verdict']!r}"
+            )
 
 
 def _optional(entry: Any) -> bool:
     return entry.default is None or entry.default_factory is not MISSING
 
 
-def checked(kind: Any, data: Any) -> Any:
-    """Return `data` as the dataclass `kind`, every field of its type, no key unknown."""
+def checked(kind: Any, data: Any, place: str = "") -> Any:
+    """Return `data` as `kind`, every field of its type; of a dataclass no key is unknown.
+
+    `place` is where in the document `data` stands.
+    """
     from pydantic import TypeAdapter, ValidationError
 
     try:
         return TypeAdapter(kind).validate_python(data)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "(the document)"
-        raise UnreadableError(f"the report is damaged at {place}: {first['msg']}") from None
+        at = ".".join(filter(None, (place, *map(str, first["loc"])))) or "(the document)"
+        raise UnreadableError(f"the report is damaged at {at}: {first['msg']}") from None

@@ -28,7 +28,7 @@ def describe_layers(torch_net: Any, paddle_net: Any, pairing: Pairing) -> dict[s
             type(layer).__name__,
             code_of(module),
             code_of(layer),
-            {name: [theirs[name], ours[name]] for name in theirs if name in ours},
+            {name: (theirs[name], ours[name]) for name in theirs if name in ours},
             sum(int(p.size) for p in layer.parameters(include_sublayers=False)),
         )
     return found

@@ -81,7 +81,7 @@ class Layer:
     paddle_class: str = ""
     torch_source: str | None = None
     paddle_source: str | None = None
-    attributes: dict[str, Any] = field(default_factory=dict)
+    attributes: dict[str, tuple[Any, Any]] = field(default_factory=dict)
     parameters: int = 0
 
 

@@ -16,6 +16,7 @@ from align.document import (
     report_from,
     write_json,
 )
+from align.document_parts import Account, Environment, Training
 from align.environment import environment
 from align.report import ALIGNED, COULD_NOT_CHECK, NOT_ALIGNED, Report
 from common.errors import UnreadableError
@@ -153,6 +154,10 @@ def run_from(data: Any) -> Run:
         return Run.of(report_from(data))
     own = {key: value for key, value in data.items() if key not in _DERIVED}
     run: Run = checked(Run, own)
+    for kind, part in ((Account, "account"), (Training, "training"), (Environment, "environment")):
+        checked(kind, getattr(run, part), part)
+    if any(rung.exit_code not in (ALIGNED, NOT_ALIGNED, COULD_NOT_CHECK) for rung in run.rungs):
+        raise UnreadableError("the run is damaged: a rung's exit code is 0, 1 or 2")
     reports = data.get("reports")
     if not isinstance(reports, list) or len(reports) != len(run.names):
         raise UnreadableError(f"the run names {len(run.names)} reports and does not hold them")

@@ -36,7 +36,7 @@ def small(*wrong, stage="forward"):
             "Conv2D",
             "/x/site-packages/torch/conv.py:7" if path else "net.py:1",
             "/x/site-packages/paddle/conv.py:9" if path else "port.py:2",
-            {"stride": [[1, 1], [2, 2]], "groups": [1, 1]},
+            {"stride": ((1, 1), (2, 2)), "groups": (1, 1)},
             12,
         )
         report.calls.append(comparison(path, "input:0"))
@@ -67,7 +67,7 @@ def hostile():
     """Return a run in which every text is markup and errors are NaN and infinite."""
     report = Report("forward", settings={"model": HOSTILE, HOSTILE: HOSTILE}, notes=[HOSTILE])
     report.layers[HOSTILE] = Layer(
-        HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, {HOSTILE: [HOSTILE, HOSTILE]}
+        HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, {HOSTILE: (HOSTILE, HOSTILE)}
     )
     report.calls = [
         comparison(HOSTILE, HOSTILE, DIFFERS, float("nan"), cause=HOSTILE, kernels=[HOSTILE]),

@@ -14,6 +14,7 @@ from reports import HOSTILE, comparison, hostile, ladder, large, small
 
 from align.compare import compare_runs
 from align.document import without_defaults
+from align.html.data import page_data
 from align.html.page import render, render_comparison
 from align.html.strings import in_both, phrases, strings
 from align.judge import DIFFERS, NOISE, UNCHECKED
@@ -64,6 +65,7 @@ DAMAGED = {
     "true": (lambda d: d.update(schema=True), "schema True"),
     "wrong type": (lambda d: d["calls"][0].update(floor="much"), "calls.0.floor"),
     "unknown key": (lambda d: d["calls"][1].update(color="red"), "calls.1.color"),
+    "unknown verdict": (lambda d: d["calls"][0].update(verdict="fine"), "calls.0.verdict"),
     "absent field": (lambda d: d["calls"][2].pop("verdict"), "calls.2: no verdict"),
     "verdict changed by hand": (lambda d: d.update(exit_code=0), "exit_code"),
     "divergences removed": (lambda d: (d["calls"].clear(), d["divergences"].clear()), "exit_code"),
@@ -81,6 +83,36 @@ def test_damaged_report_is_named_and_not_read(tmp_path, name):
         read_run(tmp_path / "bad.json")
     assert "bad.json" in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+def places(value, way=()):
+    """Return the way to every value of a document, of lists to the first two."""
+    found = [way]
+    entries = value.items() if isinstance(value, dict) else ()
+    if isinstance(value, list):
+        entries = enumerate(value[:2])
+    for key, entry in entries:
+        found += places(entry, (*way, key))
+    return found
+
+
+def test_whatever_stands_anywhere_is_a_page_or_a_users_error():
+    document = ladder().to_dict()
+    refused = 0
+    for number, way in enumerate(places(document)[1:]):
+        copy = json.loads(json.dumps(document))
+        holder = copy
+        for key in way[:-1]:
+            holder = holder[key]
+        holder[way[-1]] = (None, 3, "x", [1], {"a": 1}, True)[number % 6]
+        try:
+            run = run_from(copy)
+        except UserError:
+            refused += 1
+            continue
+        page_data(run)
+        junit(run)
+    assert refused > 200
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "[" * 100_000, '{"a": 1}', "\udcff"])
@@ -266,6 +298,11 @@ def test_command_lays_two_runs_side_by_side(tmp_path):
     small().to_json(tmp_path / "after.json")
     done = command("before.json", "after.json", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    plain = command("before.json", "after.json", cwd=tmp_path).stdout.splitlines()
+    assert plain[-2:] == [
+        "- mended: forward stem: differs 0.5 -> equal 1e-16",
+        "1 mended, 0 new, 0 still, 0 gone",
+    ]
     result = json.loads(done.stdout)
     assert result["mended"] == ["forward stem: differs 0.5 -> equal 1e-16"]
     assert (tmp_path / "before-after.html").exists()

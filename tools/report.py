@@ -11,6 +11,7 @@ def main() -> int:
     """Write the page and print its verdict; needs neither torch nor Paddle."""
     options = _parse()
     from align.run import read_run
+    from common.terminal import screen, verdict
 
     runs = [read_run(path) for path in options.files]
     if len(runs) == 2:
@@ -25,9 +26,9 @@ def main() -> int:
     if options.json:
         print_json({"written": [str(path) for path in written], "exit_code": only.exit_code})
     else:
+        _say_written(written, options.quiet)
         for rung in only.rungs:
-            print(f"{rung.name}: {rung.result}")
-        _say_written(written)
+            verdict(screen(), rung.exit_code, f"{rung.name}: {rung.result}")
     return only.exit_code
 
 
@@ -36,6 +37,7 @@ def _side_by_side(options: argparse.Namespace, before: Any, after: Any) -> int:
     from align.document import plain, write_text
     from align.html.page import render_comparison
     from common.errors import UserError
+    from common.terminal import screen, verdict
 
     if options.junit:
         raise UserError("--junit takes one run; give it the second file alone")
@@ -50,16 +52,19 @@ def _side_by_side(options: argparse.Namespace, before: Any, after: Any) -> int:
     if options.json:
         print_json(plain({"written": [str(output)], "exit_code": after.exit_code, **found}))
         return after.exit_code
-    for status, lines in found.items():
-        print(f"{status}: {len(lines)}")
-        for line in lines:
-            print(f"- {line}")
-    _say_written([output])
+    _say_written([output], options.quiet)
+    if not options.quiet:
+        for status, lines in found.items():
+            for line in lines:
+                print(f"- {status}: {line}")
+    counts = ", ".join(f"{len(lines)} {status}" for status, lines in found.items())
+    verdict(screen(), after.exit_code, counts)
     return after.exit_code
 
 
-def _say_written(paths: list[Path]) -> None:
-    print(f"written: {', '.join(map(str, paths))}")
+def _say_written(paths: list[Path], quiet: bool) -> None:
+    if not quiet:
+        print(f"written: {', '.join(map(str, paths))}", flush=True)
 
 
 def _parse() -> argparse.Namespace:
@@ -74,6 +79,7 @@ def _parse() -> argparse.Namespace:
     arguments.add_argument("-o", "--output", type=Path, help="default: beside the (second) file")
     arguments.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML too")
     arguments.add_argument("--json", action="store_true", help="print the result as JSON")
+    arguments.add_argument("--quiet", action="store_true", help="the verdict alone")
     options = arguments.parse_args()
     if len(options.files) > 2:
         arguments.error("one file, or two: before and after")
