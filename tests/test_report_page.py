@@ -210,7 +210,7 @@ def test_page_of_stdc2(browser, tmp_path, size, broken):
     pytest.importorskip("paddle")
     from contextlib import ExitStack
 
-    from faults import STDC_FAULTS, attribute
+    from faults.first import STDC_FAULTS, attribute
 
     from align import align_backward
     from align.subjects import seeded_input, seeded_pair
