@@ -8,6 +8,8 @@ from align.layers import describe_layers
 from align.pairing import Pairing
 from align.report import Divergence, Report
 
+PLAIN = (bool, int, float, str, type(None))
+
 
 def blame(
     report: Report,
@@ -97,10 +99,11 @@ def _other_settings(
     return ", ".join(
         f"its {name} is {ours[name]}, the reference's {value}"
         for name, value in theirs.items()
-        if type(value) in (bool, int, float, str)
+        if type(value) in PLAIN
         and not name.startswith("_")
         and name not in ("training", "inplace")
-        and type(ours.get(name)) in (bool, int, float, str)
+        and name in ours
+        and type(ours[name]) in PLAIN
         and ours[name] != value
     )
 

@@ -240,13 +240,13 @@ FAULTS: tuple[Fault, ...] = (
         stages="weights forward train",
         layers="conv_out.conv.bn",
         apply=weight("conv_out.conv.bn", lambda w: w + np.float32(0.01), "bias"),
-        cause="differs by",
+        cause="differ",
     ),
     stdc(
         "running variance of another layer",
         stages="weights forward",
         layers="cp.arm16.conv.bn",
-        cause="_variance",
+        cause=r"1\.5 times",
         apply=weight("cp.arm16.conv.bn", lambda w: w * 1.5, "_variance"),
     ),
     stdc(
@@ -513,7 +513,7 @@ FAULTS += (
         apply=_laplacian,
         stages=LOSS,
         layers="detail",
-        cause="laplacian",
+        cause=r"0\.125 times",
     ),
     stdc(
         "heads without their tenfold rate",
