@@ -13,7 +13,7 @@ from align.arrays_torch import alias, is_tensor, to_array
 from align.calls import Forward, wrapped_forwards
 from align.distances import distance
 from align.forcing import ForcedRun, Seen, Source
-from align.kernel_errors_torch import Errors, WatchKernels
+from align.kernel_errors_torch import COHERENT_DRAWS, Errors, WatchKernels
 from align.prepare_torch import out_of_place, state_kept
 from align.record_torch import Run, floating_buffers
 from align.trace import TENSOR, Call, Place, Trace
@@ -52,7 +52,7 @@ def kernel_moves(net: nn.Module, trace: Trace, run: Run, judged: set[str]) -> Mo
     together: Moves = {}
     for draw in range(COHERENT_DRAWS + 1):
         moved = _Disturbed(trace, judged, run, units=0.0, seed=draw, entered=entered)
-        errors = Errors(moved.signs, coherent=draw < COHERENT_DRAWS)
+        errors = Errors(moved.signs, draw if draw < COHERENT_DRAWS else None)
         with state_kept(net, running), WatchKernels(lambda kernel: None, errors):
             moved.run_net(net)
         for place, move in moved.moves.items():
@@ -67,7 +67,6 @@ def _is_above(path: str, inner: str) -> bool:
     return path != inner and (not path or inner.startswith(f"{path}."))
 
 
-COHERENT_DRAWS = 3
 POOL = 1_048_573  # a prime: no two rows or channels of a tensor move alike
 KERNEL_SPREAD = 2.0
 
@@ -189,7 +188,7 @@ class _Disturbed:
 
     def _disturb(self, leaf: Any) -> Any:
         floating = is_tensor(leaf) and leaf.is_floating_point()
-        return Errors(self.signs, coherent=False).off_by(leaf, 0.1) if floating else leaf
+        return Errors(self.signs).off_by(leaf, 0.1) if floating else leaf
 
     def _note(self, seen: Seen) -> None:
         if seen.expected is not None and seen.found is not None and is_tensor(seen.found):

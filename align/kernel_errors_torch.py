@@ -17,14 +17,24 @@ from align.trees import leaves
 
 Signs = Callable[[torch.Tensor], torch.Tensor]
 LINEAR = {"linear", "bilinear", "trilinear"}
+COHERENT_DRAWS = 4
+ORTHOGONAL = ((1, 1, 1, 1), (1, -1, 1, -1), (1, 1, -1, -1), (1, -1, -1, 1))
 
 
 class Errors:
-    """`coherent` or random errors; `signs(tensor)` draws +1 and -1 in the shape of a tensor."""
+    """Errors of kernels; `signs(tensor)` draws +1 and -1 in the shape of a tensor.
 
-    def __init__(self, signs: Signs, coherent: bool) -> None:
+    `draw` is which of the `COHERENT_DRAWS` coherent ones these are, None for random errors. The
+    signs of one kernel or axis over all draws are orthogonal to those of the next three, so that
+    two errors which cancel in one draw add up in another.
+    """
+
+    def __init__(self, signs: Signs, draw: int | None = None) -> None:
         self.signs = signs
-        self.coherent = coherent
+        self.draw = draw
+        self.coherent = draw is not None
+        self.count = 0
+        self.block = torch.ones(1, dtype=torch.float64)
 
     def off_by(self, tensor: torch.Tensor, error: float) -> torch.Tensor:
         """Return `tensor` with every element off by `error` of the largest magnitude."""
@@ -34,8 +44,13 @@ class Errors:
         return tensor + signs * (error * tensor.abs().max())
 
     def _one_sign(self) -> torch.Tensor:
-        """Draw the sign that one kernel's error has along one axis."""
-        return self.signs(torch.ones(1, dtype=torch.float64))
+        """Return the sign that one kernel's coherent error has along one axis."""
+        assert self.draw is not None
+        column = self.count % COHERENT_DRAWS
+        if column == 0:
+            self.block = self.signs(torch.ones(1, dtype=torch.float64))
+        self.count += 1
+        return self.block * ORTHOGONAL[column][self.draw]
 
     def call(
         self, kernel: Kernel, errors: tuple[float, float], func: Any, args: Any, kwargs: Any

@@ -12,6 +12,7 @@ from paddle import nn as pnn  # noqa: E402
 from torch import nn as tnn  # noqa: E402
 
 from align import align_backward, align_forward  # noqa: E402
+from align.kernel_errors_torch import COHERENT_DRAWS, Errors  # noqa: E402
 
 CASES = [((8, 8), (64, 64)), ((5, 7), (123, 47)), ((32, 48), (255, 383)), ((64, 96), (31, 50))]
 SETTINGS = {
@@ -62,3 +63,11 @@ def test_fault_of_ten_times_the_kernels_error_is_found(settings):
     assert (
         align_forward(reference, Port(out, SETTINGS[settings], False, factor), [x]).exit_code == 1
     )
+
+
+def test_errors_that_cancel_in_one_draw_add_up_in_another():
+    """A scalar's floor is no matter of luck: a Dice loss once stood above it by a tenth."""
+    draws = [Errors(torch.ones_like, draw) for draw in range(COHERENT_DRAWS)]
+    one = torch.ones(1)
+    signs = np.array([[float(draw.off_by(one, 1.0)) - 1 for _ in range(4)] for draw in draws])
+    np.testing.assert_array_equal(signs.T @ signs, 4 * np.eye(4))
