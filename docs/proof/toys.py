@@ -83,6 +83,9 @@ def write(rows: dict[str, dict]) -> None:
             f"| `{name}.yml` | {row['mean_iou']:.3f} | {row['chance']:.3f} | {row['cpu_s']:.0f} "
             f"| {good} |"
         )
+    every = {path.stem for path in (ROOT / "configs").glob("*_toy.yml")}
+    if missing := sorted(every - set(rows)):
+        lines += ["", f"Not measured yet: {', '.join(missing)}."]
     write_text(TABLE, "\n".join(lines) + "\n")
     write_text(RESULTS, json.dumps(rows, indent=1, sort_keys=True) + "\n")
 
