@@ -175,6 +175,13 @@ def test_ce_axis():
         PF.cross_entropy(pt(SQUARE[..., :3]), pt(LABELS[..., :3]))
 
 
+def test_softmax_stops_64_below():
+    logits, label = np.array([[0.0, 100.0]]), np.array([0])
+    assert TF.cross_entropy(tt(logits), tt(label)).item() == 100
+    assert PF.cross_entropy(pt(logits), pt(label)).item() == 64
+    assert PF.log_softmax(pt(logits)).numpy().tolist() == [[-64.0, 0.0]]
+
+
 def test_ce_nothing_counted():
     void = np.full((2, 4, 4), 255)
     assert math.isnan(TF.cross_entropy(tt(SQUARE), tt(void), ignore_index=255).item())
