@@ -1,37 +1,132 @@
-"""Writes the tables of the README that come from the code: run it after a change of the table."""
+"""Writes the tables of both READMEs that come from the code and from `make prove`.
+
+The nets with what docs/proof/nets.py measured of them, the faults that were found, the benchmarks.
+"""
 
 import argparse
+import json
+import re
 import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-START = "<!-- models: written by docs/write_tables.py -->"
-END = "<!-- end of models -->"
+NETS = ROOT / "docs" / "proof" / "nets.json"
+PROOF = ROOT / "docs" / "proof" / "proof.json"
+
+# One line of docs/proof/faults.py; a dash where nothing was counted.
+RATE = r"([\d.]+%|-)"
+FAULTS = re.compile(
+    rf"(?:(?P<stage>[\w ]+): )?(\d+) broken ports: {RATE} detected, {RATE} blamed on exactly the "
+    rf"right layers(?:, {RATE} of (\d+) causes right)?; (\d+) healthy ones: (\d+) false alarms"
+)
+
+NAMES = {
+    "align.py": "cost of alignment, against the bare passes",
+    "convert.py": "cost of a conversion, against torch.load + paddle.save",
+}
+# The cells of these tables in Chinese; one that is not here stays English.
+CHINESE = {
+    "STDC1-Seg, 20 seeds, forward and backward, eval and train": (
+        "STDC1-Seg，20 个随机种子，前向与反向，eval 与 train 模式"
+    ),
+    "50 kills while training": "训练中强行终止进程 50 次",
+    "hostile files": "恶意构造的权重文件",
+    "the other rows of the table": "模型表的其余各行",
+    "every toy config": "所有玩具配置",
+    "core tests on Paddle 2.6.2": "Paddle 2.6.2 上的核心测试",
+    "`make docs`, warnings are errors": "`make docs`，警告即错误",
+    "the crash of nll_loss, the noise of the answers": "nll_loss 的崩溃，常见问题中的噪声数字",
+    "commands of the README and the guide": "README 与指南中的命令",
+    "cost of alignment, against the bare passes": "对齐的开销，与裸跑前向加反向相比",
+    "cost of a conversion, against torch.load + paddle.save": (
+        "权重转换的开销，与 torch.load + paddle.save 相比"
+    ),
+    "MACs of a 512x1024 image": "MACs（512x1024 图像）",
+    "worst layer forward, backward": "单层最大误差：前向，反向",
+    "whole net": "整网输出误差",
+    "parameters": "参数量",
+    "weights": "权重来源与许可",
+    "paper": "论文",
+    "row": "名称",
+    "blamed on exactly the right layers": "定位完全正确",
+    "causes right": "原因判断正确",
+    "healthy ports": "正确的移植",
+    "false alarms": "误报",
+    "broken ports": "有错的移植",
+    "detected": "检出",
+    "all stages": "所有阶段",
+    "stage": "阶段",
+    "not measured": "未测",
+    "not aligned": "未对齐",
+    "not stated": "未说明",
+    "none released": "未发布",
+    "measured": "实测结果",
+    "what": "项目",
+    "good": "通过",
+    "date": "日期",
+    "yes": "是",
+    "**no**": "**否**",
+}
+# The words of measured lines in Chinese.
+CHINESE_UNITS = {
+    " x the time, ": " 倍时间，",
+    " x the time": " 倍时间",
+    " x the memory": " 倍内存",
+    " passed": " 项通过",
+    " failed": " 项失败",
+    " skipped": " 项跳过",
+    " of ": " / ",
+    ", bare ": "，裸跑 ",
+    " s and ": " s，",
+    " MB: ": " MB：",
+    "), ": ")，",
+    "; ": "；",
+}
+Say = Callable[[str], str]
 
 
-def model_table() -> str:
-    """Return the table of nets as Markdown: parameters, MACs, paper, source and licence."""
+def model_table(say: Say) -> list[list[str]]:
+    """Return the table of nets: size, cost, what alignment measured, source."""
+    from common.pairs import PAIRS
+
+    figures = json.loads(NETS.read_text(encoding="utf-8"))
+    head = ["row", "parameters:", "MACs of a 512x1024 image:", "worst layer forward, backward"]
+    rows = [[*head, "whole net", "paper", "weights"]]
+    for name, pair in PAIRS.items():
+        source = f"[{source_name(pair.source)}]({pair.source})"
+        cells = [f"`{name}`", *cost(name), *aligned(figures.get(name), say), pair.paper]
+        rows.append([*cells, f"{source}, {say(pair.weights_licence)}"])
+    return rows
+
+
+@cache
+def cost(name: str) -> tuple[str, str]:
+    """Return two cells: parameters and multiply-accumulates of a row."""
     import torch
 
     import torch_ref
     from common.pairs import PAIRS
 
-    lines = [
-        "| row | parameters | MACs of a 512x1024 image | paper | weights |",
-        "|---|---:|---:|---|---|",
-    ]
-    for name, pair in PAIRS.items():
-        with torch.device("meta"):
-            net = torch_ref.build_model(name).eval()
-        parameters = sum(p.numel() for p in net.parameters())
-        macs, size = macs_of(net, classifier=net.state_dict()[pair.classes_key].ndim == 2)
-        note = "" if size == (512, 1024) else f" ({size[0]}x{size[1]})"
-        lines.append(
-            f"| `{name}` | {parameters / 1e6:.2f} M | {macs / 1e9:.2f} G{note} | {pair.paper} | "
-            f"[{source_name(pair.source)}]({pair.source}), {pair.weights_licence} |"
-        )
-    return "\n".join(lines)
+    with torch.device("meta"):
+        net = torch_ref.build_model(name).eval()
+    parameters = sum(p.numel() for p in net.parameters())
+    classifier = net.state_dict()[PAIRS[name].classes_key].ndim == 2
+    macs, size = macs_of(net, classifier=classifier)
+    note = "" if size == (512, 1024) else f" ({size[0]}x{size[1]})"
+    return f"{parameters / 1e6:.2f} M", f"{macs / 1e9:.2f} G{note}"
+
+
+def aligned(figures: Mapping[str, Any] | None, say: Say) -> list[str]:
+    """Return two cells: what `docs/proof/nets.py` measured of a row."""
+    if figures is None:
+        return [say("not measured")] * 2
+    if figures["differing"]:
+        return [f"**{say('not aligned')}**"] * 2
+    return [f"{figures['forward']:.0e}, {figures['backward']:.0e}", f"{figures['output']:.0e}"]
 
 
 def source_name(source: str) -> str:
@@ -66,20 +161,108 @@ def count_macs(net: object, shape: tuple[int, ...]) -> int:
     return counter.get_total_flops() // 2
 
 
+def fault_table(results: Sequence[Mapping[str, Any]], say: Say) -> list[list[str]]:
+    """Return what was found of the ports that were broken on purpose, one row a stage.
+
+    Raises ValueError where a line of docs/proof/faults.py is not understood.
+    """
+    head = ["stage", "broken ports:", "detected:", "blamed on exactly the right layers:"]
+    rows = [[*head, "causes right:", "healthy ports:", "false alarms:"]]
+    for line in next(r["found"] for r in results if r["stage"] == "faults").split("<br>"):
+        match = FAULTS.fullmatch(line)
+        if not match:
+            raise ValueError(f"{PROOF}: not a line of docs/proof/faults.py: {line}")
+        stage, broken, detected, right, causes, known, healthy, alarms = match.groups()
+        cause = f"{causes} ({known})" if causes else say("not measured")
+        rows.append([say(stage or "all stages"), broken, detected, right, cause, healthy, alarms])
+    return rows
+
+
+def proof_table(results: Sequence[Mapping[str, Any]], say: Say) -> list[list[str]]:
+    """Return the other measurements; the commands of the README are one row."""
+    rows = [["what", "good", "measured", "date"]]
+    for result in results:
+        if result["stage"] not in {"faults", "readme"}:
+            found = re.sub(r", \d+ deselected| in [\d.]+s.*|^ours +", "", result["found"])
+            name = NAMES.get(result["name"], result["name"])
+            rows.append([say(name), say(verdict([result])), units(found, say), result["date"]])
+    commands = [result for result in results if result["stage"] == "readme"]
+    if commands:
+        found = f"{sum(result['good'] for result in commands)} of {len(commands)}"
+        oldest = min(result["date"] for result in commands)
+        name = say("commands of the README and the guide")
+        rows.append([name, say(verdict(commands)), units(found, say), oldest])
+    return rows
+
+
+def verdict(results: Sequence[Mapping[str, Any]]) -> str:
+    """Return whether all are good."""
+    return "yes" if all(result["good"] for result in results) else "**no**"
+
+
+def units(found: str, say: Say) -> str:
+    """Return a line that a stage printed, its units in the language of `say`."""
+    for english, chinese in CHINESE_UNITS.items() if say is in_chinese else ():
+        found = found.replace(english, chinese)
+    return found.replace("|", "/").strip()
+
+
+def in_english(word: str) -> str:
+    """Return a cell as it is."""
+    return word
+
+
+def in_chinese(word: str) -> str:
+    """Return a cell in Chinese where there are words for it."""
+    return CHINESE.get(word, word)
+
+
+def markdown(rows: Sequence[Sequence[str]], say: Say) -> str:
+    """Return rows as a Markdown table; a heading that ends in a colon is aligned to the right."""
+    head, *body = rows
+    marks = ["---:" if name.endswith(":") else "---" for name in head]
+    lines = [[say(name.rstrip(":")) for name in head], marks, *body]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def written(text: str, tables: Mapping[str, str]) -> str:
+    """Return a README with its tables anew.
+
+    Raises ValueError where it lacks the two comments of a table.
+    """
+    for name, table in tables.items():
+        start = f"<!-- {name}: written by docs/write_tables.py -->"
+        end = f"<!-- end of {name} -->"
+        before, found, rest = text.partition(start)
+        _, closed, after = rest.partition(end)
+        if not found or not closed:
+            raise ValueError(f"no place for a table: {start} ... {end}")
+        text = f"{before}{start}\n\n{table}\n\n{end}{after}"
+    return text
+
+
 def main() -> int:
-    """Write the table into the README, or check that it is up to date."""
+    """Write the tables into the READMEs, or check that they are up to date."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--check", action="store_true", help="exit 1 if the README is stale")
+    arguments.add_argument("--check", action="store_true", help="exit 1 if a README is stale")
     options = arguments.parse_args()
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    before, _, rest = text.partition(START)
-    _, _, after = rest.partition(END)
-    wanted = f"{before}{START}\n\n{model_table()}\n\n{END}{after}"
-    if options.check:
-        return int(text != wanted)
-    readme.write_text(wanted, encoding="utf-8")
-    return 0
+    results = json.loads(PROOF.read_text(encoding="utf-8"))["results"]
+    stale = False
+    for name, say in (("README.md", in_english), ("README.zh-CN.md", in_chinese)):
+        path = ROOT / name
+        tables = {
+            "models": model_table(say),
+            "faults": fault_table(results, say),
+            "measurements": proof_table(results, say),
+        }
+        text = path.read_text(encoding="utf-8")
+        wanted = written(text, {place: markdown(rows, say) for place, rows in tables.items()})
+        if not options.check:
+            path.write_text(wanted, encoding="utf-8")
+        elif text != wanted:
+            print(f"{name}: its tables are stale; run docs/write_tables.py", file=sys.stderr)
+            stale = True
+    return int(stale)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Runs the long proof and writes what it measured to docs/proof/proof.md.
+"""Runs the long proof and writes what it measured to docs/proof/proof.md and the READMEs.
 
 Every line carries the date of its measurement; `--only` measures some stages anew.
 """
@@ -208,7 +208,7 @@ STAGES = {
 
 
 def main() -> int:
-    """Run all, or some, write the table, exit 1 if anything failed."""
+    """Run all, or some, write the tables, exit 1 if anything failed."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--only", nargs="+", choices=list(STAGES), help="run these stages")
     options = arguments.parse_args()
@@ -217,6 +217,7 @@ def main() -> int:
     for name in chosen:
         results += STAGES[name]()
         write(results, {result.stage for result in results})
+    subprocess.run([sys.executable, "docs/write_tables.py"], cwd=ROOT, check=True)
     return int(not all(result.good for result in results))
 
 

@@ -1,0 +1,28 @@
+"""Cuts the picture of the READMEs out of a run of `make demo`: two of its four rows, small.
+
+python docs/cut_predictions.py runs/stdc1_toy_20261121-092703
+"""
+
+import argparse
+from pathlib import Path
+
+from PIL import Image
+
+PICTURE = Path(__file__).resolve().parent / "images" / "predictions.png"
+ROWS, HEADING, COLOURS = 4, 25, 256  # pixels; what common/pictures.py draws
+
+
+def main() -> None:
+    """Write docs/images/predictions.png."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("run", type=Path, help="folder of the run")
+    options = arguments.parse_args()
+    image = Image.open(options.run / "predictions.png").convert("RGB")
+    row = (image.height - HEADING) // ROWS
+    kept = image.crop((0, 0, image.width, HEADING + 2 * row))
+    kept = kept.resize((kept.width * 3 // 4, kept.height * 3 // 4), Image.Resampling.LANCZOS)
+    kept.quantize(COLOURS, dither=Image.Dither.NONE).save(PICTURE, optimize=True)
+
+
+if __name__ == "__main__":
+    main()
