@@ -12,29 +12,42 @@ from torch import nn
 from align.arrays_torch import alias, is_tensor, to_array
 from align.calls import Forward, wrapped_forwards
 from align.distances import distance
-from align.forcing import ForcedRun, Seen, Source
+from align.forcing import ForcedRun, Frame, Seen, Source
 from align.kernel_errors_torch import COHERENT_DRAWS, Errors, WatchKernels
 from align.prepare_torch import out_of_place, state_kept
 from align.record_torch import Run, floating_buffers
-from align.trace import TENSOR, Call, Place, Trace
+from align.trace import Call, Passed, Place, Trace
 from align.trees import map_leaves
 
 Moves = dict[Place, float]  # largest movement of each tensor
 
 
-def rounding_moves(net: nn.Module, trace: Trace, run: Run, judged: set[str]) -> Moves:
-    """Return how far tensors move when inputs, weights and cotangents move by one unit.
+class Rounding:
+    """How far tensors move when inputs, weights and cotangents move by one unit: in `moves`.
 
     The reference runs as the port will: each judged module gets the recorded inputs and hands on
     the recorded outputs, all moved by one unit in the last place, with random signs.
     """
-    moved = _Disturbed(trace, judged, run, units=1.0)
-    with state_kept(net):
-        with torch.no_grad():
-            for tensor in {id(t): t for t in (*net.parameters(), *net.buffers())}.values():
-                tensor.copy_(moved.jitter(tensor))
-        moved.run_net(net)
-    return moved.moves
+
+    def __init__(self, net: nn.Module, trace: Trace, run: Run, judged: set[str]) -> None:
+        self.net = net
+        self.moved = _Disturbed(trace, judged, run, units=1.0)
+        self.moves = self.moved.moves
+
+    def alone(self, call: Call) -> None:
+        """Run one call by itself, while the reference's backward runs."""
+        module = self.net.get_submodule(call.path)
+        self.moved.run_alone(module, call)
+        self.moved.note_complete(self.net, module)
+
+    def finish(self) -> None:
+        """Run all that did not run alone."""
+        with state_kept(self.net):
+            with torch.no_grad():
+                tensors = (*self.net.parameters(), *self.net.buffers())
+                for tensor in {id(tensor): tensor for tensor in tensors}.values():
+                    tensor.copy_(self.moved.jitter(tensor))
+            self.moved.run_net(self.net)
 
 
 def kernel_moves(net: nn.Module, trace: Trace, run: Run, judged: set[str]) -> Moves:
@@ -67,6 +80,7 @@ def _is_above(path: str, inner: str) -> bool:
     return path != inner and (not path or inner.startswith(f"{path}."))
 
 
+COMPLETE = 1e-9  # farther from a parameter's gradient, other calls may add to it
 POOL = 1_048_573  # a prime: no two rows or channels of a tensor move alike
 KERNEL_SPREAD = 2.0
 
@@ -101,6 +115,16 @@ class _Disturbed:
         self.disturbed = disturbed
         self.generator = torch.Generator().manual_seed(seed)
         self.pools: dict[tuple, torch.Tensor] = {}
+        self.alone: set[str] = set()  # paths whose only call ran by itself
+        self.names: dict[int, list[str]] = {}
+        self.originals: dict[int, int] = {}  # identities of moved copies and what they stand for
+        self.forced = ForcedRun(
+            self,
+            self._next_call,
+            self._note,
+            backward=run.backward,
+            skips=self._is_left_out,
+        )
         self.moves: Moves = {}
         self.calls = {(call.path, call.index): call for call in trace.calls}
         self.counts: dict[str, int] = {}
@@ -143,43 +167,80 @@ class _Disturbed:
 
     def run_net(self, net: nn.Module) -> None:
         modules = {path: net.get_submodule(path) for path in self.trace.paths}
-        forced = ForcedRun(
-            self,
-            self._next_call,
-            self._note,
-            backward=self.run.backward,
-            substitute=self._unless_entered,
-        )
 
         def wrap(path: str, module: nn.Module, forward: Forward) -> Forward:
             if path == self.disturbed:
                 return lambda *args, **kwargs: map_leaves(forward(*args, **kwargs), self._disturb)
-            return forced.wrap(path, module, forward) if path in self.judged else forward
+            return self.forced.wrap(path, module, forward) if path in self.judged else forward
 
         mode = nullcontext() if self.run.backward else torch.no_grad()
         with mode, out_of_place(net), wrapped_forwards(modules, wrap):
             net(*self.run.args, **self.run.kwargs)
-        self._note_gradients(net, forced.gradients)
-        ran = {
-            path: m for path, m in modules.items() if self.entered is None or path in self.entered
-        }
-        for name, array in floating_buffers(ran).items():
+        self._note_gradients(net, self.forced.gradients)
+        del self.forced  # it holds this run, and gradients of every parameter
+        ran = {path: module for path, module in modules.items() if self._runs(path)}
+        self._note_buffers(ran)
+
+    def _runs(self, path: str) -> bool:
+        """Tell whether the code of a module runs in `run_net`."""
+        return path not in self.alone and (self.entered is None or path in self.entered)
+
+    def _is_left_out(self, call: Call) -> bool:
+        """Tell whether nothing can move inside a call: its code need not run."""
+        return self.entered is not None and call.path not in self.entered
+
+    def _note_buffers(self, modules: Mapping[str, nn.Module]) -> None:
+        for name, array in floating_buffers(modules).items():
             move = float(np.abs(array - self.trace.buffers[name]).max(initial=0.0))
             self.moves["", 0, f"buffer:{name}"] = move
 
-    def _unless_entered(self, module: nn.Module, call: Call, forward: Forward) -> Forward:
-        """Return `forward`; for a call that nothing can move, a function of the recording."""
-        if self.entered is None or call.path in self.entered:
-            return forward
-        arrays = iter(call.outputs)
+    def run_alone(self, module: nn.Module, call: Call) -> None:
+        """Run one call of a simple module by itself, with copies of its parameters and buffers."""
+        own = module._parameters, module._buffers
+        self.alone.add(call.path)
+        tensor = torch.from_numpy(call.inputs[0])
+        try:
+            module._parameters, module._buffers = (self._moved(tensors) for tensors in own)
+            with torch.enable_grad():
+                self.forced.run(Frame(call.path, call, module), module.forward, (tensor,), {})
+            self._note_buffers({call.path: module})
+        finally:
+            module._parameters, module._buffers = own
+            self.originals.clear()
 
-        def recorded(*args: Any, **kwargs: Any) -> Any:
-            return map_leaves(
-                call.template,
-                lambda leaf: torch.from_numpy(next(arrays)) if leaf is TENSOR else leaf,
-            )
+    def note_complete(self, net: nn.Module, module: nn.Module) -> None:
+        """Note the gradients of parameters that nothing but one call of `module` has: drop them."""
+        for parameter in module._parameters.values():
+            gradient = self.forced.gradients.get(id(parameter))
+            if parameter is None or parameter.grad is None or gradient is None:
+                continue
+            found = distance(to_array(parameter.grad), to_array(gradient))
+            if found.worst <= COMPLETE * found.largest:
+                del self.forced.gradients[id(parameter)]
+                for name in self._names(net)[id(parameter)]:
+                    self.moves["", 0, f"grad:{name}"] = found.worst
 
-        return recorded
+    def _names(self, net: nn.Module) -> dict[int, list[str]]:
+        """Return every name of each parameter, by its identity."""
+        if not self.names:
+            for name, parameter in net.named_parameters(remove_duplicate=False):
+                self.names.setdefault(id(parameter), []).append(name)
+        return self.names
+
+    def _moved(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
+        """Return moved copies of parameters or buffers."""
+        moved: dict[str, Any] = {}
+        for name, tensor in tensors.items():
+            if tensor is None:
+                moved[name] = None
+                continue
+            copy = self.jitter(tensor.detach())
+            copy = copy.clone() if copy.data_ptr() == tensor.data_ptr() else copy
+            if isinstance(tensor, nn.Parameter):
+                copy = nn.Parameter(copy, requires_grad=tensor.requires_grad)
+            self.originals[id(copy)] = id(tensor)
+            moved[name] = copy
+        return moved
 
     def _next_call(self, path: str) -> Call:
         index = self.counts.get(path, 0)
@@ -191,7 +252,10 @@ class _Disturbed:
         return Errors(self.signs).off_by(leaf, 0.1) if floating else leaf
 
     def _note(self, seen: Seen) -> None:
-        if seen.expected is not None and seen.found is not None and is_tensor(seen.found):
+        if isinstance(seen.expected, Passed):
+            step = float(torch.finfo(torch.float64).eps) * self.units
+            self.moves[seen.place] = step * seen.expected.largest
+        elif seen.expected is not None and seen.found is not None and is_tensor(seen.found):
             self._note_distance(seen.place, seen.found, seen.expected)
 
     def _note_distance(
@@ -221,8 +285,9 @@ class _Disturbed:
     def is_tensor(self, value: Any) -> bool:
         return is_tensor(value)
 
-    def leaf(self, array: np.ndarray, like: torch.Tensor) -> torch.Tensor:
-        tensor = torch.from_numpy(array).to(like.dtype)
+    def leaf(self, array: np.ndarray, like: torch.Tensor | None) -> torch.Tensor:
+        tensor = torch.from_numpy(array)
+        tensor = tensor if like is None else tensor.to(like.dtype)
         floating = tensor.is_floating_point()
         return tensor.requires_grad_() if self.run.backward and floating else tensor
 
@@ -254,7 +319,7 @@ class _Disturbed:
         return [next(found) if tensor.requires_grad else None for tensor in wrt]
 
     def parameters(self, module: nn.Module) -> Mapping[int, Any]:
-        return {id(p): p for p in module.parameters()}
+        return {self.originals.get(id(p), id(p)): p for p in module.parameters()}
 
 
 class _Jitter(torch.autograd.Function):

@@ -1,12 +1,13 @@
 """What rounding explains at each place, measured on the reference."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from align.judge import Allowance
 from align.pairing import Pairing
-from align.trace import Place, Trace
+from align.trace import Call, Place, Trace
 
 
 class Moves:
@@ -17,15 +18,28 @@ class Moves:
     """
 
     def __init__(self, torch_net: Any, trace: Trace, run: Any, judged: Pairing, dtype: str) -> None:
-        from align.disturb_torch import kernel_moves, rounding_moves
+        from align.disturb_torch import Rounding
 
-        reference = set(judged.reference_group)
-        self.rounding = rounding_moves(torch_net, trace, run, reference)
-        self.kernels = kernel_moves(torch_net, trace, run, reference)
+        self.net, self.trace, self.run = torch_net, trace, run
+        self.judged = set(judged.reference_group)
+        self._rounding = Rounding(torch_net, trace, run, self.judged)
+        self.rounding: Mapping[Place, float] = self._rounding.moves
+        self.kernels: Mapping[Place, float] = {}
         self.unit = float(np.finfo(dtype).eps)
         self.summed: dict[str, int] = {}
         for call in trace.calls:
             self.summed[call.path] = max(call.values_per_channel, self.summed.get(call.path, 0))
+
+    def alone(self, call: Call) -> None:
+        """Measure at one call by itself, while the reference's backward runs."""
+        self._rounding.alone(call)
+
+    def finish(self) -> None:
+        """Measure everywhere else, after the reference's run."""
+        from align.disturb_torch import kernel_moves
+
+        self._rounding.finish()
+        self.kernels = kernel_moves(self.net, self.trace, self.run, self.judged)
 
     def allow(self, place: Place) -> Allowance:
         """Return what rounding explains at `place`."""

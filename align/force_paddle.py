@@ -13,11 +13,11 @@ from paddle.nn.layer import norm
 from align.arrays_paddle import is_tensor, shared, to_array, to_tensor
 from align.calls import Forward, all_paths, wrapped_forwards
 from align.distances import distance
-from align.forcing import ForcedRun, Seen, Source
+from align.forcing import ForcedRun, Frame, Seen, Source
 from align.judge import DIFFERS, Allowance, Comparison, compare
 from align.pairing import Pairing
 from align.prepare_paddle import FLOATING, state_kept
-from align.trace import Call, Place, Trace
+from align.trace import Call, Passed, Place, Trace
 from align.trees import leaves
 
 # Their kernels take epsilon as float32.
@@ -102,6 +102,7 @@ class PlainPass(_Pass):
         super().__init__(net, trace, pairing)
         self.errors: dict[Place, float] = {}
         self.failure = ""
+        self.plainly_called: dict[int, str] = {}  # id of a call -> path: one tensor in, one out
 
     def run(self, args: tuple, kwargs: dict[str, Any]) -> None:
         """Run it; the net's state is as before afterwards."""
@@ -120,6 +121,8 @@ class PlainPass(_Pass):
             if call is None:
                 return forward(*args, **kwargs)
             outputs = with_mask(layer, call, forward)(*args, **kwargs)
+            if not kwargs and len(args) == 1 and is_tensor(args[0]) and is_tensor(outputs):
+                self.plainly_called[id(call)] = path
             found = [to_array(leaf) for leaf in leaves(outputs) if is_tensor(leaf)]
             for index, (ours, theirs) in enumerate(zip(found, call.outputs, strict=False)):
                 self.errors[call.place(f"output:{index}")] = _distance(theirs, ours)
@@ -176,23 +179,54 @@ class ForcedPass(_Pass):
         self.gradients: dict[int, Any] = {}
         self.called: set[str] = set()
         self.raised = False  # what was not called after that was not judged
+        self.pending: dict[int, list[tuple[Comparison, Place]]] = {}
+        self.into: list[tuple[Comparison, Place]] | None = None
+        self.forced = ForcedRun(
+            _Paddle(backward),
+            self._expected_call,
+            self._judge,
+            backward=backward,
+            substitute=with_mask,
+            goes_on=True,
+            passed_by=self._pass_on,
+        )
         holders = {above for path in pairing.port_group for above in _ancestors(path)[:-1]}
         self.leaves = set(pairing.port_group) - holders
 
+    def takes_alone(self, path: str) -> bool:
+        """Tell whether the layer `path` may be judged by itself, whatever ran before."""
+        layer = self.layers[path]
+        hooks = layer._forward_pre_hooks or layer._forward_post_hooks
+        return not layer._sub_layers and not hooks
+
+    def alone(self, path: str, call: Call) -> None:
+        """Judge one call of the layer `path` by itself; its place is in `run`."""
+        layer = self.layers[path]
+        self.pending[id(call)] = self.into = []
+        try:
+            frame = Frame(path, call, layer)
+            self.forced.run(frame, layer.forward, (shared(call.inputs[0]),), {})
+        finally:
+            self.into = None
+
     def run(self, args: tuple, kwargs: dict[str, Any]) -> None:
         """Run it; what the layers update (running statistics) stays updated."""
-        forced = ForcedRun(
-            _Paddle(self.backward),
-            self._expected_call,
-            self._judge,
-            backward=self.backward,
-            substitute=with_mask,
-            goes_on=True,
-        )
         mode = nullcontext() if self.backward else paddle.no_grad()
-        with mode, wrapped_forwards(self.matched, forced.wrap):
+        with mode, wrapped_forwards(self.matched, self.forced.wrap):
             self.net(*args, **kwargs)
-        self.gradients = forced.gradients
+        self.gradients = self.forced.gradients
+        del self.forced  # it and this pass hold each other
+
+    def _pass_on(self, path: str, call: Call) -> None:
+        """Pass on what was found when the call was judged alone."""
+        for comparison, place in self.pending.pop(id(call)):
+            self._tell(comparison, place)
+
+    def _tell(self, comparison: Comparison, place: Place) -> None:
+        if self.into is None:
+            self.judged(comparison, place)
+        else:
+            self.into.append((comparison, place))
 
     def _expected_call(self, path: str) -> Call | None:
         call = self.next_call(path)
@@ -216,12 +250,15 @@ class ForcedPass(_Pass):
             into.cause = f"{seen.counts[0]} tensors, the reference has {seen.counts[1]}"
             if seen.counts[0] == 0 and seen.where.startswith("output"):
                 into.cause += ": does its forward return?"
-            self.judged(into, seen.place)
+            self._tell(into, seen.place)
             return
         allowance = Allowance(random=True) if seen.code.random else self.allow(seen.place)
-        self.judged(
-            compare_gradients(seen.expected, _array(seen.found), allowance, into), seen.place
-        )
+        if isinstance(seen.expected, Passed):
+            into.shape, scale = seen.expected.shape, seen.expected.largest
+            into.floor = allowance.of(scale) / (scale or 1.0)
+        else:
+            compare_gradients(seen.expected, _array(seen.found), allowance, into)
+        self._tell(into, seen.place)
 
 
 def compare_gradients(

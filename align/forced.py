@@ -1,18 +1,19 @@
 """One forced alignment: record the reference, run the port on it, compare everything."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from align.floors import Moves
-from align.judge import DIFFERS, EQUAL, UNCHECKED, Comparison
+from align.forcing import NotAlone
+from align.judge import DIFFERS, EQUAL, UNCHECKED, Comparison, compare
 from align.pairing import Pairing
 from align.running_variance import biased, in_words
-from align.tensors import tensors_of
-from align.trace import Place, Trace
+from align.tensors import Tensor, tensors_of
+from align.trace import Call, Place, Trace
 from align.trees import is_plain, leaves, map_leaves
 
 # Arrays, or trees of them where a loss takes several outputs.
@@ -82,6 +83,7 @@ class Forced:
     judged: Pairing
     moves: Moves
     comparisons: list[Comparison] = field(default_factory=list)
+    complete: dict[str, Comparison] = field(default_factory=dict)  # parameters judged on the way
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -163,38 +165,127 @@ def run_forced(
     `backward` starts from cotangents of N(0, 1), drawn from `seed`, or from ones without a seed.
     """
     from align import arrays_paddle, arrays_torch
-    from align.force_paddle import ForcedPass, PlainPass, floating_buffers
-    from align.record_torch import Run, record
+    from align.prepare_paddle import undone_on
+    from align.record_torch import Run
 
     args, kwargs = map_leaves((batch.args, dict(batch.kwargs)), arrays_torch.to_tensor)
     run = Run(args, kwargs, backward, seed)
-    trace = record(torch_net, run)
     args, kwargs = map_leaves((batch.args, dict(batch.kwargs)), arrays_paddle.to_tensor)
-    plain = PlainPass(paddle_net, trace, pairing)
-    plain.run(args, kwargs)
-    judged = pairing.without(set(plain.uneven_groups()))
-    found = Forced(trace, pairing, judged, Moves(torch_net, trace, run, judged, dtype))
-    found.notes += _uneven_in_words(plain.uneven_groups(), pairing)
-    if plain.failure:
-        found.notes.append(f"run as it is, the port fails: {plain.failure}")
+    job = _Job(torch_net, paddle_net, pairing, run, (args, kwargs), dtype, train)
+    # Alone needs fewer arrays at a time, which some ports do not allow; copies are for references
+    # that write into what is recorded while they run backward.
+    for alone, copies in ((True, False), (False, False))[not backward :]:
+        with suppress(NotAlone), undone_on(NotAlone, paddle_net):
+            return job.align(alone=alone, copies=copies)
+    return job.align(alone=False, copies=True)
 
-    def keep(comparison: Comparison, place: Place) -> None:
-        comparison.cumulative = plain.errors.get(place)
-        found.comparisons.append(comparison)
 
-    forced = ForcedPass(paddle_net, trace, judged, found.moves.allow, keep, backward=backward)
-    forced.run(args, kwargs)
-    found.comparisons += [_in_place(path) for path in trace.inplace]
-    found.comparisons += _unseen(torch_net, run, found)
-    if train:
-        found.comparisons += _compare_buffers(torch_net, found, floating_buffers(forced.layers))
-    if backward:
-        found.comparisons += _compare_parameter_gradients(
-            torch_net, paddle_net, found, forced.gradients
-        )
-    if forced.raised:
-        found.comparisons = [c for c in found.comparisons if not _not_reached(c, forced.called)]
-    return found
+@dataclass
+class _Job:
+    """The arguments of `run_forced`, ready for both frameworks."""
+
+    torch_net: Any
+    paddle_net: Any
+    pairing: Pairing
+    run: Any
+    arguments: tuple[tuple, dict[str, Any]]
+    dtype: str
+    train: bool
+
+    def __post_init__(self) -> None:
+        self.paddle_parameters = self.paddle_net.state_dict()
+        self.torch_parameters = dict(self.torch_net.named_parameters(remove_duplicate=False))
+
+    def align(self, alone: bool, copies: bool) -> Forced:
+        """Record and force. `alone` judges simple layers while the reference's backward runs.
+
+        Raises:
+            NotAlone: the recording does not serve: do the same without `alone`, or with `copies`.
+        """
+        from align.force_paddle import ForcedPass, PlainPass, floating_buffers
+        from align.record_torch import recorded
+
+        torch_net, backward = self.torch_net, self.run.backward
+        with recorded(torch_net, self.run, copies) as recording:
+            trace = recording.trace
+            plain = PlainPass(self.paddle_net, trace, self.pairing)
+            plain.run(*self.arguments)
+            judged = self.pairing.without(set(plain.uneven_groups()))
+            moves = Moves(torch_net, trace, self.run, judged, self.dtype)
+            found = Forced(trace, self.pairing, judged, moves)
+            found.notes += self._notes(plain)
+
+            def keep(comparison: Comparison, place: Place) -> None:
+                comparison.cumulative = plain.errors.get(place)
+                found.comparisons.append(comparison)
+
+            forced = ForcedPass(
+                self.paddle_net, trace, judged, moves.allow, keep, backward=backward
+            )
+
+            weights: dict[str, list[Tensor]] = {}
+            for tensor in tensors_of(self.paddle_net, judged) if alone else ():
+                weights.setdefault(tensor.layer, []).append(tensor)
+
+            def judge_alone(call: Call) -> bool:
+                path = plain.plainly_called.get(id(call))
+                if path is None or path not in judged.port_group or not forced.takes_alone(path):
+                    return False
+                moves.alone(call)
+                forced.alone(path, call)
+                for tensor in weights.get(path, ()):
+                    self._compare_complete(tensor, found, forced.forced.gradients)
+                return True
+
+            if not recording.backward(judge_alone if alone else None):
+                raise NotAlone
+        moves.finish()
+        forced.run(*self.arguments)
+        self._rest(found, forced.gradients, floating_buffers(forced.layers))
+        if forced.raised:
+            kept = [c for c in found.comparisons if not _not_reached(c, forced.called)]
+            found.comparisons = kept
+        return found
+
+    def _compare_complete(self, tensor: Tensor, found: Forced, gradients: dict[int, Any]) -> None:
+        """Compare a parameter's gradient that one call made; if it is equal, drop it."""
+        from align.arrays_paddle import to_array
+        from align.arrays_torch import to_array as from_torch
+
+        place = ("", 0, f"grad:{tensor.reference}")
+        ours = self.paddle_parameters.get(tensor.key)
+        if (
+            place not in found.moves.rounding
+            or tensor.piece is not None
+            or id(ours) not in gradients
+        ):
+            return
+        gradient = self.torch_parameters[str(tensor.reference)].grad
+        into = Comparison(tensor.layer, "", f"grad:{tensor.name}", "layer")
+        expected = tensor.in_layout(from_torch(gradient))
+        compare(expected, to_array(gradients[id(ours)]), found.moves.allow(place), into)
+        if into.verdict == EQUAL:
+            del gradients[id(ours)]
+            found.complete[tensor.key] = into
+
+    def _notes(self, plain: Any) -> list[str]:
+        notes = _uneven_in_words(plain.uneven_groups(), self.pairing)
+        if plain.failure:
+            notes.append(f"run as it is, the port fails: {plain.failure}")
+        return notes
+
+    def _rest(
+        self, found: Forced, gradients: Mapping[int, Any], buffers: Mapping[str, np.ndarray]
+    ) -> None:
+        """Compare what calls do not show: layers that are lost, buffers, parameters' gradients."""
+        found.comparisons += [_in_place(path) for path in found.trace.inplace]
+        found.comparisons += _unseen(self.torch_net, self.run, found)
+        if self.train:
+            found.comparisons += _compare_buffers(self.torch_net, found, buffers)
+        if self.run.backward:
+            found.comparisons += _compare_parameter_gradients(
+                self.torch_net, self.paddle_net, found, gradients
+            )
 
 
 def _not_reached(call: Comparison, called: set[str]) -> bool:
@@ -214,7 +305,6 @@ def _compare_buffers(
     torch_net: Any, found: Forced, after: Mapping[str, np.ndarray]
 ) -> list[Comparison]:
     """Compare what a train-mode pass left in the buffers of matched layers."""
-    from align.judge import compare
     from align.tensors import join
 
     comparisons = []
@@ -279,6 +369,11 @@ def _compare_parameter_gradients(
             comparisons.append(into)
             continue
         ours = gradients.get(id(parameter))
+        if tensor.key in found.complete:
+            if ours is not None:  # and then something else in the port added to it
+                raise NotAlone
+            comparisons.append(found.complete[tensor.key])
+            continue
         expected = tensor.of(found.trace.gradients)
         if expected is None and ours is None:
             continue  # neither side's loss reaches it

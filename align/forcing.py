@@ -15,11 +15,15 @@ from typing import Any, Protocol
 import numpy as np
 
 from align.calls import Forward, bind
-from align.trace import TENSOR, Call, Place
+from align.trace import TENSOR, Call, Cotangent, Passed, Place
 from align.trees import leaves, map_leaves
 
 # (tensor of the graph, cotangent)
 Source = tuple[Any, np.ndarray]
+
+
+class NotAlone(Exception):
+    """A cotangent is needed that was dropped: the port's code does not just hand on a tensor."""
 
 
 class Framework(Protocol):
@@ -29,7 +33,10 @@ class Framework(Protocol):
         """Tell whether `value` is a tensor."""
 
     def leaf(self, array: np.ndarray, like: Any) -> Any:
-        """Return a leaf of the graph that shares the memory of `array`, of the dtype of `like`."""
+        """Return a leaf of the graph that shares the memory of `array`.
+
+        Of the dtype of `like`, a tensor, or of its own where that is None.
+        """
 
     def handed(self, leaf: Any, written: bool) -> Any:
         """Return what code gets in place of the leaf: in-place code may not touch a leaf.
@@ -69,7 +76,7 @@ class Seen:
     code: Call
     call: Call
     where: str
-    expected: np.ndarray | None = None
+    expected: Cotangent = None
     found: Any | None = None
     counts: tuple[int, int] | None = None
     raised: str = ""  # what the code raised in place of an output
@@ -87,18 +94,18 @@ class Frame:
     path: str
     call: Call
     module: Any
-    sources: list[Source] = field(default_factory=list)
+    sources: list[tuple[Any, np.ndarray | Passed]] = field(default_factory=list)
     reached: list[tuple[Any, Seen]] = field(default_factory=list)
     handed: dict[int, "_Handed"] = field(default_factory=dict)
 
-    def leaf_of(self, tensor: Any, version: int) -> Any:
-        """Return the leaf that `tensor` was handed on for, if nothing happened to it since.
+    def leaf_of(self, tensor: Any, version: int) -> Any | None:
+        """Return the leaf that `tensor` was handed on for; None if something happened to it since.
 
         So what a container passes from child to child needs no graph, and no memory.
         """
         handed = self.handed.get(id(tensor))
         if handed is None or handed.tensor() is not tensor or handed.version != version:
-            return tensor
+            return None
         return handed.leaf
 
 
@@ -119,6 +126,8 @@ class ForcedRun:
         backward: also run the vector-Jacobian products.
         substitute: what runs in place of a layer's forward (a dropout layer with a given mask).
         goes_on: what a call raises is shown to the judge, and the code around it goes on.
+        passed_by: told of (path, call) where a call comes that was judged alone.
+        skips: tells whether the code of a call is not to run (the reference's own only).
     """
 
     def __init__(
@@ -130,6 +139,8 @@ class ForcedRun:
         backward: bool = False,
         substitute: Callable[[Any, Call, Forward], Forward] | None = None,
         goes_on: bool = False,
+        passed_by: Callable[[str, Call], None] | None = None,
+        skips: Callable[[Call], bool] | None = None,
     ) -> None:
         self.framework = framework
         self.next_call = next_call
@@ -137,6 +148,8 @@ class ForcedRun:
         self.backward = backward
         self.substitute = substitute
         self.goes_on = goes_on
+        self.passed_by = passed_by
+        self.skips = skips
         self.stack: list[Frame] = []
         self.gradients: dict[int, Any] = {}  # of parameters, summed over all calls
 
@@ -147,21 +160,45 @@ class ForcedRun:
             call = self.next_call(path)
             if call is None:
                 return forward(*args, **kwargs)
-            frame = Frame(path, call, module)
-            args, kwargs = self._arrive(frame, forward, args, kwargs)
-            self.stack.append(frame)
-            run = forward if self.substitute is None else self.substitute(module, call, forward)
-            try:
-                outputs = run(*args, **kwargs)
-            except Exception as error:
-                if not self.goes_on:
-                    raise
-                return self._after_failure(frame, error)
-            finally:
-                self.stack.pop()
-            return self._leave(frame, outputs)
+            if call.alone or (self.skips is not None and self.skips(call)):
+                return self._pass_by(path, call, forward, args, kwargs)
+            return self.run(Frame(path, call, module), forward, args, kwargs)
 
         return forced
+
+    def run(self, frame: Frame, forward: Forward, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """Judge one call and return what it hands on."""
+        args, kwargs = self._arrive(frame, forward, args, kwargs)
+        self.stack.append(frame)
+        run, module = forward, frame.module
+        if self.substitute is not None:
+            run = self.substitute(module, frame.call, forward)
+        try:
+            outputs = run(*args, **kwargs)
+        except Exception as error:
+            if not self.goes_on or isinstance(error, NotAlone):
+                raise
+            return self._after_failure(frame, error)
+        finally:
+            self.stack.pop()
+        return self._leave(frame, outputs)
+
+    def _pass_by(
+        self, path: str, call: Call, forward: Forward, args: tuple, kwargs: dict[str, Any]
+    ) -> Any:
+        """Judge what arrives at a call whose code does not run; hand on what it recorded."""
+        bound = bind(forward, args, kwargs)
+        found = leaves([args, kwargs] if bound is None else list(bound.arguments.values()))
+        tensors = self._judge_arrival(call, found)
+        if not call.alone:  # a call of the reference itself: the recorded outputs fit
+            outputs = iter([self.framework.leaf(array, None) for array in call.outputs])
+            tree = map_leaves(call.template, lambda leaf: next(outputs) if leaf is TENSOR else leaf)
+            return self._hand_on(call, list(filter(self.framework.is_tensor, leaves(tree))), tree)
+        if len(tensors) != 1:
+            raise NotAlone
+        if self.passed_by is not None:
+            self.passed_by(path, call)
+        return self._hand_on(call, tensors, tensors[0])
 
     def _after_failure(self, frame: Frame, error: Exception) -> Any:
         """Show the judge what was raised; the code around goes on with the recorded outputs."""
@@ -187,13 +224,7 @@ class ForcedRun:
     ) -> tuple[tuple, dict[str, Any]]:
         bound = bind(forward, args, kwargs)
         values = [args, kwargs] if bound is None else list(bound.arguments.values())
-        found = leaves(values)
-        call, tensors = frame.call, [leaf for leaf in found if self.framework.is_tensor(leaf)]
-        if self.stack:  # what reaches the root is the batch itself
-            parent = self.stack[-1]
-            self._compare(parent, parent.path, call, "input", call.inputs, tensors)
-            self._compare_numbers(parent, call, found)
-            self._add_sources(parent, tensors, call.grad_inputs)
+        call, tensors = frame.call, self._judge_arrival(frame.call, leaves(values))
         fresh = self._fresh(call.inputs, tensors)
         for index, leaf in enumerate(fresh or ()):
             expected = _at(call.grad_inputs, index)
@@ -212,43 +243,67 @@ class ForcedRun:
         self._add_sources(frame, tensors, call.grad_outputs)
         if self.backward:
             self._differentiate(frame)
-        fresh = self._fresh(call.outputs, tensors)
-        if fresh is None and self.goes_on:
+        if self.goes_on and len(tensors) != len(call.outputs):
             return self._recorded(call)
-        if self.stack:
+        return self._hand_on(call, tensors, outputs)
+
+    def _judge_arrival(self, call: Call, found: list[Any]) -> list[Any]:
+        """Judge what the code around a call hands to it; return the tensors among it."""
+        tensors = [leaf for leaf in found if self.framework.is_tensor(leaf)]
+        if self.stack:  # what reaches the root is the batch itself
             parent = self.stack[-1]
+            self._compare(parent, parent.path, call, "input", call.inputs, tensors)
+            self._compare_numbers(parent, call, found)
+            self._add_sources(parent, tensors, call.grad_inputs)
+        return tensors
+
+    def _hand_on(self, call: Call, tensors: list[Any], outputs: Any) -> Any:
+        """Return `outputs` with the recorded values."""
+        fresh = self._fresh(call.outputs, tensors)
+        parent = self.stack[-1] if self.stack else None
+        if parent is not None:
             for index, leaf in enumerate(fresh or ()):
                 expected = _at(call.grad_outputs, index)
                 seen = Seen(parent.path, parent.call, call, f"grad_output:{index}", expected)
                 parent.reached.append((leaf, seen))
-        return self._handed(self.stack[-1] if self.stack else None, call, "output", fresh, outputs)
+        return self._handed(parent, call, "output", fresh, outputs)
 
     def _add_sources(
-        self, frame: Frame, tensors: Sequence[Any], cotangents: Sequence[np.ndarray | None]
+        self, frame: Frame, tensors: Sequence[Any], cotangents: Sequence[Cotangent]
     ) -> None:
         for tensor, cotangent in zip(tensors, cotangents, strict=False):
             if cotangent is not None and tuple(tensor.shape) == cotangent.shape:
                 leaf = frame.leaf_of(tensor, self.framework.version(tensor))
-                source = self.framework.alias(tensor) if leaf is tensor else leaf
+                source = self.framework.alias(tensor) if leaf is None else leaf
                 frame.sources.append((source, cotangent))
 
     def _products(self, frame: Frame, wrt: Sequence[Any]) -> list[Any | None]:
         """Return the vector-Jacobian product of one frame; a leaf is its own derivative."""
         places = {id(leaf): index for index, (leaf, _) in enumerate(frame.reached)}
-        direct: dict[int, np.ndarray] = {}
+        direct: dict[int, np.ndarray | Passed] = {}
         computed: dict[int, Source] = {}
         for tensor, cotangent in frame.sources:
             key = id(tensor)
             if key in places:
-                direct[key] = direct[key] + cotangent if key in direct else cotangent
+                direct[key] = _sum(direct.get(key), cotangent)
             else:
                 before = computed.get(key)
-                computed[key] = tensor, cotangent if before is None else before[1] + cotangent
+                total = _sum(None if before is None else before[1], cotangent)
+                if isinstance(total, Passed):
+                    raise NotAlone
+                computed[key] = tensor, total
         sources = list(computed.values())
-        found = self.framework.vjp(sources, wrt) if sources else [None] * len(wrt)
-        for key, cotangent in direct.items():
+        found: list[Any] = [None] * len(wrt)
+        if sources:
+            found = self.framework.vjp(sources, wrt)
+        for key, total in direct.items():
             index = places[key]
-            own = self.framework.cotangent(cotangent, wrt[index])
+            if isinstance(total, Passed):
+                if found[index] is not None:
+                    raise NotAlone
+                found[index] = total
+                continue
+            own = self.framework.cotangent(total, wrt[index])
             found[index] = own if found[index] is None or own is None else found[index] + own
         return found
 
@@ -258,6 +313,10 @@ class ForcedRun:
         wrt = [leaf for leaf, _ in frame.reached] + list(parameters.values())
         found = self._products(frame, wrt)
         for (_, seen), gradient in zip(frame.reached, found, strict=False):
+            if (isinstance(seen.expected, Passed) or isinstance(gradient, Passed)) and (
+                seen.expected is not gradient
+            ):
+                raise NotAlone
             if seen.expected is not None or gradient is not None:
                 seen.found = gradient
                 self.visit(seen)
@@ -316,5 +375,13 @@ class ForcedRun:
         return map_leaves(tree, replace)
 
 
-def _at(gradients: Sequence[np.ndarray | None], index: int) -> np.ndarray | None:
+def _at(gradients: Sequence[Cotangent], index: int) -> Cotangent:
     return gradients[index] if index < len(gradients) else None
+
+
+def _sum(one: np.ndarray | Passed | None, other: np.ndarray | Passed) -> np.ndarray | Passed:
+    if one is None:
+        return other
+    if isinstance(one, Passed) or isinstance(other, Passed):
+        raise NotAlone
+    return one + other

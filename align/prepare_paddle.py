@@ -63,6 +63,18 @@ def state_kept(net: nn.Layer) -> Iterator[None]:
             _rebind(tensor, value if value.dtype == dtype else value.cast(dtype))
 
 
+@contextmanager
+def undone_on(error: type[Exception], net: nn.Layer) -> Iterator[None]:
+    """Give what layers update outside the optimizer its values back where `error` is raised."""
+    values = [(t, t.detach().clone()) for t in _tensors(net) if t.stop_gradient]
+    try:
+        yield
+    except error:
+        for tensor, value in values:
+            _rebind(tensor, value)
+        raise
+
+
 def _compact(tensor: paddle.Tensor) -> paddle.Tensor:
     """Return a copy; in float32 where that holds the very same values, as a cast net's do."""
     tensor = tensor.detach()

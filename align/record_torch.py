@@ -1,8 +1,10 @@
 """Runs the reference once and records every call of every module."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,10 +14,11 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from align.arrays_torch import alias, is_tensor, to_array
 from align.calls import Forward, all_paths, bind, wrapped_forwards
+from align.distances import distance
 from align.kernel_errors_torch import WatchKernels
 from align.kernels import Kernel
 from align.prepare_torch import out_of_place, state_kept
-from align.trace import TENSOR, Call, Trace
+from align.trace import TENSOR, Call, Cotangent, Passed, Trace
 from align.trees import leaves, map_leaves
 
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
@@ -49,52 +52,77 @@ def module_paths(net: nn.Module) -> dict[str, list[str]]:
 def record(net: nn.Module, run: Run) -> Trace:
     """Run `net` once and record every call of every module.
 
+    The net's state and random state are as before afterwards; what the run left in the floating
+    buffers, and the gradients, are in the trace.
+    """
+    with recorded(net, run) as recording:
+        if recording.backward():
+            return recording.trace
+    with recorded(net, run, copies=True) as recording:
+        recording.backward()
+    return recording.trace
+
+
+@contextmanager
+def recorded(net: nn.Module, run: Run, copies: bool = False) -> Iterator["Recording"]:
+    """Yield the recording of a forward pass, whose `backward` is still to run.
+
     Arrays share the memory of the tensors that the run made, or are copies where code of the net
     writes into a tensor after it was recorded: what that is shows at the end of a run, and the
-    net runs again. The net's state and random state are as before afterwards; what the run left
-    in the floating buffers, and the gradients, are in the trace.
+    net runs again. `copies` copies everything.
     """
     plain = _plain_outputs(net, run)
-    written: set[int] = set()
+    written = {ALL} if copies else set()
     while True:
-        trace, kept = _record(net, run, plain, written)
-        found = kept.written()
-        if not found:
-            return trace
+        mode = nullcontext() if run.backward else torch.no_grad()
+        with state_kept(net), mode, out_of_place(net) as inplace:
+            recording = Recording(net, run, written)
+            found = recording.kept.written()
+            if not found:
+                root = next(call for call in recording.trace.calls if call.path == "")
+                if plain is not None and not _same_values(plain, root.outputs):
+                    recording.trace.inplace = inplace
+                yield recording
+                return
         written |= found
 
 
-def _record(
-    net: nn.Module, run: Run, plain: list[np.ndarray] | None, written: set[int]
-) -> tuple[Trace, "Kept"]:
-    """Record one run in which the tensors numbered in `written` are copied."""
-    paths = module_paths(net)
-    modules = {path: net.get_submodule(path) for path in paths}
-    trace = Trace(
-        paths=paths,
-        parameters={name for name, _ in net.named_parameters(remove_duplicate=False)},
-        buffers_before=floating_buffers(modules),
-    )
-    kept = Kept(net, written)
-    recorder = _Recorder(trace, run.backward, kept)
-    watch = WatchKernels(recorder.kernel_called, escaped=kept.escaped)
-    mode = nullcontext() if run.backward else torch.no_grad()
-    with state_kept(net), mode, out_of_place(net) as inplace:
+class Recording:
+    """One run of the reference: its `trace`, and its graph until `backward` was called."""
+
+    def __init__(self, net: nn.Module, run: Run, written: set[int]) -> None:
+        self.net, self.run = net, run
+        paths = module_paths(net)
+        modules = {path: net.get_submodule(path) for path in paths}
+        self.trace = Trace(
+            paths=paths,
+            parameters={name for name, _ in net.named_parameters(remove_duplicate=False)},
+            buffers_before=floating_buffers(modules),
+        )
+        self.kept = Kept(net, written)
+        self.recorder = _Recorder(self.trace, run.backward, self.kept)
+        watch = WatchKernels(self.recorder.kernel_called, escaped=self.kept.escaped)
         args, kwargs = _as_leaves(run)
-        with wrapped_forwards(modules, recorder.wrap), watch:
+        with wrapped_forwards(modules, self.recorder.wrap), watch:
             outputs = net(*args, **kwargs)
-        if kept.written():
-            return trace, kept
-        if run.backward:
-            ends = [leaf for leaf in leaves(outputs) if is_tensor(leaf) and leaf.requires_grad]
-            if ends:
-                torch.autograd.backward(ends, run.cotangents(ends))
-            trace.gradients = _gradients(net)
-        trace.buffers = floating_buffers(modules)
-    root = next(call for call in trace.calls if call.path == "")
-    if plain is not None and not _same_values(plain, root.outputs):
-        trace.inplace = inplace
-    return trace, kept
+        found = [leaf for leaf in leaves(outputs) if is_tensor(leaf) and leaf.requires_grad]
+        self.ends = found if run.backward else []
+        self.trace.buffers = floating_buffers(modules)
+
+    def backward(self, alone: Callable[[Call], bool] | None = None) -> bool:
+        """Run the backward pass, if there is one; return False if it wrote into what is recorded.
+
+        `alone` is called with each call of a simple layer (see `_is_simple`) as soon as its
+        gradients are known. Where it returns True that call is judged, and cotangents that went
+        unchanged from one such layer to another are dropped.
+        """
+        self.recorder.alone = alone
+        if self.ends:
+            torch.autograd.backward(self.ends, self.run.cotangents(self.ends))
+        if self.run.backward:
+            self.trace.gradients = _gradients(self.net)
+        self.ends = []
+        return not self.kept.written()
 
 
 def _plain_outputs(net: nn.Module, run: Run) -> list[np.ndarray] | None:
@@ -156,7 +184,8 @@ class Kept:
     def __init__(self, net: nn.Module, copied: set[int]) -> None:
         self.copied = copied
         self.count = 0
-        self.lent: list[tuple[int, torch.Tensor, int]] = []
+        self.lent: dict[int, tuple[int, torch.Tensor, int]] = {}
+        self.lost: set[int] = set()
         self.all_written = ALL in copied
         self.busy = False
         self.owned = {_memory(tensor) for tensor in (*net.parameters(), *net.buffers())}
@@ -169,15 +198,23 @@ class Kept:
         try:
             if self.all_written or number in self.copied or _memory(tensor) in self.owned:
                 return self._copy(tensor), True
-            self.lent.append((number, tensor.detach(), tensor._version))
-            return to_array(tensor), False
+            array = to_array(tensor)
+            self.lent[id(array)] = number, tensor.detach(), tensor._version
+            return array, False
         finally:
             self.busy = False
 
     def written(self) -> set[int]:
         """Return the numbers of the tensors that something wrote into after they were kept."""
-        found = {number for number, tensor, version in self.lent if tensor._version != version}
-        return found | ({ALL} if self.all_written and ALL not in self.copied else set())
+        lent = self.lent.values()
+        found = {number for number, tensor, version in lent if tensor._version != version}
+        return self.lost | found | ({ALL} if self.all_written and ALL not in self.copied else set())
+
+    def release(self, array: Cotangent) -> None:
+        """Let go of an array."""
+        number, tensor, version = self.lent.pop(id(array), (0, None, 0))
+        if tensor is not None and tensor._version != version:
+            self.lost.add(number)
 
     def escaped(self, tensor: torch.Tensor) -> None:
         """Note that code reaches the memory of a tensor of the run past its counter of writes."""
@@ -220,6 +257,8 @@ class _Recorder:
         self.counts: dict[str, int] = {}
         self.stack: list[Call] = []
         self.random_state = torch.get_rng_state()
+        self.alone: Callable[[Call], bool] | None = None
+        self.flow = _Flow()
 
     def wrap(self, path: str, module: nn.Module, forward: Forward) -> Forward:
         def recorded(*args: Any, **kwargs: Any) -> Any:
@@ -236,8 +275,9 @@ class _Recorder:
             finally:
                 self.stack.pop()
             call.outputs = self._keep(call, "output", leaves(outputs))
+            call.simple = _is_simple(module, call) and is_tensor(outputs)
             call.template = map_leaves(outputs, lambda leaf: TENSOR if is_tensor(leaf) else leaf)
-            return self._boundary(outputs, call.grad_outputs)
+            return self._boundary(outputs, call)
 
         return recorded
 
@@ -251,8 +291,10 @@ class _Recorder:
         call.mask = dropout_mask(module, args, kwargs)
         call.drops_channels = not isinstance(module, nn.Dropout)
         if self.backward:
-            for tensor in tensors:
-                self._keep_gradient(tensor, call.grad_inputs)
+            for index, tensor in enumerate(tensors):
+                self.flow.name(tensor, (call, "input", index))
+                after = partial(self._alone, call) if len(tensors) == 1 else None
+                self._keep_gradient(tensor, call.grad_inputs, after)
 
     def _keep(self, call: Call, where: str, values: list[Any]) -> list[np.ndarray]:
         arrays: list[np.ndarray] = []
@@ -263,21 +305,49 @@ class _Recorder:
             arrays.append(array)
         return arrays
 
-    def _keep_gradient(self, tensor: torch.Tensor, into: list[np.ndarray | None]) -> None:
-        """Append a place to `into` that the gradient of `tensor` will fill, if one flows."""
+    def _alone(self, call: Call) -> None:
+        """Offer a call whose gradients are all known to be judged now."""
+        if self.alone is None or not call.simple or self.counts[call.path] != 1:
+            return
+        if call.grad_outputs[0] is None or not self.alone(call):
+            return
+        call.alone = True
+        slots = self.flow.after(call)
+        arrays = [slot[index] for slot, index in slots]
+        first = call.grad_outputs[0]
+        if slots and isinstance(first, np.ndarray) and all(_is_same(a, first) for a in arrays):
+            passed = Passed(first.shape, distance(first, first).largest)
+            for array in (first, *arrays):
+                self.kept.release(array)
+            for slot, index in ((call.grad_outputs, 0), *slots):
+                slot[index] = passed
+
+    def _keep_gradient(
+        self,
+        tensor: torch.Tensor,
+        into: list[Cotangent],
+        after: Callable[[], None] | None = None,
+    ) -> None:
+        """Append a place to `into` that the gradient of `tensor` will fill, if one flows.
+
+        Then `after` is called.
+        """
         index = len(into)
         into.append(None)
         if tensor.requires_grad:
 
             def keep(gradient: torch.Tensor) -> None:
                 into[index] = self.kept.keep(gradient)[0]
+                if after is not None:
+                    after()
 
             tensor.register_hook(keep)
 
-    def _boundary(self, tree: Any, gradients: list[np.ndarray | None] | None) -> Any:
-        """Return `tree` with an alias of its own for every tensor, hooked into `gradients`.
+    def _boundary(self, tree: Any, call: Call | None) -> Any:
+        """Return `tree` with an alias of its own for every tensor, hooked for its gradient.
 
-        Without aliases a hook would see the gradient of several boundaries summed.
+        Without aliases a hook would see the gradient of several boundaries summed. `call` is the
+        one whose outputs they are.
         """
         if not self.backward:
             return tree
@@ -288,8 +358,10 @@ class _Recorder:
             own = leaf
             if leaf.requires_grad:
                 own = leaf.clone() if leaf.is_leaf else alias(leaf)
-            if gradients is not None:
-                self._keep_gradient(own, gradients)
+            self.flow.hand_on(leaf, own)
+            if call is not None:
+                self.flow.name(own, (call, "output", len(call.grad_outputs)))
+                self._keep_gradient(own, call.grad_outputs)
             return own
 
         return map_leaves(tree, at_boundary)
@@ -304,6 +376,75 @@ class _Recorder:
     def kernel_called(self, kernel: Kernel) -> None:
         if self.stack:
             self.stack[-1].kernels.add(f"{kernel.function}: {kernel.why}")
+
+
+Node = tuple[Call, str, int]  # a boundary: (call, "input" or "output", index)
+
+
+class _Flow:
+    """Which boundaries a tensor passes one after the other, untouched by the code between."""
+
+    def __init__(self) -> None:
+        self.handed: dict[int, tuple[weakref.ref, int, Node | None]] = {}
+        self.following: dict[tuple[int, str, int], Node] = {}
+
+    def hand_on(self, arrived: torch.Tensor, own: torch.Tensor) -> None:
+        """Note that `own` is what code gets for the tensor that `arrived` at a boundary."""
+        reference, version, node = self.handed.get(id(arrived), (None, 0, None))
+        same = reference is not None and reference() is arrived and version == arrived._version
+        self.handed[id(own)] = weakref.ref(own), own._version, node if same else None
+
+    def name(self, own: torch.Tensor, node: Node) -> None:
+        """Say at which boundary `own` was handed on."""
+        reference, version, before = self.handed[id(own)]
+        if before is not None:
+            self.following[_key(before)] = node
+        self.handed[id(own)] = reference, version, node
+
+    def after(self, call: Call) -> list[tuple[list[Cotangent], int]]:
+        """Return where the cotangents stand that the output of `call` has further on.
+
+        Nothing, unless it passes from boundary to boundary into a layer that was judged alone.
+        """
+        slots: list[tuple[list[Cotangent], int]] = []
+        key = (id(call), "output", 0)
+        while key in self.following:
+            node = self.following[key]
+            other, where, index = node
+            slots.append((other.grad_inputs if where == "input" else other.grad_outputs, index))
+            if other.alone:
+                return slots
+            key = _key(node)
+        return []
+
+
+def _key(node: Node) -> tuple[int, str, int]:
+    return id(node[0]), node[1], node[2]
+
+
+def _is_same(one: Cotangent, other: np.ndarray) -> bool:
+    """Tell whether both are the same memory: nothing was added to the gradient on its way."""
+    return (
+        isinstance(one, np.ndarray)
+        and one.__array_interface__["data"] == other.__array_interface__["data"]
+        and one.shape == other.shape
+        and one.strides == other.strides
+    )
+
+
+def _is_simple(module: nn.Module, call: Call) -> bool:
+    """Tell whether a call may run again by itself: a layer of torch with one input, no children.
+
+    What people write may keep things between calls, or look at other modules.
+    """
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks)
+    return (
+        type(module).__module__.startswith("torch.nn.modules.")
+        and not module._modules
+        and not any(hooks)
+        and len(call.inputs) == len(call.outputs) == 1
+        and not (call.random or call.kernels or call.mask is not None)
+    )
 
 
 def arguments_in_order(forward: Forward, args: tuple, kwargs: dict[str, Any]) -> list[Any]:

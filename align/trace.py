@@ -11,6 +11,20 @@ Place = tuple[str, int, str]  # (path of the module, its k-th call, "output:0")
 TENSOR = object()
 
 
+@dataclass(frozen=True, eq=False)
+class Passed:
+    """Stands for a cotangent that went unchanged from one layer to another, and is judged.
+
+    Both layers were judged alone with it; the code between hands the tensor on as it is.
+    """
+
+    shape: tuple[int, ...]
+    largest: float
+
+
+Cotangent = np.ndarray | Passed | None
+
+
 @dataclass
 class Call:
     """One call of one module of the reference.
@@ -26,13 +40,16 @@ class Call:
     inputs: list[np.ndarray] = field(default_factory=list)
     numbers: list[Any] = field(default_factory=list)
     outputs: list[np.ndarray] = field(default_factory=list)
-    grad_inputs: list[np.ndarray | None] = field(default_factory=list)
-    grad_outputs: list[np.ndarray | None] = field(default_factory=list)
+    grad_inputs: list[Cotangent] = field(default_factory=list)
+    grad_outputs: list[Cotangent] = field(default_factory=list)
     mask: np.ndarray | None = None  # what a dropout layer kept: bool, shape of its input
     drops_channels: bool = False  # whole channels at a time
     template: Any = None  # the tree of its outputs, with `TENSOR` in place of each tensor
     random: bool = False  # its own code drew random numbers that nobody replays
     kernels: set[str] = field(default_factory=set)  # rows of kernels.KERNELS its own code called
+    simple: bool = False  # may run again by itself, whatever ran before
+    # Judged alone, while the reference's backward ran: no code of it runs in the forced pass.
+    alone: bool = False
     # Tensors that code of the reference writes into after they were recorded: "input:0".
     written: set[str] = field(default_factory=set)
 
