@@ -1,28 +1,149 @@
 """Time and memory of the forward and backward rungs against the two bare float64 passes.
 
-Ratios within one run, each the minimum of three; memory is the peak of a process of its own, less
-that of one that only imports.
+On STDC1-Seg and on stacks of 5, 10, 20 and 40 Conv-BN-ReLU of 64 channels at 256x256; PaDiff 0.2.0
+beside it where it is installed (the extra `peers`), up to 10 blocks. Every figure is of a process
+of its own: processor time without imports, the minimum of some runs; memory is the peak after the
+first run, less that of a process that only imports. Bare memory is the larger of the two peaks.
+
+    python benchmarks/align.py                        # ten minutes on one core
+    python benchmarks/align.py --quick --csv cost.csv --picture cost.png
 """
 
 import argparse
+import csv
 import json
+import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from contextlib import redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-REPEATS = 3
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 SHAPE = (2, 3, 128, 192)
-KINDS = ("import", "torch", "paddle", "forward", "backward")
+STACK_SHAPE = (1, 64, 256, 256)
+DEPTHS, QUICK = (5, 10, 20, 40), (5, 10)
+RUNGS = ("forward", "backward", "padiff")
+SMALL = 10  # beyond this depth only the backward rung is measured, and once
 
 
-def work(kind: str) -> Callable[[], Any]:
-    """Return one run of `kind` on STDC1-Seg: a bare forward and backward pass, or a rung."""
+@dataclass(frozen=True)
+class Figures:
+    """Seconds and megabytes of one kind of work; `failure` says why there are none."""
+
+    seconds: float = 0.0
+    megabytes: float = 0.0
+    failure: str = ""
+
+
+def main() -> int:
+    """Measure every kind in a process of its own and print the ratios."""
+    options = _parse()
+    if options.kind:
+        with redirect_stdout(sys.stderr):
+            found = measure(options.kind, options.depth, options.runs)
+        print(json.dumps(vars(found)))
+        return 0
+    base = _child("import", 0, 1).megabytes
+    rows = []
+    for depth in (0, *(QUICK if options.quick else DEPTHS)):
+        rows += _ratios(depth, base)
+    if options.json:
+        print(json.dumps(rows, indent=2))
+    else:
+        _print(rows)
+    if options.csv:
+        _write_csv(rows, options.csv)
+    if options.picture:
+        _draw(rows, options.picture)
+    return 0
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="stacks of 5 and 10 blocks only")
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON")
+    parser.add_argument("--csv", type=Path, help="also write the rows to this file")
+    parser.add_argument("--picture", type=Path, help="also draw the ratios over depth (PNG)")
+    parser.add_argument("--kind", help=argparse.SUPPRESS)
+    parser.add_argument("--depth", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--runs", type=int, default=1, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _ratios(depth: int, base: float) -> list[dict[str, Any]]:
+    """Return one row a rung; depth 0 is STDC1-Seg."""
+    runs = {0: 3, 5: 2}.get(depth, 1)
+    bare = [_child(kind, depth, runs) for kind in ("torch", "paddle")]
+    seconds = sum(figures.seconds for figures in bare)
+    megabytes = max(figures.megabytes for figures in bare) - base
+    rows = []
+    for rung in RUNGS if depth <= SMALL else ("backward",):
+        figures = _child(rung, depth, 1 if rung == "padiff" else runs)
+        name = f"{depth} blocks" if depth else "STDC1-Seg"
+        row: dict[str, Any] = {"net": name, "rung": rung}
+        row |= {"bare_s": round(seconds, 2), "bare_mb": round(megabytes)}
+        if figures.failure:
+            row |= {"time": None, "memory": None, "failure": figures.failure}
+        else:
+            row |= {
+                "time": round(figures.seconds / seconds, 2),
+                "memory": round((figures.megabytes - base) / megabytes, 2),
+                "failure": "",
+            }
+        rows.append(row)
+    return rows
+
+
+def _child(kind: str, depth: int, runs: int) -> Figures:
+    """Return the figures of a process of its own."""
+    print(f"measuring {kind}, {depth or 'STDC1-Seg'} ...", file=sys.stderr)
+    command = [sys.executable, __file__, "--kind", kind, "--depth", str(depth)]
+    with tempfile.TemporaryDirectory() as folder:  # PaDiff writes into the folder it runs in
+        done = subprocess.run(
+            [*command, "--runs", str(runs)], capture_output=True, text=True, cwd=folder
+        )
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"exit {done.returncode}"]
+        if kind != "padiff":
+            raise RuntimeError(f"{kind}, depth {depth}: {lines[-1]}")
+        return Figures(failure=lines[-1])
+    return Figures(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def measure(kind: str, depth: int, runs: int) -> Figures:
+    """Run `kind` in this process and return its figures."""
+    if kind == "import":
+        import paddle  # noqa: F401
+        import torch  # noqa: F401
+
+        return Figures(megabytes=_peak())
+    run = work(kind, depth)
+    times, megabytes = [], 0.0
+    for _ in range(runs):
+        start = time.process_time()
+        run()
+        times.append(time.process_time() - start)
+        megabytes = megabytes or _peak()
+    return Figures(min(times), megabytes)
+
+
+def _peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def work(kind: str, depth: int) -> Callable[[], Any]:
+    """Return one run of `kind`: a bare forward and backward pass, a rung, or PaDiff."""
     import paddle
     import torch
 
@@ -30,60 +151,124 @@ def work(kind: str) -> Callable[[], Any]:
     from align.subjects import seeded_input, seeded_pair
 
     torch.set_num_threads(1)
-    torch_net, paddle_net = seeded_pair("stdc1_seg", 0)
-    image = seeded_input(SHAPE, 0)
+    torch_net, paddle_net = stacks(depth) if depth else seeded_pair("stdc1_seg", 0)
+    image = seeded_input(STACK_SHAPE if depth else SHAPE, 0)
     if kind == "forward":
-        return lambda: align_forward(torch_net, paddle_net, [image], train=True)
+        return lambda: _aligned(align_forward(torch_net, paddle_net, [image], train=True))
     if kind == "backward":
-        return lambda: align_backward(torch_net, paddle_net, [image])
-    if kind == "torch":
+        return lambda: _aligned(align_backward(torch_net, paddle_net, [image]))
+    torch_image = torch.from_numpy(image).double()
+    paddle_image = paddle.to_tensor(image.astype("float64"))
+    if kind in {"torch", "padiff"}:
         torch_net.double()
-        return lambda: sum(out.sum() for out in torch_net(torch.from_numpy(image))).backward()
-    paddle.set_default_dtype("float64")
-    paddle_net.to(dtype="float64")
-    return lambda: sum(out.sum() for out in paddle_net(paddle.to_tensor(image))).backward()
+    if kind in {"paddle", "padiff"}:
+        paddle.set_default_dtype("float64")
+        paddle_net.to(dtype="float64")
+    if kind == "torch":
+        return lambda: total(torch_net(torch_image)).backward()
+    if kind == "paddle":
+        return lambda: total(paddle_net(paddle_image)).backward()
+    from padiff import auto_diff
+
+    inputs = ({"x": paddle_image}, {"x": torch_image})
+    return lambda: auto_diff(paddle_net, torch_net, inputs, options={"atol": 1e-6})
 
 
-def measure(kind: str) -> dict[str, float]:
-    """Return seconds (the minimum) and peak memory in MB of this process."""
-    seconds = 0.0
-    if kind == "import":
-        import paddle  # noqa: F401
-        import torch  # noqa: F401
-    else:
-        run = work(kind)
-        times = []
-        for _ in range(REPEATS):
-            start = time.perf_counter()
-            run()
-            times.append(time.perf_counter() - start)
-        seconds = min(times)
-    return {"s": seconds, "mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+def _aligned(report: Any) -> None:
+    if not report.aligned:
+        raise RuntimeError(report.verdict)
 
 
-def main() -> int:
-    """Measure every kind in a process of its own and print the ratios."""
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--kind", choices=KINDS, help=argparse.SUPPRESS)
-    options = arguments.parse_args()
-    if options.kind:
-        print(json.dumps(measure(options.kind)))
-        return 0
-    found = {}
-    for kind in KINDS:
-        command = [sys.executable, __file__, "--kind", kind]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        found[kind] = json.loads(done.stdout.splitlines()[-1])
-    bare_s = found["torch"]["s"] + found["paddle"]["s"]
-    base = found["import"]["mb"]
-    bare_mb = max(found["torch"]["mb"], found["paddle"]["mb"]) - base
+def total(outputs: Any) -> Any:
+    """Return the sum of everything a net returns."""
+    return sum(out.sum() for out in (outputs if isinstance(outputs, (tuple, list)) else [outputs]))
+
+
+def stacks(depth: int) -> tuple[Any, Any]:
+    """Return `depth` Conv-BN-ReLU of 64 channels in torch, and their port."""
+    from paddle import nn as pnn
+    from torch import nn as tnn
+
+    from align.subjects import load_state
+    from convert import convert_state
+    from paddle_impl.layers import BatchNorm2D
+
+    class Reference(tnn.Module):  # PaDiff fails on a root that is a Sequential
+        def __init__(self) -> None:
+            super().__init__()
+            blocks = [
+                (tnn.Conv2d(64, 64, 3, padding=1, bias=False), tnn.BatchNorm2d(64), tnn.ReLU())
+                for _ in range(depth)
+            ]
+            self.body = tnn.Sequential(*(layer for block in blocks for layer in block))
+
+        def forward(self, x: Any) -> Any:
+            return self.body(x)
+
+    class Port(pnn.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            blocks = [
+                (pnn.Conv2D(64, 64, 3, padding=1, bias_attr=False), BatchNorm2D(64), pnn.ReLU())
+                for _ in range(depth)
+            ]
+            self.body = pnn.Sequential(*(layer for block in blocks for layer in block))
+
+        def forward(self, x: Any) -> Any:
+            return self.body(x)
+
+    reference, port = Reference(), Port()
+    arrays = {key: tensor.numpy() for key, tensor in reference.state_dict().items()}
+    load_state(port, convert_state(arrays, port).state)
+    return reference, port
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    """Print one line for STDC1-Seg and a table of all ratios."""
+    stdc = [row for row in rows if row["net"] == "STDC1-Seg" and row["rung"] != "padiff"]
     words = [
-        f"align_{kind} {found[kind]['s'] / bare_s:.1f} x the time, "
-        f"{(found[kind]['mb'] - base) / bare_mb:.1f} x the memory"
-        for kind in ("forward", "backward")
+        f"align_{row['rung']} {row['time']:.1f} x the time, {row['memory']:.1f} x the memory"
+        for row in stdc
     ]
-    print(f"STDC1-Seg {list(SHAPE)}, bare {bare_s:.1f} s and {bare_mb:.0f} MB: {'; '.join(words)}")
-    return 0
+    bare = f"bare {stdc[0]['bare_s']:.1f} s and {stdc[0]['bare_mb']} MB"
+    print(f"STDC1-Seg {list(SHAPE)}, {bare}: {'; '.join(words)}\n")
+    print(f"{'net':<12}{'rung':<10}{'bare s':>8}{'bare MB':>9}{'time x':>8}{'memory x':>10}")
+    for row in rows:
+        figures = f"{row['net']:<12}{row['rung']:<10}{row['bare_s']:>8.1f}{row['bare_mb']:>9}"
+        if row["failure"]:
+            print(f"{figures}  does not run: {row['failure']}")
+        else:
+            print(f"{figures}{row['time']:>8.2f}{row['memory']:>10.2f}")
+
+
+def _write_csv(rows: list[dict[str, Any]], path: Path) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """Draw time and memory over depth, one line a rung."""
+    from matplotlib.figure import Figure
+
+    from common.pictures import save
+
+    figure = Figure(figsize=(9, 3.6), dpi=110, layout="constrained")
+    for axes, what in zip(figure.subplots(1, 2), ("time", "memory"), strict=True):
+        for rung in RUNGS:
+            points = [
+                (int(row["net"].split()[0]), row[what])
+                for row in rows
+                if row["rung"] == rung and row["net"].endswith("blocks") and not row["failure"]
+            ]
+            if points:
+                name = "PaDiff 0.2.0" if rung == "padiff" else f"align_{rung}"
+                axes.plot(*zip(*points, strict=True), marker="o", label=name)
+        axes.set(xlabel="Conv-BN-ReLU blocks", ylabel=f"{what} / bare passes")
+        axes.set_ylim(bottom=0)
+        axes.legend()
+    save(figure, path)
 
 
 if __name__ == "__main__":
