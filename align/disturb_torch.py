@@ -200,13 +200,22 @@ class _Disturbed:
         self.alone.add(call.path)
         tensor = torch.from_numpy(call.inputs[0])
         try:
-            module._parameters, module._buffers = (self._moved(tensors) for tensors in own)
+            module._parameters = self._moved(own[0])
+            module._buffers = self._moved({**own[1], **self._buffers_before(call.path, own[1])})
             with torch.enable_grad():
                 self.forced.run(Frame(call.path, call, module), module.forward, (tensor,), {})
             self._note_buffers({call.path: module})
         finally:
             module._parameters, module._buffers = own
             self.originals.clear()
+
+    def _buffers_before(self, path: str, buffers: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        """Return the floating buffers of a module as they were before the recorded run."""
+        names = {name: f"{path}.{name}".lstrip(".") for name in buffers}
+        before = self.trace.buffers_before
+        return {
+            name: torch.from_numpy(before[full]) for name, full in names.items() if full in before
+        }
 
     def note_complete(self, net: nn.Module, module: nn.Module) -> None:
         """Note the gradients of parameters that nothing but one call of `module` has: drop them."""

@@ -442,6 +442,7 @@ def _is_simple(module: nn.Module, call: Call) -> bool:
         type(module).__module__.startswith("torch.nn.modules.")
         and not module._modules
         and not any(hooks)
+        and getattr(module, "momentum", 0.0) is not None  # then a counter of calls is a weight
         and len(call.inputs) == len(call.outputs) == 1
         and not (call.random or call.kernels or call.mask is not None)
     )

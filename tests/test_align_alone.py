@@ -1,0 +1,90 @@
+"""Simple layers judged while the reference runs backward: what is dropped, and what is not."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+paddle = pytest.importorskip("paddle")
+
+from paddle import nn as pnn  # noqa: E402
+from torch import nn as tnn  # noqa: E402
+
+from align import align_backward  # noqa: E402
+from align.forced import _Job  # noqa: E402
+from align.record_torch import Run, recorded  # noqa: E402
+from align.subjects import load_state  # noqa: E402
+from align.trace import Passed  # noqa: E402
+from convert import convert_state  # noqa: E402
+
+
+class Reference(tnn.Module):
+    def __init__(self):
+        super().__init__()
+        self.block = tnn.Sequential(tnn.Conv2d(3, 3, 1), tnn.BatchNorm2d(3), tnn.ReLU())
+        self.last = tnn.Conv2d(3, 3, 1)
+
+    def forward(self, x):
+        y = self.block(x)
+        return self.last(y) + y
+
+
+class Port(pnn.Layer):
+    def __init__(self, glue=lambda y: y):
+        super().__init__()
+        from paddle_impl.layers import BatchNorm2D
+
+        self.block = pnn.Sequential(pnn.Conv2D(3, 3, 1), BatchNorm2D(3), pnn.ReLU())
+        self.last = pnn.Conv2D(3, 3, 1)
+        self.glue = glue
+
+    def forward(self, x):
+        y = self.block(x)
+        return self.last(self.glue(y)) + y
+
+
+def batch():
+    return np.random.default_rng(0).standard_normal((2, 3, 5, 4))
+
+
+def test_cotangent_is_dropped_only_where_it_passes_unchanged_between_two_judged_layers():
+    net = Reference().double()
+    with recorded(net, Run((torch.from_numpy(batch()),), {}, True)) as recording:
+        assert recording.backward(lambda call: True)
+    cotangents = {call.path: call.grad_outputs[0] for call in recording.trace.calls}
+    assert isinstance(cotangents["block.0"], Passed)
+    assert isinstance(cotangents["block.1"], Passed)
+    # Behind the block it is the sum of two: of the layer's and of the addition's.
+    assert isinstance(cotangents["block.2"], np.ndarray)
+    assert isinstance(cotangents["last"], np.ndarray)
+
+
+def runs_of(monkeypatch, port):
+    """Return the report on `port`, and how each recording went."""
+    seen = []
+    align = _Job.align
+
+    def noted(job, alone, copies):
+        seen.append((alone, copies))
+        return align(job, alone=alone, copies=copies)
+
+    monkeypatch.setattr(_Job, "align", noted)
+    torch.manual_seed(0)
+    net = Reference()
+    arrays = {key: tensor.detach().numpy() for key, tensor in net.state_dict().items()}
+    load_state(port, convert_state(arrays, port).state)
+    return align_backward(net, port, [batch()]), seen
+
+
+def test_healthy_port_needs_one_recording(monkeypatch):
+    report, seen = runs_of(monkeypatch, Port())
+    assert report.exit_code == 0, report.verdict
+    assert seen == [(True, False)]
+
+
+def test_port_that_changes_a_gradient_inside_a_container_is_blamed_on_it(monkeypatch):
+    port = Port()
+    relu = port.block[2]
+    port.block.forward = lambda x: relu(port.block[1](port.block[0](x)) * 2.0)
+    report, seen = runs_of(monkeypatch, port)
+    assert {divergence.layer for divergence in report.divergences} == {"block"}
+    assert seen == [(True, False), (False, False)]
