@@ -243,7 +243,7 @@ class ForcedPass(_Pass):
         if seen.raised:
             self.raised = True
             into.verdict, into.relative_error, into.cause = DIFFERS, float("inf"), seen.raised
-            self.judged(into, seen.place)
+            self._tell(into, seen.place)
             return
         if seen.counts is not None:
             into.verdict, into.relative_error = DIFFERS, float("inf")
