@@ -12,6 +12,7 @@ from paddle import nn as pnn  # noqa: E402
 from torch import nn as tnn  # noqa: E402
 
 from align import align_backward, align_forward  # noqa: E402
+from align.prepare_paddle import prepared, state_kept  # noqa: E402
 from align.record_torch import Run, record  # noqa: E402
 from align.subjects import load_state  # noqa: E402
 from convert import convert_state  # noqa: E402
@@ -189,3 +190,15 @@ def test_recording_survives_the_next_step_of_the_net():
             before.inputs + before.outputs, after.inputs + after.outputs, strict=True
         ):
             np.testing.assert_array_equal(one, other)
+
+
+def test_weights_that_are_almost_float32_numbers_come_back_to_the_bit():
+    # To Paddle 2.6.2 they equal their float32 neighbours.
+    net = pnn.Linear(3, 3)
+    with prepared(net, dtype="float64", train=True):
+        values = np.array(net.weight.numpy(), "float64") + 4e-9
+        net.weight.set_value(values)
+        with state_kept(net):
+            pass
+        assert net.weight.dtype == paddle.float64
+        assert np.array_equal(net.weight.numpy(), values)
