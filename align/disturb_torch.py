@@ -262,7 +262,7 @@ class _Disturbed:
 
     def _note(self, seen: Seen) -> None:
         if isinstance(seen.expected, Passed):
-            step = float(torch.finfo(torch.float64).eps) * self.units
+            step = float(np.finfo(seen.expected.dtype).eps) * self.units
             self.moves[seen.place] = step * seen.expected.largest
         elif seen.expected is not None and seen.found is not None and is_tensor(seen.found):
             self._note_distance(seen.place, seen.found, seen.expected)

@@ -17,6 +17,7 @@ from align.forcing import ForcedRun, Frame, Seen, Source
 from align.judge import DIFFERS, Allowance, Comparison, compare
 from align.pairing import Pairing
 from align.prepare_paddle import FLOATING, state_kept
+from align.running import noted
 from align.trace import Call, Passed, Place, Trace
 from align.trees import leaves
 
@@ -205,7 +206,8 @@ class ForcedPass(_Pass):
         self.pending[id(call)] = self.into = []
         try:
             frame = Frame(path, call, layer)
-            self.forced.run(frame, layer.forward, (shared(call.inputs[0]),), {})
+            forward = noted(path, layer, layer.forward)
+            self.forced.run(frame, forward, (shared(call.inputs[0]),), {})
         finally:
             self.into = None
 
@@ -214,6 +216,10 @@ class ForcedPass(_Pass):
         mode = nullcontext() if self.backward else paddle.no_grad()
         with mode, wrapped_forwards(self.matched, self.forced.wrap):
             self.net(*args, **kwargs)
+        for found in self.pending.values():  # calls that this run did not come to
+            for comparison, place in found:
+                self._tell(comparison, place)
+        self.pending.clear()
         self.gradients = self.forced.gradients
         del self.forced  # it and this pass hold each other
 

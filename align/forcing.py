@@ -190,34 +190,37 @@ class ForcedRun:
         bound = bind(forward, args, kwargs)
         found = leaves([args, kwargs] if bound is None else list(bound.arguments.values()))
         tensors = self._judge_arrival(call, found)
-        if not call.alone:  # a call of the reference itself: the recorded outputs fit
-            outputs = iter([self.framework.leaf(array, None) for array in call.outputs])
-            tree = map_leaves(call.template, lambda leaf: next(outputs) if leaf is TENSOR else leaf)
-            return self._hand_on(call, list(filter(self.framework.is_tensor, leaves(tree))), tree)
-        if len(tensors) != 1:
-            raise NotAlone
-        if self.passed_by is not None:
-            self.passed_by(path, call)
-        return self._hand_on(call, tensors, tensors[0])
+        if call.alone:
+            if len(tensors) != 1:
+                raise NotAlone
+            if self.passed_by is not None:
+                self.passed_by(path, call)
+        outputs = self._recorded(call)
+        return self._hand_on(call, list(filter(self.framework.is_tensor, leaves(outputs))), outputs)
 
     def _after_failure(self, frame: Frame, error: Exception) -> Any:
         """Show the judge what was raised; the code around goes on with the recorded outputs."""
         words = " ".join(str(error).split())
         raised = f"it raises {type(error).__name__}: {words[:200]}"
         self.visit(Seen(frame.path, frame.call, frame.call, "output:0", raised=raised))
-        return self._recorded(frame.call)
+        return self._recorded_for_code(frame.call)
 
     def _recorded(self, call: Call) -> Any:
-        """Return the recorded outputs in their tree."""
+        """Return leaves with the recorded outputs, in their tree."""
         arrays = iter(call.outputs)
+        return map_leaves(
+            call.template,
+            lambda leaf: self.framework.leaf(next(arrays), None) if leaf is TENSOR else leaf,
+        )
 
-        def tensor(leaf: Any) -> Any:
-            if leaf is not TENSOR:
-                return leaf
-            fresh = self.framework.leaf(next(arrays), None)
-            return self.framework.handed(fresh, False)
-
-        return map_leaves(call.template, tensor)
+    def _recorded_for_code(self, call: Call) -> Any:
+        """Return the recorded outputs for code that may work in place on them."""
+        return map_leaves(
+            self._recorded(call),
+            lambda leaf: (
+                self.framework.handed(leaf, False) if self.framework.is_tensor(leaf) else leaf
+            ),
+        )
 
     def _arrive(
         self, frame: Frame, forward: Forward, args: tuple, kwargs: dict[str, Any]
@@ -244,7 +247,7 @@ class ForcedRun:
         if self.backward:
             self._differentiate(frame)
         if self.goes_on and len(tensors) != len(call.outputs):
-            return self._recorded(call)
+            return self._recorded_for_code(call)
         return self._hand_on(call, tensors, outputs)
 
     def _judge_arrival(self, call: Call, found: list[Any]) -> list[Any]:

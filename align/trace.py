@@ -19,6 +19,7 @@ class Passed:
     """
 
     shape: tuple[int, ...]
+    dtype: np.dtype
     largest: float
 
 

@@ -88,3 +88,44 @@ def test_port_that_changes_a_gradient_inside_a_container_is_blamed_on_it(monkeyp
     report, seen = runs_of(monkeypatch, port)
     assert {divergence.layer for divergence in report.divergences} == {"block"}
     assert seen == [(True, False), (False, False)]
+
+
+class Tied(tnn.Module):
+    """Uses the weight of a layer a second time, before the layer itself is called."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = tnn.Linear(4, 4)
+        self.last = tnn.Linear(4, 4, bias=False)
+
+    def forward(self, x):
+        return self.last(tnn.functional.linear(self.first(x), self.last.weight))
+
+
+class Untied(pnn.Layer):
+    """The same values and the same gradients of activations, but the second use has a copy."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = pnn.Linear(4, 4)
+        self.last = pnn.Linear(4, 4, bias_attr=False)
+
+    def forward(self, x):
+        copy = self.last.weight.detach().clone()
+        return self.last(pnn.functional.linear(self.first(x), copy))
+
+
+class TiedPort(Untied):
+    def forward(self, x):
+        return self.last(pnn.functional.linear(self.first(x), self.last.weight))
+
+
+@pytest.mark.parametrize(("port", "blamed"), [(Untied, {"last"}), (TiedPort, set())])
+def test_weight_that_is_used_again_after_its_layer_was_judged_is_judged_as_a_whole(port, blamed):
+    torch.manual_seed(0)
+    net, port = Tied(), port()
+    arrays = {key: tensor.detach().numpy() for key, tensor in net.state_dict().items()}
+    load_state(port, convert_state(arrays, port).state)
+    inputs = np.random.default_rng(0).standard_normal((3, 4))
+    report = align_backward(net, port, [inputs])
+    assert {divergence.layer for divergence in report.divergences} == blamed
