@@ -58,6 +58,16 @@ def test_cotangent_is_dropped_only_where_it_passes_unchanged_between_two_judged_
     assert isinstance(cotangents["last"], np.ndarray)
 
 
+def test_cotangent_that_is_not_finite_is_kept_and_shown():
+    class Infinite(Reference):
+        def forward(self, x):
+            return super().forward(x) * float("inf")
+
+    with recorded(Infinite().double(), Run((torch.from_numpy(batch()),), {}, True)) as recording:
+        assert recording.backward(lambda call: True)
+    assert all(isinstance(call.grad_outputs[0], np.ndarray) for call in recording.trace.calls)
+
+
 def runs_of(monkeypatch, port):
     """Return the report on `port`, and how each recording went."""
     seen = []
@@ -88,6 +98,23 @@ def test_port_that_changes_a_gradient_inside_a_container_is_blamed_on_it(monkeyp
     report, seen = runs_of(monkeypatch, port)
     assert {divergence.layer for divergence in report.divergences} == {"block"}
     assert seen == [(True, False), (False, False)]
+
+
+def test_what_was_found_alone_is_reported_if_the_port_does_not_come_to_the_layer_again(monkeypatch):
+    class Forgets(Port):
+        runs = 0
+
+        def forward(self, x):
+            self.runs += 1
+            y = self.block(x)
+            return y if self.runs > 1 else self.last(y) + y
+
+    port = Forgets()
+    last = port.last
+    convolve = last.forward
+    last.forward = lambda x: convolve(x) * 2.0
+    report, _ = runs_of(monkeypatch, port)
+    assert "last" in {divergence.layer for divergence in report.divergences}
 
 
 class Tied(tnn.Module):
