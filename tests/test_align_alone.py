@@ -11,6 +11,7 @@ from torch import nn as tnn  # noqa: E402
 
 from align import align_backward  # noqa: E402
 from align.forced import _Job  # noqa: E402
+from align.judge import DIFFERS  # noqa: E402
 from align.record_torch import Run, recorded  # noqa: E402
 from align.subjects import load_state  # noqa: E402
 from align.trace import Passed  # noqa: E402
@@ -113,8 +114,10 @@ def test_what_was_found_alone_is_reported_if_the_port_does_not_come_to_the_layer
     last = port.last
     convolve = last.forward
     last.forward = lambda x: convolve(x) * 2.0
-    report, _ = runs_of(monkeypatch, port)
-    assert "last" in {divergence.layer for divergence in report.divergences}
+    report, seen = runs_of(monkeypatch, port)
+    assert seen == [(True, False)]
+    wrong = {(call.layer, call.where) for call in report.calls if call.verdict == DIFFERS}
+    assert ("last", "grad_input:0") in wrong
 
 
 class Tied(tnn.Module):
