@@ -173,7 +173,7 @@ def fill_port(torch_net: Any, paddle_net: Any, rules: Any = None) -> None:
     own = paddle_net.state_dict()
     dtypes = {key: str(own[key].dtype).removeprefix("paddle.") for key in state}
     cast = {key: array.astype(dtypes[key], copy=False) for key, array in state.items()}
-    load_state(paddle_net, {k: np.ascontiguousarray(a) for k, a in cast.items()})
+    load_state(paddle_net, {k: np.asarray(a, order="C") for k, a in cast.items()})
 
 
 def state_arrays(torch_net: Any) -> dict[str, np.ndarray]:

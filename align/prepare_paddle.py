@@ -1,6 +1,8 @@
 """Brings a Paddle net into the state in which it is judged, and back to the bit."""
 
-from collections.abc import Iterator
+import inspect
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,7 +22,8 @@ def prepared(net: nn.Layer, *, dtype: str, train: bool) -> Iterator[None]:
     That is values, dtypes, modes, gradients, settings of parameters and the random state.
 
     Floating parameters and buffers only are cast: `Layer.to` would cast integers too and breaks
-    recurrent layers. New tensors of the net's own code get `dtype` as well.
+    recurrent layers. New tensors of the net's own code get `dtype` as well. Recomputed code runs
+    once.
     """
     default = paddle.get_default_dtype()
     random_state = paddle.get_rng_state()
@@ -40,7 +43,11 @@ def prepared(net: nn.Layer, *, dtype: str, train: bool) -> Iterator[None]:
         net.train() if train else net.eval()
         for layer in frozen:
             layer.training = False
-        yield
+        for layer, _ in modes:
+            if isinstance(layer, nn.layer.rnn.RNNBase) and not layer.dropout:
+                layer.training = True  # the same values; else its backward has nothing to read
+        with _without_recomputing():
+            yield
     finally:
         for tensor, values in (*kept, *others):
             _rebind(tensor, values)
@@ -53,6 +60,32 @@ def prepared(net: nn.Layer, *, dtype: str, train: bool) -> Iterator[None]:
             vars(parameter).update(settings)
         paddle.set_default_dtype(default)
         paddle.set_rng_state(random_state)
+
+
+@contextmanager
+def _without_recomputing() -> Iterator[None]:
+    """Let `recompute` run its function once: a second run calls layers again."""
+    home: Any = sys.modules.get("paddle.distributed.fleet.recompute.recompute")
+    names = () if home is None else ("RecomputeFunction", "_recompute_without_reentrant")
+    kept = {name: getattr(home, name) for name in names if hasattr(home, name)}
+    for name, original in kept.items():
+        once = _once(getattr(original, "forward", original))
+        setattr(
+            home, name, type(name, (), {"apply": staticmethod(once)}) if name[0] != "_" else once
+        )
+    try:
+        yield
+    finally:
+        for name, original in kept.items():
+            setattr(home, name, original)
+
+
+def _once(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what runs its first argument on those that are none of `function`'s settings."""
+    kinds = [parameter.kind for parameter in inspect.signature(function).parameters.values()]
+    named = kinds.index(inspect.Parameter.VAR_POSITIONAL)
+    settings = named - (next(iter(inspect.signature(function).parameters)) == "ctx")
+    return lambda run, *args, **kwargs: run(*args[settings - 1 :], **kwargs)
 
 
 @contextmanager

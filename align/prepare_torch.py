@@ -1,12 +1,13 @@
 """Brings a torch net into the state in which it is judged, and back to the bit."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from torch.utils import checkpoint
 
 
 @contextmanager
@@ -19,13 +20,15 @@ def prepared(
     the net. Modules that were frozen in eval mode inside a net in train mode stay so.
     `float32_constants` are first paths of normalisations whose port holds epsilon and
     momentum in float32: theirs are rounded likewise. The random state is restored too.
+    Checkpointed code runs once, and attention always calls the modules that it is made of.
     """
     random_state = torch.get_rng_state()
     default = torch.get_default_dtype()
     threads = torch.get_num_threads()
+    fused = torch.backends.mha.get_fastpath_enabled()
     undo: list[tuple[Any, str, Any]] = []
 
-    def change(module: nn.Module, name: str, value: Any) -> None:
+    def change(module: Any, name: str, value: Any) -> None:
         undo.append((module, name, getattr(module, name)))
         setattr(module, name, value)
 
@@ -37,6 +40,9 @@ def prepared(
     try:
         torch.set_num_threads(1)  # beside Paddle, more threads stall on a busy machine
         torch.set_default_dtype(dtype)
+        torch.backends.mha.set_fastpath_enabled(False)
+        for name, plain in _NO_CHECKPOINTS.items():
+            change(checkpoint, name, plain)
         frozen = [m for m, training in modes.items() if modes[net] and not training]
         net.train(train)
         for module in frozen:
@@ -55,8 +61,29 @@ def prepared(
         for parameter, gradient in gradients:
             parameter.grad = gradient
         torch.set_default_dtype(default)
+        torch.backends.mha.set_fastpath_enabled(fused)
         torch.set_num_threads(threads)
         torch.set_rng_state(random_state)
+
+
+class _RunsOnce:
+    """Stands for reentrant checkpoints."""
+
+    @staticmethod
+    def apply(function: Callable[..., Any], preserve: bool, *args: Any) -> Any:
+        return function(*args)
+
+
+def _no_second_run(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Iterator[None]:
+    """Stand for checkpoints that run `function` between the two steps of a generator."""
+    yield
+
+
+# What `checkpoint` looks up: code that runs again in the backward pass calls modules again.
+_NO_CHECKPOINTS = {
+    "CheckpointFunction": _RunsOnce,
+    "_checkpoint_without_reentrant_generator": _no_second_run,
+}
 
 
 def _rounded_constants(module: nn.Module) -> dict[str, float]:

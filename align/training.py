@@ -265,7 +265,7 @@ class _Steps:
         from align.arrays_paddle import to_tensor
 
         for key, array in arrays.items():
-            self.ours[key].set_value(to_tensor(np.ascontiguousarray(array)))
+            self.ours[key].set_value(to_tensor(np.asarray(array, order="C")))
 
     def _adopt(self, found: Forced) -> None:
         """Give the reference the buffers and gradients that its recorded run left."""
@@ -285,7 +285,7 @@ class _Steps:
     def _reference_gradients(self, found: Forced) -> dict[str, np.ndarray]:
         known = {t.key: t for t in self.tensors if t.reference in found.trace.gradients}
         arrays = {key: t.of(found.trace.gradients) for key, t in known.items()}
-        return {key: np.ascontiguousarray(a) for key, a in arrays.items() if a is not None}
+        return {key: np.asarray(a, order="C") for key, a in arrays.items() if a is not None}
 
     def _compare_rates(self, step: int, into: list[Comparison]) -> set[str]:
         """Set both schedules' rates and compare every parameter's; return the keys that differ.
@@ -337,11 +337,12 @@ class _Steps:
             self.torch_optimizer.step()
         self.torch_optimizer.zero_grad(set_to_none=True)
         gradients = self.before.gradients.items()
+        once = {id(self.ours[key]): (self.ours[key], array) for key, array in gradients}
         optimizers_paddle.add_gradients(
             [
-                (self.ours[key], array)
-                for key, array in gradients
-                if not self.ours[key].stop_gradient
+                (parameter, array)
+                for parameter, array in once.values()
+                if not parameter.stop_gradient
             ]
         )
         self.paddle_optimizer.step()

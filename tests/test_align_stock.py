@@ -1,0 +1,130 @@
+"""Stock layers as Paddle's users port them: judged, and no false alarm."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+paddle = pytest.importorskip("paddle")
+
+from paddle import nn as pnn  # noqa: E402
+from paddle.distributed.fleet.utils import recompute  # noqa: E402
+from torch import nn as tnn  # noqa: E402
+from torch.utils import checkpoint  # noqa: E402
+
+from align import align_backward, align_forward, align_step  # noqa: E402
+from align.own import fill_port  # noqa: E402
+
+
+def noise(*shape):
+    return np.random.default_rng(0).standard_normal(shape)
+
+
+def filled(reference, port):
+    """Return nets made by the two classes, with the same weights."""
+    torch.manual_seed(0)
+    nets = reference(), port()
+    fill_port(*nets)
+    return nets
+
+
+def step(nets, inputs):
+    return align_step(
+        *nets,
+        [*inputs, np.array(2.0)],
+        lambda out, label: (out * out).mean() * label,
+        lambda out, label: (out * out).mean() * label,
+        lambda parameters: torch.optim.Adam(parameters, lr=1e-2),
+        lambda parameters: paddle.optimizer.Adam(1e-2, parameters=parameters),
+    )
+
+
+class TorchTagger(tnn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm = tnn.LSTM(4, 3, num_layers=2, bidirectional=True, batch_first=True)
+        self.gain = tnn.Parameter(torch.tensor(0.7))
+
+    def forward(self, x):
+        return self.lstm(x)[0] * self.gain
+
+
+class PaddleTagger(pnn.Layer):
+    def __init__(self):
+        super().__init__()
+        self.lstm = pnn.LSTM(4, 3, num_layers=2, direction="bidirect")
+        self.gain = self.create_parameter([])
+
+    def forward(self, x):
+        return self.lstm(x)[0] * self.gain
+
+
+@pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
+def test_recurrent_layer_and_a_parameter_without_dimensions(train):
+    nets = filled(TorchTagger, PaddleTagger)
+    report = align_backward(*nets, [noise(2, 5, 4)], train=train)
+    assert report.exit_code == 0, report.verdict
+    assert all(layer.training for layer in nets[1].sublayers(include_self=True))
+
+
+def test_parameter_of_two_names_gets_its_gradient_once():
+    nets = filled(TorchTagger, PaddleTagger)
+    report = step(nets, [noise(2, 5, 4)])
+    assert report.exit_code == 0, report.verdict
+
+
+class TorchCheckpointed(tnn.Module):
+    way: bool | None = None
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = tnn.Linear(4, 4), tnn.Linear(4, 4)
+
+    def block(self, x):
+        return self.second(x).tanh()
+
+    def forward(self, x):
+        x = self.first(x)
+        if self.way is None:
+            return self.block(x)
+        return checkpoint.checkpoint(self.block, x, use_reentrant=self.way)
+
+
+class PaddleCheckpointed(pnn.Layer):
+    way: bool | None = None
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = pnn.Linear(4, 4), pnn.Linear(4, 4)
+
+    def block(self, x):
+        return self.second(x).tanh()
+
+    def forward(self, x):
+        x = self.first(x)
+        if self.way is None:
+            return self.block(x)
+        return recompute(self.block, x, use_reentrant=self.way)
+
+
+@pytest.mark.parametrize(
+    "ways", [(True, True), (False, False), (False, None), (None, True), (None, False)]
+)
+def test_checkpointed_code_is_judged_once(ways):
+    def home():
+        return [vars(checkpoint)[name] for name in sorted(vars(checkpoint)) if "heckpoint" in name]
+
+    nets = filled(TorchCheckpointed, PaddleCheckpointed)
+    for net, way in zip(nets, ways, strict=True):
+        net.way = way
+    before = home()
+    report = align_backward(*nets, [noise(3, 4)])
+    assert report.exit_code == 0, report.verdict
+    assert sum(call.call == "second#0" for call in report.calls) == 2
+    assert all(one is other for one, other in zip(before, home(), strict=True))
+    x = paddle.to_tensor(noise(3, 4).astype("float32"))
+    x.stop_gradient = False
+    nets[1](x).sum().backward()
+    assert x.grad is not None
+    nets[1].second.weight.set_value(nets[1].second.weight * 2)
+    report = align_forward(*nets, [noise(3, 4)])
+    assert {divergence.layer for divergence in report.divergences} == {"second"}
