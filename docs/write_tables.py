@@ -41,7 +41,7 @@ CHINESE = {
     "`make docs`, warnings are errors": "`make docs`，警告即错误",
     "the crash of nll_loss, the noise of the answers": "nll_loss 的崩溃，常见问题中的噪声数字",
     "commands of the README and the guide": "README 与指南中的命令",
-    "cost of alignment, against the bare passes": "对齐的开销，与裸跑前向加反向相比",
+    "cost of alignment, against the bare passes": "对齐的开销，与裸跑相比",
     "cost of a conversion, against torch.load + paddle.save": (
         "权重转换的开销，与 torch.load + paddle.save 相比"
     ),
