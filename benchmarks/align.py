@@ -1,11 +1,12 @@
 """Time and memory of the forward and backward rungs against the two bare float64 passes.
 
-On STDC1-Seg and on stacks of 5, 10, 20 and 40 Conv-BN-ReLU of 64 channels at 256x256; PaDiff 0.2.0
+On STDC1-Seg and on stacks of 5, 10, 20 (and 40) Conv-BN-ReLU of 64 channels at 256x256; PaDiff 0.2.0
 beside it where it is installed (the extra `peers`), up to 10 blocks. Every figure is of a process
 of its own: processor time without imports, the minimum of some runs; memory is the peak after the
 first run, less that of a process that only imports. Bare memory is the larger of the two peaks.
 
-    python benchmarks/align.py                        # ten minutes on one core
+    python benchmarks/align.py                        # about five minutes on one core
+    python benchmarks/align.py --deep                 # four more
     python benchmarks/align.py --quick --csv cost.csv --picture cost.png
 """
 
@@ -30,7 +31,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SHAPE = (2, 3, 128, 192)
 STACK_SHAPE = (1, 64, 256, 256)
-DEPTHS, QUICK = (5, 10, 20, 40), (5, 10)
+DEPTHS, QUICK, DEEPEST = (5, 10, 20), (5, 10), 40
 RUNGS = ("forward", "backward", "padiff")
 SMALL = 10  # beyond this depth only the backward rung is measured, and once
 
@@ -54,7 +55,8 @@ def main() -> int:
         return 0
     base = _child("import", 0, 1).megabytes
     rows = []
-    for depth in (0, *(QUICK if options.quick else DEPTHS)):
+    depths = (0, *(QUICK if options.quick else DEPTHS), *([DEEPEST] if options.deep else []))
+    for depth in depths:
         rows += _ratios(depth, base)
     if options.json:
         print(json.dumps(rows, indent=2))
@@ -72,6 +74,7 @@ def _parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="stacks of 5 and 10 blocks only")
+    parser.add_argument("--deep", action="store_true", help="also a stack of 40 blocks")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
     parser.add_argument("--csv", type=Path, help="also write the rows to this file")
     parser.add_argument("--picture", type=Path, help="also draw the ratios over depth (PNG)")
@@ -83,7 +86,7 @@ def _parse() -> argparse.Namespace:
 
 def _ratios(depth: int, base: float) -> list[dict[str, Any]]:
     """Return one row a rung; depth 0 is STDC1-Seg."""
-    runs = {0: 3, 5: 2}.get(depth, 1)
+    runs = 1 if depth else 3
     bare = [_child(kind, depth, runs) for kind in ("torch", "paddle")]
     seconds = sum(figures.seconds for figures in bare)
     megabytes = max(figures.megabytes for figures in bare) - base
@@ -168,15 +171,21 @@ def work(kind: str, depth: int) -> Callable[[], Any]:
         return lambda: total(torch_net(torch_image)).backward()
     if kind == "paddle":
         return lambda: total(paddle_net(paddle_image)).backward()
+    sys.path.insert(0, os.getcwd())  # PaDiff deletes and writes diff_log in the first entry
     from padiff import auto_diff
 
     inputs = ({"x": paddle_image}, {"x": torch_image})
-    return lambda: auto_diff(paddle_net, torch_net, inputs, options={"atol": 1e-6})
+    return lambda: _passed(auto_diff(paddle_net, torch_net, inputs, options={"atol": 1e-6}))
 
 
 def _aligned(report: Any) -> None:
     if not report.aligned:
         raise RuntimeError(report.verdict)
+
+
+def _passed(same: bool) -> None:
+    if not same:  # one False for a difference and for layers that it cannot match
+        raise RuntimeError("PaDiff does not pass this healthy pair")
 
 
 def total(outputs: Any) -> Any:
