@@ -1,9 +1,10 @@
 """Time and memory of the forward and backward rungs against the two bare float64 passes.
 
-On STDC1-Seg and on stacks of 5, 10, 20 (and 40) Conv-BN-ReLU of 64 channels at 256x256; PaDiff 0.2.0
-beside it where it is installed (the extra `peers`), up to 10 blocks. Every figure is of a process
-of its own: processor time without imports, the minimum of some runs; memory is the peak after the
-first run, less that of a process that only imports. Bare memory is the larger of the two peaks.
+On STDC1-Seg and on stacks of 5, 10, 20 (and 40) Conv-BN-ReLU of 64 channels at 256x256; PaDiff
+0.2.0 beside it where it is installed (the extra `peers`), up to 10 blocks. Every figure is of a
+process of its own: processor time without imports, the minimum of some runs; memory is the peak
+after the first run, less that of a process that only imports. Bare memory is the larger of the
+two peaks.
 
     python benchmarks/align.py                        # about five minutes on one core
     python benchmarks/align.py --deep                 # four more
