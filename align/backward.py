@@ -5,6 +5,7 @@ from typing import Any
 
 from align.blame import blame
 from align.forced import (
+    Forced,
     Inputs,
     as_batch,
     paired,
@@ -65,13 +66,27 @@ def align_backward(
             torch_net, paddle_net, batch, pairing, train=train, backward=True, seed=seed
         )
         explain(found.comparisons, torch_net, paddle_net, batch, found)
+    constants = rounding_note(rounded, found.trace)
+    return backward_report(report, torch_net, paddle_net, found, constants, with_loss=with_loss)
+
+
+def backward_report(
+    report: Report,
+    torch_net: Any,
+    paddle_net: Any,
+    found: Forced,
+    constants: list[str],
+    *,
+    with_loss: bool,
+) -> Report:
+    """Fill `report` from what a forced pass found; `constants` are notes on rounded ones."""
     loss = [call for call in found.values if with_loss and _is_loss(call)]
     report.calls = loss + [call for call in found.values if _ends(call) and call not in loss]
     report.calls += found.gradients
     report.calls += unless_compared(found.gradients, "no gradient flows in either net")
-    report.notes = found.notes + rounding_note(rounded, found.trace)
+    report.notes = found.notes + constants
     rename = seen_from_the_net if with_loss else None
-    return blame(report, torch_net, paddle_net, pairing, rename)
+    return blame(report, torch_net, paddle_net, found.pairing, rename)
 
 
 def _ends(call: Comparison) -> bool:

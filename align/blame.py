@@ -6,10 +6,8 @@ from typing import Any
 from align.judge import DIFFERS, Comparison
 from align.layers import describe_layers
 from align.pairing import Pairing
+from align.reference import PLAIN
 from align.report import Divergence, Report
-
-PLAIN = (bool, int, float, str, type(None))
-
 
 def blame(
     report: Report,
@@ -27,7 +25,9 @@ def blame(
     from align.calls import source_of
     from align.force_paddle import layers_by_path
     from align.own_lists_paddle import unregistered
+    from align.reference import reference_of
 
+    reference = reference_of(torch_net)
     report.layers = describe_layers(torch_net, paddle_net, pairing)
     wrong = [call for call in report.calls if call.verdict == DIFFERS]
     causes = _causes(torch_net, paddle_net, pairing, {c.layer for c in wrong}) if wrong else {}
@@ -37,13 +37,13 @@ def blame(
     for call in wrong:
         if call.kind == "layer" and call.layer in causes:
             call.cause = _together(causes[call.layer], call)
-        hint = _other_settings(torch_net, layers, partners, call.layer)
+        hint = _other_settings(reference, layers, partners, call.layer)
         if hint and call.kind in ("layer", "glue") and call.layer not in causes:
             call.cause = f"{call.cause}; {hint}" if call.cause else hint
         if call.cause and call.cause.startswith("it raises") and not call.layer:
             call.cause += unregistered(paddle_net)
     sources = {
-        path: (source_of(torch_net.get_submodule(partner)), source_of(layers[path]))
+        path: (reference.source(partner), source_of(layers[path]))
         for path, partner in partners.items()
         if path in {call.layer for call in wrong}
     }
@@ -90,17 +90,16 @@ def _causes(torch_net: Any, paddle_net: Any, pairing: Pairing, layers: set[str])
 
 
 def _other_settings(
-    torch_net: Any, layers: Mapping[str, Any], partners: Mapping[str, str], path: str
+    reference: Any, layers: Mapping[str, Any], partners: Mapping[str, str], path: str
 ) -> str:
     """Say which plain attributes of one name two matched modules hold with other values."""
     if path not in partners:
         return ""
-    theirs, ours = vars(torch_net.get_submodule(partners[path])), vars(layers[path])
+    theirs, ours = reference.settings(partners[path]), vars(layers[path])
     return ", ".join(
         f"its {name} is {ours[name]}, the reference's {value}"
         for name, value in theirs.items()
-        if type(value) in PLAIN
-        and not name.startswith("_")
+        if not name.startswith("_")
         and name not in ("training", "inplace")
         and name in ours
         and type(ours[name]) in PLAIN

@@ -1,8 +1,9 @@
 """Runs the reference again, disturbed, to measure how far rounding moves every tensor."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,10 @@ from align.calls import Forward, wrapped_forwards
 from align.distances import distance
 from align.forcing import ForcedRun, Frame, Seen, Source
 from align.kernel_errors_torch import COHERENT_DRAWS, Errors, WatchKernels
-from align.prepare_torch import out_of_place, state_kept
-from align.record_torch import Run, floating_buffers
-from align.trace import Call, Passed, Place, Trace
-from align.trees import map_leaves
+from align.prepare_torch import out_of_place, rounded_constants, state_kept
+from align.record_torch import Run, arguments_in_order, floating_buffers
+from align.trace import Call, Cotangent, Passed, Place, Trace
+from align.trees import leaves, map_leaves
 
 Moves = dict[Place, float]  # largest movement of each tensor
 
@@ -29,9 +30,16 @@ class Rounding:
     the recorded outputs, all moved by one unit in the last place, with random signs.
     """
 
-    def __init__(self, net: nn.Module, trace: Trace, run: Run, judged: set[str]) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        trace: Trace,
+        run: Run,
+        judged: set[str],
+        watched: Collection[str] = (),
+    ) -> None:
         self.net = net
-        self.moved = _Disturbed(trace, judged, run, units=1.0)
+        self.moved = _Disturbed(trace, judged, run, units=1.0, watched=watched)
         self.moves = self.moved.moves
 
     def alone(self, call: Call) -> None:
@@ -50,7 +58,9 @@ class Rounding:
             self.moved.run_net(self.net)
 
 
-def kernel_moves(net: nn.Module, trace: Trace, run: Run, judged: set[str]) -> Moves:
+def kernel_moves(
+    net: nn.Module, trace: Trace, run: Run, judged: set[str], watched: Collection[str] = ()
+) -> Moves:
     """Return how far tensors move when the kernels of the table are off by what it allows.
 
     Several draws, because the errors of two kernels, or of two axes, may cancel in a scalar:
@@ -59,14 +69,19 @@ def kernel_moves(net: nn.Module, trace: Trace, run: Run, judged: set[str]) -> Mo
     if not any(call.kernels for call in trace.calls):
         return {}
     entered = {call.path for call in trace.calls if call.kernels}
-    entered |= {path for path in trace.paths if any(_is_above(path, inner) for inner in entered)}
+    entered |= above(trace, entered)
     running = [net.get_submodule(path) for path in entered]
     squares: Moves = {}
     together: Moves = {}
     for draw in range(COHERENT_DRAWS + 1):
-        moved = _Disturbed(trace, judged, run, units=0.0, seed=draw, entered=entered)
+        moved = _Disturbed(
+            trace, judged, run, units=0.0, seed=draw, entered=entered, watched=watched
+        )
         errors = Errors(moved.signs, draw if draw < COHERENT_DRAWS else None)
-        with state_kept(net, running), WatchKernels(lambda kernel: None, errors):
+        with (
+            state_kept(net, None if watched else running),
+            WatchKernels(lambda kernel: None, errors),
+        ):
             moved.run_net(net)
         for place, move in moved.moves.items():
             if errors.coherent:
@@ -76,8 +91,47 @@ def kernel_moves(net: nn.Module, trace: Trace, run: Run, judged: set[str]) -> Mo
     return together
 
 
+def above(trace: Trace, paths: set[str]) -> set[str]:
+    """Return the modules that hold one of `paths`."""
+    return {path for path in trace.paths if any(_is_above(path, inner) for inner in paths)}
+
+
 def _is_above(path: str, inner: str) -> bool:
     return path != inner and (not path or inner.startswith(f"{path}."))
+
+
+def constant_moves(net: nn.Module, trace: Trace, run: Run) -> Moves:
+    """Return how far tensors move when epsilon and momentum are rounded to float32.
+
+    Kernels of Paddle hold them so; which of the port's layers use these is not known yet.
+    """
+    changes = {}
+    for path in trace.paths:
+        module = net.get_submodule(path)
+        rounded = {
+            name: value
+            for name, value in rounded_constants(module).items()
+            if value != getattr(module, name)
+        }
+        if rounded:
+            changes[path] = {name: (getattr(module, name), rounded[name]) for name in rounded}
+    if not changes:
+        return {}
+    entered = set(changes) | above(trace, set(changes))
+    moved = _Disturbed(trace, set(trace.paths), run, units=0.0, entered=entered)
+    try:
+        _set(net, changes, 1)
+        with state_kept(net), torch.set_grad_enabled(run.backward):
+            moved.run_net(net)
+    finally:
+        _set(net, changes, 0)
+    return moved.moves
+
+
+def _set(net: nn.Module, changes: dict[str, dict[str, tuple[float, float]]], which: int) -> None:
+    for path, values in changes.items():
+        for name, both in values.items():
+            setattr(net.get_submodule(path), name, both[which])
 
 
 COMPLETE = 1e-9  # farther from a parameter's gradient, other calls may add to it
@@ -87,15 +141,23 @@ KERNEL_SPREAD = 2.0
 
 def is_seen(net: nn.Module, trace: Trace, run: Run, judged: set[str], path: str) -> bool:
     """Tell whether the outputs of `path`, which is not judged, reach anything that is."""
+    return any(disturbed_by(net, trace, run, judged, path).values())
+
+
+def disturbed_by(net: nn.Module, trace: Trace, run: Run, judged: set[str], path: str) -> Moves:
+    """Return how far tensors of `judged` move when the outputs of `path` are others."""
     forward_only = Run(run.args, run.kwargs)
     moved = _Disturbed(trace, judged, forward_only, units=0.0, disturbed=path)
     with state_kept(net):
         moved.run_net(net)
-    return any(moved.moves.values())
+    return moved.moves
 
 
 class _Disturbed:
-    """A forced run of the reference itself, disturbed, that notes how far each tensor moves."""
+    """A forced run of the reference itself, disturbed, that notes how far each tensor moves.
+
+    `watched` are modules that run as they are; their tensors are noted too.
+    """
 
     def __init__(
         self,
@@ -106,7 +168,9 @@ class _Disturbed:
         disturbed: str | None = None,
         seed: int = 0,
         entered: set[str] | None = None,
+        watched: Collection[str] = (),
     ) -> None:
+        self.watched = watched
         self.entered = entered  # only these modules' code is run; None: all of it
         self.trace = trace
         self.judged = judged
@@ -171,7 +235,9 @@ class _Disturbed:
         def wrap(path: str, module: nn.Module, forward: Forward) -> Forward:
             if path == self.disturbed:
                 return lambda *args, **kwargs: map_leaves(forward(*args, **kwargs), self._disturb)
-            return self.forced.wrap(path, module, forward) if path in self.judged else forward
+            if path in self.judged:
+                return self.forced.wrap(path, module, forward)
+            return self._watch(path, forward) if path in self.watched else forward
 
         mode = nullcontext() if self.run.backward else torch.no_grad()
         with mode, out_of_place(net), wrapped_forwards(modules, wrap):
@@ -180,6 +246,45 @@ class _Disturbed:
         del self.forced  # it holds this run, and gradients of every parameter
         ran = {path: module for path, module in modules.items() if self._runs(path)}
         self._note_buffers(ran)
+
+    def _watch(self, path: str, forward: Forward) -> Forward:
+        """Return `forward` that notes what passes in and out."""
+
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            call = self._next_call(path)
+            args, kwargs = map_leaves((args, kwargs), self._own)
+            given = arguments_in_order(forward, args, kwargs)
+            self._note_passing(call, "input", call.inputs, call.grad_inputs, given)
+            outputs = map_leaves(forward(*args, **kwargs), self._own)
+            self._note_passing(call, "output", call.outputs, call.grad_outputs, leaves(outputs))
+            return outputs
+
+        return watched
+
+    def _own(self, leaf: Any) -> Any:
+        """Return an alias: a hook on it sees the gradient of one boundary."""
+        if not is_tensor(leaf) or not leaf.requires_grad:
+            return leaf
+        return leaf.clone() if leaf.is_leaf else alias(leaf)
+
+    def _note_passing(
+        self,
+        call: Call,
+        where: str,
+        arrays: Sequence[np.ndarray],
+        gradients: Sequence[Cotangent],
+        values: Sequence[Any],
+    ) -> None:
+        tensors = list(filter(is_tensor, values))
+        for index, (tensor, array) in enumerate(zip(tensors, arrays, strict=True)):
+            self._note_distance(call.place(f"{where}:{index}"), tensor, array)
+            expected = gradients[index] if index < len(gradients) else None
+            if tensor.requires_grad and isinstance(expected, np.ndarray):
+                place = call.place(f"grad_{where}:{index}")
+                tensor.register_hook(partial(self._note_gradient, place, expected))
+
+    def _note_gradient(self, place: Place, expected: np.ndarray, gradient: torch.Tensor) -> None:
+        self._note_distance(place, gradient, expected)
 
     def _runs(self, path: str) -> bool:
         """Tell whether the code of a module runs in `run_net`."""

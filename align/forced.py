@@ -1,6 +1,6 @@
 """One forced alignment: record the reference, run the port on it, compare everything."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -81,7 +81,7 @@ class Forced:
     trace: Trace
     pairing: Pairing
     judged: Pairing
-    moves: Moves
+    moves: Any  # `align.floors.Moves`, or those of a stored trace
     comparisons: list[Comparison] = field(default_factory=list)
     complete: dict[str, Comparison] = field(default_factory=dict)  # parameters judged on the way
     notes: list[str] = field(default_factory=list)
@@ -202,10 +202,10 @@ class _Job:
         Raises:
             NotAlone: the recording does not serve: do the same without `alone`, or with `copies`.
         """
-        from align.force_paddle import ForcedPass, PlainPass, floating_buffers
+        from align.force_paddle import PlainPass
         from align.record_torch import recorded
 
-        torch_net, backward = self.torch_net, self.run.backward
+        torch_net = self.torch_net
         with recorded(torch_net, self.run, copies) as recording:
             trace = recording.trace
             plain = PlainPass(self.paddle_net, trace, self.pairing)
@@ -213,16 +213,7 @@ class _Job:
             judged = self.pairing.without(set(plain.uneven_groups()))
             moves = Moves(torch_net, trace, self.run, judged, self.dtype)
             found = Forced(trace, self.pairing, judged, moves)
-            found.notes += self._notes(plain)
-
-            def keep(comparison: Comparison, place: Place) -> None:
-                comparison.cumulative = plain.errors.get(place)
-                found.comparisons.append(comparison)
-
-            forced = ForcedPass(
-                self.paddle_net, trace, judged, moves.allow, keep, backward=backward
-            )
-
+            forced = self._pass(found, plain)
             weights: dict[str, list[Tensor]] = {}
             for tensor in tensors_of(self.paddle_net, judged) if alone else ():
                 weights.setdefault(tensor.layer, []).append(tensor)
@@ -240,12 +231,37 @@ class _Job:
             if not recording.backward(judge_alone if alone else None):
                 raise NotAlone
         moves.finish()
+        self._finish(found, forced)
+        return found
+
+    def _pass(self, found: Forced, plain: Any) -> Any:
+        """Return the forced pass, which fills `found`; `plain` has run."""
+        from align.force_paddle import ForcedPass
+
+        found.notes += self._notes(plain)
+
+        def keep(comparison: Comparison, place: Place) -> None:
+            comparison.cumulative = plain.errors.get(place)
+            found.comparisons.append(comparison)
+
+        return ForcedPass(
+            self.paddle_net,
+            found.trace,
+            found.judged,
+            found.moves.allow,
+            keep,
+            backward=self.run.backward,
+        )
+
+    def _finish(self, found: Forced, forced: Any) -> None:
+        """Run the forced pass and compare what it leaves."""
+        from align.force_paddle import floating_buffers
+
         forced.run(*self.arguments)
         self._rest(found, forced.gradients, floating_buffers(forced.layers))
         if forced.raised:
             kept = [c for c in found.comparisons if not _not_reached(c, forced.called)]
             found.comparisons = kept
-        return found
 
     def _compare_complete(self, tensor: Tensor, found: Forced, gradients: dict[int, Any]) -> None:
         """Compare a parameter's gradient that one call made; if it is equal, drop it."""
@@ -268,6 +284,13 @@ class _Job:
             del gradients[id(ours)]
             found.complete[tensor.key] = into
 
+    def is_seen(self, found: Forced, path: str) -> bool | None:
+        """Tell whether a lost layer's result reaches anything that is judged; None: unknown."""
+        from align.disturb_torch import is_seen
+
+        judged = set(found.judged.reference_group)
+        return is_seen(self.torch_net, found.trace, self.run, judged, path)
+
     def _notes(self, plain: Any) -> list[str]:
         notes = _uneven_in_words(plain.uneven_groups(), self.pairing)
         if plain.failure:
@@ -279,7 +302,7 @@ class _Job:
     ) -> None:
         """Compare what calls do not show: layers that are lost, buffers, parameters' gradients."""
         found.comparisons += [_in_place(path) for path in found.trace.inplace]
-        found.comparisons += _unseen(self.torch_net, self.run, found)
+        found.comparisons += _unseen(found, lambda path: self.is_seen(found, path))
         if self.train:
             found.comparisons += _compare_buffers(self.torch_net, found, buffers)
         if self.run.backward:
@@ -305,8 +328,10 @@ def _compare_buffers(
     torch_net: Any, found: Forced, after: Mapping[str, np.ndarray]
 ) -> list[Comparison]:
     """Compare what a train-mode pass left in the buffers of matched layers."""
+    from align.reference import reference_of
     from align.tensors import join
 
+    net = reference_of(torch_net)
     comparisons = []
     factors: dict[str, float] = {}
     for port, reference in found.judged.partners.items():
@@ -327,7 +352,7 @@ def _compare_buffers(
                 compare(found.trace.buffers[full], ours, allowance, into)
                 if into.verdict == DIFFERS and name == "running_var":
                     calls = [call for call in found.trace.calls if call.path == reference]
-                    factor = biased(torch_net.get_submodule(reference), calls, before, ours)
+                    factor = biased(net.momentum(reference), calls, before, ours)
                     if factor is not None:
                         into.verdict, into.floor = EQUAL, into.relative_error
                         into.cause, factors[port] = "averages the biased variance", factor
@@ -350,15 +375,13 @@ def _compare_parameter_gradients(
     """Compare the gradient of every parameter, summed over all calls of its layer."""
     from align.arrays_paddle import to_array
     from align.force_paddle import compare_gradients
+    from align.reference import reference_of
 
-    frozen = {
-        name: not parameter.requires_grad
-        for name, parameter in torch_net.named_parameters(remove_duplicate=False)
-    }
+    frozen = reference_of(torch_net).frozen()
     parameters = paddle_net.state_dict()
     comparisons = []
     for tensor in tensors_of(paddle_net, found.judged):
-        if tensor.buffer or tensor.reference not in frozen:
+        if tensor.buffer or tensor.reference is None or tensor.reference not in frozen:
             continue
         parameter = parameters[tensor.key]
         into = Comparison(tensor.layer, "", f"grad:{tensor.name}", "layer")
@@ -393,15 +416,13 @@ def _uneven_in_words(uneven: Mapping[int, tuple[int, int]], pairing: Pairing) ->
     ]
 
 
-def _unseen(torch_net: Any, run: Any, found: Forced) -> list[Comparison]:
+def _unseen(found: Forced, is_seen: Callable[[str], bool | None]) -> list[Comparison]:
     """Return a difference for each layer that the port lost and that nothing else would miss.
 
     A layer of the reference that is called and not judged (no partner, or another number of
     calls) is judged as a part of the layer around it, where its result reaches anything there.
     Where it does not (an auxiliary head that is not returned), equal outputs prove nothing.
     """
-    from align.disturb_torch import is_seen
-
     trace, judged = found.trace, set(found.judged.reference_group)
     called = {call.path for call in trace.calls}
     comparisons = []
@@ -410,13 +431,17 @@ def _unseen(torch_net: Any, run: Any, found: Forced) -> list[Comparison]:
         lost = path in called and path not in judged and _holds_parameters(trace, path)
         if not lost or _nearest(path, called - judged) or above is None:
             continue
-        if is_seen(torch_net, trace, run, judged, path):
+        seen = is_seen(path)
+        if seen:
             continue
         partners = found.judged.partners.items()
         layer = next((port for port, reference in partners if reference == above), "")
         into = Comparison(layer, f"{path}#0", "calls", "glue", verdict=DIFFERS)
         into.relative_error = float("inf")
         into.cause = f"the reference calls {path} here, the port does not"
+        if seen is None:
+            into.verdict, into.relative_error = UNCHECKED, 0.0
+            into.cause += "; the recording does not say whether its result is used"
         comparisons.append(into)
     return comparisons
 

@@ -51,12 +51,20 @@ def align_forward(
     with prepared(torch_net, paddle_net, pairing, dtype=dtype, train=train) as rounded:
         found = run_forced(torch_net, paddle_net, batch, pairing, dtype=dtype, train=train)
         explain(found.comparisons, torch_net, paddle_net, batch, found)
+    return forward_report(report, torch_net, paddle_net, found, rounding_note(rounded, found.trace))
+
+
+def forward_report(
+    report: Report, torch_net: Any, paddle_net: Any, found: Forced, constants: list[str]
+) -> Report:
+    """Fill `report` from what a forced pass found; `constants` are notes on rounded ones."""
+    pairing = found.pairing
     report.calls = found.values
     idle = compare_layers(torch_net, paddle_net, pairing, _not_run(found))
     report.calls += idle
     outputs = [call for call in report.calls if call.where.startswith("output")]
     report.calls += unless_compared(outputs, "no layer that both nets call returns a tensor")
-    report.notes = found.notes + rounding_note(rounded, found.trace)
+    report.notes = found.notes + constants
     holders = {call.layer for call in idle if call.where.startswith(("weight", "buffer"))}
     if holders:
         report.notes.append(

@@ -8,6 +8,9 @@ alarm in `make prove` is what `UNITS` was set by; a fault stands many powers of 
 """
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -83,10 +86,34 @@ class Allowance:
         return UNITS * (self.rounding + self.unit * scale) + sums + self.kernels
 
 
+Viewer = Callable[[np.ndarray, np.ndarray, Allowance, Comparison], None]
+_shown_to: ContextVar[Viewer | None] = ContextVar("shown_to", default=None)
+
+
+@contextmanager
+def shown_to(viewer: Viewer) -> Iterator[None]:
+    """Show `viewer` each pair of arrays that is compared, with the verdict."""
+    token = _shown_to.set(viewer)
+    try:
+        yield
+    finally:
+        _shown_to.reset(token)
+
+
 def compare(
     reference: np.ndarray, port: np.ndarray, allowance: Allowance, into: Comparison
 ) -> Comparison:
     """Fill `into` with the verdict on `port` [any shape] against `reference`. No broadcasting."""
+    _compare(reference, port, allowance, into)
+    shown = _shown_to.get()
+    if shown is not None:
+        shown(reference, port, allowance, into)
+    return into
+
+
+def _compare(
+    reference: np.ndarray, port: np.ndarray, allowance: Allowance, into: Comparison
+) -> Comparison:
     into.shape = tuple(int(n) for n in reference.shape)
     if allowance.random:
         into.verdict, into.cause = UNCHECKED, "the reference draws random numbers here"

@@ -13,20 +13,20 @@ from align.report import Layer
 
 def describe_layers(torch_net: Any, paddle_net: Any, pairing: Pairing) -> dict[str, Layer]:
     """Return {path in the port: what is known of the layer}, in the port's order."""
-    from align import attributes_paddle, attributes_torch
+    from align import attributes_paddle
     from align.force_paddle import layers_by_path
+    from align.reference import reference_of
 
-    layers, modules = layers_by_path(paddle_net), dict(torch_net.named_modules())
+    layers, net = layers_by_path(paddle_net), reference_of(torch_net)
     found = {}
     for path, reference in pairing.partners.items():
-        module = modules.get(reference) or torch_net.get_submodule(reference)
         layer = layers[path]
-        theirs, ours = attributes_torch.attributes(module), attributes_paddle.attributes(layer)
+        theirs, ours = net.attributes(reference), attributes_paddle.attributes(layer)
         found[path] = Layer(
             reference,
-            type(module).__name__,
+            net.class_name(reference),
             type(layer).__name__,
-            code_of(module),
+            net.code(reference),
             code_of(layer),
             {name: (theirs[name], ours[name]) for name in theirs if name in ours},
             sum(int(p.size) for p in layer.parameters(include_sublayers=False)),

@@ -131,11 +131,17 @@ def build_pair(
 ) -> tuple[Any, Any]:
     """Return both nets as their callables make them."""
     import paddle
+
+    torch_net = build_reference(torch_spec, seed, torch_args)
+    return torch_net, build(paddle_spec, "--paddle", paddle.nn.Layer, paddle_args)
+
+
+def build_reference(spec: str, seed: int, arguments: Mapping[str, Any] | None = None) -> Any:
+    """Return the reference with its own first weights, from `seed`."""
     import torch
 
     torch.manual_seed(seed)
-    torch_net = build(torch_spec, "--torch", torch.nn.Module, torch_args)
-    return torch_net, build(paddle_spec, "--paddle", paddle.nn.Layer, paddle_args)
+    return build(spec, "--torch", torch.nn.Module, arguments)
 
 
 def fill_reference(torch_net: Any, path: str, spec: str) -> None:
@@ -159,10 +165,11 @@ def fill_port(torch_net: Any, paddle_net: Any, rules: Any = None) -> None:
     Raises ConversionError; where names differ and there are no rules, with a proposal.
     """
     from align.own_lists_paddle import plain_holders
+    from align.reference import reference_of
     from convert import convert_state
 
     try:
-        state = convert_state(state_arrays(torch_net), paddle_net, rules).state
+        state = convert_state(reference_of(torch_net).arrays(), paddle_net, rules).state
     except ConversionError as error:
         hidden = list(plain_holders(paddle_net))
         if hidden:
@@ -176,22 +183,14 @@ def fill_port(torch_net: Any, paddle_net: Any, rules: Any = None) -> None:
     load_state(paddle_net, {k: np.asarray(a, order="C") for k, a in cast.items()})
 
 
-def state_arrays(torch_net: Any) -> dict[str, np.ndarray]:
-    """Return the reference's state dict as arrays; what is no tensor is left out."""
-    from align.arrays_torch import is_tensor, to_array
-
-    state = torch_net.state_dict()
-    return {key: to_array(value) for key, value in state.items() if is_tensor(value)}
-
-
 def proposal(torch_net: Any, paddle_net: Any, rules: Any = None) -> Any:
     """Return `convert.propose`'s proposal for two live nets; nothing is adopted."""
+    from align.reference import reference_of
     from convert.describe_paddle import describe as describe_port
-    from convert.describe_torch import describe as describe_reference
     from convert.propose import propose
     from convert.rules import load_rules
 
-    return propose(describe_reference(torch_net), describe_port(paddle_net), load_rules(rules))
+    return propose(reference_of(torch_net).specs(), describe_port(paddle_net), load_rules(rules))
 
 
 def _proposed(torch_net: Any, paddle_net: Any) -> str:
@@ -208,11 +207,11 @@ def without_partner(torch_net: Any, paddle_net: Any, rules: Any = None) -> list[
     """Say which modules have no partner by path: they are judged as glue."""
     from align.force_paddle import layer_paths
     from align.forced import paired
-    from align.record_torch import module_paths
+    from align.reference import reference_of
 
     pairing = paired(torch_net, paddle_net, rules)
     sides = (
-        ("reference", module_paths(torch_net), pairing.reference_group),
+        ("reference", reference_of(torch_net).paths, pairing.reference_group),
         ("port", layer_paths(paddle_net), pairing.port_group),
     )
     notes = []

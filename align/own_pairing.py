@@ -21,24 +21,18 @@ def pair_nets(torch_net: Any, paddle_net: Any, rules: Any = None) -> Pairing:
     `rules` is what `convert.rules.load_rules` takes. Raises ConfigError for a wrong file.
     """
     from align.force_paddle import layer_paths
-    from align.record_torch import module_paths
+    from align.reference import reference_of
     from convert.describe_paddle import describe as describe_port
-    from convert.describe_torch import describe as describe_reference
     from convert.rules import load_rules
 
     read = load_rules(rules)
-    reference, port = describe_reference(torch_net), describe_port(paddle_net)
-    modules = module_paths(torch_net)
+    net = reference_of(torch_net)
+    reference, port = net.specs(), describe_port(paddle_net)
+    modules, prefix = net.paths, NET if net.is_whole else ""
     if rules is not None:
-        modules = _renamed(modules, [spec.key for spec in reference], read, _prefix(torch_net))
+        modules = _renamed(modules, [spec.key for spec in reference], read, prefix)
     pairing = pair_by_path(modules, layer_paths(paddle_net))
-    return _with_tensors(pairing, reference, port, read, _prefix(torch_net))
-
-
-def _prefix(torch_net: Any) -> str:
-    from align.whole_torch import Whole
-
-    return NET if isinstance(torch_net, Whole) else ""
+    return _with_tensors(pairing, reference, port, read, prefix)
 
 
 def _renamed(
@@ -74,8 +68,8 @@ def _with_tensors(
     from convert.plan import pair_tensors
 
     known = {spec.key for spec in reference}
-    theirs = [_cut(spec, prefix) for spec in reference if spec.key.startswith(prefix)]
-    ours = [_cut(spec, prefix) for spec in port if spec.key.startswith(prefix)]
+    theirs = [unwrapped(spec, prefix) for spec in reference if spec.key.startswith(prefix)]
+    ours = [unwrapped(spec, prefix) for spec in port if spec.key.startswith(prefix)]
     moves, dropped = pair_tensors(theirs, ours, rules)
     elsewhere: dict[str, Move] = {}
     absent, partners = {}, pairing.partners
@@ -93,7 +87,7 @@ def _with_tensors(
     return replace(pairing, moves=elsewhere, dropped=said, absent=absent)
 
 
-def _cut(spec: "TensorSpec", prefix: str) -> "TensorSpec":
+def unwrapped(spec: "TensorSpec", prefix: str) -> "TensorSpec":
     """Return `spec` as the wrapped net itself names it."""
     if not prefix:
         return spec

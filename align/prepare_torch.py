@@ -49,7 +49,7 @@ def prepared(
             module.training = False
         for path, module in net.named_modules():
             if path in float32_constants:
-                for name, value in _rounded_constants(module).items():
+                for name, value in rounded_constants(module).items():
                     change(module, name, value)
         yield
     finally:
@@ -86,7 +86,7 @@ _NO_CHECKPOINTS = {
 }
 
 
-def _rounded_constants(module: nn.Module) -> dict[str, float]:
+def rounded_constants(module: nn.Module) -> dict[str, float]:
     """Return epsilon and momentum as Paddle's float32 holds them (it keeps 1 - momentum)."""
     rounded: dict[str, float] = {}
     epsilon, momentum = getattr(module, "eps", None), getattr(module, "momentum", None)

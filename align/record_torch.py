@@ -19,7 +19,7 @@ from align.distances import distance
 from align.kernel_errors_torch import WatchKernels
 from align.kernels import Kernel
 from align.prepare_torch import out_of_place, state_kept
-from align.trace import TENSOR, Call, Cotangent, Passed, Trace
+from align.trace import TENSOR, Call, Cotangent, Passed, Slot, Trace
 from align.trees import leaves, map_leaves
 
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
@@ -266,6 +266,7 @@ class _Recorder:
             self._random_so_far()
             call = Call(path, self.counts.get(path, 0))
             self.counts[path] = call.index + 1
+            call.parent = self.stack[-1] if self.stack else None
             self.trace.calls.append(call)
             args, kwargs = self._boundary((args, kwargs), None)
             self._record_arguments(call, module, forward, args, kwargs)
@@ -288,6 +289,10 @@ class _Recorder:
         arguments = arguments_in_order(forward, args, kwargs)
         tensors = [leaf for leaf in arguments if is_tensor(leaf)]
         call.inputs = self._keep(call, "input", tensors)
+        order = {id(tensor): index for index, tensor in enumerate(tensors)}
+        call.arguments = map_leaves(
+            (args, kwargs), lambda leaf: Slot(order[id(leaf)]) if is_tensor(leaf) else leaf
+        )
         call.numbers = [leaf for leaf in arguments if isinstance(leaf, (bool, int, float))]
         call.mask = dropout_mask(module, args, kwargs)
         call.drops_channels = not isinstance(module, nn.Dropout)

@@ -75,16 +75,13 @@ def explain(
         known.update(asked)
     if not asked or len(asked) > MOST:
         return
-    from align import arrays_torch
+    from align.reference import reference_of
     from align.replay_paddle import Replay
-    from align.replay_torch import replayed_calls
-    from align.trees import map_leaves
 
     partners = pairing.partners
-    args, kwargs = map_leaves((batch.args, dict(batch.kwargs)), _as_torch(arrays_torch))
     uneven = set(pairing.reference_group) - set(judged.reference_group)
-    calls = replayed_calls(
-        torch_net, args, kwargs, set(judged.reference_group), uneven, {partners[p] for p in asked}
+    calls = reference_of(torch_net).replayed(
+        batch, set(judged.reference_group), uneven, {partners[p] for p in asked}
     )
     for path in asked:
         own = [comparison for comparison in wrong if comparison.layer == path]
@@ -96,10 +93,6 @@ def explain(
         for comparison in own if words else ():
             keeps = comparison.relative_error == float("inf") and comparison.cause
             comparison.cause = f"{comparison.cause}; {words}" if keeps else words
-
-
-def _as_torch(arrays_torch: Any) -> Any:
-    return lambda leaf: arrays_torch.to_tensor(leaf) if isinstance(leaf, np.ndarray) else leaf
 
 
 def _cause(replay: Any, floor: float) -> str | None:

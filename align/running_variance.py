@@ -16,21 +16,21 @@ PRECISION = 1e-9
 
 
 def biased(
-    module: Any, calls: Sequence[Call], before: np.ndarray, port: np.ndarray
+    momentum: Any, calls: Sequence[Call], before: np.ndarray, port: np.ndarray
 ) -> float | None:
     """Return (n - 1) / n of the last call where `port` [C] is what biased averages predict.
 
-    `calls` are those of the reference's BatchNorm `module`, in order, inputs [N, C, ...]; `before`
-    [C] is the running variance before them. None where the prediction does not hold.
+    `calls` are those of the reference's BatchNorm of that momentum, in order, inputs
+    [N, C, ...]; `before` [C] is the running variance before them. None where the prediction does
+    not hold.
     """
-    weight = getattr(module, "momentum", None)
     inputs = [call.inputs[0] for call in calls if call.inputs and call.inputs[0].ndim > 1]
-    if not inputs or len(inputs) != len(calls) or not isinstance(weight, float):
+    if not inputs or len(inputs) != len(calls) or not isinstance(momentum, float):
         return None
     predicted, factor = np.asarray(before, np.float64), 1.0
     for values in inputs:
         variance = values.var(axis=(0, *range(2, values.ndim)), dtype=np.float64)
-        predicted = (1.0 - weight) * predicted + weight * variance
+        predicted = (1.0 - momentum) * predicted + momentum * variance
         count = values.size // values.shape[1]
         factor = (count - 1) / count
     if predicted.shape != port.shape:

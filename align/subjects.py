@@ -37,8 +37,20 @@ def pair_with_weights(
     Raises UnreadableError or ConversionError.
     """
     import paddle_impl
+    from convert import convert_checkpoint
+
+    torch_net, row, options = reference_with_weights(path, name, overrides, known)
+    paddle_net = paddle_impl.build_model(row, **options)
+    load_state(paddle_net, convert_checkpoint(path, model=paddle_net).state)
+    return torch_net, paddle_net, row
+
+
+def reference_with_weights(
+    path: str, name: str | None, overrides: Mapping[str, Any] | None = None, known: bool = True
+) -> tuple[Any, str, dict[str, Any]]:
+    """Return (torch net, row, options of the row) of a checkpoint, see `pair_with_weights`."""
     import torch_ref
-    from convert import convert_checkpoint, read_checkpoint
+    from convert import read_checkpoint
     from convert.conversion import rules_for
     from convert.recognise import recognise
     from convert.verify_torch import reference_state
@@ -51,9 +63,19 @@ def pair_with_weights(
     torch_net = torch_ref.build_model(row, **options)
     rules = rules_for(get_pair(row), None)
     torch_net.load_state_dict(reference_state(torch_net, checkpoint, rules), strict=True)
-    paddle_net = paddle_impl.build_model(row, **options)
-    load_state(paddle_net, convert_checkpoint(path, model=paddle_net).state)
-    return torch_net, paddle_net, row
+    return torch_net, row, options
+
+
+def reference_of_row(
+    name: str | None, weights: str | None, seed: int
+) -> tuple[Any, str, dict[str, Any]]:
+    """Return (torch net, row, options of the row), seeded or with a checkpoint; without Paddle."""
+    if weights is not None:
+        return reference_with_weights(weights, name)
+    from torch_ref.seeded import build_seeded
+
+    row = name or "stdc2_seg"
+    return build_seeded(row, seed), row, {}
 
 
 def load_state(paddle_net: Any, state: dict[str, np.ndarray]) -> None:

@@ -11,6 +11,13 @@ Place = tuple[str, int, str]  # (path of the module, its k-th call, "output:0")
 TENSOR = object()
 
 
+class Slot:
+    """Stands for a tensor in a tree of arguments: the index of it among a call's inputs."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+
 @dataclass(frozen=True, eq=False)
 class Passed:
     """Stands for a cotangent that went unchanged from one layer to another, and is judged.
@@ -46,6 +53,8 @@ class Call:
     mask: np.ndarray | None = None  # what a dropout layer kept: bool, shape of its input
     drops_channels: bool = False  # whole channels at a time
     template: Any = None  # the tree of its outputs, with `TENSOR` in place of each tensor
+    arguments: Any = None  # (args, kwargs) with a `Slot` in place of each tensor
+    parent: "Call | None" = field(default=None, repr=False, compare=False)  # whose code called it
     random: bool = False  # its own code drew random numbers that nobody replays
     kernels: set[str] = field(default_factory=set)  # rows of kernels.KERNELS its own code called
     simple: bool = False  # may run again by itself, whatever ran before

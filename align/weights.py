@@ -1,6 +1,5 @@
 """The weights rung: every tensor and every static attribute of the two live nets."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -51,17 +50,18 @@ def compare_layers(
 
 def _compare_tensors(torch_net: Any, paddle_net: Any, pairing: Pairing) -> list[Comparison]:
     from align.own_lists_paddle import unregistered
-    from convert import describe_torch
+    from align.reference import reference_of
     from convert.spec import COUNTER
 
+    net = reference_of(torch_net)
     found, taken = _compare_matched(torch_net, paddle_net, pairing)
     hint = unregistered(paddle_net)
     for tensor in tensors_of(paddle_net, pairing):
         if tensor.reference not in taken and tensor.key not in pairing.absent:
             found.append(_lost(tensor.layer, _where(tensor), f"{tensor.key} is in the port only"))
-    same = _names_of_one_tensor(torch_net)
+    same = net.identities()
     known = {same[key] for key in taken - _in_part(paddle_net, pairing)}
-    for spec in describe_torch.describe(torch_net):
+    for spec in net.specs():
         if spec.role == COUNTER or same[spec.key] in known or spec.key in pairing.dropped:
             continue
         known.add(same[spec.key])
@@ -74,16 +74,17 @@ def _compare_matched(
     torch_net: Any, paddle_net: Any, pairing: Pairing
 ) -> tuple[list[Comparison], set[str]]:
     """Return the comparisons of tensors that both sides have, and their names in the reference."""
-    from align import arrays_paddle, arrays_torch
+    from align import arrays_paddle
+    from align.reference import reference_of
 
-    theirs, ours = torch_net.state_dict(), paddle_net.state_dict()
+    theirs, ours = reference_of(torch_net).arrays(), paddle_net.state_dict()
     found, taken, expected = [], set(), {}
     wrong: list[tuple[Comparison, Tensor]] = []
     for tensor in tensors_of(paddle_net, pairing):
         if tensor.reference is None or tensor.reference not in theirs:
             continue
         taken.add(tensor.reference)
-        array = tensor.of({tensor.reference: arrays_torch.to_array(theirs[tensor.reference])})
+        array = tensor.of(theirs)
         into = Comparison(tensor.layer, "", _where(tensor), "weight")
         expected[tensor.reference] = array
         found.append(_compare_tensor(array, arrays_paddle.to_array(ours[tensor.key]), into))
@@ -141,16 +142,17 @@ def _compare_tensor(reference: np.ndarray, port: np.ndarray, into: Comparison) -
 
 
 def _compare_attributes(torch_net: Any, paddle_net: Any, pairing: Pairing) -> list[Comparison]:
-    from align import attributes_paddle, attributes_torch
+    from align import attributes_paddle
     from align.force_paddle import layers_by_path
+    from align.reference import reference_of
 
     found = []
-    layers = layers_by_path(paddle_net)
+    layers, net = layers_by_path(paddle_net), reference_of(torch_net)
     for port, reference in pairing.partners.items():
-        module, layer = torch_net.get_submodule(reference), layers[port]
-        theirs, ours = attributes_torch.attributes(module), attributes_paddle.attributes(layer)
+        layer = layers[port]
+        theirs, ours = net.attributes(reference), attributes_paddle.attributes(layer)
         if port:  # a layer that is frozen in its own mode
-            theirs["training"] = module.training == torch_net.training
+            theirs["training"] = net.is_in_mode(reference)
             ours["training"] = layer.training == paddle_net.training
         wrong = {name: (left, right) for name, left, right in differences(theirs, ours)}
         for name in sorted(set(theirs) & set(ours)):
@@ -160,12 +162,6 @@ def _compare_attributes(torch_net: Any, paddle_net: Any, pairing: Pairing) -> li
                 into.cause = f"{name} is {wrong[name][1]}, the reference has {wrong[name][0]}"
             found.append(into)
     return found
-
-
-def _names_of_one_tensor(torch_net: Any) -> dict[str, int]:
-    """Return {key of the state dict: identity of the tensor}: tied tensors share one."""
-    state: Mapping[str, Any] = torch_net.state_dict(keep_vars=True)
-    return {key: id(tensor) for key, tensor in state.items()}
 
 
 def _port_above(path: str, pairing: Pairing) -> str:

@@ -2,10 +2,12 @@
 
 import argparse
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import _trace
 from _entry import check_folder, command_line, not_negative, parser, print_json
 from _guard import add_timeout
 
@@ -82,6 +84,8 @@ def add_optimizers(command: argparse.ArgumentParser) -> None:
 def parse(command: argparse.ArgumentParser, argv: list[str] | None = None) -> Any:
     """Parse and refuse what contradicts itself."""
     options = command.parse_args(argv) if argv is not None else command.parse_intermixed_args()
+    if _trace.check(command, options):
+        return options
     if options.all and (options.weights or options.model):
         command.error("--all takes neither --model nor --weights")
     if bool(options.torch) != bool(options.paddle):
@@ -269,7 +273,6 @@ def _align_row(
     """Align one pair of nets, which are gone afterwards."""
     from align import own
     from align.running import doing
-    from common.errors import UserError
 
     start = time.monotonic()
     torch_net, paddle_net, name = None, None, row or "loss"
@@ -279,23 +282,33 @@ def _align_row(
             import torch  # noqa: F401
         with doing("the construction of the nets"):
             torch_net, paddle_net, name = nets(options, row, overrides)
-    try:
+    with told(name):
         report = align(torch_net, paddle_net, name)
-    except UserError:
-        raise
-    except Exception as error:  # of a net: too small an image, say
-        if own.user_frame(error) is not None:
-            raise UserError(f"{name} cannot run on this input: {own.told(error)}") from error
-        if not isinstance(error, (RuntimeError, ValueError)):
-            raise
-        reason = str(error).strip().splitlines()[-1]
-        raise UserError(f"{name} cannot run on this input: {reason}") from error
     if is_own(options):
         report.notes += own.without_partner(torch_net, paddle_net, options.rules)
     report.settings |= {"model": name, "seed": options.seed, "weights": options.weights}
     seconds = round(time.monotonic() - start, 2)
     report.environment |= {"command": command_line(), "seconds": seconds}
     return report
+
+
+@contextmanager
+def told(name: str) -> Iterator[None]:
+    """Say what a net raises on its input (too small an image, say) as a user's error."""
+    from align import own
+    from common.errors import UserError
+
+    try:
+        yield
+    except (UserError, ModuleNotFoundError):
+        raise
+    except Exception as error:
+        if own.user_frame(error) is not None:
+            raise UserError(f"{name} cannot run on this input: {own.told(error)}") from error
+        if not isinstance(error, (RuntimeError, ValueError)):
+            raise
+        reason = str(error).strip().splitlines()[-1]
+        raise UserError(f"{name} cannot run on this input: {reason}") from error
 
 
 def _propose(options: Any) -> int:

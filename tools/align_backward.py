@@ -3,6 +3,7 @@
 from typing import Any
 
 import _align
+import _trace
 from _guard import run_guarded
 
 EXAMPLE = """python tools/align_backward.py --model stdc1_seg
@@ -14,8 +15,11 @@ def main() -> int:
     """Align the backward pass, from a loss or from random cotangents of the outputs."""
     command = _align.arguments(__doc__ or "", EXAMPLE, losses=True)
     command.add_argument("--eval", action="store_true", help="eval mode instead of train mode")
+    _trace.add(command)
     options = _align.parse(command)
     train = not options.eval
+    if options.record or options.force:
+        return _trace.run(options, "backward", train)
 
     def align(torch_net: Any, paddle_net: Any, name: str) -> Any:
         from align import align_backward

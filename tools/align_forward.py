@@ -3,11 +3,14 @@
 from typing import Any
 
 import _align
+import _trace
 from _guard import run_guarded
 
 EXAMPLE = """python tools/align_forward.py --model stdc1_seg --train
   python tools/align_forward.py --torch my_pkg.nets:build --paddle my_port.nets:build \\
-      --weights model.pth --input-shape 1 3 224 224"""
+      --weights model.pth --input-shape 1 3 224 224
+  python tools/align_forward.py --torch my_pkg.nets:build --input-shape 1 3 224 224 --record trace
+  python tools/align_forward.py --paddle my_port.nets:build --force trace"""
 
 
 def main() -> int:
@@ -20,7 +23,10 @@ def main() -> int:
     command.add_argument(
         "--export-npy", metavar="DIR", help="write outputs of both sides as reprod_log does"
     )
+    _trace.add(command)
     options = _align.parse(command)
+    if options.record or options.force:
+        return _trace.run(options, "forward", options.train)
     if options.export_npy and (options.train or options.all):
         command.error("--export-npy goes without --train (masks would differ) and --all")
     mode = "train" if options.train else "eval"

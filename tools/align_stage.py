@@ -1,19 +1,21 @@
 """Climb one rung of the ladder: weights, init, loss, data, metric or step of a config.
 
-Of nets of your own: weights, init, loss and step.
+Of nets of your own: weights, init, loss and step. `judge` judges a stored trace again.
 """
 
 from pathlib import Path
 from typing import Any
 
 import _align
+import _trace
 from _guard import run_guarded
 
-STAGES = ("weights", "init", "loss", "data", "metric", "step")
+STAGES = ("weights", "init", "loss", "data", "metric", "step", "judge")
 EXAMPLE = """python tools/align_stage.py loss configs/stdc1_toy.yml
   python tools/align_stage.py weights --torch my_pkg.nets:build --paddle my_port.nets:build
   python tools/align_stage.py loss --torch-loss my_pkg:loss --paddle-loss my_port:loss \\
-      --inputs outputs_and_label.npz"""
+      --inputs outputs_and_label.npz
+  python tools/align_stage.py judge trace"""
 
 
 def main() -> int:
@@ -21,9 +23,15 @@ def main() -> int:
     command = _align.arguments(__doc__ or "", EXAMPLE, table=False, losses=True)
     _align.add_optimizers(command)
     command.add_argument("stage", choices=STAGES)
-    command.add_argument("config", type=Path, nargs="?", help="a file of configs/")
+    command.add_argument(
+        "config", type=Path, nargs="?", help="a file of configs/; for judge: a stored trace"
+    )
     command.add_argument("overrides", nargs="*", metavar="key.sub=value")
     options = _align.parse(command)
+    if options.stage == "judge":
+        if options.config is None or _align.is_own(options):
+            command.error("judge takes the folder of a stored trace, and no nets")
+        return _trace.judge(options)
     if _align.is_own(options):
         return own_stage(options)
     if options.stage == "loss" and options.torch_loss and options.config is None:

@@ -1,0 +1,161 @@
+"""Records a reference into a folder, where only torch is installed."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from align.arrays_torch import to_tensor
+from align.document import plain, write_json
+from align.environment import environment
+from align.forced import Inputs, as_batch
+from align.prepare_torch import prepared
+from align.reach_torch import Node, reached
+from align.record_torch import Run, record
+from align.reference_torch import LiveReference
+from align.trace import TENSOR, Call, Slot, Trace
+from align.trace_arrays import ArrayWriter
+from align.trace_files import check_target
+from align.trace_floors_torch import floors, is_layer
+from align.trace_format import (
+    KIND,
+    MANIFEST,
+    SCHEMA,
+    Manifest,
+    StoredCall,
+    StoredModule,
+    encode,
+)
+from align.trees import map_leaves
+from align.whole_torch import Whole
+from common.errors import UserError
+from common.training.files import whole_folder
+
+
+def write_trace(
+    torch_net: nn.Module,
+    inputs: Inputs,
+    folder: str | os.PathLike[str],
+    *,
+    train: bool,
+    backward: bool,
+    torch_loss: Any,
+    seed: int,
+    settings: Mapping[str, Any],
+    shard_bytes: int,
+) -> Path:
+    """See `align.traces.record_trace`."""
+    if torch_loss is not None and not backward:
+        raise UserError("record_trace takes a loss with backward=True only")
+    target = Path(folder)
+    check_target(target)
+    batch = as_batch(inputs, "float64", labelled=torch_loss is not None)
+    said = {**settings, "inputs": batch.shapes, "seed": seed}
+    net, start = torch_net, seed if torch_loss is None else None
+    if torch_loss is not None:
+        net, batch = Whole(torch_net, torch_loss), batch.whole
+    facts = LiveReference(net)
+    args, kwargs = map_leaves((batch.args, dict(batch.kwargs)), to_tensor)
+    run = Run(args, kwargs, backward, start)
+    with whole_folder(target) as draft:
+        writer = ArrayWriter(draft, limit=shard_bytes)
+        about = _about(facts, net, writer)
+        with prepared(net, dtype=torch.float64, train=train, float32_constants=set()):
+            trace = record(net, run)
+            edges = reached(net, trace, run)
+            measured = floors(net, trace, run)
+        manifest = Manifest(
+            schema=SCHEMA,
+            kind=KIND,
+            train=train,
+            backward=backward,
+            with_loss=torch_loss is not None,
+            settings=said,
+            environment=environment(),
+            inputs=encode((batch.args, dict(batch.kwargs)), lambda leaf: _array(leaf, writer)),
+            calls=_calls(trace, edges, writer),
+            parameters=sorted(trace.parameters),
+            inplace=trace.inplace,
+            buffers_before={k: writer.add(a) for k, a in trace.buffers_before.items()},
+            buffers={k: writer.add(a) for k, a in trace.buffers.items()},
+            gradients={k: writer.optional(a) for k, a in trace.gradients.items()},
+            floors=measured,
+            **about,
+        )
+        manifest.shards, manifest.complex128 = writer.finish(), writer.complex128
+        write_json(draft / MANIFEST, plain(asdict(manifest)))
+    return target
+
+
+def _about(facts: LiveReference, net: nn.Module, writer: ArrayWriter) -> dict[str, Any]:
+    """Return what the manifest says of the net as it stands, before it is prepared."""
+    identities = facts.identities()
+    numbers = {identity: n for n, identity in enumerate(dict.fromkeys(identities.values()))}
+    return {
+        "modules": {
+            path: StoredModule(
+                paths=list(paths),
+                class_name=facts.class_name(path),
+                source=facts.source(path),
+                code=facts.code(path),
+                attributes=facts.attributes(path),
+                settings={k: v for k, v in facts.settings(path).items() if not k.startswith("_")},
+                momentum=facts.momentum(path),
+                in_mode=facts.is_in_mode(path),
+                is_layer=is_layer(net, path),
+            )
+            for path, paths in facts.paths.items()
+        },
+        "specs": [asdict(spec) for spec in facts.specs()],
+        "state": {key: writer.add(array, copy=True) for key, array in facts.arrays().items()},
+        "identities": {key: numbers[identity] for key, identity in identities.items()},
+        "frozen": dict(facts.frozen()),
+    }
+
+
+def _array(leaf: Any, writer: ArrayWriter) -> dict[str, str] | None:
+    if not isinstance(leaf, np.ndarray):
+        return None
+    if leaf.dtype.kind in "OUSMm":
+        raise UserError(f"the inputs hold an array of {leaf.dtype}; give numbers")
+    return {"array": writer.add(leaf)}
+
+
+def _calls(trace: Trace, edges: Mapping[Node, set[Node]], writer: ArrayWriter) -> list[StoredCall]:
+    numbers = {id(call): number for number, call in enumerate(trace.calls)}
+    found = []
+    for number, call in enumerate(trace.calls):
+        stored = _call(call, writer)
+        stored.parent = None if call.parent is None else numbers[id(call.parent)]
+        stored.feeds = sorted(edges.get((number, "output"), ()))
+        stored.enters = sorted(edges.get((number, "input"), ()))
+        found.append(stored)
+    return found
+
+
+def _call(call: Call, writer: ArrayWriter) -> StoredCall:
+    return StoredCall(
+        path=call.path,
+        index=call.index,
+        parent=None,
+        inputs=[writer.add(array) for array in call.inputs],
+        outputs=[writer.add(array) for array in call.outputs],
+        grad_inputs=[writer.optional(array) for array in call.grad_inputs],
+        grad_outputs=[writer.optional(array) for array in call.grad_outputs],
+        numbers=list(call.numbers),
+        mask=writer.optional(call.mask),
+        drops_channels=call.drops_channels,
+        template=encode(call.template, lambda leaf: {"tensor": 0} if leaf is TENSOR else None),
+        arguments=encode(
+            call.arguments, lambda leaf: {"tensor": leaf.index} if isinstance(leaf, Slot) else None
+        ),
+        random=call.random,
+        kernels=sorted(call.kernels),
+        feeds=[],
+        enters=[],
+    )
