@@ -9,6 +9,7 @@ from align.pairing import Pairing
 from align.reference import PLAIN
 from align.report import Divergence, Report
 
+
 def blame(
     report: Report,
     torch_net: Any,
