@@ -399,11 +399,19 @@ class _Disturbed:
     def is_tensor(self, value: Any) -> bool:
         return is_tensor(value)
 
-    def leaf(self, array: np.ndarray, like: torch.Tensor | None) -> torch.Tensor:
+    def leaf(
+        self, array: np.ndarray, like: torch.Tensor | None, constant: bool = False
+    ) -> torch.Tensor:
         tensor = torch.from_numpy(array)
         tensor = tensor if like is None else tensor.to(like.dtype)
-        floating = tensor.is_floating_point()
+        floating = tensor.is_floating_point() and not constant
         return tensor.requires_grad_() if self.run.backward and floating else tensor
+
+    def takes_gradient(self, tensor: torch.Tensor) -> bool:
+        return tensor.requires_grad
+
+    def values(self, gradient: torch.Tensor) -> np.ndarray:
+        return to_array(gradient)
 
     def handed(self, leaf: torch.Tensor, written: bool) -> torch.Tensor:
         if self.units and leaf.requires_grad:

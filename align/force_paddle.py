@@ -11,6 +11,7 @@ from paddle import nn
 from paddle.nn.layer import norm
 
 from align.arrays_paddle import is_tensor, shared, to_array, to_tensor
+from align.attention_paddle import adapted, with_arguments
 from align.calls import Forward, all_paths, wrapped_forwards
 from align.distances import distance
 from align.forcing import ForcedRun, Frame, Seen, Source
@@ -79,6 +80,7 @@ class _Pass:
             if call.path in pairing.reference_group:
                 self.calls.setdefault(pairing.reference_group[call.path], []).append(call)
         self.counts: dict[int, int] = {}
+        self.ported: dict[tuple[int, int], Call] = {}  # by group and index
 
     @property
     def matched(self) -> dict[str, nn.Layer]:
@@ -90,7 +92,9 @@ class _Pass:
         index = self.counts.get(group, 0)
         self.counts[group] = index + 1
         calls = self.calls.get(group, [])
-        return calls[index] if index < len(calls) else None
+        if index >= len(calls):
+            return None
+        return self.ported.setdefault((group, index), adapted(self.layers[path], calls[index]))
 
 
 class PlainPass(_Pass):
@@ -214,7 +218,7 @@ class ForcedPass(_Pass):
     def run(self, args: tuple, kwargs: dict[str, Any]) -> None:
         """Run it; what the layers update (running statistics) stays updated."""
         mode = nullcontext() if self.backward else paddle.no_grad()
-        with mode, wrapped_forwards(self.matched, self.forced.wrap):
+        with mode, wrapped_forwards(self.matched, self._wrap):
             self.net(*args, **kwargs)
         for found in self.pending.values():  # calls that this run did not come to
             for comparison, place in found:
@@ -222,6 +226,9 @@ class ForcedPass(_Pass):
         self.pending.clear()
         self.gradients = self.forced.gradients
         del self.forced  # it and this pass hold each other
+
+    def _wrap(self, path: str, layer: nn.Layer, forward: Forward) -> Forward:
+        return with_arguments(layer, self.forced.wrap(path, layer, forward))
 
     def _pass_on(self, path: str, call: Call) -> None:
         """Pass on what was found when the call was judged alone."""
@@ -264,6 +271,8 @@ class ForcedPass(_Pass):
             into.floor = allowance.of(scale) / (scale or 1.0)
         else:
             compare_gradients(seen.expected, _array(seen.found), allowance, into)
+            if seen.cause and into.verdict == DIFFERS:
+                into.cause = seen.cause
         self._tell(into, seen.place)
 
 
@@ -298,11 +307,17 @@ class _Paddle:
     def is_tensor(self, value: Any) -> bool:
         return is_tensor(value)
 
-    def leaf(self, array: np.ndarray, like: paddle.Tensor) -> paddle.Tensor:
+    def leaf(self, array: np.ndarray, like: paddle.Tensor, constant: bool = False) -> paddle.Tensor:
         tensor = shared(array)
-        if self.backward and tensor.dtype in FLOATING:
+        if self.backward and tensor.dtype in FLOATING and not constant:
             tensor.stop_gradient = False
         return tensor
+
+    def takes_gradient(self, tensor: paddle.Tensor) -> bool:
+        return not tensor.stop_gradient and tensor.dtype in FLOATING
+
+    def values(self, gradient: paddle.Tensor) -> np.ndarray:
+        return to_array(gradient)
 
     def handed(self, leaf: paddle.Tensor, written: bool) -> paddle.Tensor:
         return leaf.clone()  # the port's code may work in place where the reference's does not

@@ -380,7 +380,7 @@ def _compare_parameter_gradients(
     frozen = reference_of(torch_net).frozen()
     parameters = paddle_net.state_dict()
     comparisons = []
-    for tensor in tensors_of(paddle_net, found.judged):
+    for tensor in tensors_of(paddle_net, _with_gradients(found)):
         if tensor.buffer or tensor.reference is None or tensor.reference not in frozen:
             continue
         parameter = parameters[tensor.key]
@@ -404,6 +404,14 @@ def _compare_parameter_gradients(
         array = None if ours is None else to_array(ours)
         comparisons.append(compare_gradients(expected, array, allowance, into))
     return comparisons
+
+
+def _with_gradients(found: Forced) -> Pairing:
+    """Return the judged pairing and the layers whose parameters the reference uses uncalled."""
+    groups = found.pairing.reference_group
+    called = {groups[call.path] for call in found.trace.calls if call.path in groups}
+    uneven = set(groups.values()) - set(found.judged.reference_group.values())
+    return found.pairing.without(uneven & called)
 
 
 def _uneven_in_words(uneven: Mapping[int, tuple[int, int]], pairing: Pairing) -> list[str]:

@@ -8,8 +8,8 @@ children's outputs, its inputs), each with the recorded cotangents.
 """
 
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -32,11 +32,17 @@ class Framework(Protocol):
     def is_tensor(self, value: Any) -> bool:
         """Tell whether `value` is a tensor."""
 
-    def leaf(self, array: np.ndarray, like: Any) -> Any:
+    def leaf(self, array: np.ndarray, like: Any, constant: bool = False) -> Any:
         """Return a leaf of the graph that shares the memory of `array`.
 
-        Of the dtype of `like`, a tensor, or of its own where that is None.
+        Of the dtype of `like`, where that is given; no gradient flows to a constant one.
         """
+
+    def takes_gradient(self, tensor: Any) -> bool:
+        """Tell whether a gradient may flow to `tensor`."""
+
+    def values(self, gradient: Any) -> np.ndarray:
+        """Return a gradient as an array."""
 
     def handed(self, leaf: Any, written: bool) -> Any:
         """Return what code gets in place of the leaf: in-place code may not touch a leaf.
@@ -80,6 +86,7 @@ class Seen:
     found: Any | None = None
     counts: tuple[int, int] | None = None
     raised: str = ""  # what the code raised in place of an output
+    cause: str = ""  # why it differs, if it does
 
     @property
     def place(self) -> Place:
@@ -97,6 +104,8 @@ class Frame:
     sources: list[tuple[Any, np.ndarray | Passed]] = field(default_factory=list)
     reached: list[tuple[Any, Seen]] = field(default_factory=list)
     handed: dict[int, "_Handed"] = field(default_factory=dict)
+    # (leaf, what arrived): no gradient flows to it in the reference, in the port one may.
+    loose: list[tuple[Any, Any]] = field(default_factory=list)
 
     def leaf_of(self, tensor: Any, version: int) -> Any | None:
         """Return the leaf that `tensor` was handed on for; None if something happened to it since.
@@ -228,8 +237,13 @@ class ForcedRun:
         bound = bind(forward, args, kwargs)
         values = [args, kwargs] if bound is None else list(bound.arguments.values())
         call, tensors = frame.call, self._judge_arrival(frame.call, leaves(values))
-        fresh = self._fresh(call.inputs, tensors)
+        loose = self._loose(call, "input", tensors) if self.stack else {}
+        fresh = self._fresh(call.inputs, tensors, _numbers(call, "input") - set(loose))
         for index, leaf in enumerate(fresh or ()):
+            if f"input:{index}" in call.constant:
+                if index in loose:
+                    frame.loose.append((leaf, self._source(self.stack[-1], loose[index])))
+                continue
             expected = _at(call.grad_inputs, index)
             seen = Seen(frame.path, call, call, f"grad_input:{index}", expected)
             frame.reached.append((leaf, seen))
@@ -246,6 +260,7 @@ class ForcedRun:
         self._add_sources(frame, tensors, call.grad_outputs)
         if self.backward:
             self._differentiate(frame)
+            self._judge_constants(frame, tensors)
         if self.goes_on and len(tensors) != len(call.outputs):
             return self._recorded_for_code(call)
         return self._hand_on(call, tensors, outputs)
@@ -262,10 +277,12 @@ class ForcedRun:
 
     def _hand_on(self, call: Call, tensors: list[Any], outputs: Any) -> Any:
         """Return `outputs` with the recorded values."""
-        fresh = self._fresh(call.outputs, tensors)
+        fresh = self._fresh(call.outputs, tensors, _numbers(call, "output"))
         parent = self.stack[-1] if self.stack else None
         if parent is not None:
             for index, leaf in enumerate(fresh or ()):
+                if f"output:{index}" in call.constant:
+                    continue
                 expected = _at(call.grad_outputs, index)
                 seen = Seen(parent.path, parent.call, call, f"grad_output:{index}", expected)
                 parent.reached.append((leaf, seen))
@@ -276,13 +293,27 @@ class ForcedRun:
     ) -> None:
         for tensor, cotangent in zip(tensors, cotangents, strict=False):
             if cotangent is not None and tuple(tensor.shape) == cotangent.shape:
-                leaf = frame.leaf_of(tensor, self.framework.version(tensor))
-                source = self.framework.alias(tensor) if leaf is None else leaf
-                frame.sources.append((source, cotangent))
+                frame.sources.append((self._source(frame, tensor), cotangent))
+
+    def _source(self, frame: Frame, tensor: Any) -> Any:
+        """Return what stands for `tensor` in the graph of the code of `frame`."""
+        leaf = frame.leaf_of(tensor, self.framework.version(tensor))
+        return self.framework.alias(tensor) if leaf is None else leaf
+
+    def _loose(self, call: Call, where: str, tensors: Sequence[Any]) -> dict[int, Any]:
+        """Return {index: tensor} of those that are constant in the reference and not here."""
+        if not self.backward:
+            return {}
+        return {
+            index: tensor
+            for index, tensor in enumerate(tensors)
+            if f"{where}:{index}" in call.constant and self.framework.takes_gradient(tensor)
+        }
 
     def _products(self, frame: Frame, wrt: Sequence[Any]) -> list[Any | None]:
         """Return the vector-Jacobian product of one frame; a leaf is its own derivative."""
-        places = {id(leaf): index for index, (leaf, _) in enumerate(frame.reached)}
+        reached = [*frame.reached, *frame.loose]
+        places = {id(entry[0]): index for index, entry in enumerate(reached)}
         direct: dict[int, np.ndarray | Passed] = {}
         computed: dict[int, Source] = {}
         for tensor, cotangent in frame.sources:
@@ -313,8 +344,12 @@ class ForcedRun:
     def _differentiate(self, frame: Frame) -> None:
         """Run the vector-Jacobian product of one frame; show its gradients to the judge."""
         parameters = self.framework.parameters(frame.module)
-        wrt = [leaf for leaf, _ in frame.reached] + list(parameters.values())
-        found = self._products(frame, wrt)
+        leaves_of = [entry[0] for entry in (*frame.reached, *frame.loose)]
+        found = self._products(frame, leaves_of + list(parameters.values()))
+        count = len(frame.reached)
+        for (_, source), gradient in zip(frame.loose, found[count : len(leaves_of)], strict=True):
+            if gradient is not None:  # the code around lets it flow on
+                self.stack[-1].sources.append((source, self.framework.values(gradient)))
         for (_, seen), gradient in zip(frame.reached, found, strict=False):
             if (isinstance(seen.expected, Passed) or isinstance(gradient, Passed)) and (
                 seen.expected is not gradient
@@ -323,10 +358,35 @@ class ForcedRun:
             if seen.expected is not None or gradient is not None:
                 seen.found = gradient
                 self.visit(seen)
-        for key, gradient in zip(parameters, found[len(frame.reached) :], strict=True):
+        self._add_gradients(parameters, found[len(leaves_of) :])
+
+    def _add_gradients(self, parameters: Iterable[int], found: Sequence[Any | None]) -> None:
+        for key, gradient in zip(parameters, found, strict=True):
             if gradient is not None:
                 kept = self.gradients.get(key)
                 self.gradients[key] = gradient if kept is None else kept + gradient
+
+    def _judge_constants(self, frame: Frame, tensors: Sequence[Any]) -> None:
+        """Show the judge what flows back through outputs to which nothing flows in the reference.
+
+        That is measured with a cotangent of N(0, 1).
+        """
+        loose = self._loose(frame.call, "output", tensors)
+        if not loose or not self.goes_on:
+            return
+        drawn = np.random.default_rng(0)
+        sources = [
+            (tensor, drawn.standard_normal(tensor.shape).astype(frame.call.outputs[index].dtype))
+            for index, tensor in loose.items()
+        ]
+        parameters = self.framework.parameters(frame.module)
+        wrt = [leaf for leaf, _ in frame.reached] + list(parameters.values())
+        found = self.framework.vjp(sources, wrt)
+        for (_, seen), gradient in zip(frame.reached, found, strict=False):
+            if gradient is not None and self.framework.values(gradient).any():
+                words = "a gradient flows through an output to which none flows in the reference"
+                self.visit(replace(seen, expected=None, found=gradient, cause=words))
+        self._add_gradients(parameters, found[len(frame.reached) :])
 
     def _compare(
         self,
@@ -350,12 +410,17 @@ class ForcedRun:
             expected, ours = np.array(call.numbers, float), np.array(numbers, float)
             self.visit(Seen(parent.path, parent.call, call, "input:number", expected, ours))
 
-    def _fresh(self, recorded: list[np.ndarray], tensors: list[Any]) -> list[Any] | None:
-        """Return leaves with the recorded values; None where the numbers of tensors differ."""
+    def _fresh(
+        self, recorded: list[np.ndarray], tensors: list[Any], constant: set[int]
+    ) -> list[Any] | None:
+        """Return leaves with the recorded values; None where the numbers of tensors differ.
+
+        `constant` are those to which no gradient is to flow.
+        """
         if len(tensors) != len(recorded):
             return None
-        pairs = zip(recorded, tensors, strict=True)
-        return [self.framework.leaf(array, like) for array, like in pairs]
+        pairs = enumerate(zip(recorded, tensors, strict=True))
+        return [self.framework.leaf(array, like, i in constant) for i, (array, like) in pairs]
 
     def _handed(
         self, frame: Frame | None, call: Call, where: str, fresh: list[Any] | None, tree: Any
@@ -376,6 +441,11 @@ class ForcedRun:
             return handed
 
         return map_leaves(tree, replace)
+
+
+def _numbers(call: Call, where: str) -> set[int]:
+    """Return the indices of the constant tensors among the inputs or the outputs of `call`."""
+    return {int(name.partition(":")[2]) for name in call.constant if name.startswith(where)}
 
 
 def _at(gradients: Sequence[Cotangent], index: int) -> Cotangent:

@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from align.arrays_torch import alias, is_tensor, to_array
+from align.attention import SIGNATURES, Attention
 from align.calls import Forward, all_paths, bind, wrapped_forwards
 from align.distances import distance
 from align.kernel_errors_torch import WatchKernels
@@ -296,9 +297,11 @@ class _Recorder:
         call.numbers = [leaf for leaf in arguments if isinstance(leaf, (bool, int, float))]
         call.mask = dropout_mask(module, args, kwargs)
         call.drops_channels = not isinstance(module, nn.Dropout)
+        call.attention = attention_of(module, forward, args, kwargs)
         if self.backward:
             for index, tensor in enumerate(tensors):
                 self.flow.name(tensor, (call, "input", index))
+                _note_constant(tensor, call, f"input:{index}")
                 after = partial(self._alone, call) if len(tensors) == 1 else None
                 self._keep_gradient(tensor, call.grad_inputs, after)
 
@@ -369,7 +372,9 @@ class _Recorder:
                 own = leaf.clone() if leaf.is_leaf else alias(leaf)
             self.flow.hand_on(leaf, own)
             if call is not None:
-                self.flow.name(own, (call, "output", len(call.grad_outputs)))
+                index = len(call.grad_outputs)
+                self.flow.name(own, (call, "output", index))
+                _note_constant(own, call, f"output:{index}")
                 self._keep_gradient(own, call.grad_outputs)
             return own
 
@@ -385,6 +390,11 @@ class _Recorder:
     def kernel_called(self, kernel: Kernel) -> None:
         if self.stack:
             self.stack[-1].kernels.add(f"{kernel.function}: {kernel.why}")
+
+
+def _note_constant(tensor: torch.Tensor, call: Call, where: str) -> None:
+    if tensor.is_floating_point() and not tensor.requires_grad:
+        call.constant.add(where)
 
 
 Node = tuple[Call, str, int]  # a boundary: (call, "input" or "output", index)
@@ -461,6 +471,19 @@ def arguments_in_order(forward: Forward, args: tuple, kwargs: dict[str, Any]) ->
     """Return the leaves of the arguments in the order of the signature."""
     bound = bind(forward, args, kwargs)
     return leaves((args, kwargs) if bound is None else list(bound.arguments.values()))
+
+
+def attention_of(
+    module: nn.Module, forward: Forward, args: tuple, kwargs: dict[str, Any]
+) -> Attention | None:
+    """Return what a stock attention layer is called with; None for all others."""
+    kind = next((name for name in SIGNATURES if isinstance(module, getattr(nn, name))), None)
+    bound = None if kind is None else bind(forward, args, kwargs)
+    inner = [part for part in module.modules() if isinstance(part, nn.MultiheadAttention)]
+    if kind is None or bound is None or not inner:
+        return None
+    names = [n for n, v in bound.arguments.items() for leaf in leaves(v) if is_tensor(leaf)]
+    return Attention(kind, tuple(names), inner[0].num_heads, inner[0].batch_first)
 
 
 def dropout_mask(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> np.ndarray | None:

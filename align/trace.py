@@ -1,9 +1,12 @@
 """What one run of the reference left behind, as arrays."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from align.attention import Attention
 
 Place = tuple[str, int, str]  # (path of the module, its k-th call, "output:0")
 
@@ -57,9 +60,12 @@ class Call:
     parent: "Call | None" = field(default=None, repr=False, compare=False)  # whose code called it
     random: bool = False  # its own code drew random numbers that nobody replays
     kernels: set[str] = field(default_factory=set)  # rows of kernels.KERNELS its own code called
+    attention: "Attention | None" = None  # of a stock attention layer
     simple: bool = False  # may run again by itself, whatever ran before
     # Judged alone, while the reference's backward ran: no code of it runs in the forced pass.
     alone: bool = False
+    # Floating tensors that need no gradient in a backward pass: "input:0".
+    constant: set[str] = field(default_factory=set)
     # Tensors that code of the reference writes into after they were recorded: "input:0".
     written: set[str] = field(default_factory=set)
 

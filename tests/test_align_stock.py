@@ -128,3 +128,113 @@ def test_checkpointed_code_is_judged_once(ways):
     nets[1].second.weight.set_value(nets[1].second.weight * 2)
     report = align_forward(*nets, [noise(3, 4)])
     assert {divergence.layer for divergence in report.divergences} == {"second"}
+
+
+class TorchAttention(tnn.Module):
+    batch_first = True
+
+    def __init__(self):
+        super().__init__()
+        self.attend = tnn.MultiheadAttention(8, 2, batch_first=self.batch_first)
+        self.encoder = tnn.TransformerEncoderLayer(8, 2, 12, dropout=0.0, batch_first=True)
+        self.query = tnn.Parameter(torch.randn(1, 4, 8))
+
+    def forward(self, x, valid):
+        x = self.encoder(x, src_key_padding_mask=~valid)
+        streams = self.query.expand(len(x), -1, -1), x, x
+        if not self.batch_first:
+            streams = tuple(stream.transpose(0, 1) for stream in streams)
+        hidden = torch.triu(torch.ones(4, x.shape[1], dtype=torch.bool), 2)
+        y, _ = self.attend(*streams, key_padding_mask=~valid, attn_mask=hidden)
+        return y if self.batch_first else y.transpose(0, 1)
+
+
+class TorchLengthFirst(TorchAttention):
+    batch_first = False
+
+
+class PaddleAttention(pnn.Layer):
+    swaps = inverts = False
+
+    def __init__(self):
+        super().__init__()
+        self.attend = pnn.MultiHeadAttention(8, 2)
+        self.encoder = pnn.TransformerEncoderLayer(8, 2, 12, dropout=0.0)
+        self.query = self.create_parameter([1, 4, 8])
+
+    def forward(self, x, valid):
+        kept = valid.unsqueeze(1).unsqueeze(1)
+        x = self.encoder(x, paddle.logical_not(kept) if self.inverts else kept)
+        shown = paddle.tril(paddle.ones([4, x.shape[1]]), 1).astype("bool")
+        query = self.query.expand([x.shape[0], -1, -1])
+        mask = paddle.logical_and(kept, shown.unsqueeze(0).unsqueeze(0))
+        return self.attend(query, x, query[:, :1].tile([1, 5, 1]) if self.swaps else x, mask)
+
+
+def attention_inputs():
+    valid = np.ones((3, 5), bool)
+    valid[1, 3:] = False
+    return noise(3, 5, 8), valid
+
+
+def inverts_the_mask(port):
+    port.inverts = True
+
+
+def swaps_a_stream(port):
+    port.swaps = True
+
+
+def another_count_of_heads(port):
+    port.attend.num_heads, port.attend.head_dim = 4, 2
+
+
+def attention_doubled(port):
+    forward = port.attend.forward
+    port.attend.forward = lambda *args, **kwargs: forward(*args, **kwargs) * 2
+
+
+def projection_scaled(port):
+    port.attend.out_proj.weight.set_value(port.attend.out_proj.weight * 1.0001)
+
+
+def projection_frozen(port):
+    port.attend.out_proj.weight.stop_gradient = True
+
+
+@pytest.mark.parametrize("reference", [TorchAttention, TorchLengthFirst])
+@pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
+def test_stock_attention_is_judged_with_its_masks(reference, train):
+    nets = filled(reference, PaddleAttention)
+    for report in (
+        align_forward(*nets, attention_inputs(), train=train),
+        align_backward(*nets, attention_inputs(), train=train),
+    ):
+        assert report.exit_code == 0, report.verdict
+        judged = {call.layer for call in report.calls}
+        assert {"attend", "encoder.self_attn", "encoder.linear1"} <= judged
+
+
+@pytest.mark.parametrize(
+    ("change", "blamed"),
+    [
+        (inverts_the_mask, {""}),
+        (swaps_a_stream, {""}),
+        (another_count_of_heads, {"attend"}),
+        (attention_doubled, {"attend"}),
+        (projection_scaled, {"attend", "attend.out_proj"}),
+    ],
+)
+def test_fault_of_stock_attention_is_blamed_on_its_layer(change, blamed):
+    nets = filled(TorchAttention, PaddleAttention)
+    change(nets[1])
+    report = align_forward(*nets, attention_inputs())
+    assert {divergence.layer for divergence in report.divergences} == blamed
+
+
+def test_frozen_projection_of_stock_attention_is_found():
+    nets = filled(TorchAttention, PaddleAttention)
+    projection_frozen(nets[1])
+    report = align_backward(*nets, attention_inputs())
+    found = {(divergence.layer, divergence.where) for divergence in report.divergences}
+    assert found == {("attend.out_proj", "grad:weight")}

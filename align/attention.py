@@ -1,0 +1,158 @@
+"""Calls of torch's stock attention, as the stock layers of Paddle take and return them.
+
+Paddle's are batch first and return the result alone. They know one mask, of which True is kept;
+torch's know two, of which True is hidden. Here a mask is what is added to the scores.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from align.trace import TENSOR, Call
+
+HIDDEN = -1e9
+HIDES = -1e4  # the exponential of what is below vanishes
+
+
+@dataclass(frozen=True)
+class Mask:
+    """One mask of a layer: its argument in the port, and both in the reference.
+
+    `rows` and `columns` are the streams whose lengths it has.
+    """
+
+    port: str
+    reference: str
+    padding: str
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The streams [batch, length, channels] of a layer by name, and its masks."""
+
+    streams: tuple[str, ...]
+    masks: tuple[Mask, ...]
+
+
+_DECODER = Signature(
+    ("tgt", "memory"),
+    (
+        Mask("tgt_mask", "tgt_mask", "tgt_key_padding_mask", 0, 0),
+        Mask("memory_mask", "memory_mask", "memory_key_padding_mask", 0, 1),
+    ),
+)
+# By the names of torch's classes.
+SIGNATURES: Mapping[str, Signature] = {
+    "MultiheadAttention": Signature(
+        ("query", "key", "value"),
+        (Mask("attn_mask", "attn_mask", "key_padding_mask", 0, 1),),
+    ),
+    "TransformerEncoderLayer": Signature(
+        ("src",), (Mask("src_mask", "src_mask", "src_key_padding_mask", 0, 0),)
+    ),
+    "TransformerEncoder": Signature(
+        ("src",), (Mask("src_mask", "mask", "src_key_padding_mask", 0, 0),)
+    ),
+    "TransformerDecoderLayer": _DECODER,
+    "TransformerDecoder": _DECODER,
+}
+
+
+@dataclass(frozen=True)
+class Attention:
+    """What a recorded call of a stock layer of torch was given: `names` of its tensors."""
+
+    kind: str
+    names: tuple[str, ...]
+    heads: int
+    batch_first: bool
+
+
+def as_ported(call: Call) -> Call:
+    """Return `call` as a stock layer of Paddle would have been called and would have returned.
+
+    As it is where a mask is learned.
+    """
+    attention = call.attention
+    assert attention is not None
+    signature = SIGNATURES[attention.kind]
+    given = dict(zip(attention.names, range(len(call.inputs)), strict=True))
+    masks = [given[name] for name in attention.names if name not in signature.streams]
+    if any(_at(call.grad_inputs, index) is not None for index in masks):
+        return call
+    if not set(signature.streams) <= set(given):
+        return call
+
+    def turned(array: Any) -> Any:
+        swapped = isinstance(array, np.ndarray) and array.ndim == 3 and not attention.batch_first
+        return np.ascontiguousarray(array.swapaxes(0, 1)) if swapped else array
+
+    streams = [given[name] for name in signature.streams]
+    inputs = [turned(call.inputs[index]) for index in streams]
+    lengths = [array.shape[:2] for array in inputs]
+    constant = {
+        f"input:{i}" for i, index in enumerate(streams) if f"input:{index}" in call.constant
+    }
+    for mask in signature.masks:
+        found = {
+            kind: call.inputs[given[name]]
+            for kind, name in (("rows", mask.reference), ("padding", mask.padding))
+            if name in given
+        }
+        if found:
+            (batch, rows), columns = lengths[mask.rows], lengths[mask.columns][1]
+            constant.add(f"input:{len(inputs)}")
+            inputs.append(_of_torch(found, (batch, attention.heads, rows, columns)))
+    gradients = [turned(_at(call.grad_inputs, index)) for index in streams]
+    return replace(
+        call,
+        inputs=inputs,
+        numbers=[],
+        grad_inputs=[*gradients, *[None] * (len(inputs) - len(streams))],
+        outputs=[turned(call.outputs[0])],
+        grad_outputs=[turned(gradient) for gradient in call.grad_outputs[:1]],
+        template=TENSOR,
+        constant=constant | (call.constant & {"output:0"}),
+        written=set(),
+    )
+
+
+def _of_torch(masks: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+    """Return what torch's masks add to the scores [batch, heads, rows, columns]."""
+    batch, heads, rows, columns = shape
+    total = np.zeros((batch, 1, rows, columns))
+    for kind, mask in masks.items():
+        added = np.where(mask, HIDDEN, 0.0) if mask.dtype == bool else mask.astype(np.float64)
+        if kind == "padding":
+            added = added.reshape(-1, 1, 1, columns)
+        elif added.ndim == 3:
+            added = added.reshape(batch, heads, rows, columns)
+        total = total + added
+    return _once(total)
+
+
+def of_port(mask: np.ndarray, batch: int, rows: int, columns: int) -> np.ndarray:
+    """Return what a mask of Paddle adds to the scores [batch, heads, rows, columns].
+
+    Raises ValueError where it cannot be spread over them.
+    """
+    added = mask.astype(np.float64)
+    if mask.dtype.kind in "biu":
+        added = np.where(mask != 0, 0.0, HIDDEN)
+    heads = mask.shape[-3] if mask.ndim > 2 else 1
+    return _once(np.broadcast_to(added, (batch, heads, rows, columns)))
+
+
+def _once(added: np.ndarray) -> np.ndarray:
+    """Return a mask with one entry for all heads, where they have the same."""
+    added = np.where(added <= HIDES, HIDDEN, added)
+    first = added[:, :1]
+    return first.copy() if (added == first).all() else added
+
+
+def _at(gradients: Sequence, index: int) -> Any:
+    return gradients[index] if index < len(gradients) else None
