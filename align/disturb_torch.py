@@ -137,6 +137,7 @@ def _set(net: nn.Module, changes: dict[str, dict[str, tuple[float, float]]], whi
 COMPLETE = 1e-9  # farther from a parameter's gradient, other calls may add to it
 POOL = 1_048_573  # a prime: no two rows or channels of a tensor move alike
 KERNEL_SPREAD = 2.0
+TINY = 8
 
 
 def is_seen(net: nn.Module, trace: Trace, run: Run, judged: set[str], path: str) -> bool:
@@ -393,6 +394,27 @@ class _Disturbed:
             if gradient is not None:
                 place = ("", 0, f"grad:{name}")
                 self._note_distance(place, gradient, self.trace.gradients.get(name))
+        if self.units:
+            self._note_tiny()
+
+    def _note_tiny(self) -> None:
+        """Let the gradient of a few values move as far as a unit of its module's largest.
+
+        It may be a sum that cancels (a bias in front of a softmax), and of a few values none may
+        happen to move.
+        """
+        held = {name: g for name, g in self.trace.gradients.items() if g is not None and g.size}
+        largest: dict[str, float] = {}
+        for name, gradient in held.items():
+            module = name.rpartition(".")[0]
+            own = distance(gradient, gradient).largest
+            largest[module] = max(own, largest.get(module, 0.0))
+        for name, gradient in held.items():
+            step = float(np.finfo(gradient.dtype).eps) * self.units
+            move = step * largest[name.rpartition(".")[0]]
+            if gradient.size <= TINY and math.isfinite(move):
+                place = ("", 0, f"grad:{name}")
+                self.moves[place] = max(move, self.moves.get(place, 0.0))
 
     # What `ForcedRun` asks of a framework.
 

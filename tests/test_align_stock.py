@@ -238,3 +238,31 @@ def test_frozen_projection_of_stock_attention_is_found():
     report = align_backward(*nets, attention_inputs())
     found = {(divergence.layer, divergence.where) for divergence in report.divergences}
     assert found == {("attend.out_proj", "grad:weight")}
+
+
+class TorchPooling(tnn.Module):
+    """Softmax takes away what the bias adds: its gradient is rounding alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.score = tnn.Linear(4, 1)
+
+    def forward(self, x):
+        return (torch.softmax(self.score(x), 1) * x).sum(1)
+
+
+class PaddlePooling(pnn.Layer):
+    def __init__(self):
+        super().__init__()
+        self.score = pnn.Linear(4, 1)
+
+    def forward(self, x):
+        return (pnn.functional.softmax(self.score(x), 1) * x).sum(1)
+
+
+def test_a_scalar_gradient_of_rounding_alone_is_noise():
+    for seed in range(12):
+        nets = filled(TorchPooling, PaddlePooling)
+        report = align_backward(*nets, [np.random.default_rng(seed).standard_normal((3, 9, 4))])
+        assert report.exit_code == 0, report.verdict
+        assert {call.where for call in report.noise} == {"grad:bias"}
