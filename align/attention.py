@@ -6,10 +6,11 @@ torch's know two, of which True is hidden. Here a mask is what is added to the s
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from align.document import STRICT
 from align.trace import TENSOR, Call
 
 HIDDEN = -1e9
@@ -66,8 +67,10 @@ SIGNATURES: Mapping[str, Signature] = {
 class Attention:
     """What a recorded call of a stock layer of torch was given: `names` of its tensors."""
 
+    __pydantic_config__: ClassVar = STRICT
+
     kind: str
-    names: tuple[str, ...]
+    names: list[str]
     heads: int
     batch_first: bool
 

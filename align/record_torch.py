@@ -483,7 +483,7 @@ def attention_of(
     if kind is None or bound is None or not inner:
         return None
     names = [n for n, v in bound.arguments.items() for leaf in leaves(v) if is_tensor(leaf)]
-    return Attention(kind, tuple(names), inner[0].num_heads, inner[0].batch_first)
+    return Attention(kind, names, inner[0].num_heads, inner[0].batch_first)
 
 
 def dropout_mask(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> np.ndarray | None:

@@ -156,6 +156,8 @@ def _call(call: Call, writer: ArrayWriter) -> StoredCall:
         ),
         random=call.random,
         kernels=sorted(call.kernels),
+        constant=sorted(call.constant),
+        attention=call.attention,
         feeds=[],
         enters=[],
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from align.attention import Attention
 from align.document import STRICT
 
 SCHEMA = 1
@@ -42,6 +43,8 @@ class StoredCall:
     arguments: Plain
     random: bool
     kernels: list[str]
+    constant: list[str]
+    attention: Attention | None
     feeds: list[tuple[int, str]]
     enters: list[tuple[int, str]]
 

@@ -79,6 +79,8 @@ class StoredReference:
             arguments=decode(stored.arguments, lambda tag, value: Slot(int(value))),
             random=stored.random,
             kernels=set(stored.kernels),
+            constant=set(stored.constant),
+            attention=stored.attention,
         )
 
     def _optional(self, name: str | None) -> Any:
