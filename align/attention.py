@@ -106,10 +106,9 @@ def as_ported(call: Call) -> Call:
             for kind, name in (("rows", mask.reference), ("padding", mask.padding))
             if name in given
         }
-        if found:
-            (batch, rows), columns = lengths[mask.rows], lengths[mask.columns][1]
-            constant.add(f"input:{len(inputs)}")
-            inputs.append(_of_torch(found, (batch, attention.heads, rows, columns)))
+        (batch, rows), columns = lengths[mask.rows], lengths[mask.columns][1]
+        constant.add(f"input:{len(inputs)}")
+        inputs.append(_of_torch(found, (batch, attention.heads, rows, columns)))
     gradients = [turned(_at(call.grad_inputs, index)) for index in streams]
     return replace(
         call,
@@ -126,6 +125,8 @@ def as_ported(call: Call) -> Call:
 
 def _of_torch(masks: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
     """Return what torch's masks add to the scores [batch, heads, rows, columns]."""
+    if not masks:
+        return np.zeros((1, 1, 1, 1))
     batch, heads, rows, columns = shape
     total = np.zeros((batch, 1, rows, columns))
     for kind, mask in masks.items():
@@ -138,11 +139,13 @@ def _of_torch(masks: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> np.nda
     return _once(total)
 
 
-def of_port(mask: np.ndarray, batch: int, rows: int, columns: int) -> np.ndarray:
+def of_port(mask: np.ndarray | None, batch: int, rows: int, columns: int) -> np.ndarray:
     """Return what a mask of Paddle adds to the scores [batch, heads, rows, columns].
 
     Raises ValueError where it cannot be spread over them.
     """
+    if mask is None:
+        return np.zeros((1, 1, 1, 1))
     added = mask.astype(np.float64)
     if mask.dtype.kind in "biu":
         added = np.where(mask != 0, 0.0, HIDDEN)
@@ -151,7 +154,9 @@ def of_port(mask: np.ndarray, batch: int, rows: int, columns: int) -> np.ndarray
 
 
 def _once(added: np.ndarray) -> np.ndarray:
-    """Return a mask with one entry for all heads, where they have the same."""
+    """Return a mask with one entry for all heads where they have the same, or for everything."""
+    if not added.any():
+        return np.zeros((1, 1, 1, 1))
     added = np.where(added <= HIDES, HIDDEN, added)
     first = added[:, :1]
     return first.copy() if (added == first).all() else added

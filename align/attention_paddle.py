@@ -58,11 +58,16 @@ def _spread(signature: Signature, given: dict[str, Any]) -> dict[str, Any]:
     streams = [given[name] for name in signature.streams]
     for mask in signature.masks:
         tensor = given.get(mask.port)
-        if tensor is None or not tensor.stop_gradient:
+        if tensor is not None and not tensor.stop_gradient:
             continue
         rows, columns = streams[mask.rows], streams[mask.columns]
         try:
-            added = of_port(to_array(tensor), rows.shape[0], rows.shape[1], columns.shape[1])
+            added = of_port(
+                None if tensor is None else to_array(tensor),
+                rows.shape[0],
+                rows.shape[1],
+                columns.shape[1],
+            )
         except ValueError:
             continue  # the layer itself says what does not fit
         given[mask.port] = to_tensor(added).astype(rows.dtype)

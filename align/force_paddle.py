@@ -243,6 +243,8 @@ class ForcedPass(_Pass):
 
     def _expected_call(self, path: str) -> Call | None:
         call = self.next_call(path)
+        if call is None and not self.calls.get(self.pairing.port_group[path]):
+            return None  # the reference never calls it, and the pass before did not come so far
         if call is None:  # uneven groups are taken apart before: only a net that varies
             raise RuntimeError(f"{path} was called more often than in the pass before")
         self.called.add(path)

@@ -154,7 +154,7 @@ class TorchLengthFirst(TorchAttention):
 
 
 class PaddleAttention(pnn.Layer):
-    swaps = inverts = False
+    swaps = inverts = lets_all_through = False
 
     def __init__(self):
         super().__init__()
@@ -164,6 +164,9 @@ class PaddleAttention(pnn.Layer):
 
     def forward(self, x, valid):
         kept = valid.unsqueeze(1).unsqueeze(1)
+        if self.lets_all_through:
+            x = self.encoder(x)
+            return self.attend(self.query.expand([x.shape[0], -1, -1]), x, x)
         x = self.encoder(x, paddle.logical_not(kept) if self.inverts else kept)
         shown = paddle.tril(paddle.ones([4, x.shape[1]]), 1).astype("bool")
         query = self.query.expand([x.shape[0], -1, -1])
@@ -179,6 +182,15 @@ def attention_inputs():
 
 def inverts_the_mask(port):
     port.inverts = True
+
+
+def forgets_the_masks(port):
+    port.lets_all_through = True
+
+
+def forgets_the_value(port):
+    forward = port.attend.forward
+    port.attend.forward = lambda query, key, value, mask: forward(query, key, attn_mask=mask)
 
 
 def swaps_a_stream(port):
@@ -219,6 +231,8 @@ def test_stock_attention_is_judged_with_its_masks(reference, train):
     ("change", "blamed"),
     [
         (inverts_the_mask, {""}),
+        (forgets_the_masks, {""}),
+        (forgets_the_value, {"attend"}),
         (swaps_a_stream, {""}),
         (another_count_of_heads, {"attend"}),
         (attention_doubled, {"attend"}),
