@@ -41,3 +41,11 @@ def distance(reference: np.ndarray, port: np.ndarray) -> Distance:
             else:
                 largest = max(largest, float(expected.max()), -float(expected.min()))
     return Distance(max(worst, 0.0), index, largest)
+
+
+def total_of_channel(array: np.ndarray) -> float:
+    """Return the largest sum of magnitudes of one channel of `array` [N, C, ...]."""
+    if array.ndim < 2:
+        return float(np.abs(array).sum())
+    channels = (float(np.abs(array[:, index]).sum()) for index in range(array.shape[1]))
+    return max(channels, default=0.0)

@@ -12,8 +12,9 @@ from torch import nn
 
 from align.arrays_torch import alias, is_tensor, to_array
 from align.calls import Forward, wrapped_forwards
-from align.distances import distance
+from align.distances import distance, total_of_channel
 from align.forcing import ForcedRun, Frame, Seen, Source
+from align.judge import LONG_SUMS, UNITS
 from align.kernel_errors_torch import COHERENT_DRAWS, Errors, WatchKernels
 from align.prepare_torch import out_of_place, rounded_constants, state_kept
 from align.record_torch import Run, arguments_in_order, floating_buffers
@@ -134,6 +135,10 @@ def _set(net: nn.Module, changes: dict[str, dict[str, tuple[float, float]]], whi
             setattr(net.get_submodule(path), name, both[which])
 
 
+def _total(cotangent: np.ndarray | Passed) -> float:
+    return cotangent.total if isinstance(cotangent, Passed) else total_of_channel(cotangent)
+
+
 COMPLETE = 1e-9  # farther from a parameter's gradient, other calls may add to it
 POOL = 1_048_573  # a prime: no two rows or channels of a tensor move alike
 KERNEL_SPREAD = 2.0
@@ -182,6 +187,7 @@ class _Disturbed:
         self.pools: dict[tuple, torch.Tensor] = {}
         self.alone: set[str] = set()  # paths whose only call ran by itself
         self.names: dict[int, list[str]] = {}
+        self.lost: dict[str, float] = {}  # of a path: see `_lost_in_sums`
         self.originals: dict[int, int] = {}  # identities of moved copies and what they stand for
         self.forced = ForcedRun(
             self,
@@ -333,7 +339,9 @@ class _Disturbed:
             if found.worst <= COMPLETE * found.largest:
                 del self.forced.gradients[id(parameter)]
                 for name in self._names(net)[id(parameter)]:
-                    self.moves["", 0, f"grad:{name}"] = found.worst
+                    self.moves["", 0, f"grad:{name}"] = found.worst + self._lost_in_sums(
+                        name, parameter
+                    )
 
     def _names(self, net: nn.Module) -> dict[int, list[str]]:
         """Return every name of each parameter, by its identity."""
@@ -394,6 +402,8 @@ class _Disturbed:
             if gradient is not None:
                 place = ("", 0, f"grad:{name}")
                 self._note_distance(place, gradient, self.trace.gradients.get(name))
+                if place in self.moves:
+                    self.moves[place] += self._lost_in_sums(name, parameter)
         if self.units:
             self._note_tiny()
 
@@ -415,6 +425,27 @@ class _Disturbed:
             if gradient.size <= TINY and math.isfinite(move):
                 place = ("", 0, f"grad:{name}")
                 self.moves[place] = max(move, self.moves.get(place, 0.0))
+
+    def _lost_in_sums(self, name: str, parameter: torch.Tensor) -> float:
+        """Return what the gradient of a bias loses as a sum over pixels, whatever it comes to.
+
+        That of a bias in front of BatchNorm is 0: its own size says nothing about its rounding,
+        that of the cotangents which it sums does.
+        """
+        if parameter.dim() != 1:
+            return 0.0
+        path = name.rpartition(".")[0]
+        if path not in self.lost:
+            sizes = [
+                call.values_per_channel * _total(cotangent)
+                for call in self.trace.calls
+                if call.path == path
+                for cotangent in call.grad_outputs
+                if cotangent is not None
+            ]
+            unit = float(np.finfo(np.float64).eps) * self.units
+            self.lost[path] = LONG_SUMS / UNITS * unit * max(sizes, default=0.0)
+        return self.lost[path]
 
     # What `ForcedRun` asks of a framework.
 

@@ -7,7 +7,25 @@ import numpy as np
 
 from align.judge import Allowance
 from align.pairing import Pairing
+from align.tensors import ancestors
 from align.trace import Call, Place, Trace
+
+
+class Sums:
+    """How many values the code of each module may add up."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.summed: dict[str, int] = {}
+        self.reach: dict[str, int] = {}
+        for call in trace.calls:
+            self.summed[call.path] = max(call.values_per_channel, self.summed.get(call.path, 0))
+            for path in ancestors(call.path):
+                self.reach[path] = max(call.largest_size, self.reach.get(path, 0))
+
+    def allowance(self, path: str, rounding: float, kernels: float, unit: float) -> Allowance:
+        """Return the allowance at the module `path` with what was measured there."""
+        summed, reach = self.summed.get(path, 0), self.reach.get(path, 0)
+        return Allowance(rounding, kernels, unit, summed, reach=reach)
 
 
 class Moves:
@@ -26,9 +44,7 @@ class Moves:
         self.rounding: Mapping[Place, float] = self._rounding.moves
         self.kernels: Mapping[Place, float] = {}
         self.unit = float(np.finfo(dtype).eps)
-        self.summed: dict[str, int] = {}
-        for call in trace.calls:
-            self.summed[call.path] = max(call.values_per_channel, self.summed.get(call.path, 0))
+        self.sums = Sums(trace)
 
     def alone(self, call: Call) -> None:
         """Measure at one call by itself, while the reference's backward runs."""
@@ -46,9 +62,5 @@ class Moves:
         path, _, where = place
         if not path and ":" in where and where.partition(":")[0] in {"grad", "buffer"}:
             path = where.partition(":")[2].rpartition(".")[0]  # of a tensor: its module
-        return Allowance(
-            rounding=self.rounding.get(place, 0.0),
-            kernels=self.kernels.get(place, 0.0),
-            unit=self.unit,
-            summed=self.summed.get(path, 0),
-        )
+        rounding, kernels = self.rounding.get(place, 0.0), self.kernels.get(place, 0.0)
+        return self.sums.allowance(path, rounding, kernels, self.unit)

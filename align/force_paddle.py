@@ -1,5 +1,6 @@
 """Runs the port on the reference's recording: freely for the cumulative error, forced to judge."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cache
@@ -19,6 +20,7 @@ from align.judge import DIFFERS, Allowance, Comparison, compare
 from align.pairing import Pairing
 from align.prepare_paddle import FLOATING, state_kept
 from align.running import noted
+from align.tensors import ancestors
 from align.trace import Call, Passed, Place, Trace
 from align.trees import leaves
 
@@ -195,7 +197,7 @@ class ForcedPass(_Pass):
             goes_on=True,
             passed_by=self._pass_on,
         )
-        holders = {above for path in pairing.port_group for above in _ancestors(path)[:-1]}
+        holders = {above for path in pairing.port_group for above in ancestors(path)[:-1]}
         self.leaves = set(pairing.port_group) - holders
 
     def takes_alone(self, path: str) -> bool:
@@ -270,7 +272,7 @@ class ForcedPass(_Pass):
         allowance = Allowance(random=True) if seen.code.random else self.allow(seen.place)
         if isinstance(seen.expected, Passed):
             into.shape, scale = seen.expected.shape, seen.expected.largest
-            into.floor = allowance.of(scale) / (scale or 1.0)
+            into.floor = allowance.of(scale, math.prod(into.shape)) / (scale or 1.0)
         else:
             compare_gradients(seen.expected, _array(seen.found), allowance, into)
             if seen.cause and into.verdict == DIFFERS:
@@ -348,12 +350,6 @@ class _Paddle:
 
     def parameters(self, module: nn.Layer) -> Mapping[int, Any]:
         return {id(p): p for p in module.parameters() if not p.stop_gradient}
-
-
-def _ancestors(path: str) -> list[str]:
-    """Return the paths of the root, of every layer on the way, and `path` itself."""
-    parts = path.split(".") if path else []
-    return [".".join(parts[:count]) for count in range(len(parts) + 1)]
 
 
 def _distance(reference: np.ndarray, port: np.ndarray) -> float:

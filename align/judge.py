@@ -79,10 +79,12 @@ class Allowance:
     unit: float = float(np.finfo(np.float64).eps)
     summed: int = 0  # values of one channel, which a layer may sum
     random: bool = False
+    reach: int = 0  # values of the largest tensor that the code may sum
 
-    def of(self, scale: float) -> float:
-        """Return the allowed distance for a tensor of largest magnitude `scale`."""
-        sums = LONG_SUMS * self.summed * self.unit * scale
+    def of(self, scale: float, size: int) -> float:
+        """Return the allowed distance for `size` values of largest magnitude `scale`."""
+        terms = max(self.summed, self.reach // max(size, 1))
+        sums = LONG_SUMS * terms * self.unit * scale
         return UNITS * (self.rounding + self.unit * scale) + sums + self.kernels
 
 
@@ -178,7 +180,7 @@ def _compare_floats(
     _point_at(into, found.index, reference, port)
     into.scale, into.histogram = found.largest, _histogram(reference, port, scale)
     into.relative_error = found.worst / scale
-    into.floor = allowance.of(found.largest) / scale
+    into.floor = allowance.of(found.largest, reference.size) / scale
     if into.relative_error <= into.floor:
         into.verdict = EQUAL
         if into.floor > NOTHING_LEFT:

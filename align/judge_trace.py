@@ -37,6 +37,7 @@ class Kept:
     kernels: Any
     unit: float
     summed: int
+    reach: int
     random: bool
     verdict: str
 
@@ -76,6 +77,7 @@ class Keeper:
             kernels=allowance.kernels,
             unit=allowance.unit,
             summed=allowance.summed,
+            reach=allowance.reach,
             random=allowance.random,
             verdict=into.verdict,
         )
@@ -155,7 +157,7 @@ def _judged_again(before: Comparison, row: Kept, arrays: Arrays) -> Comparison:
     fresh = Comparison(before.layer, before.call, before.where, before.kind)
     fresh.kernels, fresh.cumulative, fresh.step = before.kernels, before.cumulative, before.step
     allowance = Allowance(
-        number(row.rounding), number(row.kernels), row.unit, row.summed, row.random
+        number(row.rounding), number(row.kernels), row.unit, row.summed, row.random, row.reach
     )
     compare(arrays[row.reference], arrays[row.port], allowance, fresh)
     errors = plain([fresh.relative_error, before.relative_error])

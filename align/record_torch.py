@@ -16,7 +16,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from align.arrays_torch import alias, is_tensor, to_array
 from align.attention import SIGNATURES, Attention
 from align.calls import Forward, all_paths, bind, wrapped_forwards
-from align.distances import distance
+from align.distances import distance, total_of_channel
 from align.kernel_errors_torch import WatchKernels
 from align.kernels import Kernel
 from align.prepare_torch import out_of_place, state_kept
@@ -328,7 +328,7 @@ class _Recorder:
             return
         largest = distance(first, first).largest
         if math.isfinite(largest) and all(_is_same(array, first) for array in arrays):
-            passed = Passed(first.shape, first.dtype, largest)
+            passed = Passed(first.shape, first.dtype, largest, total_of_channel(first))
             for array in (first, *arrays):
                 self.kept.release(array)
             for slot, index in ((call.grad_outputs, 0), *slots):

@@ -75,3 +75,9 @@ def tensors_of(paddle_net: Any, pairing: Pairing) -> list[Tensor]:
 def join(path: str, name: str) -> str:
     """Return "path.name", or "name" at the root."""
     return f"{path}.{name}" if path else name
+
+
+def ancestors(path: str) -> list[str]:
+    """Return the paths of the root, of every layer on the way, and `path` itself."""
+    parts = path.split(".") if path else []
+    return [".".join(parts[:count]) for count in range(len(parts) + 1)]

@@ -31,6 +31,7 @@ class Passed:
     shape: tuple[int, ...]
     dtype: np.dtype
     largest: float
+    total: float  # sum of the magnitudes of a channel, of the channel where that is most
 
 
 Cotangent = np.ndarray | Passed | None
@@ -75,6 +76,11 @@ class Call:
         arrays = [*self.inputs, *self.outputs]
         sizes = [array.size // (array.shape[1] or 1) for array in arrays if array.ndim > 1]
         return max([*sizes, *(array.size for array in arrays if array.ndim == 1)], default=0)
+
+    @property
+    def largest_size(self) -> int:
+        """Return how many values its largest tensor has."""
+        return max((array.size for array in (*self.inputs, *self.outputs)), default=0)
 
     def place(self, where: str) -> Place:
         """Return the key of a tensor at this call."""

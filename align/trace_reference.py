@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from align.floors import Sums
 from align.judge import Allowance
 from align.pairing import Pairing
 from align.trace import TENSOR, Call, Place, Slot, Trace
@@ -253,12 +254,11 @@ class StoredMoves:
             (floor.path, floor.call, floor.where): floor for floor in reference.manifest.floors
         }
         self.unit = float(np.finfo(np.float64).eps)
-        self.summed: dict[str, int] = {}
+        self.sums = Sums(reference.trace)
         self.calls: dict[str, list[Call]] = {}
         self.unmatched: dict[int, list[str]] = {}  # id of a call -> modules that are its code
         for call in reference.trace.calls:
             self.calls.setdefault(call.path, []).append(call)
-            self.summed[call.path] = max(call.values_per_channel, self.summed.get(call.path, 0))
             around = nearest(call.parent, self.judged)
             if call.path not in self.judged and around is not None:
                 self.unmatched.setdefault(id(around), []).append(call.path)
@@ -278,7 +278,7 @@ class StoredMoves:
                 kernels = max(kernels, number(measured[1]))
         if floor is not None and module in self.reference.rounded:
             kernels += CONSTANTS_SPREAD * number(floor.constants)
-        return Allowance(rounding, kernels, self.unit, self.summed.get(module, 0))
+        return self.sums.allowance(module, rounding, kernels, self.unit)
 
     def _levels(self, place: Place, module: str, of_tensor: bool) -> int:
         """Return how many of the three kinds of floors count at a place."""

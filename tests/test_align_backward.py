@@ -191,3 +191,17 @@ def test_nets_without_gradients_could_not_be_checked():
             return x.argmax(1)
 
     assert align_backward(Nothing(), NothingPort(), inputs()).exit_code == 2
+
+
+def test_a_bias_in_front_of_batch_norm_sums_many_pixels_to_rounding():
+    """Its gradient is 0; what thousands of equal terms leave of it is noise, however they add."""
+    torch.manual_seed(0)
+    reference = tnn.Sequential(tnn.Conv2d(3, 8, 3, padding=100), tnn.BatchNorm2d(8), tnn.ReLU())
+    port = pnn.Sequential(pnn.Conv2D(3, 8, 3, padding=100), pnn.BatchNorm2D(8), pnn.ReLU())
+    state = {key: tensor.numpy() for key, tensor in reference.state_dict().items()}
+    load_state(port, convert_state(state, port).state)
+    image = np.random.default_rng(0).standard_normal((2, 3, 9, 9))
+    losses = [lambda outputs, label: (outputs * label).mean()] * 2
+    report = align_backward(reference, port, [image, np.full((1, 1, 1, 1), 0.3)], *losses)
+    assert report.exit_code == 0, report.verdict
+    assert next(call.verdict for call in report.calls if call.where == "grad:bias") == "noise"

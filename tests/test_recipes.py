@@ -24,14 +24,8 @@ ROWS = {NAMES.get(row, row): row for row, pair in PAIRS.items() if pair.task == 
 QUICK = ("unet", "fcn8s", "pspnet50", "deeplabv3plus_r50", "fcn_tv_r50", "glore_r50")
 
 
-# Its convolutions have a bias in front of a BatchNorm, whose gradient is 0: both sides show 1e-13,
-# and align's floor there is up to ten times too low to call that noise.
-NOISE = pytest.mark.xfail(reason="align: the gradient of a bias in front of BatchNorm", strict=True)
-
-
 def configs():
     marks = {name: () if name in QUICK else (pytest.mark.prove,) for name in sorted(ROWS)}
-    marks["fcn8s_vgg16bn"] += (NOISE,)
     return [pytest.param(name, id=name, marks=own) for name, own in marks.items()]
 
 
