@@ -256,12 +256,12 @@ class StoredMoves:
         self.unit = float(np.finfo(np.float64).eps)
         self.sums = Sums(reference.trace)
         self.calls: dict[str, list[Call]] = {}
-        self.unmatched: dict[int, list[str]] = {}  # id of a call -> modules that are its code
+        self.unmatched: dict[int, list[Call]] = {}  # id of a call -> calls that are its code
         for call in reference.trace.calls:
             self.calls.setdefault(call.path, []).append(call)
             around = nearest(call.parent, self.judged)
             if call.path not in self.judged and around is not None:
-                self.unmatched.setdefault(id(around), []).append(call.path)
+                self.unmatched.setdefault(id(around), []).append(call)
 
     def allow(self, place: Place) -> Allowance:
         """Return what rounding explains at `place`."""
@@ -271,17 +271,23 @@ class StoredMoves:
         module = name.rpartition(".")[0] if of_tensor else path
         floor = self.floors.get(place)
         rounding = kernels = 0.0
-        for level in ("all", "layers", "root")[: self._levels(place, module, of_tensor)]:
+        levels, inexact = self._levels(place, module, of_tensor)
+        for level in ("all", "layers", "root")[:levels]:
             measured = None if floor is None else getattr(floor, level)
             if measured is not None:
                 rounding = max(rounding, number(measured[0]))
-                kernels = max(kernels, number(measured[1]))
+                if level == "all" or inexact:
+                    kernels = max(kernels, number(measured[1]))
         if floor is not None and module in self.reference.rounded:
             kernels += CONSTANTS_SPREAD * number(floor.constants)
         return self.sums.allowance(module, rounding, kernels, self.unit)
 
-    def _levels(self, place: Place, module: str, of_tensor: bool) -> int:
-        """Return how many of the three kinds of floors count at a place."""
+    def _levels(self, place: Place, module: str, of_tensor: bool) -> tuple[int, bool]:
+        """Return how many of the three kinds of floors count at a place.
+
+        And whether the code that made the tensor, with the modules that the port lacks, called an
+        inexact kernel: else those of other layers do not reach it.
+        """
         if of_tensor:
             calls = self._calls_of(module)
         else:
@@ -289,9 +295,11 @@ class StoredMoves:
             if not place[2].startswith(("output", "grad_input")):  # code around the call made it
                 calls = [call.parent for call in calls if call.parent is not None]
         frames = [frame for frame in (nearest(c, self.judged) for c in calls) if frame is not None]
-        inside = [path for frame in frames for path in self.unmatched.get(id(frame), [])]
+        inside = [call for frame in frames for call in self.unmatched.get(id(frame), [])]
         modules = self.reference.manifest.modules
-        return 3 if any(modules[path].is_layer for path in inside) else 2 if inside else 1
+        layers = any(modules[call.path].is_layer for call in inside)
+        inexact = any(call.kernels for call in (*frames, *inside))
+        return 3 if layers else 2 if inside else 1, inexact
 
     def _calls_of(self, module: str) -> list[Call]:
         """Return the calls of a module, or of the nearest around that is called."""

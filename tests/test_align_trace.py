@@ -325,3 +325,28 @@ def test_trace_appears_when_it_is_whole(reference, tmp_path):
     with pytest.raises(TypeError, match="label"):
         record_trace(reference, [IMAGE], tmp_path / "trace")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.prove
+def test_recorded_and_live_reference_agree_on_every_small_fault(tmp_path):
+    from faults import ALL, SUBJECTS
+
+    stages = {"forward": (False, False), "train": (True, False), "backward": (True, True)}
+    traces = {}
+    chosen = [(fault, stage) for fault in ALL for stage in fault.blame if stage in stages]
+    for fault, stage in chosen:
+        if fault.subject == "stdc":
+            continue
+        subject, (train, backward) = SUBJECTS[fault.subject](), stages[stage]
+        if (fault.subject, stage) not in traces:
+            folder = tmp_path / f"{fault.subject}_{stage}"
+            how = {"train": train, "backward": backward}
+            record_trace(subject.torch_net, subject.inputs, folder, **how)
+            traces[fault.subject, stage] = StoredReference(folder)
+        fault.apply(subject)
+        align = align_backward if backward else align_forward
+        said = align(subject.torch_net, subject.paddle_net, subject.inputs, train=train)
+        found = force_trace(subject.paddle_net, traces[fault.subject, stage], fill=False)
+        assert findings(found) == findings(said), (fault.name, stage)
+        assert found.exit_code == said.exit_code, (fault.name, stage)
+    assert len(traces) >= 3
