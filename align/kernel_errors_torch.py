@@ -68,6 +68,11 @@ class Errors:
             args = (first, *args[1:])
         else:
             kwargs = {**kwargs, "input": first}
+        weight = settings.get("weight")
+        if is_tensor(weight):  # a normalisation's: its gradient has the same error
+            off = _OffBy.apply(weight, self, 0.0, errors[1])
+            args = tuple(off if value is weight else value for value in args)
+            kwargs = {name: off if value is weight else value for name, value in kwargs.items()}
         result: torch.Tensor = _OffBy.apply(func(*args, **kwargs), self, errors[0], 0.0)
         return result
 

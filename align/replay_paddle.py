@@ -24,19 +24,23 @@ Change = tuple[str, int, Callable[..., Any]]  # function, which call of it (-1: 
 
 # Where functions live that code of nets calls by attribute.
 HOMES: dict[str, Any] = {
-    **dict.fromkeys(("concat", "matmul", "mean", "max", "sum"), paddle),
+    **dict.fromkeys(("concat", "matmul", "mean", "max", "sum", "norm", "roll"), paddle),
     **dict.fromkeys(
         (
             *("interpolate", "avg_pool1d", "avg_pool2d", "avg_pool3d", "max_pool2d"),
             *("adaptive_avg_pool2d", "adaptive_max_pool2d", "softmax", "log_softmax"),
             *("cross_entropy", "gelu", "relu", "relu6", "leaky_relu", "silu", "elu", "sigmoid"),
+            *("softplus", "mish", "swish", "hardswish", "tanh"),
             *("pad", "normalize", "layer_norm", "batch_norm", "dropout"),
         ),
         functional,
     ),
 }
 METHODS = ("mean", "max", "sum", "matmul")  # of tensors, too
-ACTIVATIONS = ("relu", "gelu", "silu", "relu6", "elu", "sigmoid", "leaky_relu")
+ACTIVATIONS = (
+    *("relu", "gelu", "silu", "relu6", "elu", "sigmoid", "leaky_relu"),
+    *("softplus", "mish", "swish", "hardswish", "tanh"),
+)
 
 
 class Replay:
@@ -293,6 +297,16 @@ def _special(name: str, arguments: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     if name == "matmul":
         yield "the operands of matmul are exchanged", _exchanged
         yield "matmul is not divided by the root of its inner size (1 / sqrt(d))", _divided
+    if name == "norm" and arguments.get("p") == 2:
+        words = "norm has p=2, a matrix norm over two axes: with p='fro' it is the reference's"
+        yield words, _with(p="fro")
+    if name == "roll":
+        own = arguments.get("shifts")
+        shifts = [-s for s in own] if isinstance(own, (list, tuple)) else -(own or 0)
+        yield (
+            f"roll has shifts={own}: with shifts={shifts} it is the reference's",
+            _with(shifts=shifts),
+        )
     if name == "pad" and isinstance(arguments.get("pad"), (list, tuple)):
         own = list(arguments["pad"])
         pairs = [entry for i in range(0, len(own), 2) for entry in own[i : i + 2][::-1]]

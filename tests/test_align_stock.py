@@ -280,3 +280,66 @@ def test_a_scalar_gradient_of_rounding_alone_is_noise():
         report = align_backward(*nets, [np.random.default_rng(seed).standard_normal((3, 9, 4))])
         assert report.exit_code == 0, report.verdict
         assert {call.where for call in report.noise} == {"grad:bias"}
+
+
+class TorchNormed(tnn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = tnn.Parameter(torch.rand(4))
+
+    def forward(self, x):
+        return tnn.functional.layer_norm(x, (4,), self.weight, None, 1e-3)
+
+
+class PaddleNormed(pnn.Layer):
+    def __init__(self):
+        super().__init__()
+        self.weight = self.create_parameter([4])
+
+    def forward(self, x):
+        return pnn.functional.layer_norm(x, [4], self.weight, None, 1e-3)
+
+
+def test_scale_of_a_functional_normalisation_has_the_error_of_its_epsilon():
+    nets = filled(TorchNormed, PaddleNormed)
+    report = align_backward(*nets, [noise(2, 3, 4) * 0.1])
+    assert report.exit_code == 0, report.verdict
+
+
+def test_a_last_bit_is_no_write_into_an_input():
+    from align.record_torch import _same_values
+
+    values = [noise(3, 4)]
+    assert _same_values(values, [values[0] * (1 + 1e-15)])
+    assert not _same_values(values, [values[0] + 1e-6])
+    assert not _same_values([np.array([np.nan, 1.0])], [np.array([0.0, 1.0])])
+
+
+class TorchFunctions(tnn.Module):
+    def forward(self, x):
+        y = tnn.functional.mish(torch.roll(x, 2, 1))
+        return y / torch.norm(x, p=2, dim=(1, 2), keepdim=True)
+
+
+class PaddleFunctions(pnn.Layer):
+    act, shifts, p = "mish", 2, "fro"
+
+    def forward(self, x):
+        y = getattr(pnn.functional, self.act)(paddle.roll(x, self.shifts, 1))
+        return y / paddle.norm(x, p=self.p, axis=[1, 2], keepdim=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "cause"),
+    [
+        ({}, None),
+        ({"act": "softplus"}, "softplus stands for mish"),
+        ({"shifts": -2}, "with shifts=2"),
+        ({"p": 2}, "with p='fro'"),
+    ],
+)
+def test_setting_of_a_function_is_named(settings, cause):
+    nets = TorchFunctions(), PaddleFunctions()
+    vars(nets[1]).update(settings)
+    report = align_forward(*nets, [noise(2, 3, 5)])
+    assert [cause in divergence.cause for divergence in report.divergences] == [True] * bool(cause)
