@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,8 @@ from torch import nn
 from align.arrays_torch import alias, is_tensor, to_array
 from align.calls import Forward, wrapped_forwards
 from align.distances import distance, total_of_channel
+from align.draws import Key
+from align.draws_torch import GivesDraws
 from align.forcing import ForcedRun, Frame, Seen, Source
 from align.judge import LONG_SUMS, UNITS
 from align.kernel_errors_torch import COHERENT_DRAWS, Errors, WatchKernels
@@ -247,12 +249,22 @@ class _Disturbed:
             return self._watch(path, forward) if path in self.watched else forward
 
         mode = nullcontext() if self.run.backward else torch.no_grad()
-        with mode, out_of_place(net), wrapped_forwards(modules, wrap):
+        with mode, out_of_place(net), wrapped_forwards(modules, wrap), self._gives_draws():
             net(*self.run.args, **self.run.kwargs)
         self._note_gradients(net, self.forced.gradients)
         del self.forced  # it holds this run, and gradients of every parameter
         ran = {path: module for path, module in modules.items() if self._runs(path)}
         self._note_buffers(ran)
+
+    def _gives_draws(self) -> AbstractContextManager:
+        """Let code draw what it drew when it was recorded."""
+        if not self.trace.draws:
+            return nullcontext()
+
+        def running() -> Key | None:
+            return self.forced.stack[-1].call.key if self.forced.stack else None
+
+        return GivesDraws(self.trace.draws, self.judged, running, self.generator)
 
     def _watch(self, path: str, forward: Forward) -> Forward:
         """Return `forward` that notes what passes in and out."""

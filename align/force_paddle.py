@@ -11,10 +11,12 @@ import paddle
 from paddle import nn
 from paddle.nn.layer import norm
 
-from align.arrays_paddle import is_tensor, shared, to_array, to_tensor
+from align.arrays_paddle import is_tensor, shared, to_array
 from align.attention_paddle import adapted, with_arguments
 from align.calls import Forward, all_paths, wrapped_forwards
 from align.distances import distance
+from align.draws import Giver, Key
+from align.draws_paddle import Replay
 from align.forcing import ForcedRun, Frame, Seen, Source
 from align.judge import DIFFERS, Allowance, Comparison, compare
 from align.pairing import Pairing
@@ -83,6 +85,8 @@ class _Pass:
                 self.calls.setdefault(pairing.reference_group[call.path], []).append(call)
         self.counts: dict[int, int] = {}
         self.ported: dict[tuple[int, int], Call] = {}  # by group and index
+        self.giver = Giver(trace.draws, set(pairing.reference_group), trace.below)
+        self.replay = Replay(self.giver)
 
     @property
     def matched(self) -> dict[str, nn.Layer]:
@@ -102,7 +106,7 @@ class _Pass:
 class PlainPass(_Pass):
     """The port as its user runs it. Afterwards `errors` holds each output's cumulative error.
 
-    Dropout layers keep what the reference's kept; all else is the port's own.
+    It draws what the reference drew; all else is the port's own.
     """
 
     def __init__(self, net: nn.Layer, trace: Trace, pairing: Pairing) -> None:
@@ -113,7 +117,8 @@ class PlainPass(_Pass):
 
     def run(self, args: tuple, kwargs: dict[str, Any]) -> None:
         """Run it; the net's state is as before afterwards."""
-        with state_kept(self.net), paddle.no_grad(), wrapped_forwards(self.matched, self._wrap):
+        wrapped = wrapped_forwards(self.matched, self._wrap)
+        with state_kept(self.net), paddle.no_grad(), wrapped, self.replay.replaced(self.net):
             try:
                 self.net(*args, **kwargs)
             except Exception as error:
@@ -127,7 +132,7 @@ class PlainPass(_Pass):
             call = self.next_call(path)
             if call is None:
                 return forward(*args, **kwargs)
-            outputs = with_mask(layer, call, forward)(*args, **kwargs)
+            outputs = self.replay.around(path, call, forward)(*args, **kwargs)
             if not kwargs and len(args) == 1 and is_tensor(args[0]) and is_tensor(outputs):
                 self.plainly_called[id(call)] = path
             found = [to_array(leaf) for leaf in leaves(outputs) if is_tensor(leaf)]
@@ -146,19 +151,19 @@ class PlainPass(_Pass):
         return {group: pair for group, pair in counts.items() if pair[0] != pair[1]}
 
 
-def run_with_masks(net: nn.Layer, trace: Trace, pairing: Pairing, args: tuple) -> Any:
-    """Run `net` as its user does, dropout layers with the reference's masks."""
-    masked = _Pass(net, trace, pairing)
+def run_with_draws(net: nn.Layer, trace: Trace, pairing: Pairing, args: tuple) -> Any:
+    """Run `net` as its user does, with the random numbers that the reference drew."""
+    given = _Pass(net, trace, pairing)
 
     def wrap(path: str, layer: nn.Layer, forward: Forward) -> Forward:
         def run(*args: Any, **kwargs: Any) -> Any:
-            call = masked.next_call(path)
-            chosen = forward if call is None else with_mask(layer, call, forward)
+            call = given.next_call(path)
+            chosen = forward if call is None else given.replay.around(path, call, forward)
             return chosen(*args, **kwargs)
 
         return run
 
-    with wrapped_forwards(masked.matched, wrap):
+    with wrapped_forwards(given.matched, wrap), given.replay.replaced(net):
         return net(*args)
 
 
@@ -166,7 +171,8 @@ class ForcedPass(_Pass):
     """The port on the reference's tensors; `judged` gets every comparison.
 
     With `backward` the gradients of every call are compared too, and those of the parameters, in
-    `gradients`, summed over all calls, as {id of the parameter: gradient}.
+    `gradients`, summed over all calls, as {id of the parameter: gradient}. `random` are those that
+    hang on random numbers of a function that cannot be replayed, as {id: function}.
     """
 
     def __init__(
@@ -184,16 +190,19 @@ class ForcedPass(_Pass):
         self.judged = judged
         self.backward = backward
         self.gradients: dict[int, Any] = {}
+        self.random: dict[int, str] = {}
         self.called: set[str] = set()
         self.raised = False  # what was not called after that was not judged
         self.pending: dict[int, list[tuple[Comparison, Place]]] = {}
         self.into: list[tuple[Comparison, Place]] | None = None
+        self.giver.told = self._draws_differ
+        self.undecided: set[Key] = set()  # calls that differ and may keep what is below a rate
         self.forced = ForcedRun(
             _Paddle(backward),
             self._expected_call,
             self._judge,
             backward=backward,
-            substitute=with_mask,
+            around=self.replay.around,
             goes_on=True,
             passed_by=self._pass_on,
         )
@@ -220,14 +229,22 @@ class ForcedPass(_Pass):
     def run(self, args: tuple, kwargs: dict[str, Any]) -> None:
         """Run it; what the layers update (running statistics) stays updated."""
         mode = nullcontext() if self.backward else paddle.no_grad()
-        with mode, wrapped_forwards(self.matched, self._wrap):
+        wrapped = wrapped_forwards(self.matched, self._wrap)
+        with mode, wrapped, self.replay.replaced(self.net):
             self.net(*args, **kwargs)
         for found in self.pending.values():  # calls that this run did not come to
             for comparison, place in found:
                 self._tell(comparison, place)
         self.pending.clear()
         self.gradients = self.forced.gradients
+        unknown = self.giver.unknown
+        self.random = {
+            key: unknown[call]
+            for key, calls in self.forced.summed.items()
+            for call in calls & unknown.keys()
+        }
         del self.forced  # it and this pass hold each other
+        self.giver.told = None
 
     def _wrap(self, path: str, layer: nn.Layer, forward: Forward) -> Forward:
         return with_arguments(layer, self.forced.wrap(path, layer, forward))
@@ -244,6 +261,7 @@ class ForcedPass(_Pass):
             self.into.append((comparison, place))
 
     def _expected_call(self, path: str) -> Call | None:
+        self.replay.check()
         call = self.next_call(path)
         if call is None and not self.calls.get(self.pairing.port_group[path]):
             return None  # the reference never calls it, and the pass before did not come so far
@@ -251,6 +269,13 @@ class ForcedPass(_Pass):
             raise RuntimeError(f"{path} was called more often than in the pass before")
         self.called.add(path)
         return call
+
+    def _draws_differ(self, path: str, key: Key, why: str) -> None:
+        """Say that a call of the port does not draw what its partner does."""
+        kind = "layer" if path in self.leaves else "glue"
+        into = Comparison(path, f"{key[0]}#{key[1]}", "random", kind, verdict=DIFFERS)
+        into.relative_error, into.cause = float("inf"), why
+        self._tell(into, (*key, "random"))
 
     def _judge(self, seen: Seen) -> None:
         """Compare one tensor at one boundary and pass the comparison on."""
@@ -269,7 +294,8 @@ class ForcedPass(_Pass):
                 into.cause += ": does its forward return?"
             self._tell(into, seen.place)
             return
-        allowance = Allowance(random=True) if seen.code.random else self.allow(seen.place)
+        unknown = self.giver.unknown.get(seen.code.key, "")
+        allowance = Allowance(random=unknown) if unknown else self.allow(seen.place)
         if isinstance(seen.expected, Passed):
             into.shape, scale = seen.expected.shape, seen.expected.largest
             into.floor = allowance.of(scale, math.prod(into.shape)) / (scale or 1.0)
@@ -277,6 +303,8 @@ class ForcedPass(_Pass):
             compare_gradients(seen.expected, _array(seen.found), allowance, into)
             if seen.cause and into.verdict == DIFFERS:
                 into.cause = seen.cause
+        if into.verdict == DIFFERS and seen.code.key in self.giver.either:
+            self.undecided.add(seen.code.key)
         self._tell(into, seen.place)
 
 
@@ -359,33 +387,6 @@ def _distance(reference: np.ndarray, port: np.ndarray) -> float:
         return 0.0
     found = distance(reference, port)
     return found.worst / (found.largest or 1.0)
-
-
-def with_mask(layer: nn.Layer, call: Call, forward: Forward) -> Forward:
-    """Return `forward`, or for a dropout layer the same with the mask of the reference's call.
-
-    The layer's own rate and mode still count: a wrong rate scales wrongly and is seen.
-    """
-    mask = call.mask
-    if mask is None or not isinstance(layer, (nn.Dropout, nn.Dropout2D, nn.Dropout3D)):
-        return forward
-    if not layer.training or drops_channels(layer) != call.drops_channels:
-        return forward
-
-    def dropout(input: paddle.Tensor) -> paddle.Tensor:
-        kept = input * to_tensor(mask.astype(input.numpy().dtype))
-        if getattr(layer, "mode", "upscale_in_train") == "upscale_in_train" and layer.p < 1.0:
-            kept = kept / (1.0 - layer.p)
-        return kept
-
-    return dropout
-
-
-def drops_channels(layer: nn.Layer) -> bool:
-    """Tell whether a dropout layer drops whole channels."""
-    if isinstance(layer, nn.Dropout):
-        return layer.axis is not None
-    return True
 
 
 def floating_buffers(layers: Mapping[str, nn.Layer]) -> dict[str, np.ndarray]:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from align.backward import backward_report
-from align.forced import Batch, Forced, _Job
+from align.forced import Batch, Forced, _Job, either_way
 from align.forward import forward_report
 from align.report import Report
 from align.trace_reference import StoredMoves, StoredReference
@@ -83,7 +83,7 @@ def _judged(reference: StoredReference, paddle_net: Any, loss: Any, rules: Any) 
     run = SimpleNamespace(backward=manifest.backward)
     with prepared(paddle_net, dtype="float64", train=manifest.train):
         job = _StoredJob(reference, paddle_net, pairing, run, arguments, "float64", manifest.train)
-        found = job.align_stored()
+        found = either_way(job.align_stored, paddle_net)
         explain(found.comparisons, reference, paddle_net, batch, found)
     settings = {"train": manifest.train, "inputs": manifest.settings.get("inputs", {})}
     constants = _constants_note(reference)
@@ -121,6 +121,7 @@ class _StoredJob(_Job):
         from align.force_paddle import PlainPass
 
         trace = self.torch_net.trace
+        trace.below = self.below
         plain = PlainPass(self.paddle_net, trace, self.pairing)
         plain.run(*self.arguments)
         judged = self.pairing.without(set(plain.uneven_groups()))

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from align.calls import Forward, bind
+from align.draws import Key
 from align.trace import TENSOR, Call, Cotangent, Passed, Place
 from align.trees import leaves, map_leaves
 
@@ -133,7 +134,7 @@ class ForcedRun:
         next_call: gives the recorded call that a call of a path stands for.
         visit: the judge; called for every tensor at every boundary.
         backward: also run the vector-Jacobian products.
-        substitute: what runs in place of a layer's forward (a dropout layer with a given mask).
+        around: gives what runs in place of the forward of (path, call).
         goes_on: what a call raises is shown to the judge, and the code around it goes on.
         passed_by: told of (path, call) where a call comes that was judged alone.
         skips: tells whether the code of a call is not to run (the reference's own only).
@@ -146,7 +147,7 @@ class ForcedRun:
         visit: Callable[[Seen], None],
         *,
         backward: bool = False,
-        substitute: Callable[[Any, Call, Forward], Forward] | None = None,
+        around: Callable[[str, Call, Forward], Forward] | None = None,
         goes_on: bool = False,
         passed_by: Callable[[str, Call], None] | None = None,
         skips: Callable[[Call], bool] | None = None,
@@ -155,12 +156,13 @@ class ForcedRun:
         self.next_call = next_call
         self.visit = visit
         self.backward = backward
-        self.substitute = substitute
+        self.around = around
         self.goes_on = goes_on
         self.passed_by = passed_by
         self.skips = skips
         self.stack: list[Frame] = []
         self.gradients: dict[int, Any] = {}  # of parameters, summed over all calls
+        self.summed: dict[int, set[Key]] = {}  # and the calls over which
 
     def wrap(self, path: str, module: Any, forward: Forward) -> Forward:
         """Return the forward that judges what arrives and leaves, and hands on the recorded."""
@@ -179,9 +181,9 @@ class ForcedRun:
         """Judge one call and return what it hands on."""
         args, kwargs = self._arrive(frame, forward, args, kwargs)
         self.stack.append(frame)
-        run, module = forward, frame.module
-        if self.substitute is not None:
-            run = self.substitute(module, frame.call, forward)
+        run = forward
+        if self.around is not None:
+            run = self.around(frame.path, frame.call, forward)
         try:
             outputs = run(*args, **kwargs)
         except Exception as error:
@@ -358,11 +360,14 @@ class ForcedRun:
             if seen.expected is not None or gradient is not None:
                 seen.found = gradient
                 self.visit(seen)
-        self._add_gradients(parameters, found[len(leaves_of) :])
+        self._add_gradients(frame, parameters, found[len(leaves_of) :])
 
-    def _add_gradients(self, parameters: Iterable[int], found: Sequence[Any | None]) -> None:
+    def _add_gradients(
+        self, frame: Frame, parameters: Iterable[int], found: Sequence[Any | None]
+    ) -> None:
         for key, gradient in zip(parameters, found, strict=True):
             if gradient is not None:
+                self.summed.setdefault(key, set()).add(frame.call.key)
                 kept = self.gradients.get(key)
                 self.gradients[key] = gradient if kept is None else kept + gradient
 
@@ -386,7 +391,7 @@ class ForcedRun:
             if gradient is not None and self.framework.values(gradient).any():
                 words = "a gradient flows through an output to which none flows in the reference"
                 self.visit(replace(seen, expected=None, found=gradient, cause=words))
-        self._add_gradients(parameters, found[len(frame.reached) :])
+        self._add_gradients(frame, parameters, found[len(frame.reached) :])
 
     def _compare(
         self,

@@ -38,7 +38,7 @@ class Kept:
     unit: float
     summed: int
     reach: int
-    random: bool
+    random: str
     verdict: str
 
 

@@ -163,6 +163,7 @@ class WatchKernels(TorchFunctionMode):
         self.called = called
         self.errors = errors
         self.escaped = escaped
+        self.function = ""  # the one that is running
         self.rows = {kernel.function: kernel for kernel in KERNELS}
 
     def __torch_function__(
@@ -171,8 +172,13 @@ class WatchKernels(TorchFunctionMode):
         kwargs = kwargs or {}
         if self.escaped is not None and func in ESCAPES:
             self.escaped(args[0])
-        kernel = self.rows.get(getattr(func, "__name__", "").strip("_"))
-        result = func(*args, **kwargs)
+        name = getattr(func, "__name__", "")
+        kernel = self.rows.get(name.strip("_"))
+        self.function = name
+        try:
+            result = func(*args, **kwargs)
+        finally:
+            self.function = ""
         if kernel is None or not is_tensor(result) or not result.is_floating_point():
             return result
         bound = bind(func, args, kwargs)

@@ -17,14 +17,13 @@ from align.arrays_torch import alias, is_tensor, to_array
 from align.attention import SIGNATURES, Attention
 from align.calls import Forward, all_paths, bind, wrapped_forwards
 from align.distances import distance, total_of_channel
+from align.draws import Key
+from align.draws_torch import SeesDraws
 from align.kernel_errors_torch import WatchKernels
 from align.kernels import Kernel
 from align.prepare_torch import out_of_place, state_kept
 from align.trace import TENSOR, Call, Cotangent, Passed, Slot, Trace
 from align.trees import leaves, map_leaves
-
-DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
-
 
 COTANGENTS = 0xC07
 
@@ -104,8 +103,9 @@ class Recording:
         self.kept = Kept(net, written)
         self.recorder = _Recorder(self.trace, run.backward, self.kept)
         watch = WatchKernels(self.recorder.kernel_called, escaped=self.kept.escaped)
+        self.recorder.sees_draws.function = lambda: watch.function
         args, kwargs = _as_leaves(run)
-        with wrapped_forwards(modules, self.recorder.wrap), watch:
+        with wrapped_forwards(modules, self.recorder.wrap), watch, self.recorder.sees_draws:
             outputs = net(*args, **kwargs)
         found = [leaf for leaf in leaves(outputs) if is_tensor(leaf) and leaf.requires_grad]
         self.ends = found if run.backward else []
@@ -267,13 +267,19 @@ class _Recorder:
         self.kept = kept
         self.counts: dict[str, int] = {}
         self.stack: list[Call] = []
-        self.random_state = torch.get_rng_state()
+        self.sees_draws = SeesDraws(
+            trace.draws, lambda: tuple(call.key for call in self.stack), str
+        )
         self.alone: Callable[[Call], bool] | None = None
         self.flow = _Flow()
 
+    def _running(self) -> tuple[Key, ...]:
+        return tuple(call.key for call in self.stack)
+
     def wrap(self, path: str, module: nn.Module, forward: Forward) -> Forward:
         def recorded(*args: Any, **kwargs: Any) -> Any:
-            self._random_so_far()
+            self.sees_draws.check()
+            before = len(self.trace.draws)
             call = Call(path, self.counts.get(path, 0))
             self.counts[path] = call.index + 1
             call.parent = self.stack[-1] if self.stack else None
@@ -283,7 +289,8 @@ class _Recorder:
             self.stack.append(call)
             try:
                 outputs = forward(*args, **kwargs)
-                self._random_so_far(replayed=call.mask is not None)
+                self.sees_draws.check()
+                call.random = len(self.trace.draws) > before
             finally:
                 self.stack.pop()
             call.outputs = self._keep(call, "output", leaves(outputs))
@@ -304,8 +311,6 @@ class _Recorder:
             (args, kwargs), lambda leaf: Slot(order[id(leaf)]) if is_tensor(leaf) else leaf
         )
         call.numbers = [leaf for leaf in arguments if isinstance(leaf, (bool, int, float))]
-        call.mask = dropout_mask(module, args, kwargs)
-        call.drops_channels = not isinstance(module, nn.Dropout)
         call.attention = attention_of(module, forward, args, kwargs)
         if self.backward:
             for index, tensor in enumerate(tensors):
@@ -389,13 +394,6 @@ class _Recorder:
 
         return map_leaves(tree, at_boundary)
 
-    def _random_so_far(self, replayed: bool = False) -> None:
-        """Note whether the code since the last boundary drew random numbers."""
-        state = torch.get_rng_state()
-        if self.stack and not replayed and not torch.equal(state, self.random_state):
-            self.stack[-1].random = True
-        self.random_state = state
-
     def kernel_called(self, kernel: Kernel) -> None:
         if self.stack:
             self.stack[-1].kernels.add(f"{kernel.function}: {kernel.why}")
@@ -472,7 +470,7 @@ def _is_simple(module: nn.Module, call: Call) -> bool:
         and not any(hooks)
         and getattr(module, "momentum", 0.0) is not None  # then a counter of calls is a weight
         and len(call.inputs) == len(call.outputs) == 1
-        and not (call.random or call.kernels or call.mask is not None)
+        and not (call.random or call.kernels)
     )
 
 
@@ -493,19 +491,3 @@ def attention_of(
         return None
     names = [n for n, v in bound.arguments.items() for leaf in leaves(v) if is_tensor(leaf)]
     return Attention(kind, names, inner[0].num_heads, inner[0].batch_first)
-
-
-def dropout_mask(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> np.ndarray | None:
-    """Return what `module`, a dropout layer in train mode, is about to keep; None for others.
-
-    Drawn from the present random state, which is put back: zeros in the input hide the mask in
-    the output.
-    """
-    if not isinstance(module, DROPOUTS) or not module.training or module.p == 0.0:
-        return None
-    state = torch.get_rng_state()
-    tensor = next(leaf for leaf in leaves((args, kwargs)) if is_tensor(leaf))
-    draw: Any = type(module).forward
-    kept = draw(module, torch.ones_like(tensor, requires_grad=False)) != 0
-    torch.set_rng_state(state)
-    return kept.numpy()

@@ -12,6 +12,7 @@ from torch import nn
 
 from align.arrays_torch import to_tensor
 from align.document import plain, write_json
+from align.draws import Draw
 from align.environment import environment
 from align.forced import Inputs, as_batch
 from align.prepare_torch import prepared
@@ -28,6 +29,7 @@ from align.trace_format import (
     SCHEMA,
     Manifest,
     StoredCall,
+    StoredDraw,
     StoredModule,
     encode,
 )
@@ -79,6 +81,7 @@ def write_trace(
             environment=environment(),
             inputs=encode((batch.args, dict(batch.kwargs)), lambda leaf: _array(leaf, writer)),
             calls=_calls(trace, edges, writer),
+            draws=[_draw(draw, writer) for draw in trace.draws],
             parameters=sorted(trace.parameters),
             inplace=trace.inplace,
             buffers_before={k: writer.add(a) for k, a in trace.buffers_before.items()},
@@ -138,6 +141,18 @@ def _calls(trace: Trace, edges: Mapping[Node, set[Node]], writer: ArrayWriter) -
     return found
 
 
+def _draw(draw: Draw, writer: ArrayWriter) -> StoredDraw:
+    return StoredDraw(
+        function=draw.function,
+        kind=draw.kind,
+        calls=list(draw.calls),
+        values=writer.add(draw.values),
+        low=draw.low,
+        high=draw.high,
+        keep=draw.keep,
+    )
+
+
 def _call(call: Call, writer: ArrayWriter) -> StoredCall:
     return StoredCall(
         path=call.path,
@@ -148,13 +163,10 @@ def _call(call: Call, writer: ArrayWriter) -> StoredCall:
         grad_inputs=[writer.optional(array) for array in call.grad_inputs],
         grad_outputs=[writer.optional(array) for array in call.grad_outputs],
         numbers=list(call.numbers),
-        mask=writer.optional(call.mask),
-        drops_channels=call.drops_channels,
         template=encode(call.template, lambda leaf: {"tensor": 0} if leaf is TENSOR else None),
         arguments=encode(
             call.arguments, lambda leaf: {"tensor": leaf.index} if isinstance(leaf, Slot) else None
         ),
-        random=call.random,
         kernels=sorted(call.kernels),
         constant=sorted(call.constant),
         attention=call.attention,

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from align.draws import Draw, Key
+
 if TYPE_CHECKING:
     from align.attention import Attention
 
@@ -54,12 +56,10 @@ class Call:
     outputs: list[np.ndarray] = field(default_factory=list)
     grad_inputs: list[Cotangent] = field(default_factory=list)
     grad_outputs: list[Cotangent] = field(default_factory=list)
-    mask: np.ndarray | None = None  # what a dropout layer kept: bool, shape of its input
-    drops_channels: bool = False  # whole channels at a time
     template: Any = None  # the tree of its outputs, with `TENSOR` in place of each tensor
     arguments: Any = None  # (args, kwargs) with a `Slot` in place of each tensor
     parent: "Call | None" = field(default=None, repr=False, compare=False)  # whose code called it
-    random: bool = False  # its own code drew random numbers that nobody replays
+    random: bool = False  # code in it drew random numbers
     kernels: set[str] = field(default_factory=set)  # rows of kernels.KERNELS its own code called
     attention: "Attention | None" = None  # of a stock attention layer
     simple: bool = False  # may run again by itself, whatever ran before
@@ -82,6 +82,11 @@ class Call:
         """Return how many values its largest tensor has."""
         return max((array.size for array in (*self.inputs, *self.outputs)), default=0)
 
+    @property
+    def key(self) -> Key:
+        """Its path and number."""
+        return (self.path, self.index)
+
     def place(self, where: str) -> Place:
         """Return the key of a tensor at this call."""
         return (self.path, self.index, where)
@@ -94,7 +99,8 @@ class Trace:
     `paths` maps the first path of each module to all of them; `parameters` are the names of all
     parameters; `buffers` maps "path.name" to the floating buffers after the run, `buffers_before`
     before it, `gradients` to
-    those of the parameters (None where there is none).
+    those of the parameters (None where there is none). `draws` are the random numbers that code
+    drew, in order; the port's code of the calls `below` keeps what is below a rate.
     """
 
     calls: list[Call] = field(default_factory=list)
@@ -104,8 +110,10 @@ class Trace:
     gradients: dict[str, np.ndarray | None] = field(default_factory=dict)
     parameters: set[str] = field(default_factory=set)
     inplace: list[str] = field(default_factory=list)  # in-place modules that change the outputs
+    draws: list[Draw] = field(default_factory=list)
+    below: set[Key] = field(default_factory=set)
 
-    def masks_only(self) -> "Trace":
-        """Return the same calls with nothing but their dropout masks."""
-        calls = [Call(call.path, call.index, mask=call.mask) for call in self.calls]
-        return Trace(calls=calls, paths=self.paths)
+    def draws_only(self) -> "Trace":
+        """Return the same calls with nothing but what they drew."""
+        calls = [Call(call.path, call.index) for call in self.calls]
+        return Trace(calls=calls, paths=self.paths, draws=self.draws, below=self.below)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from align.attention import Attention
 from align.document import STRICT
+from align.draws import Kind
 
 SCHEMA = 1
 KIND = "trace"
@@ -37,16 +38,28 @@ class StoredCall:
     grad_inputs: list[str | None]
     grad_outputs: list[str | None]
     numbers: list[Any]
-    mask: str | None
-    drops_channels: bool
     template: Plain
     arguments: Plain
-    random: bool
     kernels: list[str]
     constant: list[str]
     attention: Attention | None
     feeds: list[tuple[int, str]]
     enters: list[tuple[int, str]]
+
+
+@dataclass
+class StoredDraw:
+    """What one random function of the reference gave: `align.draws.Draw`."""
+
+    __pydantic_config__: ClassVar = STRICT
+
+    function: str
+    kind: Kind
+    calls: list[tuple[str, int]]
+    values: str
+    low: Any
+    high: Any
+    keep: Any
 
 
 @dataclass
@@ -115,6 +128,7 @@ class Manifest:
     environment: dict[str, Plain]
     inputs: Plain
     calls: list[StoredCall]
+    draws: list[StoredDraw]
     modules: dict[str, StoredModule]
     specs: list[dict[str, Plain]]
     state: dict[str, str]

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from align.draws import Draw
 from align.floors import Sums
 from align.judge import Allowance
 from align.pairing import Pairing
 from align.trace import TENSOR, Call, Place, Slot, Trace
 from align.trace_arrays import Arrays
 from align.trace_files import read_manifest
-from align.trace_format import MANIFEST, Floor, StoredCall, StoredModule, decode, number
+from align.trace_format import MANIFEST, Floor, StoredCall, StoredDraw, StoredModule, decode, number
 from common.errors import UnreadableError
 
 if TYPE_CHECKING:
@@ -63,6 +64,18 @@ class StoredReference:
             gradients={key: self._optional(name) for key, name in manifest.gradients.items()},
             parameters=set(manifest.parameters),
             inplace=manifest.inplace,
+            draws=[self._draw(draw) for draw in manifest.draws],
+        )
+
+    def _draw(self, stored: StoredDraw) -> Draw:
+        return Draw(
+            function=stored.function,
+            kind=stored.kind,
+            calls=tuple(stored.calls),
+            values=self.stored[stored.values],
+            low=number(stored.low),
+            high=number(stored.high),
+            keep=None if stored.keep is None else number(stored.keep),
         )
 
     def _call(self, stored: StoredCall) -> Call:
@@ -74,11 +87,8 @@ class StoredReference:
             outputs=[self.stored[name] for name in stored.outputs],
             grad_inputs=[self._optional(name) for name in stored.grad_inputs],
             grad_outputs=[self._optional(name) for name in stored.grad_outputs],
-            mask=self._optional(stored.mask),
-            drops_channels=stored.drops_channels,
             template=decode(stored.template, lambda tag, value: TENSOR),
             arguments=decode(stored.arguments, lambda tag, value: Slot(int(value))),
-            random=stored.random,
             kernels=set(stored.kernels),
             constant=set(stored.constant),
             attention=stored.attention,

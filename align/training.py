@@ -173,7 +173,7 @@ class _Steps:
         self.found: Forced | None = None
         self.before: _Before | None = None
         self.losses: list[float] = []
-        self.masks: list[Trace] = []
+        self.draws: list[Trace] = []
         self.explained: set[str] = set()
         self.initial = self._reference_state()
 
@@ -215,10 +215,10 @@ class _Steps:
     def free_run(self, batches: Sequence[Batch]) -> list[float]:
         """Train the port alone from the start; return the relative error of each loss.
 
-        Its dropout layers keep what the reference's kept.
+        It draws what the reference drew.
         """
         from align import arrays_paddle, optimizers_paddle
-        from align.force_paddle import run_with_masks
+        from align.force_paddle import run_with_draws
         from align.trees import map_leaves
 
         self._set_tensors(self.initial)
@@ -226,7 +226,7 @@ class _Steps:
         errors = []
         for step, (batch, expected) in enumerate(zip(batches, self.losses, strict=True)):
             args = map_leaves(batch.whole.args, arrays_paddle.to_tensor)
-            loss = run_with_masks(self.paddle_whole, self.masks[step], self.pairing, args)
+            loss = run_with_draws(self.paddle_whole, self.draws[step], self.pairing, args)
             if self.schedules[1] is not None:
                 optimizers_paddle.set_rate(optimizer, self.schedules[1](step))
             loss.backward()
@@ -280,7 +280,7 @@ class _Steps:
             parameter.grad = None if gradient is None else torch.from_numpy(gradient.copy())
         root = next(call for call in found.trace.calls if call.path == "")
         self.losses.append(float(root.outputs[0]))
-        self.masks.append(found.trace.masks_only())
+        self.draws.append(found.trace.draws_only())
 
     def _reference_gradients(self, found: Forced) -> dict[str, np.ndarray]:
         known = {t.key: t for t in self.tensors if t.reference in found.trace.gradients}
