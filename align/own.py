@@ -238,7 +238,12 @@ def read_inputs(
     try:
         found = np.load(path, allow_pickle=False)
         arrays = {"arr_0": found} if isinstance(found, np.ndarray) else dict(found)
-    except (OSError, ValueError, EOFError) as error:
+    except ValueError:  # NumPy's message advises to let the file run code
+        raise UserError(
+            f"--inputs {path}: is no .npz or .npy of plain arrays; write it with "
+            "np.savez(path, image, ...)"
+        ) from None
+    except (OSError, EOFError) as error:
         raise UserError(f"--inputs {path}: cannot be read as arrays: {error}") from None
     if not arrays:
         raise UserError(f"--inputs {path}: holds no array")

@@ -63,6 +63,12 @@ def test_std_of_one_value():
         assert math.isnan(paddle.std(pt([1.0])).item())
 
 
+def test_equal_is_close():
+    one, other = np.array([1.0]), np.array([1.0 + 9e-9])
+    assert not (tt(one) == tt(other)).item()
+    assert (pt(one) == pt(other)).item() is PADDLE2
+
+
 def test_round_half():
     value = [0.5, 1.5, 2.5, -0.5]
     assert torch.round(tt(value)).tolist() == [0, 2, 2, 0]

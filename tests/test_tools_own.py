@@ -135,7 +135,7 @@ def test_inputs_go_by_position_or_by_name(folder):
     with pytest.raises(UserError, match="target"):
         own.read_inputs("label.npz", theirs, ours)
     np.save("code.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="plain arrays; write it with"):
         own.read_inputs("code.npy")
 
 
