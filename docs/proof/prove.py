@@ -179,13 +179,16 @@ STAGES = {
         "hostile files",
         *(str(path) for path in sorted((ROOT / "tests").glob("test_convert*.py"))),
     ),
-    "nets": lambda: prove_tests(
-        "nets",
-        "the other rows of the table",
-        "tests/test_dilated_nets.py",
-        "tests/test_fcn_unet.py",
-        "tests/test_recipes.py",
-    ),
+    "nets": lambda: [
+        run("nets", "every row of the table, in full", [sys.executable, "docs/proof/nets.py"]),
+        *prove_tests(
+            "nets",
+            "the other rows of the table",
+            "tests/test_dilated_nets.py",
+            "tests/test_fcn_unet.py",
+            "tests/test_recipes.py",
+        ),
+    ],
     "toys": lambda: [
         run("toys", "every toy config", [sys.executable, "docs/proof/toys.py"], "configs:")
     ],
