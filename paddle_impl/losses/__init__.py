@@ -1,0 +1,27 @@
+"""Criteria of the papers. Called with (outputs, label), as the net returns them in train mode.
+
+Where the authors' code has an effect that a reader would not expect, that effect is the default,
+because published numbers were trained with it, and an option named for the effect turns it off.
+"""
+
+from paddle import nn
+
+from paddle_impl.losses.auxiliary import AuxiliaryCrossEntropy
+from paddle_impl.losses.cross_entropy import CrossEntropy, SummedCrossEntropy
+from paddle_impl.losses.deeplab import MultiScaleCrossEntropy, UpsampledCrossEntropy
+from paddle_impl.losses.detail import DetailLoss
+from paddle_impl.losses.ohem import OhemCrossEntropy
+from paddle_impl.losses.stdc import StdcLoss
+from paddle_impl.losses.unet import UNetLoss
+
+LOSSES: dict[str, type[nn.Layer]] = {
+    "cross_entropy": CrossEntropy,
+    "ohem": OhemCrossEntropy,
+    "detail": DetailLoss,
+    "stdc": StdcLoss,
+    "summed_cross_entropy": SummedCrossEntropy,
+    "unet": UNetLoss,
+    "auxiliary_cross_entropy": AuxiliaryCrossEntropy,
+    "multi_scale_cross_entropy": MultiScaleCrossEntropy,
+    "upsampled_cross_entropy": UpsampledCrossEntropy,
+}

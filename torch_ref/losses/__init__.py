@@ -1,0 +1,27 @@
+"""Criteria of the papers. Called with (outputs, label), as the net returns them in train mode.
+
+Where the authors' code has an effect that a reader would not expect, that effect is the default,
+because published numbers were trained with it, and an option named for the effect turns it off.
+"""
+
+from torch import nn
+
+from torch_ref.losses.auxiliary import AuxiliaryCrossEntropy
+from torch_ref.losses.cross_entropy import CrossEntropy, SummedCrossEntropy
+from torch_ref.losses.deeplab import MultiScaleCrossEntropy, UpsampledCrossEntropy
+from torch_ref.losses.detail import DetailLoss
+from torch_ref.losses.ohem import OhemCrossEntropy
+from torch_ref.losses.stdc import StdcLoss
+from torch_ref.losses.unet import UNetLoss
+
+LOSSES: dict[str, type[nn.Module]] = {
+    "cross_entropy": CrossEntropy,
+    "ohem": OhemCrossEntropy,
+    "detail": DetailLoss,
+    "stdc": StdcLoss,
+    "summed_cross_entropy": SummedCrossEntropy,
+    "unet": UNetLoss,
+    "auxiliary_cross_entropy": AuxiliaryCrossEntropy,
+    "multi_scale_cross_entropy": MultiScaleCrossEntropy,
+    "upsampled_cross_entropy": UpsampledCrossEntropy,
+}
