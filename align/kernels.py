@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-EPS32 = 2.0**-23
+from common import resizes
 
+EPS32 = 2.0**-23
 
 Sizes = Sequence[int]
 Settings = dict[str, object]
@@ -55,37 +56,13 @@ def paddle_version() -> tuple[int, ...]:
 
 
 def _resize_error(size: Sizes, out: Sizes, settings: Settings) -> float:
-    """Paddle holds the ratio of a resize in float32: a coordinate is off by eps32 * size.
-
-    Exact where every ratio is a power of two (align_corners=False), at any size.
-    """
-    if settings.get("mode") not in {"linear", "bilinear", "bicubic", "trilinear"}:
-        return 0.0
-    scale: Any = settings.get("scale_factor")
-    corners = bool(settings.get("align_corners"))
-    if scale is not None and not corners and not settings.get("recompute_scale_factor"):
-        scales = scale if isinstance(scale, (list, tuple)) else [scale]
-        inexact = any(not _holds(1.0 / float(factor)) for factor in scales)
-        return EPS32 * (2.0 + 1.5 * max(size)) if inexact else 0.0
-    if all(_is_exact_ratio(a, b, corners) for a, b in zip(size, out, strict=True)):
-        return 0.0
-    return EPS32 * (2.0 + 1.5 * max(size))
+    """Paddle holds the coordinates of a resize in float32: they are off by eps32 * size."""
+    return 0.0 if resizes.is_exact(size, out, settings) else EPS32 * (2.0 + 1.5 * max(size))
 
 
-def _holds(ratio: float) -> bool:
-    """Tell whether float32 holds `ratio` exactly."""
-    return float(np.float32(ratio)) == ratio
-
-
-def _is_exact_ratio(size: int, out: int, align_corners: bool) -> bool:
-    if size == out:
-        return True
-    if align_corners:
-        size, out = size - 1, out - 1
-    if size <= 0 or out <= 0:
-        return True
-    whole, rest = divmod(max(size, out), min(size, out))
-    return rest == 0 and whole & (whole - 1) == 0
+def _holds(number: float) -> bool:
+    """Tell whether float32 holds `number` exactly."""
+    return float(np.float32(number)) == number
 
 
 def _resize_gradient_error(size: Sizes, out: Sizes, settings: Settings) -> float:
@@ -130,7 +107,9 @@ NORM_GRADIENT = 1e-8  # 1e-12 is added to the norm: so much at norms of 1e-4
 POOL_ERROR = EPS32  # one rounding to float32, twice over
 
 KERNELS: tuple[Kernel, ...] = (
-    Kernel("interpolate", "holds its ratio in float32", _resize_error, _resize_gradient_error),
+    Kernel(
+        "interpolate", "holds its coordinates in float32", _resize_error, _resize_gradient_error
+    ),
     *(
         Kernel(name, "holds epsilon in float32", _epsilon_error, _epsilon_error)
         for name in ("layer_norm", "instance_norm")

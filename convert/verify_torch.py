@@ -10,19 +10,16 @@ import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
 import torch_ref
+from common import resizes
 from convert.rules import Rules, resolve
 from convert.spec import COUNTER
 from convert.verify import listed
 
-_SMOOTH = {"linear", "bilinear", "bicubic", "trilinear"}
 _SIGNATURE = inspect.signature(F.interpolate)
 
 
 class InexactResizes(TorchFunctionMode):
-    """Notes while it is active whether a resize had a ratio that float32 does not hold exactly.
-
-    Paddle's interpolation kernels hold the ratio in float32 whatever the input.
-    """
+    """Notes while it is active whether a resize was one that Paddle computes in part in float32."""
 
     found = False
 
@@ -37,7 +34,8 @@ class InexactResizes(TorchFunctionMode):
         result = func(*args, **(kwargs or {}))
         if func is F.interpolate:
             call = _SIGNATURE.bind(*args, **(kwargs or {})).arguments
-            self.found |= _is_inexact(call, result)
+            sizes = call["input"].shape[2:], result.shape[2:]
+            self.found |= not resizes.is_exact(*sizes, call)
         return result
 
 
@@ -55,13 +53,13 @@ def run_reference(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # two runtimes in one process stall each other
     try:
-        with torch.random.fork_rng(devices=[]), torch.no_grad(), InexactResizes() as resizes:
+        with torch.random.fork_rng(devices=[]), torch.no_grad(), InexactResizes() as noted:
             net = torch_ref.build_model(row, **options).double().eval()
             net.load_state_dict(reference_state(net, arrays, rules), strict=True)
             outputs = net(torch.from_numpy(image))
     finally:
         torch.set_num_threads(threads)
-    return [output.numpy() for output in listed(outputs)], resizes.found
+    return [output.numpy() for output in listed(outputs)], noted.found
 
 
 def reference_state(
@@ -82,18 +80,3 @@ def reference_state(
         else:
             assert name.endswith(COUNTER), name  # recognition lets nothing else be absent
     return state
-
-
-def _is_inexact(call: Mapping[str, Any], result: torch.Tensor) -> bool:
-    if call.get("mode", "nearest") not in _SMOOTH:
-        return False
-    sizes = list(zip(call["input"].shape[2:], result.shape[2:], strict=True))
-    if call.get("align_corners"):
-        ratios = [(old - 1) / (new - 1) for old, new in sizes if new > 1]
-    elif call.get("scale_factor") is not None and not call.get("recompute_scale_factor"):
-        factor = call["scale_factor"]
-        factors = factor if isinstance(factor, (list, tuple)) else [factor] * len(sizes)
-        ratios = [1 / factor for factor in factors]
-    else:
-        ratios = [old / new for old, new in sizes]
-    return any(float(np.float32(ratio)) != ratio for ratio in ratios)
