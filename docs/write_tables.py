@@ -34,7 +34,7 @@ CHINESE = {
         "STDC1-Seg，20 个随机种子，前向与反向，eval 与 train 模式"
     ),
     "50 kills while training": "训练中强行终止进程 50 次",
-    "hostile files": "恶意构造的权重文件",
+    "own nets, two environments, report pages": "自己的网络、两个环境、报告页面",
     "the other rows of the table": "模型表的其余各行",
     "every toy config": "所有玩具配置",
     "core tests on Paddle 2.6.2": "Paddle 2.6.2 上的核心测试",

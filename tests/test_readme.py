@@ -178,3 +178,15 @@ def test_contributing_names_only_make_targets_that_exist():
     targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), flags=re.M))
     named = set(re.findall(r"`make ([a-z0-9-]+)", (ROOT / "CONTRIBUTING.md").read_text()))
     assert named <= targets
+
+
+def test_every_long_test_is_run_by_make_prove():
+    script = Path(prove.__file__).read_text(encoding="utf-8")
+    marked = [
+        path.name
+        for path in sorted((ROOT / "tests").glob("test_*.py"))
+        if "pytest.mark.prove" in path.read_text(encoding="utf-8")
+        and path.name != Path(__file__).name
+    ]
+    assert len(marked) > 5
+    assert [name for name in marked if f'"tests/{name}"' not in script] == []

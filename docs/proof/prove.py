@@ -1,6 +1,7 @@
 """Runs the long proof and writes what it measured to docs/proof/proof.md and the READMEs.
 
-Every line carries the date of its measurement; `--only` measures some stages anew.
+Two stages at a time, each on one core; the benchmarks alone at the end. Every line carries the
+date of its measurement; `--only` measures some stages anew.
 """
 
 import argparse
@@ -9,6 +10,8 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -19,6 +22,8 @@ TABLE = ROOT / "docs" / "proof" / "proof.md"
 RESULTS = ROOT / "docs" / "proof" / "proof.json"
 # What one stage may take; all together stay below two hours.
 LIMIT_S = 3600
+LANES = 2
+TOY = ROOT / "data" / "toy_cityscapes"
 
 
 @dataclass
@@ -51,11 +56,12 @@ def run(
         timeout=LIMIT_S,
     )
     lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
-    shown = [line for line in lines if re.search(pattern, line)] if pattern else lines
+    shown = [line for line in lines if re.search(pattern, line)]
     if done.returncode:
         print("\n".join(lines[-40:]), file=sys.stderr)
     seconds = time.monotonic() - start
     found = "<br>".join(shown if every else shown[-1:]).replace(f"{ROOT}/", "")
+    found = re.sub(r"^INFO +- +", "", found)  # mkdocs
     return Result(name, stage, done.returncode == 0, found, seconds, date.today().isoformat())
 
 
@@ -76,8 +82,8 @@ def readme_commands() -> list[str]:
 FILE = re.compile(r"\w+\.(pth|pdparams|safetensors)|runs/[\w/.]+")
 
 
-def prepared(command: str, folder: Path) -> list[str] | None:
-    """Return a README command with small data in place of the user's; None where it needs a GPU.
+def prepared(command: str, folder: Path) -> list[str]:
+    """Return a README command with small data in place of the user's.
 
     `model.pth` is a seeded checkpoint; a paper's config runs on the toy set for two iterations.
     """
@@ -91,7 +97,8 @@ def prepared(command: str, folder: Path) -> list[str] | None:
     if words[0] == "tools/make_toy_cityscapes.py":
         words[1:] = [str(folder / "toy_cityscapes")]
     if words[0].startswith("tools/train"):
-        words += [f"output={folder / str(abs(hash(command)))}", "schedule.warmup_steps=1"]
+        output = folder / re.sub(r"\W+", "_", command.removeprefix("python tools/"))
+        words += [f"output={output}", "schedule.warmup_steps=1"]
     if words[0] == "tools/reproduce.py":
         words += ["--fast"]
     words = [str(folder / word) if FILE.fullmatch(word) else word for word in words]
@@ -106,17 +113,9 @@ def run_readme(folder: Path) -> list[Result]:
 
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(build_seeded("stdc1_seg", 0).state_dict(), folder / "model.pth")
-    toy = ROOT / "data" / "toy_cityscapes"
-    if not toy.exists():
-        subprocess.run(
-            [sys.executable, "tools/make_toy_cityscapes.py", str(toy)], cwd=ROOT, check=True
-        )
-    results = []
-    for command in readme_commands():
-        words = prepared(command, folder)
-        if words is not None:
-            results.append(run("readme", f"`{command}`", words))
-    return results
+    return [
+        run("readme", f"`{command}`", prepared(command, folder)) for command in readme_commands()
+    ]
 
 
 def write(results: list[Result], stages: set[str]) -> None:
@@ -174,10 +173,13 @@ STAGES = {
         )
     ],
     "kills": lambda: prove_tests("kills", "50 kills while training", "tests/test_train_kill.py"),
-    "convert": lambda: prove_tests(
-        "convert",
-        "hostile files",
-        *(str(path) for path in sorted((ROOT / "tests").glob("test_convert*.py"))),
+    "commands": lambda: prove_tests(
+        "commands",
+        "own nets, two environments, report pages",
+        "tests/test_tools_own.py",
+        "tests/test_align_trace.py",
+        "tests/test_trace_apart.py",
+        "tests/test_report_page.py",
     ),
     "nets": lambda: [
         run("nets", "every row of the table, in full", [sys.executable, "docs/proof/nets.py"]),
@@ -209,6 +211,18 @@ STAGES = {
     "readme": lambda: run_readme(ROOT / "runs" / f"prove_{time.strftime('%H%M%S')}"),
 }
 
+ALONE = "benchmarks"  # what runs beside them would be in their figures
+
+
+def measured(chosen: list[str]) -> Iterator[list[Result]]:
+    """Yield what each stage found, in the order in which they end."""
+    beside = [name for name in chosen if name != ALONE]
+    with ThreadPoolExecutor(LANES) as lanes:
+        for job in as_completed([lanes.submit(STAGES[name]) for name in beside]):
+            yield job.result()
+    if ALONE in chosen:
+        yield STAGES[ALONE]()
+
 
 def main() -> int:
     """Run all, or some, write the tables, exit 1 if anything failed."""
@@ -216,9 +230,12 @@ def main() -> int:
     arguments.add_argument("--only", nargs="+", choices=list(STAGES), help="run these stages")
     options = arguments.parse_args()
     chosen = options.only or list(STAGES)
+    if not TOY.exists():
+        command = [sys.executable, "tools/make_toy_cityscapes.py", str(TOY)]
+        subprocess.run(command, cwd=ROOT, check=True)
     results: list[Result] = []
-    for name in chosen:
-        results += STAGES[name]()
+    for found in measured(chosen):
+        results += found
         write(results, {result.stage for result in results})
     subprocess.run([sys.executable, "docs/write_tables.py"], cwd=ROOT, check=True)
     return int(not all(result.good for result in results))
