@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from align.forced import unless_compared
+from align.beyond_calls import unless_compared
 from align.judge import DIFFERS, Allowance, Comparison, compare
 from align.relations import relation
 from align.report import Divergence, Report

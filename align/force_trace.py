@@ -6,8 +6,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from align.backward import backward_report
-from align.forced import Batch, Forced, _Job, either_way
+from align.batch import Batch
+from align.forced import Job, either_way
 from align.forward import forward_report
+from align.found import Forced
 from align.report import Report
 from align.trace_reference import StoredMoves, StoredReference
 from common.errors import UserError
@@ -110,7 +112,7 @@ def _constants_note(reference: StoredReference) -> list[str]:
 
 
 @dataclass
-class _StoredJob(_Job):
+class _StoredJob(Job):
     """The forced alignment of a port with a `StoredReference`, which is its `torch_net`."""
 
     def __post_init__(self) -> None:

@@ -1,105 +1,29 @@
 """One forced alignment: record the reference, run the port on it, compare everything."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from align.batch import Batch
+from align.beyond_calls import (
+    compare_buffers,
+    compare_parameter_gradients,
+    in_place,
+    not_reached,
+    unseen,
+)
 from align.draws import Key
 from align.floors import Moves
 from align.forcing import NotAlone
-from align.judge import DIFFERS, EQUAL, UNCHECKED, Allowance, Comparison, compare
+from align.found import Forced
+from align.judge import EQUAL, Comparison, compare
 from align.pairing import Pairing
-from align.running_variance import biased, in_words
 from align.tensors import Tensor, tensors_of
 from align.trace import Call, Place, Trace
-from align.trees import is_plain, leaves, map_leaves
-
-# Arrays, or trees of them where a loss takes several outputs.
-Inputs = Sequence[Any] | Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Arguments of the nets as arrays, and the label of the losses where there is one."""
-
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-    label: np.ndarray | None = None
-
-    @property
-    def whole(self) -> "Batch":
-        """The same as arguments of `Whole`: net and loss in one."""
-        return Batch((self.args, dict(self.kwargs), self.label), {})
-
-    @property
-    def shapes(self) -> dict[str, list[int]]:
-        """Return {position or keyword: shape}."""
-        named = {**{str(i): array for i, array in enumerate(self.args)}, **self.kwargs}
-        if self.label is not None:
-            named["label"] = self.label
-        return {
-            name if len(arrays) == 1 else f"{name}.{index}": list(array.shape)
-            for name, tree in named.items()
-            for arrays in [leaves(tree)]
-            for index, array in enumerate(arrays)
-            if not is_plain(array)
-        }
-
-
-def as_batch(inputs: Inputs, dtype: str, labelled: bool = False) -> Batch:
-    """Read `inputs`: a sequence is positional, a mapping keywords; a label stands last.
-
-    Floating arrays are cast to `dtype`; the label, None, numbers and text stay what they are.
-    """
-
-    def cast_one(value: Any) -> Any:
-        if is_plain(value):
-            return value
-        array = np.asarray(value)
-        return array.astype(dtype) if array.dtype.kind == "f" else array
-
-    def cast(tree: Any) -> Any:
-        return map_leaves(tree, cast_one)
-
-    if isinstance(inputs, np.ndarray):
-        inputs = (inputs,)
-    if isinstance(inputs, Mapping):
-        names = list(inputs)
-        label = np.asarray(inputs[names.pop()]) if labelled else None
-        return Batch((), {name: cast(inputs[name]) for name in names}, label)
-    arrays = list(inputs)
-    label = np.asarray(arrays.pop()) if labelled else None
-    return Batch(tuple(cast(array) for array in arrays), {}, label)
-
-
-@dataclass
-class Forced:
-    """What one forced alignment found. `judged` is `pairing` without layers of uneven calls."""
-
-    trace: Trace
-    pairing: Pairing
-    judged: Pairing
-    moves: Any  # `align.floors.Moves`, or those of a stored trace
-    comparisons: list[Comparison] = field(default_factory=list)
-    complete: dict[str, Comparison] = field(default_factory=dict)  # parameters judged on the way
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def values(self) -> list[Comparison]:
-        """The comparisons of the forward pass."""
-        return [call for call in self.comparisons if not _is_gradient(call)]
-
-    @property
-    def gradients(self) -> list[Comparison]:
-        """The comparisons of the backward pass."""
-        return [call for call in self.comparisons if _is_gradient(call)]
-
-
-def _is_gradient(call: Comparison) -> bool:
-    return call.where.startswith("grad")
+from align.trees import map_leaves
 
 
 def paired(torch_net: Any, paddle_net: Any, rules: Any = None) -> Pairing:
@@ -171,7 +95,7 @@ def run_forced(
     args, kwargs = map_leaves((batch.args, dict(batch.kwargs)), arrays_torch.to_tensor)
     run = Run(args, kwargs, backward, seed)
     args, kwargs = map_leaves((batch.args, dict(batch.kwargs)), arrays_paddle.to_tensor)
-    job = _Job(torch_net, paddle_net, pairing, run, (args, kwargs), dtype, train)
+    job = Job(torch_net, paddle_net, pairing, run, (args, kwargs), dtype, train)
     return either_way(lambda: _align(job, backward), paddle_net)
 
 
@@ -189,7 +113,7 @@ def either_way(align: Callable[[], Forced], paddle_net: Any) -> Forced:
     return align()
 
 
-def _align(job: "_Job", backward: bool) -> Forced:
+def _align(job: "Job", backward: bool) -> Forced:
     from align.prepare_paddle import undone_on
 
     # Alone needs fewer arrays at a time, which some ports do not allow; copies are for references
@@ -201,7 +125,7 @@ def _align(job: "_Job", backward: bool) -> Forced:
 
 
 @dataclass
-class _Job:
+class Job:
     """The arguments of `run_forced`, ready for both frameworks."""
 
     torch_net: Any
@@ -285,7 +209,7 @@ class _Job:
         self._try_other_way(forced.undecided)
         self._rest(found, forced, floating_buffers(forced.layers))
         if forced.raised:
-            kept = [c for c in found.comparisons if not _not_reached(c, forced.called)]
+            kept = [c for c in found.comparisons if not not_reached(c, forced.called)]
             found.comparisons = kept
 
     def _try_other_way(self, differing: set[Key]) -> None:
@@ -334,123 +258,14 @@ class _Job:
 
     def _rest(self, found: Forced, forced: Any, buffers: Mapping[str, np.ndarray]) -> None:
         """Compare what calls do not show: layers that are lost, buffers, parameters' gradients."""
-        found.comparisons += [_in_place(path) for path in found.trace.inplace]
-        found.comparisons += _unseen(found, lambda path: self.is_seen(found, path))
+        found.comparisons += [in_place(path) for path in found.trace.inplace]
+        found.comparisons += unseen(found, lambda path: self.is_seen(found, path))
         if self.train:
-            found.comparisons += _compare_buffers(self.torch_net, found, buffers)
+            found.comparisons += compare_buffers(self.torch_net, found, buffers)
         if self.run.backward:
-            found.comparisons += _compare_parameter_gradients(
+            found.comparisons += compare_parameter_gradients(
                 self.torch_net, self.paddle_net, found, forced.gradients, forced.random
             )
-
-
-def _not_reached(call: Comparison, called: set[str]) -> bool:
-    """Tell whether a layer's tensor differs because the code around raised before calling it."""
-    own = call.where.startswith(("grad:", "buffer:"))
-    return own and call.verdict == DIFFERS and call.layer not in called
-
-
-def _in_place(path: str) -> Comparison:
-    """Return what cannot be checked: recording works out of place, and that changes the result."""
-    into = Comparison(path, f"{path}#0", "output:0", "layer", verdict=UNCHECKED)
-    into.cause = f"{path} writes into its input, and other code of the reference reads it after"
-    return into
-
-
-def _compare_buffers(
-    torch_net: Any, found: Forced, after: Mapping[str, np.ndarray]
-) -> list[Comparison]:
-    """Compare what a train-mode pass left in the buffers of matched layers."""
-    from align.reference import reference_of
-    from align.tensors import join
-
-    net = reference_of(torch_net)
-    comparisons = []
-    factors: dict[str, float] = {}
-    for port, reference in found.judged.partners.items():
-        for name in _names_under(found.trace.buffers, reference):
-            full = join(reference, name)
-            own = join(port, name) in after
-            local = name if own else BUFFER_NAMES.get(name, name)
-            before = found.trace.buffers_before[full]
-            if join(port, local) not in after and np.array_equal(before, found.trace.buffers[full]):
-                continue  # a constant, which the port may hold as a number
-            into = Comparison(port, f"{reference}#last", f"buffer:{local}", "layer")
-            ours = after.get(join(port, local))
-            if ours is None:
-                into.verdict, into.relative_error = DIFFERS, float("inf")
-                into.cause = f"the reference updates {full}, the port has no such buffer"
-            else:
-                allowance = found.moves.allow(("", 0, f"buffer:{full}"))
-                compare(found.trace.buffers[full], ours, allowance, into)
-                if into.verdict == DIFFERS and name == "running_var":
-                    calls = [call for call in found.trace.calls if call.path == reference]
-                    factor = biased(net.momentum(reference), calls, before, ours)
-                    if factor is not None:
-                        into.verdict, into.floor = EQUAL, into.relative_error
-                        into.cause, factors[port] = "averages the biased variance", factor
-            comparisons.append(into)
-    found.notes += in_words({path.removeprefix("net."): size for path, size in factors.items()})
-    return comparisons
-
-
-# A layer's buffers by their name in torch; what is not listed has the same name on both sides.
-BUFFER_NAMES = {"running_mean": "_mean", "running_var": "_variance"}
-
-
-def _names_under(buffers: Mapping[str, np.ndarray], path: str) -> list[str]:
-    return [name.rpartition(".")[2] for name in buffers if name.rpartition(".")[0] == path]
-
-
-def _compare_parameter_gradients(
-    torch_net: Any,
-    paddle_net: Any,
-    found: Forced,
-    gradients: Mapping[int, Any],
-    random: Mapping[int, str],
-) -> list[Comparison]:
-    """Compare the gradient of every parameter, summed over all calls of its layer."""
-    from align.arrays_paddle import to_array
-    from align.force_paddle import compare_gradients
-    from align.reference import reference_of
-
-    frozen = reference_of(torch_net).frozen()
-    parameters = paddle_net.state_dict()
-    comparisons = []
-    for tensor in tensors_of(paddle_net, _with_gradients(found)):
-        if tensor.buffer or tensor.reference is None or tensor.reference not in frozen:
-            continue
-        parameter = parameters[tensor.key]
-        into = Comparison(tensor.layer, "", f"grad:{tensor.name}", "layer")
-        if parameter.stop_gradient != frozen[tensor.reference]:
-            words = ("frozen", "trained") if parameter.stop_gradient else ("trained", "frozen")
-            into.verdict, into.relative_error = DIFFERS, float("inf")
-            into.cause = f"{words[0]} in the port, {words[1]} in the reference"
-            comparisons.append(into)
-            continue
-        ours = gradients.get(id(parameter))
-        if tensor.key in found.complete:
-            if ours is not None:  # and then something else in the port added to it
-                raise NotAlone
-            comparisons.append(found.complete[tensor.key])
-            continue
-        expected = tensor.of(found.trace.gradients)
-        if expected is None and ours is None:
-            continue  # neither side's loss reaches it
-        allowance = found.moves.allow(("", 0, f"grad:{tensor.reference}"))
-        if id(parameter) in random:
-            allowance = Allowance(random=random[id(parameter)])
-        array = None if ours is None else to_array(ours)
-        comparisons.append(compare_gradients(expected, array, allowance, into))
-    return comparisons
-
-
-def _with_gradients(found: Forced) -> Pairing:
-    """Return the judged pairing and the layers whose parameters the reference uses uncalled."""
-    groups = found.pairing.reference_group
-    called = {groups[call.path] for call in found.trace.calls if call.path in groups}
-    uneven = set(groups.values()) - set(found.judged.reference_group.values())
-    return found.pairing.without(uneven & called)
 
 
 def _uneven_in_words(uneven: Mapping[int, tuple[int, int]], pairing: Pairing) -> list[str]:
@@ -461,55 +276,3 @@ def _uneven_in_words(uneven: Mapping[int, tuple[int, int]], pairing: Pairing) ->
         for port, group in pairing.port_group.items()
         if group in uneven
     ]
-
-
-def _unseen(found: Forced, is_seen: Callable[[str], bool | None]) -> list[Comparison]:
-    """Return a difference for each layer that the port lost and that nothing else would miss.
-
-    A layer of the reference that is called and not judged (no partner, or another number of
-    calls) is judged as a part of the layer around it, where its result reaches anything there.
-    Where it does not (an auxiliary head that is not returned), equal outputs prove nothing.
-    """
-    trace, judged = found.trace, set(found.judged.reference_group)
-    called = {call.path for call in trace.calls}
-    comparisons = []
-    for path in trace.paths:
-        above = _nearest(path, judged)
-        lost = path in called and path not in judged and _holds_parameters(trace, path)
-        if not lost or _nearest(path, called - judged) or above is None:
-            continue
-        seen = is_seen(path)
-        if seen:
-            continue
-        partners = found.judged.partners.items()
-        layer = next((port for port, reference in partners if reference == above), "")
-        into = Comparison(layer, f"{path}#0", "calls", "glue", verdict=DIFFERS)
-        into.relative_error = float("inf")
-        into.cause = f"the reference calls {path} here, the port does not"
-        if seen is None:
-            into.verdict, into.relative_error = UNCHECKED, 0.0
-            into.cause += "; the recording does not say whether its result is used"
-        comparisons.append(into)
-    return comparisons
-
-
-def _nearest(path: str, among: set[str]) -> str | None:
-    """Return the closest path above `path` that is in `among`."""
-    while path:
-        path = path.rpartition(".")[0]
-        if path in among:
-            return path
-    return None
-
-
-def _holds_parameters(trace: Trace, path: str) -> bool:
-    return any(name.startswith(f"{path}.") for name in trace.parameters)
-
-
-def unless_compared(comparisons: Sequence[Comparison], words: str) -> list[Comparison]:
-    """Return one comparison that could not be made where there is none; else nothing."""
-    if comparisons:
-        return []
-    nothing = Comparison("", "", "output", "glue", verdict=UNCHECKED)
-    nothing.cause = words
-    return [nothing]

@@ -2,17 +2,11 @@
 
 from typing import Any
 
+from align.batch import Inputs, as_batch
+from align.beyond_calls import unless_compared
 from align.blame import blame
-from align.forced import (
-    Forced,
-    Inputs,
-    as_batch,
-    paired,
-    prepared,
-    rounding_note,
-    run_forced,
-    unless_compared,
-)
+from align.forced import paired, prepared, rounding_note, run_forced
+from align.found import Forced
 from align.replay import explain
 from align.report import Report
 from align.weights import compare_layers

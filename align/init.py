@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from align.beyond_calls import unless_compared
 from align.data import blame_alone
-from align.forced import paired, unless_compared
+from align.forced import paired
 from align.judge import DIFFERS, Comparison
 from align.report import Report
 from align.tensors import tensors_of

@@ -3,17 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from align.batch import Inputs, as_batch
+from align.beyond_calls import unless_compared
 from align.blame import blame
-from align.forced import (
-    Forced,
-    Inputs,
-    as_batch,
-    paired,
-    prepared,
-    rounding_note,
-    run_forced,
-    unless_compared,
-)
+from align.forced import paired, prepared, rounding_note, run_forced
+from align.found import Forced
 from align.judge import Comparison
 from align.replay import explain
 from align.report import Report

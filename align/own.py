@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from align.forced import Inputs
+from align.batch import Inputs
 from align.subjects import load_state, seeded_input
 from common.errors import ConversionError, UserError
 
@@ -302,7 +302,7 @@ def outputs_of(torch_net: Any, inputs: Inputs) -> tuple[Any, np.ndarray]:
     import torch
 
     from align.arrays_torch import is_tensor, to_array, to_tensor
-    from align.forced import as_batch
+    from align.batch import as_batch
     from align.prepare_torch import prepared
     from align.trees import map_leaves
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from align.forced import Batch, Inputs, as_batch, paired, prepared
+from align.batch import Batch, Inputs, as_batch
+from align.forced import paired, prepared
 from align.forward import align_forward
 from align.report import Report
 from align.trace import Place

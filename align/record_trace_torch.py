@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from align.arrays_torch import to_tensor
+from align.batch import Inputs, as_batch
 from align.document import plain, write_json
 from align.draws import Draw
 from align.environment import environment
-from align.forced import Inputs, as_batch
 from align.prepare_torch import prepared
 from align.reach_torch import Node, reached
 from align.record_torch import Run, record

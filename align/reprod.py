@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from align.forced import Inputs, as_batch
+from align.batch import Inputs, as_batch
 from align.report import Report, write_text
 from common.errors import UserError
 

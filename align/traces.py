@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from align.forced import Inputs
+from align.batch import Inputs
 from align.trace_format import SHARD_BYTES
 
 

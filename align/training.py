@@ -6,18 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from align.batch import Batch, Inputs, as_batch
+from align.beyond_calls import unless_compared
 from align.blame import blame
-from align.forced import (
-    Batch,
-    Forced,
-    Inputs,
-    as_batch,
-    paired,
-    prepared,
-    rounding_note,
-    run_forced,
-    unless_compared,
-)
+from align.forced import paired, prepared, rounding_note, run_forced
+from align.found import Forced
 from align.judge import DIFFERS, EQUAL, UNCHECKED, Allowance, Comparison, compare
 from align.losses import Criterion, seen_from_the_net, whole_pair
 from align.pairing import Pairing

@@ -10,7 +10,7 @@ from paddle import nn as pnn  # noqa: E402
 from torch import nn as tnn  # noqa: E402
 
 from align import align_backward  # noqa: E402
-from align.forced import _Job  # noqa: E402
+from align.forced import Job  # noqa: E402
 from align.judge import DIFFERS  # noqa: E402
 from align.record_torch import Run, recorded  # noqa: E402
 from align.subjects import load_state  # noqa: E402
@@ -72,13 +72,13 @@ def test_cotangent_that_is_not_finite_is_kept_and_shown():
 def runs_of(monkeypatch, port):
     """Return the report on `port`, and how each recording went."""
     seen = []
-    align = _Job.align
+    align = Job.align
 
     def noted(job, alone, copies):
         seen.append((alone, copies))
         return align(job, alone=alone, copies=copies)
 
-    monkeypatch.setattr(_Job, "align", noted)
+    monkeypatch.setattr(Job, "align", noted)
     torch.manual_seed(0)
     net = Reference()
     arrays = {key: tensor.detach().numpy() for key, tensor in net.state_dict().items()}

@@ -21,7 +21,7 @@ from align import (  # noqa: E402
     judge_trace,
     record_trace,
 )
-from align.forced import _unseen  # noqa: E402
+from align.beyond_calls import unseen  # noqa: E402
 from align.own import fill_port  # noqa: E402
 from align.pairing import Pairing  # noqa: E402
 from align.trace_arrays import Arrays, ArrayWriter  # noqa: E402
@@ -127,7 +127,7 @@ def test_layer_of_which_the_trace_does_not_tell_is_could_not_check(traces):
     assert stored.is_used("aux", set(stored.paths) - {"aux", "mix.1"}) is None
     every = {path: group for group, path in enumerate(stored.paths) if path != "aux"}
     found = SimpleNamespace(trace=stored.trace, judged=Pairing(every, every))
-    (only,) = _unseen(found, lambda path: None)
+    (only,) = unseen(found, lambda path: None)
     assert (only.verdict, only.layer) == ("unchecked", "")
     assert "does not say" in only.cause
 

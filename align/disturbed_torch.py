@@ -1,0 +1,396 @@
+"""A forced run of the reference itself, disturbed, that notes how far each tensor moves."""
+# ruff: noqa: D102 - what its methods return stands in `align.forcing.Framework`
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from align.arrays_torch import alias, is_tensor, to_array
+from align.calls import Forward, wrapped_forwards
+from align.distances import distance, total_of_channel
+from align.draws import Key
+from align.draws_torch import GivesDraws
+from align.forcing import ForcedRun, Frame, Seen, Source
+from align.judge import LONG_SUMS, UNITS
+from align.kernel_errors_torch import Errors
+from align.prepare_torch import out_of_place
+from align.record_torch import Run, arguments_in_order, floating_buffers
+from align.trace import Call, Cotangent, Passed, Place, Trace
+from align.trees import leaves, map_leaves
+
+Moves = dict[Place, float]  # largest movement of each tensor
+
+COMPLETE = 1e-9  # farther from a parameter's gradient, other calls may add to it
+POOL = 1_048_573  # a prime: no two rows or channels of a tensor move alike
+TINY = 8
+
+
+class Disturbed:
+    """A forced run of the reference itself, disturbed, that notes how far each tensor moves.
+
+    `watched` are modules that run as they are; their tensors are noted too.
+    """
+
+    def __init__(
+        self,
+        trace: Trace,
+        judged: set[str],
+        run: Run,
+        units: float,
+        disturbed: str | None = None,
+        seed: int = 0,
+        entered: set[str] | None = None,
+        watched: Collection[str] = (),
+    ) -> None:
+        self.watched = watched
+        self.entered = entered  # only these modules' code is run; None: all of it
+        self.trace = trace
+        self.judged = judged
+        self.run = run
+        self.units = units
+        self.disturbed = disturbed
+        self.generator = torch.Generator().manual_seed(seed)
+        self.pools: dict[tuple, torch.Tensor] = {}
+        self.alone: set[str] = set()  # paths whose only call ran by itself
+        self.names: dict[int, list[str]] = {}
+        self.lost: dict[str, float] = {}  # of a path: see `_lost_in_sums`
+        self.originals: dict[int, int] = {}  # identities of moved copies and what they stand for
+        self.forced = ForcedRun(
+            self,
+            self._next_call,
+            self._note,
+            backward=run.backward,
+            skips=self._is_left_out,
+        )
+        self.moves: Moves = {}
+        self.calls = {(call.path, call.index): call for call in trace.calls}
+        self.counts: dict[str, int] = {}
+
+    def signs(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return random +1 and -1 in the shape of `tensor`."""
+        out = torch.empty(tensor.shape, dtype=tensor.dtype)
+        for part, drawn in self._drawn(out.view(-1), self.pool(tensor.dtype, 0.0, 1.0)):
+            part.copy_(drawn)
+        return out
+
+    def jitter(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return `tensor` with every element moved by `units` in the last place."""
+        if not tensor.is_floating_point() or not self.units:
+            return tensor
+        step = torch.finfo(tensor.dtype).eps * self.units
+        out = tensor.detach().clone(memory_format=torch.contiguous_format)
+        for part, drawn in self._drawn(out.view(-1), self.pool(tensor.dtype, 1.0, step)):
+            part.mul_(drawn)
+        return out
+
+    def pool(self, dtype: torch.dtype, centre: float, step: float) -> torch.Tensor:
+        """Return `POOL` draws of `centre` + or - `step`."""
+        key = (dtype, centre, step)
+        if key not in self.pools:
+            bits = torch.randint(0, 2, (POOL,), generator=self.generator).to(dtype)
+            self.pools[key] = centre + step * (2 * bits - 1)
+        return self.pools[key]
+
+    def _drawn(
+        self, flat: torch.Tensor, pool: torch.Tensor
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield pieces of `flat` with as many draws each, from a random place of the pool on."""
+        at = int(torch.randint(0, POOL, (), generator=self.generator))
+        start = 0
+        while start < len(flat):
+            count = min(len(flat) - start, POOL - at)
+            yield flat[start : start + count], pool[at : at + count]
+            start, at = start + count, 0
+
+    def run_net(self, net: nn.Module) -> None:
+        """Run `net`: every call but those that ran alone."""
+        modules = {path: net.get_submodule(path) for path in self.trace.paths}
+
+        def wrap(path: str, module: nn.Module, forward: Forward) -> Forward:
+            if path == self.disturbed:
+                return lambda *args, **kwargs: map_leaves(forward(*args, **kwargs), self._disturb)
+            if path in self.judged:
+                return self.forced.wrap(path, module, forward)
+            return self._watch(path, forward) if path in self.watched else forward
+
+        mode = nullcontext() if self.run.backward else torch.no_grad()
+        with mode, out_of_place(net), wrapped_forwards(modules, wrap), self._gives_draws():
+            net(*self.run.args, **self.run.kwargs)
+        self._note_gradients(net, self.forced.gradients)
+        del self.forced  # it holds this run, and gradients of every parameter
+        ran = {path: module for path, module in modules.items() if self._runs(path)}
+        self._note_buffers(ran)
+
+    def _gives_draws(self) -> AbstractContextManager:
+        """Let code draw what it drew when it was recorded."""
+        if not self.trace.draws:
+            return nullcontext()
+
+        def running() -> Key | None:
+            return self.forced.stack[-1].call.key if self.forced.stack else None
+
+        return GivesDraws(self.trace.draws, self.judged, running, self.generator)
+
+    def _watch(self, path: str, forward: Forward) -> Forward:
+        """Return `forward` that notes what passes in and out."""
+
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            call = self._next_call(path)
+            args, kwargs = map_leaves((args, kwargs), self._own)
+            given = arguments_in_order(forward, args, kwargs)
+            self._note_passing(call, "input", call.inputs, call.grad_inputs, given)
+            outputs = map_leaves(forward(*args, **kwargs), self._own)
+            self._note_passing(call, "output", call.outputs, call.grad_outputs, leaves(outputs))
+            return outputs
+
+        return watched
+
+    def _own(self, leaf: Any) -> Any:
+        """Return an alias: a hook on it sees the gradient of one boundary."""
+        if not is_tensor(leaf) or not leaf.requires_grad:
+            return leaf
+        return leaf.clone() if leaf.is_leaf else alias(leaf)
+
+    def _note_passing(
+        self,
+        call: Call,
+        where: str,
+        arrays: Sequence[np.ndarray],
+        gradients: Sequence[Cotangent],
+        values: Sequence[Any],
+    ) -> None:
+        tensors = list(filter(is_tensor, values))
+        for index, (tensor, array) in enumerate(zip(tensors, arrays, strict=True)):
+            self._note_distance(call.place(f"{where}:{index}"), tensor, array)
+            expected = gradients[index] if index < len(gradients) else None
+            if tensor.requires_grad and isinstance(expected, np.ndarray):
+                place = call.place(f"grad_{where}:{index}")
+                tensor.register_hook(partial(self._note_gradient, place, expected))
+
+    def _note_gradient(self, place: Place, expected: np.ndarray, gradient: torch.Tensor) -> None:
+        self._note_distance(place, gradient, expected)
+
+    def _runs(self, path: str) -> bool:
+        """Tell whether the code of a module runs in `run_net`."""
+        return path not in self.alone and (self.entered is None or path in self.entered)
+
+    def _is_left_out(self, call: Call) -> bool:
+        """Tell whether nothing can move inside a call: its code need not run."""
+        return self.entered is not None and call.path not in self.entered
+
+    def _note_buffers(self, modules: Mapping[str, nn.Module]) -> None:
+        for name, array in floating_buffers(modules).items():
+            move = float(np.abs(array - self.trace.buffers[name]).max(initial=0.0))
+            self.moves["", 0, f"buffer:{name}"] = move
+
+    def run_alone(self, module: nn.Module, call: Call) -> None:
+        """Run one call of a simple module by itself, with copies of its parameters and buffers."""
+        own = module._parameters, module._buffers
+        self.alone.add(call.path)
+        tensor = torch.from_numpy(call.inputs[0])
+        try:
+            module._parameters = self._moved(own[0])
+            module._buffers = self._moved({**own[1], **self._buffers_before(call.path, own[1])})
+            with torch.enable_grad():
+                self.forced.run(Frame(call.path, call, module), module.forward, (tensor,), {})
+            self._note_buffers({call.path: module})
+        finally:
+            module._parameters, module._buffers = own
+            self.originals.clear()
+
+    def _buffers_before(self, path: str, buffers: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        """Return the floating buffers of a module as they were before the recorded run."""
+        names = {name: f"{path}.{name}".lstrip(".") for name in buffers}
+        before = self.trace.buffers_before
+        return {
+            name: torch.from_numpy(before[full]) for name, full in names.items() if full in before
+        }
+
+    def note_complete(self, net: nn.Module, module: nn.Module) -> None:
+        """Note the gradients of parameters that nothing but one call of `module` has: drop them."""
+        for parameter in module._parameters.values():
+            gradient = self.forced.gradients.get(id(parameter))
+            if parameter is None or parameter.grad is None or gradient is None:
+                continue
+            found = distance(to_array(parameter.grad), to_array(gradient))
+            if found.worst <= COMPLETE * found.largest:
+                del self.forced.gradients[id(parameter)]
+                for name in self._names(net)[id(parameter)]:
+                    self.moves["", 0, f"grad:{name}"] = found.worst + self._lost_in_sums(
+                        name, parameter
+                    )
+
+    def _names(self, net: nn.Module) -> dict[int, list[str]]:
+        """Return every name of each parameter, by its identity."""
+        if not self.names:
+            for name, parameter in net.named_parameters(remove_duplicate=False):
+                self.names.setdefault(id(parameter), []).append(name)
+        return self.names
+
+    def _moved(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
+        """Return moved copies of parameters or buffers."""
+        moved: dict[str, Any] = {}
+        for name, tensor in tensors.items():
+            if tensor is None:
+                moved[name] = None
+                continue
+            copy = self.jitter(tensor.detach())
+            copy = copy.clone() if copy.data_ptr() == tensor.data_ptr() else copy
+            if isinstance(tensor, nn.Parameter):
+                copy = nn.Parameter(copy, requires_grad=tensor.requires_grad)
+            self.originals[id(copy)] = id(tensor)
+            moved[name] = copy
+        return moved
+
+    def _next_call(self, path: str) -> Call:
+        index = self.counts.get(path, 0)
+        self.counts[path] = index + 1
+        return self.calls[path, index]
+
+    def _disturb(self, leaf: Any) -> Any:
+        floating = is_tensor(leaf) and leaf.is_floating_point()
+        return Errors(self.signs).off_by(leaf, 0.1) if floating else leaf
+
+    def _note(self, seen: Seen) -> None:
+        if isinstance(seen.expected, Passed):
+            step = float(np.finfo(seen.expected.dtype).eps) * self.units
+            self.moves[seen.place] = step * seen.expected.largest
+        elif seen.expected is not None and seen.found is not None and is_tensor(seen.found):
+            self._note_distance(seen.place, seen.found, seen.expected)
+
+    def _note_distance(
+        self, place: Place, found: torch.Tensor, expected: np.ndarray | None
+    ) -> None:
+        if expected is None or not found.numel():
+            return
+        array = to_array(found)
+        if found.is_floating_point():
+            move = distance(expected, array).worst
+            if not math.isfinite(move):
+                apart = torch.from_numpy(array) - torch.from_numpy(expected)
+                move = float(apart.abs().nan_to_num(0.0).max())
+        else:
+            move = float((array != expected).sum())
+        self.moves[place] = move
+
+    def _note_gradients(self, net: nn.Module, gradients: Mapping[int, torch.Tensor]) -> None:
+        for name, parameter in net.named_parameters(remove_duplicate=False):
+            gradient = gradients.get(id(parameter))
+            if gradient is not None:
+                place = ("", 0, f"grad:{name}")
+                self._note_distance(place, gradient, self.trace.gradients.get(name))
+                if place in self.moves:
+                    self.moves[place] += self._lost_in_sums(name, parameter)
+        if self.units:
+            self._note_tiny()
+
+    def _note_tiny(self) -> None:
+        """Let the gradient of a few values move as far as a unit of its module's largest.
+
+        It may be a sum that cancels (a bias in front of a softmax), and of a few values none may
+        happen to move.
+        """
+        held = {name: g for name, g in self.trace.gradients.items() if g is not None and g.size}
+        largest: dict[str, float] = {}
+        for name, gradient in held.items():
+            module = name.rpartition(".")[0]
+            own = distance(gradient, gradient).largest
+            largest[module] = max(own, largest.get(module, 0.0))
+        for name, gradient in held.items():
+            step = float(np.finfo(gradient.dtype).eps) * self.units
+            move = step * largest[name.rpartition(".")[0]]
+            if gradient.size <= TINY and math.isfinite(move):
+                place = ("", 0, f"grad:{name}")
+                self.moves[place] = max(move, self.moves.get(place, 0.0))
+
+    def _lost_in_sums(self, name: str, parameter: torch.Tensor) -> float:
+        """Return what the gradient of a bias loses as a sum over pixels, whatever it comes to.
+
+        That of a bias in front of BatchNorm is 0: its own size says nothing about its rounding,
+        that of the cotangents which it sums does.
+        """
+        if parameter.dim() != 1:
+            return 0.0
+        path = name.rpartition(".")[0]
+        if path not in self.lost:
+            sizes = [
+                call.values_per_channel * _total(cotangent)
+                for call in self.trace.calls
+                if call.path == path
+                for cotangent in call.grad_outputs
+                if cotangent is not None
+            ]
+            unit = float(np.finfo(np.float64).eps) * self.units
+            self.lost[path] = LONG_SUMS / UNITS * unit * max(sizes, default=0.0)
+        return self.lost[path]
+
+    # What `ForcedRun` asks of a framework.
+
+    def is_tensor(self, value: Any) -> bool:
+        return is_tensor(value)
+
+    def leaf(
+        self, array: np.ndarray, like: torch.Tensor | None, constant: bool = False
+    ) -> torch.Tensor:
+        tensor = torch.from_numpy(array)
+        tensor = tensor if like is None else tensor.to(like.dtype)
+        floating = tensor.is_floating_point() and not constant
+        return tensor.requires_grad_() if self.run.backward and floating else tensor
+
+    def takes_gradient(self, tensor: torch.Tensor) -> bool:
+        return tensor.requires_grad
+
+    def values(self, gradient: torch.Tensor) -> np.ndarray:
+        return to_array(gradient)
+
+    def handed(self, leaf: torch.Tensor, written: bool) -> torch.Tensor:
+        if self.units and leaf.requires_grad:
+            handed: torch.Tensor = _Jitter.apply(leaf, self)
+            return handed
+        if self.units and leaf.is_floating_point():
+            return self.jitter(leaf)
+        return leaf.clone() if written else leaf
+
+    def version(self, tensor: torch.Tensor) -> int:
+        return tensor._version
+
+    def alias(self, tensor: torch.Tensor) -> torch.Tensor:
+        return alias(tensor) if tensor.requires_grad else tensor
+
+    def cotangent(self, array: np.ndarray, leaf: torch.Tensor) -> torch.Tensor | None:
+        return self.jitter(torch.from_numpy(array).to(leaf.dtype)) if leaf.requires_grad else None
+
+    def vjp(self, sources: Sequence[Source], wrt: Sequence[torch.Tensor]) -> list[Any | None]:
+        outputs = [(tensor, array) for tensor, array in sources if tensor.requires_grad]
+        wanted = [tensor for tensor in wrt if tensor.requires_grad]
+        if not outputs or not wanted:
+            return [None] * len(wrt)
+        seeds = [self.jitter(torch.from_numpy(a).to(tensor.dtype)) for tensor, a in outputs]
+        tensors = [tensor for tensor, _ in outputs]
+        found = iter(torch.autograd.grad(tensors, wanted, seeds, allow_unused=True))
+        return [next(found) if tensor.requires_grad else None for tensor in wrt]
+
+    def parameters(self, module: nn.Module) -> Mapping[int, Any]:
+        return {self.originals.get(id(p), id(p)): p for p in module.parameters()}
+
+
+class _Jitter(torch.autograd.Function):
+    """The identity: values move by one unit, gradients pass."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: torch.Tensor, disturbed: Disturbed) -> torch.Tensor:
+        return disturbed.jitter(tensor)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> Any:
+        return gradient, None
+
+
+def _total(cotangent: np.ndarray | Passed) -> float:
+    return cotangent.total if isinstance(cotangent, Passed) else total_of_channel(cotangent)
