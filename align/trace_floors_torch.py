@@ -2,7 +2,8 @@
 
 from torch import nn
 
-from align.disturb_torch import Moves, Rounding, constant_moves, kernel_moves
+from align.disturb_torch import Rounding, constant_moves, kernel_moves
+from align.disturbed_torch import Moves
 from align.record_torch import Run
 from align.trace import Place, Trace
 from align.trace_format import Floor
