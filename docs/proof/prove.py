@@ -39,17 +39,22 @@ class Result:
 
 
 def run(
-    stage: str, name: str, command: list[str], pattern: str = "", every: bool = False
+    stage: str,
+    name: str,
+    command: list[str],
+    pattern: str = "",
+    every: bool = False,
+    folder: Path = ROOT,
 ) -> Result:
     """Run one command; `pattern` picks the line to show out of what it prints (else the last).
 
-    `every`: show all lines that it picks.
+    `every`: show all lines that it picks. `folder`: where it runs.
     """
     print(f"{name}: {' '.join(command)}", file=sys.stderr)
     start = time.monotonic()
     done = subprocess.run(
         command,
-        cwd=ROOT,
+        cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -74,12 +79,21 @@ def readme_commands() -> list[str]:
     pages += sorted((ROOT / "docs" / "guide").glob("*.md"))
     texts = [page.read_text(encoding="utf-8") for page in pages]
     blocks = [b for text in texts for b in re.findall(r"```bash\n(.*?)```", text, flags=re.S)]
-    lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
+    joined = [block.replace("\\\n", " ") for block in blocks]
+    lines = [line.split("#")[0].strip() for block in joined for line in block.splitlines()]
     return list(dict.fromkeys(line for line in lines if line.startswith("python ")))
 
 
 # What a command reads or writes beside the user's own files.
 FILE = re.compile(r"\w+\.(pth|pdparams|safetensors)|runs/[\w/.]+")
+# Commands on the user's own two nets; these are what stands in for them.
+OWN = re.compile(r"\bmy_(pkg|port)\.|\btrace$")
+OWN_NETS = {"my_pkg": "torch_ref", "my_port": "paddle_impl"}
+OWN_NET = """from {package} import build_model
+
+def build():
+    return build_model("stdc1_seg")
+"""
 
 
 def prepared(command: str, folder: Path) -> list[str]:
@@ -88,6 +102,8 @@ def prepared(command: str, folder: Path) -> list[str]:
     `model.pth` is a seeded checkpoint; a paper's config runs on the toy set for two iterations.
     """
     words = command.split()[1:]
+    if OWN.search(command):
+        return [sys.executable, str(ROOT / words[0]), *words[1:]]
     if "configs/stdc2.yml" in words:
         words += ["data.root=data/toy_cityscapes", "train.iterations=2", "train.eval_interval=0"]
         words += ["data.crop_hw=[64, 128]", "data.batch_size=2", "data.workers=0"]
@@ -106,16 +122,23 @@ def prepared(command: str, folder: Path) -> list[str]:
 
 
 def run_readme(folder: Path) -> list[Result]:
-    """Run every command that the README and the guide show."""
+    """Run every command that the README and the guide show; those on own nets inside `folder`."""
+    import numpy as np
     import torch
 
     from torch_ref.seeded import build_seeded
 
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(build_seeded("stdc1_seg", 0).state_dict(), folder / "model.pth")
-    return [
-        run("readme", f"`{command}`", prepared(command, folder)) for command in readme_commands()
-    ]
+    np.savez(folder / "batch.npz", np.random.default_rng(0).random((1, 3, 64, 96)))
+    for name, package in OWN_NETS.items():
+        (folder / name).mkdir()
+        (folder / name / "nets.py").write_text(OWN_NET.format(package=package))
+    results = []
+    for command in readme_commands():
+        where = folder if OWN.search(command) else ROOT
+        results.append(run("readme", f"`{command}`", prepared(command, folder), folder=where))
+    return results
 
 
 def write(results: list[Result], stages: set[str]) -> None:
