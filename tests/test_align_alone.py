@@ -6,16 +6,16 @@ import pytest
 torch = pytest.importorskip("torch")
 paddle = pytest.importorskip("paddle")
 
-from paddle import nn as pnn  # noqa: E402
-from torch import nn as tnn  # noqa: E402
+from paddle import nn as pnn
+from torch import nn as tnn
 
-from align import align_backward  # noqa: E402
-from align.forced import Job  # noqa: E402
-from align.judge import DIFFERS  # noqa: E402
-from align.record_torch import Run, recorded  # noqa: E402
-from align.subjects import load_state  # noqa: E402
-from align.trace import Passed  # noqa: E402
-from convert import convert_state  # noqa: E402
+from align import align_backward
+from align.forced import Job
+from align.judge import DIFFERS
+from align.record_torch import Run, recorded
+from align.subjects import load_state
+from align.trace import Passed
+from convert import convert_state
 
 
 class Reference(tnn.Module):

@@ -5,7 +5,7 @@ import pytest
 
 paddle = pytest.importorskip("paddle")
 
-from align.arrays_paddle import to_array, to_tensor  # noqa: E402
+from align.arrays_paddle import to_array, to_tensor
 
 
 @pytest.mark.parametrize(

@@ -6,16 +6,16 @@ import pytest
 torch = pytest.importorskip("torch")
 paddle = pytest.importorskip("paddle")
 
-import paddle.nn.functional as PF  # noqa: E402
-import torch.nn.functional as TF  # noqa: E402
-from faults import STDC_FAULTS, small_pair  # noqa: E402
-from paddle import nn as pnn  # noqa: E402
-from torch import nn as tnn  # noqa: E402
+import paddle.nn.functional as PF
+import torch.nn.functional as TF
+from faults import STDC_FAULTS, small_pair
+from paddle import nn as pnn
+from torch import nn as tnn
 
-from align import align_backward  # noqa: E402
-from align.subjects import load_state, seeded_pair  # noqa: E402
-from common.errors import UserError  # noqa: E402
-from convert import convert_state  # noqa: E402
+from align import align_backward
+from align.subjects import load_state, seeded_pair
+from common.errors import UserError
+from convert import convert_state
 
 
 def blamed(report):

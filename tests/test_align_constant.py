@@ -6,11 +6,11 @@ import pytest
 torch = pytest.importorskip("torch")
 paddle = pytest.importorskip("paddle")
 
-from paddle import nn as pnn  # noqa: E402
-from torch import nn as tnn  # noqa: E402
+from paddle import nn as pnn
+from torch import nn as tnn
 
-from align import align_backward  # noqa: E402
-from align.own import fill_port  # noqa: E402
+from align import align_backward
+from align.own import fill_port
 
 
 class TorchScale(tnn.Module):

@@ -9,12 +9,12 @@ import pytest
 torch = pytest.importorskip("torch")
 paddle = pytest.importorskip("paddle")
 
-from faults import STDC_FAULTS, small_pair, small_faults  # noqa: E402, I001
-from paddle import nn as pnn  # noqa: E402
-from torch import nn as tnn  # noqa: E402
+from faults import STDC_FAULTS, small_faults, small_pair
+from paddle import nn as pnn
+from torch import nn as tnn
 
-from align import align_forward  # noqa: E402
-from align.subjects import seeded_pair  # noqa: E402
+from align import align_forward
+from align.subjects import seeded_pair
 
 
 def blamed(report):

@@ -6,10 +6,10 @@ import pytest
 torch = pytest.importorskip("torch")
 paddle = pytest.importorskip("paddle")
 
-import paddle.nn.functional as PF  # noqa: E402
-import torch.nn.functional as TF  # noqa: E402
+import paddle.nn.functional as PF
+import torch.nn.functional as TF
 
-from align.kernels import KERNELS, paddle_version  # noqa: E402
+from align.kernels import KERNELS, paddle_version
 
 ROWS = {kernel.function: kernel for kernel in KERNELS}
 

@@ -6,12 +6,12 @@ import pytest
 torch = pytest.importorskip("torch")
 paddle = pytest.importorskip("paddle")
 
-import paddle.nn.functional as PF  # noqa: E402
-import torch.nn.functional as TF  # noqa: E402
+import paddle.nn.functional as PF
+import torch.nn.functional as TF
 
-from align import align_loss  # noqa: E402
-from paddle_impl import losses as paddle_losses  # noqa: E402
-from torch_ref import losses as torch_losses  # noqa: E402
+from align import align_loss
+from paddle_impl import losses as paddle_losses
+from torch_ref import losses as torch_losses
 
 
 @pytest.fixture

@@ -6,14 +6,14 @@ import pytest
 torch = pytest.importorskip("torch")
 paddle = pytest.importorskip("paddle")
 
-from paddle import nn as pnn  # noqa: E402
-from torch import nn as tnn  # noqa: E402
+from paddle import nn as pnn
+from torch import nn as tnn
 
-from align import align_backward, align_forward, align_training, align_weights  # noqa: E402
-from align.forced import paired  # noqa: E402
-from align.subjects import load_state  # noqa: E402
-from convert import convert_state  # noqa: E402
-from convert.rules import Rename, Rules, Split  # noqa: E402
+from align import align_backward, align_forward, align_training, align_weights
+from align.forced import paired
+from align.subjects import load_state
+from convert import convert_state
+from convert.rules import Rename, Rules, Split
 
 
 class Attention(tnn.Module):

@@ -6,14 +6,14 @@ import pytest
 torch = pytest.importorskip("torch")
 paddle = pytest.importorskip("paddle")
 
-import paddle.nn.functional as PF  # noqa: E402
-import torch.nn.functional as TF  # noqa: E402
-from faults.recipes import Net, TorchNet  # noqa: E402
-from faults.students import make_pair  # noqa: E402
-from paddle import nn as pnn  # noqa: E402
-from torch import nn as tnn  # noqa: E402
+import paddle.nn.functional as PF
+import torch.nn.functional as TF
+from faults.recipes import Net, TorchNet
+from faults.students import make_pair
+from paddle import nn as pnn
+from torch import nn as tnn
 
-from align import (  # noqa: E402
+from align import (
     align_backward,
     align_data,
     align_forward,
@@ -21,7 +21,7 @@ from align import (  # noqa: E402
     align_training,
     align_weights,
 )
-from align.judge import DIFFERS, EQUAL, Allowance, Comparison, compare  # noqa: E402
+from align.judge import DIFFERS, EQUAL, Allowance, Comparison, compare
 
 
 def image():

@@ -10,14 +10,14 @@ import pytest
 torch = pytest.importorskip("torch")
 paddle = pytest.importorskip("paddle")
 
-from paddle import nn as pnn  # noqa: E402
-from paddle.nn import functional as P  # noqa: E402
-from torch import nn as tnn  # noqa: E402
-from torch.nn import functional as T  # noqa: E402
+from paddle import nn as pnn
+from paddle.nn import functional as P
+from torch import nn as tnn
+from torch.nn import functional as T
 
-from align import align_backward, align_forward, align_training, force_trace, record_trace  # noqa: E402
-from align.judge import UNCHECKED  # noqa: E402
-from align.own import fill_port  # noqa: E402
+from align import align_backward, align_forward, align_training, force_trace, record_trace
+from align.judge import UNCHECKED
+from align.own import fill_port
 
 X = np.random.default_rng(0).standard_normal((4, 6, 5, 3))
 

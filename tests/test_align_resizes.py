@@ -6,13 +6,13 @@ import pytest
 torch = pytest.importorskip("torch")
 paddle = pytest.importorskip("paddle")
 
-import paddle.nn.functional as PF  # noqa: E402
-import torch.nn.functional as TF  # noqa: E402
-from paddle import nn as pnn  # noqa: E402
-from torch import nn as tnn  # noqa: E402
+import paddle.nn.functional as PF
+import torch.nn.functional as TF
+from paddle import nn as pnn
+from torch import nn as tnn
 
-from align import align_backward, align_forward  # noqa: E402
-from align.kernel_errors_torch import COHERENT_DRAWS, Errors  # noqa: E402
+from align import align_backward, align_forward
+from align.kernel_errors_torch import COHERENT_DRAWS, Errors
 
 CASES = [((8, 8), (64, 64)), ((5, 7), (123, 47)), ((32, 48), (255, 383)), ((64, 96), (31, 50))]
 SETTINGS = {

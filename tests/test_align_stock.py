@@ -6,13 +6,13 @@ import pytest
 torch = pytest.importorskip("torch")
 paddle = pytest.importorskip("paddle")
 
-from paddle import nn as pnn  # noqa: E402
-from paddle.distributed.fleet.utils import recompute  # noqa: E402
-from torch import nn as tnn  # noqa: E402
-from torch.utils import checkpoint  # noqa: E402
+from paddle import nn as pnn
+from paddle.distributed.fleet.utils import recompute
+from torch import nn as tnn
+from torch.utils import checkpoint
 
-from align import align_backward, align_forward, align_step  # noqa: E402
-from align.own import fill_port  # noqa: E402
+from align import align_backward, align_forward, align_step
+from align.own import fill_port
 
 
 def noise(*shape):

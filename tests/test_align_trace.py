@@ -12,23 +12,23 @@ import pytest
 torch = pytest.importorskip("torch")
 paddle = pytest.importorskip("paddle")
 
-from trace_nets import PADDLE, TORCH  # noqa: E402
+from trace_nets import PADDLE, TORCH
 
-from align import (  # noqa: E402
+from align import (
     align_backward,
     align_forward,
     force_trace,
     judge_trace,
     record_trace,
 )
-from align.beyond_calls import unseen  # noqa: E402
-from align.own import fill_port  # noqa: E402
-from align.pairing import Pairing  # noqa: E402
-from align.trace_arrays import Arrays, ArrayWriter  # noqa: E402
-from align.trace_files import read_manifest  # noqa: E402
-from align.trace_format import decode, encode  # noqa: E402
-from align.trace_reference import StoredReference  # noqa: E402
-from common.errors import ConversionError, UnreadableError, UserError  # noqa: E402
+from align.beyond_calls import unseen
+from align.own import fill_port
+from align.pairing import Pairing
+from align.trace_arrays import Arrays, ArrayWriter
+from align.trace_files import read_manifest
+from align.trace_format import decode, encode
+from align.trace_reference import StoredReference
+from common.errors import ConversionError, UnreadableError, UserError
 
 IMAGE = np.random.default_rng(0).standard_normal((3, 3, 6, 5))
 LABEL = np.array([1, 0, 3])

@@ -6,20 +6,20 @@ import pytest
 torch = pytest.importorskip("torch")
 paddle = pytest.importorskip("paddle")
 
-import paddle.nn.functional as PF  # noqa: E402
-import torch.nn.functional as TF  # noqa: E402
-from paddle import nn as pnn  # noqa: E402
-from torch import nn as tnn  # noqa: E402
+import paddle.nn.functional as PF
+import torch.nn.functional as TF
+from paddle import nn as pnn
+from torch import nn as tnn
 
-from align import align_step, align_training  # noqa: E402
-from align.subjects import load_state, seeded_pair  # noqa: E402
-from common.schedules import warmup_poly  # noqa: E402
-from convert import convert_state  # noqa: E402
-from paddle_impl import losses as paddle_losses  # noqa: E402
-from paddle_impl import optim as paddle_optim  # noqa: E402
-from paddle_impl.layers import BatchNorm2D  # noqa: E402
-from torch_ref import losses as torch_losses  # noqa: E402
-from torch_ref import optim as torch_optim  # noqa: E402
+from align import align_step, align_training
+from align.subjects import load_state, seeded_pair
+from common.schedules import warmup_poly
+from convert import convert_state
+from paddle_impl import losses as paddle_losses
+from paddle_impl import optim as paddle_optim
+from paddle_impl.layers import BatchNorm2D
+from torch_ref import losses as torch_losses
+from torch_ref import optim as torch_optim
 
 
 class Reference(tnn.Module):

@@ -8,14 +8,14 @@ import pytest
 torch = pytest.importorskip("torch")
 paddle = pytest.importorskip("paddle")
 
-from paddle import nn as pnn  # noqa: E402
-from torch import nn as tnn  # noqa: E402
+from paddle import nn as pnn
+from torch import nn as tnn
 
-from align import align_backward, align_forward  # noqa: E402
-from align.prepare_paddle import prepared, state_kept  # noqa: E402
-from align.record_torch import Run, record  # noqa: E402
-from align.subjects import load_state  # noqa: E402
-from convert import convert_state  # noqa: E402
+from align import align_backward, align_forward
+from align.prepare_paddle import prepared, state_kept
+from align.record_torch import Run, record
+from align.subjects import load_state
+from convert import convert_state
 
 
 def body(relu, concat, cut):

@@ -6,10 +6,10 @@ import pytest
 torch = pytest.importorskip("torch")
 paddle = pytest.importorskip("paddle")
 
-from paddle import nn as pnn  # noqa: E402
-from torch import nn as tnn  # noqa: E402
+from paddle import nn as pnn
+from torch import nn as tnn
 
-from align import align_weights  # noqa: E402
+from align import align_weights
 
 
 def found(report):

@@ -9,9 +9,9 @@ from convert import convert_state
 torch = pytest.importorskip("torch")
 paddle = pytest.importorskip("paddle")
 
-from paddle import nn as pnn  # noqa: E402
-from torch import nn as tnn  # noqa: E402
-from torch.nn.utils import parametrizations  # noqa: E402
+from paddle import nn as pnn
+from torch import nn as tnn
+from torch.nn.utils import parametrizations
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 

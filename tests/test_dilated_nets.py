@@ -8,11 +8,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-import torch_ref  # noqa: E402
-from common.errors import ConfigError, UserError  # noqa: E402
-from common.pairs import PAIRS  # noqa: E402
-from common.shapes import bilinear_matrix, nearest_places  # noqa: E402
-from torch_ref.seeded import build_seeded  # noqa: E402
+import torch_ref
+from common.errors import ConfigError, UserError
+from common.pairs import PAIRS
+from common.shapes import bilinear_matrix, nearest_places
+from torch_ref.seeded import build_seeded
 
 MANIFESTS = Path(__file__).parent / "data" / "manifests"
 FILES = {

@@ -13,7 +13,7 @@ pytest.importorskip("paddle")
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "docs"))
 
-import draw_pooling_and_dilation as page  # noqa: E402
+import draw_pooling_and_dilation as page
 
 
 def noise(*shape: int) -> np.ndarray:

@@ -11,8 +11,8 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 sys.path += [str(ROOT / "docs"), str(ROOT / "docs" / "proof")]
 
-import prove  # noqa: E402
-import write_tables  # noqa: E402
+import prove
+import write_tables
 
 ENGLISH = (ROOT / "README.md").read_text(encoding="utf-8")
 CHINESE = (ROOT / "README.zh-CN.md").read_text(encoding="utf-8")

@@ -8,9 +8,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-import torch_ref  # noqa: E402
-from common.errors import UserError  # noqa: E402
-from torch_ref.seeded import build_seeded  # noqa: E402
+import torch_ref
+from common.errors import UserError
+from torch_ref.seeded import build_seeded
 
 MANIFESTS = Path(__file__).parent / "data" / "manifests"
 FILES = {
