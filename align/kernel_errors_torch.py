@@ -141,7 +141,7 @@ class _OffBy(torch.autograd.Function):
 
 # They give code the memory of a tensor without its counter of writes.
 ESCAPES = (
-    torch.Tensor.data.__get__,  # type: ignore[attr-defined]
+    torch.Tensor.data.__get__,  # type: ignore[attr-defined]  # the stubs say: a tensor
     torch.Tensor.numpy,
     torch.Tensor.__array__,
 )

@@ -63,10 +63,10 @@ class _Watch:
                     for leaf in arguments_in_order(forward, args, kwargs)
                     if is_tensor(leaf)
                 ]
-            if above is not None:
-                above.children.append(own)  # type: ignore[arg-type]
-            if keep:
-                self.found[path] = own  # type: ignore[assignment]
+                if above is not None:
+                    above.children.append(own)
+                if keep:
+                    self.found[path] = own
             self.stack.append(own if keep else None)
             try:
                 outputs = forward(*args, **kwargs)

@@ -128,7 +128,7 @@ def _child(kind: str, depth: int, runs: int) -> Figures:
 def measure(kind: str, depth: int, runs: int) -> Figures:
     """Run `kind` in this process and return its figures."""
     if kind == "import":
-        import paddle  # noqa: F401
+        import paddle  # noqa: F401 - what is measured is the import
         import torch  # noqa: F401
 
         return Figures(megabytes=_peak())

@@ -194,8 +194,10 @@ def _run_all(ways: list[str], folder: Path, runs: int) -> dict[str, dict[str, fl
 
 def _report(results: dict[str, dict[str, float]], megabytes: int) -> bool:
     plain = results["plain"]
-    print(f"{megabytes} MB, half of it transposed; plain way: {plain['seconds']:.2f} s, "
-          f"{plain['megabytes']:.0f} MB")  # fmt: skip
+    print(
+        f"{megabytes} MB, half of it transposed; plain way: {plain['seconds']:.2f} s, "
+        f"{plain['megabytes']:.0f} MB"
+    )
     for way, found in results.items():
         if way != "plain":
             ratio = found["seconds"] / plain["seconds"]

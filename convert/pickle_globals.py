@@ -8,7 +8,7 @@ leave as the state they were saved with (`Inert`), and all others, which are ref
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -116,7 +116,7 @@ class NumpyType:
     """A dtype as NumPy pickles it: code, then byte order."""
 
     code: str
-    order: str = "<"
+    order: Literal["<", ">"] = "<"
 
 
 @dataclass(frozen=True)
@@ -237,7 +237,7 @@ def _plain_dtype(dtype: Any) -> np.dtype[Any] | None:
         raise DamagedError("its pickle gives an array something that is no dtype")
     if dtype.code[0] in "OSUMmV":
         return None
-    return np.dtype(dtype.code).newbyteorder(dtype.order)  # type: ignore[arg-type]
+    return np.dtype(dtype.code).newbyteorder(dtype.order)
 
 
 def _numpy_array(version: Any, shape: Any, dtype: Any, fortran: Any, data: Any) -> "Stored | Odd":

@@ -74,6 +74,6 @@ def _ordered(pairs: Sequence[Row]) -> list[Row]:
             ordered += free
             left = {source: row for source, row in left.items() if row not in free}
         else:
-            source, target, *rest = next(iter(left.values()))
-            left[source] = (source, _MARK + target, *rest)  # type: ignore[assignment]
+            source, target, leaves, confidence, why = next(iter(left.values()))
+            left[source] = (source, _MARK + target, leaves, confidence, why)
     return ordered

@@ -272,7 +272,7 @@ def pickles(mark):
         + array
         + b"(I1\n(I1\ntcnumpy\ndtype\n(S'O8'\nI00\nI01\ntRI00\n]tbu.",
         "dtype of fields": b"\x80\x02cnumpy\ndtype\n(S'f4,f4'\ntR.",
-    }  # fmt: skip
+    }
 
 
 def legacy_of(data):

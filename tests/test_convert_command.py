@@ -57,10 +57,8 @@ def test_a_strangers_net_by_a_proposal_and_back(folder):
     written = paddle.load(str(folder / "a.pdparams"), return_numpy=True)
     assert np.array_equal(written["first.weight"], STATE["one.weight"].T)
     (folder / "a.pdparams.account.json").unlink()
-    done = run(
-        folder, "a.pdparams", "--reverse", "--model", "strange:net", "--map", "map.yml",
-        "--output", "b.pth",
-    )  # fmt: skip
+    back = ("--reverse", "--model", "strange:net", "--map", "map.yml", "--output", "b.pth")
+    done = run(folder, "a.pdparams", *back)
     assert done.returncode == 0, done.stderr
     back = read_checkpoint(folder / "b.pth")
     assert set(back) == set(STATE)

@@ -198,7 +198,7 @@ def test_embedding():
 def test_paddle_linear_in_torchs_layout():
     compat = pytest.importorskip("paddle.compat", reason="Paddle 3 only")
     if not hasattr(compat, "nn"):
-        pytest.skip("no paddle.compat.nn")
+        pytest.skip("this Paddle has no paddle.compat.nn")
     ours, theirs = tnn.Linear(4, 4), compat.nn.Linear(4, 4)
     filled(ours, theirs)
     compare(ours, theirs, [image(3, 4)])
@@ -238,7 +238,7 @@ def test_cells(kind):
 
 def test_lstm_with_projection():
     if int(paddle.__version__.split(".")[0]) < 3:
-        pytest.skip("Paddle 3 only")
+        pytest.skip("an LSTM with a projection came with Paddle 3")
     ours = tnn.LSTM(3, 4, batch_first=True, proj_size=4 - 2)
     theirs = pnn.LSTM(3, 4, proj_size=2)
     filled(ours, theirs)

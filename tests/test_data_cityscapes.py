@@ -51,15 +51,34 @@ def put_label(root, *ids):
 
 def test_table_is_cityscapes():
     assert CLASS_NAMES == (
-        "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign",
-        "vegetation", "terrain", "sky", "person", "rider", "car", "truck", "bus", "train",
-        "motorcycle", "bicycle",
-    )  # fmt: skip
+        "road",
+        "sidewalk",
+        "building",
+        "wall",
+        "fence",
+        "pole",
+        "traffic light",
+        "traffic sign",
+        "vegetation",
+        "terrain",
+        "sky",
+        "person",
+        "rider",
+        "car",
+        "truck",
+        "bus",
+        "train",
+        "motorcycle",
+        "bicycle",
+    )  # fmt: skip - 19 short names
     assert [row.id for row in LABELS] == [*range(34), -1]
     assert len({row.name for row in LABELS}) == 35
     assert palette()[[0, 13, 18, 255]].tolist() == [
-        [128, 64, 128], [0, 0, 142], [119, 11, 32], [0, 0, 0],
-    ]  # fmt: skip
+        [128, 64, 128],
+        [0, 0, 142],
+        [119, 11, 32],
+        [0, 0, 0],
+    ]  # fmt: skip - a colour, not a number, is a unit
 
 
 def test_label_ids_map_as_the_authors_in_place_loop_does():
@@ -106,9 +125,13 @@ def test_no_data_says_what_was_looked_for_where_and_how_to_get_it(tmp_path):
     with pytest.raises(DataError) as error:
         Cityscapes(tmp_path / "void", "train")
     for part in (
-        "leftImg8bit/train", "gtFine/train", str(tmp_path / "void"),
-        "https://www.cityscapes-dataset.com", "login", "python tools/make_toy_cityscapes.py DIR",
-    ):  # fmt: skip
+        "leftImg8bit/train",
+        "gtFine/train",
+        str(tmp_path / "void"),
+        "https://www.cityscapes-dataset.com",
+        "login",
+        "python tools/make_toy_cityscapes.py DIR",
+    ):
         assert part in str(error.value)
 
 

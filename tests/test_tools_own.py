@@ -62,8 +62,8 @@ def run(tool, *arguments):
 def test_own_nets_from_the_command_line(folder):
     pair = ["--torch", "small_nets:Theirs", "--paddle", "small_nets:Ours"]
     shapes = ["--input-shape", 2, 4, "--input-shape", 1]
-    done = run("align_forward", *pair, "--torch-args", "width=6", "--paddle-args", "width=6",
-               *shapes, "--json")  # fmt: skip
+    widths = ["--torch-args", "width=6", "--paddle-args", "width=6"]
+    done = run("align_forward", *pair, *widths, *shapes, "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)[0]
     assert report["settings"]["inputs"] == {"0": [2, 4], "1": [1]}

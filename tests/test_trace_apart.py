@@ -59,8 +59,8 @@ def tool(name):
 
 def test_commands(folder):
     net = ("--torch", "net_torch:Net")
-    done = run(folder, "torch", tool("align_forward"), *net, "--inputs", "batch.npz",
-               "--record", "trace", "--train")  # fmt: skip
+    recording = ("--inputs", "batch.npz", "--record", "trace", "--train")
+    done = run(folder, "torch", tool("align_forward"), *net, *recording)
     assert done.returncode == 0, done.stderr
     assert "recorded: net_torch:Net in trace" in done.stdout
     port = ("--paddle", "net_paddle:Faulty", "--force", "trace")

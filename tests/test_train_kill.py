@@ -169,7 +169,7 @@ def serve():
     import train_paddle
     from _entry import run
 
-    import paddle_impl.train  # noqa: F401  (what takes seconds)
+    import paddle_impl.train  # noqa: F401 - what takes seconds
 
     pid = 0
     for line in sys.stdin:

@@ -300,9 +300,9 @@ def test_strict_loading_names_what_does_not_fit(side):
 
 def test_a_gpu_that_is_not_there_is_refused(side):
     if side.name == "torch" and side.fw.cuda.is_available():
-        pytest.skip("there is a GPU")
+        pytest.skip("there is a GPU, which nothing refuses")
     if side.name == "paddle" and side.fw.is_compiled_with_cuda():
-        pytest.skip("a GPU build")
+        pytest.skip("a GPU build: there may be a GPU")
     with pytest.raises(UserError, match="--device cpu"):
         side.train.choose_device("gpu")
 

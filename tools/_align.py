@@ -4,6 +4,7 @@ import argparse
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -278,8 +279,8 @@ def _align_row(
     torch_net, paddle_net, name = None, None, row or "loss"
     if pair:
         with doing("the import of the frameworks"):
-            import paddle  # noqa: F401
-            import torch  # noqa: F401
+            import_module("paddle")
+            import_module("torch")
         with doing("the construction of the nets"):
             torch_net, paddle_net, name = nets(options, row, overrides)
     with told(name):

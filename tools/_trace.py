@@ -124,8 +124,10 @@ def force(options: Any, stage: str) -> int:
     manifest = recorded(options, options.force)
     if stage != ("backward" if manifest.backward else "forward"):
         found = "with" if manifest.backward else "without"
-        raise UserError(f"--force {options.force}: was recorded {found} gradients; use the other "
-                        "of align_forward.py and align_backward.py")  # fmt: skip
+        raise UserError(
+            f"--force {options.force}: was recorded {found} gradients; use the other of "
+            "align_forward.py and align_backward.py"
+        )
 
     def align(torch_net: Any, paddle_net: Any, name: str) -> Any:
         import paddle
@@ -186,7 +188,7 @@ def judge(options: Any) -> int:
     from align import judge_trace
 
     recorded(options, options.config)
+    title = f"{options.config}, judged again"
     return _align.align_each(
-        options, "judge", f"{options.config}, judged again", lambda *_: judge_trace(options.config),
-        pair=False,
-    )  # fmt: skip
+        options, "judge", title, lambda *_: judge_trace(options.config), pair=False
+    )

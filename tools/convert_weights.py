@@ -5,7 +5,6 @@ import importlib
 import importlib.util
 import sys
 import time
-from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -237,9 +236,10 @@ def progress_bar(args: argparse.Namespace) -> Any:
     def bar() -> Any:
         with Progress(console=console, transient=True) as shown:
             task = shown.add_task("writing", total=None)
-            update: Callable[[int, int], None] = lambda done, total: shown.update(  # noqa: E731
-                task, completed=done, total=total
-            )
+
+            def update(done: int, total: int) -> None:
+                shown.update(task, completed=done, total=total)
+
             yield update
 
     return bar()

@@ -54,8 +54,9 @@ def _show(reproduction: Any, folder: Path, quiet: bool) -> None:
     if not quiet:
         table = Table(box=None, pad_edge=False, header_style="dim")
         for column in ("rung", "", "seconds", "result"):
-            side = "right" if column == "seconds" else "left"
-            table.add_column(column, overflow="fold", justify=side)  # type: ignore[arg-type]
+            table.add_column(
+                column, overflow="fold", justify="right" if column == "seconds" else "left"
+            )
         for rung in reproduction.rungs:
             style = STYLES[rung.exit_code]
             row = (rung.name, words[rung.exit_code], f"{rung.seconds:.1f}", rung.result)

@@ -94,7 +94,7 @@ def _event_writer(folder: Path, iteration: int) -> Any:
     # tensorboardX imports torch where it finds it; nothing of what is used here needs it.
     hidden = "torch" not in sys.modules
     if hidden:
-        sys.modules["torch"] = None  # type: ignore[assignment]
+        sys.modules["torch"] = None  # type: ignore[assignment]  # None forbids the import
     try:
         from tensorboardX import SummaryWriter
     finally:

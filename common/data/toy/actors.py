@@ -57,7 +57,8 @@ VESTS: tuple[Color, ...] = ((0.75, 0.95, 0.10), (0.60, 0.90, 0.20))
 FRAMES: tuple[Color, ...] = ((0.15, 0.75, 0.95), (0.25, 0.60, 0.95))
 TANKS: tuple[Color, ...] = ((0.85, 0.06, 0.06), (0.70, 0.10, 0.08))
 
-# Outlines in metres, (to the right, up); seen from the front or from the left.
+# Outlines in metres, (to the right, up); seen from the front or from the left. `fmt: skip` leaves
+# several points in a line.
 PERSON: tuple[Point, ...] = (
     (-0.28, 0.0), (-0.04, 0.0), (0.0, 0.6), (0.04, 0.0), (0.28, 0.0), (0.28, 0.8),
     (0.42, 0.8), (0.42, 1.38), (0.14, 1.5), (0.20, 1.66), (0.13, 1.86), (-0.13, 1.86),

@@ -115,7 +115,8 @@ def _cut(polygon: Polygon, axis: int, limit: float, sign: int) -> Polygon:
         inside = [sign * (point[axis] - limit) >= 0 for point in (start, end)]
         if inside[0] != inside[1]:
             share = (limit - start[axis]) / (end[axis] - start[axis])
-            kept.append(tuple(a + share * (b - a) for a, b in zip(start, end, strict=True)))  # type: ignore[arg-type]
+            x, y = (a + share * (b - a) for a, b in zip(start, end, strict=True))
+            kept.append((x, y))
         if inside[1]:
             kept.append(end)
     return kept

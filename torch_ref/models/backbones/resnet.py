@@ -139,6 +139,7 @@ class ResNetClassifier(ResNet):
         nn.init.uniform_(self.fc.weight, -bound, bound)
         nn.init.uniform_(self.fc.bias, -bound, bound)
 
+    # Logits in place of feature maps: as a type, no classifier is a backbone.
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
         """Return the logits [N, num_classes] of the image `x` [N, 3, H, W]."""
         return self.fc(self.avgpool(super().forward(x)[-1]).flatten(1))

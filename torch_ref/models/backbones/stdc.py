@@ -143,6 +143,7 @@ class STDCNet(nn.Module):
 class STDCClassifier(STDCNet):
     """STDCNet as a classification net: `forward` returns the logits [N, num_classes]."""
 
+    # Logits in place of feature maps: as a type, no classifier is a backbone.
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
         """Return the logits [N, num_classes] of the image `x` [N, 3, H, W]."""
         return self.classify(x)
