@@ -10,14 +10,55 @@ from typing import Any
 
 Reader = Callable[[Any], dict[str, Any]]
 
+# The name under which `read` gives the class of a layer without a forward of its own.
+CLASS = "class"
 
-def read(layer: Any, readers: Mapping[type, Reader]) -> dict[str, Any]:
-    """Return the attributes of `layer` that any reader of its classes knows; values are plain."""
+
+def read(layer: Any, readers: Mapping[type, Reader], classes: Mapping[type, str]) -> dict[str, Any]:
+    """Return the attributes of `layer` that any reader of its classes knows; values are plain.
+
+    `classes` are those of the framework that compute something of their own, by torch's names
+    without the dimension.
+    """
     found: dict[str, Any] = {}
     for kind, reader in readers.items():
         if isinstance(layer, kind):
             found.update(reader(layer))
+    name = _class_name(layer, classes)
+    if name is not None:
+        name = _what_it_computes(name, found)
+    if name is not None:
+        found[CLASS] = name
     return {name: _plain(value) for name, value in found.items()}
+
+
+def _class_name(layer: Any, classes: Mapping[type, str]) -> str | None:
+    """Return the name of the framework's class whose forward `layer` runs, None for all others."""
+    if "forward" in vars(layer):
+        return None
+    for kind in type(layer).__mro__:
+        if kind in classes:
+            return classes[kind]
+        if "forward" in vars(kind):
+            return None  # it computes what its author likes, whatever it inherits
+    return None
+
+
+def _what_it_computes(name: str, found: Mapping[str, Any]) -> str | None:
+    """Return the name that layers of equal results share; None where it hangs on the shapes."""
+    if name == "LeakyReLU" and found["slope"] == 0:
+        return "ReLU"
+    if name == "Hardtanh" and found["range"] == (0, 6):
+        return "ReLU6"
+    if name == "CELU" and found["alpha"] == 1:
+        return "ELU"
+    if name.endswith("Dropout") and found.get("rate") == 0:
+        return "Identity"
+    if name.endswith("Pool") and set(spread(found.get("kernel_size"), 1) or ()) == {1}:
+        return None  # takes every value, or every n-th, as it is
+    if name == "GroupNorm" and found["groups"] in (1, found["channels"]):
+        return None  # normalises like LayerNorm or InstanceNorm
+    return name
 
 
 def spread(value: Any, count: int) -> Any:
@@ -33,12 +74,16 @@ def spread(value: Any, count: int) -> Any:
 def differences(
     reference: Mapping[str, Any], port: Mapping[str, Any]
 ) -> list[tuple[str, Any, Any]]:
-    """Return (name, reference's value, port's value) of what both sides have and differs."""
-    return [
+    """Return (name, reference's value, port's value) of what both sides have and differs.
+
+    Layers of other classes differ in nothing else: their settings mean other things.
+    """
+    found = [
         (name, value, port[name])
         for name, value in reference.items()
         if name in port and not _same(value, port[name])
     ]
+    return [difference for difference in found if difference[0] == CLASS] or found
 
 
 def _same(reference: Any, port: Any) -> bool:

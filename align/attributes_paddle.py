@@ -17,7 +17,7 @@ _ADAPTIVE = (
 
 def attributes(layer: nn.Layer) -> dict[str, Any]:
     """Return the static attributes of `layer`."""
-    return read(layer, READERS)
+    return read(layer, READERS, CLASSES)
 
 
 def _conv(layer: Any) -> dict[str, Any]:
@@ -67,19 +67,27 @@ READERS: dict[type, Reader] = {
     norm._BatchNormBase: _batch_norm,
     norm._InstanceNormBase: lambda layer: {"epsilon": layer._epsilon},
     nn.LayerNorm: lambda layer: {"epsilon": layer._epsilon, "shape": layer._normalized_shape},
-    nn.GroupNorm: lambda layer: {"epsilon": layer._epsilon, "groups": layer._num_groups},
+    nn.GroupNorm: lambda layer: {
+        "epsilon": layer._epsilon,
+        "groups": layer._num_groups,
+        "channels": layer._num_channels,
+    },
     **dict.fromkeys(_MAX, _pool),
     **dict.fromkeys(_AVG, lambda layer: {**_pool(layer), **_avg_pool(layer)}),
     **dict.fromkeys(_ADAPTIVE, lambda layer: {"output_size": spread(layer._output_size, 2)}),
     nn.Linear: lambda layer: {"bias": layer.bias is not None},
     nn.LeakyReLU: lambda layer: {"slope": layer._negative_slope},
     nn.ELU: lambda layer: {"alpha": layer._alpha},
+    nn.CELU: lambda layer: {"alpha": layer._alpha},
+    nn.Hardtanh: lambda layer: {"range": (layer._min, layer._max)},
     nn.GELU: lambda layer: {"approximate": bool(layer._approximate)},
     nn.Softmax: lambda layer: {"axis": layer._axis},
     nn.Upsample: lambda layer: {
         "mode": layer.mode,
         "align_corners": bool(layer.align_corners),
     },
+    nn.UpsamplingNearest2D: lambda layer: {"mode": "nearest", "align_corners": False},
+    nn.UpsamplingBilinear2D: lambda layer: {"mode": "bilinear", "align_corners": True},
     nn.Dropout: lambda layer: {
         "rate": layer.p,
         "mode": layer.mode,
@@ -88,7 +96,28 @@ READERS: dict[type, Reader] = {
     **dict.fromkeys(
         (nn.Dropout2D, nn.Dropout3D), lambda layer: {"rate": layer.p, "drops": "channels"}
     ),
+    nn.AlphaDropout: lambda layer: {"rate": layer.p},
     nn.PixelShuffle: lambda layer: {"factor": layer._upscale_factor},
     nn.Flatten: lambda layer: {"start": layer.start_axis, "stop": layer.stop_axis},
     nn.Embedding: lambda layer: {"padding_index": layer._padding_idx},
+}
+
+_SAME_NAME = (
+    *("ReLU", "ReLU6", "LeakyReLU", "PReLU", "RReLU", "ELU", "CELU", "SELU", "GELU", "Mish"),
+    *("Hardswish", "Hardsigmoid", "Hardtanh", "Hardshrink", "Softshrink", "Tanhshrink", "GLU"),
+    *("Softplus", "Softsign", "Sigmoid", "LogSigmoid", "Tanh", "Softmax", "LogSoftmax"),
+    *("Identity", "LayerNorm", "GroupNorm", "LocalResponseNorm", "RMSNorm", "AlphaDropout"),
+)
+_INSTANCE = (nn.InstanceNorm1D, nn.InstanceNorm2D, nn.InstanceNorm3D)
+_LP = [getattr(nn, name) for name in ("LPPool1D", "LPPool2D") if hasattr(nn, name)]  # not in 2.6
+CLASSES: dict[type, str] = {
+    **{getattr(nn, name): name for name in _SAME_NAME if hasattr(nn, name)},
+    **dict.fromkeys((nn.Silu, nn.Swish), "SiLU"),
+    nn.Softmax2D: "Softmax",
+    **dict.fromkeys((*_MAX, *_ADAPTIVE[3:]), "MaxPool"),
+    **dict.fromkeys((*_AVG, *_ADAPTIVE[:3]), "AvgPool"),
+    **dict.fromkeys(_LP, "LPPool"),
+    **dict.fromkeys((norm._BatchNormBase, nn.BatchNorm, nn.SyncBatchNorm), "BatchNorm"),
+    **dict.fromkeys((norm._InstanceNormBase, *_INSTANCE), "InstanceNorm"),
+    **dict.fromkeys((nn.Dropout, nn.Dropout2D, nn.Dropout3D), "Dropout"),
 }

@@ -3,18 +3,20 @@
 from typing import Any
 
 from torch import nn
-from torch.nn.modules import batchnorm, conv, pooling
+from torch.nn.modules import batchnorm, conv, instancenorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from align.attributes import Reader, read, spread
 
 _MAX = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 _AVG = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
+_ADAPTIVE_MAX = (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d)
+_ADAPTIVE_AVG = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
 
 
 def attributes(module: nn.Module) -> dict[str, Any]:
     """Return the static attributes of `module`."""
-    return read(module, READERS)
+    return read(module, READERS, CLASSES)
 
 
 def _conv(layer: Any) -> dict[str, Any]:
@@ -52,14 +54,22 @@ READERS: dict[type, Reader] = {
     conv._ConvNd: _conv,
     batchnorm._NormBase: _batch_norm,
     nn.LayerNorm: lambda layer: {"epsilon": layer.eps, "shape": layer.normalized_shape},
-    nn.GroupNorm: lambda layer: {"epsilon": layer.eps, "groups": layer.num_groups},
+    nn.GroupNorm: lambda layer: {
+        "epsilon": layer.eps,
+        "groups": layer.num_groups,
+        "channels": layer.num_channels,
+    },
     **dict.fromkeys(_MAX, _pool),
     **dict.fromkeys(_AVG, lambda layer: {**_pool(layer), **_avg_pool(layer)}),
-    pooling._AdaptiveAvgPoolNd: lambda layer: {"output_size": spread(layer.output_size, 2)},
-    pooling._AdaptiveMaxPoolNd: lambda layer: {"output_size": spread(layer.output_size, 2)},
+    **dict.fromkeys(
+        (*_ADAPTIVE_MAX, *_ADAPTIVE_AVG),
+        lambda layer: {"output_size": spread(layer.output_size, 2)},
+    ),
     nn.Linear: lambda layer: {"bias": layer.bias is not None},
     nn.LeakyReLU: lambda layer: {"slope": layer.negative_slope},
     nn.ELU: lambda layer: {"alpha": layer.alpha},
+    nn.CELU: lambda layer: {"alpha": layer.alpha},
+    nn.Hardtanh: lambda layer: {"range": (layer.min_val, layer.max_val)},
     nn.GELU: lambda layer: {"approximate": layer.approximate == "tanh"},
     nn.Softmax: lambda layer: {"axis": layer.dim},
     nn.Upsample: lambda layer: {
@@ -71,4 +81,22 @@ READERS: dict[type, Reader] = {
     nn.PixelShuffle: lambda layer: {"factor": layer.upscale_factor},
     nn.Flatten: lambda layer: {"start": layer.start_dim, "stop": layer.end_dim},
     nn.Embedding: lambda layer: {"padding_index": layer.padding_idx},
+}
+
+_SAME_NAME = (
+    *("ReLU", "ReLU6", "LeakyReLU", "PReLU", "RReLU", "ELU", "CELU", "SELU", "GELU", "SiLU"),
+    *("Mish", "Hardswish", "Hardsigmoid", "Hardtanh", "Hardshrink", "Softshrink", "Tanhshrink"),
+    *("Softplus", "Softsign", "Sigmoid", "LogSigmoid", "Tanh", "Softmax", "LogSoftmax", "GLU"),
+    *("Identity", "LayerNorm", "GroupNorm", "LocalResponseNorm", "RMSNorm", "AlphaDropout"),
+)
+CLASSES: dict[type, str] = {
+    **{getattr(nn, name): name for name in _SAME_NAME if hasattr(nn, name)},
+    nn.Softmax2d: "Softmax",
+    **dict.fromkeys((*_MAX, *_ADAPTIVE_MAX), "MaxPool"),
+    **dict.fromkeys((*_AVG, *_ADAPTIVE_AVG), "AvgPool"),
+    **dict.fromkeys((nn.LPPool1d, nn.LPPool2d), "LPPool"),
+    batchnorm._BatchNorm: "BatchNorm",
+    nn.SyncBatchNorm: "BatchNorm",
+    instancenorm._InstanceNorm: "InstanceNorm",
+    **dict.fromkeys((nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d), "Dropout"),
 }

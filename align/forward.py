@@ -7,9 +7,10 @@ from align.beyond_calls import unless_compared
 from align.blame import blame
 from align.forced import paired, prepared, rounding_note, run_forced
 from align.found import Forced
+from align.judge import DIFFERS, Comparison
 from align.replay import explain
 from align.report import Report
-from align.weights import compare_layers
+from align.weights import compare_layers, other_classes
 
 
 def align_forward(
@@ -55,7 +56,7 @@ def forward_report(
     pairing = found.pairing
     report.calls = found.values
     idle = compare_layers(torch_net, paddle_net, pairing, _not_run(found))
-    report.calls += idle
+    report.calls += idle + _unshown(torch_net, paddle_net, found, bool(report.settings["train"]))
     outputs = [call for call in report.calls if call.where.startswith("output")]
     report.calls += unless_compared(outputs, "no layer that both nets call returns a tensor")
     report.notes = found.notes + constants
@@ -65,6 +66,21 @@ def forward_report(
             f"{len(holders)} layers do not run in this mode: compared by weights and attributes"
         )
     return blame(report, torch_net, paddle_net, pairing)
+
+
+def _unshown(torch_net: Any, paddle_net: Any, found: Forced, train: bool) -> list[Comparison]:
+    """Return the layers that ran, gave the reference's values and are of another class still.
+
+    Such inputs do not tell ReLU from ReLU6. In eval mode all dropouts are the identity.
+    """
+    wrong = {call.layer for call in found.values if call.verdict == DIFFERS}
+    ran = set(found.pairing.partners) - _not_run(found) - wrong
+    unshown = []
+    for call in other_classes(torch_net, paddle_net, found.pairing, ran):
+        if train or "Dropout" not in str(call.cause):
+            call.cause = f"{call.cause}; these inputs do not show it"
+            unshown.append(call)
+    return unshown
 
 
 def _not_run(found: Forced) -> set[str]:

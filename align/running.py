@@ -13,6 +13,7 @@ from typing import Any
 
 SIZE = 1024
 _HEAD = struct.Struct("<QH")  # number of the note, length of its text
+_REFERENCE, _RAISED_IN = "the reference", "_raised_in"
 _note: mmap.mmap | None = None
 _count = 0
 _stack: list[str] = []
@@ -69,7 +70,7 @@ def noted(
     if _note is None:
         return forward
     kinds = [kind.__module__.partition(".")[0] for kind in type(module).__mro__]
-    side = "the reference" if "torch" in kinds else "the port"
+    side = _REFERENCE if "torch" in kinds else "the port"
     layer = f"layer {path}" if path else "the root"
     if with_loss and path in ("", "criterion"):
         layer = "the loss"
@@ -78,7 +79,21 @@ def noted(
     text = f"{layer} of {side} ({type(module).__name__})"
 
     def noting(*args: Any, **kwargs: Any) -> Any:
-        with doing(text):
-            return forward(*args, **kwargs)
+        try:
+            with doing(text):
+                return forward(*args, **kwargs)
+        except Exception as error:
+            vars(error).setdefault(_RAISED_IN, text)  # the innermost one hears of it first
+            raise
 
     return noting
+
+
+def raised_in(error: BaseException) -> str:
+    """Return the innermost layer that raised `error`, "" where no watched layer did."""
+    return str(vars(error).get(_RAISED_IN, ""))
+
+
+def is_of_reference(layer: str) -> bool:
+    """Tell whether what `raised_in` returned is a layer of the reference."""
+    return f" of {_REFERENCE}" in layer

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from align.attributes import differences
+from align.attributes import CLASS, differences
 from align.forced import paired
 from align.judge import DIFFERS, Comparison
 from align.pairing import Pairing
@@ -46,6 +46,14 @@ def compare_layers(
     part = pairing.only(layers)
     attributes = _compare_attributes(torch_net, paddle_net, part)
     return attributes + _compare_matched(torch_net, paddle_net, part)[0]
+
+
+def other_classes(
+    torch_net: Any, paddle_net: Any, pairing: Pairing, layers: set[str]
+) -> list[Comparison]:
+    """Return a difference for each of these layers of the port that is of another known class."""
+    compared = _compare_attributes(torch_net, paddle_net, pairing.only(layers))
+    return [c for c in compared if c.where == f"attribute:{CLASS}" and c.verdict == DIFFERS]
 
 
 def _compare_tensors(torch_net: Any, paddle_net: Any, pairing: Pairing) -> list[Comparison]:

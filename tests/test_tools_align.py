@@ -49,7 +49,10 @@ BAD = {
     "unknown row": (["--model", "stdc9"], "the table has"),
     "batch of one": (["--train", "--input-shape", 1, 3, 64, 64], "batch of at least 2"),
     "negative seed": (["--seed", -1], "negative"),
-    "too small": (["--model", "unet", "--input-shape", 1, 3, 8, 8], "cannot run on this input"),
+    "too small": (
+        ["--model", "unet", "--input-shape", 1, 3, 8, 8],
+        "the reference cannot run on this input: layer down4.maxpool_conv.0 (MaxPool2d) raises",
+    ),
     "four channels": (["--input-shape", 2, 4, 64, 64], "takes 3 channels"),
     "absent file": (["--weights", "absent.pth"], "absent.pth"),
     "all and one": (["--all", "--model", "stdc1_seg"], "--all"),

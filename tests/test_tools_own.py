@@ -70,6 +70,19 @@ def test_own_nets_from_the_command_line(folder):
     assert report["settings"]["model"] == "small_nets:Ours"
 
 
+@pytest.mark.parametrize("tool", ["align_forward", "align_backward"])
+def test_an_input_that_the_reference_does_not_take_is_no_fault_of_the_port(folder, tool):
+    pair = ["--torch", "small_nets:Theirs", "--paddle", "small_nets:Ours"]
+    done = run(tool, *pair, "--input-shape", 2, 5, "--input-shape", 1)
+    assert done.returncode == 2
+    error = done.stderr.splitlines()[-1]
+    assert "the reference cannot run on this input: layer inner.0 (Linear) raises " in error
+    assert "cannot be multiplied (2x5 and 4x4)" in error
+    assert "small_nets.py:" in error
+    assert "--input-shape" in error
+    assert "small_nets:Ours" not in error
+
+
 def test_weights_that_do_not_fit_exit_with_1(folder):
     pair = ["--torch", "small_nets:Theirs", "--paddle", "small_nets:Ours"]
     done = run("align_stage", "weights", *pair, "--torch-args", "width=6")

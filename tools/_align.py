@@ -297,6 +297,7 @@ def _align_row(
 def told(name: str) -> Iterator[None]:
     """Say what a net raises on its input (too small an image, say) as a user's error."""
     from align import own
+    from align.running import is_of_reference, raised_in
     from common.errors import UserError
 
     try:
@@ -304,6 +305,14 @@ def told(name: str) -> Iterator[None]:
     except (UserError, ModuleNotFoundError):
         raise
     except Exception as error:
+        layer = raised_in(error)
+        if is_of_reference(layer):
+            place = layer.replace(" of the reference", "")
+            raise UserError(
+                f"the reference cannot run on this input: {place} raises {own.told(error)}. "
+                "Nothing was judged: give an input that the reference takes (--input-shape or "
+                "--inputs)"
+            ) from error
         if own.user_frame(error) is not None:
             raise UserError(f"{name} cannot run on this input: {own.told(error)}") from error
         if not isinstance(error, (RuntimeError, ValueError)):

@@ -492,17 +492,24 @@ FAULTS: tuple[Fault, ...] = (
     ),
     old(
         "ReLU forgotten",
-        stages=RUN,
+        stages=NET,
         layers="act",
-        cause="ReLU",
+        cause="class is Identity, the reference has ReLU",
         apply=replaced("act", lambda layer: nn.Identity()),
     ),
     old(
         "ReLU with a slope",
-        stages=RUN,
+        stages=NET,
         layers="act",
-        cause=r"slope 0\.1|leaky_relu stands for relu",
+        cause="class is LeakyReLU, the reference has ReLU",
         apply=replaced("act", lambda layer: nn.LeakyReLU(0.1)),
+    ),
+    old(
+        "ReLU6 for ReLU where nothing is above 6",
+        stages="weights forward train",
+        layers="act",
+        cause="class is ReLU6, the reference has ReLU",
+        apply=replaced("act", lambda layer: nn.ReLU6()),
     ),
     old(
         "head transposed sign",

@@ -286,9 +286,9 @@ FAULTS: tuple[Fault, ...] = (
     psp(
         "maximum for average in the pyramid",
         apply=_pool_as_max,
-        stages=RUN,
+        stages=NET,
         layers=BRANCHES,
-        cause="stands for adaptive_avg",
+        cause="class is MaxPool, the reference has AvgPool",
     ),
     psp(
         "align_mode 1 of old Paddle",
