@@ -31,6 +31,7 @@ def pair(theirs, ours):
         def forward(self, x):
             return self.act(self.fc(x))
 
+    torch.manual_seed(0)
     reference, port = Reference().eval(), Port()
     port.eval()
     port.fc.set_state_dict(
@@ -137,7 +138,7 @@ def test_forward_tells_what_its_inputs_do_not_show():
         "class is ReLU, the reference has ReLU6; these inputs do not show it"
     )
     # Where the values tell, the layer's output is the finding, and the class its cause.
-    report = align_forward(*pair(tnn.ReLU6(), pnn.ReLU()), [inputs[0] * 1e3])
+    report = align_forward(*pair(tnn.ReLU6(), pnn.ReLU()), [inputs[0] * 1e4])
     assert [(d.layer, d.where) for d in report.divergences] == [("act", "output:0")]
     assert report.divergences[0].cause == "class is ReLU, the reference has ReLU6"
     # Without training no dropout does anything.
