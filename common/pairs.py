@@ -112,6 +112,7 @@ def _fcn(
     source: str,
     licence: str,
     rules: tuple[str, ...] = (),
+    begins: str | None = None,  # the finer net that is trained from this one
 ) -> Pair:
     return Pair(
         module="fcn",
@@ -120,6 +121,8 @@ def _fcn(
         default_input=(2, 3, 17, 24),
         rules=rules,
         classes_key="score_fr.weight",
+        subtrees=(begins,) if begins else (),
+        subtree_rules={begins: f"{factory}_{begins}"} if begins else {},
         paper="Fully Convolutional Networks for Semantic Segmentation, CVPR 2015",
         source=source,
         weights_licence=licence,
@@ -248,8 +251,8 @@ PAIRS: dict[str, Pair] = {
     "stdc2_seg": _stdc_seg((4, 5, 3)),
     "vgg16": _vgg16(False, _FCN_ROWS, dict.fromkeys(_FCN_ROWS, "vgg_fcn")),
     "vgg16_bn": _vgg16(True, ("fcn8s_vgg16bn:backbone",), {}),
-    "fcn32s": _fcn("fcn32s", {}, *_WKENTARO),
-    "fcn16s": _fcn("fcn16s", {}, *_WKENTARO),
+    "fcn32s": _fcn("fcn32s", {}, *_WKENTARO, begins="fcn16s"),
+    "fcn16s": _fcn("fcn16s", {}, *_WKENTARO, begins="fcn8s"),
     "fcn8s": _fcn("fcn8s", {}, *_WKENTARO),
     "fcn8s_atonce": _fcn("fcn8s", {"at_once": True}, *_WKENTARO, rules=("fcn8_yassouali",)),
     "fcn8s_vgg16bn": _fcn(

@@ -14,6 +14,12 @@ from common.recipe_settings import AnyLoss, AnyOptimizer, AnySchedule, Decay
 from common.section import NotNegative, Positive, Section, Size
 
 
+def _in_table(name: str) -> str:
+    if name not in PAIRS:
+        raise ValueError(f"no net is called {name!r}; the table has: {', '.join(PAIRS)}")
+    return name
+
+
 class Model(Section):
     """A row of the table of nets, and options of its factory."""
 
@@ -23,9 +29,8 @@ class Model(Section):
 
     @field_validator("name")
     @classmethod
-    def _in_table(cls, name: str) -> str:
-        if name not in PAIRS:
-            raise ValueError(f"no net is called {name!r}; the table has: {', '.join(PAIRS)}")
+    def _segments(cls, name: str) -> str:
+        _in_table(name)
         if PAIRS[name].task != "segmentation":
             raise ValueError(f"{name} is a net of {PAIRS[name].task}; configs train segmentation")
         return name
@@ -45,8 +50,14 @@ class Weights(Section):
     """Weights to start from; without a path the net starts as its authors initialise it."""
 
     path: str | None = None  # a .pth or .tar of PyTorch, or a .pdparams
-    into: str = ""  # the part of the net that they fill, e.g. cp.backbone; "" = all of it
+    row: str | None = None  # of the table, where the file is that of another net
+    into: str = ""  # the part of the net that they fill, e.g. cp.backbone; "" = all that it can
     key: str | None = None  # which state dict, where the file holds several
+
+    @field_validator("row")
+    @classmethod
+    def _row_in_table(cls, row: str | None) -> str | None:
+        return row if row is None else _in_table(row)
 
 
 class Train(Section):

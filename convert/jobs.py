@@ -59,7 +59,7 @@ def job_of(
     chosen = rules_for(net.pair, rules)
     if into is None:
         return Job(checkpoint, describe_row(net.row, net.options), chosen, net.pair, net)
-    _check_place(net, into)
+    check_place(net.row, into, str(net))
     target = describe_row(into.partition(":")[0], {})
     if into not in net.pair.subtree_rules:
         return Job(checkpoint, target, chosen, None, net, into)
@@ -146,16 +146,23 @@ def _job_of_port(
     return Job(checkpoint, target, chosen, net.pair, net)
 
 
-def _check_place(net: Recognised, into: str) -> None:
-    """Raise where the table does not say that `net` fills the place `into`."""
-    if into in net.pair.subtrees:
+def check_place(row: str, into: str, held: str | None = None) -> None:
+    """Raise where the table does not say that `row` fills the place `into`.
+
+    held: the row with the options that the file tells.
+    """
+    pair = get_pair(row)
+    if into in pair.subtrees:
         return
     get_pair(into.partition(":")[0])
-    places = {place: row for row, pair in PAIRS.items() for place in pair.subtrees}
+    places: dict[str, list[str]] = {}
+    for name, other in PAIRS.items():
+        for place in other.subtrees:
+            places.setdefault(place, []).append(name)
     if into in places:
         raise ConversionError(
-            f"the file holds {net}, but {into} is filled by {places[into]}; "
-            f"{net.row} fits into: {', '.join(net.pair.subtrees) or 'no other net'}"
+            f"the file holds {held or row}, but {into} is filled by {' or '.join(places[into])}; "
+            f"{row} fits into: {', '.join(pair.subtrees) or 'no other net'}"
         )
     raise UserError(f"no place is called {into!r}; there are: {', '.join(places)}")
 

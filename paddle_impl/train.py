@@ -1,6 +1,6 @@
 """Training in Paddle: one step, and what the loop in `common.training` asks of a framework."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -229,17 +229,23 @@ def _under(part: str, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {k.removeprefix(f"{part}."): a for k, a in state.items() if k.startswith(f"{part}.")}
 
 
-def load_arrays(layer: nn.Layer, arrays: Mapping[str, np.ndarray], into: str = "") -> None:
+def load_arrays(
+    layer: nn.Layer,
+    arrays: Mapping[str, np.ndarray],
+    into: str = "",
+    left: Collection[str] = (),
+) -> None:
     """Fill `layer`, or all of its part `into`, with `arrays` in the layer's names, strictly.
 
-    Floating arrays are cast to their tensor's dtype; uint16 stands for bfloat16, as in Paddle's
-    files.
+    Tensors named in `left` may be absent from `arrays`: they stay as they are. Floating
+    arrays are cast to their tensor's dtype; uint16 stands for bfloat16, as in Paddle's files.
     Raises ConversionError naming what is absent, unknown or of another shape.
     """
     place = f"{into}." if into else ""
     own = {key: t for key, t in layer.state_dict().items() if key.startswith(place)}
+    known = {*arrays, *left}
     problems = [f"{key}: not in the net" for key in arrays if key not in own]
-    problems += [f"{key}: not in the file" for key in own if key not in arrays]
+    problems += [f"{key}: not in the file" for key in own if key not in known]
     problems += [
         f"{key}: {tuple(array.shape)} in the file, {tuple(own[key].shape)} in the net"
         for key, array in arrays.items()

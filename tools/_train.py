@@ -48,7 +48,7 @@ def parse(framework: str) -> argparse.Namespace:
 
 
 def run(
-    options: argparse.Namespace, settings: Any, side: Any, data: Any, initialise: Callable[[], None]
+    options: argparse.Namespace, settings: Any, side: Any, data: Any, initialise: Callable[[], Any]
 ) -> int:
     """Train, say how it ended, and return the exit code."""
     from common.training import Reporter, train
@@ -70,6 +70,32 @@ def run(
     else:
         show(result, options.quiet)
     return 128 + outcome.stopped_by if outcome.stopped_by else _entry.CHECKED_GOOD
+
+
+def begin(settings: Any, net: Any, framework: str) -> Any:
+    """Return the conversion of another net's weights to start from; None: they are the net's own.
+
+    A .pdparams without a row is the net's own, or of its part `into` under its whole names.
+    """
+    weights, model = settings.weights, settings.model.name
+    another = weights.row not in (None, model)
+    if not another and not (weights.into and not weights.path.endswith(".pdparams")):
+        return None
+    from convert.start import starting_weights
+
+    if framework == "torch":
+        from convert.describe_torch import describe
+    else:
+        from convert.describe_paddle import describe
+    place = {"row": weights.row, "into": weights.into, "key": weights.key}
+    return starting_weights(weights.path, model, describe(net), framework, **place)
+
+
+def account_of(begun: Any, settings: Any) -> dict[str, Any]:
+    """Return the account of `begin` as plain values, with one line that tells it."""
+    from convert.start import told
+
+    return {"told": told(begun, settings.weights.path), **begun.account.to_dict()}
 
 
 def summary(outcome: Any) -> dict[str, Any]:

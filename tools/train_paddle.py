@@ -18,9 +18,14 @@ def main() -> int:
     data = open_data(settings)
     side = build_side(settings, options.device)
 
-    def initialise() -> None:
-        if settings.weights.path:
-            load_arrays(side.net, read_weights(settings, side.net), settings.weights.into)
+    def initialise() -> Any:
+        if not settings.weights.path:
+            return None
+        if begun := _train.begin(settings, side.net, "paddle"):
+            load_arrays(side.net, begun.state, left=begun.account.left_at_initialisation)
+            return _train.account_of(begun, settings)
+        load_arrays(side.net, read_weights(settings, side.net), settings.weights.into)
+        return None
 
     return _train.run(options, settings, side, data, initialise)
 
@@ -29,12 +34,10 @@ def read_weights(settings: Any, net: Any) -> Any:
     """Return the starting weights in Paddle's names; those in PyTorch's are converted."""
     from convert import convert_checkpoint, read_checkpoint
 
-    path, into, key = settings.weights.path, settings.weights.into, settings.weights.key
+    path, key = settings.weights.path, settings.weights.key
     arrays = read_checkpoint(path, key)
     if path.endswith(".pdparams") or any(name.endswith("._mean") for name in arrays):
         return arrays
-    if into:
-        return convert_checkpoint(path, into=f"{settings.model.name}:{into}", key=key).state
     return convert_checkpoint(path, model=net, key=key).state
 
 

@@ -18,9 +18,14 @@ def main() -> int:
     data = open_data(settings)
     side = build_side(settings, options.device)
 
-    def initialise() -> None:
-        if settings.weights.path:
-            load_arrays(side.net, read_weights(settings), settings.weights.into)
+    def initialise() -> Any:
+        if not settings.weights.path:
+            return None
+        if begun := _train.begin(settings, side.net, "torch"):
+            load_arrays(side.net, begun.state, left=begun.account.left_at_initialisation)
+            return _train.account_of(begun, settings)
+        load_arrays(side.net, read_weights(settings), settings.weights.into)
+        return None
 
     return _train.run(options, settings, side, data, initialise)
 
@@ -30,11 +35,10 @@ def read_weights(settings: Any) -> Any:
     from common.errors import UserError
     from convert import read_checkpoint
 
-    path, into = settings.weights.path, settings.weights.into
+    path = settings.weights.path
     if path.endswith(".pdparams"):
         raise UserError(f"{path}: weights of Paddle; train_torch starts from PyTorch's own")
-    arrays = read_checkpoint(path, settings.weights.key)
-    return {f"{into}.{name}" if into else name: array for name, array in arrays.items()}
+    return read_checkpoint(path, settings.weights.key)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,9 @@ def settings_block(
     data, train = settings.data, settings.train
     crop = "x".join(map(str, data.crop_hw)) if data.crop_hw else "whole images"
     weights = settings.weights
-    start = f"{weights.path} into {weights.into or 'the whole net'}" if weights.path else "none"
+    held = f" ({weights.row})" if weights.row else ""
+    start = f"{weights.path}{held} into {weights.into or 'the whole net'}"
+    start = start if weights.path else "none"
     options = _listed(settings.model.options)
     batches = " x ".join(map(str, (data.cards, data.iter_size, data.batch_size)))
     protocol = settings.evaluate.model_dump(exclude_defaults=True, exclude={"batch_size"})

@@ -212,6 +212,7 @@ STAGES = {
             "tests/test_dilated_nets.py",
             "tests/test_fcn_unet.py",
             "tests/test_recipes.py",
+            "tests/test_start.py",
         ),
     ],
     "toys": lambda: [
