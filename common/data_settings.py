@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from common.data.augmentations import AUGMENTATIONS, KAZUTO_SCALES, STDC_SCALES
-from common.data.transforms import MEAN, STD, FixedScale, Transform
+from common.data.transforms import MEAN, STD, FixedScale, RandomShortSide, Transform
 from common.data.transforms import Normalisation as Normalise
 from common.recipe_settings import Named
 from common.section import Above0, AtLeast0, NotNegative, Positive, Section, Share, Size
@@ -86,7 +86,7 @@ AnyAugmentation = Annotated[
 class Data(Section):
     """The data set, its augmentation and its batches."""
 
-    dataset: Literal["cityscapes", "voc", "carvana"]
+    dataset: Literal["cityscapes", "voc", "coco", "carvana"]
     root: str
     train_split: str = "train"
     val_split: str = "val"
@@ -94,6 +94,7 @@ class Data(Section):
     val_share: Annotated[float, Field(gt=0, lt=1)] | None = None  # Carvana; none: the authors'
     split_seed: NotNegative | None = None  # Carvana; none: 0
     scale: Annotated[float, Field(gt=0, le=1)] = 1.0  # of image and label, in validation too
+    val_short_side: Positive | None = None  # pixels, in validation; none: as it is
     crop_hw: Size | None = None  # height, width; none: whole images
     batch_size: Positive  # images on one card, which are also the images of one micro-batch
     iter_size: Positive = 1  # batches whose gradients are averaged on each card of the recipe
@@ -125,8 +126,12 @@ class Data(Section):
         """The training augmentation."""
         build, fill = AUGMENTATIONS[self.augmentation.name], self.normalisation.build().mean_color
         steps = build(self.crop_hw, fill, **self.augmentation.options)
-        return (*self.validation_transforms(), *steps)
+        return (*self._scaled(), *steps)
 
     def validation_transforms(self) -> tuple[Transform, ...]:
-        """What is done to images of the validation, too."""
+        """What is done to images and labels of the validation."""
+        short = self.val_short_side
+        return (*self._scaled(), *([RandomShortSide(short, short)] if short else []))
+
+    def _scaled(self) -> tuple[Transform, ...]:
         return () if self.scale == 1 else (FixedScale(self.scale),)

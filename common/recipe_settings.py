@@ -198,11 +198,21 @@ class WarmupPoly(Decay):
 
 
 class Plateau(Schedule):
-    """The rate is multiplied by `factor` when more than `patience` validations were no better."""
+    """The rate is multiplied by `factor` when more than `patience` validations were no better.
+
+    `follows` is the score that tells: mIoU, or the Dice score of all classes but 0, averaged over
+    the images (`common.metrics.ForegroundDice`).
+    """
 
     name: Literal["plateau"]
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
     patience: NotNegative = 10
+    follows: Literal["mean_iou", "dice"] = "mean_iou"
+
+    @property
+    def reduction(self) -> dict[str, Any]:
+        """Keyword arguments for `PlateauState.see`."""
+        return self.model_dump(exclude={"name", "follows"})
 
     def rate(self, step: int, iterations: int, reductions: int) -> float:
         """Return the rate after so many reductions, whatever the step."""

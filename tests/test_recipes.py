@@ -66,7 +66,8 @@ def test_both_configs_load_and_are_of_one_recipe(name):
         ("unet", ("carvana", None, 1, "unet_rmsprop", 1e-5, 1e-5)),
         ("pspnet101", ("cityscapes", (713, 713), 16, "pspnet_sgd", 0.01, 7.7e-7)),
         ("deeplabv2_r101_msc", ("voc", (321, 321), 10, "deeplabv2_sgd", 2.5e-4, 2.7e-7)),
-        ("deeplabv3_tv_r101", ("voc", (480, 480), 32, "torchvision_sgd", 0.02, 5.1e-6)),
+        ("fcn16s", ("voc", None, 1, "fcn_sgd", 1e-12, 1e-12)),
+        ("deeplabv3_tv_r101", ("coco", (480, 480), 32, "torchvision_sgd", 0.02, 7.2e-7)),
     ],
 )
 def test_numbers_of_the_authors(name, expected):
@@ -75,6 +76,22 @@ def test_numbers_of_the_authors(name, expected):
     assert (run.data.dataset, run.data.crop_hw, run.total_batch, run.optimizer.name) == (*recipe,)
     assert run.learning_rate(0) == first
     assert run.learning_rate(run.train.iterations - 1) == pytest.approx(last, rel=0.02)
+
+
+def test_torchvision_validates_at_a_short_side_of_520():
+    from PIL import Image
+
+    data = load_settings(CONFIGS / "fcn_tv_r50.yml").data
+    image, label = Image.new("RGB", (640, 427)), Image.new("L", (640, 427))
+    for transform in data.validation_transforms():
+        image, label = transform(image, label, np.random.default_rng(0))
+    assert image.size == label.size == (779, 520)
+    assert all(getattr(t, "low", 260) == 260 for t in data.transforms())  # not in training
+
+
+def test_unets_rate_follows_dice():
+    schedule = load_settings(CONFIGS / "unet.yml").schedule
+    assert (schedule.follows, schedule.patience, schedule.factor) == ("dice", 5, 0.1)
 
 
 def names_of(union):

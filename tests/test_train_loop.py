@@ -13,6 +13,7 @@ import pytest
 from common.config import load_settings
 from common.data.toy import write_toy_cityscapes
 from common.errors import ConfigError, DataError, UserError
+from common.schedules import PlateauState, plateau
 from common.training import CheckpointError, Diverged, Reporter, train
 from common.training.checkpoint import list_checkpoints, read_checkpoint
 from common.training.feed import open_data, training_batches
@@ -367,4 +368,47 @@ def test_a_resumed_plateau_knows_the_validations_before(go, stop):
     before = run("cut", Same(stop_in_step=stop))[1]
     again, after = run("cut", Same(), resume="auto")
     assert before.rates + after.rates == side.rates
+    assert log_of(again) == log_of(outcome)
+
+
+class Guess(NumpySide):
+    """Says another class at every validation, everywhere."""
+
+    guesses = (13, 0, 2, 0, 0, 2)
+    before = 0  # steps of the process that was stopped
+
+    def predict(self, image, options):
+        guess = self.guesses[self.before + len(self.rates) - 1]
+        return np.full((len(image), *image.shape[2:]), guess, np.int64)
+
+
+def rates_of(rows, score):
+    """What ReduceLROnPlateau makes of a column of the log."""
+    seen, rates = PlateauState(), [0.01]
+    for row in rows:
+        seen.see(row[score], base_lr=0.01, factor=0.1, patience=0)
+        rates.append(plateau(seen.reductions, base_lr=0.01, factor=0.1))
+    return rates[:-1]
+
+
+@pytest.mark.parametrize("follows", ["mean_iou", "dice"])
+def test_a_plateau_follows_the_score_that_it_is_told_to(go, follows):
+    base = [line for line in BASE if not line.startswith("schedule")]
+    schedule = PLATEAU[0].replace("}", f", follows: {follows}}}")
+    overrides = (schedule, "train.eval_interval=1", "train.iterations=6")
+
+    def run(folder, side, **options):
+        return go(folder, side, overrides=overrides, base=base, **options)
+
+    outcome, side = run("whole", Guess())
+    rows = [row for row in read_log(outcome.folder / "log.jsonl") if "mean_iou" in row]
+    assert all(("dice" in row) == (follows == "dice") for row in rows)
+    assert side.rates == rates_of(rows, follows)
+    if follows == "dice":
+        assert side.rates != rates_of(rows, "mean_iou")
+    before = run("cut", Guess(stop_in_step=2))[1]
+    rest = Guess()
+    rest.before = 3
+    again = run("cut", rest, resume="auto")[0]
+    assert before.rates + rest.rates == side.rates
     assert log_of(again) == log_of(outcome)

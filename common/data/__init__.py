@@ -4,6 +4,7 @@ from typing import Any
 
 from common.data.carvana import Carvana
 from common.data.cityscapes import Cityscapes
+from common.data.coco import Coco
 from common.data.dataset import (
     Batch,
     SegmentationDataset,
@@ -16,13 +17,19 @@ from common.data.dataset import (
 from common.data.transforms import Normalisation
 from common.data.voc import PascalVOC
 
-DATASETS: dict[str, Any] = {"cityscapes": Cityscapes, "voc": PascalVOC, "carvana": Carvana}
+DATASETS: dict[str, Any] = {
+    "cityscapes": Cityscapes,
+    "voc": PascalVOC,
+    "coco": Coco,
+    "carvana": Carvana,
+}
 
 __all__ = [
     "DATASETS",
     "Batch",
     "Carvana",
     "Cityscapes",
+    "Coco",
     "Normalisation",
     "PascalVOC",
     "SegmentationDataset",

@@ -47,11 +47,7 @@ class ConfusionMatrix:
                 label is void), or a label that is neither a class nor void.
         """
         prediction, label = np.asarray(prediction), np.asarray(label)
-        if prediction.shape != label.shape:
-            raise DataError(
-                f"metric: prediction has shape {prediction.shape}, label {label.shape}; "
-                "they must be equal (argmax over the classes, at label size)"
-            )
+        require_same_shape(prediction, label)
         keep = label != self.ignore_index
         self._require_classes("prediction", prediction, "")
         self._require_classes("label", label[keep], f" or {self.ignore_index} (void)")
@@ -101,6 +97,15 @@ class ConfusionMatrix:
                 f"metric: {what} must be 0..{self.num_classes - 1}{or_else}, got {int(wrong[0])} "
                 f"({wrong.size} such pixels)"
             )
+
+
+def require_same_shape(prediction: np.ndarray, label: np.ndarray) -> None:
+    """Raise DataError where the shapes of two maps of classes differ; nothing broadcasts."""
+    if prediction.shape != label.shape:
+        raise DataError(
+            f"metric: prediction has shape {prediction.shape}, label {label.shape}; "
+            "they must be equal (argmax over the classes, at label size)"
+        )
 
 
 def _absent_value(absent: str) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from common.data import Batch
-from common.metrics import ConfusionMatrix
+from common.metrics import ConfusionMatrix, ForegroundDice
 from common.settings import Evaluate
 from common.training.side import Side
 
@@ -28,11 +28,18 @@ def evaluate(
     options: Evaluate,
     ignore_index: int = 255,
     progress: Callable[[int], bool] | None = None,
+    dice: ForegroundDice | None = None,
 ) -> ConfusionMatrix | None:
-    """Counts over all batches; None if `progress` (called with images done) said to stop."""
+    """Counts over all batches; None if `progress` (called with images done) said to stop.
+
+    dice: is shown every batch, too.
+    """
     counts, done = ConfusionMatrix(num_classes, ignore_index), 0
     for batch in batches:
-        counts.update(side.predict(batch.image, options), batch.label)
+        prediction = side.predict(batch.image, options)
+        counts.update(prediction, batch.label)
+        if dice:
+            dice.update(prediction, batch.label)
         done += len(batch.label)
         if progress and not progress(done):
             return None

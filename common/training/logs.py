@@ -45,9 +45,9 @@ class RunLog:
         self._events.flush()
 
     def validation(self, row: Mapping[str, Any]) -> None:
-        """Write a validation: iteration, mean_iou, pixel_accuracy, iou (by class)."""
+        """Write a validation: iteration, mean_iou, pixel_accuracy, iou (by class), maybe dice."""
         self._append("log.jsonl", row)
-        for key in ("mean_iou", "pixel_accuracy"):
+        for key in ("mean_iou", "pixel_accuracy", *(["dice"] if "dice" in row else [])):
             self._events.add_scalar(f"validation/{key}", row[key], row["iteration"])
         for name, value in row["iou"].items():
             self._events.add_scalar(f"iou/{name.replace(' ', '_')}", value, row["iteration"])

@@ -8,13 +8,14 @@ and names checkpoints.
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from common.data import Batch
 from common.errors import UserError
+from common.metrics import ConfusionMatrix, ForegroundDice
 from common.randomness import generator
 from common.recipe_settings import Plateau
 from common.settings import Settings
@@ -61,7 +62,7 @@ def train(
     side: Side,
     data: DataSets,
     *,
-    initialise: Callable[[], None] | None = None,
+    initialise: Callable[[], Mapping[str, Any] | None] | None = None,
     resume: str | None = None,
     reporter: Reporter | None = None,
 ) -> Outcome:
@@ -72,7 +73,7 @@ def train(
         side: the framework's part.
         data: of `open_data`.
         initialise: fills the net with the weights to start from; not called where a checkpoint
-            does that.
+            does that. What it returns goes into `weights.account.json`; its "told" is reported.
         resume: "auto" (the newest sound checkpoint, else the beginning), a checkpoint's path, or
             None: from the beginning, in a folder that holds no run.
         reporter: whoever watches.
@@ -118,15 +119,17 @@ class _Run:
             "data": data.fingerprint,
         }
 
-    def begin(self, resume: str | None, initialise: Callable[[], None] | None) -> None:
+    def begin(
+        self, resume: str | None, initialise: Callable[[], Mapping[str, Any] | None] | None
+    ) -> None:
         """Find the place to start at and read the first batch; only then touch the disk."""
-        found = self._find(resume)
+        found, account = self._find(resume), None
         if found:
             require_same_run(found, **self.identity)
             self.side.load_state(found.arrays)
             self.position = found.position
         elif initialise:
-            initialise()
+            account = initialise()
         start = self.position.iteration
         batches = training_batches(self.data.train, self.settings, start)
         self.batches = _chain(next(batches), batches)
@@ -140,6 +143,10 @@ class _Run:
         self.log = RunLog(self.folder, start, self.position.validated)
         with whole_file(self.folder / "settings.json") as draft:
             draft.write_text(json.dumps(self.identity["settings"], indent=1) + "\n")
+        if account:
+            self.reporter.message(account["told"])
+            with whole_file(self.folder / "weights.account.json") as draft:
+                draft.write_text(json.dumps(account, indent=1) + "\n")
         if found and found.path.parent.resolve() == self.checkpoints.resolve():
             self.saved = (start, self.position.validated)
             for path in list_checkpoints(self.checkpoints):
@@ -220,28 +227,17 @@ class _Run:
         position, options = self.position, self.settings.evaluate
         if position.validated == position.iteration:
             return
-        total = len(self.data.val)
-
-        def progress(done: int) -> bool:
-            self.reporter.validating(done, total)
-            return stop.signal is None or done == total
-
-        counts = evaluate(
-            self.side,
-            validation_batches(self.data.val, self.settings),
-            num_classes=self.settings.model.num_classes,
-            options=options,
-            ignore_index=self.data.ignore_index,
-            progress=progress,
-        )
+        schedule, dice = self.settings.schedule, None
+        if isinstance(schedule, Plateau) and schedule.follows == "dice":
+            dice = ForegroundDice(self.settings.model.num_classes, self.data.ignore_index)
+        counts = self._count(stop, dice)
         if counts is None:
             return  # stopped; whoever resumes makes up for it
         position.validated = position.iteration
         iou = dict(zip(self.data.class_names, counts.iou(options.absent).tolist(), strict=True))
         mean_iou = counts.mean_iou(options.absent)
-        schedule = self.settings.schedule
         if isinstance(schedule, Plateau):
-            position.plateau.see(mean_iou, **schedule.options)
+            position.plateau.see(dice.mean() if dice else mean_iou, **schedule.reduction)
         if mean_iou > (position.best.mean_iou if position.best else -1.0):  # NaN never is
             position.best = Best(mean_iou, position.iteration)
             self._save_weights("best", asdict(position.best))
@@ -249,11 +245,30 @@ class _Run:
             "iteration": position.iteration,
             "mean_iou": mean_iou,
             "pixel_accuracy": counts.pixel_accuracy(),
+            **({"dice": dice.mean()} if dice else {}),
             "iou": iou,
         }
         assert self.log is not None
         self.log.validation(row)
         self.reporter.validation({**row, "best": position.best})
+
+    def _count(self, stop: StopRequest, dice: ForegroundDice | None) -> ConfusionMatrix | None:
+        """Run over the validation set; None where a signal asked to stop."""
+        total = len(self.data.val)
+
+        def progress(done: int) -> bool:
+            self.reporter.validating(done, total)
+            return stop.signal is None or done == total
+
+        return evaluate(
+            self.side,
+            validation_batches(self.data.val, self.settings),
+            num_classes=self.settings.model.num_classes,
+            options=self.settings.evaluate,
+            ignore_index=self.data.ignore_index,
+            progress=progress,
+            dice=dice,
+        )
 
     def _save(self) -> None:
         place = (self.position.iteration, self.position.validated)

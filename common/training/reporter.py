@@ -28,7 +28,10 @@ class Reporter:
         """So many validation images are done."""
 
     def validation(self, row: Row) -> None:
-        """A validation is complete: iteration, mean_iou, pixel_accuracy, iou (by class)."""
+        """A validation is complete: iteration, mean_iou, pixel_accuracy, iou (by class), best.
+
+        dice: where the schedule follows it.
+        """
 
     def close(self) -> None:
         """The run is over, by whatever way."""

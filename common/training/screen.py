@@ -56,10 +56,11 @@ class Screen(Reporter):
     def validation(self, row: Row) -> None:
         """Print the mean and what is best so far; classes stand in the log and at the end."""
         best = row["best"]
+        dice = f"  Dice {row['dice']:.4f}" if "dice" in row else ""
         so_far = f"best {best.mean_iou:.4f} at {best.iteration}" if best else "none finite yet"
         self.console.print(
             f"iteration {row['iteration']}  validation mIoU {row['mean_iou']:.4f}  pixel accuracy "
-            f"{row['pixel_accuracy']:.4f}  ({so_far})"
+            f"{row['pixel_accuracy']:.4f}{dice}  ({so_far})"
         )
 
     def close(self) -> None:
