@@ -85,18 +85,25 @@ def _text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
-def load_json(path: Path) -> Any:
-    """Return the document in `path`; UnreadableError where there is none."""
+def load_object(path: Path, advice: str) -> dict[str, Any]:
+    """Return the JSON object in `path`; UnreadableError, with `advice`, where there is none."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UnreadableError(f"{path}: {error.strerror or error}") from None
+        raise UnreadableError(f"{path}: {error.strerror or error}; {advice}") from None
     except (ValueError, RecursionError) as error:
-        raise UnreadableError(f"{path}: is not JSON: {error}") from None
-    if not isinstance(data, dict) or "schema" not in data:
-        raise UnreadableError(
-            f'{path}: is no report: it has no key "schema"; give a file that --report wrote'
-        )
+        raise UnreadableError(f"{path}: is not JSON: {error}; {advice}") from None
+    if not isinstance(data, dict):
+        raise UnreadableError(f"{path}: is no JSON object; {advice}")
+    return data
+
+
+def load_json(path: Path) -> dict[str, Any]:
+    """Return the document in `path`; UnreadableError where there is none."""
+    advice = "give a file that --report wrote"
+    data = load_object(path, advice)
+    if "schema" not in data:
+        raise UnreadableError(f'{path}: is no report: it has no key "schema"; {advice}')
     return data
 
 

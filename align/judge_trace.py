@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from align import judge
-from align.document import STRICT, plain, report_from, write_json
+from align.document import STRICT, load_object, plain, report_from, write_json
 from align.judge import DIFFERS, Allowance, Comparison, compare
 from align.report import Divergence, Report
 from align.trace_arrays import Arrays, ArrayWriter
-from align.trace_files import check_schema, checked, load, read_manifest
+from align.trace_files import check_schema, checked, read_manifest
 from align.trace_format import MANIFEST, SCHEMA, Shard, number
 from common.errors import UnreadableError
 from common.training.files import whole_folder
@@ -134,7 +134,7 @@ def judge_trace(folder: str | os.PathLike[str]) -> Report:
     own = Path(folder) / PORT
     path = own / MANIFEST
     read_manifest(Path(folder))
-    data = load(path, "force the trace with --keep first")
+    data = load_object(path, "force the trace with --keep first")
     if data.get("kind") != KIND:
         raise UnreadableError(f"{path}: its kind is {str(data.get('kind'))[:40]!r}, not {KIND!r}")
     check_schema(path, data)

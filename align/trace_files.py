@@ -1,9 +1,9 @@
 """The folder of a stored trace: whether it is one, and its manifest."""
 
-import json
 from pathlib import Path
 from typing import Any
 
+from align.document import load_object
 from align.trace_format import KIND, MANIFEST, SCHEMA, Manifest
 from common.errors import UnreadableError, UserError
 
@@ -24,26 +24,13 @@ def read_manifest(folder: Path) -> Manifest:
     Raises UnreadableError where there is none, or it is damaged or of another version.
     """
     path = folder / MANIFEST
-    data = load(path, "give a folder that `--record` wrote")
+    data = load_object(path, "give a folder that `--record` wrote")
     if data.get("kind") != KIND:
         raise UnreadableError(f"{path}: is no trace: its kind is {str(data.get('kind'))[:40]!r}")
     check_schema(path, data)
     manifest: Manifest = checked(path, Manifest, data)
     _check_numbers(path, manifest)
     return manifest
-
-
-def load(path: Path, advice: str) -> dict[str, Any]:
-    """Return the JSON object in `path`; UnreadableError, with `advice`, where there is none."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UnreadableError(f"{path}: {error.strerror or error}; {advice}") from None
-    except (ValueError, RecursionError) as error:
-        raise UnreadableError(f"{path}: is not JSON: {error}") from None
-    if not isinstance(data, dict):
-        raise UnreadableError(f"{path}: is no JSON object; {advice}")
-    return data
 
 
 def check_schema(path: Path, data: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ class Pair:
 
     Attributes:
         module: file under `models/` of both packages, without `.py`.
-        factory: function in that file; called with `settings` and a caller's overrides.
+        factory: function or class in that file; called with `settings` and a caller's overrides.
         settings: keyword arguments that make this row out of the factory.
         default_input: shape of the input [N, C, H, W] that commands use when none is given.
         rules: files of `convert/rules/` (without `.yml`) that say what its checkpoints call things.
@@ -75,7 +75,7 @@ def _stdc_cls(layers: tuple[int, int, int], segmentation: str) -> Pair:
 def _stdc_seg(layers: tuple[int, int, int]) -> Pair:
     return Pair(
         module="stdc",
-        factory="stdc_seg",
+        factory="BiSeNet",
         settings={"layers": layers},
         default_input=(2, 3, 64, 96),
         rules=("stdc",),
@@ -180,7 +180,7 @@ _YASSOUALI = {"aux_channels": 512, "first_dilation": "previous", "align_corners"
 def _pspnet(layers: tuple[int, ...]) -> Pair:
     return Pair(
         module="pspnet",
-        factory="pspnet",
+        factory="PSPNet",
         settings={"layers": layers},
         default_input=(2, 3, 33, 41),
         rules=("pspnet_yassouali",),

@@ -73,22 +73,6 @@ def stdc_sgd(
     return optimizer
 
 
-def fcn_sgd(
-    net: nn.Layer,
-    criterion: nn.Layer | None = None,
-    *,
-    base_lr: float,
-    momentum: float = FCN_MOMENTUM,
-    **group_options: Any,
-) -> paddle.optimizer.Optimizer:
-    """Return SGD with momentum over the groups of `fcn_param_plan(..., **group_options)`."""
-    params = trainable_parameters(net, criterion)
-    groups = groups_of_plan(fcn_param_plan(params, **group_options), params)
-    optimizer = paddle.optimizer.Momentum(base_lr, momentum=momentum, parameters=groups)
-    set_lr(optimizer, base_lr)
-    return optimizer
-
-
 def unet_rmsprop(
     net: nn.Layer,
     criterion: nn.Layer | None = None,
@@ -116,11 +100,13 @@ def unet_rmsprop(
     )
 
 
-def planned_sgd(plan: Callable[..., ParamPlan]) -> Callable[..., paddle.optimizer.Optimizer]:
+def planned_sgd(
+    plan: Callable[..., ParamPlan], momentum: float = MOMENTUM
+) -> Callable[..., paddle.optimizer.Optimizer]:
     """Return an optimizer's function: SGD with momentum over the groups of `plan`.
 
-    Its options are `base_lr`, `momentum` and those of `plan`. Decay is coupled; a parameter
-    without a gradient stands still.
+    Its options are `base_lr`, `momentum` (by default the one given here) and those of `plan`. Decay
+    is coupled; a parameter without a gradient stands still.
     """
 
     def sgd(
@@ -128,7 +114,7 @@ def planned_sgd(plan: Callable[..., ParamPlan]) -> Callable[..., paddle.optimize
         criterion: nn.Layer | None = None,
         *,
         base_lr: float,
-        momentum: float = MOMENTUM,
+        momentum: float = momentum,
         **group_options: Any,
     ) -> paddle.optimizer.Optimizer:
         params = trainable_parameters(net, criterion)
@@ -142,7 +128,7 @@ def planned_sgd(plan: Callable[..., ParamPlan]) -> Callable[..., paddle.optimize
 
 OPTIMIZERS: dict[str, Callable[..., paddle.optimizer.Optimizer]] = {
     "stdc_sgd": stdc_sgd,
-    "fcn_sgd": fcn_sgd,
+    "fcn_sgd": planned_sgd(fcn_param_plan, FCN_MOMENTUM),
     "unet_rmsprop": unet_rmsprop,
     "sgd": planned_sgd(plain_param_plan),
     "pspnet_sgd": planned_sgd(pspnet_param_plan),

@@ -65,22 +65,6 @@ def stdc_sgd(
     return optimizer
 
 
-def fcn_sgd(
-    net: nn.Module,
-    criterion: nn.Module | None = None,
-    *,
-    base_lr: float,
-    momentum: float = FCN_MOMENTUM,
-    **group_options: Any,
-) -> torch.optim.Optimizer:
-    """Return SGD with momentum over the groups of `fcn_param_plan(..., **group_options)`."""
-    params = trainable_parameters(net, criterion)
-    groups = groups_of_plan(fcn_param_plan(params, **group_options), params)
-    optimizer = torch.optim.SGD(groups, lr=base_lr, momentum=momentum)
-    set_lr(optimizer, base_lr)
-    return optimizer
-
-
 def unet_rmsprop(
     net: nn.Module,
     criterion: nn.Module | None = None,
@@ -108,11 +92,13 @@ def unet_rmsprop(
     )
 
 
-def planned_sgd(plan: Callable[..., ParamPlan]) -> Callable[..., torch.optim.Optimizer]:
+def planned_sgd(
+    plan: Callable[..., ParamPlan], momentum: float = MOMENTUM
+) -> Callable[..., torch.optim.Optimizer]:
     """Return an optimizer's function: SGD with momentum over the groups of `plan`.
 
-    Its options are `base_lr`, `momentum` and those of `plan`. Decay is coupled; a parameter
-    without a gradient stands still.
+    Its options are `base_lr`, `momentum` (by default the one given here) and those of `plan`. Decay
+    is coupled; a parameter without a gradient stands still.
     """
 
     def sgd(
@@ -120,7 +106,7 @@ def planned_sgd(plan: Callable[..., ParamPlan]) -> Callable[..., torch.optim.Opt
         criterion: nn.Module | None = None,
         *,
         base_lr: float,
-        momentum: float = MOMENTUM,
+        momentum: float = momentum,
         **group_options: Any,
     ) -> torch.optim.Optimizer:
         params = trainable_parameters(net, criterion)
@@ -134,7 +120,7 @@ def planned_sgd(plan: Callable[..., ParamPlan]) -> Callable[..., torch.optim.Opt
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "stdc_sgd": stdc_sgd,
-    "fcn_sgd": fcn_sgd,
+    "fcn_sgd": planned_sgd(fcn_param_plan, FCN_MOMENTUM),
     "unet_rmsprop": unet_rmsprop,
     "sgd": planned_sgd(plain_param_plan),
     "pspnet_sgd": planned_sgd(pspnet_param_plan),

@@ -5,13 +5,12 @@ The authors released classification nets only. Names of the unit are theirs
 """
 
 import paddle
-import paddle.nn.functional as F
 from paddle import nn
 
 from paddle_impl.layers import BatchNorm2D
 from paddle_impl.models.aspp import conv_bn_relu
 from paddle_impl.models.backbones.resnet import ResNet
-from paddle_impl.models.heads import FCNHead, init_head
+from paddle_impl.models.heads import FCNHead, init_head, resize
 
 NODES = 64
 EPSILON = 1e-4
@@ -106,11 +105,6 @@ class GloReNet(nn.Layer):
 def transposed(x: paddle.Tensor) -> paddle.Tensor:
     """Return `x` [N, A, B] as [N, B, A]."""
     return x.transpose([0, 2, 1])
-
-
-def resize(logits: paddle.Tensor, image: paddle.Tensor) -> paddle.Tensor:
-    """Resize `logits` [N, C, h, w] to the height and width of `image`."""
-    return F.interpolate(logits, size=image.shape[2:], mode="bilinear", align_corners=False)
 
 
 def glore(

@@ -1,5 +1,7 @@
 """The head that FCN, PSPNet, DeepLab and GloRe share, as main or as auxiliary classifier."""
 
+import paddle
+import paddle.nn.functional as F
 from paddle import nn
 
 from paddle_impl.layers import BatchNorm2D, fan_in_uniform_
@@ -29,3 +31,8 @@ def init_head(head: nn.Layer) -> None:
     for layer in head.sublayers(include_self=True):
         if isinstance(layer, (nn.Conv1D, nn.Conv2D)):
             fan_in_uniform_(layer.weight, layer.bias)
+
+
+def resize(logits: paddle.Tensor, image: paddle.Tensor) -> paddle.Tensor:
+    """Resize `logits` [N, C, h, w] to the height and width of `image`."""
+    return F.interpolate(logits, size=image.shape[2:], mode="bilinear", align_corners=False)

@@ -46,7 +46,7 @@ class PSPNet(nn.Layer):
     """PSPNet. Image [N, 3, H, W] float32, RGB, ImageNet-normalised, H and W of the form 8k + 1.
 
     Returns logits [N, num_classes, H, W] in eval mode, (logits, auxiliary logits) in train mode,
-    as the authors' own forward feeds them to the criterion.
+    as the authors' own forward feeds them to the criterion. Defaults: the released nets.
 
     Args:
         layers: blocks of each stage of the ResNet.
@@ -136,25 +136,4 @@ def deep_stem(resnet: ResNet) -> nn.Sequential:
         resnet.bn3,
         resnet.relu,
         resnet.maxpool,
-    )
-
-
-def pspnet(
-    layers: tuple[int, ...],
-    num_classes: int = 19,
-    zoom_factor: int = 8,
-    first_dilation: str = "same",
-    aux_channels: int = 256,
-    align_corners: bool = True,
-    width: float = 1.0,
-) -> PSPNet:
-    """Build PSPNet-50 or PSPNet-101 (by `layers`); defaults are the released configuration."""
-    return PSPNet(
-        layers,
-        num_classes=num_classes,
-        zoom_factor=zoom_factor,
-        first_dilation=first_dilation,
-        aux_channels=aux_channels,
-        align_corners=align_corners,
-        width=width,
     )

@@ -129,7 +129,7 @@ class BiSeNet(nn.Layer):
     Returns (out, out16, out32, detail...): class logits [N, num_classes, H, W] of the main head
     and of the two auxiliary heads, then the enabled detail heads' logits [N, 1, H/s, W/s] from
     stride 2 to 8, not resized. `conv_out16` works at stride 8 and `conv_out32` at stride 16: the
-    names are the authors'.
+    names are the authors'. Defaults: the released nets.
     """
 
     def __init__(
@@ -192,24 +192,3 @@ def _detail_heads(*flags: bool) -> tuple[str, ...]:
             f"returns nothing for it; supported are {', '.join(map(str, DETAIL_HEADS))}"
         )
     return DETAIL_HEADS[key]
-
-
-def stdc_seg(
-    layers: tuple[int, ...],
-    num_classes: int = 19,
-    use_boundary_2: bool = False,
-    use_boundary_4: bool = False,
-    use_boundary_8: bool = True,
-    use_conv_last: bool = False,
-    head_norm: str = "inplace_abn",
-) -> BiSeNet:
-    """Build STDC1-Seg or STDC2-Seg (by `layers`); defaults are the released configuration."""
-    return BiSeNet(
-        layers=layers,
-        num_classes=num_classes,
-        use_boundary_2=use_boundary_2,
-        use_boundary_4=use_boundary_4,
-        use_boundary_8=use_boundary_8,
-        use_conv_last=use_conv_last,
-        head_norm=head_norm,
-    )

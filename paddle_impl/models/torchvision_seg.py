@@ -6,12 +6,11 @@ No multi-grid; the first block of a dilated stage keeps the previous dilation.
 from collections import OrderedDict
 
 import paddle
-import paddle.nn.functional as F
 from paddle import nn
 
 from paddle_impl.models.aspp import TorchvisionASPP, conv_bn_relu
 from paddle_impl.models.backbones.resnet import ResNet
-from paddle_impl.models.heads import FCNHead, init_head
+from paddle_impl.models.heads import FCNHead, init_head, resize
 
 RATES = (12, 24, 36)
 DROPOUT = 0.1
@@ -63,11 +62,6 @@ def deeplab_head(in_channels: int, mid_channels: int, num_classes: int) -> nn.Se
         *conv_bn_relu(mid_channels, mid_channels, 3),
         nn.Conv2D(mid_channels, num_classes, 1),
     )
-
-
-def resize(logits: paddle.Tensor, image: paddle.Tensor) -> paddle.Tensor:
-    """Resize `logits` [N, C, h, w] to the height and width of `image`."""
-    return F.interpolate(logits, size=image.shape[2:], mode="bilinear", align_corners=False)
 
 
 def torchvision_seg(

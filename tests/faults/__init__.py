@@ -6,10 +6,11 @@ from faults.nets import FAULTS as NETS
 from faults.pixels import FAULTS as PIXELS
 from faults.recipes import FAULTS as RECIPES
 from faults.stdc import FAULTS as STDC
+from faults.stdc_recipe import FAULTS as STDC_RECIPE
 from faults.students import FAULTS as STUDENTS
 from faults.subjects import SUBJECTS
 
-ALL: tuple[Fault, ...] = (*STDC, *STUDENTS, *NETS, *RECIPES, *PIXELS)
+ALL: tuple[Fault, ...] = (*STDC, *STDC_RECIPE, *STUDENTS, *NETS, *RECIPES, *PIXELS)
 
 __all__ = [
     "ALL",

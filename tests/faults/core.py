@@ -44,7 +44,7 @@ class Fault:
     """One fault: `apply` breaks a fresh subject; `blame` maps each stage to its layers.
 
     `cause` is a pattern that some finding's cause must match in every stage of `blame` where a
-    layer is named; "" where no cause is defined. `why` says where such a fault comes from.
+    layer is named; "" where no cause is defined.
     """
 
     name: str
@@ -97,6 +97,10 @@ STAGES = (
     *("weights", "init", "forward", "train", "loss", "backward", "step", "training"),
     *("data", "metric"),
 )
+
+# Stages that find most faults of a net, and those of them that run it.
+NET = "weights forward train backward"
+RUN = "forward train backward"
 
 # Mutations that provably change nothing: listed, never counted.
 EQUIVALENT: dict[str, str] = {

@@ -11,7 +11,18 @@ import torch.nn.functional as TF
 from paddle import nn
 from torch import nn as tnn
 
-from faults.core import Fault, Subject, around, attribute, fault, forward, replaced, weight
+from faults.core import (
+    NET,
+    RUN,
+    Fault,
+    Subject,
+    around,
+    attribute,
+    fault,
+    forward,
+    replaced,
+    weight,
+)
 from paddle_impl.layers import BatchNorm2D
 
 
@@ -231,8 +242,6 @@ def _trained(s: Subject) -> None:
     s.layer("up").weight.stop_gradient = False
 
 
-NET = "weights forward train backward"
-RUN = "forward train backward"
 psp = functools.partial(fault, subject="pyramid")
 fcn = functools.partial(fault, subject="decoder")
 BRANCHES = ["branches.0.0", "branches.1.0", "branches.2.0"]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from common.schedules import warmup_poly
-from faults import nets, pixels, recipes, students
+from faults import pixels, recipes, small_nets, students
 from faults.core import Subject
 
 
@@ -36,10 +36,10 @@ def stdc_subject(seed: int = 0) -> Subject:
 
 SUBJECTS: dict[str, Callable[[], Subject]] = {
     "stdc": stdc_subject,
-    "small": nets.small_subject,
-    "attention": nets.attention_subject,
-    "zoo": nets.zoo_subject,
-    "recurrent": nets.recurrent_subject,
+    "small": small_nets.small_subject,
+    "attention": small_nets.attention_subject,
+    "zoo": small_nets.zoo_subject,
+    "recurrent": small_nets.recurrent_subject,
     "pyramid": students.pyramid_subject,
     "decoder": students.decoder_subject,
     "sgd": recipes.sgd_subject,

@@ -5,13 +5,12 @@ The authors released classification nets only. Names of the unit are theirs
 """
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from torch_ref.layers import BatchNorm2d
 from torch_ref.models.aspp import conv_bn_relu
 from torch_ref.models.backbones.resnet import ResNet
-from torch_ref.models.heads import FCNHead, init_head
+from torch_ref.models.heads import FCNHead, init_head, resize
 
 NODES = 64
 EPSILON = 1e-4
@@ -106,11 +105,6 @@ class GloReNet(nn.Module):
 def transposed(x: torch.Tensor) -> torch.Tensor:
     """Return `x` [N, A, B] as [N, B, A]."""
     return x.transpose(1, 2)
-
-
-def resize(logits: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
-    """Resize `logits` [N, C, h, w] to the height and width of `image`."""
-    return F.interpolate(logits, size=image.shape[2:], mode="bilinear", align_corners=False)
 
 
 def glore(

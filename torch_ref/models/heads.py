@@ -1,5 +1,7 @@
 """The head that FCN, PSPNet, DeepLab and GloRe share, as main or as auxiliary classifier."""
 
+import torch
+import torch.nn.functional as F
 from torch import nn
 
 from torch_ref.layers import BatchNorm2d, fan_in_uniform_
@@ -29,3 +31,8 @@ def init_head(head: nn.Module) -> None:
     for layer in head.modules():
         if isinstance(layer, (nn.Conv1d, nn.Conv2d)):
             fan_in_uniform_(layer.weight, layer.bias)
+
+
+def resize(logits: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+    """Resize `logits` [N, C, h, w] to the height and width of `image`."""
+    return F.interpolate(logits, size=image.shape[2:], mode="bilinear", align_corners=False)

@@ -6,12 +6,11 @@ No multi-grid; the first block of a dilated stage keeps the previous dilation.
 from collections import OrderedDict
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from torch_ref.models.aspp import TorchvisionASPP, conv_bn_relu
 from torch_ref.models.backbones.resnet import ResNet
-from torch_ref.models.heads import FCNHead, init_head
+from torch_ref.models.heads import FCNHead, init_head, resize
 
 RATES = (12, 24, 36)
 DROPOUT = 0.1
@@ -63,11 +62,6 @@ def deeplab_head(in_channels: int, mid_channels: int, num_classes: int) -> nn.Se
         *conv_bn_relu(mid_channels, mid_channels, 3),
         nn.Conv2d(mid_channels, num_classes, 1),
     )
-
-
-def resize(logits: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
-    """Resize `logits` [N, C, h, w] to the height and width of `image`."""
-    return F.interpolate(logits, size=image.shape[2:], mode="bilinear", align_corners=False)
 
 
 def torchvision_seg(
