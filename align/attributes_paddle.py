@@ -41,7 +41,7 @@ def _batch_norm(layer: Any) -> dict[str, Any]:
     return {
         "epsilon": layer._epsilon,
         "momentum": 1.0 - layer._momentum,
-        "channels": layer._num_features,
+        "channels": layer._mean.shape[0],
     }
 
 
@@ -65,6 +65,7 @@ def _avg_pool(layer: Any) -> dict[str, Any]:
 READERS: dict[type, Reader] = {
     conv._ConvNd: _conv,
     norm._BatchNormBase: _batch_norm,
+    nn.BatchNorm: _batch_norm,
     norm._InstanceNormBase: lambda layer: {"epsilon": layer._epsilon},
     nn.LayerNorm: lambda layer: {"epsilon": layer._epsilon, "shape": layer._normalized_shape},
     nn.GroupNorm: lambda layer: {

@@ -27,7 +27,7 @@ from align.trace import Call, Passed, Place, Trace
 from align.trees import leaves
 
 # Their kernels take epsilon as float32.
-ROUNDING = (norm._BatchNormBase, norm._InstanceNormBase, nn.LayerNorm)
+ROUNDING = (norm._BatchNormBase, nn.BatchNorm, norm._InstanceNormBase, nn.LayerNorm)
 
 Allow = Callable[[Place], Allowance]
 

@@ -65,8 +65,8 @@ def force_trace(
 def _judged(reference: StoredReference, paddle_net: Any, loss: Any, rules: Any) -> Report:
     from align.arrays_paddle import to_tensor
     from align.force_paddle import holds_float32_constants, layers_by_path
-    from align.forced import paired
-    from align.prepare_paddle import prepared
+    from align.forced import paired, plain_norms
+    from align.prepare_paddle import activations_apart, prepared
     from align.replay import explain
     from align.trees import map_leaves
 
@@ -83,7 +83,11 @@ def _judged(reference: StoredReference, paddle_net: Any, loss: Any, rules: Any) 
     batch = Batch(*reference.inputs)
     arguments = map_leaves((batch.args, dict(batch.kwargs)), to_tensor)
     run = SimpleNamespace(backward=manifest.backward)
-    with prepared(paddle_net, dtype="float64", train=manifest.train):
+    plain = [layers[path] for path in plain_norms(reference, pairing)]
+    with (
+        prepared(paddle_net, dtype="float64", train=manifest.train),
+        activations_apart(plain),
+    ):
         job = _StoredJob(reference, paddle_net, pairing, run, arguments, "float64", manifest.train)
         found = either_way(job.align_stored, paddle_net)
         explain(found.comparisons, reference, paddle_net, batch, found)

@@ -52,14 +52,24 @@ def prepared(
 
     layers = layers_by_path(paddle_net)
     rounded = {r for p, r in pairing.partners.items() if holds_float32_constants(layers[p])}
+    plain = [layers[path] for path in plain_norms(torch_net, pairing)]
     torch_dtype = getattr(torch, dtype)
     with (
         prepare_torch.prepared(
             torch_net, dtype=torch_dtype, train=train, float32_constants=rounded
         ),
         prepare_paddle.prepared(paddle_net, dtype=dtype, train=train),
+        prepare_paddle.activations_apart(plain),
     ):
         yield rounded
+
+
+def plain_norms(torch_net: Any, pairing: Pairing) -> list[str]:
+    """Return the port's layers whose partners normalise and do nothing else."""
+    from align.reference import reference_of
+
+    net, names = reference_of(torch_net), {f"BatchNorm{n}d" for n in (1, 2, 3)} | {"SyncBatchNorm"}
+    return [port for port, path in pairing.partners.items() if net.class_name(path) in names]
 
 
 def rounding_note(rounded: set[str], trace: Trace) -> list[str]:

@@ -91,7 +91,8 @@ def renamed_paths(
 
     A rename that matches "path." (a module's path and a dot) says it outright. Rules for tensors
     say it of the layers that hold them; a container is where its children are, a layer without
-    tensors where its container is. What two modules claim is nobody's.
+    tensors where its container is. What two modules claim is nobody's, and
+    containers that do not hold the same layers have no partner.
     """
     every = [path for paths in modules.values() for path in paths]
     places = _said_outright(every, rules)
@@ -105,6 +106,7 @@ def renamed_paths(
             places.setdefault(path, containers[path])
         elif path not in places and path not in found and around is not None:
             places[path] = f"{around}.{name}" if around else name
+    places = {path: at for path, at in places.items() if _same_content(path, at, found)}
     owners: dict[str, set[str]] = {}
     for first, paths in modules.items():
         for path in paths:
@@ -137,6 +139,16 @@ def _by_tensors(tensors: Iterable[str], rules: "Rules") -> dict[str, set[str]]:
     for name, key in keys.items():
         places.setdefault(key.rpartition(".")[0], set()).add(name.rpartition(".")[0])
     return places
+
+
+def _same_content(path: str, place: str, found: Mapping[str, set[str]]) -> bool:
+    """Tell whether `path` and the port's `place` hold the same of the layers in `found`."""
+    inside, there = f"{path}." if path else "", f"{place}." if place else ""
+    return all(
+        layer.startswith(inside) == at.startswith(there)
+        for layer, held in found.items()
+        for at in held
+    )
 
 
 def _by_children(

@@ -2,7 +2,7 @@
 
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -60,6 +60,36 @@ def prepared(net: nn.Layer, *, dtype: str, train: bool) -> Iterator[None]:
             vars(parameter).update(settings)
         paddle.set_default_dtype(default)
         paddle.set_rng_state(random_state)
+
+
+@contextmanager
+def activations_apart(layers: Iterable[nn.Layer]) -> Iterator[None]:
+    """Let `paddle.nn.BatchNorm(act=...)` normalise alone, its activation follow outside of it."""
+    fused = [(layer, layer._act) for layer in layers if _activation(layer) is not None]
+    hooks = []
+    try:
+        for layer, _ in fused:
+            function = _activation(layer)
+            layer._act = None
+            hook = layer.register_forward_post_hook(_instead_of_output(function))
+            layer._forward_post_hooks.move_to_end(hook._hook_id, last=False)  # before the user's
+            hooks.append(hook)
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for layer, name in fused:
+            layer._act = name
+
+
+def _activation(layer: nn.Layer) -> Any:
+    """Return the function that `layer` applies to what it has normalised, None without one."""
+    fused = isinstance(layer, nn.BatchNorm) and layer._act
+    return getattr(nn.functional, fused, None) if fused else None
+
+
+def _instead_of_output(function: Any) -> Callable[..., Any]:
+    return lambda layer, inputs, output: function(output)
 
 
 @contextmanager

@@ -4,11 +4,11 @@ A name goes through `renames`, one after the other, then the first matching drop
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -169,26 +169,33 @@ class Names:
     pieces: dict[str, tuple[str, Piece]] = field(default_factory=dict)
 
 
-def load_rules(source: "str | PathLike[str] | Rules | None") -> Rules:
+def load_rules(source: "str | PathLike[str] | Mapping[str, Any] | Rules | None") -> Rules:
     """Return the rules of a file, of a shipped file by its name ("stdc"), or of None: no rules.
 
-    Raises ConfigError naming file, place and problem.
+    A mapping is what a file holds. Raises ConfigError naming file, place and problem.
     """
     if source is None or isinstance(source, Rules):
         return source or Rules()
+    if isinstance(source, Mapping):
+        return _validated(source, "rules")
     shipped = _SHIPPED / f"{source}.yml"
     path = shipped if shipped.is_file() and shipped.parent == _SHIPPED else Path(source)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Rules.model_validate({} if content is None else content)
     except (OSError, UnicodeDecodeError) as error:
         names = ", ".join(sorted(file.stem for file in _SHIPPED.glob("*.yml")))
         raise ConfigError(f"{source}: cannot read rules ({error}); shipped: {names}") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not YAML: {error}") from None
+    return _validated({} if content is None else content, str(path))
+
+
+def _validated(content: Any, name: str) -> Rules:
+    try:
+        return Rules.model_validate(content)
     except ValidationError as error:
         lines = (f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
-        raise ConfigError(f"{path}: " + "; ".join(lines)) from None
+        raise ConfigError(f"{name}: " + "; ".join(lines)) from None
 
 
 def shipped_rules(names: Iterable[str]) -> Rules:

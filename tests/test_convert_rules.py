@@ -56,3 +56,10 @@ def test_an_absent_file_lists_the_shipped_ones():
 def test_an_empty_file_holds_no_rules(tmp_path):
     (tmp_path / "map.yml").write_text("# nothing yet\n")
     assert load_rules(tmp_path / "map.yml") == Rules()
+
+
+def test_a_mapping_holds_what_a_file_does():
+    rules = load_rules({"renames": [{"match": "^a", "to": "b"}] * 200})
+    assert len(rules.renames) == 200
+    with pytest.raises(ConfigError, match="rules: renames"):
+        load_rules({"renames": 3})
