@@ -104,7 +104,6 @@ class Giver:
         draws: what the reference drew.
         judged: paths of the reference's modules whose calls have a partner.
         below: calls whose code keeps what is below a rate, not what is above.
-        told: hears of each call whose draws do not fit: (path in the port, its partner, why).
     """
 
     def __init__(
@@ -112,11 +111,11 @@ class Giver:
         draws: Iterable[Draw],
         judged: Collection[str],
         below: Collection[Key] = (),
-        told: Callable[[str, Key, str], None] | None = None,
     ) -> None:
         self.draws = by_owner(draws, judged)
         self.below = below
-        self.told = told
+        # Hears of each call whose draws do not fit: (path in the port, its partner, why).
+        self.told: Callable[[str, Key, str], None] | None = None
         self.frames: list[Frame] = []
         self.either: set[Key] = set()  # calls that may keep what is below as well as above
         self.unknown = {

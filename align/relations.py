@@ -13,8 +13,6 @@ REST = 1e-3
 # Larger arrays are looked at in part, evenly taken, to see whether a relation can hold at all.
 GLANCE = 4096
 
-Relation = Callable[[np.ndarray, np.ndarray, float], "str | None"]
-
 
 def relation(reference: np.ndarray, port: np.ndarray) -> str | None:
     """Return in words what `port` is of `reference`, arrays of one shape; None where unknown."""

@@ -268,10 +268,10 @@ class Reproduction:
         prediction_sheet(shown, labels, guesses, data.colors, self.folder / "predictions.png")
 
 
-def new_folder(settings_name: str, parent: Path = Path("runs")) -> Path:
-    """Return a folder that does not exist yet, named by config and time."""
+def new_folder(settings_name: str) -> Path:
+    """Return a folder in runs/ that does not exist yet, named by config and time."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    folder = parent / f"{settings_name}_{stamp}"
+    folder = Path("runs") / f"{settings_name}_{stamp}"
     if folder.exists():
         raise UserError(f"{folder} exists already; wait a second, or give --output")
     return folder

@@ -4,17 +4,20 @@ import numpy as np
 
 from common.errors import ConfigError
 
+FULL_WIDTH = 64  # channels of the first stage of VGG, ResNet and U-Net
 
-def first_width(width: float, full: int = 64) -> int:
-    """Return the channels of a net's first stage, `full` times `width`; the others follow from it.
+
+def first_width(width: float) -> int:
+    """Return the channels of a net's first stage, 64 times `width`; the others follow from it.
 
     width: 1.0 is the authors' net; smaller ones are for toy training. Raises ConfigError where
     nothing would be left.
     """
-    channels = int(full * width) if 0 < width < float("inf") else 0
+    channels = int(FULL_WIDTH * width) if 0 < width < float("inf") else 0
     if channels < 1:
         raise ConfigError(
-            f"width is {width}; set a finite number of at least {1 / full} (1.0 is the full net)"
+            f"width is {width}; set a finite number of at least {1 / FULL_WIDTH} (1.0 is the full "
+            "net)"
         )
     return channels
 

@@ -25,9 +25,9 @@ class Screen(Console):
         raise BrokenPipeError
 
 
-def screen(file: Any = None, stderr: bool = False, width: int | None = None) -> Screen:
-    """Return a console for results, or with `stderr` for progress. `width`: of a terminal."""
-    made = Screen(file=file, stderr=stderr, markup=False, highlight=False, emoji=False, width=width)
+def screen(file: Any = None, stderr: bool = False) -> Screen:
+    """Return a console for results, or with `stderr` for progress."""
+    made = Screen(file=file, stderr=stderr, markup=False, highlight=False, emoji=False)
     return (
         made
         if made.is_terminal

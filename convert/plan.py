@@ -22,6 +22,7 @@ TRANSPOSED = {
     *(("Linear", "weight"), ("Linear", "weight_v"), ("Linear", "weight_orig")),
     ("RNNCell", "weight_ho"),
 }
+BLOCK = 1 << 22  # bytes that are compared at a time
 COUNTER_REASON = "Paddle's BatchNorm keeps no batch counter"
 
 
@@ -265,11 +266,11 @@ def same_bytes(one: np.ndarray, other: np.ndarray) -> bool:
     )
 
 
-def byte_blocks(array: np.ndarray, size: int = 1 << 22) -> Iterator[np.ndarray]:
+def byte_blocks(array: np.ndarray) -> Iterator[np.ndarray]:
     """Yield the bytes of `array` in C order, piece by piece; only a strided one is copied."""
     flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    for start in range(0, flat.size, size):
-        yield flat[start : start + size]
+    for start in range(0, flat.size, BLOCK):
+        yield flat[start : start + BLOCK]
 
 
 def _take_counters(left: dict[str, str], target: Sequence[TensorSpec]) -> dict[str, str]:

@@ -63,16 +63,6 @@ def test_small_dtypes_do_not_overflow_the_cell_number():
     assert matrix(label, label, 19).counts[18, 18] == 4
 
 
-def test_merging_equals_counting_together():
-    rng = np.random.default_rng(0)
-    label, prediction = rng.integers(0, 3, (2, 2, 50))
-    parts = matrix(prediction[0], label[0])
-    parts.merge(matrix(prediction[1], label[1]))
-    assert (parts.counts == matrix(prediction, label).counts).all()
-    with pytest.raises(DataError, match="4 classes to 3"):
-        parts.merge(ConfusionMatrix(4))
-
-
 @pytest.mark.parametrize(
     ("prediction", "label", "message"),
     [

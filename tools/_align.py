@@ -82,9 +82,9 @@ def add_optimizers(command: argparse.ArgumentParser) -> None:
         )
 
 
-def parse(command: argparse.ArgumentParser, argv: list[str] | None = None) -> Any:
+def parse(command: argparse.ArgumentParser) -> Any:
     """Parse and refuse what contradicts itself."""
-    options = command.parse_args(argv) if argv is not None else command.parse_intermixed_args()
+    options = command.parse_intermixed_args()
     if _trace.check(command, options):
         return options
     if options.all and (options.weights or options.model):

@@ -114,8 +114,8 @@ def _environment() -> Environment:
     return made
 
 
-def digits(value: float | None, count: int = 2) -> str:
-    """Return a number as people read it: few digits, powers of ten as 1.2e-13."""
+def digits(value: float | None) -> str:
+    """Return a number as people read it: two digits, powers of ten as 1.2e-13."""
     if value is None:
         return "–"
-    return f"{value:.{count}g}".replace("e+", "e")
+    return f"{value:.2g}".replace("e+", "e")

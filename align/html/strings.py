@@ -6,7 +6,6 @@ from functools import cache
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-LANGUAGES = ("en", "zh")
 
 
 @cache

@@ -8,8 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common.errors import DataError
-
 VOID = 255  # train id of everything that is neither trained on nor evaluated
 
 
@@ -81,29 +79,15 @@ def palette() -> np.ndarray:
 
 
 def train_id_table() -> np.ndarray:
-    """Train id by label id: uint8 [256]. Ids outside the table give 255: refuse them first."""
+    """Train id by label id: uint8 [256]. Ids outside the table give 255: refuse them first.
+
+    The authors of STDC map in place in ascending order (cityscapes.py, convert_labels), which is
+    the same map: a train id is always smaller than its label id.
+    """
     table = np.full(256, VOID, np.uint8)
     for row in TRAINED:
         table[row.id] = row.train_id
     return table
-
-
-def to_train_ids(label_ids: np.ndarray) -> np.ndarray:
-    """Map label ids (any integer dtype and shape) to train ids: uint8, the same shape.
-
-    The authors of STDC map in place in ascending order (cityscapes.py, convert_labels), which is
-    the same map: a train id is always smaller than its label id. License plate (-1), which their
-    table leaves at -1, is void here.
-
-    Raises:
-        DataError: an id outside the table; named with its count.
-    """
-    ids, counts = np.unique(label_ids, return_counts=True)
-    known = {row.id for row in LABELS}
-    unknown = {int(i): int(n) for i, n in zip(ids, counts, strict=True) if int(i) not in known}
-    if unknown:
-        raise DataError(f"label ids: expected -1..33 of the Cityscapes table, {describe(unknown)}")
-    return train_id_table()[np.where(label_ids < 0, 0, label_ids)]
 
 
 def describe(unknown: dict[int, int]) -> str:

@@ -55,13 +55,6 @@ class ConfusionMatrix:
         counts = np.bincount(cell, minlength=self.num_classes**2).astype(np.int64)
         self.counts += counts.reshape(self.num_classes, self.num_classes)
 
-    def merge(self, other: "ConfusionMatrix") -> None:
-        """Add the counts of another matrix, e.g. of another process."""
-        mine, theirs = (m.num_classes for m in (self, other))
-        if mine != theirs:
-            raise DataError(f"metric: cannot add counts of {theirs} classes to {mine} classes")
-        self.counts += other.counts
-
     def iou(self, absent: str = "nan") -> np.ndarray:
         """Intersection over union of every class, 0..1: float64 [C].
 

@@ -41,7 +41,6 @@ def batches(
     resize_label: Any = lambda x: np.asarray(
         Image.fromarray(x).resize((20, 15), Image.Resampling.NEAREST)
     ),
-    swap: bool = False,
 ) -> Iterator[Any]:
     """Resize, crop, flip each second frame, normalise, map ids: image [1, 3, h, w], label."""
     for index, (image, label) in enumerate(frames()):

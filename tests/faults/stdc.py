@@ -24,14 +24,6 @@ from faults.core import (
 stdc = functools.partial(fault, subject="stdc")
 
 
-def _both(*faults: Any) -> Any:
-    def apply(s: Subject) -> None:
-        for one in faults:
-            one(s)
-
-    return apply
-
-
 def _swap_weights(one: str, other: str) -> Any:
     def apply(s: Subject) -> None:
         left, right = s.layer(one).weight, s.layer(other).weight

@@ -18,14 +18,6 @@ def _loss(**options: Any) -> Any:
     return apply
 
 
-def _detail(**changes: Any) -> Any:
-    def apply(s: Subject) -> None:
-        for name, value in changes.items():
-            setattr(s.paddle_loss.detail, name, value)
-
-    return apply
-
-
 def _weighted(name: str, factor: float) -> Any:
     def apply(s: Subject) -> None:
         loss = s.paddle_loss
@@ -72,8 +64,6 @@ def _optimizer(**options: Any) -> Any:
 
     return apply
 
-
-HEAD_LAYERS = ["ffm", *(f"conv_out{n}" for n in ("", "16", "32", "_sp2", "_sp4", "_sp8", "_sp16"))]
 
 LOSS = "loss"
 FAULTS: tuple[Fault, ...] = (
