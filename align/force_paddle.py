@@ -19,6 +19,7 @@ from align.draws import Giver, Key
 from align.draws_paddle import Replay
 from align.forcing import ForcedRun, Frame, Seen, Source
 from align.judge import DIFFERS, Allowance, Comparison, compare
+from align.order import CLOSE, PortCall, find_order
 from align.pairing import Pairing
 from align.prepare_paddle import FLOATING, state_kept
 from align.running import noted
@@ -83,6 +84,8 @@ class _Pass:
         for call in trace.calls:
             if call.path in pairing.reference_group:
                 self.calls.setdefault(pairing.reference_group[call.path], []).append(call)
+        if trace.order is not None:
+            self.calls = trace.order.applied(self.calls)
         self.counts: dict[int, int] = {}
         self.ported: dict[tuple[int, int], Call] = {}  # by group and index
         self.giver = Giver(trace.draws, set(pairing.reference_group), trace.below)
@@ -114,6 +117,8 @@ class PlainPass(_Pass):
         self.errors: dict[Place, float] = {}
         self.failure = ""
         self.plainly_called: dict[int, str] = {}  # id of a call -> path: one tensor in, one out
+        self.made: list[PortCall] = []  # in the order in which they began
+        self.running: list[PortCall] = []
 
     def run(self, args: tuple, kwargs: dict[str, Any]) -> None:
         """Run it; the net's state is as before afterwards."""
@@ -129,18 +134,40 @@ class PlainPass(_Pass):
         """Note the distance of every output from the reference's."""
 
         def plain(*args: Any, **kwargs: Any) -> Any:
+            group = self.pairing.port_group[path]
+            key = (group, self.counts.get(group, 0))
             call = self.next_call(path)
             if call is None:
                 return forward(*args, **kwargs)
-            outputs = self.replay.around(path, call, forward)(*args, **kwargs)
+            made = PortCall(path, key, self.running[-1] if self.running else None)
+            self.made.append(made)
+            self.running.append(made)
+            try:
+                outputs = self.replay.around(path, call, forward)(*args, **kwargs)
+            finally:
+                self.running.pop()
             if not kwargs and len(args) == 1 and is_tensor(args[0]) and is_tensor(outputs):
                 self.plainly_called[id(call)] = path
             found = [to_array(leaf) for leaf in leaves(outputs) if is_tensor(leaf)]
             for index, (ours, theirs) in enumerate(zip(found, call.outputs, strict=False)):
-                self.errors[call.place(f"output:{index}")] = _distance(theirs, ours)
+                error = self.errors[call.place(f"output:{index}")] = _distance(theirs, ours)
+                if not error <= CLOSE and made.distances is None:
+                    made.distances = self._distances(group, (args, kwargs))
             return outputs
 
         return plain
+
+    def _distances(self, group: int, arguments: Any) -> list[float] | None:
+        """Return how far these arguments are from those of each recorded call of the group."""
+        if len(self.calls[group]) < 2:
+            return None
+        ours = [to_array(leaf) for leaf in leaves(arguments) if is_tensor(leaf)]
+        return [
+            max(map(_distance, call.inputs, ours), default=math.inf)
+            if len(call.inputs) == len(ours)
+            else math.inf
+            for call in self.calls[group]
+        ]
 
     def uneven_groups(self) -> dict[int, tuple[int, int]]:
         """Return {group: (calls in the reference, calls in the port)} where these differ."""
@@ -149,6 +176,22 @@ class PlainPass(_Pass):
         groups = set(self.pairing.port_group.values())
         counts = {g: (len(self.calls.get(g, [])), self.counts.get(g, 0)) for g in groups}
         return {group: pair for group, pair in counts.items() if pair[0] != pair[1]}
+
+
+def plain_pass(
+    net: nn.Layer, trace: Trace, pairing: Pairing, arguments: tuple[tuple, dict[str, Any]]
+) -> PlainPass:
+    """Return the plain pass, run; `trace.order` is that of its calls, where it is another."""
+    trace.order = None
+    plain = PlainPass(net, trace, pairing)
+    plain.run(*arguments)
+    order = find_order(plain.made, plain.calls)
+    if not order.of:
+        return plain
+    trace.order = order
+    plain = PlainPass(net, trace, pairing)
+    plain.run(*arguments)
+    return plain
 
 
 def run_with_draws(net: nn.Layer, trace: Trace, pairing: Pairing, args: tuple) -> Any:

@@ -124,12 +124,11 @@ class _StoredJob(Job):
 
     def align_stored(self) -> Forced:
         """Force the port on the stored calls."""
-        from align.force_paddle import PlainPass
+        from align.force_paddle import plain_pass
 
         trace = self.torch_net.trace
         trace.below = self.below
-        plain = PlainPass(self.paddle_net, trace, self.pairing)
-        plain.run(*self.arguments)
+        plain = plain_pass(self.paddle_net, trace, self.pairing, self.arguments)
         judged = self.pairing.without(set(plain.uneven_groups()))
         moves = StoredMoves(self.torch_net, judged)
         found = Forced(trace, self.pairing, judged, moves)

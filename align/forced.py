@@ -159,15 +159,14 @@ class Job:
             NotAlone: the recording does not serve: do the same without `alone`, or with `copies`.
             OtherWay: do the same once more.
         """
-        from align.force_paddle import PlainPass
+        from align.force_paddle import plain_pass
         from align.record_torch import recorded
 
         torch_net = self.torch_net
         with recorded(torch_net, self.run, copies) as recording:
             trace = recording.trace
             trace.below = self.below
-            plain = PlainPass(self.paddle_net, trace, self.pairing)
-            plain.run(*self.arguments)
+            plain = plain_pass(self.paddle_net, trace, self.pairing, self.arguments)
             judged = self.pairing.without(set(plain.uneven_groups()))
             moves = Moves(torch_net, trace, self.run, judged, self.dtype)
             found = Forced(trace, self.pairing, judged, moves)
@@ -262,6 +261,8 @@ class Job:
 
     def _notes(self, plain: Any) -> list[str]:
         notes = _uneven_in_words(plain.uneven_groups(), self.pairing)
+        if plain.trace.order is not None:
+            notes += [moved.words for moved in plain.trace.order.moved]
         if plain.failure:
             notes.append(f"run as it is, the port fails: {plain.failure}")
         return notes

@@ -70,6 +70,7 @@ def explain(
     """
     pairing, judged = found.pairing, found.judged
     wrong = [c for c in comparisons if c.verdict == DIFFERS and c.layer in judged.port_group]
+    wrong = [c for c in wrong if not _told_order(c, found.trace.order)]
     asked = list(dict.fromkeys(c.layer for c in wrong if c.layer not in (known or set())))
     if known is not None:
         known.update(asked)
@@ -93,6 +94,14 @@ def explain(
         for comparison in own if words else ():
             keeps = comparison.relative_error == float("inf") and comparison.cause
             comparison.cause = f"{comparison.cause}; {words}" if keeps else words
+
+
+def _told_order(comparison: Comparison, order: Any) -> bool:
+    """Write another order of calls into what it may explain; a replay goes by the calls' order."""
+    words = "" if order is None else order.words_for(comparison.layer, comparison.where)
+    if words:
+        comparison.cause = f"{comparison.cause}; {words}" if comparison.cause else words
+    return bool(words)
 
 
 def _cause(replay: Any, floor: float) -> str | None:

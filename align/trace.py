@@ -9,6 +9,7 @@ from align.draws import Draw, Key
 
 if TYPE_CHECKING:
     from align.attention import Attention
+    from align.order import Order
 
 Place = tuple[str, int, str]  # (path of the module, its k-th call, "output:0")
 
@@ -112,8 +113,11 @@ class Trace:
     inplace: list[str] = field(default_factory=list)  # in-place modules that change the outputs
     draws: list[Draw] = field(default_factory=list)
     below: set[Key] = field(default_factory=set)
+    order: "Order | None" = None  # in which the port makes the calls, where it is another
 
     def draws_only(self) -> "Trace":
         """Return the same calls with nothing but what they drew."""
         calls = [Call(call.path, call.index) for call in self.calls]
-        return Trace(calls=calls, paths=self.paths, draws=self.draws, below=self.below)
+        return Trace(
+            calls=calls, paths=self.paths, draws=self.draws, below=self.below, order=self.order
+        )
