@@ -342,6 +342,7 @@ FAULTS: tuple[Fault, ...] = (
     psp(
         "no dropout",
         apply=code(pyramid, drop=lambda net, x: x),
+        joins=False,  # the rate of a layer that is not called shows nowhere
         stages="train backward",
         layers="",
         cause="drop",
