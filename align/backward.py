@@ -43,7 +43,8 @@ def align_backward(
         alone makes (a convolution's bias in front of BatchNorm) are listed as noise.
 
     Raises:
-        UserError: one loss without the other. Whatever the nets themselves raise.
+        UserError: one loss without the other. ConfigError: `rules` is no rules file. Whatever the
+            nets themselves raise.
     """
     if (torch_loss is None) != (paddle_loss is None):
         raise UserError("align_backward takes both losses or none")

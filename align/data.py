@@ -102,6 +102,9 @@ def align_metric(torch_metric: Any, paddle_metric: Any, batches: Iterable[Any]) 
 
     Returns:
         A Report of stage "metric": `layer` is the batch, `worst_index` the place in the counts.
+
+    Raises:
+        UserError: a metric is neither. Whatever the metrics themselves raise.
     """
     report = Report("metric")
     theirs, ours = _reader(torch_metric), _reader(paddle_metric)

@@ -161,6 +161,8 @@ def checked(kind: Any, data: Any, place: str = "") -> Any:
     """Return `data` as `kind`, every field of its type; of a dataclass no key is unknown.
 
     `place` is where in the document `data` stands.
+
+    Raises UnreadableError that names the first field that is not.
     """
     from pydantic import TypeAdapter, ValidationError
 

@@ -38,7 +38,7 @@ def align_forward(
         A Report. Both nets are as before: weights, buffers, modes, dtypes, random state.
 
     Raises:
-        Exception: whatever the nets themselves raise on these inputs.
+        ConfigError: `rules` is no rules file. Whatever the nets themselves raise on these inputs.
     """
     pairing = paired(torch_net, paddle_net, rules)
     batch = as_batch(inputs, dtype)

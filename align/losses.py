@@ -59,6 +59,9 @@ def align_loss(torch_loss: Criterion, paddle_loss: Criterion, inputs: Inputs) ->
     Returns:
         A Report. `where` is loss (loss:i of a tuple), grad_input:i, or what stands inside a loss
         that is a module; `layer` is "" for the loss itself.
+
+    Raises:
+        UserError: inputs are a mapping. Whatever the losses raise.
     """
     if isinstance(inputs, Mapping):
         raise UserError("align_loss takes a sequence: the outputs of the net, then the label")

@@ -145,7 +145,10 @@ def build_reference(spec: str, seed: int, arguments: Mapping[str, Any] | None = 
 
 
 def fill_reference(torch_net: Any, path: str, spec: str) -> None:
-    """Load a checkpoint, strictly; no code of the file is run."""
+    """Load a checkpoint, strictly; no code of the file is run.
+
+    Raises ConversionError where it does not fit, naming the first tensors.
+    """
     from align.arrays_torch import to_tensor
     from convert import read_checkpoint
 
@@ -274,7 +277,10 @@ def _check_names(path: str, names: Sequence[str], net: Any, side: str) -> None:
 
 
 def seeded_inputs(shapes: Sequence[Sequence[int]], seed: int) -> list[np.ndarray]:
-    """Return one array of N(0, 1) for each shape; the first is `subjects.seeded_input`'s."""
+    """Return one array of N(0, 1) for each shape; the first is `subjects.seeded_input`'s.
+
+    Raises UserError for a shape with a size below 1.
+    """
     for shape in shapes:
         if not shape or min(shape) < 1:
             raise UserError(f"--input-shape takes positive numbers, got {list(shape)}")
@@ -282,7 +288,10 @@ def seeded_inputs(shapes: Sequence[Sequence[int]], seed: int) -> list[np.ndarray
 
 
 def options_of(pairs: Sequence[str], option: str) -> dict[str, Any]:
-    """Return {key: value} of "key=value", values as in YAML."""
+    """Return {key: value} of "key=value", values as in YAML.
+
+    Raises UserError for anything else; `option` is its name there.
+    """
     import yaml
 
     found = {}

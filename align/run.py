@@ -148,7 +148,10 @@ def read_run(path: str | os.PathLike[str]) -> Run:
 
 
 def run_from(data: Any) -> Run:
-    """Return the run that `Run.to_dict` or `Report.to_dict` made `data` of."""
+    """Return the run that `Run.to_dict` or `Report.to_dict` made `data` of.
+
+    Raises UnreadableError where it is neither, or damaged.
+    """
     check_version(data)
     if data.get("kind") != "run":
         return Run.of(report_from(data))

@@ -44,7 +44,10 @@ def check_schema(path: Path, data: dict[str, Any]) -> None:
 
 
 def checked(path: Path, kind: Any, data: Any) -> Any:
-    """Return `data` as the dataclass `kind`, every field of its type, no key unknown."""
+    """Return `data` as the dataclass `kind`, every field of its type, no key unknown.
+
+    Raises UnreadableError that names the first field that is not.
+    """
     from pydantic import TypeAdapter, ValidationError
 
     try:

@@ -88,7 +88,8 @@ def align_training(
         `settings["free_run"]` the relative error of the loss when nothing is forced.
 
     Raises:
-        Exception: whatever nets, losses and optimizers raise on these batches.
+        ConfigError: `rules` is no rules file. Whatever nets, losses and optimizers raise on these
+            batches.
     """
     return _align_steps(
         "training",

@@ -24,6 +24,9 @@ def align_weights(torch_net: Any, paddle_net: Any, *, rules: Any = None) -> Repo
     Returns:
         A Report. `where` is weight:name, buffer:name or attribute:name; a parameter that one side
         has and the other has not is a divergence of the layer that should hold it.
+
+    Raises:
+        ConfigError: `rules` is no rules file, or a damaged one.
     """
     from align.blame import blame
 

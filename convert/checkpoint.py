@@ -73,7 +73,10 @@ class Checkpoint(Mapping[str, np.ndarray]):
         return len(self._tensors)
 
     def view(self, key: str) -> np.ndarray:
-        """Return the array without any copy; it may be unaligned."""
+        """Return the array without any copy; it may be unaligned.
+
+        Raises UnreadableError for damaged bytes.
+        """
         try:
             return self._tensors[key].view()
         except DamagedError as error:

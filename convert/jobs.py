@@ -175,7 +175,10 @@ def described(job: Job, model: Any) -> Mapping[str, Any]:
 
 
 def with_row(job: Job, model: Any) -> Job:
-    """Return `job` with the row of its layer, which verification needs."""
+    """Return `job` with the row of its layer, which verification needs.
+
+    Raises UserError for a file of Paddle.
+    """
     if job.checkpoint.framework == PADDLE:
         raise UserError(
             f"{job.checkpoint.path}: a file of Paddle cannot be verified against PyTorch; "

@@ -147,7 +147,10 @@ def named_sequential(layers: Mapping[str, nn.Layer]) -> nn.Sequential:
 
 
 def keep_statistics(net: nn.Layer, kept: float) -> None:
-    """Let every BatchNorm of `net` keep the share `kept` of its old statistics in a train step."""
+    """Let every BatchNorm of `net` keep the share `kept` of its old statistics in a train step.
+
+    Raises ConfigError for a share outside 0..1.
+    """
     if not 0 <= kept <= 1:
         raise ConfigError(f"bn_kept is {kept}; set a share of 0 to 1")
     for layer in net.sublayers():

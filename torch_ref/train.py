@@ -50,7 +50,10 @@ def train_step(
 
 
 def loss_parts(criterion: Any, outputs: Any, label: torch.Tensor) -> dict[str, Any]:
-    """Return the terms of the loss by name, and "loss", which is to be differentiated."""
+    """Return the terms of the loss by name, and "loss", which is to be differentiated.
+
+    All are scalars; a criterion without named terms has "loss" alone.
+    """
     if not hasattr(criterion, "parts"):
         return {"loss": criterion(outputs, label)}
     parts = criterion.parts(outputs, label)
@@ -91,7 +94,10 @@ def _probabilities(net: nn.Module, image: np.ndarray) -> np.ndarray:
 
 
 def main_logits(outputs: Any) -> torch.Tensor:
-    """Return the logits of the main head of what a net returns."""
+    """Return the logits of the main head of what a net returns.
+
+    They are [N, C, h, w]. Outputs: logits, a tuple that begins with them, or a dict with "out".
+    """
     if isinstance(outputs, Mapping):
         return outputs["out"]
     return outputs[0] if isinstance(outputs, tuple | list) else outputs

@@ -53,6 +53,8 @@ class ChosenScale:
 
     Image bilinear, label Pillow's nearest.
     Source: kazuto1011/deeplab-pytorch, libs/datasets/base.py.
+
+    Raises DataError where nothing would be left of an image.
     """
 
     scales: tuple[float, ...]

@@ -27,6 +27,8 @@ class ConfusionMatrix:
 
     Attributes:
         counts: int64 [C, C]; row = label, column = prediction.
+
+    Raises ConfigError where there is no class, or the ignored label is one.
     """
 
     def __init__(self, num_classes: int, ignore_index: int = 255) -> None:

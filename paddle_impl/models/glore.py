@@ -12,8 +12,8 @@ from paddle_impl.models.aspp import conv_bn_relu
 from paddle_impl.models.backbones.resnet import ResNet
 from paddle_impl.models.heads import FCNHead, init_head, resize
 
-NODES = 64
-EPSILON = 1e-4
+NODES = 64  # our net's, at full width, as is the dropout
+EPSILON = 1e-4  # the authors' unit
 DROPOUT = 0.1
 
 

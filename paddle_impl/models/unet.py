@@ -162,6 +162,7 @@ def unet(
     """Build U-Net; `width` scales all channels but those of image and classes.
 
     yassouali: the net of that name's template, which has neither of the other two options.
+    Raises ConfigError for `yassouali` with one of them.
     """
     base = first_width(width)
     if not yassouali:

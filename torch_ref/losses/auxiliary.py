@@ -19,6 +19,8 @@ class AuxiliaryCrossEntropy(LossOfParts):
         ignore_index: label of pixels that teach nothing.
 
     Source: hszhao/semseg, tool/train.py; torchvision, references/segmentation/train.py.
+
+    Raises ConfigError for a negative weight.
     """
 
     def __init__(self, aux_weight: float = 0.4, ignore_index: int = IGNORE_INDEX) -> None:

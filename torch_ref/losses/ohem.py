@@ -68,7 +68,10 @@ class OhemCrossEntropy(nn.Module):
         return (hard_sum + torch.topk(easy_losses, kept - hard_count)[0].sum()) / kept
 
     def kept_pixels(self, label: Tensor) -> int:
-        """Return how many pixels of `label` [N, H, W] count at least."""
+        """Return how many pixels of `label` [N, H, W] count at least.
+
+        Raises ConfigError where `min_kept` is not below the number of pixels.
+        """
         pixels = math.prod(label.shape)
         kept = max(pixels // 16, 1) if self.min_kept is None else self.min_kept
         if kept >= pixels:

@@ -50,7 +50,10 @@ class UNetLoss(LossOfParts):
         }
 
     def parts_of_one_class(self, logits: Tensor, label: Tensor) -> dict[str, Tensor]:
-        """Return `bce` and `dice` of `logits` [N, 1, H, W]; `label` holds 0, 1 and ignored."""
+        """Return `bce` and `dice` of `logits` [N, 1, H, W]; `label` holds 0, 1 and ignored.
+
+        Raises UserError for a label above 1, and if they misfit.
+        """
         check_logits_and_label(logits, label)
         counted = (label != self.ignore_index).to(logits.dtype).unsqueeze(1)
         target = label.to(logits.dtype).unsqueeze(1) * counted

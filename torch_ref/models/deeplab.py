@@ -21,11 +21,13 @@ from torch_ref.layers import (
 from torch_ref.models.aspp import ASPP, SummedASPP
 from torch_ref.models.backbones.resnet_msra import KEPT, ConvBnReLU, make_stage, stem
 
+# Chen et al., arXiv 1706.05587, as are the rates of the pyramid, doubled at stride 8.
 MULTI_GRID = (1, 2, 4)
 # output_stride -> strides of the stages, dilations of the stages, rates of the pyramid.
 STRIDES = {8: (1, 2, 1, 1), 16: (1, 2, 2, 1)}
 DILATIONS = {8: (1, 1, 2, 4), 16: (1, 1, 1, 2)}
 RATES = {8: (12, 24, 36), 16: (6, 12, 18)}
+# Chen et al., TPAMI 2018: ASPP-L, and the sizes beside the full one.
 V2_RATES = (6, 12, 18, 24)
 SCALES = (0.5, 0.75)
 
@@ -34,6 +36,8 @@ class MSRANet(nn.Module):
     """Stem and stages that all DeepLabs share; `features` returns the outputs of stages 2 and 5.
 
     layers: blocks of each stage. grid: multiplies the dilation of the last stage, block by block.
+
+    Raises ConfigError for an `output_stride` other than 8 and 16.
     """
 
     def __init__(

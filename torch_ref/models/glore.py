@@ -12,8 +12,8 @@ from torch_ref.models.aspp import conv_bn_relu
 from torch_ref.models.backbones.resnet import ResNet
 from torch_ref.models.heads import FCNHead, init_head, resize
 
-NODES = 64
-EPSILON = 1e-4
+NODES = 64  # our net's, at full width, as is the dropout
+EPSILON = 1e-4  # the authors' unit
 DROPOUT = 0.1
 
 

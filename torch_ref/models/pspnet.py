@@ -12,6 +12,7 @@ from torch_ref.layers import BatchNorm2d, resize_bilinear
 from torch_ref.models.backbones.resnet import ResNet
 from torch_ref.models.heads import FCNHead, init_head
 
+# hszhao/semseg, model/pspnet.py.
 BINS = (1, 2, 3, 6)
 ZOOM_FACTORS = (1, 2, 4, 8)
 DROPOUT = 0.1
@@ -58,6 +59,8 @@ class PSPNet(nn.Module):
 
     `first_dilation="previous", aux_channels=512, align_corners=False` is the net of
     yassouali/pytorch-segmentation (models/pspnet.py).
+
+    Raises ConfigError for another zoom factor, or one but 8 without `align_corners`.
     """
 
     def __init__(
@@ -106,7 +109,10 @@ class PSPNet(nn.Module):
         return logits, self.resize(self.aux(feat3), size)
 
     def output_size(self, height: int, width: int) -> list[int]:
-        """Return height and width of the logits of an image of that height and width."""
+        """Return height and width of the logits of an image of that height and width.
+
+        Raises UserError where they are not of the form 8k + 1, with `align_corners`.
+        """
         if not self.align_corners:
             return [height, width]
         if (height - 1) % 8 or (width - 1) % 8:

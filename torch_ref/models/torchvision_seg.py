@@ -12,8 +12,8 @@ from torch_ref.models.aspp import TorchvisionASPP, conv_bn_relu
 from torch_ref.models.backbones.resnet import ResNet
 from torch_ref.models.heads import FCNHead, init_head, resize
 
-RATES = (12, 24, 36)
-DROPOUT = 0.1
+RATES = (12, 24, 36)  # deeplabv3.py there
+DROPOUT = 0.1  # fcn.py there
 
 
 class SegmentationNet(nn.Module):

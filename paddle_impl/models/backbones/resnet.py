@@ -61,6 +61,8 @@ class ResNet(nn.Layer):
         first_dilation: dilation of a dilated stage's first block: the "same" as the others'
             (semseg) or that of the "previous" stage (torchvision). No tensor tells which.
         width: scales all channels; 1.0 is the paper's.
+
+    Raises ConfigError for an unknown stem, stride or dilation, or a width that leaves nothing.
     """
 
     def __init__(
@@ -145,7 +147,10 @@ class ResNetClassifier(ResNet):
 
 
 def stage_steps(output_stride: int, first_dilation: str) -> list[tuple[int, int, int]]:
-    """Return (stride, dilation, dilation of the first block) of each of the four stages."""
+    """Return (stride, dilation, dilation of the first block) of each of the four stages.
+
+    Raises ConfigError for what is not in the lists of `ResNet`.
+    """
     if output_stride not in (8, 16, 32):
         raise ConfigError(f"output_stride={output_stride} is not possible; choose 8, 16 or 32")
     if first_dilation not in FIRST_DILATIONS:
