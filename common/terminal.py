@@ -27,20 +27,11 @@ class Screen(Console):
 
 def screen(file: Any = None, stderr: bool = False) -> Screen:
     """Return a console for results, or with `stderr` for progress."""
-    made = Screen(file=file, stderr=stderr, markup=False, highlight=False, emoji=False)
-    return (
-        made
-        if made.is_terminal
-        else Screen(
-            file=file,
-            stderr=stderr,
-            markup=False,
-            highlight=False,
-            emoji=False,
-            width=UNLIMITED,
-            color_system=None,
-        )
-    )
+    plain: Any = {"markup": False, "highlight": False, "emoji": False}
+    made = Screen(file=file, stderr=stderr, **plain)
+    if made.is_terminal:
+        return made
+    return Screen(file=file, stderr=stderr, width=UNLIMITED, color_system=None, **plain)
 
 
 def mark(console: Console, code: int) -> str:

@@ -113,3 +113,12 @@ def ladder():
         "log": [*log, {"iteration": 8, "mean_iou": 0.4, "iou": {}}],
     }
     return run
+
+
+RUNS = {
+    "healthy": lambda: Run.of(small()),
+    "broken": lambda: Run.of(small("stem", "body.conv")),
+    "empty": lambda: Run.of(Report("forward")),
+    "hostile and NaN": hostile,
+    "ladder": ladder,
+}

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from differences import PADDLE2, PF, TF, apart, apart_relative, noise, paddle, pt, torch, tt
 
+from paddle_impl.layers import resize_bilinear
+
 IMAGE = noise(2, 3, 4, 5)
 
 
@@ -55,6 +57,14 @@ def test_interpolate_ratio_float32():
         ported = PF.interpolate(pt(image), list(size), mode="bilinear")
         reference = TF.interpolate(tt(image), size, mode="bilinear")
         assert least <= apart_relative(ported, reference) < most
+
+
+def test_interpolate_to_one():
+    image = np.arange(6.0).reshape(1, 1, 2, 3)
+    for mode, found in (("bilinear", 0.0), ("bicubic", -0.375)):
+        assert PF.interpolate(pt(image), [1, 1], mode=mode).item() == found, mode
+        assert TF.interpolate(tt(image), (1, 1), mode=mode).item() == 2.5, mode
+    assert resize_bilinear(pt(image), [1, 1]).item() == 2.5
 
 
 def test_interpolate_align_mode():

@@ -10,6 +10,7 @@ from xml.etree import ElementTree as xml
 
 import jsonschema
 import pytest
+import reports
 from reports import HOSTILE, comparison, hostile, ladder, large, small
 
 from align.compare import compare_runs
@@ -25,14 +26,17 @@ from common.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = json.loads((ROOT / "align" / "schema" / "report.schema.json").read_text("utf-8"))
-RUNS = {
-    "healthy": lambda: Run.of(small()),
-    "broken": lambda: Run.of(small("stem", "body.conv")),
-    "empty": lambda: Run.of(Report("forward")),
-    "hostile": hostile,
-    "ladder": ladder,
-    "large": lambda: Run.of(large(60)),
-}
+RUNS = {**reports.RUNS, "large": lambda: Run.of(large(60))}
+
+
+def test_a_report_comes_back_from_its_file(tmp_path):
+    report = small("stem")
+    report.to_json(tmp_path / "forward.json")
+    assert Report.from_json(tmp_path / "forward.json").to_dict() == report.to_dict()
+    (tmp_path / "cut.json").write_text((tmp_path / "forward.json").read_text()[:-9])
+    for name, told in (("cut.json", "is not JSON"), ("absent.json", "--report wrote")):
+        with pytest.raises(UserError, match=f"{name}: .*{told}"):
+            Report.from_json(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -4,7 +4,7 @@ import time
 
 import pytest
 from browser import PHONE, WIDE, chromium
-from reports import HOSTILE, hostile, ladder, large, small
+from reports import HOSTILE, RUNS, hostile, ladder, large, small
 
 from align.document import write_text
 from align.html.page import render, render_comparison
@@ -28,15 +28,6 @@ def page(tmp_path):
         return path
 
     return write
-
-
-RUNS = {
-    "healthy": lambda: Run.of(small()),
-    "broken": lambda: Run.of(small("stem", "body.conv")),
-    "empty": lambda: Run.of(Report("forward")),
-    "hostile and NaN": hostile,
-    "ladder": ladder,
-}
 
 
 @SIZES
