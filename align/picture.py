@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from align.judge import DIFFERS, NOISE, UNCHECKED
+from align.judge import DIFFERS, NOISE, UNCHECKED, Comparison
 from align.report import Report
 from common.pictures import save
 
@@ -33,7 +33,7 @@ def error_picture(report: Report, path: Path) -> None:
     axes.plot(order[~bad], errors[~bad], ".", color="#2a6f97", ms=4, label="this layer alone")
     if bad.any():
         axes.plot(order[bad], errors[bad], "X", color="#c1121f", ms=8, label="not aligned")
-    _name_the_worst(axes, report, calls)
+    _name_the_worst(axes, calls)
     axes.set_yscale("log")
     axes.set_ylim(SMALLEST / 2, 10)
     axes.set_xlabel("comparison, in the order of the reference's calls")
@@ -47,7 +47,7 @@ def _shown(error: float | None) -> float:
     return min(max(error or 0.0, SMALLEST), 10.0)
 
 
-def _name_the_worst(axes: Any, report: Report, calls: list) -> None:
+def _name_the_worst(axes: Any, calls: list[Comparison]) -> None:
     """Write the paths of the first few layers that differ beside their points."""
     named: set[str] = set()
     for index, call in enumerate(calls):

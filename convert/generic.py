@@ -61,7 +61,7 @@ def _layer(
     path: str, leaves: Mapping[str, TensorSpec], rules: Rules, undecided: list[str]
 ) -> Iterable[TensorSpec]:
     """Yield the tensors of one layer; what is open goes to `undecided`."""
-    kind = _kind(path, leaves, rules)
+    kind = _kind(leaves)
     for leaf, spec in leaves.items():
         key = _join(path, leaf)
         own = rules.kind(key) or kind
@@ -82,7 +82,7 @@ def _layer(
             undecided.append(f"{key} {spec.shape}")
 
 
-def _kind(path: str, leaves: Mapping[str, TensorSpec], rules: Rules) -> str | None:
+def _kind(leaves: Mapping[str, TensorSpec]) -> str | None:
     """Return what the names and shapes of a layer prove, None where they prove nothing."""
     weight, bias = leaves.get("weight"), leaves.get("bias")
     if {"running_mean", "running_var"} <= set(leaves):

@@ -62,7 +62,7 @@ def _of_shape(source: TensorSpec, move: "Move", classes_key: str | None) -> list
         return []
     note = f", which is {moved} transposed" if move.transposed else ""
     note += f" (piece {move.piece.index + 1} of {source.key})" if move.piece else ""
-    hint = _classes_hint(source, target, moved, classes_key)
+    hint = _classes_hint(target, moved, classes_key)
     theirs = f" ({expected} in torch)" if target.torch_shape is not None else ""
     return [f"{target.key}: Paddle has {target.shape}{theirs}, file has {shape}{note}{hint}"]
 
@@ -124,9 +124,7 @@ def _nearest(spec: TensorSpec, others: Sequence[TensorSpec], words: str) -> str:
     return f"{words}: {best.key} {best.shape}" if likeness(best) > 0.8 else ""
 
 
-def _classes_hint(
-    source: TensorSpec, target: TensorSpec, moved: tuple[int, ...], classes_key: str | None
-) -> str:
+def _classes_hint(target: TensorSpec, moved: tuple[int, ...], classes_key: str | None) -> str:
     """Suggest the number of classes where only a head's output dimension differs."""
     if target.kind not in {"Conv", "Linear"} or len(moved) != len(target.shape) or not moved:
         return ""

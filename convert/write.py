@@ -21,6 +21,7 @@ import ml_dtypes
 import numpy as np
 
 from common.errors import UserError
+from convert.pickle_opcodes import global_of, plain, tuple_of
 from convert.read_safetensors import DTYPES
 
 Progress = Callable[[int, int], None]  # (bytes done, bytes in all)
@@ -108,7 +109,7 @@ def write_pdparams(
     with path.open("wb") as file, _Summing(file, checksum, total, progress) as out:
         out.write(pickle.PROTO + b"\x04" + pickle.EMPTY_DICT)
         for key, array in state.items():
-            out.write(_value(key))
+            out.write(plain(key))
             _write_array(out, key, array, finite)
             out.write(pickle.SETITEM)
         out.write(pickle.STOP)
@@ -264,9 +265,9 @@ class _Summing:
 def _write_array(out: _Summing, key: str, array: np.ndarray, finite: Finite | None) -> None:
     """Write what numpy.ndarray.__reduce__ says: an empty array, then its state."""
     dtype = np.dtype(np.uint16) if array.dtype == ml_dtypes.bfloat16 else array.dtype
-    empty = _global("numpy", "ndarray") + _value((0,)) + _value(b"b")
-    out.write(_global("numpy.core.multiarray", "_reconstruct") + _tuple(empty) + pickle.REDUCE)
-    out.write(pickle.MARK + _value(1) + _value(tuple(array.shape)) + _dtype(dtype))
+    empty = global_of("numpy", "ndarray") + plain((0,)) + plain(b"b")
+    out.write(global_of("numpy.core.multiarray", "_reconstruct") + tuple_of(empty) + pickle.REDUCE)
+    out.write(pickle.MARK + plain(1) + plain(tuple(array.shape)) + _dtype(dtype))
     out.write(pickle.NEWFALSE)  # C order
     out.write(pickle.BINBYTES8 + struct.pack("<Q", array.nbytes))
     for block in blocks(array):
@@ -277,34 +278,5 @@ def _write_array(out: _Summing, key: str, array: np.ndarray, finite: Finite | No
 def _dtype(dtype: np.dtype[Any]) -> bytes:
     reduced: Any = dtype.newbyteorder("<").__reduce__()
     _, arguments, state = reduced
-    made = _global("numpy", "dtype") + _value(arguments) + pickle.REDUCE
-    return made + _value(state) + pickle.BUILD
-
-
-def _global(module: str, name: str) -> bytes:
-    return pickle.GLOBAL + f"{module}\n{name}\n".encode()
-
-
-def _tuple(items: bytes) -> bytes:
-    return pickle.MARK + items + pickle.TUPLE
-
-
-def _value(value: Any) -> bytes:
-    if value is None:
-        return pickle.NONE
-    if isinstance(value, bool):
-        return pickle.NEWTRUE if value else pickle.NEWFALSE
-    if isinstance(value, int):
-        small = -(2**31) <= value < 2**31
-        return (
-            pickle.BININT + struct.pack("<i", value)
-            if small
-            else pickle.LONG1 + b"\x08" + struct.pack("<q", value)
-        )
-    if isinstance(value, bytes):
-        return pickle.SHORT_BINBYTES + bytes([len(value)]) + value
-    if isinstance(value, str):
-        text = value.encode("utf-8", "surrogatepass")
-        return pickle.BINUNICODE + struct.pack("<I", len(text)) + text
-    assert isinstance(value, tuple), value
-    return _tuple(b"".join(map(_value, value)))
+    made = global_of("numpy", "dtype") + plain(arguments) + pickle.REDUCE
+    return made + plain(state) + pickle.BUILD

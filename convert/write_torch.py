@@ -14,8 +14,9 @@ import numpy as np
 
 from common.errors import UserError
 from convert.pickle_globals import STORAGES
+from convert.pickle_opcodes import global_of, plain, tuple_of
 from convert.stored import contiguous
-from convert.write import Progress, _global, _tuple, _value, blocks
+from convert.write import Progress, blocks
 
 _ALIGNMENT = 64  # of storages, as torch.save aligns them
 _CLASSES = {dtype: name for name, dtype in STORAGES.items() if name != "UntypedStorage"}
@@ -67,10 +68,10 @@ def _aligned(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> zipfile.
 def _pickle(
     state: Mapping[str, np.ndarray], storages: Mapping[str, str], ties: Mapping[str, str]
 ) -> bytes:
-    out = [pickle.PROTO + b"\x02", _global("collections", "OrderedDict") + pickle.EMPTY_TUPLE]
+    out = [pickle.PROTO + b"\x02", global_of("collections", "OrderedDict") + pickle.EMPTY_TUPLE]
     out.append(pickle.REDUCE + pickle.MARK)
     for key, array in state.items():
-        out.append(_value(key) + _tensor(key, array, storages[ties.get(key, key)]))
+        out.append(plain(key) + _tensor(key, array, storages[ties.get(key, key)]))
     return b"".join([*out, pickle.SETITEMS + pickle.STOP])
 
 
@@ -82,11 +83,11 @@ def _tensor(key: str, array: np.ndarray, storage: str) -> bytes:
         module, kind, count = "torch.storage", "UntypedStorage", array.nbytes
     else:
         raise UserError(f"{key}: torch has no dtype {name}")
-    identity = _value("storage") + _global(module, kind) + _value(storage) + _value("cpu")
-    parts = _tuple(identity + _value(count)) + pickle.BINPERSID + _value(0)
-    parts += _value(tuple(array.shape)) + _value(contiguous(array.shape)) + pickle.NEWFALSE
-    parts += _global("collections", "OrderedDict") + pickle.EMPTY_TUPLE + pickle.REDUCE
+    identity = plain("storage") + global_of(module, kind) + plain(storage) + plain("cpu")
+    parts = tuple_of(identity + plain(count)) + pickle.BINPERSID + plain(0)
+    parts += plain(tuple(array.shape)) + plain(contiguous(array.shape)) + pickle.NEWFALSE
+    parts += global_of("collections", "OrderedDict") + pickle.EMPTY_TUPLE + pickle.REDUCE
     function = "_rebuild_tensor_v2"
     if name in _ONLY_UNTYPED:
-        function, parts = "_rebuild_tensor_v3", parts + _global("torch", name)
-    return _global("torch._utils", function) + _tuple(parts) + pickle.REDUCE
+        function, parts = "_rebuild_tensor_v3", parts + global_of("torch", name)
+    return global_of("torch._utils", function) + tuple_of(parts) + pickle.REDUCE
