@@ -90,12 +90,11 @@ def as_ported(call: Call) -> Call:
     if not set(signature.streams) <= set(given):
         return call
 
-    def turned(array: Any) -> Any:
-        swapped = isinstance(array, np.ndarray) and array.ndim == 3 and not attention.batch_first
-        return np.ascontiguousarray(array.swapaxes(0, 1)) if swapped else array
+    def in_order(array: Any) -> Any:
+        return array if attention.batch_first else turned(array)
 
     streams = [given[name] for name in signature.streams]
-    inputs = [turned(call.inputs[index]) for index in streams]
+    inputs = [in_order(call.inputs[index]) for index in streams]
     lengths = [array.shape[:2] for array in inputs]
     constant = {
         f"input:{i}" for i, index in enumerate(streams) if f"input:{index}" in call.constant
@@ -109,17 +108,61 @@ def as_ported(call: Call) -> Call:
         (batch, rows), columns = lengths[mask.rows], lengths[mask.columns][1]
         constant.add(f"input:{len(inputs)}")
         inputs.append(_of_torch(found, (batch, attention.heads, rows, columns)))
-    gradients = [turned(_at(call.grad_inputs, index)) for index in streams]
+    gradients = [in_order(_at(call.grad_inputs, index)) for index in streams]
     return replace(
         call,
         inputs=inputs,
         numbers=[],
         grad_inputs=[*gradients, *[None] * (len(inputs) - len(streams))],
-        outputs=[turned(call.outputs[0])],
-        grad_outputs=[turned(gradient) for gradient in call.grad_outputs[:1]],
+        outputs=[in_order(call.outputs[0])],
+        grad_outputs=[in_order(gradient) for gradient in call.grad_outputs[:1]],
         template=TENSOR,
         constant=constant | (call.constant & {"output:0"}),
         written=set(),
+    )
+
+
+def as_inside(call: Call) -> Call:
+    """Return the call of a layer inside of a stock layer of Paddle, where batches come first.
+
+    As it is where they do in the reference, and where the layer is a stock layer itself.
+    """
+    around = call.parent
+    while around is not None and around.attention is None:
+        around = around.parent
+    first = around is None or around.attention is None or around.attention.batch_first
+    if first or call.attention is not None:
+        return call
+    return replace(
+        call,
+        inputs=[turned(array) for array in call.inputs],
+        outputs=[turned(array) for array in call.outputs],
+        grad_inputs=[turned(gradient) for gradient in call.grad_inputs],
+        grad_outputs=[turned(gradient) for gradient in call.grad_outputs],
+    )
+
+
+def turned(array: Any) -> Any:
+    """Exchange length and batch of [length, batch, channels]; all else as it is."""
+    if not isinstance(array, np.ndarray) or array.ndim != 3:
+        return array
+    return np.ascontiguousarray(array.swapaxes(0, 1))
+
+
+def not_turned(call: Call, expected: np.ndarray | None, found: np.ndarray | None) -> str:
+    """Say that the port gives a stock layer what the reference's takes with its length first."""
+    if call.attention is None or call.attention.batch_first or expected is None or found is None:
+        return ""
+    if expected.ndim != 3:
+        return ""
+    other = expected.swapaxes(0, 1)
+    if found.shape != other.shape:
+        return ""
+    if other.shape == expected.shape and not np.allclose(found, other, rtol=1e-6, atol=1e-9):
+        return ""
+    return (
+        "the reference's layer has batch_first=False and takes [length, batch, channels], Paddle's "
+        "takes [batch, length, channels]"
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from paddle import nn
 
 from align.arrays_paddle import to_array, to_tensor
-from align.attention import SIGNATURES, Signature, as_ported, of_port
+from align.attention import SIGNATURES, Signature, as_inside, as_ported, of_port
 from align.calls import Forward, bind
 from align.trace import Call
 
@@ -28,6 +28,11 @@ def is_ported(layer: nn.Layer, call: Call) -> bool:
 def adapted(layer: nn.Layer, call: Call) -> Call:
     """Return `call` as the port's stock layer takes it; as it is for any other."""
     return as_ported(call) if is_ported(layer, call) else call
+
+
+def inside(above: nn.Layer | None, call: Call) -> Call:
+    """Return `call` as a layer gets it that the stock layer `above` holds; else as it is."""
+    return as_inside(call) if isinstance(above, tuple(STOCK)) else call
 
 
 def with_arguments(layer: nn.Layer, judged: Forward) -> Forward:

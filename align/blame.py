@@ -1,13 +1,16 @@
 """Turns comparisons that differ into divergences: source lines of both sides, and causes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from align.judge import DIFFERS, Comparison
 from align.layers import describe_layers
 from align.pairing import Pairing
 from align.reference import PLAIN
-from align.report import Divergence, Report
+from align.report import Divergence, Layer, Report
+
+# So many layers with one cause are told in one line, too.
+MANY = 3
 
 
 def blame(
@@ -48,6 +51,7 @@ def blame(
         for path, partner in partners.items()
         if path in {call.layer for call in wrong}
     }
+    report.notes[:0] = _shared_causes(report.layers, wrong)
     if rename is not None:
         report.layers = {_renamed(path, rename): it for path, it in report.layers.items()}
     for call in report.calls:
@@ -73,6 +77,22 @@ def blame(
             )
         )
     return report
+
+
+def _shared_causes(layers: Mapping[str, Layer], wrong: Sequence[Comparison]) -> list[str]:
+    """Say each cause once that many layers of one class share."""
+    sharing: dict[tuple[str, str], set[str]] = {}
+    for call in wrong:
+        if call.cause and call.layer in layers and call.kind != "glue":
+            kind = layers[call.layer].torch_class
+            sharing.setdefault((kind, call.cause), set()).add(call.layer)
+    notes = []
+    for (kind, cause), own in sharing.items():
+        count = sum(layer.torch_class == kind for layer in layers.values())
+        if len(own) >= MANY:
+            of = f"all {count}" if len(own) == count else f"{len(own)} of {count}"
+            notes.append(f"{of} {kind} layers: {cause}")
+    return notes
 
 
 def _renamed(path: str, rename: Callable[[Comparison], Comparison]) -> str:

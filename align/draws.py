@@ -5,7 +5,7 @@ rate: each stands for the other.
 """
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -123,6 +123,12 @@ class Giver:
             for key, own in self.draws.items()
             if any(draw.kind == UNKNOWN for draw in own)
         }
+
+    def change(self, key: Key, layout: Callable[[np.ndarray], np.ndarray]) -> None:
+        """Give the values of a call in another layout."""
+        if key in self.draws:
+            changed = [replace(draw, values=layout(draw.values)) for draw in self.draws[key]]
+            self.draws[key] = changed
 
     def enter(self, path: str, key: Key) -> None:
         """Begin a call of `path` in the port; `key` is its partner's."""

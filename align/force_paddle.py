@@ -12,7 +12,8 @@ from paddle import nn
 from paddle.nn.layer import norm
 
 from align.arrays_paddle import is_tensor, shared, to_array
-from align.attention_paddle import adapted, with_arguments
+from align.attention import not_turned, turned
+from align.attention_paddle import adapted, inside, with_arguments
 from align.calls import Forward, all_paths, wrapped_forwards
 from align.distances import distance
 from align.draws import Giver, Key
@@ -103,7 +104,11 @@ class _Pass:
         calls = self.calls.get(group, [])
         if index >= len(calls):
             return None
-        return self.ported.setdefault((group, index), adapted(self.layers[path], calls[index]))
+        above = self.layers.get(path.rpartition(".")[0]) if path else None
+        call = inside(above, calls[index])
+        if call is not calls[index]:
+            self.giver.change(call.key, turned)
+        return self.ported.setdefault((group, index), adapted(self.layers[path], call))
 
 
 class PlainPass(_Pass):
@@ -343,7 +348,11 @@ class ForcedPass(_Pass):
             into.shape, scale = seen.expected.shape, seen.expected.largest
             into.floor = allowance.of(scale, math.prod(into.shape)) / (scale or 1.0)
         else:
-            compare_gradients(seen.expected, _array(seen.found), allowance, into)
+            found = _array(seen.found)
+            compare_gradients(seen.expected, found, allowance, into)
+            if into.verdict == DIFFERS and seen.where.startswith("input"):
+                words = not_turned(seen.call, seen.expected, found)
+                into.cause = "; ".join(filter(None, (into.cause, words))) or None
             if seen.cause and into.verdict == DIFFERS:
                 into.cause = seen.cause
         if into.verdict == DIFFERS and seen.code.key in self.giver.either:

@@ -14,7 +14,7 @@ import numpy as np
 from align.judge import DIFFERS, Comparison
 from align.relations import REST, factor_of, same
 
-# Beyond so many culprits the net is another one, not a port with faults.
+# So many culprits are replayed at a time; of more, what the first ones share is said of all.
 MOST = 12
 # Below this a replayed tensor is equal; in code that calls an inexact kernel below the second.
 EXACT, KERNELS = 1e-9, 1e-5
@@ -74,8 +74,14 @@ def explain(
     asked = list(dict.fromkeys(c.layer for c in wrong if c.layer not in (known or set())))
     if known is not None:
         known.update(asked)
-    if not asked or len(asked) > MOST:
+    if not asked:
         return
+    if len(asked) > MOST:
+        found.notes.append(
+            f"{len(asked)} layers differ: causes that only a replay shows were sought in the first "
+            f"{MOST}"
+        )
+        asked = asked[:MOST]
     from align.reference import reference_of
     from align.replay_paddle import Replay
 

@@ -31,7 +31,7 @@ HOMES: dict[str, Any] = {
             *("adaptive_avg_pool2d", "adaptive_max_pool2d", "softmax", "log_softmax"),
             *("cross_entropy", "gelu", "relu", "relu6", "leaky_relu", "silu", "elu", "sigmoid"),
             *("softplus", "mish", "swish", "hardswish", "tanh"),
-            *("pad", "normalize", "layer_norm", "batch_norm", "dropout"),
+            *("pad", "normalize", "layer_norm", "batch_norm", "dropout", "embedding"),
         ),
         functional,
     ),
@@ -297,6 +297,12 @@ def _special(name: str, arguments: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     if name == "matmul":
         yield "the operands of matmul are exchanged", _exchanged
         yield "matmul is not divided by the root of its inner size (1 / sqrt(d))", _divided
+    if name == "embedding" and arguments.get("padding_idx") is not None:
+        yield (
+            f"embedding gives zeros for padding_idx={arguments['padding_idx']}, the reference that "
+            "row of its weight, which is not zero",
+            _with(padding_idx=None),
+        )
     if name == "norm" and arguments.get("p") == 2:
         words = "norm has p=2, a matrix norm over two axes: with p='fro' it is the reference's"
         yield words, _with(p="fro")

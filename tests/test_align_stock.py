@@ -343,3 +343,51 @@ def test_setting_of_a_function_is_named(settings, cause):
     vars(nets[1]).update(settings)
     report = align_forward(*nets, [noise(2, 3, 5)])
     assert [cause in divergence.cause for divergence in report.divergences] == [True] * bool(cause)
+
+
+class SecondFirst(tnn.Module):
+    """Stock layers that take the length first, with dropout."""
+
+    def __init__(self):
+        super().__init__()
+        self.into = tnn.Linear(8, 8)
+        self.encoder = tnn.TransformerEncoder(
+            tnn.TransformerEncoderLayer(8, 2, 16), 1, enable_nested_tensor=False
+        )
+        self.decoder = tnn.TransformerDecoderLayer(8, 2, 16)
+
+    def forward(self, x):
+        y = self.into(x)
+        return self.decoder(y[:3], self.encoder(y))
+
+
+class BatchFirst(pnn.Layer):
+    def __init__(self, turns=True):
+        super().__init__()
+        self.turns = turns
+        self.into = pnn.Linear(8, 8)
+        self.encoder = pnn.TransformerEncoder(pnn.TransformerEncoderLayer(8, 2, 16), 1)
+        self.decoder = pnn.TransformerDecoderLayer(8, 2, 16)
+
+    def forward(self, x):
+        y = self.into(x)
+        if not self.turns:
+            return self.decoder(y[:3], self.encoder(y))
+        y = y.transpose([1, 0, 2])
+        return self.decoder(y[:, :3], self.encoder(y)).transpose([1, 0, 2])
+
+
+@pytest.mark.parametrize("align", [align_forward, align_backward])
+@pytest.mark.parametrize("train", [False, True])
+def test_layers_inside_of_stock_layers_that_take_the_length_first(align, train):
+    report = align(*filled(SecondFirst, BatchFirst), [noise(5, 2, 8)], train=train)
+    assert report.aligned, [str(d) for d in report.divergences]
+    assert {"encoder.layers.0.norm1", "decoder.linear2"} <= {call.layer for call in report.calls}
+
+
+@pytest.mark.parametrize("length", [5, 4])  # of a batch of 4: shapes tell, or values alone
+def test_a_forgotten_transposition_is_told_as_batch_first(length):
+    nets = filled(SecondFirst, lambda: BatchFirst(False))
+    report = align_forward(*nets, [noise(length, 4, 8)])
+    assert {d.layer for d in report.divergences} == {""}
+    assert "batch_first=False" in report.divergences[0].cause
