@@ -62,14 +62,21 @@ def all_paths(net: Any, children: Callable[[Any], Mapping[str, Any]]) -> dict[st
     is one entry with several paths.
     """
     paths: dict[int, list[str]] = {}
-
-    def walk(module: Any, path: str, above: frozenset[int]) -> None:
-        paths.setdefault(id(module), []).append(path)
-        if id(module) in above:  # a module that holds itself
-            return
-        for name, child in children(module).items():
-            if child is not None:
-                walk(child, f"{path}.{name}" if path else name, above | {id(module)})
-
-    walk(net, "", frozenset())
+    _walk(net, "", frozenset(), children, paths)
     return {every[0]: every for every in paths.values()}
+
+
+def _walk(
+    module: Any,
+    path: str,
+    above: frozenset[int],
+    children: Callable[[Any], Mapping[str, Any]],
+    into: dict[int, list[str]],
+) -> None:
+    into.setdefault(id(module), []).append(path)
+    if id(module) in above:  # a module that holds itself
+        return
+    for name, child in children(module).items():
+        if child is not None:
+            below = f"{path}.{name}" if path else name
+            _walk(child, below, above | {id(module)}, children, into)

@@ -17,7 +17,6 @@ from align.arrays_torch import alias, is_tensor, to_array
 from align.attention import SIGNATURES, Attention
 from align.calls import Forward, all_paths, bind, wrapped_forwards
 from align.distances import distance, total_of_channel
-from align.draws import Key
 from align.draws_torch import SeesDraws
 from align.kernel_errors_torch import WatchKernels
 from align.kernels import Kernel
@@ -103,10 +102,14 @@ class Recording:
         self.kept = Kept(net, written)
         self.recorder = _Recorder(self.trace, run.backward, self.kept)
         watch = WatchKernels(self.recorder.kernel_called, escaped=self.kept.escaped)
-        self.recorder.sees_draws.function = lambda: watch.function
+        sees_draws = self.recorder.sees_draws
+        sees_draws.function = lambda: watch.function
         args, kwargs = _as_leaves(run)
-        with wrapped_forwards(modules, self.recorder.wrap), watch, self.recorder.sees_draws:
-            outputs = net(*args, **kwargs)
+        try:
+            with wrapped_forwards(modules, self.recorder.wrap), watch, sees_draws:
+                outputs = net(*args, **kwargs)
+        finally:
+            sees_draws.function = str  # the recorder would hold itself, and every activation
         found = [leaf for leaf in leaves(outputs) if is_tensor(leaf) and leaf.requires_grad]
         self.ends = found if run.backward else []
         self.trace.buffers = floating_buffers(modules)
@@ -124,6 +127,7 @@ class Recording:
         if self.run.backward:
             self.trace.gradients = _gradients(self.net)
         self.ends = []
+        self.recorder.alone = None
         return not self.kept.written()
 
 
@@ -267,14 +271,10 @@ class _Recorder:
         self.kept = kept
         self.counts: dict[str, int] = {}
         self.stack: list[Call] = []
-        self.sees_draws = SeesDraws(
-            trace.draws, lambda: tuple(call.key for call in self.stack), str
-        )
+        stack = self.stack  # the recorder may not hold itself: see `Recording`
+        self.sees_draws = SeesDraws(trace.draws, lambda: tuple(call.key for call in stack), str)
         self.alone: Callable[[Call], bool] | None = None
         self.flow = _Flow()
-
-    def _running(self) -> tuple[Key, ...]:
-        return tuple(call.key for call in self.stack)
 
     def wrap(self, path: str, module: nn.Module, forward: Forward) -> Forward:
         def recorded(*args: Any, **kwargs: Any) -> Any:

@@ -202,3 +202,32 @@ def test_weights_that_are_almost_float32_numbers_come_back_to_the_bit():
             pass
         assert net.weight.dtype == paddle.float64
         assert np.array_equal(net.weight.numpy(), values)
+
+
+@pytest.mark.parametrize("align", [align_forward, align_backward])
+def test_nothing_of_a_run_waits_for_the_collector_of_cycles(align):
+    """Arrays do not make it run: alignments in a loop would pile up activations."""
+    import gc
+    import weakref
+
+    from align.forced import Job
+    from align.trace import Call, Trace
+
+    reference, port = (
+        tnn.Sequential(tnn.Linear(4, 4), tnn.ReLU()),
+        pnn.Sequential(pnn.Linear(4, 4), pnn.ReLU()),
+    )
+    arrays = {key: tensor.detach().numpy() for key, tensor in reference.state_dict().items()}
+    load_state(port, convert_state(arrays, port).state)
+    gc.collect()
+    gc.disable()
+    try:
+        before = {id(o) for o in gc.get_objects() if isinstance(o, (Call, Trace, Job))}
+        assert align(reference, port, [np.ones((2, 4))]).aligned
+        left = [o for o in gc.get_objects() if isinstance(o, (Call, Trace, Job))]
+        assert not [o for o in left if id(o) not in before]
+        alive = weakref.ref(reference), weakref.ref(port)
+        del reference, port
+        assert [net() for net in alive] == [None, None]
+    finally:
+        gc.enable()
