@@ -213,6 +213,7 @@ STAGES = {
             "tests/test_fcn_unet.py",
             "tests/test_recipes.py",
             "tests/test_start.py",
+            "tests/test_torchvision.py",
         ),
     ],
     "toys": lambda: [
