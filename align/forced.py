@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from align import running
 from align.batch import Batch
 from align.beyond_calls import (
     compare_buffers,
@@ -163,11 +164,14 @@ class Job:
         from align.record_torch import recorded
 
         torch_net = self.torch_net
+        running.begin("recording the reference")
         with recorded(torch_net, self.run, copies) as recording:
             trace = recording.trace
             trace.below = self.below
+            running.begin("running the port", len(trace.calls))
             plain = plain_pass(self.paddle_net, trace, self.pairing, self.arguments)
             judged = self.pairing.without(set(plain.uneven_groups()))
+            running.begin("measuring rounding")
             moves = Moves(torch_net, trace, self.run, judged, self.dtype)
             found = Forced(trace, self.pairing, judged, moves)
             forced = self._pass(found, plain)
@@ -185,6 +189,7 @@ class Job:
                     self._compare_complete(tensor, found, forced.forced.gradients)
                 return True
 
+            running.begin("judging layers alone")
             if not recording.backward(judge_alone if alone else None):
                 raise NotAlone
         moves.finish()
@@ -214,6 +219,9 @@ class Job:
         """Run the forced pass and compare what it leaves."""
         from align.force_paddle import floating_buffers
 
+        matched = found.judged.reference_group
+        calls = sum(call.path in matched for call in found.trace.calls)
+        running.begin("judging the port", calls)
         forced.run(*self.arguments)
         self._try_other_way(forced.undecided)
         self._rest(found, forced, floating_buffers(forced.layers))

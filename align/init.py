@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from align.beyond_calls import unless_compared
 from align.data import blame_alone
@@ -83,6 +82,8 @@ def _compare(reference: np.ndarray, port: np.ndarray, tests: int, into: Comparis
         into.relative_error = float(not np.array_equal(np.unique(reference), np.unique(port)))
         into.verdict = DIFFERS if into.relative_error else into.verdict
     else:
+        from scipy import stats  # takes longer to import than the rest of this package
+
         result = stats.ks_2samp(reference, port)
         count = reference.size * port.size / (reference.size + port.size)
         into.relative_error = float(result.statistic)

@@ -8,6 +8,7 @@ import os
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,29 @@ _REFERENCE, _RAISED_IN = "the reference", "_raised_in"
 _note: mmap.mmap | None = None
 _count = 0
 _stack: list[str] = []
+
+
+@dataclass
+class Progress:
+    """What is being done, how many calls of layers it made, and of how many (None: unknown)."""
+
+    words: str = ""
+    done: int = 0
+    total: int | None = None
+
+
+_progress = Progress()
+
+
+def progress() -> Progress:
+    """Return how far this process is."""
+    return _progress
+
+
+def begin(words: str, total: int | None = None) -> None:
+    """Begin a pass over a net that will make `total` calls of layers."""
+    global _progress
+    _progress = Progress(words, 0, total)
 
 
 def create_note(path: str | os.PathLike[str]) -> None:
@@ -81,7 +105,9 @@ def noted(
     def noting(*args: Any, **kwargs: Any) -> Any:
         try:
             with doing(text):
-                return forward(*args, **kwargs)
+                result = forward(*args, **kwargs)
+            _progress.done += 1
+            return result
         except Exception as error:
             vars(error).setdefault(_RAISED_IN, text)  # the innermost one hears of it first
             raise

@@ -5,14 +5,25 @@ never wrapped, so that they can be searched.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.progress_bar import ProgressBar
+from rich.table import Column
+from rich.text import Text
 
 UNLIMITED = 100_000
+BAR = 10  # columns
 STYLES = {0: "green", 1: "red", 2: "yellow"}
 MARKS = {0: ("✓", "ok"), 1: ("✗", "no"), 2: ("?", "??")}
 
@@ -45,9 +56,50 @@ def verdict(console: Console, code: int, text: str) -> None:
     console.print(f"{sign}{text}", style=f"bold {STYLES[code]}")
 
 
+class Counted(Protocol):
+    """What is being done, how many calls it made, and of how many (None: unknown)."""
+
+    words: str
+    done: int
+    total: int | None
+
+
+class _Bar(ProgressColumn):
+    """A bar of what is asked for whenever it is drawn."""
+
+    def __init__(self, counted: Callable[[], Counted]) -> None:
+        super().__init__(Column(min_width=BAR))
+        self.counted = counted
+
+    def render(self, task: Task) -> ProgressBar | Text:
+        """Return the bar; nothing before anything began."""
+        now = self.counted()
+        total = None if now.total is None else max(now.total, now.done)
+        return ProgressBar(total, now.done, BAR, pulse=total is None) if now.words else Text("")
+
+
+class _Count(ProgressColumn):
+    """What a `_Bar` shows, in words that are cut where the window ends."""
+
+    def __init__(self, counted: Callable[[], Counted]) -> None:
+        super().__init__(Column(no_wrap=True, overflow="ellipsis"))
+        self.counted = counted
+
+    def render(self, task: Task) -> Text:
+        """Return the count and what is counted."""
+        now = self.counted()
+        of = "" if now.total is None else f"/{max(now.total, now.done)}"
+        return Text(f"{now.done}{of} calls, {now.words}" if now.words else "")
+
+
 @contextmanager
-def working(words: str, quiet: bool = False) -> Iterator[None]:
-    """Say on stderr what is being done: a spinner with the time, or one line without a terminal."""
+def working(
+    words: str, quiet: bool = False, counted: Callable[[], Counted] | None = None
+) -> Iterator[None]:
+    """Say on stderr what is being done: a spinner with the time, or one line without a terminal.
+
+    `counted` says how far it is, in calls of layers: on a terminal that is a bar.
+    """
     if quiet:
         yield
         return
@@ -56,7 +108,9 @@ def working(words: str, quiet: bool = False) -> Iterator[None]:
         print(f"{words} ...", file=sys.stderr, flush=True)
         yield
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    time = TimeElapsedColumn(Column(no_wrap=True, min_width=7))
+    bar = () if counted is None else (_Bar(counted), _Count(counted))
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), time, *bar)
     with Progress(*columns, console=console, transient=True) as shown:
         shown.add_task(words.replace("[", "\\["), total=None)
         yield

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from reports import comparison, small
 
@@ -132,6 +133,37 @@ def test_progress_goes_to_stderr_and_quiet_is_silent(capfd):
     with working("aligning", quiet=True):
         pass
     assert capfd.readouterr() == ("", "aligning ...\n")
+
+
+def test_a_terminal_shows_how_many_calls_of_layers_were_made(monkeypatch):
+    from align.running import Progress
+
+    raw = io.StringIO()
+    console = Screen(file=raw, force_terminal=True, color_system=None, width=80, markup=False)
+    monkeypatch.setattr("common.terminal.screen", lambda stderr: console)
+    state = [Progress()]
+    with working("aligning a net", counted=lambda: state[0]):
+        assert "aligning a net" in raw.getvalue()
+        assert "calls" not in raw.getvalue()
+        state[0] = Progress("judging the port", 3, 12)
+    assert "3/12 calls, judging the port" in raw.getvalue()
+
+
+def test_calls_of_layers_are_counted_where_somebody_watches(monkeypatch):
+    torch = pytest.importorskip("torch")
+    paddle = pytest.importorskip("paddle")
+    from align import align_forward, running
+
+    reference = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Tanh())
+    port = paddle.nn.Sequential(paddle.nn.ReLU(), paddle.nn.Tanh())
+    begun = []
+    begin = running.begin
+    monkeypatch.setattr(running, "_note", bytearray(running.SIZE))
+    monkeypatch.setattr(running, "begin", lambda *given: (begun.append(given[0]), begin(*given)))
+    assert align_forward(reference, port, [np.ones((2, 3))]).aligned
+    assert begun[0] == "recording the reference"
+    last = running.progress()
+    assert (last.words, last.done, last.total) == ("judging the port", 3, 3)
 
 
 def test_folder_that_cannot_be_written_is_said_before_the_work(tmp_path):

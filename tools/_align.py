@@ -234,7 +234,7 @@ def align_each(
 
     Without `pair` there are no nets, and `align` gets None for them.
     """
-    from align import subjects, terminal
+    from align import running, subjects, terminal
     from common.pairs import PAIRS
     from common.terminal import screen as console
     from common.terminal import working
@@ -248,7 +248,7 @@ def align_each(
         subject = (
             row or options.weights or options.torch or ("stdc2_seg" if pair else "the criteria")
         )
-        with working(f"aligning {subject}, {title}", options.quiet):
+        with working(f"aligning {subject}, {title}", options.quiet, running.progress):
             report = _align_row(options, row, overrides or {}, align, pair)
         reports.append(report)
         name = report.settings["model"]
