@@ -23,18 +23,28 @@ def attributes(layer: nn.Layer) -> dict[str, Any]:
 def _conv(layer: Any) -> dict[str, Any]:
     count = len(layer._kernel_size)
     transposed = isinstance(layer, (nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose))
-    padding = layer._padding
-    if isinstance(padding, str):
-        padding = padding.lower()
     return {
         "stride": spread(layer._stride, count),
-        "padding": spread(padding, count),
         "padding_mode": layer._padding_mode,
-        "dilation": spread(layer._dilation, count),
+        **_padding_and_dilation(layer, count),
         "groups": layer._groups,
         "kernel_size": layer._kernel_size,
         **({"output_padding": spread(layer.output_padding, count)} if transposed else {}),
     }
+
+
+def _padding_and_dilation(layer: Any, count: int) -> dict[str, Any]:
+    """Return both in numbers. "same" takes dilation for 1; with a stride it hangs on the size."""
+    padding, dilation = layer._padding, spread(layer._dilation, count)
+    if isinstance(padding, str) and padding.lower() == "valid":
+        padding = 0
+    if isinstance(padding, str):
+        dilation = (1,) * count
+        if max(spread(layer._stride, count)) > 1:
+            return {"dilation": dilation}
+        halves = [(k - 1) / 2 for k in layer._kernel_size]
+        padding = [int(n) if n == int(n) else n for n in halves]
+    return {"padding": spread(padding, count), "dilation": dilation}
 
 
 def _batch_norm(layer: Any) -> dict[str, Any]:
@@ -48,7 +58,9 @@ def _batch_norm(layer: Any) -> dict[str, Any]:
 def _pool(layer: Any) -> dict[str, Any]:
     # 1-D average pooling of Paddle names its kernel like torch, all others `ksize`.
     kernel = layer.ksize if hasattr(layer, "ksize") else layer.kernel_size
-    count = int(type(layer).__name__[-2]) if type(layer).__name__[-1] == "D" else 1
+    mro = type(layer).__mro__
+    name = next(kind.__name__ for kind in mro if kind.__module__.startswith("paddle."))
+    count = int(name[-2]) if name[-1] == "D" else 1
     stride = kernel if layer.stride is None else layer.stride
     return {
         "kernel_size": spread(kernel, count),

@@ -20,10 +20,9 @@ def attributes(module: nn.Module) -> dict[str, Any]:
 
 
 def _conv(layer: Any) -> dict[str, Any]:
-    count = len(layer.kernel_size)
     return {
         "stride": layer.stride,
-        "padding": spread(layer.padding, count),
+        **_conv_padding(layer),
         "padding_mode": layer.padding_mode,
         "dilation": layer.dilation,
         "groups": layer.groups,
@@ -32,12 +31,31 @@ def _conv(layer: Any) -> dict[str, Any]:
     }
 
 
+def _conv_padding(layer: Any) -> dict[str, Any]:
+    """Return the padding in numbers; nothing where the class pads by code of its own."""
+    if type(layer).forward is not _library_class(layer).forward:
+        return {}
+    padding = spread(layer.padding, len(layer.kernel_size))
+    if padding == "valid":
+        padding = (0,) * len(layer.kernel_size)
+    if padding == "same":
+        sums = [d * (k - 1) for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
+        padding = tuple(n // 2 if n % 2 == 0 else n / 2 for n in sums)
+    return {"padding": padding}
+
+
+def _library_class(layer: Any) -> Any:
+    """Return the class of torch that `layer` is of or inherits from."""
+    return next(kind for kind in type(layer).__mro__ if kind.__module__.startswith("torch.nn."))
+
+
 def _batch_norm(layer: Any) -> dict[str, Any]:
     return {"epsilon": layer.eps, "momentum": layer.momentum, "channels": layer.num_features}
 
 
 def _pool(layer: Any) -> dict[str, Any]:
-    count = int(type(layer).__name__[-2]) if type(layer).__name__[-1] == "d" else 1
+    name = _library_class(layer).__name__
+    count = int(name[-2]) if name[-1] == "d" else 1
     return {
         "kernel_size": spread(layer.kernel_size, count),
         "stride": spread(layer.stride, count),

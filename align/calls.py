@@ -6,14 +6,17 @@ instance sees positional and keyword arguments, whatever hooks the version knows
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from typing import Any
 
 from align.running import noted
 
 Forward = Callable[..., Any]
 _MISSING = object()
+# Where frameworks put what code assigns to a module: Paddle takes any tensor for a buffer.
+_REGISTERS = {"_buffers", "_non_persistable_buffer_names_set"}
 
 
 @contextmanager
@@ -35,6 +38,30 @@ def wrapped_forwards(
                 del vars(module)["forward"]
             else:
                 vars(module)["forward"] = forward
+
+
+@contextmanager
+def attributes_kept(modules: Iterable[Any]) -> Iterator[None]:
+    """Give every module its attributes back: what code keeps while it runs is of a judged run."""
+    kept = [
+        (
+            module,
+            dict(vars(module)),
+            {n: copy(vars(module)[n]) for n in _REGISTERS & vars(module).keys()},
+        )
+        for module in modules
+    ]
+    try:
+        yield
+    finally:
+        for module, before, registered in kept:
+            own = vars(module)
+            for name in own.keys() - before.keys():
+                del own[name]
+            own.update(before)
+            for name, entries in registered.items():
+                own[name].clear()
+                own[name].update(entries)
 
 
 def bind(forward: Forward, args: tuple, kwargs: dict[str, Any]) -> inspect.BoundArguments | None:

@@ -343,6 +343,9 @@ class Disturbed:
         floating = tensor.is_floating_point() and not constant
         return tensor.requires_grad_() if self.run.backward and floating else tensor
 
+    def whole_number(self, tensor: torch.Tensor) -> int | None:
+        """Return None: the reference's own tensors and numbers are what they are."""
+
     def takes_gradient(self, tensor: torch.Tensor) -> bool:
         return tensor.requires_grad
 

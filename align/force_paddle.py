@@ -397,6 +397,10 @@ class _Paddle:
             tensor.stop_gradient = False
         return tensor
 
+    def whole_number(self, tensor: paddle.Tensor) -> int | None:
+        whole = tensor.dtype in (paddle.int32, paddle.int64) and tensor.size == 1
+        return int(tensor) if whole and tensor.ndim < 2 else None
+
     def takes_gradient(self, tensor: paddle.Tensor) -> bool:
         return not tensor.stop_gradient and tensor.dtype in FLOATING
 

@@ -39,6 +39,9 @@ class Framework(Protocol):
         Of the dtype of `like`, where that is given; no gradient flows to a constant one.
         """
 
+    def whole_number(self, tensor: Any) -> int | None:
+        """Return the value of an integer tensor of one value, None for all others."""
+
     def takes_gradient(self, tensor: Any) -> bool:
         """Tell whether a gradient may flow to `tensor`."""
 
@@ -126,6 +129,13 @@ class _Handed:
     leaf: Any
 
 
+class _Number:
+    """A tensor of the port that stands for a plain number of the reference, as a size may."""
+
+    def __init__(self, tensor: Any, value: int) -> None:  # a leaf, which a dataclass is not
+        self.tensor, self.value = tensor, value
+
+
 class ForcedRun:
     """Wraps `forward` of the judged modules of a net (see `align.calls.wrapped_forwards`).
 
@@ -199,8 +209,8 @@ class ForcedRun:
     ) -> Any:
         """Judge what arrives at a call whose code does not run; hand on what it recorded."""
         bound = bind(forward, args, kwargs)
-        found = leaves([args, kwargs] if bound is None else list(bound.arguments.values()))
-        tensors = self._judge_arrival(call, found)
+        values = [args, kwargs] if bound is None else list(bound.arguments.values())
+        tensors = self._judge_arrival(call, leaves(self._numbers_apart(call.inputs, values)))
         if call.alone:
             if len(tensors) != 1:
                 raise NotAlone
@@ -238,7 +248,9 @@ class ForcedRun:
     ) -> tuple[tuple, dict[str, Any]]:
         bound = bind(forward, args, kwargs)
         values = [args, kwargs] if bound is None else list(bound.arguments.values())
-        call, tensors = frame.call, self._judge_arrival(frame.call, leaves(values))
+        call = frame.call
+        values = self._numbers_apart(call.inputs, values)
+        tensors = self._judge_arrival(call, leaves(values))
         loose = self._loose(call, "input", tensors) if self.stack else {}
         fresh = self._fresh(call.inputs, tensors, _numbers(call, "input") - set(loose))
         for index, leaf in enumerate(fresh or ()):
@@ -249,7 +261,7 @@ class ForcedRun:
             expected = _at(call.grad_inputs, index)
             seen = Seen(frame.path, call, call, f"grad_input:{index}", expected)
             frame.reached.append((leaf, seen))
-        values = self._handed(frame, call, "input", fresh, values)
+        values = _back(self._handed(frame, call, "input", fresh, values))
         if bound is None:
             return values[0], values[1]
         bound.arguments.update(zip(bound.arguments, values, strict=True))
@@ -257,6 +269,8 @@ class ForcedRun:
 
     def _leave(self, frame: Frame, outputs: Any) -> Any:
         call = frame.call
+        if any(type(leaf) is int for leaf in leaves(call.template)):
+            outputs = self._numbers_apart(call.outputs, outputs)
         tensors = [leaf for leaf in leaves(outputs) if self.framework.is_tensor(leaf)]
         self._compare(frame, frame.path, call, "output", call.outputs, tensors)
         self._add_sources(frame, tensors, call.grad_outputs)
@@ -288,7 +302,7 @@ class ForcedRun:
                 expected = _at(call.grad_outputs, index)
                 seen = Seen(parent.path, parent.call, call, f"grad_output:{index}", expected)
                 parent.reached.append((leaf, seen))
-        return self._handed(parent, call, "output", fresh, outputs)
+        return _back(self._handed(parent, call, "output", fresh, outputs))
 
     def _add_sources(
         self, frame: Frame, tensors: Sequence[Any], cotangents: Sequence[Cotangent]
@@ -409,8 +423,27 @@ class ForcedRun:
         for index, (array, tensor) in enumerate(zip(expected, tensors, strict=False)):
             self.visit(Seen(culprit, code.call, call, f"{where}:{index}", array, tensor))
 
+    def _numbers_apart(self, recorded: Sequence[Any], tree: Any) -> Any:
+        """Return `tree` with a `_Number` for each tensor that is a number in the reference.
+
+        These are the integers of one value, where there are as many as tensors too many.
+        """
+        tensors = [leaf for leaf in leaves(tree) if self.framework.is_tensor(leaf)]
+        if len(tensors) <= len(recorded):
+            return tree
+        values = {id(tensor): self.framework.whole_number(tensor) for tensor in tensors}
+        if sum(values[id(tensor)] is not None for tensor in tensors) + len(recorded) != len(
+            tensors
+        ):
+            return tree
+        return map_leaves(
+            tree,
+            lambda leaf: leaf if (value := values.get(id(leaf))) is None else _Number(leaf, value),
+        )
+
     def _compare_numbers(self, parent: Frame, call: Call, found: list[Any]) -> None:
-        numbers = [leaf for leaf in found if isinstance(leaf, (bool, int, float))]
+        plain = [leaf.value if isinstance(leaf, _Number) else leaf for leaf in found]
+        numbers = [leaf for leaf in plain if isinstance(leaf, (bool, int, float))]
         if len(numbers) == len(call.numbers) and numbers != call.numbers:
             expected, ours = np.array(call.numbers, float), np.array(numbers, float)
             self.visit(Seen(parent.path, parent.call, call, "input:number", expected, ours))
@@ -446,6 +479,11 @@ class ForcedRun:
             return handed
 
         return map_leaves(tree, replace)
+
+
+def _back(tree: Any) -> Any:
+    """Return `tree` with the tensors of its `_Number`s."""
+    return map_leaves(tree, lambda leaf: leaf.tensor if isinstance(leaf, _Number) else leaf)
 
 
 def _numbers(call: Call, where: str) -> set[int]:

@@ -11,6 +11,7 @@ import paddle
 from paddle import nn
 
 from align.arrays_paddle import to_array
+from align.calls import attributes_kept
 
 FLOATING = (paddle.float16, paddle.bfloat16, paddle.float32, paddle.float64)
 
@@ -46,7 +47,7 @@ def prepared(net: nn.Layer, *, dtype: str, train: bool) -> Iterator[None]:
         for layer, _ in modes:
             if isinstance(layer, nn.layer.rnn.RNNBase) and not layer.dropout:
                 layer.training = True  # the same values; else its backward has nothing to read
-        with _without_recomputing():
+        with _without_recomputing(), attributes_kept(net.sublayers(include_self=True)):
             yield
     finally:
         for tensor, values in (*kept, *others):

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.utils import checkpoint
 
+from align.calls import attributes_kept
+
 
 @contextmanager
 def prepared(
@@ -51,7 +53,8 @@ def prepared(
             if path in float32_constants:
                 for name, value in rounded_constants(module).items():
                     change(module, name, value)
-        yield
+        with attributes_kept(net.modules()):
+            yield
     finally:
         for module, name, value in reversed(undo):
             setattr(module, name, value)

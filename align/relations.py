@@ -10,6 +10,7 @@ from itertools import combinations
 import numpy as np
 
 REST = 1e-3
+FLOAT32 = 2.0**-23
 # Larger arrays are looked at in part, evenly taken, to see whether a relation can hold at all.
 GLANCE = 4096
 
@@ -52,7 +53,14 @@ def _scaled(reference: np.ndarray, port: np.ndarray, rest: float) -> str | None:
     if reference.size < 2 and reference.ndim:
         return None
     factor = factor_of(port, reference, rest)
-    return f"it is {factor:.6g} times the reference's" if factor else None
+    return f"it is {times(factor)} the reference's" if factor else None
+
+
+def times(factor: float) -> str:
+    """Say a factor; one next to 1 is what a number makes that is held in float32."""
+    if 0 < abs(factor - 1) < FLOAT32:
+        return f"1 {factor - 1:+.2g} (is a number held in float32?) times"
+    return f"{factor:.6g} times"
 
 
 def _moved_by_a_constant(reference: np.ndarray, port: np.ndarray, rest: float) -> str | None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from align.judge import DIFFERS, Comparison
-from align.relations import REST, factor_of, same
+from align.relations import FLOAT32, REST, factor_of, same
 
 # So many culprits are replayed at a time; of more, what the first ones share is said of all.
 MOST = 12
@@ -173,7 +173,8 @@ def _missing(place: str, name: str, factor: float) -> str:
         return f"{name} is not added to {place}"
     if abs(factor + 1) < REST:
         return f"{name} is added to {place} once too often"
-    return f"{factor:.6g} times {name} is missing in {place}"
+    hint = " (is a number held in float32?)" if abs(factor) < FLOAT32 else ""
+    return f"{factor:.6g} times {name} is missing in {place}{hint}"
 
 
 def _slope(found: Any, expected: Any, source: Any, rest: float) -> str | None:

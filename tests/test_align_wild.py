@@ -113,3 +113,144 @@ def test_containers_of_other_layers_are_no_partners(outright: bool) -> None:
     for report in reports(*pair(InOne(), InTwo(), rules)):
         assert report.aligned, report.verdict
     assert paddle.get_default_dtype() == "float32"
+
+
+class Sizes(nn.Module):
+    """Hands sizes from module to module, as SegFormer's patches do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = Patches()
+        self.back = Back()
+
+    def forward(self, x: Any) -> Any:
+        tokens, height, width = self.patches(x)
+        return self.back(tokens, height, width)
+
+
+class Patches(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, 4, 3, stride=2)
+
+    def forward(self, x: Any) -> Any:
+        x = self.proj(x)
+        return x.flatten(2).transpose(1, 2), x.shape[2], x.shape[3]
+
+
+class Back(nn.Module):
+    def forward(self, x: Any, height: int, width: int) -> Any:
+        return x.transpose(1, 2).reshape(x.shape[0], -1, height, width)
+
+
+class PaddleSizes(pnn.Layer):
+    def __init__(self, wrong: bool = False) -> None:
+        super().__init__()
+        self.patches = PaddlePatches()
+        self.back = PaddleBack()
+        self.wrong = wrong
+
+    def forward(self, x: Any) -> Any:
+        tokens, height, width = self.patches(x)
+        if self.wrong:
+            height, width = height * width, width // width
+        return self.back(tokens, height, width)
+
+
+class PaddlePatches(pnn.Layer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.proj = pnn.Conv2D(3, 4, 3, stride=2)
+
+    def forward(self, x: Any) -> Any:
+        x = self.proj(x)
+        shape = paddle.shape(x)
+        return x.flatten(2).transpose([0, 2, 1]), shape[2], shape[3]
+
+
+class PaddleBack(pnn.Layer):
+    def forward(self, x: Any, height: Any, width: Any) -> Any:
+        return x.transpose([0, 2, 1]).reshape([x.shape[0], 4, height, width])
+
+
+def test_sizes_as_tensors_stand_for_numbers() -> None:
+    for report in reports(*pair(Sizes(), PaddleSizes())):
+        assert report.aligned, report.verdict
+
+
+def test_a_wrong_size_as_a_tensor_is_found() -> None:
+    reference, port, _ = pair(Sizes(), PaddleSizes(wrong=True))
+    found = {(d.layer, d.where) for d in align_forward(reference, port, [IMAGE]).divergences}
+    assert ("", "input:number") in found
+
+
+class OwnPool(nn.MaxPool2d):
+    """A class of the user's own, whose name does not say for how many dimensions it is."""
+
+
+class PadsItself(nn.Conv2d):
+    def forward(self, x: Any) -> Any:
+        return super().forward(nn.functional.pad(x, (0, 1, 0, 1)))
+
+
+@pytest.mark.parametrize(
+    ("reference", "port", "wrong"),
+    [
+        (nn.Conv2d(3, 4, 3, padding=1), pnn.Conv2D(3, 4, 3, padding="same"), set()),
+        (nn.Conv2d(3, 4, 3, padding="same"), pnn.Conv2D(3, 4, 3, padding=1), set()),
+        (nn.Conv2d(3, 4, 1), pnn.Conv2D(3, 4, 1, padding="SAME"), set()),
+        (nn.Conv2d(3, 4, 3), pnn.Conv2D(3, 4, 3, padding="VALID"), set()),
+        (nn.Conv2d(3, 4, 3), pnn.Conv2D(3, 4, 3, padding="same"), {"padding"}),
+        (
+            nn.Conv2d(3, 4, 3, padding=2, dilation=2),
+            pnn.Conv2D(3, 4, 3, padding="same", dilation=2),
+            {"padding", "dilation"},  # Paddle's "same" is without dilation
+        ),
+        (PadsItself(3, 4, 3, stride=2), pnn.Conv2D(3, 4, 3, stride=2, padding="same"), set()),
+        (OwnPool(2), pnn.MaxPool2D(2), set()),
+        (OwnPool(2), pnn.MaxPool2D(3), {"kernel_size", "stride"}),
+    ],
+)
+def test_attributes_in_whatever_words(reference: Any, port: Any, wrong: set[str]) -> None:
+    pair(reference, port)
+    found = {d.where.removeprefix("attribute:") for d in align_weights(reference, port).divergences}
+    assert found == wrong
+    assert align_forward(reference, port, [IMAGE]).aligned == (not wrong)
+
+
+class Keeps(nn.Module):
+    """Makes a mask when it first runs, and keeps it and its input for later."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, 4, 1)
+        self.mask: Any = None
+
+    def forward(self, x: Any) -> Any:
+        if self.mask is None:
+            self.mask = torch.ones(x.shape[-2:], dtype=x.dtype) * 0.5
+        self.seen = x
+        return self.proj(x) * self.mask
+
+
+class PaddleKeeps(pnn.Layer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.proj = pnn.Conv2D(3, 4, 1)
+        self.mask: Any = None
+
+    def forward(self, x: Any) -> Any:
+        if self.mask is None:
+            self.mask = paddle.ones(x.shape[-2:], dtype=x.dtype) * 0.5
+        self.seen = x
+        return self.proj(x) * self.mask
+
+
+def test_what_code_keeps_while_it_is_judged_is_forgotten() -> None:
+    reference, port, rules = pair(Keeps(), PaddleKeeps())
+    for report in reports(reference, port, rules):
+        assert report.aligned, report.verdict
+    for net in (reference, port):
+        assert net.mask is None
+        assert not hasattr(net, "seen")
+    assert port(paddle.to_tensor(IMAGE.astype("float32"))).dtype == paddle.float32
