@@ -3,7 +3,7 @@
 from typing import Any
 
 from paddle import nn
-from paddle.nn.layer import conv, norm
+from paddle.nn.layer import conv, norm, rnn
 
 from align.attributes import Reader, read, spread
 
@@ -112,6 +112,7 @@ READERS: dict[type, Reader] = {
     nn.AlphaDropout: lambda layer: {"rate": layer.p},
     nn.PixelShuffle: lambda layer: {"factor": layer._upscale_factor},
     nn.Flatten: lambda layer: {"start": layer.start_axis, "stop": layer.stop_axis},
+    rnn.RNNBase: lambda layer: {"rate": layer.dropout},
     nn.Embedding: lambda layer: {"padding_index": layer._padding_idx},
 }
 

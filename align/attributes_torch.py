@@ -98,6 +98,7 @@ READERS: dict[type, Reader] = {
     nn.Dropout: lambda layer: {"drops": "values"},
     nn.PixelShuffle: lambda layer: {"factor": layer.upscale_factor},
     nn.Flatten: lambda layer: {"start": layer.start_dim, "stop": layer.end_dim},
+    nn.RNNBase: lambda layer: {"rate": layer.dropout},
     nn.Embedding: lambda layer: {"padding_index": layer.padding_idx},
 }
 

@@ -30,6 +30,8 @@ def prepared(net: nn.Layer, *, dtype: str, train: bool) -> Iterator[None]:
     random_state = paddle.get_rng_state()
     modes = [(layer, layer.training) for layer in net.sublayers(include_self=True)]
     frozen = [layer for layer, training in modes if net.training and not training]
+    recurrent = [layer for layer, _ in modes if isinstance(layer, nn.layer.rnn.RNNBase)]
+    rates = {layer: layer.dropout for layer in recurrent}
     held = [_held(parameter) for parameter in net.parameters()]
     tensors = _floating_tensors(net)
     kept = [(tensor, tensor.detach().clone()) for tensor in tensors]
@@ -44,9 +46,9 @@ def prepared(net: nn.Layer, *, dtype: str, train: bool) -> Iterator[None]:
         net.train() if train else net.eval()
         for layer in frozen:
             layer.training = False
-        for layer, _ in modes:
-            if isinstance(layer, nn.layer.rnn.RNNBase) and not layer.dropout:
-                layer.training = True  # the same values; else its backward has nothing to read
+        for layer in rates:
+            if not layer.training:  # the same values; else its backward has nothing to read
+                layer.dropout, layer.training = 0.0, True
         with _without_recomputing(), attributes_kept(net.sublayers(include_self=True)):
             yield
     finally:
@@ -54,6 +56,8 @@ def prepared(net: nn.Layer, *, dtype: str, train: bool) -> Iterator[None]:
             _rebind(tensor, values)
         for layer, training in modes:
             layer.training = training
+        for layer, rate in rates.items():
+            layer.dropout = rate
         for parameter, gradient, settings in held:
             parameter.clear_gradient(False)
             if gradient is not None:

@@ -11,7 +11,7 @@ from paddle.distributed.fleet.utils import recompute
 from torch import nn as tnn
 from torch.utils import checkpoint
 
-from align import align_backward, align_forward, align_step
+from align import align_backward, align_forward, align_step, align_weights
 from align.own import fill_port
 
 
@@ -64,6 +64,21 @@ def test_recurrent_layer_and_a_parameter_without_dimensions(train):
     report = align_backward(*nets, [noise(2, 5, 4)], train=train)
     assert report.exit_code == 0, report.verdict
     assert all(layer.training for layer in nets[1].sublayers(include_self=True))
+
+
+@pytest.mark.parametrize("kind", [("LSTM", "LSTM"), ("GRU", "GRU"), ("RNN", "SimpleRNN")])
+def test_recurrent_layer_with_dropout_has_gradients_in_eval_mode(kind):
+    """Paddle's own kernel raises there: "Tensor holds no memory"."""
+    settings = {"num_layers": 2, "dropout": 0.5}
+    nets = filled(
+        lambda: getattr(tnn, kind[0])(4, 3, batch_first=True, **settings),
+        lambda: getattr(pnn, kind[1])(4, 3, **settings),
+    )
+    report = align_backward(*nets, [noise(2, 5, 4)], train=False)
+    assert report.aligned, report.verdict
+    assert (nets[1].dropout, nets[1].training) == (0.5, True)
+    nets[1].dropout = 0.1
+    assert [d.where for d in align_weights(*nets).divergences] == ["attribute:rate"]
 
 
 def test_parameter_of_two_names_gets_its_gradient_once():
