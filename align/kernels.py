@@ -104,6 +104,7 @@ def _always(error: float) -> Callable[[Sizes, Sizes, Settings], float]:
 POWER_ERROR = 2e-7  # the exponent's rounding, times the logarithm of the input
 NORM_ERROR = 2e-7
 NORM_GRADIENT = 1e-8  # 1e-12 is added to the norm: so much at norms of 1e-4
+LP_ERROR = 4e-7  # the same for a power and the root, and a number of values held in float32
 POOL_ERROR = EPS32  # one rounding to float32, twice over
 
 KERNELS: tuple[Kernel, ...] = (
@@ -137,13 +138,21 @@ KERNELS: tuple[Kernel, ...] = (
             _number_error(EPS32),
             (3, 0),
         )
-        for name in ("leaky_relu", "softplus", "add", "sub", "rsub", "pad", "rsqrt")
+        for name in ("leaky_relu", "softplus", "add", "sub", "rsub", "pad", "rsqrt", "logit")
     ),
     Kernel("hardsigmoid", "holds its slope 1/6 in float32", _always(4e-7), _always(4e-7)),
     Kernel("selu", "holds scale and alpha in float32", _always(2e-7), _always(2e-7)),
     *(
         Kernel(name, "holds its constants in float32", _always(EPS32), _always(EPS32))
-        for name in ("elu", "celu", "hardtanh", "softshrink")
+        for name in ("elu", "celu", "hardtanh", "softshrink", "rrelu", "local_response_norm")
+    ),
+    *(
+        Kernel(name, "holds its numbers in float32", _number_error(error), _number_error(error))
+        for name, error in (("addmm", 2 * EPS32), ("baddbmm", 2 * EPS32), ("threshold", EPS32))
+    ),
+    *(
+        Kernel(name, "takes powers and roots in float32", _always(LP_ERROR), _always(2 * LP_ERROR))
+        for name in ("lp_pool1d", "lp_pool2d")
     ),
     *(
         Kernel(name, "backward multiplies by 1 / k in float32", _always(0.0), _always(POOL_ERROR))

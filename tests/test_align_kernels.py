@@ -148,7 +148,53 @@ BEFORE_3 = {
         lambda x: TF.pad(x, [1, 1, 1, 1], value=0.3),
         lambda x: PF.pad(x, [1, 1, 1, 1], value=0.3),
     ),
+    "logit": (
+        lambda x: torch.logit(torch.sigmoid(x), 0.3),
+        lambda x: paddle.logit(PF.sigmoid(x), 0.3),
+    ),
     "rsqrt": (lambda x: (x * x + 0.3).rsqrt(), lambda x: (x * x + 0.3).rsqrt()),
+}
+
+
+# What Paddle 2.6.2 lacks is skipped there.
+NUMBERS = {
+    "addmm": (
+        paddle,
+        lambda x: torch.addmm(x[0, 0, :, :6], x[0, 1], x[0, 2].T, beta=0.3, alpha=0.1),
+        lambda x: paddle.addmm(x[0, 0, :, :6], x[0, 1], x[0, 2].t(), beta=0.3, alpha=0.1),
+    ),
+    "baddbmm": (
+        paddle,
+        lambda x: torch.baddbmm(x[0, :, :, :6], x[1], x[1].mT, beta=0.3, alpha=0.1),
+        lambda x: paddle.baddbmm(
+            x[0, :, :, :6], x[1], x[1].transpose([0, 2, 1]), beta=0.3, alpha=0.1
+        ),
+    ),
+    "threshold": (
+        PF,
+        lambda x: TF.threshold(x, 0.3, 0.1),
+        lambda x: PF.thresholded_relu(x, 0.3, 0.1),
+    ),
+    "rrelu": (
+        PF,
+        lambda x: TF.rrelu(x, 0.1, 0.3),
+        lambda x: PF.rrelu(x, 0.1, 0.3, training=False),
+    ),
+    "local_response_norm": (
+        PF,
+        lambda x: TF.local_response_norm(x, 3, 0.7, 0.7, 1.1),
+        lambda x: PF.local_response_norm(x, 3, 0.7, 0.7, 1.1),
+    ),
+    "lp_pool1d": (
+        PF,
+        lambda x: TF.lp_pool1d(x[0].abs() + 0.1, 3.0, 2),
+        lambda x: PF.lp_pool1d(x[0].abs() + 0.1, 3.0, 2),
+    ),
+    "lp_pool2d": (
+        PF,
+        lambda x: TF.lp_pool2d(x.abs() + 0.1, 3.0, 2),
+        lambda x: PF.lp_pool2d(x.abs() + 0.1, 3.0, 2),
+    ),
 }
 
 
@@ -176,6 +222,49 @@ def test_functions_that_hold_a_number_in_float32(name):
     assert gradients < backward
 
 
+@pytest.mark.parametrize("name", NUMBERS)
+def test_functions_that_hold_their_numbers_in_float32(name):
+    home, theirs, ours = NUMBERS[name]
+    lacks_value = name == "threshold" and paddle_version() < (3, 0)
+    if lacks_value or not (hasattr(home, name) or name == "threshold"):
+        pytest.skip("this Paddle has no such function")
+    values, gradients = values_and_gradients(theirs, ours, 1.0)
+    forward, backward = ROWS[name].errors((), (), {"numbers": (0.3, 0.1)})
+    assert 1e-10 < values < forward
+    assert gradients < backward
+
+
+def test_lp_pooling_and_a_matrix_product_with_weights_are_aligned():
+    """Rows are found by the functions that run: of a layer, and of glue."""
+    from align import align_backward, align_forward
+
+    if not hasattr(PF, "lp_pool2d"):
+        pytest.skip("this Paddle has no LPPool2D")
+
+    class Reference(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.pool = torch.nn.LPPool2d(3.0, 2)
+
+        def forward(self, x):
+            y = self.pool(x.abs() + 0.1)[:, 0]
+            return torch.addmm(y[0], y[0], y[1], beta=0.3, alpha=0.1)
+
+    class Port(paddle.nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.pool = paddle.nn.LPPool2D(3.0, 2)
+
+        def forward(self, x):
+            y = self.pool(x.abs() + 0.1)[:, 0]
+            return paddle.addmm(y[0], y[0], y[1], beta=0.3, alpha=0.1)
+
+    x = [np.random.default_rng(0).standard_normal((2, 3, 8, 8))]
+    for align in (align_forward, align_backward):
+        report = align(Reference(), Port(), x)
+        assert report.aligned, [str(d) for d in report.divergences]
+
+
 def test_gradient_of_the_euclidean_norm():
     for name in ("norm", "normalize"):
         theirs = (lambda x: x.norm(dim=1)) if name == "norm" else (lambda x: TF.normalize(x, dim=1))
@@ -200,7 +289,7 @@ def test_numbers_that_old_paddle_holds_in_float32(name):
 
 
 def test_numbers_that_float32_holds_are_exact():
-    for name in ("pow", *BEFORE_3):
+    for name in ("pow", "addmm", "baddbmm", "threshold", *BEFORE_3):
         assert ROWS[name].errors((), (), {"numbers": (2, 0.5)}) == (0.0, 0.0)
     assert ROWS["layer_norm"].errors((), (), {"eps": float(np.float32(1e-5))}) == (0.0, 0.0)
 
@@ -238,5 +327,6 @@ def test_scale_factor_does_not_make_aligned_corners_exact():
 
 
 def test_every_row_has_a_test():
-    tested = {"interpolate", "hardsigmoid", "selu", *CONSTANTS, *POOLS, *OTHERS, *BEFORE_3}
+    tested = {"interpolate", "hardsigmoid", "selu"}
+    tested |= {*CONSTANTS, *POOLS, *OTHERS, *BEFORE_3, *NUMBERS}
     assert set(ROWS) == tested
