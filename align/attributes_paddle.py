@@ -50,7 +50,7 @@ def _padding_and_dilation(layer: Any, count: int) -> dict[str, Any]:
 def _batch_norm(layer: Any) -> dict[str, Any]:
     return {
         "epsilon": layer._epsilon,
-        "momentum": 1.0 - layer._momentum,
+        "momentum": round(1.0 - layer._momentum, 12),  # 1 - 0.99 is not 0.01
         "channels": layer._mean.shape[0],
     }
 

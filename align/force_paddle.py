@@ -285,6 +285,9 @@ class ForcedPass(_Pass):
                 self._tell(comparison, place)
         self.pending.clear()
         self.gradients = self.forced.gradients
+        if self.forced.unfed:
+            self.raised = True
+            self.called -= self.forced.unfed
         unknown = self.giver.unknown
         self.random = {
             key: unknown[call]

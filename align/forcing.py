@@ -110,6 +110,7 @@ class Frame:
     handed: dict[int, "_Handed"] = field(default_factory=dict)
     # (leaf, what arrived): no gradient flows to it in the reference, in the port one may.
     loose: list[tuple[Any, Any]] = field(default_factory=list)
+    fed: bool = True  # False where it got another number of tensors: its own, not the recorded
 
     def leaf_of(self, tensor: Any, version: int) -> Any | None:
         """Return the leaf that `tensor` was handed on for; None if something happened to it since.
@@ -171,6 +172,7 @@ class ForcedRun:
         self.passed_by = passed_by
         self.skips = skips
         self.stack: list[Frame] = []
+        self.unfed: set[str] = set()
         self.gradients: dict[int, Any] = {}  # of parameters, summed over all calls
         self.summed: dict[int, set[Key]] = {}  # and the calls over which
 
@@ -223,6 +225,9 @@ class ForcedRun:
         """Show the judge what was raised; the code around goes on with the recorded outputs."""
         words = " ".join(str(error).split())
         raised = f"it raises {type(error).__name__}: {words[:200]}"
+        if not frame.fed:
+            self.unfed.add(frame.path)
+            return self._recorded_for_code(frame.call)
         self.visit(Seen(frame.path, frame.call, frame.call, "output:0", raised=raised))
         return self._recorded_for_code(frame.call)
 
@@ -253,6 +258,7 @@ class ForcedRun:
         tensors = self._judge_arrival(call, leaves(values))
         loose = self._loose(call, "input", tensors) if self.stack else {}
         fresh = self._fresh(call.inputs, tensors, _numbers(call, "input") - set(loose))
+        frame.fed = fresh is not None
         for index, leaf in enumerate(fresh or ()):
             if f"input:{index}" in call.constant:
                 if index in loose:
@@ -272,6 +278,9 @@ class ForcedRun:
         if any(type(leaf) is int for leaf in leaves(call.template)):
             outputs = self._numbers_apart(call.outputs, outputs)
         tensors = [leaf for leaf in leaves(outputs) if self.framework.is_tensor(leaf)]
+        if not frame.fed:  # what it makes of other tensors says nothing of its own code
+            self.unfed.add(frame.path)
+            return self._recorded_for_code(call)
         self._compare(frame, frame.path, call, "output", call.outputs, tensors)
         self._add_sources(frame, tensors, call.grad_outputs)
         if self.backward:
@@ -284,7 +293,7 @@ class ForcedRun:
     def _judge_arrival(self, call: Call, found: list[Any]) -> list[Any]:
         """Judge what the code around a call hands to it; return the tensors among it."""
         tensors = [leaf for leaf in found if self.framework.is_tensor(leaf)]
-        if self.stack:  # what reaches the root is the batch itself
+        if self.stack and self.stack[-1].fed:  # what reaches the root is the batch itself
             parent = self.stack[-1]
             self._compare(parent, parent.path, call, "input", call.inputs, tensors)
             self._compare_numbers(parent, call, found)

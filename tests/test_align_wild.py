@@ -254,3 +254,52 @@ def test_what_code_keeps_while_it_is_judged_is_forgotten() -> None:
         assert net.mask is None
         assert not hasattr(net, "seen")
     assert port(paddle.to_tensor(IMAGE.astype("float32"))).dtype == paddle.float32
+
+
+class Masked(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, 4, 1)
+        self.inner = MaskedInner()
+
+    def forward(self, x: Any) -> Any:
+        return self.inner(self.proj(x), x[:, :1] * 0.1)
+
+
+class MaskedInner(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(4, 1, 1))
+        self.soft = nn.Softmax(dim=1)
+
+    def forward(self, x: Any, mask: Any = None) -> Any:
+        return self.soft(x * self.scale if mask is None else x * self.scale + mask)
+
+
+class PaddleMasked(pnn.Layer):
+    def __init__(self, needs: bool) -> None:
+        super().__init__()
+        self.proj = pnn.Conv2D(3, 4, 1)
+        self.inner = PaddleMaskedInner(needs)
+
+    def forward(self, x: Any) -> Any:
+        return self.inner(self.proj(x))
+
+
+class PaddleMaskedInner(pnn.Layer):
+    def __init__(self, needs: bool) -> None:
+        super().__init__()
+        self.scale = self.create_parameter([4, 1, 1])
+        self.soft = pnn.Softmax(axis=1)
+        self.needs = needs
+
+    def forward(self, x: Any, mask: Any = None) -> Any:
+        if self.needs:
+            return self.soft(x * self.scale + mask)
+        return self.soft(x * self.scale if mask is None else x * self.scale + mask)
+
+
+@pytest.mark.parametrize("needs", [False, True])
+def test_a_forgotten_argument_is_the_callers_fault_alone(needs: bool) -> None:
+    for report in reports(*pair(Masked(), PaddleMasked(needs))):
+        assert {d.layer for d in report.divergences} == {""}, report.verdict
