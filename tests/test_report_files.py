@@ -1,5 +1,6 @@
 """What a run leaves behind without a browser: JSON by its schema, JUnit, words, two runs."""
 
+import ast
 import json
 import re
 import subprocess
@@ -201,6 +202,81 @@ def test_causes_are_said_in_chinese():
     said = in_both("its weight differs by 0.2: 3 of 4 values differ")[1]
     assert said == "其 weight 相差 0.2：4 个值中有 3 个不同"
     assert in_both("something new") == ["something new", "something new"]
+    joined = "shape [2, 4], the reference has [4, 2]; head is called in another order: its calls 1, 2 are the reference's 2, 1"  # fmt: skip  # noqa: E501
+    assert in_both(joined)[1] == (
+        "形状 [2, 4]，参考为 [4, 2]；head 的调用顺序不同：其第 1, 2 次调用对应参考的第 2, 1 次"
+    )
+    assert in_both("12 of 40 values differ, it is 2 times the reference's")[1] == (
+        "40 个值中有 12 个不同，它是参考的 2 倍"
+    )
+    assert in_both("its input is not added to its output (call 1 of 2)")[1] == (
+        "其输入 没有加到其输出（2 次调用中的第 1 次）"
+    )
+
+
+# Where what a report says is written; what is not a whole sentence there, or not said by a report.
+SAYING = (
+    *("attention", "beyond_calls", "blame", "data", "draws", "force_paddle", "forcing", "forward"),
+    *("init", "judge", "losses", "order", "own_lists_paddle", "rates", "relations", "replay"),
+    *("replay_paddle", "report", "running_variance", "training", "updates_torch", "weights"),
+)
+PARTS = {
+    *("it raises", ": does its forward return?", " (is a number held in float32?)"),
+    *(" (channels: BGR for RGB?)", "axes 9 and 9 exchanged", "the values lie with"),
+    *(", in the reference 9", "its input9", "weight decay", "weight decay is 9", "(beta1, beta2)"),
+    *(": 9 times the reference's", ": one step 9 of the reference's schedule", "PortCall | None"),
+    *("decoupled (AdamW), the reference's is coupled", "9 9, the reference has 9 9", " and 9 more"),
+    *("coupled (Adam), the reference's is decoupled", ", 9 tensors are rounding noise"),
+    "Paddle's RMSProp adds epsilon inside the root, torch's to the root9",
+    *("9 of the reference is registered nowhere in the port9"),
+    *("9 99: off by 99, allowed 99", "could not check: nothing was compared9"),
+}
+
+
+def sentences(path):
+    """Yield the texts of two words or more in a file, 9 for each value; no errors, no docs."""
+    tree = ast.parse(path.read_text("utf-8"))
+    silent = set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Raise, ast.Assert)):
+            silent |= {id(part) for part in ast.walk(node)}
+        if isinstance(node, ast.JoinedStr):
+            silent |= {id(part) for part in ast.walk(node) if part is not node}
+        if isinstance(node, ast.Expr):
+            silent.add(id(node.value))
+    for node in ast.walk(tree):
+        text = ""
+        if isinstance(node, ast.JoinedStr):
+            text = "".join(v.value if isinstance(v, ast.Constant) else "9" for v in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            text = node.value
+        if (
+            id(node) not in silent
+            and len(re.findall(r"[a-z]{2,}", text)) > 1
+            and " " in text.strip()
+        ):
+            yield text
+
+
+@pytest.mark.parametrize("name", SAYING)
+def test_every_sentence_of_a_report_has_its_chinese(name):
+    said = set(sentences(ROOT / "align" / f"{name}.py")) - PARTS
+    assert not [text for text in said if not re.search("[\u4e00-\u9fff]", in_both(text)[1])]
+
+
+def test_parts_of_sentences_have_their_chinese_where_they_stand():
+    for whole in (
+        "2 tensors, the reference has 1: does its forward return?",
+        "the rate is 0.1, the reference has 0.2: one step ahead of the reference's schedule",
+        "weight decay is decoupled (AdamW), the reference's is coupled",
+        "Paddle's RMSProp adds epsilon inside the root, torch's to the root; epsilon is 1, the reference has 2",  # noqa: E501
+        "its input:1 is the output of stem, in the reference its input",
+        "a.weight of the reference is registered nowhere in the port; layers is a plain Python list of 3 layers, which Paddle does not see: make it a paddle.nn.LayerList",  # noqa: E501
+        "the values lie in reverse order along axis 1 (channels: BGR for RGB?)",
+        "the values lie with axes 0 and 2 exchanged",
+        "could not check: nothing was compared, 3 tensors are rounding noise",
+    ):
+        assert not re.search(r"\b(the|of|is|with|were)\b", in_both(whole)[1]), in_both(whole)[1]
 
 
 def test_junit_has_a_case_for_each_layer():
