@@ -135,7 +135,9 @@ def _plain_outputs(net: nn.Module, run: Run) -> list[np.ndarray] | None:
     """Return the outputs as the net gives them; None where no module works in place."""
     if not any(getattr(module, "inplace", False) for module in net.modules()):
         return None
-    with state_kept(net), torch.no_grad():
+    modules = {path: net.get_submodule(path) for path in module_paths(net)}
+    noted = wrapped_forwards(modules, lambda path, module, forward: forward)
+    with state_kept(net), torch.no_grad(), noted:
         args, kwargs = map_leaves(
             (run.args, run.kwargs), lambda leaf: leaf.clone() if is_tensor(leaf) else leaf
         )
