@@ -1,5 +1,7 @@
 """Tensors of Paddle as arrays, and back. All crossing of live Paddle tensors goes through here."""
 
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -41,6 +43,10 @@ def to_tensor(array: Any) -> Any:
     return array if is_plain(array) else paddle.to_tensor(array)
 
 
+# Of memory that was lent to Paddle: {address: (the array that Paddle holds, its tensor)}.
+_lent: dict[int, tuple[Callable[[], Any], Callable[[], Any]]] = {}
+
+
 def shared(array: np.ndarray) -> paddle.Tensor:
     """Return a tensor with the memory of `array` where Paddle can, a copy elsewhere.
 
@@ -50,5 +56,20 @@ def shared(array: np.ndarray) -> paddle.Tensor:
     flags = array.flags
     if not (plain and array.ndim and array.size and flags.c_contiguous and flags.writeable):
         return to_tensor(array)
+    # Paddle 3.3 never lets go of memory that is lent to it a second time while it has it.
+    address = array.__array_interface__["data"][0]
+    held, tensor = (reference() for reference in _lent.get(address, (_nothing, _nothing)))
+    if held is not None:
+        if tensor is None or (held.shape, held.dtype) != (array.shape, array.dtype):
+            return to_tensor(array)
+        return tensor.detach()
+    view = array.view()
     # Paddle 2.6.2 takes the capsule only; NumPy says which arrays cannot be lent.
-    return paddle.utils.dlpack.from_dlpack(array.__dlpack__())
+    tensor = paddle.utils.dlpack.from_dlpack(view.__dlpack__())
+    returned = weakref.ref(view, lambda _: _lent.pop(address, None))
+    _lent[address] = returned, weakref.ref(tensor)
+    return tensor
+
+
+def _nothing() -> None:
+    return None

@@ -58,7 +58,14 @@ def align_backward(
     pairing = paired(torch_net, paddle_net, rules)
     with prepared(torch_net, paddle_net, pairing, dtype="float64", train=train) as rounded:
         found = run_forced(
-            torch_net, paddle_net, batch, pairing, train=train, backward=True, seed=seed
+            torch_net,
+            paddle_net,
+            batch,
+            pairing,
+            train=train,
+            backward=True,
+            seed=seed,
+            keeps_gradients=False,
         )
         explain(found.comparisons, torch_net, paddle_net, batch, found)
     constants = rounding_note(rounded, found.trace)

@@ -9,6 +9,8 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
+from functools import lru_cache
+from types import MethodType
 from typing import Any
 
 from align.running import noted
@@ -67,9 +69,17 @@ def attributes_kept(modules: Iterable[Any]) -> Iterator[None]:
 def bind(forward: Forward, args: tuple, kwargs: dict[str, Any]) -> inspect.BoundArguments | None:
     """Return the arguments by name in the order of `forward`'s signature, or None without one."""
     try:
+        if inspect.ismethod(forward) and not hasattr(forward.__func__, "__wrapped__"):
+            return _signature_of_method(forward.__func__).bind(*args, **kwargs)
         return inspect.signature(forward).bind(*args, **kwargs)
     except (TypeError, ValueError):
         return None
+
+
+@lru_cache(maxsize=1024)
+def _signature_of_method(function: Callable[..., Any]) -> inspect.Signature:
+    """Return the signature of a method of a class, without its first parameter."""
+    return inspect.signature(MethodType(function, object()))
 
 
 def source_of(module: Any) -> str:

@@ -1,10 +1,13 @@
 """Runs the reference again, disturbed, to measure how far rounding moves every tensor."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from contextlib import nullcontext
 
 import torch
 from torch import nn
 
+from align.arrays_torch import to_array
+from align.distances import distance
 from align.disturbed_torch import Disturbed, Moves
 from align.kernel_errors_torch import COHERENT_DRAWS, Errors, WatchKernels
 from align.prepare_torch import rounded_constants, state_kept
@@ -39,6 +42,21 @@ class Rounding:
         self.moved.run_alone(module, call)
         self.moved.note_complete(self.net, module)
 
+    def drops(self, name: str, gradient: torch.Tensor) -> None:
+        """Note the gradient of a parameter that is judged and will not be kept."""
+        found = to_array(gradient)
+        module = name.rpartition(".")[0]
+        largest = max(distance(found, found).largest, self.moved.largest.get(module, 0.0))
+        self.moved.largest[module] = largest
+
+    def together(self, call: Call, within: list[Call]) -> bool:
+        """Run one call and the calls `within` it likewise; tell whether that can be kept."""
+        return self.moved.run_together(self.net, call, within)
+
+    def keep_together(self, call: Call, within: list[Call]) -> None:
+        """Keep what `together` found."""
+        self.moved.keep_together(self.net, (call, *within))
+
     def finish(self) -> None:
         """Run all that did not run alone."""
         with state_kept(self.net):
@@ -57,11 +75,42 @@ def kernel_moves(
     Several draws, because the errors of two kernels, or of two axes, may cancel in a scalar:
     `KERNEL_SPREAD` times the root of the mean square of the coherent ones, plus a random one.
     """
-    if not any(call.kernels for call in trace.calls):
+    calls = [call for call in trace.calls if not (call.alone or call.gone)]
+
+    def everywhere(moved: Disturbed) -> None:
+        moved.run_net(net)
+
+    return _over_draws(net, trace, run, judged, calls, everywhere, watched)
+
+
+def kernel_moves_together(
+    net: nn.Module, trace: Trace, run: Run, judged: set[str], call: Call, within: list[Call]
+) -> Moves:
+    """Return the same of one call and the calls inside it, while the reference runs backward."""
+    calls = [each for each in (call, *within) if not each.alone]
+
+    def here(moved: Disturbed) -> None:
+        moved.run_together(net, call, within)
+
+    return _over_draws(net, trace, run, judged, calls, here)
+
+
+def _over_draws(
+    net: nn.Module,
+    trace: Trace,
+    run: Run,
+    judged: set[str],
+    calls: list[Call],
+    disturb: Callable[[Disturbed], None],
+    watched: Collection[str] = (),
+) -> Moves:
+    """See `kernel_moves`; `disturb` runs the code of `calls`."""
+    if not any(call.kernels for call in calls):
         return {}
-    entered = {call.path for call in trace.calls if call.kernels}
+    entered = {call.path for call in calls if call.kernels}
     entered |= above(trace, entered)
     running = [net.get_submodule(path) for path in entered]
+    whole = calls[0].path == "" if calls else True
     squares: Moves = {}
     together: Moves = {}
     for draw in range(COHERENT_DRAWS + 1):
@@ -69,11 +118,9 @@ def kernel_moves(
             trace, judged, run, units=0.0, seed=draw, entered=entered, watched=watched
         )
         errors = Errors(moved.signs, draw if draw < COHERENT_DRAWS else None)
-        with (
-            state_kept(net, None if watched else running),
-            WatchKernels(lambda kernel: None, errors),
-        ):
-            moved.run_net(net)
+        kept = state_kept(net, None if watched else running) if whole else nullcontext()
+        with kept, WatchKernels(lambda kernel: None, errors):
+            disturb(moved)
         for place, move in moved.moves.items():
             if errors.coherent:
                 squares[place] = squares.get(place, 0.0) + move**2 / COHERENT_DRAWS

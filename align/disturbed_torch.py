@@ -21,13 +21,14 @@ from align.judge import LONG_SUMS, UNITS
 from align.kernel_errors_torch import Errors
 from align.prepare_torch import out_of_place
 from align.record_torch import Run, arguments_in_order, floating_buffers
-from align.trace import Call, Cotangent, Passed, Place, Trace
+from align.trace import Call, Cotangent, Gone, Passed, Place, Slot, Trace
 from align.trees import leaves, map_leaves
 
 Moves = dict[Place, float]  # largest movement of each tensor
 
 COMPLETE = 1e-9  # farther from a parameter's gradient, other calls may add to it
 POOL = 1_048_573  # a prime: no two rows or channels of a tensor move alike
+FEW = 1 << 12  # values that are not worth a pool
 TINY = 8
 
 
@@ -59,6 +60,7 @@ class Disturbed:
         self.pools: dict[tuple, torch.Tensor] = {}
         self.alone: set[str] = set()  # paths whose only call ran by itself
         self.names: dict[int, list[str]] = {}
+        self.largest: dict[str, float] = {}  # of a module: its gradients that are dropped
         self.lost: dict[str, float] = {}  # of a path: see `_lost_in_sums`
         self.originals: dict[int, int] = {}  # identities of moved copies and what they stand for
         self.forced = ForcedRun(
@@ -69,11 +71,14 @@ class Disturbed:
             skips=self._is_left_out,
         )
         self.moves: Moves = {}
+        self.trial: tuple[dict[int, Any], dict[int, set[Key]], set[str]] = ({}, {}, set())
         self.calls = {(call.path, call.index): call for call in trace.calls}
         self.counts: dict[str, int] = {}
 
     def signs(self, tensor: torch.Tensor) -> torch.Tensor:
         """Return random +1 and -1 in the shape of `tensor`."""
+        if tensor.numel() <= FEW:
+            return self._draws(tensor.numel(), tensor.dtype, 0.0, 1.0).reshape(tensor.shape)
         out = torch.empty(tensor.shape, dtype=tensor.dtype)
         for part, drawn in self._drawn(out.view(-1), self.pool(tensor.dtype, 0.0, 1.0)):
             part.copy_(drawn)
@@ -93,9 +98,12 @@ class Disturbed:
         """Return `POOL` draws of `centre` + or - `step`."""
         key = (dtype, centre, step)
         if key not in self.pools:
-            bits = torch.randint(0, 2, (POOL,), generator=self.generator).to(dtype)
-            self.pools[key] = centre + step * (2 * bits - 1)
+            self.pools[key] = self._draws(POOL, dtype, centre, step)
         return self.pools[key]
+
+    def _draws(self, count: int, dtype: torch.dtype, centre: float, step: float) -> torch.Tensor:
+        bits = torch.randint(0, 2, (count,), generator=self.generator, dtype=torch.int8)
+        return bits.to(dtype).mul_(2 * step).add_(centre - step)
 
     def _drawn(
         self, flat: torch.Tensor, pool: torch.Tensor
@@ -212,6 +220,63 @@ class Disturbed:
             name: torch.from_numpy(before[full]) for name, full in names.items() if full in before
         }
 
+    def run_together(self, net: nn.Module, call: Call, within: Sequence[Call]) -> bool:
+        """Run one call and the code inside it by itself; `within` are the calls inside.
+
+        With copies of the parameters and buffers of their modules. Returns False where that is
+        not what was recorded; `keep_together` makes what was found part of the whole.
+        """
+        modules = {each.path: net.get_submodule(each.path) for each in (call, *within)}
+        running = {
+            each.path: modules[each.path]
+            for each in (call, *within)
+            if not (each.alone or self._is_left_out(each))
+        }
+        own = [(path, each, each._parameters, each._buffers) for path, each in modules.items()]
+        counts, self.counts = self.counts, {}
+        whole = self.forced.gradients, self.forced.summed
+        self.forced.gradients, self.forced.summed = {}, {}
+        copies: dict[int, Any] = {}
+        module = modules.pop(call.path)
+        forward = module.forward
+
+        def given(leaf: Any) -> Any:
+            return torch.from_numpy(call.inputs[leaf.index]) if isinstance(leaf, Slot) else leaf
+
+        args, kwargs = map_leaves(call.arguments, given)
+        try:
+            for path, each, parameters, buffers in own:
+                before = self._buffers_before(path, buffers)
+                each._parameters = self._moved(parameters, copies)
+                each._buffers = self._moved({**buffers, **before})
+            wrapped = wrapped_forwards(modules, self.forced.wrap)
+            with torch.set_grad_enabled(self.run.backward), wrapped:
+                self.forced.run(Frame(call.path, call, module), forward, args, kwargs)
+            self._note_buffers(running)
+            came = set(self.counts) == set(modules)
+            self.trial = self.forced.gradients, self.forced.summed, set(running)
+        finally:
+            for _, each, parameters, buffers in own:
+                each._parameters, each._buffers = parameters, buffers
+            self.forced.gradients, self.forced.summed = whole
+            self.counts = counts
+            self.originals.clear()
+        return came and all(
+            parameter is None or parameter.grad is None or id(parameter) in self.trial[0]
+            for each in running.values()
+            for parameter in each._parameters.values()
+        )
+
+    def keep_together(self, net: nn.Module, calls: Sequence[Call]) -> None:
+        """Make what `run_together` found part of the whole; `calls` is all that ran."""
+        gradients, summed, running = self.trial
+        self.alone |= running
+        self.forced.add(gradients, summed)
+        for call in calls:  # its cotangents are dropped
+            for name, parameter in net.get_submodule(call.path)._parameters.items():
+                if parameter is not None:
+                    self._lost_in_sums(f"{call.path}.{name}".lstrip("."), parameter)
+
     def note_complete(self, net: nn.Module, module: nn.Module) -> None:
         """Note the gradients of parameters that nothing but one call of `module` has: drop them."""
         for parameter in module._parameters.values():
@@ -233,19 +298,22 @@ class Disturbed:
                 self.names.setdefault(id(parameter), []).append(name)
         return self.names
 
-    def _moved(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
-        """Return moved copies of parameters or buffers."""
+    def _moved(
+        self, tensors: Mapping[str, Any], copies: dict[int, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return moved copies of parameters or buffers; `copies` are those already made."""
         moved: dict[str, Any] = {}
+        copies = {} if copies is None else copies
         for name, tensor in tensors.items():
-            if tensor is None:
-                moved[name] = None
+            if tensor is None or id(tensor) in copies:
+                moved[name] = None if tensor is None else copies[id(tensor)]
                 continue
             copy = self.jitter(tensor.detach())
             copy = copy.clone() if copy.data_ptr() == tensor.data_ptr() else copy
             if isinstance(tensor, nn.Parameter):
                 copy = nn.Parameter(copy, requires_grad=tensor.requires_grad)
             self.originals[id(copy)] = id(tensor)
-            moved[name] = copy
+            moved[name] = copies[id(tensor)] = copy
         return moved
 
     def _next_call(self, path: str) -> Call:
@@ -297,7 +365,7 @@ class Disturbed:
         happen to move.
         """
         held = {name: g for name, g in self.trace.gradients.items() if g is not None and g.size}
-        largest: dict[str, float] = {}
+        largest = self.largest
         for name, gradient in held.items():
             module = name.rpartition(".")[0]
             own = distance(gradient, gradient).largest
@@ -317,14 +385,14 @@ class Disturbed:
         """
         if parameter.dim() != 1:
             return 0.0
-        path = name.rpartition(".")[0]
+        path = name.rpartition(".")[0]  # once for good: its cotangents may be dropped after
         if path not in self.lost:
             sizes = [
                 call.values_per_channel * _total(cotangent)
                 for call in self.trace.calls
                 if call.path == path
                 for cotangent in call.grad_outputs
-                if cotangent is not None
+                if cotangent is not None and not isinstance(cotangent, Gone)
             ]
             unit = float(np.finfo(np.float64).eps) * self.units
             self.lost[path] = LONG_SUMS / UNITS * unit * max(sizes, default=0.0)

@@ -42,7 +42,7 @@ class Moves:
         self.judged = set(judged.reference_group)
         self._rounding = Rounding(torch_net, trace, run, self.judged)
         self.rounding: Mapping[Place, float] = self._rounding.moves
-        self.kernels: Mapping[Place, float] = {}
+        self.kernels: dict[Place, float] = {}
         self.unit = float(np.finfo(dtype).eps)
         self.sums = Sums(trace)
 
@@ -50,12 +50,36 @@ class Moves:
         """Measure at one call by itself, while the reference's backward runs."""
         self._rounding.alone(call)
 
+    def drops(self, name: str, gradient: Any) -> None:
+        """Note the gradient of a parameter that is judged and will not be kept."""
+        self._rounding.drops(name, gradient)
+
+    def together(self, call: Call, within: list[Call]) -> bool:
+        """Measure likewise at one call and the calls `within` it; False where that fails.
+
+        Then what was measured does not hold, and is measured again by `finish`.
+        """
+        from align.disturb_torch import kernel_moves_together
+
+        try:
+            if not self._rounding.together(call, within):
+                return False
+            place = (self.net, self.trace, self.run, self.judged)
+            self.kernels |= kernel_moves_together(*place, call, within)
+        except Exception:  # code of the net that cannot run by itself
+            return False
+        return True
+
+    def keep_together(self, call: Call, within: list[Call]) -> None:
+        """Let what `together` measured hold."""
+        self._rounding.keep_together(call, within)
+
     def finish(self) -> None:
         """Measure everywhere else, after the reference's run."""
         from align.disturb_torch import kernel_moves
 
         self._rounding.finish()
-        self.kernels = kernel_moves(self.net, self.trace, self.run, self.judged)
+        self.kernels |= kernel_moves(self.net, self.trace, self.run, self.judged)
 
     def allow(self, place: Place) -> Allowance:
         """Return what rounding explains at `place`."""

@@ -1,8 +1,8 @@
 """Runs the port on the reference's recording: freely for the cumulative error, forced to judge."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from typing import Any
 
@@ -14,19 +14,19 @@ from paddle.nn.layer import norm
 from align.arrays_paddle import is_tensor, shared, to_array
 from align.attention import not_turned, turned
 from align.attention_paddle import adapted, inside, with_arguments
-from align.calls import Forward, all_paths, wrapped_forwards
+from align.calls import Forward, all_paths, bind, wrapped_forwards
 from align.distances import distance
 from align.draws import Giver, Key
 from align.draws_paddle import Replay
-from align.forcing import ForcedRun, Frame, Seen, Source
-from align.judge import DIFFERS, Allowance, Comparison, compare
+from align.forcing import ForcedRun, Frame, NotAlone, Seen, Source
+from align.judge import DIFFERS, EQUAL, Allowance, Comparison, compare
 from align.order import CLOSE, PortCall, find_order
 from align.pairing import Pairing
-from align.prepare_paddle import FLOATING, state_kept
+from align.prepare_paddle import FLOATING, state_kept, undone_on
 from align.running import noted
 from align.tensors import ancestors
-from align.trace import Call, Passed, Place, Trace
-from align.trees import leaves
+from align.trace import Call, Passed, Place, Slot, Trace
+from align.trees import leaves, map_leaves
 
 # Their kernels take epsilon as float32.
 ROUNDING = (norm._BatchNormBase, nn.BatchNorm, norm._InstanceNormBase, nn.LayerNorm)
@@ -124,6 +124,8 @@ class PlainPass(_Pass):
         self.plainly_called: dict[int, str] = {}  # id of a call -> path: one tensor in, one out
         self.made: list[PortCall] = []  # in the order in which they began
         self.running: list[PortCall] = []
+        # Id of a call -> path and arguments, with a `Slot` in place of each tensor.
+        self.given: dict[int, tuple[str, Any]] = {}
 
     def run(self, args: tuple, kwargs: dict[str, Any]) -> None:
         """Run it; the net's state is as before afterwards."""
@@ -144,6 +146,9 @@ class PlainPass(_Pass):
             call = self.next_call(path)
             if call is None:
                 return forward(*args, **kwargs)
+            slots = _as_slots(forward, args, kwargs, len(call.inputs))
+            if slots is not None:
+                self.given[id(call)] = path, slots
             made = PortCall(path, key, self.running[-1] if self.running else None)
             self.made.append(made)
             self.running.append(made)
@@ -199,6 +204,18 @@ def plain_pass(
     return plain
 
 
+def _as_slots(forward: Forward, args: tuple, kwargs: dict[str, Any], count: int) -> Any:
+    """Return (args, kwargs) with slots in the order of the signature; None if there is none."""
+    bound = bind(forward, args, kwargs)
+    order = leaves([args, kwargs] if bound is None else list(bound.arguments.values()))
+    tensors = [id(leaf) for leaf in order if is_tensor(leaf)]
+    if len(tensors) != count or len(set(tensors)) != count:
+        return None
+    return map_leaves(
+        (args, kwargs), lambda leaf: Slot(tensors.index(id(leaf))) if is_tensor(leaf) else leaf
+    )
+
+
 def run_with_draws(net: nn.Layer, trace: Trace, pairing: Pairing, args: tuple) -> Any:
     """Run `net` as its user does, with the random numbers that the reference drew."""
     given = _Pass(net, trace, pairing)
@@ -245,6 +262,8 @@ class ForcedPass(_Pass):
         self.into: list[tuple[Comparison, Place]] | None = None
         self.giver.told = self._draws_differ
         self.undecided: set[Key] = set()  # calls that differ and may keep what is below a rate
+        self.own_forward: dict[str, Forward] = {}
+        self.expected: set[Key] | None = None  # calls that are still to come in `together`
         self.forced = ForcedRun(
             _Paddle(backward),
             self._expected_call,
@@ -256,6 +275,13 @@ class ForcedPass(_Pass):
         )
         holders = {above for path in pairing.port_group for above in ancestors(path)[:-1]}
         self.leaves = set(pairing.port_group) - holders
+
+    @contextmanager
+    def ready(self) -> Iterator[None]:
+        """Stand around every layer, for `alone` and `together`."""
+        wrapped = wrapped_forwards(self.matched, self._wrap)
+        with wrapped, self.replay.replaced(self.net):
+            yield
 
     def takes_alone(self, path: str) -> bool:
         """Tell whether the layer `path` may be judged by itself, whatever ran before."""
@@ -269,10 +295,48 @@ class ForcedPass(_Pass):
         self.pending[id(call)] = self.into = []
         try:
             frame = Frame(path, call, layer)
-            forward = noted(path, layer, layer.forward)
+            forward = noted(path, layer, self.own_forward[path])
             self.forced.run(frame, forward, (shared(call.inputs[0]),), {})
         finally:
             self.into = None
+
+    def together(self, path: str, call: Call, within: list[Call], arguments: Any) -> bool:
+        """Judge one call and the code inside it by itself, where all of it is equal.
+
+        Its place is in `run`. Where anything differs, or other calls than `within` come, the
+        answer is False and nothing is as if it had run: `run` judges it again, in its order.
+        """
+        layer = self.layers[path]
+        forward = noted(path, layer, self.own_forward[path])
+        args, kwargs = map_leaves(
+            arguments, lambda v: shared(call.inputs[v.index]) if isinstance(v, Slot) else v
+        )
+        before = dict(self.pending), dict(self.counts), self.called.copy(), self.undecided.copy()
+        gradients, summed = self.forced.gradients, self.forced.summed
+        self.forced.gradients, self.forced.summed = {}, {}
+        self.expected, self.into = {each.key for each in within}, []
+        try:
+            with suppress(_Apart), undone_on(_Apart, layer):
+                self._run_together(Frame(path, call, layer), forward, args, kwargs)
+                found, trial = self.into, (self.forced.gradients, self.forced.summed)
+                self.forced.gradients, self.forced.summed = gradients, summed
+                self.forced.add(*trial)
+                self.pending[id(call)] = found
+                return True
+        finally:
+            self.expected, self.into = None, None
+        self.forced.gradients, self.forced.summed = gradients, summed
+        self.pending, self.counts, self.called, self.undecided = before
+        return False
+
+    def _run_together(self, frame: Frame, forward: Forward, args: tuple, kwargs: Any) -> None:
+        """Run one call and the code inside it; raises _Apart if that is not to be kept."""
+        try:
+            self.forced.run(frame, forward, args, kwargs)
+        except Exception as error:
+            raise _Apart from error
+        if self.expected:
+            raise _Apart
 
     def run(self, args: tuple, kwargs: dict[str, Any]) -> None:
         """Run it; what the layers update (running statistics) stays updated."""
@@ -298,6 +362,7 @@ class ForcedPass(_Pass):
         self.giver.told = None
 
     def _wrap(self, path: str, layer: nn.Layer, forward: Forward) -> Forward:
+        self.own_forward[path] = forward
         return with_arguments(layer, self.forced.wrap(path, layer, forward))
 
     def _pass_on(self, path: str, call: Call) -> None:
@@ -318,6 +383,10 @@ class ForcedPass(_Pass):
             return None  # the reference never calls it, and the pass before did not come so far
         if call is None:  # uneven groups are taken apart before: only a net that varies
             raise RuntimeError(f"{path} was called more often than in the pass before")
+        if self.expected is not None:
+            if call.key not in self.expected:
+                raise _Apart
+            self.expected.discard(call.key)
         self.called.add(path)
         return call
 
@@ -326,6 +395,7 @@ class ForcedPass(_Pass):
         kind = "layer" if path in self.leaves else "glue"
         into = Comparison(path, f"{key[0]}#{key[1]}", "random", kind, verdict=DIFFERS)
         into.relative_error, into.cause = float("inf"), why
+        self._unless_equal(into)
         self._tell(into, (*key, "random"))
 
     def _judge(self, seen: Seen) -> None:
@@ -336,6 +406,7 @@ class ForcedPass(_Pass):
         if seen.raised:
             self.raised = True
             into.verdict, into.relative_error, into.cause = DIFFERS, float("inf"), seen.raised
+            self._unless_equal(into)
             self._tell(into, seen.place)
             return
         if seen.counts is not None:
@@ -343,6 +414,7 @@ class ForcedPass(_Pass):
             into.cause = f"{seen.counts[0]} tensors, the reference has {seen.counts[1]}"
             if seen.counts[0] == 0 and seen.where.startswith("output"):
                 into.cause += ": does its forward return?"
+            self._unless_equal(into)
             self._tell(into, seen.place)
             return
         unknown = self.giver.unknown.get(seen.code.key, "")
@@ -360,7 +432,17 @@ class ForcedPass(_Pass):
                 into.cause = seen.cause
         if into.verdict == DIFFERS and seen.code.key in self.giver.either:
             self.undecided.add(seen.code.key)
+        self._unless_equal(into)
         self._tell(into, seen.place)
+
+    def _unless_equal(self, found: Comparison) -> None:
+        """Leave `together` where anything is not equal."""
+        if self.expected is not None and found.verdict != EQUAL:
+            raise _Apart
+
+
+class _Apart(NotAlone):
+    """One call is not to be judged by itself."""
 
 
 def compare_gradients(

@@ -1,7 +1,8 @@
 """One forced alignment: record the reference, run the port on it, compare everything."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,7 @@ from align.floors import Moves
 from align.forcing import NotAlone
 from align.found import Forced
 from align.judge import EQUAL, Comparison, compare
+from align.memory import give_back
 from align.pairing import Pairing
 from align.tensors import Tensor, tensors_of
 from align.trace import Call, Place, Trace
@@ -94,11 +96,13 @@ def run_forced(
     train: bool = False,
     backward: bool = False,
     seed: int | None = 0,
+    keeps_gradients: bool = True,
 ) -> Forced:
     """Align two nets that are `prepared`. The reference is as before; the port's running
     statistics are what its own layers made of the reference's inputs.
 
     `backward` starts from cotangents of N(0, 1), drawn from `seed`, or from ones without a seed.
+    Without `keeps_gradients` those of the reference's parameters are dropped once judged.
     """
     from align import arrays_paddle, arrays_torch
     from align.record_torch import Run
@@ -106,7 +110,7 @@ def run_forced(
     args, kwargs = map_leaves((batch.args, dict(batch.kwargs)), arrays_torch.to_tensor)
     run = Run(args, kwargs, backward, seed)
     args, kwargs = map_leaves((batch.args, dict(batch.kwargs)), arrays_paddle.to_tensor)
-    job = Job(torch_net, paddle_net, pairing, run, (args, kwargs), dtype, train)
+    job = Job(torch_net, paddle_net, pairing, run, (args, kwargs), dtype, train, keeps_gradients)
     return either_way(lambda: _align(job, backward), paddle_net)
 
 
@@ -146,6 +150,7 @@ class Job:
     arguments: tuple[tuple, dict[str, Any]]
     dtype: str
     train: bool
+    keeps_gradients: bool = True
     below: set[Key] = field(default_factory=set)  # calls that are tried the other way round
     tried: int = 0
 
@@ -170,6 +175,7 @@ class Job:
             trace.below = self.below
             running.begin("running the port", len(trace.calls))
             plain = plain_pass(self.paddle_net, trace, self.pairing, self.arguments)
+            give_back()
             judged = self.pairing.without(set(plain.uneven_groups()))
             running.begin("measuring rounding")
             moves = Moves(torch_net, trace, self.run, judged, self.dtype)
@@ -178,6 +184,7 @@ class Job:
             weights: dict[str, list[Tensor]] = {}
             for tensor in tensors_of(self.paddle_net, judged) if alone else ():
                 weights.setdefault(tensor.layer, []).append(tensor)
+            self.once = self._used_once(weights)
 
             def judge_alone(call: Call) -> bool:
                 path = plain.plainly_called.get(id(call))
@@ -189,10 +196,26 @@ class Job:
                     self._compare_complete(tensor, found, forced.forced.gradients)
                 return True
 
+            def judge_together(call: Call, within: list[Call]) -> bool:
+                path, arguments = plain.given.get(id(call), ("", None))
+                matched = all(c.path in judged.reference_group for c in (call, *within))
+                if path not in judged.port_group or not matched or arguments is None:
+                    return False
+                if not moves.together(call, within):
+                    return False
+                if not forced.together(path, call, within, arguments):
+                    return False
+                moves.keep_together(call, within)
+                return True
+
             running.begin("judging layers alone")
-            if not recording.backward(judge_alone if alone else None):
-                raise NotAlone
+            early = (judge_alone, judge_together) if alone else ()
+            with forced.ready() if alone else nullcontext():
+                if not recording.backward(*early):
+                    raise NotAlone
+        give_back()
         moves.finish()
+        give_back()
         self._finish(found, forced)
         return found
 
@@ -239,6 +262,19 @@ class Job:
             self.below = self.below - differing
             raise OtherWay
 
+    def _used_once(self, weights: Mapping[str, list[Tensor]]) -> set[int]:
+        """Return the reference's parameters, by identity, that one module and one tensor hold."""
+        modules = self.torch_net.modules()
+        holders = Counter(id(p) for module in modules for p in module._parameters.values())
+        named = self.torch_parameters
+        tensors = Counter(
+            id(named[t.reference])
+            for held in weights.values()
+            for t in held
+            if t.reference in named
+        )
+        return {key for key, count in tensors.items() if count == holders[key] == 1}
+
     def _compare_complete(self, tensor: Tensor, found: Forced, gradients: dict[int, Any]) -> None:
         """Compare a parameter's gradient that one call made; if it is equal, drop it."""
         from align.arrays_paddle import to_array
@@ -252,13 +288,18 @@ class Job:
             or id(ours) not in gradients
         ):
             return
-        gradient = self.torch_parameters[str(tensor.reference)].grad
+        parameter = self.torch_parameters[str(tensor.reference)]
+        gradient = parameter.grad
         into = Comparison(tensor.layer, "", f"grad:{tensor.name}", "layer")
         expected = tensor.in_layout(from_torch(gradient))
         compare(expected, to_array(gradients[id(ours)]), found.moves.allow(place), into)
         if into.verdict == EQUAL:
             del gradients[id(ours)]
             found.complete[tensor.key] = into
+            if id(parameter) in self.once and not self.keeps_gradients:
+                found.dropped.add(tensor.key)
+                found.moves.drops(str(tensor.reference), gradient)
+                parameter.grad = None
 
     def is_seen(self, found: Forced, path: str) -> bool | None:
         """Tell whether a lost layer's result reaches anything that is judged; None: unknown."""

@@ -24,7 +24,7 @@ Source = tuple[Any, np.ndarray]
 
 
 class NotAlone(Exception):
-    """A cotangent is needed that was dropped: the port's code does not just hand on a tensor."""
+    """A tensor is needed that was dropped: the port's code does not just hand it on."""
 
 
 class Framework(Protocol):
@@ -183,6 +183,8 @@ class ForcedRun:
             call = self.next_call(path)
             if call is None:
                 return forward(*args, **kwargs)
+            if call.gone:
+                raise NotAlone
             if call.alone or (self.skips is not None and self.skips(call)):
                 return self._pass_by(path, call, forward, args, kwargs)
             return self.run(Frame(path, call, module), forward, args, kwargs)
@@ -214,7 +216,7 @@ class ForcedRun:
         values = [args, kwargs] if bound is None else list(bound.arguments.values())
         tensors = self._judge_arrival(call, leaves(self._numbers_apart(call.inputs, values)))
         if call.alone:
-            if len(tensors) != 1:
+            if len(tensors) != len(call.inputs):
                 raise NotAlone
             if self.passed_by is not None:
                 self.passed_by(path, call)
@@ -388,11 +390,15 @@ class ForcedRun:
     def _add_gradients(
         self, frame: Frame, parameters: Iterable[int], found: Sequence[Any | None]
     ) -> None:
-        for key, gradient in zip(parameters, found, strict=True):
-            if gradient is not None:
-                self.summed.setdefault(key, set()).add(frame.call.key)
-                kept = self.gradients.get(key)
-                self.gradients[key] = gradient if kept is None else kept + gradient
+        arrived = {k: g for k, g in zip(parameters, found, strict=True) if g is not None}
+        self.add(arrived, {key: {frame.call.key} for key in arrived})
+
+    def add(self, gradients: Mapping[int, Any], summed: Mapping[int, set[Key]]) -> None:
+        """Add gradients of parameters, and the calls over which they are summed."""
+        for key, gradient in gradients.items():
+            self.summed.setdefault(key, set()).update(summed[key])
+            kept = self.gradients.get(key)
+            self.gradients[key] = gradient if kept is None else kept + gradient
 
     def _judge_constants(self, frame: Frame, tensors: Sequence[Any]) -> None:
         """Show the judge what flows back through outputs to which nothing flows in the reference.

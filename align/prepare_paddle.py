@@ -36,6 +36,7 @@ def prepared(net: nn.Layer, *, dtype: str, train: bool) -> Iterator[None]:
     tensors = _floating_tensors(net)
     kept = [(tensor, tensor.detach().clone()) for tensor in tensors]
     others = [(t, t.detach().clone()) for t in _tensors(net) if t.dtype not in FLOATING]
+    _uncast.update((id(tensor), values) for tensor, values in kept)
     try:
         paddle.set_default_dtype(dtype)
         for tensor, values in kept:
@@ -63,8 +64,13 @@ def prepared(net: nn.Layer, *, dtype: str, train: bool) -> Iterator[None]:
             if gradient is not None:
                 parameter.grad = gradient
             vars(parameter).update(settings)
+        _uncast.clear()
         paddle.set_default_dtype(default)
         paddle.set_rng_state(random_state)
+
+
+# Of the net that is prepared: {identity of a parameter or buffer: its values before the cast}.
+_uncast: dict[int, paddle.Tensor] = {}
 
 
 @contextmanager
@@ -147,12 +153,17 @@ def undone_on(error: type[Exception], net: nn.Layer) -> Iterator[None]:
 
 
 def _compact(tensor: paddle.Tensor) -> paddle.Tensor:
-    """Return a copy; in float32 where that holds the very same values, as a cast net's do."""
+    """Return the values; in float32 where that holds the very same ones, as a cast net's do.
+
+    No copy, where they are those from before the cast.
+    """
+    before = _uncast.get(id(tensor))
     tensor = tensor.detach()
     if tensor.dtype == paddle.float64:
-        half = tensor.cast("float32")
+        other = before is not None and before.dtype != tensor.dtype  # else it would be shared
+        half = before if other else tensor.cast("float32")
         # Paddle 2.6.2 calls numbers equal that are less than 1e-8 apart.
-        if np.array_equal(to_array(half), to_array(tensor)):
+        if half is not None and np.array_equal(to_array(half), to_array(tensor)):
             return half
     return tensor.clone()
 

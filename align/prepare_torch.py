@@ -61,6 +61,7 @@ def prepared(
         for module, training in modes.items():
             module.training = training
         _restore(tensors)
+        _uncast.clear()
         for parameter, gradient in gradients:
             parameter.grad = gradient
         torch.set_default_dtype(default)
@@ -101,6 +102,8 @@ def rounded_constants(module: nn.Module) -> dict[str, float]:
 
 
 Tensors = list[tuple[Any, str, torch.Tensor]]
+# Of the net that is prepared: {identity of a cast parameter or buffer: its values before}.
+_uncast: dict[int, torch.Tensor] = {}
 
 
 def _cast(net: nn.Module, dtype: torch.dtype) -> Tensors:
@@ -110,6 +113,7 @@ def _cast(net: nn.Module, dtype: torch.dtype) -> Tensors:
     for parameter in net.parameters():
         kept.append((parameter, "", parameter.data))
         if parameter.is_floating_point():
+            _uncast[id(parameter)] = parameter.data
             parameter.data = parameter.data.to(dtype, copy=True)
     for module in net.modules():
         for name, buffer in module._buffers.items():
@@ -119,6 +123,7 @@ def _cast(net: nn.Module, dtype: torch.dtype) -> Tensors:
             if id(buffer) not in copies:
                 to = dtype if buffer.is_floating_point() else buffer.dtype
                 copies[id(buffer)] = buffer.detach().to(to, copy=True)
+                _uncast[id(copies[id(buffer)])] = buffer.detach()
             module._buffers[name] = copies[id(buffer)]
     return kept
 
@@ -155,9 +160,15 @@ def state_kept(net: nn.Module, weights_of: Collection[nn.Module] | None = None) 
 
 
 def _compact(tensor: torch.Tensor) -> torch.Tensor:
-    """Return a copy; in float32 where that holds the very same values, as a cast net's do."""
+    """Return the values; in float32 where that holds the very same ones, as a cast net's do.
+
+    No copy, where they are those from before the cast.
+    """
+    before = _uncast.get(id(tensor))
     tensor = tensor.detach()
     if tensor.dtype == torch.float64:
+        if before is not None and torch.equal(before.double(), tensor):
+            return before
         half = tensor.float()
         if torch.equal(half.double(), tensor):
             return half

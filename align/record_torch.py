@@ -1,7 +1,6 @@
 """Runs the reference once and records every call of every module."""
 
 import math
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -11,17 +10,19 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from align.arrays_torch import alias, is_tensor, to_array
 from align.attention import SIGNATURES, Attention
 from align.calls import Forward, all_paths, bind, wrapped_forwards
 from align.distances import distance, total_of_channel
 from align.draws_torch import SeesDraws
+from align.flow_torch import Awaited, Flow
+from align.kept_torch import ALL, Kept
 from align.kernel_errors_torch import WatchKernels
 from align.kernels import Kernel
+from align.memory import WORTH, give_back
 from align.prepare_torch import out_of_place, state_kept
-from align.trace import TENSOR, Call, Cotangent, Passed, Slot, Trace
+from align.trace import TENSOR, Call, Cotangent, Gone, Passed, Slot, Trace
 from align.trees import leaves, map_leaves
 
 COTANGENTS = 0xC07
@@ -114,16 +115,24 @@ class Recording:
         self.ends = found if run.backward else []
         self.trace.buffers = floating_buffers(modules)
 
-    def backward(self, alone: Callable[[Call], bool] | None = None) -> bool:
+    def backward(
+        self,
+        alone: Callable[[Call], bool] | None = None,
+        together: Callable[[Call, list[Call]], bool] | None = None,
+    ) -> bool:
         """Run the backward pass, if there is one; return False if it wrote into what is recorded.
 
         `alone` is called with each call of a simple layer (see `_is_simple`) as soon as its
         gradients are known. Where it returns True that call is judged, and cotangents that went
-        unchanged from one such layer to another are dropped.
+        unchanged from one such layer to another are dropped. `together` is called with each other
+        call, and the calls inside it, as soon as all their gradients are known. Where it returns
+        True they are judged, and all tensors inside are dropped.
         """
-        self.recorder.alone = alone
+        self.recorder.alone, self.recorder.together = alone, together
         if self.ends:
+            self.recorder.awaited.starts(self.ends)
             torch.autograd.backward(self.ends, self.run.cotangents(self.ends))
+        self.recorder.end()
         if self.run.backward:
             self.trace.gradients = _gradients(self.net)
         self.ends = []
@@ -135,9 +144,7 @@ def _plain_outputs(net: nn.Module, run: Run) -> list[np.ndarray] | None:
     """Return the outputs as the net gives them; None where no module works in place."""
     if not any(getattr(module, "inplace", False) for module in net.modules()):
         return None
-    modules = {path: net.get_submodule(path) for path in module_paths(net)}
-    noted = wrapped_forwards(modules, lambda path, module, forward: forward)
-    with state_kept(net), torch.no_grad(), noted:
+    with state_kept(net), torch.no_grad():
         args, kwargs = map_leaves(
             (run.args, run.kwargs), lambda leaf: leaf.clone() if is_tensor(leaf) else leaf
         )
@@ -191,81 +198,6 @@ def floating_buffers(modules: Mapping[str, nn.Module]) -> dict[str, np.ndarray]:
     }
 
 
-class Kept:
-    """Tensors kept as arrays: by reference, or as copies where something writes into them.
-
-    The tensors of a run are numbered in the order in which they are kept; those in `copied` are
-    copied. What shares memory with a parameter or a buffer is copied always.
-    """
-
-    def __init__(self, net: nn.Module, copied: set[int]) -> None:
-        self.copied = copied
-        self.count = 0
-        self.lent: dict[int, tuple[int, torch.Tensor, int]] = {}
-        self.lost: set[int] = set()
-        self.all_written = ALL in copied
-        self.busy = False
-        self.owned = {_memory(tensor) for tensor in (*net.parameters(), *net.buffers())}
-        self.copies: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
-
-    def keep(self, tensor: torch.Tensor) -> tuple[np.ndarray, bool]:
-        """Return the values of `tensor` as an array, and whether they are a copy."""
-        number, self.count = self.count, self.count + 1
-        self.busy = True
-        try:
-            if self.all_written or number in self.copied or _memory(tensor) in self.owned:
-                return self._copy(tensor), True
-            array = to_array(tensor)
-            self.lent[id(array)] = number, tensor.detach(), tensor._version
-            return array, False
-        finally:
-            self.busy = False
-
-    def written(self) -> set[int]:
-        """Return the numbers of the tensors that something wrote into after they were kept."""
-        lent = self.lent.values()
-        found = {number for number, tensor, version in lent if tensor._version != version}
-        return self.lost | found | ({ALL} if self.all_written and ALL not in self.copied else set())
-
-    def release(self, array: Cotangent) -> None:
-        """Let go of an array."""
-        number, tensor, version = self.lent.pop(id(array), (0, None, 0))
-        if tensor is not None and tensor._version != version:
-            self.lost.add(number)
-
-    def escaped(self, tensor: torch.Tensor) -> None:
-        """Note that code reaches the memory of a tensor of the run past its counter of writes."""
-        if not self.busy and not isinstance(tensor, nn.Parameter):
-            self.all_written = True
-
-    def _copy(self, tensor: torch.Tensor) -> np.ndarray:
-        """Return a copy; the same tensor, unchanged, gives the same array again."""
-        owner = tensor if tensor._base is None else tensor._base
-        if not _is_whole(tensor, owner):
-            return to_array(tensor).copy()
-        kept = self.copies.get(owner)
-        if kept is None or kept[0] != owner._version:
-            kept = self.copies[owner] = (owner._version, to_array(tensor).copy())
-        return kept[1]
-
-
-ALL = -1  # every tensor
-
-
-def _memory(tensor: torch.Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
-
-
-def _is_whole(tensor: torch.Tensor, owner: torch.Tensor) -> bool:
-    """Tell whether a view shows all of its owner as it is (views share the version counter)."""
-    return (
-        tensor.shape == owner.shape
-        and tensor.stride() == owner.stride()
-        and tensor.storage_offset() == owner.storage_offset()
-        and tensor.dtype == owner.dtype
-    )
-
-
 class _Recorder:
     def __init__(self, trace: Trace, backward: bool, kept: "Kept") -> None:
         self.trace = trace
@@ -276,7 +208,10 @@ class _Recorder:
         stack = self.stack  # the recorder may not hold itself: see `Recording`
         self.sees_draws = SeesDraws(trace.draws, lambda: tuple(call.key for call in stack), str)
         self.alone: Callable[[Call], bool] | None = None
-        self.flow = _Flow()
+        self.together: Callable[[Call, list[Call]], bool] | None = None
+        self.freed = 0  # bytes
+        self.flow = Flow()
+        self.awaited = Awaited()
 
     def wrap(self, path: str, module: nn.Module, forward: Forward) -> Forward:
         def recorded(*args: Any, **kwargs: Any) -> Any:
@@ -286,6 +221,7 @@ class _Recorder:
             self.counts[path] = call.index + 1
             call.parent = self.stack[-1] if self.stack else None
             self.trace.calls.append(call)
+            self.awaited.begins(call)
             args, kwargs = self._boundary((args, kwargs), None)
             self._record_arguments(call, module, forward, args, kwargs)
             self.stack.append(call)
@@ -318,8 +254,7 @@ class _Recorder:
             for index, tensor in enumerate(tensors):
                 self.flow.name(tensor, (call, "input", index))
                 _note_constant(tensor, call, f"input:{index}")
-                after = partial(self._alone, call) if len(tensors) == 1 else None
-                self._keep_gradient(tensor, call.grad_inputs, after)
+                self._keep_gradient(tensor, call, call.grad_inputs, partial(self._known, call))
 
     def _keep(self, call: Call, where: str, values: list[Any]) -> list[np.ndarray]:
         arrays: list[np.ndarray] = []
@@ -330,16 +265,54 @@ class _Recorder:
             arrays.append(array)
         return arrays
 
+    def _known(self, call: Call) -> None:
+        """Offer a call to be judged now, if all its gradients are known."""
+        if call.simple:
+            self._alone(call)
+        else:
+            self._together(call)
+
+    def end(self) -> None:
+        """Offer the calls to which no gradient came, and so no time; let go of the judge."""
+        for call in self.trace.calls:
+            if not (call.simple or call.gone or call.alone):
+                self._together(call)
+        self.alone = self.together = None
+
+    def _together(self, call: Call) -> None:
+        """Offer a call, with those inside, to be judged now, if all their gradients are known."""
+        if self.together is None or not call.path or call.constant:
+            return
+        within = self.awaited.within(call)
+        if self._may_run_again(call, within) and self.together(call, within):
+            call.alone = True
+            self.freed += sum(self._drop(inner) for inner in within)
+            if self.freed > WORTH:
+                self.freed = 0
+                give_back()
+            for index in range(len(call.outputs)):
+                self._drop_passed(call, index)
+
     def _alone(self, call: Call) -> None:
-        """Offer a call whose gradients are all known to be judged now."""
-        if self.alone is None or not call.simple or self.counts[call.path] != 1:
+        """Offer a simple call whose gradients are all known to be judged now."""
+        if self.alone is None or self.counts[call.path] != 1:
             return
-        if call.grad_outputs[0] is None or not self.alone(call):
-            return
-        call.alone = True
-        slots = self.flow.after(call)
-        arrays = [slot[index] for slot, index in slots]
-        first = call.grad_outputs[0]
+        if call.grad_outputs[0] is not None and self.alone(call):
+            call.alone = True
+            self._drop_passed(call, 0)
+
+    def _may_run_again(self, call: Call, within: list[Call]) -> bool:
+        """Tell whether all of a call is known, and other calls are not to be told from it."""
+        calls = (call, *within)
+        if call.random or not self.awaited.all_came(calls):
+            return False
+        return all(self.counts[each.path] == 1 and each.attention is None for each in calls)
+
+    def _drop_passed(self, call: Call, index: int) -> None:
+        """Drop the cotangent of an output that goes unchanged to where it is judged too."""
+        slots = self.flow.after(call, index)
+        arrays = [slot[at] for slot, at in slots]
+        first = call.grad_outputs[index]
         if not slots or not isinstance(first, np.ndarray):
             return
         largest = distance(first, first).largest
@@ -347,12 +320,37 @@ class _Recorder:
             passed = Passed(first.shape, first.dtype, largest, total_of_channel(first))
             for array in (first, *arrays):
                 self.kept.release(array)
-            for slot, index in ((call.grad_outputs, 0), *slots):
-                slot[index] = passed
+            for slot, at in ((call.grad_outputs, index), *slots):
+                slot[at] = passed
+
+    def _drop(self, call: Call) -> int:
+        """Drop the tensors of a call whose code will not run again; return how many bytes."""
+        freed = 0
+        variance = self._variance(call)
+        call.gone = True
+        held: list[list[Any]] = [call.inputs, call.outputs, call.grad_inputs, call.grad_outputs]
+        for arrays in held:
+            for index, array in enumerate(arrays):
+                if isinstance(array, np.ndarray):
+                    freed += array.nbytes
+                    self.kept.release(array)
+                    arrays[index] = Gone(array.shape, array.dtype, variance)
+        return freed
+
+    def _variance(self, call: Call) -> np.ndarray | None:
+        """Return the variance of each channel of what went into a running variance."""
+        name = f"{call.path}.running_var"
+        before, after = self.trace.buffers_before.get(name), self.trace.buffers.get(name)
+        if before is None or after is None or np.array_equal(before, after):
+            return None
+        values = torch.from_numpy(call.inputs[0]).double()
+        axes = [axis for axis in range(values.dim()) if axis != 1]
+        return to_array(values.var(axes, correction=0))
 
     def _keep_gradient(
         self,
         tensor: torch.Tensor,
+        call: Call,
         into: list[Cotangent],
         after: Callable[[], None] | None = None,
     ) -> None:
@@ -363,9 +361,11 @@ class _Recorder:
         index = len(into)
         into.append(None)
         if tensor.requires_grad:
+            self.awaited.wait(call, tensor)
 
             def keep(gradient: torch.Tensor) -> None:
                 into[index] = self.kept.keep(gradient)[0]
+                self.awaited.came(call)
                 if after is not None:
                     after()
 
@@ -391,7 +391,7 @@ class _Recorder:
                 index = len(call.grad_outputs)
                 self.flow.name(own, (call, "output", index))
                 _note_constant(own, call, f"output:{index}")
-                self._keep_gradient(own, call.grad_outputs)
+                self._keep_gradient(own, call, call.grad_outputs)
             return own
 
         return map_leaves(tree, at_boundary)
@@ -404,50 +404,6 @@ class _Recorder:
 def _note_constant(tensor: torch.Tensor, call: Call, where: str) -> None:
     if tensor.is_floating_point() and not tensor.requires_grad:
         call.constant.add(where)
-
-
-Node = tuple[Call, str, int]  # a boundary: (call, "input" or "output", index)
-
-
-class _Flow:
-    """Which boundaries a tensor passes one after the other, untouched by the code between."""
-
-    def __init__(self) -> None:
-        self.handed: dict[int, tuple[weakref.ref, int, Node | None]] = {}
-        self.following: dict[tuple[int, str, int], Node] = {}
-
-    def hand_on(self, arrived: torch.Tensor, own: torch.Tensor) -> None:
-        """Note that `own` is what code gets for the tensor that `arrived` at a boundary."""
-        reference, version, node = self.handed.get(id(arrived), (None, 0, None))
-        same = reference is not None and reference() is arrived and version == arrived._version
-        self.handed[id(own)] = weakref.ref(own), own._version, node if same else None
-
-    def name(self, own: torch.Tensor, node: Node) -> None:
-        """Say at which boundary `own` was handed on."""
-        reference, version, before = self.handed[id(own)]
-        if before is not None:
-            self.following[_key(before)] = node
-        self.handed[id(own)] = reference, version, node
-
-    def after(self, call: Call) -> list[tuple[list[Cotangent], int]]:
-        """Return where the cotangents stand that the output of `call` has further on.
-
-        Nothing, unless it passes from boundary to boundary into a layer that was judged alone.
-        """
-        slots: list[tuple[list[Cotangent], int]] = []
-        key = (id(call), "output", 0)
-        while key in self.following:
-            node = self.following[key]
-            other, where, index = node
-            slots.append((other.grad_inputs if where == "input" else other.grad_outputs, index))
-            if other.alone:
-                return slots
-            key = _key(node)
-        return []
-
-
-def _key(node: Node) -> tuple[int, str, int]:
-    return id(node[0]), node[1], node[2]
 
 
 def _is_same(one: Cotangent, other: np.ndarray) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from align.trace import Call
+from align.trace import Call, Gone
 
 # The prediction holds to rounding: constants are rounded on the reference as Paddle's are.
 PRECISION = 1e-9
@@ -29,7 +29,9 @@ def biased(
         return None
     predicted, factor = np.asarray(before, np.float64), 1.0
     for values in inputs:
-        variance = values.var(axis=(0, *range(2, values.ndim)), dtype=np.float64)
+        variance = _variance(values)
+        if variance is None:
+            return None
         predicted = (1.0 - momentum) * predicted + momentum * variance
         count = values.size // values.shape[1]
         factor = (count - 1) / count
@@ -37,6 +39,14 @@ def biased(
         return None
     apart = float(np.abs(predicted - port).max(initial=0.0))
     return factor if apart <= PRECISION * float(np.abs(predicted).max(initial=0.0)) else None
+
+
+def _variance(values: np.ndarray | Gone) -> np.ndarray | None:
+    """Return the variance of each channel of `values` [N, C, ...]."""
+    if isinstance(values, Gone):
+        return values.variance
+    found: np.ndarray = values.var(axis=(0, *range(2, values.ndim)), dtype=np.float64)
+    return found
 
 
 def in_words(factors: dict[str, float]) -> list[str]:

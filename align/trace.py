@@ -1,5 +1,6 @@
 """What one run of the reference left behind, as arrays."""
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,28 @@ class Passed:
     total: float  # sum of the magnitudes of a channel, of the channel where that is most
 
 
+@dataclass(frozen=True, eq=False)
+class Gone:
+    """Stands for a tensor inside a call that is judged as a whole.
+
+    `variance` is that of each channel, where a running variance was made of it.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    variance: np.ndarray | None = None
+
+    @property
+    def ndim(self) -> int:
+        """The number of its axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """How many values it had."""
+        return math.prod(self.shape)
+
+
 Cotangent = np.ndarray | Passed | None
 
 
@@ -66,6 +89,8 @@ class Call:
     simple: bool = False  # may run again by itself, whatever ran before
     # Judged alone, while the reference's backward ran: no code of it runs in the forced pass.
     alone: bool = False
+    # Inside such a call, that is no simple one: its arrays are `Gone`.
+    gone: bool = False
     # Floating tensors that need no gradient in a backward pass: "input:0".
     constant: set[str] = field(default_factory=set)
     # Tensors that code of the reference writes into after they were recorded: "input:0".

@@ -159,3 +159,41 @@ def test_weight_that_is_used_again_after_its_layer_was_judged_is_judged_as_a_who
     inputs = np.random.default_rng(0).standard_normal((3, 4))
     report = align_backward(net, port, [inputs])
     assert {divergence.layer for divergence in report.divergences} == blamed
+
+
+def test_tensors_inside_a_call_are_dropped_once_all_of_it_is_judged():
+    net = Reference().double()
+    offered = {}
+
+    def together(call, within):
+        offered[call.path] = [inner.path for inner in within]
+        return True
+
+    with recorded(net, Run((torch.from_numpy(batch()),), {}, True)) as recording:
+        assert recording.backward(lambda call: True, together)
+    assert offered == {"block": ["block.0", "block.1", "block.2"]}
+    for call in recording.trace.calls:
+        arrays = [*call.inputs, *call.outputs, *call.grad_inputs, *call.grad_outputs]
+        held = any(isinstance(array, np.ndarray) for array in arrays)
+        assert held != call.gone == call.path.startswith("block.")
+
+
+@pytest.mark.parametrize(("glue", "dropped"), [(lambda y: y, True), (lambda y: y.detach(), False)])
+def test_what_differs_inside_a_container_is_kept_and_judged_in_its_order(
+    monkeypatch, glue, dropped
+):
+    found = []
+    finish = Job._finish
+
+    def noted(job, forced, run):
+        found.append(forced)
+        finish(job, forced, run)
+
+    monkeypatch.setattr(Job, "_finish", noted)
+    port = Port()
+    conv, norm, relu = port.block
+    port.block.forward = lambda x: glue(relu(norm(conv(x))))
+    report, _ = runs_of(monkeypatch, port)
+    inside = [c.gone for c in found[0].trace.calls if c.path.startswith("block.")]
+    assert inside == [dropped] * 3
+    assert {d.layer for d in report.divergences} == (set() if dropped else {"block"})

@@ -1,11 +1,13 @@
 """Tensors cross as arrays with their values, whatever their strides."""
 
+import weakref
+
 import numpy as np
 import pytest
 
 paddle = pytest.importorskip("paddle")
 
-from align.arrays_paddle import to_array, to_tensor
+from align.arrays_paddle import shared, to_array, to_tensor
 
 
 @pytest.mark.parametrize(
@@ -34,3 +36,12 @@ def test_array_outlives_its_tensor():
     del tensor
     to_tensor(np.zeros((4, 5)))
     assert (array == 1).all()
+
+
+def test_memory_that_paddle_has_twice_is_let_go():
+    array = np.ones((3, 4))
+    alive = weakref.ref(array)
+    tensors = [shared(array), shared(array)]
+    assert all((tensor.numpy() == 1.0).all() for tensor in tensors)
+    del array, tensors
+    assert alive() is None

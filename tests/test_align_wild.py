@@ -1,6 +1,5 @@
 """Ways in which strangers' ports are written, met in published nets: right ports are aligned."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from paddle import nn as pnn
 from paddle.nn import functional as pf
 from torch import nn
 
-from align import align_backward, align_forward, align_weights, running
+from align import align_backward, align_forward, align_weights
 from align.own import fill_port
 from convert.rules import Rules
 
@@ -304,17 +303,3 @@ class PaddleMaskedInner(pnn.Layer):
 def test_a_forgotten_argument_is_the_callers_fault_alone(needs: bool) -> None:
     for report in reports(*pair(Masked(), PaddleMasked(needs))):
         assert {d.layer for d in report.divergences} == {""}, report.verdict
-
-
-def test_a_reference_with_in_place_layers_is_said_to_raise(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reference = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(inplace=True))
-    port = pnn.Sequential(pnn.Conv2D(3, 4, 1), pnn.ReLU())
-    pair(reference, port)
-    monkeypatch.setattr(running, "_note", None)  # put back at the end
-    running.create_note(tmp_path / "note")
-    running.open_note(tmp_path / "note")
-    with pytest.raises(RuntimeError) as caught:
-        align_forward(reference, port, [IMAGE[:, :2]])
-    assert running.raised_in(caught.value) == "layer 0 of the reference (Conv2d)"
