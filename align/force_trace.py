@@ -7,7 +7,7 @@ from typing import Any
 
 from align.backward import backward_report
 from align.batch import Batch
-from align.forced import Job, either_way
+from align.forced import Job, aligned
 from align.forward import forward_report
 from align.found import Forced
 from align.report import Report
@@ -89,7 +89,7 @@ def _judged(reference: StoredReference, paddle_net: Any, loss: Any, rules: Any) 
         activations_apart(plain),
     ):
         job = _StoredJob(reference, paddle_net, pairing, run, arguments, "float64", manifest.train)
-        found = either_way(job.align_stored, paddle_net)
+        found = aligned(job, _StoredJob.align_stored)
         explain(found.comparisons, reference, paddle_net, batch, found)
     settings = {"train": manifest.train, "inputs": manifest.settings.get("inputs", {})}
     constants = _constants_note(reference)
@@ -129,7 +129,7 @@ class _StoredJob(Job):
         trace = self.torch_net.trace
         trace.below = self.below
         plain = plain_pass(self.paddle_net, trace, self.pairing, self.arguments)
-        judged = self.pairing.without(set(plain.uneven_groups()))
+        judged = self.pairing.without({*plain.uneven_groups(), *self.as_glue})
         moves = StoredMoves(self.torch_net, judged)
         found = Forced(trace, self.pairing, judged, moves)
         self._finish(found, self._pass(found, plain))

@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from align.beyond_calls import (
     not_reached,
     unseen,
 )
+from align.boundaries import across_moved_boundaries
 from align.draws import Key
 from align.floors import Moves
 from align.forcing import NotAlone
@@ -111,21 +112,37 @@ def run_forced(
     run = Run(args, kwargs, backward, seed)
     args, kwargs = map_leaves((batch.args, dict(batch.kwargs)), arrays_paddle.to_tensor)
     job = Job(torch_net, paddle_net, pairing, run, (args, kwargs), dtype, train, keeps_gradients)
-    return either_way(lambda: _align(job, backward), paddle_net)
+    return aligned(job, lambda job: _align(job, backward))
 
 
 class OtherWay(Exception):
     """Random code of the port differs if it keeps what is above a rate: it may keep the rest."""
 
 
-def either_way(align: Callable[[], Forced], paddle_net: Any) -> Forced:
-    """Return what `align` does, which may raise OtherWay twice to be called again."""
+_AnyJob = TypeVar("_AnyJob", bound="Job")
+
+
+def aligned(job: _AnyJob, align: Callable[[_AnyJob], Forced]) -> Forced:
+    """Return what `align` makes of `job`, or of one that explains more of the same differences."""
+    from align.prepare_paddle import remembered
+
+    undo = remembered(job.paddle_net)
+
+    def again(groups: set[int]) -> Forced:
+        undo()
+        return _either_way(job.with_as_glue(groups), align)
+
+    return across_moved_boundaries(_either_way(job, align), again, job.is_seen)
+
+
+def _either_way(job: _AnyJob, align: Callable[[_AnyJob], Forced]) -> Forced:
+    """Return what `align` makes of `job`; it may raise OtherWay twice to be called again."""
     from align.prepare_paddle import undone_on
 
     for _ in range(2):
-        with suppress(OtherWay), undone_on(OtherWay, paddle_net):
-            return align()
-    return align()
+        with suppress(OtherWay), undone_on(OtherWay, job.paddle_net):
+            return align(job)
+    return align(job)
 
 
 def _align(job: "Job", backward: bool) -> Forced:
@@ -151,12 +168,17 @@ class Job:
     dtype: str
     train: bool
     keeps_gradients: bool = True
+    as_glue: frozenset[int] = frozenset()  # groups that are judged as code around others
     below: set[Key] = field(default_factory=set)  # calls that are tried the other way round
     tried: int = 0
 
     def __post_init__(self) -> None:
         self.paddle_parameters = self.paddle_net.state_dict()
         self.torch_parameters = dict(self.torch_net.named_parameters(remove_duplicate=False))
+
+    def with_as_glue(self: _AnyJob, groups: set[int]) -> _AnyJob:
+        """Return the same job, not begun, with these groups of the pairing as glue."""
+        return replace(self, as_glue=frozenset(groups), below=set(), tried=0)
 
     def align(self, alone: bool, copies: bool) -> Forced:
         """Record and force. `alone` judges simple layers while the reference's backward runs.
@@ -176,7 +198,7 @@ class Job:
             running.begin("running the port", len(trace.calls))
             plain = plain_pass(self.paddle_net, trace, self.pairing, self.arguments)
             give_back()
-            judged = self.pairing.without(set(plain.uneven_groups()))
+            judged = self.pairing.without({*plain.uneven_groups(), *self.as_glue})
             running.begin("measuring rounding")
             moves = Moves(torch_net, trace, self.run, judged, self.dtype)
             found = Forced(trace, self.pairing, judged, moves)

@@ -143,13 +143,23 @@ def state_kept(net: nn.Layer) -> Iterator[None]:
 @contextmanager
 def undone_on(error: type[Exception], net: nn.Layer) -> Iterator[None]:
     """Give what layers update outside the optimizer its values back where `error` is raised."""
-    values = [(t, t.detach().clone()) for t in _tensors(net) if t.stop_gradient]
+    undo = remembered(net)
     try:
         yield
     except error:
-        for tensor, value in values:
-            _rebind(tensor, value)
+        undo()
         raise
+
+
+def remembered(net: nn.Layer) -> Callable[[], None]:
+    """Return what gives what layers update outside the optimizer its values of now back."""
+    values = [(t, t.detach().clone()) for t in _tensors(net) if t.stop_gradient]
+
+    def undo() -> None:
+        for tensor, value in values:
+            _rebind(tensor, value.clone())
+
+    return undo
 
 
 def _compact(tensor: paddle.Tensor) -> paddle.Tensor:

@@ -1,0 +1,149 @@
+"""Containers that end or begin elsewhere in the port: no fault where everything inside is right."""
+
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+import paddle
+import pytest
+import torch
+from paddle import nn as pnn
+from paddle.nn import functional as pf
+from torch import nn
+
+from align import align_backward, align_forward, force_trace, record_trace
+from align.own import fill_port
+
+IMAGE = np.random.default_rng(0).standard_normal((2, 3, 12, 12))
+NOTE = "begins or ends at another place of the code"
+
+
+class Reference(nn.Module):
+    """The activations stand inside of the blocks, that of `second` at its beginning."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        norm = ("conv", nn.Conv2d(3, 4, 3)), ("norm", nn.BatchNorm2d(4)), ("act", nn.Sigmoid())
+        self.first = nn.Sequential(OrderedDict(norm))
+        again = ("act", nn.Tanh()), ("conv", nn.Conv2d(4, 4, 3)), ("norm", nn.BatchNorm2d(4))
+        self.second = nn.Sequential(OrderedDict(again))
+        self.head = nn.Conv2d(4, 2, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.second(self.first(x)))
+
+
+class Port(pnn.Layer):
+    """The activations stand in `forward`. `lost`: those that are forgotten."""
+
+    def __init__(self, lost: str = "", scale: float = 1.0) -> None:
+        super().__init__()
+        self.lost, self.scale = lost, scale
+        conv, norm = pnn.Conv2D(3, 4, 3), pnn.BatchNorm2D(4)
+        self.first = pnn.Sequential(("conv", conv), ("norm", norm))
+        conv, norm = pnn.Conv2D(4, 4, 3), pnn.BatchNorm2D(4)
+        self.second = pnn.Sequential(("conv", conv), ("norm", norm))
+        self.head = pnn.Conv2D(4, 2, 1)
+
+    def forward(self, x: Any) -> Any:
+        x = self.first(x)
+        x = x if self.lost == "sigmoid" else pf.sigmoid(x)
+        x = x if self.lost == "tanh" else paddle.tanh(x)
+        return self.head(self.second(x) * self.scale)
+
+
+def pair(**options: Any) -> tuple[Reference, Port]:
+    torch.manual_seed(0)
+    reference, port = Reference(), Port(**options)
+    fill_port(reference, port)
+    return reference, port
+
+
+def reports(reference: Reference, port: Port) -> list[Any]:
+    return [
+        align_forward(reference, port, [IMAGE]),
+        align_forward(reference, port, [IMAGE], train=True),
+        align_backward(reference, port, [IMAGE]),
+    ]
+
+
+def test_an_activation_in_the_code_around_is_aligned_and_said():
+    for report in reports(*pair()):
+        assert report.aligned, (report.stage, report.verdict)
+        noted = {note.split()[0] for note in report.notes if NOTE in note}
+        assert noted == {"first", "second"}
+
+
+def test_running_statistics_are_updated_once():
+    reference, port = pair()
+    before = {name: tensor.numpy() for name, tensor in port.state_dict().items()}
+    align_forward(reference, port, [IMAGE], train=True)
+    for name, tensor in port.state_dict().items():
+        assert np.array_equal(tensor.numpy(), before[name]), name
+
+
+@pytest.mark.parametrize("lost", ["sigmoid", "tanh"])
+def test_an_activation_that_is_nowhere_is_found(lost):
+    for report in reports(*pair(lost=lost)):
+        assert report.exit_code == 1, report.stage
+
+
+def test_another_fault_is_found_beside_moved_boundaries():
+    for report in reports(*pair(scale=1.5)):
+        assert report.exit_code == 1
+        assert {call.layer for call in report.divergences} == {""}, report.verdict
+
+
+def test_a_stored_trace_knows_it_too(tmp_path):
+    reference, port = pair()
+    record_trace(reference, [IMAGE], tmp_path / "trace")
+    report = force_trace(port, tmp_path / "trace")
+    assert report.aligned
+    assert any(NOTE in note for note in report.notes)
+
+
+class Auxiliary(nn.Module):
+    """A head whose result nobody uses; the port forgets the code at its end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.act, self.pool = nn.Sigmoid(), nn.AvgPool2d(2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.pool(self.act(x)) * 2
+
+
+class PortOfAuxiliary(pnn.Layer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.act, self.pool = pnn.Sigmoid(), pnn.AvgPool2D(2)
+
+    def forward(self, x: Any) -> Any:
+        return self.pool(self.act(x))
+
+
+class WithAuxiliary(Reference):
+    def __init__(self) -> None:
+        super().__init__()
+        self.auxiliary = Auxiliary()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.auxiliary(x)
+        return super().forward(x)
+
+
+class PortWithAuxiliary(Port):
+    def __init__(self) -> None:
+        super().__init__()
+        self.auxiliary = PortOfAuxiliary()
+
+    def forward(self, x: Any) -> Any:
+        self.auxiliary(x)
+        return super().forward(x)
+
+
+def test_the_end_of_a_head_that_nobody_uses_is_no_boundary():
+    reference, port = WithAuxiliary(), PortWithAuxiliary()
+    fill_port(reference, port)
+    report = align_forward(reference, port, [IMAGE])
+    assert [call.layer for call in report.divergences] == ["auxiliary"]
