@@ -23,7 +23,6 @@ from align.floors import Moves
 from align.forcing import NotAlone
 from align.found import Forced
 from align.judge import EQUAL, Comparison, compare
-from align.memory import give_back
 from align.pairing import Pairing
 from align.tensors import Tensor, tensors_of
 from align.trace import Call, Place, Trace
@@ -197,7 +196,6 @@ class Job:
             trace.below = self.below
             running.begin("running the port", len(trace.calls))
             plain = plain_pass(self.paddle_net, trace, self.pairing, self.arguments)
-            give_back()
             judged = self.pairing.without({*plain.uneven_groups(), *self.as_glue})
             running.begin("measuring rounding")
             moves = Moves(torch_net, trace, self.run, judged, self.dtype)
@@ -235,9 +233,7 @@ class Job:
             with forced.ready() if alone else nullcontext():
                 if not recording.backward(*early):
                     raise NotAlone
-        give_back()
         moves.finish()
-        give_back()
         self._finish(found, forced)
         return found
 
