@@ -28,6 +28,7 @@ Moves = dict[Place, float]  # largest movement of each tensor
 
 COMPLETE = 1e-9  # farther from a parameter's gradient, other calls may add to it
 POOL = 1_048_573  # a prime: no two rows or channels of a tensor move alike
+FEW_OF_CHANNEL = 8  # values: so few random signs may all be the same
 FEW = 1 << 12  # values that are not worth a pool
 TINY = 8
 
@@ -90,9 +91,24 @@ class Disturbed:
             return tensor
         step = torch.finfo(tensor.dtype).eps * self.units
         out = tensor.detach().clone(memory_format=torch.contiguous_format)
+        if out.dim() > 1 and 1 < out.numel() // max(out.shape[1], 1) <= FEW_OF_CHANNEL:
+            return out.mul_(1.0 + 2 * step * self._opposed(out))
         for part, drawn in self._drawn(out.view(-1), self.pool(tensor.dtype, 1.0, step)):
             part.mul_(drawn)
         return out
+
+    def _opposed(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return signs like `tensor` [N, C, ...] that alternate within each channel.
+
+        Batch statistics of two values stay as they are where both move alike, as every second
+        draw of independent signs has it; what a normalisation subtracts would not be seen to move.
+        They move by two units, as those of several such tensors may still cancel.
+        """
+        first, channels = tensor.shape[:2]
+        inner = tensor[0, 0].numel()
+        signs = self._draws(channels, tensor.dtype, 0.0, 1.0)
+        turns = 1 - 2 * (torch.arange(first * inner) % 2).to(tensor.dtype)
+        return (turns.view(first, 1, inner) * signs.view(1, channels, 1)).view(tensor.shape)
 
     def pool(self, dtype: torch.dtype, centre: float, step: float) -> torch.Tensor:
         """Return `POOL` draws of `centre` + or - `step`."""
