@@ -22,7 +22,7 @@ TABLE = ROOT / "docs" / "proof" / "proof.md"
 RESULTS = ROOT / "docs" / "proof" / "proof.json"
 # What one stage may take; all together stay below two hours.
 LIMIT_S = 3600
-LANES = 2
+LANES, ALONE = 2, "benchmarks"  # what runs beside these would be in their figures
 TOY = ROOT / "data" / "toy_cityscapes"
 
 
@@ -235,8 +235,6 @@ STAGES = {
     ],
     "readme": lambda: run_readme(ROOT / "runs" / f"prove_{time.strftime('%H%M%S')}"),
 }
-
-ALONE = "benchmarks"  # what runs beside them would be in their figures
 
 
 def measured(chosen: list[str]) -> Iterator[list[Result]]:
