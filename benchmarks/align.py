@@ -2,9 +2,9 @@
 
 On STDC1-Seg and on stacks of 5, 10, 20 (and 40) Conv-BN-ReLU of 64 channels at 256x256; PaDiff
 0.2.0 beside it where it is installed (the extra `peers`), up to 10 blocks. Every figure is of a
-process of its own: processor time without imports, the minimum of some runs; memory is the peak
-after the first run, less that of a process that only imports. Bare memory is the larger of the
-two peaks.
+process of its own: processor time without imports, the minimum of some runs; memory is the peak of
+the process after the first run. A bare process imports one framework; bare memory is the larger of
+the two peaks. "less imports": the same of what comes on top of the imports.
 
     python benchmarks/align.py                        # about five minutes on one core
     python benchmarks/align.py --deep                 # four more
@@ -13,6 +13,7 @@ two peaks.
 
 import argparse
 import csv
+import importlib
 import json
 import os
 import resource
@@ -54,11 +55,13 @@ def main() -> int:
             found = measure(options.kind, options.depth, options.runs)
         print(json.dumps(vars(found)))
         return 0
-    base = _child("import", 0, 1).megabytes
+    imports = {
+        kind: _child(f"import {kind}", 0, 1).megabytes for kind in ("torch", "paddle", "both")
+    }
     rows = []
     depths = (0, *(QUICK if options.quick else DEPTHS), *([DEEPEST] if options.deep else []))
     for depth in depths:
-        rows += _ratios(depth, base)
+        rows += _ratios(depth, imports)
     if options.json:
         print(json.dumps(rows, indent=2))
     else:
@@ -85,12 +88,13 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _ratios(depth: int, base: float) -> list[dict[str, Any]]:
-    """Return one row a rung; depth 0 is STDC1-Seg."""
+def _ratios(depth: int, imports: dict[str, float]) -> list[dict[str, Any]]:
+    """Return one row a rung; depth 0 is STDC1-Seg. `imports`: megabytes of importing processes."""
     runs = 1 if depth else 3
-    bare = [_child(kind, depth, runs) for kind in ("torch", "paddle")]
-    seconds = sum(figures.seconds for figures in bare)
-    megabytes = max(figures.megabytes for figures in bare) - base
+    alone = {kind: _child(kind, depth, runs) for kind in ("torch", "paddle")}
+    seconds = sum(figures.seconds for figures in alone.values())
+    megabytes = max(figures.megabytes for figures in alone.values())
+    on_top = max(figures.megabytes - imports[kind] for kind, figures in alone.items())
     rows = []
     for rung in RUNGS if depth <= SMALL else ("backward",):
         figures = _child(rung, depth, 1 if rung == "padiff" else runs)
@@ -98,11 +102,12 @@ def _ratios(depth: int, base: float) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"net": name, "rung": rung}
         row |= {"bare_s": round(seconds, 2), "bare_mb": round(megabytes)}
         if figures.failure:
-            row |= {"time": None, "memory": None, "failure": figures.failure}
+            row |= {"time": None, "memory": None, "less_imports": None, "failure": figures.failure}
         else:
             row |= {
                 "time": round(figures.seconds / seconds, 2),
-                "memory": round((figures.megabytes - base) / megabytes, 2),
+                "memory": round(figures.megabytes / megabytes, 2),
+                "less_imports": round((figures.megabytes - imports["both"]) / on_top, 2),
                 "failure": "",
             }
         rows.append(row)
@@ -127,12 +132,12 @@ def _child(kind: str, depth: int, runs: int) -> Figures:
 
 def measure(kind: str, depth: int, runs: int) -> Figures:
     """Run `kind` in this process and return its figures."""
-    if kind == "import":
-        import paddle  # noqa: F401 - what is measured is the import
-        import torch  # noqa: F401
-
+    if kind.startswith("import "):
+        for framework in ("torch", "paddle"):
+            if kind.endswith((framework, "both")):
+                importlib.import_module(framework)
         return Figures(megabytes=_peak())
-    run = work(kind, depth)
+    run = bare(kind, depth) if kind in {"torch", "paddle"} else work(kind, depth)
     times, megabytes = [], 0.0
     for _ in range(runs):
         start = time.process_time()
@@ -146,8 +151,39 @@ def _peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def bare(kind: str, depth: int) -> Callable[[], Any]:
+    """Return a float64 forward and backward pass of one framework, which alone is imported."""
+    import numpy as np
+
+    image = np.random.default_rng(0).standard_normal(shape_of(depth))
+    if kind == "torch":
+        import torch
+
+        import torch_ref
+
+        torch.set_num_threads(1)
+        net = torch_stack(depth) if depth else torch_ref.build_model("stdc1_seg")
+        torch_image = torch.from_numpy(image)
+        net.double().train()
+        return lambda: total(net(torch_image)).backward()
+    import paddle
+
+    import paddle_impl
+
+    paddle.set_default_dtype("float64")
+    port = paddle_stack(depth) if depth else paddle_impl.build_model("stdc1_seg")
+    paddle_image = paddle.to_tensor(image)
+    port.train()
+    return lambda: total(port(paddle_image)).backward()
+
+
+def shape_of(depth: int) -> tuple[int, ...]:
+    """Return the input's shape; depth 0 is STDC1-Seg."""
+    return STACK_SHAPE if depth else SHAPE
+
+
 def work(kind: str, depth: int) -> Callable[[], Any]:
-    """Return one run of `kind`: a bare forward and backward pass, a rung, or PaDiff."""
+    """Return one run of `kind`: a rung, or PaDiff."""
     import paddle
     import torch
 
@@ -156,22 +192,16 @@ def work(kind: str, depth: int) -> Callable[[], Any]:
 
     torch.set_num_threads(1)
     torch_net, paddle_net = stacks(depth) if depth else seeded_pair("stdc1_seg", 0)
-    image = seeded_input(STACK_SHAPE if depth else SHAPE, 0)
+    image = seeded_input(shape_of(depth), 0)
     if kind == "forward":
         return lambda: _aligned(align_forward(torch_net, paddle_net, [image], train=True))
     if kind == "backward":
         return lambda: _aligned(align_backward(torch_net, paddle_net, [image]))
     torch_image = torch.from_numpy(image).double()
     paddle_image = paddle.to_tensor(image.astype("float64"))
-    if kind in {"torch", "padiff"}:
-        torch_net.double()
-    if kind in {"paddle", "padiff"}:
-        paddle.set_default_dtype("float64")
-        paddle_net.to(dtype="float64")
-    if kind == "torch":
-        return lambda: total(torch_net(torch_image)).backward()
-    if kind == "paddle":
-        return lambda: total(paddle_net(paddle_image)).backward()
+    torch_net.double()
+    paddle.set_default_dtype("float64")
+    paddle_net.to(dtype="float64")
     sys.path.insert(0, os.getcwd())  # PaDiff deletes and writes diff_log in the first entry
     from padiff import auto_diff
 
@@ -195,42 +225,54 @@ def total(outputs: Any) -> Any:
 
 
 def stacks(depth: int) -> tuple[Any, Any]:
-    """Return `depth` Conv-BN-ReLU of 64 channels in torch, and their port."""
-    from paddle import nn as pnn
-    from torch import nn as tnn
-
+    """Return `depth` Conv-BN-ReLU of 64 channels in torch, and their port with its weights."""
     from align.subjects import load_state
     from convert import convert_state
-    from paddle_impl.layers import BatchNorm2D
 
-    class Reference(tnn.Module):  # PaDiff fails on a root that is a Sequential
-        def __init__(self) -> None:
-            super().__init__()
-            blocks = [
-                (tnn.Conv2d(64, 64, 3, padding=1, bias=False), tnn.BatchNorm2d(64), tnn.ReLU())
-                for _ in range(depth)
-            ]
-            self.body = tnn.Sequential(*(layer for block in blocks for layer in block))
-
-        def forward(self, x: Any) -> Any:
-            return self.body(x)
-
-    class Port(pnn.Layer):
-        def __init__(self) -> None:
-            super().__init__()
-            blocks = [
-                (pnn.Conv2D(64, 64, 3, padding=1, bias_attr=False), BatchNorm2D(64), pnn.ReLU())
-                for _ in range(depth)
-            ]
-            self.body = pnn.Sequential(*(layer for block in blocks for layer in block))
-
-        def forward(self, x: Any) -> Any:
-            return self.body(x)
-
-    reference, port = Reference(), Port()
+    reference, port = torch_stack(depth), paddle_stack(depth)
     arrays = {key: tensor.numpy() for key, tensor in reference.state_dict().items()}
     load_state(port, convert_state(arrays, port).state)
     return reference, port
+
+
+def torch_stack(depth: int) -> Any:
+    """Return `depth` Conv-BN-ReLU of 64 channels in torch."""
+    from torch import nn
+
+    class Reference(nn.Module):  # PaDiff fails on a root that is a Sequential
+        def __init__(self) -> None:
+            super().__init__()
+            blocks = [
+                (nn.Conv2d(64, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU())
+                for _ in range(depth)
+            ]
+            self.body = nn.Sequential(*(layer for block in blocks for layer in block))
+
+        def forward(self, x: Any) -> Any:
+            return self.body(x)
+
+    return Reference()
+
+
+def paddle_stack(depth: int) -> Any:
+    """Return the same in Paddle."""
+    from paddle import nn
+
+    from paddle_impl.layers import BatchNorm2D
+
+    class Port(nn.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            blocks = [
+                (nn.Conv2D(64, 64, 3, padding=1, bias_attr=False), BatchNorm2D(64), nn.ReLU())
+                for _ in range(depth)
+            ]
+            self.body = nn.Sequential(*(layer for block in blocks for layer in block))
+
+        def forward(self, x: Any) -> Any:
+            return self.body(x)
+
+    return Port()
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
@@ -240,15 +282,16 @@ def _print(rows: list[dict[str, Any]]) -> None:
         f"align_{row['rung']} {row['time']:.1f} x the time, {row['memory']:.1f} x the memory"
         for row in stdc
     ]
-    bare = f"bare {stdc[0]['bare_s']:.1f} s and {stdc[0]['bare_mb']} MB"
-    print(f"STDC1-Seg {list(SHAPE)}, {bare}: {'; '.join(words)}\n")
-    print(f"{'net':<12}{'rung':<10}{'bare s':>8}{'bare MB':>9}{'time x':>8}{'memory x':>10}")
+    alone = f"bare {stdc[0]['bare_s']:.1f} s and {stdc[0]['bare_mb']} MB"
+    print(f"STDC1-Seg {list(SHAPE)}, {alone}: {'; '.join(words)}\n")
+    head = f"{'net':<12}{'rung':<10}{'bare s':>8}{'bare MB':>9}{'time x':>8}"
+    print(f"{head}{'memory x':>10}{'less imports':>14}")
     for row in rows:
         figures = f"{row['net']:<12}{row['rung']:<10}{row['bare_s']:>8.1f}{row['bare_mb']:>9}"
         if row["failure"]:
             print(f"{figures}  does not run: {row['failure']}")
         else:
-            print(f"{figures}{row['time']:>8.2f}{row['memory']:>10.2f}")
+            print(f"{figures}{row['time']:>8.2f}{row['memory']:>10.2f}{row['less_imports']:>14.2f}")
 
 
 def _write_csv(rows: list[dict[str, Any]], path: Path) -> None:
