@@ -192,7 +192,11 @@ def start(folder, *arguments):
     script = folder / "command.py"
     script.write_text(SCRIPT.format(tools=str(TOOLS)))
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, str(script), *arguments], **pipes)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's jobs ignore it
+    try:
+        return subprocess.Popen([sys.executable, str(script), *arguments], **pipes)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_code_of_the_child_is_the_commands(tmp_path):
