@@ -7,7 +7,7 @@ import numpy as np
 
 from align.forcing import NotAlone
 from align.found import Forced
-from align.judge import DIFFERS, EQUAL, UNCHECKED, Allowance, Comparison, compare
+from align.judge import DIFFERS, EQUAL, UNCHECKED, Allowance, Comparison, compare, compare_gradients
 from align.pairing import Pairing
 from align.running_variance import biased, in_words
 from align.tensors import tensors_of
@@ -81,7 +81,6 @@ def compare_parameter_gradients(
 ) -> list[Comparison]:
     """Compare the gradient of every parameter, summed over all calls of its layer."""
     from align.arrays_paddle import to_array
-    from align.force_paddle import compare_gradients
     from align.reference import reference_of
 
     frozen = reference_of(torch_net).frozen()

@@ -27,7 +27,7 @@ def blame(
     `rename` changes the layers' names in the end.
     """
     from align.calls import source_of
-    from align.force_paddle import layers_by_path
+    from align.layers_paddle import layers_by_path
     from align.own_lists_paddle import unregistered
     from align.reference import reference_of
 

@@ -1,5 +1,5 @@
 """A forced run of the reference itself, disturbed, that notes how far each tensor moves."""
-# ruff: noqa: D102 - what its methods return stands in `align.forcing.Framework`
+# ruff: noqa: D102 - what its methods return stands in `align.framework.Framework`
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -16,7 +16,8 @@ from align.calls import Forward, wrapped_forwards
 from align.distances import distance, total_of_channel
 from align.draws import Key
 from align.draws_torch import GivesDraws
-from align.forcing import ForcedRun, Frame, Seen, Source
+from align.forcing import ForcedRun, Frame, Seen
+from align.framework import Source
 from align.judge import LONG_SUMS, UNITS
 from align.kernel_errors_torch import Errors
 from align.prepare_torch import out_of_place

@@ -64,8 +64,8 @@ def force_trace(
 
 def _judged(reference: StoredReference, paddle_net: Any, loss: Any, rules: Any) -> Report:
     from align.arrays_paddle import to_tensor
-    from align.force_paddle import holds_float32_constants, layers_by_path
     from align.forced import paired, plain_norms
+    from align.layers_paddle import holds_float32_constants, layers_by_path
     from align.prepare_paddle import activations_apart, prepared
     from align.replay import explain
     from align.trees import map_leaves
@@ -124,7 +124,7 @@ class _StoredJob(Job):
 
     def align_stored(self) -> Forced:
         """Force the port on the stored calls."""
-        from align.force_paddle import plain_pass
+        from align.plain_paddle import plain_pass
 
         trace = self.torch_net.trace
         trace.below = self.below

@@ -51,7 +51,7 @@ def prepared(
     import torch
 
     from align import prepare_paddle, prepare_torch
-    from align.force_paddle import holds_float32_constants, layers_by_path
+    from align.layers_paddle import holds_float32_constants, layers_by_path
 
     layers = layers_by_path(paddle_net)
     rounded = {r for p, r in pairing.partners.items() if holds_float32_constants(layers[p])}
@@ -186,7 +186,7 @@ class Job:
             NotAlone: the recording does not serve: do the same without `alone`, or with `copies`.
             OtherWay: do the same once more.
         """
-        from align.force_paddle import plain_pass
+        from align.plain_paddle import plain_pass
         from align.record_torch import recorded
 
         torch_net = self.torch_net
@@ -258,7 +258,7 @@ class Job:
 
     def _finish(self, found: Forced, forced: Any) -> None:
         """Run the forced pass and compare what it leaves."""
-        from align.force_paddle import floating_buffers
+        from align.layers_paddle import floating_buffers
 
         matched = found.judged.reference_group
         calls = sum(call.path in matched for call in found.trace.calls)

@@ -240,3 +240,21 @@ def _number(value: complex) -> float:
 def _differs(into: Comparison, error: float, cause: str | None) -> Comparison:
     into.verdict, into.relative_error, into.cause = DIFFERS, error, cause
     return into
+
+
+def compare_gradients(
+    expected: np.ndarray | None, found: np.ndarray | None, allowance: Allowance, into: Comparison
+) -> Comparison:
+    """Compare two tensors of which one may not exist: no gradient stands for zeros."""
+    if expected is None and found is None:
+        return into
+    if expected is None:
+        assert found is not None
+        expected = np.zeros(found.shape, found.dtype)
+    if found is None:
+        found = np.zeros(expected.shape, expected.dtype)
+        result = compare(expected, found, allowance, into)
+        if result.verdict == DIFFERS:
+            result.cause = "no gradient arrives here: detached, or never used"
+        return result
+    return compare(expected, found, allowance, into)

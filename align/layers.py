@@ -14,7 +14,7 @@ from align.report import Layer
 def describe_layers(torch_net: Any, paddle_net: Any, pairing: Pairing) -> dict[str, Layer]:
     """Return {path in the port: what is known of the layer}, in the port's order."""
     from align import attributes_paddle
-    from align.force_paddle import layers_by_path
+    from align.layers_paddle import layers_by_path
     from align.reference import reference_of
 
     layers, net = layers_by_path(paddle_net), reference_of(torch_net)

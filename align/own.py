@@ -208,8 +208,8 @@ def _proposed(torch_net: Any, paddle_net: Any) -> str:
 
 def without_partner(torch_net: Any, paddle_net: Any, rules: Any = None) -> list[str]:
     """Say which modules have no partner by path: they are judged as glue."""
-    from align.force_paddle import layer_paths
     from align.forced import paired
+    from align.layers_paddle import layer_paths
     from align.reference import reference_of
 
     pairing = paired(torch_net, paddle_net, rules)

@@ -20,7 +20,7 @@ def pair_nets(torch_net: Any, paddle_net: Any, rules: Any = None) -> Pairing:
 
     `rules` is what `convert.rules.load_rules` takes. Raises ConfigError for a wrong file.
     """
-    from align.force_paddle import layer_paths
+    from align.layers_paddle import layer_paths
     from align.reference import reference_of
     from convert.describe_paddle import describe as describe_port
     from convert.rules import load_rules

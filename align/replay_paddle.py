@@ -13,7 +13,7 @@ from paddle.nn import functional
 
 from align.arrays_paddle import is_tensor, to_array, to_tensor
 from align.calls import Forward, bind, wrapped_forwards
-from align.force_paddle import layers_by_path
+from align.layers_paddle import layers_by_path
 from align.pairing import Pairing
 from align.prepare_paddle import state_kept
 from align.replay import Place, Replayed

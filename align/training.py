@@ -212,7 +212,7 @@ class _Steps:
         It draws what the reference drew.
         """
         from align import arrays_paddle, optimizers_paddle
-        from align.force_paddle import run_with_draws
+        from align.plain_paddle import run_with_draws
         from align.trees import map_leaves
 
         self._set_tensors(self.initial)

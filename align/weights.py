@@ -154,7 +154,7 @@ def _compare_tensor(reference: np.ndarray, port: np.ndarray, into: Comparison) -
 
 def _compare_attributes(torch_net: Any, paddle_net: Any, pairing: Pairing) -> list[Comparison]:
     from align import attributes_paddle
-    from align.force_paddle import layers_by_path
+    from align.layers_paddle import layers_by_path
     from align.reference import reference_of
 
     found = []
