@@ -7,7 +7,7 @@ from xml.etree import ElementTree as xml
 
 from align.document import write_text
 from align.judge import DIFFERS, NOISE, UNCHECKED, Comparison
-from align.report import Report
+from align.report import Report, how_far
 from align.run import Run
 
 # What XML 1.0 cannot hold, not even escaped.
@@ -74,15 +74,10 @@ def _judge(case: xml.Element, calls: Sequence[Comparison]) -> None:
 
 def describe(call: Comparison) -> str:
     """Return one comparison in one line."""
-    index = "" if call.worst_index is None else f" at {list(call.worst_index)}"
-    cause = f": {call.cause}" if call.cause else ""
     if call.verdict == UNCHECKED:
-        return f"{call.where} could not be checked{cause}"
+        return f"{call.where} could not be checked" + (f": {call.cause}" if call.cause else "")
     step = "" if call.step is None else f" in step {call.step}"
-    return (
-        f"{call.where}{step} off by {call.relative_error:.2g}{index}, allowed {call.floor:.2g}"
-        f"{cause}"
-    )
+    return f"{call.where}{step} {how_far(call)}"
 
 
 def _say(case: xml.Element, kind: str, message: str, text: str) -> None:

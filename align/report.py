@@ -1,5 +1,6 @@
 """What a stage found: every comparison with its numbers, the divergences, one verdict."""
 
+import math
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -54,12 +55,19 @@ class Divergence:
         """Say it in one line."""
         name = self.layer or "(root)"
         seen = f" at {self.call}" if self.where.startswith("input") and self.call else ""
-        index = "" if self.worst_index is None else f" at {list(self.worst_index)}"
-        cause = f": {self.cause}" if self.cause else ""
-        return (
-            f"{name} {self.where}{seen}: off by {self.relative_error:.2g}{index}, "
-            f"allowed {self.floor:.2g}{cause}"
-        )
+        return f"{name} {self.where}{seen}: {how_far(self)}"
+
+
+def how_far(found: Divergence | Comparison, indexed: bool = True) -> str:
+    """Say by how much something is off, and why; the cause alone where no number says it.
+
+    `indexed`: say at which element it is most.
+    """
+    cause = f": {found.cause}" if found.cause else ""
+    if cause and math.isinf(found.relative_error):
+        return cause.removeprefix(": ")
+    index = f" at {list(found.worst_index)}" if indexed and found.worst_index is not None else ""
+    return f"off by {found.relative_error:.2g}{index}, allowed {found.floor:.2g}{cause}"
 
 
 @dataclass

@@ -9,7 +9,7 @@ from rich.tree import Tree
 
 from align.html.mends import Mend, mends, short_source
 from align.judge import DIFFERS, EQUAL, NOISE, UNCHECKED, Comparison
-from align.report import Report
+from align.report import Report, how_far
 from common.terminal import STYLES, mark, verdict
 
 SHOWN = 12
@@ -43,7 +43,8 @@ def _write(report: Report, console: Console) -> None:
     lines += [f"{place(call)} unchecked: {call.cause}" for call in report.unchecked]
     _print_some(console, lines)
     for mend in mends([report], [report.stage])[:1]:
-        for line in _sources(mend):
+        found = _sources(mend)
+        for line in [f"code of {mend.layer or '(root)'}:", *found] if found else []:
             console.print(f"  {line}")
 
 
@@ -188,10 +189,8 @@ _KINDS = (DIFFERS, UNCHECKED, EQUAL, NOISE)
 def _trouble(call: Comparison) -> Text:
     if call.verdict == UNCHECKED:
         return Text(f"{call.where} unchecked: {call.cause}", style="yellow")
-    cause = f": {call.cause}" if call.cause else ""
     step = "" if call.step is None else f" in step {call.step}"
-    numbers = f"off by {call.relative_error:.2g}, allowed {call.floor:.2g}"
-    return Text(f"{call.where}{step} {numbers}{cause}", style="red")
+    return Text(f"{call.where}{step} {how_far(call, indexed=False)}", style="red")
 
 
 def _worst_table(report: Report, narrow: bool) -> Table:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from reports import comparison, small
 
-from align.judge import NOISE, UNCHECKED
-from align.report import Report
+from align.judge import NOISE, UNCHECKED, Comparison
+from align.report import Report, how_far
 from align.terminal import print_report
 from common.terminal import Screen, screen, working
 
@@ -181,3 +181,11 @@ def test_folder_that_cannot_be_written_is_said_before_the_work(tmp_path):
         assert f"--report {folder}" in done.stderr
         assert "aligning" not in done.stderr
         assert done.stdout == ""
+
+
+def test_what_no_number_says_is_said_by_its_cause_alone():
+    found = Comparison("act", "act#0", "attribute:class", "layer", relative_error=float("inf"))
+    found.cause = "class is ReLU, the reference has ReLU6"
+    assert how_far(found) == found.cause
+    found.cause = None
+    assert "inf" in how_far(found)
