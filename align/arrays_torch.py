@@ -1,5 +1,6 @@
 """Tensors of torch as arrays, and back."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import ml_dtypes
@@ -48,3 +49,24 @@ class _Alias(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
         return gradient
+
+
+def scalar_of(outputs: Sequence[torch.Tensor], cotangents: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return a scalar whose gradients at `outputs` are `cotangents`.
+
+    For `torch.autograd.backward(outputs, cotangents)` torch imports SymPy and its own tracing of
+    shapes, 35 MB.
+    """
+    scalar: torch.Tensor = _Scalar.apply(list(cotangents), *outputs)
+    return scalar
+
+
+class _Scalar(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, cotangents: list[torch.Tensor], *outputs: torch.Tensor) -> torch.Tensor:
+        ctx.cotangents = cotangents
+        return outputs[0].new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> Any:
+        return None, *ctx.cotangents

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -23,13 +24,15 @@ class Distance:
 def distance(reference: np.ndarray, port: np.ndarray) -> Distance:
     """Return how far `port` is from `reference`, in float64 (complex128). Shapes are equal."""
     complexes = "c" in (reference.dtype.kind, port.dtype.kind)
-    exact = np.complex128 if complexes else np.float64
+    exact: Any = np.complex128 if complexes else np.float64
     theirs, ours = reference.reshape(-1), port.reshape(-1)
     worst, index, largest = -1.0, 0, 0.0
+    work = np.empty(min(BLOCK, theirs.size), exact)
     with np.errstate(invalid="ignore", over="ignore"):
         for start in range(0, theirs.size, BLOCK):
             expected = theirs[start : start + BLOCK].astype(exact, copy=False)
-            apart = np.abs(ours[start : start + BLOCK].astype(exact, copy=False) - expected)
+            apart = np.subtract(ours[start : start + BLOCK], expected, work[: len(expected)])
+            apart = np.abs(apart) if complexes else np.abs(apart, apart)
             at = int(apart.argmax())
             found = float(apart[at])
             if math.isnan(found):
@@ -43,9 +46,23 @@ def distance(reference: np.ndarray, port: np.ndarray) -> Distance:
     return Distance(max(worst, 0.0), index, largest)
 
 
+def magnitude(array: np.ndarray) -> float:
+    """Return the largest |array|, 0 of nothing; NaN where it holds one."""
+    if not array.size:
+        return 0.0
+    if array.dtype.kind == "c":
+        return float(np.abs(array).max())
+    return max(float(array.max()), -float(array.min()))
+
+
 def total_of_channel(array: np.ndarray) -> float:
     """Return the largest sum of magnitudes of one channel of `array` [N, C, ...]."""
     if array.ndim < 2:
         return float(np.abs(array).sum())
-    channels = (float(np.abs(array[:, index]).sum()) for index in range(array.shape[1]))
-    return max(channels, default=0.0)
+    if not array.size:
+        return 0.0
+    other = tuple(axis for axis in range(array.ndim) if axis != 1)
+    count = max(1, BLOCK * array.shape[1] // array.size)  # channels at a time
+    starts = range(0, array.shape[1], count)
+    parts = (np.abs(array[:, at : at + count]).sum(other) for at in starts)
+    return max(float(part.max()) for part in parts)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from align.arrays_torch import to_array
-from align.distances import distance
+from align.distances import magnitude
 from align.disturbed_torch import Disturbed, Moves
 from align.kernel_errors_torch import COHERENT_DRAWS, Errors, WatchKernels
 from align.prepare_torch import rounded_constants, state_kept
@@ -44,10 +44,9 @@ class Rounding:
 
     def drops(self, name: str, gradient: torch.Tensor) -> None:
         """Note the gradient of a parameter that is judged and will not be kept."""
-        found = to_array(gradient)
         module = name.rpartition(".")[0]
-        largest = max(distance(found, found).largest, self.moved.largest.get(module, 0.0))
-        self.moved.largest[module] = largest
+        before = self.moved.largest.get(module, 0.0)
+        self.moved.largest[module] = max(magnitude(to_array(gradient)), before)
 
     def together(self, call: Call, within: list[Call]) -> bool:
         """Run one call and the calls `within` it likewise; tell whether that can be kept."""
@@ -111,22 +110,24 @@ def _over_draws(
     entered |= above(trace, entered)
     running = [net.get_submodule(path) for path in entered]
     whole = calls[0].path == "" if calls else True
-    squares: Moves = {}
-    together: Moves = {}
-    for draw in range(COHERENT_DRAWS + 1):
+
+    def drawn(seed: int, draw: int | None) -> tuple[Moves, Errors]:
         moved = Disturbed(
-            trace, judged, run, units=0.0, seed=draw, entered=entered, watched=watched
+            trace, judged, run, units=0.0, seed=seed, entered=entered, watched=watched
         )
-        errors = Errors(moved.signs, draw if draw < COHERENT_DRAWS else None)
+        errors = Errors(moved.signs, draw)
         kept = state_kept(net, None if watched else running) if whole else nullcontext()
         with kept, WatchKernels(lambda kernel: None, errors):
             disturb(moved)
-        for place, move in moved.moves.items():
-            if errors.coherent:
-                squares[place] = squares.get(place, 0.0) + move**2 / COHERENT_DRAWS
-            else:
-                together[place] = KERNEL_SPREAD * squares.get(place, 0.0) ** 0.5 + move
-    return together
+        return moved.moves, errors
+
+    first, errors = drawn(0, 0)
+    coherent = [first, *(drawn(draw, draw)[0] for draw in range(1, errors.draws))]
+    moves, _ = drawn(COHERENT_DRAWS, None)
+    for place in moves:
+        square = sum(each.get(place, 0.0) ** 2 for each in coherent) / len(coherent)
+        moves[place] += KERNEL_SPREAD * square**0.5
+    return moves
 
 
 def above(trace: Trace, paths: set[str]) -> set[str]:

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from align.arrays_torch import alias, is_tensor, to_array
+from align.arrays_torch import alias, is_tensor, scalar_of, to_array
 from align.calls import Forward, wrapped_forwards
-from align.distances import distance, total_of_channel
+from align.distances import distance, magnitude, total_of_channel
 from align.draws import Key
 from align.draws_torch import GivesDraws
 from align.forcing import ForcedRun, Frame, Seen
@@ -82,8 +82,8 @@ class Disturbed:
         if tensor.numel() <= FEW:
             return self._draws(tensor.numel(), tensor.dtype, 0.0, 1.0).reshape(tensor.shape)
         out = torch.empty(tensor.shape, dtype=tensor.dtype)
-        for part, drawn in self._drawn(out.view(-1), self.pool(tensor.dtype, 0.0, 1.0)):
-            part.copy_(drawn)
+        for part, drawn in self._drawn(out.numel(), self.pool(tensor.dtype, 0.0, 1.0)):
+            out.view(-1)[part] = drawn
         return out
 
     def jitter(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -91,11 +91,13 @@ class Disturbed:
         if not tensor.is_floating_point() or not self.units:
             return tensor
         step = torch.finfo(tensor.dtype).eps * self.units
-        out = tensor.detach().clone(memory_format=torch.contiguous_format)
-        if out.dim() > 1 and 1 < out.numel() // max(out.shape[1], 1) <= FEW_OF_CHANNEL:
-            return out.mul_(1.0 + 2 * step * self._opposed(out))
-        for part, drawn in self._drawn(out.view(-1), self.pool(tensor.dtype, 1.0, step)):
-            part.mul_(drawn)
+        tensor = tensor.detach().contiguous()
+        if tensor.dim() > 1 and 1 < tensor.numel() // max(tensor.shape[1], 1) <= FEW_OF_CHANNEL:
+            return tensor * (1.0 + 2 * step * self._opposed(tensor))
+        out = torch.empty_like(tensor)
+        flat, pool = tensor.view(-1), self.pool(tensor.dtype, 1.0, step)
+        for part, drawn in self._drawn(len(flat), pool):
+            torch.mul(flat[part], drawn, out=out.view(-1)[part])
         return out
 
     def _opposed(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -119,18 +121,19 @@ class Disturbed:
         return self.pools[key]
 
     def _draws(self, count: int, dtype: torch.dtype, centre: float, step: float) -> torch.Tensor:
-        bits = torch.randint(0, 2, (count,), generator=self.generator, dtype=torch.int8)
+        words = torch.randint(
+            0, 256, (-(-count // 8),), generator=self.generator, dtype=torch.uint8
+        )
+        bits = torch.from_numpy(np.unpackbits(words.numpy(), count=count))
         return bits.to(dtype).mul_(2 * step).add_(centre - step)
 
-    def _drawn(
-        self, flat: torch.Tensor, pool: torch.Tensor
-    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Yield pieces of `flat` with as many draws each, from a random place of the pool on."""
+    def _drawn(self, size: int, pool: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Yield pieces of `size` values with as many draws each, from any place of the pool on."""
         at = int(torch.randint(0, POOL, (), generator=self.generator))
         start = 0
-        while start < len(flat):
-            count = min(len(flat) - start, POOL - at)
-            yield flat[start : start + count], pool[at : at + count]
+        while start < size:
+            count = min(size - start, POOL - at)
+            yield slice(start, start + count), pool[at : at + count]
             start, at = start + count, 0
 
     def run_net(self, net: nn.Module) -> None:
@@ -223,7 +226,8 @@ class Disturbed:
             module._parameters = self._moved(own[0])
             module._buffers = self._moved({**own[1], **self._buffers_before(call.path, own[1])})
             with torch.enable_grad():
-                self.forced.run(Frame(call.path, call, module), module.forward, (tensor,), {})
+                frame = Frame(call.path, call, module)
+                self.forced.run_alone(frame, module.forward, (tensor,), {})
             self._note_buffers({call.path: module})
         finally:
             module._parameters, module._buffers = own
@@ -268,7 +272,7 @@ class Disturbed:
                 each._buffers = self._moved({**buffers, **before})
             wrapped = wrapped_forwards(modules, self.forced.wrap)
             with torch.set_grad_enabled(self.run.backward), wrapped:
-                self.forced.run(Frame(call.path, call, module), forward, args, kwargs)
+                self.forced.run_alone(Frame(call.path, call, module), forward, args, kwargs)
             self._note_buffers(running)
             came = set(self.counts) == set(modules)
             self.trial = self.forced.gradients, self.forced.summed, set(running)
@@ -385,8 +389,7 @@ class Disturbed:
         largest = self.largest
         for name, gradient in held.items():
             module = name.rpartition(".")[0]
-            own = distance(gradient, gradient).largest
-            largest[module] = max(own, largest.get(module, 0.0))
+            largest[module] = max(magnitude(gradient), largest.get(module, 0.0))
         for name, gradient in held.items():
             step = float(np.finfo(gradient.dtype).eps) * self.units
             move = step * largest[name.rpartition(".")[0]]
@@ -461,7 +464,8 @@ class Disturbed:
             return [None] * len(wrt)
         seeds = [self.jitter(torch.from_numpy(a).to(tensor.dtype)) for tensor, a in outputs]
         tensors = [tensor for tensor, _ in outputs]
-        found = iter(torch.autograd.grad(tensors, wanted, seeds, allow_unused=True))
+        start = scalar_of(tensors, seeds)
+        found = iter(torch.autograd.grad(start, wanted, allow_unused=True))
         return [next(found) if tensor.requires_grad else None for tensor in wrt]
 
     def parameters(self, module: nn.Module) -> Mapping[int, Any]:

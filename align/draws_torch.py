@@ -29,7 +29,14 @@ KINDS: dict[str, Kind] = {
 FACTORIES = ("rand", "rand_like", "randn", "randn_like")
 
 
-class SeesDraws(TorchDispatchMode):
+class _Mode(TorchDispatchMode):
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Keep torch from importing its compiler, 70 MB, to leave this code uncompiled."""
+        return False
+
+
+class SeesDraws(_Mode):
     """Notes every draw in `draws`.
 
     `running` gives the calls that run, outermost first, `function` the function of torch that
@@ -46,7 +53,7 @@ class SeesDraws(TorchDispatchMode):
         self.draws = draws
         self.running = running
         self.function = function
-        self.state = torch.get_rng_state()
+        self.state = _state()
         self.others = _other_states()
 
     def __torch_dispatch__(
@@ -73,8 +80,8 @@ class SeesDraws(TorchDispatchMode):
                 self.draws.append(Draw(name, UNKNOWN, self.running()))
 
     def _has_moved(self) -> bool:
-        before, self.state = self.state, torch.get_rng_state()
-        return not torch.equal(before, self.state)
+        before, self.state = self.state, _state()
+        return before != self.state
 
     def _note(self, func: Any, settings: dict[str, Any], result: Any) -> None:
         name, kind = self.function() or _name(func), _kind(func, settings)
@@ -95,7 +102,7 @@ class SeesDraws(TorchDispatchMode):
         )
 
 
-class GivesDraws(TorchDispatchMode):
+class GivesDraws(_Mode):
     """Gives the code of each call of a path in `judged` what it drew when it was recorded.
 
     `running` gives the judged call whose code runs; `generator` is what the observer itself draws
@@ -135,6 +142,12 @@ class GivesDraws(TorchDispatchMode):
                 "decide by what other runs left behind"
             )
         return own.copy_(torch.from_numpy(draw.values))
+
+
+def _state() -> bytes:
+    """Return the state of torch's generator; what watches functions is not to see this."""
+    with torch._C.DisableTorchFunction():
+        return torch.get_rng_state().numpy().tobytes()
 
 
 def _other_states() -> dict[str, Any]:

@@ -92,7 +92,7 @@ class ForcedPass(Pass):
         try:
             frame = Frame(path, call, layer)
             forward = noted(path, layer, self.own_forward[path])
-            self.forced.run(frame, forward, (shared(call.inputs[0]),), {})
+            self.forced.run_alone(frame, forward, (shared(call.inputs[0]),), {})
         finally:
             self.into = None
 
@@ -128,7 +128,7 @@ class ForcedPass(Pass):
     def _run_together(self, frame: Frame, forward: Forward, args: tuple, kwargs: Any) -> None:
         """Run one call and the code inside it; raises _Apart if that is not to be kept."""
         try:
-            self.forced.run(frame, forward, args, kwargs)
+            self.forced.run_alone(frame, forward, args, kwargs)
         except Exception as error:
             raise _Apart from error
         if self.expected:

@@ -143,8 +143,21 @@ class ForcedRun:
 
         return forced
 
-    def run(self, frame: Frame, forward: Forward, args: tuple, kwargs: dict[str, Any]) -> Any:
-        """Judge one call and return what it hands on."""
+    def run_alone(
+        self, frame: Frame, forward: Forward, args: tuple, kwargs: dict[str, Any]
+    ) -> None:
+        """Judge one call that no code waits for."""
+        self.run(frame, forward, args, kwargs, hands_on=False)
+
+    def run(
+        self,
+        frame: Frame,
+        forward: Forward,
+        args: tuple,
+        kwargs: dict[str, Any],
+        hands_on: bool = True,
+    ) -> Any:
+        """Judge one call and return what it hands on, if it does."""
         args, kwargs = self._arrive(frame, forward, args, kwargs)
         self.stack.append(frame)
         run = forward
@@ -158,7 +171,7 @@ class ForcedRun:
             return self._after_failure(frame, error)
         finally:
             self.stack.pop()
-        return self._leave(frame, outputs)
+        return self._leave(frame, outputs, hands_on)
 
     def _pass_by(
         self, path: str, call: Call, forward: Forward, args: tuple, kwargs: dict[str, Any]
@@ -227,7 +240,7 @@ class ForcedRun:
         bound.arguments.update(zip(bound.arguments, values, strict=True))
         return bound.args, bound.kwargs
 
-    def _leave(self, frame: Frame, outputs: Any) -> Any:
+    def _leave(self, frame: Frame, outputs: Any, hands_on: bool) -> Any:
         call = frame.call
         if any(type(leaf) is int for leaf in leaves(call.template)):
             outputs = self._numbers_apart(call.outputs, outputs)
@@ -240,6 +253,8 @@ class ForcedRun:
         if self.backward:
             self._differentiate(frame)
             self._judge_constants(frame, tensors)
+        if not hands_on:
+            return None
         if self.goes_on and len(tensors) != len(call.outputs):
             return self._recorded_for_code(call)
         return self._hand_on(call, tensors, outputs)

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from align.arrays_torch import alias, is_tensor, to_array
+from align.arrays_torch import alias, is_tensor, scalar_of, to_array
 from align.attention import SIGNATURES, Attention
 from align.calls import Forward, all_paths, bind, wrapped_forwards
-from align.distances import distance, total_of_channel
+from align.distances import magnitude, total_of_channel
 from align.draws_torch import SeesDraws
 from align.flow_torch import Awaited, Flow
 from align.kept_torch import ALL, Kept
@@ -131,7 +131,7 @@ class Recording:
         self.recorder.alone, self.recorder.together = alone, together
         if self.ends:
             self.recorder.awaited.starts(self.ends)
-            torch.autograd.backward(self.ends, self.run.cotangents(self.ends))
+            scalar_of(self.ends, self.run.cotangents(self.ends)).backward()
         self.recorder.end()
         if self.run.backward:
             self.trace.gradients = _gradients(self.net)
@@ -315,7 +315,7 @@ class _Recorder:
         first = call.grad_outputs[index]
         if not slots or not isinstance(first, np.ndarray):
             return
-        largest = distance(first, first).largest
+        largest = magnitude(first)
         if math.isfinite(largest) and all(_is_same(array, first) for array in arrays):
             passed = Passed(first.shape, first.dtype, largest, total_of_channel(first))
             for array in (first, *arrays):

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 
@@ -12,23 +13,38 @@ def map_leaves(tree: Any, function: Callable[[Any], Any]) -> Any:
     Leaves are visited in one fixed order: by position, in mappings by the key's text, so that
     two trees whose dicts were filled in another order visit the same leaves.
     """
-    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+    kind = _kind(type(tree))
+    if kind == "leaf":
+        return function(tree)
+    if kind == "named":
         return type(tree)(*(map_leaves(value, function) for value in tree))
-    if type(tree) in (tuple, list):
+    if kind == "sequence":
         return type(tree)(map_leaves(value, function) for value in tree)
-    if isinstance(tree, Mapping):
+    if kind == "mapping":
         changed = {key: map_leaves(tree[key], function) for key in sorted(tree, key=str)}
         result: Any = copy.copy(tree)
         for key in tree:
             result[key] = changed[key]
         return result
-    if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
-        result = copy.copy(tree)
-        for field in dataclasses.fields(tree):
-            value = map_leaves(getattr(tree, field.name), function)
-            object.__setattr__(result, field.name, value)
-        return result
-    return function(tree)
+    result = copy.copy(tree)
+    for field in dataclasses.fields(tree):
+        value = map_leaves(getattr(tree, field.name), function)
+        object.__setattr__(result, field.name, value)
+    return result
+
+
+def _kind_of(of: type) -> str:
+    """Return what a value of the type `of` is in a tree."""
+    if issubclass(of, tuple) and hasattr(of, "_fields"):
+        return "named"
+    if of in (tuple, list):
+        return "sequence"
+    if issubclass(of, Mapping):
+        return "mapping"
+    return "dataclass" if dataclasses.is_dataclass(of) and not issubclass(of, type) else "leaf"
+
+
+_kind: Callable[[type], str] = lru_cache(maxsize=1024)(_kind_of)
 
 
 def leaves(tree: Any) -> list[Any]:

@@ -13,6 +13,7 @@ from paddle import nn as pnn
 from torch import nn as tnn
 
 from align import align_backward
+from align.arrays_torch import scalar_of
 from align.subjects import load_state, seeded_pair
 from common.errors import UserError
 from convert import convert_state
@@ -205,3 +206,12 @@ def test_a_bias_in_front_of_batch_norm_sums_many_pixels_to_rounding():
     report = align_backward(reference, port, [image, np.full((1, 1, 1, 1), 0.3)], *losses)
     assert report.exit_code == 0, report.verdict
     assert next(call.verdict for call in report.calls if call.where == "grad:bias") == "noise"
+
+
+def test_gradients_from_a_scalar_are_those_from_cotangents():
+    leaf = torch.arange(4.0, requires_grad=True)
+    outputs = [leaf**2, leaf.sum(), leaf[1:] * 3]
+    cotangents = [torch.randn_like(out) for out in outputs]
+    (expected,) = torch.autograd.grad(outputs, leaf, cotangents, retain_graph=True)
+    (found,) = torch.autograd.grad(scalar_of(outputs, cotangents), leaf)
+    assert torch.equal(found, expected)

@@ -1,5 +1,7 @@
 """Healthy resizes stay within what their kernel explains, also where a mean adds errors up."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from paddle import nn as pnn
 from torch import nn as tnn
 
 from align import align_backward, align_forward
-from align.kernel_errors_torch import COHERENT_DRAWS, Errors
+from align.kernel_errors_torch import COHERENT_DRAWS, ORTHOGONAL, Errors, WatchKernels
 
 CASES = [((8, 8), (64, 64)), ((5, 7), (123, 47)), ((32, 48), (255, 383)), ((64, 96), (31, 50))]
 SETTINGS = {
@@ -71,3 +73,28 @@ def test_errors_that_cancel_in_one_draw_add_up_in_another():
     one = torch.ones(1)
     signs = np.array([[float(draw.off_by(one, 1.0)) - 1 for _ in range(4)] for draw in draws])
     np.testing.assert_array_equal(signs.T @ signs, 4 * np.eye(4))
+
+
+def test_as_many_draws_as_show_every_combination_of_signs():
+    for count in (1, 2, 3, 4):
+        errors = Errors(torch.ones_like, 0)
+        for _ in range(count):
+            errors.off_by(torch.ones(1), 1.0)
+        combinations = list(zip(*ORTHOGONAL[:count], strict=True))
+        assert set(combinations[: errors.draws]) == set(combinations)
+        assert len(set(combinations)) == errors.draws
+
+
+@pytest.mark.parametrize("antialias", [False, True])
+def test_a_resize_that_errs_is_off_by_little_whatever_matrices_give(antialias):
+    x = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 3, 40, 50)))
+    settings = {"size": (17, 30), "mode": "bilinear", "antialias": antialias}
+    watch = WatchKernels(lambda kernel: None, Errors(torch.ones_like, 0))
+    runs = []
+    for mode in (nullcontext(), watch):
+        leaf = x.clone().requires_grad_()
+        with mode:
+            out = TF.interpolate(leaf, **settings)
+        runs.append((out, torch.autograd.grad(out.square().sum(), leaf)[0]))
+    for exact, off in zip(*runs, strict=True):
+        assert 0 < (exact - off).abs().max() < 1e-4 * exact.abs().max()
