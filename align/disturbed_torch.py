@@ -196,13 +196,16 @@ class Disturbed:
         tensors = list(filter(is_tensor, values))
         for index, (tensor, array) in enumerate(zip(tensors, arrays, strict=True)):
             self._note_distance(call.place(f"{where}:{index}"), tensor, array)
-            expected = gradients[index] if index < len(gradients) else None
-            if tensor.requires_grad and isinstance(expected, np.ndarray):
+            if tensor.requires_grad and index < len(gradients):
                 place = call.place(f"grad_{where}:{index}")
-                tensor.register_hook(partial(self._note_gradient, place, expected))
+                tensor.register_hook(partial(self._note_gradient, place, gradients, index))
 
-    def _note_gradient(self, place: Place, expected: np.ndarray, gradient: torch.Tensor) -> None:
-        self._note_distance(place, gradient, expected)
+    def _note_gradient(
+        self, place: Place, expected: Sequence[Cotangent], index: int, gradient: torch.Tensor
+    ) -> None:
+        cotangent = expected[index]  # read now, where it is in a file
+        if isinstance(cotangent, np.ndarray):
+            self._note_distance(place, gradient, cotangent)
 
     def _runs(self, path: str) -> bool:
         """Tell whether the code of a module runs in `run_net`."""

@@ -40,7 +40,7 @@ class SeesDraws(_Mode):
     """Notes every draw in `draws`.
 
     `running` gives the calls that run, outermost first, `function` the function of torch that
-    code called, "" where there is none.
+    code called, "" where there is none. `kept` gives what stands for the values in a draw.
     """
 
     def __init__(
@@ -48,8 +48,10 @@ class SeesDraws(_Mode):
         draws: list[Draw],
         running: Callable[[], tuple[Key, ...]],
         function: Callable[[], str],
+        kept: Callable[[np.ndarray], Any],
     ) -> None:
         super().__init__()
+        self.kept = kept
         self.draws = draws
         self.running = running
         self.function = function
@@ -94,7 +96,7 @@ class SeesDraws(_Mode):
             values = values != 0
         self.draws.append(
             Draw(
-                *(name, kind, self.running(), values),
+                *(name, kind, self.running(), self.kept(values)),
                 low=float(settings.get("from", settings.get("mean", 0.0))),
                 high=float(settings.get("to", settings.get("std", 1.0))),
                 keep=None if keep is None else float(keep),

@@ -1,7 +1,7 @@
 """How tensors go from call to call while the reference runs, and what is still to come back."""
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, MutableSequence
 from typing import Any
 
 import torch
@@ -31,12 +31,12 @@ class Flow:
             self.following[_key(before)] = node
         self.handed[id(own)] = reference, version, node
 
-    def after(self, call: Call, index: int) -> list[tuple[list[Cotangent], int]]:
+    def after(self, call: Call, index: int) -> list[tuple[MutableSequence[Cotangent], int]]:
         """Return where the cotangents stand that an output of `call` has further on.
 
         Nothing, unless it passes from boundary to boundary into a layer that was judged alone.
         """
-        slots: list[tuple[list[Cotangent], int]] = []
+        slots: list[tuple[MutableSequence[Cotangent], int]] = []
         key = (id(call), "output", index)
         while key in self.following:
             node = self.following[key]
@@ -58,7 +58,8 @@ class Awaited:
     def __init__(self) -> None:
         self.inside: dict[int, list[Call]] = {}
         self.count: dict[int, int] = {}
-        self.nodes: list[tuple[Call, Any]] = []
+        # Nodes of the graph by number: held, they would keep what nothing flows back from alive.
+        self.nodes: list[tuple[Call, int]] = []
 
     def begins(self, call: Call) -> None:
         """Note a call whose `parent` is known."""
@@ -68,7 +69,8 @@ class Awaited:
     def wait(self, call: Call, tensor: torch.Tensor) -> None:
         """Note that the gradient of a tensor at the boundary of `call` is to come."""
         self.count[id(call)] = self.count.get(id(call), 0) + 1
-        self.nodes.append((call, tensor.grad_fn))
+        node: Any = tensor.grad_fn
+        self.nodes.append((call, node._sequence_nr()))
 
     def came(self, call: Call) -> None:
         """Note that one came."""
@@ -82,8 +84,9 @@ class Awaited:
             after = {node for node, _ in waiting.pop().next_functions if node is not None}
             waiting += after - reached
             reached |= after
-        for call, node in self.nodes:
-            if node not in reached:
+        numbers = {node._sequence_nr() for node in reached}
+        for call, number in self.nodes:
+            if number not in numbers:
                 self.came(call)
         self.nodes = []
 

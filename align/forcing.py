@@ -431,7 +431,7 @@ class ForcedRun:
             self.visit(Seen(parent.path, parent.call, call, "input:number", expected, ours))
 
     def _fresh(
-        self, recorded: list[np.ndarray], tensors: list[Any], constant: set[int]
+        self, recorded: Sequence[np.ndarray], tensors: list[Any], constant: set[int]
     ) -> list[Any] | None:
         """Return leaves with the recorded values; None where the numbers of tensors differ.
 

@@ -1,5 +1,8 @@
 """Tensors of a run as arrays that share their memory, where nothing writes into them."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
 from torch import nn
@@ -28,7 +31,7 @@ class Kept:
         self.owned = {_memory(tensor) for tensor in (*net.parameters(), *net.buffers())}
         self.copies: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
-    def keep(self, tensor: torch.Tensor) -> tuple[np.ndarray, bool]:
+    def keep(self, tensor: torch.Tensor) -> tuple[Any, bool]:
         """Return the values of `tensor` as an array, and whether they are a copy."""
         number, self.count = self.count, self.count + 1
         self.busy = True
@@ -52,6 +55,14 @@ class Kept:
         number, tensor, version = self.lent.pop(id(array), (0, None, 0))
         if tensor is not None and tensor._version != version:
             self.lost.add(number)
+
+    def drawn(self, values: np.ndarray) -> Any:
+        """Return what stands for random numbers, which are a copy."""
+        return values
+
+    def values(self, kept: Sequence[Any]) -> list[np.ndarray]:
+        """Return the arrays that `keep` gave something for."""
+        return list(kept)
 
     def escaped(self, tensor: torch.Tensor) -> None:
         """Note that code reaches the memory of a tensor of the run past its counter of writes."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.weak import TensorWeakRef
 
 from align.arrays_torch import is_tensor
 from align.calls import Forward, wrapped_forwards
@@ -51,8 +52,16 @@ class _Frame:
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.held: list[Any] = []  # keeps identities from being used again
-        self.nodes: dict[int, Node] = {}
+        # By identity, which another tensor may have once the first is gone.
+        self.nodes: dict[int, tuple[TensorWeakRef, Node]] = {}
+
+    def stands_for(self, tensor: torch.Tensor, node: Node) -> None:
+        self.nodes[id(tensor)] = TensorWeakRef(tensor), node
+
+    def node_of(self, tensor: Any) -> Node | None:
+        """Return what a tensor stands for, None where it is no leaf that the code got."""
+        reference, node = self.nodes.get(id(tensor), (None, None))
+        return node if reference is not None and reference() is tensor else None
 
 
 class _Graph:
@@ -98,13 +107,11 @@ class _Graph:
             own = value.detach()
             if own.is_floating_point() or own.is_complex():
                 leaf = own.requires_grad_()
-                frame.held.append(leaf)
-                frame.nodes[id(leaf)] = node
+                frame.stands_for(leaf, node)
                 own = leaf.clone()  # code may write into it
             else:
                 own = own.clone()
-            frame.held.append(own)
-            frame.nodes[id(own)] = node
+            frame.stands_for(own, node)
             return own
 
         return map_leaves(tree, fresh)
@@ -112,15 +119,16 @@ class _Graph:
 
 def _sources(tensor: torch.Tensor, frame: _Frame) -> set[Node]:
     """Walk the graph of `tensor` back to the leaves of `frame`."""
-    found = {frame.nodes[id(tensor)]} if id(tensor) in frame.nodes else set()
+    own = frame.node_of(tensor)
+    found = set() if own is None else {own}
     waiting, seen = [tensor.grad_fn], set()
     while waiting:
         node: Any = waiting.pop()
         if node is None or node in seen:
             continue
         seen.add(node)
-        variable = getattr(node, "variable", None)
-        if variable is not None and id(variable) in frame.nodes:
-            found.add(frame.nodes[id(variable)])
+        leaf = frame.node_of(getattr(node, "variable", None))
+        if leaf is not None:
+            found.add(leaf)
         waiting += [following for following, _ in node.next_functions]
     return found

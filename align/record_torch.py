@@ -1,7 +1,7 @@
 """Runs the reference once and records every call of every module."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableSequence, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +27,9 @@ from align.trees import leaves, map_leaves
 
 COTANGENTS = 0xC07
 
+# (the net, numbers of the tensors that something writes into) -> what keeps its tensors
+Keeper = Callable[[nn.Module, set[int]], Kept]
+
 
 @dataclass
 class Run:
@@ -50,22 +53,24 @@ def module_paths(net: nn.Module) -> dict[str, list[str]]:
     return all_paths(net, lambda module: module._modules)
 
 
-def record(net: nn.Module, run: Run) -> Trace:
+def record(net: nn.Module, run: Run, keeper: Keeper = Kept) -> Trace:
     """Run `net` once and record every call of every module.
 
     The net's state and random state are as before afterwards; what the run left in the floating
-    buffers, and the gradients, are in the trace.
+    buffers, and the gradients, are in the trace. `keeper` says what stands for tensors there.
     """
-    with recorded(net, run) as recording:
+    with recorded(net, run, keeper=keeper) as recording:
         if recording.backward():
             return recording.trace
-    with recorded(net, run, copies=True) as recording:
+    with recorded(net, run, copies=True, keeper=keeper) as recording:
         recording.backward()
     return recording.trace
 
 
 @contextmanager
-def recorded(net: nn.Module, run: Run, copies: bool = False) -> Iterator["Recording"]:
+def recorded(
+    net: nn.Module, run: Run, copies: bool = False, keeper: Keeper = Kept
+) -> Iterator["Recording"]:
     """Yield the recording of a forward pass, whose `backward` is still to run.
 
     Arrays share the memory of the tensors that the run made, or are copies where code of the net
@@ -77,11 +82,12 @@ def recorded(net: nn.Module, run: Run, copies: bool = False) -> Iterator["Record
     while True:
         mode = nullcontext() if run.backward else torch.no_grad()
         with state_kept(net), mode, out_of_place(net) as inplace:
-            recording = Recording(net, run, written)
+            recording = Recording(net, run, keeper(net, written))
             found = recording.kept.written()
             if not found:
                 root = next(call for call in recording.trace.calls if call.path == "")
-                if plain is not None and not _same_values(plain, root.outputs):
+                outputs = recording.kept.values(root.outputs)
+                if plain is not None and not _same_values(plain, outputs):
                     recording.trace.inplace = inplace
                 yield recording
                 return
@@ -91,8 +97,8 @@ def recorded(net: nn.Module, run: Run, copies: bool = False) -> Iterator["Record
 class Recording:
     """One run of the reference: its `trace`, and its graph until `backward` was called."""
 
-    def __init__(self, net: nn.Module, run: Run, written: set[int]) -> None:
-        self.net, self.run = net, run
+    def __init__(self, net: nn.Module, run: Run, kept: Kept) -> None:
+        self.net, self.run, self.kept = net, run, kept
         paths = module_paths(net)
         modules = {path: net.get_submodule(path) for path in paths}
         self.trace = Trace(
@@ -100,7 +106,6 @@ class Recording:
             parameters={name for name, _ in net.named_parameters(remove_duplicate=False)},
             buffers_before=floating_buffers(modules),
         )
-        self.kept = Kept(net, written)
         self.recorder = _Recorder(self.trace, run.backward, self.kept)
         watch = WatchKernels(self.recorder.kernel_called, escaped=self.kept.escaped)
         sees_draws = self.recorder.sees_draws
@@ -206,7 +211,9 @@ class _Recorder:
         self.counts: dict[str, int] = {}
         self.stack: list[Call] = []
         stack = self.stack  # the recorder may not hold itself: see `Recording`
-        self.sees_draws = SeesDraws(trace.draws, lambda: tuple(call.key for call in stack), str)
+        self.sees_draws = SeesDraws(
+            trace.draws, lambda: tuple(call.key for call in stack), str, kept.drawn
+        )
         self.alone: Callable[[Call], bool] | None = None
         self.together: Callable[[Call, list[Call]], bool] | None = None
         self.freed = 0  # bytes
@@ -328,7 +335,12 @@ class _Recorder:
         freed = 0
         variance = self._variance(call)
         call.gone = True
-        held: list[list[Any]] = [call.inputs, call.outputs, call.grad_inputs, call.grad_outputs]
+        held: list[MutableSequence[Any]] = [
+            call.inputs,
+            call.outputs,
+            call.grad_inputs,
+            call.grad_outputs,
+        ]
         for arrays in held:
             for index, array in enumerate(arrays):
                 if isinstance(array, np.ndarray):
@@ -351,7 +363,7 @@ class _Recorder:
         self,
         tensor: torch.Tensor,
         call: Call,
-        into: list[Cotangent],
+        into: MutableSequence[Cotangent],
         after: Callable[[], None] | None = None,
     ) -> None:
         """Append a place to `into` that the gradient of `tensor` will fill, if one flows.

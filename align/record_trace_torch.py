@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,14 @@ from align.batch import Inputs, as_batch
 from align.document import plain, write_json
 from align.draws import Draw
 from align.environment import environment
+from align.filed_torch import Filing
+from align.memory import give_back
 from align.prepare_torch import prepared
 from align.reach_torch import Node, reached
 from align.record_torch import Run, record
 from align.reference_torch import LiveReference
-from align.trace import TENSOR, Call, Slot, Trace
-from align.trace_arrays import ArrayWriter
+from align.trace import TENSOR, Call, Filed, Slot, Trace
+from align.trace_arrays import Arrays, ArrayWriter, read_tensors
 from align.trace_files import check_target
 from align.trace_floors_torch import floors, is_layer
 from align.trace_format import (
@@ -67,9 +69,17 @@ def write_trace(
     with whole_folder(target) as draft:
         writer = ArrayWriter(draft, limit=shard_bytes)
         about = _about(facts, net, writer)
+        about["inputs"] = encode(
+            (batch.args, dict(batch.kwargs)), lambda leaf: _array(leaf, writer)
+        )
         with prepared(net, dtype=torch.float64, train=train, float32_constants=set()):
-            trace = record(net, run)
-            edges = reached(net, trace, run)
+            trace = record(net, run, lambda net, _: Filing(net, writer))
+            filed = _filed(trace, writer)
+            shards = writer.finish()
+            give_back()
+            _read_when_asked(trace, filed, writer.written())
+            _say_what_is_reached(filed["calls"], reached(net, trace, run))
+            give_back()
             measured = floors(net, trace, run)
         manifest = Manifest(
             schema=SCHEMA,
@@ -79,18 +89,14 @@ def write_trace(
             with_loss=torch_loss is not None,
             settings=said,
             environment=environment(),
-            inputs=encode((batch.args, dict(batch.kwargs)), lambda leaf: _array(leaf, writer)),
-            calls=_calls(trace, edges, writer),
-            draws=[_draw(draw, writer) for draw in trace.draws],
             parameters=sorted(trace.parameters),
             inplace=trace.inplace,
-            buffers_before={k: writer.add(a) for k, a in trace.buffers_before.items()},
-            buffers={k: writer.add(a) for k, a in trace.buffers.items()},
-            gradients={k: writer.optional(a) for k, a in trace.gradients.items()},
             floors=measured,
+            shards=shards,
+            complex128=writer.complex128,
+            **filed,
             **about,
         )
-        manifest.shards, manifest.complex128 = writer.finish(), writer.complex128
         write_json(draft / MANIFEST, plain(asdict(manifest)))
     return target
 
@@ -129,16 +135,38 @@ def _array(leaf: Any, writer: ArrayWriter) -> dict[str, str] | None:
     return {"array": writer.add(leaf)}
 
 
-def _calls(trace: Trace, edges: Mapping[Node, set[Node]], writer: ArrayWriter) -> list[StoredCall]:
+def _filed(trace: Trace, writer: ArrayWriter) -> dict[str, Any]:
+    """Return what the manifest says of the run, with names in place of arrays."""
     numbers = {id(call): number for number, call in enumerate(trace.calls)}
-    found = []
-    for number, call in enumerate(trace.calls):
-        stored = _call(call, writer)
+    calls = [_call(call) for call in trace.calls]
+    for call, stored in zip(trace.calls, calls, strict=True):
         stored.parent = None if call.parent is None else numbers[id(call.parent)]
-        stored.feeds = sorted(edges.get((number, "output"), ()))
-        stored.enters = sorted(edges.get((number, "input"), ()))
-        found.append(stored)
-    return found
+    return {
+        "calls": calls,
+        "draws": [_draw(draw, writer) for draw in trace.draws],
+        "buffers_before": {k: writer.add(a) for k, a in trace.buffers_before.items()},
+        "buffers": {k: writer.add(a) for k, a in trace.buffers.items()},
+        "gradients": {k: writer.optional(a) for k, a in trace.gradients.items()},
+    }
+
+
+def _read_when_asked(trace: Trace, filed: Mapping[str, Any], arrays: Arrays) -> None:
+    """Let the tensors of `trace` be those in the files."""
+    for call, stored in zip(trace.calls, filed["calls"], strict=True):
+        read_tensors(call, stored, arrays)
+    trace.draws = [
+        replace(draw, values=arrays[stored.values])
+        for draw, stored in zip(trace.draws, filed["draws"], strict=True)
+    ]
+    for name in ("buffers_before", "buffers", "gradients"):
+        found = filed[name].items()
+        setattr(trace, name, {k: None if n is None else arrays[n] for k, n in found})
+
+
+def _say_what_is_reached(calls: list[StoredCall], edges: Mapping[Node, set[Node]]) -> None:
+    for number, call in enumerate(calls):
+        call.feeds = sorted(edges.get((number, "output"), ()))
+        call.enters = sorted(edges.get((number, "input"), ()))
 
 
 def _draw(draw: Draw, writer: ArrayWriter) -> StoredDraw:
@@ -146,22 +174,27 @@ def _draw(draw: Draw, writer: ArrayWriter) -> StoredDraw:
         function=draw.function,
         kind=draw.kind,
         calls=list(draw.calls),
-        values=writer.add(draw.values),
+        values=_name(draw.values) or writer.add(draw.values),
         low=draw.low,
         high=draw.high,
         keep=draw.keep,
     )
 
 
-def _call(call: Call, writer: ArrayWriter) -> StoredCall:
+def _name(kept: Any) -> Any:
+    """Return the name of what was filed, None of anything else."""
+    return kept.name if isinstance(kept, Filed) else None
+
+
+def _call(call: Call) -> StoredCall:
     return StoredCall(
         path=call.path,
         index=call.index,
         parent=None,
-        inputs=[writer.add(array) for array in call.inputs],
-        outputs=[writer.add(array) for array in call.outputs],
-        grad_inputs=[writer.optional(array) for array in call.grad_inputs],
-        grad_outputs=[writer.optional(array) for array in call.grad_outputs],
+        inputs=[_name(each) for each in call.inputs],
+        outputs=[_name(each) for each in call.outputs],
+        grad_inputs=[_name(each) for each in call.grad_inputs],
+        grad_outputs=[_name(each) for each in call.grad_outputs],
         numbers=list(call.numbers),
         template=encode(call.template, lambda leaf: {"tensor": 0} if leaf is TENSOR else None),
         arguments=encode(

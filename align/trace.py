@@ -1,6 +1,7 @@
 """What one run of the reference left behind, as arrays."""
 
 import math
+from collections.abc import MutableSequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,15 @@ class Gone:
         return math.prod(self.shape)
 
 
+@dataclass(frozen=True, eq=False)
+class Filed:
+    """Stands for a tensor whose values went into a file of arrays, under `name`."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+
 Cotangent = np.ndarray | Passed | None
 
 
@@ -75,11 +85,11 @@ class Call:
 
     path: str
     index: int
-    inputs: list[np.ndarray] = field(default_factory=list)
+    inputs: MutableSequence[np.ndarray] = field(default_factory=list)
     numbers: list[Any] = field(default_factory=list)
-    outputs: list[np.ndarray] = field(default_factory=list)
-    grad_inputs: list[Cotangent] = field(default_factory=list)
-    grad_outputs: list[Cotangent] = field(default_factory=list)
+    outputs: MutableSequence[np.ndarray] = field(default_factory=list)
+    grad_inputs: MutableSequence[Cotangent] = field(default_factory=list)
+    grad_outputs: MutableSequence[Cotangent] = field(default_factory=list)
     template: Any = None  # the tree of its outputs, with `TENSOR` in place of each tensor
     arguments: Any = None  # (args, kwargs) with a `Slot` in place of each tensor
     parent: "Call | None" = field(default=None, repr=False, compare=False)  # whose code called it

@@ -4,6 +4,7 @@ from torch import nn
 
 from align.disturb_torch import Rounding, constant_moves, kernel_moves
 from align.disturbed_torch import Moves
+from align.memory import give_back
 from align.record_torch import Run
 from align.trace import Place, Trace
 from align.trace_format import Floor
@@ -42,7 +43,10 @@ def floors(net: nn.Module, trace: Trace, run: Run) -> list[Floor]:
         measured = Rounding(net, trace, run, judged[level], watched)
         measured.finish()
         rounding[level] = measured.moves
+        del measured
+        give_back()
         kernels[level] = kernel_moves(net, trace, run, judged[level], watched)
+        give_back()
     constants = constant_moves(net, trace, run)
     places = dict.fromkeys(place for level in LEVELS for place in rounding[level])
 

@@ -14,7 +14,7 @@ from align.draws import Kind
 SCHEMA = 1
 KIND = "trace"
 MANIFEST = "manifest.json"
-SHARD_BYTES = 1 << 30
+SHARD_BYTES = 1 << 26  # so much is held in memory until it is written
 
 Plain = Any  # what JSON holds
 

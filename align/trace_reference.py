@@ -15,7 +15,7 @@ from align.floors import Sums
 from align.judge import Allowance
 from align.pairing import Pairing
 from align.trace import TENSOR, Call, Place, Slot, Trace
-from align.trace_arrays import Arrays
+from align.trace_arrays import Arrays, read_tensors
 from align.trace_files import read_manifest
 from align.trace_format import MANIFEST, Floor, StoredCall, StoredDraw, StoredModule, decode, number
 from common.errors import UnreadableError
@@ -79,20 +79,18 @@ class StoredReference:
         )
 
     def _call(self, stored: StoredCall) -> Call:
-        return Call(
+        call = Call(
             path=stored.path,
             index=stored.index,
-            inputs=[self.stored[name] for name in stored.inputs],
             numbers=[number(n) if isinstance(n, str) else n for n in stored.numbers],
-            outputs=[self.stored[name] for name in stored.outputs],
-            grad_inputs=[self._optional(name) for name in stored.grad_inputs],
-            grad_outputs=[self._optional(name) for name in stored.grad_outputs],
             template=decode(stored.template, lambda tag, value: TENSOR),
             arguments=decode(stored.arguments, lambda tag, value: Slot(int(value))),
             kernels=set(stored.kernels),
             constant=set(stored.constant),
             attention=stored.attention,
         )
+        read_tensors(call, stored, self.stored)
+        return call
 
     def _optional(self, name: str | None) -> Any:
         return None if name is None else self.stored[name]

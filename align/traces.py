@@ -34,7 +34,8 @@ def record_trace(
         torch_loss: called with (outputs, label), returns a scalar; with `backward` only.
         seed: of the random cotangents.
         settings: plain data to keep beside it (the command's options).
-        shard_bytes: the largest file of arrays, where one array is not larger.
+        shard_bytes: the largest file of arrays, where one array is not larger. Arrays are written
+            as they come; so much of them is held in memory.
 
     Returns:
         The folder (its format: docs/trace_format.md).

@@ -123,10 +123,12 @@ def write_safetensors(
     checksum: bool = True,
     finite: Finite | None = None,
     metadata: Mapping[str, str] | None = None,
+    align: int = 8,
 ) -> tuple[str | None, int]:
     """Write `state` to `path` as safetensors; return (SHA-256, bytes) as `write_pdparams`.
 
-    Raises UserError for a dtype that the format does not have.
+    The values begin at a multiple of `align` bytes. Raises UserError for a dtype that the format
+    does not have.
     """
     order = sorted(state, key=lambda key: -state[key].dtype.itemsize)  # stable, and aligned
     header: dict[str, Any] = {"__metadata__": dict(metadata or {"format": "pd"})}
@@ -140,7 +142,7 @@ def write_safetensors(
         header[key] = {"dtype": _CODES[name], "shape": list(array.shape), "data_offsets": place}
         end += array.nbytes
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
+    text += b" " * (-(8 + len(text)) % align)
     with path.open("wb") as file, _Summing(file, checksum, end, progress) as out:
         out.write(struct.pack("<Q", len(text)) + text)
         for key in order:
