@@ -78,8 +78,12 @@ def compare_parameter_gradients(
     found: Forced,
     gradients: Mapping[int, Any],
     random: Mapping[int, str],
+    users: Mapping[int, set[str]],
 ) -> list[Comparison]:
-    """Compare the gradient of every parameter, summed over all calls of its layer."""
+    """Compare the gradient of every parameter, summed over all calls of its layer.
+
+    `users` are the paths in the reference of the calls that each parameter's gradient came from.
+    """
     from align.arrays_paddle import to_array
     from align.reference import reference_of
 
@@ -112,8 +116,38 @@ def compare_parameter_gradients(
         if id(parameter) in random:
             allowance = Allowance(random=random[id(parameter)])
         array = None if ours is None else to_array(ours)
-        comparisons.append(compare_gradients(expected, array, allowance, into))
+        compare_gradients(expected, array, allowance, into)
+        if into.verdict == DIFFERS:
+            user = _user(tensor.layer, found, users.get(id(parameter), set()))
+            holders = {key.rpartition(".")[0] for key, p in parameters.items() if p is parameter}
+            if user is not None and user not in holders:
+                into.where = f"grad:{tensor.key.removeprefix(f'{user}.' if user else '')}"
+                into.layer, into.kind = user, "glue"
+        comparisons.append(into)
     return comparisons
+
+
+def _user(holder: str, found: Forced, users: set[str]) -> str | None:
+    """Return the layer whose code uses a parameter of `holder`, where `holder` is not to blame.
+
+    That is where the reference never calls `holder`, or where all else of it is right and all is
+    not in that code. Of a layer without a partner (a projection of stock attention) the code
+    around it is to blame where that gives other values, too. Otherwise None.
+    """
+    partners, called = found.judged.partners, {call.path for call in found.trace.calls}
+    using = [port for port, path in partners.items() if path in users and port != holder]
+    above = _nearest(holder, {port for port, path in partners.items() if path in called})
+    if holder not in found.pairing.partners:
+        return above if above in _wrong(found.values) else None
+    if partners.get(holder) in called:
+        wrong = _wrong(found.comparisons)
+        using = [port for port in using if port in wrong and holder not in wrong]
+        return using[0] if len(using) == 1 else None
+    return using[0] if len(using) == 1 else above
+
+
+def _wrong(comparisons: list[Comparison]) -> set[str]:
+    return {call.layer for call in comparisons if call.verdict == DIFFERS}
 
 
 def _with_gradients(found: Forced) -> Pairing:

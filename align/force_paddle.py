@@ -13,6 +13,7 @@ from align.arrays_paddle import is_tensor, shared, to_array
 from align.attention import not_turned
 from align.attention_paddle import with_arguments
 from align.calls import Forward, wrapped_forwards
+from align.cells_paddle import states_alone
 from align.draws import Key
 from align.forcing import ForcedRun, Frame, NotAlone, Seen
 from align.framework import Source
@@ -33,7 +34,8 @@ class ForcedPass(Pass):
 
     With `backward` the gradients of every call are compared too, and those of the parameters, in
     `gradients`, summed over all calls, as {id of the parameter: gradient}. `random` are those that
-    hang on random numbers of a function that cannot be replayed, as {id: function}.
+    hang on random numbers of a function that cannot be replayed, as {id: function}, and `users`
+    the paths in the reference of the calls summed over.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class ForcedPass(Pass):
         self.backward = backward
         self.gradients: dict[int, Any] = {}
         self.random: dict[int, str] = {}
+        self.users: dict[int, set[str]] = {}
         self.called: set[str] = set()
         self.raised = False  # what was not called after that was not judged
         self.pending: dict[int, list[tuple[Comparison, Place]]] = {}
@@ -75,7 +78,7 @@ class ForcedPass(Pass):
     @contextmanager
     def ready(self) -> Iterator[None]:
         """Stand around every layer, for `alone` and `together`."""
-        wrapped = wrapped_forwards(self.matched, self._wrap)
+        wrapped = wrapped_forwards(self.matched, states_alone(self._wrap))
         with wrapped, self.replay.replaced(self.net):
             yield
 
@@ -137,7 +140,7 @@ class ForcedPass(Pass):
     def run(self, args: tuple, kwargs: dict[str, Any]) -> None:
         """Run it; what the layers update (running statistics) stays updated."""
         mode = nullcontext() if self.backward else paddle.no_grad()
-        wrapped = wrapped_forwards(self.matched, self._wrap)
+        wrapped = wrapped_forwards(self.matched, states_alone(self._wrap))
         with mode, wrapped, self.replay.replaced(self.net):
             self.net(*args, **kwargs)
         for found in self.pending.values():  # calls that this run did not come to
@@ -154,6 +157,7 @@ class ForcedPass(Pass):
             for key, calls in self.forced.summed.items()
             for call in calls & unknown.keys()
         }
+        self.users = {key: {c[0] for c in calls} for key, calls in self.forced.summed.items()}
         del self.forced  # it and this pass hold each other
         self.giver.told = None
 

@@ -342,7 +342,12 @@ class Job:
             found.comparisons += compare_buffers(self.torch_net, found, buffers)
         if self.run.backward:
             found.comparisons += compare_parameter_gradients(
-                self.torch_net, self.paddle_net, found, forced.gradients, forced.random
+                self.torch_net,
+                self.paddle_net,
+                found,
+                forced.gradients,
+                forced.random,
+                forced.users,
             )
 
 

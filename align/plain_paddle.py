@@ -11,6 +11,7 @@ from align.arrays_paddle import is_tensor, to_array
 from align.attention import turned
 from align.attention_paddle import adapted, inside
 from align.calls import Forward, bind, wrapped_forwards
+from align.cells_paddle import states_alone
 from align.distances import distance
 from align.draws import Giver
 from align.draws_paddle import Replay
@@ -79,7 +80,7 @@ class PlainPass(Pass):
 
     def run(self, args: tuple, kwargs: dict[str, Any]) -> None:
         """Run it; the net's state is as before afterwards."""
-        wrapped = wrapped_forwards(self.matched, self._wrap)
+        wrapped = wrapped_forwards(self.matched, states_alone(self._wrap))
         with state_kept(self.net), paddle.no_grad(), wrapped, self.replay.replaced(self.net):
             try:
                 self.net(*args, **kwargs)
@@ -178,7 +179,7 @@ def run_with_draws(net: nn.Layer, trace: Trace, pairing: Pairing, args: tuple) -
 
         return run
 
-    with wrapped_forwards(given.matched, wrap), given.replay.replaced(net):
+    with wrapped_forwards(given.matched, states_alone(wrap)), given.replay.replaced(net):
         return net(*args)
 
 

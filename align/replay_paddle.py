@@ -13,6 +13,7 @@ from paddle.nn import functional
 
 from align.arrays_paddle import is_tensor, to_array, to_tensor
 from align.calls import Forward, bind, wrapped_forwards
+from align.cells_paddle import states_alone
 from align.layers_paddle import layers_by_path
 from align.pairing import Pairing
 from align.prepare_paddle import state_kept
@@ -83,7 +84,7 @@ class Replay:
             return lambda *args, **kwargs: self._child(path, forward, args, kwargs, queues, called)
 
         args, kwargs = map_leaves((self.call.args, dict(self.call.kwargs)), _to_paddle)
-        wrapped = wrapped_forwards(inside, wrap)
+        wrapped = wrapped_forwards(inside, states_alone(wrap))
         with paddle.no_grad(), state_kept(self.net), wrapped, self._changed(change):
             try:
                 outputs = self.layer(*args, **kwargs)

@@ -412,3 +412,72 @@ def test_a_forgotten_transposition_is_told_as_batch_first(length):
     report = align_forward(*nets, [noise(length, 4, 8)])
     assert {d.layer for d in report.divergences} == {""}
     assert "batch_first=False" in report.divergences[0].cause
+
+
+class TorchCells(tnn.Module):
+    """A reader that runs stock cells in a loop of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.gru, self.lstm = tnn.GRUCell(3, 4), tnn.LSTMCell(4, 5)
+
+    def forward(self, x):
+        h, state, found = x.new_zeros(len(x), 4), None, []
+        for step in range(3):
+            h = self.gru(x[:, step], h)
+            state = self.lstm(h, state)
+            found.append(state[0])
+        return torch.stack(found, 1), state[1]
+
+
+class PaddleCells(pnn.Layer):
+    def __init__(self, factor=1.0):
+        super().__init__()
+        self.gru, self.lstm, self.factor = pnn.GRUCell(3, 4), pnn.LSTMCell(4, 5), factor
+
+    def forward(self, x):
+        h, state, found = paddle.zeros([len(x), 4], x.dtype), None, []
+        for step in range(3):
+            _, h = self.gru(x[:, step], h)
+            out, state = self.lstm(h * self.factor, state)
+            found.append(out)
+        return paddle.stack(found, 1), state[1]
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.01])
+@pytest.mark.parametrize("align", [align_forward, align_backward])
+def test_recurrent_cells_return_one_thing_more_in_paddle(align, factor):
+    reference, port = TorchCells(), PaddleCells(factor)
+    fill_port(reference, port)
+    report = align(reference, port, [np.random.default_rng(0).standard_normal((2, 3, 3))])
+    assert {call.layer for call in report.divergences} == ({""} if factor != 1 else set())
+    assert report.exit_code == (factor != 1), report.verdict
+
+
+class TorchTable(tnn.Module):
+    """Weights that other code than their layer's uses, beside the layer or in its place."""
+
+    def __init__(self):
+        super().__init__()
+        self.classes, self.query = tnn.Embedding(3, 4), tnn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.query(x) @ self.query.weight @ self.classes.weight.T
+
+
+class PaddleTable(pnn.Layer):
+    def __init__(self, factor):
+        super().__init__()
+        self.classes, self.query = pnn.Embedding(3, 4), pnn.Linear(4, 4)
+        self.factor = factor
+
+    def forward(self, x):
+        return self.query(x) @ self.query.weight.T @ (self.classes.weight.T * self.factor)
+
+
+def test_code_that_uses_the_weight_of_a_layer_is_blamed_for_its_gradient():
+    reference, port = TorchTable(), PaddleTable(1.5)
+    fill_port(reference, port)
+    report = align_backward(reference, port, [np.random.default_rng(0).standard_normal((5, 4))])
+    assert {call.layer for call in report.divergences} == {""}
+    assert {call.where for call in report.divergences} >= {"grad:classes.weight"}
