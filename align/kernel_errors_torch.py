@@ -106,7 +106,9 @@ class Errors:
             sizes = source.shape[axis], exact.shape[axis]
             at = _coordinates(*sizes, corners, scale).to(source.dtype)
             signs = self._one_sign() if self.coherent else self.signs(at)
-            off.append(_weights(at + signs * EPS32 * (at.abs() + 1), sizes[0]))
+            # The two weights are rounded, too: their sum is not 1.
+            sums = (1 + signs * (EPS32 / 2)).reshape(-1, 1)
+            off.append(_weights(at + signs * EPS32 * (at.abs() + 1), sizes[0]) * sums)
             true.append(_weights(at, sizes[0]))
         result = _resized(source, off)
         with torch.no_grad():

@@ -55,6 +55,16 @@ def test_healthy_resize_is_aligned(size, out, settings, reduce):
         assert report.exit_code == 0, report.verdict
 
 
+def test_the_weights_of_a_resize_are_rounded_too():
+    """One pixel: no coordinate matters, yet its two weights of float32 do not add up to one."""
+    settings = {"mode": "bilinear", "align_corners": False}
+    x = np.random.default_rng(0).standard_normal((2, 3, 1, 1))
+    nets = [net((5, 6), settings, False) for net in (Reference, Port)]
+    for report in (align_forward(*nets, [x]), align_backward(*nets, [x])):
+        assert report.exit_code == 0, report.verdict
+    assert align_forward(nets[0], Port((5, 6), settings, False, 1 + 1e-6), [x]).exit_code == 1
+
+
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_fault_of_ten_times_the_kernels_error_is_found(settings):
     size, out = (32, 48), (255, 383)
