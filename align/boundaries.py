@@ -6,13 +6,17 @@ the code around it has moved. Such a container is judged as a part of that code.
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping
 
 from align.found import Forced
 from align.judge import DIFFERS, Comparison
 
-# So many containers are tried one by one, when all at once is no explanation.
-ONE_BY_ONE = 4
+# So many runs are made at most: all containers at once, then those of one place of the code each
+# (`blocks.0` and `blocks.1` are of one), then one by one.
+RUNS = 6
+
+Key = tuple[str, str, str]  # layer, call and where of a finding
 
 
 def across_moved_boundaries(
@@ -30,19 +34,29 @@ def across_moved_boundaries(
     attempts = [suspects] if suspects else []
     taken: set[int] = set()
     best = found
-    while attempts:
-        groups = attempts.pop()
+    whole: tuple[set[int], Forced] | None = None
+    for _ in range(RUNS):
+        if not attempts:
+            break
+        groups = attempts.pop(0)
         trial = align(taken | groups)
-        if not _explains(trial, found, taken | groups):
-            if 1 < len(groups) <= ONE_BY_ONE:
-                attempts += [{group} for group in groups]
+        places = _places(groups, found)
+        if not _explains(trial, found, taken, groups):
+            attempts += places if len(places) > 1 else _one_by_one(groups)
             continue
         seen = {group for group in groups if _all_seen(trial, group, is_seen)}
-        if seen == groups:
+        if seen != groups:
+            attempts += [seen] if seen else []
+        elif len(places) > 1 and not _keys(trial) <= _keys(found):
+            whole = groups, trial
+            attempts += places  # of faults inside, those that are apart have no name of their own
+        else:
             taken |= groups
             best = trial
-        elif seen:
-            attempts.append(seen)
+    if whole is not None and len(_wrong(whole[1])) < len(_wrong(best)):
+        taken, best = whole
+    if taken:
+        _name_containers(best, found, taken)
     best.notes += [
         f"{port} begins or ends at another place of the code than in the reference: it is judged "
         "as a part of the layer around it"
@@ -73,24 +87,94 @@ def _wrong(found: Forced) -> list[Comparison]:
     return [call for call in found.values if call.verdict == DIFFERS]
 
 
-def _explains(trial: Forced, found: Forced, groups: set[int]) -> bool:
-    """Tell whether only findings of `groups` are gone, and none is new or has another size."""
-    pairing = found.pairing
-    apart = {
-        path
-        for side in (pairing.port_group, pairing.reference_group)
-        for path, group in side.items()
-        if group in groups
-    }
+def _places(groups: set[int], found: Forced) -> list[set[int]]:
+    """Return the groups of each place of the code."""
+    places: dict[str, set[int]] = {}
+    for path, group in found.judged.port_group.items():
+        if group in groups:
+            places.setdefault(re.sub(r"\d+", "*", path), set()).add(group)
+    return list(places.values())
+
+
+def _one_by_one(groups: set[int]) -> list[set[int]]:
+    return [{group} for group in sorted(groups)] if len(groups) > 1 else []
+
+
+def _explains(trial: Forced, found: Forced, taken: set[int], groups: set[int]) -> bool:
+    """Tell whether findings of `groups` are gone, and none is new or has another size.
+
+    Of all others only those of `taken` are gone, which were taken apart before.
+
+    A fault inside of a container is one of the code around it in `trial`; and what that code hands
+    to the container by another name or in another form differs where a layer inside gets it.
+    """
+    apart = _paths(found, taken | groups)
     before = {_key(call): call.relative_error for call in _wrong(found)}
-    after = {_key(call): call.relative_error for call in _wrong(trial)}
-    gone = before.keys() - after.keys()
-    same = all(
-        key in before and math.isclose(error, before[key], rel_tol=1e-6)
-        for key, error in after.items()
-    )
-    return same and bool(gone) and all(apart & {key[0], key[1].rpartition("#")[0]} for key in gone)
+    left: set[Key] = set()
+    for call in _wrong(trial):
+        key = _key(call)
+        if key not in before:
+            old = _as_before(call, before, apart)
+            if old is None:
+                return False
+            key = old
+        elif not _is_close(call.relative_error, before[key]):
+            return False
+        left.add(key)
+    ends = [{key[0], _called(key)} for key in before.keys() - left]
+    own = _paths(found, groups)
+    return any(own & end for end in ends) and all(apart & end for end in ends)
 
 
-def _key(call: Comparison) -> tuple[str, str, str]:
+def _as_before(call: Comparison, before: Mapping[Key, float], apart: set[str]) -> Key | None:
+    """Return the finding that one blamed on the code around a container of `apart` stands for."""
+    for key, error in before.items():
+        same = key[1:] == _key(call)[1:] and math.isfinite(error)
+        if same and key[0] in apart and _is_close(call.relative_error, error):
+            return key
+    for key in before:
+        handed = key[2].startswith("input") and _called(key) in apart
+        if handed and _called(_key(call)).startswith(f"{_called(key)}."):
+            return key
+    return None
+
+
+def _name_containers(best: Forced, found: Forced, taken: set[int]) -> None:
+    """Blame what differs inside of a container that was taken apart as `found` has it."""
+    apart = _paths(found, taken)
+    before = {_key(call): call.relative_error for call in _wrong(found)}
+    renamed: dict[str, str] = {}
+    kept: set[str] = set()
+    for call in _wrong(best):
+        old = None if _key(call) in before else _as_before(call, before, apart)
+        if old is None:
+            kept.add(call.layer)
+        else:
+            renamed[call.layer] = call.layer = old[0]
+    for call in best.gradients:
+        if call.verdict == DIFFERS and call.kind == "glue" and call.layer not in kept:
+            call.layer = renamed.get(call.layer, call.layer)
+
+
+def _paths(found: Forced, groups: set[int]) -> set[str]:
+    """Return the paths of groups, of both sides."""
+    pairing = found.pairing
+    sides = (pairing.port_group, pairing.reference_group)
+    return {path for side in sides for path, group in side.items() if group in groups}
+
+
+def _is_close(one: float, other: float) -> bool:
+    return math.isclose(one, other, rel_tol=1e-6)
+
+
+def _called(key: Key) -> str:
+    """Return the path of the call at whose boundary something was found."""
+    return key[1].rpartition("#")[0]
+
+
+def _keys(found: Forced) -> set[Key]:
+    return {_key(call) for call in _wrong(found)}
+
+
+def _key(call: Comparison) -> Key:
     return call.layer, call.call, call.where

@@ -95,6 +95,100 @@ def test_a_stored_trace_knows_it_too(tmp_path):
     assert any(NOTE in note for note in report.notes)
 
 
+def test_faults_inside_of_containers_with_moved_boundaries_keep_their_names():
+    """Each container has moved, and one of them has a fault of its own."""
+    reference, port = pair()
+    port.first = Doubled(port.first)
+    fill_port(reference, port)
+    for report in reports(reference, port):
+        assert {call.layer for call in report.divergences} == {"first"}, report.verdict
+        assert any(note.startswith("second ") for note in report.notes if NOTE in note)
+
+
+class Doubled(pnn.Sequential):
+    def __init__(self, of: pnn.Sequential) -> None:
+        super().__init__(*[(name, of[name]) for name in ("conv", "norm")])
+
+    def forward(self, x: Any) -> Any:
+        return self["norm"](self["conv"](x) * 2)
+
+
+class Masked(nn.Module):
+    """Takes a mask of which True is hidden."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.proj = nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+        return self.proj(x.masked_fill(hidden, 0.0))
+
+
+class Blocks(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.masked = nn.ModuleList([Masked(), Masked()])
+        self.mlps = nn.ModuleList([nn.Sequential(nn.Linear(4, 4), nn.Tanh()) for _ in range(2)])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for masked, mlp in zip(self.masked, self.mlps, strict=True):
+            x = masked(x, x > 0.5)
+            x = x + mlp(x)
+        return x
+
+
+class PortOfMasked(pnn.Layer):
+    """Takes a mask of which True is kept, in another shape."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.proj = pnn.Linear(4, 4)
+
+    def forward(self, x: Any, kept: Any) -> Any:
+        return self.proj(paddle.where(kept[0], x, paddle.zeros_like(x)))
+
+
+class PortOfMlp(pnn.Sequential):
+    def __init__(self, factor: float) -> None:
+        super().__init__(pnn.Linear(4, 4), pnn.Tanh())
+        self.factor = factor
+
+    def forward(self, x: Any) -> Any:
+        return self[1](self[0](x * self.factor))
+
+
+class PortOfBlocks(pnn.Layer):
+    def __init__(self, at: float = 0.5, factor: float = 1.0) -> None:
+        super().__init__()
+        self.at = at
+        self.masked = pnn.LayerList([PortOfMasked() for _ in range(2)])
+        self.mlps = pnn.LayerList([PortOfMlp(factor) for _ in range(2)])
+
+    def forward(self, x: Any) -> Any:
+        for masked, mlp in zip(self.masked, self.mlps, strict=True):
+            x = masked(x, (x <= self.at).unsqueeze(0))
+            x = x + mlp(x)
+        return x
+
+
+@pytest.mark.parametrize(
+    ("fault", "blamed"),
+    [
+        ({}, set()),
+        ({"factor": 2.0}, {"mlps.0", "mlps.1"}),
+        ({"at": 0.0}, {""}),
+        ({"at": 0.0, "factor": 2.0}, {"", "mlps.0", "mlps.1"}),
+    ],
+    ids=["none", "elsewhere", "around", "two"],
+)
+def test_faults_are_found_beside_containers_that_take_something_else(fault, blamed):
+    reference, port = Blocks(), PortOfBlocks(**fault)
+    fill_port(reference, port)
+    x = np.random.default_rng(0).standard_normal((2, 5, 4))
+    report = align_forward(reference, port, [x])
+    assert {call.layer for call in report.divergences} == blamed, report.verdict
+
+
 class Auxiliary(nn.Module):
     """A head whose result nobody uses; the port forgets the code at its end."""
 
