@@ -74,6 +74,11 @@ def _avg_pool(layer: Any) -> dict[str, Any]:
     return {"count_include_pad": not layer.exclusive}
 
 
+def _pad(layer: Any) -> dict[str, Any]:
+    sides = layer.padding if hasattr(layer, "padding") else layer._pad  # 3.3 renamed it
+    return {"sides": tuple(map(int, sides)), "padding_mode": layer._mode}
+
+
 READERS: dict[type, Reader] = {
     conv._ConvNd: _conv,
     norm._BatchNormBase: _batch_norm,
@@ -114,6 +119,8 @@ READERS: dict[type, Reader] = {
     nn.Flatten: lambda layer: {"start": layer.start_axis, "stop": layer.stop_axis},
     rnn.RNNBase: lambda layer: {"rate": layer.dropout},
     nn.Embedding: lambda layer: {"padding_index": layer._padding_idx},
+    nn.MultiHeadAttention: lambda layer: {"heads": layer.num_heads},
+    **dict.fromkeys((nn.Pad1D, nn.Pad2D, nn.Pad3D, nn.ZeroPad2D), _pad),
 }
 
 _SAME_NAME = (

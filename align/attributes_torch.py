@@ -1,9 +1,10 @@
 """Attributes of torch's layers, in the vocabulary of `attributes.py`."""
 
+from functools import partial
 from typing import Any
 
 from torch import nn
-from torch.nn.modules import batchnorm, conv, instancenorm
+from torch.nn.modules import batchnorm, conv, instancenorm, padding
 from torch.nn.modules.dropout import _DropoutNd
 
 from align.attributes import Reader, read, spread
@@ -68,6 +69,18 @@ def _avg_pool(layer: Any) -> dict[str, Any]:
     return {"count_include_pad": layer.count_include_pad}
 
 
+_PADS: dict[type, str] = {
+    padding._ConstantPadNd: "constant",
+    padding._ReflectionPadNd: "reflect",
+    padding._ReplicationPadNd: "replicate",
+    padding._CircularPadNd: "circular",
+}
+
+
+def _pad(layer: Any, mode: str) -> dict[str, Any]:
+    return {"sides": tuple(layer.padding), "padding_mode": mode}
+
+
 READERS: dict[type, Reader] = {
     conv._ConvNd: _conv,
     batchnorm._NormBase: _batch_norm,
@@ -100,6 +113,8 @@ READERS: dict[type, Reader] = {
     nn.Flatten: lambda layer: {"start": layer.start_dim, "stop": layer.end_dim},
     nn.RNNBase: lambda layer: {"rate": layer.dropout},
     nn.Embedding: lambda layer: {"padding_index": layer.padding_idx},
+    nn.MultiheadAttention: lambda layer: {"heads": layer.num_heads},
+    **{kind: partial(_pad, mode=mode) for kind, mode in _PADS.items()},
 }
 
 _SAME_NAME = (

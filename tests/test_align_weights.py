@@ -49,6 +49,26 @@ def test_attribute_that_differs_is_named(stdc1_pair, change):
     assert found(report) == {(path, f"attribute:{ATTRIBUTES[change]}")}
 
 
+@pytest.mark.parametrize(
+    ("reference", "port", "wrong", "where"),
+    [
+        (tnn.ReflectionPad2d((1, 2, 0, 1)), {"padding": [1, 2, 0, 1]}, "constant", "padding_mode"),
+        (tnn.ZeroPad2d(1), {"padding": 1}, "reflect", "padding_mode"),
+        (tnn.ConstantPad2d((1, 0, 2, 0), 0.0), {"padding": [0, 1, 2, 0]}, "constant", "sides"),
+    ],
+    ids=["reflection", "zeros", "sides"],
+)
+def test_padding_layers_are_compared(reference, port, wrong, where):
+    net, ours = tnn.Sequential(reference), pnn.Sequential(pnn.Pad2D(mode=wrong, **port))
+    report = align_weights(net, ours)
+    assert found(report) == {("0", f"attribute:{where}")}
+
+
+def test_heads_of_stock_attention_are_compared():
+    net, ours = tnn.MultiheadAttention(8, 4), pnn.MultiHeadAttention(8, 2)
+    assert ("", "attribute:heads") in found(align_weights(net, ours))
+
+
 def test_one_value_of_a_weight_that_no_forward_uses_is_found(stdc1_pair):
     torch_net, paddle_net = stdc1_pair
     weight = paddle_net.cp.backbone.fc.weight
