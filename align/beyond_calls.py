@@ -1,7 +1,7 @@
 """What calls do not show: layers that are lost, buffers, gradients of parameters, no calls."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,8 +10,11 @@ from align.found import Forced
 from align.judge import DIFFERS, EQUAL, UNCHECKED, Allowance, Comparison, compare, compare_gradients
 from align.pairing import Pairing
 from align.running_variance import biased, in_words
-from align.tensors import tensors_of
+from align.tensors import join, tensors_of
 from align.trace import Trace
+
+if TYPE_CHECKING:
+    from align.reference import Reference
 
 
 def not_reached(call: Comparison, called: set[str]) -> bool:
@@ -32,44 +35,68 @@ def compare_buffers(
 ) -> list[Comparison]:
     """Compare what a train-mode pass left in the buffers of matched layers."""
     from align.reference import reference_of
-    from align.tensors import join
 
     net = reference_of(torch_net)
+    names = names_by_layer(found.trace.buffers)
     comparisons = []
     factors: dict[str, float] = {}
-    for port, reference in found.judged.partners.items():
-        for name in _names_under(found.trace.buffers, reference):
-            full = join(reference, name)
-            own = join(port, name) in after
-            local = name if own else BUFFER_NAMES.get(name, name)
-            before = found.trace.buffers_before[full]
-            if join(port, local) not in after and np.array_equal(before, found.trace.buffers[full]):
-                continue  # a constant, which the port may hold as a number
-            into = Comparison(port, f"{reference}#last", f"buffer:{local}", "layer")
-            ours = after.get(join(port, local))
-            if ours is None:
-                into.verdict, into.relative_error = DIFFERS, float("inf")
-                into.cause = f"the reference updates {full}, the port has no such buffer"
-            else:
-                allowance = found.moves.allow(("", 0, f"buffer:{full}"))
-                compare(found.trace.buffers[full], ours, allowance, into)
-                if into.verdict == DIFFERS and name == "running_var":
-                    calls = [call for call in found.trace.calls if call.path == reference]
-                    factor = biased(net.momentum(reference), calls, before, ours)
-                    if factor is not None:
-                        into.verdict, into.floor = EQUAL, into.relative_error
-                        into.cause, factors[port] = "averages the biased variance", factor
+    for pair in found.judged.partners.items():
+        for into, factor in buffers_of(net, found, pair, names.get(pair[1], ()), after):
             comparisons.append(into)
-    found.notes += in_words({path.removeprefix("net."): size for path, size in factors.items()})
+            if factor is not None:
+                factors[pair[0].removeprefix("net.")] = factor
+    found.notes += in_words(factors)
     return comparisons
+
+
+def buffers_of(
+    net: "Reference",
+    found: Forced,
+    pair: tuple[str, str],
+    names: Iterable[str],
+    after: Mapping[str, np.ndarray],
+) -> Iterator[tuple[Comparison, float | None]]:
+    """Compare the buffers `names` of one layer, whose paths are `pair`: (port, reference).
+
+    Yields with each the factor by which the port's variance is a biased one, if it is.
+    """
+    port, reference = pair
+    for name in names:
+        full = join(reference, name)
+        own = join(port, name) in after
+        local = name if own else BUFFER_NAMES.get(name, name)
+        before = found.trace.buffers_before[full]
+        if join(port, local) not in after and np.array_equal(before, found.trace.buffers[full]):
+            continue  # a constant, which the port may hold as a number
+        into = Comparison(port, f"{reference}#last", f"buffer:{local}", "layer")
+        ours = after.get(join(port, local))
+        factor = None
+        if ours is None:
+            into.verdict, into.relative_error = DIFFERS, float("inf")
+            into.cause = f"the reference updates {full}, the port has no such buffer"
+        else:
+            allowance = found.moves.allow(("", 0, f"buffer:{full}"))
+            compare(found.trace.buffers[full], ours, allowance, into)
+            if into.verdict == DIFFERS and name == "running_var":
+                calls = [call for call in found.trace.calls if call.path == reference]
+                factor = biased(net.momentum(reference), calls, before, ours)
+                if factor is not None:
+                    into.verdict, into.floor = EQUAL, into.relative_error
+                    into.cause = "averages the biased variance"
+        yield into, factor
 
 
 # A layer's buffers by their name in torch; what is not listed has the same name on both sides.
 BUFFER_NAMES = {"running_mean": "_mean", "running_var": "_variance"}
 
 
-def _names_under(buffers: Mapping[str, np.ndarray], path: str) -> list[str]:
-    return [name.rpartition(".")[2] for name in buffers if name.rpartition(".")[0] == path]
+def names_by_layer(names: Iterable[str]) -> dict[str, list[str]]:
+    """Return {path: names of what it holds} of "path.name"."""
+    found: dict[str, list[str]] = {}
+    for full in names:
+        path, _, name = full.rpartition(".")
+        found.setdefault(path, []).append(name)
+    return found
 
 
 def compare_parameter_gradients(
@@ -103,9 +130,7 @@ def compare_parameter_gradients(
             continue
         ours = gradients.get(id(parameter))
         if tensor.key in found.complete:
-            dropped = tensor.key in found.dropped
-            again = dropped and found.trace.gradients[tensor.reference] is not None
-            if ours is not None or again:  # then something else of a net added to it
+            if ours is not None:  # then code of the port uses it without its layer
                 raise NotAlone
             comparisons.append(found.complete[tensor.key])
             continue

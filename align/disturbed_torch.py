@@ -16,6 +16,7 @@ from align.calls import Forward, wrapped_forwards
 from align.distances import distance, magnitude, total_of_channel
 from align.draws import Key
 from align.draws_torch import GivesDraws
+from align.floors import TINY
 from align.forcing import ForcedRun, Frame, Seen
 from align.framework import Source
 from align.judge import LONG_SUMS, UNITS
@@ -31,7 +32,6 @@ COMPLETE = 1e-9  # farther from a parameter's gradient, other calls may add to i
 POOL = 1_048_573  # a prime: no two rows or channels of a tensor move alike
 FEW_OF_CHANNEL = 8  # values: so few random signs may all be the same
 FEW = 1 << 12  # values that are not worth a pool
-TINY = 8
 
 
 class Disturbed:
@@ -63,7 +63,7 @@ class Disturbed:
         self.alone: set[str] = set()  # paths whose only call ran by itself
         self.names: dict[int, list[str]] = {}
         self.largest: dict[str, float] = {}  # of a module: its gradients that are dropped
-        self.lost: dict[str, float] = {}  # of a path: see `_lost_in_sums`
+        self.lost: dict[str, float] = {}  # of a path: see `lost_in_sums`
         self.originals: dict[int, int] = {}  # identities of moved copies and what they stand for
         self.forced = ForcedRun(
             self,
@@ -299,7 +299,7 @@ class Disturbed:
         for call in calls:  # its cotangents are dropped
             for name, parameter in net.get_submodule(call.path)._parameters.items():
                 if parameter is not None:
-                    self._lost_in_sums(f"{call.path}.{name}".lstrip("."), parameter)
+                    self.lost_in_sums(f"{call.path}.{name}".lstrip("."), parameter)
 
     def note_complete(self, net: nn.Module, module: nn.Module) -> None:
         """Note the gradients of parameters that nothing but one call of `module` has: drop them."""
@@ -311,7 +311,7 @@ class Disturbed:
             if found.worst <= COMPLETE * found.largest:
                 del self.forced.gradients[id(parameter)]
                 for name in self._names(net)[id(parameter)]:
-                    self.moves["", 0, f"grad:{name}"] = found.worst + self._lost_in_sums(
+                    self.moves["", 0, f"grad:{name}"] = found.worst + self.lost_in_sums(
                         name, parameter
                     )
 
@@ -378,7 +378,7 @@ class Disturbed:
                 place = ("", 0, f"grad:{name}")
                 self._note_distance(place, gradient, self.trace.gradients.get(name))
                 if place in self.moves:
-                    self.moves[place] += self._lost_in_sums(name, parameter)
+                    self.moves[place] += self.lost_in_sums(name, parameter)
         if self.units:
             self._note_tiny()
 
@@ -400,7 +400,7 @@ class Disturbed:
                 place = ("", 0, f"grad:{name}")
                 self.moves[place] = max(move, self.moves.get(place, 0.0))
 
-    def _lost_in_sums(self, name: str, parameter: torch.Tensor) -> float:
+    def lost_in_sums(self, name: str, parameter: torch.Tensor) -> float:
         """Return what the gradient of a bias loses as a sum over pixels, whatever it comes to.
 
         That of a bias in front of BatchNorm is 0: its own size says nothing about its rounding,

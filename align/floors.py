@@ -1,6 +1,6 @@
 """What rounding explains at each place, measured on the reference."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,8 @@ from align.judge import Allowance
 from align.pairing import Pairing
 from align.tensors import ancestors
 from align.trace import Call, Place, Trace
+
+TINY = 8  # values: so few of a gradient may be nothing but rounding
 
 
 class Sums:
@@ -49,6 +51,14 @@ class Moves:
     def alone(self, call: Call) -> None:
         """Measure at one call by itself, while the reference's backward runs."""
         self._rounding.alone(call)
+
+    def not_needed(self, paths: Iterable[str]) -> None:
+        """Leave out modules whose only call is equal whatever rounding does."""
+        self._rounding.moved.alone.update(paths)
+
+    def lost_in_sums(self, name: str, parameter: Any) -> float:
+        """Return what the gradient of a bias loses as a sum over pixels, whatever it comes to."""
+        return self._rounding.moved.lost_in_sums(name, parameter)
 
     def drops(self, name: str, gradient: Any) -> None:
         """Note the gradient of a parameter that is judged and will not be kept."""

@@ -99,11 +99,19 @@ class ForcedPass(Pass):
         finally:
             self.into = None
 
-    def together(self, path: str, call: Call, within: list[Call], arguments: Any) -> bool:
+    def together(
+        self,
+        path: str,
+        call: Call,
+        within: list[Call],
+        arguments: Any,
+        accept: Callable[[Mapping[int, Any]], bool] | None = None,
+    ) -> bool:
         """Judge one call and the code inside it by itself, where all of it is equal.
 
-        Its place is in `run`. Where anything differs, or other calls than `within` come, the
-        answer is False and nothing is as if it had run: `run` judges it again, in its order.
+        Its place is in `run`. Where anything differs, other calls than `within` come, or `accept`
+        says no to the gradients of parameters, the answer is False and all is as if it had not
+        run: `run` judges it again, in its order.
         """
         layer = self.layers[path]
         forward = noted(path, layer, self.own_forward[path])
@@ -117,6 +125,8 @@ class ForcedPass(Pass):
         try:
             with suppress(_Apart), undone_on(_Apart, layer):
                 self._run_together(Frame(path, call, layer), forward, args, kwargs)
+                if accept is not None and not accept(self.forced.gradients):
+                    raise _Apart
                 found, trial = self.into, (self.forced.gradients, self.forced.summed)
                 self.forced.gradients, self.forced.summed = gradients, summed
                 self.forced.add(*trial)

@@ -1,6 +1,5 @@
 """One forced alignment: record the reference, run the port on it, compare everything."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
@@ -19,13 +18,13 @@ from align.beyond_calls import (
 )
 from align.boundaries import across_moved_boundaries
 from align.draws import Key
+from align.early import Early
 from align.floors import Moves
 from align.forcing import NotAlone
 from align.found import Forced
-from align.judge import EQUAL, Comparison, compare
+from align.judge import Comparison
 from align.pairing import Pairing
-from align.tensors import Tensor, tensors_of
-from align.trace import Call, Place, Trace
+from align.trace import Place, Trace
 from align.trees import map_leaves
 
 
@@ -171,10 +170,6 @@ class Job:
     below: set[Key] = field(default_factory=set)  # calls that are tried the other way round
     tried: int = 0
 
-    def __post_init__(self) -> None:
-        self.paddle_parameters = self.paddle_net.state_dict()
-        self.torch_parameters = dict(self.torch_net.named_parameters(remove_duplicate=False))
-
     def with_as_glue(self: _AnyJob, groups: set[int]) -> _AnyJob:
         """Return the same job, not begun, with these groups of the pairing as glue."""
         return replace(self, as_glue=frozenset(groups), below=set(), tried=0)
@@ -201,38 +196,14 @@ class Job:
             moves = Moves(torch_net, trace, self.run, judged, self.dtype)
             found = Forced(trace, self.pairing, judged, moves)
             forced = self._pass(found, plain)
-            weights: dict[str, list[Tensor]] = {}
-            for tensor in tensors_of(self.paddle_net, judged) if alone else ():
-                weights.setdefault(tensor.layer, []).append(tensor)
-            self.once = self._used_once(weights)
-
-            def judge_alone(call: Call) -> bool:
-                path = plain.plainly_called.get(id(call))
-                if path is None or path not in judged.port_group or not forced.takes_alone(path):
-                    return False
-                moves.alone(call)
-                forced.alone(path, call)
-                for tensor in weights.get(path, ()):
-                    self._compare_complete(tensor, found, forced.forced.gradients)
-                return True
-
-            def judge_together(call: Call, within: list[Call]) -> bool:
-                path, arguments = plain.given.get(id(call), ("", None))
-                matched = all(c.path in judged.reference_group for c in (call, *within))
-                if path not in judged.port_group or not matched or arguments is None:
-                    return False
-                if not moves.together(call, within):
-                    return False
-                if not forced.together(path, call, within, arguments):
-                    return False
-                moves.keep_together(call, within)
-                return True
-
+            early = Early(self, found, forced, plain) if alone else None
+            offers = () if early is None else (early.alone, early.together)
             running.begin("judging layers alone")
-            early = (judge_alone, judge_together) if alone else ()
-            with forced.ready() if alone else nullcontext():
-                if not recording.backward(*early):
+            with nullcontext() if early is None else forced.ready():
+                if not recording.backward(*offers):
                     raise NotAlone
+            if early is not None:
+                early.end()
         moves.finish()
         self._finish(found, forced)
         return found
@@ -279,45 +250,6 @@ class Job:
         if self.tried == 2 and self.below & differing:
             self.below = self.below - differing
             raise OtherWay
-
-    def _used_once(self, weights: Mapping[str, list[Tensor]]) -> set[int]:
-        """Return the reference's parameters, by identity, that one module and one tensor hold."""
-        modules = self.torch_net.modules()
-        holders = Counter(id(p) for module in modules for p in module._parameters.values())
-        named = self.torch_parameters
-        tensors = Counter(
-            id(named[t.reference])
-            for held in weights.values()
-            for t in held
-            if t.reference in named
-        )
-        return {key for key, count in tensors.items() if count == holders[key] == 1}
-
-    def _compare_complete(self, tensor: Tensor, found: Forced, gradients: dict[int, Any]) -> None:
-        """Compare a parameter's gradient that one call made; if it is equal, drop it."""
-        from align.arrays_paddle import to_array
-        from align.arrays_torch import to_array as from_torch
-
-        place = ("", 0, f"grad:{tensor.reference}")
-        ours = self.paddle_parameters.get(tensor.key)
-        if (
-            place not in found.moves.rounding
-            or tensor.piece is not None
-            or id(ours) not in gradients
-        ):
-            return
-        parameter = self.torch_parameters[str(tensor.reference)]
-        gradient = parameter.grad
-        into = Comparison(tensor.layer, "", f"grad:{tensor.name}", "layer")
-        expected = tensor.in_layout(from_torch(gradient))
-        compare(expected, to_array(gradients[id(ours)]), found.moves.allow(place), into)
-        if into.verdict == EQUAL:
-            del gradients[id(ours)]
-            found.complete[tensor.key] = into
-            if id(parameter) in self.once and not self.keeps_gradients:
-                found.dropped.add(tensor.key)
-                found.moves.drops(str(tensor.reference), gradient)
-                parameter.grad = None
 
     def is_seen(self, found: Forced, path: str) -> bool | None:
         """Tell whether a lost layer's result reaches anything that is judged; None: unknown."""

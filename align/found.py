@@ -18,7 +18,6 @@ class Forced:
     moves: Any  # `align.floors.Moves`, or those of a stored trace
     comparisons: list[Comparison] = field(default_factory=list)
     complete: dict[str, Comparison] = field(default_factory=dict)  # parameters judged on the way
-    dropped: set[str] = field(default_factory=set)  # and whose gradients are not in `trace`
     notes: list[str] = field(default_factory=list)
 
     @property

@@ -10,7 +10,9 @@ from paddle import nn as pnn
 from torch import nn as tnn
 
 from align import align_backward
-from align.forced import Job
+from align.batch import as_batch
+from align.floors import Moves
+from align.forced import Job, paired, prepared, run_forced
 from align.judge import DIFFERS
 from align.record_torch import Run, recorded
 from align.subjects import load_state
@@ -19,10 +21,10 @@ from convert import convert_state
 
 
 class Reference(tnn.Module):
-    def __init__(self):
+    def __init__(self, width=3):
         super().__init__()
-        self.block = tnn.Sequential(tnn.Conv2d(3, 3, 1), tnn.BatchNorm2d(3), tnn.ReLU())
-        self.last = tnn.Conv2d(3, 3, 1)
+        self.block = tnn.Sequential(tnn.Conv2d(3, width, 1), tnn.BatchNorm2d(width), tnn.ReLU())
+        self.last = tnn.Conv2d(width, width, 1)
 
     def forward(self, x):
         y = self.block(x)
@@ -30,12 +32,12 @@ class Reference(tnn.Module):
 
 
 class Port(pnn.Layer):
-    def __init__(self, glue=lambda y: y):
+    def __init__(self, glue=lambda y: y, width=3):
         super().__init__()
         from paddle_impl.layers import BatchNorm2D
 
-        self.block = pnn.Sequential(pnn.Conv2D(3, 3, 1), BatchNorm2D(3), pnn.ReLU())
-        self.last = pnn.Conv2D(3, 3, 1)
+        self.block = pnn.Sequential(pnn.Conv2D(3, width, 1), BatchNorm2D(width), pnn.ReLU())
+        self.last = pnn.Conv2D(width, width, 1)
         self.glue = glue
 
     def forward(self, x):
@@ -69,7 +71,7 @@ def test_cotangent_that_is_not_finite_is_kept_and_shown():
     assert all(isinstance(call.grad_outputs[0], np.ndarray) for call in recording.trace.calls)
 
 
-def runs_of(monkeypatch, port):
+def runs_of(monkeypatch, port, width=3):
     """Return the report on `port`, and how each recording went."""
     seen = []
     align = Job.align
@@ -80,7 +82,7 @@ def runs_of(monkeypatch, port):
 
     monkeypatch.setattr(Job, "align", noted)
     torch.manual_seed(0)
-    net = Reference()
+    net = Reference(width)
     arrays = {key: tensor.detach().numpy() for key, tensor in net.state_dict().items()}
     load_state(port, convert_state(arrays, port).state)
     return align_backward(net, port, [batch()]), seen
@@ -146,6 +148,18 @@ class Untied(pnn.Layer):
         return self.last(pnn.functional.linear(self.first(x), copy))
 
 
+INPUTS = np.random.default_rng(0).standard_normal((3, 4))
+
+
+def filled(net, port):
+    """Return both, with the same weights."""
+    for parameter in net.parameters():
+        tnn.init.normal_(parameter, generator=torch.Generator().manual_seed(0))
+    arrays = {key: tensor.detach().numpy() for key, tensor in net.state_dict().items()}
+    load_state(port, convert_state(arrays, port).state)
+    return net, port
+
+
 class TiedPort(Untied):
     def forward(self, x):
         return self.last(pnn.functional.linear(self.first(x), self.last.weight))
@@ -153,13 +167,14 @@ class TiedPort(Untied):
 
 @pytest.mark.parametrize(("port", "blamed"), [(Untied, {"last"}), (TiedPort, set())])
 def test_weight_that_is_used_again_after_its_layer_was_judged_is_judged_as_a_whole(port, blamed):
-    torch.manual_seed(0)
-    net, port = Tied(), port()
-    arrays = {key: tensor.detach().numpy() for key, tensor in net.state_dict().items()}
-    load_state(port, convert_state(arrays, port).state)
-    inputs = np.random.default_rng(0).standard_normal((3, 4))
-    report = align_backward(net, port, [inputs])
+    net, port = filled(Tied(), port())
+    report = align_backward(net, port, [INPUTS])
     assert {divergence.layer for divergence in report.divergences} == blamed
+    # Steps of training keep the gradients of the reference, for its optimizer.
+    pairing, batch = paired(net, port), as_batch([INPUTS], "float64")
+    with prepared(net, port, pairing, dtype="float64", train=True):
+        found = run_forced(net, port, batch, pairing, train=True, backward=True)
+    assert {call.layer for call in found.comparisons if call.verdict == DIFFERS} == blamed
 
 
 def test_tensors_inside_a_call_are_dropped_once_all_of_it_is_judged():
@@ -198,3 +213,25 @@ def test_what_differs_inside_a_container_is_kept_and_judged_in_its_order(
     inside = [c.gone for c in found[0].trace.calls if c.path.startswith("block.")]
     assert inside == [dropped] * 3
     assert {d.layer for d in report.divergences} == (set() if dropped else {"block"})
+
+
+def test_rounding_is_measured_only_where_tensors_are_not_equal_without_it(monkeypatch):
+    """And so most of the reference runs once."""
+    measured = []
+    for name in ("alone", "together"):
+        own = getattr(Moves, name)
+
+        def noted(moves, call, *within, own=own):
+            measured.append(call.path)
+            return own(moves, call, *within)
+
+        monkeypatch.setattr(Moves, name, noted)
+    report, _ = runs_of(monkeypatch, Port(width=16), width=16)
+    assert (report.exit_code, measured) == (0, ["block.0"])  # its bias' gradient is rounding
+    port = Port(width=16)
+    norm = port.block[1]
+    own = norm.forward
+    norm.forward = lambda x: own(x) * (1.0 + 1e-12)
+    report, _ = runs_of(monkeypatch, port, width=16)
+    assert "block.1" in measured
+    assert {divergence.layer for divergence in report.divergences} == {"block.1"}
