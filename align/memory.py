@@ -4,7 +4,7 @@ import ctypes
 from functools import cache
 from typing import Any
 
-WORTH = 1 << 26  # bytes: less is not worth the time that fresh pages take
+WORTH = 1 << 25  # bytes: less is not worth the time that fresh pages take
 
 
 def give_back() -> None:
