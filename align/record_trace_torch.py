@@ -38,7 +38,7 @@ from align.trace_format import (
 from align.trees import map_leaves
 from align.whole_torch import Whole
 from common.errors import UserError
-from common.training.files import whole_folder
+from common.training.files import sweep_drafts, whole_folder
 
 
 def write_trace(
@@ -58,6 +58,7 @@ def write_trace(
         raise UserError("record_trace takes a loss with backward=True only")
     target = Path(folder)
     check_target(target)
+    sweep_drafts(target)
     batch = as_batch(inputs, "float64", labelled=torch_loss is not None)
     said = {**settings, "inputs": batch.shapes, "seed": seed}
     net, start = torch_net, seed if torch_loss is None else None

@@ -1,5 +1,6 @@
 """Arrays of a stored trace: safetensors files of bounded size, each array once."""
 
+import errno
 import hashlib
 import mmap
 from collections.abc import Iterable, Iterator, Mapping, MutableSequence
@@ -127,8 +128,7 @@ class Arrays(Mapping[str, np.ndarray]):
             path = folder / shard.file
             if checks:
                 _check(path, shard)
-            with path.open("rb") as file:
-                self._files.append(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+            self._files.append(_mapped(path))
             self._found |= read_safetensors(path, memoryview(self._files[-1]))[0]
 
     def __getitem__(self, name: str) -> np.ndarray:
@@ -207,6 +207,16 @@ def read_tensors(call: Call, stored: StoredCall, arrays: Arrays) -> None:
     call.inputs, call.outputs = arrays.named(stored.inputs), arrays.named(stored.outputs)
     call.grad_inputs = arrays.named(stored.grad_inputs)
     call.grad_outputs = arrays.named(stored.grad_outputs)
+
+
+def _mapped(path: Path) -> mmap.mmap:
+    """Return a file in memory, of which this process may write into its own copy."""
+    try:
+        with path.open("rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    except OSError as error:
+        more = "; allow more open files (ulimit -n)" if error.errno == errno.EMFILE else ""
+        raise UnreadableError(f"{path}: {error.strerror or error}{more}") from None
 
 
 def _address(array: np.ndarray) -> int:

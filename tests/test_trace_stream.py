@@ -1,5 +1,6 @@
 """A trace is a stream: recording writes arrays as they come, forcing reads them when asked."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -247,11 +248,20 @@ def test_killed_recording_leaves_no_trace_and_the_one_before_whole(tmp_path):
     with pytest.raises(UnreadableError, match="--record"):
         StoredReference(draft)
 
+    running = tmp_path / f".trace.{os.getppid()}.part"
+    running.mkdir()
+    record_trace(nn.Conv2d(4, 4, 1), [np.ones((1, 4, 2, 2))], tmp_path / "trace")
+    assert sorted(tmp_path.iterdir()) == [running, tmp_path / "trace"]
+
 
 def test_forcing_holds_no_more_of_a_deep_net_than_of_a_shallow_one(tmp_path):
     paddle = pytest.importorskip("paddle")
     from align import force_trace
+    from align.arrays_paddle import shared, to_array
 
+    own = np.zeros(64)
+    if to_array(shared(own)).__array_interface__["data"][0] != own.__array_interface__["data"][0]:
+        pytest.skip("this Paddle copies what is lent to it, as 2.6.2 does")
     held = paddle.base.core.host_memory_stat_current_value
 
     class Port(paddle.nn.Conv2D):
@@ -330,3 +340,19 @@ def test_arrays_of_whole_lines_lie_aligned_in_the_file(tmp_path):
     stored = Arrays(tmp_path, writer.finish(), [])
     assert stored[names[1]].__array_interface__["data"][0] % trace_arrays.ALIGNED == 0
     assert stored[names[3]].__array_interface__["data"][0] % trace_arrays.ALIGNED == 0
+
+
+def test_more_files_than_a_process_may_open_is_one_message(tmp_path):
+    resource = pytest.importorskip("resource")
+    writer = ArrayWriter(tmp_path, limit=8)
+    for number in range(40):
+        writer.add(np.array(float(number)))
+    shards = writer.finish()
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = len(os.listdir("/dev/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 10, before[1]))
+    try:
+        with pytest.raises(UnreadableError, match="ulimit -n"):
+            Arrays(tmp_path, shards, [])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -1,5 +1,6 @@
 """Files that are whole or absent, whatever moment the process or the machine dies at."""
 
+import glob
 import os
 import shutil
 from collections.abc import Iterator
@@ -67,6 +68,26 @@ def sweep(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+def sweep_drafts(path: Path) -> None:
+    """Remove what killed processes left of the folder `path`: drafts whose process is gone."""
+    for draft in path.parent.glob(f".{glob.escape(path.name)}.*{TRASH}"):
+        number = draft.name.removesuffix(TRASH).rpartition(".")[2]
+        if number.isdecimal() and not _runs(int(number)):
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    if os.name != "posix":  # elsewhere asking may end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 
 def sync(path: Path) -> None:
