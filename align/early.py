@@ -95,21 +95,24 @@ class Early:
         running = [each for each in (call, *within) if not each.alone]
         if any(each.kernels or each.path not in self.ports for each in running):
             return False
-        layers = [self.ports[each.path] for each in running]
+        pairs = [(self.ports[each.path], each.path) for each in running]
+        held = [tensor for port, _ in pairs for tensor in self.weights.get(port, ())]
+        known = {id(self.ours[tensor.key]) for tensor in held}
         begun = set(self.forced.forced.gradients)
         judged: list[tuple[Tensor, Comparison]] = []
 
         def equal(gradients: Mapping[int, Any]) -> bool:
-            held = [tensor for layer in layers for tensor in self.weights.get(layer, ())]
-            if begun & gradients.keys() or gradients.keys() - {id(self.ours[t.key]) for t in held}:
-                return False  # other code adds to them, or is to be judged with them
+            if begun & gradients.keys() or gradients.keys() - known:
+                return False  # other code adds to them, or they are another layer's
             for tensor in held:
                 lost = self._lost(tensor)
                 into = self._compare_gradient(tensor, gradients, lost or 0.0)
-                if into is not None and (lost is None or into.verdict != EQUAL):
+                if into is None:
+                    continue
+                if lost is None or into.verdict != EQUAL:
                     return False
-                judged.extend([] if into is None else [(tensor, into)])
-            return all(into.verdict == EQUAL for into in self._buffers(layers))
+                judged.append((tensor, into))
+            return all(into.verdict == EQUAL for into in self._buffers(pairs))
 
         if not self.forced.together(path, call, within, arguments, equal):
             return False
@@ -164,16 +167,15 @@ class Early:
             parameter.grad = gradient = None
         self.settled.append((parameter, gradient, _version(gradient)))
 
-    def _buffers(self, layers: Iterable[str]) -> Iterator[Comparison]:
-        """Compare what one call left in the buffers of each of `layers`."""
+    def _buffers(self, pairs: Iterable[tuple[str, str]]) -> Iterator[Comparison]:
+        """Compare what one call left in the buffers of each of `pairs`: (port, reference)."""
         from align.layers_paddle import floating_buffers
 
-        partners = {port: reference for reference, port in self.ports.items()}
-        for path in layers:
-            names = self.buffers.get(partners[path])
+        for port, reference in pairs:
+            names = self.buffers.get(reference)
             if names:
-                after = floating_buffers({path: self.forced.layers[path]})
-                pair = path, partners[path]
+                after = floating_buffers({port: self.forced.layers[port]})
+                pair = port, reference
                 for into, _ in buffers_of(self.reference, self.found, pair, names, after):
                     yield into
 

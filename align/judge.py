@@ -3,8 +3,9 @@
 An allowance is measured, never chosen by the user: `UNITS` times the distance by which the
 reference's own tensor moves when inputs and weights move by one unit in the last place (that is
 the kernel's precision times the amplification), plus the distance by which it moves when the
-kernels of `kernels.KERNELS` are off by what that table allows, plus what long sums lose. No false
-alarm in `make prove` is what `UNITS` was set by; a fault stands many powers of ten above it.
+kernels of `kernels.KERNELS` are off by what that table allows, plus what long sums lose. What is
+not measured counts as 0: it can only add to what is allowed (see `early`). No false alarm in `make
+prove` is what `UNITS` was set by; a fault stands many powers of ten above it.
 """
 
 import math
