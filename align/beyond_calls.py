@@ -5,9 +5,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from align.distances import magnitude
 from align.forcing import NotAlone
 from align.found import Forced
-from align.judge import DIFFERS, EQUAL, UNCHECKED, Allowance, Comparison, compare, compare_gradients
+from align.judge import (
+    DIFFERS,
+    EQUAL,
+    NOISE,
+    UNCHECKED,
+    Allowance,
+    Comparison,
+    compare,
+    compare_gradients,
+)
 from align.pairing import Pairing
 from align.running_variance import biased, in_words
 from align.tensors import join, tensors_of
@@ -15,6 +25,9 @@ from align.trace import Trace
 
 if TYPE_CHECKING:
     from align.reference import Reference
+
+
+ZERO = 1e-9  # of the standard deviation: a running mean below it holds nothing else
 
 
 def not_reached(call: Comparison, called: set[str]) -> bool:
@@ -83,7 +96,22 @@ def buffers_of(
                 if factor is not None:
                     into.verdict, into.floor = EQUAL, into.relative_error
                     into.cause = "averages the biased variance"
+            if into.verdict == UNCHECKED and name == "running_mean" and _is_zero(found, reference):
+                into.verdict, into.cause = NOISE, None
         yield into, factor
+
+
+def _is_zero(found: Forced, path: str) -> bool:
+    """Tell whether a running mean is 0 but for rounding, beside the running variance.
+
+    That of what a convolution makes of normalised values, as in an inverted residual.
+    """
+    mean, variance = (
+        found.trace.buffers.get(join(path, name)) for name in ("running_mean", "running_var")
+    )
+    if mean is None or variance is None or not variance.size:
+        return False
+    return magnitude(mean) <= ZERO * magnitude(variance) ** 0.5
 
 
 # A layer's buffers by their name in torch; what is not listed has the same name on both sides.

@@ -9,7 +9,7 @@ import torch
 from paddle import nn as pnn
 from torch import nn
 
-from align import align_backward
+from align import align_backward, align_forward
 from align.own import fill_port
 from paddle_impl.layers import BatchNorm2D
 
@@ -46,3 +46,36 @@ def test_two_values_of_a_channel_that_are_nearly_the_same_are_no_alarm(seed):
     step = 10 ** draw.uniform(-4, -0.5) * draw.standard_normal((1, CHANNELS, 1, 1))
     report = align_backward(reference, port, [np.concatenate([one, one + step])])
     assert report.aligned, report.verdict
+
+
+class Residual(nn.Module):
+    """Of an inverted residual: what a norm has centred, a convolution without bias takes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.project, self.norm = nn.BatchNorm2d(6), nn.BatchNorm2d(12)
+        self.expand = nn.Conv2d(6, 12, 1, bias=False)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.norm(self.expand(self.project(x)))
+
+
+class ResidualPort(pnn.Layer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.project, self.norm = pnn.BatchNorm2D(6), pnn.BatchNorm2D(12)
+        self.expand = pnn.Conv2D(6, 12, 1, bias_attr=False)
+
+    def forward(self, x: paddle.Tensor) -> Any:
+        return self.norm(self.expand(self.project(x)))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_running_mean_of_centred_values_is_noise(seed: int) -> None:
+    torch.manual_seed(seed)
+    nets = Residual(), ResidualPort()
+    fill_port(*nets)
+    x = np.random.default_rng(seed).standard_normal((2, 6, 9, 7))
+    report = align_forward(*nets, [x], train=True)
+    assert report.exit_code == 0, report.verdict
+    assert [(call.layer, call.where) for call in report.noise] == [("norm", "buffer:_mean")]
