@@ -36,13 +36,17 @@ class Kept:
         number, self.count = self.count, self.count + 1
         self.busy = True
         try:
-            if self.all_written or number in self.copied or _memory(tensor) in self.owned:
+            if self.all_written or number in self.copied or self.is_owned(tensor):
                 return self._copy(tensor), True
             array = to_array(tensor)
             self.lent[id(array)] = number, tensor.detach(), tensor._version
             return array, False
         finally:
             self.busy = False
+
+    def is_owned(self, tensor: torch.Tensor) -> bool:
+        """Tell whether a tensor shares memory with a parameter or a buffer."""
+        return _memory(tensor) in self.owned
 
     def written(self) -> set[int]:
         """Return the numbers of the tensors that something wrote into after they were kept."""

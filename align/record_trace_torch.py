@@ -74,7 +74,10 @@ def write_trace(
             (batch.args, dict(batch.kwargs)), lambda leaf: _array(leaf, writer)
         )
         with prepared(net, dtype=torch.float64, train=train, float32_constants=set()):
-            trace = record(net, run, lambda net, _: Filing(net, writer))
+            filing = Filing(net, writer)
+            trace = record(net, run, lambda *_: filing)
+            for call in trace.calls:
+                filing.note_written(call)
             filed = _filed(trace, writer)
             shards = writer.finish()
             give_back()

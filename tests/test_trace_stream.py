@@ -356,3 +356,31 @@ def test_more_files_than_a_process_may_open_is_one_message(tmp_path):
             Arrays(tmp_path, shards, [])
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_what_code_wrote_into_is_known_without_a_second_run(tmp_path):
+    net, writer = Rude(), ArrayWriter(tmp_path)
+    image = torch.from_numpy(np.random.default_rng(0).standard_normal((5, 6)))
+
+    class Polite(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Linear(6, 6), nn.Linear(6, 6)
+
+        def forward(self, x):
+            y = self.first(x)
+            y[:, 0] = 0.5
+            return self.last(y)
+
+    for net, expected in (
+        (Polite(), {"first": {"output:0"}, "": set(), "last": set()}),
+        (Rude(), None),
+    ):
+        with prepared(net, dtype=torch.float64, train=False, float32_constants=set()):
+            filing = Filing(net, writer)
+            trace = record(net, Run((image,), {}, True), lambda *_, filing=filing: filing)
+        for call in trace.calls:
+            filing.note_written(call)
+            every = {f"input:{i}" for i in range(len(call.inputs))}
+            every |= {f"output:{i}" for i in range(len(call.outputs))}
+            assert call.written == (every if expected is None else expected[call.path])
