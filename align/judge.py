@@ -70,6 +70,12 @@ class Comparison:
     # Of a sample, counts by decade of difference / scale: [0, below 1e-17, below 1e-16, ...].
     histogram: list[int] = field(default_factory=list)
 
+    @property
+    def severity(self) -> tuple[bool, bool, float]:
+        """What the worst of several has most of: what is equal but for a known cause, least."""
+        differs = self.verdict == DIFFERS
+        return differs, differs or not self.cause, self.relative_error
+
 
 @dataclass(frozen=True)
 class Allowance:

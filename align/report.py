@@ -145,7 +145,7 @@ class Report:
     def worst(self) -> Comparison | None:
         """The comparison with the largest error that was judged."""
         judged = [call for call in self.calls if call.verdict not in (NOISE, UNCHECKED)]
-        return max(judged, key=lambda call: call.relative_error, default=None)
+        return max(judged, key=lambda call: call.severity, default=None)
 
     @property
     def verdict(self) -> str:

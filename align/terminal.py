@@ -72,7 +72,7 @@ def _parts_table(report: Report) -> Table:
     table.add_column("at")
     for part, calls in _by_part(report.calls).items():
         judged = [call for call in calls if call.verdict not in (NOISE, UNCHECKED)]
-        worst = max(judged, key=_severity, default=calls[0])
+        worst = max(judged, key=lambda call: call.severity, default=calls[0])
         added = max((call.cumulative or 0.0 for call in calls), default=0.0)
         table.add_row(
             part or "(root)",
@@ -83,10 +83,6 @@ def _parts_table(report: Report) -> Table:
             f"{worst.layer[len(part) :].lstrip('.') or '.'} {worst.where}",
         )
     return table
-
-
-def _severity(call: Comparison) -> tuple[bool, float]:
-    return (call.relative_error > call.floor, call.relative_error)
 
 
 def _by_part(calls: list[Comparison]) -> dict[str, list[Comparison]]:
@@ -214,4 +210,6 @@ def _worst_table(report: Report, narrow: bool) -> Table:
 def _over_floor(call: Comparison) -> tuple[bool, float]:
     error = call.relative_error
     share = error / call.floor if call.floor else error
+    if call.verdict == EQUAL and call.cause:  # a known difference
+        share = 0.0
     return call.verdict == DIFFERS, share if share == share else float("inf")

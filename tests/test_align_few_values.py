@@ -79,3 +79,7 @@ def test_running_mean_of_centred_values_is_noise(seed: int) -> None:
     report = align_forward(*nets, [x], train=True)
     assert report.exit_code == 0, report.verdict
     assert [(call.layer, call.where) for call in report.noise] == [("norm", "buffer:_mean")]
+    # Paddle's biased variance is known and predicted: no figure for "worst".
+    assert report.worst is not None
+    assert report.worst.relative_error < 1e-12
+    assert max(call.relative_error for call in report.calls) > 1e-3

@@ -43,7 +43,7 @@ def render(run: Run) -> str:
         data=page_data(run),
         counts=counts,
         total=len(calls),
-        worst=max(equal, key=lambda call: call.relative_error, default=None),
+        worst=max(equal, key=lambda call: call.severity, default=None),
         mends=mends(run.reports, run.names),
         unchecked=unchecked(run.reports, run.names),
         places=places(run),
