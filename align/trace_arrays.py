@@ -10,6 +10,7 @@ from typing import Any
 import ml_dtypes  # noqa: F401 - its types have names in NumPy only once it is imported
 import numpy as np
 
+from align.memory import give_back
 from align.trace import Call
 from align.trace_format import SHARD_BYTES, Shard, StoredCall
 from common.errors import UnreadableError
@@ -105,6 +106,7 @@ class ArrayWriter:
         )
         self.shards.append(Shard(file, size, digest or ""))
         self._waiting, self._bytes, self._taken = {}, 0, 0
+        give_back()
 
 
 class Arrays(Mapping[str, np.ndarray]):
