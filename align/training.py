@@ -220,7 +220,12 @@ class _Steps:
         errors = []
         for step, (batch, expected) in enumerate(zip(batches, self.losses, strict=True)):
             args = map_leaves(batch.whole.args, arrays_paddle.to_tensor)
-            loss = run_with_draws(self.paddle_whole, self.draws[step], self.pairing, args)
+            try:
+                loss = run_with_draws(self.paddle_whole, self.draws[step], self.pairing, args)
+            except Exception as error:  # which a step has found, and said where
+                words = " ".join(str(error).split())[:200]
+                self.report.notes.append(f"run freely, the port fails at step {step}: {words}")
+                break
             if self.schedules[1] is not None:
                 optimizers_paddle.set_rate(optimizer, self.schedules[1](step))
             loss.backward()
@@ -383,10 +388,14 @@ class _Steps:
             return "the reference's optimizer moves it, the port's does not hold it"
         rate = rates[id(reference)]
         decay = optimizers_torch.weight_decays(self.torch_optimizer).get(id(reference), 0.0)
+        group = optimizers_torch.group_of(self.torch_optimizer, reference)
+        # Nesterov's step goes once along the gradient and once along the momentum it is added to.
+        times = 1.0 + group["momentum"] if group.get("nesterov") else 1.0
         factor = _factor(difference, self.before.weights[key])
         if factor is not None and rate:
-            own = _plain(decay - factor / rate, decay)
-            return f"as with weight decay {own}, the reference has {decay:.3g}"
+            own = _plain(decay - factor / (rate * times), decay)
+            if own != f"{decay:.3g}":
+                return f"as with weight decay {own}, the reference has {decay:.3g}"
         words = self._measured(tensor, after, earlier)
         if words is not None:
             return words

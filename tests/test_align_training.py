@@ -12,6 +12,7 @@ from paddle import nn as pnn
 from torch import nn as tnn
 
 from align import align_step, align_training
+from align.own import fill_port
 from align.subjects import load_state, seeded_pair
 from common.schedules import warmup_poly
 from convert import convert_state
@@ -297,3 +298,33 @@ def test_gradients_and_rates_that_the_caller_holds_come_back():
     assert report.exit_code == 0, report.verdict
     assert (port.fc.weight.grad.numpy() == 1).all()
     assert port.conv.weight.grad is None
+
+
+def test_decay_is_told_under_nesterov_and_a_failing_loss_ends_the_free_run():
+    reference, port = torch.nn.Linear(4, 3), paddle.nn.Linear(4, 3)
+    fill_port(reference, port)
+    draw = np.random.default_rng(0)
+    batches = [[draw.standard_normal((5, 4)), draw.integers(0, 3, 5)] for _ in range(2)]
+
+    def loss(out, label):
+        return paddle.nn.functional.cross_entropy(out, label)
+
+    def fails(out, label):
+        raise ValueError("no such class")
+
+    def theirs(parameters):
+        return torch.optim.SGD(parameters, 0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
+
+    def ours(parameters):
+        return paddle.optimizer.Momentum(
+            0.1, 0.9, parameters=parameters, weight_decay=1e-4, use_nesterov=True
+        )
+
+    sides = reference, port, batches, torch.nn.functional.cross_entropy
+    report = align_training(*sides, loss, theirs, ours)
+    causes = {call.cause for call in report.divergences}
+    assert causes == {"as with weight decay 0.0001, the reference has 0.0005"}
+    report = align_training(*sides, fails, theirs, ours)
+    assert report.exit_code == 1
+    assert any("no such class" in str(call.cause) for call in report.divergences)
+    assert any("run freely, the port fails at step 0" in note for note in report.notes)
