@@ -42,7 +42,8 @@ def blame(
         if call.kind == "layer" and call.layer in causes:
             call.cause = _together(causes[call.layer], call)
         hint = _other_settings(reference, layers, partners, call.layer)
-        if hint and call.kind in ("layer", "glue") and call.layer not in causes:
+        own = call.kind == "glue" or (call.kind == "layer" and call.layer not in causes)
+        if hint and own:
             call.cause = f"{call.cause}; {hint}" if call.cause else hint
         if call.cause and call.cause.startswith("it raises") and not call.layer:
             call.cause += unregistered(paddle_net)

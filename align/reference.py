@@ -55,7 +55,12 @@ class Reference(Protocol):
         """Return the module's momentum as it is used, None where it has none."""
 
     def replayed(
-        self, batch: Any, judged: set[str], uneven: set[str], wanted: set[str]
+        self,
+        batch: Any,
+        judged: set[str],
+        uneven: set[str],
+        wanted: set[str],
+        gradients: bool = False,
     ) -> "Mapping[str, Replayed]":
         """Return the first call of each module in `wanted` (see `align.replay_torch`)."""
 

@@ -81,10 +81,15 @@ class LiveReference:
         return getattr(self._module(path), "momentum", None)
 
     def replayed(
-        self, batch: Any, judged: set[str], uneven: set[str], wanted: set[str]
+        self,
+        batch: Any,
+        judged: set[str],
+        uneven: set[str],
+        wanted: set[str],
+        gradients: bool = False,
     ) -> Mapping[str, Replayed]:
         args, kwargs = map_leaves(
             (batch.args, dict(batch.kwargs)),
             lambda leaf: to_tensor(leaf) if isinstance(leaf, np.ndarray) else leaf,
         )
-        return replayed_calls(self.net, args, kwargs, judged, uneven, wanted)
+        return replayed_calls(self.net, args, kwargs, judged, uneven, wanted, gradients)

@@ -13,9 +13,21 @@ import numpy as np
 
 from align.judge import DIFFERS, Comparison
 from align.relations import FLOAT32, REST, factor_of, same
+from align.steps import (
+    Steps,
+    Value,
+    in_words,
+    parting,
+    stopped,
+    stopped_at,
+    value_of,
+    word_of,
+    words_at,
+)
 
 # So many culprits are replayed at a time; of more, what the first ones share is said of all.
 MOST = 12
+FEW = 16
 # Below this a replayed tensor is equal; in code that calls an inexact kernel below the second.
 EXACT, KERNELS = 1e-9, 1e-5
 
@@ -32,6 +44,13 @@ class Replayed:
     template: Any = None
     children: list["Replayed"] = field(default_factory=list)
     called: list[str] = field(default_factory=list)  # paths with another number of calls: glue
+    steps: Steps = field(default_factory=Steps)
+    # What is known of its arguments, as its own code and as the code around it has them, and of
+    # its outputs likewise.
+    given: list[Value] = field(default_factory=list)
+    arrived: list[Value] = field(default_factory=list)
+    returned: list[Value] = field(default_factory=list)
+    passed: list[Value] = field(default_factory=list)
 
 
 @dataclass
@@ -87,16 +106,26 @@ def explain(
 
     partners = pairing.partners
     uneven = set(pairing.reference_group) - set(judged.reference_group)
-    calls = reference_of(torch_net).replayed(
-        batch, set(judged.reference_group), uneven, {partners[p] for p in asked}
-    )
+    gradients = any(comparison.where.startswith("grad") for comparison in wrong)
+    groups = set(judged.reference_group), uneven, {partners[p] for p in asked}
+    try:
+        calls = reference_of(torch_net).replayed(batch, *groups, gradients)
+    except Exception as error:  # code of the net does not like to be watched: the finding stays
+        found.notes.append(f"no cause was sought: {type(error).__name__}: {error}")
+        return
     for path in asked:
         own = [comparison for comparison in wrong if comparison.layer == path]
         call = calls.get(partners[path])
         if call is None:
             continue
         floor = KERNELS if any(comparison.kernels for comparison in own) else EXACT
-        words = _cause(Replay(paddle_net, path, call, pairing, judged), floor)
+        gradients = any(comparison.where.startswith("grad") for comparison in own)
+        told = any(comparison.cause for comparison in own)
+        try:
+            words = _cause(Replay(paddle_net, path, call, pairing, judged), floor, gradients, told)
+        except Exception as error:
+            found.notes.append(f"no cause of {path} was sought: {type(error).__name__}: {error}")
+            continue
         for comparison in own if words else ():
             keeps = comparison.relative_error == float("inf") and comparison.cause
             comparison.cause = f"{comparison.cause}; {words}" if keeps else words
@@ -110,32 +139,57 @@ def _told_order(comparison: Comparison, order: Any) -> bool:
     return bool(words)
 
 
-def _cause(replay: Any, floor: float) -> str | None:
-    """Return in words what makes the differences of one call vanish, or None."""
+def _cause(replay: Any, floor: float, gradients: bool, told: bool) -> str | None:
+    """Return in words what makes the differences of one call vanish, or where they begin."""
     places = replay.run()
     wrong = {p.name: p for p in places if p.error > floor}
-    said = list(replay.uneven)
-    if wrong and not replay.failure:
-        said += list(_hypotheses(replay, wrong, floor))[:1]
-    if not said or replay.uneven:
+    said, failed = list(replay.uneven), bool(replay.failure)
+    if failed or not (wrong or gradients):
+        return "; ".join(said) or None
+    steps, pairs = replay.recorded(gradients)
+    reference = replay.call.steps
+    if not wrong:
+        words = stopped(reference, steps, floor) or stopped_at(pairs)
+        return "; ".join([*said, *([words] if words else [])]) or None
+    parted = parting(reference, steps, floor)
+    replay.run()
+    at = words_at(*parted, steps, floor) if parted else None
+    said += list(_hypotheses(replay, wrong, floor, at))[:1]
+    uneven = bool(replay.uneven)
+    if not said or uneven:
         pool = replay.pool()
-        said += [words for place in wrong.values() for words in _in_terms_of(place, pool)][:2]
+        terms = (_in_terms_of(place, pool, reference, floor) for place in wrong.values())
+        found = [words for each in terms for words in each][:2]
+        said += found
+    if not said or (uneven and not found):
+        said += filter(None, [in_words(reference, steps, pairs, floor, not told)])
     return "; ".join(dict.fromkeys(said)) or None
 
 
-def _hypotheses(replay: Any, wrong: Mapping[str, Place], floor: float) -> Iterator[str]:
-    """Yield each change of a function call under which places that differ are equal."""
+def _hypotheses(
+    replay: Any, wrong: Mapping[str, Place], floor: float, at: set[str] | None
+) -> Iterator[str]:
+    """Yield each change of a function call under which places that differ are equal.
+
+    `at` are the functions at which the port's code parts from the reference's, where these are
+    known. Of a few numbers many a change gives nearly the right ones: they must be equal.
+    """
     for words, change in replay.hypotheses():
+        if at is not None and word_of(change[0]) not in at:
+            continue
         after = {p.name: p for p in replay.run(change)}
         if replay.failure or set(after) != {*after, *wrong}:
             continue
-        better = [n for n, p in wrong.items() if after[n].error <= REST * min(p.error, 1.0)]
+        rest = {n: floor if p.expected.size < FEW else REST for n, p in wrong.items()}
+        better = [n for n, p in wrong.items() if after[n].error <= rest[n] * min(p.error, 1.0)]
         worse = [n for n, p in after.items() if n not in wrong and p.error > floor]
         if better and not worse:
             yield words
 
 
-def _in_terms_of(place: Place, pool: Mapping[str, np.ndarray]) -> Iterator[str]:
+def _in_terms_of(
+    place: Place, pool: Mapping[str, np.ndarray], reference: Steps, floor: float
+) -> Iterator[str]:
     """Say a wrong tensor by the other tensors of the same call."""
     found, expected = place.found, place.expected
     if found is None or found.dtype.kind != "f" or expected.dtype.kind != "f":
@@ -153,6 +207,8 @@ def _in_terms_of(place: Place, pool: Mapping[str, np.ndarray]) -> Iterator[str]:
     for name, array in own.items():
         if same(array, found, REST * float(np.abs(found).max())):
             right = next((n for n, a in own.items() if np.array_equal(a, expected)), None)
+            but = place.name.rpartition(" ")[2].partition("#")[0]
+            right = right or reference.say(value_of(expected, False), floor, but=but)
             beside = f", in the reference {right}" if right else ""
             yield f"{place.name} is {name}{beside}"
             return

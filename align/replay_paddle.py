@@ -3,7 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from itertools import permutations
 from typing import Any
 
@@ -18,6 +18,8 @@ from align.layers_paddle import layers_by_path
 from align.pairing import Pairing
 from align.prepare_paddle import state_kept
 from align.replay import Place, Replayed
+from align.steps import Pair, Steps, Value
+from align.steps_paddle import PaddleRecorder, watched
 from align.trace import TENSOR
 from align.trees import leaves, map_leaves
 
@@ -62,9 +64,29 @@ class Replay:
         self.uneven: list[str] = []
         self.seen: list[tuple[str, dict[str, Any], int]] = []
         self.places: list[Place] = []
+        self.recorder: PaddleRecorder | None = None
+        self.pairs: list[Pair] = []
+        self.outside = 0  # layers that run code of their own
 
     def run(self, change: Change | None = None) -> list[Place]:
         """Return every tensor that arrives at a layer inside, and the outputs."""
+        with paddle.no_grad():
+            return self._run(self._changed(change))
+
+    def recorded(self, gradients: bool) -> tuple[Steps, list[Pair]]:
+        """Return the steps of the port's code, and (place, reference's, port's) of each tensor.
+
+        With `gradients` it is run so that these could flow.
+        """
+        self.recorder, self.pairs = PaddleRecorder(), []
+        try:
+            with paddle.set_grad_enabled(gradients):
+                self._run(watched(self.recorder, lambda: not self.outside))
+            return self.recorder.found, self.pairs
+        finally:
+            self.recorder = None
+
+    def _run(self, watching: AbstractContextManager[None]) -> list[Place]:
         self.failure, self.places, self.seen = "", [], []
         queues: dict[int, list[Replayed]] = {}
         for child in self.call.children:
@@ -84,13 +106,18 @@ class Replay:
             return lambda *args, **kwargs: self._child(path, forward, args, kwargs, queues, called)
 
         args, kwargs = map_leaves((self.call.args, dict(self.call.kwargs)), _to_paddle)
+        self._give("its input", (args, kwargs), self.call.given)
         wrapped = wrapped_forwards(inside, states_alone(wrap))
-        with paddle.no_grad(), state_kept(self.net), wrapped, self._changed(change):
+        with state_kept(self.net), wrapped, watching:
             try:
                 outputs = self.layer(*args, **kwargs)
+                self.outside += 1
                 self._note("its output", self.call.outputs, outputs)
+                self._pair("its output", self.call.returned, outputs)
             except Exception as error:  # what the port's own code raises is not ours to name
                 self.failure = f"{type(error).__name__}: {error}"
+            finally:
+                self.outside = 0
         self.uneven = list(self._uneven(expected, called))
         return self.places
 
@@ -103,16 +130,41 @@ class Replay:
         if path not in self.judged.port_group:
             return forward(*args, **kwargs)
         calls = queues.get(group, [])
-        if index >= len(calls):
-            return forward(*args, **kwargs)
-        bound = bind(forward, args, kwargs)
-        values = (args, kwargs) if bound is None else list(bound.arguments.values())
-        self._note(f"the input of {path}#{index}", calls[index].inputs, values)
-        outputs = iter(calls[index].outputs)
-        return map_leaves(
-            calls[index].template,
-            lambda leaf: to_tensor(next(outputs)) if leaf is TENSOR else leaf,
-        )
+        self.outside += 1
+        try:
+            if index >= len(calls):
+                return forward(*args, **kwargs)
+            bound = bind(forward, args, kwargs)
+            values = (args, kwargs) if bound is None else list(bound.arguments.values())
+            self._note(f"the input of {path}#{index}", calls[index].inputs, values)
+            self._pair(f"the input of {path}#{index}", calls[index].arrived, values)
+            outputs = iter(calls[index].outputs)
+            handed = map_leaves(
+                calls[index].template,
+                lambda leaf: to_tensor(next(outputs)) if leaf is TENSOR else leaf,
+            )
+            self._give(f"the output of {path}", handed, calls[index].passed)
+            return handed
+        finally:
+            self.outside -= 1
+
+    def _give(self, name: str, tree: Any, values: list[Value]) -> None:
+        """Let gradients flow to the tensors of `tree` as to `values`, and take them down."""
+        tensors = [leaf for leaf in leaves(tree) if is_tensor(leaf)]
+        if self.recorder is None:
+            return
+        for index, (tensor, value) in enumerate(zip(tensors, values, strict=False)):
+            tensor.stop_gradient = not value.flows
+            self.recorder.name(f"{name}:{index}" if len(tensors) > 1 else name, tensor)
+
+    def _pair(self, name: str, values: list[Value], tree: Any) -> None:
+        """Note what is known of the reference's tensors and of those of `tree`."""
+        tensors = [leaf for leaf in leaves(tree) if is_tensor(leaf)]
+        if self.recorder is None:
+            return
+        for index, (tensor, value) in enumerate(zip(tensors, values, strict=False)):
+            title = f"{name}:{index}" if len(tensors) > 1 else name
+            self.pairs.append((title, value, self.recorder.value(tensor)))
 
     def _note(self, name: str, expected: list[np.ndarray], tree: Any) -> None:
         found = [np.array(to_array(leaf)) for leaf in leaves(tree) if is_tensor(leaf)]

@@ -170,7 +170,12 @@ class StoredReference:
         return exact
 
     def replayed(
-        self, batch: Any, judged: set[str], uneven: set[str], wanted: set[str]
+        self,
+        batch: Any,
+        judged: set[str],
+        uneven: set[str],
+        wanted: set[str],
+        gradients: bool = False,
     ) -> "Mapping[str, Replayed]":
         """Return the first call of each module in `wanted`, with the calls in it."""
         from align.replay import Replayed

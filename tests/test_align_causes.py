@@ -1,5 +1,7 @@
 """Causes of many culprits at once, and of what only a later step shows."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -7,9 +9,11 @@ torch = pytest.importorskip("torch")
 paddle = pytest.importorskip("paddle")
 
 from paddle import nn as pnn
+from paddle.nn import functional as pf
 from torch import nn as tnn
 
-from align import align_forward, align_training
+from align import align_backward, align_forward, align_training
+from align.own import fill_port
 from align.subjects import load_state
 from convert import convert_state
 
@@ -118,3 +122,128 @@ def test_the_padding_row_of_a_tied_weight_that_moved_is_told():
         "embedding gives zeros for padding_idx=0, the reference that row of its weight, which is "
         "not zero"
     )
+
+
+class TorchWindow(tnn.Module):
+    """Attention with a bias by position, and code behind it as decoders have it."""
+
+    def __init__(self):
+        super().__init__()
+        self.qkv, self.proj = tnn.Linear(8, 24), tnn.Linear(8, 8)
+        self.bias = tnn.Parameter(torch.randn(2, 5, 5))
+        self.scale = tnn.Parameter(torch.randn(8))
+
+    def forward(self, x):
+        n = len(x)
+        q, k, v = self.qkv(x).view(n, 5, 3, 2, 4).permute(2, 0, 3, 1, 4)
+        scores = q @ k.transpose(-2, -1) * 0.5 + self.bias
+        y = (scores.softmax(-1) @ v).transpose(1, 2).reshape(n, 5, 8)
+        y = self.proj(y) * self.scale
+        gate = torch.sigmoid(y)
+        y = torch.where(gate > 0.5, y, 0.1 * y).cumsum(1)
+        return y * gate + x, y.detach().mean((1, 2)).sqrt().nan_to_num(1.0)
+
+
+class PaddleWindow(pnn.Layer):
+    """The same; `fault` is what is wrong in it."""
+
+    def __init__(self, fault):
+        super().__init__()
+        self.qkv, self.proj, self.fault = pnn.Linear(8, 24), pnn.Linear(8, 8), fault
+        self.bias = self.create_parameter([2, 5, 5])
+        self.scale = self.create_parameter([8])
+
+    def forward(self, x):
+        n, wrong = len(x), self.fault
+        q, k, v = self.qkv(x).reshape([n, 5, 3, 2, 4]).transpose([2, 0, 3, 1, 4])
+        if wrong == "exchanged":
+            k, v = v, k
+        k = k.detach() if wrong == "detached" else k
+        bias = self.bias.transpose([0, 2, 1]) if wrong == "transposed" else self.bias
+        scores = q @ k.transpose([0, 1, 3, 2]) * (0.25 if wrong == "number" else 0.5)
+        scores = scores if wrong == "forgotten" else scores + bias
+        y = (pf.softmax(scores, -1) @ v).transpose([0, 2, 1, 3])
+        y = self.proj(y.reshape([n, 5, 8]))
+        y = y if wrong == "unscaled" else y * self.scale
+        gate = y if wrong == "ungated" else pf.sigmoid(y)
+        sides = (0.1 * y, y) if wrong == "sides" else (y, 0.1 * y)
+        y = paddle.where(pf.sigmoid(y) > 0.5, *sides).cumsum(2 if wrong == "axis" else 1)
+        tail = y if wrong == "flows" else y.detach()
+        return y * gate + x, paddle.nan_to_num(tail.mean((1, 2)).sqrt(), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause"),
+    {
+        "exchanged": "matmul takes .*, in the reference .*; the two are exchanged",
+        "forgotten": r"softmax\(.*, the reference add\(.*, bias\)",
+        "transposed": r"takes bias \(operand 2\) with its axes in the order \[0, 2, 1\]",
+        "number": "multiply is called with 0.25, in the reference with 0.5",
+        "unscaled": r"the reference multiply\(the output of proj, scale\)",
+        "ungated": "multiply takes .*, in the reference sigmoid",
+        "sides": "the operands of where stand in another order",
+        "axis": "cumsum (is called with 2, in the reference with 1|has axis=2)",
+    }.items(),
+    ids=lambda value: value.split()[0] if " " not in value else "",
+)
+def test_the_place_where_code_parts_from_the_references_is_said(fault, cause):
+    reference, port = TorchWindow(), PaddleWindow(fault)
+    fill_port(reference, port)
+    x = np.random.default_rng(0).standard_normal((3, 5, 8))
+    for report in (align_forward(reference, port, [x]), align_backward(reference, port, [x])):
+        assert {call.layer for call in report.divergences} == {""}
+        assert all(re.search(cause, str(call.cause)) for call in report.divergences), report.verdict
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause"),
+    {
+        "detached": "as matmul takes it, is detached here, in the reference it is not",
+        "flows": "is detached in the reference, here it is not",
+    }.items(),
+)
+def test_where_gradients_stop_is_said(fault, cause):
+    reference, port = TorchWindow(), PaddleWindow(fault)
+    fill_port(reference, port)
+    x = np.random.default_rng(0).standard_normal((3, 5, 8))
+    assert align_forward(reference, port, [x]).aligned
+    report = align_backward(reference, port, [x])
+    assert {call.layer for call in report.divergences} == {""}
+    assert any(cause in str(call.cause) for call in report.divergences), report.verdict
+
+
+class TorchCount(tnn.Module):
+    """A number that only hangs on which values are large."""
+
+    def forward(self, x):
+        p = x.softmax(1).max(1)[0]
+        return (x * x).mean(1)[p < 0.99].mean()
+
+
+class PaddleCount(pnn.Layer):
+    def forward(self, x):
+        p = pf.softmax(x, 1).max(1)
+        return (x * x).mean(1)[p < 0.5].mean()
+
+
+def test_a_change_elsewhere_that_gives_the_right_number_is_no_cause():
+    """The softmax over another axis keeps every value, as the right threshold does."""
+    x = np.random.default_rng(0).standard_normal((2, 3, 6, 6))
+    report = align_forward(TorchCount(), PaddleCount(), [x])
+    (call,) = report.divergences
+    assert "softmax has" not in str(call.cause)
+    assert "less_than is called with 0.5, in the reference with 0.99" in str(call.cause)
+
+
+def test_a_cause_that_cannot_be_sought_leaves_the_finding(monkeypatch):
+    from align import replay_paddle
+
+    def fails(self, gradients):
+        raise RuntimeError("does not like to be watched")
+
+    monkeypatch.setattr(replay_paddle.Replay, "recorded", fails)
+    reference, port = TorchWindow(), PaddleWindow("axis")
+    fill_port(reference, port)
+    report = align_forward(reference, port, [np.ones((3, 5, 8))])
+    assert {call.layer for call in report.divergences} == {""}
+    assert any("no cause of" in note and "watched" in note for note in report.notes)

@@ -221,7 +221,8 @@ def test_causes_are_said_in_chinese():
 SAYING = (
     *("attention", "beyond_calls", "blame", "data", "draws", "force_paddle", "forcing", "forward"),
     *("init", "judge", "losses", "order", "own_lists_paddle", "rates", "relations", "replay"),
-    *("replay_paddle", "report", "running_variance", "training", "updates_torch", "weights"),
+    *("replay_paddle", "report", "running_variance", "steps", "training", "updates_torch"),
+    "weights",
 )
 PARTS = {
     *("it raises", ": does its forward return?", " (is a number held in float32?)"),
@@ -230,6 +231,9 @@ PARTS = {
     *(": 9 times the reference's", ": one step 9 of the reference's schedule", "PortCall | None"),
     *("decoupled (AdamW), the reference's is coupled", "9 9, the reference has 9 9", " and 9 more"),
     *("coupled (Adam), the reference's is decoupled", ", 9 tensors are rounding noise"),
+    *("Value | None", "9 takes 9 (operand 9) 9", "9, as 9 takes it,"),
+    "with its values in another order than the reference's",
+    "with its axes in the order 9 of the reference's",
     "Paddle's RMSProp adds epsilon inside the root, torch's to the root9",
     "9 of the reference is registered nowhere in the port9",
     *("off by 99, allowed 99", "could not check: nothing was compared9"),
@@ -279,6 +283,9 @@ def test_parts_of_sentences_have_their_chinese_where_they_stand():
         "list of 3 layers, which Paddle does not see: make it a paddle.nn.LayerList",
         "the values lie in reverse order along axis 1 (channels: BGR for RGB?)",
         "the values lie with axes 0 and 2 exchanged",
+        "add takes bias (operand 2) with its axes in the order [0, 2, 1] of the reference's",
+        "add takes bias (operand 2) with its values in another order than the reference's",
+        "getitem(a), as matmul takes it, is detached here, in the reference it is not",
         "could not check: nothing was compared, 3 tensors are rounding noise",
     ):
         assert not re.search(r"\b(the|of|is|with|were)\b", in_both(whole)[1]), in_both(whole)[1]
