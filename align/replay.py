@@ -154,7 +154,7 @@ def _cause(replay: Any, floor: float, gradients: bool, told: bool) -> str | None
     parted = parting(reference, steps, floor)
     replay.run()
     at = words_at(*parted, steps, floor) if parted else None
-    said += list(_hypotheses(replay, wrong, floor, at))[:1]
+    said += _changes(replay, wrong, floor, at)
     uneven = bool(replay.uneven)
     if not said or uneven:
         pool = replay.pool()
@@ -166,10 +166,28 @@ def _cause(replay: Any, floor: float, gradients: bool, told: bool) -> str | None
     return "; ".join(dict.fromkeys(said)) or None
 
 
+def _changes(
+    replay: Any, wrong: Mapping[str, Place], floor: float, at: set[str] | None
+) -> list[str]:
+    """Return the first change that explains a place, and further ones for what it leaves."""
+    said: list[str] = []
+    left = set(wrong)
+    for functions in (at, None)[: 1 + (at is not None)]:
+        for words, better in _hypotheses(replay, wrong, floor, functions):
+            if left & better:
+                said.append(words)
+                left -= better
+            if not left:
+                return said
+        if not said:  # what code elsewhere would make right is no cause by itself
+            break
+    return said
+
+
 def _hypotheses(
     replay: Any, wrong: Mapping[str, Place], floor: float, at: set[str] | None
-) -> Iterator[str]:
-    """Yield each change of a function call under which places that differ are equal.
+) -> Iterator[tuple[str, set[str]]]:
+    """Yield each change of a function call and the places that differ and are equal under it.
 
     `at` are the functions at which the port's code parts from the reference's, where these are
     known. Of a few numbers many a change gives nearly the right ones: they must be equal.
@@ -181,10 +199,10 @@ def _hypotheses(
         if replay.failure or set(after) != {*after, *wrong}:
             continue
         rest = {n: floor if p.expected.size < FEW else REST for n, p in wrong.items()}
-        better = [n for n, p in wrong.items() if after[n].error <= rest[n] * min(p.error, 1.0)]
+        better = {n for n, p in wrong.items() if after[n].error <= rest[n] * min(p.error, 1.0)}
         worse = [n for n, p in after.items() if n not in wrong and p.error > floor]
         if better and not worse:
-            yield words
+            yield words, better
 
 
 def _in_terms_of(

@@ -387,7 +387,7 @@ class Recorder:
         said = [w for w in (self._operand(v, found) for v in args) if w]
         for name, value in kwargs.items():
             words = self._operand(value, found)
-            if words and name not in ("name", "out"):
+            if words and name not in ("name", "out", "inplace"):
                 said.append(f"{name}={words}")
         return found, ", ".join(said)
 

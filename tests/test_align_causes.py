@@ -247,3 +247,37 @@ def test_a_cause_that_cannot_be_sought_leaves_the_finding(monkeypatch):
     report = align_forward(reference, port, [np.ones((3, 5, 8))])
     assert {call.layer for call in report.divergences} == {""}
     assert any("no cause of" in note and "watched" in note for note in report.notes)
+
+
+class TorchHead(tnn.Module):
+    def __init__(self):
+        super().__init__()
+        self.parts = tnn.ModuleList([tnn.Conv2d(3, 2, 1) for _ in range(3)])
+        self.last = tnn.Conv2d(6, 4, 1)
+
+    def forward(self, x):
+        y = self.last(torch.cat([part(x) for part in self.parts], 1))
+        return torch.nn.functional.interpolate(y, (9, 11), mode="bilinear", align_corners=False)
+
+
+class PaddleHead(pnn.Layer):
+    def __init__(self, order, corners):
+        super().__init__()
+        self.order, self.corners = order, corners
+        self.parts = pnn.LayerList([pnn.Conv2D(3, 2, 1) for _ in range(3)])
+        self.last = pnn.Conv2D(6, 4, 1)
+
+    def forward(self, x):
+        parts = [part(x) for part in self.parts]
+        y = self.last(paddle.concat([parts[i] for i in self.order], 1))
+        return pf.interpolate(y, [9, 11], mode="bilinear", align_corners=self.corners)
+
+
+@pytest.mark.parametrize("align", [align_forward, align_backward])
+@pytest.mark.parametrize(("order", "corners"), [([2, 1, 0], True), ([2, 1, 0], False)])
+def test_every_fault_in_the_code_of_one_layer_is_named(align, order, corners):
+    torch.manual_seed(0)
+    report = align(*filled(TorchHead(), PaddleHead(order, corners)), inputs())
+    (cause,) = {divergence.cause for divergence in report.divergences}
+    assert "concat has another order: [2, 1, 0]" in cause
+    assert ("align_corners=True: with align_corners=False" in cause) == corners
