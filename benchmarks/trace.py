@@ -169,7 +169,13 @@ def _aligned(report: Any) -> None:
 
 
 def _print(options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
-    print(f"{options.model} {options.input_shape}, float64, train mode")
+    """Print one line and a table of all figures."""
+    words = [
+        f"{row['work']} {row['stage']} {row['time']:.0f} x the time, {row['memory']:.1f} x memory"
+        for row in rows
+        if row["work"] in ("record", "force")
+    ]
+    print(f"{options.model} {options.input_shape}, against the bare pass: {'; '.join(words)}\n")
     head = f"{'stage':<10}{'work':<8}{'s':>8}{'MB':>8}{'time x':>8}"
     print(f"{head}{'memory x':>10}{'less imports':>14}{'trace MB':>10}")
     for row in rows:

@@ -175,7 +175,7 @@ def prove_tests(stage: str, name: str, *files: str) -> list[Result]:
 def benchmarks(stage: str) -> list[Result]:
     """Run every benchmark."""
     paths = sorted((ROOT / "benchmarks").glob("*.py"))
-    lines = r"^ours {2,}|^STDC1-Seg \["
+    lines = r"^ours {2,}|^(STDC1-Seg|stdc1_seg) \["
     return [run(stage, path.name, [sys.executable, str(path)], lines) for path in paths]
 
 
