@@ -189,6 +189,43 @@ def test_faults_are_found_beside_containers_that_take_something_else(fault, blam
     assert {call.layer for call in report.divergences} == blamed, report.verdict
 
 
+class TwoParts(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = nn.Sequential(nn.Linear(4, 4), nn.Tanh())
+        self.right = nn.Sequential(nn.Linear(4, 4), nn.Tanh())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.right(self.left(x) + x)
+
+
+class PortOfTwoParts(pnn.Layer):
+    """One fault in each part, and one in the code between them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = PortOfEnd(), PortOfMlp(2.0)
+
+    def forward(self, x: Any) -> Any:
+        return self.right(self.left(x) + 0.5 * x)
+
+
+class PortOfEnd(pnn.Sequential):
+    def __init__(self) -> None:
+        super().__init__(pnn.Linear(4, 4), pnn.Tanh())
+
+    def forward(self, x: Any) -> Any:
+        return self[1](self[0](x)) * 1.5
+
+
+def test_faults_of_containers_do_not_hide_in_one_of_the_code_between_them():
+    reference, port = TwoParts(), PortOfTwoParts()
+    fill_port(reference, port)
+    x = np.random.default_rng(0).standard_normal((5, 4))
+    for report in (align_forward(reference, port, [x]), align_backward(reference, port, [x])):
+        assert {call.layer for call in report.divergences} == {"", "left", "right"}
+
+
 class Auxiliary(nn.Module):
     """A head whose result nobody uses; the port forgets the code at its end."""
 
