@@ -27,6 +27,7 @@ FAULTS = re.compile(
 NAMES = {
     "align.py": "cost of alignment, against the bare passes",
     "convert.py": "cost of a conversion, against torch.load + paddle.save",
+    "trace.py": "cost of a stored trace, against the bare pass of the reference",
 }
 # The cells of these tables in Chinese; one that is not here stays English.
 CHINESE = {
@@ -44,6 +45,9 @@ CHINESE = {
     "cost of alignment, against the bare passes": "对齐的开销，与裸跑相比",
     "cost of a conversion, against torch.load + paddle.save": (
         "权重转换的开销，与 torch.load + paddle.save 相比"
+    ),
+    "cost of a stored trace, against the bare pass of the reference": (
+        "保存的 trace 的开销，与参考网络裸跑相比"
     ),
     "MACs of a 512x1024 image": "MACs（512x1024 图像）",
     "worst layer forward, backward": "单层最大误差：前向，反向",
