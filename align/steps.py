@@ -99,7 +99,7 @@ class Step:
     """One function that was called: `said` are its other arguments as the code has them."""
 
     function: str
-    said: str
+    said: tuple[str, ...]
     operands: list[Value]
     results: list[Value]
 
@@ -132,7 +132,7 @@ class Steps:
         if not depth:
             return f"{step.word}(...)"
         parts = [_none(self.say(operand, rest, depth - 1)) for operand in step.operands]
-        return f"{step.word}({', '.join([*parts, *filter(None, [step.said])])})"
+        return f"{step.word}({', '.join([*parts, *step.said])})"
 
     def say(self, value: Value, rest: float, depth: int = 2, but: str | None = None) -> str | None:
         """Return in words what a tensor is, None if this code does not have it.
@@ -261,10 +261,36 @@ def _of_steps(
         if moved and (orders or moved != UNKNOWN_ORDER):
             name = _none(reference.say(a, rest))
             return f"{step.word} takes {name} (operand {index + 1}) {moved}"
-    if step.said != other.said:
-        ours, theirs = (each.said or "nothing more" for each in (step, other))
-        return f"{step.word} is called with {ours}, in the reference with {theirs}"
-    return None
+    apart = _apart(step.said, other.said)
+    if not any(apart):
+        return None
+    here, there = (", ".join(each) or "nothing more" for each in apart)
+    return f"{step.word} is called with {here}, in the reference with {there}"
+
+
+def _apart(ours: Sequence[str], theirs: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the arguments, as "name=value" or "value", that the other call has not.
+
+    Where both name an argument and give it other values, these only: what one side does not say
+    is a default of the other. So is what is False.
+    """
+    left = [
+        [word for word in one if not any(_is_same(word, each) for each in other)]
+        for one, other in ((ours, theirs), (theirs, ours))
+    ]
+    names = [{word.partition("=")[0] for word in each if "=" in word} for each in left]
+    both = names[0] & names[1]
+    kept = [
+        [w for w in each if w.partition("=")[0] in both or not (both or w.endswith("=False"))]
+        for each in left
+    ]
+    return kept[0], kept[1]
+
+
+def _is_same(one: str, other: str) -> bool:
+    """Tell whether both are one argument, which one of the two calls may not name."""
+    named = ("=" in one) == ("=" in other)
+    return one == other if named else one.rpartition("=")[2] == other.rpartition("=")[2]
 
 
 def _left(pairs: Sequence[tuple[Value, Value]], wrong: int, rest: float) -> Value:
@@ -381,7 +407,7 @@ class Recorder:
         """Note a tensor that the code gets."""
         self.found.names.append((words, self.value(tensor)))
 
-    def operands(self, args: Any, kwargs: Any) -> tuple[list[Value], str]:
+    def operands(self, args: Any, kwargs: Any) -> tuple[list[Value], tuple[str, ...]]:
         """Return the tensors among the arguments, and the others in words."""
         found: list[Value] = []
         said = [w for w in (self._operand(v, found) for v in args) if w]
@@ -389,7 +415,7 @@ class Recorder:
             words = self._operand(value, found)
             if words and name not in ("name", "out", "inplace"):
                 said.append(f"{name}={words}")
-        return found, ", ".join(said)
+        return found, tuple(said)
 
     def _operand(self, value: Any, found: list[Value]) -> str:
         if self.is_tensor(value):
@@ -397,9 +423,13 @@ class Recorder:
             return ""
         if isinstance(value, (list, tuple)) and any(self.is_tensor(v) for v in value):
             return ", ".join(filter(None, (self._operand(v, found) for v in value)))
+        if isinstance(value, (list, tuple)):
+            value = list(value)  # a size of either framework
         return "" if value is None else str(value)[:60]
 
-    def step(self, function: str, operands: list[Value], said: str, results: Any) -> None:
+    def step(
+        self, function: str, operands: list[Value], said: tuple[str, ...], results: Any
+    ) -> None:
         """Note that a function was called."""
         results = results if isinstance(results, (list, tuple)) else [results]
         tensors = [result for result in results if self.is_tensor(result)]

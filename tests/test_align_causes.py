@@ -12,7 +12,7 @@ from paddle import nn as pnn
 from paddle.nn import functional as pf
 from torch import nn as tnn
 
-from align import align_backward, align_forward, align_training
+from align import align_backward, align_forward, align_training, steps
 from align.own import fill_port
 from align.subjects import load_state
 from convert import convert_state
@@ -281,3 +281,18 @@ def test_every_fault_in_the_code_of_one_layer_is_named(align, order, corners):
     (cause,) = {divergence.cause for divergence in report.divergences}
     assert "concat has another order: [2, 1, 0]" in cause
     assert ("align_corners=True: with align_corners=False" in cause) == corners
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "apart"),
+    [
+        (("0.25",), ("0.5",), (["0.25"], ["0.5"])),
+        (("slope=0.2",), (), (["slope=0.2"], [])),
+        (("[4, 6]", "axis=1"), ("size=[4, 6]", "axis=2"), (["axis=1"], ["axis=2"])),
+        (("axis=1",), ("axis=2", "antialias=False"), (["axis=1"], ["axis=2"])),
+        (("axis=True",), ("axis=False",), (["axis=True"], ["axis=False"])),
+        (("1",), ("dim=1", "keepdim=False"), ([], [])),
+    ],
+)
+def test_only_arguments_that_differ_are_said(ours, theirs, apart):
+    assert steps._apart(ours, theirs) == apart
