@@ -182,7 +182,10 @@ def test_stored_trace_gives_the_same_numbers(ours, tmp_path):
     report = force_trace(port, tmp_path / "trace")
     live = align_backward(reference, port, [X], train=True)
     assert report.exit_code == live.exit_code == (ours is FAULTS["rate"])
-    assert causes(report) == causes(live)
+    places = [[(d.layer, d.where) for d in each.divergences] for each in (report, live)]
+    assert places[0] == places[1]
+    for stored, found in zip(report.divergences, live.divergences, strict=True):
+        assert str(stored.cause or "") in str(found.cause)  # a trace holds no code to look at
 
 
 def test_random_code_in_eval_mode_of_the_port_only_is_found():
