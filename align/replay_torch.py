@@ -91,9 +91,9 @@ class _Watch:
             finally:
                 self.stack.pop()
             if own is not None:
-                own.outputs = [_array(leaf) for leaf in leaves(outputs) if is_tensor(leaf)]
-                own.template = map_leaves(outputs, lambda v: TENSOR if is_tensor(v) else v)
                 made = [leaf for leaf in leaves(outputs) if is_tensor(leaf)]
+                own.outputs = [_array(leaf) for leaf in made]
+                own.template = map_leaves(outputs, lambda v: TENSOR if is_tensor(v) else v)
                 if recorder is not None:
                     own.returned = [recorder.value(leaf) for leaf in made]
                     own.steps = recorder.found

@@ -5,6 +5,7 @@ the reference never has, of what it has, is where they part. What only rearrange
 a transposition, a cast) is no step: a tensor is known by values that do not hang on their order.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import permutations
@@ -371,7 +372,7 @@ def _flow_in(reference: Steps, step: Step, index: int, rest: float) -> bool | No
     return None
 
 
-class Recorder:
+class Recorder(ABC):
     """Takes down the steps of one call. Subclasses say what a framework's tensors are.
 
     `named` are tensors that need no maker, by identity. `kept` are those seen, so that no other
@@ -384,13 +385,13 @@ class Recorder:
         self.kept: list[Any] = []
         self.values: dict[tuple[int, int], Value] = {}
 
+    @abstractmethod
     def read(self, tensor: Any) -> tuple[np.ndarray, bool, int]:
         """Return (values, whether gradients flow to it, how often it was written into)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def is_tensor(self, value: Any) -> bool:
         """Tell whether `value` is a tensor of the framework."""
-        raise NotImplementedError
 
     def value(self, tensor: Any, origin: Value | None = None) -> Value:
         """Return what is known of a tensor."""
