@@ -39,7 +39,7 @@ def error_picture(report: Report, path: Path) -> None:
     axes.set_xlabel("comparison, in the order of the reference's calls")
     axes.set_ylabel("relative error")
     axes.set_title(f"{report.stage}: {report.verdict}", fontsize=9, loc="left", wrap=True)
-    axes.legend(loc="upper left", fontsize=8, framealpha=0.9)
+    figure.legend(loc="outside lower center", ncols=4, fontsize=8)  # it would cover findings
     save(figure, path)
 
 
