@@ -1,16 +1,17 @@
 """The proof: record the reference, force the port, compare, judge, report."""
 
-from align.backward import align_backward
-from align.data import align_data, align_metric
-from align.force_trace import force_trace
-from align.forward import align_forward
-from align.init import align_init
-from align.judge_trace import judge_trace
-from align.losses import align_loss
-from align.report import Divergence, Report
-from align.traces import record_trace
-from align.training import align_step, align_training
-from align.weights import align_weights
+from align.report.report import Divergence, Report
+from align.rungs.backward import align_backward
+from align.rungs.data import align_data
+from align.rungs.force_trace import force_trace
+from align.rungs.forward import align_forward
+from align.rungs.init import align_init
+from align.rungs.judge_trace import judge_trace
+from align.rungs.loss import align_loss
+from align.rungs.metric import align_metric
+from align.rungs.record_trace import record_trace
+from align.rungs.training.rung import align_step, align_training
+from align.rungs.weights import align_weights
 
 __all__ = [
     "Divergence",

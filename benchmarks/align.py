@@ -188,7 +188,8 @@ def work(kind: str, depth: int) -> Callable[[], Any]:
     import torch
 
     from align import align_backward, align_forward
-    from align.subjects import seeded_input, seeded_pair
+    from commands.subjects.inputs import seeded_input
+    from commands.subjects.rows import seeded_pair
 
     torch.set_num_threads(1)
     torch_net, paddle_net = stacks(depth) if depth else seeded_pair("stdc1_seg", 0)
@@ -226,7 +227,7 @@ def total(outputs: Any) -> Any:
 
 def stacks(depth: int) -> tuple[Any, Any]:
     """Return `depth` Conv-BN-ReLU of 64 channels in torch, and their port with its weights."""
-    from align.subjects import load_state
+    from align.pairing.fill import load_state
     from convert import convert_state
 
     reference, port = torch_stack(depth), paddle_stack(depth)
@@ -305,7 +306,7 @@ def _draw(rows: list[dict[str, Any]], path: Path) -> None:
     """Draw time and memory over depth, one line a rung."""
     from matplotlib.figure import Figure
 
-    from common.pictures import save
+    from common.files import save
 
     figure = Figure(figsize=(9, 3.6), dpi=110, layout="constrained")
     for axes, what in zip(figure.subplots(1, 2), ("time", "memory"), strict=True):

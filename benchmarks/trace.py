@@ -143,7 +143,7 @@ def _torch_work(options: argparse.Namespace, backward: bool) -> Callable[[], Any
     import torch
 
     from align import record_trace
-    from align.subjects import seeded_input
+    from commands.subjects.inputs import seeded_input
     from torch_ref.seeded import build_seeded
 
     torch.set_num_threads(1)

@@ -32,7 +32,7 @@ class Screen(Console):
     """A console that lets a closed pipe (`| head`) end the command as any program's does."""
 
     def on_broken_pipe(self) -> None:
-        """Leave it to `tools/_entry.py`; rich would exit with 1, "checked and not good"."""
+        """Leave it to `commands/entry.py`; rich would exit with 1, "checked and not good"."""
         raise BrokenPipeError
 
 

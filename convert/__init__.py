@@ -4,9 +4,9 @@ Importing it loads neither torch nor paddle: only the files named after a framew
 """
 
 from common.errors import ConversionError
-from convert.checkpoint import Checkpoint, read_checkpoint
 from convert.conversion import Conversion, convert_state
 from convert.file import convert_checkpoint
+from convert.formats.checkpoint import Checkpoint, read_checkpoint
 
 __all__ = [
     "Checkpoint",

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from common.pairs import PAIRS, Pair
-from convert.account import Account, draw_up
-from convert.plan import check_aliases, describe_arrays, plan_moves
-from convert.problems import PADDLE_DTYPES
-from convert.recognise import counters_decide
-from convert.rules import Rules, load_rules, shipped_rules
-from convert.spec import TensorSpec
+from convert.names.rules import Rules, load_rules, shipped_rules
+from convert.names.spec import TensorSpec
+from convert.nets.recognise import counters_decide
+from convert.plan.account import Account, draw_up
+from convert.plan.plan import check_aliases, describe_arrays, plan_moves
+from convert.plan.problems import PADDLE_DTYPES
 
 RulesLike = str | PathLike[str] | Rules | None
 
@@ -49,7 +49,7 @@ def convert_state(
             its first name. Nothing is ever skipped.
         ConfigError: where the rules file is wrong.
     """
-    from convert.describe_paddle import describe
+    from convert.nets.describe_paddle import describe
 
     pair = PAIRS.get(getattr(paddle_layer, "pair_name", ""))
     return convert_arrays(arrays, describe(paddle_layer), rules_for(pair, rules), pair)

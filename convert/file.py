@@ -11,25 +11,17 @@ import ml_dtypes
 import numpy as np
 
 from common.errors import ConversionError
-from convert.account import DROPPED, RESHAPED, Account, nbytes_of
-from convert.checkpoint import read_checkpoint
+from common.files import Background, atomic, sha256_of
 from convert.conversion import Conversion, RulesLike, convert_arrays
-from convert.jobs import Job, described, job_of, with_row
-from convert.problems import PADDLE_DTYPES, SAFETENSORS_DTYPES
-from convert.verify import Verification, verify
-from convert.write import (
-    SAFETENSORS,
-    Background,
-    Finite,
-    Progress,
-    account_path,
-    atomic,
-    check_output,
-    dropped_path,
-    sha256_of,
-    write_pdparams,
-    write_safetensors,
-)
+from convert.formats.checkpoint import read_checkpoint
+from convert.formats.stream import Finite, Progress
+from convert.formats.write_paddle import write_pdparams
+from convert.formats.write_safetensors import SAFETENSORS, write_safetensors
+from convert.job import Job, described, job_of, with_row
+from convert.outputs import account_path, check_output, dropped_path
+from convert.plan.account import DROPPED, RESHAPED, Account, nbytes_of
+from convert.plan.problems import PADDLE_DTYPES, SAFETENSORS_DTYPES
+from convert.verify.compare import Verification, verify
 
 _NAMED = 8
 
@@ -66,7 +58,7 @@ def convert_checkpoint(
         key: which of several state dicts in the file.
         force: replace an existing output.
         progress: called with (bytes done, bytes in all) while writing.
-        generic: no net: infer the kinds of layer from the file (`convert.generic`).
+        generic: no net: infer the kinds of layer from the file (`convert.nets.generic`).
         checksum: put SHA-256 sums of source and output into the account.
         allow_nonfinite: write NaN and infinite values too.
 
@@ -205,7 +197,7 @@ def _typed(array: np.ndarray, dtype: str) -> np.ndarray:
 def _read_back(path: Path, output: Path) -> Mapping[str, np.ndarray]:
     if output.suffix == SAFETENSORS:
         return read_checkpoint(path)
-    from convert.verify_paddle import load_pdparams
+    from convert.verify.run_paddle import load_pdparams
 
     return load_pdparams(path)
 
@@ -228,7 +220,7 @@ def _back_in_row(
     conversion: Conversion, job: Job, state: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """Return `state` in the names of the file's row; what was dropped is taken from the file."""
-    from convert.rows import describe_row
+    from convert.nets.rows import describe_row
 
     assert job.net is not None
     assert job.row_rules is not None

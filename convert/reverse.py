@@ -10,21 +10,15 @@ from typing import Any
 import numpy as np
 
 from common.errors import ConversionError, UnreadableError, UserError
-from convert.account import ALIAS, DROPPED, SourceRow, value_of
-from convert.checkpoint import PADDLE, Checkpoint, read_checkpoint, require_framework
+from common.files import atomic, sha256_of
 from convert.conversion import RulesLike
-from convert.plan import same_bytes
+from convert.formats.checkpoint import PADDLE, Checkpoint, read_checkpoint, require_framework
+from convert.formats.stream import Progress, same_bytes
+from convert.formats.write_safetensors import SAFETENSORS, write_safetensors
+from convert.formats.write_torch import write_torch
+from convert.outputs import account_path, check_output
+from convert.plan.account import ALIAS, DROPPED, SourceRow, value_of
 from convert.reverse_names import back_by_net
-from convert.write import (
-    SAFETENSORS,
-    Progress,
-    account_path,
-    atomic,
-    check_output,
-    sha256_of,
-    write_safetensors,
-)
-from convert.write_torch import write_torch
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,14 @@ import numpy as np
 
 from common.errors import ConversionError, UserError
 from common.pairs import PAIRS, Pair
-from convert.checkpoint import Checkpoint
 from convert.conversion import RulesLike
-from convert.plan import TRANSPOSED, same_bytes
-from convert.recognise_port import recognise_port
-from convert.rows import describe_row, shapes_of
-from convert.rules import Rules, load_rules, resolve, shipped_rules
-from convert.rules_back import names_back
-from convert.spec import BATCH_NORM, COUNTER, TensorSpec
+from convert.formats.checkpoint import Checkpoint
+from convert.formats.stream import same_bytes
+from convert.names.rules import Rules, load_rules, resolve, shipped_rules
+from convert.names.rules_backwards import names_back
+from convert.names.spec import BATCH_NORM, COUNTER, TRANSPOSED, TensorSpec
+from convert.nets.recognise_port import recognise_port
+from convert.nets.rows import describe_row, shapes_of
 
 State = dict[str, np.ndarray]
 
@@ -41,7 +41,7 @@ def _net_of(
 ) -> tuple[Pair | None, Sequence[TensorSpec], Sequence[str]]:
     """Return (row of the table, tensors of the net, all names of the torch net if known)."""
     if model is not None and not isinstance(model, str):
-        from convert.describe_paddle import describe
+        from convert.nets.describe_paddle import describe
 
         return PAIRS.get(getattr(model, "pair_name", "")), describe(model), ()
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 PICTURE = Path(__file__).resolve().parent / "images" / "predictions.png"
-ROWS, HEADING, COLOURS = 4, 25, 256  # pixels; what common/pictures.py draws
+ROWS, HEADING, COLOURS = 4, 25, 256  # pixels; what commands/reproduce/pictures.py draws
 
 
 def main() -> None:

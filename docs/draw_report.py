@@ -22,7 +22,8 @@ def write_page(path: Path) -> None:
     from faults.first import STDC_FAULTS, attribute
 
     from align import align_forward
-    from align.subjects import seeded_input, seeded_pair
+    from commands.subjects.inputs import seeded_input
+    from commands.subjects.rows import seeded_pair
 
     torch_net, paddle_net = seeded_pair("stdc2_seg", 0)
     pool = attribute("cp.backbone.features.6.skip", "exclusive", True)

@@ -76,7 +76,7 @@ def measure() -> dict[str, list[str]]:
     """Return the rows of the table: float32 both, reference in both, float64 both."""
     import torch
 
-    from align.subjects import seeded_pair
+    from commands.subjects.rows import seeded_pair
 
     torch.set_num_threads(1)
     reference, port = seeded_pair(NET, 0)

@@ -66,7 +66,7 @@ def main() -> int:
     wanted = page(read_table())
     if options.check:
         return int(not PAGE.exists() or PAGE.read_text(encoding="utf-8") != wanted)
-    from align.report import write_text
+    from common.documents import write_text
 
     write_text(PAGE, wanted)
     return 0

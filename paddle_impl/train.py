@@ -13,9 +13,9 @@ from paddle import nn
 import paddle_impl
 from common.data import Batch
 from common.errors import ConversionError, UserError
+from common.evaluation.evaluate import scaled_size, slide
 from common.randomness import generator
-from common.settings import Evaluate, Settings
-from common.training.evaluation import scaled_size, slide
+from common.settings.run import Evaluate, Settings
 from paddle_impl.losses import LOSSES
 from paddle_impl.optim import build_optimizer, set_lr, trainable_parameters
 
@@ -179,7 +179,7 @@ def _require_fit(what: str, name: str, tensor: paddle.Tensor | None, array: np.n
 
 
 class PaddleSide:
-    """`common.training.side.Side` in Paddle; every array in `state` has its tensor's own dtype."""
+    """`common.evaluation.side.Side` in Paddle; arrays of `state` have their tensors' dtypes."""
 
     framework = "paddle"
     version = str(paddle.__version__)

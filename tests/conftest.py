@@ -22,7 +22,7 @@ def stdc1_pair():
     """STDC1-Seg on both sides with seeded weights. A test that breaks it mends it."""
     pytest.importorskip("torch")
     pytest.importorskip("paddle")
-    from align.subjects import seeded_pair
+    from commands.subjects.rows import seeded_pair
 
     return seeded_pair("stdc1_seg", seed=0)
 

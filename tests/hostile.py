@@ -10,7 +10,8 @@ import zipfile
 
 import numpy as np
 
-from convert.write import write_pdparams, write_safetensors
+from convert.formats.write_paddle import write_pdparams
+from convert.formats.write_safetensors import write_safetensors
 
 
 def state_of():

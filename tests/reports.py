@@ -1,8 +1,8 @@
 """Reports as tests of pages, JSON and JUnit need them: small, large, broken, hostile."""
 
-from align.judge import DIFFERS, EQUAL, UNCHECKED, Comparison
-from align.report import Divergence, Layer, Report
-from align.run import Run
+from align.judge.comparison import DIFFERS, EQUAL, UNCHECKED, Comparison
+from align.report.report import Divergence, Layer, Report
+from align.report.run import Run
 
 HOSTILE = '</script><script>document.title="owned"</script><img src=x onerror="alert(1)">\x00'
 

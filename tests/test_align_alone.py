@@ -10,13 +10,14 @@ from paddle import nn as pnn
 from torch import nn as tnn
 
 from align import align_backward
-from align.batch import as_batch
-from align.floors import Moves
-from align.forced import Job, paired, prepared, run_forced
-from align.judge import DIFFERS
-from align.record_torch import Run, recorded
-from align.subjects import load_state
-from align.trace import Passed
+from align.arrays.batch import as_batch
+from align.judge.comparison import DIFFERS
+from align.pairing.fill import load_state
+from align.record.recording_torch import Run, recorded
+from align.record.trace import Passed
+from align.rounding.floors import Moves
+from align.trial.setup import paired, prepared
+from align.trial.trial import Job, run_forced
 from convert import convert_state
 
 

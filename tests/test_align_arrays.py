@@ -7,7 +7,7 @@ import pytest
 
 paddle = pytest.importorskip("paddle")
 
-from align.arrays_paddle import shared, to_array, to_tensor
+from align.arrays.arrays_paddle import shared, to_array, to_tensor
 
 
 @pytest.mark.parametrize(

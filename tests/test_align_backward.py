@@ -13,8 +13,9 @@ from paddle import nn as pnn
 from torch import nn as tnn
 
 from align import align_backward
-from align.arrays_torch import scalar_of
-from align.subjects import load_state, seeded_pair
+from align.arrays.arrays_torch import scalar_of
+from align.pairing.fill import load_state
+from commands.subjects.rows import seeded_pair
 from common.errors import UserError
 from convert import convert_state
 

@@ -12,7 +12,7 @@ from paddle.nn import functional as pf
 from torch import nn
 
 from align import align_backward, align_forward, force_trace, record_trace
-from align.own import fill_port
+from align.pairing.fill import fill_port
 
 IMAGE = np.random.default_rng(0).standard_normal((2, 3, 12, 12))
 NOTE = "begins or ends at another place of the code"

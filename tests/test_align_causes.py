@@ -12,9 +12,9 @@ from paddle import nn as pnn
 from paddle.nn import functional as pf
 from torch import nn as tnn
 
-from align import align_backward, align_forward, align_training, steps
-from align.own import fill_port
-from align.subjects import load_state
+from align import align_backward, align_forward, align_training
+from align.causes import steps
+from align.pairing.fill import fill_port, load_state
 from convert import convert_state
 
 COUNT = 14
@@ -236,7 +236,7 @@ def test_a_change_elsewhere_that_gives_the_right_number_is_no_cause():
 
 
 def test_a_cause_that_cannot_be_sought_leaves_the_finding(monkeypatch):
-    from align import replay_paddle
+    from align.causes import replay_paddle
 
     def fails(self, gradients):
         raise RuntimeError("does not like to be watched")

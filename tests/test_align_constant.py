@@ -10,7 +10,7 @@ from paddle import nn as pnn
 from torch import nn as tnn
 
 from align import align_backward
-from align.own import fill_port
+from align.pairing.fill import fill_port
 
 
 class TorchScale(tnn.Module):

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from align.judge import DIFFERS, EQUAL, NOISE, UNCHECKED, Allowance, Comparison, compare
-from align.kernels import KERNELS
-from align.pairing import pair_by_path
-from align.report import Divergence, Report
-from align.trees import leaves, map_leaves
+from align.arrays.trees import leaves, map_leaves
+from align.judge.compare import Allowance, compare
+from align.judge.comparison import DIFFERS, EQUAL, NOISE, UNCHECKED, Comparison
+from align.judge.kernels import KERNELS
+from align.pairing.by_path import pair_by_path
+from align.report.report import Divergence, Report
 from common.errors import UserError
 
 

@@ -10,7 +10,7 @@ from paddle import nn as pnn
 from torch import nn
 
 from align import align_backward, align_forward
-from align.own import fill_port
+from align.pairing.fill import fill_port
 from paddle_impl.layers import BatchNorm2D
 
 CHANNELS = 4

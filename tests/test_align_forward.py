@@ -14,7 +14,7 @@ from paddle import nn as pnn
 from torch import nn as tnn
 
 from align import align_forward
-from align.subjects import seeded_pair
+from commands.subjects.rows import seeded_pair
 
 
 def blamed(report):

@@ -9,7 +9,7 @@ paddle = pytest.importorskip("paddle")
 import paddle.nn.functional as PF
 import torch.nn.functional as TF
 
-from align.kernels import KERNELS, paddle_version
+from align.judge.kernels import KERNELS, paddle_version
 
 ROWS = {kernel.function: kernel for kernel in KERNELS}
 

@@ -47,7 +47,7 @@ class Port(pnn.Layer):
 
 
 def pair(*arguments):
-    from align.subjects import load_state
+    from align.pairing.fill import load_state
     from convert import convert_state
 
     torch.manual_seed(0)

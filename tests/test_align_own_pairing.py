@@ -10,10 +10,10 @@ from paddle import nn as pnn
 from torch import nn as tnn
 
 from align import align_backward, align_forward, align_training, align_weights
-from align.forced import paired
-from align.subjects import load_state
+from align.pairing.fill import load_state
+from align.trial.setup import paired
 from convert import convert_state
-from convert.rules import Rename, Rules, Split
+from convert.names.rules import Rename, Rules, Split
 
 
 class Attention(tnn.Module):
@@ -173,7 +173,7 @@ def test_loss_and_rules_go_together():
 
 
 def test_what_the_rules_drop_is_a_note_and_no_difference():
-    from convert.rules import Absent, Drop
+    from convert.names.rules import Absent, Drop
 
     theirs, ours = pair()
     theirs.aux, ours.extra = tnn.Linear(2, 2), pnn.Linear(2, 2)
@@ -188,7 +188,7 @@ def test_what_the_rules_drop_is_a_note_and_no_difference():
 
 
 def test_a_tensor_of_another_shape_is_compared_as_the_rules_say():
-    from convert.rules import Reshape
+    from convert.names.rules import Reshape
 
     theirs, ours = tnn.Sequential(tnn.Linear(8, 4)), pnn.Sequential(pnn.Conv2D(8, 4, 1))
     weight, bias = (parameter.detach().numpy() for parameter in theirs.parameters())

@@ -21,7 +21,8 @@ from align import (
     align_training,
     align_weights,
 )
-from align.judge import DIFFERS, EQUAL, Allowance, Comparison, compare
+from align.judge.compare import Allowance, compare
+from align.judge.comparison import DIFFERS, EQUAL, Comparison
 
 
 def image():

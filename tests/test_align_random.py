@@ -16,8 +16,8 @@ from torch import nn as tnn
 from torch.nn import functional as T
 
 from align import align_backward, align_forward, align_training, force_trace, record_trace
-from align.judge import UNCHECKED
-from align.own import fill_port
+from align.judge.comparison import UNCHECKED
+from align.pairing.fill import fill_port
 
 X = np.random.default_rng(0).standard_normal((4, 6, 5, 3))
 

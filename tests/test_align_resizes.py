@@ -14,7 +14,8 @@ from paddle import nn as pnn
 from torch import nn as tnn
 
 from align import align_backward, align_forward
-from align.kernel_errors_torch import COHERENT_DRAWS, ORTHOGONAL, Errors, WatchKernels
+from align.judge.kernel_errors_torch import COHERENT_DRAWS, ORTHOGONAL, Errors
+from align.judge.watch_kernels_torch import WatchKernels
 
 CASES = [((8, 8), (64, 64)), ((5, 7), (123, 47)), ((32, 48), (255, 383)), ((64, 96), (31, 50))]
 SETTINGS = {

@@ -12,7 +12,7 @@ from torch import nn as tnn
 from torch.utils import checkpoint
 
 from align import align_backward, align_forward, align_step, align_weights
-from align.own import fill_port
+from align.pairing.fill import fill_port
 
 
 def noise(*shape):
@@ -322,7 +322,7 @@ def test_scale_of_a_functional_normalisation_has_the_error_of_its_epsilon():
 
 
 def test_a_last_bit_is_no_write_into_an_input():
-    from align.record_torch import _same_values
+    from align.record.recording_torch import _same_values
 
     values = [noise(3, 4)]
     assert _same_values(values, [values[0] * (1 + 1e-15)])

@@ -14,20 +14,14 @@ paddle = pytest.importorskip("paddle")
 
 from trace_nets import PADDLE, TORCH
 
-from align import (
-    align_backward,
-    align_forward,
-    force_trace,
-    judge_trace,
-    record_trace,
-)
-from align.beyond_calls import unseen
-from align.own import fill_port
-from align.pairing import Pairing
-from align.trace_arrays import Arrays, ArrayWriter
-from align.trace_files import read_manifest
-from align.trace_format import decode, encode
-from align.trace_reference import StoredReference
+from align import align_backward, align_forward, force_trace, judge_trace, record_trace
+from align.pairing.by_path import Pairing
+from align.pairing.fill import fill_port
+from align.stored.arrays import Arrays, ArrayWriter
+from align.stored.files import read_manifest
+from align.stored.format import decode, encode
+from align.stored.reference import StoredReference
+from align.trial.lost_layers import unseen
 from common.errors import ConversionError, UnreadableError, UserError
 
 IMAGE = np.random.default_rng(0).standard_normal((3, 3, 6, 5))

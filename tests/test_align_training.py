@@ -12,8 +12,8 @@ from paddle import nn as pnn
 from torch import nn as tnn
 
 from align import align_step, align_training
-from align.own import fill_port
-from align.subjects import load_state, seeded_pair
+from align.pairing.fill import fill_port, load_state
+from commands.subjects.rows import seeded_pair
 from common.schedules import warmup_poly
 from convert import convert_state
 from paddle_impl import losses as paddle_losses

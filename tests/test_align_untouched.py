@@ -12,9 +12,9 @@ from paddle import nn as pnn
 from torch import nn as tnn
 
 from align import align_backward, align_forward
-from align.prepare_paddle import prepared, state_kept
-from align.record_torch import Run, record
-from align.subjects import load_state
+from align.nets.prepare_paddle import prepared, state_kept
+from align.pairing.fill import load_state
+from align.record.recording_torch import Run, record
 from convert import convert_state
 
 
@@ -210,8 +210,8 @@ def test_nothing_of_a_run_waits_for_the_collector_of_cycles(align):
     import gc
     import weakref
 
-    from align.forced import Job
-    from align.trace import Call, Trace
+    from align.record.trace import Call, Trace
+    from align.trial.trial import Job
 
     reference, port = (
         tnn.Sequential(tnn.Linear(4, 4), tnn.ReLU()),

@@ -11,8 +11,8 @@ from paddle.nn import functional as pf
 from torch import nn
 
 from align import align_backward, align_forward, align_weights
-from align.own import fill_port
-from convert.rules import Rules
+from align.pairing.fill import fill_port
+from convert.names.rules import Rules
 
 IMAGE = np.random.default_rng(0).standard_normal((2, 3, 12, 12))
 

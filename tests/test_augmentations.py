@@ -7,7 +7,7 @@ from PIL import Image
 from test_data_transforms import Fixed, frame
 
 from common.data import SegmentationDataset
-from common.data.array_transforms import (
+from common.data.transforms.arrays import (
     AsArrays,
     Blur,
     ChosenScale,
@@ -16,7 +16,7 @@ from common.data.array_transforms import (
     Rotate,
     UniformScale,
 )
-from common.data.augmentations import AUGMENTATIONS
+from common.data.transforms.recipes import AUGMENTATIONS
 from common.errors import ConfigError
 
 FILL = (123.675, 116.28, 103.53)

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from common.config import known_keys, load_settings
 from common.errors import ConfigError
-from common.settings import Settings
+from common.settings.load import known_keys, load_settings
+from common.settings.run import Settings
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 

@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from common.errors import ConfigError, ConversionError, UserError
-from convert import account, convert_checkpoint, read_checkpoint
+from convert import convert_checkpoint, read_checkpoint
+from convert.formats.write_paddle import write_pdparams
+from convert.formats.write_safetensors import write_safetensors
+from convert.formats.write_torch import write_torch
+from convert.names.rules import Rules, resolve
+from convert.names.rules_backwards import names_back
+from convert.plan import account
 from convert.reverse import reverse_checkpoint
-from convert.rules import Rules, resolve
-from convert.rules_back import names_back
-from convert.write import write_pdparams, write_safetensors
-from convert.write_torch import write_torch
 
 DTYPES = ["?", "u1", "i1", "i2", "i4", "i8", "f2", "f4", "f8", "c8", "c16"]
 EXTENDED = ["bfloat16", "float8_e4m3fn", "float8_e5m2"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from convert import read_checkpoint
-from convert.write_torch import write_torch
+from convert.formats.write_torch import write_torch
 
 pytest.importorskip("torch")
 paddle = pytest.importorskip("paddle")

@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common import tolerances
+from common import outputs
 from common.errors import ConversionError, UserError
-from convert import convert_checkpoint, convert_state, file, plan, verify
-from convert.account import value_of
-from convert.recognise import Recognised, recognise
+from convert import convert_checkpoint, convert_state, file
+from convert.nets.recognise import Recognised, recognise
+from convert.plan import plan
+from convert.plan.account import value_of
+from convert.verify import compare
 
 torch = pytest.importorskip("torch")
 paddle = pytest.importorskip("paddle")
@@ -142,9 +144,9 @@ class TestFile:
         assert account["output"]["sha256"] == hashlib.sha256(output.read_bytes()).hexdigest()
         assert account["source"]["sha256"] == hashlib.sha256(seg_file.read_bytes()).hexdigest()
         proof = account["verification"]
-        assert proof["allowed"] == tolerances.INEXACT_RESIZE  # ends in bilinear resizes by 8
+        assert proof["allowed"] == outputs.INEXACT_RESIZE  # ends in bilinear resizes by 8
         assert 0 < proof["worst"] <= proof["allowed"]
-        assert proof["differences"][3] < tolerances.NET_OUTPUTS  # the detail head is not resized
+        assert proof["differences"][3] < outputs.NET_OUTPUTS  # the detail head is not resized
 
     @pytest.mark.parametrize(
         ("wrap", "options"),
@@ -158,7 +160,7 @@ class TestFile:
     def test_classification_files_come_out_the_same(self, cls_state, tmp_path, wrap, options):
         path = save(tmp_path / "STDCNet813M_73.91.tar", wrap(cls_state), **options)
         made = convert_checkpoint(path, tmp_path / "out.pdparams", verify=True)
-        assert made.account.verification["allowed"] == tolerances.NET_OUTPUTS
+        assert made.account.verification["allowed"] == outputs.NET_OUTPUTS
         assert np.array_equal(made.state["fc.weight"], cls_state["fc.weight"].numpy().T)
         first = cls_state["features.0.bn.running_var"].numpy()
         assert np.array_equal(made.state["features.0.bn._variance"], first)
@@ -314,7 +316,7 @@ class TestLayer:
 
 
 def test_describe_names_the_same_roles_on_both_sides():
-    from convert import describe_paddle, describe_torch
+    from convert.nets import describe_paddle, describe_torch
 
     one, other = torch.nn.ModuleDict(), paddle.nn.LayerDict()
     one["bn"], other["bn"] = torch.nn.BatchNorm1d(3), paddle.nn.BatchNorm1D(3)
@@ -345,15 +347,15 @@ class TestJudge:
     )
     def test_not_equal(self, expected, got):
         with pytest.raises(ConversionError, match="output 0"):
-            verify.judge(self.NET, [np.array(expected)], [np.array(got)], 1e-9)
+            compare.judge(self.NET, [np.array(expected)], [np.array(got)], 1e-9)
 
     def test_equal(self):
         ones = np.ones((2, 3))
-        assert verify.judge(self.NET, [ones], [ones + 1e-12], 1e-9).worst == pytest.approx(
+        assert compare.judge(self.NET, [ones], [ones + 1e-12], 1e-9).worst == pytest.approx(
             1e-12, 0.1
         )
         with pytest.raises(ConversionError, match="1 outputs, Paddle's net 2"):
-            verify.judge(self.NET, [ones], [ones, ones], 1e-9)
+            compare.judge(self.NET, [ones], [ones, ones], 1e-9)
 
 
 @pytest.mark.parametrize(
@@ -369,7 +371,7 @@ class TestJudge:
     ],
 )
 def test_resizes_that_float32_cannot_hold_are_noticed(options, inexact):
-    from convert.verify_torch import InexactResizes
+    from convert.verify.run_torch import InexactResizes
 
     with InexactResizes() as resizes:
         torch.nn.functional.interpolate(torch.zeros(1, 1, 8, 12), **options)

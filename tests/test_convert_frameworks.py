@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convert.write import write_safetensors
-from convert.write_torch import write_torch
+from convert.formats.write_safetensors import write_safetensors
+from convert.formats.write_torch import write_torch
 
 ROOT = Path(__file__).resolve().parent.parent
 MANIFESTS = ROOT / "tests" / "data" / "manifests"

@@ -10,11 +10,11 @@ import yaml
 
 from common.errors import ConversionError, UserError
 from convert import convert_checkpoint, read_checkpoint
-from convert.propose import propose
-from convert.rules import Rules, load_rules, resolve
-from convert.spec import TensorSpec
-from convert.write import write_pdparams
-from convert.write_torch import write_torch
+from convert.formats.write_paddle import write_pdparams
+from convert.formats.write_torch import write_torch
+from convert.names.propose import propose
+from convert.names.rules import Rules, load_rules, resolve
+from convert.names.spec import TensorSpec
 
 MANIFESTS = Path(__file__).resolve().parent / "data" / "manifests"
 SHAPES = {

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import ConversionError
-from convert.account import draw_up, value_of
-from convert.plan import COUNTER_REASON, check_aliases, describe_arrays, plan_moves
-from convert.rules import Alias, Drop, Rename, Reshape, Rules
-from convert.spec import TensorSpec
+from convert.names.rules import Alias, Drop, Rename, Reshape, Rules
+from convert.names.spec import TensorSpec
+from convert.plan.account import draw_up, value_of
+from convert.plan.plan import COUNTER_REASON, check_aliases, describe_arrays, plan_moves
 
 PADDLE_NAMES = {"running_mean": "_mean", "running_var": "_variance"}
 NONE = Rules()

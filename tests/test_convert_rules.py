@@ -4,7 +4,7 @@ import pytest
 
 from common.errors import ConfigError
 from common.pairs import PAIRS
-from convert.rules import Rules, load_rules, resolve, shipped_rules
+from convert.names.rules import Rules, load_rules, resolve, shipped_rules
 
 
 def test_the_shipped_files_of_every_row_load():

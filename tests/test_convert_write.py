@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from common.errors import UserError
-from convert.write import atomic, check_output, default_output, sha256_of, write_pdparams
+from common.files import atomic, sha256_of
+from convert.formats.write_paddle import write_pdparams
+from convert.outputs import check_output, default_output
 
 DTYPES = st.sampled_from(["?", *("u1", "i1", "i8", "u2", "f2", "f4", "f8", "c8", "c16", ">f4")])
 ARRAYS = DTYPES.flatmap(

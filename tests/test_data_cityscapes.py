@@ -5,12 +5,7 @@ import pytest
 from PIL import Image
 
 from common.data import Cityscapes
-from common.data.cityscapes_labels import (
-    CLASS_NAMES,
-    LABELS,
-    palette,
-    train_id_table,
-)
+from common.data.sets.cityscapes_labels import CLASS_NAMES, LABELS, palette, train_id_table
 from common.errors import ConfigError, DataError
 
 NAME = "aachen_000000_000019"

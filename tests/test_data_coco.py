@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.data.coco import CATEGORIES, Coco
-from common.data.voc import CLASS_NAMES
+from common.data.sets.coco import CATEGORIES, Coco
+from common.data.sets.voc import CLASS_NAMES
 from common.errors import ConfigError, DataError, UserError
 
 pytest.importorskip("pycocotools")

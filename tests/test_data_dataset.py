@@ -14,7 +14,7 @@ from common.data import (
     read_batches,
     stack,
 )
-from common.data.augmentations import stdc
+from common.data.transforms.recipes import stdc
 from common.errors import ConfigError, DataError
 
 

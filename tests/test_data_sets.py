@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.data.carvana import Carvana
-from common.data.voc import CLASS_NAMES, PascalVOC, palette
+from common.data.sets.carvana import Carvana
+from common.data.sets.voc import CLASS_NAMES, PascalVOC, palette
 from common.errors import ConfigError, DataError
 
 RNG = np.random.default_rng(0)

@@ -4,8 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
-from common.data.augmentations import STDC_SCALES, stdc
-from common.data.transforms import (
+from common.data.transforms.images import (
     MEAN,
     STD,
     ColorJitter,
@@ -16,6 +15,7 @@ from common.data.transforms import (
     RandomScale,
     RandomShortSide,
 )
+from common.data.transforms.recipes import STDC_SCALES, stdc
 from common.errors import DataError
 from common.randomness import generator
 

@@ -83,14 +83,14 @@ def test_reference_has_the_keys_shapes_and_order_of_the_authors_file(file):
     ],
 )
 def test_a_file_says_by_itself_what_it_is(file, row, options):
-    from convert.recognise import recognise
+    from convert.nets.recognise import recognise
 
     found = recognise({key: tuple(shape) for key, shape, _ in manifest(file)})
     assert (found.row, dict(found.options)) == (row, options)
 
 
 def test_yassoualis_names_lead_to_pspnets_tensors():
-    from convert.rules import resolve, shipped_rules
+    from convert.names.rules import resolve, shipped_rules
 
     file = {key: shape for key, shape, _ in manifest("pspnet50_yassouali")}
     names = resolve(file, shipped_rules(PAIRS["pspnet50"].rules)).sources
@@ -381,7 +381,8 @@ def test_nearest_places_are_pils():
 def check_alignment(row, seed, **options):
     pytest.importorskip("paddle")
     from align import align_forward
-    from align.subjects import seeded_input, seeded_pair
+    from commands.subjects.inputs import seeded_input
+    from commands.subjects.rows import seeded_pair
 
     torch_net, paddle_net = seeded_pair(row, seed, **options)
     image = seeded_input(PAIRS[row].default_input, seed)

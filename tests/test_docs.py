@@ -25,7 +25,11 @@ def test_links_and_pictures_exist():
 
 
 def test_commands_exist_and_know_their_options():
-    sources = {path.name: path.read_text("utf-8") for path in (ROOT / "tools").glob("*.py")}
+    sources = {
+        path: path.read_text("utf-8")
+        for room in ("tools", "commands")
+        for path in (ROOT / room).rglob("*.py")
+    }
     known = set(re.findall(r'"(--[a-z-]+)"', "\n".join(sources.values())))
     for page in READ:
         for line in re.findall(r"^python (\w+/.*)$", page.read_text("utf-8"), flags=re.M):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from common.settings import Evaluate
-from common.training.evaluation import slide, windows
+from common.evaluation.evaluate import slide, windows
+from common.settings.run import Evaluate
 
 
 def test_windows_are_semsegs():

@@ -8,9 +8,9 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("paddle")
 
-from align.evidence import write_evidence
-from align.recipe import Recipe
-from align.subjects import seeded_pair
+from commands.reproduce.evidence import write_evidence
+from commands.reproduce.recipe import Recipe
+from commands.subjects.rows import seeded_pair
 from common.data.toy import write_toy_cityscapes
 
 CONFIG = Path(__file__).resolve().parent.parent / "configs" / "stdc1_toy.yml"

@@ -60,14 +60,14 @@ def test_reference_has_the_keys_shapes_and_order_of_the_authors_file(file):
     ],
 )
 def test_files_are_recognised(file, row, options):
-    from convert.recognise import recognise
+    from convert.nets.recognise import recognise
 
     found = recognise({key: tuple(shape) for key, shape, _ in manifest(file)})
     assert (found.row, dict(found.options)) == (row, options)
 
 
 def test_fcn8s_and_at_once_are_listed_and_asked_for():
-    from convert.recognise import recognise
+    from convert.nets.recognise import recognise
 
     with pytest.raises(UserError, match=r"fcn8s \(.*fcn8s_atonce \(.*--model"):
         recognise({key: tuple(shape) for key, shape, _ in manifest("fcn8s_wkentaro")})
@@ -267,7 +267,8 @@ def small_input(row):
 def check_alignment(row, seed, shape, **options):
     pytest.importorskip("paddle")
     from align import align_forward
-    from align.subjects import seeded_input, seeded_pair
+    from commands.subjects.inputs import seeded_input
+    from commands.subjects.rows import seeded_pair
 
     torch_net, paddle_net = seeded_pair(row, seed, **options)
     for train in (False, True):

@@ -47,7 +47,7 @@ def test_conversion_is_verified(checkpoint, tmp_path):
 @pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
 def test_forward_is_aligned(train):
     from align import align_forward
-    from align.subjects import seeded_pair
+    from commands.subjects.rows import seeded_pair
 
     paddle.set_device("gpu")
     inputs = [np.random.default_rng(0).standard_normal((2, 3, 64, 96))]

@@ -13,7 +13,8 @@ pytest.importorskip("torch")
 pytest.importorskip("paddle")
 
 from align import align_backward, align_forward, align_training
-from align import own as own_nets
+from align.pairing.fill import proposal
+from commands.subjects.own import build_pair, own_pair
 from common.errors import ConversionError
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "own_net"
@@ -51,7 +52,7 @@ def forget():
 
 def pair(rules=None):
     forget()
-    return own_nets.own_pair("seg_torch:build", "seg_paddle:build", rules=rules)
+    return own_pair("seg_torch:build", "seg_paddle:build", rules=rules)
 
 
 def mend(index):
@@ -65,8 +66,8 @@ def mend(index):
 def rules_file():
     """Write the proposal and what the README adds to it."""
     forget()
-    nets = own_nets.build_pair("seg_torch:build", "seg_paddle:build")
-    found = own_nets.proposal(*nets)
+    nets = build_pair("seg_torch:build", "seg_paddle:build")
+    found = proposal(*nets)
     assert (len(found.pairs), len(found.ambiguous)) == (7, 2)
     added = re.search(r"```yaml\n(  - match: '\^down.*?)```", README, re.S).group(1)
     Path("rules.yml").write_text(found.to_yaml() + added)
@@ -115,7 +116,7 @@ def test_the_walk(folder):
 
 
 def test_float32_is_shown_beside_torchs_own_noise(folder):
-    from align.own_float32 import add_float32
+    from align.rungs.float32 import add_float32
 
     for index in range(5):
         mend(index)
@@ -133,7 +134,7 @@ def test_float32_is_shown_beside_torchs_own_noise(folder):
 
 
 def test_npy_pairs_are_as_reprod_log_reads_them(folder):
-    from align.reprod import export_forward, export_scalars, write_pair
+    from commands.reproduce.reprod_log import export_forward, export_scalars, write_pair
     from common.errors import UserError
 
     for index in range(5):

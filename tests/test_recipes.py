@@ -6,15 +6,15 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from common.config import load_settings
 from common.data import DATASETS
-from common.data.augmentations import AUGMENTATIONS
 from common.data.toy import write_toy_cityscapes
-from common.data_settings import AnyAugmentation, Data
+from common.data.transforms.recipes import AUGMENTATIONS
 from common.errors import ConfigError
 from common.pairs import PAIRS
-from common.recipe_settings import AnyLoss, AnyOptimizer, AnySchedule
 from common.schedules import SCHEDULES
+from common.settings.data import AnyAugmentation, Data
+from common.settings.load import load_settings
+from common.settings.recipe import AnyLoss, AnyOptimizer, AnySchedule
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 # STDC's configs are older than the rule that a config is called as its row.
@@ -131,8 +131,8 @@ def toy(tmp_path_factory):
 def test_a_step_of_the_toy_config_is_aligned_and_its_net_evaluates(name, toy):
     pytest.importorskip("torch")
     pytest.importorskip("paddle")
-    from align.recipe import Recipe
-    from align.subjects import seeded_pair
+    from commands.reproduce.recipe import Recipe
+    from commands.subjects.rows import seeded_pair
     from paddle_impl.train import predict as paddle_predict
     from torch_ref.train import predict as torch_predict
 
@@ -159,7 +159,7 @@ def test_a_step_of_the_toy_config_is_aligned_and_its_net_evaluates(name, toy):
 
 @pytest.mark.parametrize("name", ["unet", "deeplabv2_r101_msc", "fcn8s"])
 def test_the_ladder_shrinks_every_recipe(name, tmp_path):
-    from align.reproduce import Reproduction
+    from commands.reproduce.ladder import Reproduction
 
     ladder = Reproduction(CONFIGS / f"{name}_toy.yml", tmp_path, fast=True)
     fast = load_settings(CONFIGS / f"{name}_toy.yml", ladder._overrides())

@@ -14,19 +14,22 @@ import pytest
 import reports
 from reports import HOSTILE, comparison, hostile, ladder, large, small
 
-from align.compare import compare_runs
-from align.document import without_defaults
-from align.html.data import page_data
-from align.html.page import render, render_comparison
-from align.html.strings import in_both, phrases, strings
-from align.judge import DIFFERS, NOISE, UNCHECKED
-from align.junit import junit
-from align.report import Report
-from align.run import Run, read_run, run_from
+from align.judge.comparison import DIFFERS, NOISE, UNCHECKED
+from align.report.changes import compare_runs
+from align.report.html.data import page_data
+from align.report.html.page import render, render_comparison
+from align.report.html.strings import in_both, phrases, strings
+from align.report.junit import junit
+from align.report.read import read_run, run_from
+from align.report.report import Report
+from align.report.run import Run
+from common.documents import without_defaults
 from common.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
-SCHEMA = json.loads((ROOT / "align" / "schema" / "report.schema.json").read_text("utf-8"))
+SCHEMA = json.loads(
+    (ROOT / "align" / "report" / "schema" / "report.schema.json").read_text("utf-8")
+)
 RUNS = {**reports.RUNS, "large": lambda: Run.of(large(60))}
 
 
@@ -179,7 +182,7 @@ def test_every_word_stands_in_both_languages():
 
 
 def test_words_that_the_page_asks_for_are_in_the_table():
-    folder = ROOT / "align" / "html"
+    folder = ROOT / "align" / "report" / "html"
     asked = set()
     for path in folder.rglob("*.js"):
         if not path.name.startswith("uPlot"):
@@ -193,7 +196,7 @@ def test_words_that_the_page_asks_for_are_in_the_table():
 
 
 def test_chinese_is_in_one_table_only():
-    for path in (ROOT / "align" / "html").rglob("*.*"):
+    for path in (ROOT / "align" / "report" / "html").rglob("*.*"):
         if path.suffix in {".js", ".j2", ".css", ".py"}:
             assert not re.search("[\u4e00-\u9fff]", path.read_text("utf-8")), path
 
@@ -219,10 +222,16 @@ def test_causes_are_said_in_chinese():
 
 # Where what a report says is written; what is not a whole sentence there, or not said by a report.
 SAYING = (
-    *("attention", "beyond_calls", "blame", "data", "draws", "force_paddle", "forcing", "forward"),
-    *("init", "judge", "losses", "order", "own_lists_paddle", "rates", "relations", "replay"),
-    *("replay_paddle", "report", "running_variance", "steps", "training", "updates_torch"),
-    "weights",
+    *("causes/blame", "causes/explain", "causes/hypotheses_paddle", "causes/replay_paddle"),
+    *("causes/steps", "causes/step_recorder", "force/call_order", "force/forced_pass_paddle"),
+    *("force/forced_run", "force/frame", "force/framework_paddle", "force/given_draws"),
+    *("force/stock_attention", "judge/compare", "judge/comparison", "judge/relations"),
+    *("nets/unregistered_paddle", "nets/whole", "pairing/static", "record/draws"),
+    *("record/stock_attention", "report/report", "report/write", "rungs/data", "rungs/forward"),
+    *("rungs/init", "rungs/loss", "rungs/metric", "rungs/training/forced_steps"),
+    *("rungs/training/rates", "rungs/training/rung", "rungs/training/update_causes_torch"),
+    *("rungs/weights", "trial/biased_variance", "trial/buffers", "trial/lost_layers"),
+    "trial/parameter_gradients",
 )
 PARTS = {
     *("it raises", ": does its forward return?", " (is a number held in float32?)"),

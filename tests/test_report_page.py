@@ -6,10 +6,10 @@ import pytest
 from browser import PHONE, WIDE, chromium
 from reports import HOSTILE, RUNS, hostile, ladder, large, small
 
-from align.document import write_text
-from align.html.page import render, render_comparison
-from align.report import Report
-from align.run import Run
+from align.report.html.page import render, render_comparison
+from align.report.report import Report
+from align.report.run import Run
+from common.documents import write_text
 
 SIZES = pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
 
@@ -204,7 +204,8 @@ def test_page_of_stdc2(browser, tmp_path, size, broken):
     from faults.first import STDC_FAULTS, attribute
 
     from align import align_backward
-    from align.subjects import seeded_input, seeded_pair
+    from commands.subjects.inputs import seeded_input
+    from commands.subjects.rows import seeded_pair
 
     torch_net, paddle_net = seeded_pair("stdc2_seg", 0)
     pool = attribute("cp.backbone.features.6.skip", "exclusive", True)

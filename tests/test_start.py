@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.config import load_settings
 from common.data.toy import write_toy_cityscapes
 from common.errors import ConfigError, ConversionError, UserError
 from common.pairs import PAIRS
-from convert.start import starting_weights, told
+from common.settings.load import load_settings
+from convert.starting_weights import starting_weights, told
 
 ROOT = Path(__file__).parent.parent
 NARROW = {"width": 1 / 16, "num_classes": 5}
@@ -44,14 +44,14 @@ def target_of(row, side, **options):
     options = {**NARROW, **options}
     if side == "torch":
         import torch_ref
-        from convert.describe_torch import describe
+        from convert.nets.describe_torch import describe
         from torch_ref.train import load_arrays
 
         net = torch_ref.build_model(row, **options)
     else:
         pytest.importorskip("paddle")
         import paddle_impl
-        from convert.describe_paddle import describe
+        from convert.nets.describe_paddle import describe
         from paddle_impl.train import load_arrays
 
         net = paddle_impl.build_model(row, **options)

@@ -97,7 +97,7 @@ def whole_net(train):
     """Run STDC1-Seg in float64 on both sides with the authors' own epsilon."""
     paddle = pytest.importorskip("paddle")
     import paddle_impl
-    from align.subjects import load_state
+    from align.pairing.fill import load_state
     from convert import convert_state
 
     reference = build_seeded("stdc1_seg", 3).double().train(train)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from reports import comparison, small
 
-from align.judge import NOISE, UNCHECKED, Comparison
-from align.report import Report, how_far
-from align.terminal import print_report
+from align.judge.comparison import NOISE, UNCHECKED, Comparison
+from align.report.report import Report, how_far
+from align.report.terminal import print_report
 from common.terminal import Screen, screen, working
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -105,7 +105,7 @@ def test_empty_report_says_so():
 
 
 CHATTY = """
-import _entry
+from commands import entry
 from common.terminal import screen, verdict
 
 def main():
@@ -113,7 +113,7 @@ def main():
         verdict(screen(), 0, "aligned " * 100)
     return 0
 
-_entry.run(main)
+entry.run(main)
 """
 
 
@@ -136,7 +136,7 @@ def test_progress_goes_to_stderr_and_quiet_is_silent(capfd):
 
 
 def test_a_terminal_shows_how_many_calls_of_layers_were_made(monkeypatch):
-    from align.running import Progress
+    from align.nets.progress import Progress
 
     raw = io.StringIO()
     console = Screen(file=raw, force_terminal=True, color_system=None, width=80, markup=False)
@@ -152,17 +152,18 @@ def test_a_terminal_shows_how_many_calls_of_layers_were_made(monkeypatch):
 def test_calls_of_layers_are_counted_where_somebody_watches(monkeypatch):
     torch = pytest.importorskip("torch")
     paddle = pytest.importorskip("paddle")
-    from align import align_forward, running
+    from align import align_forward
+    from align.nets import progress
 
     reference = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Tanh())
     port = paddle.nn.Sequential(paddle.nn.ReLU(), paddle.nn.Tanh())
     begun = []
-    begin = running.begin
-    monkeypatch.setattr(running, "_note", bytearray(running.SIZE))
-    monkeypatch.setattr(running, "begin", lambda *given: (begun.append(given[0]), begin(*given)))
+    begin = progress.begin
+    monkeypatch.setattr(progress, "_note", bytearray(progress.SIZE))
+    monkeypatch.setattr(progress, "begin", lambda *given: (begun.append(given[0]), begin(*given)))
     assert align_forward(reference, port, [np.ones((2, 3))]).aligned
     assert begun[0] == "recording the reference"
-    last = running.progress()
+    last = progress.progress()
     assert (last.words, last.done, last.total) == ("judging the port", 3, 3)
 
 

@@ -14,7 +14,9 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("paddle")
 
-from align import own
+from commands.subjects.callables import build, load_callable
+from commands.subjects.inputs import read_inputs
+from commands.subjects.own import build_pair, fill_reference, own_pair
 from common.errors import ConversionError, UserError
 
 TOOLS = Path(__file__).resolve().parent.parent / "tools"
@@ -109,7 +111,7 @@ def test_what_is_no_net_is_one_message(folder, case):
 
     spec, words = SPECS[case]
     with pytest.raises(UserError) as raised:
-        own.build(spec, "--torch", torch.nn.Module)
+        build(spec, "--torch", torch.nn.Module)
     assert words in str(raised.value)
     assert raised.value.exit_code == 2
     assert f"--torch {spec}" in str(raised.value)
@@ -119,37 +121,37 @@ def test_an_error_of_the_users_code_says_where(folder):
     import torch
 
     with pytest.raises(UserError, match=r"small_nets\.py:\d+, in raises"):
-        own.build("small_nets:raises", "--torch", torch.nn.Module)
+        build("small_nets:raises", "--torch", torch.nn.Module)
 
 
 def test_checkpoint_is_loaded_strictly(folder):
     import torch
 
-    build = own.load_callable("small_nets:Theirs", "--torch")
+    build = load_callable("small_nets:Theirs", "--torch")
     torch.save({"inner.0.weight": torch.ones(4, 4)}, "half.pth")
     with pytest.raises(ConversionError, match=r"inner\.0\.bias"):
-        own.fill_reference(build(), "half.pth", "small_nets:Theirs")
-    theirs, ours = own.own_pair("small_nets:Theirs", "small_nets:Ours", seed=3)
+        fill_reference(build(), "half.pth", "small_nets:Theirs")
+    theirs, ours = own_pair("small_nets:Theirs", "small_nets:Ours", seed=3)
     assert np.array_equal(theirs.inner[0].weight.detach().numpy().T, ours.inner[0].weight.numpy())
 
 
 def test_inputs_go_by_position_or_by_name(folder):
-    theirs, ours = own.build_pair("small_nets:Theirs", "small_nets:Ours")
+    theirs, ours = build_pair("small_nets:Theirs", "small_nets:Ours")
     x, gain, label = np.ones((2, 4)), np.ones(1), np.zeros(2, np.int64)
     np.savez("position.npz", x, gain)
     np.savez("name.npz", gain=gain, x=x)
     np.savez("label.npz", gain=gain, x=x, target=label)
     np.savez("strange.npz", image=x, gain=gain)
-    assert [a.shape for a in own.read_inputs("position.npz", theirs, ours)] == [(2, 4), (1,)]
-    assert set(own.read_inputs("name.npz", theirs, ours)) == {"x", "gain"}
-    assert list(own.read_inputs("label.npz", theirs, ours, labelled=True))[-1] == "target"
+    assert [a.shape for a in read_inputs("position.npz", theirs, ours)] == [(2, 4), (1,)]
+    assert set(read_inputs("name.npz", theirs, ours)) == {"x", "gain"}
+    assert list(read_inputs("label.npz", theirs, ours, labelled=True))[-1] == "target"
     with pytest.raises(UserError, match="has image, gain, but forward of the reference takes x"):
-        own.read_inputs("strange.npz", theirs, ours)
+        read_inputs("strange.npz", theirs, ours)
     with pytest.raises(UserError, match="target"):
-        own.read_inputs("label.npz", theirs, ours)
+        read_inputs("label.npz", theirs, ours)
     np.save("code.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(UserError, match="plain arrays; write it with"):
-        own.read_inputs("code.npy")
+        read_inputs("code.npy")
 
 
 CONTRADICTIONS = {
@@ -172,10 +174,10 @@ def test_contradictions_exit_with_2(folder, case):
 # A command without frameworks: what `run_guarded` does with a process that ends otherwise.
 SCRIPT = """
 import os, sys, time
-sys.path.insert(0, {tools!r})
-import _guard
+sys.path.insert(0, {root!r})
+from commands import guard
 def main():
-    from align import running
+    from align.nets import progress
     class Layer: pass
     def forward(how):
         print("running", flush=True)
@@ -183,14 +185,14 @@ def main():
         if how == "raise": raise KeyError("a bug")
         if how == "sleep": time.sleep(100)
         return 1
-    return running.noted("body.pool", Layer(), forward)(sys.argv[1])
-_guard.run_guarded(main)
+    return progress.noted("body.pool", Layer(), forward)(sys.argv[1])
+guard.run_guarded(main)
 """
 
 
 def start(folder, *arguments):
     script = folder / "command.py"
-    script.write_text(SCRIPT.format(tools=str(TOOLS)))
+    script.write_text(SCRIPT.format(root=str(TOOLS.parent)))
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's jobs ignore it
     try:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from common.data import Cityscapes
-from common.data.cityscapes_labels import LABEL_OF_NAME
+from common.data.sets.cityscapes_labels import LABEL_OF_NAME
 from common.data.toy import MARKER, render, write_toy_cityscapes
 from common.data.toy.geometry import clip, hull
 from common.errors import ConfigError, DataError

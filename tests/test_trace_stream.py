@@ -15,16 +15,17 @@ torch = pytest.importorskip("torch")
 from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from align import record_trace, trace_arrays
-from align.filed_torch import Filing
-from align.prepare_torch import prepared
-from align.record_torch import Run, record, recorded
-from align.trace_arrays import Arrays, ArrayWriter
-from align.trace_floors_torch import floors
-from align.trace_format import Floor
-from align.trace_reference import StoredReference
+from align import record_trace
+from align.nets.prepare_torch import prepared
+from align.record.recording_torch import Run, record, recorded
+from align.stored import arrays as trace_arrays
+from align.stored.arrays import Arrays, ArrayWriter
+from align.stored.filing_torch import Filing
+from align.stored.floors_torch import floors
+from align.stored.format import Floor
+from align.stored.reference import StoredReference
 from common.errors import UnreadableError
-from convert.write import write_safetensors
+from convert.formats.write_safetensors import write_safetensors
 
 ROOT = Path(__file__).resolve().parent.parent
 SHAPE = (2, 4, 64, 64)
@@ -257,7 +258,7 @@ def test_killed_recording_leaves_no_trace_and_the_one_before_whole(tmp_path):
 def test_forcing_holds_no_more_of_a_deep_net_than_of_a_shallow_one(tmp_path):
     paddle = pytest.importorskip("paddle")
     from align import force_trace
-    from align.arrays_paddle import shared, to_array
+    from align.arrays.arrays_paddle import shared, to_array
 
     own = np.zeros(64)
     if to_array(shared(own)).__array_interface__["data"][0] != own.__array_interface__["data"][0]:

@@ -87,8 +87,8 @@ def read_weights(side, folder):
 
 def test_paddles_own_weights_are_a_start_in_paddle_alone(monkeypatch, tmp_path):
     paddle = pytest.importorskip("paddle")
-    from common.config import load_settings
     from common.errors import UserError
+    from common.settings.load import load_settings
 
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
     import train_paddle
@@ -109,8 +109,8 @@ def test_weights_that_would_run_code_are_refused(monkeypatch, tmp_path):
     import pickle
 
     pytest.importorskip("paddle")
-    from common.config import load_settings
     from common.errors import UnreadableError
+    from common.settings.load import load_settings
 
     class Evil:
         def __reduce__(self):
@@ -155,7 +155,7 @@ def test_bad_input_is_one_message_and_exit_2(side, case, toy, tmp_path, monkeypa
     import importlib
 
     tool = importlib.import_module(f"train_{side}")
-    from _entry import run
+    from commands.entry import run
 
     argv = [str(ROOT / "configs" / "stdc1_toy.yml"), f"data.root={toy}", "output=run"]
     monkeypatch.setattr(sys, "argv", [f"train_{side}.py", *argv, *SMALL.split(), *arguments])

@@ -167,9 +167,9 @@ def serve():
     """Fork a run for every line of stdin."""
     sys.path.insert(0, str(ROOT / "tools"))
     import train_paddle
-    from _entry import run
 
     import paddle_impl.train  # noqa: F401 - what takes seconds
+    from commands.entry import run
 
     pid = 0
     for line in sys.stdin:

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.config import load_settings
 from common.data.toy import write_toy_cityscapes
 from common.errors import ConfigError, DataError, UserError
+from common.files import whole_folder
 from common.schedules import PlateauState, plateau
+from common.settings.load import load_settings
 from common.training import CheckpointError, Diverged, Reporter, train
 from common.training.checkpoint import list_checkpoints, read_checkpoint
 from common.training.feed import open_data, training_batches
-from common.training.files import whole_folder
 from common.training.logs import RunLog, read_log
 
 CONFIG = Path(__file__).parent.parent / "configs" / "stdc1_toy.yml"

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.config import load_settings
 from common.data import Batch
 from common.data.toy import write_toy_cityscapes
 from common.errors import ConversionError, UserError
-from common.settings import Evaluate
+from common.settings.load import load_settings
+from common.settings.run import Evaluate
 from common.training import Reporter, train
 from common.training.feed import open_data
 

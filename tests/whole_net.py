@@ -45,7 +45,7 @@ def _pair(name, seed, overrides):
     import paddle
 
     import paddle_impl
-    from align.subjects import load_state
+    from align.pairing.fill import load_state
     from convert import convert_state
     from torch_ref.seeded import build_seeded
 
@@ -68,14 +68,14 @@ def _dropout_off(*layers):
 
 
 def _outputs(result):
-    from align.trees import leaves
+    from align.arrays.trees import leaves
 
     return leaves(result)
 
 
 def _gradients(reference, port):
     """Return the distances of Paddle's Linear weights too, which are transposed."""
-    from convert.describe_paddle import describe
+    from convert.nets.describe_paddle import describe
 
     kinds = {spec.key: spec for spec in describe(port)}
     theirs = {n: p.grad.numpy() for n, p in reference.named_parameters() if p.grad is not None}

@@ -6,9 +6,13 @@ Of nets of your own: weights, init, loss and step. `judge` judges a stored trace
 from pathlib import Path
 from typing import Any
 
-import _align
-import _trace
-from _guard import run_guarded
+import _checkout  # noqa: F401 - the checkout onto the path
+
+from commands import trace
+from commands.align_nets import batches, factories, losses, optimizers
+from commands.align_options import add_optimizers, arguments, is_own, parse
+from commands.align_run import align_each
+from commands.guard import run_guarded
 
 STAGES = ("weights", "init", "loss", "data", "metric", "step", "judge")
 EXAMPLE = """python tools/align_stage.py loss configs/stdc1_toy.yml
@@ -20,26 +24,26 @@ EXAMPLE = """python tools/align_stage.py loss configs/stdc1_toy.yml
 
 def main() -> int:
     """Align one stage of one config, or of one's own nets."""
-    command = _align.arguments(__doc__ or "", EXAMPLE, table=False, losses=True)
-    _align.add_optimizers(command)
+    command = arguments(__doc__ or "", EXAMPLE, table=False, losses=True)
+    add_optimizers(command)
     command.add_argument("stage", choices=STAGES)
     command.add_argument(
         "config", type=Path, nargs="?", help="a file of configs/; for judge: a stored trace"
     )
     command.add_argument("overrides", nargs="*", metavar="key.sub=value")
-    options = _align.parse(command)
+    options = parse(command)
     if options.stage == "judge":
-        if options.config is None or _align.is_own(options):
+        if options.config is None or is_own(options):
             command.error("judge takes the folder of a stored trace, and no nets")
-        return _trace.judge(options)
-    if _align.is_own(options):
+        return trace.judge(options)
+    if is_own(options):
         return own_stage(options)
     if options.stage == "loss" and options.torch_loss and options.config is None:
         return own_loss(options)
     if options.config is None:
         command.error("give a config, or nets of your own")
     from align import align_weights
-    from align.recipe import Recipe
+    from commands.reproduce.recipe import Recipe
 
     recipe = Recipe(options.config, tuple(options.overrides))
     options.model = recipe.settings.model.name
@@ -52,7 +56,7 @@ def main() -> int:
         return run_stage(*takes.get(options.stage, ()))
 
     overrides = recipe.settings.model.overrides
-    return _align.align_each(options, options.stage, options.stage, align, overrides)
+    return align_each(options, options.stage, options.stage, align, overrides)
 
 
 def own_stage(options: Any) -> int:
@@ -71,28 +75,28 @@ def own_stage(options: Any) -> int:
         if options.stage == "weights":
             return align.align_weights(torch_net, paddle_net, rules=options.rules)
         if options.stage == "init":
-            return align.align_init(*_align.factories(options), rules=options.rules)
+            return align.align_init(*factories(options), rules=options.rules)
         if options.stage == "loss":
             return own_loss_of_net(options, torch_net)
-        optimizers = _align.optimizers(options)
-        batch = _align.batches(options, torch_net, paddle_net)[0]
+        both = optimizers(options)
+        batch = batches(options, torch_net, paddle_net)[0]
         return align.align_step(
-            torch_net, paddle_net, batch, *_align.losses(options), *optimizers, rules=options.rules
+            torch_net, paddle_net, batch, *losses(options), *both, rules=options.rules
         )
 
-    return _align.align_each(options, options.stage, options.stage, align)
+    return align_each(options, options.stage, options.stage, align)
 
 
 def own_loss_of_net(options: Any, torch_net: Any) -> Any:
     """Align a loss on the outputs of the reference in train mode."""
     from align import align_loss
-    from align.own import outputs_of
+    from commands.subjects.inputs import outputs_of
     from common.errors import UserError
 
     if not options.torch_loss:
         raise UserError("the loss stage needs --torch-loss and --paddle-loss")
-    outputs, label = outputs_of(torch_net, _align.batches(options, torch_net, None)[0])
-    return align_loss(*_align.losses(options), [outputs, label])
+    outputs, label = outputs_of(torch_net, batches(options, torch_net, None)[0])
+    return align_loss(*losses(options), [outputs, label])
 
 
 def own_loss(options: Any) -> int:
@@ -100,11 +104,11 @@ def own_loss(options: Any) -> int:
     from align import align_loss
 
     def align(torch_net: Any, paddle_net: Any, name: str) -> Any:
-        arrays = _align.batches(options, None, None)[0]
+        arrays = batches(options, None, None)[0]
         values = list(arrays.values()) if isinstance(arrays, dict) else arrays
-        return align_loss(*_align.losses(options), values)
+        return align_loss(*losses(options), values)
 
-    return _align.align_each(options, "loss", "loss", align, pair=False)
+    return align_each(options, "loss", "loss", align, pair=False)
 
 
 if __name__ == "__main__":

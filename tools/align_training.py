@@ -3,9 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-import _align
-from _entry import positive
-from _guard import run_guarded
+import _checkout  # noqa: F401 - the checkout onto the path
+
+from commands.align_nets import batches, losses, optimizers
+from commands.align_options import add_optimizers, arguments, is_own, parse
+from commands.align_run import align_each
+from commands.entry import positive
+from commands.guard import run_guarded
 
 EXAMPLE = """python tools/align_training.py configs/stdc1_toy.yml --steps 5
   python tools/align_training.py --torch my_pkg.nets:build --paddle my_port.nets:build \\
@@ -16,8 +20,8 @@ EXAMPLE = """python tools/align_training.py configs/stdc1_toy.yml --steps 5
 
 def main() -> int:
     """Align forced training steps of one config, or of one's own nets: a file a step."""
-    command = _align.arguments(__doc__ or "", EXAMPLE, table=False, losses=True)
-    _align.add_optimizers(command)
+    command = arguments(__doc__ or "", EXAMPLE, table=False, losses=True)
+    add_optimizers(command)
     command.add_argument("config", type=Path, nargs="?", help="a file of configs/")
     command.add_argument("overrides", nargs="*", metavar="key.sub=value")
     command.add_argument(
@@ -26,12 +30,12 @@ def main() -> int:
     command.add_argument(
         "--export-npy", metavar="DIR", help="write losses and rates of both sides as reprod_log"
     )
-    options = _align.parse(command)
-    if _align.is_own(options):
-        return _align.align_each(options, "training", "training", exported(options))
+    options = parse(command)
+    if is_own(options):
+        return align_each(options, "training", "training", exported(options))
     if options.config is None:
         command.error("give a config, or nets of your own")
-    from align.recipe import Recipe
+    from commands.reproduce.recipe import Recipe
 
     recipe = Recipe(options.config, tuple(options.overrides))
     options.model = recipe.settings.model.name
@@ -41,7 +45,7 @@ def main() -> int:
 
     overrides = recipe.settings.model.overrides
     whole = exported(options, align)
-    return _align.align_each(options, "training", "training", whole, overrides)
+    return align_each(options, "training", "training", whole, overrides)
 
 
 def exported(options: Any, align: Any = None) -> Any:
@@ -51,7 +55,7 @@ def exported(options: Any, align: Any = None) -> Any:
     def and_export(torch_net: Any, paddle_net: Any, name: str) -> Any:
         report = align(torch_net, paddle_net, name)
         if options.export_npy:
-            from align.reprod import export_scalars
+            from commands.reproduce.reprod_log import export_scalars
 
             written = export_scalars(options.export_npy, report)
             report.notes.append(f"written: {', '.join(map(str, written))}")
@@ -66,12 +70,10 @@ def own_steps(options: Any) -> Any:
     def align(torch_net: Any, paddle_net: Any, name: str) -> Any:
         from align import align_training
 
-        optimizers = _align.optimizers(options)
-        steps = _align.batches(options, torch_net, paddle_net)[: options.steps]
-        criteria = _align.losses(options)
-        return align_training(
-            torch_net, paddle_net, steps, *criteria, *optimizers, rules=options.rules
-        )
+        both = optimizers(options)
+        steps = batches(options, torch_net, paddle_net)[: options.steps]
+        criteria = losses(options)
+        return align_training(torch_net, paddle_net, steps, *criteria, *both, rules=options.rules)
 
     return align
 

@@ -5,10 +5,11 @@ import argparse
 import sys
 import time
 
-from _entry import CHECKED_GOOD, parser, print_json, run
+import _checkout  # noqa: F401 - the checkout onto the path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
+from commands.entry import CHECKED_GOOD, parser, print_json, run
 from common.data.toy import write_toy_cityscapes
 
 

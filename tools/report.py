@@ -4,13 +4,15 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from _entry import parser, print_json, run
+import _checkout  # noqa: F401 - the checkout onto the path
+
+from commands.entry import parser, print_json, run
 
 
 def main() -> int:
     """Write the page and print its verdict; needs neither torch nor Paddle."""
     options = _parse()
-    from align.run import read_run
+    from align.report.read import read_run
     from common.terminal import screen, verdict
 
     runs = [read_run(path) for path in options.files]
@@ -33,9 +35,9 @@ def main() -> int:
 
 
 def _side_by_side(options: argparse.Namespace, before: Any, after: Any) -> int:
-    from align.compare import GONE, MENDED, NEW, STILL, compare_runs
-    from align.document import plain, write_text
-    from align.html.page import render_comparison
+    from align.report.changes import GONE, MENDED, NEW, STILL, compare_runs
+    from align.report.html.page import render_comparison
+    from common.documents import plain, write_text
     from common.errors import UserError
     from common.terminal import screen, verdict
 

@@ -4,15 +4,17 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from _entry import check_folder, command_line, parser, print_json, run
+import _checkout  # noqa: F401 - the checkout onto the path
+
+from commands.entry import check_folder, command_line, parser, print_json, run
 
 
 def main() -> int:
     """Reproduce and print the summary."""
     options = _parse()
-    from align.reproduce import Reproduction, new_folder
-    from common.config import load_settings
+    from commands.reproduce.ladder import Reproduction, new_folder
     from common.errors import UserError
+    from common.settings.load import load_settings
     from common.terminal import screen
 
     name = load_settings(options.config, options.overrides).name

@@ -3,14 +3,15 @@
 
 from typing import Any
 
-import _entry
-import _train
+import _checkout  # noqa: F401 - the checkout onto the path
+
+from commands import entry, train
 
 
 def main() -> int:
     """Read settings, data and weights, then train."""
-    options = _train.parse("Paddle")
-    from common.config import load_settings
+    options = train.parse("Paddle")
+    from common.settings.load import load_settings
     from common.training.feed import open_data
     from paddle_impl.train import build_side, load_arrays
 
@@ -21,13 +22,13 @@ def main() -> int:
     def initialise() -> Any:
         if not settings.weights.path:
             return None
-        if begun := _train.begin(settings, side.net, "paddle"):
+        if begun := train.begin(settings, side.net, "paddle"):
             load_arrays(side.net, begun.state, left=begun.account.left_at_initialisation)
-            return _train.account_of(begun, settings)
+            return train.account_of(begun, settings)
         load_arrays(side.net, read_weights(settings, side.net), settings.weights.into)
         return None
 
-    return _train.run(options, settings, side, data, initialise)
+    return train.run(options, settings, side, data, initialise)
 
 
 def read_weights(settings: Any, net: Any) -> Any:
@@ -42,4 +43,4 @@ def read_weights(settings: Any, net: Any) -> Any:
 
 
 if __name__ == "__main__":
-    _entry.run(main)
+    entry.run(main)

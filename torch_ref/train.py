@@ -12,9 +12,9 @@ from torch import nn
 import torch_ref
 from common.data import Batch
 from common.errors import ConversionError, UserError
+from common.evaluation.evaluate import scaled_size, slide
 from common.randomness import generator
-from common.settings import Evaluate, Settings
-from common.training.evaluation import scaled_size, slide
+from common.settings.run import Evaluate, Settings
 from torch_ref.losses import LOSSES
 from torch_ref.optim import build_optimizer, set_lr, trainable_parameters
 
@@ -151,7 +151,7 @@ def _require_fit(what: str, name: str, tensor: torch.Tensor | None, array: np.nd
 
 
 class TorchSide:
-    """`common.training.side.Side` in PyTorch; every array in `state` has its tensor's own dtype."""
+    """`common.evaluation.side.Side` in PyTorch; arrays of `state` have their tensors' dtypes."""
 
     framework = "torch"
     version = str(torch.__version__)

@@ -2,9 +2,6 @@
 
 from typing import Any
 
-from common.data.carvana import Carvana
-from common.data.cityscapes import Cityscapes
-from common.data.coco import Coco
 from common.data.dataset import (
     Batch,
     SegmentationDataset,
@@ -14,8 +11,11 @@ from common.data.dataset import (
     read_batches,
     stack,
 )
-from common.data.transforms import Normalisation
-from common.data.voc import PascalVOC
+from common.data.sets.carvana import Carvana
+from common.data.sets.cityscapes import Cityscapes
+from common.data.sets.coco import Coco
+from common.data.sets.voc import PascalVOC
+from common.data.transforms.images import Normalisation
 
 DATASETS: dict[str, Any] = {
     "cityscapes": Cityscapes,

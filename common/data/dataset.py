@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from PIL import Image
 
-from common.data.transforms import Normalisation, Transform
+from common.data.transforms.images import Normalisation, Transform
 from common.errors import ConfigError, DataError
 from common.randomness import epoch_order, sample_generator
 

@@ -3,10 +3,10 @@
 What needs a framework is a `Side`: `torch_ref.train` and `paddle_impl.train` hold one each.
 """
 
+from common.evaluation.side import Batches, Side
 from common.training.checkpoint import Checkpoint, CheckpointError
 from common.training.loop import Diverged, Outcome, train
 from common.training.reporter import Reporter
-from common.training.side import Batches, Side
 
 __all__ = [
     "Batches",

@@ -17,8 +17,8 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from common.errors import ConfigError, UserError
+from common.files import remove_folder, sweep, whole_folder
 from common.schedules import PlateauState
-from common.training.files import remove_folder, sweep, whole_folder
 
 FORMAT = 1
 ARRAYS, MANIFEST = "state.safetensors", "checkpoint.json"

@@ -8,7 +8,7 @@ import numpy as np
 
 from common.data import DATASETS, Batch, SegmentationDataset, plan_training, plan_validation
 from common.errors import ConfigError
-from common.settings import Settings
+from common.settings.run import Settings
 from common.training.loader import group, load_batches
 
 

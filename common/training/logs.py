@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
-from common.training.files import whole_file
+from common.files import whole_file
 
 
 class RunLog:

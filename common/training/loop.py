@@ -15,10 +15,13 @@ from typing import Any
 
 from common.data import Batch
 from common.errors import UserError
+from common.evaluation.evaluate import evaluate
+from common.evaluation.side import Side
+from common.files import remove_folder, whole_file
 from common.metrics import ConfusionMatrix, ForegroundDice
 from common.randomness import generator
-from common.recipe_settings import Plateau
-from common.settings import Settings
+from common.settings.recipe import Plateau
+from common.settings.run import Settings
 from common.training.checkpoint import (
     Best,
     Checkpoint,
@@ -29,13 +32,10 @@ from common.training.checkpoint import (
     write_checkpoint,
 )
 from common.training.clock import Clock
-from common.training.evaluation import evaluate
 from common.training.feed import DataSets, training_batches, validation_batches
-from common.training.files import remove_folder, whole_file
 from common.training.logs import RunLog, read_log
 from common.training.notes import differences, settings_block
 from common.training.reporter import Reporter
-from common.training.side import Side
 from common.training.stop import StopRequest
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from common.settings import Settings
+from common.evaluation.side import Side
+from common.settings.run import Settings
 from common.training.checkpoint import flatten
-from common.training.side import Side
 
 
 def settings_block(

@@ -141,7 +141,7 @@ def main() -> int:
             print(f"WRONG {trial.stage} {trial.subject} {trial.faults}", file=sys.stderr)
         give_back()
     if options.json:
-        from align.report import write_text
+        from common.documents import write_text
 
         data = {"equivalent": EQUIVALENT, "trials": [asdict(trial) for trial in found]}
         write_text(options.json, json.dumps(data, indent=1) + "\n")

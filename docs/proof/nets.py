@@ -27,9 +27,10 @@ def measure(row: str, seeds: int) -> dict[str, Any]:
     """Return the worst relative errors of `row` over `seeds`, and what was not aligned.
 
     `forward` and `backward` are those of exact kernels, `inexact` those of the kernels that hold a
-    part in float32 (align/kernels.py), `output` the whole net's.
+    part in float32 (align/judge/kernels.py), `output` the whole net's.
     """
-    from align.subjects import seeded_input, seeded_pair
+    from commands.subjects.inputs import seeded_input
+    from commands.subjects.rows import seeded_pair
     from common.pairs import get_pair
 
     shape = INPUTS.get(row, get_pair(row).default_input)
@@ -61,7 +62,7 @@ def reports(torch_net: Any, paddle_net: Any, image: Any) -> Iterator[Any]:
 
 def main() -> int:
     """Measure all rows, or some, and keep their figures."""
-    from align.report import write_text
+    from common.documents import write_text
     from common.pairs import PAIRS
 
     arguments = argparse.ArgumentParser(description=__doc__)

@@ -143,7 +143,8 @@ def run_readme(folder: Path) -> list[Result]:
 
 def write(results: list[Result], stages: set[str]) -> None:
     """Write the table; lines of stages that were not run now stay."""
-    from align.report import versions, write_text
+    from common.documents import write_text
+    from common.environment import versions
 
     old = json.loads(RESULTS.read_text())["results"] if RESULTS.exists() else []
     kept = [Result(**row) for row in old if row["stage"] not in stages]

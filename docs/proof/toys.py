@@ -24,8 +24,8 @@ def chance(config: Path, overrides: list[str]) -> float:
     """Return the mIoU of the most frequent class everywhere, over the classes of the set."""
     import numpy as np
 
-    from common.config import load_settings
     from common.metrics import ConfusionMatrix
+    from common.settings.load import load_settings
     from common.training.feed import open_data, validation_batches
 
     settings = load_settings(config, overrides)
@@ -66,7 +66,7 @@ def train(config: Path, overrides: list[str]) -> dict[str, float | str | bool]:
 
 def write(rows: dict[str, dict]) -> None:
     """Write the table and the numbers."""
-    from align.report import write_text
+    from common.documents import write_text
 
     lines = [
         "# What the toy configs come to",

@@ -137,7 +137,7 @@ class Port(pnn.Layer):
 
 def small_pair() -> tuple[Reference, Port, dict[str, np.ndarray]]:
     """Return both nets with the same weights, and inputs by keyword."""
-    from align.subjects import load_state
+    from align.pairing.fill import load_state
     from convert import convert_state
     from paddle_impl.layers import BatchNorm2D
 

@@ -182,7 +182,7 @@ def decoder(
 
 def make_pair(reference: Any, port: Any) -> tuple[Any, Any]:
     """Return both with the reference's weights."""
-    from align.subjects import load_state
+    from align.pairing.fill import load_state
     from convert import convert_state
 
     arrays = {key: tensor.detach().numpy() for key, tensor in reference.state_dict().items()}

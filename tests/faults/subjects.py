@@ -11,7 +11,7 @@ from faults.core import Subject
 
 def stdc_subject(seed: int = 0) -> Subject:
     """STDC1-Seg at 64x96 with the recipe's loss, optimizer and schedule."""
-    from align.subjects import seeded_pair
+    from commands.subjects.rows import seeded_pair
     from paddle_impl import losses as paddle_losses
     from paddle_impl import optim as paddle_optim
     from torch_ref import losses as torch_losses

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
-from common.data.cityscapes_labels import LABEL_OF_NAME
+from common.data.sets.cityscapes_labels import LABEL_OF_NAME
 from common.data.toy import actors, street
 from common.data.toy.geometry import Camera, Polygon, Surface, clip
 from common.data.toy.paint import Paint, Thing, lay

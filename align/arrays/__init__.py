@@ -1,0 +1,1 @@
+"""What travels between the frameworks: arrays, trees, batches, distances."""

@@ -1,0 +1,66 @@
+"""The arguments of the nets, as arrays."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from align.arrays.trees import is_plain, leaves, map_leaves
+
+# Arrays, or trees of them where a loss takes several outputs.
+Inputs = Sequence[Any] | Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Arguments of the nets as arrays, and the label of the losses where there is one."""
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    label: np.ndarray | None = None
+
+    @property
+    def whole(self) -> "Batch":
+        """The same as arguments of `Whole`: net and loss in one."""
+        return Batch((self.args, dict(self.kwargs), self.label), {})
+
+    @property
+    def shapes(self) -> dict[str, list[int]]:
+        """Return {position or keyword: shape}."""
+        named = {**{str(i): array for i, array in enumerate(self.args)}, **self.kwargs}
+        if self.label is not None:
+            named["label"] = self.label
+        return {
+            name if len(arrays) == 1 else f"{name}.{index}": list(array.shape)
+            for name, tree in named.items()
+            for arrays in [leaves(tree)]
+            for index, array in enumerate(arrays)
+            if not is_plain(array)
+        }
+
+
+def as_batch(inputs: Inputs, dtype: str, labelled: bool = False) -> Batch:
+    """Read `inputs`: a sequence is positional, a mapping keywords; a label stands last.
+
+    Floating arrays are cast to `dtype`; the label, None, numbers and text stay what they are.
+    """
+
+    def cast_one(value: Any) -> Any:
+        if is_plain(value):
+            return value
+        array = np.asarray(value)
+        return array.astype(dtype) if array.dtype.kind == "f" else array
+
+    def cast(tree: Any) -> Any:
+        return map_leaves(tree, cast_one)
+
+    if isinstance(inputs, np.ndarray):
+        inputs = (inputs,)
+    if isinstance(inputs, Mapping):
+        names = list(inputs)
+        label = np.asarray(inputs[names.pop()]) if labelled else None
+        return Batch((), {name: cast(inputs[name]) for name in names}, label)
+    arrays = list(inputs)
+    label = np.asarray(arrays.pop()) if labelled else None
+    return Batch(tuple(cast(array) for array in arrays), {}, label)

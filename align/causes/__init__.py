@@ -1,0 +1,1 @@
+"""Why a layer differs: replay, hypotheses, steps, blame."""

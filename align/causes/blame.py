@@ -1,0 +1,182 @@
+"""Turns comparisons that differ into divergences: source lines of both sides, and causes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from align.judge.comparison import DIFFERS, Comparison
+from align.nets.calls import code_of
+from align.pairing.by_path import Pairing
+from align.pairing.reference import PLAIN
+from align.report.report import Divergence, Layer, Report
+
+# So many layers with one cause are told in one line, too.
+MANY = 3
+
+
+def blame(
+    report: Report,
+    torch_net: Any,
+    paddle_net: Any,
+    pairing: Pairing,
+    rename: Callable[[Comparison], Comparison] | None = None,
+) -> Report:
+    """Fill `report.divergences` from `report.calls`; return the report.
+
+    A layer whose output differs and that has another static attribute or another weight than its
+    partner gets that as the cause. What differs at several steps is one divergence, at the first.
+    `rename` changes the layers' names in the end.
+    """
+    from align.nets.calls import source_of
+    from align.nets.layers_paddle import layers_by_path
+    from align.nets.unregistered_paddle import unregistered
+    from align.pairing.reference import reference_of
+
+    reference = reference_of(torch_net)
+    report.layers = describe_layers(torch_net, paddle_net, pairing)
+    wrong = [call for call in report.calls if call.verdict == DIFFERS]
+    causes = _causes(torch_net, paddle_net, pairing, {c.layer for c in wrong}) if wrong else {}
+    layers = layers_by_path(paddle_net)
+    partners = pairing.partners
+    seen: set[tuple[str, str, str]] = set()
+    for call in wrong:
+        if call.kind == "layer" and call.layer in causes:
+            call.cause = _together(causes[call.layer], call)
+        hint = _other_settings(reference, layers, partners, call.layer)
+        own = call.kind == "glue" or (call.kind == "layer" and call.layer not in causes)
+        if hint and own:
+            call.cause = f"{call.cause}; {hint}" if call.cause else hint
+        if call.cause and call.cause.startswith("it raises") and not call.layer:
+            call.cause += unregistered(paddle_net)
+    sources = {
+        path: (reference.source(partner), source_of(layers[path]))
+        for path, partner in partners.items()
+        if path in {call.layer for call in wrong}
+    }
+    report.notes[:0] = _shared_causes(report.layers, wrong)
+    if rename is not None:
+        report.layers = {_renamed(path, rename): it for path, it in report.layers.items()}
+    for call in report.calls:
+        torch_source, paddle_source = sources.get(call.layer, (None, None))
+        if rename is not None:
+            rename(call)
+        key = (call.layer, call.where, call.call)
+        if call.verdict != DIFFERS or key in seen:
+            continue
+        seen.add(key)
+        report.divergences.append(
+            Divergence(
+                layer=call.layer,
+                where=call.where,
+                relative_error=call.relative_error,
+                floor=call.floor,
+                worst_index=call.worst_index,
+                step=call.step,
+                cause=call.cause,
+                call=call.call,
+                torch_source=torch_source,
+                paddle_source=paddle_source,
+            )
+        )
+    return report
+
+
+def _shared_causes(layers: Mapping[str, Layer], wrong: Sequence[Comparison]) -> list[str]:
+    """Say each cause once that many layers of one class share."""
+    sharing: dict[tuple[str, str], set[str]] = {}
+    for call in wrong:
+        if call.cause and call.layer in layers and call.kind != "glue":
+            kind = layers[call.layer].torch_class
+            sharing.setdefault((kind, call.cause), set()).add(call.layer)
+    notes = []
+    for (kind, cause), own in sharing.items():
+        count = sum(layer.torch_class == kind for layer in layers.values())
+        if len(own) >= MANY:
+            of = f"all {count}" if len(own) == count else f"{len(own)} of {count}"
+            notes.append(f"{of} {kind} layers: {cause}")
+    return notes
+
+
+def _renamed(path: str, rename: Callable[[Comparison], Comparison]) -> str:
+    return rename(Comparison(path, "", "", "layer")).layer
+
+
+def _causes(torch_net: Any, paddle_net: Any, pairing: Pairing, layers: set[str]) -> dict[str, str]:
+    """Return {layer: what the weights rung says of it}, attributes first."""
+    from align.pairing.static import compare_weights
+
+    found: dict[str, str] = {}
+    for call in reversed(compare_weights(torch_net, paddle_net, pairing)):
+        if call.verdict == DIFFERS and call.layer in layers and call.cause:
+            found[call.layer] = call.cause if call.where.startswith("attr") else _weight(call)
+    return found
+
+
+def _other_settings(
+    reference: Any, layers: Mapping[str, Any], partners: Mapping[str, str], path: str
+) -> str:
+    """Say which plain attributes of one name two matched modules hold with other values."""
+    if path not in partners:
+        return ""
+    theirs, ours = reference.settings(partners[path]), vars(layers[path])
+    return ", ".join(
+        f"its {name} is {ours[name]}, the reference's {value}"
+        for name, value in theirs.items()
+        if not name.startswith("_")
+        and name not in ("training", "inplace")
+        and name in ours
+        and type(ours[name]) in PLAIN
+        and ours[name] != value
+    )
+
+
+def _together(static: str, call: Comparison) -> str:
+    """Return the cause that the settings or weights are; what its effect looks like gives way."""
+    keeps = call.cause is not None and (
+        call.relative_error == float("inf") or "gradient" in call.cause
+    )
+    return f"{static}; {call.cause}" if keeps else static
+
+
+def _weight(call: Comparison) -> str:
+    name = call.where.partition(":")[2]
+    return f"its {name} differs by {call.relative_error:.2g}: {call.cause}"
+
+
+def blame_alone(report: Report) -> Report:
+    """Fill `report.divergences` of a stage without nets; return the report."""
+    report.divergences = [
+        Divergence(
+            call.layer,
+            call.where,
+            call.relative_error,
+            call.floor,
+            worst_index=call.worst_index,
+            cause=call.cause,
+        )
+        for call in report.calls
+        if call.verdict == DIFFERS
+    ]
+    return report
+
+
+def describe_layers(torch_net: Any, paddle_net: Any, pairing: Pairing) -> dict[str, Layer]:
+    """Return {path in the port: what is known of the layer}, in the port's order."""
+    from align.nets.layers_paddle import layers_by_path
+    from align.pairing import attributes_paddle
+    from align.pairing.reference import reference_of
+
+    layers, net = layers_by_path(paddle_net), reference_of(torch_net)
+    found = {}
+    for path, reference in pairing.partners.items():
+        layer = layers[path]
+        theirs, ours = net.attributes(reference), attributes_paddle.attributes(layer)
+        found[path] = Layer(
+            reference,
+            net.class_name(reference),
+            type(layer).__name__,
+            net.code(reference),
+            code_of(layer),
+            {name: (theirs[name], ours[name]) for name in theirs if name in ours},
+            sum(int(p.size) for p in layer.parameters(include_sublayers=False)),
+        )
+    return found

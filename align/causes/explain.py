@@ -1,0 +1,228 @@
+"""One call of one layer, alone: which change of its code makes the port's difference vanish?
+
+`explain` is asked about layers whose own code differs. Each one's first call is replayed in the
+port on the reference's inputs, what it calls hands on the reference's outputs, and hypotheses are
+tried. Only what was measured is said.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from align.causes.replayed import Place
+from align.causes.steps import (
+    Steps,
+    in_words,
+    parting,
+    stopped,
+    stopped_at,
+    value_of,
+    word_of,
+    words_at,
+)
+from align.judge.comparison import DIFFERS, Comparison
+from align.judge.relations import FLOAT32, REST, factor_of, same
+
+# So many culprits are replayed at a time; of more, what the first ones share is said of all.
+MOST = 12
+FEW = 16
+# Below this a replayed tensor is equal; in code that calls an inexact kernel below the second.
+EXACT, KERNELS = 1e-9, 1e-5
+
+
+def explain(
+    comparisons: Iterable[Comparison],
+    torch_net: Any,
+    paddle_net: Any,
+    batch: Any,
+    found: Any,
+    known: set[str] | None = None,
+) -> None:
+    """Write measured causes into comparisons that differ; both nets are `prepared`.
+
+    `found` is what `run_forced` gave. `known` are layers that were asked about before; those of
+    this call are added to it.
+    """
+    pairing, judged = found.pairing, found.judged
+    wrong = [c for c in comparisons if c.verdict == DIFFERS and c.layer in judged.port_group]
+    wrong = [c for c in wrong if not _told_order(c, found.trace.order)]
+    asked = list(dict.fromkeys(c.layer for c in wrong if c.layer not in (known or set())))
+    if known is not None:
+        known.update(asked)
+    if not asked:
+        return
+    if len(asked) > MOST:
+        found.notes.append(
+            f"{len(asked)} layers differ: causes that only a replay shows were sought in the first "
+            f"{MOST}"
+        )
+        asked = asked[:MOST]
+    from align.causes.replay_paddle import Replay
+    from align.pairing.reference import reference_of
+
+    partners = pairing.partners
+    uneven = set(pairing.reference_group) - set(judged.reference_group)
+    gradients = any(comparison.where.startswith("grad") for comparison in wrong)
+    groups = set(judged.reference_group), uneven, {partners[p] for p in asked}
+    try:
+        calls = reference_of(torch_net).replayed(batch, *groups, gradients)
+    except Exception as error:  # code of the net does not like to be watched: the finding stays
+        found.notes.append(f"no cause was sought: {type(error).__name__}: {error}")
+        return
+    for path in asked:
+        own = [comparison for comparison in wrong if comparison.layer == path]
+        call = calls.get(partners[path])
+        if call is None:
+            continue
+        floor = KERNELS if any(comparison.kernels for comparison in own) else EXACT
+        gradients = any(comparison.where.startswith("grad") for comparison in own)
+        told = any(comparison.cause for comparison in own)
+        try:
+            words = _cause(Replay(paddle_net, path, call, pairing, judged), floor, gradients, told)
+        except Exception as error:
+            found.notes.append(f"no cause of {path} was sought: {type(error).__name__}: {error}")
+            continue
+        for comparison in own if words else ():
+            keeps = comparison.relative_error == float("inf") and comparison.cause
+            comparison.cause = f"{comparison.cause}; {words}" if keeps else words
+
+
+def _told_order(comparison: Comparison, order: Any) -> bool:
+    """Write another order of calls into what it may explain; a replay goes by the calls' order."""
+    words = "" if order is None else order.words_for(comparison.layer, comparison.where)
+    if words:
+        comparison.cause = f"{comparison.cause}; {words}" if comparison.cause else words
+    return bool(words)
+
+
+def _cause(replay: Any, floor: float, gradients: bool, told: bool) -> str | None:
+    """Return in words what makes the differences of one call vanish, or where they begin."""
+    places = replay.run()
+    wrong = {p.name: p for p in places if p.error > floor}
+    said, failed = list(replay.uneven), bool(replay.failure)
+    if failed or not (wrong or gradients):
+        return "; ".join(said) or None
+    steps, pairs = replay.recorded(gradients)
+    reference = replay.call.steps
+    if not wrong:
+        words = stopped(reference, steps, floor) or stopped_at(pairs)
+        return "; ".join([*said, *([words] if words else [])]) or None
+    parted = parting(reference, steps, floor)
+    replay.run()
+    at = words_at(*parted, steps, floor) if parted else None
+    said += _changes(replay, wrong, floor, at)
+    uneven = bool(replay.uneven)
+    if not said or uneven:
+        pool = replay.pool()
+        terms = (_in_terms_of(place, pool, reference, floor) for place in wrong.values())
+        found = [words for each in terms for words in each][:2]
+        said += found
+    if not said or (uneven and not found):
+        said += filter(None, [in_words(reference, steps, pairs, floor, not told)])
+    return "; ".join(dict.fromkeys(said)) or None
+
+
+def _changes(
+    replay: Any, wrong: Mapping[str, Place], floor: float, at: set[str] | None
+) -> list[str]:
+    """Return the first change that explains a place, and further ones for what it leaves."""
+    said: list[str] = []
+    left = set(wrong)
+    for functions in (at, None)[: 1 + (at is not None)]:
+        for words, better in _hypotheses(replay, wrong, floor, functions):
+            if left & better:
+                said.append(words)
+                left -= better
+            if not left:
+                return said
+        if not said:  # what code elsewhere would make right is no cause by itself
+            break
+    return said
+
+
+def _hypotheses(
+    replay: Any, wrong: Mapping[str, Place], floor: float, at: set[str] | None
+) -> Iterator[tuple[str, set[str]]]:
+    """Yield each change of a function call and the places that differ and are equal under it.
+
+    `at` are the functions at which the port's code parts from the reference's, where these are
+    known. Of a few numbers many a change gives nearly the right ones: they must be equal.
+    """
+    for words, change in replay.hypotheses():
+        if at is not None and word_of(change[0]) not in at:
+            continue
+        after = {p.name: p for p in replay.run(change)}
+        if replay.failure or set(after) != {*after, *wrong}:
+            continue
+        rest = {n: floor if p.expected.size < FEW else REST for n, p in wrong.items()}
+        better = {n for n, p in wrong.items() if after[n].error <= rest[n] * min(p.error, 1.0)}
+        worse = [n for n, p in after.items() if n not in wrong and p.error > floor]
+        if better and not worse:
+            yield words, better
+
+
+def _in_terms_of(
+    place: Place, pool: Mapping[str, np.ndarray], reference: Steps, floor: float
+) -> Iterator[str]:
+    """Say a wrong tensor by the other tensors of the same call."""
+    found, expected = place.found, place.expected
+    if found is None or found.dtype.kind != "f" or expected.dtype.kind != "f":
+        return
+    usable = {n: _spread(a, expected.shape) for n, a in pool.items() if a.dtype.kind == "f"}
+    own = {n: a for n, a in pool.items() if a.shape == found.shape and a.dtype.kind == "f"}
+    same_shape = found.shape == expected.shape
+    difference = expected - found if same_shape else np.zeros(0)
+    rest = REST * float(np.abs(difference).max(initial=0.0))
+    for name, other in usable.items() if same_shape else ():
+        factor = None if other is None else factor_of(difference, other, rest)
+        if factor is not None:
+            yield _missing(place.name, name, factor)
+            return
+    for name, array in own.items():
+        if same(array, found, REST * float(np.abs(found).max())):
+            right = next((n for n, a in own.items() if np.array_equal(a, expected)), None)
+            but = place.name.rpartition(" ")[2].partition("#")[0]
+            right = right or reference.say(value_of(expected, False), floor, but=but)
+            beside = f", in the reference {right}" if right else ""
+            yield f"{place.name} is {name}{beside}"
+            return
+    for name, other in usable.items() if same_shape else ():
+        if other is None:
+            continue
+        if same(found * other, expected, rest):
+            yield f"{place.name} is not multiplied by {name}"
+            return
+        sloped = _slope(found, expected, other, rest)
+        if sloped:
+            yield f"{place.name}: {sloped}"
+            return
+
+
+def _missing(place: str, name: str, factor: float) -> str:
+    if abs(factor - 1) < REST:
+        return f"{name} is not added to {place}"
+    if abs(factor + 1) < REST:
+        return f"{name} is added to {place} once too often"
+    hint = " (is a number held in float32?)" if abs(factor) < FLOAT32 else ""
+    return f"{factor:.6g} times {name} is missing in {place}{hint}"
+
+
+def _slope(found: Any, expected: Any, source: Any, rest: float) -> str | None:
+    """Tell whether both are the input above zero and a multiple of it below."""
+    low = source < 0
+    if not low.any() or low.all() or source.shape != found.shape:
+        return None
+    ours = factor_of(found[low], source[low], rest)
+    theirs = factor_of(expected[low], source[low], rest)
+    if ours is None or theirs is None or not same(found[~low], expected[~low], rest):
+        return None
+    return f"slope {ours:.6g} below zero, the reference has {theirs:.6g}"
+
+
+def _spread(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
+    if array.ndim != len(shape) or array.size < 2:
+        return None
+    if any(a not in (1, b) for a, b in zip(array.shape, shape, strict=True)):
+        return None
+    return np.broadcast_to(array, shape)

@@ -1,0 +1,165 @@
+"""What may be wrong in a layer of the port: changes of it that are tried one by one."""
+
+import inspect
+import math
+from collections.abc import Callable, Iterator
+from itertools import permutations
+from typing import Any
+
+import paddle
+from paddle.nn import functional
+
+from align.arrays.arrays_paddle import is_tensor
+
+Change = tuple[str, int, Callable[..., Any]]  # function, which call of it (-1: all), replacement
+
+
+ACTIVATIONS = (
+    *("relu", "gelu", "silu", "relu6", "elu", "sigmoid", "leaky_relu"),
+    *("softplus", "mish", "swish", "hardswish", "tanh"),
+)
+
+
+# Settings that ports get wrong: function -> setting -> values to try.
+SETTINGS: dict[str, dict[str, tuple[Any, ...]]] = {
+    "interpolate": {
+        "align_corners": (True, False),
+        "align_mode": (0, 1),
+        "mode": ("nearest", "bilinear", "bicubic"),
+    },
+    **{
+        name: {"exclusive": (True, False), "ceil_mode": (True, False)}
+        for name in ("avg_pool1d", "avg_pool2d", "avg_pool3d")
+    },
+    "max_pool2d": {"ceil_mode": (True, False)},
+    "cross_entropy": {
+        "axis": (1, -1),
+        "reduction": ("mean", "sum"),
+        "ignore_index": (255, -100, -1),
+        "soft_label": (False,),
+    },
+    "gelu": {"approximate": (True, False)},
+    "leaky_relu": {"negative_slope": (0.01, 0.1, 0.2)},
+    "pad": {"mode": ("constant", "reflect", "replicate", "circular")},
+    "layer_norm": {"epsilon": (1e-5, 1e-6, 1e-12, 1e-3)},
+    "batch_norm": {"epsilon": (1e-5, 1e-6, 1e-12, 1e-3)},
+    "normalize": {"epsilon": (1e-12, 1e-5)},
+}
+
+
+AXES = ("softmax", "log_softmax", "normalize", "mean", "max", "sum", "concat")
+
+
+OTHERS: dict[str, tuple[tuple[str, Any], ...]] = {
+    "adaptive_max_pool2d": (("adaptive_avg_pool2d", functional.adaptive_avg_pool2d),),
+    "adaptive_avg_pool2d": (("adaptive_max_pool2d", functional.adaptive_max_pool2d),),
+    "max_pool2d": (("avg_pool2d", functional.avg_pool2d),),
+    "avg_pool2d": (("max_pool2d", functional.max_pool2d),),
+    "max": (("mean", paddle.mean),),
+    "mean": (("max", paddle.max),),
+}
+
+
+def _changes(name: str, arguments: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield (words, replacement) of every hypothesis on one call of function `name`."""
+    for setting, values in SETTINGS.get(name, {}).items():
+        own = arguments.get(setting)
+        for value in values:
+            if value != own:
+                words = f"{name} has {setting}={own}: with {setting}={value} it is the reference's"
+                yield words, _with(**{setting: value})
+    tensor = next((value for value in arguments.values() if is_tensor(value)), None)
+    if name in AXES:
+        ndim = tensor.ndim if tensor is not None else 4
+        own = arguments.get("axis", arguments.get("dim"))
+        for axis in range(ndim):
+            if axis != own and (not isinstance(own, int) or axis != own % ndim):
+                yield (
+                    f"{name} has axis={own}: with axis={axis} it is the reference's",
+                    _with(axis=axis),
+                )
+    for other, function in OTHERS.get(name, ()):
+        yield f"{name} stands for {other}", _instead(function)
+    if name in ACTIVATIONS:
+        for other in ACTIVATIONS:
+            if other != name:
+                yield f"{name} stands for {other}", _instead(getattr(functional, other))
+    yield from _special(name, arguments)
+
+
+def _special(name: str, arguments: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    if name == "concat":
+        parts = next((v for v in arguments.values() if isinstance(v, (list, tuple))), [])
+        if 1 < len(parts) <= 4:
+            for order in permutations(range(len(parts))):
+                if order != tuple(range(len(parts))):
+                    yield (
+                        f"concat has another order: {list(order)} is the reference's",
+                        _reorder(order),
+                    )
+    if name == "matmul":
+        yield "the operands of matmul are exchanged", _exchanged
+        yield "matmul is not divided by the root of its inner size (1 / sqrt(d))", _divided
+    if name == "embedding" and arguments.get("padding_idx") is not None:
+        yield (
+            f"embedding gives zeros for padding_idx={arguments['padding_idx']}, the reference that "
+            "row of its weight, which is not zero",
+            _with(padding_idx=None),
+        )
+    if name == "norm" and arguments.get("p") == 2:
+        words = "norm has p=2, a matrix norm over two axes: with p='fro' it is the reference's"
+        yield words, _with(p="fro")
+    if name == "roll":
+        own = arguments.get("shifts")
+        shifts = [-s for s in own] if isinstance(own, (list, tuple)) else -(own or 0)
+        yield (
+            f"roll has shifts={own}: with shifts={shifts} it is the reference's",
+            _with(shifts=shifts),
+        )
+    if name == "pad" and isinstance(arguments.get("pad"), (list, tuple)):
+        own = list(arguments["pad"])
+        pairs = [entry for i in range(0, len(own), 2) for entry in own[i : i + 2][::-1]]
+        if pairs != own:
+            yield (
+                f"padding {own} is on the other side: {pairs} is the reference's",
+                _with(pad=pairs),
+            )
+
+
+def _with(**settings: Any) -> Any:
+    def call(function: Any, args: Any, kwargs: Any) -> Any:
+        bound = inspect.signature(function).bind(*args, **kwargs)
+        bound.arguments.update(settings)
+        return function(*bound.args, **bound.kwargs)
+
+    return call
+
+
+def _instead(other: Any) -> Any:
+    accepted = set(inspect.signature(other).parameters)
+
+    def call(function: Any, args: Any, kwargs: Any) -> Any:
+        bound = inspect.signature(function).bind(*args, **kwargs)
+        settings = {k: v for k, v in bound.arguments.items() if k in accepted}
+        return other(**settings)
+
+    return call
+
+
+def _reorder(order: tuple[int, ...]) -> Any:
+    def call(function: Any, args: Any, kwargs: Any) -> Any:
+        bound = inspect.signature(function).bind(*args, **kwargs)
+        first = next(iter(bound.arguments))
+        parts = bound.arguments[first]
+        bound.arguments[first] = [parts[index] for index in order]
+        return function(*bound.args, **bound.kwargs)
+
+    return call
+
+
+def _exchanged(function: Any, args: Any, kwargs: Any) -> Any:
+    return function(args[1], args[0], *args[2:], **kwargs)
+
+
+def _divided(function: Any, args: Any, kwargs: Any) -> Any:
+    return function(*args, **kwargs) / math.sqrt(args[0].shape[-1])

@@ -1,0 +1,268 @@
+"""Replays one call of one layer of the port on the reference's inputs, with changed functions."""
+
+import inspect
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle.nn import functional
+
+from align.arrays.arguments import Forward, bind
+from align.arrays.arrays_paddle import is_tensor, to_array, to_tensor
+from align.arrays.trees import leaves, map_leaves
+from align.causes.hypotheses_paddle import Change, _changes
+from align.causes.replayed import Place, Replayed
+from align.causes.step_recorder_paddle import PaddleRecorder, watched
+from align.causes.steps import Pair, Steps, Value
+from align.force.stock_cells_paddle import states_alone
+from align.nets.calls import wrapped_forwards
+from align.nets.layers_paddle import layers_by_path
+from align.nets.prepare_paddle import state_kept
+from align.pairing.by_path import Pairing
+from align.record.trace import TENSOR
+
+# Where functions live that code of nets calls by attribute.
+HOMES: dict[str, Any] = {
+    **dict.fromkeys(("concat", "matmul", "mean", "max", "sum", "norm", "roll"), paddle),
+    **dict.fromkeys(
+        (
+            *("interpolate", "avg_pool1d", "avg_pool2d", "avg_pool3d", "max_pool2d"),
+            *("adaptive_avg_pool2d", "adaptive_max_pool2d", "softmax", "log_softmax"),
+            *("cross_entropy", "gelu", "relu", "relu6", "leaky_relu", "silu", "elu", "sigmoid"),
+            *("softplus", "mish", "swish", "hardswish", "tanh"),
+            *("pad", "normalize", "layer_norm", "batch_norm", "dropout", "embedding"),
+        ),
+        functional,
+    ),
+}
+METHODS = ("mean", "max", "sum", "matmul")  # of tensors, too
+
+
+class Replay:
+    """Runs the layer at `path` as `call` ran in the reference.
+
+    After a run `failure` is what the port raised, "" where nothing; `uneven` says which layers it
+    calls another number of times than the reference.
+    """
+
+    def __init__(
+        self, net: Any, path: str, call: Replayed, pairing: Pairing, judged: Pairing
+    ) -> None:
+        self.path, self.call, self.pairing, self.judged = path, call, pairing, judged
+        self.net = net
+        self.layers = layers_by_path(net)
+        self.layer = self.layers[path]
+        self.failure = ""
+        self.uneven: list[str] = []
+        self.seen: list[tuple[str, dict[str, Any], int]] = []
+        self.places: list[Place] = []
+        self.recorder: PaddleRecorder | None = None
+        self.pairs: list[Pair] = []
+        self.outside = 0  # layers that run code of their own
+
+    def run(self, change: Change | None = None) -> list[Place]:
+        """Return every tensor that arrives at a layer inside, and the outputs."""
+        with paddle.no_grad():
+            return self._run(self._changed(change))
+
+    def recorded(self, gradients: bool) -> tuple[Steps, list[Pair]]:
+        """Return the steps of the port's code, and (place, reference's, port's) of each tensor.
+
+        With `gradients` it is run so that these could flow.
+        """
+        self.recorder, self.pairs = PaddleRecorder(), []
+        try:
+            with paddle.set_grad_enabled(gradients):
+                self._run(watched(self.recorder, lambda: not self.outside))
+            return self.recorder.found, self.pairs
+        finally:
+            self.recorder = None
+
+    def _run(self, watching: AbstractContextManager[None]) -> list[Place]:
+        self.failure, self.places, self.seen = "", [], []
+        queues: dict[int, list[Replayed]] = {}
+        for child in self.call.children:
+            queues.setdefault(self.pairing.reference_group[child.path], []).append(child)
+        inside = {
+            path: layer
+            for path, layer in self.layers.items()
+            if path in self.pairing.port_group and layer is not self.layer
+        }
+        called: dict[int, int] = {}
+        expected: dict[int, int] = {group: len(calls) for group, calls in queues.items()}
+        for path in self.call.called:
+            group = self.pairing.reference_group[path]
+            expected[group] = expected.get(group, 0) + 1
+
+        def wrap(path: str, layer: Any, forward: Forward) -> Forward:
+            return lambda *args, **kwargs: self._child(path, forward, args, kwargs, queues, called)
+
+        args, kwargs = map_leaves((self.call.args, dict(self.call.kwargs)), _to_paddle)
+        self._give("its input", (args, kwargs), self.call.given)
+        wrapped = wrapped_forwards(inside, states_alone(wrap))
+        with state_kept(self.net), wrapped, watching:
+            try:
+                outputs = self.layer(*args, **kwargs)
+                self.outside += 1
+                self._note("its output", self.call.outputs, outputs)
+                self._pair("its output", self.call.returned, outputs)
+            except Exception as error:  # what the port's own code raises is not ours to name
+                self.failure = f"{type(error).__name__}: {error}"
+            finally:
+                self.outside = 0
+        self.uneven = list(self._uneven(expected, called))
+        return self.places
+
+    def _child(
+        self, path: str, forward: Forward, args: Any, kwargs: Any, queues: Any, called: Any
+    ) -> Any:
+        group = self.pairing.port_group[path]
+        index = called.get(group, 0)
+        called[group] = index + 1
+        if path not in self.judged.port_group:
+            return forward(*args, **kwargs)
+        calls = queues.get(group, [])
+        self.outside += 1
+        try:
+            if index >= len(calls):
+                return forward(*args, **kwargs)
+            bound = bind(forward, args, kwargs)
+            values = (args, kwargs) if bound is None else list(bound.arguments.values())
+            self._note(f"the input of {path}#{index}", calls[index].inputs, values)
+            self._pair(f"the input of {path}#{index}", calls[index].arrived, values)
+            outputs = iter(calls[index].outputs)
+            handed = map_leaves(
+                calls[index].template,
+                lambda leaf: to_tensor(next(outputs)) if leaf is TENSOR else leaf,
+            )
+            self._give(f"the output of {path}", handed, calls[index].passed)
+            return handed
+        finally:
+            self.outside -= 1
+
+    def _give(self, name: str, tree: Any, values: list[Value]) -> None:
+        """Let gradients flow to the tensors of `tree` as to `values`, and take them down."""
+        tensors = [leaf for leaf in leaves(tree) if is_tensor(leaf)]
+        if self.recorder is None:
+            return
+        for index, (tensor, value) in enumerate(zip(tensors, values, strict=False)):
+            tensor.stop_gradient = not value.flows
+            self.recorder.name(f"{name}:{index}" if len(tensors) > 1 else name, tensor)
+
+    def _pair(self, name: str, values: list[Value], tree: Any) -> None:
+        """Note what is known of the reference's tensors and of those of `tree`."""
+        tensors = [leaf for leaf in leaves(tree) if is_tensor(leaf)]
+        if self.recorder is None:
+            return
+        for index, (tensor, value) in enumerate(zip(tensors, values, strict=False)):
+            title = f"{name}:{index}" if len(tensors) > 1 else name
+            self.pairs.append((title, value, self.recorder.value(tensor)))
+
+    def _note(self, name: str, expected: list[np.ndarray], tree: Any) -> None:
+        found = [np.array(to_array(leaf)) for leaf in leaves(tree) if is_tensor(leaf)]
+        for index, array in enumerate(expected):
+            own = found[index] if index < len(found) else None
+            title = name if len(expected) == 1 else f"{name}:{index}"
+            self.places.append(Place(title, array, own))
+
+    def _uneven(self, expected: Any, called: Any) -> Iterator[str]:
+        ports = {group: path for path, group in reversed(list(self.pairing.port_group.items()))}
+        if self.failure:
+            return
+        for group in dict.fromkeys([*expected, *called]):
+            theirs, ours = expected.get(group, 0), called.get(group, 0)
+            if theirs != ours:
+                yield f"{ports[group]} is called {ours} times here, in the reference {theirs} times"
+
+    def pool(self) -> dict[str, np.ndarray]:
+        """Return the other tensors of the call by name: inputs, outputs inside, own parameters."""
+        many = len(self.call.inputs) > 1
+        found = {
+            f"its input{f':{index}' if many else ''}": array
+            for index, array in enumerate(self.call.inputs)
+        }
+        for child in self.call.children:
+            for index, array in enumerate(child.outputs):
+                tail = f":{index}" if len(child.outputs) > 1 else ""
+                found.setdefault(f"the output of {child.path}{tail}", array)
+        for name, parameter in self.layer._parameters.items():
+            if parameter is not None:
+                found[f"its parameter {name}"] = np.array(to_array(parameter))
+        extra = {
+            f"sigmoid of {n}": 1 / (1 + np.exp(-a))
+            for n, a in found.items()
+            if a.dtype.kind == "f" and np.abs(a).max(initial=0) < 700
+        }
+        relus = {f"ReLU of {n}": np.maximum(a, 0) for n, a in found.items() if a.dtype.kind == "f"}
+        return {**found, **extra, **relus}
+
+    # Hypotheses.
+
+    def hypotheses(self) -> Iterator[tuple[str, Change]]:
+        """Yield changes of the functions that the last run called, all calls or one of them."""
+        seen = list(self.seen)
+        counts: dict[str, int] = {}
+        for name, _, index in seen:
+            counts[name] = max(counts.get(name, 0), index + 1)
+        for name in counts:
+            first = next(arguments for n, arguments, _ in seen if n == name)
+            for words, make in _changes(name, first):
+                yield words, (name, -1, make)
+        for name, arguments, index in seen:
+            if 1 < counts[name] <= 6:
+                for words, make in _changes(name, arguments):
+                    yield f"{words} (call {index + 1} of {counts[name]})", (name, index, make)
+
+    @contextmanager
+    def _changed(self, change: Change | None) -> Iterator[None]:
+        """Put spies in place of the functions of `HOMES`, one of them changed."""
+        depth = [0]
+        counts: dict[str, int] = {}
+        with ExitStack() as stack:
+            for name, home in HOMES.items():
+                if hasattr(home, name):
+                    self._spy(stack, home, name, change, depth, counts)
+            for name in METHODS:
+                self._spy(stack, paddle.Tensor, name, change, depth, counts)
+            yield
+
+    def _spy(
+        self, stack: ExitStack, home: Any, name: str, change: Any, depth: Any, counts: Any
+    ) -> None:
+        original = getattr(home, name)
+        owned = name in vars(home)
+
+        def spied(*args: Any, **kwargs: Any) -> Any:
+            if depth[0]:  # what a function calls itself is not the net's code
+                return original(*args, **kwargs)
+            index = counts.get(name, 0)
+            counts[name] = index + 1
+            self.seen.append((name, _arguments(original, args, kwargs), index))
+            depth[0] += 1
+            try:
+                if change is not None and change[0] == name and change[1] in (-1, index):
+                    return change[2](original, args, kwargs)
+                return original(*args, **kwargs)
+            finally:
+                depth[0] -= 1
+
+        def restore() -> None:
+            setattr(home, name, original) if owned else delattr(home, name)
+
+        setattr(home, name, spied)
+        stack.callback(restore)
+
+
+def _to_paddle(leaf: Any) -> Any:
+    return to_tensor(leaf) if isinstance(leaf, np.ndarray) else leaf
+
+
+def _arguments(function: Any, args: Any, kwargs: Any) -> dict[str, Any]:
+    try:
+        bound = inspect.signature(function).bind(*args, **kwargs)
+        bound.apply_defaults()
+        return dict(bound.arguments)
+    except (TypeError, ValueError):
+        return {**{f"arg{i}": value for i, value in enumerate(args)}, **kwargs}

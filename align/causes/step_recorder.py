@@ -1,0 +1,96 @@
+"""Records the steps of a function's code: every call of the framework, with its values."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from align.causes.steps import Step, Steps, Value, value_of
+
+# Functions that leave the values what they are: their result is their operand.
+MOVES = frozenset(
+    (
+        *("view", "reshape", "permute", "transpose", "t", "contiguous", "clone", "flatten"),
+        *("unflatten", "unsqueeze", "squeeze", "expand", "expand_as", "repeat", "tile", "detach"),
+        *("broadcast_to", "to", "type", "type_as", "astype", "cast", "float", "double", "movedim"),
+        *("moveaxis", "swapaxes", "swapdims", "assign", "view_as", "reshape_as"),
+    )
+)
+
+
+REVERSED = frozenset(("rsub", "rtruediv", "rdiv", "rmatmul", "rpow"))
+
+
+class Recorder(ABC):
+    """Takes down the steps of one call. Subclasses say what a framework's tensors are.
+
+    `named` are tensors that need no maker, by identity. `kept` are those seen, so that no other
+    takes the identity of one.
+    """
+
+    def __init__(self, named: Mapping[int, str] | None = None) -> None:
+        self.named = named or {}
+        self.found = Steps()
+        self.kept: list[Any] = []
+        self.values: dict[tuple[int, int], Value] = {}
+
+    @abstractmethod
+    def read(self, tensor: Any) -> tuple[np.ndarray, bool, int]:
+        """Return (values, whether gradients flow to it, how often it was written into)."""
+
+    @abstractmethod
+    def is_tensor(self, value: Any) -> bool:
+        """Tell whether `value` is a tensor of the framework."""
+
+    def value(self, tensor: Any, origin: Value | None = None) -> Value:
+        """Return what is known of a tensor."""
+        array, flows, version = self.read(tensor)
+        key = id(tensor), version
+        if key not in self.values or origin is not None:
+            self.kept.append(tensor)
+            self.values[key] = value_of(array, flows, origin)
+            if id(tensor) in self.named:
+                self.found.names.append((self.named[id(tensor)], self.values[key]))
+        return self.values[key]
+
+    def name(self, words: str, tensor: Any) -> None:
+        """Note a tensor that the code gets."""
+        self.found.names.append((words, self.value(tensor)))
+
+    def operands(self, args: Any, kwargs: Any) -> tuple[list[Value], tuple[str, ...]]:
+        """Return the tensors among the arguments, and the others in words."""
+        found: list[Value] = []
+        said = [w for w in (self._operand(v, found) for v in args) if w]
+        for name, value in kwargs.items():
+            words = self._operand(value, found)
+            if words and name not in ("name", "out", "inplace"):
+                said.append(f"{name}={words}")
+        return found, tuple(said)
+
+    def _operand(self, value: Any, found: list[Value]) -> str:
+        if self.is_tensor(value):
+            found.append(self.value(value))
+            return ""
+        if isinstance(value, (list, tuple)) and any(self.is_tensor(v) for v in value):
+            return ", ".join(filter(None, (self._operand(v, found) for v in value)))
+        if isinstance(value, (list, tuple)):
+            value = list(value)  # a size of either framework
+        return "" if value is None else str(value)[:60]
+
+    def step(
+        self, function: str, operands: list[Value], said: tuple[str, ...], results: Any
+    ) -> None:
+        """Note that a function was called."""
+        results = results if isinstance(results, (list, tuple)) else [results]
+        tensors = [result for result in results if self.is_tensor(result)]
+        if not tensors:
+            return
+        if function.strip("_") in MOVES and operands:
+            for tensor in tensors:
+                self.value(tensor, operands[0])
+            return
+        if function.strip("_") in REVERSED:
+            operands = operands[::-1]
+        made = [self.value(tensor) for tensor in tensors]
+        self.found.steps.append(Step(function, said, operands, made))

@@ -1,0 +1,87 @@
+"""Takes down the functions that the code of one call of the port calls."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle.nn import functional
+
+from align.arrays.arrays_paddle import is_tensor, to_array
+from align.causes.step_recorder import Recorder
+
+OPERATORS = (
+    *("__add__", "__radd__", "__iadd__", "__sub__", "__rsub__", "__mul__", "__rmul__"),
+    *("__truediv__", "__rtruediv__", "__div__", "__rdiv__", "__pow__", "__rpow__", "__neg__"),
+    *("__matmul__", "__rmatmul__", "__getitem__", "__lt__", "__le__", "__gt__", "__ge__"),
+    *("__eq__", "__ne__", "__and__", "__or__", "__invert__"),
+)
+# They compute nothing, or what is no part of the net.
+LEFT_OUT = frozenset(
+    ("to_tensor", "no_grad", "grad", "is_tensor", "numel", "rank", "shape", "save")
+)
+
+
+class PaddleRecorder(Recorder):
+    """Of Paddle's tensors."""
+
+    def is_tensor(self, value: Any) -> bool:
+        """See `Recorder`."""
+        return is_tensor(value)
+
+    def read(self, tensor: Any) -> tuple[np.ndarray, bool, int]:
+        """See `Recorder`."""
+        flows = not tensor.stop_gradient
+        return np.array(to_array(tensor.detach())), flows, int(tensor.inplace_version)
+
+
+@contextmanager
+def watched(recorder: Recorder, own: Callable[[], bool]) -> Iterator[None]:
+    """Give `recorder` every function that is called while `own()` is true."""
+    busy = [False]
+
+    def spy(function: Any, name: str) -> Any:
+        def spied(*args: Any, **kwargs: Any) -> Any:
+            if busy[0] or not own():
+                return function(*args, **kwargs)
+            busy[0] = True
+            try:
+                operands, said = recorder.operands(args, kwargs)
+                result = function(*args, **kwargs)
+                recorder.step(name, operands, said, result)
+                return result
+            finally:
+                busy[0] = False
+
+        return spied
+
+    with ExitStack() as stack:
+        for home, name in _functions():
+            original = getattr(home, name)
+            owned = name in vars(home)
+            setattr(home, name, spy(original, name))
+            stack.callback(_put_back, home, name, original, owned)
+        yield
+
+
+def _put_back(home: Any, name: str, original: Any, owned: bool) -> None:
+    setattr(home, name, original) if owned else delattr(home, name)
+
+
+def _functions() -> Iterator[tuple[Any, str]]:
+    """Yield (holder, name) of every function of tensors that code reaches by attribute."""
+    methods = [name for name in paddle.tensor.tensor_method_func if name not in LEFT_OUT]
+    for name in methods:
+        if callable(getattr(paddle, name, None)):
+            yield paddle, name
+    for name in functional.__all__:
+        if callable(getattr(functional, name)) and isinstance(getattr(functional, name), _PLAIN):
+            yield functional, name
+    taken = {*methods, "clone", "detach", "astype", "cast", "contiguous", *OPERATORS}
+    for name in sorted(taken - {"numpy"}):
+        if hasattr(paddle.Tensor, name):
+            yield paddle.Tensor, name
+
+
+_PLAIN = type(lambda: None)

@@ -1,0 +1,360 @@
+"""What the code of one call computes, function by function, on either side.
+
+The two are held against each other by values: the first function of the port that makes something
+the reference never has, of what it has, is where they part. What only rearranges values (a reshape,
+a transposition, a cast) is no step: a tensor is known by values that do not hang on their order.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import permutations
+
+import numpy as np
+
+# Of larger tensors the order of the values is not looked at.
+MOST_VALUES = 1 << 20
+# Two tensors of one side that differ by less are equal.
+EQUAL = 1e-12
+UNKNOWN_ORDER = "with its values in another order than the reference's"
+
+# One word for the functions that the frameworks, or operators, call differently.
+WORDS = {
+    **dict.fromkeys(("radd", "iadd"), "add"),
+    **dict.fromkeys(("sub", "rsub", "isub"), "subtract"),
+    **dict.fromkeys(("mul", "rmul", "imul"), "multiply"),
+    **dict.fromkeys(("div", "truediv", "rtruediv", "itruediv", "rdiv"), "divide"),
+    **dict.fromkeys(("bmm", "mm", "rmatmul"), "matmul"),
+    **dict.fromkeys(("pow", "rpow"), "power"),
+    **dict.fromkeys(("cat", "concatenate"), "concat"),
+    **dict.fromkeys(("clamp",), "clip"),
+    **dict.fromkeys(("lt",), "less_than"),
+    **dict.fromkeys(("gt",), "greater_than"),
+    **dict.fromkeys(("le",), "less_equal"),
+    **dict.fromkeys(("ge",), "greater_equal"),
+    **dict.fromkeys(("eq",), "equal"),
+    **dict.fromkeys(("ne",), "not_equal"),
+    "gather": "take_along_axis",
+}
+EITHER_WAY = frozenset(("add", "multiply", "equal", "maximum", "minimum"))
+
+
+def word_of(function: str) -> str:
+    """Return the word for a function of either framework, by its name."""
+    name = function.strip("_")
+    return WORDS.get(name, name)
+
+
+@dataclass(eq=False)
+class Value:
+    """One tensor: what is known of its values, and whether gradients flow to it."""
+
+    shape: tuple[int, ...]
+    sums: np.ndarray
+    scales: np.ndarray
+    flows: bool
+    array: np.ndarray | None
+    origin: "Value | None" = None  # of which it is a rearrangement
+
+    @property
+    def root(self) -> "Value":
+        """What it is a rearrangement of, itself if of nothing."""
+        return self if self.origin is None else self.origin.root
+
+    def is_same(self, other: "Value", rest: float) -> bool:
+        """Tell whether the other holds the same values, in any order, but for `rest`."""
+        one, other = self.root, other.root
+        if np.prod(one.shape) != np.prod(other.shape):
+            return False
+        with np.errstate(invalid="ignore"):
+            near = np.abs(one.sums - other.sums) <= rest * np.maximum(one.scales, other.scales)
+        return bool((near | (one.sums == other.sums)).all())
+
+
+def value_of(array: np.ndarray, flows: bool, origin: Value | None = None) -> Value:
+    """Return what is known of `array`, and a copy of it where it is not large."""
+    wide = np.asarray(array, np.float64 if array.dtype.kind in "biuf" else np.complex128)
+    size = np.abs(wide)
+    finite = np.where(np.isfinite(size), size, 0.0)
+    ends = (wide.real.max(), wide.real.min()) if wide.size else (0.0, 0.0)
+    norm, largest = float((finite * finite).sum()) ** 0.5, float(finite.max(initial=0.0))
+    sums = np.array([wide.real.sum(), size.sum(), norm, *ends])
+    scales = np.array([finite.sum(), finite.sum(), norm, largest, largest])
+    kept = np.array(array) if array.size <= MOST_VALUES else None
+    return Value(tuple(array.shape), sums, scales, flows, kept, origin)
+
+
+@dataclass
+class Step:
+    """One function that was called: `said` are its other arguments as the code has them."""
+
+    function: str
+    said: tuple[str, ...]
+    operands: list[Value]
+    results: list[Value]
+
+    @property
+    def word(self) -> str:
+        """The word for its function, the same on both sides."""
+        return word_of(self.function)
+
+
+@dataclass
+class Steps:
+    """The code of one call; `names` are the tensors that it did not make itself."""
+
+    steps: list[Step] = field(default_factory=list)
+    names: list[tuple[str, Value]] = field(default_factory=list)
+
+    def holds(self, value: Value, rest: float) -> bool:
+        """Tell whether this code ever has the values."""
+        return any(value.is_same(other, rest) for other in self.values())
+
+    def values(self) -> Iterator[Value]:
+        """Yield every tensor there is."""
+        yield from (value for _, value in self.names)
+        for step in self.steps:
+            yield from step.operands
+            yield from step.results
+
+    def code(self, step: Step, rest: float, depth: int = 2) -> str:
+        """Return what a step computes as code would say it, `depth` functions deep."""
+        if not depth:
+            return f"{step.word}(...)"
+        parts = [_none(self.say(operand, rest, depth - 1)) for operand in step.operands]
+        return f"{step.word}({', '.join([*parts, *step.said])})"
+
+    def say(self, value: Value, rest: float, depth: int = 2, but: str | None = None) -> str | None:
+        """Return in words what a tensor is, None if this code does not have it.
+
+        `but` is the path of a layer whose output is not what is asked about.
+        """
+        for name, other in self.names:
+            own = _path_in(name, ":")
+            if own != but and value.is_same(other, rest):
+                return name
+        for step in self.steps:
+            if any(value.is_same(result, rest) for result in step.results):
+                return self.code(step, rest, depth)
+        return None
+
+
+def _path_in(name: str, mark: str) -> str:
+    """Return the path at the end of a tensor's name; `mark` is what may follow it."""
+    return name.rpartition(" ")[2].partition(mark)[0]
+
+
+def _none(value: str | None) -> str:
+    return "a constant" if value is None else value
+
+
+def parting(reference: Steps, port: Steps, rest: float) -> tuple[Step, Step | None] | None:
+    """Return the first step of the port that parts from the reference's, and that one's own.
+
+    Another way to the same values does not part.
+    """
+    known = {id(s): all(reference.holds(r, rest) for r in s.results) for s in port.steps}
+    leads: set[int] = set()  # tensors from which the reference's values come again
+    for step in reversed(port.steps):
+        if known[id(step)] or any(id(result.root) in leads for result in step.results):
+            leads.update(id(operand.root) for operand in step.operands)
+    for step in port.steps:
+        lost = not known[id(step)] and not any(id(r.root) in leads for r in step.results)
+        if lost and step.operands and all(reference.holds(v, rest) for v in step.operands):
+            return step, _counterpart(step, reference, port, rest)
+    return None
+
+
+def words_at(step: Step, other: Step | None, port: Steps, rest: float) -> set[str] | None:
+    """Return the words for the functions that may be to blame where `step` stands for `other`.
+
+    None where any may be: what `step` takes lies in another order. Where the reference computes
+    something else there, it may be missing in what `step` takes.
+    """
+    if other is not None and other.word == step.word:
+        pairs = zip(step.operands, other.operands, strict=False)
+        moved = any(a.is_same(b, rest) and _moved(a.array, b.array, rest) for a, b in pairs)
+        return None if moved else {step.word}
+    makers = (
+        maker
+        for maker in port.steps
+        if any(r.is_same(operand, EQUAL) for r in maker.results for operand in step.operands)
+    )
+    return {step.word, *(maker.word for maker in makers)}
+
+
+def _counterpart(step: Step, reference: Steps, port: Steps, rest: float) -> Step | None:
+    """Return the reference's step in its place: of the same operands as far as there is one."""
+    best, most = None, 0.0
+    for other in reference.steps:
+        if all(port.holds(result, rest) for result in other.results):
+            continue
+        shared = sum(
+            any(one.is_same(value, rest) for value in other.operands) for one in step.operands
+        )
+        points = shared + 0.5 * (step.word == other.word) * bool(shared)
+        if points > most:
+            best, most = other, points
+    alike = (s for s in reference.steps if s.word == step.word)
+    missing = (s for s in alike if not all(port.holds(result, rest) for result in s.results))
+    return best or next(missing, None)
+
+
+Pair = tuple[str, Value, Value]  # a place, the reference's tensor and the port's
+
+
+def in_words(
+    reference: Steps, port: Steps, pairs: Iterable[Pair], rest: float, orders: bool = True
+) -> str | None:
+    """Say where the port's code parts from the reference's, None where that cannot be told.
+
+    `pairs` are what the two hand to layers and return; with `orders` another order of their
+    values is told, too.
+    """
+    found = parting(reference, port, rest)
+    if found is not None and found[1] is not None:
+        words = _of_steps(found[0], found[1], reference, port, rest, orders)
+        if words:
+            return words
+    for name, theirs, ours in pairs:
+        if not ours.is_same(theirs, rest):
+            but = _path_in(name, "#")
+            made = [reference.say(value, rest, but=but) for value in (ours, theirs)]
+            if all(made) and made[0] != made[1]:
+                return f"{name} is {made[0]}, in the reference {made[1]}"
+        elif orders and _moved(ours.array, theirs.array, rest):
+            return f"{name} comes {_moved(ours.array, theirs.array, rest)}"
+    return None
+
+
+def _of_steps(
+    step: Step, other: Step, reference: Steps, port: Steps, rest: float, orders: bool
+) -> str | None:
+    """Say how one step differs from the reference's in its place."""
+    if step.word != other.word or len(step.operands) != len(other.operands):
+        ours, theirs = reference.code(step, rest), reference.code(other, rest)
+        return f"it computes {ours}, the reference {theirs}"
+    pairs = list(zip(step.operands, other.operands, strict=True))
+    wrong = [i for i, (a, b) in enumerate(pairs) if not a.is_same(b, rest)]
+    if wrong and step.word in EITHER_WAY and len(wrong) == len(pairs) == 2:
+        wrong = [i for i in wrong if not any(pairs[i][0].is_same(b, rest) for _, b in pairs)]
+        pairs = pairs if not wrong else [(pairs[wrong[0]][0], _left(pairs, wrong[0], rest))]
+        wrong = [0] if wrong else []
+    if len(wrong) > 1 and _is_order(pairs, rest):
+        return f"the operands of {step.word} stand in another order than in the reference"
+    for index in wrong[:1]:
+        ours, theirs = (_none(reference.say(value, rest)) for value in pairs[index])
+        words = f"{step.word} takes {ours}, in the reference {theirs}"
+        return words + _exchanged(reference, port, pairs[index], rest)
+    for index, (a, b) in enumerate(pairs):
+        moved = _moved(a.array, b.array, rest)
+        if moved and (orders or moved != UNKNOWN_ORDER):
+            name = _none(reference.say(a, rest))
+            return f"{step.word} takes {name} (operand {index + 1}) {moved}"
+    apart = _apart(step.said, other.said)
+    if not any(apart):
+        return None
+    here, there = (", ".join(each) or "nothing more" for each in apart)
+    return f"{step.word} is called with {here}, in the reference with {there}"
+
+
+def _apart(ours: Sequence[str], theirs: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the arguments, as "name=value" or "value", that the other call has not.
+
+    Where both name an argument and give it other values, these only: what one side does not say
+    is a default of the other. So is what is False.
+    """
+    left = [
+        [word for word in one if not any(_is_same(word, each) for each in other)]
+        for one, other in ((ours, theirs), (theirs, ours))
+    ]
+    names = [{word.partition("=")[0] for word in each if "=" in word} for each in left]
+    both = names[0] & names[1]
+    kept = [
+        [w for w in each if w.partition("=")[0] in both or not (both or w.endswith("=False"))]
+        for each in left
+    ]
+    return kept[0], kept[1]
+
+
+def _is_same(one: str, other: str) -> bool:
+    """Tell whether both are one argument, which one of the two calls may not name."""
+    named = ("=" in one) == ("=" in other)
+    return one == other if named else one.rpartition("=")[2] == other.rpartition("=")[2]
+
+
+def _left(pairs: Sequence[tuple[Value, Value]], wrong: int, rest: float) -> Value:
+    """Return the reference's operand that the port's other one is not."""
+    kept = pairs[1 - wrong][0]
+    return next((b for _, b in pairs if not kept.is_same(b, rest)), pairs[wrong][1])
+
+
+def _is_order(pairs: Sequence[tuple[Value, Value]], rest: float) -> bool:
+    theirs = [b for _, b in pairs]
+    for a, _ in pairs:
+        found = next((b for b in theirs if a.is_same(b, rest)), None)
+        if found is None:
+            return False
+        theirs.remove(found)
+    return True
+
+
+def _exchanged(reference: Steps, port: Steps, pair: tuple[Value, Value], rest: float) -> str:
+    """Tell whether the port takes the one where the reference takes the other, too."""
+    ours, theirs = pair
+    for word in {step.word for step in reference.steps}:
+        lines = [[s for s in steps.steps if s.word == word] for steps in (port, reference)]
+        for mine, yours in zip(*lines, strict=False):
+            for a, b in zip(mine.operands, yours.operands, strict=False):
+                if a.is_same(theirs, rest) and b.is_same(ours, rest) and not ours.is_same(a, rest):
+                    return "; the two are exchanged"
+    return ""
+
+
+def _moved(ours: np.ndarray | None, theirs: np.ndarray | None, rest: float) -> str:
+    """Say how the same values lie in another order."""
+    if ours is None or theirs is None or ours.ndim != theirs.ndim or not ours.size:
+        return ""
+    allowed = rest * float(np.abs(np.nan_to_num(theirs)).max() or 1.0)
+    if ours.shape == theirs.shape and np.allclose(ours, theirs, 0, allowed, equal_nan=True):
+        return ""
+    for axes in permutations(range(ours.ndim)) if ours.ndim <= 5 else ():
+        turned = theirs.transpose(axes)
+        if turned.shape == ours.shape and np.allclose(ours, turned, 0, allowed, equal_nan=True):
+            return f"with its axes in the order {list(axes)} of the reference's"
+    return UNKNOWN_ORDER
+
+
+def stopped(reference: Steps, port: Steps, rest: float) -> str | None:
+    """Say where gradients flow on one side and not on the other, None where nowhere."""
+    for step in port.steps:
+        for index, operand in enumerate(step.operands):
+            theirs = _flow_in(reference, step, index, rest)
+            if theirs is not None and theirs != operand.flows:
+                name = _none(reference.say(operand, rest))
+                return _flow(f"{name}, as {step.word} takes it,", theirs)
+    return None
+
+
+def stopped_at(pairs: Iterable[Pair]) -> str | None:
+    """Say the same of what the two hand to layers and return."""
+    for name, theirs, ours in pairs:
+        if theirs.flows != ours.flows:
+            return _flow(name, theirs.flows)
+    return None
+
+
+def _flow(what: str, in_reference: bool) -> str:
+    if in_reference:
+        return f"{what} is detached here, in the reference it is not"
+    return f"{what} is detached in the reference, here it is not"
+
+
+def _flow_in(reference: Steps, step: Step, index: int, rest: float) -> bool | None:
+    """Return whether gradients flow to the operand of the reference's same step."""
+    for other in reference.steps:
+        same = other.word == step.word and len(other.operands) == len(step.operands)
+        if same and all(
+            a.is_same(b, rest) for a, b in zip(step.operands, other.operands, strict=True)
+        ):
+            return other.operands[index].flows
+    return None

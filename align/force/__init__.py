@@ -1,0 +1,1 @@
+"""Runs the port on the recording, every call alone."""

@@ -1,0 +1,262 @@
+"""Runs the port on the reference's tensors, and judges every call of it."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle import nn
+
+from align.arrays.arguments import Forward
+from align.arrays.arrays_paddle import is_tensor, shared, to_array
+from align.arrays.trees import map_leaves
+from align.force.forced_run import ForcedRun
+from align.force.frame import Frame, NotAlone, Seen
+from align.force.framework_paddle import _Paddle
+from align.force.pass_paddle import Pass
+from align.force.stock_attention import not_turned
+from align.force.stock_attention_paddle import with_arguments
+from align.force.stock_cells_paddle import states_alone
+from align.judge.compare import Allowance, compare_gradients
+from align.judge.comparison import DIFFERS, EQUAL, Comparison
+from align.nets.calls import wrapped_forwards
+from align.nets.prepare_paddle import undone_on
+from align.nets.progress import noted
+from align.pairing.by_path import Pairing
+from align.pairing.tensors import ancestors
+from align.record.draws import Key
+from align.record.trace import Call, Passed, Place, Slot, Trace
+
+Allow = Callable[[Place], Allowance]
+
+
+class ForcedPass(Pass):
+    """The port on the reference's tensors; `judged` gets every comparison.
+
+    With `backward` the gradients of every call are compared too, and those of the parameters, in
+    `gradients`, summed over all calls, as {id of the parameter: gradient}. `random` are those that
+    hang on random numbers of a function that cannot be replayed, as {id: function}, and `users`
+    the paths in the reference of the calls summed over.
+    """
+
+    def __init__(
+        self,
+        net: nn.Layer,
+        trace: Trace,
+        pairing: Pairing,
+        allow: Allow,
+        judged: Callable[[Comparison, Place], None],
+        *,
+        backward: bool = False,
+    ) -> None:
+        super().__init__(net, trace, pairing)
+        self.allow = allow
+        self.judged = judged
+        self.backward = backward
+        self.gradients: dict[int, Any] = {}
+        self.random: dict[int, str] = {}
+        self.users: dict[int, set[str]] = {}
+        self.called: set[str] = set()
+        self.raised = False  # what was not called after that was not judged
+        self.pending: dict[int, list[tuple[Comparison, Place]]] = {}
+        self.into: list[tuple[Comparison, Place]] | None = None
+        self.giver.told = self._draws_differ
+        self.undecided: set[Key] = set()  # calls that differ and may keep what is below a rate
+        self.own_forward: dict[str, Forward] = {}
+        self.expected: set[Key] | None = None  # calls that are still to come in `together`
+        self.forced = ForcedRun(
+            _Paddle(backward),
+            self._expected_call,
+            self._judge,
+            backward=backward,
+            around=self.replay.around,
+            goes_on=True,
+            passed_by=self._pass_on,
+        )
+        holders = {above for path in pairing.port_group for above in ancestors(path)[:-1]}
+        self.leaves = set(pairing.port_group) - holders
+
+    @contextmanager
+    def ready(self) -> Iterator[None]:
+        """Stand around every layer, for `alone` and `together`."""
+        wrapped = wrapped_forwards(self.matched, states_alone(self._wrap))
+        with wrapped, self.replay.replaced(self.net):
+            yield
+
+    def takes_alone(self, path: str) -> bool:
+        """Tell whether the layer `path` may be judged by itself, whatever ran before."""
+        layer = self.layers[path]
+        hooks = layer._forward_pre_hooks or layer._forward_post_hooks
+        return not layer._sub_layers and not hooks
+
+    def alone(self, path: str, call: Call) -> None:
+        """Judge one call of the layer `path` by itself; its place is in `run`."""
+        layer = self.layers[path]
+        self.pending[id(call)] = self.into = []
+        try:
+            frame = Frame(path, call, layer)
+            forward = noted(path, layer, self.own_forward[path])
+            self.forced.run_alone(frame, forward, (shared(call.inputs[0]),), {})
+        finally:
+            self.into = None
+
+    def together(
+        self,
+        path: str,
+        call: Call,
+        within: list[Call],
+        arguments: Any,
+        accept: Callable[[Mapping[int, Any]], bool] | None = None,
+    ) -> bool:
+        """Judge one call and the code inside it by itself, where all of it is equal.
+
+        Its place is in `run`. Where anything differs, other calls than `within` come, or `accept`
+        says no to the gradients of parameters, the answer is False and all is as if it had not
+        run: `run` judges it again, in its order.
+        """
+        layer = self.layers[path]
+        forward = noted(path, layer, self.own_forward[path])
+        args, kwargs = map_leaves(
+            arguments, lambda v: shared(call.inputs[v.index]) if isinstance(v, Slot) else v
+        )
+        before = dict(self.pending), dict(self.counts), self.called.copy(), self.undecided.copy()
+        gradients, summed = self.forced.gradients, self.forced.summed
+        self.forced.gradients, self.forced.summed = {}, {}
+        self.expected, self.into = {each.key for each in within}, []
+        try:
+            with suppress(_Apart), undone_on(_Apart, layer):
+                self._run_together(Frame(path, call, layer), forward, args, kwargs)
+                if accept is not None and not accept(self.forced.gradients):
+                    raise _Apart
+                found, trial = self.into, (self.forced.gradients, self.forced.summed)
+                self.forced.gradients, self.forced.summed = gradients, summed
+                self.forced.add(*trial)
+                self.pending[id(call)] = found
+                return True
+        finally:
+            self.expected, self.into = None, None
+        self.forced.gradients, self.forced.summed = gradients, summed
+        self.pending, self.counts, self.called, self.undecided = before
+        return False
+
+    def _run_together(self, frame: Frame, forward: Forward, args: tuple, kwargs: Any) -> None:
+        """Run one call and the code inside it; raises _Apart if that is not to be kept."""
+        try:
+            self.forced.run_alone(frame, forward, args, kwargs)
+        except Exception as error:
+            raise _Apart from error
+        if self.expected:
+            raise _Apart
+
+    def run(self, args: tuple, kwargs: dict[str, Any]) -> None:
+        """Run it; what the layers update (running statistics) stays updated."""
+        mode = nullcontext() if self.backward else paddle.no_grad()
+        wrapped = wrapped_forwards(self.matched, states_alone(self._wrap))
+        with mode, wrapped, self.replay.replaced(self.net):
+            self.net(*args, **kwargs)
+        for found in self.pending.values():  # calls that this run did not come to
+            for comparison, place in found:
+                self._tell(comparison, place)
+        self.pending.clear()
+        self.gradients = self.forced.gradients
+        if self.forced.unfed:
+            self.raised = True
+            self.called -= self.forced.unfed
+        unknown = self.giver.unknown
+        self.random = {
+            key: unknown[call]
+            for key, calls in self.forced.summed.items()
+            for call in calls & unknown.keys()
+        }
+        self.users = {key: {c[0] for c in calls} for key, calls in self.forced.summed.items()}
+        del self.forced  # it and this pass hold each other
+        self.giver.told = None
+
+    def _wrap(self, path: str, layer: nn.Layer, forward: Forward) -> Forward:
+        self.own_forward[path] = forward
+        return with_arguments(layer, self.forced.wrap(path, layer, forward))
+
+    def _pass_on(self, path: str, call: Call) -> None:
+        """Pass on what was found when the call was judged alone."""
+        for comparison, place in self.pending.pop(id(call)):
+            self._tell(comparison, place)
+
+    def _tell(self, comparison: Comparison, place: Place) -> None:
+        if self.into is None:
+            self.judged(comparison, place)
+        else:
+            self.into.append((comparison, place))
+
+    def _expected_call(self, path: str) -> Call | None:
+        self.replay.check()
+        call = self.next_call(path)
+        if call is None and not self.calls.get(self.pairing.port_group[path]):
+            return None  # the reference never calls it, and the pass before did not come so far
+        if call is None:  # uneven groups are taken apart before: only a net that varies
+            raise RuntimeError(f"{path} was called more often than in the pass before")
+        if self.expected is not None:
+            if call.key not in self.expected:
+                raise _Apart
+            self.expected.discard(call.key)
+        self.called.add(path)
+        return call
+
+    def _draws_differ(self, path: str, key: Key, why: str) -> None:
+        """Say that a call of the port does not draw what its partner does."""
+        kind = "layer" if path in self.leaves else "glue"
+        into = Comparison(path, f"{key[0]}#{key[1]}", "random", kind, verdict=DIFFERS)
+        into.relative_error, into.cause = float("inf"), why
+        self._unless_equal(into)
+        self._tell(into, (*key, "random"))
+
+    def _judge(self, seen: Seen) -> None:
+        """Compare one tensor at one boundary and pass the comparison on."""
+        kind = "layer" if seen.culprit in self.leaves else "glue"
+        into = Comparison(seen.culprit, f"{seen.call.path}#{seen.call.index}", seen.where, kind)
+        into.kernels = sorted(seen.code.kernels)
+        if seen.raised:
+            self.raised = True
+            into.verdict, into.relative_error, into.cause = DIFFERS, float("inf"), seen.raised
+            self._unless_equal(into)
+            self._tell(into, seen.place)
+            return
+        if seen.counts is not None:
+            into.verdict, into.relative_error = DIFFERS, float("inf")
+            into.cause = f"{seen.counts[0]} tensors, the reference has {seen.counts[1]}"
+            if seen.counts[0] == 0 and seen.where.startswith("output"):
+                into.cause += ": does its forward return?"
+            self._unless_equal(into)
+            self._tell(into, seen.place)
+            return
+        unknown = self.giver.unknown.get(seen.code.key, "")
+        allowance = Allowance(random=unknown) if unknown else self.allow(seen.place)
+        if isinstance(seen.expected, Passed):
+            into.shape, scale = seen.expected.shape, seen.expected.largest
+            into.floor = allowance.of(scale, math.prod(into.shape)) / (scale or 1.0)
+        else:
+            found = _array(seen.found)
+            compare_gradients(seen.expected, found, allowance, into)
+            if into.verdict == DIFFERS and seen.where.startswith("input"):
+                words = not_turned(seen.call, seen.expected, found)
+                into.cause = "; ".join(filter(None, (into.cause, words))) or None
+            if seen.cause and into.verdict == DIFFERS:
+                into.cause = seen.cause
+        if into.verdict == DIFFERS and seen.code.key in self.giver.either:
+            self.undecided.add(seen.code.key)
+        self._unless_equal(into)
+        self._tell(into, seen.place)
+
+    def _unless_equal(self, found: Comparison) -> None:
+        """Leave `together` where anything is not equal."""
+        if self.expected is not None and found.verdict != EQUAL:
+            raise _Apart
+
+
+class _Apart(NotAlone):
+    """One call is not to be judged by itself."""
+
+
+def _array(value: Any) -> np.ndarray | None:
+    return to_array(value) if is_tensor(value) else value

@@ -1,0 +1,425 @@
+"""The forced pass, for either framework: every judged call works on the recording alone.
+
+Before a call its arriving inputs are shown to the judge and replaced by the recorded ones; after
+it its outputs likewise. What a call hands on is a fresh leaf of the graph, so that backward falls
+apart the same way: a layer's vector-Jacobian product runs from its outputs to its inputs; that of
+the glue of a module runs from (inputs that arrived at its children, its outputs) to (its
+children's outputs, its inputs), each with the recorded cotangents.
+"""
+
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from align.arrays.arguments import Forward, bind
+from align.arrays.trees import leaves, map_leaves
+from align.force.frame import Frame, NotAlone, Seen, _Handed
+from align.force.framework import Framework, Source
+from align.record.draws import Key
+from align.record.trace import TENSOR, Call, Cotangent, Passed
+
+
+class _Number:
+    """A tensor of the port that stands for a plain number of the reference, as a size may."""
+
+    def __init__(self, tensor: Any, value: int) -> None:  # a leaf, which a dataclass is not
+        self.tensor, self.value = tensor, value
+
+
+class ForcedRun:
+    """Wraps `forward` of the judged modules of a net (see `align.nets.calls.wrapped_forwards`).
+
+    Args:
+        framework: the tensors' framework.
+        next_call: gives the recorded call that a call of a path stands for.
+        visit: the judge; called for every tensor at every boundary.
+        backward: also run the vector-Jacobian products.
+        around: gives what runs in place of the forward of (path, call).
+        goes_on: what a call raises is shown to the judge, and the code around it goes on.
+        passed_by: told of (path, call) where a call comes that was judged alone.
+        skips: tells whether the code of a call is not to run (the reference's own only).
+    """
+
+    def __init__(
+        self,
+        framework: Framework,
+        next_call: Callable[[str], Call | None],
+        visit: Callable[[Seen], None],
+        *,
+        backward: bool = False,
+        around: Callable[[str, Call, Forward], Forward] | None = None,
+        goes_on: bool = False,
+        passed_by: Callable[[str, Call], None] | None = None,
+        skips: Callable[[Call], bool] | None = None,
+    ) -> None:
+        self.framework = framework
+        self.next_call = next_call
+        self.visit = visit
+        self.backward = backward
+        self.around = around
+        self.goes_on = goes_on
+        self.passed_by = passed_by
+        self.skips = skips
+        self.stack: list[Frame] = []
+        self.unfed: set[str] = set()
+        self.gradients: dict[int, Any] = {}  # of parameters, summed over all calls
+        self.summed: dict[int, set[Key]] = {}  # and the calls over which
+
+    def wrap(self, path: str, module: Any, forward: Forward) -> Forward:
+        """Return the forward that judges what arrives and leaves, and hands on the recorded."""
+
+        def forced(*args: Any, **kwargs: Any) -> Any:
+            call = self.next_call(path)
+            if call is None:
+                return forward(*args, **kwargs)
+            if call.gone:
+                raise NotAlone
+            if call.alone or (self.skips is not None and self.skips(call)):
+                return self._pass_by(path, call, forward, args, kwargs)
+            return self.run(Frame(path, call, module), forward, args, kwargs)
+
+        return forced
+
+    def run_alone(
+        self, frame: Frame, forward: Forward, args: tuple, kwargs: dict[str, Any]
+    ) -> None:
+        """Judge one call that no code waits for."""
+        self.run(frame, forward, args, kwargs, hands_on=False)
+
+    def run(
+        self,
+        frame: Frame,
+        forward: Forward,
+        args: tuple,
+        kwargs: dict[str, Any],
+        hands_on: bool = True,
+    ) -> Any:
+        """Judge one call and return what it hands on, if it does."""
+        args, kwargs = self._arrive(frame, forward, args, kwargs)
+        self.stack.append(frame)
+        run = forward
+        if self.around is not None:
+            run = self.around(frame.path, frame.call, forward)
+        try:
+            outputs = run(*args, **kwargs)
+        except Exception as error:
+            if not self.goes_on or isinstance(error, NotAlone):
+                raise
+            return self._after_failure(frame, error)
+        finally:
+            self.stack.pop()
+        return self._leave(frame, outputs, hands_on)
+
+    def _pass_by(
+        self, path: str, call: Call, forward: Forward, args: tuple, kwargs: dict[str, Any]
+    ) -> Any:
+        """Judge what arrives at a call whose code does not run; hand on what it recorded."""
+        bound = bind(forward, args, kwargs)
+        values = [args, kwargs] if bound is None else list(bound.arguments.values())
+        tensors = self._judge_arrival(call, leaves(self._numbers_apart(call.inputs, values)))
+        if call.alone:
+            if len(tensors) != len(call.inputs):
+                raise NotAlone
+            if self.passed_by is not None:
+                self.passed_by(path, call)
+        outputs = self._recorded(call)
+        return self._hand_on(call, list(filter(self.framework.is_tensor, leaves(outputs))), outputs)
+
+    def _after_failure(self, frame: Frame, error: Exception) -> Any:
+        """Show the judge what was raised; the code around goes on with the recorded outputs."""
+        words = " ".join(str(error).split())
+        raised = f"it raises {type(error).__name__}: {words[:200]}"
+        if not frame.fed:
+            self.unfed.add(frame.path)
+            return self._recorded_for_code(frame.call)
+        self.visit(Seen(frame.path, frame.call, frame.call, "output:0", raised=raised))
+        return self._recorded_for_code(frame.call)
+
+    def _recorded(self, call: Call) -> Any:
+        """Return leaves with the recorded outputs, in their tree."""
+        arrays = iter(call.outputs)
+        return map_leaves(
+            call.template,
+            lambda leaf: self.framework.leaf(next(arrays), None) if leaf is TENSOR else leaf,
+        )
+
+    def _recorded_for_code(self, call: Call) -> Any:
+        """Return the recorded outputs for code that may work in place on them."""
+        return map_leaves(
+            self._recorded(call),
+            lambda leaf: (
+                self.framework.handed(leaf, False) if self.framework.is_tensor(leaf) else leaf
+            ),
+        )
+
+    def _arrive(
+        self, frame: Frame, forward: Forward, args: tuple, kwargs: dict[str, Any]
+    ) -> tuple[tuple, dict[str, Any]]:
+        bound = bind(forward, args, kwargs)
+        values = [args, kwargs] if bound is None else list(bound.arguments.values())
+        call = frame.call
+        values = self._numbers_apart(call.inputs, values)
+        tensors = self._judge_arrival(call, leaves(values))
+        loose = self._loose(call, "input", tensors) if self.stack else {}
+        fresh = self._fresh(call.inputs, tensors, _numbers(call, "input") - set(loose))
+        frame.fed = fresh is not None
+        for index, leaf in enumerate(fresh or ()):
+            if f"input:{index}" in call.constant:
+                if index in loose:
+                    frame.loose.append((leaf, self._source(self.stack[-1], loose[index])))
+                continue
+            expected = _at(call.grad_inputs, index)
+            seen = Seen(frame.path, call, call, f"grad_input:{index}", expected)
+            frame.reached.append((leaf, seen))
+        values = _back(self._handed(frame, call, "input", fresh, values))
+        if bound is None:
+            return values[0], values[1]
+        bound.arguments.update(zip(bound.arguments, values, strict=True))
+        return bound.args, bound.kwargs
+
+    def _leave(self, frame: Frame, outputs: Any, hands_on: bool) -> Any:
+        call = frame.call
+        if any(type(leaf) is int for leaf in leaves(call.template)):
+            outputs = self._numbers_apart(call.outputs, outputs)
+        tensors = [leaf for leaf in leaves(outputs) if self.framework.is_tensor(leaf)]
+        if not frame.fed:  # what it makes of other tensors says nothing of its own code
+            self.unfed.add(frame.path)
+            return self._recorded_for_code(call)
+        self._compare(frame, frame.path, call, "output", call.outputs, tensors)
+        self._add_sources(frame, tensors, call.grad_outputs)
+        if self.backward:
+            self._differentiate(frame)
+            self._judge_constants(frame, tensors)
+        if not hands_on:
+            return None
+        if self.goes_on and len(tensors) != len(call.outputs):
+            return self._recorded_for_code(call)
+        return self._hand_on(call, tensors, outputs)
+
+    def _judge_arrival(self, call: Call, found: list[Any]) -> list[Any]:
+        """Judge what the code around a call hands to it; return the tensors among it."""
+        tensors = [leaf for leaf in found if self.framework.is_tensor(leaf)]
+        if self.stack and self.stack[-1].fed:  # what reaches the root is the batch itself
+            parent = self.stack[-1]
+            self._compare(parent, parent.path, call, "input", call.inputs, tensors)
+            self._compare_numbers(parent, call, found)
+            self._add_sources(parent, tensors, call.grad_inputs)
+        return tensors
+
+    def _hand_on(self, call: Call, tensors: list[Any], outputs: Any) -> Any:
+        """Return `outputs` with the recorded values."""
+        fresh = self._fresh(call.outputs, tensors, _numbers(call, "output"))
+        parent = self.stack[-1] if self.stack else None
+        if parent is not None:
+            for index, leaf in enumerate(fresh or ()):
+                if f"output:{index}" in call.constant:
+                    continue
+                expected = _at(call.grad_outputs, index)
+                seen = Seen(parent.path, parent.call, call, f"grad_output:{index}", expected)
+                parent.reached.append((leaf, seen))
+        return _back(self._handed(parent, call, "output", fresh, outputs))
+
+    def _add_sources(
+        self, frame: Frame, tensors: Sequence[Any], cotangents: Sequence[Cotangent]
+    ) -> None:
+        for tensor, cotangent in zip(tensors, cotangents, strict=False):
+            if cotangent is not None and tuple(tensor.shape) == cotangent.shape:
+                frame.sources.append((self._source(frame, tensor), cotangent))
+
+    def _source(self, frame: Frame, tensor: Any) -> Any:
+        """Return what stands for `tensor` in the graph of the code of `frame`."""
+        leaf = frame.leaf_of(tensor, self.framework.version(tensor))
+        return self.framework.alias(tensor) if leaf is None else leaf
+
+    def _loose(self, call: Call, where: str, tensors: Sequence[Any]) -> dict[int, Any]:
+        """Return {index: tensor} of those that are constant in the reference and not here."""
+        if not self.backward:
+            return {}
+        return {
+            index: tensor
+            for index, tensor in enumerate(tensors)
+            if f"{where}:{index}" in call.constant and self.framework.takes_gradient(tensor)
+        }
+
+    def _products(self, frame: Frame, wrt: Sequence[Any]) -> list[Any | None]:
+        """Return the vector-Jacobian product of one frame; a leaf is its own derivative."""
+        reached = [*frame.reached, *frame.loose]
+        places = {id(entry[0]): index for index, entry in enumerate(reached)}
+        direct: dict[int, np.ndarray | Passed] = {}
+        computed: dict[int, Source] = {}
+        for tensor, cotangent in frame.sources:
+            key = id(tensor)
+            if key in places:
+                direct[key] = _sum(direct.get(key), cotangent)
+            else:
+                before = computed.get(key)
+                total = _sum(None if before is None else before[1], cotangent)
+                if isinstance(total, Passed):
+                    raise NotAlone
+                computed[key] = tensor, total
+        sources = list(computed.values())
+        found: list[Any] = [None] * len(wrt)
+        if sources:
+            found = self.framework.vjp(sources, wrt)
+        for key, total in direct.items():
+            index = places[key]
+            if isinstance(total, Passed):
+                if found[index] is not None:
+                    raise NotAlone
+                found[index] = total
+                continue
+            own = self.framework.cotangent(total, wrt[index])
+            found[index] = own if found[index] is None or own is None else found[index] + own
+        return found
+
+    def _differentiate(self, frame: Frame) -> None:
+        """Run the vector-Jacobian product of one frame; show its gradients to the judge."""
+        parameters = self.framework.parameters(frame.module)
+        leaves_of = [entry[0] for entry in (*frame.reached, *frame.loose)]
+        found = self._products(frame, leaves_of + list(parameters.values()))
+        count = len(frame.reached)
+        for (_, source), gradient in zip(frame.loose, found[count : len(leaves_of)], strict=True):
+            if gradient is not None:  # the code around lets it flow on
+                self.stack[-1].sources.append((source, self.framework.values(gradient)))
+        for (_, seen), gradient in zip(frame.reached, found, strict=False):
+            if (isinstance(seen.expected, Passed) or isinstance(gradient, Passed)) and (
+                seen.expected is not gradient
+            ):
+                raise NotAlone
+            if seen.expected is not None or gradient is not None:
+                seen.found = gradient
+                self.visit(seen)
+        self._add_gradients(frame, parameters, found[len(leaves_of) :])
+
+    def _add_gradients(
+        self, frame: Frame, parameters: Iterable[int], found: Sequence[Any | None]
+    ) -> None:
+        arrived = {k: g for k, g in zip(parameters, found, strict=True) if g is not None}
+        self.add(arrived, {key: {frame.call.key} for key in arrived})
+
+    def add(self, gradients: Mapping[int, Any], summed: Mapping[int, set[Key]]) -> None:
+        """Add gradients of parameters, and the calls over which they are summed."""
+        for key, gradient in gradients.items():
+            self.summed.setdefault(key, set()).update(summed[key])
+            kept = self.gradients.get(key)
+            self.gradients[key] = gradient if kept is None else kept + gradient
+
+    def _judge_constants(self, frame: Frame, tensors: Sequence[Any]) -> None:
+        """Show the judge what flows back through outputs to which nothing flows in the reference.
+
+        That is measured with a cotangent of N(0, 1).
+        """
+        loose = self._loose(frame.call, "output", tensors)
+        if not loose or not self.goes_on:
+            return
+        drawn = np.random.default_rng(0)
+        sources = [
+            (tensor, drawn.standard_normal(tensor.shape).astype(frame.call.outputs[index].dtype))
+            for index, tensor in loose.items()
+        ]
+        parameters = self.framework.parameters(frame.module)
+        wrt = [leaf for leaf, _ in frame.reached] + list(parameters.values())
+        found = self.framework.vjp(sources, wrt)
+        for (_, seen), gradient in zip(frame.reached, found, strict=False):
+            if gradient is not None and self.framework.values(gradient).any():
+                words = "a gradient flows through an output to which none flows in the reference"
+                self.visit(replace(seen, expected=None, found=gradient, cause=words))
+        self._add_gradients(frame, parameters, found[len(frame.reached) :])
+
+    def _compare(
+        self,
+        code: Frame,
+        culprit: str,
+        call: Call,
+        where: str,
+        expected: Sequence[np.ndarray],
+        tensors: Sequence[Any],
+    ) -> None:
+        if len(expected) != len(tensors):
+            at = f"{where}:{min(len(expected), len(tensors))}"
+            counts = (len(tensors), len(expected))
+            self.visit(Seen(culprit, code.call, call, at, counts=counts))
+        for index, (array, tensor) in enumerate(zip(expected, tensors, strict=False)):
+            self.visit(Seen(culprit, code.call, call, f"{where}:{index}", array, tensor))
+
+    def _numbers_apart(self, recorded: Sequence[Any], tree: Any) -> Any:
+        """Return `tree` with a `_Number` for each tensor that is a number in the reference.
+
+        These are the integers of one value, where there are as many as tensors too many.
+        """
+        tensors = [leaf for leaf in leaves(tree) if self.framework.is_tensor(leaf)]
+        if len(tensors) <= len(recorded):
+            return tree
+        values = {id(tensor): self.framework.whole_number(tensor) for tensor in tensors}
+        if sum(values[id(tensor)] is not None for tensor in tensors) + len(recorded) != len(
+            tensors
+        ):
+            return tree
+        return map_leaves(
+            tree,
+            lambda leaf: leaf if (value := values.get(id(leaf))) is None else _Number(leaf, value),
+        )
+
+    def _compare_numbers(self, parent: Frame, call: Call, found: list[Any]) -> None:
+        plain = [leaf.value if isinstance(leaf, _Number) else leaf for leaf in found]
+        numbers = [leaf for leaf in plain if isinstance(leaf, (bool, int, float))]
+        if len(numbers) == len(call.numbers) and numbers != call.numbers:
+            expected, ours = np.array(call.numbers, float), np.array(numbers, float)
+            self.visit(Seen(parent.path, parent.call, call, "input:number", expected, ours))
+
+    def _fresh(
+        self, recorded: Sequence[np.ndarray], tensors: list[Any], constant: set[int]
+    ) -> list[Any] | None:
+        """Return leaves with the recorded values; None where the numbers of tensors differ.
+
+        `constant` are those to which no gradient is to flow.
+        """
+        if len(tensors) != len(recorded):
+            return None
+        pairs = enumerate(zip(recorded, tensors, strict=True))
+        return [self.framework.leaf(array, like, i in constant) for i, (array, like) in pairs]
+
+    def _handed(
+        self, frame: Frame | None, call: Call, where: str, fresh: list[Any] | None, tree: Any
+    ) -> Any:
+        """Return `tree` with what the code of `frame` gets in place of each fresh leaf."""
+        if fresh is None:
+            return tree
+        queue = iter(enumerate(fresh))
+
+        def replace(value: Any) -> Any:
+            if not self.framework.is_tensor(value):
+                return value
+            index, leaf = next(queue)
+            handed = self.framework.handed(leaf, f"{where}:{index}" in call.written)
+            if frame is not None and self.backward:
+                version = self.framework.version(handed)
+                frame.handed[id(handed)] = _Handed(weakref.ref(handed), version, leaf)
+            return handed
+
+        return map_leaves(tree, replace)
+
+
+def _back(tree: Any) -> Any:
+    """Return `tree` with the tensors of its `_Number`s."""
+    return map_leaves(tree, lambda leaf: leaf.tensor if isinstance(leaf, _Number) else leaf)
+
+
+def _numbers(call: Call, where: str) -> set[int]:
+    """Return the indices of the constant tensors among the inputs or the outputs of `call`."""
+    return {int(name.partition(":")[2]) for name in call.constant if name.startswith(where)}
+
+
+def _at(gradients: Sequence[Cotangent], index: int) -> Cotangent:
+    return gradients[index] if index < len(gradients) else None
+
+
+def _sum(one: np.ndarray | Passed | None, other: np.ndarray | Passed) -> np.ndarray | Passed:
+    if one is None:
+        return other
+    if isinstance(one, Passed) or isinstance(other, Passed):
+        raise NotAlone
+    return one + other

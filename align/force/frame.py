@@ -1,0 +1,70 @@
+"""What is known of one running call of the port's code."""
+
+import weakref
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from align.record.trace import Call, Cotangent, Passed, Place
+
+
+class NotAlone(Exception):
+    """A tensor is needed that was dropped: the port's code does not just hand it on."""
+
+
+@dataclass
+class Seen:
+    """One tensor shown to the judge.
+
+    `culprit` is the path whose own code made it and `code` that code's call; `call` is the call
+    at whose boundary it was seen. `expected` is None where the reference has no gradient, `found`
+    likewise. Where the numbers of tensors differ, `counts` is (found, expected).
+    """
+
+    culprit: str
+    code: Call
+    call: Call
+    where: str
+    expected: Cotangent = None
+    found: Any | None = None
+    counts: tuple[int, int] | None = None
+    raised: str = ""  # what the code raised in place of an output
+    cause: str = ""  # why it differs, if it does
+
+    @property
+    def place(self) -> Place:
+        """The key of the tensor in the recording."""
+        return self.call.place(self.where)
+
+
+@dataclass
+class Frame:
+    """A judged call that is running: where its backward starts and what it reaches."""
+
+    path: str
+    call: Call
+    module: Any
+    sources: list[tuple[Any, np.ndarray | Passed]] = field(default_factory=list)
+    reached: list[tuple[Any, Seen]] = field(default_factory=list)
+    handed: dict[int, "_Handed"] = field(default_factory=dict)
+    # (leaf, what arrived): no gradient flows to it in the reference, in the port one may.
+    loose: list[tuple[Any, Any]] = field(default_factory=list)
+    fed: bool = True  # False where it got another number of tensors: its own, not the recorded
+
+    def leaf_of(self, tensor: Any, version: int) -> Any | None:
+        """Return the leaf that `tensor` was handed on for; None if something happened to it since.
+
+        So what a container passes from child to child needs no graph, and no memory.
+        """
+        handed = self.handed.get(id(tensor))
+        if handed is None or handed.tensor() is not tensor or handed.version != version:
+            return None
+        return handed.leaf
+
+
+@dataclass(frozen=True)
+class _Handed:
+    tensor: weakref.ref
+    version: int
+    leaf: Any

@@ -1,0 +1,71 @@
+"""One run of the port: every matched layer wrapped, the reference's draws given."""
+
+from typing import Any
+
+from paddle import nn
+
+from align.arrays.arguments import Forward
+from align.force.given_draws import Giver
+from align.force.given_draws_paddle import Replay
+from align.force.stock_attention import turned
+from align.force.stock_attention_paddle import adapted, inside
+from align.force.stock_cells_paddle import states_alone
+from align.nets.calls import wrapped_forwards
+from align.nets.layers_paddle import layers_by_path
+from align.pairing.by_path import Pairing
+from align.record.trace import Call, Trace
+
+
+class Pass:
+    """What both passes share: which call of the reference a call of the port stands for."""
+
+    def __init__(self, net: nn.Layer, trace: Trace, pairing: Pairing) -> None:
+        self.layers = layers_by_path(net)
+        self.net = net
+        self.pairing = pairing
+        self.trace = trace
+        self.calls: dict[int, list[Call]] = {}
+        for call in trace.calls:
+            if call.path in pairing.reference_group:
+                self.calls.setdefault(pairing.reference_group[call.path], []).append(call)
+        if trace.order is not None:
+            self.calls = trace.order.applied(self.calls)
+        self.counts: dict[int, int] = {}
+        self.ported: dict[tuple[int, int], Call] = {}  # by group and index
+        self.giver = Giver(trace.draws, set(pairing.reference_group), trace.below)
+        self.replay = Replay(self.giver)
+
+    @property
+    def matched(self) -> dict[str, nn.Layer]:
+        """The layers that have a partner, by first path."""
+        return {path: self.layers[path] for path in self.pairing.port_group}
+
+    def next_call(self, path: str) -> Call | None:
+        """Return the reference's call that the next one of `path` stands for, if there is one."""
+        group = self.pairing.port_group[path]
+        index = self.counts.get(group, 0)
+        self.counts[group] = index + 1
+        calls = self.calls.get(group, [])
+        if index >= len(calls):
+            return None
+        above = self.layers.get(path.rpartition(".")[0]) if path else None
+        call = inside(above, calls[index])
+        if call is not calls[index]:
+            self.giver.change(call.key, turned)
+        return self.ported.setdefault((group, index), adapted(self.layers[path], call))
+
+
+def run_with_draws(net: nn.Layer, trace: Trace, pairing: Pairing, args: tuple) -> Any:
+    """Run `net` as its user does, with the random numbers that the reference drew."""
+    given = Pass(net, trace, pairing)
+
+    def wrap(path: str, layer: nn.Layer, forward: Forward) -> Forward:
+        def run(*args: Any, **kwargs: Any) -> Any:
+            call = given.next_call(path)
+            chosen = forward if call is None else given.replay.around(path, call, forward)
+            return chosen(*args, **kwargs)
+
+        return run
+
+    with wrapped_forwards(given.matched, states_alone(wrap)), given.replay.replaced(net):
+        return net(*args)

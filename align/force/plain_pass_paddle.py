@@ -1,0 +1,134 @@
+"""Runs the port as its user does, for the cumulative error and the order of its calls."""
+
+import math
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle import nn
+
+from align.arrays.arguments import Forward, bind
+from align.arrays.arrays_paddle import is_tensor, to_array
+from align.arrays.distances import distance
+from align.arrays.trees import leaves, map_leaves
+from align.force.call_order import CLOSE, PortCall, find_order
+from align.force.pass_paddle import Pass
+from align.force.stock_cells_paddle import states_alone
+from align.nets.calls import wrapped_forwards
+from align.nets.prepare_paddle import state_kept
+from align.pairing.by_path import Pairing
+from align.record.trace import Place, Slot, Trace
+
+
+class PlainPass(Pass):
+    """The port as its user runs it. Afterwards `errors` holds each output's cumulative error.
+
+    It draws what the reference drew; all else is the port's own.
+    """
+
+    def __init__(self, net: nn.Layer, trace: Trace, pairing: Pairing) -> None:
+        super().__init__(net, trace, pairing)
+        self.errors: dict[Place, float] = {}
+        self.failure = ""
+        self.plainly_called: dict[int, str] = {}  # id of a call -> path: one tensor in, one out
+        self.made: list[PortCall] = []  # in the order in which they began
+        self.running: list[PortCall] = []
+        # Id of a call -> path and arguments, with a `Slot` in place of each tensor.
+        self.given: dict[int, tuple[str, Any]] = {}
+
+    def run(self, args: tuple, kwargs: dict[str, Any]) -> None:
+        """Run it; the net's state is as before afterwards."""
+        wrapped = wrapped_forwards(self.matched, states_alone(self._wrap))
+        with state_kept(self.net), paddle.no_grad(), wrapped, self.replay.replaced(self.net):
+            try:
+                self.net(*args, **kwargs)
+            except Exception as error:
+                # The forced pass goes on from the reference's tensors and finds where it starts.
+                self.failure = (str(error).strip() or type(error).__name__).splitlines()[-1]
+
+    def _wrap(self, path: str, layer: nn.Layer, forward: Forward) -> Forward:
+        """Note the distance of every output from the reference's."""
+
+        def plain(*args: Any, **kwargs: Any) -> Any:
+            group = self.pairing.port_group[path]
+            key = (group, self.counts.get(group, 0))
+            call = self.next_call(path)
+            if call is None:
+                return forward(*args, **kwargs)
+            slots = _as_slots(forward, args, kwargs, len(call.inputs))
+            if slots is not None:
+                self.given[id(call)] = path, slots
+            made = PortCall(path, key, self.running[-1] if self.running else None)
+            self.made.append(made)
+            self.running.append(made)
+            try:
+                outputs = self.replay.around(path, call, forward)(*args, **kwargs)
+            finally:
+                self.running.pop()
+            if not kwargs and len(args) == 1 and is_tensor(args[0]) and is_tensor(outputs):
+                self.plainly_called[id(call)] = path
+            found = [to_array(leaf) for leaf in leaves(outputs) if is_tensor(leaf)]
+            for index, (ours, theirs) in enumerate(zip(found, call.outputs, strict=False)):
+                error = self.errors[call.place(f"output:{index}")] = _distance(theirs, ours)
+                if not error <= CLOSE and made.distances is None:
+                    made.distances = self._distances(group, (args, kwargs))
+            return outputs
+
+        return plain
+
+    def _distances(self, group: int, arguments: Any) -> list[float] | None:
+        """Return how far these arguments are from those of each recorded call of the group."""
+        if len(self.calls[group]) < 2:
+            return None
+        ours = [to_array(leaf) for leaf in leaves(arguments) if is_tensor(leaf)]
+        return [
+            max(map(_distance, call.inputs, ours), default=math.inf)
+            if len(call.inputs) == len(ours)
+            else math.inf
+            for call in self.calls[group]
+        ]
+
+    def uneven_groups(self) -> dict[int, tuple[int, int]]:
+        """Return {group: (calls in the reference, calls in the port)} where these differ."""
+        if self.failure:
+            return {}
+        groups = set(self.pairing.port_group.values())
+        counts = {g: (len(self.calls.get(g, [])), self.counts.get(g, 0)) for g in groups}
+        return {group: pair for group, pair in counts.items() if pair[0] != pair[1]}
+
+
+def plain_pass(
+    net: nn.Layer, trace: Trace, pairing: Pairing, arguments: tuple[tuple, dict[str, Any]]
+) -> PlainPass:
+    """Return the plain pass, run; `trace.order` is that of its calls, where it is another."""
+    trace.order = None
+    plain = PlainPass(net, trace, pairing)
+    plain.run(*arguments)
+    order = find_order(plain.made, plain.calls)
+    if not order.of:
+        return plain
+    trace.order = order
+    plain = PlainPass(net, trace, pairing)
+    plain.run(*arguments)
+    return plain
+
+
+def _as_slots(forward: Forward, args: tuple, kwargs: dict[str, Any], count: int) -> Any:
+    """Return (args, kwargs) with slots in the order of the signature; None if there is none."""
+    bound = bind(forward, args, kwargs)
+    order = leaves([args, kwargs] if bound is None else list(bound.arguments.values()))
+    tensors = [id(leaf) for leaf in order if is_tensor(leaf)]
+    if len(tensors) != count or len(set(tensors)) != count:
+        return None
+    return map_leaves(
+        (args, kwargs), lambda leaf: Slot(tensors.index(id(leaf))) if is_tensor(leaf) else leaf
+    )
+
+
+def _distance(reference: np.ndarray, port: np.ndarray) -> float:
+    if reference.shape != port.shape:
+        return float("inf")
+    if reference.size == 0:
+        return 0.0
+    found = distance(reference, port)
+    return found.worst / (found.largest or 1.0)

@@ -1,0 +1,67 @@
+"""Watches which functions of torch run whose kernels Paddle computes less exactly."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from align.arrays.arguments import bind
+from align.arrays.arrays_torch import is_tensor
+from align.arrays.trees import leaves
+from align.judge.kernel_errors_torch import Errors
+from align.judge.kernels import KERNELS, Kernel
+
+# They give code the memory of a tensor without its counter of writes.
+ESCAPES = (
+    torch.Tensor.data.__get__,  # type: ignore[attr-defined]  # the stubs say: a tensor
+    torch.Tensor.numpy,
+    torch.Tensor.__array__,
+)
+
+
+class WatchKernels(TorchFunctionMode):
+    """Tells `called(row)` of every call of a function of the table; with `errors` it errs.
+
+    `escaped(tensor)` is told of every tensor whose memory code reaches past the counter of writes.
+    """
+
+    def __init__(
+        self,
+        called: Callable[[Kernel], None],
+        errors: Errors | None = None,
+        escaped: Callable[[torch.Tensor], None] | None = None,
+    ) -> None:
+        super().__init__()
+        self.called = called
+        self.errors = errors
+        self.escaped = escaped
+        self.function = ""  # the one that is running
+        self.rows = {kernel.function: kernel for kernel in KERNELS}
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if self.escaped is not None and func in ESCAPES:
+            self.escaped(args[0])
+        name = getattr(func, "__name__", "")
+        kernel = self.rows.get(name.strip("_"))
+        self.function = name
+        try:
+            result = func(*args, **kwargs)
+        finally:
+            self.function = ""
+        if kernel is None or not is_tensor(result) or not result.is_floating_point():
+            return result
+        bound = bind(func, args, kwargs)
+        source = next(leaf for leaf in leaves((args, kwargs)) if is_tensor(leaf))
+        settings = {} if bound is None else dict(bound.arguments)
+        settings["numbers"] = [n for n in leaves((args, kwargs)) if type(n) in (int, float)]
+        errors = kernel.errors(tuple(source.shape[2:]), tuple(result.shape[2:]), settings)
+        if errors == (0.0, 0.0):
+            return result
+        self.called(kernel)
+        if self.errors is None:
+            return result
+        return self.errors.call(kernel, errors, func, args, kwargs, result)

@@ -1,0 +1,120 @@
+"""Standing around every call of every module, in either framework.
+
+Both frameworks run `instance.forward` when an instance is called, so a wrapper put on the
+instance sees positional and keyword arguments, whatever hooks the version knows, and a
+`forward` that somebody patched onto the instance stays what is wrapped.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from copy import copy
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from align.arrays.arguments import Forward
+from align.nets.progress import noted
+
+_MISSING = object()
+# Where frameworks put what code assigns to a module: Paddle takes any tensor for a buffer.
+_REGISTERS = {"_buffers", "_non_persistable_buffer_names_set"}
+
+
+@contextmanager
+def wrapped_forwards(
+    modules: Mapping[str, Any], wrap: Callable[[str, Any, Forward], Forward]
+) -> Iterator[None]:
+    """Replace `forward` of each module by `wrap(path, module, forward)`; put back at the end."""
+    own: list[tuple[Any, Any]] = []
+    with_loss = type(modules.get("")).__name__ == "Whole"
+    try:
+        for path, module in modules.items():
+            original = module.forward
+            own.append((module, vars(module).get("forward", _MISSING)))
+            vars(module)["forward"] = noted(path, module, wrap(path, module, original), with_loss)
+        yield
+    finally:
+        for module, forward in reversed(own):
+            if forward is _MISSING:
+                del vars(module)["forward"]
+            else:
+                vars(module)["forward"] = forward
+
+
+@contextmanager
+def attributes_kept(modules: Iterable[Any]) -> Iterator[None]:
+    """Give every module its attributes back: what code keeps while it runs is of a judged run."""
+    kept = [
+        (
+            module,
+            dict(vars(module)),
+            {n: copy(vars(module)[n]) for n in _REGISTERS & vars(module).keys()},
+        )
+        for module in modules
+    ]
+    try:
+        yield
+    finally:
+        for module, before, registered in kept:
+            own = vars(module)
+            for name in own.keys() - before.keys():
+                del own[name]
+            own.update(before)
+            for name, entries in registered.items():
+                own[name].clear()
+                own[name].update(entries)
+
+
+def source_of(module: Any) -> str:
+    """Return `file:line` of the code that `module` runs when called, or its class's name."""
+    forward = inspect.unwrap(module.forward)
+    try:
+        line = inspect.getsourcelines(forward)[1]
+        return f"{inspect.getsourcefile(forward)}:{line}"
+    except (OSError, TypeError):
+        return f"{type(module).__module__}.{type(module).__qualname__}"
+
+
+def all_paths(net: Any, children: Callable[[Any], Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Return {first path: every path} of each distinct module under `net`, root "" first.
+
+    `children(module)` gives the direct children by name. A module registered in several places
+    is one entry with several paths.
+    """
+    paths: dict[int, list[str]] = {}
+    _walk(net, "", frozenset(), children, paths)
+    return {every[0]: every for every in paths.values()}
+
+
+def _walk(
+    module: Any,
+    path: str,
+    above: frozenset[int],
+    children: Callable[[Any], Mapping[str, Any]],
+    into: dict[int, list[str]],
+) -> None:
+    into.setdefault(id(module), []).append(path)
+    if id(module) in above:  # a module that holds itself
+        return
+    for name, child in children(module).items():
+        if child is not None:
+            below = f"{path}.{name}" if path else name
+            _walk(child, below, above | {id(module)}, children, into)
+
+
+def code_of(module: Any) -> str:
+    """Return `file:line` of the code that `module` runs when called; classes are read once."""
+    forward = inspect.unwrap(module.forward)
+    own = getattr(forward, "__func__", forward)
+    if getattr(own, "__code__", None) is None:
+        return source_of(module)
+    return _first_line(own)
+
+
+@cache
+def _first_line(function: Callable[..., Any]) -> str:
+    code = function.__code__
+    file = Path(code.co_filename)
+    here = Path.cwd()
+    return f"{file.relative_to(here) if file.is_relative_to(here) else file}:{code.co_firstlineno}"

@@ -1,0 +1,65 @@
+"""The layers of a port: their paths, what they hold in float32, what they update."""
+
+from collections.abc import Mapping
+from functools import cache
+
+import numpy as np
+import paddle
+from paddle import nn
+from paddle.nn.layer import norm
+
+from align.arrays.arrays_paddle import to_array
+from align.nets.calls import all_paths
+from align.nets.prepare_paddle import FLOATING
+
+# Their kernels take epsilon as float32.
+ROUNDING = (norm._BatchNormBase, nn.BatchNorm, norm._InstanceNormBase, nn.LayerNorm)
+
+
+def layer_paths(net: nn.Layer) -> dict[str, list[str]]:
+    """Return {first path: all paths} of the layers of `net`."""
+    return all_paths(net, lambda layer: layer._sub_layers)
+
+
+def layers_by_path(net: nn.Layer) -> dict[str, nn.Layer]:
+    """Return {first path: layer} of the distinct layers of `net`, root "" first."""
+    found: dict[str, nn.Layer] = {}
+    for path in layer_paths(net):
+        layer = net
+        for name in path.split(".") if path else ():
+            layer = layer._sub_layers[name]
+        found[path] = layer
+    return found
+
+
+def holds_float32_constants(layer: nn.Layer) -> bool:
+    """Tell whether `layer` is a normalisation whose kernel rounds epsilon to float32."""
+    rounds = isinstance(layer, ROUNDING)
+    if isinstance(layer, nn.GroupNorm):
+        rounds = group_norm_rounds()
+    return rounds and not getattr(layer, "exact_constants", False)
+
+
+@cache
+def group_norm_rounds() -> bool:
+    """Tell whether this Paddle's GroupNorm holds epsilon in float32 (2.6.2 does, 3.3 does not)."""
+    default = paddle.get_default_dtype()
+    paddle.set_default_dtype("float64")
+    try:
+        layer = nn.GroupNorm(1, 2)
+    finally:
+        paddle.set_default_dtype(default)
+    with paddle.no_grad():
+        tiny = paddle.to_tensor(np.array([[[[1e-9]], [[-1e-9]]]]))
+        found = float(layer(tiny).max())
+    return abs(found / (1e-9 / np.sqrt(1e-18 + 1e-5)) - 1.0) > 1e-9
+
+
+def floating_buffers(layers: Mapping[str, nn.Layer]) -> dict[str, np.ndarray]:
+    """Return copies of what layers update outside the optimizer, as {"path.name": array}."""
+    found = {}
+    for path, layer in layers.items():
+        for name, tensor in {**layer._parameters, **layer._buffers}.items():
+            if tensor is not None and tensor.stop_gradient and tensor.dtype in FLOATING:
+                found[f"{path}.{name}".lstrip(".")] = np.array(to_array(tensor))
+    return found

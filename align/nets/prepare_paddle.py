@@ -1,0 +1,211 @@
+"""Brings a Paddle net into the state in which it is judged, and back to the bit."""
+
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle import nn
+
+from align.arrays.arrays_paddle import to_array
+from align.nets.calls import attributes_kept
+
+FLOATING = (paddle.float16, paddle.bfloat16, paddle.float32, paddle.float64)
+
+
+@contextmanager
+def prepared(net: nn.Layer, *, dtype: str, train: bool) -> Iterator[None]:
+    """Cast `net` to `dtype` and to the mode; put everything back.
+
+    That is values, dtypes, modes, gradients, settings of parameters and the random state.
+
+    Floating parameters and buffers only are cast: `Layer.to` would cast integers too and breaks
+    recurrent layers. New tensors of the net's own code get `dtype` as well. Recomputed code runs
+    once.
+    """
+    default = paddle.get_default_dtype()
+    random_state = paddle.get_rng_state()
+    modes = [(layer, layer.training) for layer in net.sublayers(include_self=True)]
+    frozen = [layer for layer, training in modes if net.training and not training]
+    recurrent = [layer for layer, _ in modes if isinstance(layer, nn.layer.rnn.RNNBase)]
+    rates = {layer: layer.dropout for layer in recurrent}
+    held = [_held(parameter) for parameter in net.parameters()]
+    tensors = _floating_tensors(net)
+    kept = [(tensor, tensor.detach().clone()) for tensor in tensors]
+    others = [(t, t.detach().clone()) for t in _tensors(net) if t.dtype not in FLOATING]
+    _uncast.update((id(tensor), values) for tensor, values in kept)
+    try:
+        paddle.set_default_dtype(dtype)
+        for tensor, values in kept:
+            same = values.dtype == tensor_dtype(dtype)
+            _rebind(tensor, values.clone() if same else values.cast(dtype))
+        for parameter in net.parameters():
+            parameter.clear_gradient(False)
+        net.train() if train else net.eval()
+        for layer in frozen:
+            layer.training = False
+        for layer in rates:
+            if not layer.training:  # the same values; else its backward has nothing to read
+                layer.dropout, layer.training = 0.0, True
+        with _without_recomputing(), attributes_kept(net.sublayers(include_self=True)):
+            yield
+    finally:
+        for tensor, values in (*kept, *others):
+            _rebind(tensor, values)
+        for layer, training in modes:
+            layer.training = training
+        for layer, rate in rates.items():
+            layer.dropout = rate
+        for parameter, gradient, settings in held:
+            parameter.clear_gradient(False)
+            if gradient is not None:
+                parameter.grad = gradient
+            vars(parameter).update(settings)
+        _uncast.clear()
+        paddle.set_default_dtype(default)
+        paddle.set_rng_state(random_state)
+
+
+# Of the net that is prepared: {identity of a parameter or buffer: its values before the cast}.
+_uncast: dict[int, paddle.Tensor] = {}
+
+
+@contextmanager
+def activations_apart(layers: Iterable[nn.Layer]) -> Iterator[None]:
+    """Let `paddle.nn.BatchNorm(act=...)` normalise alone, its activation follow outside of it."""
+    fused = [(layer, layer._act) for layer in layers if _activation(layer) is not None]
+    hooks = []
+    try:
+        for layer, _ in fused:
+            function = _activation(layer)
+            layer._act = None
+            hook = layer.register_forward_post_hook(_instead_of_output(function))
+            layer._forward_post_hooks.move_to_end(hook._hook_id, last=False)  # before the user's
+            hooks.append(hook)
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for layer, name in fused:
+            layer._act = name
+
+
+def _activation(layer: nn.Layer) -> Any:
+    """Return the function that `layer` applies to what it has normalised, None without one."""
+    fused = isinstance(layer, nn.BatchNorm) and layer._act
+    return getattr(nn.functional, fused, None) if fused else None
+
+
+def _instead_of_output(function: Any) -> Callable[..., Any]:
+    return lambda layer, inputs, output: function(output)
+
+
+@contextmanager
+def _without_recomputing() -> Iterator[None]:
+    """Let `recompute` run its function once: a second run calls layers again."""
+    home: Any = sys.modules.get("paddle.distributed.fleet.recompute.recompute")
+    names = () if home is None else ("RecomputeFunction", "_recompute_without_reentrant")
+    kept = {name: getattr(home, name) for name in names if hasattr(home, name)}
+    for name, original in kept.items():
+        once = _once(getattr(original, "forward", original))
+        setattr(
+            home, name, type(name, (), {"apply": staticmethod(once)}) if name[0] != "_" else once
+        )
+    try:
+        yield
+    finally:
+        for name, original in kept.items():
+            setattr(home, name, original)
+
+
+def _once(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what runs its first argument on those that are none of `function`'s settings."""
+    kinds = [parameter.kind for parameter in inspect.signature(function).parameters.values()]
+    named = kinds.index(inspect.Parameter.VAR_POSITIONAL)
+    settings = named - (next(iter(inspect.signature(function).parameters)) == "ctx")
+    return lambda run, *args, **kwargs: run(*args[settings - 1 :], **kwargs)
+
+
+@contextmanager
+def state_kept(net: nn.Layer) -> Iterator[None]:
+    """Give every parameter and buffer its values back at the end."""
+    values = [(tensor, tensor.dtype, _compact(tensor)) for tensor in _tensors(net)]
+    try:
+        yield
+    finally:
+        for tensor, dtype, value in values:
+            _rebind(tensor, value if value.dtype == dtype else value.cast(dtype))
+
+
+@contextmanager
+def undone_on(error: type[Exception], net: nn.Layer) -> Iterator[None]:
+    """Give what layers update outside the optimizer its values back where `error` is raised."""
+    undo = remembered(net)
+    try:
+        yield
+    except error:
+        undo()
+        raise
+
+
+def remembered(net: nn.Layer) -> Callable[[], None]:
+    """Return what gives what layers update outside the optimizer its values of now back."""
+    values = [(t, t.detach().clone()) for t in _tensors(net) if t.stop_gradient]
+
+    def undo() -> None:
+        for tensor, value in values:
+            _rebind(tensor, value.clone())
+
+    return undo
+
+
+def _compact(tensor: paddle.Tensor) -> paddle.Tensor:
+    """Return the values; in float32 where that holds the very same ones, as a cast net's do.
+
+    No copy, where they are those from before the cast.
+    """
+    before = _uncast.get(id(tensor))
+    tensor = tensor.detach()
+    if tensor.dtype == paddle.float64:
+        other = before is not None and before.dtype != tensor.dtype  # else it would be shared
+        half = before if other else tensor.cast("float32")
+        # Paddle 2.6.2 calls numbers equal that are less than 1e-8 apart.
+        if half is not None and np.array_equal(to_array(half), to_array(tensor)):
+            return half
+    return tensor.clone()
+
+
+def _held(parameter: paddle.Tensor) -> tuple[Any, Any, dict[str, Any]]:
+    """Return what backward passes and optimizers write on a parameter: gradient and settings."""
+    gradient = None if parameter.grad is None else parameter.grad.clone()
+    names = ("optimize_attr", "regularizer")
+    settings = {name: vars(parameter)[name] for name in names if name in vars(parameter)}
+    if "optimize_attr" in settings:
+        settings["optimize_attr"] = dict(settings["optimize_attr"])
+    return parameter, gradient, settings
+
+
+def tensor_dtype(name: str) -> Any:
+    """Return Paddle's dtype called `name`."""
+    return getattr(paddle, name)
+
+
+def _tensors(net: nn.Layer) -> list[paddle.Tensor]:
+    found = {id(tensor): tensor for tensor in (*net.parameters(), *net.buffers())}
+    # A recurrent layer has a buffer for dropout's state that holds no memory before it is needed.
+    return [t for t in found.values() if t._is_initialized()]
+
+
+def _floating_tensors(net: nn.Layer) -> list[paddle.Tensor]:
+    return [tensor for tensor in _tensors(net) if tensor.dtype in FLOATING]
+
+
+def _rebind(tensor: paddle.Tensor, values: paddle.Tensor) -> None:
+    """Make `tensor` the holder of `values`, of whatever dtype: the object stays the same."""
+    # Both tensors are named: the DenseTensor of a temporary dies with it.
+    target = tensor.value().get_tensor()
+    source = values.value().get_tensor()
+    target._share_data_with(source)

@@ -1,0 +1,192 @@
+"""Brings a torch net into the state in which it is judged, and back to the bit."""
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils import checkpoint
+
+from align.nets.calls import attributes_kept
+
+
+@contextmanager
+def prepared(
+    net: nn.Module, *, dtype: torch.dtype, train: bool, float32_constants: set[str]
+) -> Iterator[None]:
+    """Cast `net` to `dtype` and to the mode; put everything back at the end.
+
+    Floating parameters and buffers only are cast, as copies: what the passes write never reaches
+    the net. Modules that were frozen in eval mode inside a net in train mode stay so.
+    `float32_constants` are first paths of normalisations whose port holds epsilon and
+    momentum in float32: theirs are rounded likewise. The random state is restored too.
+    Checkpointed code runs once, and attention always calls the modules that it is made of.
+    """
+    random_state = torch.get_rng_state()
+    default = torch.get_default_dtype()
+    threads = torch.get_num_threads()
+    fused = torch.backends.mha.get_fastpath_enabled()
+    undo: list[tuple[Any, str, Any]] = []
+
+    def change(module: Any, name: str, value: Any) -> None:
+        undo.append((module, name, getattr(module, name)))
+        setattr(module, name, value)
+
+    gradients = [(parameter, parameter.grad) for parameter in net.parameters()]
+    for parameter in net.parameters():
+        parameter.grad = None
+    tensors = _cast(net, dtype)
+    modes = {module: module.training for module in net.modules()}
+    try:
+        torch.set_num_threads(1)  # beside Paddle, more threads stall on a busy machine
+        torch.set_default_dtype(dtype)
+        torch.backends.mha.set_fastpath_enabled(False)
+        for name, plain in _NO_CHECKPOINTS.items():
+            change(checkpoint, name, plain)
+        frozen = [m for m, training in modes.items() if modes[net] and not training]
+        net.train(train)
+        for module in frozen:
+            module.training = False
+        for path, module in net.named_modules():
+            if path in float32_constants:
+                for name, value in rounded_constants(module).items():
+                    change(module, name, value)
+        with attributes_kept(net.modules()):
+            yield
+    finally:
+        for module, name, value in reversed(undo):
+            setattr(module, name, value)
+        for module, training in modes.items():
+            module.training = training
+        _restore(tensors)
+        _uncast.clear()
+        for parameter, gradient in gradients:
+            parameter.grad = gradient
+        torch.set_default_dtype(default)
+        torch.backends.mha.set_fastpath_enabled(fused)
+        torch.set_num_threads(threads)
+        torch.set_rng_state(random_state)
+
+
+class _RunsOnce:
+    """Stands for reentrant checkpoints."""
+
+    @staticmethod
+    def apply(function: Callable[..., Any], preserve: bool, *args: Any) -> Any:
+        return function(*args)
+
+
+def _no_second_run(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Iterator[None]:
+    """Stand for checkpoints that run `function` between the two steps of a generator."""
+    yield
+
+
+# What `checkpoint` looks up: code that runs again in the backward pass calls modules again.
+_NO_CHECKPOINTS = {
+    "CheckpointFunction": _RunsOnce,
+    "_checkpoint_without_reentrant_generator": _no_second_run,
+}
+
+
+def rounded_constants(module: nn.Module) -> dict[str, float]:
+    """Return epsilon and momentum as Paddle's float32 holds them (it keeps 1 - momentum)."""
+    rounded: dict[str, float] = {}
+    epsilon, momentum = getattr(module, "eps", None), getattr(module, "momentum", None)
+    if isinstance(epsilon, float):
+        rounded["eps"] = float(np.float32(epsilon))
+    if isinstance(momentum, float):
+        rounded["momentum"] = 1.0 - float(np.float32(1.0 - momentum))
+    return rounded
+
+
+Tensors = list[tuple[Any, str, torch.Tensor]]
+# Of the net that is prepared: {identity of a cast parameter or buffer: its values before}.
+_uncast: dict[int, torch.Tensor] = {}
+
+
+def _cast(net: nn.Module, dtype: torch.dtype) -> Tensors:
+    """Put cast copies in place of parameters' data and of buffers; return what was there."""
+    kept: Tensors = []
+    copies: dict[int, torch.Tensor] = {}
+    for parameter in net.parameters():
+        kept.append((parameter, "", parameter.data))
+        if parameter.is_floating_point():
+            _uncast[id(parameter)] = parameter.data
+            parameter.data = parameter.data.to(dtype, copy=True)
+    for module in net.modules():
+        for name, buffer in module._buffers.items():
+            if buffer is None:
+                continue
+            kept.append((module, name, buffer))
+            if id(buffer) not in copies:
+                to = dtype if buffer.is_floating_point() else buffer.dtype
+                copies[id(buffer)] = buffer.detach().to(to, copy=True)
+                _uncast[id(copies[id(buffer)])] = buffer.detach()
+            module._buffers[name] = copies[id(buffer)]
+    return kept
+
+
+def _restore(kept: Tensors) -> None:
+    for owner, name, tensor in kept:
+        if name:
+            owner._buffers[name] = tensor
+        else:
+            owner.data = tensor
+
+
+@contextmanager
+def state_kept(net: nn.Module, weights_of: Collection[nn.Module] | None = None) -> Iterator[None]:
+    """Give parameters and buffers their values back at the end, and the random state.
+
+    Gradients are dropped, at the start and at the end. `weights_of` are the modules whose
+    parameters the code that runs may change; None: all.
+    """
+    holders = net.modules() if weights_of is None else weights_of
+    weights = [p for module in holders for p in module._parameters.values() if p is not None]
+    tensors = {id(tensor): tensor for tensor in (*weights, *net.buffers())}
+    values = {key: _compact(tensor) for key, tensor in tensors.items()}
+    random_state = torch.get_rng_state()
+    net.zero_grad(set_to_none=True)
+    try:
+        yield
+    finally:
+        net.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for key, tensor in tensors.items():
+                tensor.copy_(values[key])
+        torch.set_rng_state(random_state)
+
+
+def _compact(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the values; in float32 where that holds the very same ones, as a cast net's do.
+
+    No copy, where they are those from before the cast.
+    """
+    before = _uncast.get(id(tensor))
+    tensor = tensor.detach()
+    if tensor.dtype == torch.float64:
+        if before is not None and torch.equal(before.double(), tensor):
+            return before
+        half = tensor.float()
+        if torch.equal(half.double(), tensor):
+            return half
+    return tensor.clone()
+
+
+@contextmanager
+def out_of_place(net: nn.Module) -> Iterator[list[str]]:
+    """Let in-place modules work out of place: a tensor that is overwritten cannot be recorded.
+
+    Yields their paths.
+    """
+    paths = [path for path, module in net.named_modules() if getattr(module, "inplace", False)]
+    modules = [net.get_submodule(path) for path in paths]
+    try:
+        for module in modules:
+            vars(module)["inplace"] = False
+        yield paths
+    finally:
+        for module in modules:
+            vars(module)["inplace"] = True

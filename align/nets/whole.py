@@ -1,0 +1,38 @@
+"""A net and its loss as one net, on both sides."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from convert.names.spec import TensorSpec
+
+
+Criterion = Callable[[Any, Any], Any]
+
+
+def whole_pair(
+    torch_net: Any, paddle_net: Any, torch_loss: Criterion, paddle_loss: Criterion
+) -> tuple[Any, Any]:
+    """Return (torch module, Paddle layer) that run a net and its loss; the nets may be None."""
+    from align.nets import whole_paddle, whole_torch
+
+    theirs = whole_torch.Whole(torch_net, torch_loss)
+    return theirs, whole_paddle.Whole(paddle_net, paddle_loss)
+
+
+NET = "net."  # where `Whole` holds the net that it wraps with a loss
+
+
+def unwrapped(spec: "TensorSpec", prefix: str) -> "TensorSpec":
+    """Return `spec` as the wrapped net itself names it."""
+    if not prefix:
+        return spec
+    path = spec.torch_path
+    return replace(
+        spec,
+        key=spec.key.removeprefix(prefix),
+        torch_path=None if path is None else path.removeprefix(prefix),
+        elsewhere=tuple(replace(p, key=p.key.removeprefix(prefix)) for p in spec.elsewhere),
+        tied_to=None if spec.tied_to is None else spec.tied_to.removeprefix(prefix),
+    )

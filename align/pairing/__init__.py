@@ -1,0 +1,1 @@
+"""Which layer and tensor stands for which, and what both hold at rest."""

@@ -1,0 +1,64 @@
+"""Fills the port with the reference's weights, or proposes how names map."""
+
+from typing import Any
+
+import numpy as np
+
+from common.errors import ConversionError, UserError
+
+
+def fill_port(torch_net: Any, paddle_net: Any, rules: Any = None) -> None:
+    """Convert the reference's present state into the port, in memory.
+
+    Raises ConversionError; where names differ and there are no rules, with a proposal.
+    """
+    from align.nets.unregistered_paddle import plain_holders
+    from align.pairing.reference import reference_of
+    from convert import convert_state
+
+    try:
+        state = convert_state(reference_of(torch_net).arrays(), paddle_net, rules).state
+    except ConversionError as error:
+        hidden = list(plain_holders(paddle_net))
+        if hidden:
+            raise ConversionError("\n".join([*hidden, f"So {error}"])) from None
+        if rules is not None:
+            raise
+        raise ConversionError(f"{error}\n{_proposed(torch_net, paddle_net)}") from None
+    own = paddle_net.state_dict()
+    dtypes = {key: str(own[key].dtype).removeprefix("paddle.") for key in state}
+    cast = {key: array.astype(dtypes[key], copy=False) for key, array in state.items()}
+    load_state(paddle_net, {k: np.asarray(a, order="C") for k, a in cast.items()})
+
+
+def proposal(torch_net: Any, paddle_net: Any, rules: Any = None) -> Any:
+    """Return `convert.names.propose`'s proposal for two live nets; nothing is adopted."""
+    from align.pairing.reference import reference_of
+    from convert.names.propose import propose
+    from convert.names.rules import load_rules
+    from convert.nets.describe_paddle import describe as describe_port
+
+    return propose(reference_of(torch_net).specs(), describe_port(paddle_net), load_rules(rules))
+
+
+def _proposed(torch_net: Any, paddle_net: Any) -> str:
+    found = proposal(torch_net, paddle_net)
+    text = "".join(f"    {line}\n" for line in found.to_yaml().splitlines())
+    return (
+        "Where only the names differ, a rules file says which is which. Proposed, not adopted:\n"
+        f"{text}The same command with --propose rules.yml writes this file; read it, correct it, "
+        "and give it as --rules rules.yml (its format: docs/rules.md)"
+    )
+
+
+def load_state(paddle_net: Any, state: dict[str, np.ndarray]) -> None:
+    """Fill every tensor of `paddle_net` from `state`; UserError where a name is left over.
+
+    `set_state_dict` alone only warns about a misfit and keeps the old values.
+    """
+    missing, unexpected = paddle_net.set_state_dict(state)
+    if missing or unexpected:
+        raise UserError(
+            f"the weights do not fill the net: {len(missing)} tensors missing "
+            f"{missing[:3]}, {len(unexpected)} unexpected {unexpected[:3]}"
+        )

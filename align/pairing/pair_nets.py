@@ -1,0 +1,87 @@
+"""Pairs the modules and tensors of two live nets, with the rules file of their conversion."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from align.nets.whole import NET, unwrapped
+from align.pairing.by_path import Pairing, pair_by_path
+from align.pairing.by_rules import renamed_paths
+from align.pairing.tensors import join
+
+if TYPE_CHECKING:
+    from convert.names.rules import Rules
+    from convert.names.spec import TensorSpec
+    from convert.plan.move import Move
+
+
+def pair_nets(torch_net: Any, paddle_net: Any, rules: Any = None) -> Pairing:
+    """Return the pairing of two nets, or of two `Whole`s, whose nets `rules` are about.
+
+    `rules` is what `convert.names.rules.load_rules` takes. Raises ConfigError for a wrong file.
+    """
+    from align.nets.layers_paddle import layer_paths
+    from align.pairing.reference import reference_of
+    from convert.names.rules import load_rules
+    from convert.nets.describe_paddle import describe as describe_port
+
+    read = load_rules(rules)
+    net = reference_of(torch_net)
+    reference, port = net.specs(), describe_port(paddle_net)
+    modules, prefix = net.paths, NET if net.is_whole else ""
+    if rules is not None:
+        modules = _renamed(modules, [spec.key for spec in reference], read, prefix)
+    pairing = pair_by_path(modules, layer_paths(paddle_net))
+    return _with_tensors(pairing, reference, port, read, prefix)
+
+
+def _renamed(
+    modules: Mapping[str, Sequence[str]], keys: Sequence[str], rules: "Rules", prefix: str
+) -> dict[str, list[str]]:
+    """Rename what lies under `prefix`; the rest keeps its paths."""
+    if not prefix:
+        return renamed_paths(modules, keys, rules)
+
+    def cut(names: Sequence[str]) -> list[str]:
+        dotted = [f"{name}." for name in names if f"{name}.".startswith(prefix)]
+        return [name.removeprefix(prefix).removesuffix(".") for name in dotted]
+
+    inner = {first: cut(paths) for first, paths in modules.items()}
+    found = renamed_paths(inner, cut(keys), rules)
+    return {
+        first: [
+            *(f"{prefix}{path}".removesuffix(".") for path in found[first]),
+            *(path for path in paths if not f"{path}.".startswith(prefix)),
+        ]
+        for first, paths in modules.items()
+    }
+
+
+def _with_tensors(
+    pairing: Pairing,
+    reference: "Sequence[TensorSpec]",
+    port: "Sequence[TensorSpec]",
+    rules: "Rules",
+    prefix: str,
+) -> Pairing:
+    """Add what the layers' partners do not say of the tensors: pieces, other places, exceptions."""
+    from convert.plan.plan import pair_tensors
+
+    known = {spec.key for spec in reference}
+    theirs = [unwrapped(spec, prefix) for spec in reference if spec.key.startswith(prefix)]
+    ours = [unwrapped(spec, prefix) for spec in port if spec.key.startswith(prefix)]
+    moves, dropped = pair_tensors(theirs, ours, rules)
+    elsewhere: dict[str, Move] = {}
+    absent, partners = {}, pairing.partners
+    for spec in port:
+        partner = partners.get(spec.layer)
+        name = spec.key.removeprefix(prefix)
+        if partner is not None and join(partner, spec.role) in known and not rules.shape(name):
+            continue
+        move = moves.get(name)
+        if move is not None:
+            elsewhere[spec.key] = replace(move, source=prefix + move.source)
+        elif reason := rules.absence(name):
+            absent[spec.key] = reason
+    said = {prefix + key: reason for key, reason in dropped.items()}
+    return replace(pairing, moves=elsewhere, dropped=said, absent=absent)

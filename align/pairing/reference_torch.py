@@ -1,0 +1,94 @@
+"""A live net of torch, as the port's side asks about it."""
+# ruff: noqa: D102 - what methods return stands in `align.pairing.reference`
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from align.arrays.arrays_torch import is_tensor, to_array, to_tensor
+from align.arrays.trees import map_leaves
+from align.causes.replayed import Replayed
+from align.causes.replayed_torch import replayed_calls
+from align.nets.calls import code_of, source_of
+from align.nets.layers_torch import module_paths
+from align.nets.whole_torch import Whole
+from align.pairing import attributes_torch
+from align.pairing.reference import PLAIN
+from convert.names.spec import TensorSpec
+from convert.nets.describe_torch import describe
+
+
+class LiveReference:
+    """See `align.pairing.reference.Reference`; everything is read when it is asked for."""
+
+    def __init__(self, net: nn.Module) -> None:
+        self.net = net
+
+    @cached_property
+    def paths(self) -> dict[str, list[str]]:
+        return module_paths(self.net)
+
+    @property
+    def is_whole(self) -> bool:
+        return isinstance(self.net, Whole)
+
+    def specs(self) -> list[TensorSpec]:
+        return describe(self.net)
+
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        state = self.net.state_dict()
+        return {key: to_array(value) for key, value in state.items() if is_tensor(value)}
+
+    def identities(self) -> Mapping[str, int]:
+        state: Mapping[str, Any] = self.net.state_dict(keep_vars=True)
+        return {key: id(tensor) for key, tensor in state.items()}
+
+    def frozen(self) -> Mapping[str, bool]:
+        named = self.net.named_parameters(remove_duplicate=False)
+        return {name: not parameter.requires_grad for name, parameter in named}
+
+    @cached_property
+    def _modules(self) -> dict[str, nn.Module]:
+        return dict(self.net.named_modules(remove_duplicate=False))
+
+    def _module(self, path: str) -> nn.Module:
+        return self._modules[path]
+
+    def class_name(self, path: str) -> str:
+        return type(self._module(path)).__name__
+
+    def source(self, path: str) -> str:
+        return source_of(self._module(path))
+
+    def code(self, path: str) -> str:
+        return code_of(self._module(path))
+
+    def attributes(self, path: str) -> dict[str, Any]:
+        return attributes_torch.attributes(self._module(path))
+
+    def is_in_mode(self, path: str) -> bool:
+        return self._module(path).training == self.net.training
+
+    def settings(self, path: str) -> Mapping[str, Any]:
+        own = vars(self._module(path))
+        return {name: value for name, value in own.items() if type(value) in PLAIN}
+
+    def momentum(self, path: str) -> Any:
+        return getattr(self._module(path), "momentum", None)
+
+    def replayed(
+        self,
+        batch: Any,
+        judged: set[str],
+        uneven: set[str],
+        wanted: set[str],
+        gradients: bool = False,
+    ) -> Mapping[str, Replayed]:
+        args, kwargs = map_leaves(
+            (batch.args, dict(batch.kwargs)),
+            lambda leaf: to_tensor(leaf) if isinstance(leaf, np.ndarray) else leaf,
+        )
+        return replayed_calls(self.net, args, kwargs, judged, uneven, wanted, gradients)

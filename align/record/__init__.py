@@ -1,0 +1,1 @@
+"""Runs the reference once; what it left. Never loads Paddle."""

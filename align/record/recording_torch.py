@@ -1,0 +1,182 @@
+"""Runs the reference once and records every call of every module."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from align.arrays.arrays_torch import is_tensor, scalar_of, to_array
+from align.arrays.trees import leaves, map_leaves
+from align.judge.watch_kernels_torch import WatchKernels
+from align.nets.calls import wrapped_forwards
+from align.nets.layers_torch import floating_buffers, module_paths
+from align.nets.prepare_torch import out_of_place, state_kept
+from align.record.kept_tensors_torch import ALL, Kept
+from align.record.recorder_torch import _Recorder
+from align.record.trace import Call, Trace
+
+COTANGENTS = 0xC07
+
+# (the net, numbers of the tensors that something writes into) -> what keeps its tensors
+Keeper = Callable[[nn.Module, set[int]], Kept]
+
+
+@dataclass
+class Run:
+    """One run of the reference. `backward` starts from `cotangents` of its outputs."""
+
+    args: tuple
+    kwargs: dict[str, Any]
+    backward: bool = False
+    seed: int | None = 0
+
+    def cotangents(self, outputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Return one cotangent of N(0, 1) for each output; ones where there is no seed."""
+        if self.seed is None:
+            return [torch.ones_like(out) for out in outputs]
+        rng = np.random.default_rng([self.seed, COTANGENTS])  # never the stream of the inputs
+        return [torch.from_numpy(rng.standard_normal(out.shape)).to(out.dtype) for out in outputs]
+
+
+def record(net: nn.Module, run: Run, keeper: Keeper = Kept) -> Trace:
+    """Run `net` once and record every call of every module.
+
+    The net's state and random state are as before afterwards; what the run left in the floating
+    buffers, and the gradients, are in the trace. `keeper` says what stands for tensors there.
+    """
+    with recorded(net, run, keeper=keeper) as recording:
+        if recording.backward():
+            return recording.trace
+    with recorded(net, run, copies=True, keeper=keeper) as recording:
+        recording.backward()
+    return recording.trace
+
+
+@contextmanager
+def recorded(
+    net: nn.Module, run: Run, copies: bool = False, keeper: Keeper = Kept
+) -> Iterator["Recording"]:
+    """Yield the recording of a forward pass, whose `backward` is still to run.
+
+    Arrays share the memory of the tensors that the run made, or are copies where code of the net
+    writes into a tensor after it was recorded: what that is shows at the end of a run, and the
+    net runs again. `copies` copies everything.
+    """
+    plain = _plain_outputs(net, run)
+    written = {ALL} if copies else set()
+    while True:
+        mode = nullcontext() if run.backward else torch.no_grad()
+        with state_kept(net), mode, out_of_place(net) as inplace:
+            recording = Recording(net, run, keeper(net, written))
+            found = recording.kept.written()
+            if not found:
+                root = next(call for call in recording.trace.calls if call.path == "")
+                outputs = recording.kept.values(root.outputs)
+                if plain is not None and not _same_values(plain, outputs):
+                    recording.trace.inplace = inplace
+                yield recording
+                return
+        written |= found
+
+
+class Recording:
+    """One run of the reference: its `trace`, and its graph until `backward` was called."""
+
+    def __init__(self, net: nn.Module, run: Run, kept: Kept) -> None:
+        self.net, self.run, self.kept = net, run, kept
+        paths = module_paths(net)
+        modules = {path: net.get_submodule(path) for path in paths}
+        self.trace = Trace(
+            paths=paths,
+            parameters={name for name, _ in net.named_parameters(remove_duplicate=False)},
+            buffers_before=floating_buffers(modules),
+        )
+        self.recorder = _Recorder(self.trace, run.backward, self.kept)
+        watch = WatchKernels(self.recorder.kernel_called, escaped=self.kept.escaped)
+        sees_draws = self.recorder.sees_draws
+        sees_draws.function = lambda: watch.function
+        args, kwargs = _as_leaves(run)
+        try:
+            with wrapped_forwards(modules, self.recorder.wrap), watch, sees_draws:
+                outputs = net(*args, **kwargs)
+        finally:
+            sees_draws.function = str  # the recorder would hold itself, and every activation
+        found = [leaf for leaf in leaves(outputs) if is_tensor(leaf) and leaf.requires_grad]
+        self.ends = found if run.backward else []
+        self.trace.buffers = floating_buffers(modules)
+
+    def backward(
+        self,
+        alone: Callable[[Call], bool] | None = None,
+        together: Callable[[Call, list[Call]], bool] | None = None,
+    ) -> bool:
+        """Run the backward pass, if there is one; return False if it wrote into what is recorded.
+
+        `alone` is called with each call of a simple layer (see `_is_simple`) as soon as its
+        gradients are known. Where it returns True that call is judged, and cotangents that went
+        unchanged from one such layer to another are dropped. `together` is called with each other
+        call, and the calls inside it, as soon as all their gradients are known. Where it returns
+        True they are judged, and all tensors inside are dropped.
+        """
+        self.recorder.alone, self.recorder.together = alone, together
+        if self.ends:
+            self.recorder.awaited.starts(self.ends)
+            scalar_of(self.ends, self.run.cotangents(self.ends)).backward()
+        self.recorder.end()
+        if self.run.backward:
+            self.trace.gradients = _gradients(self.net)
+        self.ends = []
+        self.recorder.alone = None
+        return not self.kept.written()
+
+
+def _plain_outputs(net: nn.Module, run: Run) -> list[np.ndarray] | None:
+    """Return the outputs as the net gives them; None where no module works in place."""
+    if not any(getattr(module, "inplace", False) for module in net.modules()):
+        return None
+    with state_kept(net), torch.no_grad():
+        args, kwargs = map_leaves(
+            (run.args, run.kwargs), lambda leaf: leaf.clone() if is_tensor(leaf) else leaf
+        )
+        outputs = net(*args, **kwargs)
+        return [to_array(leaf).copy() for leaf in leaves(outputs) if is_tensor(leaf)]
+
+
+def _same_values(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
+    """Tell whether two runs gave the same but for rounding (other strides, other kernels)."""
+    return len(one) == len(other) and all(
+        left.shape == right.shape and _is_close(left, right)
+        for left, right in zip(one, other, strict=True)
+    )
+
+
+def _is_close(left: np.ndarray, right: np.ndarray) -> bool:
+    if left.dtype.kind != "f" or not left.size:
+        return np.array_equal(left, right)
+    largest = float(np.abs(left).max(initial=0.0, where=np.isfinite(left)))
+    few = float(np.finfo(left.dtype).eps) ** 0.5 * largest
+    return np.allclose(left, right, rtol=0.0, atol=few, equal_nan=True)
+
+
+def _as_leaves(run: Run) -> tuple[tuple, dict[str, Any]]:
+    """Return copies of the arguments, floating ones as leaves of the graph in a backward run."""
+
+    def leaf(value: Any) -> Any:
+        if not is_tensor(value):
+            return value
+        own = value.detach().clone()
+        return own.requires_grad_() if run.backward and own.is_floating_point() else own
+
+    args, kwargs = map_leaves((run.args, run.kwargs), leaf)
+    return args, kwargs
+
+
+def _gradients(net: nn.Module) -> dict[str, np.ndarray | None]:
+    return {
+        name: None if parameter.grad is None else to_array(parameter.grad)
+        for name, parameter in net.named_parameters(remove_duplicate=False)
+    }

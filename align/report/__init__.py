@@ -1,0 +1,1 @@
+"""Words and numbers: JSON, page, JUnit, terminal. Runs nothing."""

@@ -1,0 +1,121 @@
+"""Renders a run, or two side by side, with Jinja2; everything that comes from a net is escaped."""
+
+import base64
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from align.judge.comparison import DIFFERS, EQUAL, NOISE, UNCHECKED, Comparison
+from align.report.changes import compare_runs
+from align.report.html.data import VERDICTS, number, page_data, places
+from align.report.html.strings import HERE, in_both, say, strings
+from align.report.mends import mends, short_source, unchecked
+from align.report.run import Run
+from common.documents import write_text
+
+CHART = "uPlot.iife.min.js"
+SCRIPTS = ("base.js", "chart.js", "tree.js", "detail.js", "tables.js", "curves.js", "page.js")
+COMPARISON = ["base.js", "tables.js", "compare.js"]
+STYLES = ("uPlot.min.css", "report.css")
+
+
+def write_page(run: Run, path: Path) -> None:
+    """Write the page of `run` to `path`, whole or not at all."""
+    write_text(path, render(run))
+
+
+def render(run: Run) -> str:
+    """Return the page of `run`."""
+    calls = [call for report in run.reports for call in report.calls]
+    counts = {
+        verdict: sum(call.verdict == verdict for call in calls)
+        for verdict in (EQUAL, DIFFERS, NOISE, UNCHECKED)
+    }
+    equal = [call for call in calls if call.verdict == EQUAL]
+    return _render(
+        "page.html.j2",
+        [CHART, *SCRIPTS],
+        run=run,
+        data=page_data(run),
+        counts=counts,
+        total=len(calls),
+        worst=max(equal, key=lambda call: call.severity, default=None),
+        mends=mends(run.reports, run.names),
+        unchecked=unchecked(run.reports, run.names),
+        places=places(run),
+        notes=_notes(run),
+    )
+
+
+def render_comparison(before: Run, after: Run) -> str:
+    """Return the page that lays two runs side by side."""
+    changes = compare_runs(before, after)
+    return _render(
+        "compare.html.j2",
+        COMPARISON,
+        before=before,
+        after=after,
+        changes=changes,
+        order={verdict: place for place, verdict in enumerate(VERDICTS)},
+        stages=len({change.stage for change in changes}),
+        data=[
+            [change.stage, change.layer, change.status, *_cell(change.before), *_cell(change.after)]
+            for change in changes
+        ],
+    )
+
+
+def _cell(call: Comparison | None) -> tuple[str, Any]:
+    return ("", None) if call is None else (call.verdict, number(call.relative_error, 4))
+
+
+def _notes(run: Run) -> list[str]:
+    own = [note for report in run.reports for note in report.notes]
+    return list(dict.fromkeys([*own, *run.account.get("notes", ())]))
+
+
+def _render(template: str, scripts: list[str], **values: Any) -> str:
+    style, script = asset(*STYLES), asset(*scripts)
+    policy = (
+        f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+    page = _environment().get_template(template)
+    head = {"policy": policy, "style": Markup(style), "script": Markup(script)}
+    return page.render(strings=strings(), **head, **values)
+
+
+@cache
+def asset(*names: str) -> str:
+    """Return files of `assets/`, one after the other."""
+    return "\n".join((HERE / "assets" / name).read_text(encoding="utf-8") for name in names)
+
+
+def _digest(text: str) -> str:
+    """Return the hash by which a page's policy admits an inline script or style."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+@cache
+def _environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader("align.report", "html/templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"short": short_source, "both": in_both, "digits": digits}
+    made.globals["say"] = say
+    return made
+
+
+def digits(value: float | None) -> str:
+    """Return a number as people read it: two digits, powers of ten as 1.2e-13."""
+    if value is None:
+        return "–"
+    return f"{value:.2g}".replace("e+", "e")

@@ -1,0 +1,92 @@
+"""The JSON documents: written a row a line, read with every mistake named (docs/report_json.md)."""
+
+import os
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from align.report.parts import Account, Environment, Settings, Training, check_version, load_json
+from align.report.report import ALIGNED, COULD_NOT_CHECK, NOT_ALIGNED
+from align.report.run import Run
+from common.documents import _optional, checked
+from common.errors import UnreadableError
+
+if TYPE_CHECKING:
+    from align.report.report import Report
+
+# Keys of a report and of a run that follow from their other keys.
+_DERIVED_OF_REPORT = ("schema", "kind", "aligned", "exit_code", "verdict")
+_DERIVED_OF_RUN = ("schema", "kind", "exit_code", "reports")
+
+
+def report_from(data: Any) -> "Report":
+    """Return the report that `data` says; UnreadableError names the first thing that misfits."""
+    from align.report.report import Report
+
+    check_version(data)
+    if data.get("kind") != "report":
+        raise UnreadableError(f"the document is a {data.get('kind')!r}, not a report of one stage")
+    own = {key: value for key, value in data.items() if key not in _DERIVED_OF_REPORT}
+    _check_calls(own.get("calls"))
+    report: Report = checked(Report, own)
+    checked(Settings, report.settings, "settings")
+    checked(Environment, report.environment, "environment")
+    for key in ("exit_code", "verdict"):
+        if data.get(key) != getattr(report, key):
+            raise UnreadableError(
+                f"the report says {key} {data.get(key)!r}, its calls say {getattr(report, key)!r}: "
+                "it was changed by hand or is not whole"
+            )
+    return report
+
+
+def _check_calls(calls: Any) -> None:
+    """Raise where a comparison lacks what is always written: a default is no finding."""
+    from align.judge.comparison import DIFFERS, EQUAL, NOISE, UNCHECKED, Comparison
+
+    always = [entry.name for entry in fields(Comparison) if not _optional(entry)]
+    for number, call in enumerate(calls if isinstance(calls, list) else ()):
+        absent = [name for name in always if isinstance(call, dict) and name not in call]
+        if absent:
+            raise UnreadableError(f"the report is damaged at calls.{number}: no {absent[0]}")
+        if isinstance(call, dict) and call["verdict"] not in (EQUAL, DIFFERS, NOISE, UNCHECKED):
+            raise UnreadableError(
+                f"the report is damaged at calls.{number}.verdict: {call['verdict']!r}"
+            )
+
+
+def read_run(path: str | os.PathLike[str]) -> Run:
+    """Return the run in a JSON file that `--report` wrote: of a command, or of one stage.
+
+    Raises UnreadableError where the file is absent, damaged or of another version.
+    """
+    data = load_json(Path(path))
+    try:
+        return run_from(data)
+    except UnreadableError as error:
+        raise UnreadableError(f"{path}: {error}") from None
+
+
+def run_from(data: Any) -> Run:
+    """Return the run that `Run.to_dict` or `Report.to_dict` made `data` of.
+
+    Raises UnreadableError where it is neither, or damaged.
+    """
+    check_version(data)
+    if data.get("kind") != "run":
+        return Run.of(report_from(data))
+    own = {key: value for key, value in data.items() if key not in _DERIVED_OF_RUN}
+    run: Run = checked(Run, own)
+    for kind, part in ((Account, "account"), (Training, "training"), (Environment, "environment")):
+        checked(kind, getattr(run, part), part)
+    if any(rung.exit_code not in (ALIGNED, NOT_ALIGNED, COULD_NOT_CHECK) for rung in run.rungs):
+        raise UnreadableError("the run is damaged: a rung's exit code is 0, 1 or 2")
+    reports = data.get("reports")
+    if not isinstance(reports, list) or len(reports) != len(run.names):
+        raise UnreadableError(f"the run names {len(run.names)} reports and does not hold them")
+    run.reports = [report_from(report) for report in reports]
+    if run.exit_code != data.get("exit_code"):
+        raise UnreadableError(
+            f"the run says exit code {data.get('exit_code')!r}, its rungs say {run.exit_code}"
+        )
+    return run

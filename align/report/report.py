@@ -1,0 +1,217 @@
+"""What a stage found: every comparison with its numbers, the divergences, one verdict."""
+
+import math
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from align.judge.comparison import DIFFERS, NOISE, UNCHECKED, Comparison
+from align.report.parts import SCHEMA_VERSION
+from common.documents import STRICT, plain, without_defaults, write_json, write_text
+from common.environment import environment, versions
+
+ALIGNED, NOT_ALIGNED, COULD_NOT_CHECK = 0, 1, 2
+
+__all__ = ["Divergence", "Layer", "Report", "versions", "write_text"]
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """One difference, blamed on the innermost code that explains it.
+
+    Attributes:
+        layer: path in the port whose own code differs, "" for the root.
+        where: output:i, input:i (seen at the layer named by `call`), weight:name, buffer:name,
+            attribute:name or calls.
+        relative_error: largest difference / largest magnitude of the reference's tensor.
+        floor: what rounding explains, in the same measure.
+        worst_index: position of the largest difference in the tensor.
+        step: training step, counted from 0; None outside training.
+        cause: what explains it, where that is known.
+        torch_source, paddle_source: file:line of the two sides' code.
+    """
+
+    __pydantic_config__: ClassVar = STRICT
+
+    layer: str
+    where: str
+    relative_error: float
+    floor: float
+    worst_index: tuple[int, ...] | None = None
+    step: int | None = None
+    cause: str | None = None
+    call: str = ""
+    torch_source: str | None = None
+    paddle_source: str | None = None
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        name = self.layer or "(root)"
+        seen = f" at {self.call}" if self.where.startswith("input") and self.call else ""
+        return f"{name} {self.where}{seen}: {how_far(self)}"
+
+
+def how_far(found: Divergence | Comparison, indexed: bool = True) -> str:
+    """Say by how much something is off, and why; the cause alone where no number says it.
+
+    `indexed`: say at which element it is most.
+    """
+    cause = f": {found.cause}" if found.cause else ""
+    if cause and math.isinf(found.relative_error):
+        return cause.removeprefix(": ")
+    index = f" at {list(found.worst_index)}" if indexed and found.worst_index is not None else ""
+    return f"off by {found.relative_error:.2g}{index}, allowed {found.floor:.2g}{cause}"
+
+
+@dataclass
+class Layer:
+    """One matched layer, as a reader of the report needs it.
+
+    Attributes:
+        reference: its path in the reference.
+        torch_class, paddle_class: names of the two classes.
+        torch_source, paddle_source: file:line of the code that each runs when called.
+        attributes: static attributes in torch's words -> [reference's value, port's value].
+        parameters: number of values in the port's own parameters.
+    """
+
+    __pydantic_config__: ClassVar = STRICT
+
+    reference: str
+    torch_class: str = ""
+    paddle_class: str = ""
+    torch_source: str | None = None
+    paddle_source: str | None = None
+    attributes: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    parameters: int = 0
+
+
+@dataclass
+class Report:
+    """The result of one stage of alignment.
+
+    Attributes:
+        stage: "weights", "forward", "loss", ...
+        calls: every comparison that was made.
+        divergences: what differs, in the order of the reference's run.
+        notes: known differences of the frameworks and layers judged as glue, in words.
+        settings: what was run: mode, dtype, shapes, seed.
+        layers: {path in the port: what is known of the layer}.
+        environment: versions, machine, start; commands add the command line and the seconds.
+    """
+
+    __pydantic_config__: ClassVar = STRICT
+
+    stage: str
+    calls: list[Comparison] = field(default_factory=list)
+    divergences: list[Divergence] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+    layers: dict[str, Layer] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=environment)
+
+    @property
+    def exit_code(self) -> int:
+        """0 aligned, 1 not aligned, 2 could not check (nothing was compared, or not all)."""
+        if self.divergences or any(call.verdict == DIFFERS for call in self.calls):
+            return NOT_ALIGNED
+        if self.unchecked or not any(call.verdict != NOISE for call in self.calls):
+            return COULD_NOT_CHECK
+        return ALIGNED
+
+    @property
+    def aligned(self) -> bool:
+        """True where everything was checked and nothing differs."""
+        return self.exit_code == ALIGNED
+
+    @property
+    def unchecked(self) -> list[Comparison]:
+        """The comparisons that could not be judged."""
+        return [call for call in self.calls if call.verdict == UNCHECKED]
+
+    @property
+    def noise(self) -> list[Comparison]:
+        """The comparisons in which rounding leaves nothing to compare."""
+        return [call for call in self.calls if call.verdict == NOISE]
+
+    @property
+    def worst(self) -> Comparison | None:
+        """The comparison with the largest error that was judged."""
+        judged = [call for call in self.calls if call.verdict not in (NOISE, UNCHECKED)]
+        return max(judged, key=lambda call: call.severity, default=None)
+
+    @property
+    def verdict(self) -> str:
+        """Say the result in one line."""
+        worst = self.worst
+        if self.exit_code == NOT_ALIGNED:
+            wrong = [call for call in self.calls if call.verdict == DIFFERS]
+            found = self.divergences or wrong
+            layers = list(dict.fromkeys(one.layer or "(root)" for one in found))
+            more = f" and {len(layers) - 8} more" if len(layers) > 8 else ""
+            return f"not aligned: {', '.join(layers[:8])}{more}"
+        if self.exit_code == COULD_NOT_CHECK:
+            if not self.unchecked:
+                noise = f", {len(self.noise)} tensors are rounding noise" if self.noise else ""
+                return f"could not check: nothing was compared{noise}"
+            first = self.unchecked[0]
+            place = f"{first.layer or '(root)'} {first.where}"
+            return f"could not check {len(self.unchecked)} tensors, first {place}: {first.cause}"
+        assert worst is not None
+        return (
+            f"aligned: {len(self.calls)} tensors, worst {worst.relative_error:.2g} "
+            f"(allowed {worst.floor:.2g}) at {worst.layer or '(root)'} {worst.where}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain data (docs/report_json.md).
+
+        Infinities become the text "inf"; of calls and layers, what says nothing is left out.
+        """
+        return plain(
+            {
+                "schema": SCHEMA_VERSION,
+                "kind": "report",
+                "stage": self.stage,
+                "aligned": self.aligned,
+                "exit_code": self.exit_code,
+                "verdict": self.verdict,
+                "settings": self.settings,
+                "environment": self.environment,
+                "notes": self.notes,
+                "divergences": [asdict(divergence) for divergence in self.divergences],
+                "layers": {path: without_defaults(layer) for path, layer in self.layers.items()},
+                "calls": [without_defaults(call) for call in self.calls],
+            }
+        )
+
+    def to_json(self, path: str | os.PathLike[str]) -> None:
+        """Write the report to `path`, whole or not at all."""
+        write_json(Path(path), self.to_dict())
+
+    def to_html(self, path: str | os.PathLike[str]) -> None:
+        """Write the report to `path` as one page that needs no other file."""
+        from align.report.run import Run
+
+        Run.of(self).to_html(path)
+
+    def to_junit(self, path: str | os.PathLike[str]) -> None:
+        """Write the report to `path` as JUnit XML: a test case for each layer."""
+        from align.report.run import Run
+
+        Run.of(self).to_junit(path)
+
+    @classmethod
+    def from_dict(cls, data: Any) -> "Report":
+        """Return the report that `to_dict` made `data` of; UserError says what does not fit."""
+        from align.report.read import report_from
+
+        return report_from(data)
+
+    @classmethod
+    def from_json(cls, path: str | os.PathLike[str]) -> "Report":
+        """Return the report in the file at `path`; UserError says what is wrong with it."""
+        from align.report.parts import load_json
+
+        return cls.from_dict(load_json(Path(path)))

@@ -1,0 +1,123 @@
+"""A run of a command: its stages, its account, its training. What a page shows."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from align.report.parts import SCHEMA_VERSION
+from align.report.report import ALIGNED, COULD_NOT_CHECK, NOT_ALIGNED, Report
+from common.documents import STRICT, plain, write_json
+from common.environment import environment
+
+
+@dataclass
+class Rung:
+    """One step of the ladder: what was done, with which result."""
+
+    __pydantic_config__: ClassVar = STRICT
+
+    name: str
+    exit_code: int
+    result: str
+    seconds: float | None = None
+
+
+@dataclass
+class Run:
+    """Everything that one command found.
+
+    Attributes:
+        title: what was run, in the words of the command.
+        rungs: the ladder, in the order in which it was climbed.
+        reports: the stages' reports; `names` are those of their rungs.
+        account: `convert.Account.to_dict()` without the values of dropped tensors.
+        training: {"log": rows of log.jsonl, "framework": ...}; empty without a training.
+        environment: as `common.environment.environment` gives it, with the command line.
+    """
+
+    __pydantic_config__: ClassVar = STRICT
+
+    title: str
+    rungs: list[Rung] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    account: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=environment)
+
+    @classmethod
+    def of(cls, report: Report) -> "Run":
+        """Return a run of one stage."""
+        model = report.settings.get("model")
+        title = f"{model}, {report.stage}" if model else report.stage
+        seconds = report.environment.get("seconds")
+        rung = Rung(report.stage, report.exit_code, report.verdict, seconds)
+        return cls(title, [rung], [report], [report.stage], environment=dict(report.environment))
+
+    def add(self, report: Report, name: str, seconds: float | None = None) -> None:
+        """Add the report of a rung."""
+        self.rungs.append(Rung(name, report.exit_code, report.verdict, seconds))
+        self.reports.append(report)
+        self.names.append(name)
+
+    @property
+    def exit_code(self) -> int:
+        """1 if any rung found a difference, 2 if any could not check or there is none, else 0."""
+        return worst_code([rung.exit_code for rung in self.rungs])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the run as plain data (docs/report_json.md)."""
+        rungs = [asdict(rung) for rung in self.rungs]
+        head = {"schema": SCHEMA_VERSION, "kind": "run", "exit_code": self.exit_code}
+        rest = {
+            "title": self.title,
+            "rungs": rungs,
+            "names": self.names,
+            "account": self.account,
+            "training": self.training,
+            "environment": self.environment,
+        }
+        reports = [report.to_dict() for report in self.reports]
+        return {**head, **plain(rest), "reports": reports}
+
+    def write(self, folder: Path, name: str) -> list[Path]:
+        """Write page, JSON and JUnit XML into `folder`; return the paths."""
+        paths = [folder / f"{name}{suffix}" for suffix in (".html", ".json", ".xml")]
+        self.to_html(paths[0])
+        self.to_json(paths[1])
+        self.to_junit(paths[2])
+        return paths
+
+    def to_json(self, path: str | os.PathLike[str]) -> None:
+        """Write the run to `path`, whole or not at all."""
+        write_json(Path(path), self.to_dict())
+
+    def to_html(self, path: str | os.PathLike[str]) -> None:
+        """Write the run to `path` as one page that needs no other file."""
+        from align.report.html.page import write_page
+
+        write_page(self, Path(path))
+
+    def to_junit(self, path: str | os.PathLike[str]) -> None:
+        """Write the run to `path` as JUnit XML: a suite for each stage, a case for each layer."""
+        from align.report.junit import write_junit
+
+        write_junit(self, Path(path))
+
+
+def worst_code(codes: Sequence[int]) -> int:
+    """Return 1 where any is, else 2 where any is or there is none, else 0."""
+    if NOT_ALIGNED in codes:
+        return NOT_ALIGNED
+    return COULD_NOT_CHECK if COULD_NOT_CHECK in codes or not codes else ALIGNED
+
+
+def without_values(account: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `convert.Account.to_dict()` without the bytes of dropped tensors."""
+    rows = [
+        {key: value for key, value in row.items() if key != "value"}
+        for row in account.get("source_tensors", [])
+    ]
+    return {**account, "source_tensors": rows}

@@ -1,0 +1,215 @@
+"""A report on the screen: a tree as deep as the trouble, the worst calls, one verdict line."""
+
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from align.judge.comparison import DIFFERS, EQUAL, NOISE, UNCHECKED, Comparison
+from align.report.mends import Mend, mends, short_source
+from align.report.report import Report, how_far
+from common.terminal import STYLES, mark, verdict
+
+SHOWN = 12
+WORST = 5
+NARROW = 80  # columns
+
+
+def print_report(
+    report: Report, console: Console, title: str | None = None, quiet: bool = False
+) -> None:
+    """Print `report`; without a terminal as plain lines, `quiet`: the verdict alone."""
+    if quiet:
+        verdict(console, report.exit_code, report.verdict)
+        return
+    if title:
+        console.print(title, style="bold")
+    if console.is_terminal:
+        _draw(report, console)
+    else:
+        _write(report, console)
+    for note in report.notes[:SHOWN]:
+        console.print(f"note: {note}", style="dim")
+    verdict(console, report.exit_code, report.verdict)
+
+
+def _write(report: Report, console: Console) -> None:
+    """Print one line for each part, difference and tensor that could not be checked."""
+    if report.calls:
+        console.print(_parts_table(report))
+    lines = [str(found) for found in report.divergences]
+    lines += [f"{place(call)} unchecked: {call.cause}" for call in report.unchecked]
+    _print_some(console, lines)
+    for mend in mends([report], [report.stage])[:1]:
+        found = _sources(mend)
+        for line in [f"code of {mend.layer or '(root)'}:", *found] if found else []:
+            console.print(f"  {line}")
+
+
+def _sources(mend: Mend) -> list[str]:
+    """Return where the code of both sides is: a library's layer is mended where it is used."""
+    if not mend.paddle_source:
+        return []
+    port = mend.paddle_user or mend.paddle_source
+    reference = mend.torch_user or mend.torch_source
+    return [f"port      {short_source(port)}", f"reference {short_source(reference)}"]
+
+
+def _print_some(console: Console, lines: list[str]) -> None:
+    for line in lines[:SHOWN]:
+        console.print(f"- {line}")
+    if len(lines) > SHOWN:
+        console.print(f"  and {len(lines) - SHOWN} more (--report DIR writes all)")
+
+
+def _parts_table(report: Report) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("part")
+    for name in ("compared", "worst", "allowed", "adds up to"):
+        table.add_column(name, justify="right")
+    table.add_column("at")
+    for part, calls in _by_part(report.calls).items():
+        judged = [call for call in calls if call.verdict not in (NOISE, UNCHECKED)]
+        worst = max(judged, key=lambda call: call.severity, default=calls[0])
+        added = max((call.cumulative or 0.0 for call in calls), default=0.0)
+        table.add_row(
+            part or "(root)",
+            str(len(calls)),
+            f"{worst.relative_error:.1e}",
+            f"{worst.floor:.1e}",
+            f"{added:.1e}" if added else "",
+            f"{worst.layer[len(part) :].lstrip('.') or '.'} {worst.where}",
+        )
+    return table
+
+
+def _by_part(calls: list[Comparison]) -> dict[str, list[Comparison]]:
+    """Group the comparisons by top-level module."""
+    parts: dict[str, list[Comparison]] = {}
+    for call in calls:
+        parts.setdefault(call.layer.split(".")[0], []).append(call)
+    return parts
+
+
+def place(call: Comparison) -> str:
+    """Return layer and tensor of a comparison."""
+    return f"{call.layer or '(root)'} {call.where}"
+
+
+@dataclass
+class _Node:
+    """A module of the net with what was compared in it and below it."""
+
+    name: str
+    path: str
+    calls: list[Comparison] = field(default_factory=list)
+    children: dict[str, "_Node"] = field(default_factory=dict)
+
+    @property
+    def below(self) -> list[Comparison]:
+        return self.calls + [call for child in self.children.values() for call in child.below]
+
+
+def _draw(report: Report, console: Console) -> None:
+    if report.calls:
+        console.print(_tree(report, console))
+        console.print()
+        console.print(_worst_table(report, console.width < NARROW))
+
+
+def _nodes(calls: list[Comparison]) -> _Node:
+    root = _Node("(root)", "")
+    for call in calls:
+        node = root
+        for name in call.layer.split(".") if call.layer else ():
+            path = f"{node.path}.{name}" if node.path else name
+            node = node.children.setdefault(name, _Node(name, path))
+        node.calls.append(call)
+    return root
+
+
+def _tree(report: Report, console: Console) -> Tree:
+    """Return the net, open only where something differs or could not be checked."""
+    found = {mend.layer: mend for mend in mends([report], [report.stage])}
+
+    def grow(node: _Node, tree: Tree, top: bool) -> None:
+        trouble = [call for call in node.calls if call.verdict in (DIFFERS, UNCHECKED)]
+        for call in trouble[:SHOWN]:
+            tree.add(_trouble(call))
+        if len(trouble) > SHOWN:
+            tree.add(Text(f"and {len(trouble) - SHOWN} more (--report DIR writes all)"))
+        for line in _sources(found[node.path]) if node.path in found else ():
+            tree.add(Text(line, style="dim"))
+        for child in map(_down_to_trouble, node.children.values()):
+            calls = child.below
+            if top or _code(calls):
+                grow(child, tree.add(_branch(child.name, calls, console)), False)
+
+    root = _nodes(report.calls)
+    tree = Tree(_branch(root.name, report.calls, console), guide_style="dim")
+    grow(root, tree, True)
+    return tree
+
+
+def _down_to_trouble(node: _Node) -> _Node:
+    """Return the only node below `node` in which there is trouble, named by the way to it."""
+    while not _code(node.calls):
+        bad = [child for child in node.children.values() if _code(child.below)]
+        if len(bad) != 1:
+            break
+        name = f"{node.name}.{bad[0].name}"
+        node = _Node(name, bad[0].path, bad[0].calls, bad[0].children)
+    return node
+
+
+def _code(calls: list[Comparison]) -> int:
+    verdicts = {call.verdict for call in calls}
+    return 1 if DIFFERS in verdicts else 2 if UNCHECKED in verdicts else 0
+
+
+def _branch(name: str, calls: list[Comparison], console: Console) -> Text:
+    code = _code(calls)
+    counts = [(sum(call.verdict == kind for call in calls), kind) for kind in _KINDS]
+    said = ", ".join(f"{count} {kind}" for count, kind in counts if count)
+    judged = any(call.verdict in (EQUAL, DIFFERS, UNCHECKED) for call in calls)
+    text = Text(f"{mark(console, code) if judged else '~'} ", style=STYLES[code] if judged else "")
+    text.append(name, style="bold" if code else "default")
+    return text.append(f"  {said}", style="dim")
+
+
+_KINDS = (DIFFERS, UNCHECKED, EQUAL, NOISE)
+
+
+def _trouble(call: Comparison) -> Text:
+    if call.verdict == UNCHECKED:
+        return Text(f"{call.where} unchecked: {call.cause}", style="yellow")
+    step = "" if call.step is None else f" in step {call.step}"
+    return Text(f"{call.where}{step} {how_far(call, indexed=False)}", style="red")
+
+
+def _worst_table(report: Report, narrow: bool) -> Table:
+    """Return the calls that stand highest over, or closest below, their floors."""
+    judged = [call for call in report.calls if call.verdict in (EQUAL, DIFFERS)]
+    highest = sorted(judged, key=_over_floor, reverse=True)[:WORST]
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("worst calls", overflow="fold")
+    table.add_column("error", justify="right", no_wrap=True)
+    table.add_column("floor", justify="right", no_wrap=True)
+    if not narrow:
+        table.add_column("plain run", justify="right", no_wrap=True)
+    for call in highest:
+        row = [place(call), f"{call.relative_error:.1e}", f"{call.floor:.1e}"]
+        if not narrow:
+            row.append("" if call.cumulative is None else f"{call.cumulative:.1e}")
+        table.add_row(*row, style="red" if call.verdict == DIFFERS else None)
+    return table
+
+
+def _over_floor(call: Comparison) -> tuple[bool, float]:
+    error = call.relative_error
+    share = error / call.floor if call.floor else error
+    if call.verdict == EQUAL and call.cause:  # a known difference
+        share = 0.0
+    return call.verdict == DIFFERS, share if share == share else float("inf")

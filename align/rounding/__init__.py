@@ -1,0 +1,1 @@
+"""How far rounding moves each tensor."""

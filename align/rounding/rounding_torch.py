@@ -1,0 +1,188 @@
+"""Runs the reference again, disturbed, to measure how far rounding moves every tensor."""
+
+from collections.abc import Callable, Collection
+from contextlib import nullcontext
+
+import torch
+from torch import nn
+
+from align.arrays.arrays_torch import to_array
+from align.arrays.distances import magnitude
+from align.judge.kernel_errors_torch import COHERENT_DRAWS, Errors
+from align.judge.watch_kernels_torch import WatchKernels
+from align.nets.prepare_torch import rounded_constants, state_kept
+from align.record.recording_torch import Run
+from align.record.trace import Call, Trace
+from align.rounding.disturbed_run_torch import Disturbed, Moves
+
+KERNEL_SPREAD = 2.0
+
+
+class Rounding:
+    """How far tensors move when inputs, weights and cotangents move by one unit: in `moves`.
+
+    The reference runs as the port will: each judged module gets the recorded inputs and hands on
+    the recorded outputs, all moved by one unit in the last place, with random signs.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        trace: Trace,
+        run: Run,
+        judged: set[str],
+        watched: Collection[str] = (),
+    ) -> None:
+        self.net = net
+        self.moved = Disturbed(trace, judged, run, units=1.0, watched=watched)
+        self.moves = self.moved.moves
+
+    def alone(self, call: Call) -> None:
+        """Run one call by itself, while the reference's backward runs."""
+        module = self.net.get_submodule(call.path)
+        self.moved.run_alone(module, call)
+        self.moved.note_complete(self.net, module)
+
+    def drops(self, name: str, gradient: torch.Tensor) -> None:
+        """Note the gradient of a parameter that is judged and will not be kept."""
+        module = name.rpartition(".")[0]
+        before = self.moved.largest.get(module, 0.0)
+        self.moved.largest[module] = max(magnitude(to_array(gradient)), before)
+
+    def together(self, call: Call, within: list[Call]) -> bool:
+        """Run one call and the calls `within` it likewise; tell whether that can be kept."""
+        return self.moved.run_together(self.net, call, within)
+
+    def keep_together(self, call: Call, within: list[Call]) -> None:
+        """Keep what `together` found."""
+        self.moved.keep_together(self.net, (call, *within))
+
+    def finish(self) -> None:
+        """Run all that did not run alone."""
+        with state_kept(self.net):
+            with torch.no_grad():
+                tensors = (*self.net.parameters(), *self.net.buffers())
+                for tensor in {id(tensor): tensor for tensor in tensors}.values():
+                    tensor.copy_(self.moved.jitter(tensor))
+            self.moved.run_net(self.net)
+
+
+def kernel_moves(
+    net: nn.Module, trace: Trace, run: Run, judged: set[str], watched: Collection[str] = ()
+) -> Moves:
+    """Return how far tensors move when the kernels of the table are off by what it allows.
+
+    Several draws, because the errors of two kernels, or of two axes, may cancel in a scalar:
+    `KERNEL_SPREAD` times the root of the mean square of the coherent ones, plus a random one.
+    """
+    calls = [call for call in trace.calls if not (call.alone or call.gone)]
+
+    def everywhere(moved: Disturbed) -> None:
+        moved.run_net(net)
+
+    return _over_draws(net, trace, run, judged, calls, everywhere, watched)
+
+
+def kernel_moves_together(
+    net: nn.Module, trace: Trace, run: Run, judged: set[str], call: Call, within: list[Call]
+) -> Moves:
+    """Return the same of one call and the calls inside it, while the reference runs backward."""
+    calls = [each for each in (call, *within) if not each.alone]
+
+    def here(moved: Disturbed) -> None:
+        moved.run_together(net, call, within)
+
+    return _over_draws(net, trace, run, judged, calls, here)
+
+
+def _over_draws(
+    net: nn.Module,
+    trace: Trace,
+    run: Run,
+    judged: set[str],
+    calls: list[Call],
+    disturb: Callable[[Disturbed], None],
+    watched: Collection[str] = (),
+) -> Moves:
+    """See `kernel_moves`; `disturb` runs the code of `calls`."""
+    if not any(call.kernels for call in calls):
+        return {}
+    entered = {call.path for call in calls if call.kernels}
+    entered |= above(trace, entered)
+    running = [net.get_submodule(path) for path in entered]
+    whole = calls[0].path == "" if calls else True
+
+    def drawn(seed: int, draw: int | None) -> tuple[Moves, Errors]:
+        moved = Disturbed(
+            trace, judged, run, units=0.0, seed=seed, entered=entered, watched=watched
+        )
+        errors = Errors(moved.signs, draw)
+        kept = state_kept(net, None if watched else running) if whole else nullcontext()
+        with kept, WatchKernels(lambda kernel: None, errors):
+            disturb(moved)
+        return moved.moves, errors
+
+    first, errors = drawn(0, 0)
+    coherent = [first, *(drawn(draw, draw)[0] for draw in range(1, errors.draws))]
+    moves, _ = drawn(COHERENT_DRAWS, None)
+    for place in moves:
+        square = sum(each.get(place, 0.0) ** 2 for each in coherent) / len(coherent)
+        moves[place] += KERNEL_SPREAD * square**0.5
+    return moves
+
+
+def above(trace: Trace, paths: set[str]) -> set[str]:
+    """Return the modules that hold one of `paths`."""
+    return {path for path in trace.paths if any(_is_above(path, inner) for inner in paths)}
+
+
+def _is_above(path: str, inner: str) -> bool:
+    return path != inner and (not path or inner.startswith(f"{path}."))
+
+
+def constant_moves(net: nn.Module, trace: Trace, run: Run) -> Moves:
+    """Return how far tensors move when epsilon and momentum are rounded to float32.
+
+    Kernels of Paddle hold them so; which of the port's layers use these is not known yet.
+    """
+    changes = {}
+    for path in trace.paths:
+        module = net.get_submodule(path)
+        rounded = {
+            name: value
+            for name, value in rounded_constants(module).items()
+            if value != getattr(module, name)
+        }
+        if rounded:
+            changes[path] = {name: (getattr(module, name), rounded[name]) for name in rounded}
+    if not changes:
+        return {}
+    entered = set(changes) | above(trace, set(changes))
+    moved = Disturbed(trace, set(trace.paths), run, units=0.0, entered=entered)
+    try:
+        _set(net, changes, 1)
+        with state_kept(net), torch.set_grad_enabled(run.backward):
+            moved.run_net(net)
+    finally:
+        _set(net, changes, 0)
+    return moved.moves
+
+
+def _set(net: nn.Module, changes: dict[str, dict[str, tuple[float, float]]], which: int) -> None:
+    for path, values in changes.items():
+        for name, both in values.items():
+            setattr(net.get_submodule(path), name, both[which])
+
+
+def is_seen(net: nn.Module, trace: Trace, run: Run, judged: set[str], path: str) -> bool:
+    """Tell whether the outputs of `path`, which is not judged, reach anything that is."""
+    return any(disturbed_by(net, trace, run, judged, path).values())
+
+
+def disturbed_by(net: nn.Module, trace: Trace, run: Run, judged: set[str], path: str) -> Moves:
+    """Return how far tensors of `judged` move when the outputs of `path` are others."""
+    forward_only = Run(run.args, run.kwargs)
+    moved = Disturbed(trace, judged, forward_only, units=0.0, disturbed=path)
+    with state_kept(net):
+        moved.run_net(net)
+    return moved.moves

@@ -1,0 +1,101 @@
+"""The backward rung: the gradient of every activation, input and parameter, in one forced pass."""
+
+from collections.abc import Callable
+from typing import Any
+
+from align.arrays.batch import Inputs, as_batch
+from align.causes.blame import blame
+from align.causes.explain import explain
+from align.judge.comparison import DIFFERS, Comparison, unless_compared
+from align.nets.whole import whole_pair
+from align.report.report import Report
+from align.rungs.loss import seen_from_the_net
+from align.trial.findings import Forced
+from align.trial.setup import paired, prepared, rounding_note
+from align.trial.trial import run_forced
+from common.errors import UserError
+
+
+def align_backward(
+    torch_net: Any,
+    paddle_net: Any,
+    inputs: Inputs,
+    torch_loss: Callable[[Any, Any], Any] | None = None,
+    paddle_loss: Callable[[Any, Any], Any] | None = None,
+    *,
+    train: bool = True,
+    rules: Any = None,
+) -> Report:
+    """Judge the gradients of every layer of `paddle_net`, and of the code between.
+
+    Args:
+        torch_net: the reference, any `torch.nn.Module` on the CPU.
+        paddle_net: the port, any `paddle.nn.Layer` on the CPU, with the reference's weights.
+        inputs: arrays; a sequence is passed by position, a mapping by keyword. With losses the
+            last one is the label.
+        torch_loss, paddle_loss: called with (outputs, label), return a scalar. Without them
+            backward starts from random cotangents of the outputs.
+        train: train mode (the default) or eval mode.
+        rules: how the reference names what the port names otherwise (`convert.names.rules`).
+
+    Returns:
+        A Report: `where` is grad_input:i, grad_output:i (of a child, reached through the glue
+        of `layer`), grad:name of a parameter, or loss (layer "(loss)"). Gradients that rounding
+        alone makes (a convolution's bias in front of BatchNorm) are listed as noise.
+
+    Raises:
+        UserError: one loss without the other. ConfigError: `rules` is no rules file. Whatever the
+            nets themselves raise.
+    """
+    if (torch_loss is None) != (paddle_loss is None):
+        raise UserError("align_backward takes both losses or none")
+    with_loss = torch_loss is not None and paddle_loss is not None
+    batch = as_batch(inputs, "float64", labelled=with_loss)
+    report = Report("backward", settings={"train": train, "inputs": batch.shapes})
+    seed: int | None = 0
+    if torch_loss is not None and paddle_loss is not None:
+        torch_net, paddle_net = whole_pair(torch_net, paddle_net, torch_loss, paddle_loss)
+        batch, seed = batch.whole, None
+    pairing = paired(torch_net, paddle_net, rules)
+    with prepared(torch_net, paddle_net, pairing, dtype="float64", train=train) as rounded:
+        found = run_forced(
+            torch_net,
+            paddle_net,
+            batch,
+            pairing,
+            train=train,
+            backward=True,
+            seed=seed,
+            keeps_gradients=False,
+        )
+        explain(found.comparisons, torch_net, paddle_net, batch, found)
+    constants = rounding_note(rounded, found.trace)
+    return backward_report(report, torch_net, paddle_net, found, constants, with_loss=with_loss)
+
+
+def backward_report(
+    report: Report,
+    torch_net: Any,
+    paddle_net: Any,
+    found: Forced,
+    constants: list[str],
+    *,
+    with_loss: bool,
+) -> Report:
+    """Fill `report` from what a forced pass found; `constants` are notes on rounded ones."""
+    loss = [call for call in found.values if with_loss and _is_loss(call)]
+    report.calls = loss + [call for call in found.values if _ends(call) and call not in loss]
+    report.calls += found.gradients
+    report.calls += unless_compared(found.gradients, "no gradient flows in either net")
+    report.notes = found.notes + constants
+    rename = seen_from_the_net if with_loss else None
+    return blame(report, torch_net, paddle_net, found.pairing, rename)
+
+
+def _ends(call: Comparison) -> bool:
+    """Tell whether no gradient could be asked for: another shape or number, or code that raises."""
+    return call.verdict == DIFFERS and call.relative_error == float("inf")
+
+
+def _is_loss(call: Comparison) -> bool:
+    return call.layer in {"", "criterion"} and call.where.startswith("output")

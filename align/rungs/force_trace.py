@@ -1,0 +1,141 @@
+"""Judges a port against a stored trace, where only Paddle is installed."""
+
+import os
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+from align.arrays.batch import Batch
+from align.report.report import Report
+from align.rungs.backward import backward_report
+from align.rungs.forward import forward_report
+from align.stored.floors import StoredMoves
+from align.stored.reference import StoredReference
+from align.trial.findings import Forced
+from align.trial.trial import Job, aligned
+from common.errors import UserError
+
+
+def force_trace(
+    paddle_net: Any,
+    folder: str | os.PathLike[str] | StoredReference,
+    *,
+    loss: Any = None,
+    rules: Any = None,
+    fill: bool = True,
+    keep: bool = False,
+) -> Report:
+    """Judge every layer of `paddle_net`, and the code between, against a stored trace.
+
+    Args:
+        paddle_net: the port, any `paddle.nn.Layer` on the CPU.
+        folder: what `record_trace` wrote, or that as it was read.
+        loss: of a trace that was recorded with one: called with (outputs, label).
+        rules: how the reference names what the port names otherwise (`convert.names.rules`).
+        fill: give the port the recorded weights first; it keeps them. False: it has them.
+        keep: store the port's tensors and the report in the folder, for `judge_trace`.
+
+    Returns:
+        The Report of `align_forward`, or of `align_backward` for a trace with gradients. But for
+        the weights of `fill` the port is as before. A layer that the port lost, of which the
+        trace does not tell whether its result is used, could not be checked.
+
+    Raises:
+        UnreadableError: the folder holds no whole trace. ConversionError: the weights do not fit.
+        UserError: a loss is missing or too much. Whatever the port itself raises.
+    """
+    reference = folder if isinstance(folder, StoredReference) else StoredReference(folder)
+    manifest = reference.manifest
+    if manifest.with_loss != (loss is not None):
+        needs = "was recorded with a loss: give the port's" if manifest.with_loss else "has no loss"
+        raise UserError(f"{reference.folder}: {needs}")
+    if fill:
+        from align.pairing.fill import fill_port
+
+        fill_port(reference.inner(), paddle_net, rules)
+    if not keep:
+        return _judged(reference, paddle_net, loss, rules)
+    from align.stored.port import keeping
+
+    with keeping(reference.folder) as kept:
+        report = _judged(reference, paddle_net, loss, rules)
+        kept.finish(report)
+    return report
+
+
+def _judged(reference: StoredReference, paddle_net: Any, loss: Any, rules: Any) -> Report:
+    from align.arrays.arrays_paddle import to_tensor
+    from align.arrays.trees import map_leaves
+    from align.causes.explain import explain
+    from align.nets.layers_paddle import holds_float32_constants, layers_by_path
+    from align.nets.prepare_paddle import activations_apart, prepared
+    from align.trial.setup import paired, plain_norms
+
+    manifest = reference.manifest
+    if loss is not None:
+        from align.nets.whole_paddle import Whole
+
+        paddle_net = Whole(paddle_net, loss)
+    pairing = paired(reference, paddle_net, rules)
+    layers = layers_by_path(paddle_net)
+    reference.rounded = {
+        r for p, r in pairing.partners.items() if holds_float32_constants(layers[p])
+    }
+    batch = Batch(*reference.inputs)
+    arguments = map_leaves((batch.args, dict(batch.kwargs)), to_tensor)
+    run = SimpleNamespace(backward=manifest.backward)
+    plain = [layers[path] for path in plain_norms(reference, pairing)]
+    with (
+        prepared(paddle_net, dtype="float64", train=manifest.train),
+        activations_apart(plain),
+    ):
+        job = _StoredJob(reference, paddle_net, pairing, run, arguments, "float64", manifest.train)
+        found = aligned(job, _StoredJob.align_stored)
+        explain(found.comparisons, reference, paddle_net, batch, found)
+    settings = {"train": manifest.train, "inputs": manifest.settings.get("inputs", {})}
+    constants = _constants_note(reference)
+    both = (reference, paddle_net, found, constants)
+    if manifest.backward:
+        report = Report("backward", settings=settings)
+        backward_report(report, *both, with_loss=manifest.with_loss)
+    else:
+        report = Report("forward", settings={**settings, "dtype": "float64"})
+        forward_report(report, *both)
+    report.settings["recorded"] = {**manifest.settings, "environment": manifest.environment}
+    return report
+
+
+def _constants_note(reference: StoredReference) -> list[str]:
+    """Say of which layers' floors the rounding of constants is a part."""
+    count = len(reference.rounded & {call.path for call in reference.trace.calls})
+    if not count:
+        return []
+    return [
+        f"Paddle's kernels hold epsilon and momentum of {count} normalisations in float32: what "
+        "that moves was measured when the reference was recorded, and is allowed there"
+    ]
+
+
+@dataclass
+class _StoredJob(Job):
+    """The forced alignment of a port with a `StoredReference`, which is its `torch_net`."""
+
+    def __post_init__(self) -> None:
+        self.paddle_parameters = self.paddle_net.state_dict()
+
+    def align_stored(self) -> Forced:
+        """Force the port on the stored calls."""
+        from align.force.plain_pass_paddle import plain_pass
+
+        trace = self.torch_net.trace
+        trace.below = self.below
+        plain = plain_pass(self.paddle_net, trace, self.pairing, self.arguments)
+        judged = self.pairing.without({*plain.uneven_groups(), *self.as_glue})
+        moves = StoredMoves(self.torch_net, judged)
+        found = Forced(trace, self.pairing, judged, moves)
+        self._finish(found, self._pass(found, plain))
+        return found
+
+    def is_seen(self, found: Forced, path: str) -> bool | None:
+        used: bool | None = self.torch_net.is_used(path, set(found.judged.reference_group))
+        return used

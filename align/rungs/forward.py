@@ -1,0 +1,89 @@
+"""The forward rung: the port's every layer and glue against the reference, in one forced pass."""
+
+from typing import Any
+
+from align.arrays.batch import Inputs, as_batch
+from align.causes.blame import blame
+from align.causes.explain import explain
+from align.judge.comparison import DIFFERS, Comparison, unless_compared
+from align.pairing.static import compare_layers, other_classes
+from align.report.report import Report
+from align.trial.findings import Forced
+from align.trial.setup import paired, prepared, rounding_note
+from align.trial.trial import run_forced
+
+
+def align_forward(
+    torch_net: Any,
+    paddle_net: Any,
+    inputs: Inputs,
+    *,
+    train: bool = False,
+    rules: Any = None,
+    dtype: str = "float64",
+) -> Report:
+    """Judge every call of every layer of `paddle_net`, and the code between, against `torch_net`.
+
+    Args:
+        torch_net: the reference, any `torch.nn.Module` on the CPU.
+        paddle_net: the port, any `paddle.nn.Layer` on the CPU, with the reference's weights.
+        inputs: arrays of any shape; a sequence is passed by position, a mapping by keyword.
+            Floating arrays are cast to `dtype`.
+        train: train mode (batch statistics, dropout with the reference's masks, buffers after
+            the pass) instead of eval mode.
+        rules: how the reference names what the port names otherwise (`convert.names.rules`).
+        dtype: "float64" for a verdict; "float32" shows the same against float32's own noise.
+
+    Returns:
+        A Report. Both nets are as before: weights, buffers, modes, dtypes, random state.
+
+    Raises:
+        ConfigError: `rules` is no rules file. Whatever the nets themselves raise on these inputs.
+    """
+    pairing = paired(torch_net, paddle_net, rules)
+    batch = as_batch(inputs, dtype)
+    report = Report("forward", settings={"train": train, "dtype": dtype, "inputs": batch.shapes})
+    with prepared(torch_net, paddle_net, pairing, dtype=dtype, train=train) as rounded:
+        found = run_forced(torch_net, paddle_net, batch, pairing, dtype=dtype, train=train)
+        explain(found.comparisons, torch_net, paddle_net, batch, found)
+    return forward_report(report, torch_net, paddle_net, found, rounding_note(rounded, found.trace))
+
+
+def forward_report(
+    report: Report, torch_net: Any, paddle_net: Any, found: Forced, constants: list[str]
+) -> Report:
+    """Fill `report` from what a forced pass found; `constants` are notes on rounded ones."""
+    pairing = found.pairing
+    report.calls = found.values
+    idle = compare_layers(torch_net, paddle_net, pairing, _not_run(found))
+    report.calls += idle + _unshown(torch_net, paddle_net, found, bool(report.settings["train"]))
+    outputs = [call for call in report.calls if call.where.startswith("output")]
+    report.calls += unless_compared(outputs, "no layer that both nets call returns a tensor")
+    report.notes = found.notes + constants
+    holders = {call.layer for call in idle if call.where.startswith(("weight", "buffer"))}
+    if holders:
+        report.notes.append(
+            f"{len(holders)} layers do not run in this mode: compared by weights and attributes"
+        )
+    return blame(report, torch_net, paddle_net, pairing)
+
+
+def _unshown(torch_net: Any, paddle_net: Any, found: Forced, train: bool) -> list[Comparison]:
+    """Return the layers that ran, gave the reference's values and are of another class still.
+
+    Such inputs do not tell ReLU from ReLU6. In eval mode all dropouts are the identity.
+    """
+    wrong = {call.layer for call in found.values if call.verdict == DIFFERS}
+    ran = set(found.pairing.partners) - _not_run(found) - wrong
+    unshown = []
+    for call in other_classes(torch_net, paddle_net, found.pairing, ran):
+        if train or "Dropout" not in str(call.cause):
+            call.cause = f"{call.cause}; these inputs do not show it"
+            unshown.append(call)
+    return unshown
+
+
+def _not_run(found: Forced) -> set[str]:
+    """Return the port's layers that hold tensors or settings and run on neither side."""
+    called = {call.path for call in found.trace.calls}
+    return {port for port, reference in found.pairing.partners.items() if reference not in called}

@@ -1,0 +1,96 @@
+"""The init rung: do both sides draw their first weights from the same distributions?"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from align.causes.blame import blame_alone
+from align.judge.comparison import DIFFERS, Comparison, unless_compared
+from align.pairing.tensors import tensors_of
+from align.report.report import Report
+from align.trial.setup import paired
+
+# Chance of one false alarm in a whole report: shared by all tensors (Bonferroni).
+FALSE_ALARM = 1e-4
+
+
+def align_init(
+    torch_factory: Callable[[], Any],
+    paddle_factory: Callable[[], Any],
+    seeds: int = 20,
+    *,
+    rules: Any = None,
+) -> Report:
+    """Compare the distributions of freshly built weights, tensor by tensor.
+
+    Values cannot be equal: the generators differ. Each tensor's values over all seeds are
+    compared by the two-sample Kolmogorov-Smirnov test; constants must be equal.
+
+    Args:
+        torch_factory, paddle_factory: build a net with new random weights at every call.
+        seeds: number of nets on each side.
+        rules: how the reference names what the port names otherwise (`convert.names.rules`).
+
+    Returns:
+        A Report of stage "init": `where` is weight:name or buffer:name, `relative_error` the
+        distance between the two distribution functions (0 to 1), `floor` the distance that
+        chance explains.
+    """
+    import paddle
+    import torch
+
+    theirs: dict[str, list[np.ndarray]] = {}
+    ours: dict[str, list[np.ndarray]] = {}
+    tensors = []
+    with torch.random.fork_rng(devices=[]):
+        state = paddle.get_rng_state()
+        try:
+            for seed in range(seeds):
+                torch.manual_seed(seed)
+                paddle.seed(seed)
+                torch_net, paddle_net = torch_factory(), paddle_factory()
+                tensors = tensors_of(paddle_net, paired(torch_net, paddle_net, rules))
+                for key, tensor in torch_net.state_dict().items():
+                    theirs.setdefault(key, []).append(_sample(tensor.numpy()))
+                for key, tensor in paddle_net.state_dict().items():
+                    ours.setdefault(key, []).append(_sample(tensor.numpy()))
+        finally:
+            paddle.set_rng_state(state)
+    report = Report("init", settings={"seeds": seeds})
+    known = [tensor for tensor in tensors if tensor.reference in theirs]
+    for tensor in known:
+        kind = "buffer" if tensor.buffer else "weight"
+        into = Comparison(tensor.layer, "", f"{kind}:{tensor.name}", "init")
+        reference = np.concatenate(theirs[str(tensor.reference)])
+        _compare(reference, np.concatenate(ours[tensor.key]), len(known), into)
+        report.calls.append(into)
+    report.calls += unless_compared(report.calls, "the nets have no tensor in common")
+    return blame_alone(report)
+
+
+def _sample(array: np.ndarray) -> np.ndarray:
+    """Return at most 4096 values, evenly taken: enough to tell 1.1 times the spread."""
+    flat = array.astype(np.float64).reshape(-1)
+    return flat[:: max(1, flat.size // 4096)]
+
+
+def _compare(reference: np.ndarray, port: np.ndarray, tests: int, into: Comparison) -> None:
+    into.shape = (reference.size,)
+    if np.ptp(reference) == 0.0 or np.ptp(port) == 0.0:
+        into.relative_error = float(not np.array_equal(np.unique(reference), np.unique(port)))
+        into.verdict = DIFFERS if into.relative_error else into.verdict
+    else:
+        from scipy import stats  # takes longer to import than the rest of this package
+
+        result = stats.ks_2samp(reference, port)
+        count = reference.size * port.size / (reference.size + port.size)
+        into.relative_error = float(result.statistic)
+        into.floor = float(np.sqrt(-np.log(FALSE_ALARM / tests / 2) / 2 / count))
+        if into.relative_error > into.floor:
+            into.verdict = DIFFERS
+    if into.verdict == DIFFERS:
+        into.cause = (
+            f"mean {port.mean():.3g} and deviation {port.std():.3g}, the reference has "
+            f"{reference.mean():.3g} and {reference.std():.3g}"
+        )

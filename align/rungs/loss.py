@@ -1,0 +1,72 @@
+"""Losses under judgement: net and criterion as one module, and the loss rung."""
+
+from collections.abc import Mapping
+
+from align.arrays.batch import Inputs, as_batch
+from align.causes.blame import blame
+from align.causes.explain import explain
+from align.judge.comparison import Comparison, unless_compared
+from align.nets.whole import Criterion, whole_pair
+from align.report.report import Report
+from align.trial.findings import Forced
+from align.trial.setup import paired, prepared, rounding_note
+from align.trial.trial import run_forced
+from common.errors import UserError
+
+LOSS = "(loss)"
+
+
+def seen_from_the_net(call: Comparison, alone: bool = False) -> Comparison:
+    """Rename the layer of a comparison of `Whole`: the net is the root, the loss beside it.
+
+    `alone`: there is no net, the loss is the root.
+    """
+    path, loss = call.layer, "" if alone else LOSS
+    if path in {"", "criterion"}:
+        call.layer = loss
+        if path == "" and call.where.startswith("output:"):
+            call.where = call.where.replace("output", "loss") if alone else "loss"
+    elif path == "net":
+        call.layer = ""
+    elif path.startswith("net."):
+        call.layer = path.removeprefix("net.")
+    elif path.startswith("criterion."):
+        call.layer = f"{loss}.{path.removeprefix('criterion.')}".lstrip(".")
+    call.call = call.call.removeprefix("net.").removeprefix("criterion.")
+    return call
+
+
+def align_loss(torch_loss: Criterion, paddle_loss: Criterion, inputs: Inputs) -> Report:
+    """Judge a loss: its value and its gradients with respect to the outputs of the net.
+
+    Args:
+        torch_loss, paddle_loss: called with (outputs, label); modules or functions. They return
+            a scalar, or a tuple of scalars.
+        inputs: the outputs of the net, then the label. One array of outputs is passed as it is,
+            several (or one tuple) as a tuple.
+
+    Returns:
+        A Report. `where` is loss (loss:i of a tuple), grad_input:i, or what stands inside a loss
+        that is a module; `layer` is "" for the loss itself.
+
+    Raises:
+        UserError: inputs are a mapping. Whatever the losses raise.
+    """
+    if isinstance(inputs, Mapping):
+        raise UserError("align_loss takes a sequence: the outputs of the net, then the label")
+    batch = as_batch(inputs, "float64", labelled=True)
+    report = Report("loss", settings={"inputs": batch.shapes})
+    torch_whole, paddle_whole = whole_pair(None, None, torch_loss, paddle_loss)
+    pairing = paired(torch_whole, paddle_whole)
+    with prepared(torch_whole, paddle_whole, pairing, dtype="float64", train=True) as rounded:
+        found: Forced = run_forced(
+            torch_whole, paddle_whole, batch.whole, pairing, train=True, backward=True
+        )
+        explain(found.comparisons, torch_whole, paddle_whole, batch.whole, found)
+    report.calls = found.comparisons
+    outputs = [call for call in report.calls if call.where.startswith("output")]
+    report.calls += unless_compared(outputs, "neither loss returns a tensor")
+    report.notes = found.notes + rounding_note(rounded, found.trace)
+    return blame(
+        report, torch_whole, paddle_whole, pairing, lambda call: seen_from_the_net(call, True)
+    )

@@ -1,0 +1,1 @@
+"""The rungs of training: forced steps of both optimizers."""

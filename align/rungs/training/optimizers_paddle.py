@@ -1,0 +1,123 @@
+"""What the step rung reads and sets of an optimizer of Paddle."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import paddle
+
+from align.arrays.arrays_paddle import to_array, to_tensor
+
+# Paddle's slots by their name in torch; what is not listed has the same name on both sides.
+SLOT_NAMES = {
+    "velocity": "momentum_buffer",  # Momentum
+    "momentum": "momentum_buffer",  # RMSProp
+    "moment1": "exp_avg",
+    "moment2": "exp_avg_sq",
+    "moment2_max": "max_exp_avg_sq",
+    "mean_square": "square_avg",
+    "moment": "sum",  # Adagrad
+}
+
+
+# Settings that kernels of Paddle hold in float32 whatever the parameters, by torch's names.
+FLOAT32_SETTINGS: dict[type, frozenset[str]] = {
+    paddle.optimizer.Momentum: frozenset({"momentum", "weight_decay"}),
+    paddle.optimizer.AdamW: frozenset({"weight_decay"}),
+    paddle.optimizer.Adagrad: frozenset({"eps"}),
+    paddle.optimizer.RMSProp: frozenset({"alpha", "eps", "momentum"}),
+}
+
+
+def float32_settings(optimizer: paddle.optimizer.Optimizer) -> frozenset[str]:
+    """Return the settings that this optimizer rounds, by their names in torch."""
+    kinds = [kind for kind in FLOAT32_SETTINGS if isinstance(optimizer, kind)]
+    return frozenset().union(*(FLOAT32_SETTINGS[kind] for kind in kinds))
+
+
+def multiplier(parameter: paddle.Tensor) -> float:
+    """Return what the optimizer's rate is multiplied by for this parameter."""
+    return float(parameter.optimize_attr.get("learning_rate", 1.0))
+
+
+def rate(optimizer: paddle.optimizer.Optimizer) -> float:
+    """Return the rate of the next step (`scheduler.get_lr()` can be one step ahead)."""
+    return float(optimizer.get_lr())
+
+
+def set_rate(optimizer: paddle.optimizer.Optimizer, value: float) -> None:
+    """Set the rate of the next step, below any scheduler that the optimizer holds."""
+    scheduler = optimizer._learning_rate
+    if isinstance(scheduler, paddle.optimizer.lr.LRScheduler):
+        scheduler.last_lr = value
+    else:
+        optimizer.set_lr(value)
+
+
+def held(optimizer: paddle.optimizer.Optimizer) -> set[int]:
+    """Return the ids of the parameters that the optimizer updates."""
+    found = set()
+    for entry in optimizer._parameter_list or []:
+        parameters = entry["params"] if isinstance(entry, dict) else [entry]
+        found |= {id(parameter) for parameter in parameters}
+    return found
+
+
+def slots(optimizer: paddle.optimizer.Optimizer) -> dict[str, dict[str, paddle.Tensor]]:
+    """Return {name of parameter: {slot in torch's words: live tensor}}; counters are left out."""
+    found: dict[str, dict[str, paddle.Tensor]] = {}
+    for slot, tensors in optimizer._accumulators.items():
+        for parameter, tensor in tensors.items():
+            if tensor.size > 1 or not slot.endswith("_pow_acc"):
+                found.setdefault(parameter, {})[SLOT_NAMES.get(slot, slot)] = tensor
+    return {
+        name: {s: t for s, t in own.items() if not s.endswith("_pow_acc")}
+        for name, own in found.items()
+    }
+
+
+def set_slots(
+    optimizer: paddle.optimizer.Optimizer, wanted: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Give live slots the values of `wanted`, {name of parameter: {slot: array}}."""
+    for parameter, own in slots(optimizer).items():
+        for slot, tensor in own.items():
+            array = wanted.get(parameter, {}).get(slot)
+            if array is not None:
+                tensor.set_value(to_tensor(array))
+
+
+def add_gradients(pairs: list[tuple[paddle.Tensor, np.ndarray]]) -> None:
+    """Add arrays to the gradients of parameters, as a backward pass does.
+
+    What an earlier step left there stays: a gradient that nobody cleared shows.
+    """
+    parts = [(parameter * to_tensor(array)).sum() for parameter, array in pairs]
+    if parts:
+        paddle.add_n(parts).backward()
+
+
+def values(parameter: paddle.Tensor) -> np.ndarray:
+    """Return a copy of the values."""
+    return np.array(to_array(parameter))
+
+
+# Settings of Paddle's optimizers by their names in torch.
+_SETTINGS = {
+    "momentum": "_momentum",
+    "nesterov": "_use_nesterov",
+    "eps": "_epsilon",
+    "alpha": "_rho",
+    "centered": "_centered",
+    "amsgrad": "_amsgrad",
+}
+
+
+def settings(optimizer: paddle.optimizer.Optimizer) -> dict[str, Any]:
+    """Return the settings of `optimizer`, in torch's words, as far as they are known."""
+    found = {
+        name: getattr(optimizer, own) for name, own in _SETTINGS.items() if hasattr(optimizer, own)
+    }
+    if hasattr(optimizer, "_beta1"):
+        found["betas"] = (float(optimizer._beta1), float(optimizer._beta2))
+    return found

@@ -1,0 +1,76 @@
+"""What the step rung reads and sets of an optimizer of torch."""
+
+from collections.abc import Iterator, Mapping, Set
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from align.arrays.arrays_torch import to_array
+
+
+@contextmanager
+def rounded_constants(optimizer: torch.optim.Optimizer, names: Set[str]) -> Iterator[None]:
+    """Round the settings called `names` of every group to float32, as the port's optimizer does."""
+    kept = [
+        {name: group[name] for name in names if name in group} for group in optimizer.param_groups
+    ]
+    for group, settings in zip(optimizer.param_groups, kept, strict=True):
+        group.update({name: float(np.float32(value)) for name, value in settings.items()})
+    try:
+        yield
+    finally:
+        for group, settings in zip(optimizer.param_groups, kept, strict=True):
+            group.update(settings)
+
+
+def learning_rates(optimizer: torch.optim.Optimizer) -> dict[int, float]:
+    """Return {id of parameter: rate of its group}."""
+    return {id(p): float(g["lr"]) for g in optimizer.param_groups for p in g["params"]}
+
+
+def weight_decays(optimizer: torch.optim.Optimizer) -> dict[int, float]:
+    """Return {id of parameter: decay of its group}."""
+    return {
+        id(p): float(g.get("weight_decay", 0.0))
+        for g in optimizer.param_groups
+        for p in g["params"]
+    }
+
+
+def group_of(optimizer: torch.optim.Optimizer, parameter: Any) -> dict[str, Any]:
+    """Return the settings of the group that holds `parameter`."""
+    for group in optimizer.param_groups:
+        if any(held is parameter for held in group["params"]):
+            return {name: value for name, value in group.items() if name != "params"}
+    return dict(optimizer.defaults)
+
+
+class Rates:
+    """Sets the rate of a schedule; groups keep their ratio to the optimizer's own rate."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        base = optimizer.defaults.get("lr") or optimizer.param_groups[0]["lr"]
+        self.optimizer = optimizer
+        self.ratios = [
+            group.get("lr_multiplier", group["lr"] / base if base else 1.0)
+            for group in optimizer.param_groups
+        ]
+
+    def set(self, rate: float) -> None:
+        """Set the rate of the next step."""
+        for group, ratio in zip(self.optimizer.param_groups, self.ratios, strict=True):
+            group["lr"] = rate * ratio
+
+
+def slots(optimizer: torch.optim.Optimizer) -> dict[int, Mapping[str, np.ndarray]]:
+    """Return {id of parameter: {slot: copy of its values}}; counters are left out."""
+    return {
+        id(parameter): {
+            name: to_array(value).copy()
+            for name, value in state.items()
+            if isinstance(value, torch.Tensor) and value.shape == parameter.shape and name != "step"
+        }
+        for parameter, state in optimizer.state.items()
+    }

@@ -1,0 +1,55 @@
+"""Learning rates of both sides, parameter by parameter: a schedule's fault told from a group's."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from align.judge.comparison import DIFFERS, Comparison
+from align.pairing.tensors import Tensor
+
+
+def compare_rate(layer: str, expected: float, own: float) -> Comparison:
+    """Compare the rate of one layer's parameter, or of the whole optimizer, to 1e-12."""
+    into = Comparison(layer, "", "lr", "update", reference_value=expected, port_value=own)
+    into.relative_error = abs(own - expected) / (abs(expected) or 1.0)
+    into.floor = RATE_PRECISION
+    if not close(expected, own):
+        into.verdict = DIFFERS
+        into.cause = f"the rate is {own:.6g}, the reference has {expected:.6g}"
+    return into
+
+
+def in_terms_of(schedule: Callable[[int], float] | None, step: int, ratio: float) -> str:
+    """Say what the port's rate at `step`, `ratio` times the reference's, is of its schedule."""
+    if schedule is not None:
+        own = schedule(step) * ratio
+        for by, words in ((1, "ahead"), (-1, "behind")):
+            if step + by >= 0 and close(schedule(step + by), own, 1e-9):
+                return f": one step {words} of the reference's schedule"
+    return f": {ratio:.6g} times the reference's"
+
+
+RATE_PRECISION = 1e-12  # schedules are compared to this (DESIGN's table)
+
+
+def close(expected: float, own: float, precision: float = RATE_PRECISION) -> bool:
+    """Tell whether two rates are equal to `precision`, relative."""
+    return abs(own - expected) <= precision * abs(expected)
+
+
+def common_ratio(pairs: list[tuple[float, float]]) -> float:
+    """Return the ratio port / reference of most rates: by what the schedule is off."""
+    ratios = [own / expected for expected, own in pairs if expected]
+    if not ratios and any(own for _, own in pairs):
+        return float("inf")  # the reference stands still
+    return float(np.median(ratios)) if ratios else 1.0
+
+
+def typical_pair(
+    pairs: dict[str, tuple[Tensor, float, float]], common: float
+) -> tuple[float, float]:
+    """Return (reference, port) of a rate that is off by the common ratio alone."""
+    for _, expected, own in pairs.values():
+        if expected and close(expected * common, own):
+            return expected, own
+    return 0.0, 0.0

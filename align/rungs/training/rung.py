@@ -1,0 +1,120 @@
+"""The step and training rungs: each step starts from the reference's state and is judged alone."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from align.arrays.batch import Inputs, as_batch
+from align.causes.blame import blame
+from align.judge.comparison import unless_compared
+from align.nets.whole import Criterion, whole_pair
+from align.report.report import Report
+from align.rungs.loss import seen_from_the_net
+from align.rungs.training.forced_steps import OptimizerFactory, Schedule, _Steps
+from align.trial.setup import paired, prepared, rounding_note
+
+
+def align_step(
+    torch_net: Any,
+    paddle_net: Any,
+    batch: Inputs,
+    torch_loss: Criterion,
+    paddle_loss: Criterion,
+    torch_optimizer: OptimizerFactory,
+    paddle_optimizer: OptimizerFactory,
+    *,
+    rules: Any = None,
+) -> Report:
+    """Judge one training step; see `align_training`. Returns a Report of stage "step"."""
+    return _align_steps(
+        "step",
+        (torch_net, paddle_net),
+        [batch],
+        (torch_loss, paddle_loss),
+        (torch_optimizer, paddle_optimizer),
+        (None, None),
+        free_run=False,
+        rules=rules,
+    )
+
+
+def align_training(
+    torch_net: Any,
+    paddle_net: Any,
+    batches: Sequence[Inputs],
+    torch_loss: Criterion,
+    paddle_loss: Criterion,
+    torch_optimizer: OptimizerFactory,
+    paddle_optimizer: OptimizerFactory,
+    torch_schedule: Schedule | None = None,
+    paddle_schedule: Schedule | None = None,
+    *,
+    rules: Any = None,
+) -> Report:
+    """Judge training steps in float64, each from the reference's weights, buffers and slots.
+
+    Free-running, correct ports part ways: rounding grows about tenfold a step in a hard recipe.
+    So every step is forced: loss, gradients, learning rate, update, slots and buffers are judged
+    alone, and the next step starts on both sides from where the reference came to. The free run
+    is shown beside it and not judged.
+
+    Args:
+        torch_net, paddle_net: the nets, with the same weights; they run in train mode.
+        batches: one step each; a batch ends with its label.
+        torch_loss, paddle_loss: called with (outputs, label), return a scalar.
+        torch_optimizer, paddle_optimizer: called with the list of parameters (of the net, then
+            of the criterion), return an optimizer. Not optimizers: those made before the nets
+            are cast to float64 hold slots of another dtype.
+        torch_schedule, paddle_schedule: rate of the optimizer as a function of the step, from 0,
+            set before the step; groups keep their multiplier.
+        rules: how the reference names what the port names otherwise (`convert.names.rules`).
+
+    Returns:
+        A Report of stage "training". Every divergence carries the first `step` at which it shows;
+        `where` is what `align_backward` knows, and weight:name, buffer:name, slot:name after the
+        update, or lr (of `layer`, or of "(optimizer)" where all rates are off alike).
+        `settings["steps"]` has loss, rate, gradient norm and worst error of each step,
+        `settings["free_run"]` the relative error of the loss when nothing is forced.
+
+    Raises:
+        ConfigError: `rules` is no rules file. Whatever nets, losses and optimizers raise on these
+            batches.
+    """
+    return _align_steps(
+        "training",
+        (torch_net, paddle_net),
+        batches,
+        (torch_loss, paddle_loss),
+        (torch_optimizer, paddle_optimizer),
+        (torch_schedule, paddle_schedule),
+        free_run=True,
+        rules=rules,
+    )
+
+
+def _align_steps(
+    stage: str,
+    nets: tuple[Any, Any],
+    batches: Sequence[Inputs],
+    losses: tuple[Criterion, Criterion],
+    optimizers: tuple[OptimizerFactory, OptimizerFactory],
+    schedules: tuple[Schedule | None, Schedule | None],
+    free_run: bool,
+    rules: Any,
+) -> Report:
+    from align.nets.prepare_paddle import state_kept
+
+    torch_whole, paddle_whole = whole_pair(*nets, *losses)
+    pairing = paired(torch_whole, paddle_whole, rules)
+    report = Report(stage)
+    read = [as_batch(batch, "float64", labelled=True) for batch in batches]
+    report.settings["inputs"] = [batch.shapes for batch in read[:1]]
+    with prepared(torch_whole, paddle_whole, pairing, dtype="float64", train=True) as rounded:
+        with state_kept(paddle_whole):
+            steps = _Steps(torch_whole, paddle_whole, pairing, optimizers, schedules, report)
+            for step, batch in enumerate(read):
+                steps.run(step, batch)
+        report.notes += rounding_note(rounded, steps.found.trace) if steps.found else []
+        if free_run:
+            report.settings["free_run"] = steps.free_run(read)
+    report.calls += unless_compared(report.calls, "there is no batch to train on")
+    return blame(report, torch_whole, paddle_whole, pairing, seen_from_the_net)

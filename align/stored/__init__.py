@@ -1,0 +1,1 @@
+"""A trace on disk, and a reference read from it."""

@@ -1,0 +1,1 @@
+"""One alignment: set up, record, force, judge; what it found."""

@@ -1,0 +1,103 @@
+"""Compares what a run leaves in the buffers of both nets."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from align.arrays.distances import magnitude
+from align.judge.compare import compare
+from align.judge.comparison import DIFFERS, EQUAL, NOISE, UNCHECKED, Comparison
+from align.pairing.tensors import join
+from align.trial.biased_variance import biased, in_words
+from align.trial.findings import Forced
+
+if TYPE_CHECKING:
+    from align.pairing.reference import Reference
+
+
+ZERO = 1e-9  # of the standard deviation: a running mean below it holds nothing else
+
+
+def compare_buffers(
+    torch_net: Any, found: Forced, after: Mapping[str, np.ndarray]
+) -> list[Comparison]:
+    """Compare what a train-mode pass left in the buffers of matched layers."""
+    from align.pairing.reference import reference_of
+
+    net = reference_of(torch_net)
+    names = names_by_layer(found.trace.buffers)
+    comparisons = []
+    factors: dict[str, float] = {}
+    for pair in found.judged.partners.items():
+        for into, factor in buffers_of(net, found, pair, names.get(pair[1], ()), after):
+            comparisons.append(into)
+            if factor is not None:
+                factors[pair[0].removeprefix("net.")] = factor
+    found.notes += in_words(factors)
+    return comparisons
+
+
+def buffers_of(
+    net: "Reference",
+    found: Forced,
+    pair: tuple[str, str],
+    names: Iterable[str],
+    after: Mapping[str, np.ndarray],
+) -> Iterator[tuple[Comparison, float | None]]:
+    """Compare the buffers `names` of one layer, whose paths are `pair`: (port, reference).
+
+    Yields with each the factor by which the port's variance is a biased one, if it is.
+    """
+    port, reference = pair
+    for name in names:
+        full = join(reference, name)
+        own = join(port, name) in after
+        local = name if own else BUFFER_NAMES.get(name, name)
+        before = found.trace.buffers_before[full]
+        if join(port, local) not in after and np.array_equal(before, found.trace.buffers[full]):
+            continue  # a constant, which the port may hold as a number
+        into = Comparison(port, f"{reference}#last", f"buffer:{local}", "layer")
+        ours = after.get(join(port, local))
+        factor = None
+        if ours is None:
+            into.verdict, into.relative_error = DIFFERS, float("inf")
+            into.cause = f"the reference updates {full}, the port has no such buffer"
+        else:
+            allowance = found.moves.allow(("", 0, f"buffer:{full}"))
+            compare(found.trace.buffers[full], ours, allowance, into)
+            if into.verdict == DIFFERS and name == "running_var":
+                calls = [call for call in found.trace.calls if call.path == reference]
+                factor = biased(net.momentum(reference), calls, before, ours)
+                if factor is not None:
+                    into.verdict, into.floor = EQUAL, into.relative_error
+                    into.cause = "averages the biased variance"
+            if into.verdict == UNCHECKED and name == "running_mean" and _is_zero(found, reference):
+                into.verdict, into.cause = NOISE, None
+        yield into, factor
+
+
+def _is_zero(found: Forced, path: str) -> bool:
+    """Tell whether a running mean is 0 but for rounding, beside the running variance.
+
+    That of what a convolution makes of normalised values, as in an inverted residual.
+    """
+    mean, variance = (
+        found.trace.buffers.get(join(path, name)) for name in ("running_mean", "running_var")
+    )
+    if mean is None or variance is None or not variance.size:
+        return False
+    return magnitude(mean) <= ZERO * magnitude(variance) ** 0.5
+
+
+# A layer's buffers by their name in torch; what is not listed has the same name on both sides.
+BUFFER_NAMES = {"running_mean": "_mean", "running_var": "_variance"}
+
+
+def names_by_layer(names: Iterable[str]) -> dict[str, list[str]]:
+    """Return {path: names of what it holds} of "path.name"."""
+    found: dict[str, list[str]] = {}
+    for full in names:
+        path, _, name = full.rpartition(".")
+        found.setdefault(path, []).append(name)
+    return found

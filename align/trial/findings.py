@@ -1,0 +1,35 @@
+"""What one forced alignment found."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from align.judge.comparison import Comparison
+from align.pairing.by_path import Pairing
+from align.record.trace import Trace
+
+
+@dataclass
+class Forced:
+    """What one forced alignment found. `judged` is `pairing` without layers of uneven calls."""
+
+    trace: Trace
+    pairing: Pairing
+    judged: Pairing
+    moves: Any  # `align.rounding.floors.Moves`, or those of a stored trace
+    comparisons: list[Comparison] = field(default_factory=list)
+    complete: dict[str, Comparison] = field(default_factory=dict)  # parameters judged on the way
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def values(self) -> list[Comparison]:
+        """The comparisons of the forward pass."""
+        return [call for call in self.comparisons if not _is_gradient(call)]
+
+    @property
+    def gradients(self) -> list[Comparison]:
+        """The comparisons of the backward pass."""
+        return [call for call in self.comparisons if _is_gradient(call)]
+
+
+def _is_gradient(call: Comparison) -> bool:
+    return call.where.startswith("grad")

@@ -1,0 +1,67 @@
+"""What calls do not show: layers that are lost, buffers, gradients of parameters, no calls."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from align.judge.comparison import DIFFERS, UNCHECKED, Comparison
+from align.record.trace import Trace
+from align.trial.findings import Forced
+
+if TYPE_CHECKING:
+    pass
+
+
+def not_reached(call: Comparison, called: set[str]) -> bool:
+    """Tell whether a layer's tensor differs because the code around raised before calling it."""
+    own = call.where.startswith(("grad:", "buffer:"))
+    return own and call.verdict == DIFFERS and call.layer not in called
+
+
+def in_place(path: str) -> Comparison:
+    """Return what cannot be checked: recording works out of place, and that changes the result."""
+    into = Comparison(path, f"{path}#0", "output:0", "layer", verdict=UNCHECKED)
+    into.cause = f"{path} writes into its input, and other code of the reference reads it after"
+    return into
+
+
+def unseen(found: Forced, is_seen: Callable[[str], bool | None]) -> list[Comparison]:
+    """Return a difference for each layer that the port lost and that nothing else would miss.
+
+    A layer of the reference that is called and not judged (no partner, or another number of
+    calls) is judged as a part of the layer around it, where its result reaches anything there.
+    Where it does not (an auxiliary head that is not returned), equal outputs prove nothing.
+    """
+    trace, judged = found.trace, set(found.judged.reference_group)
+    called = {call.path for call in trace.calls}
+    comparisons = []
+    for path in trace.paths:
+        above = _nearest(path, judged)
+        lost = path in called and path not in judged and _holds_parameters(trace, path)
+        if not lost or _nearest(path, called - judged) or above is None:
+            continue
+        seen = is_seen(path)
+        if seen:
+            continue
+        partners = found.judged.partners.items()
+        layer = next((port for port, reference in partners if reference == above), "")
+        into = Comparison(layer, f"{path}#0", "calls", "glue", verdict=DIFFERS)
+        into.relative_error = float("inf")
+        into.cause = f"the reference calls {path} here, the port does not"
+        if seen is None:
+            into.verdict, into.relative_error = UNCHECKED, 0.0
+            into.cause += "; the recording does not say whether its result is used"
+        comparisons.append(into)
+    return comparisons
+
+
+def _nearest(path: str, among: set[str]) -> str | None:
+    """Return the closest path above `path` that is in `among`."""
+    while path:
+        path = path.rpartition(".")[0]
+        if path in among:
+            return path
+    return None
+
+
+def _holds_parameters(trace: Trace, path: str) -> bool:
+    return any(name.startswith(f"{path}.") for name in trace.parameters)

@@ -1,0 +1,189 @@
+"""Layers that end or begin elsewhere in the port, while what they are made of does the same.
+
+The reference's `Sequential(conv, norm, relu)` may be `relu(Sequential(conv, norm))` in a port: no
+layer inside is wrong and no value that another layer gets, only the line between a container and
+the code around it has moved. Such a container is judged as a part of that code.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+
+from align.judge.comparison import DIFFERS, Comparison
+from align.trial.findings import Forced
+
+# So many runs are made at most: all containers at once, then those of one place of the code each
+# (`blocks.0` and `blocks.1` are of one), then one by one.
+RUNS = 6
+
+Key = tuple[str, str, str]  # layer, call and where of a finding
+
+
+def across_moved_boundaries(
+    found: Forced,
+    align: Callable[[set[int]], Forced],
+    is_seen: Callable[[Forced, str], bool | None],
+) -> Forced:
+    """Return `found`, or what is found with containers taken apart whose boundary alone moved.
+
+    `align` runs again with groups of the pairing as glue. A container that lost a part of its code
+    stays as it was found: what uses its result differs then, or nothing does, which `is_seen`
+    tells of a module of the reference.
+    """
+    suspects = _suspects(found)
+    attempts = [suspects] if suspects else []
+    taken: set[int] = set()
+    best = found
+    whole: tuple[set[int], Forced] | None = None
+    for _ in range(RUNS):
+        if not attempts:
+            break
+        groups = attempts.pop(0)
+        trial = align(taken | groups)
+        places = _places(groups, found)
+        if not _explains(trial, found, taken, groups):
+            attempts += places if len(places) > 1 else _one_by_one(groups)
+            continue
+        seen = {group for group in groups if _all_seen(trial, group, is_seen)}
+        if seen != groups:
+            attempts += [seen] if seen else []
+        elif len(places) > 1 and not _keys(trial) <= _keys(found):
+            whole = groups, trial
+            attempts += places  # of faults inside, those that are apart have no name of their own
+        else:
+            taken |= groups
+            best = trial
+    if whole is not None and len(_wrong(whole[1])) < len(_wrong(best)):
+        taken, best = whole
+    if taken:
+        _name_containers(best, found, taken)
+    best.notes += [
+        f"{port} begins or ends at another place of the code than in the reference: it is judged "
+        "as a part of the layer around it"
+        for port, group in found.pairing.port_group.items()
+        if group in taken
+    ]
+    return best
+
+
+def _suspects(found: Forced) -> set[int]:
+    """Return the groups of containers whose own code does not return the reference's values."""
+    judged = found.judged.port_group
+    glue = {call.layer for call in _wrong(found) if call.kind == "glue"}
+    return {judged[path] for path in glue & judged.keys() if path and _holds(path, judged)}
+
+
+def _all_seen(trial: Forced, group: int, is_seen: Callable[[Forced, str], bool | None]) -> bool:
+    modules = trial.pairing.reference_group.items()
+    return all(is_seen(trial, path) for path, of in modules if of == group)
+
+
+def _holds(path: str, paths: Mapping[str, int]) -> bool:
+    return any(other.startswith(f"{path}.") for other in paths)
+
+
+def _wrong(found: Forced) -> list[Comparison]:
+    """Return the values that differ; gradients follow them, whoever is blamed."""
+    return [call for call in found.values if call.verdict == DIFFERS]
+
+
+def _places(groups: set[int], found: Forced) -> list[set[int]]:
+    """Return the groups of each place of the code."""
+    places: dict[str, set[int]] = {}
+    for path, group in found.judged.port_group.items():
+        if group in groups:
+            places.setdefault(re.sub(r"\d+", "*", path), set()).add(group)
+    return list(places.values())
+
+
+def _one_by_one(groups: set[int]) -> list[set[int]]:
+    return [{group} for group in sorted(groups)] if len(groups) > 1 else []
+
+
+def _explains(trial: Forced, found: Forced, taken: set[int], groups: set[int]) -> bool:
+    """Tell whether findings of `groups` are gone, and none is new or has another size.
+
+    Of all others only those of `taken` are gone, which were taken apart before.
+
+    A fault inside of a container is one of the code around it in `trial`; and what that code hands
+    to the container in another form differs where a layer inside gets it.
+    """
+    apart = _paths(found, taken | groups)
+    before = {_key(call): call.relative_error for call in _wrong(found)}
+    left: set[Key] = set()
+    inside = False
+    for call in _wrong(trial):
+        key = _key(call)
+        if key not in before:
+            old = _as_before(call, before, apart)
+            if old is None:
+                return False
+            inside = inside or old[1:] != key[1:]
+            key = old
+        elif not _is_close(call.relative_error, before[key]):
+            return False
+        left.add(key)
+    ends = [{key[0], _called(key)} for key in before.keys() - left]
+    own = _paths(found, groups)
+    if inside:  # what comes out of other containers may be what differs there
+        apart = {_called(key) for key, error in before.items() if _is_form(key, error)} & apart
+    return any(own & end for end in ends) and all(apart & end for end in ends)
+
+
+def _as_before(call: Comparison, before: Mapping[Key, float], apart: set[str]) -> Key | None:
+    """Return the finding that one blamed on the code around a container of `apart` stands for."""
+    for key, error in before.items():
+        same = key[1:] == _key(call)[1:] and math.isfinite(error)
+        if same and key[0] in apart and _is_close(call.relative_error, error):
+            return key
+    for key, error in before.items():
+        handed = _is_form(key, error) and _called(key) in apart
+        if handed and _called(_key(call)).startswith(f"{_called(key)}."):
+            return key
+    return None
+
+
+def _name_containers(best: Forced, found: Forced, taken: set[int]) -> None:
+    """Blame what differs inside of a container that was taken apart as `found` has it."""
+    apart = _paths(found, taken)
+    before = {_key(call): call.relative_error for call in _wrong(found)}
+    renamed: dict[str, str] = {}
+    kept: set[str] = set()
+    for call in _wrong(best):
+        old = None if _key(call) in before else _as_before(call, before, apart)
+        if old is None:
+            kept.add(call.layer)
+        else:
+            renamed[call.layer] = call.layer = old[0]
+    for call in best.gradients:
+        if call.verdict == DIFFERS and call.kind == "glue" and call.layer not in kept:
+            call.layer = renamed.get(call.layer, call.layer)
+
+
+def _paths(found: Forced, groups: set[int]) -> set[str]:
+    """Return the paths of groups, of both sides."""
+    pairing = found.pairing
+    sides = (pairing.port_group, pairing.reference_group)
+    return {path for side in sides for path, group in side.items() if group in groups}
+
+
+def _is_form(key: Key, error: float) -> bool:
+    """Tell whether something arrives at a layer in another form: another shape or number."""
+    return key[2].startswith("input") and math.isinf(error)
+
+
+def _is_close(one: float, other: float) -> bool:
+    return math.isclose(one, other, rel_tol=1e-6)
+
+
+def _called(key: Key) -> str:
+    """Return the path of the call at whose boundary something was found."""
+    return key[1].rpartition("#")[0]
+
+
+def _keys(found: Forced) -> set[Key]:
+    return {_key(call) for call in _wrong(found)}
+
+
+def _key(call: Comparison) -> Key:
+    return call.layer, call.call, call.where

@@ -1,0 +1,1 @@
+"""Options and flow of every command; `tools/` only calls them."""

@@ -1,0 +1,118 @@
+"""The nets, losses, optimizers and inputs that the options of an alignment command name."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from commands.align_options import is_own
+
+
+def nets(options: Any, name: str | None, overrides: Mapping[str, Any]) -> tuple[Any, Any, str]:
+    """Return (torch net, Paddle net, name) as the options say."""
+    from commands.subjects.own import own_pair
+    from commands.subjects.rows import pair_with_weights, seeded_pair
+
+    if is_own(options):
+        pair = own_pair(
+            options.torch,
+            options.paddle,
+            weights=options.weights,
+            rules=options.rules,
+            seed=options.seed,
+            **_arguments_of_nets(options),
+        )
+        return *pair, options.paddle
+    if options.weights:
+        return pair_with_weights(options.weights, name, overrides)
+    name = name or "stdc2_seg"
+    torch_net, paddle_net = seeded_pair(name, options.seed, **overrides)
+    return torch_net, paddle_net, name
+
+
+def _arguments_of_nets(options: Any) -> dict[str, Any]:
+    from commands.subjects.inputs import options_of
+
+    return {
+        "torch_args": options_of(options.torch_args, "--torch-args"),
+        "paddle_args": options_of(options.paddle_args, "--paddle-args"),
+    }
+
+
+def factories(options: Any) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """Return what builds each of one's own nets anew."""
+    import paddle
+    import torch
+
+    from commands.subjects.callables import build
+
+    given = _arguments_of_nets(options)
+    return (
+        lambda: build(options.torch, "--torch", torch.nn.Module, given["torch_args"]),
+        lambda: build(options.paddle, "--paddle", paddle.nn.Layer, given["paddle_args"]),
+    )
+
+
+def losses(options: Any) -> tuple[Any, Any]:
+    """Return both criteria, (None, None) where none is given."""
+    import paddle
+    import torch
+
+    from commands.subjects.callables import criterion
+
+    if not options.torch_loss:
+        return None, None
+    return (
+        criterion(options.torch_loss, "--torch-loss", torch.nn.Module),
+        criterion(options.paddle_loss, "--paddle-loss", paddle.nn.Layer),
+    )
+
+
+def optimizers(options: Any) -> tuple[Any, Any]:
+    """Return both factories of optimizers."""
+    from commands.subjects.callables import load_callable
+    from common.errors import UserError
+
+    if not options.torch_optimizer or not options.torch_loss:
+        raise UserError(
+            "training steps of your own nets need --torch-loss, --paddle-loss, "
+            "--torch-optimizer and --paddle-optimizer"
+        )
+    return (
+        load_callable(options.torch_optimizer, "--torch-optimizer"),
+        load_callable(options.paddle_optimizer, "--paddle-optimizer"),
+    )
+
+
+def batches(options: Any, torch_net: Any, paddle_net: Any, labelled: bool = True) -> list[Any]:
+    """Return the arrays of every file of --inputs."""
+    from commands.subjects.inputs import read_inputs
+    from common.errors import UserError
+
+    if not options.inputs:
+        raise UserError("give --inputs FILE.npz with the nets' inputs and, as the last, the label")
+    return [read_inputs(path, torch_net, paddle_net, labelled) for path in options.inputs]
+
+
+def inputs(
+    options: Any, name: str, nets: tuple[Any, Any], train: bool, labelled: bool = False
+) -> Any:
+    """Return the inputs of the options, or seeded ones of the row's shape."""
+    from commands.subjects.inputs import check_input_shape, seeded_inputs
+    from common.errors import UserError
+    from common.pairs import get_pair
+
+    if options.inputs:
+        if options.input_shape or len(options.inputs) > 1:
+            raise UserError("give one file of --inputs, or --input-shape")
+        return batches(options, *nets, labelled=labelled)[0]
+    shapes = options.input_shape
+    if is_own(options):
+        if not shapes or labelled:
+            what = "with the label as the last array" if labelled else "or --input-shape"
+            raise UserError(f"nets of your own need --inputs FILE.npz, {what}")
+    else:
+        default = get_pair(name).default_input
+        shapes = shapes or [list(default)]
+        if len(shapes) > 1:
+            raise UserError("a row of the table takes one --input-shape")
+        check_input_shape(tuple(shapes[0]), default[1], train)
+    return seeded_inputs(shapes, options.seed)

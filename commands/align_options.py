@@ -1,0 +1,157 @@
+"""The options that the alignment commands share."""
+
+import argparse
+from typing import Any
+
+from commands import align_options
+from commands.entry import not_negative, parser
+from commands.guard import add_timeout
+
+
+def arguments(
+    description: str, example: str, table: bool = True, losses: bool = False
+) -> argparse.ArgumentParser:
+    """Return a parser with the options that every alignment command has.
+
+    `table`: the nets may be rows of the table, on an input of any shape; else a config's.
+    `losses`: criteria of one's own can be given.
+    """
+    command = parser(description, example)
+    command.set_defaults(needs_inputs=table)
+    net = command.add_argument_group("the nets")
+    if table:
+        net.add_argument("--model", help="row of the table (default: stdc2_seg)")
+        net.add_argument("--all", action="store_true", help="every row of the table")
+    else:
+        command.set_defaults(model=None, all=False, input_shape=None)
+    net.add_argument("--weights", metavar="FILE", help="a PyTorch checkpoint for both nets")
+    net.add_argument(
+        "--seed", type=not_negative, default=0, help="of weights and input (default: 0)"
+    )
+    _add_own(command.add_argument_group("nets of your own, instead (examples/own_net)"), losses)
+    group = command.add_argument_group("the run")
+    if table:
+        group.add_argument(
+            "--input-shape",
+            type=int,
+            nargs="+",
+            action="append",
+            metavar="N",
+            help="of a seeded input: N C H W; given several times: inputs by position",
+        )
+    add_timeout(group)
+    group.add_argument("--report", metavar="DIR", help="write page, JSON, CSV, picture, JUnit XML")
+    group.add_argument("--json", action="store_true", help="print the report as JSON on stdout")
+    group.add_argument("--quiet", action="store_true", help="the verdict alone, no progress")
+    return command
+
+
+def _add_own(group: Any, losses: bool) -> None:
+    callable_ = "MODULE:CALLABLE"
+    group.add_argument("--torch", metavar=callable_, help="returns the reference, a torch Module")
+    group.add_argument("--paddle", metavar=callable_, help="returns the port, a paddle Layer")
+    group.add_argument("--torch-args", nargs="+", default=[], metavar="KEY=VALUE")
+    group.add_argument("--paddle-args", nargs="+", default=[], metavar="KEY=VALUE")
+    group.add_argument("--rules", metavar="FILE", help="how names differ: docs/rules.md")
+    group.add_argument(
+        "--propose", metavar="FILE", help="write a proposal for --rules; align nothing"
+    )
+    group.add_argument(
+        "--inputs",
+        nargs="+",
+        metavar="FILE",
+        help=".npz of arrays: arr_0, ... by position, else by keyword"
+        + ("; a label stands last" if losses else ""),
+    )
+    if losses:
+        for side in ("torch", "paddle"):
+            group.add_argument(f"--{side}-loss", metavar=callable_, help="of (outputs, label)")
+
+
+def add_optimizers(command: argparse.ArgumentParser) -> None:
+    """Add the optimizers of one's own nets."""
+    group = command.add_argument_group("optimizers of your own nets")
+    for side in ("torch", "paddle"):
+        group.add_argument(
+            f"--{side}-optimizer", metavar="MODULE:CALLABLE", help="parameters -> optimizer"
+        )
+
+
+def parse(command: argparse.ArgumentParser) -> Any:
+    """Parse and refuse what contradicts itself."""
+    options = command.parse_intermixed_args()
+    if align_options.check(command, options):
+        return options
+    if options.all and (options.weights or options.model):
+        command.error("--all takes neither --model nor --weights")
+    if bool(options.torch) != bool(options.paddle):
+        command.error("--torch and --paddle go together")
+    for side in ("loss", "optimizer"):
+        both = [getattr(options, f"{name}_{side}", None) for name in ("torch", "paddle")]
+        if bool(both[0]) != bool(both[1]):
+            command.error(f"--torch-{side} and --paddle-{side} go together")
+    if options.torch and (options.model or options.all or getattr(options, "config", None)):
+        command.error("--torch and --paddle stand instead of a row of the table or a config")
+    given = [name for name in ("rules", "propose", "inputs") if getattr(options, name)]
+    if options.torch and options.needs_inputs and not (given or options.input_shape):
+        command.error("nets of your own have no default input: give --inputs or --input-shape")
+    alone = options.inputs and getattr(options, "stage", "") == "loss"
+    if given and not options.torch and not alone:
+        command.error(f"--{given[0]} goes with --torch and --paddle")
+    return options
+
+
+def is_own(options: Any) -> bool:
+    """Tell whether the nets are the user's own."""
+    return bool(options.torch)
+
+
+# What a half has no use for, by option: (its value where it is not given, why not).
+NOT_WHILE_RECORDING = (
+    *("paddle", "paddle_args", "paddle_loss", "rules", "propose", "all", "keep"),
+    *("float32", "export_npy", "report"),
+)
+
+
+NOT_WHILE_FORCING = (
+    *("torch", "torch_args", "torch_loss", "weights", "input_shape", "inputs", "propose", "all"),
+    *("train", "eval", "float32", "export_npy"),
+)
+
+
+def add(command: argparse.ArgumentParser) -> None:
+    """Add the options of a run in two environments."""
+    group = command.add_argument_group("in two environments (docs/trace_format.md)")
+    group.add_argument(
+        "--record", metavar="DIR", help="run the reference alone, where only torch is; write DIR"
+    )
+    group.add_argument(
+        "--force", metavar="DIR", help="run the port alone, where only Paddle is, against DIR"
+    )
+    group.add_argument(
+        "--keep",
+        action="store_true",
+        help="with --force: store the port's tensors in DIR, for `align_stage.py judge DIR`",
+    )
+
+
+def check(command: argparse.ArgumentParser, options: Any) -> bool:
+    """Refuse what contradicts itself; return whether it is one of the two halves."""
+    record, force = (getattr(options, name, None) for name in ("record", "force"))
+    if getattr(options, "keep", False) and not force:
+        command.error("--keep goes with --force")
+    if not record and not force:
+        return False
+    if record and force:
+        command.error("--record and --force are two runs, one after the other")
+    half, refused = ("record", NOT_WHILE_RECORDING) if record else ("force", NOT_WHILE_FORCING)
+    for name in refused:
+        if getattr(options, name, None):
+            command.error(f"--{name.replace('_', '-')} does not go with --{half}")
+    if options.model and (options.torch or options.paddle):
+        command.error("nets of your own stand instead of a row of the table")
+    if options.torch and not (options.inputs or options.input_shape):
+        command.error("nets of your own have no default input: give --inputs or --input-shape")
+    if force and options.rules and not options.paddle:
+        command.error("--rules goes with --paddle")
+    return True

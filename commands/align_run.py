@@ -1,0 +1,134 @@
+"""What the alignment commands share: their options, their two nets, and how they end."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from commands.align_nets import _arguments_of_nets, nets
+from commands.align_options import is_own
+from commands.entry import check_folder, command_line, print_json
+
+
+def align_each(
+    options: Any,
+    stage: str,
+    title: str,
+    align: Callable[[Any, Any, str], Any],
+    overrides: Mapping[str, Any] | None = None,
+    pair: bool = True,
+) -> int:
+    """Align the nets that the options ask for, print their reports, return the worst exit code.
+
+    Without `pair` there are no nets, and `align` gets None for them.
+    """
+    from align.nets import progress
+    from align.report import terminal, write
+    from common.pairs import PAIRS
+    from common.terminal import screen as console
+    from common.terminal import working
+
+    check_folder(options.report)
+    if options.propose:
+        return _propose(options)
+    screen = console(stderr=options.json)
+    reports = []
+    for row in list(PAIRS) if options.all else [options.model]:
+        subject = (
+            row or options.weights or options.torch or ("stdc2_seg" if pair else "the criteria")
+        )
+        with working(f"aligning {subject}, {title}", options.quiet, progress.progress):
+            report = _align_row(options, row, overrides or {}, align, pair)
+        reports.append(report)
+        name = report.settings["model"]
+        if options.report:
+            stem = f"{stage}_{name}" if options.all else stage
+            written = write.write_report(report, Path(options.report), stem)
+            if not options.quiet:
+                screen.print(f"written: {', '.join(map(str, written))}")
+        terminal.print_report(report, screen, f"{name}, {title}", options.quiet)
+    if options.json:
+        print_json([report.to_dict() for report in reports])
+    codes = {report.exit_code for report in reports}
+    return 1 if 1 in codes else max(codes)
+
+
+def _align_row(
+    options: Any,
+    row: str | None,
+    overrides: Mapping[str, Any],
+    align: Callable[..., Any],
+    pair: bool,
+) -> Any:
+    """Align one pair of nets, which are gone afterwards."""
+    from align.nets.progress import doing
+    from commands.subjects.own import without_partner
+
+    start = time.monotonic()
+    torch_net, paddle_net, name = None, None, row or "loss"
+    if pair:
+        with doing("the import of the frameworks"):
+            import_module("paddle")
+            import_module("torch")
+        with doing("the construction of the nets"):
+            torch_net, paddle_net, name = nets(options, row, overrides)
+    with errors_of_nets(name):
+        report = align(torch_net, paddle_net, name)
+    if is_own(options):
+        report.notes += without_partner(torch_net, paddle_net, options.rules)
+    report.settings |= {"model": name, "seed": options.seed, "weights": options.weights}
+    seconds = round(time.monotonic() - start, 2)
+    report.environment |= {"command": command_line(), "seconds": seconds}
+    return report
+
+
+@contextmanager
+def errors_of_nets(name: str) -> Iterator[None]:
+    """Say what a net raises on its input (too small an image, say) as a user's error."""
+    from align.nets.progress import is_of_reference, raised_in
+    from commands.subjects.callables import told, user_frame
+    from common.errors import UserError
+
+    try:
+        yield
+    except (UserError, ModuleNotFoundError):
+        raise
+    except Exception as error:
+        layer = raised_in(error)
+        if is_of_reference(layer):
+            place = layer.replace(" of the reference", "")
+            raise UserError(
+                f"the reference cannot run on this input: {place} raises {told(error)}. "
+                "Nothing was judged: give an input that the reference takes (--input-shape or "
+                "--inputs)"
+            ) from error
+        if user_frame(error) is not None:
+            raise UserError(f"{name} cannot run on this input: {told(error)}") from error
+        if not isinstance(error, (RuntimeError, ValueError)):
+            raise
+        reason = str(error).strip().splitlines()[-1]
+        raise UserError(f"{name} cannot run on this input: {reason}") from error
+
+
+def _propose(options: Any) -> int:
+    """Write a rules file that pairs layers of other names; 1 where it is not whole."""
+    from align.pairing.fill import proposal
+    from commands.subjects.own import build_pair
+    from common.documents import write_text
+    from common.errors import UserError
+
+    path = Path(options.propose)
+    if path.exists():
+        raise UserError(f"--propose {path}: exists already; remove it or give another name")
+    pair = build_pair(options.torch, options.paddle, options.seed, **_arguments_of_nets(options))
+    found = proposal(*pair, options.rules)
+    write_text(path, found.to_yaml())
+    doubts = len(found.ambiguous), len(found.unmatched), len(found.unfilled)
+    print(
+        f"written: {path}: {len(found.pairs)} layers of other names are paired, {doubts[0]} are "
+        f"ambiguous, {doubts[1]} of the reference and {doubts[2]} of the port have no partner. "
+        f"Read it, correct it, and give it as --rules {path}"
+    )
+    return 0 if not any(doubts) else 1

@@ -1,0 +1,280 @@
+"""The whole ladder on one config: checkpoint, conversion, every rung, training, pictures."""
+
+import json
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from align import (
+    Report,
+    align_backward,
+    align_forward,
+    align_weights,
+)
+from align.pairing.fill import load_state
+from align.report.report import ALIGNED, COULD_NOT_CHECK
+from align.report.run import Run, Rung, without_values
+from align.report.write import write_numbers
+from commands.reproduce.recipe import Recipe
+from commands.subjects.inputs import seeded_input
+from common.documents import write_text
+from common.errors import UserError
+from common.settings.load import load_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+# What --fast changes: every rung is climbed, on less.
+FAST = (
+    "train.iterations=4",
+    "train.log_interval=1",
+    "train.eval_interval=4",
+    "train.checkpoint_interval=0",
+    "reproduce.training_steps=2",
+    "reproduce.iterations=4",
+    "reproduce.toy_train=8",
+    "reproduce.toy_val=2",
+    "reproduce.toy_size_hw=[128, 256]",
+)
+
+
+@dataclass
+class Reproduction:
+    """One run of the ladder. `say` gets a line when a rung begins."""
+
+    config: Path
+    folder: Path
+    fast: bool = False
+    overrides: tuple[str, ...] = ()
+    checkpoint: Path | None = None
+    say: Callable[[str], None] = lambda line: None
+    found: Run = field(default_factory=lambda: Run("reproduce"))
+
+    @property
+    def exit_code(self) -> int:
+        """1 if any rung found a difference, 2 if any could not check, else 0."""
+        return self.found.exit_code
+
+    @property
+    def rungs(self) -> list[Rung]:
+        """The rungs that were climbed."""
+        return self.found.rungs
+
+    def run(self) -> None:
+        """Climb all rungs; a rung that differs does not stop the next. Writes the reports."""
+        self.settings = load_settings(self.config, self._overrides())
+        self.found.title = f"reproduce {self.settings.name}"
+        start = time.monotonic()
+        self.folder.mkdir(parents=True)
+        with self._rung("checkpoint") as done:
+            done(ALIGNED, str(self._reference_checkpoint()))
+        with self._rung("convert") as done:
+            done(ALIGNED, self._convert())
+        torch_net, paddle_net = self._nets()
+        self._align_nets(torch_net, paddle_net)
+        self._make_data()
+        self._align_recipe(torch_net, paddle_net)
+        with self._rung("evidence") as done:
+            done(*self._write_evidence(torch_net, paddle_net))
+        with self._rung("train") as done:
+            done(*self._train())
+        summary = {
+            "config": str(self.config),
+            "exit_code": self.exit_code,
+            "rungs": [vars(rung) for rung in self.rungs],
+        }
+        write_text(self.folder / "summary.json", json.dumps(summary, indent=1))
+        self.found.environment["seconds"] = round(time.monotonic() - start, 1)
+        self.found.write(self.folder / "report", "reproduce")
+
+    def _overrides(self) -> list[str]:
+        return [*self._fast(), *self.overrides] if self.fast else list(self.overrides)
+
+    def _fast(self) -> list[str]:
+        settings = load_settings(self.config, self.overrides)
+        size, *_, height, width = shape = settings.reproduce.fast_shape
+        smaller = [
+            *FAST,
+            f"data.root={self.folder / 'toy_cityscapes'}",
+            f"data.batch_size={size}",
+            f"data.crop_hw=[{height}, {width}]",
+            f"reproduce.input_shape={list(shape)}",
+        ]
+        if settings.schedule.name == "warmup_poly":
+            smaller.append("schedule.warmup_steps=2")
+        return smaller
+
+    @contextmanager
+    def _rung(self, name: str) -> Iterator[Callable[[int, str], None]]:
+        self.say(name)
+        start = time.monotonic()
+
+        def done(exit_code: int, result: str) -> None:
+            seconds = round(time.monotonic() - start, 1)
+            self.rungs.append(Rung(name, exit_code, result, seconds))
+
+        yield done
+
+    def _report(self, name: str, run: Callable[[], Report]) -> None:
+        with self._rung(name) as done:
+            report = run()
+            report.settings["config"] = str(self.config)
+            write_numbers(report, self.folder / "report", name.replace(", ", "_"))
+            done(report.exit_code, report.verdict)
+        self.found.reports.append(report)
+        self.found.names.append(name)
+
+    def _reference_checkpoint(self) -> Path:
+        """Return the user's checkpoint, or write one in the authors' format from seeded weights."""
+        if self.checkpoint is not None:
+            return self.checkpoint
+        import torch
+
+        from torch_ref.seeded import build_seeded
+
+        path = self.folder / "reference.pth"
+        model = self.settings.model
+        net = build_seeded(model.name, self.settings.seed, **model.overrides)
+        torch.save(net.state_dict(), path)
+        self.checkpoint = path
+        return path
+
+    def _convert(self) -> str:
+        import paddle_impl
+        from convert import convert_checkpoint
+
+        model, output = self.settings.model, self.folder / "model.pdparams"
+        if model.narrow:  # no row has such a checkpoint; the rungs below verify it
+            net = paddle_impl.build_model(model.name, **model.overrides)
+            conversion = convert_checkpoint(str(self.checkpoint), output, net)
+        else:
+            conversion = convert_checkpoint(
+                str(self.checkpoint),
+                output,
+                model.name,
+                verify=True,
+                num_classes=model.num_classes,
+            )
+        self.found.account = without_values(conversion.account.to_dict())
+        totals = conversion.account.totals
+        moved = ", ".join(f"{count} {what}" for what, count in totals.items() if count)
+        self.state = conversion.state
+        return f"{moved}: {self.folder / 'model.pdparams'}"
+
+    def _nets(self) -> tuple[Any, Any]:
+        from commands.subjects.rows import pair_with_weights
+
+        model = self.settings.model
+        torch_net, paddle_net, _ = pair_with_weights(
+            str(self.checkpoint), model.name, model.overrides, known=not model.narrow
+        )
+        load_state(paddle_net, self.state)  # the very arrays that were written
+        return torch_net, paddle_net
+
+    def _align_nets(self, torch_net: Any, paddle_net: Any) -> None:
+        shape = tuple(self.settings.reproduce.input_shape)
+        inputs = [seeded_input(shape, self.settings.seed)]
+        self._report("weights", lambda: align_weights(torch_net, paddle_net))
+        if not self.fast:
+            self._report("init", Recipe(self.config, tuple(self._overrides())).align_init)
+        self._report("forward, eval", lambda: align_forward(torch_net, paddle_net, inputs))
+        self._report(
+            "forward, train", lambda: align_forward(torch_net, paddle_net, inputs, train=True)
+        )
+        self._report("backward", lambda: align_backward(torch_net, paddle_net, inputs))
+
+    def _make_data(self) -> None:
+        """Write a toy set where the config's data are absent and its root is called toy."""
+        root = Path(self.settings.data.root)
+        if root.exists() or "toy" not in root.name:
+            return
+        from common.data.toy import write_toy_cityscapes
+
+        with self._rung("toy data") as done:
+            size = self.settings.reproduce
+            marker = write_toy_cityscapes(
+                root, train=size.toy_train, val=size.toy_val, size_hw=size.toy_size_hw
+            )
+            done(ALIGNED, f"{marker['train']} + {marker['val']} frames: {root}")
+
+    def _align_recipe(self, torch_net: Any, paddle_net: Any) -> None:
+        """The rungs of the recipe on its own data."""
+        recipe = Recipe(self.config, tuple(self._overrides()))
+        self._report("data", lambda: recipe.align_data(2 if self.fast else 5))
+        self._report("loss", lambda: recipe.align_loss(torch_net))
+        self._report("metric", lambda: recipe.align_metric(torch_net))
+        self._report("training", lambda: recipe.align_training(torch_net, paddle_net))
+
+    def _write_evidence(self, torch_net: Any, paddle_net: Any) -> tuple[int, str]:
+        """Write the guide's pairs of files; what they say is shown and not judged."""
+        from commands.reproduce.evidence import write_evidence
+
+        recipe = Recipe(self.config, tuple(self._overrides()))
+        folder = self.folder / "evidence"
+        distances = write_evidence(recipe, torch_net, paddle_net, folder)
+        if not all(math.isfinite(distance) for distance in distances.values()):
+            return COULD_NOT_CHECK, f"a value is NaN or infinite: {folder}"
+        worst = max(distances, key=lambda name: distances[name])
+        return ALIGNED, f"float32, mean error up to {distances[worst]:.1e} ({worst}): {folder}"
+
+    def _train(self) -> tuple[int, str]:
+        """Train in Paddle from the converted backbone by the very command a person types."""
+        from convert.formats.write_paddle import write_pdparams
+
+        place = "cp.backbone."
+        backbone = {key: array for key, array in self.state.items() if key.startswith(place)}
+        weights: list[str] = []
+        if backbone:
+            write_pdparams(backbone, self.folder / "backbone.pdparams")
+            path = self.folder / "backbone.pdparams"
+            weights = [f"weights.path={path}", f"weights.into={place.rstrip('.')}"]
+        output = self.folder / "train"
+        iterations = f"train.iterations={self.settings.reproduce.iterations}"
+        overrides = [*self._overrides(), f"output={output}", iterations, *weights]
+        command = [sys.executable, str(ROOT / "tools" / "train_paddle.py"), str(self.config)]
+        finished = subprocess.run([*command, *overrides, "--json"], stdout=subprocess.PIPE)
+        if finished.returncode:
+            return COULD_NOT_CHECK, f"training ended with exit code {finished.returncode}"
+        result = json.loads(finished.stdout)
+        self._draw(output, Path(result["weights"]))
+        best = result["best_mean_iou"]
+        if best is None:
+            return COULD_NOT_CHECK, "the training run was not validated"
+        return ALIGNED, f"mIoU {best:.3f} after {result['best_iteration']} iterations: {output}"
+
+    def _draw(self, output: Path, weights: Path) -> None:
+        import paddle_impl
+        from commands.reproduce.pictures import loss_curve, prediction_sheet
+        from common.training.feed import open_data
+        from common.training.logs import read_log
+        from convert import read_checkpoint
+        from paddle_impl.train import predict
+
+        log = read_log(output / "log.jsonl")
+        self.found.training = {"framework": "Paddle", "log": log}
+        loss_curve(log, self.folder / "loss.png")
+        net = paddle_impl.build_model(self.settings.model.name, **self.settings.model.overrides)
+        load_state(net, dict(read_checkpoint(weights)))
+        data = open_data(self.settings)
+        dataset = data.val
+        samples = [dataset.sample(0, index) for index in range(min(4, len(dataset)))]
+        images = np.stack([image for image, _ in samples])
+        labels = np.stack([label for _, label in samples])
+        guesses = predict(net, images, self.settings.evaluate)
+        shown = dataset.normalisation.to_rgb(images)
+        prediction_sheet(shown, labels, guesses, data.colors, self.folder / "predictions.png")
+
+
+def new_folder(settings_name: str) -> Path:
+    """Return a folder in runs/ that does not exist yet, named by config and time."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    folder = Path("runs") / f"{settings_name}_{stamp}"
+    if folder.exists():
+        raise UserError(f"{folder} exists already; wait a second, or give --output")
+    return folder

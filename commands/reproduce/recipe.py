@@ -1,0 +1,177 @@
+"""The rungs of a config's recipe: its data, loss, metric, optimizer and schedule on both sides."""
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from align.report.report import Report
+from align.rungs.data import align_data
+from align.rungs.init import align_init
+from align.rungs.loss import align_loss
+from align.rungs.metric import align_metric
+from align.rungs.training.rung import align_step, align_training
+from common.settings.load import load_settings
+from common.settings.run import Settings
+
+
+class Recipe:
+    """What a config says, for both frameworks.
+
+    Args:
+        config, overrides: as the training commands take them.
+
+    The data rung runs on the config's own batches, the others on crops and batches of
+    `reproduce.input_shape`, in float64. Raises ConfigError and DataError.
+    """
+
+    def __init__(self, config: Path, overrides: tuple[str, ...] = ()) -> None:
+        self.settings = load_settings(config, overrides)
+        self.small = self.settings.resized(self.settings.reproduce.input_shape)
+
+    def align_data(self, count: int = 5) -> Report:
+        """The reference's batches, read between the steps, against the port's, read ahead."""
+        from paddle_impl.train import to_tensors as to_paddle
+        from torch_ref.train import to_tensors as to_torch
+
+        theirs = (to_torch(batch) for batch in _batches(self.settings, workers=0))
+        ours = (to_paddle(batch) for batch in _batches(self.settings, workers=2))
+        return align_data(theirs, ours, count)
+
+    def align_init(self) -> Report:
+        """Distributions of freshly built nets."""
+        import paddle_impl
+        import torch_ref
+
+        model, seeds = self.settings.model, max(2, self.settings.reproduce.seeds)
+        return align_init(
+            lambda: torch_ref.build_model(model.name, **model.overrides),
+            lambda: paddle_impl.build_model(model.name, **model.overrides),
+            seeds=seeds,
+        )
+
+    def align_loss(self, torch_net: Any) -> Report:
+        """The criterion on the reference's outputs in train mode."""
+        batch = next(_batches(self.small, workers=0))
+        outputs = _outputs_of(torch_net, batch.image)
+        return align_loss(*self._losses(), [outputs, batch.label])
+
+    def align_metric(self, torch_net: Any) -> Report:
+        """Exact counts of both sides' argmax of the reference's logits."""
+        import paddle
+        import torch
+
+        from common.metrics import ConfusionMatrix
+
+        class Torch(ConfusionMatrix):
+            def update(self, prediction: np.ndarray, label: np.ndarray) -> None:
+                super().update(torch.from_numpy(prediction).argmax(1).numpy(), label)
+
+        class Paddle(ConfusionMatrix):
+            def update(self, prediction: np.ndarray, label: np.ndarray) -> None:
+                super().update(paddle.to_tensor(prediction).argmax(1).numpy(), label)
+
+        batches = list(islice(_batches(self.small, workers=0), 2))
+        pairs = [
+            (_resized(_main(_outputs_of(torch_net, batch.image)), batch.label), batch.label)
+            for batch in batches
+        ]
+        classes = self.settings.model.num_classes
+        return align_metric(Torch(classes), Paddle(classes), pairs)
+
+    def align_step(self, torch_net: Any, paddle_net: Any) -> Report:
+        """One forced training step."""
+        batch = next(_batches(self.small, workers=0))
+        losses = self._losses()
+        theirs, ours = self._optimizers(torch_net, paddle_net, losses)
+        return align_step(torch_net, paddle_net, tuple(batch), *losses, theirs, ours)
+
+    def align_training(self, torch_net: Any, paddle_net: Any, steps: int | None = None) -> Report:
+        """`steps` forced training steps (default: `reproduce.training_steps`)."""
+        count = steps or self.settings.reproduce.training_steps
+        batches = [tuple(batch) for batch in islice(_batches(self.small, workers=0), count)]
+        losses = self._losses()
+        theirs, ours = self._optimizers(torch_net, paddle_net, losses)
+        rate = self.small.learning_rate
+        return align_training(torch_net, paddle_net, batches, *losses, theirs, ours, rate, rate)
+
+    def small_batches(self) -> Iterator[Any]:
+        """Yield the batches that the rungs run on: crops of `reproduce.input_shape`."""
+        return _batches(self.small, workers=0)
+
+    def sides(self, torch_net: Any, paddle_net: Any) -> tuple[Any, Any]:
+        """Return both nets with criterion and optimizer, as the training commands hold them."""
+        from paddle_impl.train import PaddleSide
+        from torch_ref.train import TorchSide
+
+        losses = self._losses()
+        theirs, ours = self._optimizers(torch_net, paddle_net, losses)
+        return (
+            TorchSide(torch_net, losses[0], theirs(None)),
+            PaddleSide(paddle_net, losses[1], ours(None)),
+        )
+
+    def _losses(self) -> tuple[Any, Any]:
+        from paddle_impl import losses as paddle_losses
+        from torch_ref import losses as torch_losses
+
+        name, options = self.small.loss.name, self.small.loss_options
+        return torch_losses.LOSSES[name](**options), paddle_losses.LOSSES[name](**options)
+
+    def _optimizers(
+        self, torch_net: Any, paddle_net: Any, losses: tuple[Any, Any]
+    ) -> tuple[Any, Any]:
+        from paddle_impl.optim import build_optimizer as paddle_optimizer
+        from torch_ref.optim import build_optimizer as torch_optimizer
+
+        settings = self.small.optimizer
+        name, options = settings.name, settings.options
+        base_lr = self.small.schedule.base_lr
+        return (
+            lambda _: torch_optimizer(name, torch_net, losses[0], base_lr=base_lr, **options),
+            lambda _: paddle_optimizer(name, paddle_net, losses[1], base_lr=base_lr, **options),
+        )
+
+
+def _batches(settings: Settings, workers: int) -> Iterator[Any]:
+    from common.training.feed import open_data, training_batches
+
+    data = settings.data.model_copy(update={"workers": workers})
+    settings = settings.model_copy(update={"data": data})
+    for group in training_batches(open_data(settings).train, settings):
+        yield from group
+
+
+def _outputs_of(torch_net: Any, image: np.ndarray) -> Any:
+    """Return the reference's outputs in train mode, tensors as arrays; it is left as it was."""
+    import torch
+
+    from align.arrays.arrays_torch import is_tensor, to_array
+    from align.arrays.trees import map_leaves
+    from align.nets.prepare_torch import state_kept
+
+    modes = {module: module.training for module in torch_net.modules()}
+    with torch.no_grad(), state_kept(torch_net):
+        outputs = torch_net.train()(torch.from_numpy(image))
+    for module, training in modes.items():
+        module.training = training
+    return map_leaves(outputs, lambda leaf: to_array(leaf) if is_tensor(leaf) else leaf)
+
+
+def _main(outputs: Any) -> np.ndarray:
+    """Return the main logits of what a net returns."""
+    from align.arrays.trees import leaves
+
+    logits: np.ndarray = outputs["out"] if isinstance(outputs, dict) else leaves(outputs)[0]
+    return logits
+
+
+def _resized(logits: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Return `logits` [N, C, h, w] at the size of `label` [N, H, W]."""
+    import torch
+    import torch.nn.functional as F
+
+    tensor, size = torch.from_numpy(logits), label.shape[1:]
+    return F.interpolate(tensor, size=size, mode="bilinear", align_corners=False).numpy()

@@ -1,0 +1,99 @@
+"""Anybody's two nets, as the commands get them: `module:callable`, a checkpoint, arrays."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from align.pairing.fill import fill_port
+from commands.subjects.callables import build
+from common.errors import ConversionError
+
+
+def own_pair(
+    torch_spec: str,
+    paddle_spec: str,
+    *,
+    weights: str | None = None,
+    rules: Any = None,
+    seed: int = 0,
+    torch_args: Mapping[str, Any] | None = None,
+    paddle_args: Mapping[str, Any] | None = None,
+) -> tuple[Any, Any]:
+    """Return (torch net, Paddle net) with the same weights, every tensor accounted for.
+
+    Args:
+        torch_spec, paddle_spec: "module:callable"; called with `torch_args`, `paddle_args`.
+        weights: a PyTorch checkpoint for the reference; else its own first weights, from `seed`.
+        rules: a rules file, where the port calls things otherwise.
+
+    Raises:
+        UserError: a callable fails or returns no net. UnreadableError: of the checkpoint.
+        ConversionError: the weights do not fit; the message has a proposal where names differ.
+    """
+    torch_net, paddle_net = build_pair(torch_spec, paddle_spec, seed, torch_args, paddle_args)
+    if weights is not None:
+        fill_reference(torch_net, weights, torch_spec)
+    fill_port(torch_net, paddle_net, rules)
+    return torch_net, paddle_net
+
+
+def build_pair(
+    torch_spec: str,
+    paddle_spec: str,
+    seed: int = 0,
+    torch_args: Mapping[str, Any] | None = None,
+    paddle_args: Mapping[str, Any] | None = None,
+) -> tuple[Any, Any]:
+    """Return both nets as their callables make them."""
+    import paddle
+
+    torch_net = build_reference(torch_spec, seed, torch_args)
+    return torch_net, build(paddle_spec, "--paddle", paddle.nn.Layer, paddle_args)
+
+
+def build_reference(spec: str, seed: int, arguments: Mapping[str, Any] | None = None) -> Any:
+    """Return the reference with its own first weights, from `seed`."""
+    import torch
+
+    torch.manual_seed(seed)
+    return build(spec, "--torch", torch.nn.Module, arguments)
+
+
+def fill_reference(torch_net: Any, path: str, spec: str) -> None:
+    """Load a checkpoint, strictly; no code of the file is run.
+
+    Raises ConversionError where it does not fit, naming the first tensors.
+    """
+    from align.arrays.arrays_torch import to_tensor
+    from convert import read_checkpoint
+
+    checkpoint = read_checkpoint(path)
+    state = {key: to_tensor(array) for key, array in checkpoint.items()}
+    try:
+        torch_net.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()[1:] if line.strip()]
+        listed = "\n  ".join(line[:300] for line in lines)
+        raise ConversionError(f"{path} does not fit --torch {spec}:\n  {listed}") from None
+
+
+def without_partner(torch_net: Any, paddle_net: Any, rules: Any = None) -> list[str]:
+    """Say which modules have no partner by path: they are judged as glue."""
+    from align.nets.layers_paddle import layer_paths
+    from align.pairing.reference import reference_of
+    from align.trial.setup import paired
+
+    pairing = paired(torch_net, paddle_net, rules)
+    sides = (
+        ("reference", reference_of(torch_net).paths, pairing.reference_group),
+        ("port", layer_paths(paddle_net), pairing.port_group),
+    )
+    notes = []
+    for side, paths, group in sides:
+        alone = [path for path in paths if path not in group]
+        more = f" and {len(alone) - 6} more" if len(alone) > 6 else ""
+        if alone:
+            notes.append(
+                f"{len(alone)} modules of the {side} have no partner and are judged as parts of "
+                f"the layers around them: {', '.join(alone[:6])}{more}"
+            )
+    return notes

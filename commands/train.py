@@ -1,0 +1,165 @@
+"""What the two training commands share: their command line, and how a run ends."""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from commands import entry
+
+EXAMPLE = "python tools/{} configs/stdc1_toy.yml train.iterations=100 --resume auto"
+ENDING = (
+    "\nstop: Ctrl-C or SIGTERM finishes the step, saves a checkpoint and exits with 130 or 143; "
+    "`--resume auto` goes on from there\nexit: 1 the loss became NaN or infinite"
+)
+
+
+def parse(framework: str) -> argparse.Namespace:
+    """Read the command line, and set the number of threads before a framework is loaded."""
+    command = entry.parser(f"Train a net in {framework}.", EXAMPLE.format(Path(sys.argv[0]).name))
+    command.epilog = (command.epilog or "") + ENDING
+    command.set_defaults(framework=framework)
+    command.add_argument("config", type=Path, help="a file of configs/")
+    command.add_argument(
+        "overrides", nargs="*", metavar="key.sub=value", help="settings that replace the file's"
+    )
+    command.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
+    command.add_argument(
+        "--resume", metavar="auto|FILE", help="the newest sound checkpoint, or a given one"
+    )
+    command.add_argument(
+        "--threads",
+        type=int,
+        default=os.cpu_count() or 1,
+        help="of the framework's kernels on the CPU; results are equal to the bit for one number",
+    )
+    command.add_argument("--report", metavar="DIR", help="write page, JSON and JUnit XML")
+    command.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    command.add_argument("--json", action="store_true", help="print the result as JSON")
+    # Overrides may stand before, between and after the options.
+    options = command.parse_intermixed_args()
+    # Paddle's kernels follow MKL's number, and it warns of any other of OpenMP's than 1.
+    name = "MKL_NUM_THREADS" if framework == "Paddle" else "OMP_NUM_THREADS"
+    os.environ[name] = str(max(options.threads, 1))
+    return options
+
+
+def run(
+    options: argparse.Namespace, settings: Any, side: Any, data: Any, initialise: Callable[[], Any]
+) -> int:
+    """Train, say how it ended, and return the exit code."""
+    from common.training import Reporter, train
+    from common.training.screen import Screen
+
+    entry.check_folder(options.report)
+    reporter = Reporter() if options.quiet else Screen()
+    start = time.monotonic()
+    outcome = train(
+        settings, side, data, initialise=initialise, resume=options.resume, reporter=reporter
+    )
+    result = summary(outcome)
+    if options.report:
+        written = write_report(options, settings.name, result, time.monotonic() - start)
+        if not options.json and not options.quiet:
+            print(f"written     {', '.join(map(str, written))}")
+    if options.json:
+        entry.print_json(result)
+    else:
+        show(result, options.quiet)
+    return 128 + outcome.stopped_by if outcome.stopped_by else entry.CHECKED_GOOD
+
+
+def begin(settings: Any, net: Any, framework: str) -> Any:
+    """Return the conversion of another net's weights to start from; None: they are the net's own.
+
+    A .pdparams without a row is the net's own, or of its part `into` under its whole names.
+    """
+    weights, model = settings.weights, settings.model.name
+    another = weights.row not in (None, model)
+    if not another and not (weights.into and not weights.path.endswith(".pdparams")):
+        return None
+    from convert.starting_weights import starting_weights
+
+    if framework == "torch":
+        from convert.nets.describe_torch import describe
+    else:
+        from convert.nets.describe_paddle import describe
+    place = {"row": weights.row, "into": weights.into, "key": weights.key}
+    return starting_weights(weights.path, model, describe(net), framework, **place)
+
+
+def account_of(begun: Any, settings: Any) -> dict[str, Any]:
+    """Return the account of `begin` as plain values, with one line that tells it."""
+    from convert.starting_weights import told
+
+    return {"told": told(begun, settings.weights.path), **begun.account.to_dict()}
+
+
+def summary(outcome: Any) -> dict[str, Any]:
+    """Return the outcome as plain values, with IoU by class of the last validation."""
+    from common.training.logs import read_log
+
+    validations = [row for row in read_log(outcome.folder / "log.jsonl") if "mean_iou" in row]
+    return {
+        "folder": str(outcome.folder),
+        "iteration": outcome.iteration,
+        "finished": outcome.stopped_by is None,
+        "best_mean_iou": outcome.best.mean_iou if outcome.best else None,
+        "best_iteration": outcome.best.iteration if outcome.best else None,
+        "validation": validations[-1] if validations else None,
+        "weights": str(outcome.weights) if outcome.weights else None,
+        "checkpoint": str(outcome.checkpoint),
+    }
+
+
+def write_report(
+    options: argparse.Namespace, name: str, result: Mapping[str, Any], seconds: float
+) -> list[Path]:
+    """Write the page of a training, its JSON and JUnit XML; return the paths."""
+    from align.report.run import Run, Rung
+    from common.training.logs import read_log
+
+    run = Run(f"train {name} in {options.framework}")
+    code = entry.CHECKED_GOOD if result["finished"] else entry.COULD_NOT_CHECK
+    run.rungs.append(Rung("train", code, said(result), round(seconds, 1)))
+    log = read_log(Path(result["folder"]) / "log.jsonl")
+    run.training = {"framework": options.framework, "log": log}
+    run.environment |= {"command": entry.command_line(), "seconds": round(seconds, 1)}
+    return run.write(Path(options.report), "train")
+
+
+def said(result: Mapping[str, Any]) -> str:
+    """Return what the training came to, in one line."""
+    if not result["finished"]:
+        return f"stopped after iteration {result['iteration']}; go on with --resume auto"
+    best = result["best_mean_iou"]
+    proof = "not validated" if best is None else f"best mIoU {best:.4f}"
+    return f"trained: {result['iteration']} iterations, {proof}"
+
+
+def show(result: Mapping[str, Any], quiet: bool = False) -> None:
+    """Print the result for people; `quiet`: the verdict alone."""
+    from common.terminal import screen, verdict
+
+    console = screen()
+    if not quiet:
+        _show_files(console, result)
+    verdict(console, entry.CHECKED_GOOD if result["finished"] else 2, said(result))
+
+
+def _show_files(console: Any, result: Mapping[str, Any]) -> None:
+    if result["validation"]:
+        from common.training.screen import class_table
+
+        console.print(class_table(result["validation"]["iou"]))
+        mean = result["validation"]["mean_iou"]
+        shown = "undefined (a class occurs nowhere)" if mean is None else f"{mean:.4f}"
+        print(f"mIoU        {shown} in iteration {result['validation']['iteration']}")
+    if result["best_mean_iou"] is not None:
+        print(f"best mIoU   {result['best_mean_iou']:.4f} in iteration {result['best_iteration']}")
+    if result["weights"]:
+        print(f"weights     {result['weights']}")
+    print(f"checkpoint  {result['checkpoint']}")

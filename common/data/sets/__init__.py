@@ -1,0 +1,1 @@
+"""Data sets: folders of files as samples."""

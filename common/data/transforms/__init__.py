@@ -1,0 +1,1 @@
+"""Images and labels as arrays: transforms, and the augmentations of recipes."""

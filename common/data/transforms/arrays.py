@@ -1,0 +1,155 @@
+"""Augmentation on float32 arrays by OpenCV, as semseg, kazuto1011 and wkentaro have it.
+
+Each transform is called as (image, label, rng) and returns (image, label): image float32 [H, W, 3],
+RGB, 0..255, never rounded in between; label uint8 [H, W], void 255. `AsArrays` comes first.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from common.data.transforms.images import VOID
+from common.errors import DataError
+from common.randomness import choice, uniform
+
+Arrays = tuple[np.ndarray, np.ndarray]
+Color = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class AsArrays:
+    """Pillow images to arrays."""
+
+    def __call__(self, image: Any, label: Any, rng: np.random.Generator) -> Arrays:
+        """Draws nothing."""
+        return np.asarray(image, np.float32), np.asarray(label, np.uint8)
+
+
+@dataclass(frozen=True)
+class UniformScale:
+    """Resize by a factor from [low, high); sizes are rounded, image bilinear, label nearest.
+
+    Source: hszhao/semseg, util/transform.py, RandScale.
+    """
+
+    low: float = 0.5
+    high: float = 2.0
+
+    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Arrays:
+        """Draws one number."""
+        scale = uniform(rng, self.low, self.high)
+        return (
+            cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR),
+            cv2.resize(label, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST),
+        )
+
+
+@dataclass(frozen=True)
+class ChosenScale:
+    """Resize by one of `scales`, each as likely; sizes are cut to whole pixels.
+
+    Image bilinear, label Pillow's nearest.
+    Source: kazuto1011/deeplab-pytorch, libs/datasets/base.py.
+
+    Raises DataError where nothing would be left of an image.
+    """
+
+    scales: tuple[float, ...]
+
+    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Arrays:
+        """Draws one number."""
+        scale = self.scales[choice(rng, len(self.scales))]
+        size = (int(label.shape[1] * scale), int(label.shape[0] * scale))
+        if min(size) < 1:
+            raise DataError(f"scale: an image of {label.shape[1]} x {label.shape[0]} would vanish")
+        small = Image.fromarray(label).resize(size, Image.Resampling.NEAREST)
+        return cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.asarray(small)
+
+
+@dataclass(frozen=True)
+class Rotate:
+    """With `probability`, rotate by an angle from [-degrees, degrees) about (W / 2, H / 2).
+
+    What comes in from outside is `fill` and void.
+    Source: hszhao/semseg, util/transform.py, RandRotate.
+    """
+
+    degrees: float
+    fill: Color
+    probability: float = 0.5
+
+    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Arrays:
+        """Draws one number, or two."""
+        if rng.random() >= self.probability:
+            return image, label
+        height, width = label.shape
+        angle = uniform(rng, -self.degrees, self.degrees)
+        matrix = cv2.getRotationMatrix2D((width / 2, height / 2), angle, 1)
+
+        def turned(array: np.ndarray, flags: int, value: Any) -> np.ndarray:
+            return cv2.warpAffine(array, matrix, (width, height), flags=flags, borderValue=value)
+
+        return (
+            turned(image, cv2.INTER_LINEAR, self.fill),
+            turned(label, cv2.INTER_NEAREST, VOID),
+        )
+
+
+@dataclass(frozen=True)
+class Blur:
+    """With `probability`, a Gaussian blur over `size` pixels; the label stays.
+
+    Source: hszhao/semseg, util/transform.py, RandomGaussianBlur.
+    """
+
+    size: int = 5
+    probability: float = 0.5
+
+    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Arrays:
+        """Draws one number."""
+        if rng.random() >= self.probability:
+            return image, label
+        return cv2.GaussianBlur(image, (self.size, self.size), 0), label
+
+
+@dataclass(frozen=True)
+class Flip:
+    """With `probability`, mirror left and right."""
+
+    probability: float = 0.5
+
+    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Arrays:
+        """Draws one number."""
+        if rng.random() >= self.probability:
+            return image, label
+        return np.ascontiguousarray(image[:, ::-1]), np.ascontiguousarray(label[:, ::-1])
+
+
+@dataclass(frozen=True)
+class PadAndCrop:
+    """Cut out a window of size_hw = (height, width), each offset as likely.
+
+    An image too small for it is padded with `fill` and void first: on all sides with `centred`
+    (semseg), else below and to the right (kazuto1011, torchvision).
+    """
+
+    size_hw: tuple[int, int]
+    fill: Color
+    centred: bool = False
+
+    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Arrays:
+        """Draws two numbers."""
+        height, width = self.size_hw
+        rows, columns = max(height - label.shape[0], 0), max(width - label.shape[1], 0)
+        if rows or columns:
+            top, left = (rows // 2, columns // 2) if self.centred else (0, 0)
+            sides = (top, rows - top, left, columns - left)
+            image = cv2.copyMakeBorder(image, *sides, cv2.BORDER_CONSTANT, value=self.fill)
+            label = cv2.copyMakeBorder(label, *sides, cv2.BORDER_CONSTANT, value=VOID)
+        top = choice(rng, label.shape[0] - height + 1)
+        left = choice(rng, label.shape[1] - width + 1)
+        window = (slice(top, top + height), slice(left, left + width))
+        return image[window], label[window]

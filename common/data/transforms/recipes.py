@@ -1,0 +1,125 @@
+"""The augmentation of each recipe, in its authors' order: functions that return transforms.
+
+All take `crop_hw` (height, width; None: whole images) and `fill`, the colour (RGB, 0..255) that
+padding has; the rest are the recipe's own numbers.
+"""
+
+from collections.abc import Callable, Sequence
+
+from common.data.transforms.arrays import (
+    AsArrays,
+    Blur,
+    ChosenScale,
+    Color,
+    Flip,
+    PadAndCrop,
+    Rotate,
+    UniformScale,
+)
+from common.data.transforms.images import (
+    ColorJitter,
+    HorizontalFlip,
+    RandomCrop,
+    RandomScale,
+    RandomShortSide,
+    Transform,
+)
+from common.errors import ConfigError
+
+# MichaelFan01/STDC-Seg, train.py, randomscale.
+STDC_SCALES = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0, 1.125, 1.25, 1.375, 1.5)
+# kazuto1011/deeplab-pytorch, configs/voc12.yaml.
+KAZUTO_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5)
+BLACK = (0.0, 0.0, 0.0)
+Size = tuple[int, int]
+
+
+def none(crop_hw: Size | None, fill: Color) -> tuple[Transform, ...]:
+    """Nothing, as wkentaro/pytorch-fcn and milesial/Pytorch-UNet; at most a crop."""
+    return (AsArrays(), PadAndCrop(crop_hw, fill)) if crop_hw else ()
+
+
+def stdc(
+    crop_hw: Size | None,
+    fill: Color,
+    *,
+    brightness: float = 0.5,
+    contrast: float = 0.5,
+    saturation: float = 0.5,
+    flip: float = 0.5,
+    scales: Sequence[float] = STDC_SCALES,
+) -> tuple[Transform, ...]:
+    """Return MichaelFan01/STDC-Seg, cityscapes.py; theirs is crop_hw = (512, 1024).
+
+    Contrast depends on the mean of the whole frame, so jitter comes before the crop. Nothing is
+    padded: small frames are enlarged.
+    """
+    return (
+        ColorJitter(brightness, contrast, saturation),
+        HorizontalFlip(flip),
+        RandomScale(tuple(scales)),
+        RandomCrop(_needed(crop_hw)),
+    )
+
+
+def semseg(
+    crop_hw: Size | None,
+    fill: Color,
+    *,
+    scale_range: tuple[float, float] = (0.5, 2.0),
+    degrees: float = 10.0,
+    rotate: float = 0.5,
+    blur: float = 0.5,
+    flip: float = 0.5,
+) -> tuple[Transform, ...]:
+    """Return hszhao/semseg, tool/train.py; padding is the mean."""
+    return (
+        AsArrays(),
+        UniformScale(*scale_range),
+        Rotate(degrees, fill, rotate),
+        Blur(5, blur),
+        Flip(flip),
+        PadAndCrop(_needed(crop_hw), fill, centred=True),
+    )
+
+
+def kazuto(
+    crop_hw: Size | None,
+    fill: Color,
+    *,
+    scales: Sequence[float] = KAZUTO_SCALES,
+    flip: float = 0.5,
+) -> tuple[Transform, ...]:
+    """Return kazuto1011/deeplab-pytorch, libs/datasets/base.py; padding is the mean."""
+    crop = PadAndCrop(_needed(crop_hw), fill)
+    return (AsArrays(), ChosenScale(tuple(scales)), crop, Flip(flip))
+
+
+def torchvision(
+    crop_hw: Size | None,
+    fill: Color,
+    *,
+    short_side: tuple[int, int] = (260, 1040),
+    flip: float = 0.5,
+) -> tuple[Transform, ...]:
+    """Return torchvision, references/segmentation/presets.py: base size 520, x 0.5 to 2.
+
+    Padding is black, not the mean.
+    """
+    crop = PadAndCrop(_needed(crop_hw), BLACK)
+    return (RandomShortSide(*short_side), HorizontalFlip(flip), AsArrays(), crop)
+
+
+AUGMENTATIONS: dict[str, Callable[..., tuple[Transform, ...]]] = {
+    "none": none,
+    "stdc": stdc,
+    "semseg": semseg,
+    "kazuto": kazuto,
+    "torchvision": torchvision,
+}
+
+
+def _needed(crop_hw: Size | None) -> Size:
+    if crop_hw is None:
+        raise ConfigError("this augmentation changes sizes, so data.crop_hw must be set")
+    return crop_hw

@@ -1,0 +1,110 @@
+"""JSON documents as dataclasses: written whole, read strictly."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+from common.errors import UnreadableError, UserError
+from common.files import whole_file
+
+# Of the dataclasses that are read back: an unknown key is an error.
+STRICT: Any = {"extra": "forbid"}
+
+
+def plain(value: Any) -> Any:
+    """Return `value` as JSON takes it: "nan" and "inf" are texts, tuples lists."""
+    if isinstance(value, float) and value != value:
+        return "nan"
+    if isinstance(value, float) and value in (float("inf"), float("-inf")):
+        return "inf" if value > 0 else "-inf"
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return str(value)
+
+
+def without_defaults(record: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass without those that are None or empty by default."""
+    found = {}
+    for entry in fields(record):
+        value = getattr(record, entry.name)
+        if not (_optional(entry) and (value is None or value in ([], {}))):
+            found[entry.name] = value
+    return found
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path`, whole or not at all; UserError where it cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
+    with whole_file(path) as draft:
+        draft.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Write `document` with one row of its tables a line; UserError where it cannot be."""
+    write_text(path, _object(document, 0) + "\n")
+
+
+def _object(value: Mapping[str, Any], depth: int) -> str:
+    """Return JSON text in which the tables of the first levels have a line for each row."""
+    lines = []
+    for key, entry in value.items():
+        lines.append(f"{' ' * (depth + 1)}{_text(key)}: {_entry(entry, depth + 1)}")
+    return "{\n" + ",\n".join(lines) + f"\n{' ' * depth}}}"
+
+
+def _entry(value: Any, depth: int) -> str:
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        tables = any(isinstance(entry.get("calls"), list) for entry in value)
+        rows = [_object(entry, depth + 1) if tables else _text(entry) for entry in value]
+        gap = " " * (depth + 1)
+        return "[\n" + ",\n".join(gap + row for row in rows) + f"\n{' ' * depth}]"
+    if isinstance(value, dict) and value and all(isinstance(v, dict) for v in value.values()):
+        return _object(value, depth) if depth < 4 else _text(value)
+    return _text(value)
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def load_object(path: Path, advice: str) -> dict[str, Any]:
+    """Return the JSON object in `path`; UnreadableError, with `advice`, where there is none."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UnreadableError(f"{path}: {error.strerror or error}; {advice}") from None
+    except (ValueError, RecursionError) as error:
+        raise UnreadableError(f"{path}: is not JSON: {error}; {advice}") from None
+    if not isinstance(data, dict):
+        raise UnreadableError(f"{path}: is no JSON object; {advice}")
+    return data
+
+
+def _optional(entry: Any) -> bool:
+    return entry.default is None or entry.default_factory is not MISSING
+
+
+def checked(kind: Any, data: Any, place: str = "") -> Any:
+    """Return `data` as `kind`, every field of its type; of a dataclass no key is unknown.
+
+    `place` is where in the document `data` stands.
+
+    Raises UnreadableError that names the first field that is not.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(kind).validate_python(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        at = ".".join(filter(None, (place, *map(str, first["loc"])))) or "(the document)"
+        raise UnreadableError(f"the report is damaged at {at}: {first['msg']}") from None

@@ -1,0 +1,1 @@
+"""Evaluation: one loop for every task, an evaluator each."""

@@ -1,0 +1,137 @@
+"""The data section of a config: data set, normalisation, augmentation, batches."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from common.data.transforms.images import MEAN, STD, FixedScale, RandomShortSide, Transform
+from common.data.transforms.images import Normalisation as Normalise
+from common.data.transforms.recipes import AUGMENTATIONS, KAZUTO_SCALES, STDC_SCALES
+from common.settings.recipe import Named
+from common.settings.section import Above0, AtLeast0, NotNegative, Positive, Section, Share, Size
+
+Triple = tuple[float, float, float]
+Scales = Annotated[tuple[Above0, ...], Field(min_length=1)]
+# Settings that one data set alone knows.
+OPTIONS_OF = {"labels": "cityscapes", "val_share": "carvana", "split_seed": "carvana"}
+
+
+class Normalisation(Section):
+    """How pixels become the net's input; mean and std in the order and range stated here."""
+
+    channels: Literal["rgb", "bgr"] = "rgb"
+    pixel_range: Literal[1, 255] = 1  # 1: divided by 255 first
+    mean: Triple = MEAN
+    std: tuple[Above0, Above0, Above0] = STD
+
+    def build(self) -> Normalise:
+        """The function."""
+        return Normalise(**self.model_dump())
+
+
+class NoAugmentation(Named):
+    """Whole images, or crops of them."""
+
+    name: Literal["none"]
+
+
+class StdcAugmentation(Named):
+    """STDC's; 0 or one scale of 1 turns a step off."""
+
+    name: Literal["stdc"]
+    brightness: AtLeast0 = 0.5
+    contrast: AtLeast0 = 0.5
+    saturation: AtLeast0 = 0.5
+    flip: Share = 0.5
+    scales: Scales = STDC_SCALES
+
+
+class SemsegAugmentation(Named):
+    """PSPNet's."""
+
+    name: Literal["semseg"]
+    scale_range: tuple[Above0, Above0] = (0.5, 2.0)
+    degrees: AtLeast0 = 10.0
+    rotate: Share = 0.5
+    blur: Share = 0.5
+    flip: Share = 0.5
+
+
+class KazutoAugmentation(Named):
+    """DeepLab's."""
+
+    name: Literal["kazuto"]
+    scales: Scales = KAZUTO_SCALES
+    flip: Share = 0.5
+
+
+class TorchvisionAugmentation(Named):
+    """torchvision's."""
+
+    name: Literal["torchvision"]
+    short_side: tuple[Positive, Positive] = (260, 1040)
+    flip: Share = 0.5
+
+
+AnyAugmentation = Annotated[
+    NoAugmentation
+    | StdcAugmentation
+    | SemsegAugmentation
+    | KazutoAugmentation
+    | TorchvisionAugmentation,
+    Field(discriminator="name"),
+]
+
+
+class Data(Section):
+    """The data set, its augmentation and its batches."""
+
+    dataset: Literal["cityscapes", "voc", "coco", "carvana"]
+    root: str
+    train_split: str = "train"
+    val_split: str = "val"
+    labels: Literal["auto", "labelIds", "labelTrainIds"] | None = None  # Cityscapes; none: auto
+    val_share: Annotated[float, Field(gt=0, lt=1)] | None = None  # Carvana; none: the authors'
+    split_seed: NotNegative | None = None  # Carvana; none: 0
+    scale: Annotated[float, Field(gt=0, le=1)] = 1.0  # of image and label, in validation too
+    val_short_side: Positive | None = None  # pixels, in validation; none: as it is
+    crop_hw: Size | None = None  # height, width; none: whole images
+    batch_size: Positive  # images on one card, which are also the images of one micro-batch
+    iter_size: Positive = 1  # batches whose gradients are averaged on each card of the recipe
+    cards: Positive = 1  # of the recipe; on fewer, gradients of as many micro-batches are averaged
+    workers: NotNegative = 0  # processes that read ahead; 0 reads between the steps
+    normalisation: Normalisation = Normalisation()
+    augmentation: AnyAugmentation
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Data":
+        for key, dataset in OPTIONS_OF.items():
+            if getattr(self, key) is not None and self.dataset != dataset:
+                raise ValueError(f"{key} is a setting of {dataset}, not of {self.dataset}")
+        if self.crop_hw is None and self.augmentation.name != "none":
+            raise ValueError(f"crop_hw is not set, and the {self.augmentation.name} recipe crops")
+        for key in ("scale_range", "short_side"):
+            low, high = getattr(self.augmentation, key, (0, 0))
+            if low > high:
+                raise ValueError(f"augmentation.{key} is [{low}, {high}]: the smaller comes first")
+        return self
+
+    @property
+    def source_options(self) -> dict[str, Any]:
+        """Keyword arguments of the data set's own."""
+        options = {key: getattr(self, key) for key in OPTIONS_OF}
+        return {key: value for key, value in options.items() if value is not None}
+
+    def transforms(self) -> tuple[Transform, ...]:
+        """The training augmentation."""
+        build, fill = AUGMENTATIONS[self.augmentation.name], self.normalisation.build().mean_color
+        steps = build(self.crop_hw, fill, **self.augmentation.options)
+        return (*self._scaled(), *steps)
+
+    def validation_transforms(self) -> tuple[Transform, ...]:
+        """What is done to images and labels of the validation."""
+        short = self.val_short_side
+        return (*self._scaled(), *([RandomShortSide(short, short)] if short else []))
+
+    def _scaled(self) -> tuple[Transform, ...]:
+        return () if self.scale == 1 else (FixedScale(self.scale),)

@@ -1,0 +1,229 @@
+"""Loss, optimizer and schedule of a config: one class for each row of the tables they name.
+
+`name` says which; the other keys are the row's own options.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from common.param_groups import (
+    FCN_BIAS_LR_MULTIPLIER,
+    FCN_MOMENTUM,
+    HEAD_LR_MULTIPLIER,
+    MOMENTUM,
+    PSPNET_WEIGHT_DECAY,
+    WEIGHT_DECAY,
+)
+from common.schedules import SCHEDULES, plateau
+from common.settings.section import Above0, AtLeast0, NotNegative, Positive, Section
+
+Momentum = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Ohem(Section):
+    """Options of `OhemCrossEntropy`."""
+
+    threshold: Annotated[float, Field(gt=0, le=1)] = 0.7
+    min_kept: Positive | None = None  # per micro-batch; none: its pixels / 16, as the authors
+    ignored_as_zeros: bool = True
+
+
+class Detail(Section):
+    """Options of `DetailLoss`; every True is an effect of the authors' code."""
+
+    decaying_fuse_kernel: bool = True
+    void_edges: bool = True
+    strict_threshold: bool = True
+
+
+class Named(Section):
+    """A row of a table and its options."""
+
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Keyword arguments for what the row builds."""
+        return self.model_dump(exclude={"name"})
+
+
+class StdcLoss(Named):
+    """STDC's whole loss."""
+
+    name: Literal["stdc"]
+    ohem: Ohem = Ohem()
+    detail: Detail = Detail()
+
+
+class OhemLoss(Ohem, Named):
+    """`OhemCrossEntropy` alone, for a net with one output."""
+
+    name: Literal["ohem"]
+
+
+class PlainLoss(Named):
+    """A criterion without options."""
+
+    name: Literal[
+        "cross_entropy",
+        "summed_cross_entropy",
+        "multi_scale_cross_entropy",
+        "upsampled_cross_entropy",
+    ]
+
+
+class UNetLoss(Named):
+    """Cross-entropy and Dice."""
+
+    name: Literal["unet"]
+    pooled_classes: bool = True  # an effect of the authors' code
+
+
+class AuxiliaryLoss(Named):
+    """Cross-entropy of two heads."""
+
+    name: Literal["auxiliary_cross_entropy"]
+    aux_weight: AtLeast0 = 0.4
+
+
+class Optimizer(Named):
+    """What every optimizer here has."""
+
+    momentum: Momentum = MOMENTUM
+    weight_decay: AtLeast0 = PSPNET_WEIGHT_DECAY
+
+
+class StdcSGD(Optimizer):
+    """STDC's groups."""
+
+    name: Literal["stdc_sgd"]
+    weight_decay: AtLeast0 = WEIGHT_DECAY
+    head_lr_multiplier: AtLeast0 = HEAD_LR_MULTIPLIER
+    train_backbone_norm: bool = False
+
+
+class FCNSGD(Optimizer):
+    """FCN's groups: bilinear deconvolutions are frozen."""
+
+    name: Literal["fcn_sgd"]
+    momentum: Momentum = FCN_MOMENTUM
+    weight_decay: AtLeast0 = WEIGHT_DECAY
+    bias_lr_multiplier: AtLeast0 = FCN_BIAS_LR_MULTIPLIER
+
+
+class UNetRMSprop(Optimizer):
+    """RMSprop with momentum, gradients cut to a common norm; everything in one group."""
+
+    name: Literal["unet_rmsprop"]
+    momentum: Momentum = 0.999
+    weight_decay: AtLeast0 = 1e-8
+    alpha: Momentum = 0.99
+    epsilon: Above0 = 1e-8
+    max_norm: Above0 = 1.0
+
+
+class PlainSGD(Optimizer):
+    """Everything in one group."""
+
+    name: Literal["sgd"]
+
+
+class HeadSGD(Optimizer):
+    """The groups of PSPNet or GloRe: heads learn faster."""
+
+    name: Literal["pspnet_sgd", "glore_sgd"]
+    head_lr_multiplier: AtLeast0 = HEAD_LR_MULTIPLIER
+
+
+class DeepLabV2SGD(Optimizer):
+    """DeepLabV2's groups: BatchNorms are frozen."""
+
+    name: Literal["deeplabv2_sgd"]
+    weight_decay: AtLeast0 = WEIGHT_DECAY
+    aspp_lr_multiplier: AtLeast0 = HEAD_LR_MULTIPLIER
+
+
+class TorchvisionSGD(Optimizer):
+    """torchvision's groups: the auxiliary head learns faster."""
+
+    name: Literal["torchvision_sgd"]
+    aux_lr_multiplier: AtLeast0 = HEAD_LR_MULTIPLIER
+
+
+class Schedule(Named):
+    """The learning rate of every step; base_lr 0 is allowed and means a rate of 0 throughout."""
+
+    base_lr: AtLeast0
+
+    def rate(self, step: int, iterations: int, reductions: int) -> float:
+        """Return the rate of update `step`. iterations: of the run."""
+        return SCHEDULES[self.name](step, max_steps=iterations, **self.options)
+
+
+class Constant(Schedule):
+    """One rate."""
+
+    name: Literal["constant"]
+
+
+class Decay(Schedule):
+    """A rate that reaches 0 at `max_steps`."""
+
+    max_steps: Positive | None = None  # none: train.iterations
+    power: Above0 = 0.9
+
+    def rate(self, step: int, iterations: int, reductions: int) -> float:
+        """Return the rate of update `step`."""
+        return SCHEDULES[self.name](step, **{**self.options, "max_steps": self.end(iterations)})
+
+    def end(self, iterations: int) -> int:
+        """Return the step at which the rate reaches 0."""
+        return self.max_steps or iterations
+
+
+class Poly(Decay):
+    """Polynomial decay; the rate changes `every` so many steps."""
+
+    name: Literal["poly"]
+    every: Positive = 1
+
+
+class WarmupPoly(Decay):
+    """Geometric growth, then polynomial decay."""
+
+    name: Literal["warmup_poly"]
+    warmup_start_lr: Above0
+    warmup_steps: NotNegative
+
+
+class Plateau(Schedule):
+    """The rate is multiplied by `factor` when more than `patience` validations were no better.
+
+    `follows` is the score that tells: mIoU, or the Dice score of all classes but 0, averaged over
+    the images (`common.metrics.ForegroundDice`).
+    """
+
+    name: Literal["plateau"]
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    patience: NotNegative = 10
+    follows: Literal["mean_iou", "dice"] = "mean_iou"
+
+    @property
+    def reduction(self) -> dict[str, Any]:
+        """Keyword arguments for `PlateauState.see`."""
+        return self.model_dump(exclude={"name", "follows"})
+
+    def rate(self, step: int, iterations: int, reductions: int) -> float:
+        """Return the rate after so many reductions, whatever the step."""
+        return plateau(reductions, base_lr=self.base_lr, factor=self.factor)
+
+
+AnyLoss = Annotated[
+    StdcLoss | OhemLoss | PlainLoss | UNetLoss | AuxiliaryLoss, Field(discriminator="name")
+]
+AnyOptimizer = Annotated[
+    StdcSGD | FCNSGD | UNetRMSprop | PlainSGD | HeadSGD | DeepLabV2SGD | TorchvisionSGD,
+    Field(discriminator="name"),
+]
+AnySchedule = Annotated[Constant | Poly | WarmupPoly | Plateau, Field(discriminator="name")]

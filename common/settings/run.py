@@ -1,0 +1,221 @@
+"""What a config may say: one section a class, every key with its type, range and default.
+
+Defaults that are numbers of a paper stand in `configs/_base_/`; here stand those that hold for any.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from common.errors import ConfigError
+from common.pairs import PAIRS
+from common.settings.data import Data
+from common.settings.recipe import AnyLoss, AnyOptimizer, AnySchedule, Decay
+from common.settings.section import NotNegative, Positive, Section, Size
+
+
+def _in_table(name: str) -> str:
+    if name not in PAIRS:
+        raise ValueError(f"no net is called {name!r}; the table has: {', '.join(PAIRS)}")
+    return name
+
+
+class Model(Section):
+    """A row of the table of nets, and options of its factory."""
+
+    name: str
+    num_classes: Positive = 19
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("name")
+    @classmethod
+    def _segments(cls, name: str) -> str:
+        _in_table(name)
+        if PAIRS[name].task != "segmentation":
+            raise ValueError(f"{name} is a net of {PAIRS[name].task}; configs train segmentation")
+        return name
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """Keyword arguments for `build_model`."""
+        return {**self.options, PAIRS[self.name].classes_option: self.num_classes}
+
+    @property
+    def narrow(self) -> bool:
+        """Whether its channels are not as many as those of published checkpoints."""
+        return self.options.get("width", 1.0) != 1.0
+
+
+class Weights(Section):
+    """Weights to start from; without a path the net starts as its authors initialise it."""
+
+    path: str | None = None  # a .pth or .tar of PyTorch, or a .pdparams
+    row: str | None = None  # of the table, where the file is that of another net
+    into: str = ""  # the part of the net that they fill, e.g. cp.backbone; "" = all that it can
+    key: str | None = None  # which state dict, where the file holds several
+
+    @field_validator("row")
+    @classmethod
+    def _row_in_table(cls, row: str | None) -> str | None:
+        return row if row is None else _in_table(row)
+
+
+class Train(Section):
+    """How long, and how often what is written. Intervals are in iterations, 0 = never."""
+
+    iterations: Positive
+    log_interval: Positive = 10
+    eval_interval: NotNegative = 0
+    checkpoint_interval: NotNegative = 0  # one is written at the end and when stopped, too
+    keep: Positive = 2  # newest checkpoints kept
+
+
+class Evaluate(Section):
+    """The normalised image resized by `scale`, the logits resized to the label, argmax.
+
+    With `window_hw` instead: softmax averaged over windows that slide by `stride` of their size,
+    and over mirrored ones. The window is padded with the mean where the image is smaller.
+    """
+
+    scale: Annotated[float, Field(gt=0, le=2)] = 1.0
+    align_corners: bool = False  # of both resizes
+    window_hw: Size | None = None  # height, width
+    stride: Annotated[float, Field(gt=0, le=1)] = 2 / 3
+    flip: bool = False
+    batch_size: Positive = 1
+    absent: Literal["nan", "skip", "zero", "one"] = "nan"  # IoU of a class that occurs nowhere
+
+    @model_validator(mode="after")
+    def _one_protocol(self) -> "Evaluate":
+        if self.window_hw and self.scale != 1:
+            raise ValueError(f"window_hw works at scale 1, and scale is {self.scale:g}")
+        if self.flip and not self.window_hw:
+            raise ValueError("flip averages windows; set window_hw")
+        return self
+
+
+class Reproduce(Section):
+    """What the demo does with this config (tools/reproduce.py)."""
+
+    input_shape: tuple[Positive, Positive, Positive, Positive] = (2, 3, 64, 96)
+    fast_shape: tuple[Positive, Positive, Positive, Positive] = (2, 3, 64, 64)  # with --fast
+    seeds: Positive = 1
+    training_steps: Positive = 20  # forced steps of the training alignment
+    iterations: Positive = 300  # of the demo's training
+    toy_train: Positive = 60
+    toy_val: Positive = 20
+    toy_size_hw: Size = (256, 512)
+
+
+class Settings(Section):
+    """One run."""
+
+    name: str
+    seed: NotNegative = 0
+    output: str = "runs/{name}_{framework}"  # folder of the run
+    model: Model
+    weights: Weights = Weights()
+    data: Data
+    loss: AnyLoss
+    optimizer: AnyOptimizer
+    schedule: AnySchedule
+    train: Train
+    evaluate: Evaluate = Evaluate()
+    reproduce: Reproduce = Reproduce()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Settings":
+        iterations, schedule = self.train.iterations, self.schedule
+        if isinstance(schedule, Decay) and schedule.end(iterations) < iterations:
+            raise ValueError(
+                f"schedule.max_steps is {schedule.max_steps}, fewer than train.iterations "
+                f"({iterations}); leave it out to follow train.iterations"
+            )
+        if schedule.name == "plateau" and not self.train.eval_interval:
+            raise ValueError(
+                "schedule.name is plateau, which follows the validations, and there are none: "
+                "train.eval_interval is 0"
+            )
+        try:
+            self.learning_rate(0)
+        except ConfigError as error:
+            raise ValueError(f"schedule: {error}") from None
+        self._check_batch()
+        return self
+
+    def _check_batch(self) -> None:
+        least = PAIRS[self.model.name].minimum_batch
+        if self.data.batch_size < least:
+            raise ValueError(
+                f"data.batch_size is {self.data.batch_size}: {self.model.name} pools to a 1x1 map, "
+                "where BatchNorm would see one value per channel, whose variance is 0; set at "
+                f"least {least} images a micro-batch"
+            )
+        if self.min_kept is not None and self.data.crop_hw is not None:
+            pixels = self.data.batch_size * self.data.crop_hw[0] * self.data.crop_hw[1]
+            if self.min_kept >= pixels:
+                raise ValueError(
+                    f"loss.{self._ohem_key}min_kept is {self.min_kept}, but a micro-batch has only "
+                    f"{pixels} pixels; leave it out for a sixteenth of them ({pixels // 16})"
+                )
+
+    @property
+    def _ohem_key(self) -> str:
+        return "ohem." if self.loss.name == "stdc" else ""
+
+    @property
+    def min_kept(self) -> int | None:
+        """Pixels of a micro-batch that OHEM keeps at least; None without OHEM or without crops.
+
+        The authors' 16 * 1024 * 512 // 16 per card (STDC-Seg, train.py).
+        """
+        ohem = self.loss.ohem if self.loss.name == "stdc" else self.loss
+        if not hasattr(ohem, "min_kept"):
+            return None
+        if ohem.min_kept or self.data.crop_hw is None:
+            return ohem.min_kept
+        height, width = self.data.crop_hw
+        return max(self.data.batch_size * height * width // 16, 1)
+
+    @property
+    def micro_batches(self) -> int:
+        """Batches whose gradients make one update here, on one card."""
+        return self.data.cards * self.data.iter_size
+
+    @property
+    def total_batch(self) -> int:
+        """Images of one iteration."""
+        return self.data.batch_size * self.micro_batches
+
+    def folder(self, framework: str) -> str:
+        """`output` with {name} and {framework} filled in."""
+        return self.output.replace("{name}", self.name).replace("{framework}", framework)
+
+    @property
+    def loss_options(self) -> dict[str, Any]:
+        """Keyword arguments for the criterion, with the minimum count computed."""
+        options = self.loss.options
+        if self.min_kept is not None:
+            (options["ohem"] if self.loss.name == "stdc" else options)["min_kept"] = self.min_kept
+        return options
+
+    def learning_rate(self, step: int, reductions: int = 0) -> float:
+        """The schedule's rate of update `step`, counted from 0 (heads: times their multiplier).
+
+        reductions: of a plateau so far.
+        """
+        if self.schedule.base_lr == 0:
+            return 0.0
+        return float(self.schedule.rate(step, self.train.iterations, reductions))
+
+    def resized(self, shape: tuple[int, int, int, int]) -> "Settings":
+        """This recipe on single batches and crops of `shape` [N, 3, H, W]."""
+        size = {"batch_size": shape[0], "crop_hw": shape[2:], "cards": 1, "iter_size": 1}
+        loss = self.loss
+        if loss.name == "stdc":
+            loss = loss.model_copy(update={"ohem": loss.ohem.model_copy(update={"min_kept": None})})
+        elif loss.name == "ohem":
+            loss = loss.model_copy(update={"min_kept": None})
+        data = self.data.model_copy(update=size)
+        small = self.model_copy(update={"data": data, "loss": loss})
+        return Settings.model_validate(small.model_dump())

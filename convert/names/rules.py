@@ -1,0 +1,247 @@
+"""Rules files: how a source of checkpoints names its tensors. The format: docs/rules.md.
+
+A name goes through `renames`, one after the other, then the first matching drop, split or alias.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from common.errors import ConfigError
+from convert.names.spec import Piece
+
+_SHIPPED = Path(__file__).parents[1] / "rules"
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from None
+    return text
+
+
+Pattern = Annotated[str, Field(min_length=1), AfterValidator(_pattern)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Rename(_Strict):
+    """`match` (a regular expression, found anywhere in the name) becomes `to` (with \\1, \\2)."""
+
+    match: Pattern
+    to: str
+
+    @model_validator(mode="after")
+    def _check_groups(self) -> "Rename":
+        try:
+            re.sub(self.match, self.to, "")
+        except (re.error, IndexError) as error:
+            raise ValueError(f"to: {self.to!r} does not fit match: {error}") from None
+        return self
+
+    def apply(self, name: str) -> str:
+        """Return `name` with every match replaced."""
+        return re.sub(self.match, self.to, name)
+
+
+class Alias(Rename):
+    """A second name of the tensor that `to` gives; its value must be that tensor's."""
+
+
+class Drop(_Strict):
+    """A tensor that the Paddle net does not have, and why."""
+
+    match: Pattern
+    reason: Annotated[str, Field(min_length=1)]
+
+
+class Split(_Strict):
+    """A tensor of the file that is several of the net, one after the other along `axis`.
+
+    `into` are the names of the pieces; they are equal unless `sizes` says how long each is.
+    """
+
+    match: Pattern
+    into: Annotated[tuple[str, ...], Field(min_length=2)]
+    axis: Annotated[int, Field(ge=0)] = 0
+    sizes: tuple[Annotated[int, Field(gt=0)], ...] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> "Split":
+        for to in self.into:
+            Rename(match=self.match, to=to)
+        if self.sizes is not None and len(self.sizes) != len(self.into):
+            raise ValueError(f"sizes: {len(self.sizes)} for {len(self.into)} names")
+        return self
+
+    def pieces(self, name: str) -> list[tuple[str, Piece]]:
+        """Return (name, piece) of each piece of the tensor called `name`."""
+        count = len(self.into)
+        return [
+            (re.sub(self.match, to, name), Piece(i, count, self.axis, self.sizes))
+            for i, to in enumerate(self.into)
+        ]
+
+
+class Absent(_Strict):
+    """A tensor of the Paddle net that the source does not have, and why that is right."""
+
+    match: Pattern
+    reason: Annotated[str, Field(min_length=1)]
+
+
+class Reshape(_Strict):
+    """A tensor of the Paddle net whose values the source holds in another shape.
+
+    `shape` is the source's, in torch's layout; the order of the elements is the same.
+    """
+
+    match: Pattern
+    shape: Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(min_length=1)]
+
+
+class Kind(_Strict):
+    """What kind of layer holds a tensor, for conversions without a Paddle net (--generic)."""
+
+    match: Pattern
+    kind: str
+
+
+class Rules(_Strict):
+    """The contents of one rules file, or of several in a row."""
+
+    renames: tuple[Rename, ...] = ()
+    splits: tuple[Split, ...] = ()
+    drops: tuple[Drop, ...] = ()
+    aliases: tuple[Alias, ...] = ()
+    absent: tuple[Absent, ...] = ()
+    reshapes: tuple[Reshape, ...] = ()
+    kinds: tuple[Kind, ...] = ()
+    rows: tuple[str, ...] = ()
+    framework: Literal["torch", "paddle"] = "torch"
+    options: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __add__(self, other: "Rules") -> "Rules":
+        lists = [name for name, value in self if isinstance(value, tuple)]
+        joined = {name: getattr(self, name) + getattr(other, name) for name in lists}
+        framework = self.framework if self.framework == "paddle" else other.framework
+        return Rules(**joined, framework=framework, options={**self.options, **other.options})
+
+    def absence(self, key: str) -> str | None:
+        """Return why the source lacks the net's tensor `key`, None if it should have it."""
+        return next((a.reason for a in self.absent if re.search(a.match, key)), None)
+
+    def shape(self, key: str) -> tuple[int, ...] | None:
+        """Return the shape in which the source holds the net's tensor `key`, None: its own."""
+        return next((r.shape for r in self.reshapes if re.search(r.match, key)), None)
+
+    def kind(self, key: str) -> str | None:
+        """Return the kind of layer that the file says holds `key`, None if it does not say."""
+        return next((k.kind for k in self.kinds if re.search(k.match, key)), None)
+
+
+@dataclass
+class Names:
+    """What the rules make of the keys of one file.
+
+    Attributes:
+        sources: name in the net -> key of the file.
+        aliases: key of the file -> other key of the file whose value it must have.
+        dropped: key of the file -> reason.
+        clashes: one sentence for each pair of keys that claim the same name.
+        pieces: name in the net -> (key of the file, which piece of it).
+    """
+
+    sources: dict[str, str] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
+    dropped: dict[str, str] = field(default_factory=dict)
+    clashes: list[str] = field(default_factory=list)
+    pieces: dict[str, tuple[str, Piece]] = field(default_factory=dict)
+
+
+def load_rules(source: "str | PathLike[str] | Mapping[str, Any] | Rules | None") -> Rules:
+    """Return the rules of a file, of a shipped file by its name ("stdc"), or of None: no rules.
+
+    A mapping is what a file holds. Raises ConfigError naming file, place and problem.
+    """
+    if source is None or isinstance(source, Rules):
+        return source or Rules()
+    if isinstance(source, Mapping):
+        return _validated(source, "rules")
+    shipped = _SHIPPED / f"{source}.yml"
+    path = shipped if shipped.is_file() and shipped.parent == _SHIPPED else Path(source)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        names = ", ".join(sorted(file.stem for file in _SHIPPED.glob("*.yml")))
+        raise ConfigError(f"{source}: cannot read rules ({error}); shipped: {names}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {error}") from None
+    return _validated({} if content is None else content, str(path))
+
+
+def _validated(content: Any, name: str) -> Rules:
+    try:
+        return Rules.model_validate(content)
+    except ValidationError as error:
+        lines = (f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
+        raise ConfigError(f"{name}: " + "; ".join(lines)) from None
+
+
+def shipped_rules(names: Iterable[str]) -> Rules:
+    """Return the shipped rules called `names`, one after the other."""
+    rules = Rules()
+    for name in names:
+        rules += load_rules(name)
+    return rules
+
+
+def shipped_for_paddle(row: str) -> list[Rules]:
+    """Return the shipped rules for files that have Paddle's names and layouts and hold `row`."""
+    found = (load_rules(path.stem) for path in sorted(_SHIPPED.glob("*.yml")))
+    return [rules for rules in found if rules.framework == "paddle" and row in rules.rows]
+
+
+def resolve(keys: Iterable[str], rules: Rules, prefix: str = "") -> Names:
+    """Give every key of a file its name in the net, below `prefix` ("cp.backbone.").
+
+    A second name stands in for the first where the file lacks the first.
+    """
+    names = Names()
+    second_names: list[tuple[str, str]] = []
+    for key in keys:
+        name = key
+        for rename in rules.renames:
+            name = rename.apply(name)
+        drop = next((drop for drop in rules.drops if re.search(drop.match, name)), None)
+        alias = next((alias for alias in rules.aliases if re.search(alias.match, name)), None)
+        split = next((split for split in rules.splits if re.search(split.match, name)), None)
+        if drop:
+            names.dropped[key] = drop.reason
+        elif split:
+            for part, piece in split.pieces(name):
+                if prefix + part in names.pieces or prefix + part in names.sources:
+                    names.clashes.append(f"a piece of {key} and another tensor both become {part}")
+                names.pieces[prefix + part] = (key, piece)
+        elif alias:
+            second_names.append((key, prefix + alias.apply(name)))
+        elif prefix + name in names.sources or prefix + name in names.pieces:
+            first = names.sources.get(prefix + name) or names.pieces[prefix + name][0]
+            names.clashes.append(f"{first} and {key} both become {name}")
+        else:
+            names.sources[prefix + name] = key
+    for key, name in second_names:
+        first = names.sources.setdefault(name, key)
+        if first != key:
+            names.aliases[key] = first
+    return names

@@ -1,0 +1,98 @@
+"""What conversion knows about one tensor of a net or a file, in either framework."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
+
+# A tensor that belongs to no layer whose layout is known: moved as it is.
+BARE = "Parameter"
+BATCH_NORM = "BatchNorm"
+INPLACE_ABN = "InPlaceABN"
+COUNTER = "num_batches_tracked"
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One of `count` pieces of a tensor along `axis` (torch's layout), equal or of `sizes`."""
+
+    index: int
+    count: int
+    axis: int = 0
+    sizes: tuple[int, ...] | None = None
+
+    def shape_of(self, shape: Sequence[int]) -> tuple[int, ...] | None:
+        """Return the shape of the piece, None where a tensor of `shape` has no such pieces."""
+        if self.axis >= len(shape):
+            return None
+        length = shape[self.axis]
+        if self.sizes is None and length % self.count:
+            return None
+        if self.sizes is not None and sum(self.sizes) != length:
+            return None
+        sizes = self.sizes or (length // self.count,) * self.count
+        return (*shape[: self.axis], sizes[self.index], *shape[self.axis + 1 :])
+
+    def of(self, array: np.ndarray) -> np.ndarray:
+        """Return the piece of `array` as a view."""
+        length = array.shape[self.axis]
+        sizes = self.sizes or (length // self.count,) * self.count
+        ends = [0, *accumulate(sizes)]
+        where = slice(ends[self.index], ends[self.index + 1])
+        return array[(slice(None),) * self.axis + (where,)]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in a torch state dict: a name, and which piece of that tensor."""
+
+    key: str
+    piece: Piece | None = None
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One entry of a state dict.
+
+    Attributes:
+        key: its name there, e.g. "cp.arm16.bn_atten._mean".
+        shape: in the layout of its own framework.
+        dtype: NumPy's (or ml_dtypes') name of it, e.g. "float32", "bfloat16".
+        kind: layer that holds it ("Conv", "Linear", "BatchNorm", "InPlaceABN", ...), the same
+            word in both frameworks; "Parameter" for any other layer, "" where only a file is known.
+        role: what it is to that layer in torch's words ("weight", "running_mean"), also for Paddle.
+        torch_path: path of the layer in torch where it differs from Paddle's.
+        torch_shape: shape in torch where it is neither this one nor this one transposed.
+        elsewhere: further places in a torch state dict where the values may stand, in order.
+        tied_to: key of an earlier entry that is the very same tensor.
+    """
+
+    key: str
+    shape: tuple[int, ...]
+    dtype: str
+    kind: str = ""
+    role: str = ""
+    torch_path: str | None = None
+    torch_shape: tuple[int, ...] | None = None
+    elsewhere: tuple[Place, ...] = ()
+    tied_to: str | None = None
+
+    @property
+    def layer(self) -> str:
+        """Path of the layer that holds the tensor, "" for the root."""
+        return self.key.rpartition(".")[0]
+
+    @property
+    def torch_key(self) -> str:
+        """The name that the same tensor has in a torch net of the same layer names."""
+        path = self.layer if self.torch_path is None else self.torch_path
+        return f"{path}.{self.role}" if path else self.role
+
+
+# (kind of layer, role) whose layout Paddle holds the other way round: torch [out, in], Paddle
+# [in, out]. "weight_v" and "weight_orig" are those of weight and spectral norm.
+TRANSPOSED = {
+    *(("Linear", "weight"), ("Linear", "weight_v"), ("Linear", "weight_orig")),
+    ("RNNCell", "weight_ho"),
+}

@@ -1,0 +1,1 @@
+"""What tensors a net has, and which net a file holds."""

@@ -1,0 +1,161 @@
+"""Conversion without a Paddle net (--generic): the layers are inferred from the file itself.
+
+Only what names and shapes prove is taken: BatchNorm by its statistics, Linear by a matrix with a
+bias of its rows' number, recurrent layers and packed attention by names that only they have. All
+else with two readings is listed for the user, who decides in the rules file (`kinds`).
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+
+from common.errors import ConversionError, UserError
+from convert.formats.checkpoint import PADDLE, Checkpoint
+from convert.names.rules import Rules, resolve
+from convert.names.spec import BARE, BATCH_NORM, COUNTER, Piece, Place, TensorSpec
+
+KINDS = {
+    "Linear": "torch's [out, in] becomes Paddle's [in, out]",
+    "Embedding": "kept as it is",
+    "LayerNorm": "kept; of several dimensions: flattened",
+    "GroupNorm": "kept as it is",
+    "InstanceNorm": "its weight is called scale",
+    "PReLU": "its weight is called _weight",
+    "Conv": "kept as it is",
+    "ConvTranspose": "kept as it is",
+    BARE: "kept as it is",
+}
+_LEAVES = {"running_mean": "_mean", "running_var": "_variance"}
+_RENAMED = {("InstanceNorm", "weight"): "scale", ("PReLU", "weight"): "_weight"}
+_RECURRENT = re.compile(r"(weight|bias)_(ih|hh)(_l\d+(_reverse)?)?$")
+_PROJECTIONS = ("q_proj", "k_proj", "v_proj")
+
+
+def describe_without_net(checkpoint: Checkpoint, rules: Rules) -> list[TensorSpec]:
+    """List the tensors that a Paddle net with the file's layers has.
+
+    Raises ConversionError naming every tensor whose kind of layer is open, UserError for a file
+    that is Paddle's already or a kind that does not exist.
+    """
+    if checkpoint.framework == PADDLE:
+        raise UserError(f"{checkpoint.path}: has Paddle's layouts already; nothing to convert")
+    names = resolve(checkpoint, rules)
+    given = {spec.key: spec for spec in checkpoint.describe()}
+    tensors = {name: given[key] for name, key in names.sources.items()}
+    for name, (key, piece) in names.pieces.items():
+        shape = piece.shape_of(given[key].shape)
+        tensors[name] = TensorSpec(name, shape or given[key].shape, given[key].dtype)
+    layers: dict[str, dict[str, TensorSpec]] = {}
+    for name, spec in tensors.items():
+        path, _, leaf = name.rpartition(".")
+        layers.setdefault(path, {})[leaf] = spec
+    made: list[TensorSpec] = []
+    undecided: list[str] = []
+    for path, leaves in layers.items():
+        made += _layer(path, leaves, rules, undecided)
+    if undecided:
+        raise ConversionError(_report(undecided))
+    return made
+
+
+def _layer(
+    path: str, leaves: Mapping[str, TensorSpec], rules: Rules, undecided: list[str]
+) -> Iterable[TensorSpec]:
+    """Yield the tensors of one layer; what is open goes to `undecided`."""
+    kind = _kind(leaves)
+    for leaf, spec in leaves.items():
+        key = _join(path, leaf)
+        own = rules.kind(key) or kind
+        if own is not None and own not in KINDS and own != BATCH_NORM:
+            raise UserError(f"{key}: no kind is called {own!r}; there are: {', '.join(KINDS)}")
+        if own == BATCH_NORM:
+            if leaf != COUNTER:
+                yield _spec(path, _LEAVES.get(leaf, leaf), spec, own, leaf)
+        elif _RECURRENT.match(leaf) and spec.shape:
+            yield _spec(path, leaf, spec, "RNN", leaf)
+        elif leaf in ("in_proj_weight", "in_proj_bias") and "out_proj" not in leaves:
+            yield from _packed(path, leaf, spec)
+        elif own is not None:
+            yield _of_kind(path, leaf, spec, own)
+        elif _is_bare(leaf, spec, leaves):
+            yield _spec(path, leaf, spec, BARE, leaf)
+        else:
+            undecided.append(f"{key} {spec.shape}")
+
+
+def _kind(leaves: Mapping[str, TensorSpec]) -> str | None:
+    """Return what the names and shapes of a layer prove, None where they prove nothing."""
+    weight, bias = leaves.get("weight"), leaves.get("bias")
+    if {"running_mean", "running_var"} <= set(leaves):
+        return BATCH_NORM
+    alone = set(leaves) == {"weight", "bias"}
+    if alone and weight and bias and len(weight.shape) == 2 and bias.shape == weight.shape[:1]:
+        return "Linear"
+    return None
+
+
+def _is_bare(leaf: str, spec: TensorSpec, leaves: Mapping[str, TensorSpec]) -> bool:
+    """Return whether a tensor has one layout in both frameworks, whatever layer holds it."""
+    if "float" not in spec.dtype:
+        return True
+    if leaf.startswith(("weight_", "original", "_")):  # weight norm, spectral norm
+        return False
+    if leaf == "bias":
+        return len(spec.shape) == 1
+    bias = leaves.get("bias")
+    return len(spec.shape) > 2 and (leaf != "weight" or bias is None or len(bias.shape) == 1)
+
+
+def _of_kind(path: str, leaf: str, spec: TensorSpec, kind: str) -> TensorSpec:
+    if kind == "Linear" and len(spec.shape) == 2:
+        return _spec(path, leaf, spec, kind, leaf, spec.shape[::-1])
+    if kind == "LayerNorm" and len(spec.shape) > 1:
+        count = 1
+        for length in spec.shape:
+            count *= length
+        made = _spec(path, leaf, spec, kind, leaf, (count,))
+        return TensorSpec(
+            made.key, made.shape, made.dtype, kind, leaf, torch_shape=tuple(spec.shape)
+        )
+    return _spec(path, _RENAMED.get((kind, leaf), leaf), spec, kind, leaf)
+
+
+def _packed(path: str, leaf: str, spec: TensorSpec) -> Iterable[TensorSpec]:
+    """Yield query, key and value of torch's packed projections."""
+    end = leaf.removeprefix("in_proj_")
+    for index, name in enumerate(_PROJECTIONS):
+        piece = Piece(index, 3)
+        shape = piece.shape_of(spec.shape) or spec.shape
+        place = Place(_join(path, leaf), piece)
+        own = shape[::-1]
+        yield TensorSpec(
+            _join(path, f"{name}.{end}"), own, spec.dtype, "Linear", end, elsewhere=(place,)
+        )
+
+
+def _spec(
+    path: str,
+    leaf: str,
+    spec: TensorSpec,
+    kind: str,
+    role: str,
+    shape: tuple[int, ...] | None = None,
+) -> TensorSpec:
+    key = _join(path, leaf)
+    return TensorSpec(key, spec.shape if shape is None else shape, spec.dtype, kind, role)
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _report(undecided: list[str]) -> str:
+    """Word what is open, as lines that can be pasted into a rules file."""
+    lines = [
+        f"  - {{match: '^{re.escape(name.partition(' (')[0])}$', kind: ...}}  # {name}"
+        for name in undecided
+    ]
+    kinds = "; ".join(f"{kind} ({what})" for kind, what in KINDS.items())
+    return (
+        f"{len(undecided)} tensors can be of more than one kind of layer. Say which in a rules "
+        f"file (--map): {kinds}\nkinds:\n" + "\n".join(lines)
+    )

@@ -1,0 +1,1 @@
+"""Every tensor's move, and the account. Never loads a framework."""

@@ -1,0 +1,146 @@
+"""How a misfit between a file and a net is worded: what, where, expected, got, next step."""
+
+from collections.abc import Sequence
+from difflib import SequenceMatcher
+from typing import TYPE_CHECKING
+
+from convert.names.spec import COUNTER, TensorSpec
+
+if TYPE_CHECKING:
+    from convert.plan.move import Move
+
+SHOWN = 8
+# What .pdparams holds and Paddle reads back as the same dtype.
+PADDLE_DTYPES = frozenset(
+    {
+        *("bool", "uint8", "int8", "int16", "int32", "int64"),
+        *("float16", "bfloat16", "float32", "float64", "complex64", "complex128"),
+    }
+)
+SAFETENSORS_DTYPES = frozenset(
+    {
+        *(PADDLE_DTYPES - {"complex128"}),
+        *("uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e5m2", "float8_e8m0fnu"),
+    }
+)
+NO_COUNTERS = (
+    f"the file holds no batch counter ({COUNTER}), so it does not tell whether its head norms are "
+    'plain BatchNorm (head_norm="bn") or InPlaceABN (head_norm="inplace_abn"), whose weights mean '
+    "different scales; save it again from the net, counters included"
+)
+
+
+def of_tensor(
+    source: TensorSpec, move: "Move", classes_key: str | None, holds: frozenset[str]
+) -> list[str]:
+    """Return what is wrong with a move: shape or dtype, else nothing.
+
+    `holds` are the dtypes that the output can hold.
+    """
+    target = move.target
+    found = _of_shape(source, move, classes_key)
+    if source.dtype not in holds:
+        found.append(
+            f"{target.key}: .pdparams cannot hold the file's dtype {source.dtype}"
+            + ("; --output with .safetensors can" if source.dtype in SAFETENSORS_DTYPES else "")
+        )
+    elif _is_float(source.dtype) != _is_float(target.dtype):
+        found.append(f"{target.key}: Paddle has {target.dtype}, file has {source.dtype}")
+    return found
+
+
+def _of_shape(source: TensorSpec, move: "Move", classes_key: str | None) -> list[str]:
+    target, shape = move.target, source.shape
+    if move.piece is not None:
+        piece = move.piece.shape_of(shape)
+        if piece is None:
+            return [f"{target.key}: {source.key} of shape {shape} has no {move.piece.count} pieces"]
+        shape = piece
+    moved = shape[::-1] if move.transposed else shape
+    expected = target.shape if target.torch_shape is None else target.torch_shape
+    if moved == expected or (move.change in ("copied", "renamed") and moved == target.shape):
+        return []
+    note = f", which is {moved} transposed" if move.transposed else ""
+    note += f" (piece {move.piece.index + 1} of {source.key})" if move.piece else ""
+    hint = _classes_hint(target, moved, classes_key)
+    theirs = f" ({expected} in torch)" if target.torch_shape is not None else ""
+    return [f"{target.key}: Paddle has {target.shape}{theirs}, file has {shape}{note}{hint}"]
+
+
+def counters_where_in_place(layers: Sequence[str]) -> str:
+    """Word the error of a plain-BatchNorm file that meets a net with InPlaceABN heads."""
+    return (
+        f"{_some(layers)}: the file has a batch counter there, so it was trained with plain "
+        "BatchNorm (scale = weight), but the net has InPlaceABN (scale = |weight| + eps); "
+        'build the net with head_norm="bn"'
+    )
+
+
+def no_counters_where_plain(layers: Sequence[str]) -> str:
+    """Word the error of an InPlaceABN file that meets a net with plain BatchNorm heads."""
+    return (
+        f"{_some(layers)}: the file has no batch counter there but has elsewhere, so it was "
+        "trained with InPlaceABN (scale = |weight| + eps), but the net has plain BatchNorm (scale "
+        '= weight); build the net with head_norm="inplace_abn"'
+    )
+
+
+def report(
+    found: Sequence[str], missing: Sequence[TensorSpec], unknown: Sequence[TensorSpec]
+) -> str:
+    """Word all problems of one conversion; the list is capped, the numbers are not.
+
+    Args:
+        found: sentences about tensors that were paired.
+        missing: tensors of the Paddle net that nothing fills.
+        unknown: tensors of the file that the net has no place for.
+    """
+    lines = list(found[:SHOWN])
+    for spec in missing[:SHOWN]:
+        nearest = _nearest(spec, unknown, "; nearest in the file")
+        lines.append(f"{spec.key} {spec.shape}: nothing in the file fills it{nearest}")
+    for spec in unknown[:SHOWN]:
+        nearest = _nearest(spec, missing, "; nearest unfilled")
+        lines.append(f"{spec.key} {spec.shape}: in the file, but not in the net{nearest}")
+    count = len(found) + len(missing) + len(unknown)
+    if count > len(lines):
+        lines.append(f"and {count - len(lines)} more")
+    head = "the checkpoint does not fit the net"
+    numbers = f"{len(missing)} of its tensors unfilled, {len(unknown)} of the file's unknown"
+    head += f" ({numbers})" if missing or unknown else ""
+    return "\n  ".join([head + ":", *lines])
+
+
+def _nearest(spec: TensorSpec, others: Sequence[TensorSpec], words: str) -> str:
+    """Name the tensor that is most like `spec` by name, an equal number of elements first."""
+    if not others:
+        return ""
+
+    def likeness(other: TensorSpec) -> float:
+        names = SequenceMatcher(None, spec.torch_key, other.torch_key, autojunk=False).ratio()
+        return names + 0.5 * (sorted(spec.shape) == sorted(other.shape))
+
+    best = max(others, key=likeness)
+    return f"{words}: {best.key} {best.shape}" if likeness(best) > 0.8 else ""
+
+
+def _classes_hint(target: TensorSpec, moved: tuple[int, ...], classes_key: str | None) -> str:
+    """Suggest the number of classes where only a head's output dimension differs."""
+    if target.kind not in {"Conv", "Linear"} or len(moved) != len(target.shape) or not moved:
+        return ""
+    out = -1 if target.kind == "Linear" else 0
+    inner = slice(None, -1) if target.kind == "Linear" else slice(1, None)
+    if moved[inner] != target.shape[inner] or moved[out] == target.shape[out]:
+        return ""
+    if classes_key is None:
+        return f"; if that is the number of classes, set num_classes={moved[out]}"
+    return f"; set num_classes={moved[out]}" if target.torch_key == classes_key else ""
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
+
+
+def _is_float(dtype: str) -> bool:
+    return "float" in dtype or "complex" in dtype

@@ -1,0 +1,1 @@
+"""Both nets compute the same."""
