@@ -52,10 +52,10 @@ def run(
 ) -> int:
     """Train, say how it ended, and return the exit code."""
     from common.training import Reporter, train
-    from common.training.screen import Screen
+    from common.training.screen import TrainingScreen
 
     entry.check_folder(options.report)
-    reporter = Reporter() if options.quiet else Screen()
+    reporter = Reporter() if options.quiet else TrainingScreen()
     start = time.monotonic()
     outcome = train(
         settings, side, data, initialise=initialise, resume=options.resume, reporter=reporter

@@ -14,7 +14,7 @@ from common.errors import ConversionError
 from common.files import Background, atomic, sha256_of
 from convert.conversion import Conversion, RulesLike, convert_arrays
 from convert.formats.checkpoint import read_checkpoint
-from convert.formats.stream import Finite, Progress
+from convert.formats.stream import Finite, OnBytes
 from convert.formats.write_paddle import write_pdparams
 from convert.formats.write_safetensors import SAFETENSORS, write_safetensors
 from convert.job import Job, described, job_of, with_row
@@ -37,7 +37,7 @@ def convert_checkpoint(
     into: str | None = None,
     key: str | None = None,
     force: bool = False,
-    progress: Progress | None = None,
+    progress: OnBytes | None = None,
     generic: bool = False,
     checksum: bool = True,
     allow_nonfinite: bool = False,
@@ -111,7 +111,7 @@ class _Writer:
         conversion: Conversion,
         job: Job,
         output: Path,
-        progress: Progress | None,
+        progress: OnBytes | None,
         checksum: bool,
         allow_nonfinite: bool,
     ) -> None:

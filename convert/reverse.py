@@ -13,7 +13,7 @@ from common.errors import ConversionError, UnreadableError, UserError
 from common.files import atomic, sha256_of
 from convert.conversion import RulesLike
 from convert.formats.checkpoint import PADDLE, Checkpoint, read_checkpoint, require_framework
-from convert.formats.stream import Progress, same_bytes
+from convert.formats.stream import OnBytes, same_bytes
 from convert.formats.write_safetensors import SAFETENSORS, write_safetensors
 from convert.formats.write_torch import write_torch
 from convert.outputs import account_path, check_output
@@ -54,7 +54,7 @@ def reverse_checkpoint(
     rules: RulesLike = None,
     key: str | None = None,
     force: bool = False,
-    progress: Progress | None = None,
+    progress: OnBytes | None = None,
     checksum: bool = True,
 ) -> Reversal:
     """Make a torch state dict from `path`, a file of Paddle; neither framework runs anything.
@@ -90,7 +90,7 @@ def reverse_checkpoint(
     return _write(made, Path(output), progress, checksum)
 
 
-def _write(made: Reversal, output: Path, progress: Progress | None, checksum: bool) -> Reversal:
+def _write(made: Reversal, output: Path, progress: OnBytes | None, checksum: bool) -> Reversal:
     with atomic(output) as temporary:
         if output.suffix == SAFETENSORS:
             sha256, size = write_safetensors(

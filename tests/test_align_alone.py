@@ -13,11 +13,11 @@ from align import align_backward
 from align.arrays.batch import as_batch
 from align.judge.comparison import DIFFERS
 from align.pairing.fill import load_state
-from align.record.recording_torch import Run, recorded
-from align.record.trace import Passed
-from align.rounding.floors import Moves
+from align.record.recording_torch import ReferenceRun, recorded
+from align.record.trace import HandedOn
+from align.rounding.floors import Floors
 from align.trial.setup import paired, prepared
-from align.trial.trial import Job, run_forced
+from align.trial.trial import Trial, run_forced
 from convert import convert_state
 
 
@@ -52,11 +52,11 @@ def batch():
 
 def test_cotangent_is_dropped_only_where_it_passes_unchanged_between_two_judged_layers():
     net = Reference().double()
-    with recorded(net, Run((torch.from_numpy(batch()),), {}, True)) as recording:
+    with recorded(net, ReferenceRun((torch.from_numpy(batch()),), {}, True)) as recording:
         assert recording.backward(lambda call: True)
     cotangents = {call.path: call.grad_outputs[0] for call in recording.trace.calls}
-    assert isinstance(cotangents["block.0"], Passed)
-    assert isinstance(cotangents["block.1"], Passed)
+    assert isinstance(cotangents["block.0"], HandedOn)
+    assert isinstance(cotangents["block.1"], HandedOn)
     # Behind the block it is the sum of two: of the layer's and of the addition's.
     assert isinstance(cotangents["block.2"], np.ndarray)
     assert isinstance(cotangents["last"], np.ndarray)
@@ -67,7 +67,9 @@ def test_cotangent_that_is_not_finite_is_kept_and_shown():
         def forward(self, x):
             return super().forward(x) * float("inf")
 
-    with recorded(Infinite().double(), Run((torch.from_numpy(batch()),), {}, True)) as recording:
+    with recorded(
+        Infinite().double(), ReferenceRun((torch.from_numpy(batch()),), {}, True)
+    ) as recording:
         assert recording.backward(lambda call: True)
     assert all(isinstance(call.grad_outputs[0], np.ndarray) for call in recording.trace.calls)
 
@@ -75,13 +77,13 @@ def test_cotangent_that_is_not_finite_is_kept_and_shown():
 def runs_of(monkeypatch, port, width=3):
     """Return the report on `port`, and how each recording went."""
     seen = []
-    align = Job.align
+    align = Trial.align
 
     def noted(job, alone, copies):
         seen.append((alone, copies))
         return align(job, alone=alone, copies=copies)
 
-    monkeypatch.setattr(Job, "align", noted)
+    monkeypatch.setattr(Trial, "align", noted)
     torch.manual_seed(0)
     net = Reference(width)
     arrays = {key: tensor.detach().numpy() for key, tensor in net.state_dict().items()}
@@ -186,7 +188,7 @@ def test_tensors_inside_a_call_are_dropped_once_all_of_it_is_judged():
         offered[call.path] = [inner.path for inner in within]
         return True
 
-    with recorded(net, Run((torch.from_numpy(batch()),), {}, True)) as recording:
+    with recorded(net, ReferenceRun((torch.from_numpy(batch()),), {}, True)) as recording:
         assert recording.backward(lambda call: True, together)
     assert offered == {"block": ["block.0", "block.1", "block.2"]}
     for call in recording.trace.calls:
@@ -200,13 +202,13 @@ def test_what_differs_inside_a_container_is_kept_and_judged_in_its_order(
     monkeypatch, glue, dropped
 ):
     found = []
-    finish = Job._finish
+    finish = Trial._finish
 
     def noted(job, forced, run):
         found.append(forced)
         finish(job, forced, run)
 
-    monkeypatch.setattr(Job, "_finish", noted)
+    monkeypatch.setattr(Trial, "_finish", noted)
     port = Port()
     conv, norm, relu = port.block
     port.block.forward = lambda x: glue(relu(norm(conv(x))))
@@ -220,13 +222,13 @@ def test_rounding_is_measured_only_where_tensors_are_not_equal_without_it(monkey
     """And so most of the reference runs once."""
     measured = []
     for name in ("alone", "together"):
-        own = getattr(Moves, name)
+        own = getattr(Floors, name)
 
         def noted(moves, call, *within, own=own):
             measured.append(call.path)
             return own(moves, call, *within)
 
-        monkeypatch.setattr(Moves, name, noted)
+        monkeypatch.setattr(Floors, name, noted)
     report, _ = runs_of(monkeypatch, Port(width=16), width=16)
     assert (report.exit_code, measured) == (0, ["block.0"])  # its bias' gradient is rounding
     port = Port(width=16)

@@ -17,7 +17,7 @@ from trace_nets import PADDLE, TORCH
 from align import align_backward, align_forward, force_trace, judge_trace, record_trace
 from align.pairing.by_path import Pairing
 from align.pairing.fill import fill_port
-from align.stored.arrays import Arrays, ArrayWriter
+from align.stored.arrays import ArrayWriter, StoredArrays
 from align.stored.files import read_manifest
 from align.stored.format import decode, encode
 from align.stored.reference import StoredReference
@@ -233,7 +233,7 @@ def test_every_dtype_and_shape_comes_back_once(tmp_path):
     assert writer.add(np.zeros((3, 0))) != names["empty"]
     shards = writer.finish()
     assert len(shards) > 2
-    back = Arrays(tmp_path, shards, writer.complex128)
+    back = StoredArrays(tmp_path, shards, writer.complex128)
     for key, array in arrays.items():
         found = back[names[key]]
         assert (found.dtype, found.shape) == (array.dtype, array.shape)

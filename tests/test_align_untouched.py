@@ -14,7 +14,7 @@ from torch import nn as tnn
 from align import align_backward, align_forward
 from align.nets.prepare_paddle import prepared, state_kept
 from align.pairing.fill import load_state
-from align.record.recording_torch import Run, record
+from align.record.recording_torch import ReferenceRun, record
 from convert import convert_state
 
 
@@ -169,7 +169,7 @@ def test_recording_keeps_what_stood_at_each_boundary(backward):
     ):
         image = torch.from_numpy(batch()).float()
         plain = net.first(image.clone())
-        trace = record(net, Run((image,), {}, backward))
+        trace = record(net, ReferenceRun((image,), {}, backward))
         calls = {call.path: call for call in trace.calls}
         assert calls["first"].outputs[0].min() < least
         np.testing.assert_array_equal(calls["first"].outputs[0], plain.detach().numpy())
@@ -179,7 +179,7 @@ def test_recording_keeps_what_stood_at_each_boundary(backward):
 def test_recording_survives_the_next_step_of_the_net():
     net = Reference("takes a parameter")
     image = torch.from_numpy(batch()).float()
-    trace = record(net, Run((image,), {}, True))
+    trace = record(net, ReferenceRun((image,), {}, True))
     kept = copy.deepcopy(trace.calls)
     with torch.no_grad():
         for parameter in net.parameters():
@@ -211,7 +211,7 @@ def test_nothing_of_a_run_waits_for_the_collector_of_cycles(align):
     import weakref
 
     from align.record.trace import Call, Trace
-    from align.trial.trial import Job
+    from align.trial.trial import Trial
 
     reference, port = (
         tnn.Sequential(tnn.Linear(4, 4), tnn.ReLU()),
@@ -222,9 +222,9 @@ def test_nothing_of_a_run_waits_for_the_collector_of_cycles(align):
     gc.collect()
     gc.disable()
     try:
-        before = {id(o) for o in gc.get_objects() if isinstance(o, (Call, Trace, Job))}
+        before = {id(o) for o in gc.get_objects() if isinstance(o, (Call, Trace, Trial))}
         assert align(reference, port, [np.ones((2, 4))]).aligned
-        left = [o for o in gc.get_objects() if isinstance(o, (Call, Trace, Job))]
+        left = [o for o in gc.get_objects() if isinstance(o, (Call, Trace, Trial))]
         assert not [o for o in left if id(o) not in before]
         alive = weakref.ref(reference), weakref.ref(port)
         del reference, port

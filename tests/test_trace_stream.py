@@ -17,9 +17,9 @@ from torch.multiprocessing.reductions import StorageWeakRef
 
 from align import record_trace
 from align.nets.prepare_torch import prepared
-from align.record.recording_torch import Run, record, recorded
+from align.record.recording_torch import ReferenceRun, record, recorded
 from align.stored import arrays as trace_arrays
-from align.stored.arrays import Arrays, ArrayWriter
+from align.stored.arrays import ArrayWriter, StoredArrays
 from align.stored.filing_torch import Filing
 from align.stored.floors_torch import floors
 from align.stored.format import Floor
@@ -111,7 +111,9 @@ def test_recording_lets_go_of_gradients_as_they_come(tmp_path):
         writer = ArrayWriter(folder, limit=2 * ACTIVATION)
         with prepared(net, dtype=torch.float64, train=True, float32_constants=set()):
             trace = record(
-                net, Run((image,), {}, True), lambda net, _, writer=writer: Filing(net, writer)
+                net,
+                ReferenceRun((image,), {}, True),
+                lambda net, _, writer=writer: Filing(net, writer),
             )
         assert all(call.grad_outputs[0] is not None for call in trace.calls)
         alive[depth] = gradients.most
@@ -131,7 +133,7 @@ def test_graph_of_a_result_that_nobody_uses_is_let_go(tmp_path):
             return y
 
     net, writer = Net(), ArrayWriter(tmp_path)
-    run = Run((torch.zeros(SHAPE, dtype=torch.float64),), {}, True)
+    run = ReferenceRun((torch.zeros(SHAPE, dtype=torch.float64),), {}, True)
     with prepared(net, dtype=torch.float64, train=True, float32_constants=set()):
         with recorded(net, run, keeper=lambda net, _: Filing(net, writer)) as recording:
             assert net.unused.expired()
@@ -183,7 +185,7 @@ def test_what_is_streamed_is_what_a_run_in_memory_has(tmp_path, train, backward)
         net, [image], tmp_path / "trace", train=train, backward=backward, shard_bytes=500
     )
     stored = StoredReference(folder)
-    run = Run((torch.from_numpy(image),), {}, backward)
+    run = ReferenceRun((torch.from_numpy(image),), {}, backward)
     with prepared(net, dtype=torch.float64, train=train, float32_constants=set()):
         trace = record(net, run)
         measured = floors(net, trace, run)
@@ -304,7 +306,7 @@ def test_pages_that_were_read_are_given_back(tmp_path, monkeypatch):
     arrays = [rng.standard_normal(size // 8) for _ in range(count)]
     writer = ArrayWriter(tmp_path, limit=3 * size)
     names = [writer.add(array) for array in arrays]
-    stored = Arrays(tmp_path, writer.finish(), []).named(names)
+    stored = StoredArrays(tmp_path, writer.finish(), []).named(names)
     held = []
     for array, expected in zip(stored, arrays, strict=True):
         assert np.array_equal(array, expected)
@@ -317,8 +319,8 @@ def test_what_is_written_into_an_array_never_reaches_the_file(tmp_path):
     writer = ArrayWriter(tmp_path)
     name = writer.add(np.arange(64.0))
     shards = writer.finish()
-    Arrays(tmp_path, shards, [])[name][:] = -1.0
-    assert np.array_equal(Arrays(tmp_path, shards, [])[name], np.arange(64.0))
+    StoredArrays(tmp_path, shards, [])[name][:] = -1.0
+    assert np.array_equal(StoredArrays(tmp_path, shards, [])[name], np.arange(64.0))
 
 
 def test_array_that_lies_askew_is_given_aligned(tmp_path):
@@ -327,7 +329,7 @@ def test_array_that_lies_askew_is_given_aligned(tmp_path):
     arrays["last"] = np.arange(40) % 3 == 0
     path = tmp_path / "arrays-00001.safetensors"
     digest, size = write_safetensors(arrays, path)
-    stored = Arrays(tmp_path, [trace_arrays.Shard(path.name, size, digest)], [])
+    stored = StoredArrays(tmp_path, [trace_arrays.Shard(path.name, size, digest)], [])
     for name, array in arrays.items():
         found = stored.aligned(name)
         assert found.__array_interface__["data"][0] % trace_arrays.ALIGNED == 0
@@ -338,7 +340,7 @@ def test_array_that_lies_askew_is_given_aligned(tmp_path):
 def test_arrays_of_whole_lines_lie_aligned_in_the_file(tmp_path):
     writer = ArrayWriter(tmp_path)
     names = [writer.add(np.arange(count, dtype=np.float64)) for count in (3, 64, 5, 128)]
-    stored = Arrays(tmp_path, writer.finish(), [])
+    stored = StoredArrays(tmp_path, writer.finish(), [])
     assert stored[names[1]].__array_interface__["data"][0] % trace_arrays.ALIGNED == 0
     assert stored[names[3]].__array_interface__["data"][0] % trace_arrays.ALIGNED == 0
 
@@ -354,7 +356,7 @@ def test_more_files_than_a_process_may_open_is_one_message(tmp_path):
     resource.setrlimit(resource.RLIMIT_NOFILE, (used + 10, before[1]))
     try:
         with pytest.raises(UnreadableError, match="ulimit -n"):
-            Arrays(tmp_path, shards, [])
+            StoredArrays(tmp_path, shards, [])
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
@@ -379,7 +381,7 @@ def test_what_code_wrote_into_is_known_without_a_second_run(tmp_path):
     ):
         with prepared(net, dtype=torch.float64, train=False, float32_constants=set()):
             filing = Filing(net, writer)
-            trace = record(net, Run((image,), {}, True), lambda *_, filing=filing: filing)
+            trace = record(net, ReferenceRun((image,), {}, True), lambda *_, filing=filing: filing)
         for call in trace.calls:
             filing.note_written(call)
             every = {f"input:{i}" for i in range(len(call.inputs))}

@@ -16,7 +16,7 @@ from common.files import whole_folder
 from common.schedules import PlateauState, plateau
 from common.settings.load import load_settings
 from common.training import CheckpointError, Diverged, Reporter, train
-from common.training.checkpoint import list_checkpoints, read_checkpoint
+from common.training.checkpoint import list_checkpoints, read_resume_point
 from common.training.feed import open_data, training_batches
 from common.training.logs import RunLog, read_log
 
@@ -131,7 +131,7 @@ def test_stopped_anywhere_and_resumed_is_the_same_run(go, stop):
     cut, _ = go("cut", NumpySide(stop_in_step=stop))
     assert cut.stopped_by == signal.SIGTERM
     assert cut.iteration == stop + 1  # the step that the signal came in is finished
-    assert read_checkpoint(cut.checkpoint).position.iteration == stop + 1
+    assert read_resume_point(cut.checkpoint).position.iteration == stop + 1
     resumed = NumpySide()
     rest, _ = go("cut", resumed, resume="auto")
     assert rest.stopped_by is None

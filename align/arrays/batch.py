@@ -13,7 +13,7 @@ Inputs = Sequence[Any] | Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Batch:
+class NetBatch:
     """Arguments of the nets as arrays, and the label of the losses where there is one."""
 
     args: tuple[Any, ...]
@@ -21,9 +21,9 @@ class Batch:
     label: np.ndarray | None = None
 
     @property
-    def whole(self) -> "Batch":
-        """The same as arguments of `Whole`: net and loss in one."""
-        return Batch((self.args, dict(self.kwargs), self.label), {})
+    def whole(self) -> "NetBatch":
+        """The same as arguments of `NetWithLoss`: net and loss in one."""
+        return NetBatch((self.args, dict(self.kwargs), self.label), {})
 
     @property
     def shapes(self) -> dict[str, list[int]]:
@@ -40,7 +40,7 @@ class Batch:
         }
 
 
-def as_batch(inputs: Inputs, dtype: str, labelled: bool = False) -> Batch:
+def as_batch(inputs: Inputs, dtype: str, labelled: bool = False) -> NetBatch:
     """Read `inputs`: a sequence is positional, a mapping keywords; a label stands last.
 
     Floating arrays are cast to `dtype`; the label, None, numbers and text stay what they are.
@@ -60,7 +60,7 @@ def as_batch(inputs: Inputs, dtype: str, labelled: bool = False) -> Batch:
     if isinstance(inputs, Mapping):
         names = list(inputs)
         label = np.asarray(inputs[names.pop()]) if labelled else None
-        return Batch((), {name: cast(inputs[name]) for name in names}, label)
+        return NetBatch((), {name: cast(inputs[name]) for name in names}, label)
     arrays = list(inputs)
     label = np.asarray(arrays.pop()) if labelled else None
-    return Batch(tuple(cast(array) for array in arrays), {}, label)
+    return NetBatch(tuple(cast(array) for array in arrays), {}, label)

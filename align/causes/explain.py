@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from align.causes.replayed import Place
+from align.causes.replayed import JudgedTensor
 from align.causes.steps import (
     Steps,
     in_words,
@@ -124,7 +124,7 @@ def _cause(replay: Any, floor: float, gradients: bool, told: bool) -> str | None
 
 
 def _changes(
-    replay: Any, wrong: Mapping[str, Place], floor: float, at: set[str] | None
+    replay: Any, wrong: Mapping[str, JudgedTensor], floor: float, at: set[str] | None
 ) -> list[str]:
     """Return the first change that explains a place, and further ones for what it leaves."""
     said: list[str] = []
@@ -142,7 +142,7 @@ def _changes(
 
 
 def _hypotheses(
-    replay: Any, wrong: Mapping[str, Place], floor: float, at: set[str] | None
+    replay: Any, wrong: Mapping[str, JudgedTensor], floor: float, at: set[str] | None
 ) -> Iterator[tuple[str, set[str]]]:
     """Yield each change of a function call and the places that differ and are equal under it.
 
@@ -163,7 +163,7 @@ def _hypotheses(
 
 
 def _in_terms_of(
-    place: Place, pool: Mapping[str, np.ndarray], reference: Steps, floor: float
+    place: JudgedTensor, pool: Mapping[str, np.ndarray], reference: Steps, floor: float
 ) -> Iterator[str]:
     """Say a wrong tensor by the other tensors of the same call."""
     found, expected = place.found, place.expected

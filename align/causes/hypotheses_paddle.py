@@ -11,7 +11,9 @@ from paddle.nn import functional
 
 from align.arrays.arrays_paddle import is_tensor
 
-Change = tuple[str, int, Callable[..., Any]]  # function, which call of it (-1: all), replacement
+Replacement = tuple[
+    str, int, Callable[..., Any]
+]  # function, which call of it (-1: all), replacement
 
 
 ACTIVATIONS = (

@@ -12,10 +12,10 @@ from paddle.nn import functional
 from align.arrays.arguments import Forward, bind
 from align.arrays.arrays_paddle import is_tensor, to_array, to_tensor
 from align.arrays.trees import leaves, map_leaves
-from align.causes.hypotheses_paddle import Change, _changes
-from align.causes.replayed import Place, Replayed
+from align.causes.hypotheses_paddle import Replacement, _changes
+from align.causes.replayed import JudgedTensor, Replayed
 from align.causes.step_recorder_paddle import PaddleRecorder, watched
-from align.causes.steps import Pair, Steps, Value
+from align.causes.steps import Handed, Steps, Value
 from align.force.stock_cells_paddle import states_alone
 from align.nets.calls import wrapped_forwards
 from align.nets.layers_paddle import layers_by_path
@@ -57,17 +57,17 @@ class Replay:
         self.failure = ""
         self.uneven: list[str] = []
         self.seen: list[tuple[str, dict[str, Any], int]] = []
-        self.places: list[Place] = []
+        self.places: list[JudgedTensor] = []
         self.recorder: PaddleRecorder | None = None
-        self.pairs: list[Pair] = []
+        self.pairs: list[Handed] = []
         self.outside = 0  # layers that run code of their own
 
-    def run(self, change: Change | None = None) -> list[Place]:
+    def run(self, change: Replacement | None = None) -> list[JudgedTensor]:
         """Return every tensor that arrives at a layer inside, and the outputs."""
         with paddle.no_grad():
             return self._run(self._changed(change))
 
-    def recorded(self, gradients: bool) -> tuple[Steps, list[Pair]]:
+    def recorded(self, gradients: bool) -> tuple[Steps, list[Handed]]:
         """Return the steps of the port's code, and (place, reference's, port's) of each tensor.
 
         With `gradients` it is run so that these could flow.
@@ -80,7 +80,7 @@ class Replay:
         finally:
             self.recorder = None
 
-    def _run(self, watching: AbstractContextManager[None]) -> list[Place]:
+    def _run(self, watching: AbstractContextManager[None]) -> list[JudgedTensor]:
         self.failure, self.places, self.seen = "", [], []
         queues: dict[int, list[Replayed]] = {}
         for child in self.call.children:
@@ -165,7 +165,7 @@ class Replay:
         for index, array in enumerate(expected):
             own = found[index] if index < len(found) else None
             title = name if len(expected) == 1 else f"{name}:{index}"
-            self.places.append(Place(title, array, own))
+            self.places.append(JudgedTensor(title, array, own))
 
     def _uneven(self, expected: Any, called: Any) -> Iterator[str]:
         ports = {group: path for path, group in reversed(list(self.pairing.port_group.items()))}
@@ -200,7 +200,7 @@ class Replay:
 
     # Hypotheses.
 
-    def hypotheses(self) -> Iterator[tuple[str, Change]]:
+    def hypotheses(self) -> Iterator[tuple[str, Replacement]]:
         """Yield changes of the functions that the last run called, all calls or one of them."""
         seen = list(self.seen)
         counts: dict[str, int] = {}
@@ -216,7 +216,7 @@ class Replay:
                     yield f"{words} (call {index + 1} of {counts[name]})", (name, index, make)
 
     @contextmanager
-    def _changed(self, change: Change | None) -> Iterator[None]:
+    def _changed(self, change: Replacement | None) -> Iterator[None]:
         """Put spies in place of the functions of `HOMES`, one of them changed."""
         depth = [0]
         counts: dict[str, int] = {}

@@ -31,7 +31,7 @@ class Replayed:
 
 
 @dataclass
-class Place:
+class JudgedTensor:
     """One tensor at a boundary: `name` says where, `found` is None where the port gives none."""
 
     name: str

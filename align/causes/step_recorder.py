@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from align.causes.steps import Step, Steps, Value, value_of
+from align.causes.steps import CodeStep, Steps, Value, value_of
 
 # Functions that leave the values what they are: their result is their operand.
 MOVES = frozenset(
@@ -93,4 +93,4 @@ class Recorder(ABC):
         if function.strip("_") in REVERSED:
             operands = operands[::-1]
         made = [self.value(tensor) for tensor in tensors]
-        self.found.steps.append(Step(function, said, operands, made))
+        self.found.steps.append(CodeStep(function, said, operands, made))

@@ -84,7 +84,7 @@ def value_of(array: np.ndarray, flows: bool, origin: Value | None = None) -> Val
 
 
 @dataclass
-class Step:
+class CodeStep:
     """One function that was called: `said` are its other arguments as the code has them."""
 
     function: str
@@ -102,7 +102,7 @@ class Step:
 class Steps:
     """The code of one call; `names` are the tensors that it did not make itself."""
 
-    steps: list[Step] = field(default_factory=list)
+    steps: list[CodeStep] = field(default_factory=list)
     names: list[tuple[str, Value]] = field(default_factory=list)
 
     def holds(self, value: Value, rest: float) -> bool:
@@ -116,7 +116,7 @@ class Steps:
             yield from step.operands
             yield from step.results
 
-    def code(self, step: Step, rest: float, depth: int = 2) -> str:
+    def code(self, step: CodeStep, rest: float, depth: int = 2) -> str:
         """Return what a step computes as code would say it, `depth` functions deep."""
         if not depth:
             return f"{step.word}(...)"
@@ -147,7 +147,7 @@ def _none(value: str | None) -> str:
     return "a constant" if value is None else value
 
 
-def parting(reference: Steps, port: Steps, rest: float) -> tuple[Step, Step | None] | None:
+def parting(reference: Steps, port: Steps, rest: float) -> tuple[CodeStep, CodeStep | None] | None:
     """Return the first step of the port that parts from the reference's, and that one's own.
 
     Another way to the same values does not part.
@@ -164,7 +164,7 @@ def parting(reference: Steps, port: Steps, rest: float) -> tuple[Step, Step | No
     return None
 
 
-def words_at(step: Step, other: Step | None, port: Steps, rest: float) -> set[str] | None:
+def words_at(step: CodeStep, other: CodeStep | None, port: Steps, rest: float) -> set[str] | None:
     """Return the words for the functions that may be to blame where `step` stands for `other`.
 
     None where any may be: what `step` takes lies in another order. Where the reference computes
@@ -182,7 +182,7 @@ def words_at(step: Step, other: Step | None, port: Steps, rest: float) -> set[st
     return {step.word, *(maker.word for maker in makers)}
 
 
-def _counterpart(step: Step, reference: Steps, port: Steps, rest: float) -> Step | None:
+def _counterpart(step: CodeStep, reference: Steps, port: Steps, rest: float) -> CodeStep | None:
     """Return the reference's step in its place: of the same operands as far as there is one."""
     best, most = None, 0.0
     for other in reference.steps:
@@ -199,11 +199,11 @@ def _counterpart(step: Step, reference: Steps, port: Steps, rest: float) -> Step
     return best or next(missing, None)
 
 
-Pair = tuple[str, Value, Value]  # a place, the reference's tensor and the port's
+Handed = tuple[str, Value, Value]  # a place, the reference's tensor and the port's
 
 
 def in_words(
-    reference: Steps, port: Steps, pairs: Iterable[Pair], rest: float, orders: bool = True
+    reference: Steps, port: Steps, pairs: Iterable[Handed], rest: float, orders: bool = True
 ) -> str | None:
     """Say where the port's code parts from the reference's, None where that cannot be told.
 
@@ -227,7 +227,7 @@ def in_words(
 
 
 def _of_steps(
-    step: Step, other: Step, reference: Steps, port: Steps, rest: float, orders: bool
+    step: CodeStep, other: CodeStep, reference: Steps, port: Steps, rest: float, orders: bool
 ) -> str | None:
     """Say how one step differs from the reference's in its place."""
     if step.word != other.word or len(step.operands) != len(other.operands):
@@ -335,7 +335,7 @@ def stopped(reference: Steps, port: Steps, rest: float) -> str | None:
     return None
 
 
-def stopped_at(pairs: Iterable[Pair]) -> str | None:
+def stopped_at(pairs: Iterable[Handed]) -> str | None:
     """Say the same of what the two hand to layers and return."""
     for name, theirs, ours in pairs:
         if theirs.flows != ours.flows:
@@ -349,7 +349,7 @@ def _flow(what: str, in_reference: bool) -> str:
     return f"{what} is detached in the reference, here it is not"
 
 
-def _flow_in(reference: Steps, step: Step, index: int, rest: float) -> bool | None:
+def _flow_in(reference: Steps, step: CodeStep, index: int, rest: float) -> bool | None:
     """Return whether gradients flow to the operand of the reference's same step."""
     for other in reference.steps:
         same = other.word == step.word and len(other.operands) == len(step.operands)

@@ -16,7 +16,7 @@ CLOSE = 1e-3
 # Another order must explain the inputs so many times better than the order in which they come.
 BETTER = 10.0
 
-Key = tuple[int, int]  # group of layers, number of the call
+GroupCall = tuple[int, int]  # group of layers, number of the call
 
 
 @dataclass
@@ -28,7 +28,7 @@ class PortCall:
     """
 
     path: str
-    key: Key
+    key: GroupCall
     parent: "PortCall | None"
     distances: list[float] | None = None
 
@@ -72,11 +72,11 @@ def find_order(port: Sequence[PortCall], recorded: Mapping[int, list[Call]]) -> 
     places; where their numbers differ they are left as they come.
     """
     theirs = _siblings(recorded)
-    ours: dict[tuple[Key | None, int], list[PortCall]] = {}
+    ours: dict[tuple[GroupCall | None, int], list[PortCall]] = {}
     for call in port:
         above = None if call.parent is None else call.parent.key
         ours.setdefault((above, call.key[0]), []).append(call)
-    partner: dict[Key | None, Key | None] = {None: None}
+    partner: dict[GroupCall | None, GroupCall | None] = {None: None}
     found = Order()
     for (above, group), own in ours.items():
         candidates = theirs.get((partner.get(above), group), []) if above in partner else []
@@ -91,10 +91,10 @@ def find_order(port: Sequence[PortCall], recorded: Mapping[int, list[Call]]) -> 
     return found
 
 
-def _siblings(recorded: Mapping[int, list[Call]]) -> dict[tuple[Key | None, int], list[int]]:
+def _siblings(recorded: Mapping[int, list[Call]]) -> dict[tuple[GroupCall | None, int], list[int]]:
     """Return {(matched call around, group): numbers of the calls that it makes}."""
     keys = {id(c): (group, i) for group, own in recorded.items() for i, c in enumerate(own)}
-    found: dict[tuple[Key | None, int], list[int]] = {}
+    found: dict[tuple[GroupCall | None, int], list[int]] = {}
     for group, own in recorded.items():
         for index, call in enumerate(own):
             above = call.parent
@@ -130,7 +130,7 @@ def _in_words(own: Sequence[PortCall], candidates: list[int], chosen: list[int])
 
 
 def _complete(
-    partner: Mapping[Key | None, Key | None], recorded: Mapping[int, list[Call]]
+    partner: Mapping[GroupCall | None, GroupCall | None], recorded: Mapping[int, list[Call]]
 ) -> dict[int, list[int]]:
     """Return the orders of groups whose calls all have a partner, and another than they come in."""
     found = {}

@@ -13,7 +13,7 @@ from align.arrays.arguments import Forward
 from align.arrays.arrays_paddle import is_tensor, shared, to_array
 from align.arrays.trees import map_leaves
 from align.force.forced_run import ForcedRun
-from align.force.frame import Frame, NotAlone, Seen
+from align.force.frame import NeedsWholeRun, RunningCall, Seen
 from align.force.framework_paddle import _Paddle
 from align.force.pass_paddle import Pass
 from align.force.stock_attention import not_turned
@@ -26,10 +26,10 @@ from align.nets.prepare_paddle import undone_on
 from align.nets.progress import noted
 from align.pairing.by_path import Pairing
 from align.pairing.tensors import ancestors
-from align.record.draws import Key
-from align.record.trace import Call, Passed, Place, Slot, Trace
+from align.record.draws import CallKey
+from align.record.trace import Call, CallPlace, HandedOn, Slot, Trace
 
-Allow = Callable[[Place], Allowance]
+Allow = Callable[[CallPlace], Allowance]
 
 
 class ForcedPass(Pass):
@@ -47,7 +47,7 @@ class ForcedPass(Pass):
         trace: Trace,
         pairing: Pairing,
         allow: Allow,
-        judged: Callable[[Comparison, Place], None],
+        judged: Callable[[Comparison, CallPlace], None],
         *,
         backward: bool = False,
     ) -> None:
@@ -60,12 +60,12 @@ class ForcedPass(Pass):
         self.users: dict[int, set[str]] = {}
         self.called: set[str] = set()
         self.raised = False  # what was not called after that was not judged
-        self.pending: dict[int, list[tuple[Comparison, Place]]] = {}
-        self.into: list[tuple[Comparison, Place]] | None = None
+        self.pending: dict[int, list[tuple[Comparison, CallPlace]]] = {}
+        self.into: list[tuple[Comparison, CallPlace]] | None = None
         self.giver.told = self._draws_differ
-        self.undecided: set[Key] = set()  # calls that differ and may keep what is below a rate
+        self.undecided: set[CallKey] = set()  # calls that differ and may keep what is below a rate
         self.own_forward: dict[str, Forward] = {}
-        self.expected: set[Key] | None = None  # calls that are still to come in `together`
+        self.expected: set[CallKey] | None = None  # calls that are still to come in `together`
         self.forced = ForcedRun(
             _Paddle(backward),
             self._expected_call,
@@ -96,7 +96,7 @@ class ForcedPass(Pass):
         layer = self.layers[path]
         self.pending[id(call)] = self.into = []
         try:
-            frame = Frame(path, call, layer)
+            frame = RunningCall(path, call, layer)
             forward = noted(path, layer, self.own_forward[path])
             self.forced.run_alone(frame, forward, (shared(call.inputs[0]),), {})
         finally:
@@ -127,7 +127,7 @@ class ForcedPass(Pass):
         self.expected, self.into = {each.key for each in within}, []
         try:
             with suppress(_Apart), undone_on(_Apart, layer):
-                self._run_together(Frame(path, call, layer), forward, args, kwargs)
+                self._run_together(RunningCall(path, call, layer), forward, args, kwargs)
                 if accept is not None and not accept(self.forced.gradients):
                     raise _Apart
                 found, trial = self.into, (self.forced.gradients, self.forced.summed)
@@ -141,7 +141,7 @@ class ForcedPass(Pass):
         self.pending, self.counts, self.called, self.undecided = before
         return False
 
-    def _run_together(self, frame: Frame, forward: Forward, args: tuple, kwargs: Any) -> None:
+    def _run_together(self, frame: RunningCall, forward: Forward, args: tuple, kwargs: Any) -> None:
         """Run one call and the code inside it; raises _Apart if that is not to be kept."""
         try:
             self.forced.run_alone(frame, forward, args, kwargs)
@@ -183,7 +183,7 @@ class ForcedPass(Pass):
         for comparison, place in self.pending.pop(id(call)):
             self._tell(comparison, place)
 
-    def _tell(self, comparison: Comparison, place: Place) -> None:
+    def _tell(self, comparison: Comparison, place: CallPlace) -> None:
         if self.into is None:
             self.judged(comparison, place)
         else:
@@ -203,7 +203,7 @@ class ForcedPass(Pass):
         self.called.add(path)
         return call
 
-    def _draws_differ(self, path: str, key: Key, why: str) -> None:
+    def _draws_differ(self, path: str, key: CallKey, why: str) -> None:
         """Say that a call of the port does not draw what its partner does."""
         kind = "layer" if path in self.leaves else "glue"
         into = Comparison(path, f"{key[0]}#{key[1]}", "random", kind, verdict=DIFFERS)
@@ -232,7 +232,7 @@ class ForcedPass(Pass):
             return
         unknown = self.giver.unknown.get(seen.code.key, "")
         allowance = Allowance(random=unknown) if unknown else self.allow(seen.place)
-        if isinstance(seen.expected, Passed):
+        if isinstance(seen.expected, HandedOn):
             into.shape, scale = seen.expected.shape, seen.expected.largest
             into.floor = allowance.of(scale, math.prod(into.shape)) / (scale or 1.0)
         else:
@@ -254,7 +254,7 @@ class ForcedPass(Pass):
             raise _Apart
 
 
-class _Apart(NotAlone):
+class _Apart(NeedsWholeRun):
     """One call is not to be judged by itself."""
 
 

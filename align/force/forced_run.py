@@ -16,10 +16,10 @@ import numpy as np
 
 from align.arrays.arguments import Forward, bind
 from align.arrays.trees import leaves, map_leaves
-from align.force.frame import Frame, NotAlone, Seen, _Handed
-from align.force.framework import Framework, Source
-from align.record.draws import Key
-from align.record.trace import TENSOR, Call, Cotangent, Passed
+from align.force.frame import NeedsWholeRun, RunningCall, Seen, _Handed
+from align.force.framework import Cotangents, Framework
+from align.record.draws import CallKey
+from align.record.trace import TENSOR, Call, Cotangent, HandedOn
 
 
 class _Number:
@@ -63,10 +63,10 @@ class ForcedRun:
         self.goes_on = goes_on
         self.passed_by = passed_by
         self.skips = skips
-        self.stack: list[Frame] = []
+        self.stack: list[RunningCall] = []
         self.unfed: set[str] = set()
         self.gradients: dict[int, Any] = {}  # of parameters, summed over all calls
-        self.summed: dict[int, set[Key]] = {}  # and the calls over which
+        self.summed: dict[int, set[CallKey]] = {}  # and the calls over which
 
     def wrap(self, path: str, module: Any, forward: Forward) -> Forward:
         """Return the forward that judges what arrives and leaves, and hands on the recorded."""
@@ -76,22 +76,22 @@ class ForcedRun:
             if call is None:
                 return forward(*args, **kwargs)
             if call.gone:
-                raise NotAlone
+                raise NeedsWholeRun
             if call.alone or (self.skips is not None and self.skips(call)):
                 return self._pass_by(path, call, forward, args, kwargs)
-            return self.run(Frame(path, call, module), forward, args, kwargs)
+            return self.run(RunningCall(path, call, module), forward, args, kwargs)
 
         return forced
 
     def run_alone(
-        self, frame: Frame, forward: Forward, args: tuple, kwargs: dict[str, Any]
+        self, frame: RunningCall, forward: Forward, args: tuple, kwargs: dict[str, Any]
     ) -> None:
         """Judge one call that no code waits for."""
         self.run(frame, forward, args, kwargs, hands_on=False)
 
     def run(
         self,
-        frame: Frame,
+        frame: RunningCall,
         forward: Forward,
         args: tuple,
         kwargs: dict[str, Any],
@@ -106,7 +106,7 @@ class ForcedRun:
         try:
             outputs = run(*args, **kwargs)
         except Exception as error:
-            if not self.goes_on or isinstance(error, NotAlone):
+            if not self.goes_on or isinstance(error, NeedsWholeRun):
                 raise
             return self._after_failure(frame, error)
         finally:
@@ -122,13 +122,13 @@ class ForcedRun:
         tensors = self._judge_arrival(call, leaves(self._numbers_apart(call.inputs, values)))
         if call.alone:
             if len(tensors) != len(call.inputs):
-                raise NotAlone
+                raise NeedsWholeRun
             if self.passed_by is not None:
                 self.passed_by(path, call)
         outputs = self._recorded(call)
         return self._hand_on(call, list(filter(self.framework.is_tensor, leaves(outputs))), outputs)
 
-    def _after_failure(self, frame: Frame, error: Exception) -> Any:
+    def _after_failure(self, frame: RunningCall, error: Exception) -> Any:
         """Show the judge what was raised; the code around goes on with the recorded outputs."""
         words = " ".join(str(error).split())
         raised = f"it raises {type(error).__name__}: {words[:200]}"
@@ -156,7 +156,7 @@ class ForcedRun:
         )
 
     def _arrive(
-        self, frame: Frame, forward: Forward, args: tuple, kwargs: dict[str, Any]
+        self, frame: RunningCall, forward: Forward, args: tuple, kwargs: dict[str, Any]
     ) -> tuple[tuple, dict[str, Any]]:
         bound = bind(forward, args, kwargs)
         values = [args, kwargs] if bound is None else list(bound.arguments.values())
@@ -180,7 +180,7 @@ class ForcedRun:
         bound.arguments.update(zip(bound.arguments, values, strict=True))
         return bound.args, bound.kwargs
 
-    def _leave(self, frame: Frame, outputs: Any, hands_on: bool) -> Any:
+    def _leave(self, frame: RunningCall, outputs: Any, hands_on: bool) -> Any:
         call = frame.call
         if any(type(leaf) is int for leaf in leaves(call.template)):
             outputs = self._numbers_apart(call.outputs, outputs)
@@ -223,13 +223,13 @@ class ForcedRun:
         return _back(self._handed(parent, call, "output", fresh, outputs))
 
     def _add_sources(
-        self, frame: Frame, tensors: Sequence[Any], cotangents: Sequence[Cotangent]
+        self, frame: RunningCall, tensors: Sequence[Any], cotangents: Sequence[Cotangent]
     ) -> None:
         for tensor, cotangent in zip(tensors, cotangents, strict=False):
             if cotangent is not None and tuple(tensor.shape) == cotangent.shape:
                 frame.sources.append((self._source(frame, tensor), cotangent))
 
-    def _source(self, frame: Frame, tensor: Any) -> Any:
+    def _source(self, frame: RunningCall, tensor: Any) -> Any:
         """Return what stands for `tensor` in the graph of the code of `frame`."""
         leaf = frame.leaf_of(tensor, self.framework.version(tensor))
         return self.framework.alias(tensor) if leaf is None else leaf
@@ -244,12 +244,12 @@ class ForcedRun:
             if f"{where}:{index}" in call.constant and self.framework.takes_gradient(tensor)
         }
 
-    def _products(self, frame: Frame, wrt: Sequence[Any]) -> list[Any | None]:
+    def _products(self, frame: RunningCall, wrt: Sequence[Any]) -> list[Any | None]:
         """Return the vector-Jacobian product of one frame; a leaf is its own derivative."""
         reached = [*frame.reached, *frame.loose]
         places = {id(entry[0]): index for index, entry in enumerate(reached)}
-        direct: dict[int, np.ndarray | Passed] = {}
-        computed: dict[int, Source] = {}
+        direct: dict[int, np.ndarray | HandedOn] = {}
+        computed: dict[int, Cotangents] = {}
         for tensor, cotangent in frame.sources:
             key = id(tensor)
             if key in places:
@@ -257,8 +257,8 @@ class ForcedRun:
             else:
                 before = computed.get(key)
                 total = _sum(None if before is None else before[1], cotangent)
-                if isinstance(total, Passed):
-                    raise NotAlone
+                if isinstance(total, HandedOn):
+                    raise NeedsWholeRun
                 computed[key] = tensor, total
         sources = list(computed.values())
         found: list[Any] = [None] * len(wrt)
@@ -266,16 +266,16 @@ class ForcedRun:
             found = self.framework.vjp(sources, wrt)
         for key, total in direct.items():
             index = places[key]
-            if isinstance(total, Passed):
+            if isinstance(total, HandedOn):
                 if found[index] is not None:
-                    raise NotAlone
+                    raise NeedsWholeRun
                 found[index] = total
                 continue
             own = self.framework.cotangent(total, wrt[index])
             found[index] = own if found[index] is None or own is None else found[index] + own
         return found
 
-    def _differentiate(self, frame: Frame) -> None:
+    def _differentiate(self, frame: RunningCall) -> None:
         """Run the vector-Jacobian product of one frame; show its gradients to the judge."""
         parameters = self.framework.parameters(frame.module)
         leaves_of = [entry[0] for entry in (*frame.reached, *frame.loose)]
@@ -285,29 +285,29 @@ class ForcedRun:
             if gradient is not None:  # the code around lets it flow on
                 self.stack[-1].sources.append((source, self.framework.values(gradient)))
         for (_, seen), gradient in zip(frame.reached, found, strict=False):
-            if (isinstance(seen.expected, Passed) or isinstance(gradient, Passed)) and (
+            if (isinstance(seen.expected, HandedOn) or isinstance(gradient, HandedOn)) and (
                 seen.expected is not gradient
             ):
-                raise NotAlone
+                raise NeedsWholeRun
             if seen.expected is not None or gradient is not None:
                 seen.found = gradient
                 self.visit(seen)
         self._add_gradients(frame, parameters, found[len(leaves_of) :])
 
     def _add_gradients(
-        self, frame: Frame, parameters: Iterable[int], found: Sequence[Any | None]
+        self, frame: RunningCall, parameters: Iterable[int], found: Sequence[Any | None]
     ) -> None:
         arrived = {k: g for k, g in zip(parameters, found, strict=True) if g is not None}
         self.add(arrived, {key: {frame.call.key} for key in arrived})
 
-    def add(self, gradients: Mapping[int, Any], summed: Mapping[int, set[Key]]) -> None:
+    def add(self, gradients: Mapping[int, Any], summed: Mapping[int, set[CallKey]]) -> None:
         """Add gradients of parameters, and the calls over which they are summed."""
         for key, gradient in gradients.items():
             self.summed.setdefault(key, set()).update(summed[key])
             kept = self.gradients.get(key)
             self.gradients[key] = gradient if kept is None else kept + gradient
 
-    def _judge_constants(self, frame: Frame, tensors: Sequence[Any]) -> None:
+    def _judge_constants(self, frame: RunningCall, tensors: Sequence[Any]) -> None:
         """Show the judge what flows back through outputs to which nothing flows in the reference.
 
         That is measured with a cotangent of N(0, 1).
@@ -331,7 +331,7 @@ class ForcedRun:
 
     def _compare(
         self,
-        code: Frame,
+        code: RunningCall,
         culprit: str,
         call: Call,
         where: str,
@@ -363,7 +363,7 @@ class ForcedRun:
             lambda leaf: leaf if (value := values.get(id(leaf))) is None else _Number(leaf, value),
         )
 
-    def _compare_numbers(self, parent: Frame, call: Call, found: list[Any]) -> None:
+    def _compare_numbers(self, parent: RunningCall, call: Call, found: list[Any]) -> None:
         plain = [leaf.value if isinstance(leaf, _Number) else leaf for leaf in found]
         numbers = [leaf for leaf in plain if isinstance(leaf, (bool, int, float))]
         if len(numbers) == len(call.numbers) and numbers != call.numbers:
@@ -383,7 +383,7 @@ class ForcedRun:
         return [self.framework.leaf(array, like, i in constant) for i, (array, like) in pairs]
 
     def _handed(
-        self, frame: Frame | None, call: Call, where: str, fresh: list[Any] | None, tree: Any
+        self, frame: RunningCall | None, call: Call, where: str, fresh: list[Any] | None, tree: Any
     ) -> Any:
         """Return `tree` with what the code of `frame` gets in place of each fresh leaf."""
         if fresh is None:
@@ -417,9 +417,9 @@ def _at(gradients: Sequence[Cotangent], index: int) -> Cotangent:
     return gradients[index] if index < len(gradients) else None
 
 
-def _sum(one: np.ndarray | Passed | None, other: np.ndarray | Passed) -> np.ndarray | Passed:
+def _sum(one: np.ndarray | HandedOn | None, other: np.ndarray | HandedOn) -> np.ndarray | HandedOn:
     if one is None:
         return other
-    if isinstance(one, Passed) or isinstance(other, Passed):
-        raise NotAlone
+    if isinstance(one, HandedOn) or isinstance(other, HandedOn):
+        raise NeedsWholeRun
     return one + other

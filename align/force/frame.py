@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from align.record.trace import Call, Cotangent, Passed, Place
+from align.record.trace import Call, CallPlace, Cotangent, HandedOn
 
 
-class NotAlone(Exception):
+class NeedsWholeRun(Exception):
     """A tensor is needed that was dropped: the port's code does not just hand it on."""
 
 
@@ -33,19 +33,19 @@ class Seen:
     cause: str = ""  # why it differs, if it does
 
     @property
-    def place(self) -> Place:
+    def place(self) -> CallPlace:
         """The key of the tensor in the recording."""
         return self.call.place(self.where)
 
 
 @dataclass
-class Frame:
+class RunningCall:
     """A judged call that is running: where its backward starts and what it reaches."""
 
     path: str
     call: Call
     module: Any
-    sources: list[tuple[Any, np.ndarray | Passed]] = field(default_factory=list)
+    sources: list[tuple[Any, np.ndarray | HandedOn]] = field(default_factory=list)
     reached: list[tuple[Any, Seen]] = field(default_factory=list)
     handed: dict[int, "_Handed"] = field(default_factory=dict)
     # (leaf, what arrived): no gradient flows to it in the reference, in the port one may.

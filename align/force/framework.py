@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 
 # (tensor of the graph, cotangent)
-Source = tuple[Any, np.ndarray]
+Cotangents = tuple[Any, np.ndarray]
 
 
 class Framework(Protocol):
@@ -45,7 +45,7 @@ class Framework(Protocol):
     def cotangent(self, array: np.ndarray, leaf: Any) -> Any | None:
         """Return `array` as a gradient of `leaf`; None where that takes none."""
 
-    def vjp(self, sources: Sequence[Source], wrt: Sequence[Any]) -> list[Any | None]:
+    def vjp(self, sources: Sequence[Cotangents], wrt: Sequence[Any]) -> list[Any | None]:
         """Return d(sum of tensor * cotangent) / d(each of `wrt`), None where nothing flows.
 
         No tensor stands twice in `sources`.

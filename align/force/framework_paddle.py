@@ -8,7 +8,7 @@ import paddle
 from paddle import nn
 
 from align.arrays.arrays_paddle import is_tensor, shared, to_array
-from align.force.framework import Source
+from align.force.framework import Cotangents
 from align.nets.prepare_paddle import FLOATING
 
 
@@ -49,7 +49,7 @@ class _Paddle:
     def cotangent(self, array: np.ndarray, leaf: paddle.Tensor) -> paddle.Tensor | None:
         return None if leaf.stop_gradient else shared(array)
 
-    def vjp(self, sources: Sequence[Source], wrt: Sequence[paddle.Tensor]) -> list[Any | None]:
+    def vjp(self, sources: Sequence[Cotangents], wrt: Sequence[paddle.Tensor]) -> list[Any | None]:
         sources = [source for source in sources if not source[0].stop_gradient]
         wanted = [tensor for tensor in wrt if not tensor.stop_gradient]
         if not sources or not wanted:

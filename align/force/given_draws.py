@@ -5,7 +5,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from align.record.draws import MASK, NEAR, NORMAL, UNIFORM, UNKNOWN, Draw, Key, Kind, by_owner
+from align.record.draws import (
+    MASK,
+    NEAR,
+    NORMAL,
+    UNIFORM,
+    UNKNOWN,
+    CallKey,
+    Draw,
+    DrawKind,
+    by_owner,
+)
 
 WORDS = {MASK: "a mask", UNIFORM: "uniform numbers", NORMAL: "normal numbers"}
 
@@ -19,7 +29,7 @@ class Wanted:
     """
 
     function: str
-    kind: Kind
+    kind: DrawKind
     shape: tuple[int, ...]
     low: float = 0.0
     high: float = 1.0
@@ -32,11 +42,11 @@ class Wanted:
 
 
 @dataclass
-class Frame:
+class DrawingCall:
     """A running call of the port: what is left for it, and what was said of it."""
 
     path: str
-    key: Key
+    key: CallKey
     left: list[Draw]
     below: bool
     known: bool  # everything its partner drew can be given again
@@ -44,7 +54,7 @@ class Frame:
     escaped: bool = False
 
 
-class Giver:
+class DrawGiver:
     """Gives each call of the port what its partner drew, draw by draw.
 
     Args:
@@ -57,30 +67,30 @@ class Giver:
         self,
         draws: Iterable[Draw],
         judged: Collection[str],
-        below: Collection[Key] = (),
+        below: Collection[CallKey] = (),
     ) -> None:
         self.draws = by_owner(draws, judged)
         self.below = below
         # Hears of each call whose draws do not fit: (path in the port, its partner, why).
-        self.told: Callable[[str, Key, str], None] | None = None
-        self.frames: list[Frame] = []
-        self.either: set[Key] = set()  # calls that may keep what is below as well as above
+        self.told: Callable[[str, CallKey, str], None] | None = None
+        self.frames: list[DrawingCall] = []
+        self.either: set[CallKey] = set()  # calls that may keep what is below as well as above
         self.unknown = {
             key: next(draw.function for draw in own if draw.kind == UNKNOWN)
             for key, own in self.draws.items()
             if any(draw.kind == UNKNOWN for draw in own)
         }
 
-    def change(self, key: Key, layout: Callable[[np.ndarray], np.ndarray]) -> None:
+    def change(self, key: CallKey, layout: Callable[[np.ndarray], np.ndarray]) -> None:
         """Give the values of a call in another layout."""
         if key in self.draws:
             changed = [replace(draw, values=layout(draw.values)) for draw in self.draws[key]]
             self.draws[key] = changed
 
-    def enter(self, path: str, key: Key) -> None:
+    def enter(self, path: str, key: CallKey) -> None:
         """Begin a call of `path` in the port; `key` is its partner's."""
         left = [] if key in self.unknown else list(self.draws.get(key, ()))
-        self.frames.append(Frame(path, key, left, key in self.below, key not in self.unknown))
+        self.frames.append(DrawingCall(path, key, left, key in self.below, key not in self.unknown))
 
     def leave(self) -> None:
         """End it."""

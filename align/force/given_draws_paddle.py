@@ -13,18 +13,18 @@ from paddle.nn import functional
 from paddle.tensor import random
 
 from align.arrays.arguments import Forward
-from align.force.given_draws import Giver, Wanted
+from align.force.given_draws import DrawGiver, Wanted
 from align.record.draws import MASK, NORMAL, UNIFORM
 from align.record.trace import Call
 
-Settings = dict[str, Any]
+RandomSettings = dict[str, Any]
 FOREIGN = ("torch", "numpy", "scipy", "sympy")  # packages that hold no function of Paddle
 
 
-class Replay:
+class GivenDraws:
     """Stands around the calls of a port: its random functions give what `giver` has for them."""
 
-    def __init__(self, giver: Giver) -> None:
+    def __init__(self, giver: DrawGiver) -> None:
         self.giver = giver
         self.state = _state()
 
@@ -83,7 +83,7 @@ def _state() -> str:
     return head + tail.partition(" ")[2]
 
 
-def _functions() -> Iterator[tuple[Any, Callable[[Replay, Any], Any]]]:
+def _functions() -> Iterator[tuple[Any, Callable[[GivenDraws, Any], Any]]]:
     """Yield each function that is replaced, with what makes its replacement.
 
     `rand`, `randn`, `alpha_dropout` and the others are written with these.
@@ -118,17 +118,17 @@ def _among(holders: list[Any]) -> list[tuple[Any, str]]:
     ]
 
 
-def _uniform(name: str, result: Any, settings: Settings) -> Wanted:
+def _uniform(name: str, result: Any, settings: RandomSettings) -> Wanted:
     low, high = float(settings["min"]), float(settings["max"])
     return Wanted(name, UNIFORM, tuple(result.shape), low, high)
 
 
-def _normal(name: str, result: Any, settings: Settings) -> Wanted:
+def _normal(name: str, result: Any, settings: RandomSettings) -> Wanted:
     mean, std = float(settings["mean"]), float(settings["std"])
     return Wanted(name, NORMAL, tuple(result.shape), mean, std)
 
 
-def _bernoulli(name: str, result: Any, settings: Settings) -> Wanted | None:
+def _bernoulli(name: str, result: Any, settings: RandomSettings) -> Wanted | None:
     rate = settings.get("p")
     rates = np.unique((settings["x"] if rate is None else paddle.to_tensor(rate)).numpy())
     if len(rates) != 1:
@@ -137,7 +137,7 @@ def _bernoulli(name: str, result: Any, settings: Settings) -> Wanted | None:
     return Wanted(name, MASK, shape, keep=float(rates[0]), may_flip=True)
 
 
-WANTED: dict[str, Callable[[str, Any, Settings], Wanted | None]] = {
+WANTED: dict[str, Callable[[str, Any, RandomSettings], Wanted | None]] = {
     "uniform": _uniform,
     "uniform_": _uniform,
     "gaussian": _normal,
@@ -148,7 +148,7 @@ WANTED: dict[str, Callable[[str, Any, Settings], Wanted | None]] = {
 
 
 def _filled(
-    wanted: Callable[[str, Any, Settings], Wanted | None], replay: Replay, function: Any
+    wanted: Callable[[str, Any, RandomSettings], Wanted | None], replay: GivenDraws, function: Any
 ) -> Any:
     """Return `function`, whose result gets other values."""
     name = function.__name__
@@ -173,7 +173,7 @@ def _filled(
     return draw
 
 
-def _dropout(replay: Replay, function: Any) -> Any:
+def _dropout(replay: GivenDraws, function: Any) -> Any:
     """Return `dropout` that keeps what it is given; rate, mode and axes are the caller's."""
     signature = inspect.signature(function)
 

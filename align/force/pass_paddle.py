@@ -5,8 +5,8 @@ from typing import Any
 from paddle import nn
 
 from align.arrays.arguments import Forward
-from align.force.given_draws import Giver
-from align.force.given_draws_paddle import Replay
+from align.force.given_draws import DrawGiver
+from align.force.given_draws_paddle import GivenDraws
 from align.force.stock_attention import turned
 from align.force.stock_attention_paddle import adapted, inside
 from align.force.stock_cells_paddle import states_alone
@@ -32,8 +32,8 @@ class Pass:
             self.calls = trace.order.applied(self.calls)
         self.counts: dict[int, int] = {}
         self.ported: dict[tuple[int, int], Call] = {}  # by group and index
-        self.giver = Giver(trace.draws, set(pairing.reference_group), trace.below)
-        self.replay = Replay(self.giver)
+        self.giver = DrawGiver(trace.draws, set(pairing.reference_group), trace.below)
+        self.replay = GivenDraws(self.giver)
 
     @property
     def matched(self) -> dict[str, nn.Layer]:

@@ -17,7 +17,7 @@ from align.force.stock_cells_paddle import states_alone
 from align.nets.calls import wrapped_forwards
 from align.nets.prepare_paddle import state_kept
 from align.pairing.by_path import Pairing
-from align.record.trace import Place, Slot, Trace
+from align.record.trace import CallPlace, Slot, Trace
 
 
 class PlainPass(Pass):
@@ -28,7 +28,7 @@ class PlainPass(Pass):
 
     def __init__(self, net: nn.Layer, trace: Trace, pairing: Pairing) -> None:
         super().__init__(net, trace, pairing)
-        self.errors: dict[Place, float] = {}
+        self.errors: dict[CallPlace, float] = {}
         self.failure = ""
         self.plainly_called: dict[int, str] = {}  # id of a call -> path: one tensor in, one out
         self.made: list[PortCall] = []  # in the order in which they began

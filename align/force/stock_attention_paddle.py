@@ -7,7 +7,7 @@ from paddle import nn
 from align.arrays.arguments import Forward, bind
 from align.arrays.arrays_paddle import to_array, to_tensor
 from align.force.stock_attention import as_inside, as_ported, of_port
-from align.record.stock_attention import SIGNATURES, Signature
+from align.record.stock_attention import SIGNATURES, AttentionSignature
 from align.record.trace import Call
 
 STOCK: dict[type, str] = {
@@ -55,7 +55,7 @@ def with_arguments(layer: nn.Layer, judged: Forward) -> Forward:
     return called
 
 
-def _spread(signature: Signature, given: dict[str, Any]) -> dict[str, Any]:
+def _spread(signature: AttentionSignature, given: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments with each stream, and masks as what is added to the scores."""
     first = given[signature.streams[0]]
     for name in signature.streams[1:]:

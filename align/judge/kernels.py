@@ -19,7 +19,7 @@ from common import resizes
 EPS32 = 2.0**-23
 
 Sizes = Sequence[int]
-Settings = dict[str, object]
+KernelSettings = dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class Kernel:
 
     function: str
     why: str
-    forward: Callable[[Sizes, Sizes, Settings], float]
-    backward: Callable[[Sizes, Sizes, Settings], float]
+    forward: Callable[[Sizes, Sizes, KernelSettings], float]
+    backward: Callable[[Sizes, Sizes, KernelSettings], float]
     before: tuple[int, ...] | None = None  # the Paddle in which the kernel became exact
 
-    def errors(self, size: Sizes, out: Sizes, settings: Settings) -> tuple[float, float]:
+    def errors(self, size: Sizes, out: Sizes, settings: KernelSettings) -> tuple[float, float]:
         """Return (forward, backward) for one call."""
         if self.before is not None and paddle_version() >= self.before:
             return 0.0, 0.0
@@ -55,7 +55,7 @@ def paddle_version() -> tuple[int, ...]:
     return (0,)
 
 
-def _resize_error(size: Sizes, out: Sizes, settings: Settings) -> float:
+def _resize_error(size: Sizes, out: Sizes, settings: KernelSettings) -> float:
     """Paddle holds the coordinates of a resize in float32: they are off by eps32 * size."""
     return 0.0 if resizes.is_exact(size, out, settings) else EPS32 * (2.0 + 1.5 * max(size))
 
@@ -65,14 +65,14 @@ def _holds(number: float) -> bool:
     return float(np.float32(number)) == number
 
 
-def _resize_gradient_error(size: Sizes, out: Sizes, settings: Settings) -> float:
+def _resize_gradient_error(size: Sizes, out: Sizes, settings: KernelSettings) -> float:
     """The same coordinates, and for the area mode the average's 1 / k."""
     if settings.get("mode") == "area":
         return POOL_ERROR
     return _resize_error(size, out, settings)
 
 
-def _epsilon_error(size: Sizes, out: Sizes, settings: Settings) -> float:
+def _epsilon_error(size: Sizes, out: Sizes, settings: KernelSettings) -> float:
     """A rounded epsilon moves 1 / sqrt(variance + epsilon) by half as much at most.
 
     Modules' epsilons are rounded on the reference too, and then there is nothing to allow.
@@ -81,23 +81,23 @@ def _epsilon_error(size: Sizes, out: Sizes, settings: Settings) -> float:
     return 0.0 if not epsilon else 0.5 * abs(float(np.float32(epsilon)) / epsilon - 1.0)
 
 
-def _number_error(error: float) -> Callable[[Sizes, Sizes, Settings], float]:
+def _number_error(error: float) -> Callable[[Sizes, Sizes, KernelSettings], float]:
     """Return `error` where a plain number of the call is none that float32 holds."""
 
-    def errors(size: Sizes, out: Sizes, settings: Settings) -> float:
+    def errors(size: Sizes, out: Sizes, settings: KernelSettings) -> float:
         numbers: Any = settings.get("numbers", ())
         return 0.0 if all(_holds(float(number)) for number in numbers) else error
 
     return errors
 
 
-def _norm_error(size: Sizes, out: Sizes, settings: Settings) -> float:
+def _norm_error(size: Sizes, out: Sizes, settings: KernelSettings) -> float:
     """Any norm but the Euclidean goes through powers in float32."""
     order: Any = settings.get("p", 2)
     return 0.0 if order in (None, "fro", 1, 2, float("inf")) else NORM_ERROR
 
 
-def _always(error: float) -> Callable[[Sizes, Sizes, Settings], float]:
+def _always(error: float) -> Callable[[Sizes, Sizes, KernelSettings], float]:
     return lambda size, out, settings: error
 
 

@@ -27,7 +27,7 @@ def wrapped_forwards(
 ) -> Iterator[None]:
     """Replace `forward` of each module by `wrap(path, module, forward)`; put back at the end."""
     own: list[tuple[Any, Any]] = []
-    with_loss = type(modules.get("")).__name__ == "Whole"
+    with_loss = type(modules.get("")).__name__ == "NetWithLoss"
     try:
         for path, module in modules.items():
             original = module.forward

@@ -89,7 +89,7 @@ def noted(
 ) -> Callable[..., Any]:
     """Return `forward` that notes its layer; the same one where nobody watches.
 
-    `with_loss`: `module` is of a `Whole`, so that its root is the loss and "net" the net's.
+    `with_loss`: `module` is of a `NetWithLoss`, so that its root is the loss and "net" the net's.
     """
     if _note is None:
         return forward

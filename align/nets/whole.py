@@ -17,11 +17,11 @@ def whole_pair(
     """Return (torch module, Paddle layer) that run a net and its loss; the nets may be None."""
     from align.nets import whole_paddle, whole_torch
 
-    theirs = whole_torch.Whole(torch_net, torch_loss)
-    return theirs, whole_paddle.Whole(paddle_net, paddle_loss)
+    theirs = whole_torch.NetWithLoss(torch_net, torch_loss)
+    return theirs, whole_paddle.NetWithLoss(paddle_net, paddle_loss)
 
 
-NET = "net."  # where `Whole` holds the net that it wraps with a loss
+NET = "net."  # where `NetWithLoss` holds the net that it wraps with a loss
 
 
 def unwrapped(spec: "TensorSpec", prefix: str) -> "TensorSpec":

@@ -7,7 +7,7 @@ import paddle
 from paddle import nn
 
 
-class Whole(nn.Layer):
+class NetWithLoss(nn.Layer):
     """Returns the loss of `criterion(net(*args, **kwargs), label)`; without a net, of the outputs.
 
     A criterion that is a layer is a child and is judged inside; a plain function is glue.

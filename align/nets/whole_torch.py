@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 
-class Whole(nn.Module):
+class NetWithLoss(nn.Module):
     """Returns the loss of `criterion(net(*args, **kwargs), label)`; without a net, of the outputs.
 
     A criterion that is a module is a child and is judged inside; a plain function is glue.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def pair_nets(torch_net: Any, paddle_net: Any, rules: Any = None) -> Pairing:
-    """Return the pairing of two nets, or of two `Whole`s, whose nets `rules` are about.
+    """Return the pairing of two nets, or of two `NetWithLoss`s, whose nets `rules` are about.
 
     `rules` is what `convert.names.rules.load_rules` takes. Raises ConfigError for a wrong file.
     """

@@ -19,7 +19,7 @@ class Reference(Protocol):
 
     @property
     def is_whole(self) -> bool:
-        """Tell whether it is a net and its loss in one (`align.nets.whole_torch.Whole`)."""
+        """Tell whether it is a net and its loss in one (`align.nets.whole_torch.NetWithLoss`)."""
 
     def specs(self) -> "list[TensorSpec]":
         """Return the entries of the state dict, in its order."""

@@ -14,7 +14,7 @@ from align.causes.replayed import Replayed
 from align.causes.replayed_torch import replayed_calls
 from align.nets.calls import code_of, source_of
 from align.nets.layers_torch import module_paths
-from align.nets.whole_torch import Whole
+from align.nets.whole_torch import NetWithLoss
 from align.pairing import attributes_torch
 from align.pairing.reference import PLAIN
 from convert.names.spec import TensorSpec
@@ -33,7 +33,7 @@ class LiveReference:
 
     @property
     def is_whole(self) -> bool:
-        return isinstance(self.net, Whole)
+        return isinstance(self.net, NetWithLoss)
 
     def specs(self) -> list[TensorSpec]:
         return describe(self.net)

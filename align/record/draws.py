@@ -10,16 +10,16 @@ from typing import Literal
 
 import numpy as np
 
-Kind = Literal["mask", "uniform", "normal", "unknown"]
-MASK: Kind = "mask"
-UNIFORM: Kind = "uniform"
-NORMAL: Kind = "normal"
-UNKNOWN: Kind = "unknown"
+DrawKind = Literal["mask", "uniform", "normal", "unknown"]
+MASK: DrawKind = "mask"
+UNIFORM: DrawKind = "uniform"
+NORMAL: DrawKind = "normal"
+UNKNOWN: DrawKind = "unknown"
 
 # How near the rate uniform numbers lie that stand for a mask: any other rate turns them over.
 NEAR = 1e-6
 
-Key = tuple[str, int]  # path of a module, its k-th call
+CallKey = tuple[str, int]  # path of a module, its k-th call
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +36,8 @@ class Draw:
     """
 
     function: str
-    kind: Kind
-    calls: tuple[Key, ...]
+    kind: DrawKind
+    calls: tuple[CallKey, ...]
     values: np.ndarray = field(default_factory=lambda: np.zeros(0))
     low: float = 0.0
     high: float = 1.0
@@ -47,14 +47,14 @@ class Draw:
         """Say it in a few words."""
         return f"{self.function} {list(self.values.shape)}"
 
-    def owner(self, judged: Collection[str]) -> Key | None:
+    def owner(self, judged: Collection[str]) -> CallKey | None:
         """Return the innermost running call of a path in `judged`: whose code it belongs to."""
         return next((key for key in reversed(self.calls) if key[0] in judged), None)
 
 
-def by_owner(draws: Iterable[Draw], judged: Collection[str]) -> dict[Key, list[Draw]]:
+def by_owner(draws: Iterable[Draw], judged: Collection[str]) -> dict[CallKey, list[Draw]]:
     """Return {call of a path in `judged`: what its own code drew, in order}."""
-    found: dict[Key, list[Draw]] = {}
+    found: dict[CallKey, list[Draw]] = {}
     for draw in draws:
         key = draw.owner(judged)
         if key is not None:

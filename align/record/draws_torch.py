@@ -13,11 +13,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from align.arrays.arrays_torch import is_tensor, to_array
-from align.record.draws import MASK, NORMAL, UNIFORM, UNKNOWN, Draw, Key, Kind, by_owner
+from align.record.draws import MASK, NORMAL, UNIFORM, UNKNOWN, CallKey, Draw, DrawKind, by_owner
 from common.errors import UserError
 
 # Functions of torch's dispatcher, with or without the trailing underscore of in-place ones.
-KINDS: dict[str, Kind] = {
+KINDS: dict[str, DrawKind] = {
     "bernoulli": MASK,
     "uniform": UNIFORM,
     "rand": UNIFORM,
@@ -46,7 +46,7 @@ class SeesDraws(_Mode):
     def __init__(
         self,
         draws: list[Draw],
-        running: Callable[[], tuple[Key, ...]],
+        running: Callable[[], tuple[CallKey, ...]],
         function: Callable[[], str],
         kept: Callable[[np.ndarray], Any],
     ) -> None:
@@ -115,7 +115,7 @@ class GivesDraws(_Mode):
         self,
         draws: list[Draw],
         judged: Collection[str],
-        running: Callable[[], Key | None],
+        running: Callable[[], CallKey | None],
         generator: torch.Generator,
     ) -> None:
         super().__init__()
@@ -162,7 +162,7 @@ def _name(func: Any) -> str:
     return str(func._schema.name.partition("::")[2])
 
 
-def _kind(func: Any, settings: dict[str, Any]) -> Kind:
+def _kind(func: Any, settings: dict[str, Any]) -> DrawKind:
     """Return the kind of what `func` draws; normal numbers of many means are UNKNOWN."""
     kind = KINDS.get(_name(func).rstrip("_"), UNKNOWN)
     numbers = [settings.get(name, 0.0) for name in ("mean", "std", "from", "to")]

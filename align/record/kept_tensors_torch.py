@@ -14,7 +14,7 @@ from align.record.trace import Cotangent
 ALL = -1  # every tensor
 
 
-class Kept:
+class KeptTensors:
     """Tensors kept as arrays: by reference, or as copies where something writes into them.
 
     The tensors of a run are numbered in the order in which they are kept; those in `copied` are

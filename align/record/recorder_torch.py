@@ -16,14 +16,14 @@ from align.arrays.memory import WORTH, give_back
 from align.arrays.trees import leaves, map_leaves
 from align.judge.kernels import Kernel
 from align.record.draws_torch import SeesDraws
-from align.record.kept_tensors_torch import Kept
+from align.record.kept_tensors_torch import KeptTensors
 from align.record.stock_attention import SIGNATURES, Attention
 from align.record.tensor_flow_torch import Awaited, Flow
-from align.record.trace import TENSOR, Call, Cotangent, Gone, Passed, Slot, Trace
+from align.record.trace import TENSOR, Call, Cotangent, Dropped, HandedOn, Slot, Trace
 
 
 class _Recorder:
-    def __init__(self, trace: Trace, backward: bool, kept: "Kept") -> None:
+    def __init__(self, trace: Trace, backward: bool, kept: "KeptTensors") -> None:
         self.trace = trace
         self.backward = backward
         self.kept = kept
@@ -143,7 +143,7 @@ class _Recorder:
             return
         largest = magnitude(first)
         if math.isfinite(largest) and all(_is_same(array, first) for array in arrays):
-            passed = Passed(first.shape, first.dtype, largest, total_of_channel(first))
+            passed = HandedOn(first.shape, first.dtype, largest, total_of_channel(first))
             for array in (first, *arrays):
                 self.kept.release(array)
             for slot, at in ((call.grad_outputs, index), *slots):
@@ -165,7 +165,7 @@ class _Recorder:
                 if isinstance(array, np.ndarray):
                     freed += array.nbytes
                     self.kept.release(array)
-                    arrays[index] = Gone(array.shape, array.dtype, variance)
+                    arrays[index] = Dropped(array.shape, array.dtype, variance)
         return freed
 
     def _variance(self, call: Call) -> np.ndarray | None:

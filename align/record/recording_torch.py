@@ -15,18 +15,18 @@ from align.judge.watch_kernels_torch import WatchKernels
 from align.nets.calls import wrapped_forwards
 from align.nets.layers_torch import floating_buffers, module_paths
 from align.nets.prepare_torch import out_of_place, state_kept
-from align.record.kept_tensors_torch import ALL, Kept
+from align.record.kept_tensors_torch import ALL, KeptTensors
 from align.record.recorder_torch import _Recorder
 from align.record.trace import Call, Trace
 
 COTANGENTS = 0xC07
 
 # (the net, numbers of the tensors that something writes into) -> what keeps its tensors
-Keeper = Callable[[nn.Module, set[int]], Kept]
+KeepCalls = Callable[[nn.Module, set[int]], KeptTensors]
 
 
 @dataclass
-class Run:
+class ReferenceRun:
     """One run of the reference. `backward` starts from `cotangents` of its outputs."""
 
     args: tuple
@@ -42,7 +42,7 @@ class Run:
         return [torch.from_numpy(rng.standard_normal(out.shape)).to(out.dtype) for out in outputs]
 
 
-def record(net: nn.Module, run: Run, keeper: Keeper = Kept) -> Trace:
+def record(net: nn.Module, run: ReferenceRun, keeper: KeepCalls = KeptTensors) -> Trace:
     """Run `net` once and record every call of every module.
 
     The net's state and random state are as before afterwards; what the run left in the floating
@@ -58,7 +58,7 @@ def record(net: nn.Module, run: Run, keeper: Keeper = Kept) -> Trace:
 
 @contextmanager
 def recorded(
-    net: nn.Module, run: Run, copies: bool = False, keeper: Keeper = Kept
+    net: nn.Module, run: ReferenceRun, copies: bool = False, keeper: KeepCalls = KeptTensors
 ) -> Iterator["Recording"]:
     """Yield the recording of a forward pass, whose `backward` is still to run.
 
@@ -86,7 +86,7 @@ def recorded(
 class Recording:
     """One run of the reference: its `trace`, and its graph until `backward` was called."""
 
-    def __init__(self, net: nn.Module, run: Run, kept: Kept) -> None:
+    def __init__(self, net: nn.Module, run: ReferenceRun, kept: KeptTensors) -> None:
         self.net, self.run, self.kept = net, run, kept
         paths = module_paths(net)
         modules = {path: net.get_submodule(path) for path in paths}
@@ -134,7 +134,7 @@ class Recording:
         return not self.kept.written()
 
 
-def _plain_outputs(net: nn.Module, run: Run) -> list[np.ndarray] | None:
+def _plain_outputs(net: nn.Module, run: ReferenceRun) -> list[np.ndarray] | None:
     """Return the outputs as the net gives them; None where no module works in place."""
     if not any(getattr(module, "inplace", False) for module in net.modules()):
         return None
@@ -162,7 +162,7 @@ def _is_close(left: np.ndarray, right: np.ndarray) -> bool:
     return np.allclose(left, right, rtol=0.0, atol=few, equal_nan=True)
 
 
-def _as_leaves(run: Run) -> tuple[tuple, dict[str, Any]]:
+def _as_leaves(run: ReferenceRun) -> tuple[tuple, dict[str, Any]]:
     """Return copies of the arguments, floating ones as leaves of the graph in a backward run."""
 
     def leaf(value: Any) -> Any:

@@ -22,14 +22,14 @@ class Mask:
 
 
 @dataclass(frozen=True)
-class Signature:
+class AttentionSignature:
     """The streams [batch, length, channels] of a layer by name, and its masks."""
 
     streams: tuple[str, ...]
     masks: tuple[Mask, ...]
 
 
-_DECODER = Signature(
+_DECODER = AttentionSignature(
     ("tgt", "memory"),
     (
         Mask("tgt_mask", "tgt_mask", "tgt_key_padding_mask", 0, 0),
@@ -39,15 +39,15 @@ _DECODER = Signature(
 
 
 # By the names of torch's classes.
-SIGNATURES: Mapping[str, Signature] = {
-    "MultiheadAttention": Signature(
+SIGNATURES: Mapping[str, AttentionSignature] = {
+    "MultiheadAttention": AttentionSignature(
         ("query", "key", "value"),
         (Mask("attn_mask", "attn_mask", "key_padding_mask", 0, 1),),
     ),
-    "TransformerEncoderLayer": Signature(
+    "TransformerEncoderLayer": AttentionSignature(
         ("src",), (Mask("src_mask", "src_mask", "src_key_padding_mask", 0, 0),)
     ),
-    "TransformerEncoder": Signature(
+    "TransformerEncoder": AttentionSignature(
         ("src",), (Mask("src_mask", "mask", "src_key_padding_mask", 0, 0),)
     ),
     "TransformerDecoderLayer": _DECODER,

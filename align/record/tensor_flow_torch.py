@@ -8,15 +8,15 @@ import torch
 
 from align.record.trace import Call, Cotangent
 
-Node = tuple[Call, str, int]  # a boundary: (call, "input" or "output", index)
+Boundary = tuple[Call, str, int]  # a boundary: (call, "input" or "output", index)
 
 
 class Flow:
     """Which boundaries a tensor passes one after the other, untouched by the code between."""
 
     def __init__(self) -> None:
-        self.handed: dict[int, tuple[weakref.ref, int, Node | None]] = {}
-        self.following: dict[tuple[int, str, int], Node] = {}
+        self.handed: dict[int, tuple[weakref.ref, int, Boundary | None]] = {}
+        self.following: dict[tuple[int, str, int], Boundary] = {}
 
     def hand_on(self, arrived: torch.Tensor, own: torch.Tensor) -> None:
         """Note that `own` is what code gets for the tensor that `arrived` at a boundary."""
@@ -24,7 +24,7 @@ class Flow:
         same = reference is not None and reference() is arrived and version == arrived._version
         self.handed[id(own)] = weakref.ref(own), own._version, node if same else None
 
-    def name(self, own: torch.Tensor, node: Node) -> None:
+    def name(self, own: torch.Tensor, node: Boundary) -> None:
         """Say at which boundary `own` was handed on."""
         reference, version, before = self.handed[id(own)]
         if before is not None:
@@ -48,7 +48,7 @@ class Flow:
         return []
 
 
-def _key(node: Node) -> tuple[int, str, int]:
+def _key(node: Boundary) -> tuple[int, str, int]:
     return id(node[0]), node[1], node[2]
 
 

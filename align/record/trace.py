@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from align.record.draws import Draw, Key
+from align.record.draws import CallKey, Draw
 
 if TYPE_CHECKING:
     from align.force.call_order import Order
     from align.record.stock_attention import Attention
 
-Place = tuple[str, int, str]  # (path of the module, its k-th call, "output:0")
+CallPlace = tuple[str, int, str]  # (path of the module, its k-th call, "output:0")
 
 
 TENSOR = object()
@@ -27,7 +27,7 @@ class Slot:
 
 
 @dataclass(frozen=True, eq=False)
-class Passed:
+class HandedOn:
     """Stands for a cotangent that went unchanged from one layer to another, and is judged.
 
     Both layers were judged alone with it; the code between hands the tensor on as it is.
@@ -40,7 +40,7 @@ class Passed:
 
 
 @dataclass(frozen=True, eq=False)
-class Gone:
+class Dropped:
     """Stands for a tensor inside a call that is judged as a whole.
 
     `variance` is that of each channel, where a running variance was made of it.
@@ -62,7 +62,7 @@ class Gone:
 
 
 @dataclass(frozen=True, eq=False)
-class Filed:
+class OnDisk:
     """Stands for a tensor whose values went into a file of arrays, under `name`."""
 
     name: str
@@ -70,7 +70,7 @@ class Filed:
     dtype: np.dtype
 
 
-Cotangent = np.ndarray | Passed | None
+Cotangent = np.ndarray | HandedOn | None
 
 
 @dataclass
@@ -99,7 +99,7 @@ class Call:
     simple: bool = False  # may run again by itself, whatever ran before
     # Judged alone, while the reference's backward ran: no code of it runs in the forced pass.
     alone: bool = False
-    # Inside such a call, that is no simple one: its arrays are `Gone`.
+    # Inside such a call, that is no simple one: its arrays are `Dropped`.
     gone: bool = False
     # Floating tensors that need no gradient in a backward pass: "input:0".
     constant: set[str] = field(default_factory=set)
@@ -119,11 +119,11 @@ class Call:
         return max((array.size for array in (*self.inputs, *self.outputs)), default=0)
 
     @property
-    def key(self) -> Key:
+    def key(self) -> CallKey:
         """Its path and number."""
         return (self.path, self.index)
 
-    def place(self, where: str) -> Place:
+    def place(self, where: str) -> CallPlace:
         """Return the key of a tensor at this call."""
         return (self.path, self.index, where)
 
@@ -147,7 +147,7 @@ class Trace:
     parameters: set[str] = field(default_factory=set)
     inplace: list[str] = field(default_factory=list)  # in-place modules that change the outputs
     draws: list[Draw] = field(default_factory=list)
-    below: set[Key] = field(default_factory=set)
+    below: set[CallKey] = field(default_factory=set)
     order: "Order | None" = None  # in which the port makes the calls, where it is another
 
     def draws_only(self) -> "Trace":

@@ -7,7 +7,7 @@ from align.judge.comparison import DIFFERS, EQUAL, NOISE, Comparison
 from align.report.run import Run
 
 MENDED, NEW, STILL, GONE = "mended", "new", "still", "gone"
-Key = tuple[str, str, str, int | None]
+ChangeKey = tuple[str, str, str, int | None]
 
 
 @dataclass
@@ -33,17 +33,17 @@ class Change:
 
 
 @dataclass
-class _Layer:
-    before: dict[Key, Comparison] = field(default_factory=dict)
-    after: dict[Key, Comparison] = field(default_factory=dict)
+class _LayerChanges:
+    before: dict[ChangeKey, Comparison] = field(default_factory=dict)
+    after: dict[ChangeKey, Comparison] = field(default_factory=dict)
 
 
 def compare_runs(before: Run, after: Run) -> list[Change]:
     """Return every layer of every stage of either run, in the order of the first."""
-    layers: dict[tuple[str, str], _Layer] = {}
+    layers: dict[tuple[str, str], _LayerChanges] = {}
     for run, side in ((before, "before"), (after, "after")):
         for stage, call in _calls(run):
-            layer = layers.setdefault((stage, call.layer), _Layer())
+            layer = layers.setdefault((stage, call.layer), _LayerChanges())
             getattr(layer, side)[call.layer, call.call, call.where, call.step] = call
     return [
         Change(stage, path, _status(layer), _worst(layer.before), _worst(layer.after))
@@ -57,7 +57,7 @@ def _calls(run: Run) -> Iterator[tuple[str, Comparison]]:
             yield name, call
 
 
-def _status(layer: _Layer) -> str:
+def _status(layer: _LayerChanges) -> str:
     """Mended is only what is compared now and equal; what is not compared any more is gone."""
     wrong_before = {key for key, call in layer.before.items() if call.verdict == DIFFERS}
     wrong_after = any(call.verdict == DIFFERS for call in layer.after.values())
@@ -71,7 +71,7 @@ def _status(layer: _Layer) -> str:
     return MENDED if mended else GONE
 
 
-def _worst(calls: dict[Key, Comparison]) -> Comparison | None:
+def _worst(calls: dict[ChangeKey, Comparison]) -> Comparison | None:
     def weight(call: Comparison) -> tuple[bool, bool, float]:
         error = call.relative_error
         return call.verdict == DIFFERS, call.verdict != EQUAL, error if error == error else 1e308

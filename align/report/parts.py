@@ -26,7 +26,7 @@ class Environment(TypedDict, total=False):
     seconds: float
 
 
-class Step(TypedDict, total=False):
+class StepPart(TypedDict, total=False):
     """A row of `settings["steps"]` of a training."""
 
     step: int
@@ -36,10 +36,10 @@ class Step(TypedDict, total=False):
     worst: Number
 
 
-class Settings(TypedDict, total=False):
+class SettingsPart(TypedDict, total=False):
     """Of a report."""
 
-    steps: list[Step]
+    steps: list[StepPart]
     free_run: list[Number]
 
 
@@ -66,7 +66,7 @@ class _Source(TypedDict):
     became: str
 
 
-class Source(_Source, total=False):
+class SourcePart(_Source, total=False):
     """A row of an account's `source_tensors`."""
 
     to: str | None
@@ -88,19 +88,19 @@ class Target(_Target, total=False):
     reason: str | None
 
 
-class Verification(TypedDict, total=False):
+class VerificationPart(TypedDict, total=False):
     """Of an account; empty where the nets were not run."""
 
     worst: float
     allowed: float
 
 
-class Account(TypedDict, total=False):
+class AccountPart(TypedDict, total=False):
     """Of a run."""
 
-    source_tensors: list[Source]
+    source_tensors: list[SourcePart]
     target_tensors: list[Target]
-    verification: Verification
+    verification: VerificationPart
     notes: list[str]
 
 

@@ -5,7 +5,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from align.report.parts import Account, Environment, Settings, Training, check_version, load_json
+from align.report.parts import (
+    AccountPart,
+    Environment,
+    SettingsPart,
+    Training,
+    check_version,
+    load_json,
+)
 from align.report.report import ALIGNED, COULD_NOT_CHECK, NOT_ALIGNED
 from align.report.run import Run
 from common.documents import _optional, checked
@@ -29,7 +36,7 @@ def report_from(data: Any) -> "Report":
     own = {key: value for key, value in data.items() if key not in _DERIVED_OF_REPORT}
     _check_calls(own.get("calls"))
     report: Report = checked(Report, own)
-    checked(Settings, report.settings, "settings")
+    checked(SettingsPart, report.settings, "settings")
     checked(Environment, report.environment, "environment")
     for key in ("exit_code", "verdict"):
         if data.get(key) != getattr(report, key):
@@ -77,7 +84,11 @@ def run_from(data: Any) -> Run:
         return Run.of(report_from(data))
     own = {key: value for key, value in data.items() if key not in _DERIVED_OF_RUN}
     run: Run = checked(Run, own)
-    for kind, part in ((Account, "account"), (Training, "training"), (Environment, "environment")):
+    for kind, part in (
+        (AccountPart, "account"),
+        (Training, "training"),
+        (Environment, "environment"),
+    ):
         checked(kind, getattr(run, part), part)
     if any(rung.exit_code not in (ALIGNED, NOT_ALIGNED, COULD_NOT_CHECK) for rung in run.rungs):
         raise UnreadableError("the run is damaged: a rung's exit code is 0, 1 or 2")

@@ -16,20 +16,20 @@ from align.arrays.arrays_torch import alias, is_tensor, scalar_of, to_array
 from align.arrays.distances import distance, magnitude, total_of_channel
 from align.arrays.trees import leaves, map_leaves
 from align.force.forced_run import ForcedRun
-from align.force.frame import Frame, Seen
-from align.force.framework import Source
+from align.force.frame import RunningCall, Seen
+from align.force.framework import Cotangents
 from align.judge.compare import LONG_SUMS, UNITS
 from align.judge.kernel_errors_torch import Errors
 from align.nets.calls import wrapped_forwards
 from align.nets.layers_torch import floating_buffers
 from align.nets.prepare_torch import out_of_place
-from align.record.draws import Key
+from align.record.draws import CallKey
 from align.record.draws_torch import GivesDraws
-from align.record.recording_torch import Run
-from align.record.trace import Call, Cotangent, Gone, Passed, Place, Slot, Trace
+from align.record.recording_torch import ReferenceRun
+from align.record.trace import Call, CallPlace, Cotangent, Dropped, HandedOn, Slot, Trace
 from align.rounding.allowances import TINY
 
-Moves = dict[Place, float]  # largest movement of each tensor
+Movements = dict[CallPlace, float]  # largest movement of each tensor
 
 COMPLETE = 1e-9  # farther from a parameter's gradient, other calls may add to it
 POOL = 1_048_573  # a prime: no two rows or channels of a tensor move alike
@@ -37,7 +37,7 @@ FEW_OF_CHANNEL = 8  # values: so few random signs may all be the same
 FEW = 1 << 12  # values that are not worth a pool
 
 
-class Disturbed:
+class DisturbedRun:
     """A forced run of the reference itself, disturbed, that notes how far each tensor moves.
 
     `watched` are modules that run as they are; their tensors are noted too.
@@ -47,7 +47,7 @@ class Disturbed:
         self,
         trace: Trace,
         judged: set[str],
-        run: Run,
+        run: ReferenceRun,
         units: float,
         disturbed: str | None = None,
         seed: int = 0,
@@ -75,8 +75,8 @@ class Disturbed:
             backward=run.backward,
             skips=self._is_left_out,
         )
-        self.moves: Moves = {}
-        self.trial: tuple[dict[int, Any], dict[int, set[Key]], set[str]] = ({}, {}, set())
+        self.moves: Movements = {}
+        self.trial: tuple[dict[int, Any], dict[int, set[CallKey]], set[str]] = ({}, {}, set())
         self.calls = {(call.path, call.index): call for call in trace.calls}
         self.counts: dict[str, int] = {}
 
@@ -163,7 +163,7 @@ class Disturbed:
         if not self.trace.draws:
             return nullcontext()
 
-        def running() -> Key | None:
+        def running() -> CallKey | None:
             return self.forced.stack[-1].call.key if self.forced.stack else None
 
         return GivesDraws(self.trace.draws, self.judged, running, self.generator)
@@ -204,7 +204,7 @@ class Disturbed:
                 tensor.register_hook(partial(self._note_gradient, place, gradients, index))
 
     def _note_gradient(
-        self, place: Place, expected: Sequence[Cotangent], index: int, gradient: torch.Tensor
+        self, place: CallPlace, expected: Sequence[Cotangent], index: int, gradient: torch.Tensor
     ) -> None:
         cotangent = expected[index]  # read now, where it is in a file
         if isinstance(cotangent, np.ndarray):
@@ -232,7 +232,7 @@ class Disturbed:
             module._parameters = self._moved(own[0])
             module._buffers = self._moved({**own[1], **self._buffers_before(call.path, own[1])})
             with torch.enable_grad():
-                frame = Frame(call.path, call, module)
+                frame = RunningCall(call.path, call, module)
                 self.forced.run_alone(frame, module.forward, (tensor,), {})
             self._note_buffers({call.path: module})
         finally:
@@ -278,7 +278,7 @@ class Disturbed:
                 each._buffers = self._moved({**buffers, **before})
             wrapped = wrapped_forwards(modules, self.forced.wrap)
             with torch.set_grad_enabled(self.run.backward), wrapped:
-                self.forced.run_alone(Frame(call.path, call, module), forward, args, kwargs)
+                self.forced.run_alone(RunningCall(call.path, call, module), forward, args, kwargs)
             self._note_buffers(running)
             came = set(self.counts) == set(modules)
             self.trial = self.forced.gradients, self.forced.summed, set(running)
@@ -353,14 +353,14 @@ class Disturbed:
         return Errors(self.signs).off_by(leaf, 0.1) if floating else leaf
 
     def _note(self, seen: Seen) -> None:
-        if isinstance(seen.expected, Passed):
+        if isinstance(seen.expected, HandedOn):
             step = float(np.finfo(seen.expected.dtype).eps) * self.units
             self.moves[seen.place] = step * seen.expected.largest
         elif seen.expected is not None and seen.found is not None and is_tensor(seen.found):
             self._note_distance(seen.place, seen.found, seen.expected)
 
     def _note_distance(
-        self, place: Place, found: torch.Tensor, expected: np.ndarray | None
+        self, place: CallPlace, found: torch.Tensor, expected: np.ndarray | None
     ) -> None:
         if expected is None or not found.numel():
             return
@@ -418,7 +418,7 @@ class Disturbed:
                 for call in self.trace.calls
                 if call.path == path
                 for cotangent in call.grad_outputs
-                if cotangent is not None and not isinstance(cotangent, Gone)
+                if cotangent is not None and not isinstance(cotangent, Dropped)
             ]
             unit = float(np.finfo(np.float64).eps) * self.units
             self.lost[path] = LONG_SUMS / UNITS * unit * max(sizes, default=0.0)
@@ -463,7 +463,7 @@ class Disturbed:
     def cotangent(self, array: np.ndarray, leaf: torch.Tensor) -> torch.Tensor | None:
         return self.jitter(torch.from_numpy(array).to(leaf.dtype)) if leaf.requires_grad else None
 
-    def vjp(self, sources: Sequence[Source], wrt: Sequence[torch.Tensor]) -> list[Any | None]:
+    def vjp(self, sources: Sequence[Cotangents], wrt: Sequence[torch.Tensor]) -> list[Any | None]:
         outputs = [(tensor, array) for tensor, array in sources if tensor.requires_grad]
         wanted = [tensor for tensor in wrt if tensor.requires_grad]
         if not outputs or not wanted:
@@ -482,7 +482,7 @@ class _Jitter(torch.autograd.Function):
     """The identity: values move by one unit, gradients pass."""
 
     @staticmethod
-    def forward(ctx: Any, tensor: torch.Tensor, disturbed: Disturbed) -> torch.Tensor:
+    def forward(ctx: Any, tensor: torch.Tensor, disturbed: DisturbedRun) -> torch.Tensor:
         return disturbed.jitter(tensor)
 
     @staticmethod
@@ -490,5 +490,5 @@ class _Jitter(torch.autograd.Function):
         return gradient, None
 
 
-def _total(cotangent: np.ndarray | Passed) -> float:
-    return cotangent.total if isinstance(cotangent, Passed) else total_of_channel(cotangent)
+def _total(cotangent: np.ndarray | HandedOn) -> float:
+    return cotangent.total if isinstance(cotangent, HandedOn) else total_of_channel(cotangent)

@@ -7,11 +7,11 @@ import numpy as np
 
 from align.judge.compare import Allowance
 from align.pairing.by_path import Pairing
-from align.record.trace import Call, Place, Trace
+from align.record.trace import Call, CallPlace, Trace
 from align.rounding.allowances import Sums
 
 
-class Moves:
+class Floors:
     """How far each tensor of the reference moves when roundings are exaggerated.
 
     Two more forced runs of the reference: one in which inputs, weights and cotangents move by one
@@ -24,8 +24,8 @@ class Moves:
         self.net, self.trace, self.run = torch_net, trace, run
         self.judged = set(judged.reference_group)
         self._rounding = Rounding(torch_net, trace, run, self.judged)
-        self.rounding: Mapping[Place, float] = self._rounding.moves
-        self.kernels: dict[Place, float] = {}
+        self.rounding: Mapping[CallPlace, float] = self._rounding.moves
+        self.kernels: dict[CallPlace, float] = {}
         self.unit = float(np.finfo(dtype).eps)
         self.sums = Sums(trace)
 
@@ -72,7 +72,7 @@ class Moves:
         self._rounding.finish()
         self.kernels |= kernel_moves(self.net, self.trace, self.run, self.judged)
 
-    def allow(self, place: Place) -> Allowance:
+    def allow(self, place: CallPlace) -> Allowance:
         """Return what rounding explains at `place`."""
         path, _, where = place
         if not path and ":" in where and where.partition(":")[0] in {"grad", "buffer"}:

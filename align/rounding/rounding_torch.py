@@ -11,9 +11,9 @@ from align.arrays.distances import magnitude
 from align.judge.kernel_errors_torch import COHERENT_DRAWS, Errors
 from align.judge.watch_kernels_torch import WatchKernels
 from align.nets.prepare_torch import rounded_constants, state_kept
-from align.record.recording_torch import Run
+from align.record.recording_torch import ReferenceRun
 from align.record.trace import Call, Trace
-from align.rounding.disturbed_run_torch import Disturbed, Moves
+from align.rounding.disturbed_run_torch import DisturbedRun, Movements
 
 KERNEL_SPREAD = 2.0
 
@@ -29,12 +29,12 @@ class Rounding:
         self,
         net: nn.Module,
         trace: Trace,
-        run: Run,
+        run: ReferenceRun,
         judged: set[str],
         watched: Collection[str] = (),
     ) -> None:
         self.net = net
-        self.moved = Disturbed(trace, judged, run, units=1.0, watched=watched)
+        self.moved = DisturbedRun(trace, judged, run, units=1.0, watched=watched)
         self.moves = self.moved.moves
 
     def alone(self, call: Call) -> None:
@@ -68,8 +68,8 @@ class Rounding:
 
 
 def kernel_moves(
-    net: nn.Module, trace: Trace, run: Run, judged: set[str], watched: Collection[str] = ()
-) -> Moves:
+    net: nn.Module, trace: Trace, run: ReferenceRun, judged: set[str], watched: Collection[str] = ()
+) -> Movements:
     """Return how far tensors move when the kernels of the table are off by what it allows.
 
     Several draws, because the errors of two kernels, or of two axes, may cancel in a scalar:
@@ -77,19 +77,24 @@ def kernel_moves(
     """
     calls = [call for call in trace.calls if not (call.alone or call.gone)]
 
-    def everywhere(moved: Disturbed) -> None:
+    def everywhere(moved: DisturbedRun) -> None:
         moved.run_net(net)
 
     return _over_draws(net, trace, run, judged, calls, everywhere, watched)
 
 
 def kernel_moves_together(
-    net: nn.Module, trace: Trace, run: Run, judged: set[str], call: Call, within: list[Call]
-) -> Moves:
+    net: nn.Module,
+    trace: Trace,
+    run: ReferenceRun,
+    judged: set[str],
+    call: Call,
+    within: list[Call],
+) -> Movements:
     """Return the same of one call and the calls inside it, while the reference runs backward."""
     calls = [each for each in (call, *within) if not each.alone]
 
-    def here(moved: Disturbed) -> None:
+    def here(moved: DisturbedRun) -> None:
         moved.run_together(net, call, within)
 
     return _over_draws(net, trace, run, judged, calls, here)
@@ -98,12 +103,12 @@ def kernel_moves_together(
 def _over_draws(
     net: nn.Module,
     trace: Trace,
-    run: Run,
+    run: ReferenceRun,
     judged: set[str],
     calls: list[Call],
-    disturb: Callable[[Disturbed], None],
+    disturb: Callable[[DisturbedRun], None],
     watched: Collection[str] = (),
-) -> Moves:
+) -> Movements:
     """See `kernel_moves`; `disturb` runs the code of `calls`."""
     if not any(call.kernels for call in calls):
         return {}
@@ -112,8 +117,8 @@ def _over_draws(
     running = [net.get_submodule(path) for path in entered]
     whole = calls[0].path == "" if calls else True
 
-    def drawn(seed: int, draw: int | None) -> tuple[Moves, Errors]:
-        moved = Disturbed(
+    def drawn(seed: int, draw: int | None) -> tuple[Movements, Errors]:
+        moved = DisturbedRun(
             trace, judged, run, units=0.0, seed=seed, entered=entered, watched=watched
         )
         errors = Errors(moved.signs, draw)
@@ -140,7 +145,7 @@ def _is_above(path: str, inner: str) -> bool:
     return path != inner and (not path or inner.startswith(f"{path}."))
 
 
-def constant_moves(net: nn.Module, trace: Trace, run: Run) -> Moves:
+def constant_moves(net: nn.Module, trace: Trace, run: ReferenceRun) -> Movements:
     """Return how far tensors move when epsilon and momentum are rounded to float32.
 
     Kernels of Paddle hold them so; which of the port's layers use these is not known yet.
@@ -158,7 +163,7 @@ def constant_moves(net: nn.Module, trace: Trace, run: Run) -> Moves:
     if not changes:
         return {}
     entered = set(changes) | above(trace, set(changes))
-    moved = Disturbed(trace, set(trace.paths), run, units=0.0, entered=entered)
+    moved = DisturbedRun(trace, set(trace.paths), run, units=0.0, entered=entered)
     try:
         _set(net, changes, 1)
         with state_kept(net), torch.set_grad_enabled(run.backward):
@@ -174,15 +179,17 @@ def _set(net: nn.Module, changes: dict[str, dict[str, tuple[float, float]]], whi
             setattr(net.get_submodule(path), name, both[which])
 
 
-def is_seen(net: nn.Module, trace: Trace, run: Run, judged: set[str], path: str) -> bool:
+def is_seen(net: nn.Module, trace: Trace, run: ReferenceRun, judged: set[str], path: str) -> bool:
     """Tell whether the outputs of `path`, which is not judged, reach anything that is."""
     return any(disturbed_by(net, trace, run, judged, path).values())
 
 
-def disturbed_by(net: nn.Module, trace: Trace, run: Run, judged: set[str], path: str) -> Moves:
+def disturbed_by(
+    net: nn.Module, trace: Trace, run: ReferenceRun, judged: set[str], path: str
+) -> Movements:
     """Return how far tensors of `judged` move when the outputs of `path` are others."""
-    forward_only = Run(run.args, run.kwargs)
-    moved = Disturbed(trace, judged, forward_only, units=0.0, disturbed=path)
+    forward_only = ReferenceRun(run.args, run.kwargs)
+    moved = DisturbedRun(trace, judged, forward_only, units=0.0, disturbed=path)
     with state_kept(net):
         moved.run_net(net)
     return moved.moves

@@ -10,7 +10,7 @@ from align.judge.comparison import DIFFERS, Comparison, unless_compared
 from align.nets.whole import whole_pair
 from align.report.report import Report
 from align.rungs.loss import seen_from_the_net
-from align.trial.findings import Forced
+from align.trial.findings import Findings
 from align.trial.setup import paired, prepared, rounding_note
 from align.trial.trial import run_forced
 from common.errors import UserError
@@ -77,7 +77,7 @@ def backward_report(
     report: Report,
     torch_net: Any,
     paddle_net: Any,
-    found: Forced,
+    found: Findings,
     constants: list[str],
     *,
     with_loss: bool,

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from align.arrays.batch import Batch, Inputs, as_batch
-from align.record.trace import Place
+from align.arrays.batch import Inputs, NetBatch, as_batch
+from align.record.trace import CallPlace
 from align.report.report import Report
 from align.rungs.forward import align_forward
 from align.trial.setup import paired, prepared
 
-Outputs = dict[Place, np.ndarray]
+Outputs = dict[CallPlace, np.ndarray]
 
 
 def add_float32(
@@ -51,7 +51,7 @@ def add_float32(
 
 def float32_noise(
     torch_net: Any, paddle_net: Any, inputs: Inputs, *, train: bool = False, rules: Any = None
-) -> Mapping[Place, float]:
+) -> Mapping[CallPlace, float]:
     """Return how far each output of the reference in float32 is from the same in float64."""
     pairing = paired(torch_net, paddle_net, rules)
     runs = []
@@ -66,7 +66,7 @@ def float32_noise(
     }
 
 
-def _outputs(torch_net: Any, batch: Batch) -> Outputs:
+def _outputs(torch_net: Any, batch: NetBatch) -> Outputs:
     """Run the reference once; return the outputs of every call of every module."""
     import torch
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-from align.arrays.batch import Batch
+from align.arrays.batch import NetBatch
 from align.report.report import Report
 from align.rungs.backward import backward_report
 from align.rungs.forward import forward_report
-from align.stored.floors import StoredMoves
+from align.stored.floors import StoredFloors
 from align.stored.reference import StoredReference
-from align.trial.findings import Forced
-from align.trial.trial import Job, aligned
+from align.trial.findings import Findings
+from align.trial.trial import Trial, aligned
 from common.errors import UserError
 
 
@@ -73,15 +73,15 @@ def _judged(reference: StoredReference, paddle_net: Any, loss: Any, rules: Any) 
 
     manifest = reference.manifest
     if loss is not None:
-        from align.nets.whole_paddle import Whole
+        from align.nets.whole_paddle import NetWithLoss
 
-        paddle_net = Whole(paddle_net, loss)
+        paddle_net = NetWithLoss(paddle_net, loss)
     pairing = paired(reference, paddle_net, rules)
     layers = layers_by_path(paddle_net)
     reference.rounded = {
         r for p, r in pairing.partners.items() if holds_float32_constants(layers[p])
     }
-    batch = Batch(*reference.inputs)
+    batch = NetBatch(*reference.inputs)
     arguments = map_leaves((batch.args, dict(batch.kwargs)), to_tensor)
     run = SimpleNamespace(backward=manifest.backward)
     plain = [layers[path] for path in plain_norms(reference, pairing)]
@@ -117,13 +117,13 @@ def _constants_note(reference: StoredReference) -> list[str]:
 
 
 @dataclass
-class _StoredJob(Job):
+class _StoredJob(Trial):
     """The forced alignment of a port with a `StoredReference`, which is its `torch_net`."""
 
     def __post_init__(self) -> None:
         self.paddle_parameters = self.paddle_net.state_dict()
 
-    def align_stored(self) -> Forced:
+    def align_stored(self) -> Findings:
         """Force the port on the stored calls."""
         from align.force.plain_pass_paddle import plain_pass
 
@@ -131,11 +131,11 @@ class _StoredJob(Job):
         trace.below = self.below
         plain = plain_pass(self.paddle_net, trace, self.pairing, self.arguments)
         judged = self.pairing.without({*plain.uneven_groups(), *self.as_glue})
-        moves = StoredMoves(self.torch_net, judged)
-        found = Forced(trace, self.pairing, judged, moves)
+        moves = StoredFloors(self.torch_net, judged)
+        found = Findings(trace, self.pairing, judged, moves)
         self._finish(found, self._pass(found, plain))
         return found
 
-    def is_seen(self, found: Forced, path: str) -> bool | None:
+    def is_seen(self, found: Findings, path: str) -> bool | None:
         used: bool | None = self.torch_net.is_used(path, set(found.judged.reference_group))
         return used

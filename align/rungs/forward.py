@@ -8,7 +8,7 @@ from align.causes.explain import explain
 from align.judge.comparison import DIFFERS, Comparison, unless_compared
 from align.pairing.static import compare_layers, other_classes
 from align.report.report import Report
-from align.trial.findings import Forced
+from align.trial.findings import Findings
 from align.trial.setup import paired, prepared, rounding_note
 from align.trial.trial import run_forced
 
@@ -50,7 +50,7 @@ def align_forward(
 
 
 def forward_report(
-    report: Report, torch_net: Any, paddle_net: Any, found: Forced, constants: list[str]
+    report: Report, torch_net: Any, paddle_net: Any, found: Findings, constants: list[str]
 ) -> Report:
     """Fill `report` from what a forced pass found; `constants` are notes on rounded ones."""
     pairing = found.pairing
@@ -68,7 +68,7 @@ def forward_report(
     return blame(report, torch_net, paddle_net, pairing)
 
 
-def _unshown(torch_net: Any, paddle_net: Any, found: Forced, train: bool) -> list[Comparison]:
+def _unshown(torch_net: Any, paddle_net: Any, found: Findings, train: bool) -> list[Comparison]:
     """Return the layers that ran, gave the reference's values and are of another class still.
 
     Such inputs do not tell ReLU from ReLU6. In eval mode all dropouts are the identity.
@@ -83,7 +83,7 @@ def _unshown(torch_net: Any, paddle_net: Any, found: Forced, train: bool) -> lis
     return unshown
 
 
-def _not_run(found: Forced) -> set[str]:
+def _not_run(found: Findings) -> set[str]:
     """Return the port's layers that hold tensors or settings and run on neither side."""
     called = {call.path for call in found.trace.calls}
     return {port for port, reference in found.pairing.partners.items() if reference not in called}

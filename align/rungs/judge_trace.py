@@ -8,10 +8,10 @@ from align.judge.compare import Allowance, compare
 from align.judge.comparison import DIFFERS, Comparison
 from align.report.read import report_from
 from align.report.report import Divergence, Report
-from align.stored.arrays import Arrays
+from align.stored.arrays import StoredArrays
 from align.stored.files import check_schema, checked, read_manifest
 from align.stored.format import MANIFEST, number
-from align.stored.port import KIND, PORT, Kept, PortManifest
+from align.stored.port import KIND, PORT, KeptPair, PortManifest
 from common.documents import load_object, plain
 from common.errors import UnreadableError
 
@@ -43,7 +43,7 @@ def judge_trace(folder: str | os.PathLike[str]) -> Report:
     manifest: PortManifest = checked(path, PortManifest, data)
     if manifest.trace != sha256_of(Path(folder) / MANIFEST):
         raise UnreadableError(f"{path}: was kept of another recording; force the trace again")
-    arrays = Arrays(own, manifest.shards, manifest.complex128)
+    arrays = StoredArrays(own, manifest.shards, manifest.complex128)
     report = report_from(manifest.report)
     for row in manifest.kept:
         if not 0 <= row.call < len(report.calls):
@@ -54,7 +54,7 @@ def judge_trace(folder: str | os.PathLike[str]) -> Report:
     return report
 
 
-def _judged_again(before: Comparison, row: Kept, arrays: Arrays) -> Comparison:
+def _judged_again(before: Comparison, row: KeptPair, arrays: StoredArrays) -> Comparison:
     """Return the comparison as it was where it comes out the same, else what comes out."""
     fresh = Comparison(before.layer, before.call, before.where, before.kind)
     fresh.kernels, fresh.cumulative, fresh.step = before.kernels, before.cumulative, before.step

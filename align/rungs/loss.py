@@ -8,7 +8,7 @@ from align.causes.explain import explain
 from align.judge.comparison import Comparison, unless_compared
 from align.nets.whole import Criterion, whole_pair
 from align.report.report import Report
-from align.trial.findings import Forced
+from align.trial.findings import Findings
 from align.trial.setup import paired, prepared, rounding_note
 from align.trial.trial import run_forced
 from common.errors import UserError
@@ -17,7 +17,7 @@ LOSS = "(loss)"
 
 
 def seen_from_the_net(call: Comparison, alone: bool = False) -> Comparison:
-    """Rename the layer of a comparison of `Whole`: the net is the root, the loss beside it.
+    """Rename the layer of a comparison of `NetWithLoss`: the net is the root, the loss beside it.
 
     `alone`: there is no net, the loss is the root.
     """
@@ -59,7 +59,7 @@ def align_loss(torch_loss: Criterion, paddle_loss: Criterion, inputs: Inputs) ->
     torch_whole, paddle_whole = whole_pair(None, None, torch_loss, paddle_loss)
     pairing = paired(torch_whole, paddle_whole)
     with prepared(torch_whole, paddle_whole, pairing, dtype="float64", train=True) as rounded:
-        found: Forced = run_forced(
+        found: Findings = run_forced(
             torch_whole, paddle_whole, batch.whole, pairing, train=True, backward=True
         )
         explain(found.comparisons, torch_whole, paddle_whole, batch.whole, found)

@@ -89,9 +89,9 @@ class ArrayWriter:
         self._space = np.empty(0, np.uint8)
         return self.shards
 
-    def written(self) -> "Arrays":
+    def written(self) -> "StoredArrays":
         """Return what the files hold."""
-        return Arrays(self.folder, self.shards, self.complex128, checks=False)
+        return StoredArrays(self.folder, self.shards, self.complex128, checks=False)
 
     def _flush(self) -> None:
         if not self._waiting:
@@ -110,7 +110,7 @@ class ArrayWriter:
         give_back()
 
 
-class Arrays(Mapping[str, np.ndarray]):
+class StoredArrays(Mapping[str, np.ndarray]):
     """The arrays of `shards` in `folder`: views of the mapped files, read when they are used.
 
     What is written into a view never reaches the file, and may be forgotten. Memory is given back
@@ -160,7 +160,7 @@ class Arrays(Mapping[str, np.ndarray]):
         own[...] = array
         return own
 
-    def named(self, names: Iterable[str | None]) -> "Named":
+    def named(self, names: Iterable[str | None]) -> "NamedArrays":
         """Return the arrays of these names, None for None, as a list that reads them when asked.
 
         Raises UnreadableError where there is no such array.
@@ -169,7 +169,7 @@ class Arrays(Mapping[str, np.ndarray]):
         for name in held:
             if name is not None and name not in self._found:
                 self[name]
-        return Named(self, held)
+        return NamedArrays(self, held)
 
     def _give_back(self) -> None:
         self._asked = 0
@@ -178,10 +178,10 @@ class Arrays(Mapping[str, np.ndarray]):
                 data.madvise(_DROP)
 
 
-class Named(MutableSequence[Any]):
+class NamedArrays(MutableSequence[Any]):
     """A list of arrays, of which those that stand in files are read whenever they are asked for."""
 
-    def __init__(self, arrays: Arrays, held: list[Any]) -> None:
+    def __init__(self, arrays: StoredArrays, held: list[Any]) -> None:
         self._arrays, self._held = arrays, held
 
     def __getitem__(self, index: Any) -> Any:
@@ -205,7 +205,7 @@ class Named(MutableSequence[Any]):
         self._held.insert(index, value)
 
 
-def read_tensors(call: Call, stored: StoredCall, arrays: Arrays) -> None:
+def read_tensors(call: Call, stored: StoredCall, arrays: StoredArrays) -> None:
     """Let the tensors of `call` be those that `stored` names."""
     call.inputs, call.outputs = arrays.named(stored.inputs), arrays.named(stored.outputs)
     call.grad_inputs = arrays.named(stored.grad_inputs)

@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from align.arrays.arrays_torch import to_array
-from align.record.kept_tensors_torch import Kept
-from align.record.trace import Call, Cotangent, Filed
+from align.record.kept_tensors_torch import KeptTensors
+from align.record.trace import Call, Cotangent, OnDisk
 from align.stored.arrays import ArrayWriter
 
 
-class Filing(Kept):
-    """Gives a `Filed` for each tensor, whose values go to `writer` as they are at that moment.
+class Filing(KeptTensors):
+    """Gives an `OnDisk` for each tensor, whose values go to `writer` as they are at that moment.
 
     No run is repeated where code writes into a tensor afterwards; that it did is known at the end.
     """
@@ -22,9 +22,9 @@ class Filing(Kept):
     def __init__(self, net: nn.Module, writer: ArrayWriter) -> None:
         super().__init__(net, set())
         self.writer = writer
-        self.counters: dict[Filed, tuple[torch.Tensor, int]] = {}
+        self.counters: dict[OnDisk, tuple[torch.Tensor, int]] = {}
 
-    def keep(self, tensor: torch.Tensor) -> tuple[Filed, bool]:
+    def keep(self, tensor: torch.Tensor) -> tuple[OnDisk, bool]:
         """Return what stands for `tensor`, and whether it shares memory with the net."""
         self.busy = True
         try:
@@ -36,11 +36,11 @@ class Filing(Kept):
         finally:
             self.busy = False
 
-    def drawn(self, values: np.ndarray) -> Filed:
+    def drawn(self, values: np.ndarray) -> OnDisk:
         """Return what stands for `values`."""
-        return Filed(self.writer.add(values, copy=True), values.shape, values.dtype)
+        return OnDisk(self.writer.add(values, copy=True), values.shape, values.dtype)
 
-    def values(self, kept: Sequence[Filed]) -> list[np.ndarray]:
+    def values(self, kept: Sequence[OnDisk]) -> list[np.ndarray]:
         """Return the arrays that `kept` stands for."""
         return [self.writer.read(each.name) for each in kept]
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from align.judge.compare import Allowance
 from align.pairing.by_path import Pairing
-from align.record.trace import Call, Place, nearest
+from align.record.trace import Call, CallPlace, nearest
 from align.rounding.allowances import Sums
 from align.stored.format import Floor, number
 from align.stored.reference import StoredReference
@@ -12,10 +12,10 @@ from align.stored.reference import StoredReference
 CONSTANTS_SPREAD = 2.0  # rounding a constant moves a tensor by what was measured, to first order
 
 
-class StoredMoves:
+class StoredFloors:
     """The floors of a stored trace for one pairing.
 
-    They are what `align.rounding.floors.Moves` is of a live net.
+    They are what `align.rounding.floors.Floors` is of a live net.
 
     Between two boundaries that the port matches, the reference may have modules that it does not
     (see `align.stored.floors_torch.floors`): then floors count that were measured with fewer
@@ -24,7 +24,7 @@ class StoredMoves:
 
     def __init__(self, reference: StoredReference, judged: Pairing) -> None:
         self.reference, self.judged = reference, set(judged.reference_group)
-        self.floors: dict[Place, Floor] = {
+        self.floors: dict[CallPlace, Floor] = {
             (floor.path, floor.call, floor.where): floor for floor in reference.manifest.floors
         }
         self.unit = float(np.finfo(np.float64).eps)
@@ -37,7 +37,7 @@ class StoredMoves:
             if call.path not in self.judged and around is not None:
                 self.unmatched.setdefault(id(around), []).append(call)
 
-    def allow(self, place: Place) -> Allowance:
+    def allow(self, place: CallPlace) -> Allowance:
         """Return what rounding explains at `place`."""
         path, _, where = place
         kind, _, name = where.partition(":")
@@ -56,7 +56,7 @@ class StoredMoves:
             kernels += CONSTANTS_SPREAD * number(floor.constants)
         return self.sums.allowance(module, rounding, kernels, self.unit)
 
-    def _levels(self, place: Place, module: str, of_tensor: bool) -> tuple[int, bool]:
+    def _levels(self, place: CallPlace, module: str, of_tensor: bool) -> tuple[int, bool]:
         """Return how many of the three kinds of floors count at a place.
 
         And whether the code that made the tensor, with the modules that the port lacks, called an

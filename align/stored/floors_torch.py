@@ -3,9 +3,9 @@
 from torch import nn
 
 from align.arrays.memory import give_back
-from align.record.recording_torch import Run
-from align.record.trace import Place, Trace
-from align.rounding.disturbed_run_torch import Moves
+from align.record.recording_torch import ReferenceRun
+from align.record.trace import CallPlace, Trace
+from align.rounding.disturbed_run_torch import Movements
 from align.rounding.rounding_torch import Rounding, constant_moves, kernel_moves
 from align.stored.format import Floor
 
@@ -20,7 +20,7 @@ def is_layer(net: nn.Module, path: str) -> bool:
     )
 
 
-def floors(net: nn.Module, trace: Trace, run: Run) -> list[Floor]:
+def floors(net: nn.Module, trace: Trace, run: ReferenceRun) -> list[Floor]:
     """Return how far each tensor moves, for three choices of what the port will match.
 
     A module that the port lacks is code of the layer around it, and roundings add up through it.
@@ -36,8 +36,8 @@ def floors(net: nn.Module, trace: Trace, run: Run) -> list[Floor]:
         "layers": {path for path in every if is_layer(net, path)},
         "root": {""},
     }
-    rounding: dict[str, Moves] = {}
-    kernels: dict[str, Moves] = {}
+    rounding: dict[str, Movements] = {}
+    kernels: dict[str, Movements] = {}
     for level in LEVELS:
         watched = every - judged[level]
         measured = Rounding(net, trace, run, judged[level], watched)
@@ -50,7 +50,7 @@ def floors(net: nn.Module, trace: Trace, run: Run) -> list[Floor]:
     constants = constant_moves(net, trace, run)
     places = dict.fromkeys(place for level in LEVELS for place in rounding[level])
 
-    def at(level: str, place: Place) -> tuple[float, float] | None:
+    def at(level: str, place: CallPlace) -> tuple[float, float] | None:
         if place not in rounding[level]:
             return None
         return rounding[level][place], kernels[level].get(place, 0.0)

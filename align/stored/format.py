@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from align.record.draws import Kind
+from align.record.draws import DrawKind
 from align.record.stock_attention import Attention
 from common.documents import STRICT
 
@@ -54,7 +54,7 @@ class StoredDraw:
     __pydantic_config__: ClassVar = STRICT
 
     function: str
-    kind: Kind
+    kind: DrawKind
     calls: list[tuple[str, int]]
     values: str
     low: Any

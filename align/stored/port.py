@@ -27,7 +27,7 @@ PORT_BYTES = 1 << 28  # of a file: so much is held in memory until it is written
 
 
 @dataclass
-class Kept:
+class KeptPair:
     """One comparison of two arrays: which comparison of the report, and what was allowed."""
 
     __pydantic_config__: ClassVar = STRICT
@@ -54,7 +54,7 @@ class PortManifest:
     kind: str
     trace: str
     report: dict[str, Any]
-    kept: list[Kept]
+    kept: list[KeptPair]
     shards: list[Shard]
     complex128: list[str]
 
@@ -65,13 +65,13 @@ class Keeper:
     def __init__(self, folder: Path, trace: str) -> None:
         self.folder, self.trace = folder, trace
         self.writer = ArrayWriter(folder, stem="port", limit=PORT_BYTES)
-        self.rows: list[tuple[Comparison, Kept]] = []
+        self.rows: list[tuple[Comparison, KeptPair]] = []
 
     def take(
         self, reference: np.ndarray, port: np.ndarray, allowance: Allowance, into: Comparison
     ) -> None:
         """Keep one pair and its verdict."""
-        row = Kept(
+        row = KeptPair(
             call=-1,
             reference=self.writer.add(reference, copy=True),
             port=self.writer.add(port, copy=True),

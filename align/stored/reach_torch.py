@@ -12,14 +12,14 @@ from align.arrays.arrays_torch import is_tensor
 from align.arrays.trees import leaves, map_leaves
 from align.nets.calls import wrapped_forwards
 from align.nets.prepare_torch import out_of_place, state_kept
-from align.record.recording_torch import Run
+from align.record.recording_torch import ReferenceRun
 from align.record.trace import Trace
 from align.rounding.rounding_torch import disturbed_by
 
-Node = tuple[int, str]  # (number of a call in the trace, "input" or "output")
+CallSide = tuple[int, str]  # (number of a call in the trace, "input" or "output")
 
 
-def reached(net: nn.Module, trace: Trace, run: Run) -> dict[Node, set[Node]]:
+def reached(net: nn.Module, trace: Trace, run: ReferenceRun) -> dict[CallSide, set[CallSide]]:
     """Return {boundary: the next boundaries that its tensors reach through code between}.
 
     By the graph of derivatives. Where that shows nothing of a module with parameters (code under
@@ -54,12 +54,12 @@ class _Frame:
     def __init__(self, number: int) -> None:
         self.number = number
         # By identity, which another tensor may have once the first is gone.
-        self.nodes: dict[int, tuple[TensorWeakRef, Node]] = {}
+        self.nodes: dict[int, tuple[TensorWeakRef, CallSide]] = {}
 
-    def stands_for(self, tensor: torch.Tensor, node: Node) -> None:
+    def stands_for(self, tensor: torch.Tensor, node: CallSide) -> None:
         self.nodes[id(tensor)] = TensorWeakRef(tensor), node
 
-    def node_of(self, tensor: Any) -> Node | None:
+    def node_of(self, tensor: Any) -> CallSide | None:
         """Return what a tensor stands for, None where it is no leaf that the code got."""
         reference, node = self.nodes.get(id(tensor), (None, None))
         return node if reference is not None and reference() is tensor else None
@@ -67,7 +67,7 @@ class _Frame:
 
 class _Graph:
     def __init__(self, trace: Trace) -> None:
-        self.edges: defaultdict[Node, set[Node]] = defaultdict(set)
+        self.edges: defaultdict[CallSide, set[CallSide]] = defaultdict(set)
         self.stack: list[_Frame] = []
         self.numbers = {(call.path, call.index): n for n, call in enumerate(trace.calls)}
         self.counts: dict[str, int] = {}
@@ -91,7 +91,7 @@ class _Graph:
 
         return graphed
 
-    def _arrive(self, frame: _Frame | None, tree: Any, at: Node) -> None:
+    def _arrive(self, frame: _Frame | None, tree: Any, at: CallSide) -> None:
         """Note which leaves of `frame` the tensors of `tree`, which arrive at `at`, came from."""
         if frame is None:
             return
@@ -99,7 +99,7 @@ class _Graph:
             for node in _sources(tensor, frame):
                 self.edges[node].add(at)
 
-    def _fresh(self, frame: _Frame, tree: Any, node: Node) -> Any:
+    def _fresh(self, frame: _Frame, tree: Any, node: CallSide) -> Any:
         """Return `tree` with fresh leaves, which stand for `node` in the code of `frame`."""
 
         def fresh(value: Any) -> Any:
@@ -118,7 +118,7 @@ class _Graph:
         return map_leaves(tree, fresh)
 
 
-def _sources(tensor: torch.Tensor, frame: _Frame) -> set[Node]:
+def _sources(tensor: torch.Tensor, frame: _Frame) -> set[CallSide]:
     """Walk the graph of `tensor` back to the leaves of `frame`."""
     own = frame.node_of(tensor)
     found = set() if own is None else {own}

@@ -15,12 +15,12 @@ from align.arrays.batch import Inputs, as_batch
 from align.arrays.memory import give_back
 from align.arrays.trees import map_leaves
 from align.nets.prepare_torch import prepared
-from align.nets.whole_torch import Whole
+from align.nets.whole_torch import NetWithLoss
 from align.pairing.reference_torch import LiveReference
 from align.record.draws import Draw
-from align.record.recording_torch import Run, record
-from align.record.trace import TENSOR, Call, Filed, Slot, Trace
-from align.stored.arrays import Arrays, ArrayWriter, read_tensors
+from align.record.recording_torch import ReferenceRun, record
+from align.record.trace import TENSOR, Call, OnDisk, Slot, Trace
+from align.stored.arrays import ArrayWriter, StoredArrays, read_tensors
 from align.stored.files import check_target
 from align.stored.filing_torch import Filing
 from align.stored.floors_torch import floors, is_layer
@@ -34,7 +34,7 @@ from align.stored.format import (
     StoredModule,
     encode,
 )
-from align.stored.reach_torch import Node, reached
+from align.stored.reach_torch import CallSide, reached
 from common.documents import plain, write_json
 from common.environment import environment
 from common.errors import UserError
@@ -63,10 +63,10 @@ def write_trace(
     said = {**settings, "inputs": batch.shapes, "seed": seed}
     net, start = torch_net, seed if torch_loss is None else None
     if torch_loss is not None:
-        net, batch = Whole(torch_net, torch_loss), batch.whole
+        net, batch = NetWithLoss(torch_net, torch_loss), batch.whole
     facts = LiveReference(net)
     args, kwargs = map_leaves((batch.args, dict(batch.kwargs)), to_tensor)
-    run = Run(args, kwargs, backward, start)
+    run = ReferenceRun(args, kwargs, backward, start)
     with whole_folder(target) as draft:
         writer = ArrayWriter(draft, limit=shard_bytes)
         about = _about(facts, net, writer)
@@ -154,7 +154,7 @@ def _filed(trace: Trace, writer: ArrayWriter) -> dict[str, Any]:
     }
 
 
-def _read_when_asked(trace: Trace, filed: Mapping[str, Any], arrays: Arrays) -> None:
+def _read_when_asked(trace: Trace, filed: Mapping[str, Any], arrays: StoredArrays) -> None:
     """Let the tensors of `trace` be those in the files."""
     for call, stored in zip(trace.calls, filed["calls"], strict=True):
         read_tensors(call, stored, arrays)
@@ -167,7 +167,7 @@ def _read_when_asked(trace: Trace, filed: Mapping[str, Any], arrays: Arrays) -> 
         setattr(trace, name, {k: None if n is None else arrays[n] for k, n in found})
 
 
-def _say_what_is_reached(calls: list[StoredCall], edges: Mapping[Node, set[Node]]) -> None:
+def _say_what_is_reached(calls: list[StoredCall], edges: Mapping[CallSide, set[CallSide]]) -> None:
     for number, call in enumerate(calls):
         call.feeds = sorted(edges.get((number, "output"), ()))
         call.enters = sorted(edges.get((number, "input"), ()))
@@ -187,7 +187,7 @@ def _draw(draw: Draw, writer: ArrayWriter) -> StoredDraw:
 
 def _name(kept: Any) -> Any:
     """Return the name of what was filed, None of anything else."""
-    return kept.name if isinstance(kept, Filed) else None
+    return kept.name if isinstance(kept, OnDisk) else None
 
 
 def _call(call: Call) -> StoredCall:

@@ -12,7 +12,7 @@ import numpy as np
 
 from align.record.draws import Draw
 from align.record.trace import TENSOR, Call, Slot, Trace, nearest
-from align.stored.arrays import Arrays, read_tensors
+from align.stored.arrays import StoredArrays, read_tensors
 from align.stored.files import read_manifest
 from align.stored.format import (
     MANIFEST,
@@ -38,7 +38,7 @@ class StoredReference:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         self.manifest = read_manifest(self.folder)
-        self.stored = Arrays(self.folder, self.manifest.shards, self.manifest.complex128)
+        self.stored = StoredArrays(self.folder, self.manifest.shards, self.manifest.complex128)
         self.rounded: set[str] = set()  # modules whose port holds its constants in float32
         try:
             self.trace = self._read_trace()

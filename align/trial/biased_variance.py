@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from align.record.trace import Call, Gone
+from align.record.trace import Call, Dropped
 
 # The prediction holds to rounding: constants are rounded on the reference as Paddle's are.
 PRECISION = 1e-9
@@ -41,9 +41,9 @@ def biased(
     return factor if apart <= PRECISION * float(np.abs(predicted).max(initial=0.0)) else None
 
 
-def _variance(values: np.ndarray | Gone) -> np.ndarray | None:
+def _variance(values: np.ndarray | Dropped) -> np.ndarray | None:
     """Return the variance of each channel of `values` [N, C, ...]."""
-    if isinstance(values, Gone):
+    if isinstance(values, Dropped):
         return values.variance
     found: np.ndarray = values.var(axis=(0, *range(2, values.ndim)), dtype=np.float64)
     return found

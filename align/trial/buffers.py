@@ -10,7 +10,7 @@ from align.judge.compare import compare
 from align.judge.comparison import DIFFERS, EQUAL, NOISE, UNCHECKED, Comparison
 from align.pairing.tensors import join
 from align.trial.biased_variance import biased, in_words
-from align.trial.findings import Forced
+from align.trial.findings import Findings
 
 if TYPE_CHECKING:
     from align.pairing.reference import Reference
@@ -20,7 +20,7 @@ ZERO = 1e-9  # of the standard deviation: a running mean below it holds nothing 
 
 
 def compare_buffers(
-    torch_net: Any, found: Forced, after: Mapping[str, np.ndarray]
+    torch_net: Any, found: Findings, after: Mapping[str, np.ndarray]
 ) -> list[Comparison]:
     """Compare what a train-mode pass left in the buffers of matched layers."""
     from align.pairing.reference import reference_of
@@ -40,7 +40,7 @@ def compare_buffers(
 
 def buffers_of(
     net: "Reference",
-    found: Forced,
+    found: Findings,
     pair: tuple[str, str],
     names: Iterable[str],
     after: Mapping[str, np.ndarray],
@@ -77,7 +77,7 @@ def buffers_of(
         yield into, factor
 
 
-def _is_zero(found: Forced, path: str) -> bool:
+def _is_zero(found: Findings, path: str) -> bool:
     """Tell whether a running mean is 0 but for rounding, beside the running variance.
 
     That of what a convolution makes of normalised values, as in an inverted residual.

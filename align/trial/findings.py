@@ -9,13 +9,13 @@ from align.record.trace import Trace
 
 
 @dataclass
-class Forced:
+class Findings:
     """What one forced alignment found. `judged` is `pairing` without layers of uneven calls."""
 
     trace: Trace
     pairing: Pairing
     judged: Pairing
-    moves: Any  # `align.rounding.floors.Moves`, or those of a stored trace
+    moves: Any  # `align.rounding.floors.Floors`, or those of a stored trace
     comparisons: list[Comparison] = field(default_factory=list)
     complete: dict[str, Comparison] = field(default_factory=dict)  # parameters judged on the way
     notes: list[str] = field(default_factory=list)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from align.judge.comparison import DIFFERS, UNCHECKED, Comparison
 from align.record.trace import Trace
-from align.trial.findings import Forced
+from align.trial.findings import Findings
 
 if TYPE_CHECKING:
     pass
@@ -24,7 +24,7 @@ def in_place(path: str) -> Comparison:
     return into
 
 
-def unseen(found: Forced, is_seen: Callable[[str], bool | None]) -> list[Comparison]:
+def unseen(found: Findings, is_seen: Callable[[str], bool | None]) -> list[Comparison]:
     """Return a difference for each layer that the port lost and that nothing else would miss.
 
     A layer of the reference that is called and not judged (no partner, or another number of

@@ -10,20 +10,20 @@ import re
 from collections.abc import Callable, Mapping
 
 from align.judge.comparison import DIFFERS, Comparison
-from align.trial.findings import Forced
+from align.trial.findings import Findings
 
 # So many runs are made at most: all containers at once, then those of one place of the code each
 # (`blocks.0` and `blocks.1` are of one), then one by one.
 RUNS = 6
 
-Key = tuple[str, str, str]  # layer, call and where of a finding
+FindingKey = tuple[str, str, str]  # layer, call and where of a finding
 
 
 def across_moved_boundaries(
-    found: Forced,
-    align: Callable[[set[int]], Forced],
-    is_seen: Callable[[Forced, str], bool | None],
-) -> Forced:
+    found: Findings,
+    align: Callable[[set[int]], Findings],
+    is_seen: Callable[[Findings, str], bool | None],
+) -> Findings:
     """Return `found`, or what is found with containers taken apart whose boundary alone moved.
 
     `align` runs again with groups of the pairing as glue. A container that lost a part of its code
@@ -34,7 +34,7 @@ def across_moved_boundaries(
     attempts = [suspects] if suspects else []
     taken: set[int] = set()
     best = found
-    whole: tuple[set[int], Forced] | None = None
+    whole: tuple[set[int], Findings] | None = None
     for _ in range(RUNS):
         if not attempts:
             break
@@ -66,14 +66,14 @@ def across_moved_boundaries(
     return best
 
 
-def _suspects(found: Forced) -> set[int]:
+def _suspects(found: Findings) -> set[int]:
     """Return the groups of containers whose own code does not return the reference's values."""
     judged = found.judged.port_group
     glue = {call.layer for call in _wrong(found) if call.kind == "glue"}
     return {judged[path] for path in glue & judged.keys() if path and _holds(path, judged)}
 
 
-def _all_seen(trial: Forced, group: int, is_seen: Callable[[Forced, str], bool | None]) -> bool:
+def _all_seen(trial: Findings, group: int, is_seen: Callable[[Findings, str], bool | None]) -> bool:
     modules = trial.pairing.reference_group.items()
     return all(is_seen(trial, path) for path, of in modules if of == group)
 
@@ -82,12 +82,12 @@ def _holds(path: str, paths: Mapping[str, int]) -> bool:
     return any(other.startswith(f"{path}.") for other in paths)
 
 
-def _wrong(found: Forced) -> list[Comparison]:
+def _wrong(found: Findings) -> list[Comparison]:
     """Return the values that differ; gradients follow them, whoever is blamed."""
     return [call for call in found.values if call.verdict == DIFFERS]
 
 
-def _places(groups: set[int], found: Forced) -> list[set[int]]:
+def _places(groups: set[int], found: Findings) -> list[set[int]]:
     """Return the groups of each place of the code."""
     places: dict[str, set[int]] = {}
     for path, group in found.judged.port_group.items():
@@ -100,7 +100,7 @@ def _one_by_one(groups: set[int]) -> list[set[int]]:
     return [{group} for group in sorted(groups)] if len(groups) > 1 else []
 
 
-def _explains(trial: Forced, found: Forced, taken: set[int], groups: set[int]) -> bool:
+def _explains(trial: Findings, found: Findings, taken: set[int], groups: set[int]) -> bool:
     """Tell whether findings of `groups` are gone, and none is new or has another size.
 
     Of all others only those of `taken` are gone, which were taken apart before.
@@ -110,7 +110,7 @@ def _explains(trial: Forced, found: Forced, taken: set[int], groups: set[int]) -
     """
     apart = _paths(found, taken | groups)
     before = {_key(call): call.relative_error for call in _wrong(found)}
-    left: set[Key] = set()
+    left: set[FindingKey] = set()
     inside = False
     for call in _wrong(trial):
         key = _key(call)
@@ -130,7 +130,9 @@ def _explains(trial: Forced, found: Forced, taken: set[int], groups: set[int]) -
     return any(own & end for end in ends) and all(apart & end for end in ends)
 
 
-def _as_before(call: Comparison, before: Mapping[Key, float], apart: set[str]) -> Key | None:
+def _as_before(
+    call: Comparison, before: Mapping[FindingKey, float], apart: set[str]
+) -> FindingKey | None:
     """Return the finding that one blamed on the code around a container of `apart` stands for."""
     for key, error in before.items():
         same = key[1:] == _key(call)[1:] and math.isfinite(error)
@@ -143,7 +145,7 @@ def _as_before(call: Comparison, before: Mapping[Key, float], apart: set[str]) -
     return None
 
 
-def _name_containers(best: Forced, found: Forced, taken: set[int]) -> None:
+def _name_containers(best: Findings, found: Findings, taken: set[int]) -> None:
     """Blame what differs inside of a container that was taken apart as `found` has it."""
     apart = _paths(found, taken)
     before = {_key(call): call.relative_error for call in _wrong(found)}
@@ -160,14 +162,14 @@ def _name_containers(best: Forced, found: Forced, taken: set[int]) -> None:
             call.layer = renamed.get(call.layer, call.layer)
 
 
-def _paths(found: Forced, groups: set[int]) -> set[str]:
+def _paths(found: Findings, groups: set[int]) -> set[str]:
     """Return the paths of groups, of both sides."""
     pairing = found.pairing
     sides = (pairing.port_group, pairing.reference_group)
     return {path for side in sides for path, group in side.items() if group in groups}
 
 
-def _is_form(key: Key, error: float) -> bool:
+def _is_form(key: FindingKey, error: float) -> bool:
     """Tell whether something arrives at a layer in another form: another shape or number."""
     return key[2].startswith("input") and math.isinf(error)
 
@@ -176,14 +178,14 @@ def _is_close(one: float, other: float) -> bool:
     return math.isclose(one, other, rel_tol=1e-6)
 
 
-def _called(key: Key) -> str:
+def _called(key: FindingKey) -> str:
     """Return the path of the call at whose boundary something was found."""
     return key[1].rpartition("#")[0]
 
 
-def _keys(found: Forced) -> set[Key]:
+def _keys(found: Findings) -> set[FindingKey]:
     return {_key(call) for call in _wrong(found)}
 
 
-def _key(call: Comparison) -> Key:
+def _key(call: Comparison) -> FindingKey:
     return call.layer, call.call, call.where

@@ -3,19 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
-from align.force.frame import NotAlone
+from align.force.frame import NeedsWholeRun
 from align.judge.compare import Allowance, compare_gradients
 from align.judge.comparison import DIFFERS, Comparison
 from align.pairing.by_path import Pairing
 from align.pairing.tensors import tensors_of
-from align.trial.findings import Forced
+from align.trial.findings import Findings
 from align.trial.lost_layers import _nearest
 
 
 def compare_parameter_gradients(
     torch_net: Any,
     paddle_net: Any,
-    found: Forced,
+    found: Findings,
     gradients: Mapping[int, Any],
     random: Mapping[int, str],
     users: Mapping[int, set[str]],
@@ -44,7 +44,7 @@ def compare_parameter_gradients(
         ours = gradients.get(id(parameter))
         if tensor.key in found.complete:
             if ours is not None:  # then code of the port uses it without its layer
-                raise NotAlone
+                raise NeedsWholeRun
             comparisons.append(found.complete[tensor.key])
             continue
         expected = tensor.of(found.trace.gradients)
@@ -65,7 +65,7 @@ def compare_parameter_gradients(
     return comparisons
 
 
-def _user(holder: str, found: Forced, users: set[str]) -> str | None:
+def _user(holder: str, found: Findings, users: set[str]) -> str | None:
     """Return the layer whose code uses a parameter of `holder`, where `holder` is not to blame.
 
     That is where the reference never calls `holder`, or where all else of it is right and all is
@@ -88,7 +88,7 @@ def _wrong(comparisons: list[Comparison]) -> set[str]:
     return {call.layer for call in comparisons if call.verdict == DIFFERS}
 
 
-def _with_gradients(found: Forced) -> Pairing:
+def _with_gradients(found: Findings) -> Pairing:
     """Return the judged pairing and the layers whose parameters the reference uses uncalled."""
     groups = found.pairing.reference_group
     called = {groups[call.path] for call in found.trace.calls if call.path in groups}

@@ -7,27 +7,27 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from align.arrays.batch import Batch
+from align.arrays.batch import NetBatch
 from align.arrays.trees import map_leaves
-from align.force.frame import NotAlone
+from align.force.frame import NeedsWholeRun
 from align.judge.comparison import Comparison
 from align.nets import progress
 from align.pairing.by_path import Pairing
-from align.record.draws import Key
-from align.record.trace import Place
-from align.rounding.floors import Moves
+from align.record.draws import CallKey
+from align.record.trace import CallPlace
+from align.rounding.floors import Floors
 from align.trial.buffers import compare_buffers
-from align.trial.findings import Forced
+from align.trial.findings import Findings
 from align.trial.lost_layers import in_place, not_reached, unseen
 from align.trial.moved_boundaries import across_moved_boundaries
 from align.trial.parameter_gradients import compare_parameter_gradients
-from align.trial.while_backward import Early
+from align.trial.while_backward import JudgeWhileBackward
 
 
 def run_forced(
     torch_net: Any,
     paddle_net: Any,
-    batch: Batch,
+    batch: NetBatch,
     pairing: Pairing,
     *,
     dtype: str = "float64",
@@ -35,7 +35,7 @@ def run_forced(
     backward: bool = False,
     seed: int | None = 0,
     keeps_gradients: bool = True,
-) -> Forced:
+) -> Findings:
     """Align two nets that are `prepared`. The reference is as before; the port's running
     statistics are what its own layers made of the reference's inputs.
 
@@ -43,58 +43,58 @@ def run_forced(
     Without `keeps_gradients` those of the reference's parameters are dropped once judged.
     """
     from align.arrays import arrays_paddle, arrays_torch
-    from align.record.recording_torch import Run
+    from align.record.recording_torch import ReferenceRun
 
     args, kwargs = map_leaves((batch.args, dict(batch.kwargs)), arrays_torch.to_tensor)
-    run = Run(args, kwargs, backward, seed)
+    run = ReferenceRun(args, kwargs, backward, seed)
     args, kwargs = map_leaves((batch.args, dict(batch.kwargs)), arrays_paddle.to_tensor)
-    job = Job(torch_net, paddle_net, pairing, run, (args, kwargs), dtype, train, keeps_gradients)
+    job = Trial(torch_net, paddle_net, pairing, run, (args, kwargs), dtype, train, keeps_gradients)
     return aligned(job, lambda job: _align(job, backward))
 
 
-class OtherWay(Exception):
+class MaskTheOtherWay(Exception):
     """Random code of the port differs if it keeps what is above a rate: it may keep the rest."""
 
 
-_AnyJob = TypeVar("_AnyJob", bound="Job")
+_AnyTrial = TypeVar("_AnyTrial", bound="Trial")
 
 
-def aligned(job: _AnyJob, align: Callable[[_AnyJob], Forced]) -> Forced:
+def aligned(job: _AnyTrial, align: Callable[[_AnyTrial], Findings]) -> Findings:
     """Return what `align` makes of `job`, or of one that explains more of the same differences."""
     from align.nets.prepare_paddle import remembered
 
     undo = remembered(job.paddle_net)
 
-    def again(groups: set[int]) -> Forced:
+    def again(groups: set[int]) -> Findings:
         undo()
         return _either_way(job.with_as_glue(groups), align)
 
     return across_moved_boundaries(_either_way(job, align), again, job.is_seen)
 
 
-def _either_way(job: _AnyJob, align: Callable[[_AnyJob], Forced]) -> Forced:
+def _either_way(job: _AnyTrial, align: Callable[[_AnyTrial], Findings]) -> Findings:
     """Return what `align` makes of `job`; it may raise OtherWay twice to be called again."""
     from align.nets.prepare_paddle import undone_on
 
     for _ in range(2):
-        with suppress(OtherWay), undone_on(OtherWay, job.paddle_net):
+        with suppress(MaskTheOtherWay), undone_on(MaskTheOtherWay, job.paddle_net):
             return align(job)
     return align(job)
 
 
-def _align(job: "Job", backward: bool) -> Forced:
+def _align(job: "Trial", backward: bool) -> Findings:
     from align.nets.prepare_paddle import undone_on
 
     # Alone needs fewer arrays at a time, which some ports do not allow; copies are for references
     # that write into what is recorded while they run backward.
     for alone, copies in ((True, False), (False, False))[not backward :]:
-        with suppress(NotAlone), undone_on(NotAlone, job.paddle_net):
+        with suppress(NeedsWholeRun), undone_on(NeedsWholeRun, job.paddle_net):
             return job.align(alone=alone, copies=copies)
     return job.align(alone=False, copies=True)
 
 
 @dataclass
-class Job:
+class Trial:
     """The arguments of `run_forced`, ready for both frameworks."""
 
     torch_net: Any
@@ -106,14 +106,14 @@ class Job:
     train: bool
     keeps_gradients: bool = True
     as_glue: frozenset[int] = frozenset()  # groups that are judged as code around others
-    below: set[Key] = field(default_factory=set)  # calls that are tried the other way round
+    below: set[CallKey] = field(default_factory=set)  # calls that are tried the other way round
     tried: int = 0
 
-    def with_as_glue(self: _AnyJob, groups: set[int]) -> _AnyJob:
+    def with_as_glue(self: _AnyTrial, groups: set[int]) -> _AnyTrial:
         """Return the same job, not begun, with these groups of the pairing as glue."""
         return replace(self, as_glue=frozenset(groups), below=set(), tried=0)
 
-    def align(self, alone: bool, copies: bool) -> Forced:
+    def align(self, alone: bool, copies: bool) -> Findings:
         """Record and force. `alone` judges simple layers while the reference's backward runs.
 
         Raises:
@@ -132,28 +132,28 @@ class Job:
             plain = plain_pass(self.paddle_net, trace, self.pairing, self.arguments)
             judged = self.pairing.without({*plain.uneven_groups(), *self.as_glue})
             progress.begin("measuring rounding")
-            moves = Moves(torch_net, trace, self.run, judged, self.dtype)
-            found = Forced(trace, self.pairing, judged, moves)
+            moves = Floors(torch_net, trace, self.run, judged, self.dtype)
+            found = Findings(trace, self.pairing, judged, moves)
             forced = self._pass(found, plain)
-            early = Early(self, found, forced, plain) if alone else None
+            early = JudgeWhileBackward(self, found, forced, plain) if alone else None
             offers = () if early is None else (early.alone, early.together)
             progress.begin("judging layers alone")
             with nullcontext() if early is None else forced.ready():
                 if not recording.backward(*offers):
-                    raise NotAlone
+                    raise NeedsWholeRun
             if early is not None:
                 early.end()
         moves.finish()
         self._finish(found, forced)
         return found
 
-    def _pass(self, found: Forced, plain: Any) -> Any:
+    def _pass(self, found: Findings, plain: Any) -> Any:
         """Return the forced pass, which fills `found`; `plain` has run."""
         from align.force.forced_pass_paddle import ForcedPass
 
         found.notes += self._notes(plain)
 
-        def keep(comparison: Comparison, place: Place) -> None:
+        def keep(comparison: Comparison, place: CallPlace) -> None:
             comparison.cumulative = plain.errors.get(place)
             found.comparisons.append(comparison)
 
@@ -166,7 +166,7 @@ class Job:
             backward=self.run.backward,
         )
 
-    def _finish(self, found: Forced, forced: Any) -> None:
+    def _finish(self, found: Findings, forced: Any) -> None:
         """Run the forced pass and compare what it leaves."""
         from align.nets.layers_paddle import floating_buffers
 
@@ -180,17 +180,17 @@ class Job:
             kept = [c for c in found.comparisons if not not_reached(c, forced.called)]
             found.comparisons = kept
 
-    def _try_other_way(self, differing: set[Key]) -> None:
+    def _try_other_way(self, differing: set[CallKey]) -> None:
         """Raise OtherWay to run again with another `below`; what differs both ways stays as is."""
         self.tried += 1
         if self.tried == 1 and differing:
             self.below = differing
-            raise OtherWay
+            raise MaskTheOtherWay
         if self.tried == 2 and self.below & differing:
             self.below = self.below - differing
-            raise OtherWay
+            raise MaskTheOtherWay
 
-    def is_seen(self, found: Forced, path: str) -> bool | None:
+    def is_seen(self, found: Findings, path: str) -> bool | None:
         """Tell whether a lost layer's result reaches anything that is judged; None: unknown."""
         from align.rounding.rounding_torch import is_seen
 
@@ -205,7 +205,7 @@ class Job:
             notes.append(f"run as it is, the port fails: {plain.failure}")
         return notes
 
-    def _rest(self, found: Forced, forced: Any, buffers: Mapping[str, np.ndarray]) -> None:
+    def _rest(self, found: Findings, forced: Any, buffers: Mapping[str, np.ndarray]) -> None:
         """Compare what calls do not show: layers that are lost, buffers, parameters' gradients."""
         found.comparisons += [in_place(path) for path in found.trace.inplace]
         found.comparisons += unseen(found, lambda path: self.is_seen(found, path))

@@ -5,31 +5,33 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from align.force.frame import NotAlone
+from align.force.frame import NeedsWholeRun
 from align.judge.compare import compare
 from align.judge.comparison import DIFFERS, EQUAL, Comparison
 from align.pairing.tensors import Tensor, tensors_of
 from align.record.trace import Call, Slot
 from align.rounding.allowances import TINY
 from align.trial.buffers import buffers_of, names_by_layer
-from align.trial.findings import Forced
+from align.trial.findings import Findings
 
 if TYPE_CHECKING:
     from align.force.forced_pass_paddle import ForcedPass
     from align.force.plain_pass_paddle import PlainPass
-    from align.trial.trial import Job
+    from align.trial.trial import Trial
 
 ONE_INPUT: tuple[tuple, dict[str, Any]] = ((Slot(0),), {})
 
 
-class Early:
+class JudgeWhileBackward:
     """What `record_torch.Recording.backward` offers its calls to.
 
     Rounding is measured only where a tensor is not equal without it: an error of a few units in
     the last place needs no explanation. That saves most runs of the reference.
     """
 
-    def __init__(self, job: "Job", found: Forced, forced: "ForcedPass", plain: "PlainPass") -> None:
+    def __init__(
+        self, job: "Trial", found: Findings, forced: "ForcedPass", plain: "PlainPass"
+    ) -> None:
         from align.pairing.reference import reference_of
 
         self.job, self.found, self.forced, self.plain = job, found, forced, plain
@@ -89,7 +91,7 @@ class Early:
         """
         for parameter, gradient, version in self.settled:
             if parameter.grad is not gradient or _version(gradient) != version:
-                raise NotAlone
+                raise NeedsWholeRun
 
     def _without_rounding(self, path: str, call: Call, within: list[Call], arguments: Any) -> bool:
         """Judge a call and those inside as if nothing amplified rounding; False unless equal."""
@@ -193,7 +195,7 @@ class Early:
         return {key for key, count in tensors.items() if count == holders[key] == 1}
 
 
-def _one_to_one(found: Forced) -> dict[str, str]:
+def _one_to_one(found: Findings) -> dict[str, str]:
     """Return {path in the reference: path in the port} where no other layer is in their group."""
     sides = found.judged.reference_group, found.judged.port_group
     theirs, ours = ({group: path for path, group in side.items()} for side in sides)

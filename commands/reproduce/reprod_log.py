@@ -14,11 +14,13 @@ from align.report.report import Report
 from common.documents import write_text
 from common.errors import UserError
 
-Arrays = Mapping[str, np.ndarray]
+LoggedArrays = Mapping[str, np.ndarray]
 SIDES = ("reference", "paddle")
 
 
-def write_pair(folder: str | Path, checkpoint: str, theirs: Arrays, ours: Arrays) -> list[Path]:
+def write_pair(
+    folder: str | Path, checkpoint: str, theirs: LoggedArrays, ours: LoggedArrays
+) -> list[Path]:
     """Write `<checkpoint>_reference.npy` and `<checkpoint>_paddle.npy`; return the paths.
 
     Raises UserError where there is nothing to write or the names differ.
@@ -37,7 +39,9 @@ def write_pair(folder: str | Path, checkpoint: str, theirs: Arrays, ours: Arrays
     return paths
 
 
-def write_with_log(folder: str | Path, checkpoint: str, theirs: Arrays, ours: Arrays) -> list[Path]:
+def write_with_log(
+    folder: str | Path, checkpoint: str, theirs: LoggedArrays, ours: LoggedArrays
+) -> list[Path]:
     """Write the pair and, beside it, `<checkpoint>_diff.log`."""
     paths = write_pair(folder, checkpoint, theirs, ours)
     log = Path(folder) / f"{checkpoint}_diff.log"
@@ -45,7 +49,7 @@ def write_with_log(folder: str | Path, checkpoint: str, theirs: Arrays, ours: Ar
     return [*paths, log]
 
 
-def diff_log(stage: str, theirs: Arrays, ours: Arrays) -> str:
+def diff_log(stage: str, theirs: LoggedArrays, ours: LoggedArrays) -> str:
     """Return the differences of each array as text: mean, largest, shape."""
     lines = [f"{stage}: paddle against torch, |difference|"]
     for key, left in theirs.items():
@@ -104,7 +108,7 @@ def _named(arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
     return {f"output_{index}" if index else "logits": a for index, a in enumerate(arrays)}
 
 
-def _write(path: Path, arrays: Arrays) -> None:
+def _write(path: Path, arrays: LoggedArrays) -> None:
     from common.files import atomic
 
     with atomic(path) as temporary, open(temporary, "wb") as file:

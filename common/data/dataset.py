@@ -16,10 +16,10 @@ from common.data.transforms.images import Normalisation, Transform
 from common.errors import ConfigError, DataError
 from common.randomness import epoch_order, sample_generator
 
-Key = tuple[int, int]  # (epoch, index)
+EpochIndex = tuple[int, int]  # (epoch, index)
 
 
-class Source(Protocol):
+class SampleSource(Protocol):
     """What a data set on disk offers, e.g. `Cityscapes`."""
 
     def __len__(self) -> int: ...
@@ -48,7 +48,7 @@ class SegmentationDataset:
 
     def __init__(
         self,
-        source: Source,
+        source: SampleSource,
         transforms: Sequence[Transform] = (),
         *,
         seed: int = 0,
@@ -117,7 +117,7 @@ def plan_epoch(
 
 def plan_training(
     count: int, batch_size: int, *, seed: int, start_step: int = 0, replicas: int = 1
-) -> Iterator[list[Key]]:
+) -> Iterator[list[EpochIndex]]:
     """The keys of every training batch from `start_step` on, shuffled by epoch, without end.
 
     A run resumed at step k gets the batches that the uninterrupted run would have got.
@@ -139,7 +139,7 @@ def plan_training(
         skip = 0
 
 
-def plan_validation(count: int, batch_size: int) -> list[list[Key]]:
+def plan_validation(count: int, batch_size: int) -> list[list[EpochIndex]]:
     """The keys of every validation batch: each index once, in order; the last may be small."""
     batches = plan_epoch(count, batch_size, seed=0, epoch=0, shuffle=False, drop_last=False)
     return [[(0, index) for index in batch] for batch in batches]
@@ -159,7 +159,9 @@ def stack(samples: Sequence[tuple[np.ndarray, np.ndarray]]) -> Batch:
     return Batch(np.stack([s[0] for s in samples]), np.stack([s[1] for s in samples]))
 
 
-def read_batches(dataset: SegmentationDataset, plan: Iterable[Sequence[Key]]) -> Iterator[Batch]:
+def read_batches(
+    dataset: SegmentationDataset, plan: Iterable[Sequence[EpochIndex]]
+) -> Iterator[Batch]:
     """The batches of a plan, one after the other, in this process."""
     for keys in plan:
         yield stack([dataset.sample(epoch, index) for epoch, index in keys])

@@ -4,17 +4,17 @@ What needs a framework is a `Side`: `torch_ref.train` and `paddle_impl.train` ho
 """
 
 from common.evaluation.side import Batches, Side
-from common.training.checkpoint import Checkpoint, CheckpointError
+from common.training.checkpoint import CheckpointError, ResumePoint
 from common.training.loop import Diverged, Outcome, train
 from common.training.reporter import Reporter
 
 __all__ = [
     "Batches",
-    "Checkpoint",
     "CheckpointError",
     "Diverged",
     "Outcome",
     "Reporter",
+    "ResumePoint",
     "Side",
     "train",
 ]

@@ -70,7 +70,7 @@ class Position:
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class ResumePoint:
     """A checkpoint that was read and whose check sums hold."""
 
     path: Path
@@ -119,7 +119,7 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted((p for p in folder.glob("iteration_*") if p.is_dir()), reverse=True)
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
+def read_resume_point(path: Path) -> ResumePoint:
     """Read a checkpoint (its folder, or a file in it) and verify its check sums.
 
     Raises CheckpointError saying what is wrong.
@@ -149,25 +149,27 @@ def read_checkpoint(path: Path) -> Checkpoint:
         position.best = Best(**position.best)
     if isinstance(position.plateau, dict):
         position.plateau = PlateauState(**position.plateau)
-    return Checkpoint(
+    return ResumePoint(
         folder, position, arrays, manifest["framework"], manifest["settings"], manifest["data"]
     )
 
 
-def find_checkpoint(folder: Path, resume: str, message: Callable[[str], None]) -> Checkpoint | None:
+def find_checkpoint(
+    folder: Path, resume: str, message: Callable[[str], None]
+) -> ResumePoint | None:
     """The checkpoint to resume from, or None where `resume` is "auto" and there is none.
 
     resume: "auto" (the newest that is sound; a damaged one is named by `message`) or a path.
     Raises CheckpointError where there are checkpoints and none is sound, or the path is not.
     """
     if resume != "auto":
-        return read_checkpoint(Path(resume))
+        return read_resume_point(Path(resume))
     if folder.is_dir():
         sweep(folder)
     problems = []
     for path in list_checkpoints(folder):
         try:
-            found = read_checkpoint(path)
+            found = read_resume_point(path)
         except CheckpointError as error:
             problems.append(str(error))
             continue
@@ -181,7 +183,7 @@ def find_checkpoint(folder: Path, resume: str, message: Callable[[str], None]) -
 
 
 def require_same_run(
-    found: Checkpoint, *, framework: str, settings: Mapping[str, Any], data: str
+    found: ResumePoint, *, framework: str, settings: Mapping[str, Any], data: str
 ) -> None:
     """Raise where resuming would not continue the run: ConfigError names the keys."""
     if found.framework != framework:

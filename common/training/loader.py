@@ -16,7 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 import numpy as np
 
 from common.data import Batch, SegmentationDataset, read_batches, stack
-from common.data.dataset import Key
+from common.data.dataset import EpochIndex
 from common.errors import DataError
 
 _Sample = tuple[np.ndarray, np.ndarray]
@@ -24,7 +24,7 @@ _dataset: SegmentationDataset  # in a reading process: what it reads
 
 
 def load_batches(
-    dataset: SegmentationDataset, plan: Iterable[Sequence[Key]], workers: int = 0
+    dataset: SegmentationDataset, plan: Iterable[Sequence[EpochIndex]], workers: int = 0
 ) -> Iterator[Batch]:
     """The batches of `plan` in order; with `workers` processes, samples are read in advance.
 

@@ -24,8 +24,8 @@ from common.settings.recipe import Plateau
 from common.settings.run import Settings
 from common.training.checkpoint import (
     Best,
-    Checkpoint,
     Position,
+    ResumePoint,
     find_checkpoint,
     list_checkpoints,
     require_same_run,
@@ -174,7 +174,7 @@ class _Run:
             self.log.close()
         self.reporter.close()
 
-    def _find(self, resume: str | None) -> Checkpoint | None:
+    def _find(self, resume: str | None) -> ResumePoint | None:
         if resume is not None:
             return find_checkpoint(self.checkpoints, resume, self.reporter.message)
         if list_checkpoints(self.checkpoints) or read_log(self.folder / "log.jsonl"):

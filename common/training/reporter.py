@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-Row = Mapping[str, Any]
+ReportedRow = Mapping[str, Any]
 
 
 class Reporter:
@@ -15,19 +15,19 @@ class Reporter:
     def message(self, text: str) -> None:
         """Something worth knowing happened."""
 
-    def step(self, row: Row) -> None:
+    def step(self, row: ReportedRow) -> None:
         """An iteration is done.
 
         Keys: iteration, loss, lr, images_per_s, step_s, data_s, left_s (seconds to the end).
         """
 
-    def log(self, row: Row) -> None:
+    def log(self, row: ReportedRow) -> None:
         """An interval of the log is complete: the keys of `step`, its mean loss and terms."""
 
     def validating(self, done: int, total: int) -> None:
         """So many validation images are done."""
 
-    def validation(self, row: Row) -> None:
+    def validation(self, row: ReportedRow) -> None:
         """A validation is complete: iteration, mean_iou, pixel_accuracy, iou (by class), best.
 
         dice: where the schedule follows it.

@@ -6,10 +6,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from common.terminal import screen
-from common.training.reporter import Reporter, Row
+from common.training.reporter import ReportedRow, Reporter
 
 
-class Screen(Reporter):
+class TrainingScreen(Reporter):
     """Shows what a run reports."""
 
     def __init__(self) -> None:
@@ -38,12 +38,12 @@ class Screen(Reporter):
         """Print a line."""
         self.console.print(text)
 
-    def step(self, row: Row) -> None:
+    def step(self, row: ReportedRow) -> None:
         """Move the bar."""
         if self._bar:
             self._bar.update(self._train, completed=row["iteration"], text=describe(row))
 
-    def log(self, row: Row) -> None:
+    def log(self, row: ReportedRow) -> None:
         """Print a line where there is no bar."""
         if not self._bar:
             self.console.print(f"iteration {row['iteration']}  {describe(row)}")
@@ -53,7 +53,7 @@ class Screen(Reporter):
         if self._bar:
             self._bar.update(self._val, completed=done, total=total, visible=done < total)
 
-    def validation(self, row: Row) -> None:
+    def validation(self, row: ReportedRow) -> None:
         """Print the mean and what is best so far; classes stand in the log and at the end."""
         best = row["best"]
         dice = f"  Dice {row['dice']:.4f}" if "dice" in row else ""
@@ -69,7 +69,7 @@ class Screen(Reporter):
             self._bar.stop()
 
 
-def describe(row: Row) -> str:
+def describe(row: ReportedRow) -> str:
     """Loss, rate, speed and time left in one line."""
     return (
         f"loss {row['loss']:.4f}  lr {row['lr']:.2e}  {row['images_per_s']:.1f} images/s  "

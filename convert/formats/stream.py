@@ -31,7 +31,7 @@ def byte_blocks(array: np.ndarray) -> Iterator[np.ndarray]:
         yield flat[start : start + BLOCK]
 
 
-Progress = Callable[[int, int], None]  # (bytes done, bytes in all)
+OnBytes = Callable[[int, int], None]  # (bytes done, bytes in all)
 
 
 _BLOCK = 1 << 22  # bytes
@@ -72,7 +72,7 @@ class _Summing:
     """A file that sums up in a thread what is written to it, and tells how far it is."""
 
     def __init__(
-        self, file: BinaryIO, checksum: bool, total: int, progress: Progress | None
+        self, file: BinaryIO, checksum: bool, total: int, progress: OnBytes | None
     ) -> None:
         self.size = 0
         self._file, self._total, self._progress, self._done = file, total, progress, 0

@@ -15,13 +15,13 @@ import ml_dtypes
 import numpy as np
 
 from convert.formats.pickle_opcodes import global_of, plain, tuple_of
-from convert.formats.stream import Finite, Progress, _Summing, blocks
+from convert.formats.stream import Finite, OnBytes, _Summing, blocks
 
 
 def write_pdparams(
     state: Mapping[str, np.ndarray],
     path: Path,
-    progress: Progress | None = None,
+    progress: OnBytes | None = None,
     checksum: bool = True,
     finite: Finite | None = None,
 ) -> tuple[str | None, int]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from common.errors import UserError
 from convert.formats.read_safetensors import DTYPES
-from convert.formats.stream import Finite, Progress, _Summing, blocks
+from convert.formats.stream import Finite, OnBytes, _Summing, blocks
 
 SAFETENSORS = ".safetensors"
 
@@ -21,7 +21,7 @@ _CODES = {name: code for code, name in DTYPES.items()}
 def write_safetensors(
     state: Mapping[str, np.ndarray],
     path: Path,
-    progress: Progress | None = None,
+    progress: OnBytes | None = None,
     checksum: bool = True,
     finite: Finite | None = None,
     metadata: Mapping[str, str] | None = None,

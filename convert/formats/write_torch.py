@@ -16,7 +16,7 @@ from common.errors import UserError
 from convert.formats.pickle_globals import STORAGES
 from convert.formats.pickle_opcodes import global_of, plain, tuple_of
 from convert.formats.stored import contiguous
-from convert.formats.stream import Progress, blocks
+from convert.formats.stream import OnBytes, blocks
 
 _ALIGNMENT = 64  # of storages, as torch.save aligns them
 _CLASSES = {dtype: name for name, dtype in STORAGES.items() if name != "UntypedStorage"}
@@ -30,7 +30,7 @@ def write_torch(
     state: Mapping[str, np.ndarray],
     path: Path,
     ties: Mapping[str, str] | None = None,
-    progress: Progress | None = None,
+    progress: OnBytes | None = None,
 ) -> int:
     """Write `state`; return the size of the file.
 

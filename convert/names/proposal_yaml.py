@@ -3,12 +3,14 @@
 import re
 from collections.abc import Mapping, Sequence
 
-Row = tuple[str, str, Mapping[str, str], float, str]  # source, target, leaves, confidence, why
+ProposedRow = tuple[
+    str, str, Mapping[str, str], float, str
+]  # source, target, leaves, confidence, why
 _MARK = ">"  # stands before a new name that is still another layer's old one
 
 
 def rules_text(
-    pairs: Sequence[Row],
+    pairs: Sequence[ProposedRow],
     ambiguous: Mapping[str, tuple[str, ...]],
     unmatched: Sequence[str],
     unfilled: Sequence[str],
@@ -64,10 +66,10 @@ def _escaped(path: str) -> str:
     return re.sub(r"([^\w>-])", r"\\\1", _dotted(path))
 
 
-def _ordered(pairs: Sequence[Row]) -> list[Row]:
+def _ordered(pairs: Sequence[ProposedRow]) -> list[ProposedRow]:
     """Order renames so that none meets the result of another; a circle gets a marked name."""
     left = {row[0]: row for row in pairs}
-    ordered: list[Row] = []
+    ordered: list[ProposedRow] = []
     while left:
         free = [row for row in left.values() if row[1] not in left or row[1] == row[0]]
         if free:

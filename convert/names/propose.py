@@ -29,12 +29,12 @@ _SYNONYMS = {
 _ROLES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "_mean": "running_mean"}
 _ROLES |= {"moving_variance": "running_var", "_variance": "running_var", "_weight": "weight"}
 _MARGIN, _LIKE = 0.15, 0.5
-Signature = tuple[tuple[str, tuple[int, ...]], ...]
+ShapesByLeaf = tuple[tuple[str, tuple[int, ...]], ...]
 Layers = dict[str, dict[str, tuple[str, tuple[int, ...]]]]  # path -> role -> (leaf, shape)
 
 
 @dataclass(frozen=True)
-class Pair:
+class LayerPair:
     """A layer of the file and the net's layer that it seems to be, both by torch's path.
 
     `leaves` is role in the net -> leaf in the file; `confidence` is of 0 to 1.
@@ -58,7 +58,7 @@ class Proposal:
         unfilled: layers of the net that none of the file's looks like.
     """
 
-    pairs: tuple[Pair, ...]
+    pairs: tuple[LayerPair, ...]
     ambiguous: Mapping[str, tuple[str, ...]]
     unmatched: tuple[str, ...]
     unfilled: tuple[str, ...]
@@ -79,7 +79,7 @@ def propose(
     ours = _layers((spec.key, spec.shape) for spec in renamed)
     packed = any(leaf == "in_proj_weight" for roles in ours.values() for leaf in roles)
     theirs = _layers(_wanted(target, packed))
-    search = _Search(ours, theirs)
+    search = _PairSearch(ours, theirs)
     search.run()
     return search.proposal()
 
@@ -111,13 +111,13 @@ def _layers(tensors: Iterable[tuple[str, tuple[int, ...]]]) -> Layers:
 
 
 @dataclass
-class _Search:
+class _PairSearch:
     """Pairs layers, surest first, until nothing more follows."""
 
     ours: Layers
     theirs: Layers
-    found: dict[str, Pair] = field(default_factory=dict)
-    _sizes: dict[Signature, int] = field(default_factory=dict)
+    found: dict[str, LayerPair] = field(default_factory=dict)
+    _sizes: dict[ShapesByLeaf, int] = field(default_factory=dict)
 
     def run(self) -> None:
         self._sizes = {form: max(len(a), len(b)) for form, (a, b) in self._classes().items()}
@@ -142,7 +142,7 @@ class _Search:
         pairs = [p for p in self.found.values() if p.source != p.target or _renames_leaf(p)]
         return Proposal(tuple(pairs), ambiguous, tuple(unmatched), unfilled)
 
-    def _signature(self, path: str, ours: bool) -> Signature:
+    def _signature(self, path: str, ours: bool) -> ShapesByLeaf:
         layer = (self.ours if ours else self.theirs)[path]
         return tuple(sorted((role, shape) for role, (_, shape) in layer.items()))
 
@@ -150,8 +150,8 @@ class _Search:
         taken = {p.source if ours else p.target for p in self.found.values()}
         return [path for path in (self.ours if ours else self.theirs) if path not in taken]
 
-    def _classes(self) -> dict[Signature, tuple[list[str], list[str]]]:
-        classes: dict[Signature, tuple[list[str], list[str]]] = defaultdict(lambda: ([], []))
+    def _classes(self) -> dict[ShapesByLeaf, tuple[list[str], list[str]]]:
+        classes: dict[ShapesByLeaf, tuple[list[str], list[str]]] = defaultdict(lambda: ([], []))
         for side, ours in enumerate((True, False)):
             for path in self._open(ours):
                 classes[self._signature(path, ours)][side].append(path)
@@ -159,7 +159,7 @@ class _Search:
 
     def _take(self, source: str, target: str, confidence: float, why: str) -> None:
         leaves = {role: leaf for role, (leaf, _) in self.ours[source].items()}
-        self.found[source] = Pair(source, target, leaves, confidence, why)
+        self.found[source] = LayerPair(source, target, leaves, confidence, why)
 
     def _only_one(self) -> bool:
         """Pair the layers whose shapes only one layer on each side has."""
@@ -229,7 +229,7 @@ class _Search:
         return taken
 
 
-def _renames_leaf(pair: Pair) -> bool:
+def _renames_leaf(pair: LayerPair) -> bool:
     return any(role != leaf for role, leaf in pair.leaves.items())
 
 

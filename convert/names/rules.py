@@ -109,7 +109,7 @@ class Reshape(_Strict):
     shape: Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(min_length=1)]
 
 
-class Kind(_Strict):
+class LayerKind(_Strict):
     """What kind of layer holds a tensor, for conversions without a Paddle net (--generic)."""
 
     match: Pattern
@@ -125,7 +125,7 @@ class Rules(_Strict):
     aliases: tuple[Alias, ...] = ()
     absent: tuple[Absent, ...] = ()
     reshapes: tuple[Reshape, ...] = ()
-    kinds: tuple[Kind, ...] = ()
+    kinds: tuple[LayerKind, ...] = ()
     rows: tuple[str, ...] = ()
     framework: Literal["torch", "paddle"] = "torch"
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)

@@ -44,7 +44,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Place:
+class SourcePlace:
     """A place in a torch state dict: a name, and which piece of that tensor."""
 
     key: str
@@ -75,7 +75,7 @@ class TensorSpec:
     role: str = ""
     torch_path: str | None = None
     torch_shape: tuple[int, ...] | None = None
-    elsewhere: tuple[Place, ...] = ()
+    elsewhere: tuple[SourcePlace, ...] = ()
     tied_to: str | None = None
 
     @property

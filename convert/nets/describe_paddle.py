@@ -9,7 +9,7 @@ from paddle.nn.layer import rnn
 from paddle.nn.utils.weight_norm_hook import WeightNorm
 
 import paddle_impl
-from convert.names.spec import BARE, BATCH_NORM, INPLACE_ABN, Piece, Place, TensorSpec
+from convert.names.spec import BARE, BATCH_NORM, INPLACE_ABN, Piece, SourcePlace, TensorSpec
 from paddle_impl.layers import InPlaceABN
 
 # `paddle.nn.BatchNorm` of Paddle 1.x is a class beside the others. `paddle.compat.nn.Linear` is
@@ -119,8 +119,10 @@ def _in_torch(spec: TensorSpec, held: _Layer, leaf: str, path: str) -> TensorSpe
     name = held.torch_path.rpartition(".")[2]
     if isinstance(held.around, nn.MultiHeadAttention) and name in _PROJECTIONS:
         attention = held.torch_path.rpartition(".")[0]
-        packed = Place(_join(attention, f"in_proj_{leaf}"), Piece(_PROJECTIONS.index(name), 3))
-        separate = (Place(_join(attention, f"{name}_{leaf}")),) if leaf == "weight" else ()
+        packed = SourcePlace(
+            _join(attention, f"in_proj_{leaf}"), Piece(_PROJECTIONS.index(name), 3)
+        )
+        separate = (SourcePlace(_join(attention, f"{name}_{leaf}")),) if leaf == "weight" else ()
         return replace(spec, elsewhere=(*separate, packed))
     return spec
 
@@ -133,7 +135,7 @@ def _reparametrised(spec: TensorSpec, held: _Layer, leaf: str) -> TensorSpec:
         end = leaf.removeprefix(getattr(hook, "name", leaf))
         if end not in ends:
             continue
-        place = Place(_join(held.torch_path, f"parametrizations.{hook.name}.{ends[end]}"))
+        place = SourcePlace(_join(held.torch_path, f"parametrizations.{hook.name}.{ends[end]}"))
         spec = replace(spec, elsewhere=(place,))
         if isinstance(hook, WeightNorm) and end == "_g" and hook.dim != -1:
             dims = len(getattr(held.layer, f"{hook.name}_v").shape)
@@ -144,12 +146,12 @@ def _reparametrised(spec: TensorSpec, held: _Layer, leaf: str) -> TensorSpec:
     return spec
 
 
-def _projection_of_lstm(cell: str) -> tuple[Place, ...]:
+def _projection_of_lstm(cell: str) -> tuple[SourcePlace, ...]:
     """Return torch's name of the output projection of the cell at "lstm.0.cell_bw"."""
     place, _, name = cell.rpartition(".")
     path, _, number = place.rpartition(".")
     end = "_reverse" if name == "cell_bw" else ""
-    return (Place(_join(path, f"weight_hr_l{number}{end}")),)
+    return (SourcePlace(_join(path, f"weight_hr_l{number}{end}")),)
 
 
 def _join(path: str, name: str) -> str:

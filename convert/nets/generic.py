@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from common.errors import ConversionError, UserError
 from convert.formats.checkpoint import PADDLE, Checkpoint
 from convert.names.rules import Rules, resolve
-from convert.names.spec import BARE, BATCH_NORM, COUNTER, Piece, Place, TensorSpec
+from convert.names.spec import BARE, BATCH_NORM, COUNTER, Piece, SourcePlace, TensorSpec
 
 KINDS = {
     "Linear": "torch's [out, in] becomes Paddle's [in, out]",
@@ -125,7 +125,7 @@ def _packed(path: str, leaf: str, spec: TensorSpec) -> Iterable[TensorSpec]:
     for index, name in enumerate(_PROJECTIONS):
         piece = Piece(index, 3)
         shape = piece.shape_of(spec.shape) or spec.shape
-        place = Place(_join(path, leaf), piece)
+        place = SourcePlace(_join(path, leaf), piece)
         own = shape[::-1]
         yield TensorSpec(
             _join(path, f"{name}.{end}"), own, spec.dtype, "Linear", end, elsewhere=(place,)

@@ -20,7 +20,7 @@ from convert.names.spec import (
     INPLACE_ABN,
     TRANSPOSED,
     Piece,
-    Place,
+    SourcePlace,
     TensorSpec,
 )
 from convert.plan import problems
@@ -167,9 +167,9 @@ class _Search:
 
     def _own(self, spec: TensorSpec) -> Move | None:
         if self._same_layout:
-            places: tuple[Place, ...] = (Place(spec.key),)
+            places: tuple[SourcePlace, ...] = (SourcePlace(spec.key),)
         else:
-            places = (Place(spec.torch_key), *spec.elsewhere)
+            places = (SourcePlace(spec.torch_key), *spec.elsewhere)
         for place in places:
             found = self._take(place)
             if found:
@@ -179,7 +179,7 @@ class _Search:
                 return Move(source, spec, self._change(move, spec), transposed, piece)
         return None
 
-    def _take(self, place: Place) -> tuple[str, Piece | None] | None:
+    def _take(self, place: SourcePlace) -> tuple[str, Piece | None] | None:
         """Return (file's key, piece) of what stands at a place, and note that it is taken."""
         if place.key in self._names.pieces:
             key, piece = self._names.pieces[place.key]  # type: str, Piece | None

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from align.arrays.batch import Batch
+from align.arrays.batch import NetBatch
 from align.causes.explain import explain
 from align.judge.compare import Allowance, compare
 from align.judge.comparison import DIFFERS, EQUAL, UNCHECKED, Comparison
@@ -15,13 +15,13 @@ from align.pairing.tensors import Tensor, tensors_of
 from align.record.trace import Trace
 from align.report.report import Report
 from align.rungs.training.rates import close, common_ratio, compare_rate, in_terms_of, typical_pair
-from align.trial.findings import Forced
+from align.trial.findings import Findings
 from align.trial.trial import run_forced
 
 OptimizerFactory = Callable[[list[Any]], Any]
 
 
-Schedule = Callable[[int], float]
+ScheduleFunction = Callable[[int], float]
 
 
 OPTIMIZER = "(optimizer)"
@@ -45,7 +45,7 @@ class _Steps:
         paddle_whole: Any,
         pairing: Pairing,
         optimizers: tuple[OptimizerFactory, OptimizerFactory],
-        schedules: tuple[Schedule | None, Schedule | None],
+        schedules: tuple[ScheduleFunction | None, ScheduleFunction | None],
         report: Report,
     ) -> None:
         from align.rungs.training import optimizers_torch
@@ -59,7 +59,7 @@ class _Steps:
         self.torch_optimizer = optimizers[0](list(torch_whole.parameters()))
         self.paddle_optimizer = self._new_paddle_optimizer()
         self.rates = optimizers_torch.Rates(self.torch_optimizer)
-        self.found: Forced | None = None
+        self.found: Findings | None = None
         self.before: _Before | None = None
         self.losses: list[float] = []
         self.draws: list[Trace] = []
@@ -71,7 +71,7 @@ class _Steps:
             [p for p in self.paddle_whole.parameters() if not p.stop_gradient]
         )
 
-    def run(self, step: int, batch: Batch) -> None:
+    def run(self, step: int, batch: NetBatch) -> None:
         """Judge one step and leave the reference, and so the next step's start, after it."""
         import torch
 
@@ -101,7 +101,7 @@ class _Steps:
         self.report.calls += comparisons
         self._log(step, comparisons)
 
-    def free_run(self, batches: Sequence[Batch]) -> list[float]:
+    def free_run(self, batches: Sequence[NetBatch]) -> list[float]:
         """Train the port alone from the start; return the relative error of each loss.
 
         It draws what the reference drew.
@@ -162,7 +162,7 @@ class _Steps:
         for key, array in arrays.items():
             self.ours[key].set_value(to_tensor(np.asarray(array, order="C")))
 
-    def _adopt(self, found: Forced) -> None:
+    def _adopt(self, found: Findings) -> None:
         """Give the reference the buffers and gradients that its recorded run left."""
         import torch
 
@@ -177,7 +177,7 @@ class _Steps:
         self.losses.append(float(root.outputs[0]))
         self.draws.append(found.trace.draws_only())
 
-    def _reference_gradients(self, found: Forced) -> dict[str, np.ndarray]:
+    def _reference_gradients(self, found: Findings) -> dict[str, np.ndarray]:
         known = {t.key: t for t in self.tensors if t.reference in found.trace.gradients}
         arrays = {key: t.of(found.trace.gradients) for key, t in known.items()}
         return {key: np.asarray(a, order="C") for key, a in arrays.items() if a is not None}

@@ -9,7 +9,7 @@ from align.judge.comparison import unless_compared
 from align.nets.whole import Criterion, whole_pair
 from align.report.report import Report
 from align.rungs.loss import seen_from_the_net
-from align.rungs.training.forced_steps import OptimizerFactory, Schedule, _Steps
+from align.rungs.training.forced_steps import OptimizerFactory, ScheduleFunction, _Steps
 from align.trial.setup import paired, prepared, rounding_note
 
 
@@ -45,8 +45,8 @@ def align_training(
     paddle_loss: Criterion,
     torch_optimizer: OptimizerFactory,
     paddle_optimizer: OptimizerFactory,
-    torch_schedule: Schedule | None = None,
-    paddle_schedule: Schedule | None = None,
+    torch_schedule: ScheduleFunction | None = None,
+    paddle_schedule: ScheduleFunction | None = None,
     *,
     rules: Any = None,
 ) -> Report:
@@ -97,7 +97,7 @@ def _align_steps(
     batches: Sequence[Inputs],
     losses: tuple[Criterion, Criterion],
     optimizers: tuple[OptimizerFactory, OptimizerFactory],
-    schedules: tuple[Schedule | None, Schedule | None],
+    schedules: tuple[ScheduleFunction | None, ScheduleFunction | None],
     free_run: bool,
     rules: Any,
 ) -> Report:

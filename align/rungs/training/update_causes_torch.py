@@ -13,7 +13,7 @@ import torch
 
 from align.judge.relations import REST, factor_of, same
 
-Arrays = Mapping[str, np.ndarray]
+NamedValues = Mapping[str, np.ndarray]
 
 
 @dataclass
@@ -26,12 +26,12 @@ class Update:
 
     weight: np.ndarray
     gradient: np.ndarray
-    slots: Arrays
+    slots: NamedValues
     step: int
     group: Mapping[str, Any]
     own: Mapping[str, Any]
     after: np.ndarray
-    slots_after: Arrays
+    slots_after: NamedValues
     earlier: np.ndarray | None = None  # the gradient of the step before
     expected: np.ndarray = field(default_factory=lambda: np.zeros(0))  # where the reference came
 
@@ -82,7 +82,7 @@ def _hypotheses(kind: type, update: Update) -> Iterator[tuple[str, np.ndarray, t
                 yield f"weight decay is {how}", update.gradient, other, {**settings, **changed}
 
 
-def _run(kind: type, update: Update, gradient: np.ndarray, group: Any) -> tuple[Any, Arrays]:
+def _run(kind: type, update: Update, gradient: np.ndarray, group: Any) -> tuple[Any, NamedValues]:
     """Return (weight, slots) after one step of `kind` under the settings of `group`."""
     parameter = torch.nn.Parameter(torch.from_numpy(np.array(update.weight)))
     parameter.grad = torch.from_numpy(np.array(gradient))
@@ -104,7 +104,7 @@ def _run(kind: type, update: Update, gradient: np.ndarray, group: Any) -> tuple[
     return parameter.detach().numpy(), found
 
 
-def _is_the_ports(after: np.ndarray, slots: Arrays, update: Update) -> bool:
+def _is_the_ports(after: np.ndarray, slots: NamedValues, update: Update) -> bool:
     moved = float(np.abs(update.after - update.weight).max(initial=0.0))
     pairs = [(slots[n], array) for n, array in update.slots_after.items() if n in slots]
     return same(after, update.after, 1e-6 * moved) and all(

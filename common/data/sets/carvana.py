@@ -25,7 +25,7 @@ HOW_TO_GET = (
 )
 
 
-class Frame(NamedTuple):
+class CarvanaFrame(NamedTuple):
     """An image and its mask."""
 
     name: str
@@ -96,7 +96,7 @@ class Carvana:
             )
         return image, Image.fromarray((values > 0).astype(np.uint8))
 
-    def _open(self) -> list[Frame]:
+    def _open(self) -> list[CarvanaFrame]:
         folders = [self.root / IMAGES, self.root / MASKS]
         if not all(folder.is_dir() for folder in folders):
             raise DataError(
@@ -116,7 +116,7 @@ class Carvana:
                 )
         if not images:
             raise DataError(f"{folders[0]} holds no image. {HOW_TO_GET}")
-        return [Frame(name, images[name], masks[name]) for name in sorted(images)]
+        return [CarvanaFrame(name, images[name], masks[name]) for name in sorted(images)]
 
 
 def _by_name(folder: Path) -> dict[str, Path]:

@@ -41,7 +41,7 @@ HOW_TO_GET = (
 )
 
 
-class Frame(NamedTuple):
+class CityscapesFrame(NamedTuple):
     """An image and its label; `name` is <city>_NNNNNN_NNNNNN."""
 
     name: str
@@ -117,7 +117,7 @@ def _as_train_ids(label: Image.Image, kind: str, path: Path) -> Image.Image:
     return indices.point(train_id_table().tolist()) if kind == "labelIds" else indices
 
 
-def _open_split(root: Path, split: str, labels: str) -> tuple[str, list[Frame]]:
+def _open_split(root: Path, split: str, labels: str) -> tuple[str, list[CityscapesFrame]]:
     image_folder, label_folder = root / IMAGES / split, root / LABELS / split
     missing = [path for path in (image_folder, label_folder) if not path.is_dir()]
     if missing:
@@ -144,7 +144,7 @@ def _pair(
     image_folder: Path,
     label_folder: Path,
     suffix: str,
-) -> list[Frame]:
+) -> list[CityscapesFrame]:
     if lonely := sorted(images.keys() - labels.keys()):
         wanted = [label_folder / city / (name + suffix) for city, name in lonely]
         raise DataError(
@@ -157,7 +157,7 @@ def _pair(
             f"{len(lonely)} of {len(labels)} labels have no image: missing {_some(wanted)}. "
             "Unpack leftImg8bit again, or remove the labels"
         )
-    return [Frame(key[1], images[key], labels[key]) for key in sorted(images)]
+    return [CityscapesFrame(key[1], images[key], labels[key]) for key in sorted(images)]
 
 
 def _by_frame(folder: Path, suffix: str) -> dict[tuple[str, str], Path]:

@@ -62,7 +62,7 @@ class Region(NamedTuple):
     segmentation: Any
 
 
-class Frame(NamedTuple):
+class CocoFrame(NamedTuple):
     """An image of `height` x `width` and what is annotated in it."""
 
     name: str
@@ -143,7 +143,7 @@ class Coco:
         label[covered > 1] = VOID
         return image, Image.fromarray(label)
 
-    def _open(self) -> Iterable[Frame]:
+    def _open(self) -> Iterable[CocoFrame]:
         try:
             content = json.loads(self._list.read_text(encoding="utf-8"))
             names = {row["id"]: row["name"] for row in content["categories"]}
@@ -151,7 +151,7 @@ class Coco:
             wanted = [row for row in content["annotations"] if row["category_id"] in CLASS_OF]
             regions, areas = _by_image(wanted, images)
             frames = [
-                Frame(
+                CocoFrame(
                     Path(row["file_name"]).stem,
                     self._folder / row["file_name"],
                     row["height"],
@@ -175,7 +175,7 @@ class Coco:
             )
         return frames
 
-    def _mask(self, region: Region, frame: Frame) -> np.ndarray:
+    def _mask(self, region: Region, frame: CocoFrame) -> np.ndarray:
         """Return the pixels of a region: uint8 [H, W], 0 or 1."""
         masks, segmentation = _masks(), region.segmentation
         try:
@@ -209,7 +209,7 @@ def _by_image(
     return regions, areas
 
 
-def _check(segmentation: Any, frame: Frame) -> None:
+def _check(segmentation: Any, frame: CocoFrame) -> None:
     """Raise ValueError for what pycocotools would take for something else, or read beyond."""
     if isinstance(segmentation, Mapping):
         if list(segmentation["size"]) != [frame.height, frame.width]:

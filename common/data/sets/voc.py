@@ -66,7 +66,7 @@ def palette() -> np.ndarray:
     return colors
 
 
-class Frame(NamedTuple):
+class VocFrame(NamedTuple):
     """An image and its label."""
 
     name: str
@@ -152,12 +152,14 @@ class PascalVOC:
             raise DataError(f"{self._list} is empty")
         return names
 
-    def _frame(self, line: str) -> Frame:
+    def _frame(self, line: str) -> VocFrame:
         words = line.split()
         if len(words) == 2:
             image, label = (self.root / word.lstrip("/") for word in words)
-            return Frame(image.stem, image, label)
+            return VocFrame(image.stem, image, label)
         if len(words) != 1:
             raise DataError(f"{self._list}: expected a name or two paths in a line, got {line!r}")
         labels = AUGMENTED if self.split.endswith("aug") else LABELS
-        return Frame(line, self.root / IMAGES / f"{line}.jpg", self.root / labels / f"{line}.png")
+        return VocFrame(
+            line, self.root / IMAGES / f"{line}.jpg", self.root / labels / f"{line}.png"
+        )

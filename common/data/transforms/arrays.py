@@ -15,7 +15,7 @@ from common.data.transforms.images import VOID
 from common.errors import DataError
 from common.randomness import choice, uniform
 
-Arrays = tuple[np.ndarray, np.ndarray]
+ImageAndLabel = tuple[np.ndarray, np.ndarray]
 Color = tuple[float, float, float]
 
 
@@ -23,7 +23,7 @@ Color = tuple[float, float, float]
 class AsArrays:
     """Pillow images to arrays."""
 
-    def __call__(self, image: Any, label: Any, rng: np.random.Generator) -> Arrays:
+    def __call__(self, image: Any, label: Any, rng: np.random.Generator) -> ImageAndLabel:
         """Draws nothing."""
         return np.asarray(image, np.float32), np.asarray(label, np.uint8)
 
@@ -38,7 +38,9 @@ class UniformScale:
     low: float = 0.5
     high: float = 2.0
 
-    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Arrays:
+    def __call__(
+        self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator
+    ) -> ImageAndLabel:
         """Draws one number."""
         scale = uniform(rng, self.low, self.high)
         return (
@@ -59,7 +61,9 @@ class ChosenScale:
 
     scales: tuple[float, ...]
 
-    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Arrays:
+    def __call__(
+        self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator
+    ) -> ImageAndLabel:
         """Draws one number."""
         scale = self.scales[choice(rng, len(self.scales))]
         size = (int(label.shape[1] * scale), int(label.shape[0] * scale))
@@ -81,7 +85,9 @@ class Rotate:
     fill: Color
     probability: float = 0.5
 
-    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Arrays:
+    def __call__(
+        self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator
+    ) -> ImageAndLabel:
         """Draws one number, or two."""
         if rng.random() >= self.probability:
             return image, label
@@ -108,7 +114,9 @@ class Blur:
     size: int = 5
     probability: float = 0.5
 
-    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Arrays:
+    def __call__(
+        self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator
+    ) -> ImageAndLabel:
         """Draws one number."""
         if rng.random() >= self.probability:
             return image, label
@@ -121,7 +129,9 @@ class Flip:
 
     probability: float = 0.5
 
-    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Arrays:
+    def __call__(
+        self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator
+    ) -> ImageAndLabel:
         """Draws one number."""
         if rng.random() >= self.probability:
             return image, label
@@ -140,7 +150,9 @@ class PadAndCrop:
     fill: Color
     centred: bool = False
 
-    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Arrays:
+    def __call__(
+        self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator
+    ) -> ImageAndLabel:
         """Draws two numbers."""
         height, width = self.size_hw
         rows, columns = max(height - label.shape[0], 0), max(width - label.shape[1], 0)

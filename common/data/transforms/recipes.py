@@ -31,16 +31,16 @@ STDC_SCALES = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0, 1.125, 1.25, 1.
 # kazuto1011/deeplab-pytorch, configs/voc12.yaml.
 KAZUTO_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5)
 BLACK = (0.0, 0.0, 0.0)
-Size = tuple[int, int]
+CropSize = tuple[int, int]
 
 
-def none(crop_hw: Size | None, fill: Color) -> tuple[Transform, ...]:
+def none(crop_hw: CropSize | None, fill: Color) -> tuple[Transform, ...]:
     """Nothing, as wkentaro/pytorch-fcn and milesial/Pytorch-UNet; at most a crop."""
     return (AsArrays(), PadAndCrop(crop_hw, fill)) if crop_hw else ()
 
 
 def stdc(
-    crop_hw: Size | None,
+    crop_hw: CropSize | None,
     fill: Color,
     *,
     brightness: float = 0.5,
@@ -63,7 +63,7 @@ def stdc(
 
 
 def semseg(
-    crop_hw: Size | None,
+    crop_hw: CropSize | None,
     fill: Color,
     *,
     scale_range: tuple[float, float] = (0.5, 2.0),
@@ -84,7 +84,7 @@ def semseg(
 
 
 def kazuto(
-    crop_hw: Size | None,
+    crop_hw: CropSize | None,
     fill: Color,
     *,
     scales: Sequence[float] = KAZUTO_SCALES,
@@ -96,7 +96,7 @@ def kazuto(
 
 
 def torchvision(
-    crop_hw: Size | None,
+    crop_hw: CropSize | None,
     fill: Color,
     *,
     short_side: tuple[int, int] = (260, 1040),
@@ -119,7 +119,7 @@ AUGMENTATIONS: dict[str, Callable[..., tuple[Transform, ...]]] = {
 }
 
 
-def _needed(crop_hw: Size | None) -> Size:
+def _needed(crop_hw: CropSize | None) -> CropSize:
     if crop_hw is None:
         raise ConfigError("this augmentation changes sizes, so data.crop_hw must be set")
     return crop_hw
