@@ -12,18 +12,17 @@ from pathlib import Path
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path.insert(0, str(ROOT))
 PICTURE = ROOT / "docs" / "images" / "report.png"
 WIDTH, HEIGHT, COLOURS = 1120, 1475, 128
 
 
 def write_page(path: Path) -> None:
     """Write the page of a forward run with three faults."""
-    from faults.first import STDC_FAULTS, attribute
-
     from align import align_forward
     from commands.subjects.inputs import seeded_input
     from commands.subjects.rows import seeded_pair
+    from tests.faults.first import STDC_FAULTS, attribute
 
     torch_net, paddle_net = seeded_pair("stdc2_seg", 0)
     pool = attribute("cp.backbone.features.6.skip", "exclusive", True)

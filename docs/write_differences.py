@@ -18,7 +18,7 @@ INTRODUCTION = """\
 <!-- written by docs/write_differences.py from docs/differences.yml -->
 
 {count} differences that a port meets, each with its effect and its fix. Every row has a test,
-named in the last column (`tests/test_differences_*.py`). So a new release of Paddle that changes
+named in the last column (`tests/docs/differences/`). So a new release of Paddle that changes
 one turns a test red. Figures were measured on a CPU, with Paddle {versions}.
 
 "Port" is the Paddle side. "Without a word" means: no error and no warning. A row without a version

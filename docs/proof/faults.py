@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path.insert(0, str(ROOT))
 
 SEEDS = 5
 TRIPLES = 40
@@ -41,7 +41,7 @@ class Trial:
 
 def try_healthy(subject: str, stage: str, make: Any) -> Trial:
     """Run a stage on a healthy pair."""
-    from faults import run_stage
+    from tests.faults import run_stage
 
     report = run_stage(stage, make())
     said = [str(d) for d in report.divergences]
@@ -51,8 +51,8 @@ def try_healthy(subject: str, stage: str, make: Any) -> Trial:
 
 def try_broken(stage: str, faults: Sequence[Any]) -> Trial:
     """Run a stage on a fresh subject with `faults`; a crash counts as not detected."""
-    from faults import SUBJECTS, run_stage
-    from faults.core import found_layers
+    from tests.faults import SUBJECTS, run_stage
+    from tests.faults.core import found_layers
 
     subject = SUBJECTS[faults[0].subject]()
     names = [fault.name for fault in faults]
@@ -80,8 +80,8 @@ def try_broken(stage: str, faults: Sequence[Any]) -> Trial:
 
 def trials(only: Sequence[str]) -> Iterator[Trial]:
     """Run everything, or what concerns some subjects."""
-    from faults import ALL, SUBJECTS, triples
-    from faults.subjects import stdc_subject
+    from tests.faults import ALL, SUBJECTS, triples
+    from tests.faults.subjects import stdc_subject
 
     for name, make in SUBJECTS.items():
         if not only or name in only:
@@ -128,7 +128,7 @@ def _rate(values: Sequence[Any]) -> str:
 
 def main() -> int:
     """Count."""
-    from faults import ALL, EQUIVALENT
+    from tests.faults import ALL, EQUIVALENT
 
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--json", type=Path, help="write every trial to this file")

@@ -184,8 +184,8 @@ STAGES = {
     "seeds": lambda: prove_tests(
         "seeds",
         "STDC1-Seg, 20 seeds, forward and backward, eval and train",
-        "tests/test_align_forward.py",
-        "tests/test_align_backward.py",
+        "tests/align/rungs/test_forward.py",
+        "tests/align/rungs/test_backward.py",
     ),
     "faults": lambda: [
         run(
@@ -196,25 +196,27 @@ STAGES = {
             every=True,
         )
     ],
-    "kills": lambda: prove_tests("kills", "50 kills while training", "tests/test_train_kill.py"),
+    "kills": lambda: prove_tests(
+        "kills", "50 kills while training", "tests/commands/test_train_killed.py"
+    ),
     "commands": lambda: prove_tests(
         "commands",
         "own nets, two environments, report pages",
-        "tests/test_tools_own.py",
-        "tests/test_align_trace.py",
-        "tests/test_trace_apart.py",
-        "tests/test_report_page.py",
+        "tests/commands/test_own_nets.py",
+        "tests/align/stored/test_recorded_reference.py",
+        "tests/align/stored/test_one_framework_alone.py",
+        "tests/align/report/test_page.py",
     ),
     "nets": lambda: [
         run("nets", "every row of the table, in full", [sys.executable, "docs/proof/nets.py"]),
         *prove_tests(
             "nets",
             "the other rows of the table",
-            "tests/test_dilated_nets.py",
-            "tests/test_fcn_unet.py",
-            "tests/test_recipes.py",
-            "tests/test_start.py",
-            "tests/test_torchvision.py",
+            "tests/nets/models/test_dilated.py",
+            "tests/nets/models/test_fcn_unet.py",
+            "tests/nets/training/test_configs.py",
+            "tests/convert/test_starting_weights.py",
+            "tests/nets/models/test_torchvision.py",
         ),
     ],
     "toys": lambda: [
@@ -230,8 +232,8 @@ STAGES = {
         *prove_tests(
             "docs",
             "the crash of nll_loss, the noise of the answers",
-            "tests/test_differences_functions.py",
-            "tests/test_docs.py",
+            "tests/docs/differences/test_functions.py",
+            "tests/docs/test_pages.py",
         ),
     ],
     "readme": lambda: run_readme(ROOT / "runs" / f"prove_{time.strftime('%H%M%S')}"),

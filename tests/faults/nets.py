@@ -7,7 +7,7 @@ import numpy as np
 import paddle.nn.functional as F
 from paddle import nn
 
-from faults.core import (
+from tests.faults.core import (
     NET,
     RUN,
     Fault,
@@ -19,8 +19,8 @@ from faults.core import (
     replaced,
     weight,
 )
-from faults.small_nets import Attention, attention, block, zoo
-from faults.students import other_port
+from tests.faults.small_nets import Attention, attention, block, zoo
+from tests.faults.students import other_port
 
 att = functools.partial(fault, subject="attention")
 odd = functools.partial(fault, subject="zoo")

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import nn as tnn
 
 from common.metrics import ConfusionMatrix
-from faults.core import Fault, Subject, fault, setting
+from tests.faults.core import Fault, Subject, fault, setting
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)

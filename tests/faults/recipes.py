@@ -12,9 +12,9 @@ from paddle import nn
 from torch import nn as tnn
 
 from common.schedules import poly, warmup_poly
-from faults.core import Fault, Subject, attribute, fault, setting
-from faults.students import make_pair
 from paddle_impl.layers import BatchNorm2D
+from tests.faults.core import Fault, Subject, attribute, fault, setting
+from tests.faults.students import make_pair
 
 
 class TorchNet(tnn.Module):

@@ -11,9 +11,9 @@ import torch.nn.functional as TF
 from paddle import nn
 from torch import nn as tnn
 
-from faults.core import NET, Subject
-from faults.first import small_pair
-from faults.students import make_pair
+from tests.faults.core import NET, Subject
+from tests.faults.first import small_pair
+from tests.faults.students import make_pair
 
 
 class TorchBlock(tnn.Module):

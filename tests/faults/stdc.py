@@ -8,7 +8,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from faults.core import (
+from tests.faults.core import (
     NET,
     RUN,
     Fault,

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from faults.core import (
+from tests.faults.core import (
     Fault,
     Subject,
 )
-from faults.stdc import stdc
+from tests.faults.stdc import stdc
 
 
 def _loss(**options: Any) -> Any:

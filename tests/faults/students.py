@@ -11,7 +11,8 @@ import torch.nn.functional as TF
 from paddle import nn
 from torch import nn as tnn
 
-from faults.core import (
+from paddle_impl.layers import BatchNorm2D
+from tests.faults.core import (
     NET,
     RUN,
     Fault,
@@ -23,7 +24,6 @@ from faults.core import (
     replaced,
     weight,
 )
-from paddle_impl.layers import BatchNorm2D
 
 
 class TorchPyramid(tnn.Module):

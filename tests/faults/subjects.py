@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 
 from common.schedules import warmup_poly
-from faults import pixels, recipes, small_nets, students
-from faults.core import Subject
+from tests.faults import pixels, recipes, small_nets, students
+from tests.faults.core import Subject
 
 
 def stdc_subject(seed: int = 0) -> Subject:

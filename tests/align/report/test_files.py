@@ -1,0 +1,456 @@
+"""What a run leaves behind without a browser: JSON by its schema, JUnit, words, two runs."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from html import unescape
+from xml.etree import ElementTree as xml
+
+import jsonschema
+import pytest
+
+from align.judge.comparison import DIFFERS, NOISE, UNCHECKED
+from align.report.changes import compare_runs
+from align.report.html.data import page_data
+from align.report.html.page import render, render_comparison
+from align.report.html.strings import in_both, phrases, strings
+from align.report.junit import junit
+from align.report.read import read_run, run_from
+from align.report.report import Report
+from align.report.run import Run
+from common.documents import without_defaults
+from common.errors import UserError
+from tests.align.report import reports
+from tests.align.report.reports import HOSTILE, comparison, hostile, ladder, large, small
+from tests.paths import ROOT
+
+SCHEMA = json.loads(
+    (ROOT / "align" / "report" / "schema" / "report.schema.json").read_text("utf-8")
+)
+RUNS = {**reports.RUNS, "large": lambda: Run.of(large(60))}
+
+
+def test_a_report_comes_back_from_its_file(tmp_path):
+    report = small("stem")
+    report.to_json(tmp_path / "forward.json")
+    assert Report.from_json(tmp_path / "forward.json").to_dict() == report.to_dict()
+    (tmp_path / "cut.json").write_text((tmp_path / "forward.json").read_text()[:-9])
+    for name, told in (("cut.json", "is not JSON"), ("absent.json", "--report wrote")):
+        with pytest.raises(UserError, match=f"{name}: .*{told}"):
+            Report.from_json(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_json_fits_its_schema_and_comes_back_the_same(tmp_path, name):
+    run = RUNS[name]()
+    run.to_json(tmp_path / "run.json")
+    data = json.loads((tmp_path / "run.json").read_text("utf-8"))
+    jsonschema.validate(data, SCHEMA)
+    for report in data["reports"]:
+        jsonschema.validate(report, SCHEMA)
+    again = read_run(tmp_path / "run.json")
+    assert again.to_dict() == run.to_dict()
+    assert render(again) == render(run)
+
+
+def test_schema_itself_is_one():
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+
+
+def test_schema_names_every_field():
+    known = SCHEMA["$defs"]["call"]["properties"]
+    full = comparison("a", step=1, cause="x", kernels=["k"], cumulative=1e-3)
+    assert set(without_defaults(full)) == set(known)
+
+
+DAMAGED = {
+    "no schema": (lambda d: d.pop("schema"), "schema"),
+    "older": (lambda d: d.update(schema=1), "schema 1"),
+    "newer": (lambda d: d.update(schema=99), "schema 99"),
+    "true": (lambda d: d.update(schema=True), "schema True"),
+    "wrong type": (lambda d: d["calls"][0].update(floor="much"), "calls.0.floor"),
+    "unknown key": (lambda d: d["calls"][1].update(color="red"), "calls.1.color"),
+    "unknown verdict": (lambda d: d["calls"][0].update(verdict="fine"), "calls.0.verdict"),
+    "absent field": (lambda d: d["calls"][2].pop("verdict"), "calls.2: no verdict"),
+    "verdict changed by hand": (lambda d: d.update(exit_code=0), "exit_code"),
+    "divergences removed": (lambda d: (d["calls"].clear(), d["divergences"].clear()), "exit_code"),
+    "other kind": (lambda d: d.update(kind="poem"), "poem"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damaged_report_is_named_and_not_read(tmp_path, name):
+    change, words = DAMAGED[name]
+    data = small("stem").to_dict()
+    change(data)
+    (tmp_path / "bad.json").write_text(json.dumps(data))
+    with pytest.raises(UserError, match=re.escape(words)) as caught:
+        read_run(tmp_path / "bad.json")
+    assert "bad.json" in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def places(value, way=()):
+    """Return the way to every value of a document, of lists to the first two."""
+    found = [way]
+    entries = value.items() if isinstance(value, dict) else ()
+    if isinstance(value, list):
+        entries = enumerate(value[:2])
+    for key, entry in entries:
+        found += places(entry, (*way, key))
+    return found
+
+
+def test_whatever_stands_anywhere_is_a_page_or_a_users_error():
+    document = ladder().to_dict()
+    refused = 0
+    for number, way in enumerate(places(document)[1:]):
+        copy = json.loads(json.dumps(document))
+        holder = copy
+        for key in way[:-1]:
+            holder = holder[key]
+        holder[way[-1]] = (None, 3, "x", [1], {"a": 1}, True)[number % 6]
+        try:
+            run = run_from(copy)
+        except UserError:
+            refused += 1
+            continue
+        page_data(run)
+        junit(run)
+    assert refused > 200
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "[" * 100_000, '{"a": 1}', "\udcff"])
+def test_what_is_no_report_is_named(tmp_path, text):
+    (tmp_path / "no.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(UserError, match=r"no\.json"):
+        read_run(tmp_path / "no.json")
+
+
+def test_report_of_a_difference_without_a_divergence_is_not_aligned():
+    report = small()
+    report.calls[0].verdict = DIFFERS
+    assert report.exit_code == 1
+    assert "(root)" in report.verdict
+
+
+def test_page_says_what_to_mend_and_by_how_much():
+    page = render(Run.of(small("body.conv")))
+    card = page[page.index('id="to_mend"') : page.index('id="ladder"')]
+    assert "body.conv" in card
+    assert "stride is (2, 2), the reference has (1, 1)" in card
+    assert "5e13 × what rounding explains" in card
+    assert "port.py:2" in card  # where the library's layer is used
+    assert "stem" not in card
+
+
+def test_page_holds_hostile_names_as_text_only():
+    page = render(hostile())
+    assert page.count("<script") == 3  # the strings, the data, the script
+    assert "<img" not in page
+    assert HOSTILE not in page
+
+
+def test_page_loads_nothing():
+    page = render(ladder())
+    without_data = re.sub(r'<script type="application/json".*?</script>', "", page, flags=re.DOTALL)
+    found = re.findall(r"""(?:src|href)\s*=\s*["'][^"']*""", without_data)
+    assert found == ['href="data:,']
+    assert "default-src 'none'" in unescape(page)
+    assert "@import" not in page
+    assert "url(" not in page
+
+
+def test_page_cannot_be_written_is_a_users_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    for write in (Report("forward").to_html, Report("forward").to_junit):
+        with pytest.raises(UserError, match="cannot be written"):
+            write(tmp_path / "file" / "page.html")
+
+
+def test_every_word_stands_in_both_languages():
+    for key, words in strings().items():
+        assert len(words) == 2, key
+        assert all(words), key
+        places = [set(re.findall(r"\{(\w+)\}", text)) for text in words]
+        assert places[0] == places[1], key
+    for english, chinese in phrases():
+        assert set(re.findall(r"\{\w+\}", english)) == set(re.findall(r"\{\w+\}", chinese))
+
+
+def test_words_that_the_page_asks_for_are_in_the_table():
+    folder = ROOT / "align" / "report" / "html"
+    asked = set()
+    for path in folder.rglob("*.js"):
+        if not path.name.startswith("uPlot"):
+            asked |= set(re.findall(r'\bt\("(\w+)"', path.read_text("utf-8")))
+    for path in folder.rglob("*.j2"):
+        asked |= set(re.findall(r'\bt\("(\w+)"', path.read_text("utf-8")))
+    assert len(asked) > 60
+    begun = {key for key in asked if key.endswith("_")}  # the rest is a verdict or a kind
+    assert asked - begun <= set(strings())
+    assert all(any(key.startswith(one) for key in strings()) for one in begun)
+
+
+def test_chinese_is_in_one_table_only():
+    for path in (ROOT / "align" / "report" / "html").rglob("*.*"):
+        if path.suffix in {".js", ".j2", ".css", ".py"}:
+            assert not re.search("[\u4e00-\u9fff]", path.read_text("utf-8")), path
+
+
+def test_causes_are_said_in_chinese():
+    said = in_both("its weight differs by 0.2: 3 of 4 values differ")[1]
+    assert said == "其 weight 相差 0.2：4 个值中有 3 个不同"
+    assert in_both("something new") == ["something new", "something new"]
+    joined = (
+        "shape [2, 4], the reference has [4, 2]; head is called in another order: "
+        "its calls 1, 2 are the reference's 2, 1"
+    )
+    assert in_both(joined)[1] == (
+        "形状 [2, 4]，参考为 [4, 2]；head 的调用顺序不同：其第 1, 2 次调用对应参考的第 2, 1 次"
+    )
+    assert in_both("12 of 40 values differ, it is 2 times the reference's")[1] == (
+        "40 个值中有 12 个不同，它是参考的 2 倍"
+    )
+    assert in_both("its input is not added to its output (call 1 of 2)")[1] == (
+        "其输入 没有加到其输出（2 次调用中的第 1 次）"
+    )
+
+
+# Where what a report says is written; what is not a whole sentence there, or not said by a report.
+SAYING = (
+    *("causes/blame", "causes/explain", "causes/hypotheses_paddle", "causes/replay_paddle"),
+    *("causes/steps", "causes/step_recorder", "force/call_order", "force/forced_pass_paddle"),
+    *("force/forced_run", "force/frame", "force/framework_paddle", "force/given_draws"),
+    *("force/stock_attention", "judge/compare", "judge/comparison", "judge/relations"),
+    *("nets/unregistered_paddle", "nets/whole", "pairing/static", "record/draws"),
+    *("record/stock_attention", "report/report", "report/write", "rungs/data", "rungs/forward"),
+    *("rungs/init", "rungs/loss", "rungs/metric", "rungs/training/forced_steps"),
+    *("rungs/training/rates", "rungs/training/rung", "rungs/training/update_causes_torch"),
+    *("rungs/weights", "trial/biased_variance", "trial/buffers", "trial/lost_layers"),
+    "trial/parameter_gradients",
+)
+PARTS = {
+    *("it raises", ": does its forward return?", " (is a number held in float32?)"),
+    *(" (channels: BGR for RGB?)", "axes 9 and 9 exchanged", "the values lie with"),
+    *(", in the reference 9", "its input9", "weight decay", "weight decay is 9", "(beta1, beta2)"),
+    *(": 9 times the reference's", ": one step 9 of the reference's schedule", "PortCall | None"),
+    *("decoupled (AdamW), the reference's is coupled", "9 9, the reference has 9 9", " and 9 more"),
+    *("coupled (Adam), the reference's is decoupled", ", 9 tensors are rounding noise"),
+    *("Value | None", "9 takes 9 (operand 9) 9", "9, as 9 takes it,"),
+    "with its values in another order than the reference's",
+    "with its axes in the order 9 of the reference's",
+    "Paddle's RMSProp adds epsilon inside the root, torch's to the root9",
+    "9 of the reference is registered nowhere in the port9",
+    *("off by 99, allowed 99", "could not check: nothing was compared9"),
+}
+
+
+def sentences(path):
+    """Yield the texts of two words or more in a file, 9 for each value; no errors, no docs."""
+    tree = ast.parse(path.read_text("utf-8"))
+    silent = set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Raise, ast.Assert)):
+            silent |= {id(part) for part in ast.walk(node)}
+        if isinstance(node, ast.JoinedStr):
+            silent |= {id(part) for part in ast.walk(node) if part is not node}
+        if isinstance(node, ast.Expr):
+            silent.add(id(node.value))
+    for node in ast.walk(tree):
+        text = ""
+        if isinstance(node, ast.JoinedStr):
+            text = "".join(v.value if isinstance(v, ast.Constant) else "9" for v in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            text = node.value
+        if (
+            id(node) not in silent
+            and len(re.findall(r"[a-z]{2,}", text)) > 1
+            and " " in text.strip()
+        ):
+            yield text
+
+
+@pytest.mark.parametrize("name", SAYING)
+def test_every_sentence_of_a_report_has_its_chinese(name):
+    said = set(sentences(ROOT / "align" / f"{name}.py")) - PARTS
+    assert not [text for text in said if not re.search("[\u4e00-\u9fff]", in_both(text)[1])]
+
+
+def test_parts_of_sentences_have_their_chinese_where_they_stand():
+    for whole in (
+        "2 tensors, the reference has 1: does its forward return?",
+        "the rate is 0.1, the reference has 0.2: one step ahead of the reference's schedule",
+        "weight decay is decoupled (AdamW), the reference's is coupled",
+        "Paddle's RMSProp adds epsilon inside the root, torch's to the root; "
+        "epsilon is 1, the reference has 2",
+        "its input:1 is the output of stem, in the reference its input",
+        "a.weight of the reference is registered nowhere in the port; layers is a plain Python "
+        "list of 3 layers, which Paddle does not see: make it a paddle.nn.LayerList",
+        "the values lie in reverse order along axis 1 (channels: BGR for RGB?)",
+        "the values lie with axes 0 and 2 exchanged",
+        "add takes bias (operand 2) with its axes in the order [0, 2, 1] of the reference's",
+        "add takes bias (operand 2) with its values in another order than the reference's",
+        "getitem(a), as matmul takes it, is detached here, in the reference it is not",
+        "could not check: nothing was compared, 3 tensors are rounding noise",
+    ):
+        assert not re.search(r"\b(the|of|is|with|were)\b", in_both(whole)[1]), in_both(whole)[1]
+
+
+def test_junit_has_a_case_for_each_layer():
+    report = small("stem")
+    report.calls += [
+        comparison("noisy", verdict=NOISE),
+        comparison("open", verdict=UNCHECKED, cause="random numbers"),
+    ]
+    root = junit(Run.of(report))
+    cases = {case.get("name"): case for case in root.iter("testcase")}
+    assert set(cases) == {"(root)", "stem", "body", "body.conv", "body.norm", "noisy", "open"}
+    assert "off by 0.5 at [1, 2], allowed 1e-14" in cases["stem"].find("failure").get("message")
+    assert "random numbers" in cases["open"].find("error").get("message")
+    assert cases["noisy"].find("skipped") is not None
+    assert not list(cases["body"])
+
+
+def test_junit_of_nothing_is_an_error():
+    (case,) = junit(Run.of(Report("forward"))).iter("testcase")
+    assert "nothing was compared" in case.find("error").get("message")
+
+
+SUITE = {"name", "tests", "failures", "errors", "skipped", "time", "timestamp"}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_junit_keeps_to_the_conventions(tmp_path, name):
+    run = RUNS[name]()
+    run.to_junit(tmp_path / "run.xml")
+    root = xml.parse(tmp_path / "run.xml").getroot()
+    assert root.tag == "testsuites"
+    for suite in root:
+        assert suite.tag == "testsuite"
+        assert set(suite.attrib) <= SUITE
+        for kind, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+            assert int(suite.get(kind)) == len(suite.findall(f"testcase/{tag}"))
+        assert int(suite.get("tests")) == len(suite.findall("testcase")) > 0
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", suite.get("timestamp"))
+        for case in suite:
+            assert set(case.attrib) == {"classname", "name", "time"}
+            assert {child.tag for child in case} <= {"failure", "error", "skipped"}
+            assert len(case) <= 1
+    total = sum(int(suite.get("tests")) for suite in root)
+    assert int(root.get("tests")) == total
+    bad = int(root.get("failures")) + int(root.get("errors"))
+    assert bool(bad) == bool(run.exit_code)
+
+
+def test_two_runs_say_what_was_mended():
+    before, after = Run.of(small("stem", "body")), Run.of(small("body", "body.norm"))
+    changes = {change.layer: change.status for change in compare_runs(before, after)}
+    assert changes["stem"] == "mended"
+    assert changes["body"] == "still"
+    assert changes["body.norm"] == "new"
+    assert changes["body.conv"] == ""
+    page = render_comparison(before, after)
+    assert page.index('id="mended"') < page.index(">stem<") < page.index('id="new"')
+
+
+@pytest.mark.parametrize("verdict", [None, NOISE, UNCHECKED])
+def test_what_is_not_compared_any_more_is_not_mended(verdict):
+    before, after = small("stem"), small()
+    if verdict is None:
+        after.calls = [call for call in after.calls if call.layer != "stem"]
+    else:
+        next(c for c in after.calls if (c.layer, c.where) == ("stem", "output:0")).verdict = verdict
+    changes = {c.layer: c.status for c in compare_runs(Run.of(before), Run.of(after))}
+    assert changes["stem"] == "gone"
+
+
+def test_call_that_was_only_there_to_be_wrong_is_mended():
+    before = small()
+    before.calls.append(comparison("stem", "calls", DIFFERS, float("inf")))
+    changes = {c.layer: c.status for c in compare_runs(Run.of(before), Run.of(small()))}
+    assert changes["stem"] == "mended"
+
+
+def command(*arguments, cwd):
+    return subprocess.run(
+        [sys.executable, str(ROOT / "tools" / "report.py"), *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_command_rebuilds_a_page(tmp_path):
+    report = small("stem")
+    report.to_json(tmp_path / "run.json")
+    done = command("run.json", "--junit", "run.xml", cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert (tmp_path / "run.html").read_text("utf-8") == render(Run.of(report))
+    assert xml.parse(tmp_path / "run.xml").getroot().get("failures") == "1"
+
+
+def test_command_lays_two_runs_side_by_side(tmp_path):
+    small("stem").to_json(tmp_path / "before.json")
+    small().to_json(tmp_path / "after.json")
+    done = command("before.json", "after.json", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    plain = command("before.json", "after.json", cwd=tmp_path).stdout.splitlines()
+    assert plain[-2:] == [
+        "- mended: forward stem: differs 0.5 -> equal 1e-16",
+        "1 mended, 0 new, 0 still, 0 gone",
+    ]
+    result = json.loads(done.stdout)
+    assert result["mended"] == ["forward stem: differs 0.5 -> equal 1e-16"]
+    assert (tmp_path / "before-after.html").exists()
+
+
+def test_command_needs_no_framework(tmp_path):
+    small().to_json(tmp_path / "run.json")
+    code = (
+        "import sys\n"
+        "class Absent:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name in {'torch', 'paddle'}: raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Absent())\n"
+        f"sys.path.insert(0, {str(ROOT / 'tools')!r}); sys.argv = ['report.py', 'run.json']\n"
+        "import report; sys.exit(report.main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["absent.json"], "absent.json"),
+        (["text.json"], "is not JSON"),
+        (["a", "b", "c"], "one file, or two"),
+        (["good.json", "-o", "text.json/page.html"], "cannot be written"),
+    ],
+)
+def test_command_says_what_is_wrong(tmp_path, arguments, words):
+    (tmp_path / "text.json").write_text("hello")
+    small().to_json(tmp_path / "good.json")
+    done = command(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_run_keeps_reports_and_their_rungs_together():
+    data = ladder().to_dict()
+    data["reports"].pop()
+    with pytest.raises(UserError, match="3 reports"):
+        run_from(data)
+
+
+def test_verdict_of_a_run_is_its_worst(tmp_path):
+    assert ladder().exit_code == 1
+    assert Run("nothing").exit_code == 2
+    assert Run.of(small()).exit_code == 0

@@ -1,0 +1,270 @@
+"""The commands on one's own nets: messages, exit codes, a child process that dies or hangs."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.paths import TOOLS
+
+pytest.importorskip("torch")
+pytest.importorskip("paddle")
+
+from commands.subjects.callables import build, load_callable
+from commands.subjects.inputs import read_inputs
+from commands.subjects.own import build_pair, fill_reference, own_pair
+from common.errors import ConversionError, UserError
+
+NETS = """
+import numpy as np, paddle, torch
+
+class Theirs(torch.nn.Module):
+    def __init__(self, width=4):
+        super().__init__()
+        self.inner = torch.nn.Sequential(torch.nn.Linear(4, width), torch.nn.ReLU())
+    def forward(self, x, gain):
+        return self.inner(x) * gain
+
+class Ours(paddle.nn.Layer):
+    def __init__(self, width=4):
+        super().__init__()
+        self.inner = paddle.nn.Sequential(paddle.nn.Linear(4, width), paddle.nn.ReLU())
+    def forward(self, x, gain):
+        return self.inner(x) * gain
+
+def not_a_net():
+    return 3
+
+def raises():
+    raise ValueError("no such width")
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    (tmp_path / "small_nets.py").write_text(NETS)
+    (tmp_path / "broken_nets.py").write_text("import no_such_package\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    yield tmp_path
+    for name in ("small_nets", "broken_nets"):
+        sys.modules.pop(name, None)
+
+
+def run(tool, *arguments):
+    command = [sys.executable, str(TOOLS / f"{tool}.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=250)
+
+
+def test_own_nets_from_the_command_line(folder):
+    pair = ["--torch", "small_nets:Theirs", "--paddle", "small_nets:Ours"]
+    shapes = ["--input-shape", 2, 4, "--input-shape", 1]
+    widths = ["--torch-args", "width=6", "--paddle-args", "width=6"]
+    done = run("align_forward", *pair, *widths, *shapes, "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)[0]
+    assert report["settings"]["inputs"] == {"0": [2, 4], "1": [1]}
+    assert report["settings"]["model"] == "small_nets:Ours"
+
+
+@pytest.mark.parametrize("tool", ["align_forward", "align_backward"])
+def test_an_input_that_the_reference_does_not_take_is_no_fault_of_the_port(folder, tool):
+    pair = ["--torch", "small_nets:Theirs", "--paddle", "small_nets:Ours"]
+    done = run(tool, *pair, "--input-shape", 2, 5, "--input-shape", 1)
+    assert done.returncode == 2
+    error = done.stderr.splitlines()[-1]
+    assert "the reference cannot run on this input: layer inner.0 (Linear) raises " in error
+    assert "cannot be multiplied (2x5 and 4x4)" in error
+    assert "small_nets.py:" in error
+    assert "--input-shape" in error
+    assert "small_nets:Ours" not in error
+
+
+def test_weights_that_do_not_fit_exit_with_1(folder):
+    pair = ["--torch", "small_nets:Theirs", "--paddle", "small_nets:Ours"]
+    done = run("align_stage", "weights", *pair, "--torch-args", "width=6")
+    assert done.returncode == 1
+    assert "inner.0.weight: Paddle has (4, 4), file has (6, 4)" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+SPECS = {
+    "no colon": ("small_nets", "expected MODULE:CALLABLE"),
+    "no module": ("absent_nets:build", "cannot import absent_nets"),
+    "import fails": ("broken_nets:build", "no_such_package"),
+    "no such name": ("small_nets:Their", "it has Theirs, Ours, not_a_net, raises"),
+    "no callable": ("small_nets:__name__", "is a str, expected a callable"),
+    "raises": ("small_nets:raises", "ValueError: no such width"),
+    "no net": ("small_nets:not_a_net", "returned builtins.int, expected a torch.nn"),
+    "the other side's": ("small_nets:Ours", "expected a torch.nn"),
+}
+
+
+@pytest.mark.parametrize("case", SPECS)
+def test_what_is_no_net_is_one_message(folder, case):
+    import torch
+
+    spec, words = SPECS[case]
+    with pytest.raises(UserError) as raised:
+        build(spec, "--torch", torch.nn.Module)
+    assert words in str(raised.value)
+    assert raised.value.exit_code == 2
+    assert f"--torch {spec}" in str(raised.value)
+
+
+def test_an_error_of_the_users_code_says_where(folder):
+    import torch
+
+    with pytest.raises(UserError, match=r"small_nets\.py:\d+, in raises"):
+        build("small_nets:raises", "--torch", torch.nn.Module)
+
+
+def test_checkpoint_is_loaded_strictly(folder):
+    import torch
+
+    build = load_callable("small_nets:Theirs", "--torch")
+    torch.save({"inner.0.weight": torch.ones(4, 4)}, "half.pth")
+    with pytest.raises(ConversionError, match=r"inner\.0\.bias"):
+        fill_reference(build(), "half.pth", "small_nets:Theirs")
+    theirs, ours = own_pair("small_nets:Theirs", "small_nets:Ours", seed=3)
+    assert np.array_equal(theirs.inner[0].weight.detach().numpy().T, ours.inner[0].weight.numpy())
+
+
+def test_inputs_go_by_position_or_by_name(folder):
+    theirs, ours = build_pair("small_nets:Theirs", "small_nets:Ours")
+    x, gain, label = np.ones((2, 4)), np.ones(1), np.zeros(2, np.int64)
+    np.savez("position.npz", x, gain)
+    np.savez("name.npz", gain=gain, x=x)
+    np.savez("label.npz", gain=gain, x=x, target=label)
+    np.savez("strange.npz", image=x, gain=gain)
+    assert [a.shape for a in read_inputs("position.npz", theirs, ours)] == [(2, 4), (1,)]
+    assert set(read_inputs("name.npz", theirs, ours)) == {"x", "gain"}
+    assert list(read_inputs("label.npz", theirs, ours, labelled=True))[-1] == "target"
+    with pytest.raises(UserError, match="has image, gain, but forward of the reference takes x"):
+        read_inputs("strange.npz", theirs, ours)
+    with pytest.raises(UserError, match="target"):
+        read_inputs("label.npz", theirs, ours)
+    np.save("code.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(UserError, match="plain arrays; write it with"):
+        read_inputs("code.npy")
+
+
+CONTRADICTIONS = {
+    "one side": (["--torch", "a:b"], "go together"),
+    "a row too": (["--torch", "a:b", "--paddle", "c:d", "--model", "unet"], "instead of a row"),
+    "rules alone": (["--rules", "r.yml"], "--rules goes with"),
+    "no inputs": (["--torch", "small_nets:Theirs", "--paddle", "small_nets:Ours"], "give --inputs"),
+}
+
+
+@pytest.mark.parametrize("case", CONTRADICTIONS)
+def test_contradictions_exit_with_2(folder, case):
+    arguments, words = CONTRADICTIONS[case]
+    done = run("align_forward", *arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# A command without frameworks: what `run_guarded` does with a process that ends otherwise.
+SCRIPT = """
+import os, sys, time
+sys.path.insert(0, {root!r})
+from commands import guard
+def main():
+    from align.nets import progress
+    class Layer: pass
+    def forward(how):
+        print("running", flush=True)
+        if how == "abort": os.abort()
+        if how == "raise": raise KeyError("a bug")
+        if how == "sleep": time.sleep(100)
+        return 1
+    return progress.noted("body.pool", Layer(), forward)(sys.argv[1])
+guard.run_guarded(main)
+"""
+
+
+def start(folder, *arguments):
+    script = folder / "command.py"
+    script.write_text(SCRIPT.format(root=str(TOOLS.parent)))
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's jobs ignore it
+    try:
+        return subprocess.Popen([sys.executable, str(script), *arguments], **pipes)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_code_of_the_child_is_the_commands(tmp_path):
+    child = start(tmp_path, "return")
+    assert child.wait(60) == 1
+
+
+def test_crash_is_reported_with_its_layer(tmp_path):
+    child = start(tmp_path, "abort")
+    _, error = child.communicate(timeout=60)
+    assert child.returncode == 2
+    assert "ended by SIGABRT while layer body.pool of the port (Layer) was running" in error
+
+
+def test_hang_is_reported_with_its_layer(tmp_path):
+    child = start(tmp_path, "sleep", "--timeout", "3")
+    _, error = child.communicate(timeout=60)
+    assert child.returncode == 2
+    assert "nothing moved for 3 s while layer body.pool" in error
+
+
+def test_own_bug_is_never_exit_1(tmp_path):
+    child = start(tmp_path, "raise")
+    _, error = child.communicate(timeout=60)
+    assert child.returncode == 2
+    assert "KeyError: 'a bug'" in error
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_the_child_ends_with_its_parent(tmp_path, how):
+    parent = start(tmp_path, "sleep")
+    assert parent.stdout.readline() == "running\n"
+    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
+    assert len(children) == 1
+    parent.send_signal(how)
+    code = parent.wait(60)
+    assert code == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[how]
+    for _ in range(100):
+        if not is_running(int(children[0])):
+            return
+        time.sleep(0.1)
+    os.kill(int(children[0]), signal.SIGKILL)
+    pytest.fail("the child outlives its parent")
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.prove
+def test_paddles_nll_loss_with_ignored_labels_is_reported(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    label = np.random.default_rng(0).integers(0, 4, (2, 8, 8))
+    label[0, :4] = 255
+    np.savez("batch.npz", np.random.default_rng(0).standard_normal((2, 4, 8, 8)), label)
+    (tmp_path / "nll.py").write_text(
+        "import paddle.nn.functional as P, torch.nn.functional as T\n"
+        "def theirs(x, y): return T.nll_loss(T.log_softmax(x, 1), y, ignore_index=255)\n"
+        "def ours(x, y): return P.nll_loss(P.log_softmax(x, 1), y, ignore_index=255)\n"
+    )
+    losses = ["--torch-loss", "nll:theirs", "--paddle-loss", "nll:ours", "--inputs", "batch.npz"]
+    done = run("align_stage", "loss", *losses, "--timeout", 40)
+    assert done.returncode == 2
+    assert "F.cross_entropy does not" in done.stderr
+    assert "the loss" in done.stderr

@@ -1,0 +1,169 @@
+"""The two commands: the same config on both sides, and one message for every wrong input."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from common.data.toy import write_toy_cityscapes
+from tests.paths import ROOT
+
+SMALL = (
+    "data.crop_hw=[32,64] data.batch_size=2 train.iterations=2 train.log_interval=1 "
+    "train.eval_interval=2 schedule.warmup_steps=1 --threads 1"
+)
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "toy"
+    write_toy_cityscapes(folder, train=4, val=2, size_hw=(64, 128))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory):
+    """A file like the authors' STDCNet813M_73.91.tar."""
+    torch = pytest.importorskip("torch")
+    import torch_ref
+
+    path = tmp_path_factory.mktemp("weights") / "cls.tar"
+    torch.save({"state_dict": torch_ref.build_model("stdc1_cls").state_dict()}, path)
+    return path
+
+
+def command(side, *arguments):
+    return subprocess.run(
+        [sys.executable, f"tools/train_{side}.py", "configs/stdc1_toy.yml", *arguments],
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+    )
+
+
+@pytest.mark.parametrize("side", ["torch", "paddle"])
+def test_the_same_config_trains_from_the_same_backbone(side, toy, backbone, tmp_path):
+    pytest.importorskip(side)
+    result = command(
+        side,
+        f"data.root={toy}",
+        f"output={tmp_path / 'run'}",
+        f"weights.path={backbone}",
+        "weights.into=cp.backbone",
+        "schedule.base_lr=0",
+        "--json",
+        *SMALL.split(),
+    )
+    assert result.returncode == 0, result.stderr
+    told = json.loads(result.stdout)
+    assert told["iteration"] == 2
+    assert len(told["validation"]["iou"]) == 19
+    for words in ("stdc1_seg", str(backbone), "images/s", "data 0.0", "left"):
+        assert words in result.stderr
+    trained = read_weights(side, told["folder"])
+    import torch
+
+    given = torch.load(backbone, weights_only=True)["state_dict"]
+    # The rate is 0, so the backbone's weights are still those of the file.
+    for key in ("features.0.conv.weight", "linear.weight"):
+        value = given[key].numpy()
+        value = value.T if side == "paddle" and key == "linear.weight" else value
+        assert (trained[f"cp.backbone.{key}"] == value).all(), key
+
+
+def read_weights(side, folder):
+    if side == "torch":
+        import torch
+
+        return torch.load(Path(folder) / "final.pth", weights_only=True)
+    from convert import read_checkpoint
+
+    return read_checkpoint(Path(folder) / "final.pdparams")
+
+
+def test_paddles_own_weights_are_a_start_in_paddle_alone(monkeypatch, tmp_path):
+    paddle = pytest.importorskip("paddle")
+    from common.errors import UserError
+    from common.settings.load import load_settings
+
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    import train_paddle
+    import train_torch
+
+    path = tmp_path / "w.pdparams"
+    net = paddle.nn.Conv2D(1, 2, 3)
+    paddle.save(net.state_dict(), str(path))
+    settings = load_settings(ROOT / "configs" / "stdc1_toy.yml", [f"weights.path={path}"])
+    arrays = train_paddle.read_weights(settings, net)
+    assert sorted(arrays) == ["bias", "weight"]
+    assert (arrays["weight"] == net.weight.numpy()).all()
+    with pytest.raises(UserError, match=r"w\.pdparams"):
+        train_torch.read_weights(settings)
+
+
+def test_weights_that_would_run_code_are_refused(monkeypatch, tmp_path):
+    import pickle
+
+    pytest.importorskip("paddle")
+    from common.errors import UnreadableError
+    from common.settings.load import load_settings
+
+    class Evil:
+        def __reduce__(self):
+            return (os.system, (f"touch {tmp_path / 'ran'}",))
+
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    import train_paddle
+
+    path = tmp_path / "evil.pdparams"
+    path.write_bytes(pickle.dumps({"weight": Evil()}))
+    settings = load_settings(ROOT / "configs" / "stdc1_toy.yml", [f"weights.path={path}"])
+    with pytest.raises(UnreadableError, match="system"):
+        train_paddle.read_weights(settings, None)
+    assert not (tmp_path / "ran").exists()
+
+
+BAD = {
+    "no data": (["data.root=nowhere"], "make_toy_cityscapes"),
+    "unknown key": (["train.iters=3"], "train.iterations"),
+    "batch of 1": (["data.batch_size=1"], "BatchNorm"),
+    "missing weights": (["weights.path=nowhere.pth"], "nowhere.pth: no such file"),
+    "missing pdparams": (["weights.path=nowhere.pdparams"], "nowhere.pdparams"),
+    "unknown option": (["model.options.colour=red"], "colour"),
+    "no gpu": (["--device", "gpu"], "--device cpu"),
+    "nothing to resume": (["--resume", "nowhere"], "nowhere"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+@pytest.mark.parametrize("side", ["torch", "paddle"])
+def test_bad_input_is_one_message_and_exit_2(side, case, toy, tmp_path, monkeypatch, capsys):
+    framework = pytest.importorskip(side)
+    if case == "no gpu" and (
+        framework.cuda.is_available() if side == "torch" else framework.is_compiled_with_cuda()
+    ):
+        pytest.skip("there may be a GPU")
+    arguments, words = BAD[case]
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")  # so that what the command sets is undone
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    monkeypatch.chdir(tmp_path)
+    import importlib
+
+    tool = importlib.import_module(f"train_{side}")
+    from commands.entry import run
+
+    argv = [str(ROOT / "configs" / "stdc1_toy.yml"), f"data.root={toy}", "output=run"]
+    monkeypatch.setattr(sys, "argv", [f"train_{side}.py", *argv, *SMALL.split(), *arguments])
+    with pytest.raises(SystemExit) as ending:
+        run(tool.main)
+    error = capsys.readouterr().err
+    assert ending.value.code == 2
+    assert words in error
+    assert "Traceback" not in error
+    assert error.count("error:") == 1
+    assert list(tmp_path.iterdir()) == []

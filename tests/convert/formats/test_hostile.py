@@ -1,0 +1,119 @@
+"""Damaged and hostile files: no code runs, and the end is a clear message or the right arrays."""
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.errors import ConversionError, UserError
+from convert import convert_checkpoint, read_checkpoint
+from tests.convert.formats import hostile
+from tests.paths import ROOT
+
+torch = pytest.importorskip("torch")
+
+SECONDS, MEGABYTES = 10, 500
+MESSAGE = 3000  # characters
+
+
+def outcome(path, expected):
+    """Return "refused", "misfit", "same" or, where no check can see it, "unseen"."""
+    output = path.with_name("out.pdparams")
+    caught = None
+    try:
+        convert_checkpoint(path, output, generic=True, force=True, allow_nonfinite=True)
+    except UserError as error:
+        caught = error
+    if caught is not None:
+        assert not output.exists()
+        assert str(path) in str(caught) or isinstance(caught, ConversionError)
+        assert len(str(caught)) < MESSAGE
+        return "misfit" if isinstance(caught, ConversionError) else "refused"
+    arrays = read_checkpoint(path)
+    output.unlink()
+    if set(arrays) != set(expected):
+        return "misfit"  # a net would not take it
+    same = all(
+        arrays[key].dtype == array.dtype
+        and arrays[key].shape == array.shape
+        and arrays[key].tobytes() == array.tobytes()
+        for key, array in expected.items()
+    )
+    return "same" if same else "unseen"
+
+
+def run_all(folder):
+    """Return {name: outcome}; used by the test and by the process of its own."""
+    mark = folder / "ran"
+    expected = hostile.state_of()
+    found = {}
+    for name, data in hostile.corpus(folder, mark).items():
+        path = folder / name.rpartition(" ")[2]
+        path.write_bytes(data)
+        start = time.perf_counter()
+        found[name] = outcome(path, expected)
+        assert time.perf_counter() - start < SECONDS, name
+        assert not mark.exists(), name
+        path.unlink()
+    return found
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_the_whole_corpus(tmp_path):
+    found = run_all(tmp_path)
+    assert len(found) >= 500
+    for name, end in found.items():
+        if name.startswith("cut at"):
+            assert end == "refused", name
+        if "zip.pth" in name:  # it has CRCs
+            assert end != "unseen", name
+    unseen = [name for name, end in found.items() if end == "unseen"]
+    # Payload flips and the like in formats without a CRC: no check can see them.
+    assert all(name.startswith("flip at") for name in unseen)
+    assert set(found.values()) == {"refused", "misfit", "same", "unseen"}
+    crafted = [n for n in found if not n.startswith(("cut at", "flip at", "end record"))]
+    harmless = {n for n in crafted if found[n] == "same"}
+    assert harmless <= {
+        f"{name} zip.pth" for name in ("many members", "data behind", "data before", "bomb beside")
+    }
+
+
+def test_in_a_process_of_its_own_memory_stays_bounded(tmp_path):
+    code = "import sys; from tests.convert.formats import test_hostile as t; t.alone(sys.argv[1])"
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    grown = json.loads(done.stdout)["megabytes"]
+    assert grown < MEGABYTES
+
+
+def alone(folder):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    run_all(Path(folder))
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(json.dumps({"megabytes": (after - before) / 1024}))
+
+
+def test_the_undamaged_files_are_read(tmp_path):
+    for name, data in hostile.good_files(tmp_path).items():
+        (tmp_path / name).write_bytes(data)
+        found = read_checkpoint(tmp_path / name)
+        for key, array in hostile.state_of().items():
+            assert np.array_equal(found[key], array)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("name", ["os.system", "eval", "getattr", "load from bytes", "INST"])
+@pytest.mark.parametrize("kind", ["zip", "legacy"])
+def test_the_message_names_the_global_and_the_way_out(tmp_path, name, kind):
+    data = hostile.corpus(tmp_path, tmp_path / "ran")[f"{name} {kind}.pth"]
+    (tmp_path / "m.pth").write_bytes(data)
+    with pytest.raises(
+        UserError, match=r"(?s)asks for \S+\. Nothing was run.*torch\.save"
+    ) as caught:
+        read_checkpoint(tmp_path / "m.pth")
+    assert caught.value.exit_code == 2

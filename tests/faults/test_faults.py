@@ -1,0 +1,67 @@
+"""A part of the mutation suite: each fault is found, blamed on its layer, and told its cause.
+
+The whole suite is docs/proof/faults.py.
+"""
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("paddle")
+
+from tests.faults import ALL, SUBJECTS, Fault, run_stage, triples
+from tests.faults.core import found_layers
+
+SLOW = {"stdc"}
+# One stage a fault here, the one that sees most; the proof runs all.
+SMALL = [(fault, list(fault.blame)[-1]) for fault in ALL if fault.subject not in SLOW]
+STDC = [
+    (fault, stage)
+    for fault in ALL
+    if fault.subject in SLOW
+    for stage in fault.blame
+    if fault.name in {"detached branch", "OHEM threshold", "align_corners", "residual forgotten"}
+    and stage in ("forward", "backward", "loss")
+]
+
+
+def named(case):
+    fault, stage = case
+    return f"{fault.subject}: {fault.name} ({stage})"
+
+
+@pytest.mark.parametrize("case", SMALL + STDC, ids=named)
+def test_fault_is_found_at_its_layer_with_its_cause(case):
+    fault, stage = case
+    subject = SUBJECTS[fault.subject]()
+    fault.apply(subject)
+    report = run_stage(stage, subject)
+    assert report.exit_code == 1, report.verdict
+    assert found_layers(report) == fault.layers(stage, subject)
+    assert not fault.cause or fault.right_cause(report), [str(d) for d in report.divergences]
+
+
+@pytest.mark.parametrize("name", [name for name in SUBJECTS if name not in SLOW])
+def test_healthy_subject_raises_no_alarm(name):
+    for stage in SUBJECTS[name]().stages:
+        report = run_stage(stage, SUBJECTS[name]())
+        assert report.exit_code == 0, (stage, report.verdict)
+
+
+def test_three_faults_at_once_are_three_findings():
+    small = [fault for fault in ALL if fault.subject not in SLOW]
+    for stage, three in triples(small, count=6, seed=1):
+        subject = SUBJECTS[three[0].subject]()
+        for fault in three:
+            fault.apply(subject)
+        report = run_stage(stage, subject)
+        expected = frozenset().union(*(fault.layers(stage, subject) for fault in three))
+        assert found_layers(report) == expected, [fault.name for fault in three]
+
+
+def test_the_suite_is_as_large_as_promised():
+    assert len(ALL) >= 60
+    assert sum(fault.subject == "stdc" for fault in ALL) >= 20
+    assert len({(fault.subject, fault.name) for fault in ALL}) == len(ALL)
+    stages = {stage for fault in ALL for stage in fault.blame}
+    assert stages >= {"weights", "init", "forward", "loss", "backward", "step", "data", "metric"}
+    assert all(isinstance(fault, Fault) for fault in ALL)

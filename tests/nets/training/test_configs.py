@@ -1,0 +1,166 @@
+"""Every net of segmentation has its authors' config and a toy one, and both train on both sides."""
+
+from typing import get_args
+
+import numpy as np
+import pytest
+
+from common.data import DATASETS
+from common.data.toy import write_toy_cityscapes
+from common.data.transforms.recipes import AUGMENTATIONS
+from common.errors import ConfigError
+from common.pairs import PAIRS
+from common.schedules import SCHEDULES
+from common.settings.data import AnyAugmentation, Data
+from common.settings.load import load_settings
+from common.settings.recipe import AnyLoss, AnyOptimizer, AnySchedule
+from tests.paths import CONFIGS
+
+# STDC's configs are older than the rule that a config is called as its row.
+NAMES = {"stdc1_seg": "stdc1", "stdc2_seg": "stdc2"}
+ROWS = {NAMES.get(row, row): row for row, pair in PAIRS.items() if pair.task == "segmentation"}
+# One of each family for `make test`; the others are steps of `make prove`.
+QUICK = ("unet", "fcn8s", "pspnet50", "deeplabv3plus_r50", "fcn_tv_r50", "glore_r50")
+
+
+def configs():
+    marks = {name: () if name in QUICK else (pytest.mark.prove,) for name in sorted(ROWS)}
+    return [pytest.param(name, id=name, marks=own) for name, own in marks.items()]
+
+
+def test_which_rows_have_configs():
+    wanted = {f"{name}{end}" for name in ROWS for end in ("", "_toy")}
+    assert {path.stem for path in CONFIGS.glob("*.yml")} == wanted
+    backbones = {row for row, pair in PAIRS.items() if pair.task == "classification"}
+    assert backbones == {
+        *("stdc1_cls", "stdc2_cls", "vgg16", "vgg16_bn", "resnet50", "resnet101"),
+    }
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_both_configs_load_and_are_of_one_recipe(name):
+    paper, toy = (load_settings(CONFIGS / f"{name}{end}.yml") for end in ("", "_toy"))
+    for config, end in ((paper, ""), (toy, "_toy")):
+        assert (config.name, config.model.name) == (f"{name}{end}", ROWS[name])
+        shape = config.reproduce.input_shape
+        assert config.resized(shape).data.crop_hw == shape[2:]
+    assert (toy.data.dataset, toy.model.num_classes) == ("cityscapes", 19)
+    paper_pixels, toy_pixels = (c.data.normalisation.model_dump() for c in (paper, toy))
+    if PAIRS[ROWS[name]].module == "fcn" and paper_pixels["pixel_range"] == 255:
+        toy_pixels["std"] = paper_pixels["std"]  # from scratch, which VGG's range is not made for
+    assert toy_pixels == paper_pixels
+    assert toy.data.augmentation.name == paper.data.augmentation.name
+    assert (toy.loss, toy.optimizer.name) == (paper.loss, paper.optimizer.name)
+    assert paper.model.num_classes == DATASETS[paper.data.dataset].num_classes
+    assert set(toy.model.options) <= {*paper.model.options, "width", "bn_kept"}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        # (data set, crop, batch, optimizer, rate of the first and of the last step)
+        ("fcn32s", ("voc", None, 1, "fcn_sgd", 1e-10, 1e-10)),
+        ("fcn8s", ("voc", None, 1, "fcn_sgd", 1e-14, 1e-14)),
+        ("fcn8s_atonce", ("voc", None, 1, "fcn_sgd", 1e-10, 1e-10)),
+        ("unet", ("carvana", None, 1, "unet_rmsprop", 1e-5, 1e-5)),
+        ("pspnet101", ("cityscapes", (713, 713), 16, "pspnet_sgd", 0.01, 7.7e-7)),
+        ("deeplabv2_r101_msc", ("voc", (321, 321), 10, "deeplabv2_sgd", 2.5e-4, 2.7e-7)),
+        ("fcn16s", ("voc", None, 1, "fcn_sgd", 1e-12, 1e-12)),
+        ("deeplabv3_tv_r101", ("coco", (480, 480), 32, "torchvision_sgd", 0.02, 7.2e-7)),
+    ],
+)
+def test_numbers_of_the_authors(name, expected):
+    run = load_settings(CONFIGS / f"{name}.yml")
+    *recipe, first, last = expected
+    assert (run.data.dataset, run.data.crop_hw, run.total_batch, run.optimizer.name) == (*recipe,)
+    assert run.learning_rate(0) == first
+    assert run.learning_rate(run.train.iterations - 1) == pytest.approx(last, rel=0.02)
+
+
+def test_torchvision_validates_at_a_short_side_of_520():
+    from PIL import Image
+
+    data = load_settings(CONFIGS / "fcn_tv_r50.yml").data
+    image, label = Image.new("RGB", (640, 427)), Image.new("L", (640, 427))
+    for transform in data.validation_transforms():
+        image, label = transform(image, label, np.random.default_rng(0))
+    assert image.size == label.size == (779, 520)
+    assert all(getattr(t, "low", 260) == 260 for t in data.transforms())  # not in training
+
+
+def test_unets_rate_follows_dice():
+    schedule = load_settings(CONFIGS / "unet.yml").schedule
+    assert (schedule.follows, schedule.patience, schedule.factor) == ("dice", 5, 0.1)
+
+
+def names_of(union):
+    kinds = get_args(get_args(union)[0])
+    return {name for kind in kinds for name in get_args(kind.model_fields["name"].annotation)}
+
+
+@pytest.mark.parametrize("package", ["torch_ref", "paddle_impl"])
+def test_settings_know_every_row_of_the_tables(package):
+    import importlib
+
+    pytest.importorskip("torch" if package == "torch_ref" else "paddle")
+    losses = importlib.import_module(f"{package}.losses").LOSSES
+    # `detail` is a term of STDC's loss and returns two numbers: nothing to train with.
+    assert names_of(AnyLoss) == set(losses) - {"detail"}
+    assert names_of(AnyOptimizer) == set(importlib.import_module(f"{package}.optim").OPTIMIZERS)
+    assert names_of(AnySchedule) == {*SCHEDULES, "plateau"}
+    assert names_of(AnyAugmentation) == set(AUGMENTATIONS)
+    assert set(get_args(Data.model_fields["dataset"].annotation)) == set(DATASETS)
+
+
+@pytest.mark.parametrize("row", [row for row, pair in PAIRS.items() if pair.minimum_batch > 1])
+def test_rows_that_need_two_images_say_so(row):
+    name = next(name for name, other in ROWS.items() if other == row)
+    with pytest.raises(ConfigError, match=rf"batch_size is 1: {row} pools to a 1x1 map"):
+        load_settings(CONFIGS / f"{name}_toy.yml", ["data.batch_size=1"])
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "toy"
+    write_toy_cityscapes(folder, train=4, val=2, size_hw=(64, 128))
+    return folder
+
+
+@pytest.mark.parametrize("name", configs())
+def test_a_step_of_the_toy_config_is_aligned_and_its_net_evaluates(name, toy):
+    pytest.importorskip("torch")
+    pytest.importorskip("paddle")
+    from commands.reproduce.recipe import Recipe
+    from commands.subjects.rows import seeded_pair
+    from paddle_impl.train import predict as paddle_predict
+    from torch_ref.train import predict as torch_predict
+
+    narrow = [] if name.startswith("stdc") else ["model.options.width=0.0625"]
+    recipe = Recipe(CONFIGS / f"{name}_toy.yml", (f"data.root={toy}", "data.scale=1.0", *narrow))
+    model = recipe.settings.model
+    torch_net, paddle_net = seeded_pair(model.name, 0, **model.overrides)
+    report = recipe.align_step(torch_net, paddle_net)
+    assert report.exit_code == 0, report.verdict
+    updated = [call for call in report.calls if call.where.startswith("weight:")]
+    assert len(updated) > 20
+    # A size that is none of the net's own: PSPNet's is 8k + 1.
+    image = np.random.default_rng(0).standard_normal((2, 3, 40, 60)).astype(np.float32)
+    options = recipe.settings.evaluate
+    if options.window_hw:
+        options = options.model_copy(update={"window_hw": (33, 41), "flip": True})
+    theirs, ours = (
+        f(net, image, options)
+        for f, net in ((torch_predict, torch_net), (paddle_predict, paddle_net))
+    )
+    assert theirs.shape == ours.shape == (2, 40, 60)
+    assert (theirs == ours).mean() > 0.99
+
+
+@pytest.mark.parametrize("name", ["unet", "deeplabv2_r101_msc", "fcn8s"])
+def test_the_ladder_shrinks_every_recipe(name, tmp_path):
+    from commands.reproduce.ladder import Reproduction
+
+    ladder = Reproduction(CONFIGS / f"{name}_toy.yml", tmp_path, fast=True)
+    fast = load_settings(CONFIGS / f"{name}_toy.yml", ladder._overrides())
+    assert fast.train.iterations == 4
+    assert fast.data.crop_hw == fast.reproduce.input_shape[2:]

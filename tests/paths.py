@@ -1,0 +1,7 @@
+"""Where things lie that tests read."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIGS, TOOLS = ROOT / "configs", ROOT / "tools"
+MANIFESTS = ROOT / "tests" / "manifests"  # names and shapes of other people's checkpoints
