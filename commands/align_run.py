@@ -64,6 +64,7 @@ def _align_row(
 ) -> Any:
     """Align one pair of nets, which are gone afterwards."""
     from align.nets.progress import doing
+    from align.pairing.reference_torch import LiveReference
     from commands.subjects.own import without_partner
 
     start = time.monotonic()
@@ -76,8 +77,8 @@ def _align_row(
             torch_net, paddle_net, name = nets(options, row, overrides)
     with errors_of_nets(name):
         report = align(torch_net, paddle_net, name)
-    if is_own(options):
-        report.notes += without_partner(torch_net, paddle_net, options.rules)
+    if is_own(options) and torch_net is not None:
+        report.notes += without_partner(LiveReference(torch_net), paddle_net, options.rules)
     report.settings |= {"model": name, "seed": options.seed, "weights": options.weights}
     seconds = round(time.monotonic() - start, 2)
     report.environment |= {"command": command_line(), "seconds": seconds}
@@ -115,6 +116,7 @@ def errors_of_nets(name: str) -> Iterator[None]:
 def _propose(options: Any) -> int:
     """Write a rules file that pairs layers of other names; 1 where it is not whole."""
     from align.pairing.fill import proposal
+    from align.pairing.reference_torch import LiveReference
     from commands.subjects.own import build_pair
     from common.documents import write_text
     from common.errors import UserError
@@ -122,8 +124,10 @@ def _propose(options: Any) -> int:
     path = Path(options.propose)
     if path.exists():
         raise UserError(f"--propose {path}: exists already; remove it or give another name")
-    pair = build_pair(options.torch, options.paddle, options.seed, **_arguments_of_nets(options))
-    found = proposal(*pair, options.rules)
+    torch_net, paddle_net = build_pair(
+        options.torch, options.paddle, options.seed, **_arguments_of_nets(options)
+    )
+    found = proposal(LiveReference(torch_net), paddle_net, options.rules)
     write_text(path, found.to_yaml())
     doubts = len(found.ambiguous), len(found.unmatched), len(found.unfilled)
     print(

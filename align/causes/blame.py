@@ -6,7 +6,7 @@ from typing import Any
 from align.judge.comparison import DIFFERS, Comparison
 from align.nets.calls import code_of
 from align.pairing.by_path import Pairing
-from align.pairing.reference import PLAIN
+from align.pairing.reference import PLAIN, Reference
 from align.report.report import Divergence, Layer, Report
 
 # So many layers with one cause are told in one line, too.
@@ -15,7 +15,7 @@ MANY = 3
 
 def blame(
     report: Report,
-    torch_net: Any,
+    reference: Reference,
     paddle_net: Any,
     pairing: Pairing,
     rename: Callable[[Comparison], Comparison] | None = None,
@@ -29,12 +29,10 @@ def blame(
     from align.nets.calls import source_of
     from align.nets.layers_paddle import layers_by_path
     from align.nets.unregistered_paddle import unregistered
-    from align.pairing.reference import reference_of
 
-    reference = reference_of(torch_net)
-    report.layers = describe_layers(torch_net, paddle_net, pairing)
+    report.layers = describe_layers(reference, paddle_net, pairing)
     wrong = [call for call in report.calls if call.verdict == DIFFERS]
-    causes = _causes(torch_net, paddle_net, pairing, {c.layer for c in wrong}) if wrong else {}
+    causes = _causes(reference, paddle_net, pairing, {c.layer for c in wrong}) if wrong else {}
     layers = layers_by_path(paddle_net)
     partners = pairing.partners
     seen: set[tuple[str, str, str]] = set()
@@ -100,19 +98,21 @@ def _renamed(path: str, rename: Callable[[Comparison], Comparison]) -> str:
     return rename(Comparison(path, "", "", "layer")).layer
 
 
-def _causes(torch_net: Any, paddle_net: Any, pairing: Pairing, layers: set[str]) -> dict[str, str]:
+def _causes(
+    reference: Reference, paddle_net: Any, pairing: Pairing, layers: set[str]
+) -> dict[str, str]:
     """Return {layer: what the weights rung says of it}, attributes first."""
     from align.pairing.static import compare_weights
 
     found: dict[str, str] = {}
-    for call in reversed(compare_weights(torch_net, paddle_net, pairing)):
+    for call in reversed(compare_weights(reference, paddle_net, pairing)):
         if call.verdict == DIFFERS and call.layer in layers and call.cause:
             found[call.layer] = call.cause if call.where.startswith("attr") else _weight(call)
     return found
 
 
 def _other_settings(
-    reference: Any, layers: Mapping[str, Any], partners: Mapping[str, str], path: str
+    reference: Reference, layers: Mapping[str, Any], partners: Mapping[str, str], path: str
 ) -> str:
     """Say which plain attributes of one name two matched modules hold with other values."""
     if path not in partners:
@@ -159,13 +159,12 @@ def blame_alone(report: Report) -> Report:
     return report
 
 
-def describe_layers(torch_net: Any, paddle_net: Any, pairing: Pairing) -> dict[str, Layer]:
+def describe_layers(net: Reference, paddle_net: Any, pairing: Pairing) -> dict[str, Layer]:
     """Return {path in the port: what is known of the layer}, in the port's order."""
     from align.nets.layers_paddle import layers_by_path
     from align.pairing import attributes_paddle
-    from align.pairing.reference import reference_of
 
-    layers, net = layers_by_path(paddle_net), reference_of(torch_net)
+    layers = layers_by_path(paddle_net)
     found = {}
     for path, reference in pairing.partners.items():
         layer = layers[path]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from align.causes.replayed import JudgedTensor
+from align.causes.replayed import JudgedTensor, ReplayedCalls
 from align.causes.steps import (
     Steps,
     in_words,
@@ -33,16 +33,15 @@ EXACT, KERNELS = 1e-9, 1e-5
 
 def explain(
     comparisons: Iterable[Comparison],
-    torch_net: Any,
     paddle_net: Any,
-    batch: Any,
     found: Any,
+    replayed: ReplayedCalls,
     known: set[str] | None = None,
 ) -> None:
     """Write measured causes into comparisons that differ; both nets are `prepared`.
 
-    `found` is what `run_forced` gave. `known` are layers that were asked about before; those of
-    this call are added to it.
+    `found` is what `run_forced` gave, `replayed` gives the reference's calls. `known` are layers
+    that were asked about before; those of this call are added to it.
     """
     pairing, judged = found.pairing, found.judged
     wrong = [c for c in comparisons if c.verdict == DIFFERS and c.layer in judged.port_group]
@@ -59,14 +58,13 @@ def explain(
         )
         asked = asked[:MOST]
     from align.causes.replay_paddle import Replay
-    from align.pairing.reference import reference_of
 
     partners = pairing.partners
     uneven = set(pairing.reference_group) - set(judged.reference_group)
     gradients = any(comparison.where.startswith("grad") for comparison in wrong)
     groups = set(judged.reference_group), uneven, {partners[p] for p in asked}
     try:
-        calls = reference_of(torch_net).replayed(batch, *groups, gradients)
+        calls = replayed(*groups, gradients)
     except Exception as error:  # code of the net does not like to be watched: the finding stays
         found.notes.append(f"no cause was sought: {type(error).__name__}: {error}")
         return

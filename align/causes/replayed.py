@@ -1,12 +1,14 @@
 """One call as it can be run again, with the calls inside."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from align.arrays.trees import map_leaves
 from align.causes.steps import Steps, Value
+from align.record.trace import Call, Slot, nearest
 
 
 @dataclass
@@ -28,6 +30,46 @@ class Replayed:
     arrived: list[Value] = field(default_factory=list)
     returned: list[Value] = field(default_factory=list)
     passed: list[Value] = field(default_factory=list)
+
+
+# (paths whose calls stand as calls inside, paths that have a partner and another number of calls,
+# paths that are wanted, whether gradients flow) -> the first call of each that is wanted
+ReplayedCalls = Callable[[set[str], set[str], set[str], bool], Mapping[str, Replayed]]
+
+
+def replayed_from(calls: Iterable[Call]) -> ReplayedCalls:
+    """Return what makes the calls to replay from recorded ones; their steps are not known."""
+
+    def replayed(
+        judged: set[str], uneven: set[str], wanted: set[str], gradients: bool
+    ) -> dict[str, Replayed]:
+        found: dict[str, Replayed] = {}
+        owners: dict[int, Replayed] = {}
+        for call in calls:
+            around = nearest(call.parent, judged)
+            above = None if around is None else owners.get(id(around))
+            if call.path in uneven and above is not None:
+                above.called.append(call.path)
+            if call.path not in judged:
+                continue
+            keep = call.path in wanted and call.path not in found
+            if not keep and above is None:
+                continue
+            own = _replayed(call)
+            if above is not None:
+                above.children.append(own)
+            if keep:
+                found[call.path] = owners[id(call)] = own
+        return found
+
+    return replayed
+
+
+def _replayed(call: Call) -> Replayed:
+    args, kwargs = map_leaves(
+        call.arguments, lambda leaf: call.inputs[leaf.index] if isinstance(leaf, Slot) else leaf
+    )
+    return Replayed(call.path, args, kwargs, list(call.inputs), list(call.outputs), call.template)
 
 
 @dataclass

@@ -3,17 +3,34 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from align.arrays.arguments import Forward, arguments_in_order
-from align.arrays.arrays_torch import is_tensor
+from align.arrays.arrays_torch import is_tensor, to_tensor
+from align.arrays.batch import NetBatch
 from align.arrays.trees import leaves, map_leaves
-from align.causes.replayed import Replayed
+from align.causes.replayed import Replayed, ReplayedCalls
 from align.causes.step_recorder_torch import TorchRecorder, WatchSteps
 from align.nets.calls import wrapped_forwards
 from align.nets.prepare_torch import out_of_place, state_kept
 from align.record.trace import TENSOR
+
+
+def replayed_by(net: nn.Module, batch: NetBatch) -> ReplayedCalls:
+    """Return what runs `net`, prepared, on `batch` for the calls to replay."""
+
+    def replayed(
+        judged: set[str], uneven: set[str], wanted: set[str], gradients: bool
+    ) -> dict[str, Replayed]:
+        args, kwargs = map_leaves(
+            (batch.args, dict(batch.kwargs)),
+            lambda leaf: to_tensor(leaf) if isinstance(leaf, np.ndarray) else leaf,
+        )
+        return replayed_calls(net, args, kwargs, judged, uneven, wanted, gradients)
+
+    return replayed
 
 
 def replayed_calls(

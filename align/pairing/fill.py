@@ -4,45 +4,44 @@ from typing import Any
 
 import numpy as np
 
+from align.pairing.reference import Reference
 from common.errors import ConversionError, UserError
 
 
-def fill_port(torch_net: Any, paddle_net: Any, rules: Any = None) -> None:
+def fill_port(reference: Reference, paddle_net: Any, rules: Any = None) -> None:
     """Convert the reference's present state into the port, in memory.
 
     Raises ConversionError; where names differ and there are no rules, with a proposal.
     """
     from align.nets.unregistered_paddle import plain_holders
-    from align.pairing.reference import reference_of
     from convert import convert_state
 
     try:
-        state = convert_state(reference_of(torch_net).arrays(), paddle_net, rules).state
+        state = convert_state(reference.arrays(), paddle_net, rules).state
     except ConversionError as error:
         hidden = list(plain_holders(paddle_net))
         if hidden:
             raise ConversionError("\n".join([*hidden, f"So {error}"])) from None
         if rules is not None:
             raise
-        raise ConversionError(f"{error}\n{_proposed(torch_net, paddle_net)}") from None
+        raise ConversionError(f"{error}\n{_proposed(reference, paddle_net)}") from None
     own = paddle_net.state_dict()
     dtypes = {key: str(own[key].dtype).removeprefix("paddle.") for key in state}
     cast = {key: array.astype(dtypes[key], copy=False) for key, array in state.items()}
     load_state(paddle_net, {k: np.asarray(a, order="C") for k, a in cast.items()})
 
 
-def proposal(torch_net: Any, paddle_net: Any, rules: Any = None) -> Any:
-    """Return `convert.names.propose`'s proposal for two live nets; nothing is adopted."""
-    from align.pairing.reference import reference_of
+def proposal(reference: Reference, paddle_net: Any, rules: Any = None) -> Any:
+    """Return `convert.names.propose`'s proposal for two nets; nothing is adopted."""
     from convert.names.propose import propose
     from convert.names.rules import load_rules
     from convert.nets.describe_paddle import describe as describe_port
 
-    return propose(reference_of(torch_net).specs(), describe_port(paddle_net), load_rules(rules))
+    return propose(reference.specs(), describe_port(paddle_net), load_rules(rules))
 
 
-def _proposed(torch_net: Any, paddle_net: Any) -> str:
-    found = proposal(torch_net, paddle_net)
+def _proposed(reference: Reference, paddle_net: Any) -> str:
+    found = proposal(reference, paddle_net)
     text = "".join(f"    {line}\n" for line in found.to_yaml().splitlines())
     return (
         "Where only the names differ, a rules file says which is which. Proposed, not adopted:\n"

@@ -1,4 +1,4 @@
-"""Pairs the modules and tensors of two live nets, with the rules file of their conversion."""
+"""Pairs the modules and tensors of two nets, with the rules file of their conversion."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from align.nets.whole import NET, unwrapped
 from align.pairing.by_path import Pairing, pair_by_path
 from align.pairing.by_rules import renamed_paths
+from align.pairing.reference import Reference
 from align.pairing.tensors import join
 
 if TYPE_CHECKING:
@@ -15,24 +16,22 @@ if TYPE_CHECKING:
     from convert.plan.move import Move
 
 
-def pair_nets(torch_net: Any, paddle_net: Any, rules: Any = None) -> Pairing:
+def pair_nets(reference: Reference, paddle_net: Any, rules: Any = None) -> Pairing:
     """Return the pairing of two nets, or of two `NetWithLoss`s, whose nets `rules` are about.
 
     `rules` is what `convert.names.rules.load_rules` takes. Raises ConfigError for a wrong file.
     """
     from align.nets.layers_paddle import layer_paths
-    from align.pairing.reference import reference_of
     from convert.names.rules import load_rules
     from convert.nets.describe_paddle import describe as describe_port
 
     read = load_rules(rules)
-    net = reference_of(torch_net)
-    reference, port = net.specs(), describe_port(paddle_net)
-    modules, prefix = net.paths, NET if net.is_whole else ""
+    theirs, ours = reference.specs(), describe_port(paddle_net)
+    modules, prefix = reference.paths, NET if reference.is_whole else ""
     if rules is not None:
-        modules = _renamed(modules, [spec.key for spec in reference], read, prefix)
+        modules = _renamed(modules, [spec.key for spec in theirs], read, prefix)
     pairing = pair_by_path(modules, layer_paths(paddle_net))
-    return _with_tensors(pairing, reference, port, read, prefix)
+    return _with_tensors(pairing, theirs, ours, read, prefix)
 
 
 def _renamed(

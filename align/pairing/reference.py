@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
-    from align.causes.replayed import Replayed
     from convert.names.spec import TensorSpec
 
 
@@ -54,26 +53,5 @@ class Reference(Protocol):
     def momentum(self, path: str) -> Any:
         """Return the module's momentum as it is used, None where it has none."""
 
-    def replayed(
-        self,
-        batch: Any,
-        judged: set[str],
-        uneven: set[str],
-        wanted: set[str],
-        gradients: bool = False,
-    ) -> "Mapping[str, Replayed]":
-        """Return the first call of each module in `wanted` (see `align.causes.replayed_torch`)."""
-
 
 PLAIN = (bool, int, float, str, type(None))
-
-
-def reference_of(net: Any) -> Reference:
-    """Return `net` where it is a recording, else what is asked of it as a live torch net."""
-    from align.stored.reference import StoredReference
-
-    if isinstance(net, StoredReference):
-        return net
-    from align.pairing.reference_torch import LiveReference
-
-    return LiveReference(net)

@@ -8,10 +8,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from align.arrays.arrays_torch import is_tensor, to_array, to_tensor
-from align.arrays.trees import map_leaves
-from align.causes.replayed import Replayed
-from align.causes.replayed_torch import replayed_calls
+from align.arrays.arrays_torch import is_tensor, to_array
 from align.nets.calls import code_of, source_of
 from align.nets.layers_torch import module_paths
 from align.nets.whole_torch import NetWithLoss
@@ -22,7 +19,10 @@ from convert.nets.describe_torch import describe
 
 
 class LiveReference:
-    """See `align.pairing.reference.Reference`; everything is read when it is asked for."""
+    """See `align.pairing.reference.Reference`; everything is read when it is asked for.
+
+    `net` is the net itself, for what runs it.
+    """
 
     def __init__(self, net: nn.Module) -> None:
         self.net = net
@@ -78,17 +78,3 @@ class LiveReference:
 
     def momentum(self, path: str) -> Any:
         return getattr(self._module(path), "momentum", None)
-
-    def replayed(
-        self,
-        batch: Any,
-        judged: set[str],
-        uneven: set[str],
-        wanted: set[str],
-        gradients: bool = False,
-    ) -> Mapping[str, Replayed]:
-        args, kwargs = map_leaves(
-            (batch.args, dict(batch.kwargs)),
-            lambda leaf: to_tensor(leaf) if isinstance(leaf, np.ndarray) else leaf,
-        )
-        return replayed_calls(self.net, args, kwargs, judged, uneven, wanted, gradients)

@@ -8,46 +8,45 @@ from align.judge.comparison import DIFFERS, Comparison
 from align.judge.relations import relation
 from align.pairing.attributes import CLASS, differences
 from align.pairing.by_path import Pairing
+from align.pairing.reference import Reference
 from align.pairing.tensors import Tensor, tensors_of
 
 
-def compare_weights(torch_net: Any, paddle_net: Any, pairing: Pairing) -> list[Comparison]:
+def compare_weights(reference: Reference, paddle_net: Any, pairing: Pairing) -> list[Comparison]:
     """Return every comparison of the rung: attributes first, then tensors."""
-    attributes = _compare_attributes(torch_net, paddle_net, pairing)
-    return attributes + _compare_tensors(torch_net, paddle_net, pairing)
+    attributes = _compare_attributes(reference, paddle_net, pairing)
+    return attributes + _compare_tensors(reference, paddle_net, pairing)
 
 
 def compare_layers(
-    torch_net: Any, paddle_net: Any, pairing: Pairing, layers: set[str]
+    reference: Reference, paddle_net: Any, pairing: Pairing, layers: set[str]
 ) -> list[Comparison]:
     """Return the comparisons of some layers of the port alone, what only one side has left out."""
     part = pairing.only(layers)
-    attributes = _compare_attributes(torch_net, paddle_net, part)
-    return attributes + _compare_matched(torch_net, paddle_net, part)[0]
+    attributes = _compare_attributes(reference, paddle_net, part)
+    return attributes + _compare_matched(reference, paddle_net, part)[0]
 
 
 def other_classes(
-    torch_net: Any, paddle_net: Any, pairing: Pairing, layers: set[str]
+    reference: Reference, paddle_net: Any, pairing: Pairing, layers: set[str]
 ) -> list[Comparison]:
     """Return a difference for each of these layers of the port that is of another known class."""
-    compared = _compare_attributes(torch_net, paddle_net, pairing.only(layers))
+    compared = _compare_attributes(reference, paddle_net, pairing.only(layers))
     return [c for c in compared if c.where == f"attribute:{CLASS}" and c.verdict == DIFFERS]
 
 
-def _compare_tensors(torch_net: Any, paddle_net: Any, pairing: Pairing) -> list[Comparison]:
+def _compare_tensors(reference: Reference, paddle_net: Any, pairing: Pairing) -> list[Comparison]:
     from align.nets.unregistered_paddle import unregistered
-    from align.pairing.reference import reference_of
     from convert.names.spec import COUNTER
 
-    net = reference_of(torch_net)
-    found, taken = _compare_matched(torch_net, paddle_net, pairing)
+    found, taken = _compare_matched(reference, paddle_net, pairing)
     hint = unregistered(paddle_net)
     for tensor in tensors_of(paddle_net, pairing):
         if tensor.reference not in taken and tensor.key not in pairing.absent:
             found.append(_lost(tensor.layer, _where(tensor), f"{tensor.key} is in the port only"))
-    same = net.identities()
+    same = reference.identities()
     known = {same[key] for key in taken - _in_part(paddle_net, pairing)}
-    for spec in net.specs():
+    for spec in reference.specs():
         if spec.role == COUNTER or same[spec.key] in known or spec.key in pairing.dropped:
             continue
         known.add(same[spec.key])
@@ -57,13 +56,12 @@ def _compare_tensors(torch_net: Any, paddle_net: Any, pairing: Pairing) -> list[
 
 
 def _compare_matched(
-    torch_net: Any, paddle_net: Any, pairing: Pairing
+    reference: Reference, paddle_net: Any, pairing: Pairing
 ) -> tuple[list[Comparison], set[str]]:
     """Return the comparisons of tensors that both sides have, and their names in the reference."""
     from align.arrays import arrays_paddle
-    from align.pairing.reference import reference_of
 
-    theirs, ours = reference_of(torch_net).arrays(), paddle_net.state_dict()
+    theirs, ours = reference.arrays(), paddle_net.state_dict()
     found, taken, expected = [], set(), {}
     wrong: list[tuple[Comparison, Tensor]] = []
     for tensor in tensors_of(paddle_net, pairing):
@@ -127,18 +125,19 @@ def _compare_tensor(reference: np.ndarray, port: np.ndarray, into: Comparison) -
     return into
 
 
-def _compare_attributes(torch_net: Any, paddle_net: Any, pairing: Pairing) -> list[Comparison]:
+def _compare_attributes(
+    reference: Reference, paddle_net: Any, pairing: Pairing
+) -> list[Comparison]:
     from align.nets.layers_paddle import layers_by_path
     from align.pairing import attributes_paddle
-    from align.pairing.reference import reference_of
 
     found = []
-    layers, net = layers_by_path(paddle_net), reference_of(torch_net)
-    for port, reference in pairing.partners.items():
+    layers = layers_by_path(paddle_net)
+    for port, path in pairing.partners.items():
         layer = layers[port]
-        theirs, ours = net.attributes(reference), attributes_paddle.attributes(layer)
+        theirs, ours = reference.attributes(path), attributes_paddle.attributes(layer)
         if port:  # a layer that is frozen in its own mode
-            theirs["training"] = net.is_in_mode(reference)
+            theirs["training"] = reference.is_in_mode(path)
             ours["training"] = layer.training == paddle_net.training
         wrong = {name: (left, right) for name, left, right in differences(theirs, ours)}
         for name in sorted(set(theirs) & set(ours)):

@@ -8,6 +8,7 @@ from align.causes.blame import blame
 from align.causes.explain import explain
 from align.judge.comparison import DIFFERS, Comparison, unless_compared
 from align.nets.whole import whole_pair
+from align.pairing.reference import Reference
 from align.report.report import Report
 from align.rungs.loss import seen_from_the_net
 from align.trial.findings import Findings
@@ -47,6 +48,9 @@ def align_backward(
         UserError: one loss without the other. ConfigError: `rules` is no rules file. Whatever the
             nets themselves raise.
     """
+    from align.causes.replayed_torch import replayed_by
+    from align.pairing.reference_torch import LiveReference
+
     if (torch_loss is None) != (paddle_loss is None):
         raise UserError("align_backward takes both losses or none")
     with_loss = torch_loss is not None and paddle_loss is not None
@@ -56,10 +60,11 @@ def align_backward(
     if torch_loss is not None and paddle_loss is not None:
         torch_net, paddle_net = whole_pair(torch_net, paddle_net, torch_loss, paddle_loss)
         batch, seed = batch.whole, None
-    pairing = paired(torch_net, paddle_net, rules)
-    with prepared(torch_net, paddle_net, pairing, dtype="float64", train=train) as rounded:
+    reference = LiveReference(torch_net)
+    pairing = paired(reference, paddle_net, rules)
+    with prepared(reference, paddle_net, pairing, dtype="float64", train=train) as rounded:
         found = run_forced(
-            torch_net,
+            reference,
             paddle_net,
             batch,
             pairing,
@@ -68,14 +73,14 @@ def align_backward(
             seed=seed,
             keeps_gradients=False,
         )
-        explain(found.comparisons, torch_net, paddle_net, batch, found)
+        explain(found.comparisons, paddle_net, found, replayed_by(torch_net, batch))
     constants = rounding_note(rounded, found.trace)
-    return backward_report(report, torch_net, paddle_net, found, constants, with_loss=with_loss)
+    return backward_report(report, reference, paddle_net, found, constants, with_loss=with_loss)
 
 
 def backward_report(
     report: Report,
-    torch_net: Any,
+    reference: Reference,
     paddle_net: Any,
     found: Findings,
     constants: list[str],
@@ -89,7 +94,7 @@ def backward_report(
     report.calls += unless_compared(found.gradients, "no gradient flows in either net")
     report.notes = found.notes + constants
     rename = seen_from_the_net if with_loss else None
-    return blame(report, torch_net, paddle_net, found.pairing, rename)
+    return blame(report, reference, paddle_net, found.pairing, rename)
 
 
 def _ends(call: Comparison) -> bool:

@@ -53,10 +53,13 @@ def float32_noise(
     torch_net: Any, paddle_net: Any, inputs: Inputs, *, train: bool = False, rules: Any = None
 ) -> Mapping[CallPlace, float]:
     """Return how far each output of the reference in float32 is from the same in float64."""
-    pairing = paired(torch_net, paddle_net, rules)
+    from align.pairing.reference_torch import LiveReference
+
+    reference = LiveReference(torch_net)
+    pairing = paired(reference, paddle_net, rules)
     runs = []
     for dtype in ("float64", "float32"):
-        with prepared(torch_net, paddle_net, pairing, dtype=dtype, train=train):
+        with prepared(reference, paddle_net, pairing, dtype=dtype, train=train):
             runs.append(_outputs(torch_net, as_batch(inputs, dtype)))
     exact, single = runs
     return {

@@ -67,6 +67,7 @@ def _judged(reference: StoredReference, paddle_net: Any, loss: Any, rules: Any) 
     from align.arrays.arrays_paddle import to_tensor
     from align.arrays.trees import map_leaves
     from align.causes.explain import explain
+    from align.causes.replayed import replayed_from
     from align.nets.layers_paddle import holds_float32_constants, layers_by_path
     from align.nets.prepare_paddle import activations_apart, prepared
     from align.trial.setup import paired, plain_norms
@@ -91,7 +92,7 @@ def _judged(reference: StoredReference, paddle_net: Any, loss: Any, rules: Any) 
     ):
         job = _StoredJob(reference, paddle_net, pairing, run, arguments, "float64", manifest.train)
         found = aligned(job, _StoredJob.align_stored)
-        explain(found.comparisons, reference, paddle_net, batch, found)
+        explain(found.comparisons, paddle_net, found, replayed_from(reference.trace.calls))
     settings = {"train": manifest.train, "inputs": manifest.settings.get("inputs", {})}
     constants = _constants_note(reference)
     both = (reference, paddle_net, found, constants)
@@ -118,7 +119,7 @@ def _constants_note(reference: StoredReference) -> list[str]:
 
 @dataclass
 class _StoredJob(Trial):
-    """The forced alignment of a port with a `StoredReference`, which is its `torch_net`."""
+    """The forced alignment of a port with a `StoredReference`."""
 
     def __post_init__(self) -> None:
         self.paddle_parameters = self.paddle_net.state_dict()
@@ -127,15 +128,15 @@ class _StoredJob(Trial):
         """Force the port on the stored calls."""
         from align.force.plain_pass_paddle import plain_pass
 
-        trace = self.torch_net.trace
+        trace = self.reference.trace
         trace.below = self.below
         plain = plain_pass(self.paddle_net, trace, self.pairing, self.arguments)
         judged = self.pairing.without({*plain.uneven_groups(), *self.as_glue})
-        moves = StoredFloors(self.torch_net, judged)
+        moves = StoredFloors(self.reference, judged)
         found = Findings(trace, self.pairing, judged, moves)
         self._finish(found, self._pass(found, plain))
         return found
 
     def is_seen(self, found: Findings, path: str) -> bool | None:
-        used: bool | None = self.torch_net.is_used(path, set(found.judged.reference_group))
+        used: bool | None = self.reference.is_used(path, set(found.judged.reference_group))
         return used

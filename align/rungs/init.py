@@ -40,6 +40,8 @@ def align_init(
     import paddle
     import torch
 
+    from align.pairing.reference_torch import LiveReference
+
     theirs: dict[str, list[np.ndarray]] = {}
     ours: dict[str, list[np.ndarray]] = {}
     tensors = []
@@ -50,7 +52,9 @@ def align_init(
                 torch.manual_seed(seed)
                 paddle.seed(seed)
                 torch_net, paddle_net = torch_factory(), paddle_factory()
-                tensors = tensors_of(paddle_net, paired(torch_net, paddle_net, rules))
+                tensors = tensors_of(
+                    paddle_net, paired(LiveReference(torch_net), paddle_net, rules)
+                )
                 for key, tensor in torch_net.state_dict().items():
                     theirs.setdefault(key, []).append(_sample(tensor.numpy()))
                 for key, tensor in paddle_net.state_dict().items():

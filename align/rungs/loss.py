@@ -52,21 +52,26 @@ def align_loss(torch_loss: Criterion, paddle_loss: Criterion, inputs: Inputs) ->
     Raises:
         UserError: inputs are a mapping. Whatever the losses raise.
     """
+    from align.causes.replayed_torch import replayed_by
+    from align.pairing.reference_torch import LiveReference
+
     if isinstance(inputs, Mapping):
         raise UserError("align_loss takes a sequence: the outputs of the net, then the label")
     batch = as_batch(inputs, "float64", labelled=True)
     report = Report("loss", settings={"inputs": batch.shapes})
     torch_whole, paddle_whole = whole_pair(None, None, torch_loss, paddle_loss)
-    pairing = paired(torch_whole, paddle_whole)
-    with prepared(torch_whole, paddle_whole, pairing, dtype="float64", train=True) as rounded:
+    reference = LiveReference(torch_whole)
+    pairing = paired(reference, paddle_whole)
+    with prepared(reference, paddle_whole, pairing, dtype="float64", train=True) as rounded:
         found: Findings = run_forced(
-            torch_whole, paddle_whole, batch.whole, pairing, train=True, backward=True
+            reference, paddle_whole, batch.whole, pairing, train=True, backward=True
         )
-        explain(found.comparisons, torch_whole, paddle_whole, batch.whole, found)
+        replayed = replayed_by(torch_whole, batch.whole)
+        explain(found.comparisons, paddle_whole, found, replayed)
     report.calls = found.comparisons
     outputs = [call for call in report.calls if call.where.startswith("output")]
     report.calls += unless_compared(outputs, "neither loss returns a tensor")
     report.notes = found.notes + rounding_note(rounded, found.trace)
     return blame(
-        report, torch_whole, paddle_whole, pairing, lambda call: seen_from_the_net(call, True)
+        report, reference, paddle_whole, pairing, lambda call: seen_from_the_net(call, True)
     )

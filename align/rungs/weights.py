@@ -24,11 +24,13 @@ def align_weights(torch_net: Any, paddle_net: Any, *, rules: Any = None) -> Repo
         ConfigError: `rules` is no rules file, or a damaged one.
     """
     from align.causes.blame import blame
+    from align.pairing.reference_torch import LiveReference
 
-    pairing = paired(torch_net, paddle_net, rules)
-    report = Report("weights", calls=compare_weights(torch_net, paddle_net, pairing))
+    reference = LiveReference(torch_net)
+    pairing = paired(reference, paddle_net, rules)
+    report = Report("weights", calls=compare_weights(reference, paddle_net, pairing))
     report.notes = _excused(pairing)
-    return blame(report, torch_net, paddle_net, pairing)
+    return blame(report, reference, paddle_net, pairing)
 
 
 def _excused(pairing: Pairing) -> list[str]:

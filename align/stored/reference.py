@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from align.record.draws import Draw
-from align.record.trace import TENSOR, Call, Slot, Trace, nearest
+from align.record.trace import TENSOR, Call, Slot, Trace
 from align.stored.arrays import StoredArrays, read_tensors
 from align.stored.files import read_manifest
 from align.stored.format import (
@@ -25,7 +25,6 @@ from align.stored.format import (
 from common.errors import UnreadableError
 
 if TYPE_CHECKING:
-    from align.causes.replayed import Replayed
     from convert.names.spec import TensorSpec
 
 
@@ -170,52 +169,6 @@ class StoredReference:
         if path in self.rounded and isinstance(exact, float):
             return 1.0 - float(np.float32(1.0 - exact))
         return exact
-
-    def replayed(
-        self,
-        batch: Any,
-        judged: set[str],
-        uneven: set[str],
-        wanted: set[str],
-        gradients: bool = False,
-    ) -> "Mapping[str, Replayed]":
-        """Return the first call of each module in `wanted`, with the calls in it."""
-        from align.causes.replayed import Replayed
-
-        found: dict[str, Replayed] = {}
-        owners: dict[int, Replayed] = {}
-        for call in self.trace.calls:
-            around = nearest(call.parent, judged)
-            above = None if around is None else owners.get(id(around))
-            if call.path in uneven and above is not None:
-                above.called.append(call.path)
-            if call.path not in judged:
-                continue
-            keep = call.path in wanted and call.path not in found
-            if not keep and above is None:
-                continue
-            own = self._replayed(call)
-            if above is not None:
-                above.children.append(own)
-            if keep:
-                found[call.path] = owners[id(call)] = own
-        return found
-
-    def _replayed(self, call: Call) -> "Replayed":
-        from align.arrays.trees import map_leaves
-        from align.causes.replayed import Replayed
-
-        args, kwargs = map_leaves(
-            call.arguments, lambda leaf: call.inputs[leaf.index] if isinstance(leaf, Slot) else leaf
-        )
-        return Replayed(
-            call.path,
-            args,
-            kwargs,
-            list(call.inputs),
-            list(call.outputs),
-            call.template,
-        )
 
     def is_used(self, path: str, judged: set[str]) -> bool | None:
         """Tell whether what a module returns reaches a boundary of a module in `judged`.

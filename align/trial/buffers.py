@@ -1,31 +1,24 @@
 """Compares what a run leaves in the buffers of both nets."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from align.arrays.distances import magnitude
 from align.judge.compare import compare
 from align.judge.comparison import DIFFERS, EQUAL, NOISE, UNCHECKED, Comparison
+from align.pairing.reference import Reference
 from align.pairing.tensors import join
 from align.trial.biased_variance import biased, in_words
 from align.trial.findings import Findings
-
-if TYPE_CHECKING:
-    from align.pairing.reference import Reference
-
 
 ZERO = 1e-9  # of the standard deviation: a running mean below it holds nothing else
 
 
 def compare_buffers(
-    torch_net: Any, found: Findings, after: Mapping[str, np.ndarray]
+    net: Reference, found: Findings, after: Mapping[str, np.ndarray]
 ) -> list[Comparison]:
     """Compare what a train-mode pass left in the buffers of matched layers."""
-    from align.pairing.reference import reference_of
-
-    net = reference_of(torch_net)
     names = names_by_layer(found.trace.buffers)
     comparisons = []
     factors: dict[str, float] = {}
@@ -39,7 +32,7 @@ def compare_buffers(
 
 
 def buffers_of(
-    net: "Reference",
+    net: Reference,
     found: Findings,
     pair: tuple[str, str],
     names: Iterable[str],

@@ -7,13 +7,14 @@ from align.force.frame import NeedsWholeRun
 from align.judge.compare import Allowance, compare_gradients
 from align.judge.comparison import DIFFERS, Comparison
 from align.pairing.by_path import Pairing
+from align.pairing.reference import Reference
 from align.pairing.tensors import tensors_of
 from align.trial.findings import Findings
 from align.trial.lost_layers import _nearest
 
 
 def compare_parameter_gradients(
-    torch_net: Any,
+    reference: Reference,
     paddle_net: Any,
     found: Findings,
     gradients: Mapping[int, Any],
@@ -25,9 +26,8 @@ def compare_parameter_gradients(
     `users` are the paths in the reference of the calls that each parameter's gradient came from.
     """
     from align.arrays.arrays_paddle import to_array
-    from align.pairing.reference import reference_of
 
-    frozen = reference_of(torch_net).frozen()
+    frozen = reference.frozen()
     parameters = paddle_net.state_dict()
     comparisons = []
     for tensor in tensors_of(paddle_net, _with_gradients(found)):

@@ -2,25 +2,29 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from align.pairing.by_path import Pairing
+from align.pairing.reference import Reference
 from align.record.trace import Trace
 
+if TYPE_CHECKING:
+    from align.pairing.reference_torch import LiveReference
 
-def paired(torch_net: Any, paddle_net: Any, rules: Any = None) -> Pairing:
-    """Return the pairing of two live nets by path; `rules` rename the reference's paths first.
+
+def paired(reference: Reference, paddle_net: Any, rules: Any = None) -> Pairing:
+    """Return the pairing of two nets by path; `rules` rename the reference's paths first.
 
     `rules` is what `convert.names.rules.load_rules` takes: the file that the conversion uses.
     """
     from align.pairing.pair_nets import pair_nets
 
-    return pair_nets(torch_net, paddle_net, rules)
+    return pair_nets(reference, paddle_net, rules)
 
 
 @contextmanager
 def prepared(
-    torch_net: Any, paddle_net: Any, pairing: Pairing, *, dtype: str, train: bool
+    reference: "LiveReference", paddle_net: Any, pairing: Pairing, *, dtype: str, train: bool
 ) -> Iterator[set[str]]:
     """Cast both nets and set their mode; everything is put back at the end.
 
@@ -34,11 +38,11 @@ def prepared(
 
     layers = layers_by_path(paddle_net)
     rounded = {r for p, r in pairing.partners.items() if holds_float32_constants(layers[p])}
-    plain = [layers[path] for path in plain_norms(torch_net, pairing)]
+    plain = [layers[path] for path in plain_norms(reference, pairing)]
     torch_dtype = getattr(torch, dtype)
     with (
         prepare_torch.prepared(
-            torch_net, dtype=torch_dtype, train=train, float32_constants=rounded
+            reference.net, dtype=torch_dtype, train=train, float32_constants=rounded
         ),
         prepare_paddle.prepared(paddle_net, dtype=dtype, train=train),
         prepare_paddle.activations_apart(plain),
@@ -46,12 +50,10 @@ def prepared(
         yield rounded
 
 
-def plain_norms(torch_net: Any, pairing: Pairing) -> list[str]:
+def plain_norms(reference: Reference, pairing: Pairing) -> list[str]:
     """Return the port's layers whose partners normalise and do nothing else."""
-    from align.pairing.reference import reference_of
-
-    net, names = reference_of(torch_net), {f"BatchNorm{n}d" for n in (1, 2, 3)} | {"SyncBatchNorm"}
-    return [port for port, path in pairing.partners.items() if net.class_name(path) in names]
+    names = {f"BatchNorm{n}d" for n in (1, 2, 3)} | {"SyncBatchNorm"}
+    return [port for port, path in pairing.partners.items() if reference.class_name(path) in names]
 
 
 def rounding_note(rounded: set[str], trace: Trace) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -23,9 +23,12 @@ from align.trial.moved_boundaries import across_moved_boundaries
 from align.trial.parameter_gradients import compare_parameter_gradients
 from align.trial.while_backward import JudgeWhileBackward
 
+if TYPE_CHECKING:
+    from align.pairing.reference_torch import LiveReference
+
 
 def run_forced(
-    torch_net: Any,
+    reference: "LiveReference",
     paddle_net: Any,
     batch: NetBatch,
     pairing: Pairing,
@@ -48,7 +51,7 @@ def run_forced(
     args, kwargs = map_leaves((batch.args, dict(batch.kwargs)), arrays_torch.to_tensor)
     run = ReferenceRun(args, kwargs, backward, seed)
     args, kwargs = map_leaves((batch.args, dict(batch.kwargs)), arrays_paddle.to_tensor)
-    job = Trial(torch_net, paddle_net, pairing, run, (args, kwargs), dtype, train, keeps_gradients)
+    job = Trial(reference, paddle_net, pairing, run, (args, kwargs), dtype, train, keeps_gradients)
     return aligned(job, lambda job: _align(job, backward))
 
 
@@ -97,7 +100,7 @@ def _align(job: "Trial", backward: bool) -> Findings:
 class Trial:
     """The arguments of `run_forced`, ready for both frameworks."""
 
-    torch_net: Any
+    reference: Any  # a `LiveReference`, or a `StoredReference` where no net is run
     paddle_net: Any
     pairing: Pairing
     run: Any
@@ -123,7 +126,7 @@ class Trial:
         from align.force.plain_pass_paddle import plain_pass
         from align.record.recording_torch import recorded
 
-        torch_net = self.torch_net
+        torch_net = self.reference.net
         progress.begin("recording the reference")
         with recorded(torch_net, self.run, copies) as recording:
             trace = recording.trace
@@ -195,7 +198,7 @@ class Trial:
         from align.rounding.rounding_torch import is_seen
 
         judged = set(found.judged.reference_group)
-        return is_seen(self.torch_net, found.trace, self.run, judged, path)
+        return is_seen(self.reference.net, found.trace, self.run, judged, path)
 
     def _notes(self, plain: Any) -> list[str]:
         notes = _uneven_in_words(plain.uneven_groups(), self.pairing)
@@ -210,10 +213,10 @@ class Trial:
         found.comparisons += [in_place(path) for path in found.trace.inplace]
         found.comparisons += unseen(found, lambda path: self.is_seen(found, path))
         if self.train:
-            found.comparisons += compare_buffers(self.torch_net, found, buffers)
+            found.comparisons += compare_buffers(self.reference, found, buffers)
         if self.run.backward:
             found.comparisons += compare_parameter_gradients(
-                self.torch_net,
+                self.reference,
                 self.paddle_net,
                 found,
                 forced.gradients,

@@ -32,11 +32,9 @@ class JudgeWhileBackward:
     def __init__(
         self, job: "Trial", found: Findings, forced: "ForcedPass", plain: "PlainPass"
     ) -> None:
-        from align.pairing.reference import reference_of
-
         self.job, self.found, self.forced, self.plain = job, found, forced, plain
-        self.reference = reference_of(job.torch_net)
-        self.theirs = dict(job.torch_net.named_parameters(remove_duplicate=False))
+        self.reference = job.reference
+        self.theirs = dict(job.reference.net.named_parameters(remove_duplicate=False))
         self.ours = job.paddle_net.state_dict()
         self.buffers = names_by_layer(found.trace.buffers if job.train else ())
         self.weights: dict[str, list[Tensor]] = {}
@@ -184,7 +182,7 @@ class JudgeWhileBackward:
 
     def _used_once(self) -> set[int]:
         """Return the reference's parameters, by identity, that one module and one tensor hold."""
-        modules = self.job.torch_net.modules()
+        modules = self.job.reference.net.modules()
         holders = Counter(id(p) for module in modules for p in module._parameters.values())
         tensors = Counter(
             id(self.theirs[tensor.reference])

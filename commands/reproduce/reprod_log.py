@@ -72,12 +72,14 @@ def export_forward(
 
     from align.arrays import arrays_paddle, arrays_torch
     from align.arrays.trees import leaves, map_leaves
+    from align.pairing.reference_torch import LiveReference
     from align.trial.setup import paired, prepared
 
     batch = as_batch(inputs, "float32")
     given = (batch.args, dict(batch.kwargs))
-    pairing = paired(torch_net, paddle_net)
-    with prepared(torch_net, paddle_net, pairing, dtype="float32", train=False):
+    reference = LiveReference(torch_net)
+    pairing = paired(reference, paddle_net)
+    with prepared(reference, paddle_net, pairing, dtype="float32", train=False):
         args, kwargs = map_leaves(given, arrays_torch.to_tensor)
         with torch.no_grad():
             outputs = leaves(torch_net(*args, **kwargs))

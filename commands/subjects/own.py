@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from align.pairing.fill import fill_port
+from align.pairing.reference import Reference
 from commands.subjects.callables import build
 from common.errors import ConversionError
 
@@ -29,10 +30,12 @@ def own_pair(
         UserError: a callable fails or returns no net. UnreadableError: of the checkpoint.
         ConversionError: the weights do not fit; the message has a proposal where names differ.
     """
+    from align.pairing.reference_torch import LiveReference
+
     torch_net, paddle_net = build_pair(torch_spec, paddle_spec, seed, torch_args, paddle_args)
     if weights is not None:
         fill_reference(torch_net, weights, torch_spec)
-    fill_port(torch_net, paddle_net, rules)
+    fill_port(LiveReference(torch_net), paddle_net, rules)
     return torch_net, paddle_net
 
 
@@ -76,15 +79,14 @@ def fill_reference(torch_net: Any, path: str, spec: str) -> None:
         raise ConversionError(f"{path} does not fit --torch {spec}:\n  {listed}") from None
 
 
-def without_partner(torch_net: Any, paddle_net: Any, rules: Any = None) -> list[str]:
+def without_partner(reference: Reference, paddle_net: Any, rules: Any = None) -> list[str]:
     """Say which modules have no partner by path: they are judged as glue."""
     from align.nets.layers_paddle import layer_paths
-    from align.pairing.reference import reference_of
     from align.trial.setup import paired
 
-    pairing = paired(torch_net, paddle_net, rules)
+    pairing = paired(reference, paddle_net, rules)
     sides = (
-        ("reference", reference_of(torch_net).paths, pairing.reference_group),
+        ("reference", reference.paths, pairing.reference_group),
         ("port", layer_paths(paddle_net), pairing.port_group),
     )
     notes = []

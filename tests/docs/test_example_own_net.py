@@ -16,6 +16,7 @@ pytest.importorskip("paddle")
 
 from align import align_backward, align_forward, align_training
 from align.pairing.fill import proposal
+from align.pairing.reference_torch import LiveReference
 from commands.subjects.own import build_pair, own_pair
 from common.errors import ConversionError
 
@@ -69,7 +70,7 @@ def rules_file():
     """Write the proposal and what the README adds to it."""
     forget()
     nets = build_pair("seg_torch:build", "seg_paddle:build")
-    found = proposal(*nets)
+    found = proposal(LiveReference(nets[0]), nets[1])
     assert (len(found.pairs), len(found.ambiguous)) == (7, 2)
     added = re.search(r"```yaml\n(  - match: '\^down.*?)```", README, re.S).group(1)
     Path("rules.yml").write_text(found.to_yaml() + added)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from align.report.report import Report
 from align.rungs.training.rates import close, common_ratio, compare_rate, in_terms_of, typical_pair
 from align.trial.findings import Findings
 from align.trial.trial import run_forced
+
+if TYPE_CHECKING:
+    from align.pairing.reference_torch import LiveReference
 
 OptimizerFactory = Callable[[list[Any]], Any]
 
@@ -41,7 +44,7 @@ class _Steps:
 
     def __init__(
         self,
-        torch_whole: Any,
+        reference: "LiveReference",
         paddle_whole: Any,
         pairing: Pairing,
         optimizers: tuple[OptimizerFactory, OptimizerFactory],
@@ -50,7 +53,8 @@ class _Steps:
     ) -> None:
         from align.rungs.training import optimizers_torch
 
-        self.torch_whole, self.paddle_whole = torch_whole, paddle_whole
+        torch_whole = reference.net
+        self.reference, self.torch_whole, self.paddle_whole = reference, torch_whole, paddle_whole
         self.pairing, self.schedules, self.report = pairing, schedules, report
         self.tensors = [t for t in tensors_of(paddle_whole, pairing) if t.reference is not None]
         self.theirs = dict(torch_whole.named_parameters(remove_duplicate=False))
@@ -75,11 +79,13 @@ class _Steps:
         """Judge one step and leave the reference, and so the next step's start, after it."""
         import torch
 
+        from align.causes.replayed_torch import replayed_by
+
         torch.manual_seed(step)  # another dropout mask at each step
         earlier, self.before = self.before, _Before(self._reference_state())
         self._force_state(self.before)
         self.found = run_forced(
-            self.torch_whole,
+            self.reference,
             self.paddle_whole,
             batch.whole,
             self.pairing,
@@ -89,8 +95,8 @@ class _Steps:
         )
         comparisons = list(self.found.comparisons)
         self.report.notes += [note for note in self.found.notes if note not in self.report.notes]
-        nets = self.torch_whole, self.paddle_whole
-        explain(comparisons, *nets, batch.whole, self.found, self.explained)
+        replayed = replayed_by(self.torch_whole, batch.whole)
+        explain(comparisons, self.paddle_whole, self.found, replayed, self.explained)
         self._adopt(self.found)
         self.before.gradients = self._reference_gradients(self.found)
         wrong_rates = self._compare_rates(step, comparisons)

@@ -102,19 +102,21 @@ def _align_steps(
     rules: Any,
 ) -> Report:
     from align.nets.prepare_paddle import state_kept
+    from align.pairing.reference_torch import LiveReference
 
     torch_whole, paddle_whole = whole_pair(*nets, *losses)
-    pairing = paired(torch_whole, paddle_whole, rules)
+    reference = LiveReference(torch_whole)
+    pairing = paired(reference, paddle_whole, rules)
     report = Report(stage)
     read = [as_batch(batch, "float64", labelled=True) for batch in batches]
     report.settings["inputs"] = [batch.shapes for batch in read[:1]]
-    with prepared(torch_whole, paddle_whole, pairing, dtype="float64", train=True) as rounded:
+    with prepared(reference, paddle_whole, pairing, dtype="float64", train=True) as rounded:
         with state_kept(paddle_whole):
-            steps = _Steps(torch_whole, paddle_whole, pairing, optimizers, schedules, report)
+            steps = _Steps(reference, paddle_whole, pairing, optimizers, schedules, report)
             for step, batch in enumerate(read):
                 steps.run(step, batch)
         report.notes += rounding_note(rounded, steps.found.trace) if steps.found else []
         if free_run:
             report.settings["free_run"] = steps.free_run(read)
     report.calls += unless_compared(report.calls, "there is no batch to train on")
-    return blame(report, torch_whole, paddle_whole, pairing, seen_from_the_net)
+    return blame(report, reference, paddle_whole, pairing, seen_from_the_net)

@@ -15,6 +15,7 @@ from torch import nn as tnn
 from align import align_backward, align_forward, align_training
 from align.causes import steps
 from align.pairing.fill import fill_port, load_state
+from align.pairing.reference_torch import LiveReference
 from convert import convert_state
 
 COUNT = 14
@@ -188,7 +189,7 @@ class PaddleWindow(pnn.Layer):
 )
 def test_the_place_where_code_parts_from_the_references_is_said(fault, cause):
     reference, port = TorchWindow(), PaddleWindow(fault)
-    fill_port(reference, port)
+    fill_port(LiveReference(reference), port)
     x = np.random.default_rng(0).standard_normal((3, 5, 8))
     for report in (align_forward(reference, port, [x]), align_backward(reference, port, [x])):
         assert {call.layer for call in report.divergences} == {""}
@@ -204,7 +205,7 @@ def test_the_place_where_code_parts_from_the_references_is_said(fault, cause):
 )
 def test_where_gradients_stop_is_said(fault, cause):
     reference, port = TorchWindow(), PaddleWindow(fault)
-    fill_port(reference, port)
+    fill_port(LiveReference(reference), port)
     x = np.random.default_rng(0).standard_normal((3, 5, 8))
     assert align_forward(reference, port, [x]).aligned
     report = align_backward(reference, port, [x])
@@ -243,7 +244,7 @@ def test_a_cause_that_cannot_be_sought_leaves_the_finding(monkeypatch):
 
     monkeypatch.setattr(replay_paddle.Replay, "recorded", fails)
     reference, port = TorchWindow(), PaddleWindow("axis")
-    fill_port(reference, port)
+    fill_port(LiveReference(reference), port)
     report = align_forward(reference, port, [np.ones((3, 5, 8))])
     assert {call.layer for call in report.divergences} == {""}
     assert any("no cause of" in note and "watched" in note for note in report.notes)

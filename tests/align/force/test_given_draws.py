@@ -18,6 +18,7 @@ from torch.nn import functional as T
 from align import align_backward, align_forward, align_training, force_trace, record_trace
 from align.judge.comparison import UNCHECKED
 from align.pairing.fill import fill_port
+from align.pairing.reference_torch import LiveReference
 
 X = np.random.default_rng(0).standard_normal((4, 6, 5, 3))
 
@@ -302,7 +303,7 @@ def test_dropout_inside_a_recurrent_layer_could_not_be_checked_gradients_include
             return self.lstm(x)[0]
 
     pair = Reference(), Port()
-    fill_port(*pair)
+    fill_port(LiveReference(pair[0]), pair[1])
     x = X[:, :4, :, 0].transpose(0, 2, 1)
     assert align_backward(*pair, [x], train=True).exit_code == 2
     assert align_forward(*pair, [x], train=False).exit_code == 0

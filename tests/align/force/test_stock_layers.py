@@ -13,6 +13,7 @@ from torch.utils import checkpoint
 
 from align import align_backward, align_forward, align_step, align_weights
 from align.pairing.fill import fill_port
+from align.pairing.reference_torch import LiveReference
 
 
 def noise(*shape):
@@ -23,7 +24,7 @@ def filled(reference, port):
     """Return nets made by the two classes, with the same weights."""
     torch.manual_seed(0)
     nets = reference(), port()
-    fill_port(*nets)
+    fill_port(LiveReference(nets[0]), nets[1])
     return nets
 
 
@@ -448,7 +449,7 @@ class PaddleCells(pnn.Layer):
 @pytest.mark.parametrize("align", [align_forward, align_backward])
 def test_recurrent_cells_return_one_thing_more_in_paddle(align, factor):
     reference, port = TorchCells(), PaddleCells(factor)
-    fill_port(reference, port)
+    fill_port(LiveReference(reference), port)
     report = align(reference, port, [np.random.default_rng(0).standard_normal((2, 3, 3))])
     assert {call.layer for call in report.divergences} == ({""} if factor != 1 else set())
     assert report.exit_code == (factor != 1), report.verdict
@@ -477,7 +478,7 @@ class PaddleTable(pnn.Layer):
 
 def test_code_that_uses_the_weight_of_a_layer_is_blamed_for_its_gradient():
     reference, port = TorchTable(), PaddleTable(1.5)
-    fill_port(reference, port)
+    fill_port(LiveReference(reference), port)
     report = align_backward(reference, port, [np.random.default_rng(0).standard_normal((5, 4))])
     assert {call.layer for call in report.divergences} == {""}
     assert {call.where for call in report.divergences} >= {"grad:classes.weight"}

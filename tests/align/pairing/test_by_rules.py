@@ -11,6 +11,7 @@ from torch import nn as tnn
 
 from align import align_backward, align_forward, align_training, align_weights
 from align.pairing.fill import load_state
+from align.pairing.reference_torch import LiveReference
 from align.trial.setup import paired
 from convert import convert_state
 from convert.names.rules import Rename, Rules, Split
@@ -90,7 +91,8 @@ X = np.random.default_rng(0).standard_normal((2, 5, 8))
 
 
 def test_rules_for_tensors_lead_to_layers_and_containers():
-    partners = paired(*pair(), RULES).partners
+    reference, port = pair()
+    partners = paired(LiveReference(reference), port, RULES).partners
     assert partners["head"] == "classifier"
     assert partners["blocks.1"] == "trunk.1"
     assert partners["blocks.1.drop"] == "trunk.1.drop"

@@ -11,6 +11,7 @@ from torch import nn as tnn
 
 from align import align_backward
 from align.pairing.fill import fill_port
+from align.pairing.reference_torch import LiveReference
 
 
 class TorchScale(tnn.Module):
@@ -108,7 +109,7 @@ class Port(pnn.Layer):
 def report(change=lambda port: None):
     torch.manual_seed(0)
     nets = Reference(), Port()
-    fill_port(*nets)
+    fill_port(LiveReference(nets[0]), nets[1])
     change(nets[1])
     inputs = np.random.default_rng(0).standard_normal((3, 4)), np.array([1, 0, 4])
     return align_backward(*nets, inputs)

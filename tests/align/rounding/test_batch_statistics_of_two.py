@@ -11,6 +11,7 @@ from torch import nn
 
 from align import align_backward, align_forward
 from align.pairing.fill import fill_port
+from align.pairing.reference_torch import LiveReference
 from paddle_impl.layers import BatchNorm2D
 
 CHANNELS = 4
@@ -40,7 +41,7 @@ class Port(pnn.Layer):
 def test_two_values_of_a_channel_that_are_nearly_the_same_are_no_alarm(seed):
     torch.manual_seed(0)
     reference, port = Reference(), Port()
-    fill_port(reference, port)
+    fill_port(LiveReference(reference), port)
     draw = np.random.default_rng(seed)
     one = draw.standard_normal((1, CHANNELS, 1, 1)) + 1.0
     step = 10 ** draw.uniform(-4, -0.5) * draw.standard_normal((1, CHANNELS, 1, 1))
@@ -74,7 +75,7 @@ class ResidualPort(pnn.Layer):
 def test_running_mean_of_centred_values_is_noise(seed: int) -> None:
     torch.manual_seed(seed)
     nets = Residual(), ResidualPort()
-    fill_port(*nets)
+    fill_port(LiveReference(nets[0]), nets[1])
     x = np.random.default_rng(seed).standard_normal((2, 6, 9, 7))
     report = align_forward(*nets, [x], train=True)
     assert report.exit_code == 0, report.verdict

@@ -13,6 +13,7 @@ from torch import nn as tnn
 
 from align import align_step, align_training
 from align.pairing.fill import fill_port, load_state
+from align.pairing.reference_torch import LiveReference
 from commands.subjects.rows import seeded_pair
 from common.schedules import warmup_poly
 from convert import convert_state
@@ -302,7 +303,7 @@ def test_gradients_and_rates_that_the_caller_holds_come_back():
 
 def test_decay_is_told_under_nesterov_and_a_failing_loss_ends_the_free_run():
     reference, port = torch.nn.Linear(4, 3), paddle.nn.Linear(4, 3)
-    fill_port(reference, port)
+    fill_port(LiveReference(reference), port)
     draw = np.random.default_rng(0)
     batches = [[draw.standard_normal((5, 4)), draw.integers(0, 3, 5)] for _ in range(2)]
 

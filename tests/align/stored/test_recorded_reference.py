@@ -15,6 +15,7 @@ paddle = pytest.importorskip("paddle")
 from align import align_backward, align_forward, force_trace, judge_trace, record_trace
 from align.pairing.by_path import Pairing
 from align.pairing.fill import fill_port
+from align.pairing.reference_torch import LiveReference
 from align.stored.arrays import ArrayWriter, StoredArrays
 from align.stored.files import read_manifest
 from align.stored.format import decode, encode
@@ -71,7 +72,7 @@ def traces(reference, tmp_path_factory):
 
 
 def live(reference, port, train, backward):
-    fill_port(reference, port)
+    fill_port(LiveReference(reference), port)
     stage = align_backward if backward else align_forward
     return stage(reference, port, INPUTS, train=train)
 
@@ -184,7 +185,7 @@ def test_loss_is_part_of_a_trace_that_was_recorded_with_one(nets, reference, tmp
 
 
 def filled(reference, port):
-    fill_port(reference, port)
+    fill_port(LiveReference(reference), port)
     return port
 
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from align import align_backward, align_forward, force_trace, record_trace
 from align.pairing.fill import fill_port
+from align.pairing.reference_torch import LiveReference
 
 IMAGE = np.random.default_rng(0).standard_normal((2, 3, 12, 12))
 NOTE = "begins or ends at another place of the code"
@@ -55,7 +56,7 @@ class Port(pnn.Layer):
 def pair(**options: Any) -> tuple[Reference, Port]:
     torch.manual_seed(0)
     reference, port = Reference(), Port(**options)
-    fill_port(reference, port)
+    fill_port(LiveReference(reference), port)
     return reference, port
 
 
@@ -99,7 +100,7 @@ def test_faults_inside_of_containers_with_moved_boundaries_keep_their_names():
     """Each container has moved, and one of them has a fault of its own."""
     reference, port = pair()
     port.first = Doubled(port.first)
-    fill_port(reference, port)
+    fill_port(LiveReference(reference), port)
     for report in reports(reference, port):
         assert {call.layer for call in report.divergences} == {"first"}, report.verdict
         assert any(note.startswith("second ") for note in report.notes if NOTE in note)
@@ -183,7 +184,7 @@ class PortOfBlocks(pnn.Layer):
 )
 def test_faults_are_found_beside_containers_that_take_something_else(fault, blamed):
     reference, port = Blocks(), PortOfBlocks(**fault)
-    fill_port(reference, port)
+    fill_port(LiveReference(reference), port)
     x = np.random.default_rng(0).standard_normal((2, 5, 4))
     report = align_forward(reference, port, [x])
     assert {call.layer for call in report.divergences} == blamed, report.verdict
@@ -220,7 +221,7 @@ class PortOfEnd(pnn.Sequential):
 
 def test_faults_of_containers_do_not_hide_in_one_of_the_code_between_them():
     reference, port = TwoParts(), PortOfTwoParts()
-    fill_port(reference, port)
+    fill_port(LiveReference(reference), port)
     x = np.random.default_rng(0).standard_normal((5, 4))
     for report in (align_forward(reference, port, [x]), align_backward(reference, port, [x])):
         assert {call.layer for call in report.divergences} == {"", "left", "right"}
@@ -268,6 +269,6 @@ class PortWithAuxiliary(Port):
 
 def test_the_end_of_a_head_that_nobody_uses_is_no_boundary():
     reference, port = WithAuxiliary(), PortWithAuxiliary()
-    fill_port(reference, port)
+    fill_port(LiveReference(reference), port)
     report = align_forward(reference, port, [IMAGE])
     assert [call.layer for call in report.divergences] == ["auxiliary"]

@@ -12,6 +12,7 @@ from torch import nn
 
 from align import align_backward, align_forward, align_weights
 from align.pairing.fill import fill_port
+from align.pairing.reference_torch import LiveReference
 from convert.names.rules import Rules
 
 IMAGE = np.random.default_rng(0).standard_normal((2, 3, 12, 12))
@@ -25,7 +26,7 @@ def pair(reference: nn.Module, port: pnn.Layer, rules: Any = None) -> tuple[Any,
             if tensor.is_floating_point():
                 drawn = torch.rand(tensor.shape, generator=generator)
                 tensor.copy_(drawn + 0.5 if "var" in name else drawn - 0.4)
-    fill_port(reference, port, rules)
+    fill_port(LiveReference(reference), port, rules)
     return reference, port, rules
 
 
