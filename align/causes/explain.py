@@ -21,6 +21,7 @@ from align.causes.steps import (
     word_of,
     words_at,
 )
+from align.force.call_order import Order
 from align.judge.comparison import DIFFERS, Comparison
 from align.judge.relations import FLOAT32, REST, factor_of, same
 
@@ -45,7 +46,7 @@ def explain(
     """
     pairing, judged = found.pairing, found.judged
     wrong = [c for c in comparisons if c.verdict == DIFFERS and c.layer in judged.port_group]
-    wrong = [c for c in wrong if not _told_order(c, found.trace.order)]
+    wrong = [c for c in wrong if not _told_order(c, found.port_order.order)]
     asked = list(dict.fromkeys(c.layer for c in wrong if c.layer not in (known or set())))
     if known is not None:
         known.update(asked)
@@ -86,9 +87,9 @@ def explain(
             comparison.cause = f"{comparison.cause}; {words}" if keeps else words
 
 
-def _told_order(comparison: Comparison, order: Any) -> bool:
+def _told_order(comparison: Comparison, order: Order) -> bool:
     """Write another order of calls into what it may explain; a replay goes by the calls' order."""
-    words = "" if order is None else order.words_for(comparison.layer, comparison.where)
+    words = order.words_for(comparison.layer, comparison.where)
     if words:
         comparison.cause = f"{comparison.cause}; {words}" if comparison.cause else words
     return bool(words)

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from align.record.draws import CallKey
 from align.record.trace import Call
 
 # Where a call's outputs are as close as this, relatively, it is not asked which one it is.
@@ -44,7 +45,10 @@ class Moved:
 
 @dataclass
 class Order:
-    """`of` gives, per group in another order, the number of the recorded call for each call."""
+    """`of` gives, per group in another order, the number of the recorded call for each call.
+
+    Empty where all calls come in the reference's order.
+    """
 
     of: dict[int, list[int]] = field(default_factory=dict)
     moved: list[Moved] = field(default_factory=list)
@@ -63,6 +67,18 @@ class Order:
             if layer == moved.parent
             or (where.startswith("buffer") and f"{layer}.".startswith(f"{moved.path}."))
         )
+
+
+@dataclass(frozen=True)
+class PortOrder:
+    """How a run of the port takes the recording: what it does otherwise than the reference.
+
+    `order` is that in which it makes the calls; its code of the calls `below` keeps what is below
+    a rate, where the reference's keeps what is above.
+    """
+
+    order: Order = field(default_factory=Order)
+    below: frozenset[CallKey] = frozenset()
 
 
 def find_order(port: Sequence[PortCall], recorded: Mapping[int, list[Call]]) -> Order:

@@ -12,6 +12,7 @@ from paddle import nn
 from align.arrays.arguments import Forward
 from align.arrays.arrays_paddle import is_tensor, shared, to_array
 from align.arrays.trees import map_leaves
+from align.force.call_order import PortOrder
 from align.force.forced_run import ForcedRun
 from align.force.frame import NeedsWholeRun, RunningCall, Seen
 from align.force.framework_paddle import _Paddle
@@ -46,12 +47,13 @@ class ForcedPass(Pass):
         net: nn.Layer,
         trace: Trace,
         pairing: Pairing,
+        port_order: PortOrder,
         allow: Allow,
         judged: Callable[[Comparison, CallPlace], None],
         *,
         backward: bool = False,
     ) -> None:
-        super().__init__(net, trace, pairing)
+        super().__init__(net, trace, pairing, port_order)
         self.allow = allow
         self.judged = judged
         self.backward = backward

@@ -5,6 +5,7 @@ from typing import Any
 from paddle import nn
 
 from align.arrays.arguments import Forward
+from align.force.call_order import PortOrder
 from align.force.given_draws import DrawGiver
 from align.force.given_draws_paddle import GivenDraws
 from align.force.stock_attention import turned
@@ -19,20 +20,22 @@ from align.record.trace import Call, Trace
 class Pass:
     """What both passes share: which call of the reference a call of the port stands for."""
 
-    def __init__(self, net: nn.Layer, trace: Trace, pairing: Pairing) -> None:
+    def __init__(
+        self, net: nn.Layer, trace: Trace, pairing: Pairing, port_order: PortOrder
+    ) -> None:
         self.layers = layers_by_path(net)
         self.net = net
         self.pairing = pairing
         self.trace = trace
+        self.port_order = port_order
         self.calls: dict[int, list[Call]] = {}
         for call in trace.calls:
             if call.path in pairing.reference_group:
                 self.calls.setdefault(pairing.reference_group[call.path], []).append(call)
-        if trace.order is not None:
-            self.calls = trace.order.applied(self.calls)
+        self.calls = port_order.order.applied(self.calls)
         self.counts: dict[int, int] = {}
         self.ported: dict[tuple[int, int], Call] = {}  # by group and index
-        self.giver = DrawGiver(trace.draws, set(pairing.reference_group), trace.below)
+        self.giver = DrawGiver(trace.draws, set(pairing.reference_group), port_order.below)
         self.replay = GivenDraws(self.giver)
 
     @property
@@ -55,9 +58,17 @@ class Pass:
         return self.ported.setdefault((group, index), adapted(self.layers[path], call))
 
 
-def run_with_draws(net: nn.Layer, trace: Trace, pairing: Pairing, args: tuple) -> Any:
+def draws_only(trace: Trace) -> Trace:
+    """Return the same calls with nothing but what they drew."""
+    calls = [Call(call.path, call.index) for call in trace.calls]
+    return Trace(calls=calls, paths=trace.paths, draws=trace.draws)
+
+
+def run_with_draws(
+    net: nn.Layer, trace: Trace, pairing: Pairing, port_order: PortOrder, args: tuple
+) -> Any:
     """Run `net` as its user does, with the random numbers that the reference drew."""
-    given = Pass(net, trace, pairing)
+    given = Pass(net, trace, pairing, port_order)
 
     def wrap(path: str, layer: nn.Layer, forward: Forward) -> Forward:
         def run(*args: Any, **kwargs: Any) -> Any:

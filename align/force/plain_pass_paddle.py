@@ -11,12 +11,13 @@ from align.arrays.arguments import Forward, bind
 from align.arrays.arrays_paddle import is_tensor, to_array
 from align.arrays.distances import distance
 from align.arrays.trees import leaves, map_leaves
-from align.force.call_order import CLOSE, PortCall, find_order
+from align.force.call_order import CLOSE, PortCall, PortOrder, find_order
 from align.force.pass_paddle import Pass
 from align.force.stock_cells_paddle import states_alone
 from align.nets.calls import wrapped_forwards
 from align.nets.prepare_paddle import state_kept
 from align.pairing.by_path import Pairing
+from align.record.draws import CallKey
 from align.record.trace import CallPlace, Slot, Trace
 
 
@@ -26,8 +27,10 @@ class PlainPass(Pass):
     It draws what the reference drew; all else is the port's own.
     """
 
-    def __init__(self, net: nn.Layer, trace: Trace, pairing: Pairing) -> None:
-        super().__init__(net, trace, pairing)
+    def __init__(
+        self, net: nn.Layer, trace: Trace, pairing: Pairing, port_order: PortOrder
+    ) -> None:
+        super().__init__(net, trace, pairing, port_order)
         self.errors: dict[CallPlace, float] = {}
         self.failure = ""
         self.plainly_called: dict[int, str] = {}  # id of a call -> path: one tensor in, one out
@@ -98,17 +101,19 @@ class PlainPass(Pass):
 
 
 def plain_pass(
-    net: nn.Layer, trace: Trace, pairing: Pairing, arguments: tuple[tuple, dict[str, Any]]
+    net: nn.Layer,
+    trace: Trace,
+    pairing: Pairing,
+    below: frozenset[CallKey],
+    arguments: tuple[tuple, dict[str, Any]],
 ) -> PlainPass:
-    """Return the plain pass, run; `trace.order` is that of its calls, where it is another."""
-    trace.order = None
-    plain = PlainPass(net, trace, pairing)
+    """Return the plain pass, run; its `port_order` has the order of its calls, and `below`."""
+    plain = PlainPass(net, trace, pairing, PortOrder(below=below))
     plain.run(*arguments)
     order = find_order(plain.made, plain.calls)
     if not order.of:
         return plain
-    trace.order = order
-    plain = PlainPass(net, trace, pairing)
+    plain = PlainPass(net, trace, pairing, PortOrder(order, below))
     plain.run(*arguments)
     return plain
 

@@ -77,7 +77,7 @@ def recorded(
                 root = next(call for call in recording.trace.calls if call.path == "")
                 outputs = recording.kept.values(root.outputs)
                 if plain is not None and not _same_values(plain, outputs):
-                    recording.trace.inplace = inplace
+                    recording.trace.inplace.extend(inplace)
                 yield recording
                 return
         written |= found
@@ -107,7 +107,7 @@ class Recording:
             sees_draws.function = str  # the recorder would hold itself, and every activation
         found = [leaf for leaf in leaves(outputs) if is_tensor(leaf) and leaf.requires_grad]
         self.ends = found if run.backward else []
-        self.trace.buffers = floating_buffers(modules)
+        self.trace.buffers.update(floating_buffers(modules))
 
     def backward(
         self,
@@ -128,7 +128,7 @@ class Recording:
             scalar_of(self.ends, self.run.cotangents(self.ends)).backward()
         self.recorder.end()
         if self.run.backward:
-            self.trace.gradients = _gradients(self.net)
+            self.trace.gradients.update(_gradients(self.net))
         self.ends = []
         self.recorder.alone = None
         return not self.kept.written()

@@ -10,7 +10,6 @@ import numpy as np
 from align.record.draws import CallKey, Draw
 
 if TYPE_CHECKING:
-    from align.force.call_order import Order
     from align.record.stock_attention import Attention
 
 CallPlace = tuple[str, int, str]  # (path of the module, its k-th call, "output:0")
@@ -128,7 +127,7 @@ class Call:
         return (self.path, self.index, where)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Trace:
     """Every call of every module in the order in which they began, and what it left.
 
@@ -136,7 +135,7 @@ class Trace:
     parameters; `buffers` maps "path.name" to the floating buffers after the run, `buffers_before`
     before it, `gradients` to
     those of the parameters (None where there is none). `draws` are the random numbers that code
-    drew, in order; the port's code of the calls `below` keeps what is below a rate.
+    drew, in order. Only the recording fills it; nothing is written into it afterwards.
     """
 
     calls: list[Call] = field(default_factory=list)
@@ -147,15 +146,6 @@ class Trace:
     parameters: set[str] = field(default_factory=set)
     inplace: list[str] = field(default_factory=list)  # in-place modules that change the outputs
     draws: list[Draw] = field(default_factory=list)
-    below: set[CallKey] = field(default_factory=set)
-    order: "Order | None" = None  # in which the port makes the calls, where it is another
-
-    def draws_only(self) -> "Trace":
-        """Return the same calls with nothing but what they drew."""
-        calls = [Call(call.path, call.index) for call in self.calls]
-        return Trace(
-            calls=calls, paths=self.paths, draws=self.draws, below=self.below, order=self.order
-        )
 
 
 def nearest(call: Call | None, judged: set[str]) -> Call | None:

@@ -129,11 +129,10 @@ class _StoredJob(Trial):
         from align.force.plain_pass_paddle import plain_pass
 
         trace = self.reference.trace
-        trace.below = self.below
-        plain = plain_pass(self.paddle_net, trace, self.pairing, self.arguments)
+        plain = plain_pass(self.paddle_net, trace, self.pairing, self.below, self.arguments)
         judged = self.pairing.without({*plain.uneven_groups(), *self.as_glue})
         moves = StoredFloors(self.reference, judged)
-        found = Findings(trace, self.pairing, judged, moves)
+        found = Findings(trace, plain.port_order, self.pairing, judged, moves)
         self._finish(found, self._pass(found, plain))
         return found
 

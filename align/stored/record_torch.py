@@ -80,7 +80,7 @@ def write_trace(
                 filing.note_written(call)
             filed = _filed(trace, writer)
             shards = writer.finish()
-            _read_when_asked(trace, filed, writer.written())
+            trace = _read_when_asked(trace, filed, writer.written())
             give_back()
             _say_what_is_reached(filed["calls"], reached(net, trace, run))
             give_back()
@@ -154,17 +154,19 @@ def _filed(trace: Trace, writer: ArrayWriter) -> dict[str, Any]:
     }
 
 
-def _read_when_asked(trace: Trace, filed: Mapping[str, Any], arrays: StoredArrays) -> None:
-    """Let the tensors of `trace` be those in the files."""
+def _read_when_asked(trace: Trace, filed: Mapping[str, Any], arrays: StoredArrays) -> Trace:
+    """Return `trace` with those in the files as its tensors."""
     for call, stored in zip(trace.calls, filed["calls"], strict=True):
         read_tensors(call, stored, arrays)
-    trace.draws = [
+    draws = [
         replace(draw, values=arrays[stored.values])
         for draw, stored in zip(trace.draws, filed["draws"], strict=True)
     ]
-    for name in ("buffers_before", "buffers", "gradients"):
-        found = filed[name].items()
-        setattr(trace, name, {k: None if n is None else arrays[n] for k, n in found})
+    held: dict[str, Any] = {
+        name: {k: None if n is None else arrays[n] for k, n in filed[name].items()}
+        for name in ("buffers_before", "buffers", "gradients")
+    }
+    return replace(trace, draws=draws, **held)
 
 
 def _say_what_is_reached(calls: list[StoredCall], edges: Mapping[CallSide, set[CallSide]]) -> None:

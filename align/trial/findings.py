@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from align.force.call_order import PortOrder
 from align.judge.comparison import Comparison
 from align.pairing.by_path import Pairing
 from align.record.trace import Trace
@@ -13,6 +14,7 @@ class Findings:
     """What one forced alignment found. `judged` is `pairing` without layers of uneven calls."""
 
     trace: Trace
+    port_order: PortOrder
     pairing: Pairing
     judged: Pairing
     moves: Any  # `align.rounding.floors.Floors`, or those of a stored trace

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -109,12 +109,12 @@ class Trial:
     train: bool
     keeps_gradients: bool = True
     as_glue: frozenset[int] = frozenset()  # groups that are judged as code around others
-    below: set[CallKey] = field(default_factory=set)  # calls that are tried the other way round
+    below: frozenset[CallKey] = frozenset()  # calls that are tried the other way round
     tried: int = 0
 
     def with_as_glue(self: _AnyTrial, groups: set[int]) -> _AnyTrial:
         """Return the same job, not begun, with these groups of the pairing as glue."""
-        return replace(self, as_glue=frozenset(groups), below=set(), tried=0)
+        return replace(self, as_glue=frozenset(groups), below=frozenset(), tried=0)
 
     def align(self, alone: bool, copies: bool) -> Findings:
         """Record and force. `alone` judges simple layers while the reference's backward runs.
@@ -130,13 +130,12 @@ class Trial:
         progress.begin("recording the reference")
         with recorded(torch_net, self.run, copies) as recording:
             trace = recording.trace
-            trace.below = self.below
             progress.begin("running the port", len(trace.calls))
-            plain = plain_pass(self.paddle_net, trace, self.pairing, self.arguments)
+            plain = plain_pass(self.paddle_net, trace, self.pairing, self.below, self.arguments)
             judged = self.pairing.without({*plain.uneven_groups(), *self.as_glue})
             progress.begin("measuring rounding")
             moves = Floors(torch_net, trace, self.run, judged, self.dtype)
-            found = Findings(trace, self.pairing, judged, moves)
+            found = Findings(trace, plain.port_order, self.pairing, judged, moves)
             forced = self._pass(found, plain)
             early = JudgeWhileBackward(self, found, forced, plain) if alone else None
             offers = () if early is None else (early.alone, early.together)
@@ -164,6 +163,7 @@ class Trial:
             self.paddle_net,
             found.trace,
             found.judged,
+            plain.port_order,
             found.moves.allow,
             keep,
             backward=self.run.backward,
@@ -187,7 +187,7 @@ class Trial:
         """Raise OtherWay to run again with another `below`; what differs both ways stays as is."""
         self.tried += 1
         if self.tried == 1 and differing:
-            self.below = differing
+            self.below = frozenset(differing)
             raise MaskTheOtherWay
         if self.tried == 2 and self.below & differing:
             self.below = self.below - differing
@@ -202,8 +202,7 @@ class Trial:
 
     def _notes(self, plain: Any) -> list[str]:
         notes = _uneven_in_words(plain.uneven_groups(), self.pairing)
-        if plain.trace.order is not None:
-            notes += [moved.words for moved in plain.trace.order.moved]
+        notes += [moved.words for moved in plain.port_order.order.moved]
         if plain.failure:
             notes.append(f"run as it is, the port fails: {plain.failure}")
         return notes

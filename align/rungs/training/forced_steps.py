@@ -8,6 +8,7 @@ import numpy as np
 
 from align.arrays.batch import NetBatch
 from align.causes.explain import explain
+from align.force.call_order import PortOrder
 from align.judge.compare import Allowance, compare
 from align.judge.comparison import DIFFERS, EQUAL, UNCHECKED, Comparison
 from align.pairing.by_path import Pairing
@@ -66,7 +67,7 @@ class _Steps:
         self.found: Findings | None = None
         self.before: _Before | None = None
         self.losses: list[float] = []
-        self.draws: list[Trace] = []
+        self.draws: list[tuple[Trace, PortOrder]] = []
         self.explained: set[str] = set()
         self.initial = self._reference_state()
 
@@ -123,7 +124,8 @@ class _Steps:
         for step, (batch, expected) in enumerate(zip(batches, self.losses, strict=True)):
             args = map_leaves(batch.whole.args, arrays_paddle.to_tensor)
             try:
-                loss = run_with_draws(self.paddle_whole, self.draws[step], self.pairing, args)
+                trace, order = self.draws[step]
+                loss = run_with_draws(self.paddle_whole, trace, self.pairing, order, args)
             except Exception as error:  # which a step has found, and said where
                 words = " ".join(str(error).split())[:200]
                 self.report.notes.append(f"run freely, the port fails at step {step}: {words}")
@@ -172,6 +174,8 @@ class _Steps:
         """Give the reference the buffers and gradients that its recorded run left."""
         import torch
 
+        from align.force.pass_paddle import draws_only
+
         buffers = dict(self.torch_whole.named_buffers(remove_duplicate=False))
         with torch.no_grad():
             for name, array in found.trace.buffers.items():
@@ -181,7 +185,7 @@ class _Steps:
             parameter.grad = None if gradient is None else torch.from_numpy(gradient.copy())
         root = next(call for call in found.trace.calls if call.path == "")
         self.losses.append(float(root.outputs[0]))
-        self.draws.append(found.trace.draws_only())
+        self.draws.append((draws_only(found.trace), found.port_order))
 
     def _reference_gradients(self, found: Findings) -> dict[str, np.ndarray]:
         known = {t.key: t for t in self.tensors if t.reference in found.trace.gradients}
