@@ -70,7 +70,7 @@ def _judged(reference: StoredReference, paddle_net: Any, loss: Any, rules: Any) 
     from align.causes.replayed import replayed_from
     from align.nets.layers_paddle import holds_float32_constants, layers_by_path
     from align.nets.prepare_paddle import activations_apart, prepared
-    from align.trial.setup import paired, plain_norms
+    from align.trial.setup import Setup, paired, plain_norms
 
     manifest = reference.manifest
     if loss is not None:
@@ -90,8 +90,8 @@ def _judged(reference: StoredReference, paddle_net: Any, loss: Any, rules: Any) 
         prepared(paddle_net, dtype="float64", train=manifest.train),
         activations_apart(plain),
     ):
-        job = _StoredJob(reference, paddle_net, pairing, run, arguments, "float64", manifest.train)
-        found = aligned(job, _StoredJob.align_stored)
+        setup = Setup(reference, paddle_net, pairing, run, arguments, "float64", manifest.train)
+        found = aligned(StoredTrial(setup), StoredTrial.align_stored)
         explain(found.comparisons, paddle_net, found, replayed_from(reference.trace.calls))
     settings = {"train": manifest.train, "inputs": manifest.settings.get("inputs", {})}
     constants = _constants_note(reference)
@@ -118,24 +118,24 @@ def _constants_note(reference: StoredReference) -> list[str]:
 
 
 @dataclass
-class _StoredJob(Trial):
+class StoredTrial(Trial):
     """The forced alignment of a port with a `StoredReference`."""
-
-    def __post_init__(self) -> None:
-        self.paddle_parameters = self.paddle_net.state_dict()
 
     def align_stored(self) -> Findings:
         """Force the port on the stored calls."""
         from align.force.plain_pass_paddle import plain_pass
 
-        trace = self.reference.trace
-        plain = plain_pass(self.paddle_net, trace, self.pairing, self.below, self.arguments)
-        judged = self.pairing.without({*plain.uneven_groups(), *self.as_glue})
-        moves = StoredFloors(self.reference, judged)
-        found = Findings(trace, plain.port_order, self.pairing, judged, moves)
+        trace = self.setup.reference.trace
+        plain = plain_pass(
+            self.setup.paddle_net, trace, self.setup.pairing, self.below, self.setup.arguments
+        )
+        judged = self.setup.pairing.without({*plain.uneven_groups(), *self.as_glue})
+        moves = StoredFloors(self.setup.reference, judged)
+        found = Findings(trace, plain.port_order, self.setup.pairing, judged, moves)
         self._finish(found, self._pass(found, plain))
         return found
 
     def is_seen(self, found: Findings, path: str) -> bool | None:
-        used: bool | None = self.reference.is_used(path, set(found.judged.reference_group))
+        """Tell what the recording says of it."""
+        used: bool | None = self.setup.reference.is_used(path, set(found.judged.reference_group))
         return used

@@ -1,7 +1,8 @@
-"""Two nets set up for one trial: paired, cast, in their mode."""
+"""Two nets set up for one trial: paired, cast, in their mode, with what they run on."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from align.pairing.by_path import Pairing
@@ -10,6 +11,24 @@ from align.record.trace import Trace
 
 if TYPE_CHECKING:
     from align.pairing.reference_torch import LiveReference
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Two nets that are `prepared`, and how they run: what all runs of a trial have in common.
+
+    `run` is that of the reference, `arguments` are those of the port. Without `keeps_gradients`
+    gradients of the reference's parameters are dropped once judged.
+    """
+
+    reference: Any  # a `LiveReference`, or a `StoredReference` where no net is run
+    paddle_net: Any
+    pairing: Pairing
+    run: Any
+    arguments: tuple[tuple, dict[str, Any]]
+    dtype: str
+    train: bool
+    keeps_gradients: bool = True
 
 
 def paired(reference: Reference, paddle_net: Any, rules: Any = None) -> Pairing:

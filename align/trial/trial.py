@@ -21,6 +21,7 @@ from align.trial.findings import Findings
 from align.trial.lost_layers import in_place, not_reached, unseen
 from align.trial.moved_boundaries import across_moved_boundaries
 from align.trial.parameter_gradients import compare_parameter_gradients
+from align.trial.setup import Setup
 from align.trial.while_backward import JudgeWhileBackward
 
 if TYPE_CHECKING:
@@ -51,8 +52,10 @@ def run_forced(
     args, kwargs = map_leaves((batch.args, dict(batch.kwargs)), arrays_torch.to_tensor)
     run = ReferenceRun(args, kwargs, backward, seed)
     args, kwargs = map_leaves((batch.args, dict(batch.kwargs)), arrays_paddle.to_tensor)
-    job = Trial(reference, paddle_net, pairing, run, (args, kwargs), dtype, train, keeps_gradients)
-    return aligned(job, lambda job: _align(job, backward))
+    setup = Setup(
+        reference, paddle_net, pairing, run, (args, kwargs), dtype, train, keeps_gradients
+    )
+    return aligned(Trial(setup), lambda job: _align(job, backward))
 
 
 class MaskTheOtherWay(Exception):
@@ -66,7 +69,7 @@ def aligned(job: _AnyTrial, align: Callable[[_AnyTrial], Findings]) -> Findings:
     """Return what `align` makes of `job`, or of one that explains more of the same differences."""
     from align.nets.prepare_paddle import remembered
 
-    undo = remembered(job.paddle_net)
+    undo = remembered(job.setup.paddle_net)
 
     def again(groups: set[int]) -> Findings:
         undo()
@@ -76,11 +79,11 @@ def aligned(job: _AnyTrial, align: Callable[[_AnyTrial], Findings]) -> Findings:
 
 
 def _either_way(job: _AnyTrial, align: Callable[[_AnyTrial], Findings]) -> Findings:
-    """Return what `align` makes of `job`; it may raise OtherWay twice to be called again."""
+    """Return what `align` makes of `job`; it may raise MaskTheOtherWay twice to be called again."""
     from align.nets.prepare_paddle import undone_on
 
     for _ in range(2):
-        with suppress(MaskTheOtherWay), undone_on(MaskTheOtherWay, job.paddle_net):
+        with suppress(MaskTheOtherWay), undone_on(MaskTheOtherWay, job.setup.paddle_net):
             return align(job)
     return align(job)
 
@@ -91,23 +94,16 @@ def _align(job: "Trial", backward: bool) -> Findings:
     # Alone needs fewer arrays at a time, which some ports do not allow; copies are for references
     # that write into what is recorded while they run backward.
     for alone, copies in ((True, False), (False, False))[not backward :]:
-        with suppress(NeedsWholeRun), undone_on(NeedsWholeRun, job.paddle_net):
+        with suppress(NeedsWholeRun), undone_on(NeedsWholeRun, job.setup.paddle_net):
             return job.align(alone=alone, copies=copies)
     return job.align(alone=False, copies=True)
 
 
 @dataclass
 class Trial:
-    """The arguments of `run_forced`, ready for both frameworks."""
+    """One try to align what is set up, with its own way to take groups and draws."""
 
-    reference: Any  # a `LiveReference`, or a `StoredReference` where no net is run
-    paddle_net: Any
-    pairing: Pairing
-    run: Any
-    arguments: tuple[tuple, dict[str, Any]]
-    dtype: str
-    train: bool
-    keeps_gradients: bool = True
+    setup: Setup
     as_glue: frozenset[int] = frozenset()  # groups that are judged as code around others
     below: frozenset[CallKey] = frozenset()  # calls that are tried the other way round
     tried: int = 0
@@ -120,24 +116,26 @@ class Trial:
         """Record and force. `alone` judges simple layers while the reference's backward runs.
 
         Raises:
-            NotAlone: the recording does not serve: do the same without `alone`, or with `copies`.
-            OtherWay: do the same once more.
+            NeedsWholeRun: the recording does not serve: the same without `alone`, or with `copies`.
+            MaskTheOtherWay: do the same once more.
         """
         from align.force.plain_pass_paddle import plain_pass
         from align.record.recording_torch import recorded
 
-        torch_net = self.reference.net
+        torch_net = self.setup.reference.net
         progress.begin("recording the reference")
-        with recorded(torch_net, self.run, copies) as recording:
+        with recorded(torch_net, self.setup.run, copies) as recording:
             trace = recording.trace
             progress.begin("running the port", len(trace.calls))
-            plain = plain_pass(self.paddle_net, trace, self.pairing, self.below, self.arguments)
-            judged = self.pairing.without({*plain.uneven_groups(), *self.as_glue})
+            plain = plain_pass(
+                self.setup.paddle_net, trace, self.setup.pairing, self.below, self.setup.arguments
+            )
+            judged = self.setup.pairing.without({*plain.uneven_groups(), *self.as_glue})
             progress.begin("measuring rounding")
-            moves = Floors(torch_net, trace, self.run, judged, self.dtype)
-            found = Findings(trace, plain.port_order, self.pairing, judged, moves)
+            moves = Floors(torch_net, trace, self.setup.run, judged, self.setup.dtype)
+            found = Findings(trace, plain.port_order, self.setup.pairing, judged, moves)
             forced = self._pass(found, plain)
-            early = JudgeWhileBackward(self, found, forced, plain) if alone else None
+            early = JudgeWhileBackward(self.setup, found, forced, plain) if alone else None
             offers = () if early is None else (early.alone, early.together)
             progress.begin("judging layers alone")
             with nullcontext() if early is None else forced.ready():
@@ -160,13 +158,13 @@ class Trial:
             found.comparisons.append(comparison)
 
         return ForcedPass(
-            self.paddle_net,
+            self.setup.paddle_net,
             found.trace,
             found.judged,
             plain.port_order,
             found.moves.allow,
             keep,
-            backward=self.run.backward,
+            backward=self.setup.run.backward,
         )
 
     def _finish(self, found: Findings, forced: Any) -> None:
@@ -176,7 +174,7 @@ class Trial:
         matched = found.judged.reference_group
         calls = sum(call.path in matched for call in found.trace.calls)
         progress.begin("judging the port", calls)
-        forced.run(*self.arguments)
+        forced.run(*self.setup.arguments)
         self._try_other_way(forced.undecided)
         self._rest(found, forced, floating_buffers(forced.layers))
         if forced.raised:
@@ -184,7 +182,7 @@ class Trial:
             found.comparisons = kept
 
     def _try_other_way(self, differing: set[CallKey]) -> None:
-        """Raise OtherWay to run again with another `below`; what differs both ways stays as is."""
+        """Raise MaskTheOtherWay to run with another `below`; what differs both ways stays so."""
         self.tried += 1
         if self.tried == 1 and differing:
             self.below = frozenset(differing)
@@ -198,10 +196,10 @@ class Trial:
         from align.rounding.rounding_torch import is_seen
 
         judged = set(found.judged.reference_group)
-        return is_seen(self.reference.net, found.trace, self.run, judged, path)
+        return is_seen(self.setup.reference.net, found.trace, self.setup.run, judged, path)
 
     def _notes(self, plain: Any) -> list[str]:
-        notes = _uneven_in_words(plain.uneven_groups(), self.pairing)
+        notes = _uneven_in_words(plain.uneven_groups(), self.setup.pairing)
         notes += [moved.words for moved in plain.port_order.order.moved]
         if plain.failure:
             notes.append(f"run as it is, the port fails: {plain.failure}")
@@ -211,12 +209,12 @@ class Trial:
         """Compare what calls do not show: layers that are lost, buffers, parameters' gradients."""
         found.comparisons += [in_place(path) for path in found.trace.inplace]
         found.comparisons += unseen(found, lambda path: self.is_seen(found, path))
-        if self.train:
-            found.comparisons += compare_buffers(self.reference, found, buffers)
-        if self.run.backward:
+        if self.setup.train:
+            found.comparisons += compare_buffers(self.setup.reference, found, buffers)
+        if self.setup.run.backward:
             found.comparisons += compare_parameter_gradients(
-                self.reference,
-                self.paddle_net,
+                self.setup.reference,
+                self.setup.paddle_net,
                 found,
                 forced.gradients,
                 forced.random,

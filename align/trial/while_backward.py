@@ -13,32 +13,32 @@ from align.record.trace import Call, Slot
 from align.rounding.allowances import TINY
 from align.trial.buffers import buffers_of, names_by_layer
 from align.trial.findings import Findings
+from align.trial.setup import Setup
 
 if TYPE_CHECKING:
     from align.force.forced_pass_paddle import ForcedPass
     from align.force.plain_pass_paddle import PlainPass
-    from align.trial.trial import Trial
 
 ONE_INPUT: tuple[tuple, dict[str, Any]] = ((Slot(0),), {})
 
 
 class JudgeWhileBackward:
-    """What `record_torch.Recording.backward` offers its calls to.
+    """What `align.record.recording_torch.Recording.backward` offers its calls to.
 
     Rounding is measured only where a tensor is not equal without it: an error of a few units in
     the last place needs no explanation. That saves most runs of the reference.
     """
 
     def __init__(
-        self, job: "Trial", found: Findings, forced: "ForcedPass", plain: "PlainPass"
+        self, setup: Setup, found: Findings, forced: "ForcedPass", plain: "PlainPass"
     ) -> None:
-        self.job, self.found, self.forced, self.plain = job, found, forced, plain
-        self.reference = job.reference
-        self.theirs = dict(job.reference.net.named_parameters(remove_duplicate=False))
-        self.ours = job.paddle_net.state_dict()
-        self.buffers = names_by_layer(found.trace.buffers if job.train else ())
+        self.setup, self.found, self.forced, self.plain = setup, found, forced, plain
+        self.reference = setup.reference
+        self.theirs = dict(setup.reference.net.named_parameters(remove_duplicate=False))
+        self.ours = setup.paddle_net.state_dict()
+        self.buffers = names_by_layer(found.trace.buffers if setup.train else ())
         self.weights: dict[str, list[Tensor]] = {}
-        for tensor in tensors_of(job.paddle_net, found.judged):
+        for tensor in tensors_of(setup.paddle_net, found.judged):
             self.weights.setdefault(tensor.layer, []).append(tensor)
         self.ports = _one_to_one(found)
         self.once = self._used_once()
@@ -85,7 +85,7 @@ class JudgeWhileBackward:
         """Check, after the backward pass, that nothing was added to a gradient that was judged.
 
         Raises:
-            NotAlone: something was: code of the reference uses the parameter without its layer.
+            NeedsWholeRun: something was: code of the reference uses it without its layer.
         """
         for parameter, gradient, version in self.settled:
             if parameter.grad is not gradient or _version(gradient) != version:
@@ -163,7 +163,7 @@ class JudgeWhileBackward:
         gradient = parameter.grad
         del self.forced.forced.gradients[id(self.ours[tensor.key])]
         self.found.complete[tensor.key] = into
-        if id(parameter) in self.once and not self.job.keeps_gradients:
+        if id(parameter) in self.once and not self.setup.keeps_gradients:
             self.found.moves.drops(str(tensor.reference), gradient)
             parameter.grad = gradient = None
         self.settled.append((parameter, gradient, _version(gradient)))
@@ -182,7 +182,7 @@ class JudgeWhileBackward:
 
     def _used_once(self) -> set[int]:
         """Return the reference's parameters, by identity, that one module and one tensor hold."""
-        modules = self.job.reference.net.modules()
+        modules = self.setup.reference.net.modules()
         holders = Counter(id(p) for module in modules for p in module._parameters.values())
         tensors = Counter(
             id(self.theirs[tensor.reference])
