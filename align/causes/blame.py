@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from align.judge.comparison import DIFFERS, Comparison
-from align.nets.calls import code_of
-from align.pairing.by_path import Pairing
+from align.nets.calls import code_of, source_of
 from align.pairing.reference import PLAIN, Reference
+from align.pairing.sides import Sides
 from align.report.report import Divergence, Layer, Report
 
 # So many layers with one cause are told in one line, too.
@@ -15,9 +15,7 @@ MANY = 3
 
 def blame(
     report: Report,
-    reference: Reference,
-    paddle_net: Any,
-    pairing: Pairing,
+    sides: Sides[Reference],
     rename: Callable[[Comparison], Comparison] | None = None,
 ) -> Report:
     """Fill `report.divergences` from `report.calls`; return the report.
@@ -26,27 +24,24 @@ def blame(
     partner gets that as the cause. What differs at several steps is one divergence, at the first.
     `rename` changes the layers' names in the end.
     """
-    from align.nets.calls import source_of
-    from align.nets.layers_paddle import layers_by_path
     from align.nets.unregistered_paddle import unregistered
 
-    report.layers = describe_layers(reference, paddle_net, pairing)
+    report.layers = describe_layers(sides)
     wrong = [call for call in report.calls if call.verdict == DIFFERS]
-    causes = _causes(reference, paddle_net, pairing, {c.layer for c in wrong}) if wrong else {}
-    layers = layers_by_path(paddle_net)
-    partners = pairing.partners
+    causes = _causes(sides, {c.layer for c in wrong}) if wrong else {}
+    layers, partners = sides.layers, sides.pairing.partners
     seen: set[tuple[str, str, str]] = set()
     for call in wrong:
         if call.kind == "layer" and call.layer in causes:
             call.cause = _together(causes[call.layer], call)
-        hint = _other_settings(reference, layers, partners, call.layer)
+        hint = _other_settings(sides.reference, layers, partners, call.layer)
         own = call.kind == "glue" or (call.kind == "layer" and call.layer not in causes)
         if hint and own:
             call.cause = f"{call.cause}; {hint}" if call.cause else hint
         if call.cause and call.cause.startswith("it raises") and not call.layer:
-            call.cause += unregistered(paddle_net)
+            call.cause += unregistered(sides.port)
     sources = {
-        path: (reference.source(partner), source_of(layers[path]))
+        path: (sides.reference.source(partner), source_of(layers[path]))
         for path, partner in partners.items()
         if path in {call.layer for call in wrong}
     }
@@ -98,14 +93,10 @@ def _renamed(path: str, rename: Callable[[Comparison], Comparison]) -> str:
     return rename(Comparison(path, "", "", "layer")).layer
 
 
-def _causes(
-    reference: Reference, paddle_net: Any, pairing: Pairing, layers: set[str]
-) -> dict[str, str]:
+def _causes(sides: Sides[Reference], layers: set[str]) -> dict[str, str]:
     """Return {layer: what the weights rung says of it}, attributes first."""
-    from align.pairing.static import compare_weights
-
     found: dict[str, str] = {}
-    for call in reversed(compare_weights(reference, paddle_net, pairing)):
+    for call in reversed(sides.at_rest.compare_weights()):
         if call.verdict == DIFFERS and call.layer in layers and call.cause:
             found[call.layer] = call.cause if call.where.startswith("attr") else _weight(call)
     return found
@@ -159,16 +150,12 @@ def blame_alone(report: Report) -> Report:
     return report
 
 
-def describe_layers(net: Reference, paddle_net: Any, pairing: Pairing) -> dict[str, Layer]:
+def describe_layers(sides: Sides[Reference]) -> dict[str, Layer]:
     """Return {path in the port: what is known of the layer}, in the port's order."""
-    from align.nets.layers_paddle import layers_by_path
-    from align.pairing import attributes_paddle
-
-    layers = layers_by_path(paddle_net)
-    found = {}
-    for path, reference in pairing.partners.items():
-        layer = layers[path]
-        theirs, ours = net.attributes(reference), attributes_paddle.attributes(layer)
+    found, net = {}, sides.reference
+    for path, reference in sides.pairing.partners.items():
+        layer = sides.layers[path]
+        theirs, ours = sides.at_rest.attributes(path)
         found[path] = Layer(
             reference,
             net.class_name(reference),

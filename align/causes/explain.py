@@ -24,6 +24,8 @@ from align.causes.steps import (
 from align.force.call_order import Order
 from align.judge.comparison import DIFFERS, Comparison
 from align.judge.relations import FLOAT32, REST, factor_of, same
+from align.pairing.reference import Reference
+from align.pairing.sides import Sides
 
 # So many culprits are replayed at a time; of more, what the first ones share is said of all.
 MOST = 12
@@ -34,7 +36,7 @@ EXACT, KERNELS = 1e-9, 1e-5
 
 def explain(
     comparisons: Iterable[Comparison],
-    paddle_net: Any,
+    sides: Sides[Reference],
     found: Any,
     replayed: ReplayedCalls,
     known: set[str] | None = None,
@@ -44,7 +46,7 @@ def explain(
     `found` is what `run_forced` gave, `replayed` gives the reference's calls. `known` are layers
     that were asked about before; those of this call are added to it.
     """
-    pairing, judged = found.pairing, found.judged
+    pairing, judged = sides.pairing, found.judged
     wrong = [c for c in comparisons if c.verdict == DIFFERS and c.layer in judged.port_group]
     wrong = [c for c in wrong if not _told_order(c, found.port_order.order)]
     asked = list(dict.fromkeys(c.layer for c in wrong if c.layer not in (known or set())))
@@ -78,7 +80,7 @@ def explain(
         gradients = any(comparison.where.startswith("grad") for comparison in own)
         told = any(comparison.cause for comparison in own)
         try:
-            words = _cause(Replay(paddle_net, path, call, pairing, judged), floor, gradients, told)
+            words = _cause(Replay(sides, path, call, judged), floor, gradients, told)
         except Exception as error:
             found.notes.append(f"no cause of {path} was sought: {type(error).__name__}: {error}")
             continue

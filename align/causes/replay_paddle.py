@@ -18,9 +18,10 @@ from align.causes.step_recorder_paddle import PaddleRecorder, watched
 from align.causes.steps import Handed, Steps, Value
 from align.force.stock_cells_paddle import states_alone
 from align.nets.calls import wrapped_forwards
-from align.nets.layers_paddle import layers_by_path
 from align.nets.prepare_paddle import state_kept
 from align.pairing.by_path import Pairing
+from align.pairing.reference import Reference
+from align.pairing.sides import Sides
 from align.record.trace import TENSOR
 
 # Where functions live that code of nets calls by attribute.
@@ -47,12 +48,9 @@ class Replay:
     calls another number of times than the reference.
     """
 
-    def __init__(
-        self, net: Any, path: str, call: Replayed, pairing: Pairing, judged: Pairing
-    ) -> None:
-        self.path, self.call, self.pairing, self.judged = path, call, pairing, judged
-        self.net = net
-        self.layers = layers_by_path(net)
+    def __init__(self, sides: Sides[Reference], path: str, call: Replayed, judged: Pairing) -> None:
+        self.path, self.call, self.pairing, self.judged = path, call, sides.pairing, judged
+        self.net, self.layers = sides.port, sides.layers
         self.layer = self.layers[path]
         self.failure = ""
         self.uneven: list[str] = []

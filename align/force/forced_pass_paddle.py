@@ -26,6 +26,8 @@ from align.nets.calls import wrapped_forwards
 from align.nets.prepare_paddle import undone_on
 from align.nets.progress import noted
 from align.pairing.by_path import Pairing
+from align.pairing.reference import Reference
+from align.pairing.sides import Sides
 from align.pairing.tensors import ancestors
 from align.record.draws import CallKey
 from align.record.trace import Call, CallPlace, HandedOn, Slot, Trace
@@ -44,7 +46,7 @@ class ForcedPass(Pass):
 
     def __init__(
         self,
-        net: nn.Layer,
+        sides: Sides[Reference],
         trace: Trace,
         pairing: Pairing,
         port_order: PortOrder,
@@ -53,7 +55,7 @@ class ForcedPass(Pass):
         *,
         backward: bool = False,
     ) -> None:
-        super().__init__(net, trace, pairing, port_order)
+        super().__init__(sides, trace, pairing, port_order)
         self.allow = allow
         self.judged = judged
         self.backward = backward

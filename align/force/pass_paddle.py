@@ -12,19 +12,23 @@ from align.force.stock_attention import turned
 from align.force.stock_attention_paddle import adapted, inside
 from align.force.stock_cells_paddle import states_alone
 from align.nets.calls import wrapped_forwards
-from align.nets.layers_paddle import layers_by_path
 from align.pairing.by_path import Pairing
+from align.pairing.reference import Reference
+from align.pairing.sides import Sides
 from align.record.trace import Call, Trace
 
 
 class Pass:
-    """What both passes share: which call of the reference a call of the port stands for."""
+    """What both passes share: which call of the reference a call of the port stands for.
+
+    `pairing` is that of `sides`, or without what is judged as glue.
+    """
 
     def __init__(
-        self, net: nn.Layer, trace: Trace, pairing: Pairing, port_order: PortOrder
+        self, sides: Sides[Reference], trace: Trace, pairing: Pairing, port_order: PortOrder
     ) -> None:
-        self.layers = layers_by_path(net)
-        self.net = net
+        self.layers: dict[str, nn.Layer] = sides.layers
+        self.net: nn.Layer = sides.port
         self.pairing = pairing
         self.trace = trace
         self.port_order = port_order
@@ -65,10 +69,10 @@ def draws_only(trace: Trace) -> Trace:
 
 
 def run_with_draws(
-    net: nn.Layer, trace: Trace, pairing: Pairing, port_order: PortOrder, args: tuple
+    sides: Sides[Reference], trace: Trace, port_order: PortOrder, args: tuple
 ) -> Any:
-    """Run `net` as its user does, with the random numbers that the reference drew."""
-    given = Pass(net, trace, pairing, port_order)
+    """Run the port as its user does, with the random numbers that the reference drew."""
+    given = Pass(sides, trace, sides.pairing, port_order)
 
     def wrap(path: str, layer: nn.Layer, forward: Forward) -> Forward:
         def run(*args: Any, **kwargs: Any) -> Any:
@@ -78,5 +82,5 @@ def run_with_draws(
 
         return run
 
-    with wrapped_forwards(given.matched, states_alone(wrap)), given.replay.replaced(net):
-        return net(*args)
+    with wrapped_forwards(given.matched, states_alone(wrap)), given.replay.replaced(given.net):
+        return given.net(*args)

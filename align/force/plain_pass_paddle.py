@@ -16,7 +16,8 @@ from align.force.pass_paddle import Pass
 from align.force.stock_cells_paddle import states_alone
 from align.nets.calls import wrapped_forwards
 from align.nets.prepare_paddle import state_kept
-from align.pairing.by_path import Pairing
+from align.pairing.reference import Reference
+from align.pairing.sides import Sides
 from align.record.draws import CallKey
 from align.record.trace import CallPlace, Slot, Trace
 
@@ -27,10 +28,8 @@ class PlainPass(Pass):
     It draws what the reference drew; all else is the port's own.
     """
 
-    def __init__(
-        self, net: nn.Layer, trace: Trace, pairing: Pairing, port_order: PortOrder
-    ) -> None:
-        super().__init__(net, trace, pairing, port_order)
+    def __init__(self, sides: Sides[Reference], trace: Trace, port_order: PortOrder) -> None:
+        super().__init__(sides, trace, sides.pairing, port_order)
         self.errors: dict[CallPlace, float] = {}
         self.failure = ""
         self.plainly_called: dict[int, str] = {}  # id of a call -> path: one tensor in, one out
@@ -101,19 +100,18 @@ class PlainPass(Pass):
 
 
 def plain_pass(
-    net: nn.Layer,
+    sides: Sides[Reference],
     trace: Trace,
-    pairing: Pairing,
     below: frozenset[CallKey],
     arguments: tuple[tuple, dict[str, Any]],
 ) -> PlainPass:
     """Return the plain pass, run; its `port_order` has the order of its calls, and `below`."""
-    plain = PlainPass(net, trace, pairing, PortOrder(below=below))
+    plain = PlainPass(sides, trace, PortOrder(below=below))
     plain.run(*arguments)
     order = find_order(plain.made, plain.calls)
     if not order.of:
         return plain
-    plain = PlainPass(net, trace, pairing, PortOrder(order, below))
+    plain = PlainPass(sides, trace, PortOrder(order, below))
     plain.run(*arguments)
     return plain
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from align.nets.whole import NET, unwrapped
 from align.pairing.by_path import Pairing, pair_by_path
 from align.pairing.by_rules import renamed_paths
 from align.pairing.reference import Reference
+from align.pairing.sides import Sides
 from align.pairing.tensors import join
 
 if TYPE_CHECKING:
@@ -15,11 +16,15 @@ if TYPE_CHECKING:
     from convert.names.spec import TensorSpec
     from convert.plan.move import Move
 
+Given = TypeVar("Given", bound=Reference)
 
-def pair_nets(reference: Reference, paddle_net: Any, rules: Any = None) -> Pairing:
-    """Return the pairing of two nets, or of two `NetWithLoss`s, whose nets `rules` are about.
 
-    `rules` is what `convert.names.rules.load_rules` takes. Raises ConfigError for a wrong file.
+def pair_nets(reference: Given, paddle_net: Any, rules: Any = None) -> Sides[Given]:
+    """Pair two nets, or two `NetWithLoss`s, by path; return both as the sides of a report.
+
+    `rules` rename the reference's paths first, of the net alone where it has its loss around it.
+    They are what `convert.names.rules.load_rules` takes: the file that the conversion uses. Raises
+    ConfigError for a wrong file.
     """
     from align.nets.layers_paddle import layer_paths
     from convert.names.rules import load_rules
@@ -31,7 +36,8 @@ def pair_nets(reference: Reference, paddle_net: Any, rules: Any = None) -> Pairi
     if rules is not None:
         modules = _renamed(modules, [spec.key for spec in theirs], read, prefix)
     pairing = pair_by_path(modules, layer_paths(paddle_net))
-    return _with_tensors(pairing, theirs, ours, read, prefix)
+    pairing = _with_tensors(pairing, theirs, ours, read, prefix)
+    return Sides(reference, paddle_net, pairing, ours)
 
 
 def _renamed(

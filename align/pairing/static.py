@@ -1,6 +1,9 @@
 """Compares what both nets hold at rest: weights, shapes, settings of their layers."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from copy import copy
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,75 +14,130 @@ from align.pairing.by_path import Pairing
 from align.pairing.reference import Reference
 from align.pairing.tensors import Tensor, tensors_of
 
-
-def compare_weights(reference: Reference, paddle_net: Any, pairing: Pairing) -> list[Comparison]:
-    """Return every comparison of the rung: attributes first, then tensors."""
-    attributes = _compare_attributes(reference, paddle_net, pairing)
-    return attributes + _compare_tensors(reference, paddle_net, pairing)
+if TYPE_CHECKING:
+    from convert.names.spec import TensorSpec
 
 
-def compare_layers(
-    reference: Reference, paddle_net: Any, pairing: Pairing, layers: set[str]
-) -> list[Comparison]:
-    """Return the comparisons of some layers of the port alone, what only one side has left out."""
-    part = pairing.only(layers)
-    attributes = _compare_attributes(reference, paddle_net, part)
-    return attributes + _compare_matched(reference, paddle_net, part)[0]
+class AtRest:
+    """What two nets hold, compared where it is asked for: no tensor twice, no attribute twice.
 
+    The values of both nets may not change between two questions. Every answer is one's own: what
+    a report writes into it stays there.
 
-def other_classes(
-    reference: Reference, paddle_net: Any, pairing: Pairing, layers: set[str]
-) -> list[Comparison]:
-    """Return a difference for each of these layers of the port that is of another known class."""
-    compared = _compare_attributes(reference, paddle_net, pairing.only(layers))
-    return [c for c in compared if c.where == f"attribute:{CLASS}" and c.verdict == DIFFERS]
+    Args:
+        reference: the net of torch, live or recorded.
+        port: the `paddle.nn.Layer`.
+        pairing: which layer of the port stands for which module.
+        layers: the port's layers by path.
+        specs: the port's tensors, in the order of its state dict.
+    """
 
+    def __init__(
+        self,
+        reference: Reference,
+        port: Any,
+        pairing: Pairing,
+        layers: Mapping[str, Any],
+        specs: "Sequence[TensorSpec]",
+    ) -> None:
+        self.reference, self.port, self.pairing = reference, port, pairing
+        self.layers, self.specs = layers, specs
+        self._compared: dict[str, Comparison] = {}  # by the port's key
+        self._attributes: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
 
-def _compare_tensors(reference: Reference, paddle_net: Any, pairing: Pairing) -> list[Comparison]:
-    from align.nets.unregistered_paddle import unregistered
-    from convert.names.spec import COUNTER
+    def compare_weights(self) -> list[Comparison]:
+        """Return every comparison of the rung: attributes first, then tensors."""
+        attributes = self._compare_attributes(self.pairing)
+        found, taken = self._compare_matched(self.pairing)
+        return attributes + found + self._lost(taken)
 
-    found, taken = _compare_matched(reference, paddle_net, pairing)
-    hint = unregistered(paddle_net)
-    for tensor in tensors_of(paddle_net, pairing):
-        if tensor.reference not in taken and tensor.key not in pairing.absent:
-            found.append(_lost(tensor.layer, _where(tensor), f"{tensor.key} is in the port only"))
-    same = reference.identities()
-    known = {same[key] for key in taken - _in_part(paddle_net, pairing)}
-    for spec in reference.specs():
-        if spec.role == COUNTER or same[spec.key] in known or spec.key in pairing.dropped:
-            continue
-        known.add(same[spec.key])
-        words = f"{spec.key} of the reference is registered nowhere in the port{hint}"
-        found.append(_lost(_port_above(spec.layer, pairing), f"weight:{spec.role}", words))
-    return found
+    def compare_layers(self, layers: set[str]) -> list[Comparison]:
+        """Return the comparisons of some layers of the port alone, none of what one side lacks."""
+        part = self.pairing.only(layers)
+        return self._compare_attributes(part) + self._compare_matched(part)[0]
 
+    def other_classes(self, layers: set[str]) -> list[Comparison]:
+        """Return a difference for each of these layers of the port of another known class."""
+        compared = self._compare_attributes(self.pairing.only(layers))
+        return [c for c in compared if c.where == f"attribute:{CLASS}" and c.verdict == DIFFERS]
 
-def _compare_matched(
-    reference: Reference, paddle_net: Any, pairing: Pairing
-) -> tuple[list[Comparison], set[str]]:
-    """Return the comparisons of tensors that both sides have, and their names in the reference."""
-    from align.arrays import arrays_paddle
+    def attributes(self, port: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return (reference's, port's) static attributes of a layer of the port with a partner."""
+        from align.pairing import attributes_paddle
 
-    theirs, ours = reference.arrays(), paddle_net.state_dict()
-    found, taken, expected = [], set(), {}
-    wrong: list[tuple[Comparison, Tensor]] = []
-    for tensor in tensors_of(paddle_net, pairing):
-        if tensor.reference is None or tensor.reference not in theirs:
-            continue
-        taken.add(tensor.reference)
-        array = tensor.of(theirs)
-        into = Comparison(tensor.layer, "", _where(tensor), "weight")
-        expected[tensor.reference] = array
-        found.append(_compare_tensor(array, arrays_paddle.to_array(ours[tensor.key]), into))
-        if into.verdict == DIFFERS and into.relative_error != float("inf"):
-            wrong.append((into, tensor))
-    for into, tensor in wrong:
-        port = arrays_paddle.to_array(ours[tensor.key])
-        names = (key for key, array in expected.items() if _equal(array, port))
-        name = next(names, None)
-        into.cause = f"{into.cause}; it is the reference's {name}" if name else into.cause
-    return found, taken
+        if port not in self._attributes:
+            theirs = self.reference.attributes(self._partners[port])
+            self._attributes[port] = theirs, attributes_paddle.attributes(self.layers[port])
+        return self._attributes[port]
+
+    @cached_property
+    def _partners(self) -> dict[str, str]:
+        return self.pairing.partners
+
+    def _lost(self, taken: set[str]) -> list[Comparison]:
+        """Return the tensors that one side alone holds; `taken` are those of both."""
+        from align.nets.unregistered_paddle import unregistered
+        from convert.names.spec import COUNTER
+
+        pairing, found = self.pairing, []
+        tensors = tensors_of(self.specs, pairing)
+        for tensor in tensors:
+            if tensor.reference not in taken and tensor.key not in pairing.absent:
+                words = f"{tensor.key} is in the port only"
+                found.append(_lost(tensor.layer, _where(tensor), words))
+        same = self.reference.identities()
+        known = {same[key] for key in taken - _in_part(tensors)}
+        hint = unregistered(self.port)
+        for spec in self.reference.specs():
+            if spec.role == COUNTER or same[spec.key] in known or spec.key in pairing.dropped:
+                continue
+            known.add(same[spec.key])
+            words = f"{spec.key} of the reference is registered nowhere in the port{hint}"
+            found.append(_lost(_port_above(spec.layer, pairing), f"weight:{spec.role}", words))
+        return found
+
+    def _compare_matched(self, pairing: Pairing) -> tuple[list[Comparison], set[str]]:
+        """Return the comparisons of tensors that both sides have, and their names there."""
+        from align.arrays.arrays_paddle import to_array
+
+        theirs, ours = self.reference.arrays(), self.port.state_dict()
+        found: list[Comparison] = []
+        expected: dict[str, Tensor] = {}
+        wrong: list[tuple[Comparison, Tensor]] = []
+        for tensor in tensors_of(self.specs, pairing):
+            if tensor.reference is None or tensor.reference not in theirs:
+                continue
+            expected[tensor.reference] = tensor
+            if tensor.key not in self._compared:
+                into = Comparison(tensor.layer, "", _where(tensor), "weight")
+                array = to_array(ours[tensor.key])
+                self._compared[tensor.key] = _compare_tensor(tensor.of(theirs), array, into)
+            into = copy(self._compared[tensor.key])
+            found.append(into)
+            if into.verdict == DIFFERS and into.relative_error != float("inf"):
+                wrong.append((into, tensor))
+        for into, tensor in wrong:
+            port = to_array(ours[tensor.key])
+            names = (key for key, other in expected.items() if _equal(other.of(theirs), port))
+            name = next(names, None)
+            into.cause = f"{into.cause}; it is the reference's {name}" if name else into.cause
+        return found, set(expected)
+
+    def _compare_attributes(self, pairing: Pairing) -> list[Comparison]:
+        found = []
+        for port, path in pairing.partners.items():
+            theirs, ours = map(dict, self.attributes(port))
+            if port:  # a layer that is frozen in its own mode
+                theirs["training"] = self.reference.is_in_mode(path)
+                ours["training"] = self.layers[port].training == self.port.training
+            wrong = {name: (left, right) for name, left, right in differences(theirs, ours)}
+            for name in sorted(set(theirs) & set(ours)):
+                into = Comparison(port, "", f"attribute:{name}", "attribute")
+                if name in wrong:
+                    into.verdict, into.relative_error = DIFFERS, float("inf")
+                    into.cause = f"{name} is {wrong[name][1]}, the reference has {wrong[name][0]}"
+                found.append(into)
+        return found
 
 
 def _equal(one: np.ndarray, other: np.ndarray) -> bool:
@@ -87,11 +145,11 @@ def _equal(one: np.ndarray, other: np.ndarray) -> bool:
     return one.shape == other.shape and one.size > 1 and bool(np.ptp(one) and (one == other).all())
 
 
-def _in_part(paddle_net: Any, pairing: Pairing) -> set[str]:
+def _in_part(tensors: Sequence[Tensor]) -> set[str]:
     """Return the reference's tensors of which the port has some pieces and not all."""
     pieces: dict[str, set[int]] = {}
     counts: dict[str, int] = {}
-    for tensor in tensors_of(paddle_net, pairing):
+    for tensor in tensors:
         if tensor.piece is not None and tensor.reference is not None:
             pieces.setdefault(tensor.reference, set()).add(tensor.piece.index)
             counts[tensor.reference] = tensor.piece.count
@@ -123,30 +181,6 @@ def _compare_tensor(reference: np.ndarray, port: np.ndarray, into: Comparison) -
     words = relation(left, right)
     into.cause += f"; {words}" if words else ""
     return into
-
-
-def _compare_attributes(
-    reference: Reference, paddle_net: Any, pairing: Pairing
-) -> list[Comparison]:
-    from align.nets.layers_paddle import layers_by_path
-    from align.pairing import attributes_paddle
-
-    found = []
-    layers = layers_by_path(paddle_net)
-    for port, path in pairing.partners.items():
-        layer = layers[port]
-        theirs, ours = reference.attributes(path), attributes_paddle.attributes(layer)
-        if port:  # a layer that is frozen in its own mode
-            theirs["training"] = reference.is_in_mode(path)
-            ours["training"] = layer.training == paddle_net.training
-        wrong = {name: (left, right) for name, left, right in differences(theirs, ours)}
-        for name in sorted(set(theirs) & set(ours)):
-            into = Comparison(port, "", f"attribute:{name}", "attribute")
-            if name in wrong:
-                into.verdict, into.relative_error = DIFFERS, float("inf")
-                into.cause = f"{name} is {wrong[name][1]}, the reference has {wrong[name][0]}"
-            found.append(into)
-    return found
 
 
 def _port_above(path: str, pairing: Pairing) -> str:

@@ -1,6 +1,6 @@
 """Which tensor of the reference each tensor of the port stands for."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ import numpy as np
 from align.pairing.by_path import Pairing
 
 if TYPE_CHECKING:
-    from convert.names.spec import Piece
+    from convert.names.spec import Piece, TensorSpec
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,12 @@ class Tensor:
         return array
 
 
-def tensors_of(paddle_net: Any, pairing: Pairing) -> list[Tensor]:
-    """Return every tensor of `paddle_net` with its partner, in the order of its state dict."""
+def tensors_of(specs: "Iterable[TensorSpec]", pairing: Pairing) -> list[Tensor]:
+    """Return every tensor of `specs`, which describe the port, with its partner."""
     from convert.names.spec import TRANSPOSED
-    from convert.nets import describe_paddle
 
     found, partners = [], pairing.partners
-    for spec in describe_paddle.describe(paddle_net):
+    for spec in specs:
         partner, move = partners.get(spec.layer), pairing.moves.get(spec.key)
         reference = None if partner is None else join(partner, spec.role)
         torch_shape = spec.torch_shape if move is None else move.target.torch_shape

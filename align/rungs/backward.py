@@ -8,11 +8,13 @@ from align.causes.blame import blame
 from align.causes.explain import explain
 from align.judge.comparison import DIFFERS, Comparison, unless_compared
 from align.nets.whole import whole_pair
+from align.pairing.pair_nets import pair_nets
 from align.pairing.reference import Reference
+from align.pairing.sides import Sides
 from align.report.report import Report
 from align.rungs.loss import seen_from_the_net
 from align.trial.findings import Findings
-from align.trial.setup import paired, prepared, rounding_note
+from align.trial.setup import prepared, rounding_note
 from align.trial.trial import run_forced
 from common.errors import UserError
 
@@ -60,28 +62,24 @@ def align_backward(
     if torch_loss is not None and paddle_loss is not None:
         torch_net, paddle_net = whole_pair(torch_net, paddle_net, torch_loss, paddle_loss)
         batch, seed = batch.whole, None
-    reference = LiveReference(torch_net)
-    pairing = paired(reference, paddle_net, rules)
-    with prepared(reference, paddle_net, pairing, dtype="float64", train=train) as rounded:
+    sides = pair_nets(LiveReference(torch_net), paddle_net, rules)
+    with prepared(sides, dtype="float64", train=train) as rounded:
         found = run_forced(
-            reference,
-            paddle_net,
+            sides,
             batch,
-            pairing,
             train=train,
             backward=True,
             seed=seed,
             keeps_gradients=False,
         )
-        explain(found.comparisons, paddle_net, found, replayed_by(torch_net, batch))
+        explain(found.comparisons, sides, found, replayed_by(torch_net, batch))
     constants = rounding_note(rounded, found.trace)
-    return backward_report(report, reference, paddle_net, found, constants, with_loss=with_loss)
+    return backward_report(report, sides, found, constants, with_loss=with_loss)
 
 
 def backward_report(
     report: Report,
-    reference: Reference,
-    paddle_net: Any,
+    sides: Sides[Reference],
     found: Findings,
     constants: list[str],
     *,
@@ -94,7 +92,7 @@ def backward_report(
     report.calls += unless_compared(found.gradients, "no gradient flows in either net")
     report.notes = found.notes + constants
     rename = seen_from_the_net if with_loss else None
-    return blame(report, reference, paddle_net, found.pairing, rename)
+    return blame(report, sides, rename)
 
 
 def _ends(call: Comparison) -> bool:

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 from align.arrays.batch import Inputs, NetBatch, as_batch
+from align.pairing.pair_nets import pair_nets
 from align.record.trace import CallPlace
 from align.report.report import Report
 from align.rungs.forward import align_forward
-from align.trial.setup import paired, prepared
+from align.trial.setup import prepared
 
 Outputs = dict[CallPlace, np.ndarray]
 
@@ -55,11 +56,10 @@ def float32_noise(
     """Return how far each output of the reference in float32 is from the same in float64."""
     from align.pairing.reference_torch import LiveReference
 
-    reference = LiveReference(torch_net)
-    pairing = paired(reference, paddle_net, rules)
+    sides = pair_nets(LiveReference(torch_net), paddle_net, rules)
     runs = []
     for dtype in ("float64", "float32"):
-        with prepared(reference, paddle_net, pairing, dtype=dtype, train=train):
+        with prepared(sides, dtype=dtype, train=train):
             runs.append(_outputs(torch_net, as_batch(inputs, dtype)))
     exact, single = runs
     return {

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from align.arrays.batch import NetBatch
+from align.pairing.pair_nets import pair_nets
 from align.report.report import Report
 from align.rungs.backward import backward_report
 from align.rungs.forward import forward_report
@@ -68,34 +69,30 @@ def _judged(reference: StoredReference, paddle_net: Any, loss: Any, rules: Any) 
     from align.arrays.trees import map_leaves
     from align.causes.explain import explain
     from align.causes.replayed import replayed_from
-    from align.nets.layers_paddle import holds_float32_constants, layers_by_path
     from align.nets.prepare_paddle import activations_apart, prepared
-    from align.trial.setup import Setup, paired, plain_norms
+    from align.trial.setup import Setup, float32_constants, plain_norms
 
     manifest = reference.manifest
     if loss is not None:
         from align.nets.whole_paddle import NetWithLoss
 
         paddle_net = NetWithLoss(paddle_net, loss)
-    pairing = paired(reference, paddle_net, rules)
-    layers = layers_by_path(paddle_net)
-    reference.rounded = {
-        r for p, r in pairing.partners.items() if holds_float32_constants(layers[p])
-    }
+    sides = pair_nets(reference, paddle_net, rules)
+    reference.rounded = float32_constants(sides)
     batch = NetBatch(*reference.inputs)
     arguments = map_leaves((batch.args, dict(batch.kwargs)), to_tensor)
     run = SimpleNamespace(backward=manifest.backward)
-    plain = [layers[path] for path in plain_norms(reference, pairing)]
     with (
+        sides.changed(),
         prepared(paddle_net, dtype="float64", train=manifest.train),
-        activations_apart(plain),
+        activations_apart(plain_norms(sides)),
     ):
-        setup = Setup(reference, paddle_net, pairing, run, arguments, "float64", manifest.train)
+        setup = Setup(sides, run, arguments, "float64", manifest.train)
         found = aligned(StoredTrial(setup), StoredTrial.align_stored)
-        explain(found.comparisons, paddle_net, found, replayed_from(reference.trace.calls))
+        explain(found.comparisons, sides, found, replayed_from(reference.trace.calls))
     settings = {"train": manifest.train, "inputs": manifest.settings.get("inputs", {})}
     constants = _constants_note(reference)
-    both = (reference, paddle_net, found, constants)
+    both = (sides, found, constants)
     if manifest.backward:
         report = Report("backward", settings=settings)
         backward_report(report, *both, with_loss=manifest.with_loss)
@@ -125,17 +122,17 @@ class StoredTrial(Trial):
         """Force the port on the stored calls."""
         from align.force.plain_pass_paddle import plain_pass
 
-        trace = self.setup.reference.trace
-        plain = plain_pass(
-            self.setup.paddle_net, trace, self.setup.pairing, self.below, self.setup.arguments
-        )
-        judged = self.setup.pairing.without({*plain.uneven_groups(), *self.as_glue})
-        moves = StoredFloors(self.setup.reference, judged)
-        found = Findings(trace, plain.port_order, self.setup.pairing, judged, moves)
+        trace = self.setup.sides.reference.trace
+        plain = plain_pass(self.setup.sides, trace, self.below, self.setup.arguments)
+        judged = self.setup.sides.pairing.without({*plain.uneven_groups(), *self.as_glue})
+        moves = StoredFloors(self.setup.sides.reference, judged)
+        found = Findings(trace, plain.port_order, self.setup.sides.pairing, judged, moves)
         self._finish(found, self._pass(found, plain))
         return found
 
     def is_seen(self, found: Findings, path: str) -> bool | None:
         """Tell what the recording says of it."""
-        used: bool | None = self.setup.reference.is_used(path, set(found.judged.reference_group))
+        used: bool | None = self.setup.sides.reference.is_used(
+            path, set(found.judged.reference_group)
+        )
         return used

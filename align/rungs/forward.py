@@ -6,11 +6,12 @@ from align.arrays.batch import Inputs, as_batch
 from align.causes.blame import blame
 from align.causes.explain import explain
 from align.judge.comparison import DIFFERS, Comparison, unless_compared
+from align.pairing.pair_nets import pair_nets
 from align.pairing.reference import Reference
-from align.pairing.static import compare_layers, other_classes
+from align.pairing.sides import Sides
 from align.report.report import Report
 from align.trial.findings import Findings
-from align.trial.setup import paired, prepared, rounding_note
+from align.trial.setup import prepared, rounding_note
 from align.trial.trial import run_forced
 
 
@@ -44,24 +45,22 @@ def align_forward(
     from align.causes.replayed_torch import replayed_by
     from align.pairing.reference_torch import LiveReference
 
-    reference = LiveReference(torch_net)
-    pairing = paired(reference, paddle_net, rules)
+    sides = pair_nets(LiveReference(torch_net), paddle_net, rules)
     batch = as_batch(inputs, dtype)
     report = Report("forward", settings={"train": train, "dtype": dtype, "inputs": batch.shapes})
-    with prepared(reference, paddle_net, pairing, dtype=dtype, train=train) as rounded:
-        found = run_forced(reference, paddle_net, batch, pairing, dtype=dtype, train=train)
-        explain(found.comparisons, paddle_net, found, replayed_by(torch_net, batch))
-    return forward_report(report, reference, paddle_net, found, rounding_note(rounded, found.trace))
+    with prepared(sides, dtype=dtype, train=train) as rounded:
+        found = run_forced(sides, batch, dtype=dtype, train=train)
+        explain(found.comparisons, sides, found, replayed_by(torch_net, batch))
+    return forward_report(report, sides, found, rounding_note(rounded, found.trace))
 
 
 def forward_report(
-    report: Report, reference: Reference, paddle_net: Any, found: Findings, constants: list[str]
+    report: Report, sides: Sides[Reference], found: Findings, constants: list[str]
 ) -> Report:
     """Fill `report` from what a forced pass found; `constants` are notes on rounded ones."""
-    pairing = found.pairing
     report.calls = found.values
-    idle = compare_layers(reference, paddle_net, pairing, _not_run(found))
-    report.calls += idle + _unshown(reference, paddle_net, found, bool(report.settings["train"]))
+    idle = sides.at_rest.compare_layers(_not_run(found))
+    report.calls += idle + _unshown(sides, found, bool(report.settings["train"]))
     outputs = [call for call in report.calls if call.where.startswith("output")]
     report.calls += unless_compared(outputs, "no layer that both nets call returns a tensor")
     report.notes = found.notes + constants
@@ -70,12 +69,10 @@ def forward_report(
         report.notes.append(
             f"{len(holders)} layers do not run in this mode: compared by weights and attributes"
         )
-    return blame(report, reference, paddle_net, pairing)
+    return blame(report, sides)
 
 
-def _unshown(
-    reference: Reference, paddle_net: Any, found: Findings, train: bool
-) -> list[Comparison]:
+def _unshown(sides: Sides[Reference], found: Findings, train: bool) -> list[Comparison]:
     """Return the layers that ran, gave the reference's values and are of another class still.
 
     Such inputs do not tell ReLU from ReLU6. In eval mode all dropouts are the identity.
@@ -83,7 +80,7 @@ def _unshown(
     wrong = {call.layer for call in found.values if call.verdict == DIFFERS}
     ran = set(found.pairing.partners) - _not_run(found) - wrong
     unshown = []
-    for call in other_classes(reference, paddle_net, found.pairing, ran):
+    for call in sides.at_rest.other_classes(ran):
         if train or "Dropout" not in str(call.cause):
             call.cause = f"{call.cause}; these inputs do not show it"
             unshown.append(call)

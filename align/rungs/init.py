@@ -7,9 +7,8 @@ import numpy as np
 
 from align.causes.blame import blame_alone
 from align.judge.comparison import DIFFERS, Comparison, unless_compared
-from align.pairing.tensors import tensors_of
+from align.pairing.pair_nets import pair_nets
 from align.report.report import Report
-from align.trial.setup import paired
 
 # Chance of one false alarm in a whole report: shared by all tensors (Bonferroni).
 FALSE_ALARM = 1e-4
@@ -52,9 +51,7 @@ def align_init(
                 torch.manual_seed(seed)
                 paddle.seed(seed)
                 torch_net, paddle_net = torch_factory(), paddle_factory()
-                tensors = tensors_of(
-                    paddle_net, paired(LiveReference(torch_net), paddle_net, rules)
-                )
+                tensors = pair_nets(LiveReference(torch_net), paddle_net, rules).tensors
                 for key, tensor in torch_net.state_dict().items():
                     theirs.setdefault(key, []).append(_sample(tensor.numpy()))
                 for key, tensor in paddle_net.state_dict().items():

@@ -7,9 +7,10 @@ from align.causes.blame import blame
 from align.causes.explain import explain
 from align.judge.comparison import Comparison, unless_compared
 from align.nets.whole import Criterion, whole_pair
+from align.pairing.pair_nets import pair_nets
 from align.report.report import Report
 from align.trial.findings import Findings
-from align.trial.setup import paired, prepared, rounding_note
+from align.trial.setup import prepared, rounding_note
 from align.trial.trial import run_forced
 from common.errors import UserError
 
@@ -60,18 +61,13 @@ def align_loss(torch_loss: Criterion, paddle_loss: Criterion, inputs: Inputs) ->
     batch = as_batch(inputs, "float64", labelled=True)
     report = Report("loss", settings={"inputs": batch.shapes})
     torch_whole, paddle_whole = whole_pair(None, None, torch_loss, paddle_loss)
-    reference = LiveReference(torch_whole)
-    pairing = paired(reference, paddle_whole)
-    with prepared(reference, paddle_whole, pairing, dtype="float64", train=True) as rounded:
-        found: Findings = run_forced(
-            reference, paddle_whole, batch.whole, pairing, train=True, backward=True
-        )
+    sides = pair_nets(LiveReference(torch_whole), paddle_whole)
+    with prepared(sides, dtype="float64", train=True) as rounded:
+        found: Findings = run_forced(sides, batch.whole, train=True, backward=True)
         replayed = replayed_by(torch_whole, batch.whole)
-        explain(found.comparisons, paddle_whole, found, replayed)
+        explain(found.comparisons, sides, found, replayed)
     report.calls = found.comparisons
     outputs = [call for call in report.calls if call.where.startswith("output")]
     report.calls += unless_compared(outputs, "neither loss returns a tensor")
     report.notes = found.notes + rounding_note(rounded, found.trace)
-    return blame(
-        report, reference, paddle_whole, pairing, lambda call: seen_from_the_net(call, True)
-    )
+    return blame(report, sides, lambda call: seen_from_the_net(call, True))

@@ -3,9 +3,8 @@
 from typing import Any
 
 from align.pairing.by_path import Pairing
-from align.pairing.static import compare_weights
+from align.pairing.pair_nets import pair_nets
 from align.report.report import Report
-from align.trial.setup import paired
 
 
 def align_weights(torch_net: Any, paddle_net: Any, *, rules: Any = None) -> Report:
@@ -26,11 +25,10 @@ def align_weights(torch_net: Any, paddle_net: Any, *, rules: Any = None) -> Repo
     from align.causes.blame import blame
     from align.pairing.reference_torch import LiveReference
 
-    reference = LiveReference(torch_net)
-    pairing = paired(reference, paddle_net, rules)
-    report = Report("weights", calls=compare_weights(reference, paddle_net, pairing))
-    report.notes = _excused(pairing)
-    return blame(report, reference, paddle_net, pairing)
+    sides = pair_nets(LiveReference(torch_net), paddle_net, rules)
+    report = Report("weights", calls=sides.at_rest.compare_weights())
+    report.notes = _excused(sides.pairing)
+    return blame(report, sides)
 
 
 def _excused(pairing: Pairing) -> list[str]:

@@ -8,14 +8,13 @@ from align.judge.compare import Allowance, compare_gradients
 from align.judge.comparison import DIFFERS, Comparison
 from align.pairing.by_path import Pairing
 from align.pairing.reference import Reference
-from align.pairing.tensors import tensors_of
+from align.pairing.sides import Sides
 from align.trial.findings import Findings
 from align.trial.lost_layers import _nearest
 
 
 def compare_parameter_gradients(
-    reference: Reference,
-    paddle_net: Any,
+    sides: Sides[Reference],
     found: Findings,
     gradients: Mapping[int, Any],
     random: Mapping[int, str],
@@ -27,10 +26,10 @@ def compare_parameter_gradients(
     """
     from align.arrays.arrays_paddle import to_array
 
-    frozen = reference.frozen()
-    parameters = paddle_net.state_dict()
+    frozen = sides.reference.frozen()
+    parameters = sides.port.state_dict()
     comparisons = []
-    for tensor in tensors_of(paddle_net, _with_gradients(found)):
+    for tensor in sides.tensors_in(_with_gradients(found)):
         if tensor.buffer or tensor.reference is None or tensor.reference not in frozen:
             continue
         parameter = parameters[tensor.key]

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
-from align.pairing.by_path import Pairing
 from align.pairing.reference import Reference
+from align.pairing.sides import AnyReference, Sides
 from align.record.trace import Trace
 
 if TYPE_CHECKING:
@@ -14,16 +14,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Setup:
+class Setup(Generic[AnyReference]):
     """Two nets that are `prepared`, and how they run: what all runs of a trial have in common.
 
     `run` is that of the reference, `arguments` are those of the port. Without `keeps_gradients`
     gradients of the reference's parameters are dropped once judged.
     """
 
-    reference: Any  # a `LiveReference`, or a `StoredReference` where no net is run
-    paddle_net: Any
-    pairing: Pairing
+    sides: Sides[AnyReference]
     run: Any
     arguments: tuple[tuple, dict[str, Any]]
     dtype: str
@@ -31,20 +29,8 @@ class Setup:
     keeps_gradients: bool = True
 
 
-def paired(reference: Reference, paddle_net: Any, rules: Any = None) -> Pairing:
-    """Return the pairing of two nets by path; `rules` rename the reference's paths first.
-
-    `rules` is what `convert.names.rules.load_rules` takes: the file that the conversion uses.
-    """
-    from align.pairing.pair_nets import pair_nets
-
-    return pair_nets(reference, paddle_net, rules)
-
-
 @contextmanager
-def prepared(
-    reference: "LiveReference", paddle_net: Any, pairing: Pairing, *, dtype: str, train: bool
-) -> Iterator[set[str]]:
+def prepared(sides: "Sides[LiveReference]", *, dtype: str, train: bool) -> Iterator[set[str]]:
     """Cast both nets and set their mode; everything is put back at the end.
 
     Yields the reference's normalisations whose constants were rounded to float32, as the port's
@@ -53,26 +39,34 @@ def prepared(
     import torch
 
     from align.nets import prepare_paddle, prepare_torch
-    from align.nets.layers_paddle import holds_float32_constants, layers_by_path
 
-    layers = layers_by_path(paddle_net)
-    rounded = {r for p, r in pairing.partners.items() if holds_float32_constants(layers[p])}
-    plain = [layers[path] for path in plain_norms(reference, pairing)]
+    rounded = float32_constants(sides)
     torch_dtype = getattr(torch, dtype)
     with (
+        sides.changed(),
         prepare_torch.prepared(
-            reference.net, dtype=torch_dtype, train=train, float32_constants=rounded
+            sides.reference.net, dtype=torch_dtype, train=train, float32_constants=rounded
         ),
-        prepare_paddle.prepared(paddle_net, dtype=dtype, train=train),
-        prepare_paddle.activations_apart(plain),
+        prepare_paddle.prepared(sides.port, dtype=dtype, train=train),
+        prepare_paddle.activations_apart(plain_norms(sides)),
     ):
         yield rounded
 
 
-def plain_norms(reference: Reference, pairing: Pairing) -> list[str]:
+def float32_constants(sides: Sides[Reference]) -> set[str]:
+    """Return the reference's modules whose partners hold epsilon and momentum in float32."""
+    from align.nets.layers_paddle import holds_float32_constants
+
+    partners = sides.pairing.partners.items()
+    return {path for port, path in partners if holds_float32_constants(sides.layers[port])}
+
+
+def plain_norms(sides: Sides[Reference]) -> list[Any]:
     """Return the port's layers whose partners normalise and do nothing else."""
     names = {f"BatchNorm{n}d" for n in (1, 2, 3)} | {"SyncBatchNorm"}
-    return [port for port, path in pairing.partners.items() if reference.class_name(path) in names]
+    partners = sides.pairing.partners.items()
+    class_name = sides.reference.class_name
+    return [sides.layers[port] for port, path in partners if class_name(path) in names]
 
 
 def rounding_note(rounded: set[str], trace: Trace) -> list[str]:

@@ -13,6 +13,7 @@ from align.force.frame import NeedsWholeRun
 from align.judge.comparison import Comparison
 from align.nets import progress
 from align.pairing.by_path import Pairing
+from align.pairing.sides import Sides
 from align.record.draws import CallKey
 from align.record.trace import CallPlace
 from align.rounding.floors import Floors
@@ -29,10 +30,8 @@ if TYPE_CHECKING:
 
 
 def run_forced(
-    reference: "LiveReference",
-    paddle_net: Any,
+    sides: "Sides[LiveReference]",
     batch: NetBatch,
-    pairing: Pairing,
     *,
     dtype: str = "float64",
     train: bool = False,
@@ -52,9 +51,7 @@ def run_forced(
     args, kwargs = map_leaves((batch.args, dict(batch.kwargs)), arrays_torch.to_tensor)
     run = ReferenceRun(args, kwargs, backward, seed)
     args, kwargs = map_leaves((batch.args, dict(batch.kwargs)), arrays_paddle.to_tensor)
-    setup = Setup(
-        reference, paddle_net, pairing, run, (args, kwargs), dtype, train, keeps_gradients
-    )
+    setup = Setup(sides, run, (args, kwargs), dtype, train, keeps_gradients)
     return aligned(Trial(setup), lambda job: _align(job, backward))
 
 
@@ -69,7 +66,7 @@ def aligned(job: _AnyTrial, align: Callable[[_AnyTrial], Findings]) -> Findings:
     """Return what `align` makes of `job`, or of one that explains more of the same differences."""
     from align.nets.prepare_paddle import remembered
 
-    undo = remembered(job.setup.paddle_net)
+    undo = remembered(job.setup.sides.port)
 
     def again(groups: set[int]) -> Findings:
         undo()
@@ -83,7 +80,7 @@ def _either_way(job: _AnyTrial, align: Callable[[_AnyTrial], Findings]) -> Findi
     from align.nets.prepare_paddle import undone_on
 
     for _ in range(2):
-        with suppress(MaskTheOtherWay), undone_on(MaskTheOtherWay, job.setup.paddle_net):
+        with suppress(MaskTheOtherWay), undone_on(MaskTheOtherWay, job.setup.sides.port):
             return align(job)
     return align(job)
 
@@ -94,7 +91,7 @@ def _align(job: "Trial", backward: bool) -> Findings:
     # Alone needs fewer arrays at a time, which some ports do not allow; copies are for references
     # that write into what is recorded while they run backward.
     for alone, copies in ((True, False), (False, False))[not backward :]:
-        with suppress(NeedsWholeRun), undone_on(NeedsWholeRun, job.setup.paddle_net):
+        with suppress(NeedsWholeRun), undone_on(NeedsWholeRun, job.setup.sides.port):
             return job.align(alone=alone, copies=copies)
     return job.align(alone=False, copies=True)
 
@@ -122,18 +119,16 @@ class Trial:
         from align.force.plain_pass_paddle import plain_pass
         from align.record.recording_torch import recorded
 
-        torch_net = self.setup.reference.net
+        torch_net = self.setup.sides.reference.net
         progress.begin("recording the reference")
         with recorded(torch_net, self.setup.run, copies) as recording:
             trace = recording.trace
             progress.begin("running the port", len(trace.calls))
-            plain = plain_pass(
-                self.setup.paddle_net, trace, self.setup.pairing, self.below, self.setup.arguments
-            )
-            judged = self.setup.pairing.without({*plain.uneven_groups(), *self.as_glue})
+            plain = plain_pass(self.setup.sides, trace, self.below, self.setup.arguments)
+            judged = self.setup.sides.pairing.without({*plain.uneven_groups(), *self.as_glue})
             progress.begin("measuring rounding")
             moves = Floors(torch_net, trace, self.setup.run, judged, self.setup.dtype)
-            found = Findings(trace, plain.port_order, self.setup.pairing, judged, moves)
+            found = Findings(trace, plain.port_order, self.setup.sides.pairing, judged, moves)
             forced = self._pass(found, plain)
             early = JudgeWhileBackward(self.setup, found, forced, plain) if alone else None
             offers = () if early is None else (early.alone, early.together)
@@ -158,7 +153,7 @@ class Trial:
             found.comparisons.append(comparison)
 
         return ForcedPass(
-            self.setup.paddle_net,
+            self.setup.sides,
             found.trace,
             found.judged,
             plain.port_order,
@@ -196,10 +191,10 @@ class Trial:
         from align.rounding.rounding_torch import is_seen
 
         judged = set(found.judged.reference_group)
-        return is_seen(self.setup.reference.net, found.trace, self.setup.run, judged, path)
+        return is_seen(self.setup.sides.reference.net, found.trace, self.setup.run, judged, path)
 
     def _notes(self, plain: Any) -> list[str]:
-        notes = _uneven_in_words(plain.uneven_groups(), self.setup.pairing)
+        notes = _uneven_in_words(plain.uneven_groups(), self.setup.sides.pairing)
         notes += [moved.words for moved in plain.port_order.order.moved]
         if plain.failure:
             notes.append(f"run as it is, the port fails: {plain.failure}")
@@ -210,11 +205,10 @@ class Trial:
         found.comparisons += [in_place(path) for path in found.trace.inplace]
         found.comparisons += unseen(found, lambda path: self.is_seen(found, path))
         if self.setup.train:
-            found.comparisons += compare_buffers(self.setup.reference, found, buffers)
+            found.comparisons += compare_buffers(self.setup.sides.reference, found, buffers)
         if self.setup.run.backward:
             found.comparisons += compare_parameter_gradients(
-                self.setup.reference,
-                self.setup.paddle_net,
+                self.setup.sides,
                 found,
                 forced.gradients,
                 forced.random,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from align.force.frame import NeedsWholeRun
 from align.judge.compare import compare
 from align.judge.comparison import DIFFERS, EQUAL, Comparison
-from align.pairing.tensors import Tensor, tensors_of
+from align.pairing.tensors import Tensor
 from align.record.trace import Call, Slot
 from align.rounding.allowances import TINY
 from align.trial.buffers import buffers_of, names_by_layer
@@ -18,6 +18,7 @@ from align.trial.setup import Setup
 if TYPE_CHECKING:
     from align.force.forced_pass_paddle import ForcedPass
     from align.force.plain_pass_paddle import PlainPass
+    from align.pairing.reference_torch import LiveReference
 
 ONE_INPUT: tuple[tuple, dict[str, Any]] = ((Slot(0),), {})
 
@@ -30,15 +31,19 @@ class JudgeWhileBackward:
     """
 
     def __init__(
-        self, setup: Setup, found: Findings, forced: "ForcedPass", plain: "PlainPass"
+        self,
+        setup: "Setup[LiveReference]",
+        found: Findings,
+        forced: "ForcedPass",
+        plain: "PlainPass",
     ) -> None:
         self.setup, self.found, self.forced, self.plain = setup, found, forced, plain
-        self.reference = setup.reference
-        self.theirs = dict(setup.reference.net.named_parameters(remove_duplicate=False))
-        self.ours = setup.paddle_net.state_dict()
+        self.reference = setup.sides.reference
+        self.theirs = dict(self.reference.net.named_parameters(remove_duplicate=False))
+        self.ours = setup.sides.port.state_dict()
         self.buffers = names_by_layer(found.trace.buffers if setup.train else ())
         self.weights: dict[str, list[Tensor]] = {}
-        for tensor in tensors_of(setup.paddle_net, found.judged):
+        for tensor in setup.sides.tensors_in(found.judged):
             self.weights.setdefault(tensor.layer, []).append(tensor)
         self.ports = _one_to_one(found)
         self.once = self._used_once()
@@ -182,7 +187,7 @@ class JudgeWhileBackward:
 
     def _used_once(self) -> set[int]:
         """Return the reference's parameters, by identity, that one module and one tensor hold."""
-        modules = self.setup.reference.net.modules()
+        modules = self.reference.net.modules()
         holders = Counter(id(p) for module in modules for p in module._parameters.values())
         tensors = Counter(
             id(self.theirs[tensor.reference])

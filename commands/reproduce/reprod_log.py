@@ -72,14 +72,14 @@ def export_forward(
 
     from align.arrays import arrays_paddle, arrays_torch
     from align.arrays.trees import leaves, map_leaves
+    from align.pairing.pair_nets import pair_nets
     from align.pairing.reference_torch import LiveReference
-    from align.trial.setup import paired, prepared
+    from align.trial.setup import prepared
 
     batch = as_batch(inputs, "float32")
     given = (batch.args, dict(batch.kwargs))
-    reference = LiveReference(torch_net)
-    pairing = paired(reference, paddle_net)
-    with prepared(reference, paddle_net, pairing, dtype="float32", train=False):
+    sides = pair_nets(LiveReference(torch_net), paddle_net)
+    with prepared(sides, dtype="float32", train=False):
         args, kwargs = map_leaves(given, arrays_torch.to_tensor)
         with torch.no_grad():
             outputs = leaves(torch_net(*args, **kwargs))

@@ -82,9 +82,9 @@ def fill_reference(torch_net: Any, path: str, spec: str) -> None:
 def without_partner(reference: Reference, paddle_net: Any, rules: Any = None) -> list[str]:
     """Say which modules have no partner by path: they are judged as glue."""
     from align.nets.layers_paddle import layer_paths
-    from align.trial.setup import paired
+    from align.pairing.pair_nets import pair_nets
 
-    pairing = paired(reference, paddle_net, rules)
+    pairing = pair_nets(reference, paddle_net, rules).pairing
     sides = (
         ("reference", reference.paths, pairing.reference_group),
         ("port", layer_paths(paddle_net), pairing.port_group),

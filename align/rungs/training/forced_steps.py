@@ -11,8 +11,8 @@ from align.causes.explain import explain
 from align.force.call_order import PortOrder
 from align.judge.compare import Allowance, compare
 from align.judge.comparison import DIFFERS, EQUAL, UNCHECKED, Comparison
-from align.pairing.by_path import Pairing
-from align.pairing.tensors import Tensor, tensors_of
+from align.pairing.sides import Sides
+from align.pairing.tensors import Tensor
 from align.record.trace import Trace
 from align.report.report import Report
 from align.rungs.training.rates import close, common_ratio, compare_rate, in_terms_of, typical_pair
@@ -45,19 +45,17 @@ class _Steps:
 
     def __init__(
         self,
-        reference: "LiveReference",
-        paddle_whole: Any,
-        pairing: Pairing,
+        sides: "Sides[LiveReference]",
         optimizers: tuple[OptimizerFactory, OptimizerFactory],
         schedules: tuple[ScheduleFunction | None, ScheduleFunction | None],
         report: Report,
     ) -> None:
         from align.rungs.training import optimizers_torch
 
-        torch_whole = reference.net
-        self.reference, self.torch_whole, self.paddle_whole = reference, torch_whole, paddle_whole
-        self.pairing, self.schedules, self.report = pairing, schedules, report
-        self.tensors = [t for t in tensors_of(paddle_whole, pairing) if t.reference is not None]
+        torch_whole, paddle_whole = sides.reference.net, sides.port
+        self.sides, self.torch_whole, self.paddle_whole = sides, torch_whole, paddle_whole
+        self.schedules, self.report = schedules, report
+        self.tensors = [t for t in sides.tensors if t.reference is not None]
         self.theirs = dict(torch_whole.named_parameters(remove_duplicate=False))
         self.ours = dict(paddle_whole.state_dict())
         self.paddle_factory = optimizers[1]
@@ -86,10 +84,8 @@ class _Steps:
         earlier, self.before = self.before, _Before(self._reference_state())
         self._force_state(self.before)
         self.found = run_forced(
-            self.reference,
-            self.paddle_whole,
+            self.sides,
             batch.whole,
-            self.pairing,
             train=True,
             backward=True,
             seed=None,
@@ -97,7 +93,7 @@ class _Steps:
         comparisons = list(self.found.comparisons)
         self.report.notes += [note for note in self.found.notes if note not in self.report.notes]
         replayed = replayed_by(self.torch_whole, batch.whole)
-        explain(comparisons, self.paddle_whole, self.found, replayed, self.explained)
+        explain(comparisons, self.sides, self.found, replayed, self.explained)
         self._adopt(self.found)
         self.before.gradients = self._reference_gradients(self.found)
         wrong_rates = self._compare_rates(step, comparisons)
@@ -125,7 +121,7 @@ class _Steps:
             args = map_leaves(batch.whole.args, arrays_paddle.to_tensor)
             try:
                 trace, order = self.draws[step]
-                loss = run_with_draws(self.paddle_whole, trace, self.pairing, order, args)
+                loss = run_with_draws(self.sides, trace, order, args)
             except Exception as error:  # which a step has found, and said where
                 words = " ".join(str(error).split())[:200]
                 self.report.notes.append(f"run freely, the port fails at step {step}: {words}")

@@ -7,10 +7,11 @@ from align.arrays.batch import Inputs, as_batch
 from align.causes.blame import blame
 from align.judge.comparison import unless_compared
 from align.nets.whole import Criterion, whole_pair
+from align.pairing.pair_nets import pair_nets
 from align.report.report import Report
 from align.rungs.loss import seen_from_the_net
 from align.rungs.training.forced_steps import OptimizerFactory, ScheduleFunction, _Steps
-from align.trial.setup import paired, prepared, rounding_note
+from align.trial.setup import prepared, rounding_note
 
 
 def align_step(
@@ -105,18 +106,17 @@ def _align_steps(
     from align.pairing.reference_torch import LiveReference
 
     torch_whole, paddle_whole = whole_pair(*nets, *losses)
-    reference = LiveReference(torch_whole)
-    pairing = paired(reference, paddle_whole, rules)
+    sides = pair_nets(LiveReference(torch_whole), paddle_whole, rules)
     report = Report(stage)
     read = [as_batch(batch, "float64", labelled=True) for batch in batches]
     report.settings["inputs"] = [batch.shapes for batch in read[:1]]
-    with prepared(reference, paddle_whole, pairing, dtype="float64", train=True) as rounded:
+    with prepared(sides, dtype="float64", train=True) as rounded:
         with state_kept(paddle_whole):
-            steps = _Steps(reference, paddle_whole, pairing, optimizers, schedules, report)
+            steps = _Steps(sides, optimizers, schedules, report)
             for step, batch in enumerate(read):
                 steps.run(step, batch)
         report.notes += rounding_note(rounded, steps.found.trace) if steps.found else []
         if free_run:
             report.settings["free_run"] = steps.free_run(read)
     report.calls += unless_compared(report.calls, "there is no batch to train on")
-    return blame(report, reference, paddle_whole, pairing, seen_from_the_net)
+    return blame(report, sides, seen_from_the_net)

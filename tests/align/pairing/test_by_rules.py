@@ -11,8 +11,8 @@ from torch import nn as tnn
 
 from align import align_backward, align_forward, align_training, align_weights
 from align.pairing.fill import load_state
+from align.pairing.pair_nets import pair_nets
 from align.pairing.reference_torch import LiveReference
-from align.trial.setup import paired
 from convert import convert_state
 from convert.names.rules import Rename, Rules, Split
 
@@ -92,7 +92,7 @@ X = np.random.default_rng(0).standard_normal((2, 5, 8))
 
 def test_rules_for_tensors_lead_to_layers_and_containers():
     reference, port = pair()
-    partners = paired(LiveReference(reference), port, RULES).partners
+    partners = pair_nets(LiveReference(reference), port, RULES).pairing.partners
     assert partners["head"] == "classifier"
     assert partners["blocks.1"] == "trunk.1"
     assert partners["blocks.1.drop"] == "trunk.1.drop"

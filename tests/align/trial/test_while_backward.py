@@ -13,11 +13,12 @@ from align import align_backward
 from align.arrays.batch import as_batch
 from align.judge.comparison import DIFFERS
 from align.pairing.fill import load_state
+from align.pairing.pair_nets import pair_nets
 from align.pairing.reference_torch import LiveReference
 from align.record.recording_torch import ReferenceRun, recorded
 from align.record.trace import HandedOn
 from align.rounding.floors import Floors
-from align.trial.setup import paired, prepared
+from align.trial.setup import prepared
 from align.trial.trial import Trial, run_forced
 from convert import convert_state
 
@@ -175,10 +176,9 @@ def test_weight_that_is_used_again_after_its_layer_was_judged_is_judged_as_a_who
     report = align_backward(net, port, [INPUTS])
     assert {divergence.layer for divergence in report.divergences} == blamed
     # Steps of training keep the gradients of the reference, for its optimizer.
-    reference = LiveReference(net)
-    pairing, batch = paired(reference, port), as_batch([INPUTS], "float64")
-    with prepared(reference, port, pairing, dtype="float64", train=True):
-        found = run_forced(reference, port, batch, pairing, train=True, backward=True)
+    sides, batch = pair_nets(LiveReference(net), port), as_batch([INPUTS], "float64")
+    with prepared(sides, dtype="float64", train=True):
+        found = run_forced(sides, batch, train=True, backward=True)
     assert {call.layer for call in found.comparisons if call.verdict == DIFFERS} == blamed
 
 
