@@ -56,12 +56,13 @@ def convert(args: argparse.Namespace) -> int:
 def write_report(args: argparse.Namespace, account: Any, result: str, seconds: float) -> list[Path]:
     """Write the page of a conversion, its JSON and JUnit XML; return the paths."""
     from align.report.run import Run, Rung, without_values
+    from align.report.write import write_run
 
     run = Run(f"convert {args.checkpoint.name}")
     run.rungs.append(Rung("convert", entry.CHECKED_GOOD, result, round(seconds, 2)))
     run.account = without_values(account.to_dict())
     run.environment |= {"command": entry.command_line(), "seconds": round(seconds, 2)}
-    return run.write(Path(args.report), "convert")
+    return write_run(run, Path(args.report), "convert")
 
 
 def why_unverified(args: argparse.Namespace, model: Any) -> str:

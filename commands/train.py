@@ -120,6 +120,7 @@ def write_report(
 ) -> list[Path]:
     """Write the page of a training, its JSON and JUnit XML; return the paths."""
     from align.report.run import Run, Rung
+    from align.report.write import write_run
     from common.training.logs import read_log
 
     run = Run(f"train {name} in {options.framework}")
@@ -128,7 +129,7 @@ def write_report(
     log = read_log(Path(result["folder"]) / "log.jsonl")
     run.training = {"framework": options.framework, "log": log}
     run.environment |= {"command": entry.command_line(), "seconds": round(seconds, 1)}
-    return run.write(Path(options.report), "train")
+    return write_run(run, Path(options.report), "train")
 
 
 def said(result: Mapping[str, Any]) -> str:

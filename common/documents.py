@@ -33,7 +33,7 @@ def without_defaults(record: Any) -> dict[str, Any]:
     found = {}
     for entry in fields(record):
         value = getattr(record, entry.name)
-        if not (_optional(entry) and (value is None or value in ([], {}))):
+        if not (is_optional(entry) and (value is None or value in ([], {}))):
             found[entry.name] = value
     return found
 
@@ -89,7 +89,8 @@ def load_object(path: Path, advice: str) -> dict[str, Any]:
     return data
 
 
-def _optional(entry: Any) -> bool:
+def is_optional(entry: Any) -> bool:
+    """Tell whether a dataclass' field says nothing by default: None, or empty."""
     return entry.default is None or entry.default_factory is not MISSING
 
 

@@ -20,6 +20,7 @@ WIDTH, HEIGHT, COLOURS = 1120, 1475, 128
 def write_page(path: Path) -> None:
     """Write the page of a forward run with three faults."""
     from align import align_forward
+    from align.report import write
     from commands.subjects.inputs import seeded_input
     from commands.subjects.rows import seeded_pair
     from tests.faults.first import STDC_FAULTS, attribute
@@ -32,7 +33,7 @@ def write_page(path: Path) -> None:
             stack.enter_context(fault(paddle_net))
         report = align_forward(torch_net, paddle_net, [seeded_input((2, 3, 64, 96), 0)], train=True)
     report.settings["model"] = "stdc2_seg"
-    report.to_html(path)
+    write.write_page(report, path)
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ def main() -> int:
     """Write the page and print its verdict; needs neither torch nor Paddle."""
     options = _parse()
     from align.report.read import read_run
+    from align.report.write import write_junit, write_page
     from common.terminal import screen, verdict
 
     runs = [read_run(path) for path in options.files]
@@ -20,10 +21,10 @@ def main() -> int:
         return _side_by_side(options, *runs)
     (only,) = runs
     output = options.output or options.files[0].with_suffix(".html")
-    only.to_html(output)
+    write_page(only, output)
     written = [output]
     if options.junit:
-        only.to_junit(options.junit)
+        write_junit(only, options.junit)
         written.append(options.junit)
     if options.json:
         print_json({"written": [str(path) for path in written], "exit_code": only.exit_code})

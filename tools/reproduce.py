@@ -12,6 +12,7 @@ from commands.entry import check_folder, command_line, parser, print_json, run
 def main() -> int:
     """Reproduce and print the summary."""
     options = _parse()
+    from align.report.write import write_run
     from commands.reproduce.ladder import Reproduction, new_folder
     from common.errors import UserError
     from common.settings.load import load_settings
@@ -37,7 +38,7 @@ def main() -> int:
     reproduction.found.environment["command"] = command_line()
     reproduction.run()
     if options.report:
-        reproduction.found.write(options.report, "reproduce")
+        write_run(reproduction.found, options.report, "reproduce")
     if options.json:
         print_json({"folder": str(folder), "rungs": [vars(r) for r in reproduction.rungs]})
         return reproduction.exit_code

@@ -2,24 +2,22 @@
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from xml.etree import ElementTree as xml
 
 from align.judge.comparison import DIFFERS, NOISE, UNCHECKED, Comparison
 from align.report.report import Report, how_far
 from align.report.run import Run
-from common.documents import write_text
 
 # What XML 1.0 cannot hold, not even escaped.
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def write_junit(run: Run, path: Path) -> None:
-    """Write `run` to `path`, whole or not at all."""
+def junit_text(run: Run) -> str:
+    """Return the document of `run`."""
     root = junit(run)
     xml.indent(root)
     text = xml.tostring(root, encoding="unicode")
-    write_text(path, f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n')
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
 
 
 def junit(run: Run) -> xml.Element:

@@ -1,10 +1,11 @@
-"""The JSON documents: written a row a line, read with every mistake named (docs/report_json.md)."""
+"""Reads the JSON documents, with every mistake named (docs/report_json.md)."""
 
 import os
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from align.judge.comparison import DIFFERS, EQUAL, NOISE, UNCHECKED, Comparison
 from align.report.parts import (
     AccountPart,
     Environment,
@@ -13,23 +14,26 @@ from align.report.parts import (
     check_version,
     load_json,
 )
-from align.report.report import ALIGNED, COULD_NOT_CHECK, NOT_ALIGNED
+from align.report.report import ALIGNED, COULD_NOT_CHECK, NOT_ALIGNED, Report
 from align.report.run import Run
-from common.documents import _optional, checked
+from common.documents import checked, is_optional
 from common.errors import UnreadableError
-
-if TYPE_CHECKING:
-    from align.report.report import Report
 
 # Keys of a report and of a run that follow from their other keys.
 _DERIVED_OF_REPORT = ("schema", "kind", "aligned", "exit_code", "verdict")
 _DERIVED_OF_RUN = ("schema", "kind", "exit_code", "reports")
 
 
-def report_from(data: Any) -> "Report":
-    """Return the report that `data` says; UnreadableError names the first thing that misfits."""
-    from align.report.report import Report
+def read_report(path: str | os.PathLike[str]) -> Report:
+    """Return the report of one stage in the file at `path`.
 
+    Raises UnreadableError where the file is absent, damaged or of another version.
+    """
+    return report_from(load_json(Path(path)))
+
+
+def report_from(data: Any) -> Report:
+    """Return the report that `data` says; UnreadableError names the first thing that misfits."""
     check_version(data)
     if data.get("kind") != "report":
         raise UnreadableError(f"the document is a {data.get('kind')!r}, not a report of one stage")
@@ -49,9 +53,7 @@ def report_from(data: Any) -> "Report":
 
 def _check_calls(calls: Any) -> None:
     """Raise where a comparison lacks what is always written: a default is no finding."""
-    from align.judge.comparison import DIFFERS, EQUAL, NOISE, UNCHECKED, Comparison
-
-    always = [entry.name for entry in fields(Comparison) if not _optional(entry)]
+    always = [entry.name for entry in fields(Comparison) if not is_optional(entry)]
     for number, call in enumerate(calls if isinstance(calls, list) else ()):
         absent = [name for name in always if isinstance(call, dict) and name not in call]
         if absent:

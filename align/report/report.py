@@ -8,12 +8,10 @@ from typing import Any, ClassVar
 
 from align.judge.comparison import DIFFERS, NOISE, UNCHECKED, Comparison
 from align.report.parts import SCHEMA_VERSION
-from common.documents import STRICT, plain, without_defaults, write_json, write_text
-from common.environment import environment, versions
+from common.documents import STRICT, plain, without_defaults, write_json
+from common.environment import environment
 
 ALIGNED, NOT_ALIGNED, COULD_NOT_CHECK = 0, 1, 2
-
-__all__ = ["Divergence", "Layer", "Report", "versions", "write_text"]
 
 
 @dataclass(frozen=True)
@@ -189,29 +187,3 @@ class Report:
     def to_json(self, path: str | os.PathLike[str]) -> None:
         """Write the report to `path`, whole or not at all."""
         write_json(Path(path), self.to_dict())
-
-    def to_html(self, path: str | os.PathLike[str]) -> None:
-        """Write the report to `path` as one page that needs no other file."""
-        from align.report.run import Run
-
-        Run.of(self).to_html(path)
-
-    def to_junit(self, path: str | os.PathLike[str]) -> None:
-        """Write the report to `path` as JUnit XML: a test case for each layer."""
-        from align.report.run import Run
-
-        Run.of(self).to_junit(path)
-
-    @classmethod
-    def from_dict(cls, data: Any) -> "Report":
-        """Return the report that `to_dict` made `data` of; UserError says what does not fit."""
-        from align.report.read import report_from
-
-        return report_from(data)
-
-    @classmethod
-    def from_json(cls, path: str | os.PathLike[str]) -> "Report":
-        """Return the report in the file at `path`; UserError says what is wrong with it."""
-        from align.report.parts import load_json
-
-        return cls.from_dict(load_json(Path(path)))

@@ -82,29 +82,9 @@ class Run:
         reports = [report.to_dict() for report in self.reports]
         return {**head, **plain(rest), "reports": reports}
 
-    def write(self, folder: Path, name: str) -> list[Path]:
-        """Write page, JSON and JUnit XML into `folder`; return the paths."""
-        paths = [folder / f"{name}{suffix}" for suffix in (".html", ".json", ".xml")]
-        self.to_html(paths[0])
-        self.to_json(paths[1])
-        self.to_junit(paths[2])
-        return paths
-
     def to_json(self, path: str | os.PathLike[str]) -> None:
         """Write the run to `path`, whole or not at all."""
         write_json(Path(path), self.to_dict())
-
-    def to_html(self, path: str | os.PathLike[str]) -> None:
-        """Write the run to `path` as one page that needs no other file."""
-        from align.report.html.page import write_page
-
-        write_page(self, Path(path))
-
-    def to_junit(self, path: str | os.PathLike[str]) -> None:
-        """Write the run to `path` as JUnit XML: a suite for each stage, a case for each layer."""
-        from align.report.junit import write_junit
-
-        write_junit(self, Path(path))
 
 
 def worst_code(codes: Sequence[int]) -> int:

@@ -22,7 +22,7 @@ from align import (
 from align.pairing.fill import load_state
 from align.report.report import ALIGNED, COULD_NOT_CHECK
 from align.report.run import Run, Rung, without_values
-from align.report.write import write_numbers
+from align.report.write import write_numbers, write_run
 from commands.reproduce.recipe import Recipe
 from commands.subjects.inputs import seeded_input
 from common.documents import write_text
@@ -91,7 +91,7 @@ class Reproduction:
         }
         write_text(self.folder / "summary.json", json.dumps(summary, indent=1))
         self.found.environment["seconds"] = round(time.monotonic() - start, 1)
-        self.found.write(self.folder / "report", "reproduce")
+        write_run(self.found, self.folder / "report", "reproduce")
 
     def _overrides(self) -> list[str]:
         return [*self._fast(), *self.overrides] if self.fast else list(self.overrides)

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -15,17 +14,11 @@ from align.report.html.data import VERDICTS, number, page_data, places
 from align.report.html.strings import HERE, in_both, say, strings
 from align.report.mends import mends, short_source, unchecked
 from align.report.run import Run
-from common.documents import write_text
 
 CHART = "uPlot.iife.min.js"
 SCRIPTS = ("base.js", "chart.js", "tree.js", "detail.js", "tables.js", "curves.js", "page.js")
 COMPARISON = ["base.js", "tables.js", "compare.js"]
 STYLES = ("uPlot.min.css", "report.css")
-
-
-def write_page(run: Run, path: Path) -> None:
-    """Write the page of `run` to `path`, whole or not at all."""
-    write_text(path, render(run))
 
 
 def render(run: Run) -> str:

@@ -17,9 +17,10 @@ from align.report.html.data import page_data
 from align.report.html.page import render, render_comparison
 from align.report.html.strings import in_both, phrases, strings
 from align.report.junit import junit
-from align.report.read import read_run, run_from
+from align.report.read import read_report, read_run, run_from
 from align.report.report import Report
 from align.report.run import Run
+from align.report.write import write_junit, write_page
 from common.documents import without_defaults
 from common.errors import UserError
 from tests.align.report import reports
@@ -35,11 +36,11 @@ RUNS = {**reports.RUNS, "large": lambda: Run.of(large(60))}
 def test_a_report_comes_back_from_its_file(tmp_path):
     report = small("stem")
     report.to_json(tmp_path / "forward.json")
-    assert Report.from_json(tmp_path / "forward.json").to_dict() == report.to_dict()
+    assert read_report(tmp_path / "forward.json").to_dict() == report.to_dict()
     (tmp_path / "cut.json").write_text((tmp_path / "forward.json").read_text()[:-9])
     for name, told in (("cut.json", "is not JSON"), ("absent.json", "--report wrote")):
         with pytest.raises(UserError, match=f"{name}: .*{told}"):
-            Report.from_json(tmp_path / name)
+            read_report(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -165,9 +166,9 @@ def test_page_loads_nothing():
 
 def test_page_cannot_be_written_is_a_users_error(tmp_path):
     (tmp_path / "file").write_text("")
-    for write in (Report("forward").to_html, Report("forward").to_junit):
+    for write in (write_page, write_junit):
         with pytest.raises(UserError, match="cannot be written"):
-            write(tmp_path / "file" / "page.html")
+            write(Report("forward"), tmp_path / "file" / "page.html")
 
 
 def test_every_word_stands_in_both_languages():
@@ -325,7 +326,7 @@ SUITE = {"name", "tests", "failures", "errors", "skipped", "time", "timestamp"}
 @pytest.mark.parametrize("name", RUNS)
 def test_junit_keeps_to_the_conventions(tmp_path, name):
     run = RUNS[name]()
-    run.to_junit(tmp_path / "run.xml")
+    write_junit(run, tmp_path / "run.xml")
     root = xml.parse(tmp_path / "run.xml").getroot()
     assert root.tag == "testsuites"
     for suite in root:
@@ -454,3 +455,13 @@ def test_verdict_of_a_run_is_its_worst(tmp_path):
     assert ladder().exit_code == 1
     assert Run("nothing").exit_code == 2
     assert Run.of(small()).exit_code == 0
+
+
+def test_a_report_knows_no_painter():
+    code = (
+        "import sys, align.report.run, align.report.read\n"
+        "drawn = ('align.report.html', 'align.report.junit', 'align.report.write', 'jinja2')\n"
+        "sys.exit(', '.join(name for name in drawn if name in sys.modules) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

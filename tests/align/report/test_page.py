@@ -7,6 +7,7 @@ import pytest
 from align.report.html.page import render, render_comparison
 from align.report.report import Report
 from align.report.run import Run
+from align.report.write import write_page
 from common.documents import write_text
 from tests.align.report.browser import PHONE, WIDE, chromium
 from tests.align.report.reports import HOSTILE, RUNS, hostile, ladder, large, small
@@ -212,7 +213,7 @@ def test_page_of_stdc2(browser, tmp_path, size, broken):
     with ExitStack() as stack:
         blamed = [stack.enter_context(fault(paddle_net)) for fault in faults * broken]
         report = align_backward(torch_net, paddle_net, [seeded_input((2, 3, 64, 96), 0)])
-    report.to_html(tmp_path / "stdc2.html")
+    write_page(report, tmp_path / "stdc2.html")
     assert (tmp_path / "stdc2.html").stat().st_size < 2_000_000
     browser.open(tmp_path / "stdc2.html", size)
     assert [title.text for title in browser.find(".mends.to_mend h3")] == blamed
