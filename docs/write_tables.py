@@ -1,6 +1,7 @@
-"""Writes the tables of both READMEs that come from the code and from `make prove`.
+"""Writes the tables of both READMEs and the guide that come from the code and from `make prove`.
 
-The nets with what docs/proof/nets.py measured of them, the faults that were found, the benchmarks.
+The nets with what docs/proof/nets.py measured of them, the faults that were found, the benchmarks;
+in the guide the data sets.
 """
 
 import argparse
@@ -133,6 +134,14 @@ def aligned(figures: Mapping[str, Any] | None, say: Say) -> list[str]:
     return [f"{figures['forward']:.0e}, {figures['backward']:.0e}", f"{figures['output']:.0e}"]
 
 
+def data_set_table() -> list[list[str]]:
+    """Return the table of data sets: name in a config, folders, splits."""
+    from common.settings.data import DATASETS
+
+    rows = [[f"`{name}`", row.folders, row.splits] for name, row in DATASETS.items()]
+    return [["`data.dataset`", "folder `data.root`", "splits"], *rows]
+
+
 def source_name(source: str) -> str:
     """Return owner/name of a repository's address."""
     return "/".join(source.rstrip("/").split("/")[-2:])
@@ -230,7 +239,7 @@ def markdown(rows: Sequence[Sequence[str]], say: Say) -> str:
 
 
 def written(text: str, tables: Mapping[str, str]) -> str:
-    """Return a README with its tables anew.
+    """Return a page with its tables anew.
 
     Raises ValueError where it lacks the two comments of a table.
     """
@@ -245,22 +254,30 @@ def written(text: str, tables: Mapping[str, str]) -> str:
     return text
 
 
-def main() -> int:
-    """Write the tables into the READMEs, or check that they are up to date."""
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--check", action="store_true", help="exit 1 if a README is stale")
-    options = arguments.parse_args()
+def pages() -> dict[str, dict[str, str]]:
+    """Return page -> table's name -> the table in Markdown."""
     results = json.loads(PROOF.read_text(encoding="utf-8"))["results"]
-    stale = False
+    found = {"docs/guide/train.md": {"data sets": markdown(data_set_table(), in_english)}}
     for name, say in (("README.md", in_english), ("README.zh-CN.md", in_chinese)):
-        path = ROOT / name
         tables = {
             "models": model_table(say),
             "faults": fault_table(results, say),
             "measurements": proof_table(results, say),
         }
+        found[name] = {place: markdown(rows, say) for place, rows in tables.items()}
+    return found
+
+
+def main() -> int:
+    """Write the tables into their pages, or check that they are up to date."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--check", action="store_true", help="exit 1 if a page is stale")
+    options = arguments.parse_args()
+    stale = False
+    for name, tables in pages().items():
+        path = ROOT / name
         text = path.read_text(encoding="utf-8")
-        wanted = written(text, {place: markdown(rows, say) for place, rows in tables.items()})
+        wanted = written(text, tables)
         if not options.check:
             path.write_text(wanted, encoding="utf-8")
         elif text != wanted:

@@ -1,9 +1,8 @@
 """Data sets, transforms, palettes, the toy Cityscapes: NumPy in, NumPy out."""
 
-from typing import Any
-
 from common.data.dataset import (
     Batch,
+    DataSource,
     SegmentationDataset,
     plan_epoch,
     plan_training,
@@ -17,19 +16,12 @@ from common.data.sets.coco import Coco
 from common.data.sets.voc import PascalVOC
 from common.data.transforms.images import Normalisation
 
-DATASETS: dict[str, Any] = {
-    "cityscapes": Cityscapes,
-    "voc": PascalVOC,
-    "coco": Coco,
-    "carvana": Carvana,
-}
-
 __all__ = [
-    "DATASETS",
     "Batch",
     "Carvana",
     "Cityscapes",
     "Coco",
+    "DataSource",
     "Normalisation",
     "PascalVOC",
     "SegmentationDataset",

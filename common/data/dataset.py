@@ -7,7 +7,8 @@ of every batch. Both are the same in any process.
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count as count_from
-from typing import NamedTuple, Protocol
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image
@@ -26,6 +27,37 @@ class SampleSource(Protocol):
 
     def read(self, index: int) -> tuple[Image.Image, Image.Image]:
         """Image of mode RGB and label of mode L (train ids), of one size."""
+        ...
+
+
+class Frame(Protocol):
+    """What stands for one image before it is read."""
+
+    @property
+    def name(self) -> str:
+        """The image's name, of which the fingerprint of a set is made."""
+        ...
+
+
+class DataSource(SampleSource, Protocol):
+    """A split of a data set with its classes; every class of `common/data/sets/` is one.
+
+    Attributes:
+        class_names, num_classes: its classes; the label holds their indices.
+        ignore_index: the label of pixels that do not count.
+        colors: uint8 [256, 3] RGB, by class; void is black.
+    """
+
+    class_names: tuple[str, ...]
+    num_classes: int
+    ignore_index: int
+    colors: np.ndarray
+
+    def __init__(self, root: str | Path, split: str, **options: Any) -> None: ...
+
+    @property
+    def frames(self) -> Sequence[Frame]:
+        """The frames in the order of their indices."""
         ...
 
 

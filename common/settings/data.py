@@ -1,9 +1,20 @@
-"""The data section of a config: data set, normalisation, augmentation, batches."""
+"""The data section of a config: data set, normalisation, augmentation, batches.
 
+To add a data set: its class in `common/data/sets/`, and here the keys that it alone has (a subclass
+of `Data`), a row of `DATASETS`, and its name in `AnyData`.
+"""
+
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
+from typing_extensions import Self
 
+from common.data.dataset import DataSource
+from common.data.sets.carvana import Carvana
+from common.data.sets.cityscapes import Cityscapes
+from common.data.sets.coco import Coco
+from common.data.sets.voc import PascalVOC
 from common.data.transforms.images import MEAN, STD, FixedScale, RandomShortSide, Transform
 from common.data.transforms.images import Normalisation as Normalise
 from common.data.transforms.recipes import AUGMENTATIONS, KAZUTO_SCALES, STDC_SCALES
@@ -12,8 +23,6 @@ from common.settings.section import Above0, AtLeast0, NotNegative, Positive, Sec
 
 Triple = tuple[float, float, float]
 Scales = Annotated[tuple[Above0, ...], Field(min_length=1)]
-# Settings that one data set alone knows.
-OPTIONS_OF = {"labels": "cityscapes", "val_share": "carvana", "split_seed": "carvana"}
 
 
 class Normalisation(Section):
@@ -84,15 +93,12 @@ AnyAugmentation = Annotated[
 
 
 class Data(Section):
-    """The data set, its augmentation and its batches."""
+    """What every data set has, its augmentation and its batches."""
 
-    dataset: Literal["cityscapes", "voc", "coco", "carvana"]
+    dataset: str  # a row of DATASETS
     root: str
     train_split: str = "train"
     val_split: str = "val"
-    labels: Literal["auto", "labelIds", "labelTrainIds"] | None = None  # Cityscapes; none: auto
-    val_share: Annotated[float, Field(gt=0, lt=1)] | None = None  # Carvana; none: the authors'
-    split_seed: NotNegative | None = None  # Carvana; none: 0
     scale: Annotated[float, Field(gt=0, le=1)] = 1.0  # of image and label, in validation too
     val_short_side: Positive | None = None  # pixels, in validation; none: as it is
     crop_hw: Size | None = None  # height, width; none: whole images
@@ -104,10 +110,7 @@ class Data(Section):
     augmentation: AnyAugmentation
 
     @model_validator(mode="after")
-    def _consistent(self) -> "Data":
-        for key, dataset in OPTIONS_OF.items():
-            if getattr(self, key) is not None and self.dataset != dataset:
-                raise ValueError(f"{key} is a setting of {dataset}, not of {self.dataset}")
+    def _consistent(self) -> Self:
         if self.crop_hw is None and self.augmentation.name != "none":
             raise ValueError(f"crop_hw is not set, and the {self.augmentation.name} recipe crops")
         for key in ("scale_range", "short_side"):
@@ -118,9 +121,9 @@ class Data(Section):
 
     @property
     def source_options(self) -> dict[str, Any]:
-        """Keyword arguments of the data set's own."""
-        options = {key: getattr(self, key) for key in OPTIONS_OF}
-        return {key: value for key, value in options.items() if value is not None}
+        """Keyword arguments of the data set's own; what is not set is left to its class."""
+        own = type(self).model_fields.keys() - Data.model_fields.keys()
+        return self.model_dump(include=own, exclude_none=True)
 
     def transforms(self) -> tuple[Transform, ...]:
         """The training augmentation."""
@@ -135,3 +138,76 @@ class Data(Section):
 
     def _scaled(self) -> tuple[Transform, ...]:
         return () if self.scale == 1 else (FixedScale(self.scale),)
+
+
+class CityscapesData(Data):
+    """Cityscapes, real or rendered."""
+
+    dataset: Literal["cityscapes"]
+    labels: Literal["auto", "labelIds", "labelTrainIds"] | None = None  # none: auto
+
+
+class VocData(Data):
+    """Pascal VOC 2012, with or without the labels of SBD."""
+
+    dataset: Literal["voc"]
+
+
+class CocoData(Data):
+    """COCO 2017 in the classes of Pascal VOC."""
+
+    dataset: Literal["coco"]
+
+
+class CarvanaData(Data):
+    """Carvana, whose validation images are drawn."""
+
+    dataset: Literal["carvana"]
+    val_share: Annotated[float, Field(gt=0, lt=1)] | None = None  # none: the authors'
+    split_seed: NotNegative | None = None  # none: 0
+
+
+AnyData = Annotated[
+    CityscapesData | VocData | CocoData | CarvanaData, Field(discriminator="dataset")
+]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A row of the table of data sets.
+
+    Attributes:
+        source: class that reads it; called with root, split and the options of `settings`.
+        settings: the data section of a config that names it.
+        folders: what `data.root` holds, in the words of the guide.
+        splits: which splits there are, in the words of the guide.
+    """
+
+    source: type[DataSource]
+    settings: type[Data]
+    folders: str
+    splits: str
+
+
+DATASETS: dict[str, DataSet] = {
+    "cityscapes": DataSet(
+        Cityscapes,
+        CityscapesData,
+        "`leftImg8bit/`, `gtFine/`",
+        "`train`, `val`, `test`, `trainval`",
+    ),
+    "voc": DataSet(
+        PascalVOC,
+        VocData,
+        "`JPEGImages/`, `SegmentationClass/` (SBD: `SegmentationClassAug/`), "
+        "`ImageSets/Segmentation/`",
+        "every list there",
+    ),
+    "coco": DataSet(
+        Coco,
+        CocoData,
+        "`train2017/`, `val2017/`, `annotations/instances_*2017.json`",
+        "`train`, `val`",
+    ),
+    "carvana": DataSet(Carvana, CarvanaData, "`imgs/`, `masks/`", "`train`, `val`"),
+}

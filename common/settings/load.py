@@ -8,10 +8,11 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from common.errors import ConfigError
 from common.settings.run import Settings
@@ -48,7 +49,7 @@ def check_settings(
     """
     try:
         # By way of JSON: there, strict types allow a list where a tuple is kept, and nothing else.
-        return Settings.model_validate_json(json.dumps(tree), strict=True)
+        return Settings.model_validate_json(json.dumps(_without_unset(tree)), strict=True)
     except TypeError as error:
         raise ConfigError(f"{default_origin}: {error}") from None
     except ValidationError as error:
@@ -140,6 +141,23 @@ def _apply(tree: dict[str, Any], override: str, origins: dict[_Path, str]) -> No
     _merge(tree, nested)
 
 
+def _without_unset(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """`tree` without keys that are null and that only other kinds of their section have.
+
+    So `data.labels=null` unsets what a base said, whichever data set is chosen then.
+    """
+    left = dict(tree)
+    for name, field in Settings.model_fields.items():
+        section, kinds = tree.get(name), _sections(field.annotation)
+        if len(kinds) > 1 and isinstance(section, Mapping):
+            known = {key for kind in kinds for key in kind.model_fields}
+            tag = section.get(str(field.discriminator))
+            own = {k for kind in kinds if tag in _tags(kind, field) for k in kind.model_fields}
+            foreign = known - own if own else set()
+            left[name] = {k: v for k, v in section.items() if v is not None or k not in foreign}
+    return left
+
+
 # Sections whose `name` decides which keys they have.
 NAMED = ("loss", "optimizer", "schedule", "augmentation")
 
@@ -176,53 +194,73 @@ def _note_one(path: _Path, origin: str, origins: dict[_Path, str]) -> None:
             origins[path[:length]] = origin
 
 
+class _Place(NamedTuple):
+    """Where a finding of pydantic is.
+
+    path: of the key. section: the class around it. around: the field that holds that section, None
+    at the root. chosen: the name that chose the class where the field has several, else "".
+    """
+
+    path: _Path
+    section: type[BaseModel]
+    around: FieldInfo | None
+    chosen: str
+
+
 def _explain(row: Mapping[str, Any], origins: Mapping[_Path, str], default: str) -> str:
     """One line for one finding of pydantic."""
-    path, section = _place(row["loc"])
-    longest = max((p for p in origins if p == path[: len(p)]), key=len, default=None)
-    origin = origins[longest] if longest is not None else default
-    key = ".".join(path)
+    place = _place(row["loc"])
+    path = place.path
+    origin, key = _origin(path, origins, default), ".".join(path)
     if row["type"] == "extra_forbidden":
-        return f"{origin}: unknown key {key}{_nearest(path, section)}"
+        return f"{origin}: unknown key {key}{_whose(place) or _nearest(path, place.section)}"
     if row["type"] == "missing":
         origin = origins.get((*path[:-1], "name"), origin)  # what chose the kind of section
         return f"{origin}: {key} is not set, and has no default"
-    if row["type"] == "union_tag_not_found":
-        return f"{origin}: {key}.name is not set; choose one of {_tags(row)}"
-    if row["type"] == "union_tag_invalid":
-        near = difflib.get_close_matches(row["ctx"]["tag"], _tags(row).split(", "), n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        return f"{origin}: {key}.name is {row['ctx']['tag']!r}; {hint}Choose one of {_tags(row)}"
+    if row["type"] in ("union_tag_not_found", "union_tag_invalid"):
+        field = place.section.model_fields[path[-1]]
+        origin = _origin((*path, str(field.discriminator)), origins, default)
+        return f"{origin}: {_choice(row, key, field)}"
     message = re.sub(r"^(Value error|Input error), ", "", row["msg"])
     if row["type"] == "value_error":
         return f"{origin}: {key}: {message}" if key else f"{origin}: {message}"
     return f"{origin}: {key} is {row['input']!r:.60}: {message}"
 
 
-def _tags(row: Mapping[str, Any]) -> str:
-    """The names that a section may have, separated by ", "."""
-    path, section = _place(row["loc"])
-    kinds = _sections(section.model_fields[path[-1]].annotation)
-    return ", ".join(name for kind in kinds for name in _names(kind))
+def _origin(path: _Path, origins: Mapping[_Path, str], default: str) -> str:
+    """Where a key was set, or the section around it."""
+    longest = max((p for p in origins if p == path[: len(p)]), key=len, default=None)
+    return origins[longest] if longest is not None else default
 
 
-def _place(location: Sequence[str | int]) -> tuple[_Path, type[BaseModel]]:
-    """Where a finding of pydantic is: the key's path, and the class of the section around it.
+def _choice(row: Mapping[str, Any], key: str, field: FieldInfo) -> str:
+    """Say which kinds of section `field` has, where none of them was named."""
+    by = f"{key}.{field.discriminator}"
+    tags = [tag for kind in _sections(field.annotation) for tag in _tags(kind, field)]
+    listed = ", ".join(tags)
+    if row["type"] == "union_tag_not_found":
+        return f"{by} is not set; choose one of {listed}"
+    near = difflib.get_close_matches(row["ctx"]["tag"], tags, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"{by} is {row['ctx']['tag']!r}; {hint}Choose one of {listed}"
 
-    Pydantic puts the name of a section that has several kinds behind its key.
-    """
+
+def _place(location: Sequence[str | int]) -> _Place:
+    """Where a finding is; pydantic puts what chose a kind of section behind the section's key."""
     path: list[str] = []
     section: type[BaseModel] = Settings
     kinds: list[type[BaseModel]] = [Settings]
+    around = field = None
+    chosen = tag = ""
     for part in map(str, location):
-        if len(kinds) > 1:
-            kinds = [kind for kind in kinds if part in _names(kind)]
+        if field and len(kinds) > 1:
+            kinds, tag = [kind for kind in kinds if part in _tags(kind, field)], part
             continue
-        section = kinds[0] if kinds else section
+        section, around, chosen, tag = kinds[0] if kinds else section, field, tag, ""
         path.append(part)
         field = section.model_fields.get(part)
         kinds = _sections(field.annotation) if field else []
-    return tuple(path), section
+    return _Place(tuple(path), section, around, chosen)
 
 
 def _sections(annotation: Any) -> list[type[BaseModel]]:
@@ -231,9 +269,18 @@ def _sections(annotation: Any) -> list[type[BaseModel]]:
     return [kind for kind in found if isinstance(kind, type) and issubclass(kind, BaseModel)]
 
 
-def _names(kind: type[BaseModel]) -> tuple[str, ...]:
-    """The names that choose this kind of section."""
-    return get_args(kind.model_fields["name"].annotation) if "name" in kind.model_fields else ()
+def _tags(kind: type[BaseModel], field: FieldInfo | None) -> tuple[str, ...]:
+    """The values of `field`'s discriminator that choose this kind of section."""
+    by = field.discriminator if field else None
+    return get_args(kind.model_fields[by].annotation) if isinstance(by, str) else ()
+
+
+def _whose(place: _Place) -> str:
+    """Say which kinds of the section have the key; empty where none has."""
+    name, around = place.path[-1], place.around
+    kinds = _sections(around.annotation) if around else []
+    owners = [tag for kind in kinds if name in kind.model_fields for tag in _tags(kind, around)]
+    return f"; {name} is a setting of {', '.join(owners)}, not of {place.chosen}" if owners else ""
 
 
 def _nearest(path: _Path, section: type[BaseModel]) -> str:

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from common.errors import ConfigError
 from common.pairs import PAIRS
-from common.settings.data import Data
+from common.settings.data import AnyData
 from common.settings.recipe import AnyLoss, AnyOptimizer, AnySchedule, Decay
 from common.settings.section import NotNegative, Positive, Section, Size
 
@@ -115,7 +115,7 @@ class Settings(Section):
     output: str = "runs/{name}_{framework}"  # folder of the run
     model: Model
     weights: Weights = Weights()
-    data: Data
+    data: AnyData
     loss: AnyLoss
     optimizer: AnyOptimizer
     schedule: AnySchedule

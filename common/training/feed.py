@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.data import DATASETS, Batch, SegmentationDataset, plan_training, plan_validation
+from common.data import Batch, SegmentationDataset, plan_training, plan_validation
 from common.errors import ConfigError
+from common.settings.data import DATASETS
 from common.settings.run import Settings
 from common.training.loader import group, load_batches
 
@@ -27,7 +28,7 @@ class DataSets:
 def open_data(settings: Settings) -> DataSets:
     """Open both splits. Raises DataError saying what is missing, ConfigError for other classes."""
     data = settings.data
-    source = DATASETS[data.dataset]
+    source = DATASETS[data.dataset].source
     if settings.model.num_classes != source.num_classes:
         raise ConfigError(
             f"model.num_classes is {settings.model.num_classes}, but {data.dataset} has "

@@ -47,7 +47,7 @@ class Carvana:
         DataError: no data, an image without mask, a mask without image.
     """
 
-    class_names = ("background", "car")
+    class_names: tuple[str, ...] = ("background", "car")
     num_classes = 2
     ignore_index = 255
     colors = np.zeros((256, 3), np.uint8)

@@ -63,7 +63,7 @@ class Cityscapes:
         DataError: no data, an image without label, a label without image, a stray PNG.
     """
 
-    class_names = CLASS_NAMES
+    class_names: tuple[str, ...] = CLASS_NAMES
     num_classes = len(CLASS_NAMES)
     ignore_index = VOID
     colors = palette()

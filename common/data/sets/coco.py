@@ -88,7 +88,7 @@ class Coco:
         UserError: pycocotools is not installed.
     """
 
-    class_names = CLASS_NAMES
+    class_names: tuple[str, ...] = CLASS_NAMES
     num_classes = len(CLASS_NAMES)
     ignore_index = VOID
     colors = palette()

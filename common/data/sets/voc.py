@@ -87,7 +87,7 @@ class PascalVOC:
         DataError: no data, a name twice, an image or a label that is not there.
     """
 
-    class_names = CLASS_NAMES
+    class_names: tuple[str, ...] = CLASS_NAMES
     num_classes = len(CLASS_NAMES)
     ignore_index = VOID
     colors = palette()

@@ -83,7 +83,18 @@ def test_rate_0_is_a_rate():
         ("loss={name: unet, ohem: 1}", ["unknown key loss.ohem"]),
         ("optimizer.name=fcn", ["optimizer.name is 'fcn'", "fcn_sgd"]),
         ("model.name=resnet50", ["resnet50 is a net of classification"]),
-        ("data.val_share=0.5", ["val_share is a setting of carvana"]),
+        (
+            "data.val_share=0.5",
+            ["the command line", "unknown key data.val_share", "a setting of carvana, not of city"],
+        ),
+        ("data.label=auto", ["unknown key data.label", "did you mean data.labels?"]),
+        ("data.labels=all", ["the command line: data.labels is 'all'", "'labelIds'"]),
+        ("data.dataset=citiscapes", ["the command line", "did you mean cityscapes?", "carvana"]),
+        (
+            ("data.labels=auto", "data.dataset=voc"),
+            ["labels is a setting of cityscapes, not of voc"],
+        ),
+        ("data.augmentation.degrees=3", ["degrees is a setting of semseg, not of stdc"]),
         (("data.augmentation.name=semseg", "data.crop_hw=null"), ["crop_hw is not set"]),
         ("evaluate.window_hw=[9, 9]", ["window_hw works at scale 1"]),
         (
@@ -158,6 +169,23 @@ def test_a_section_without_a_name_says_which_there_are(tmp_path):
     (tmp_path / "run.yml").write_text("loss: {aux_weight: 1.0}\n")
     message = refused(config=tmp_path / "run.yml")
     assert "loss.name is not set; choose one of stdc, ohem" in message
+
+
+def test_a_data_section_without_a_data_set_says_which_there_are(tmp_path):
+    (tmp_path / "run.yml").write_text("data: {root: somewhere}\n")
+    message = refused(config=tmp_path / "run.yml")
+    assert "data.dataset is not set; choose one of cityscapes, voc, coco, carvana" in message
+
+
+def test_null_unsets_what_another_data_set_does_not_have():
+    of_cityscapes = ("data.labels=labelIds", "data.val_share=null")
+    assert load_settings(CONFIGS / "stdc2.yml", of_cityscapes).data.source_options == {
+        "labels": "labelIds"
+    }
+    of_carvana = ("data.dataset=carvana", "data.labels=null", "data.split_seed=3")
+    data = load_settings(CONFIGS / "stdc2.yml", of_carvana).data
+    assert (data.dataset, data.source_options) == ("carvana", {"split_seed": 3})
+    assert (data.crop_hw, data.augmentation.name) == ((512, 1024), "stdc")
 
 
 def test_micro_batches_are_those_of_cards_and_iter_size():

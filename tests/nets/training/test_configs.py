@@ -1,17 +1,17 @@
 """Every net of segmentation has its authors' config and a toy one, and both train on both sides."""
 
+import inspect
 from typing import get_args
 
 import numpy as np
 import pytest
 
-from common.data import DATASETS
 from common.data.toy import write_toy_cityscapes
 from common.data.transforms.recipes import AUGMENTATIONS
 from common.errors import ConfigError
 from common.pairs import PAIRS
 from common.schedules import SCHEDULES
-from common.settings.data import AnyAugmentation, Data
+from common.settings.data import DATASETS, AnyAugmentation, AnyData, Data
 from common.settings.load import load_settings
 from common.settings.recipe import AnyLoss, AnyOptimizer, AnySchedule
 from tests.paths import CONFIGS
@@ -51,7 +51,7 @@ def test_both_configs_load_and_are_of_one_recipe(name):
     assert toy_pixels == paper_pixels
     assert toy.data.augmentation.name == paper.data.augmentation.name
     assert (toy.loss, toy.optimizer.name) == (paper.loss, paper.optimizer.name)
-    assert paper.model.num_classes == DATASETS[paper.data.dataset].num_classes
+    assert paper.model.num_classes == DATASETS[paper.data.dataset].source.num_classes
     assert set(toy.model.options) <= {*paper.model.options, "width", "bn_kept"}
 
 
@@ -93,9 +93,9 @@ def test_unets_rate_follows_dice():
     assert (schedule.follows, schedule.patience, schedule.factor) == ("dice", 5, 0.1)
 
 
-def names_of(union):
+def names_of(union, key="name"):
     kinds = get_args(get_args(union)[0])
-    return {name for kind in kinds for name in get_args(kind.model_fields["name"].annotation)}
+    return {name for kind in kinds for name in get_args(kind.model_fields[key].annotation)}
 
 
 @pytest.mark.parametrize("package", ["torch_ref", "paddle_impl"])
@@ -109,7 +109,19 @@ def test_settings_know_every_row_of_the_tables(package):
     assert names_of(AnyOptimizer) == set(importlib.import_module(f"{package}.optim").OPTIMIZERS)
     assert names_of(AnySchedule) == {*SCHEDULES, "plateau"}
     assert names_of(AnyAugmentation) == set(AUGMENTATIONS)
-    assert set(get_args(Data.model_fields["dataset"].annotation)) == set(DATASETS)
+    assert names_of(AnyData, "dataset") == set(DATASETS)
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_a_data_set_is_a_row_whose_keys_its_class_takes(name):
+    row = DATASETS[name]
+    assert get_args(row.settings.model_fields["dataset"].annotation) == (name,)
+    own = row.settings.model_fields.keys() - Data.model_fields.keys()
+    taken = set(inspect.signature(row.source.__init__).parameters) - {"self", "root", "split"}
+    assert own == taken
+    assert row.source.num_classes == len(row.source.class_names)
+    assert not 0 <= row.source.ignore_index < row.source.num_classes
+    assert row.source.colors.shape == (256, 3)
 
 
 @pytest.mark.parametrize("row", [row for row, pair in PAIRS.items() if pair.minimum_batch > 1])
