@@ -35,11 +35,11 @@ class Floors:
 
     def not_needed(self, paths: Iterable[str]) -> None:
         """Leave out modules whose only call is equal whatever rounding does."""
-        self._rounding.moved.alone.update(paths)
+        self._rounding.not_needed(paths)
 
     def lost_in_sums(self, name: str, parameter: Any) -> float:
         """Return what the gradient of a bias loses as a sum over pixels, whatever it comes to."""
-        return self._rounding.moved.lost_in_sums(name, parameter)
+        return self._rounding.lost_in_sums(name, parameter)
 
     def drops(self, name: str, gradient: Any) -> None:
         """Note the gradient of a parameter that is judged and will not be kept."""

@@ -1,19 +1,18 @@
 """Runs the reference again, disturbed, to measure how far rounding moves every tensor."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from contextlib import nullcontext
 
 import torch
 from torch import nn
 
-from align.arrays.arrays_torch import to_array
-from align.arrays.distances import magnitude
 from align.judge.kernel_errors_torch import COHERENT_DRAWS, Errors
 from align.judge.watch_kernels_torch import WatchKernels
 from align.nets.prepare_torch import rounded_constants, state_kept
 from align.record.recording_torch import ReferenceRun
 from align.record.trace import Call, Trace
-from align.rounding.disturbed_run_torch import DisturbedRun, Movements
+from align.rounding.disturbed_run_torch import DisturbedRun
+from align.rounding.movements_torch import Movements
 
 KERNEL_SPREAD = 2.0
 
@@ -35,19 +34,23 @@ class Rounding:
     ) -> None:
         self.net = net
         self.moved = DisturbedRun(trace, judged, run, units=1.0, watched=watched)
-        self.moves = self.moved.moves
+        self.moves = self.moved.movements.moves
 
     def alone(self, call: Call) -> None:
         """Run one call by itself, while the reference's backward runs."""
-        module = self.net.get_submodule(call.path)
-        self.moved.run_alone(module, call)
-        self.moved.note_complete(self.net, module)
+        self.moved.run_alone(self.net, call)
+
+    def not_needed(self, paths: Iterable[str]) -> None:
+        """Leave out modules whose only call is equal whatever rounding does."""
+        self.moved.alone.update(paths)
+
+    def lost_in_sums(self, name: str, parameter: torch.Tensor) -> float:
+        """Return what the gradient of a bias loses as a sum over pixels, whatever it comes to."""
+        return self.moved.movements.lost_in_sums(name, parameter)
 
     def drops(self, name: str, gradient: torch.Tensor) -> None:
         """Note the gradient of a parameter that is judged and will not be kept."""
-        module = name.rpartition(".")[0]
-        before = self.moved.largest.get(module, 0.0)
-        self.moved.largest[module] = max(magnitude(to_array(gradient)), before)
+        self.moved.movements.note_dropped(name, gradient)
 
     def together(self, call: Call, within: list[Call]) -> bool:
         """Run one call and the calls `within` it likewise; tell whether that can be kept."""
@@ -63,7 +66,7 @@ class Rounding:
             with torch.no_grad():
                 tensors = (*self.net.parameters(), *self.net.buffers())
                 for tensor in {id(tensor): tensor for tensor in tensors}.values():
-                    tensor.copy_(self.moved.jitter(tensor))
+                    tensor.copy_(self.moved.noise.jitter(tensor))
             self.moved.run_net(self.net)
 
 
@@ -121,11 +124,11 @@ def _over_draws(
         moved = DisturbedRun(
             trace, judged, run, units=0.0, seed=seed, entered=entered, watched=watched
         )
-        errors = Errors(moved.signs, draw)
+        errors = Errors(moved.noise.signs, draw)
         kept = state_kept(net, None if watched else running) if whole else nullcontext()
         with kept, WatchKernels(lambda kernel: None, errors):
             disturb(moved)
-        return moved.moves, errors
+        return moved.movements.moves, errors
 
     first, errors = drawn(0, 0)
     coherent = [first, *(drawn(draw, draw)[0] for draw in range(1, errors.draws))]
@@ -170,7 +173,7 @@ def constant_moves(net: nn.Module, trace: Trace, run: ReferenceRun) -> Movements
             moved.run_net(net)
     finally:
         _set(net, changes, 0)
-    return moved.moves
+    return moved.movements.moves
 
 
 def _set(net: nn.Module, changes: dict[str, dict[str, tuple[float, float]]], which: int) -> None:
@@ -192,4 +195,4 @@ def disturbed_by(
     moved = DisturbedRun(trace, judged, forward_only, units=0.0, disturbed=path)
     with state_kept(net):
         moved.run_net(net)
-    return moved.moves
+    return moved.movements.moves

@@ -5,7 +5,7 @@ from torch import nn
 from align.arrays.memory import give_back
 from align.record.recording_torch import ReferenceRun
 from align.record.trace import CallPlace, Trace
-from align.rounding.disturbed_run_torch import Movements
+from align.rounding.movements_torch import Movements
 from align.rounding.rounding_torch import Rounding, constant_moves, kernel_moves
 from align.stored.format import Floor
 
