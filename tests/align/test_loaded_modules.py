@@ -1,12 +1,9 @@
-"""What a run of alignment loads: torch's compiler alone would take 70 MB and half a second."""
+"""What importing a room and a run of alignment load: no framework, and nothing dear for nothing."""
 
 import subprocess
 import sys
 
 import pytest
-
-pytest.importorskip("torch")
-pytest.importorskip("paddle")
 
 RUN = """
 import sys
@@ -22,7 +19,18 @@ print(*{".".join(name.split(".")[:2]) for name in sys.modules.keys() - before})
 """
 
 
+@pytest.mark.parametrize("room", ["common", "convert", "align"])
+def test_importing_a_room_loads_no_framework_and_nothing_as_slow(room):
+    slow = "{'torch', 'paddle', 'scipy.stats'}"
+    code = f"import {room}, sys; print({slow} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "set()", done.stderr
+
+
+# torch's compiler alone would take 70 MB and half a second.
 def test_neither_torchs_compiler_nor_sympy_is_loaded():
+    pytest.importorskip("torch")
+    pytest.importorskip("paddle")
     done = subprocess.run([sys.executable, "-c", RUN], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     loaded = set(done.stdout.split())

@@ -330,3 +330,8 @@ def test_every_row_has_a_test():
     tested = {"interpolate", "hardsigmoid", "selu"}
     tested |= {*CONSTANTS, *POOLS, *OTHERS, *BEFORE_3, *NUMBERS}
     assert set(ROWS) == tested
+
+
+def test_table_of_kernels_has_no_duplicate():
+    names = [kernel.function for kernel in KERNELS]
+    assert len(names) == len(set(names))

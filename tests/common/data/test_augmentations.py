@@ -17,7 +17,7 @@ from common.data.transforms.arrays import (
 )
 from common.data.transforms.recipes import AUGMENTATIONS
 from common.errors import ConfigError
-from tests.common.data.test_transforms import Fixed, frame
+from tests.common.data.frames import Fixed, frame
 
 FILL = (123.675, 116.28, 103.53)
 KINDS = {

@@ -18,23 +18,7 @@ from common.data.transforms.images import (
 from common.data.transforms.recipes import STDC_SCALES, stdc
 from common.errors import DataError
 from common.randomness import generator
-
-
-class Fixed:
-    """Stands in for a generator: hands out the given numbers, and no more than those."""
-
-    def __init__(self, *numbers):
-        self.numbers = list(numbers)
-
-    def random(self):
-        return self.numbers.pop(0)
-
-
-def frame(width, height, seed=0):
-    rng = np.random.default_rng(seed)
-    image = Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
-    label = Image.fromarray(rng.integers(0, 19, (height, width), dtype=np.uint8))
-    return image, label
+from tests.common.data.frames import Fixed, frame
 
 
 def same(first, second):

@@ -5,7 +5,6 @@ import pytest
 
 from common.errors import UserError
 from tests.nets.losses.criteria import (
-    SIDES,
     VOID,
     assert_twins,
     both,
@@ -14,11 +13,6 @@ from tests.nets.losses.criteria import (
     ohem_case,
     pixel_losses_numpy,
 )
-
-
-@pytest.fixture(params=SIDES)
-def side(request):
-    return SIDES[request.param]()
 
 
 def test_cross_entropy_is_the_mean_over_counted_pixels(side):

@@ -7,12 +7,7 @@ import pytest
 
 from common.errors import UserError
 from common.schedules import warmup_poly
-from tests.nets.losses.criteria import SIDES, VOID, assert_twins, evaluate, make_blocks
-
-
-@pytest.fixture(params=SIDES)
-def side(request):
-    return SIDES[request.param]()
+from tests.nets.losses.criteria import VOID, assert_twins, evaluate, make_blocks
 
 
 def edges_numpy(label, stride, void_edges=True):

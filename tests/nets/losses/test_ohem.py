@@ -8,7 +8,6 @@ import pytest
 from common.errors import ConfigError
 from tests.nets.losses.criteria import (
     CLASSES,
-    SIDES,
     VOID,
     assert_twins,
     evaluate,
@@ -20,11 +19,6 @@ from tests.nets.losses.criteria import (
 )
 
 OHEM_CASES = list(product(("hard", "easy"), (10, 120, 300)))
-
-
-@pytest.fixture(params=SIDES)
-def side(request):
-    return SIDES[request.param]()
 
 
 def test_ohem_cases_reach_every_branch():

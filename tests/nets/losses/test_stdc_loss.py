@@ -6,18 +6,12 @@ import pytest
 from common.errors import UserError
 from tests.nets.losses.criteria import (
     CLASSES,
-    SIDES,
     assert_twins,
     evaluate,
     make_blocks,
     make_logits,
     ohem_numpy,
 )
-
-
-@pytest.fixture(params=SIDES)
-def side(request):
-    return SIDES[request.param]()
 
 
 def stdc_case(heads, seed=10):

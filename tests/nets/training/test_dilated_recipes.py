@@ -25,7 +25,6 @@ from tests.nets.losses.criteria import (
     make_logits,
     pixel_losses_numpy,
 )
-from tests.nets.training.test_optimizers import SIDES
 from tests.paths import MANIFESTS
 
 CLASSES = 5
@@ -34,11 +33,6 @@ CLASSES = 5
 @pytest.fixture(params=[Torch, Paddle], ids=["torch", "paddle"])
 def losses(request):
     return request.param()
-
-
-@pytest.fixture(params=SIDES)
-def side(request):
-    return SIDES[request.param]()
 
 
 def mean_loss(logits, label):

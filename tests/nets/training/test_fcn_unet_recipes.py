@@ -19,7 +19,7 @@ from tests.nets.losses.criteria import (
     make_logits,
 )
 from tests.nets.losses.criteria import pixel_losses_numpy as cross_entropy_numpy
-from tests.nets.training.test_optimizers import SIDES, build_stub
+from tests.nets.training.stubs import build_stub
 from tests.paths import MANIFESTS
 
 CLASSES = 5
@@ -28,11 +28,6 @@ CLASSES = 5
 @pytest.fixture(params=[Torch, Paddle], ids=["torch", "paddle"])
 def losses(request):
     return request.param()
-
-
-@pytest.fixture(params=SIDES)
-def side(request):
-    return SIDES[request.param]()
 
 
 def case(classes=CLASSES, void=0.3):
