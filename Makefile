@@ -4,8 +4,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 RUN    := $(BIN)/python
 export OMP_NUM_THREADS ?= 1
+# All cores, one thread each; a file's tests stay together, for what its fixtures build is dear.
+UNIT   := -m 'not prove and not gpu' -n auto --dist loadgroup --durations=15
 
-.PHONY: help setup demo test lint types imports unit prove test-paddle26 test-gpu benchmarks docs clean
+.PHONY: help setup demo test lint types imports unit seconds prove test-paddle26 test-gpu benchmarks docs clean
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -36,13 +38,16 @@ imports: setup
 	$(BIN)/lint-imports
 
 unit: setup
-	$(BIN)/pytest -m 'not prove and not gpu'
+	$(BIN)/pytest $(UNIT)
+
+seconds: setup  ## what each folder of tests costs, into docs/proof/tests.md
+	$(BIN)/pytest $(UNIT) --seconds=docs/proof/tests.md
 
 prove: setup  ## many seeds, faults and kills, benchmarks, every README command (2 hours at most)
 	$(RUN) docs/proof/prove.py
 
 test-paddle26: .venv-paddle26/.ready  ## the core tests on Paddle 2.6.2, the GPU build of the index
-	.venv-paddle26/bin/pytest -m 'not prove and not gpu'
+	.venv-paddle26/bin/pytest $(UNIT)
 
 .venv-paddle26/.ready: pyproject.toml constraints-paddle26.txt
 	$(PYTHON) -m venv .venv-paddle26
