@@ -100,9 +100,9 @@ def account_of(begun: Any, settings: Any) -> dict[str, Any]:
 
 def summary(outcome: Any) -> dict[str, Any]:
     """Return the outcome as plain values, with IoU by class of the last validation."""
-    from common.training.logs import read_log
+    from common.training.logs import is_validation, read_log
 
-    validations = [row for row in read_log(outcome.folder / "log.jsonl") if "mean_iou" in row]
+    validations = [row for row in read_log(outcome.folder / "log.jsonl") if is_validation(row)]
     return {
         "folder": str(outcome.folder),
         "iteration": outcome.iteration,

@@ -30,7 +30,8 @@ class Pair:
         paper: title, venue and year.
         source: where the authors' code and weights are.
         weights_licence: licence under which the authors publish the weights.
-        task: what it is for; configs train nets of segmentation.
+        task: what it is for: a row of `common.evaluation.evaluator.EVALUATORS`, or
+            "classification", a backbone that no config trains.
         minimum_batch: images that training needs at least: 2 where a BatchNorm sees 1x1 maps.
     """
 
@@ -47,7 +48,7 @@ class Pair:
     variants: tuple[Mapping[str, Any], ...] = ({},)
     subtrees: tuple[str, ...] = ()
     subtree_rules: Mapping[str, str] = field(default_factory=dict)
-    task: str = "segmentation"
+    task: str = "semantic"
     minimum_batch: int = 1
 
 

@@ -13,7 +13,7 @@ from paddle import nn
 import paddle_impl
 from common.data import Batch
 from common.errors import ConversionError, UserError
-from common.evaluation.evaluate import scaled_size, slide
+from common.evaluation.sliding import scaled_size, slide
 from common.randomness import generator
 from common.settings.run import Evaluate, Settings
 from paddle_impl.losses import LOSSES

@@ -12,7 +12,7 @@ from torch import nn
 import torch_ref
 from common.data import Batch
 from common.errors import ConversionError, UserError
-from common.evaluation.evaluate import scaled_size, slide
+from common.evaluation.sliding import scaled_size, slide
 from common.randomness import generator
 from common.settings.run import Evaluate, Settings
 from torch_ref.losses import LOSSES

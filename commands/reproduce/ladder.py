@@ -250,7 +250,8 @@ class Reproduction:
 
     def _draw(self, output: Path, weights: Path) -> None:
         import paddle_impl
-        from commands.reproduce.pictures import loss_curve, prediction_sheet
+        from commands.reproduce.pictures import PAINTERS, loss_curve
+        from common.pairs import PAIRS
         from common.training.feed import open_data
         from common.training.logs import read_log
         from convert import read_checkpoint
@@ -268,7 +269,8 @@ class Reproduction:
         labels = np.stack([label for _, label in samples])
         guesses = predict(net, images, self.settings.evaluate)
         shown = dataset.normalisation.to_rgb(images)
-        prediction_sheet(shown, labels, guesses, data.colors, self.folder / "predictions.png")
+        paint = PAINTERS[PAIRS[self.settings.model.name].task]
+        paint(shown, labels, guesses, data.colors, self.folder / "predictions.png")
 
 
 def new_folder(settings_name: str) -> Path:

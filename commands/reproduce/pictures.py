@@ -1,6 +1,6 @@
 """Pictures of a training run: the loss over the iterations, and predictions beside the truth."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,3 +61,7 @@ def prediction_sheet(
     for axes, title in zip(grid[0], ("image", "truth", "prediction"), strict=True):
         axes.set_title(title, fontsize=9)
     save(figure, path)
+
+
+# Who draws what nets of a task predict: (images, targets, predictions, colors, path).
+PAINTERS: dict[str, Callable[..., None]] = {"semantic": prediction_sheet}

@@ -62,7 +62,11 @@ class DataSource(SampleSource, Protocol):
 
 
 class Batch(NamedTuple):
-    """image: float32 [N, 3, H, W], normalised. label: int64 [N, H, W], void 255."""
+    """Images and their target, which the criterion and the evaluator of a task take.
+
+    image: float32 [N, 3, H, W], normalised. label: the target of semantic nets, int64 [N, H, W],
+    void 255. Another task's target (boxes, classes and masks, or segments) takes its place.
+    """
 
     image: np.ndarray
     label: np.ndarray

@@ -25,7 +25,10 @@ class Side(Protocol):
         ...
 
     def predict(self, image: np.ndarray, options: Evaluate) -> np.ndarray:
-        """Classes of `image` float32 [N, 3, H, W] in eval mode: int64 [N, H, W]."""
+        """What the net predicts for `image` float32 [N, 3, H, W] in eval mode, for its evaluator.
+
+        Of a semantic net: classes, int64 [N, H, W].
+        """
         ...
 
     def seed(self, seed: int) -> None:

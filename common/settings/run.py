@@ -31,8 +31,8 @@ class Model(Section):
     @classmethod
     def _segments(cls, name: str) -> str:
         _in_table(name)
-        if PAIRS[name].task != "segmentation":
-            raise ValueError(f"{name} is a net of {PAIRS[name].task}; configs train segmentation")
+        if PAIRS[name].task == "classification":
+            raise ValueError(f"{name} is a net of classification; configs train segmentation")
         return name
 
     @property

@@ -45,12 +45,15 @@ class RunLog:
         self._events.flush()
 
     def validation(self, row: Mapping[str, Any]) -> None:
-        """Write a validation: iteration, mean_iou, pixel_accuracy, iou (by class), maybe dice."""
+        """Write a validation: iteration, and the scores of an `Evaluator`."""
         self._append("log.jsonl", row)
-        for key in ("mean_iou", "pixel_accuracy", *(["dice"] if "dice" in row else [])):
-            self._events.add_scalar(f"validation/{key}", row[key], row["iteration"])
-        for name, value in row["iou"].items():
-            self._events.add_scalar(f"iou/{name.replace(' ', '_')}", value, row["iteration"])
+        for key, score in row.items():
+            if isinstance(score, Mapping):
+                for name, value in score.items():
+                    tag = f"{key}/{name.replace(' ', '_')}"
+                    self._events.add_scalar(tag, value, row["iteration"])
+            elif key != "iteration":
+                self._events.add_scalar(f"validation/{key}", score, row["iteration"])
         self._events.flush()
 
     def close(self) -> None:
@@ -73,11 +76,16 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def is_validation(row: Mapping[str, Any]) -> bool:
+    """Whether a line of `log.jsonl` is a validation; others have the rate."""
+    return "lr" not in row
+
+
 def _cut(path: Path, iteration: int, validated: int) -> None:
     kept = [
         row
         for row in read_log(path)
-        if row["iteration"] <= (validated if "mean_iou" in row else iteration)
+        if row["iteration"] <= (validated if is_validation(row) else iteration)
     ]
     with whole_file(path) as draft:
         draft.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")

@@ -16,9 +16,9 @@ from typing import Any
 from common.data import Batch
 from common.errors import UserError
 from common.evaluation.evaluate import evaluate
+from common.evaluation.evaluator import build_evaluator
 from common.evaluation.side import Side
 from common.files import remove_folder, whole_file
-from common.metrics import ConfusionMatrix, ForegroundDice
 from common.randomness import generator
 from common.settings.recipe import Plateau
 from common.settings.run import Settings
@@ -113,6 +113,7 @@ class _Run:
         self.batches: Iterator[list[Batch]] = iter(())
         self.log: RunLog | None = None
         self.clock = Clock()
+        self.evaluator = build_evaluator(settings, data.class_names, data.ignore_index)
         self.identity: dict[str, Any] = {
             "framework": side.framework,
             "settings": settings.model_dump(mode="json"),
@@ -223,36 +224,26 @@ class _Run:
         self.clock.restart()
 
     def _validate(self, stop: StopRequest) -> None:
-        """Count over the validation set; keep the weights if they are the best so far."""
-        position, options = self.position, self.settings.evaluate
+        """Evaluate on the validation set; keep the weights if they are the best so far."""
+        position, schedule = self.position, self.settings.schedule
         if position.validated == position.iteration:
             return
-        schedule, dice = self.settings.schedule, None
-        if isinstance(schedule, Plateau) and schedule.follows == "dice":
-            dice = ForegroundDice(self.settings.model.num_classes, self.data.ignore_index)
-        counts = self._count(stop, dice)
-        if counts is None:
+        scores = self._scores(stop)
+        if scores is None:
             return  # stopped; whoever resumes makes up for it
         position.validated = position.iteration
-        iou = dict(zip(self.data.class_names, counts.iou(options.absent).tolist(), strict=True))
-        mean_iou = counts.mean_iou(options.absent)
         if isinstance(schedule, Plateau):
-            position.plateau.see(dice.mean() if dice else mean_iou, **schedule.reduction)
+            position.plateau.see(scores[schedule.follows], **schedule.reduction)
+        mean_iou = scores["mean_iou"]
         if mean_iou > (position.best.mean_iou if position.best else -1.0):  # NaN never is
             position.best = Best(mean_iou, position.iteration)
             self._save_weights("best", asdict(position.best))
-        row = {
-            "iteration": position.iteration,
-            "mean_iou": mean_iou,
-            "pixel_accuracy": counts.pixel_accuracy(),
-            **({"dice": dice.mean()} if dice else {}),
-            "iou": iou,
-        }
+        row = {"iteration": position.iteration, **scores}
         assert self.log is not None
         self.log.validation(row)
         self.reporter.validation({**row, "best": position.best})
 
-    def _count(self, stop: StopRequest, dice: ForegroundDice | None) -> ConfusionMatrix | None:
+    def _scores(self, stop: StopRequest) -> dict[str, Any] | None:
         """Run over the validation set; None where a signal asked to stop."""
         total = len(self.data.val)
 
@@ -260,15 +251,9 @@ class _Run:
             self.reporter.validating(done, total)
             return stop.signal is None or done == total
 
-        return evaluate(
-            self.side,
-            validation_batches(self.data.val, self.settings),
-            num_classes=self.settings.model.num_classes,
-            options=self.settings.evaluate,
-            ignore_index=self.data.ignore_index,
-            progress=progress,
-            dice=dice,
-        )
+        batches = validation_batches(self.data.val, self.settings)
+        options = self.settings.evaluate
+        return evaluate(self.side, batches, self.evaluator, options=options, progress=progress)
 
     def _save(self) -> None:
         place = (self.position.iteration, self.position.validated)

@@ -28,10 +28,7 @@ class Reporter:
         """So many validation images are done."""
 
     def validation(self, row: ReportedRow) -> None:
-        """A validation is complete: iteration, mean_iou, pixel_accuracy, iou (by class), best.
-
-        dice: where the schedule follows it.
-        """
+        """A validation is complete: iteration, the scores of an `Evaluator`, best."""
 
     def close(self) -> None:
         """The run is over, by whatever way."""

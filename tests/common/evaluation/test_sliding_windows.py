@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from common.evaluation.evaluate import slide, windows
+from common.evaluation.sliding import slide, windows
 from common.settings.run import Evaluate
 
 

@@ -6,9 +6,11 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from commands.reproduce.pictures import PAINTERS
 from common.data.toy import write_toy_cityscapes
 from common.data.transforms.recipes import AUGMENTATIONS
 from common.errors import ConfigError
+from common.evaluation.evaluator import EVALUATORS
 from common.pairs import PAIRS
 from common.schedules import SCHEDULES
 from common.settings.data import DATASETS, AnyAugmentation, AnyData, Data
@@ -18,7 +20,7 @@ from tests.paths import CONFIGS
 
 # STDC's configs are older than the rule that a config is called as its row.
 NAMES = {"stdc1_seg": "stdc1", "stdc2_seg": "stdc2"}
-ROWS = {NAMES.get(row, row): row for row, pair in PAIRS.items() if pair.task == "segmentation"}
+ROWS = {NAMES.get(row, row): row for row, pair in PAIRS.items() if pair.task in EVALUATORS}
 # One of each family for `make test`; the others are steps of `make prove`.
 QUICK = ("unet", "fcn8s", "pspnet50", "deeplabv3plus_r50", "fcn_tv_r50", "glore_r50")
 
@@ -31,6 +33,8 @@ def configs():
 def test_which_rows_have_configs():
     wanted = {f"{name}{end}" for name in ROWS for end in ("", "_toy")}
     assert {path.stem for path in CONFIGS.glob("*.yml")} == wanted
+    assert {pair.task for pair in PAIRS.values()} == {*EVALUATORS, "classification"}
+    assert set(PAINTERS) == set(EVALUATORS)
     backbones = {row for row, pair in PAIRS.items() if pair.task == "classification"}
     assert backbones == {
         *("stdc1_cls", "stdc2_cls", "vgg16", "vgg16_bn", "resnet50", "resnet101"),

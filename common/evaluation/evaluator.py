@@ -1,0 +1,51 @@
+"""Evaluators: one a task. Which one a net gets, the `task` of its row says.
+
+To add a task: a class with the three methods in a file of its own, a function that builds it from
+the settings, and a row of `EVALUATORS`; then rows of `common.pairs.PAIRS` may name it.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+from common.data import Batch
+from common.evaluation.semantic import build_semantic
+from common.pairs import PAIRS
+from common.settings.run import Settings
+
+
+class Evaluator(Protocol):
+    """Scores what a net predicts for a whole set, batch by batch."""
+
+    def reset(self) -> None:
+        """Begin anew: nothing was seen."""
+        ...
+
+    def update(self, batch: Batch, prediction: np.ndarray) -> None:
+        """Count what was predicted for `batch.image` against what is true.
+
+        What is true is the batch's target: of semantic nets its `label`, int64 [N, H, W], and the
+        prediction is of that shape. Raises DataError where they do not fit.
+        """
+        ...
+
+    def compute(self) -> dict[str, Any]:
+        """The scores so far by name: numbers, and by class name where there is one a class.
+
+        "mean_iou" is among them: the weights of its highest value are a run's best ones.
+        """
+        ...
+
+
+# (settings, names of the classes, the label of pixels that do not count) -> evaluator
+BuildEvaluator = Callable[[Settings, tuple[str, ...], int], Evaluator]
+
+EVALUATORS: dict[str, BuildEvaluator] = {"semantic": build_semantic}
+
+
+def build_evaluator(
+    settings: Settings, class_names: tuple[str, ...], ignore_index: int
+) -> Evaluator:
+    """The evaluator of the config's net, by the task of its row."""
+    return EVALUATORS[PAIRS[settings.model.name].task](settings, class_names, ignore_index)
