@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -12,10 +11,17 @@ from paddle import nn
 
 import paddle_impl
 from common.data import Batch
-from common.errors import ConversionError, UserError
+from common.errors import UserError
 from common.evaluation.sliding import scaled_size, slide
 from common.randomness import generator
 from common.settings.run import Evaluate, Settings
+from common.training.net_side import (
+    NetSide,
+    loss_parts,
+    main_logits,
+    require_slots,
+    tensors_to_fill,
+)
 from paddle_impl.losses import LOSSES
 from paddle_impl.optim import build_optimizer, set_lr, trainable_parameters
 
@@ -55,17 +61,6 @@ def train_step(
     return {name: value / len(batches) for name, value in sums.items()}
 
 
-def loss_parts(criterion: Any, outputs: Any, label: paddle.Tensor) -> dict[str, Any]:
-    """Return the terms of the loss by name, and "loss", which is to be differentiated.
-
-    All are scalars; a criterion without named terms has "loss" alone.
-    """
-    if not hasattr(criterion, "parts"):
-        return {"loss": criterion(outputs, label)}
-    parts = criterion.parts(outputs, label)
-    return {**parts, "loss": criterion.total(parts)}
-
-
 def to_tensors(batch: Batch) -> tuple[paddle.Tensor, paddle.Tensor]:
     """Wrap a batch: image [N, 3, H, W] and label [N, H, W], dtypes kept, on Paddle's device."""
     return paddle.to_tensor(batch.image), paddle.to_tensor(batch.label)
@@ -97,16 +92,6 @@ def _probabilities(net: nn.Layer, image: np.ndarray) -> np.ndarray:
     return array
 
 
-def main_logits(outputs: Any) -> paddle.Tensor:
-    """Return the logits of the main head of what a net returns.
-
-    They are [N, C, h, w]. Outputs: logits, a tuple that begins with them, or a dict with "out".
-    """
-    if isinstance(outputs, Mapping):
-        return outputs["out"]
-    return outputs[0] if isinstance(outputs, tuple | list) else outputs
-
-
 def _resize(tensor: paddle.Tensor, size: tuple[int, int], align_corners: bool) -> paddle.Tensor:
     if tuple(tensor.shape[2:]) == size:
         return tensor
@@ -132,9 +117,7 @@ def write_slots(
     Gradients must be clear. Raises UserError for a name or shape that is not the net's.
     """
     params = trainable_parameters(net, criterion)
-    for key, array in slots.items():
-        slot, _, name = key.partition(".")
-        _require_fit(slot, name, params.get(name), array)
+    require_slots(params, slots)
     made = _slots(net, criterion, optimizer)
     absent = {key.partition(".")[2]: None for key in slots if key not in made}
     if absent:
@@ -171,33 +154,49 @@ def _make_slots(optimizer: paddle.optimizer.Optimizer, params: list[paddle.Tenso
     optimizer.set_lr(rate)
 
 
-def _require_fit(what: str, name: str, tensor: paddle.Tensor | None, array: np.ndarray) -> None:
-    have = None if tensor is None else tuple(tensor.shape)
-    if have != tuple(array.shape):
-        expected = "there is no such tensor in the net" if have is None else f"the net has {have}"
-        raise UserError(f"{what} of {name}: the file has {tuple(array.shape)}, {expected}")
+def read_arrays(net: nn.Layer) -> dict[str, np.ndarray]:
+    """Return the weights and buffers of `net` by name."""
+    return {key: tensor.numpy().copy() for key, tensor in net.state_dict().items()}
 
 
-class PaddleSide:
-    """`common.evaluation.side.Side` in Paddle; arrays of `state` have their tensors' dtypes."""
+def load_arrays(
+    net: nn.Layer,
+    arrays: Mapping[str, np.ndarray],
+    into: str = "",
+    left: Collection[str] = (),
+) -> None:
+    """Fill `net`, or all of its part `into`, with `arrays` in its names, strictly.
+
+    Tensors named in `left` may be absent from `arrays`: they stay as they are. Floating
+    arrays are cast to their tensor's dtype; uint16 stands for bfloat16, as in Paddle's files.
+    Raises ConversionError naming what is absent, unknown or of another shape.
+    """
+    own = tensors_to_fill(net.state_dict(), arrays, into, left)
+    for key, array in arrays.items():
+        dtype = str(own[key].dtype).removeprefix("paddle.")
+        if array.dtype == np.uint16 and dtype.startswith("float"):
+            array = array.view(ml_dtypes.bfloat16)
+        own[key].set_value(np.ascontiguousarray(array, dtype))
+
+
+class PaddleSide(NetSide):
+    """`common.evaluation.side.Side` in Paddle."""
 
     framework = "paddle"
     version = str(paddle.__version__)
     weights_suffix = ".pdparams"
+    train_step = staticmethod(train_step)
+    predict_classes = staticmethod(predict)
+    read_arrays = staticmethod(read_arrays)
+    load_arrays = staticmethod(load_arrays)
+    read_slots = staticmethod(read_slots)
+    write_slots = staticmethod(write_slots)
 
     def __init__(
         self, net: nn.Layer, criterion: nn.Layer, optimizer: paddle.optimizer.Optimizer
     ) -> None:
-        self.net, self.criterion, self.optimizer = net, criterion, optimizer
+        super().__init__(net, criterion, optimizer)
         self.device = str(paddle.get_device())
-
-    def step(self, batches: Sequence[Batch], lr: float) -> dict[str, float]:
-        """Make one update; see `train_step`."""
-        return train_step(self.net, self.criterion, self.optimizer, batches, lr)
-
-    def predict(self, image: np.ndarray, options: Evaluate) -> np.ndarray:
-        """Return the classes of `image`; see `predict`."""
-        return predict(self.net, image, options)
 
     def seed(self, seed: int) -> None:
         """Seed Paddle's generators."""
@@ -207,64 +206,9 @@ class PaddleSide:
         """Count the trainable values of the net (statistics are none, though Paddle lists them)."""
         return sum(int(np.prod(p.shape)) for p in trainable_parameters(self.net, None).values())
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Return weights, buffers and slots as net.*, criterion.*, velocity.* and so on."""
-        arrays = {
-            f"{part}.{key}": tensor.numpy().copy()
-            for part, layer in self._parts().items()
-            for key, tensor in layer.state_dict().items()
-        }
-        return {**arrays, **read_slots(self.net, self.criterion, self.optimizer)}
-
-    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Put back what `state` gave."""
-        for part, layer in self._parts().items():
-            load_arrays(layer, _under(part, state))
-        slots = {key: a for key, a in state.items() if key.split(".")[0] not in self._parts()}
-        write_slots(self.net, self.criterion, self.optimizer, slots)
-
     def save_weights(self, path: Path) -> None:
         """Write a `.pdparams` file, whatever the name of `path`."""
         paddle.save(self.net.state_dict(), str(path))
-
-    def _parts(self) -> dict[str, nn.Layer]:
-        return {"net": self.net, "criterion": self.criterion}
-
-
-def _under(part: str, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {k.removeprefix(f"{part}."): a for k, a in state.items() if k.startswith(f"{part}.")}
-
-
-def load_arrays(
-    layer: nn.Layer,
-    arrays: Mapping[str, np.ndarray],
-    into: str = "",
-    left: Collection[str] = (),
-) -> None:
-    """Fill `layer`, or all of its part `into`, with `arrays` in the layer's names, strictly.
-
-    Tensors named in `left` may be absent from `arrays`: they stay as they are. Floating
-    arrays are cast to their tensor's dtype; uint16 stands for bfloat16, as in Paddle's files.
-    Raises ConversionError naming what is absent, unknown or of another shape.
-    """
-    place = f"{into}." if into else ""
-    own = {key: t for key, t in layer.state_dict().items() if key.startswith(place)}
-    known = {*arrays, *left}
-    problems = [f"{key}: not in the net" for key in arrays if key not in own]
-    problems += [f"{key}: not in the file" for key in own if key not in known]
-    problems += [
-        f"{key}: {tuple(array.shape)} in the file, {tuple(own[key].shape)} in the net"
-        for key, array in arrays.items()
-        if key in own and tuple(array.shape) != tuple(own[key].shape)
-    ]
-    if problems:
-        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise ConversionError(f"the weights do not fit the net: {'; '.join(problems[:3])}{more}")
-    for key, array in arrays.items():
-        dtype = str(own[key].dtype).removeprefix("paddle.")
-        if array.dtype == np.uint16 and dtype.startswith("float"):
-            array = array.view(ml_dtypes.bfloat16)
-        own[key].set_value(np.ascontiguousarray(array, dtype))
 
 
 def choose_device(name: str) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,10 +10,17 @@ from torch import nn
 
 import torch_ref
 from common.data import Batch
-from common.errors import ConversionError, UserError
+from common.errors import UserError
 from common.evaluation.sliding import scaled_size, slide
 from common.randomness import generator
 from common.settings.run import Evaluate, Settings
+from common.training.net_side import (
+    NetSide,
+    loss_parts,
+    main_logits,
+    require_slots,
+    tensors_to_fill,
+)
 from torch_ref.losses import LOSSES
 from torch_ref.optim import build_optimizer, set_lr, trainable_parameters
 
@@ -47,17 +53,6 @@ def train_step(
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return {name: value / len(batches) for name, value in sums.items()}
-
-
-def loss_parts(criterion: Any, outputs: Any, label: torch.Tensor) -> dict[str, Any]:
-    """Return the terms of the loss by name, and "loss", which is to be differentiated.
-
-    All are scalars; a criterion without named terms has "loss" alone.
-    """
-    if not hasattr(criterion, "parts"):
-        return {"loss": criterion(outputs, label)}
-    parts = criterion.parts(outputs, label)
-    return {**parts, "loss": criterion.total(parts)}
 
 
 def to_tensors(
@@ -93,16 +88,6 @@ def _probabilities(net: nn.Module, image: np.ndarray) -> np.ndarray:
     return array
 
 
-def main_logits(outputs: Any) -> torch.Tensor:
-    """Return the logits of the main head of what a net returns.
-
-    They are [N, C, h, w]. Outputs: logits, a tuple that begins with them, or a dict with "out".
-    """
-    if isinstance(outputs, Mapping):
-        return outputs["out"]
-    return outputs[0] if isinstance(outputs, tuple | list) else outputs
-
-
 def _resize(tensor: torch.Tensor, size: tuple[int, int], align_corners: bool) -> torch.Tensor:
     if tuple(tensor.shape[2:]) == size:
         return tensor
@@ -113,13 +98,8 @@ def read_slots(
     net: nn.Module, criterion: nn.Module | None, optimizer: torch.optim.Optimizer
 ) -> dict[str, np.ndarray]:
     """Return the slots of every parameter that has some, as "velocity.<name of parameter>"."""
-    params = trainable_parameters(net, criterion)
-    slots = {
-        f"{slot}.{name}": optimizer.state.get(parameter, {}).get(own)
-        for slot, own in _SLOTS.items()
-        for name, parameter in params.items()
-    }
-    return {key: slot.cpu().numpy().copy() for key, slot in slots.items() if slot is not None}
+    slots = _slots(net, criterion, optimizer)
+    return {key: slot.cpu().numpy().copy() for key, slot in slots.items()}
 
 
 def write_slots(
@@ -133,9 +113,9 @@ def write_slots(
     Gradients must be clear. Raises UserError for a name or shape that is not the net's.
     """
     params = trainable_parameters(net, criterion)
+    require_slots(params, slots)
     for key, array in slots.items():
         slot, _, name = key.partition(".")
-        _require_fit(slot, name, params.get(name), array)
         parameter = params[name]
         state = optimizer.state[parameter]
         state[_SLOTS[slot]] = torch.from_numpy(np.array(array)).to(parameter)
@@ -143,33 +123,61 @@ def write_slots(
             state["step"] = torch.zeros([])  # RMSprop counts and does not use it
 
 
-def _require_fit(what: str, name: str, tensor: torch.Tensor | None, array: np.ndarray) -> None:
-    have = None if tensor is None else tuple(tensor.shape)
-    if have != tuple(array.shape):
-        expected = "there is no such tensor in the net" if have is None else f"the net has {have}"
-        raise UserError(f"{what} of {name}: the file has {tuple(array.shape)}, {expected}")
+def _slots(
+    net: nn.Module, criterion: nn.Module | None, optimizer: torch.optim.Optimizer
+) -> dict[str, torch.Tensor]:
+    """The optimizer's own tensors; torch keeps them by parameter."""
+    params = trainable_parameters(net, criterion)
+    slots = {
+        f"{slot}.{name}": optimizer.state.get(parameter, {}).get(own)
+        for slot, own in _SLOTS.items()
+        for name, parameter in params.items()
+    }
+    return {key: slot for key, slot in slots.items() if slot is not None}
 
 
-class TorchSide:
-    """`common.evaluation.side.Side` in PyTorch; arrays of `state` have their tensors' dtypes."""
+def read_arrays(net: nn.Module) -> dict[str, np.ndarray]:
+    """Return the weights and buffers of `net` by name."""
+    return {key: tensor.cpu().numpy().copy() for key, tensor in net.state_dict().items()}
+
+
+def load_arrays(
+    net: nn.Module,
+    arrays: Mapping[str, np.ndarray],
+    into: str = "",
+    left: Collection[str] = (),
+) -> None:
+    """Fill `net`, or all of its part `into`, with `arrays` in its names, strictly.
+
+    Tensors named in `left` may be absent from `arrays`: they stay as they are. Floating
+    arrays are cast to their tensor's dtype.
+    Raises ConversionError naming what is absent, unknown or of another shape.
+    """
+    own = tensors_to_fill(net.state_dict(), arrays, into, left)
+    with torch.no_grad():
+        for key, array in arrays.items():
+            dtype = str(own[key].dtype).removeprefix("torch.")
+            own[key].copy_(torch.from_numpy(np.array(array, dtype)))
+
+
+class TorchSide(NetSide):
+    """`common.evaluation.side.Side` in PyTorch."""
 
     framework = "torch"
     version = str(torch.__version__)
     weights_suffix = ".pth"
+    train_step = staticmethod(train_step)
+    predict_classes = staticmethod(predict)
+    read_arrays = staticmethod(read_arrays)
+    load_arrays = staticmethod(load_arrays)
+    read_slots = staticmethod(read_slots)
+    write_slots = staticmethod(write_slots)
 
     def __init__(
         self, net: nn.Module, criterion: nn.Module, optimizer: torch.optim.Optimizer
     ) -> None:
-        self.net, self.criterion, self.optimizer = net, criterion, optimizer
+        super().__init__(net, criterion, optimizer)
         self.device = str(next(net.parameters()).device)
-
-    def step(self, batches: Sequence[Batch], lr: float) -> dict[str, float]:
-        """Make one update; see `train_step`."""
-        return train_step(self.net, self.criterion, self.optimizer, batches, lr)
-
-    def predict(self, image: np.ndarray, options: Evaluate) -> np.ndarray:
-        """Return the classes of `image`; see `predict`."""
-        return predict(self.net, image, options)
 
     def seed(self, seed: int) -> None:
         """Seed torch's generators."""
@@ -179,63 +187,9 @@ class TorchSide:
         """Count the trainable values of the net."""
         return sum(p.numel() for p in trainable_parameters(self.net, None).values())
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Return weights, buffers and slots as net.*, criterion.*, velocity.* and so on."""
-        arrays = {
-            f"{part}.{key}": tensor.cpu().numpy().copy()
-            for part, module in self._parts().items()
-            for key, tensor in module.state_dict().items()
-        }
-        return {**arrays, **read_slots(self.net, self.criterion, self.optimizer)}
-
-    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Put back what `state` gave."""
-        for part, module in self._parts().items():
-            load_arrays(module, _under(part, state))
-        slots = {key: a for key, a in state.items() if key.split(".")[0] not in self._parts()}
-        write_slots(self.net, self.criterion, self.optimizer, slots)
-
     def save_weights(self, path: Path) -> None:
         """Write a file of `torch.save`, whatever the name of `path`."""
         torch.save(self.net.state_dict(), path)
-
-    def _parts(self) -> dict[str, nn.Module]:
-        return {"net": self.net, "criterion": self.criterion}
-
-
-def _under(part: str, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {k.removeprefix(f"{part}."): a for k, a in state.items() if k.startswith(f"{part}.")}
-
-
-def load_arrays(
-    module: nn.Module,
-    arrays: Mapping[str, np.ndarray],
-    into: str = "",
-    left: Collection[str] = (),
-) -> None:
-    """Fill `module`, or all of its part `into`, with `arrays` in the module's names, strictly.
-
-    Tensors named in `left` may be absent from `arrays`: they stay as they are. Floating
-    arrays are cast to their tensor's dtype.
-    Raises ConversionError naming what is absent, unknown or of another shape.
-    """
-    place = f"{into}." if into else ""
-    own = {key: t for key, t in module.state_dict().items() if key.startswith(place)}
-    known = {*arrays, *left}
-    problems = [f"{key}: not in the net" for key in arrays if key not in own]
-    problems += [f"{key}: not in the file" for key in own if key not in known]
-    problems += [
-        f"{key}: {tuple(array.shape)} in the file, {tuple(own[key].shape)} in the net"
-        for key, array in arrays.items()
-        if key in own and tuple(array.shape) != tuple(own[key].shape)
-    ]
-    if problems:
-        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise ConversionError(f"the weights do not fit the net: {'; '.join(problems[:3])}{more}")
-    with torch.no_grad():
-        for key, array in arrays.items():
-            dtype = str(own[key].dtype).removeprefix("torch.")
-            own[key].copy_(torch.from_numpy(np.array(array, dtype)))
 
 
 def choose_device(name: str) -> torch.device:

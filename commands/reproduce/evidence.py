@@ -78,21 +78,19 @@ def _as_arrays(numbers: Mapping[str, float]) -> Values:
 
 def _logits(side: Any, image: np.ndarray) -> np.ndarray:
     """Return the main logits of `image` float32 [N, 3, H, W] in eval mode."""
+    from common.training.net_side import main_logits
+
     side.net.eval()
     if side.framework == "torch":
         import torch
-
-        from torch_ref.train import main_logits
 
         with torch.no_grad():
             theirs: np.ndarray = main_logits(side.net(torch.from_numpy(image))).numpy()
         return theirs
     import paddle
 
-    from paddle_impl.train import main_logits as paddle_logits
-
     with paddle.no_grad():
-        ours: np.ndarray = paddle_logits(side.net(paddle.to_tensor(image))).numpy()
+        ours: np.ndarray = main_logits(side.net(paddle.to_tensor(image))).numpy()
     return ours
 
 

@@ -12,6 +12,7 @@ from common.settings.load import load_settings
 from common.settings.run import Evaluate
 from common.training import Reporter, train
 from common.training.feed import open_data
+from common.training.net_side import main_logits
 from tests.paths import ROOT
 
 CONFIG = ROOT / "configs" / "stdc1_toy.yml"
@@ -249,9 +250,9 @@ def test_rmsprop_continues_from_its_saved_slots(side):
 
 
 @pytest.mark.parametrize("kind", [dict, list, tuple])
-def test_the_main_output_is_evaluated(side, kind):
+def test_the_main_output_is_evaluated(kind):
     outputs = {"aux": 1, "out": 2} if kind is dict else kind([2, 1])
-    assert side.train.main_logits(outputs) == 2
+    assert main_logits(outputs) == 2
 
 
 def resize(maps, size):

@@ -1,0 +1,112 @@
+"""What is the same on both sides of a training: a `Side` but for the framework's own functions."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from common.data import Batch
+from common.errors import ConversionError, UserError
+from common.settings.run import Evaluate
+
+
+class NetSide:
+    """A net, its criterion and its optimizer: the half of a `Side` that needs no framework.
+
+    A framework's side sets the functions, which are those of its `train.py`, and adds the rest.
+    Arrays of `state` have their tensors' dtypes.
+    """
+
+    train_step: Callable[..., dict[str, float]]
+    predict_classes: Callable[..., np.ndarray]
+    read_arrays: Callable[..., dict[str, np.ndarray]]
+    load_arrays: Callable[..., None]
+    read_slots: Callable[..., dict[str, np.ndarray]]
+    write_slots: Callable[..., None]
+
+    def __init__(self, net: Any, criterion: Any, optimizer: Any) -> None:
+        self.net, self.criterion, self.optimizer = net, criterion, optimizer
+
+    def step(self, batches: Sequence[Batch], lr: float) -> dict[str, float]:
+        """Make one update; see `train_step`."""
+        return self.train_step(self.net, self.criterion, self.optimizer, batches, lr)
+
+    def predict(self, image: np.ndarray, options: Evaluate) -> np.ndarray:
+        """Return the classes of `image`; see `predict`."""
+        return self.predict_classes(self.net, image, options)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return weights, buffers and slots as net.*, criterion.*, velocity.* and so on."""
+        arrays = {
+            f"{part}.{key}": array
+            for part, module in self._parts().items()
+            for key, array in self.read_arrays(module).items()
+        }
+        return {**arrays, **self.read_slots(self.net, self.criterion, self.optimizer)}
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Put back what `state` gave."""
+        for part, module in self._parts().items():
+            place = f"{part}."
+            own = {k.removeprefix(place): a for k, a in state.items() if k.startswith(place)}
+            self.load_arrays(module, own)
+        slots = {key: a for key, a in state.items() if key.split(".")[0] not in self._parts()}
+        self.write_slots(self.net, self.criterion, self.optimizer, slots)
+
+    def _parts(self) -> dict[str, Any]:
+        return {"net": self.net, "criterion": self.criterion}
+
+
+def loss_parts(criterion: Any, outputs: Any, label: Any) -> dict[str, Any]:
+    """Return the terms of the loss by name, and "loss", which is to be differentiated.
+
+    All are scalars; a criterion without named terms has "loss" alone.
+    """
+    if not hasattr(criterion, "parts"):
+        return {"loss": criterion(outputs, label)}
+    parts = criterion.parts(outputs, label)
+    return {**parts, "loss": criterion.total(parts)}
+
+
+def main_logits(outputs: Any) -> Any:
+    """Return the logits of the main head of what a net returns.
+
+    They are [N, C, h, w]. Outputs: logits, a tuple that begins with them, or a dict with "out".
+    """
+    if isinstance(outputs, Mapping):
+        return outputs["out"]
+    return outputs[0] if isinstance(outputs, tuple | list) else outputs
+
+
+def tensors_to_fill(
+    tensors: Mapping[str, Any], arrays: Mapping[str, np.ndarray], into: str, left: Collection[str]
+) -> dict[str, Any]:
+    """Return those of a net's `tensors`, by name, that its part `into` holds ("": all).
+
+    Raises ConversionError where `arrays` are not just theirs: what is absent and not named in
+    `left`, unknown or of another shape.
+    """
+    place = f"{into}." if into else ""
+    own = {key: tensor for key, tensor in tensors.items() if key.startswith(place)}
+    known = {*arrays, *left}
+    problems = [f"{key}: not in the net" for key in arrays if key not in own]
+    problems += [f"{key}: not in the file" for key in own if key not in known]
+    problems += [
+        f"{key}: {tuple(array.shape)} in the file, {tuple(own[key].shape)} in the net"
+        for key, array in arrays.items()
+        if key in own and tuple(array.shape) != tuple(own[key].shape)
+    ]
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise ConversionError(f"the weights do not fit the net: {'; '.join(problems[:3])}{more}")
+    return own
+
+
+def require_slots(parameters: Mapping[str, Any], slots: Mapping[str, np.ndarray]) -> None:
+    """Raise UserError where a slot, called <slot>.<parameter>, is not of its parameter's shape."""
+    for key, array in slots.items():
+        slot, _, name = key.partition(".")
+        have = tuple(parameters[name].shape) if name in parameters else None
+        if have != tuple(array.shape):
+            there = "there is no such tensor in the net" if have is None else f"the net has {have}"
+            raise UserError(f"{slot} of {name}: the file has {tuple(array.shape)}, {there}")
