@@ -1,8 +1,7 @@
 """Judges a port against a stored trace, where only Paddle is installed."""
 
 import os
-from dataclasses import dataclass
-from types import SimpleNamespace
+from collections.abc import Sequence
 from typing import Any
 
 from align.arrays.batch import NetBatch
@@ -12,8 +11,9 @@ from align.rungs.backward import backward_report
 from align.rungs.forward import forward_report
 from align.stored.floors import StoredFloors
 from align.stored.reference import StoredReference
+from align.trial.attempts import ATTEMPTS, Attempt, Way, aligned
 from align.trial.findings import Findings
-from align.trial.trial import Trial, aligned
+from align.trial.trial import Trial
 from common.errors import UserError
 
 
@@ -81,14 +81,13 @@ def _judged(reference: StoredReference, paddle_net: Any, loss: Any, rules: Any) 
     reference.rounded = float32_constants(sides)
     batch = NetBatch(*reference.inputs)
     arguments = map_leaves((batch.args, dict(batch.kwargs)), to_tensor)
-    run = SimpleNamespace(backward=manifest.backward)
     with (
         sides.changed(),
         prepared(paddle_net, dtype="float64", train=manifest.train),
         activations_apart(plain_norms(sides)),
     ):
-        setup = Setup(sides, run, arguments, "float64", manifest.train)
-        found = aligned(StoredTrial(setup), StoredTrial.align_stored)
+        setup = Setup(sides, arguments, "float64", manifest.train, manifest.backward)
+        found = aligned(StoredTrial(setup))
         explain(found.comparisons, sides, found, replayed_from(reference.trace.calls))
     settings = {"train": manifest.train, "inputs": manifest.settings.get("inputs", {})}
     constants = _constants_note(reference)
@@ -114,25 +113,24 @@ def _constants_note(reference: StoredReference) -> list[str]:
     ]
 
 
-@dataclass
-class StoredTrial(Trial):
-    """The forced alignment of a port with a `StoredReference`."""
+class StoredTrial(Trial[StoredReference]):
+    """The alignment of a port with a recording."""
 
-    def align_stored(self) -> Findings:
+    @property
+    def attempts(self) -> Sequence[Attempt]:
+        """Return the one that judges after the recording, which is made."""
+        return [attempt for attempt in ATTEMPTS if not (attempt.alone or attempt.copies)]
+
+    def align(self, way: Way) -> Findings:
         """Force the port on the stored calls."""
-        from align.force.plain_pass_paddle import plain_pass
-
-        trace = self.setup.sides.reference.trace
-        plain = plain_pass(self.setup.sides, trace, self.below, self.setup.arguments)
-        judged = self.setup.sides.pairing.without({*plain.uneven_groups(), *self.as_glue})
-        moves = StoredFloors(self.setup.sides.reference, judged)
-        found = Findings(trace, plain.port_order, self.setup.sides.pairing, judged, moves)
-        self._finish(found, self._pass(found, plain))
+        reference = self.setup.sides.reference
+        plain, judged = self._plain(reference.trace, way)
+        moves = StoredFloors(reference, judged)
+        pairing = self.setup.sides.pairing
+        found = Findings(reference.trace, plain.port_order, pairing, judged, moves)
+        self._finish(found, self._pass(found, plain), way)
         return found
 
     def is_seen(self, found: Findings, path: str) -> bool | None:
         """Tell what the recording says of it."""
-        used: bool | None = self.setup.sides.reference.is_used(
-            path, set(found.judged.reference_group)
-        )
-        return used
+        return self.setup.sides.reference.is_used(path, set(found.judged.reference_group))

@@ -7,39 +7,37 @@ the code around it has moved. Such a container is judged as a part of that code.
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 
 from align.judge.comparison import DIFFERS, Comparison
 from align.trial.findings import Findings
-
-# So many runs are made at most: all containers at once, then those of one place of the code each
-# (`blocks.0` and `blocks.1` are of one), then one by one.
-RUNS = 6
 
 FindingKey = tuple[str, str, str]  # layer, call and where of a finding
 
 
 def across_moved_boundaries(
-    found: Findings,
-    align: Callable[[set[int]], Findings],
-    is_seen: Callable[[Findings, str], bool | None],
-) -> Findings:
-    """Return `found`, or what is found with containers taken apart whose boundary alone moved.
+    is_seen: Callable[[Findings, str], bool | None], most: int
+) -> Generator[frozenset[int], Findings, Findings]:
+    """Yield the groups of the pairing to run as glue, none at first; gets what each run found.
 
-    `align` runs again with groups of the pairing as glue. A container that lost a part of its code
-    stays as it was found: what uses its result differs then, or nothing does, which `is_seen`
-    tells of a module of the reference.
+    Returns the first of these, or what was found with containers taken apart whose boundary alone
+    moved. A container that lost a part of its code stays as it was found: what uses its result
+    differs then, or nothing does, which `is_seen` tells of a module of the reference.
+
+    After the first run `most` more are asked for: with all containers at once, then with those of
+    one place of the code each (`blocks.0` and `blocks.1` are of one), then one by one.
     """
+    found = yield frozenset()
     suspects = _suspects(found)
     attempts = [suspects] if suspects else []
     taken: set[int] = set()
     best = found
     whole: tuple[set[int], Findings] | None = None
-    for _ in range(RUNS):
+    for _ in range(most):
         if not attempts:
             break
         groups = attempts.pop(0)
-        trial = align(taken | groups)
+        trial = yield frozenset(taken | groups)
         places = _places(groups, found)
         if not _explains(trial, found, taken, groups):
             attempts += places if len(places) > 1 else _one_by_one(groups)

@@ -17,15 +17,16 @@ if TYPE_CHECKING:
 class Setup(Generic[AnyReference]):
     """Two nets that are `prepared`, and how they run: what all runs of a trial have in common.
 
-    `run` is that of the reference, `arguments` are those of the port. Without `keeps_gradients`
-    gradients of the reference's parameters are dropped once judged.
+    `arguments` are those of the port, `run` is that of the reference, where it is no recording.
+    Without `keeps_gradients` gradients of the reference's parameters are dropped once judged.
     """
 
     sides: Sides[AnyReference]
-    run: Any
     arguments: tuple[tuple, dict[str, Any]]
     dtype: str
     train: bool
+    backward: bool
+    run: Any = None  # an `align.record.recording_torch.ReferenceRun`
     keeps_gradients: bool = True
 
 

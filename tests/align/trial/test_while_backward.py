@@ -19,7 +19,7 @@ from align.record.recording_torch import ReferenceRun, recorded
 from align.record.trace import HandedOn
 from align.rounding.floors import Floors
 from align.trial.setup import prepared
-from align.trial.trial import Trial, run_forced
+from align.trial.trial import LiveTrial, Trial, run_forced
 from convert import convert_state
 
 
@@ -79,13 +79,13 @@ def test_cotangent_that_is_not_finite_is_kept_and_shown():
 def runs_of(monkeypatch, port, width=3):
     """Return the report on `port`, and how each recording went."""
     seen = []
-    align = Trial.align
+    align = LiveTrial.align
 
-    def noted(job, alone, copies):
-        seen.append((alone, copies))
-        return align(job, alone=alone, copies=copies)
+    def noted(trial, way):
+        seen.append((way.attempt.alone, way.attempt.copies))
+        return align(trial, way)
 
-    monkeypatch.setattr(Trial, "align", noted)
+    monkeypatch.setattr(LiveTrial, "align", noted)
     torch.manual_seed(0)
     net = Reference(width)
     arrays = {key: tensor.detach().numpy() for key, tensor in net.state_dict().items()}
@@ -105,8 +105,13 @@ def test_port_that_changes_a_gradient_inside_a_container_is_blamed_on_it(monkeyp
     port.block.forward = lambda x: relu(port.block[1](port.block[0](x)) * 2.0)
     report, seen = runs_of(monkeypatch, port)
     assert {divergence.layer for divergence in report.divergences} == {"block"}
-    # Twice: then with the block as a part of the code around it, which explains nothing.
-    assert seen == [(True, False), (False, False)] * 2
+    # What did not serve is not tried again with the block as a part of the code around it, which
+    # explains nothing.
+    assert seen == [(True, False), (False, False), (False, False)]
+    assert report.notes == [
+        "the pair was run 3 times: layers could not be judged by themselves; containers were tried "
+        "as code around what they hold"
+    ]
 
 
 def test_what_was_found_alone_is_reported_if_the_port_does_not_come_to_the_layer_again(monkeypatch):
@@ -206,9 +211,9 @@ def test_what_differs_inside_a_container_is_kept_and_judged_in_its_order(
     found = []
     finish = Trial._finish
 
-    def noted(job, forced, run):
-        found.append(forced)
-        finish(job, forced, run)
+    def noted(trial, own, *others):
+        found.append(own)
+        finish(trial, own, *others)
 
     monkeypatch.setattr(Trial, "_finish", noted)
     port = Port()
