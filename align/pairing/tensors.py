@@ -1,6 +1,6 @@
 """Which tensor of the reference each tensor of the port stands for."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +74,15 @@ def tensors_of(specs: "Iterable[TensorSpec]", pairing: Pairing) -> list[Tensor]:
 def join(path: str, name: str) -> str:
     """Return "path.name", or "name" at the root."""
     return f"{path}.{name}" if path else name
+
+
+def nearest_above(path: str, among: Container[str]) -> str | None:
+    """Return the closest path above `path` that is in `among`."""
+    while path:
+        path = path.rpartition(".")[0]
+        if path in among:
+            return path
+    return None
 
 
 def ancestors(path: str) -> list[str]:

@@ -43,11 +43,11 @@ def align_data(
 def _compare_batch(name: str, theirs: Any, ours: Any) -> list[Comparison]:
     if theirs is _MISSING or ours is _MISSING:
         side = "reference's" if theirs is _MISSING else "port's"
-        return [_wrong(name, "calls", f"the {side} loader ends before this batch")]
+        return [difference(name, "calls", f"the {side} loader ends before this batch")]
     expected, found = leaves(theirs), leaves(ours)
     if len(expected) != len(found):
         words = f"{len(found)} tensors, the reference has {len(expected)}"
-        return [_wrong(name, "output", words)]
+        return [difference(name, "output", words)]
     pairs = zip(expected, found, strict=True)
     return [
         _compare_bits(
@@ -98,7 +98,8 @@ def as_array(value: Any) -> np.ndarray:
     return np.asarray(value)
 
 
-def _wrong(layer: str, where: str, cause: str) -> Comparison:
+def difference(layer: str, where: str, cause: str) -> Comparison:
+    """Return that of batches which no number says: one is missing, or has other tensors."""
     return Comparison(
         layer, "", where, "data", verdict=DIFFERS, relative_error=float("inf"), cause=cause
     )

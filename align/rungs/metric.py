@@ -10,7 +10,7 @@ from align.causes.blame import blame_alone
 from align.judge.compare import Allowance, compare
 from align.judge.comparison import Comparison, unless_compared
 from align.report.report import Report
-from align.rungs.data import _wrong, as_array
+from align.rungs.data import as_array, difference
 from common.errors import UserError
 
 
@@ -61,7 +61,9 @@ def _compare_results(name: str, theirs: Any, ours: Any) -> list[Comparison]:
     expected = [leaf for leaf in leaves(theirs) if leaf is not None]
     found = [leaf for leaf in leaves(ours) if leaf is not None]
     if len(expected) != len(found):
-        return [_wrong(name, "output", f"{len(found)} values, the reference has {len(expected)}")]
+        return [
+            difference(name, "output", f"{len(found)} values, the reference has {len(expected)}")
+        ]
     unit = 1e-12 / 64  # of the judge's units: schedules and means are compared to 1e-12
     return [
         compare(

@@ -1,14 +1,11 @@
-"""What calls do not show: layers that are lost, buffers, gradients of parameters, no calls."""
+"""What calls do not show: layers that the port lost, or whose code was never reached."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from align.judge.comparison import DIFFERS, UNCHECKED, Comparison
+from align.pairing.tensors import nearest_above
 from align.record.trace import Trace
 from align.trial.findings import Findings
-
-if TYPE_CHECKING:
-    pass
 
 
 def not_reached(call: Comparison, called: set[str]) -> bool:
@@ -35,9 +32,9 @@ def unseen(found: Findings, is_seen: Callable[[str], bool | None]) -> list[Compa
     called = {call.path for call in trace.calls}
     comparisons = []
     for path in trace.paths:
-        above = _nearest(path, judged)
+        above = nearest_above(path, judged)
         lost = path in called and path not in judged and _holds_parameters(trace, path)
-        if not lost or _nearest(path, called - judged) or above is None:
+        if not lost or nearest_above(path, called - judged) or above is None:
             continue
         seen = is_seen(path)
         if seen:
@@ -52,15 +49,6 @@ def unseen(found: Findings, is_seen: Callable[[str], bool | None]) -> list[Compa
             into.cause += "; the recording does not say whether its result is used"
         comparisons.append(into)
     return comparisons
-
-
-def _nearest(path: str, among: set[str]) -> str | None:
-    """Return the closest path above `path` that is in `among`."""
-    while path:
-        path = path.rpartition(".")[0]
-        if path in among:
-            return path
-    return None
 
 
 def _holds_parameters(trace: Trace, path: str) -> bool:

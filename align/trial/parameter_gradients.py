@@ -9,8 +9,8 @@ from align.judge.comparison import DIFFERS, Comparison
 from align.pairing.by_path import Pairing
 from align.pairing.reference import Reference
 from align.pairing.sides import Sides
+from align.pairing.tensors import nearest_above
 from align.trial.findings import Findings
-from align.trial.lost_layers import _nearest
 
 
 def compare_parameter_gradients(
@@ -73,7 +73,7 @@ def _user(holder: str, found: Findings, users: set[str]) -> str | None:
     """
     partners, called = found.judged.partners, {call.path for call in found.trace.calls}
     using = [port for port, path in partners.items() if path in users and port != holder]
-    above = _nearest(holder, {port for port, path in partners.items() if path in called})
+    above = nearest_above(holder, {port for port, path in partners.items() if path in called})
     if holder not in found.pairing.partners:
         return above if above in _wrong(found.values) else None
     if partners.get(holder) in called:
