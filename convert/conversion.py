@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from common.pairs import PAIRS, Pair
+from convert.formats.table import PDPARAMS, Format
 from convert.names.rules import Rules, load_rules, shipped_rules
 from convert.names.spec import TensorSpec
 from convert.nets.recognise import counters_decide
 from convert.plan.account import Account, draw_up
 from convert.plan.plan import check_aliases, describe_arrays, plan_moves
-from convert.plan.problems import PADDLE_DTYPES
 
 RulesLike = str | PathLike[str] | Rules | None
 
@@ -69,11 +69,11 @@ def convert_arrays(
     pair: Pair | None,
     prefix: str = "",
     parts: tuple[str, ...] = ("",),
-    holds: frozenset[str] = PADDLE_DTYPES,
+    output: Format = PDPARAMS,
 ) -> Conversion:
     """Convert `arrays` into the tensors `target` of a net of row `pair` (None: a stranger's).
 
-    Arrays of a file of Paddle's keep their layout. `holds` are the dtypes of the output. With
+    Arrays of a file of Paddle's keep their layout. `output` is the format to write. With
     `prefix` ("cp.backbone.") they fill that part of the net, with `parts` ("layer0.", ...)
     only these below it; the tensors outside are accounted for as left at initialisation.
     """
@@ -86,7 +86,7 @@ def convert_arrays(
         counters_decide=pair is not None and counters_decide(pair),
         classes_key=pair.classes_key if pair else None,
         same_layout=getattr(arrays, "framework", rules.framework) == "paddle",
-        holds=holds,
+        output=output,
     )
     check_aliases(plan, arrays)
     untouched = [s for s in target if s.key in plan.absent or not s.key.startswith(inside)]

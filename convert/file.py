@@ -14,13 +14,12 @@ from common.errors import ConversionError
 from common.files import Background, atomic, sha256_of
 from convert.conversion import Conversion, RulesLike, convert_arrays
 from convert.formats.checkpoint import read_checkpoint
-from convert.formats.stream import Finite, OnBytes
-from convert.formats.write_paddle import write_pdparams
-from convert.formats.write_safetensors import SAFETENSORS, write_safetensors
+from convert.formats.stream import Finite, OnBytes, Writing, Written
+from convert.formats.table import PDPARAMS, SAFETENSORS, output_format
 from convert.job import Job, described, job_of, with_row
+from convert.names.spec import PADDLE, TORCH
 from convert.outputs import account_path, check_output, dropped_path
 from convert.plan.account import DROPPED, RESHAPED, Account, nbytes_of
-from convert.plan.problems import PADDLE_DTYPES, SAFETENSORS_DTYPES
 from convert.verify.compare import Verification, verify
 
 _NAMED = 8
@@ -72,7 +71,6 @@ def convert_checkpoint(
     job = job_of(checkpoint, model, rules, num_classes, into, generic)
     if verify:
         job = with_row(job, model)
-    safetensors = output is not None and Path(output).suffix == SAFETENSORS
     conversion = convert_arrays(
         job.checkpoint,
         job.target,
@@ -80,7 +78,7 @@ def convert_checkpoint(
         job.pair,
         job.prefix,
         job.parts,
-        SAFETENSORS_DTYPES if safetensors else PADDLE_DTYPES,
+        PDPARAMS if output is None else output_format(Path(output), PADDLE),
     )
     digest = Background(sha256_of, checkpoint.path) if checksum else None
     if output is None:
@@ -116,6 +114,7 @@ class _Writer:
         allow_nonfinite: bool,
     ) -> None:
         self._conversion, self._job, self._output = conversion, job, output
+        self._format = output_format(output, PADDLE)
         self._progress, self._checksum, self._allow = progress, checksum, allow_nonfinite
 
     def write(self, model: Any, digest: Background | None, verified: bool) -> Conversion:
@@ -129,27 +128,37 @@ class _Writer:
             account = _head(conversion.account, self._job, model, digest)
             conversion = replace(conversion, account=account)
             if verified:
-                conversion = _verified(conversion, self._job, _read_back(temporary, self._output))
+                conversion = _verified(conversion, self._job, self._read_back(temporary))
             written = {"path": str(self._output), "bytes": size, "sha256": sha256}
             written |= {"account": str(beside)}
             if dropped:
                 kept = files.enter_context(atomic(dropped_path(self._output)))
-                write_safetensors(dropped, kept, checksum=False, metadata={"format": "pt"})
+                assert SAFETENSORS.write is not None
+                SAFETENSORS.write(dropped, kept, Writing(TORCH, checksum=False))
                 written |= {"dropped": str(dropped_path(self._output))}
             conversion = replace(conversion, account=replace(conversion.account, output=written))
             text = files.enter_context(atomic(beside))
             text.write_text(conversion.account.to_json(), encoding="utf-8")
         return conversion
 
-    def _write_state(self, temporary: Path) -> tuple[str | None, int]:
+    def _write_state(self, temporary: Path) -> Written:
         """Write the tensors; raises ConversionError for values that are not finite."""
         finite = Finite()
         state = {key: _typed(array, self._dtypes[key]) for key, array in self._items()}
-        write = write_safetensors if self._output.suffix == SAFETENSORS else write_pdparams
-        written = write(state, temporary, self._progress, self._checksum, finite)
+        assert self._format.write is not None
+        how = Writing(PADDLE, {}, self._progress, self._checksum, finite)
+        written = self._format.write(state, temporary, how)
         if finite.wrong:
             self._not_finite(finite.wrong)
         return written
+
+    def _read_back(self, temporary: Path) -> Mapping[str, np.ndarray]:
+        """Return what stands in the file: what Paddle itself reads from a format of its own."""
+        if self._format.native != PADDLE:
+            return read_checkpoint(temporary)
+        from convert.verify.run_paddle import load_pdparams
+
+        return load_pdparams(temporary)
 
     def _items(self) -> Any:
         return self._conversion.state.items()
@@ -192,14 +201,6 @@ def _typed(array: np.ndarray, dtype: str) -> np.ndarray:
     if dtype == "bfloat16" and array.dtype == np.uint16:
         return array.view(ml_dtypes.bfloat16)
     return array
-
-
-def _read_back(path: Path, output: Path) -> Mapping[str, np.ndarray]:
-    if output.suffix == SAFETENSORS:
-        return read_checkpoint(path)
-    from convert.verify.run_paddle import load_pdparams
-
-    return load_pdparams(path)
 
 
 def _verified(conversion: Conversion, job: Job, state: Mapping[str, np.ndarray]) -> Conversion:

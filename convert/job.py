@@ -7,9 +7,9 @@ from typing import Any
 from common.errors import ConversionError, UserError
 from common.pairs import PAIRS, Pair, get_pair
 from convert.conversion import RulesLike, rules_for
-from convert.formats.checkpoint import PADDLE, Checkpoint
+from convert.formats.checkpoint import Checkpoint
 from convert.names.rules import Rules, load_rules, resolve
-from convert.names.spec import TensorSpec
+from convert.names.spec import PADDLE, TensorSpec
 from convert.nets.generic import describe_without_net
 from convert.nets.recognise import Recognised, recognise
 from convert.nets.recognise_port import recognise_port

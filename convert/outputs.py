@@ -3,15 +3,14 @@
 from pathlib import Path
 
 from common.errors import UserError
-
-CHECKPOINT_SUFFIXES = {".pth", ".pt", ".tar", ".ckpt", ".bin", ".safetensors"}
+from convert.formats.table import SUFFIXES
 
 
 def default_output(source: Path, suffix: str = ".pdparams") -> Path:
     """Return `model.pdparams` beside `model.pth`; also for `x.pth.tar` and `x.index.json`."""
-    name = Path(source.name.removesuffix(".index.json"))
-    while name.suffix.lower() in CHECKPOINT_SUFFIXES | {".pdparams"}:
-        name = name.with_suffix("")
+    name = source.name
+    while ends := [end for end in SUFFIXES if name.lower().endswith(end) and name.lower() != end]:
+        name = name[: -len(ends[0])]
     return source.with_name(f"{name}{suffix}")
 
 

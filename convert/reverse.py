@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from common.errors import ConversionError, UnreadableError, UserError
-from common.files import atomic, sha256_of
+from common.files import atomic
 from convert.conversion import RulesLike
-from convert.formats.checkpoint import PADDLE, Checkpoint, read_checkpoint, require_framework
-from convert.formats.stream import OnBytes, same_bytes
-from convert.formats.write_safetensors import SAFETENSORS, write_safetensors
-from convert.formats.write_torch import write_torch
+from convert.formats.checkpoint import Checkpoint, read_checkpoint, require_framework
+from convert.formats.stream import OnBytes, Writing, same_bytes
+from convert.formats.table import output_format
+from convert.names.spec import PADDLE, TORCH
 from convert.outputs import account_path, check_output
 from convert.plan.account import ALIAS, DROPPED, SourceRow, value_of
 from convert.reverse_names import back_by_net
@@ -92,13 +92,10 @@ def reverse_checkpoint(
 
 def _write(made: Reversal, output: Path, progress: OnBytes | None, checksum: bool) -> Reversal:
     with atomic(output) as temporary:
-        if output.suffix == SAFETENSORS:
-            sha256, size = write_safetensors(
-                made.state, temporary, progress, checksum, metadata={"format": "pt"}
-            )
-        else:
-            size = write_torch(made.state, temporary, made.ties, progress)
-            sha256 = sha256_of(temporary) if checksum else None
+        write = output_format(output, TORCH).write
+        assert write is not None
+        how = Writing(TORCH, made.ties, progress, checksum)
+        sha256, size = write(made.state, temporary, how)
     written = {"path": str(output), "bytes": size, "sha256": sha256}
     return Reversal(made.state, made.ties, made.missing, made.by, written)
 

@@ -12,10 +12,10 @@ import ml_dtypes
 from common.errors import ConversionError, UserError
 from common.pairs import PAIRS, get_pair
 from convert.conversion import Conversion, convert_arrays
-from convert.formats.checkpoint import PADDLE, TORCH, Checkpoint, read_checkpoint
+from convert.formats.checkpoint import Checkpoint, read_checkpoint
 from convert.job import check_place
 from convert.names.rules import Absent, Rules, load_rules, resolve, shipped_rules
-from convert.names.spec import COUNTER, TensorSpec
+from convert.names.spec import COUNTER, PADDLE, TORCH, TensorSpec
 from convert.nets.recognise import recognise
 from convert.nets.rows import describe_row, shapes_of
 

@@ -15,8 +15,7 @@ from align.record.trace import Call
 from align.stored.format import SHARD_BYTES, Shard, StoredCall
 from common.errors import UnreadableError
 from common.files import sha256_of
-from convert.formats.read_safetensors import read_safetensors
-from convert.formats.write_safetensors import write_safetensors
+from convert.formats.safetensors import read_safetensors, write_safetensors
 
 ALIGNED = 64  # bytes, as the frameworks align what they make: kernels sum alike
 RESIDENT = 1 << 25  # bytes that are read before memory is given back

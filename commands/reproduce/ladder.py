@@ -225,7 +225,7 @@ class Reproduction:
 
     def _train(self) -> tuple[int, str]:
         """Train in Paddle from the converted backbone by the very command a person types."""
-        from convert.formats.write_paddle import write_pdparams
+        from convert.formats.pdparams import write_pdparams
 
         place = "cp.backbone."
         backbone = {key: array for key, array in self.state.items() if key.startswith(place)}

@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import ml_dtypes
@@ -19,6 +19,32 @@ EXTENDED = {
     *("bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz"),
     "float8_e8m0fnu",
 }
+
+
+@dataclass(frozen=True)
+class FileHead:
+    """What a format is told by: the first bytes of a file, its size, the end of its name."""
+
+    data: bytes
+    size: int
+    suffix: str  # lower case, with its dot
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What the reader of a format found in a file.
+
+    Attributes:
+        tree: the object that the file holds; its tensors are `Stored`.
+        framework: whose names and layouts they have.
+        words: how it was found, a clause that goes on.
+        parts: of an index: name of a tensor -> file beside it that holds the tensor.
+    """
+
+    tree: Any
+    framework: str
+    words: str
+    parts: Mapping[str, str] = field(default_factory=dict)
 
 
 class DamagedError(Exception):

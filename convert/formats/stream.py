@@ -2,14 +2,20 @@
 
 import hashlib
 import queue
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from common.files import Background
+from convert.names.spec import PADDLE
 
-BLOCK = 1 << 22  # bytes that are compared at a time
+BLOCK = 1 << 22  # bytes that are compared or written at a time
+_WAITING = 4  # blocks that wait to be summed up
+
+OnBytes = Callable[[int, int], None]  # (bytes done, bytes in all)
+Written = tuple[str | None, int]  # (SHA-256 or None, bytes)
 
 
 def same_bytes(one: np.ndarray, other: np.ndarray) -> bool:
@@ -31,15 +37,6 @@ def byte_blocks(array: np.ndarray) -> Iterator[np.ndarray]:
         yield flat[start : start + BLOCK]
 
 
-OnBytes = Callable[[int, int], None]  # (bytes done, bytes in all)
-
-
-_BLOCK = 1 << 22  # bytes
-
-
-_WAITING = 4  # blocks that wait to be summed up
-
-
 class Finite:
     """Counts values that are NaN or infinite, while they are written: {key: how many}."""
 
@@ -54,34 +51,54 @@ class Finite:
         self.wrong[key] = self.wrong.get(key, 0) + count
 
 
+@dataclass(frozen=True)
+class Writing:
+    """How a state dict is written, whatever the format.
+
+    Attributes:
+        framework: whose names and layouts the state has, where the format can say so.
+        ties: second name -> first name of one tensor; written once where the format can.
+        progress: called with (bytes done, bytes in all).
+        checksum: sum up what is written; without it no SHA-256 is returned.
+        finite: counts the values that are not.
+    """
+
+    framework: str = PADDLE
+    ties: Mapping[str, str] = field(default_factory=dict)
+    progress: OnBytes | None = None
+    checksum: bool = True
+    finite: Finite | None = None
+
+
+PLAIN_WRITING = Writing()
+
+
 def blocks(array: np.ndarray) -> Iterator[np.ndarray]:
     """Yield an array in C order in pieces of some MB, little-endian; views where it allows it."""
     dtype = array.dtype.newbyteorder("<")
     if array.flags.c_contiguous:
         flat = array.reshape(-1)
-        step = max(1, _BLOCK // max(1, array.dtype.itemsize))
+        step = max(1, BLOCK // max(1, array.dtype.itemsize))
         for start in range(0, flat.size, step):
             yield flat[start : start + step].astype(dtype, copy=False)
     elif array.size:
-        rows = max(1, _BLOCK // (array.nbytes // len(array)))
+        rows = max(1, BLOCK // (array.nbytes // len(array)))
         for start in range(0, len(array), rows):
             yield np.ascontiguousarray(array[start : start + rows], dtype).reshape(-1)
 
 
-class _Summing:
+class SummingFile:
     """A file that sums up in a thread what is written to it, and tells how far it is."""
 
-    def __init__(
-        self, file: BinaryIO, checksum: bool, total: int, progress: OnBytes | None
-    ) -> None:
+    def __init__(self, file: BinaryIO, how: Writing, total: int) -> None:
         self.size = 0
-        self._file, self._total, self._progress, self._done = file, total, progress, 0
-        self._sha256 = hashlib.sha256() if checksum else None
+        self._file, self._how, self._total, self._done = file, how, total, 0
+        self._sha256 = hashlib.sha256() if how.checksum else None
         self._waiting: queue.Queue[Any] = queue.Queue(_WAITING)
         self._small = bytearray()
-        self._summed = Background(self._sum) if checksum else None
+        self._summed = Background(self._sum) if how.checksum else None
 
-    def __enter__(self) -> "_Summing":
+    def __enter__(self) -> "SummingFile":
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -104,10 +121,10 @@ class _Summing:
         if len(self._small) > 1 << 16:
             self._flush()
 
-    def write_values(self, key: str, block: np.ndarray, finite: Finite | None) -> None:
+    def write_values(self, key: str, block: np.ndarray) -> None:
         """Write a contiguous block of the tensor `key`."""
-        if finite:
-            finite.look(key, block)
+        if self._how.finite:
+            self._how.finite.look(key, block)
         data = block.view(np.uint8).data
         self.size += data.nbytes
         self._done += data.nbytes
@@ -116,8 +133,8 @@ class _Summing:
         else:
             self._flush()
             self._put(data)
-        if self._progress:
-            self._progress(self._done, self._total)
+        if self._how.progress:
+            self._how.progress(self._done, self._total)
 
     def _flush(self) -> None:
         if self._small:
@@ -129,6 +146,6 @@ class _Summing:
             self._waiting.put(data)
         self._file.write(data)
 
-    def digest(self) -> str | None:
-        """Return the SHA-256, None where it was not asked for."""
-        return self._sha256.hexdigest() if self._sha256 else None
+    def written(self) -> Written:
+        """Return the SHA-256, None where it was not asked for, and the size."""
+        return self._sha256.hexdigest() if self._sha256 else None, self.size

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UnreadableError, UserError
-from convert.formats.pickle_globals import Inert, NumpyArray
+from convert.formats.pickles.globals import Inert, NumpyArray
 
 IsTensor = Callable[[Any], bool]
 # Of DistributedDataParallel, of torch.compile, of nets that are saved as a part of another.

@@ -6,6 +6,8 @@ from itertools import accumulate
 
 import numpy as np
 
+TORCH, PADDLE = "torch", "paddle"  # whose names and layouts a tensor has
+
 # A tensor that belongs to no layer whose layout is known: moved as it is.
 BARE = "Parameter"
 BATCH_NORM = "BatchNorm"

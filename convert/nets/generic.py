@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterable, Mapping
 
 from common.errors import ConversionError, UserError
-from convert.formats.checkpoint import PADDLE, Checkpoint
+from convert.formats.checkpoint import Checkpoint
 from convert.names.rules import Rules, resolve
-from convert.names.spec import BARE, BATCH_NORM, COUNTER, Piece, SourcePlace, TensorSpec
+from convert.names.spec import BARE, BATCH_NORM, COUNTER, PADDLE, Piece, SourcePlace, TensorSpec
 
 KINDS = {
     "Linear": "torch's [out, in] becomes Paddle's [in, out]",

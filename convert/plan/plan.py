@@ -13,6 +13,7 @@ import numpy as np
 
 from common.errors import ConversionError
 from convert.formats.stream import same_bytes
+from convert.formats.table import PDPARAMS, Format
 from convert.names.rules import Names, Rules, resolve
 from convert.names.spec import (
     BATCH_NORM,
@@ -76,7 +77,7 @@ def plan_moves(
     counters_decide: bool = False,
     classes_key: str | None = None,
     same_layout: bool = False,
-    holds: frozenset[str] = problems.PADDLE_DTYPES,
+    output: Format = PDPARAMS,
 ) -> Plan:
     """Plan the moves of the tensors `source` into the net `target` (Paddle).
 
@@ -89,7 +90,7 @@ def plan_moves(
             batch counters alone; a file without any counter is then refused.
         classes_key: torch name of the tensor whose first dimension is the number of classes.
         same_layout: the source has Paddle's names and layouts, not torch's.
-        holds: dtypes that the output can hold.
+        output: format that the moved tensors are to be written in.
 
     Raises:
         ConversionError: naming every problem (the list is capped) and the nearest candidates.
@@ -106,7 +107,7 @@ def plan_moves(
         move = search.fill(spec)
         reason = None if move else rules.absence(name)
         if move:
-            found += problems.of_tensor(file[move.source], move, classes_key, holds)
+            found += problems.of_tensor(file[move.source], move, classes_key, output)
         elif reason:
             absent[spec.key] = reason
         else:

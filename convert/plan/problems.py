@@ -4,25 +4,13 @@ from collections.abc import Sequence
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
+from convert.formats.table import SAFETENSORS, Format
 from convert.names.spec import COUNTER, TensorSpec
 
 if TYPE_CHECKING:
     from convert.plan.move import Move
 
 SHOWN = 8
-# What .pdparams holds and Paddle reads back as the same dtype.
-PADDLE_DTYPES = frozenset(
-    {
-        *("bool", "uint8", "int8", "int16", "int32", "int64"),
-        *("float16", "bfloat16", "float32", "float64", "complex64", "complex128"),
-    }
-)
-SAFETENSORS_DTYPES = frozenset(
-    {
-        *(PADDLE_DTYPES - {"complex128"}),
-        *("uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e5m2", "float8_e8m0fnu"),
-    }
-)
 NO_COUNTERS = (
     f"the file holds no batch counter ({COUNTER}), so it does not tell whether its head norms are "
     'plain BatchNorm (head_norm="bn") or InPlaceABN (head_norm="inplace_abn"), whose weights mean '
@@ -31,18 +19,18 @@ NO_COUNTERS = (
 
 
 def of_tensor(
-    source: TensorSpec, move: "Move", classes_key: str | None, holds: frozenset[str]
+    source: TensorSpec, move: "Move", classes_key: str | None, output: Format
 ) -> list[str]:
     """Return what is wrong with a move: shape or dtype, else nothing.
 
-    `holds` are the dtypes that the output can hold.
+    `output` is the format that the moved tensors are to be written in.
     """
     target = move.target
     found = _of_shape(source, move, classes_key)
-    if source.dtype not in holds:
+    if source.dtype not in output.holds:
         found.append(
             f"{target.key}: .pdparams cannot hold the file's dtype {source.dtype}"
-            + ("; --output with .safetensors can" if source.dtype in SAFETENSORS_DTYPES else "")
+            + ("; --output with .safetensors can" if source.dtype in SAFETENSORS.holds else "")
         )
     elif _is_float(source.dtype) != _is_float(target.dtype):
         found.append(f"{target.key}: Paddle has {target.dtype}, file has {source.dtype}")

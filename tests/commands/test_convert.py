@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from convert import read_checkpoint
-from convert.formats.write_torch import write_torch
+from convert.formats.torch_save.write_zip import write_torch
 from tests.paths import ROOT
 
 pytest.importorskip("torch")

@@ -11,9 +11,10 @@ from hypothesis.extra import numpy as hnp
 
 from common.errors import ConfigError, ConversionError, UserError
 from convert import convert_checkpoint, read_checkpoint
-from convert.formats.write_paddle import write_pdparams
-from convert.formats.write_safetensors import write_safetensors
-from convert.formats.write_torch import write_torch
+from convert.formats.pdparams import write_pdparams
+from convert.formats.safetensors import write_safetensors
+from convert.formats.stream import Writing
+from convert.formats.torch_save.write_zip import write_torch
 from convert.names.rules import Rules, resolve
 from convert.names.rules_backwards import names_back
 from convert.plan import account
@@ -54,7 +55,7 @@ def test_every_format_holds_every_tensor(tmp_path_factory, state, tie):
     if tie:
         first = next(iter(state))
         state["zz"], ties = state[first], {"zz": first}
-    write_torch(state, folder / "a.pth", ties)
+    write_torch(state, folder / "a.pth", Writing(ties=ties))
     found = read_checkpoint(folder / "a.pth")
     assert found.aliases == (ties if tie and state["zz"].size else {})
     plain = {k: a for k, a in state.items() if a.dtype != np.complex128}
@@ -80,7 +81,7 @@ def test_torch_reads_what_is_written(tmp_path):
     state |= {"scalar": torch.tensor(3.5), "empty": torch.zeros(0, 3), "tied": state["float32"]}
     torch.save(state, tmp_path / "a.pth")
     found = read_checkpoint(tmp_path / "a.pth")
-    write_torch(dict(found), tmp_path / "b.pth", found.aliases)
+    write_torch(dict(found), tmp_path / "b.pth", Writing(ties=found.aliases))
     for mmap in (False, True):
         back = torch.load(tmp_path / "b.pth", weights_only=True, mmap=mmap)
         assert list(back) == list(state)

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convert.formats.write_safetensors import write_safetensors
-from convert.formats.write_torch import write_torch
+from convert.formats.safetensors import write_safetensors
+from convert.formats.stream import Writing
+from convert.formats.torch_save.write_zip import write_torch
 from tests.paths import MANIFESTS, ROOT
 
 BLOCKED = """
@@ -36,7 +37,7 @@ def row_file(tmp_path):
     aliases = json.loads(text)["aliases"]
     for second, first in aliases.items():
         state[second] = state[first]
-    write_torch(state, tmp_path / "m.pth", aliases)
+    write_torch(state, tmp_path / "m.pth", Writing(ties=aliases))
     return tmp_path
 
 

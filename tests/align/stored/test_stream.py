@@ -27,7 +27,7 @@ from align.stored.floors_torch import floors
 from align.stored.format import Floor
 from align.stored.reference import StoredReference
 from common.errors import UnreadableError
-from convert.formats.write_safetensors import write_safetensors
+from convert.formats.safetensors import write_safetensors
 
 SHAPE = (2, 4, 64, 64)
 ACTIVATION = 8 * 2 * 4 * 64 * 64  # bytes in float64

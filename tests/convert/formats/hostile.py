@@ -10,8 +10,8 @@ import zipfile
 
 import numpy as np
 
-from convert.formats.write_paddle import write_pdparams
-from convert.formats.write_safetensors import write_safetensors
+from convert.formats.pdparams import write_pdparams
+from convert.formats.safetensors import write_safetensors
 
 
 def state_of():

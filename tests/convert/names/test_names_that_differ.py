@@ -9,8 +9,8 @@ import yaml
 
 from common.errors import ConversionError, UserError
 from convert import convert_checkpoint, read_checkpoint
-from convert.formats.write_paddle import write_pdparams
-from convert.formats.write_torch import write_torch
+from convert.formats.pdparams import write_pdparams
+from convert.formats.torch_save.write_zip import write_torch
 from convert.names.propose import propose
 from convert.names.rules import Rules, load_rules, resolve
 from convert.names.spec import TensorSpec

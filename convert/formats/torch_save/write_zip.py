@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UserError
-from convert.formats.pickle_globals import STORAGES
-from convert.formats.pickle_opcodes import global_of, plain, tuple_of
+from common.files import sha256_of
+from convert.formats.pickles.globals import STORAGES
+from convert.formats.pickles.opcodes import global_of, plain, tuple_of
 from convert.formats.stored import contiguous
-from convert.formats.stream import OnBytes, blocks
+from convert.formats.stream import PLAIN_WRITING, Writing, Written, blocks
 
 _ALIGNMENT = 64  # of storages, as torch.save aligns them
 _CLASSES = {dtype: name for name, dtype in STORAGES.items() if name != "UntypedStorage"}
@@ -24,20 +25,17 @@ _ONLY_UNTYPED = {
     *("uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz"),
     *("float8_e5m2fnuz", "float8_e8m0fnu"),
 }
+HOLDS = frozenset(_CLASSES) | _ONLY_UNTYPED
 
 
 def write_torch(
-    state: Mapping[str, np.ndarray],
-    path: Path,
-    ties: Mapping[str, str] | None = None,
-    progress: OnBytes | None = None,
-) -> int:
-    """Write `state`; return the size of the file.
+    state: Mapping[str, np.ndarray], path: Path, how: Writing = PLAIN_WRITING
+) -> Written:
+    """Write `state` to `path`; return its SHA-256 and size. Tied tensors are written once.
 
-    `ties` are second name -> first name of tensors that are written once. Raises UserError for a
-    dtype that torch does not have.
+    Raises UserError for a dtype that torch does not have.
     """
-    ties = ties or {}
+    ties = how.ties
     storages = {key: str(i) for i, key in enumerate(k for k in state if k not in ties)}
     total, done = sum(state[key].nbytes for key in storages), 0
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
@@ -46,12 +44,14 @@ def write_torch(
         for key, number in storages.items():
             with archive.open(_aligned(archive, f"archive/data/{number}", state[key]), "w") as out:
                 for block in blocks(state[key]):
+                    if how.finite:
+                        how.finite.look(key, block)
                     out.write(block.view(np.uint8).data)
             done += state[key].nbytes
-            if progress:
-                progress(done, total)
+            if how.progress:
+                how.progress(done, total)
         archive.writestr("archive/version", "3\n")
-    return path.stat().st_size
+    return sha256_of(path) if how.checksum else None, path.stat().st_size
 
 
 def _aligned(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> zipfile.ZipInfo:

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from common.errors import UserError
 from common.files import atomic, sha256_of
-from convert.formats.write_paddle import write_pdparams
+from convert.formats.pdparams import write_pdparams
 from convert.outputs import check_output, default_output
 
 DTYPES = st.sampled_from(["?", *("u1", "i1", "i8", "u2", "f2", "f4", "f8", "c8", "c16", ">f4")])

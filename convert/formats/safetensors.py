@@ -1,14 +1,28 @@
-"""Reads .safetensors files and the index files of sharded checkpoints, without their library.
+"""Reads and writes .safetensors files, without their library.
 
 The format: https://github.com/huggingface/safetensors, README, "Format".
 """
 
 import json
+import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from common.errors import UnreadableError
-from convert.formats.stored import DamagedError, Storage, Stored, contiguous, dtype_named
+import numpy as np
+
+from common.errors import UnreadableError, UserError
+from convert.formats.stored import (
+    Contents,
+    DamagedError,
+    FileHead,
+    Storage,
+    Stored,
+    contiguous,
+    dtype_named,
+)
+from convert.formats.stream import PLAIN_WRITING, SummingFile, Writing, Written, blocks
+from convert.names.spec import PADDLE, TORCH
 
 MOST_HEADER = 100_000_000  # safetensors/src/tensor.rs, MAX_HEADER_SIZE
 DTYPES = {
@@ -30,6 +44,9 @@ DTYPES = {
     "F8_E5M2": "float8_e5m2",
     "F8_E8M0": "float8_e8m0fnu",
 }
+HOLDS = frozenset(DTYPES.values())
+_CODES = {name: code for code, name in DTYPES.items()}
+_SAYS = {TORCH: "pt", PADDLE: "pd"}  # the "format" of the metadata
 _CUT_OFF = "its header and its length contradict each other"
 
 
@@ -46,16 +63,24 @@ def read_safetensors(path: Path, data: memoryview) -> tuple[dict[str, Stored], d
         ) from None
 
 
-def looks_like_safetensors(head: bytes, size: int) -> bool:
-    """Return whether a file of `size` bytes that begins with `head` may be one."""
-    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= max(size, 8)
+def looks_like_safetensors(head: FileHead) -> bool:
+    """Tell whether it may be one: the length of a header, then the header."""
+    length = int.from_bytes(head.data[:8], "little")
+    return head.data[8:9] == b"{" and length <= max(head.size, 8)
+
+
+def read(path: Path, data: memoryview) -> Contents:
+    """Return what a mapped file holds; the metadata say whose it is. Raises UnreadableError."""
+    tensors, metadata = read_safetensors(path, data)
+    framework = PADDLE if metadata.get("format") in ("pd", "paddle") else TORCH
+    return Contents(tensors, framework, "safetensors, which holds no CRC, ")
 
 
 def _read(data: memoryview) -> tuple[dict[str, Stored], dict[str, str]]:
     length = int.from_bytes(data[:8], "little")
     if not 2 <= length <= min(MOST_HEADER, len(data) - 8):
         raise DamagedError(_CUT_OFF)
-    header = _header(bytes(data[8 : 8 + length]))
+    header = json_table(bytes(data[8 : 8 + length]))
     metadata = header.pop("__metadata__", {})
     body = data[8 + length :]
     tensors: dict[str, Stored] = {}
@@ -67,7 +92,8 @@ def _read(data: memoryview) -> tuple[dict[str, Stored], dict[str, str]]:
     return tensors, {str(name): str(value) for name, value in metadata.items()}
 
 
-def _header(text: bytes) -> dict[str, Any]:
+def json_table(text: bytes) -> dict[str, Any]:
+    """Return a JSON object in which no name stands twice; DamagedError where it is none."""
     try:
         header = json.loads(text.decode("utf-8"), object_pairs_hook=_unique)
     except (ValueError, RecursionError):
@@ -117,19 +143,35 @@ def _check_cover(header: dict[str, Any], size: int) -> None:
         raise DamagedError(_CUT_OFF)
 
 
-def read_index(path: Path, head: bytes) -> dict[str, str]:
-    """Return {tensor name: file name} of a `*.index.json`; files lie beside it.
+def write_safetensors(
+    state: Mapping[str, np.ndarray],
+    path: Path,
+    how: Writing = PLAIN_WRITING,
+    metadata: Mapping[str, str] | None = None,
+    align: int = 8,
+) -> Written:
+    """Write `state` to `path` as safetensors; return its SHA-256 and size.
 
-    Raises UnreadableError where it is no index or names a file elsewhere.
+    The values begin at a multiple of `align` bytes; without `metadata` they say whose it is. Tied
+    tensors are written under every name. Raises UserError for a dtype that the format does not
+    have.
     """
-    try:
-        index = _header(head)
-        places = index.get("weight_map")
-        if not isinstance(places, dict) or not places:
-            raise DamagedError("it has no weight_map")
-        for name in places.values():
-            if not isinstance(name, str) or Path(name).name != name or "\\" in name:
-                raise DamagedError(f"it names the file {str(name)[:80]!r}, which is not beside it")
-    except DamagedError as error:
-        raise UnreadableError(f"{path}: not an index of a sharded checkpoint: {error}") from None
-    return places
+    order = sorted(state, key=lambda key: -state[key].dtype.itemsize)  # stable, and aligned
+    header: dict[str, Any] = {"__metadata__": dict(metadata or {"format": _SAYS[how.framework]})}
+    end = 0
+    for key in order:
+        array = state[key]
+        name = array.dtype.newbyteorder("=").name
+        if name not in _CODES:
+            raise UserError(f"{key}: .safetensors cannot hold dtype {name}; write .pdparams")
+        place = [end, end + array.nbytes]
+        header[key] = {"dtype": _CODES[name], "shape": list(array.shape), "data_offsets": place}
+        end += array.nbytes
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-(8 + len(text)) % align)
+    with path.open("wb") as file, SummingFile(file, how, end) as out:
+        out.write(struct.pack("<Q", len(text)) + text)
+        for key in order:
+            for block in blocks(state[key]):
+                out.write_values(key, block)
+    return out.written()

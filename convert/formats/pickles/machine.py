@@ -2,14 +2,14 @@
 
 A small machine for the opcodes of `pickletools`, protocols 0 to 5: what a pickle would import
 becomes a `Global`, which is a name and nothing more; what it would call is looked up in the table
-of `convert.formats.pickle_globals`, whose entries are this project's own and have no side effects.
+of `convert.formats.pickles.globals`, whose entries are this project's own and have no side effects.
 """
 
 import struct
 from collections.abc import Callable
 from typing import Any
 
-from convert.formats.pickle_globals import Global, build, call, refuse_unknown
+from convert.formats.pickles.globals import Global, build, call, refuse_unknown
 from convert.formats.stored import DamagedError
 
 MOST_OPCODES = 20_000_000

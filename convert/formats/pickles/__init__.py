@@ -1,0 +1,1 @@
+"""Pickles as data: read by a machine that runs nothing, written opcode by opcode."""

@@ -1,0 +1,1 @@
+"""Files of torch.save, today's zip and the format before 1.6, without torch."""
