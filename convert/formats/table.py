@@ -102,12 +102,17 @@ def format_of(path: Path, head: FileHead) -> Format:
     raise UnreadableError(f"{path}: no checkpoint that can be read: {_likeness(head.data)}")
 
 
+def written_for(framework: str) -> list[Format]:
+    """Return the formats in which a state dict of `framework` can be written."""
+    return [row for row in FORMATS if row.write and row.native in (None, framework)]
+
+
 def output_format(output: Path, framework: str) -> Format:
     """Return the format in which a state dict of `framework` is written to `output`.
 
     The suffix decides among those that can; any other suffix is the framework's own format.
     """
-    able = [row for row in FORMATS if row.write and row.native in (None, framework)]
+    able = written_for(framework)
     for row in able:
         if output.suffix in row.suffixes:
             return row

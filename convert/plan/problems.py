@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
-from convert.formats.table import SAFETENSORS, Format
-from convert.names.spec import COUNTER, TensorSpec
+from convert.formats.table import Format, written_for
+from convert.names.spec import COUNTER, PADDLE, TensorSpec
 
 if TYPE_CHECKING:
     from convert.plan.move import Move
@@ -28,10 +28,9 @@ def of_tensor(
     target = move.target
     found = _of_shape(source, move, classes_key)
     if source.dtype not in output.holds:
-        found.append(
-            f"{target.key}: .pdparams cannot hold the file's dtype {source.dtype}"
-            + ("; --output with .safetensors can" if source.dtype in SAFETENSORS.holds else "")
-        )
+        words = f"{target.key}: {output.suffixes[0]} cannot hold the file's dtype {source.dtype}"
+        able = [row.suffixes[0] for row in written_for(PADDLE) if source.dtype in row.holds]
+        found.append(words + (f"; --output with {' or '.join(able)} can" if able else ""))
     elif _is_float(source.dtype) != _is_float(target.dtype):
         found.append(f"{target.key}: Paddle has {target.dtype}, file has {source.dtype}")
     return found

@@ -1,24 +1,21 @@
 """The table of checkpoint formats: every row reads, what it writes it reads back, and is said."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from common.errors import ConversionError
 from convert import read_checkpoint
 from convert.formats.stored import Contents, FileHead, contiguous, dtype_named
 from convert.formats.stream import Writing
-from convert.formats.table import FORMATS, SUFFIXES, Format, format_of, output_format
-from convert.names.spec import PADDLE, TORCH
+from convert.formats.table import FORMATS, SUFFIXES, Format, format_of, output_format, written_for
+from convert.names.spec import BARE, PADDLE, TORCH, TensorSpec
 from tests.paths import ROOT
 
 FRAMEWORKS = (TORCH, PADDLE)
-WRITTEN = [
-    (row, framework)
-    for row in FORMATS
-    for framework in FRAMEWORKS
-    if row.write and row.native in (None, framework)
-]
+WRITTEN = [(row, framework) for framework in FRAMEWORKS for row in written_for(framework)]
 
 
 @pytest.mark.parametrize("row", FORMATS, ids=lambda row: row.name)
@@ -67,6 +64,22 @@ def test_the_suffix_of_an_output_decides(framework):
     other = PADDLE if framework == TORCH else TORCH
     theirs = output_format(Path("a"), other).suffixes[0]
     assert output_format(Path(f"a{theirs}"), framework).native == framework
+
+
+@pytest.mark.parametrize(
+    ("dtype", "ends", "other"),
+    [("complex128", ".safetensors", ".pdparams"), ("uint16", ".pdparams", ".safetensors")],
+)
+def test_a_dtype_that_an_output_cannot_hold_names_the_one_that_can(dtype, ends, other):
+    from convert.conversion import convert_arrays
+    from convert.names.rules import Rules
+
+    state = {"weight": np.ones(2, dtype)}
+    target = [TensorSpec("weight", (2,), dtype, BARE, "weight")]
+    output = output_format(Path(f"a{ends}"), PADDLE)
+    words = f"weight: {ends} cannot hold the file's dtype {dtype}; --output with {other} can"
+    with pytest.raises(ConversionError, match=re.escape(words)):
+        convert_arrays(state, target, Rules(), None, output=output)
 
 
 def test_every_row_is_documented():
