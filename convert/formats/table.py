@@ -114,7 +114,7 @@ def output_format(output: Path, framework: str) -> Format:
     """
     able = written_for(framework)
     for row in able:
-        if output.suffix in row.suffixes:
+        if output.suffix.lower() in row.suffixes:
             return row
     return next(row for row in able if row.native == framework)
 

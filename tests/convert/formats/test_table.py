@@ -60,6 +60,7 @@ def test_the_suffix_of_an_output_decides(framework):
         if able == framework:
             for suffix in row.suffixes:
                 assert output_format(Path(f"a{suffix}"), framework) is row
+                assert output_format(Path(f"A{suffix.upper()}"), framework) is row
     assert output_format(Path("a.strange"), framework).native == framework
     other = PADDLE if framework == TORCH else TORCH
     theirs = output_format(Path("a"), other).suffixes[0]
