@@ -1,6 +1,7 @@
 """What the sections of a config are made of."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,3 +17,14 @@ class Section(BaseModel):
     """Frozen, and every key it does not know is refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def flatten(tree: Mapping[str, Any], at: str = "") -> dict[str, Any]:
+    """Nested sections as dotted keys; lists and tuples as lists."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, f"{at}{key}."))
+        else:
+            flat[f"{at}{key}"] = list(value) if isinstance(value, tuple) else value
+    return flat

@@ -4,9 +4,9 @@ What needs a framework is a `Side`: `torch_ref.train` and `paddle_impl.train` ho
 """
 
 from common.evaluation.side import Batches, Side
-from common.training.checkpoint import CheckpointError, ResumePoint
 from common.training.loop import Diverged, Outcome, train
 from common.training.reporter import Reporter
+from common.training.resume import CheckpointError, ResumePoint
 
 __all__ = [
     "Batches",

@@ -1,4 +1,4 @@
-"""Checkpoints: a folder with arrays in safetensors and a manifest in JSON; no pickle.
+"""Where a run is resumed: a folder with arrays in safetensors and a manifest in JSON; no pickle.
 
 checkpoints/iteration_00000100/state.safetensors
                                checkpoint.json     what else a run needs, and check sums
@@ -19,6 +19,7 @@ from safetensors.numpy import save as save_arrays
 from common.errors import ConfigError, UserError
 from common.files import remove_folder, sweep, whole_folder
 from common.schedules import PlateauState
+from common.settings.section import flatten
 
 FORMAT = 1
 ARRAYS, MANIFEST = "state.safetensors", "checkpoint.json"
@@ -203,17 +204,6 @@ def require_same_run(
             f"{found.path} cannot be continued with changed settings: {'; '.join(changed)}. Set "
             "it back, or begin a new run with another output=FOLDER"
         )
-
-
-def flatten(tree: Mapping[str, Any], at: str = "") -> dict[str, Any]:
-    """Nested sections as dotted keys; lists and tuples as lists."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            flat.update(flatten(value, f"{at}{key}."))
-        else:
-            flat[f"{at}{key}"] = list(value) if isinstance(value, tuple) else value
-    return flat
 
 
 def _is_free(key: str) -> bool:

@@ -22,7 +22,12 @@ from common.files import remove_folder, whole_file
 from common.randomness import generator
 from common.settings.recipe import Plateau
 from common.settings.run import Settings
-from common.training.checkpoint import (
+from common.training.clock import Clock
+from common.training.feed import DataSets, training_batches, validation_batches
+from common.training.logs import RunLog, read_log
+from common.training.notes import differences, settings_block
+from common.training.reporter import Reporter
+from common.training.resume import (
     Best,
     Position,
     ResumePoint,
@@ -31,11 +36,6 @@ from common.training.checkpoint import (
     require_same_run,
     write_checkpoint,
 )
-from common.training.clock import Clock
-from common.training.feed import DataSets, training_batches, validation_batches
-from common.training.logs import RunLog, read_log
-from common.training.notes import differences, settings_block
-from common.training.reporter import Reporter
 from common.training.stop import StopRequest
 
 

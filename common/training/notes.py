@@ -5,7 +5,7 @@ from typing import Any
 
 from common.evaluation.side import Side
 from common.settings.run import Settings
-from common.training.checkpoint import flatten
+from common.settings.section import flatten
 
 
 def settings_block(

@@ -15,9 +15,9 @@ from common.files import whole_folder
 from common.schedules import PlateauState, plateau
 from common.settings.load import load_settings
 from common.training import CheckpointError, Diverged, Reporter, train
-from common.training.checkpoint import list_checkpoints, read_resume_point
 from common.training.feed import open_data, training_batches
 from common.training.logs import RunLog, read_log
+from common.training.resume import list_checkpoints, read_resume_point
 from tests.paths import ROOT
 
 CONFIG = ROOT / "configs" / "stdc1_toy.yml"
