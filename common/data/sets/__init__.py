@@ -1,1 +1,1 @@
-"""Data sets: folders of files as samples."""
+"""Data sets as they lie on disk, one a file; `common.settings.data.DATASETS` lists them."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from common.data.png import read_image
+from common.data.read_image import read_image
 from common.errors import ConfigError, DataError
 from common.randomness import generator
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from common.data.png import read_png
+from common.data.read_image import read_png
 from common.data.sets.cityscapes_labels import (
     CLASS_NAMES,
     LABEL_IDS,

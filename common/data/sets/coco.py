@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from common.data.png import read_image
+from common.data.read_image import read_image
 from common.data.sets.voc import CLASS_NAMES, VOID, palette
 from common.errors import ConfigError, DataError, UserError
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from common.data.png import read_image, read_png
+from common.data.read_image import read_image, read_png
 from common.errors import ConfigError, DataError
 
 IMAGES, LABELS, AUGMENTED = "JPEGImages", "SegmentationClass", "SegmentationClassAug"
