@@ -15,8 +15,14 @@ from common.data.sets.carvana import Carvana
 from common.data.sets.cityscapes import Cityscapes
 from common.data.sets.coco import Coco
 from common.data.sets.voc import PascalVOC
-from common.data.transforms.images import MEAN, STD, FixedScale, RandomShortSide, Transform
-from common.data.transforms.images import Normalisation as Normalise
+from common.data.transforms.images import (
+    MEAN,
+    STD,
+    FixedScale,
+    Normalisation,
+    RandomShortSide,
+    Transform,
+)
 from common.data.transforms.recipes import AUGMENTATIONS, KAZUTO_SCALES, STDC_SCALES
 from common.settings.recipe import Named
 from common.settings.section import Above0, AtLeast0, NotNegative, Positive, Section, Share, Size
@@ -25,7 +31,7 @@ Triple = tuple[float, float, float]
 Scales = Annotated[tuple[Above0, ...], Field(min_length=1)]
 
 
-class Normalisation(Section):
+class NormalisationOptions(Section):
     """How pixels become the net's input; mean and std in the order and range stated here."""
 
     channels: Literal["rgb", "bgr"] = "rgb"
@@ -33,9 +39,9 @@ class Normalisation(Section):
     mean: Triple = MEAN
     std: tuple[Above0, Above0, Above0] = STD
 
-    def build(self) -> Normalise:
+    def build(self) -> Normalisation:
         """The function."""
-        return Normalise(**self.model_dump())
+        return Normalisation(**self.model_dump())
 
 
 class NoAugmentation(Named):
@@ -106,7 +112,7 @@ class Data(Section):
     iter_size: Positive = 1  # batches whose gradients are averaged on each card of the recipe
     cards: Positive = 1  # of the recipe; on fewer, gradients of as many micro-batches are averaged
     workers: NotNegative = 0  # processes that read ahead; 0 reads between the steps
-    normalisation: Normalisation = Normalisation()
+    normalisation: NormalisationOptions = NormalisationOptions()
     augmentation: AnyAugmentation
 
     @model_validator(mode="after")

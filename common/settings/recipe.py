@@ -48,7 +48,7 @@ class Named(Section):
         return self.model_dump(exclude={"name"})
 
 
-class StdcLoss(Named):
+class StdcLossOptions(Named):
     """STDC's whole loss."""
 
     name: Literal["stdc"]
@@ -56,13 +56,13 @@ class StdcLoss(Named):
     detail: Detail = Detail()
 
 
-class OhemLoss(Ohem, Named):
+class OhemLossOptions(Ohem, Named):
     """`OhemCrossEntropy` alone, for a net with one output."""
 
     name: Literal["ohem"]
 
 
-class PlainLoss(Named):
+class PlainLossOptions(Named):
     """A criterion without options."""
 
     name: Literal[
@@ -73,14 +73,14 @@ class PlainLoss(Named):
     ]
 
 
-class UNetLoss(Named):
+class UNetLossOptions(Named):
     """Cross-entropy and Dice."""
 
     name: Literal["unet"]
     pooled_classes: bool = True  # an effect of the authors' code
 
 
-class AuxiliaryLoss(Named):
+class AuxiliaryLossOptions(Named):
     """Cross-entropy of two heads."""
 
     name: Literal["auxiliary_cross_entropy"]
@@ -220,7 +220,8 @@ class Plateau(Schedule):
 
 
 AnyLoss = Annotated[
-    StdcLoss | OhemLoss | PlainLoss | UNetLoss | AuxiliaryLoss, Field(discriminator="name")
+    StdcLossOptions | OhemLossOptions | PlainLossOptions | UNetLossOptions | AuxiliaryLossOptions,
+    Field(discriminator="name"),
 ]
 AnyOptimizer = Annotated[
     StdcSGD | FCNSGD | UNetRMSprop | PlainSGD | HeadSGD | DeepLabV2SGD | TorchvisionSGD,
