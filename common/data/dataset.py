@@ -30,7 +30,7 @@ class SampleSource(Protocol):
         ...
 
 
-class Frame(Protocol):
+class NamedFrame(Protocol):
     """What stands for one image before it is read."""
 
     @property
@@ -56,7 +56,7 @@ class DataSource(SampleSource, Protocol):
     def __init__(self, root: str | Path, split: str, **options: Any) -> None: ...
 
     @property
-    def frames(self) -> Sequence[Frame]:
+    def frames(self) -> Sequence[NamedFrame]:
         """The frames in the order of their indices."""
         ...
 

@@ -179,7 +179,7 @@ AnyData = Annotated[
 
 
 @dataclass(frozen=True)
-class DataSet:
+class DataSetRow:
     """A row of the table of data sets.
 
     Attributes:
@@ -195,25 +195,25 @@ class DataSet:
     splits: str
 
 
-DATASETS: dict[str, DataSet] = {
-    "cityscapes": DataSet(
+DATASETS: dict[str, DataSetRow] = {
+    "cityscapes": DataSetRow(
         Cityscapes,
         CityscapesData,
         "`leftImg8bit/`, `gtFine/`",
         "`train`, `val`, `test`, `trainval`",
     ),
-    "voc": DataSet(
+    "voc": DataSetRow(
         PascalVOC,
         VocData,
         "`JPEGImages/`, `SegmentationClass/` (SBD: `SegmentationClassAug/`), "
         "`ImageSets/Segmentation/`",
         "every list there",
     ),
-    "coco": DataSet(
+    "coco": DataSetRow(
         Coco,
         CocoData,
         "`train2017/`, `val2017/`, `annotations/instances_*2017.json`",
         "`train`, `val`",
     ),
-    "carvana": DataSet(Carvana, CarvanaData, "`imgs/`, `masks/`", "`train`, `val`"),
+    "carvana": DataSetRow(Carvana, CarvanaData, "`imgs/`, `masks/`", "`train`, `val`"),
 }
