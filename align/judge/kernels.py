@@ -1,5 +1,17 @@
 """Kernels of Paddle that compute partly in float32 whatever the input: THE TABLE.
 
+What Paddle holds in float32 stands in four tables. Look at all of them when a version of Paddle
+changes, and put a new row where it is asked for:
+
+- `align.judge.kernels.KERNELS`, here: numbers inside the kernels of functions, and how far off
+  their results may be. They cannot be mended, only allowed for.
+- `align.nets.layers_paddle.ROUNDING`: epsilon and momentum of normalisation layers (GroupNorm's by
+  version: `group_norm_rounds`). They are rounded on the reference too; nothing is allowed.
+- `align.rungs.training.optimizers_paddle.FLOAT32_SETTINGS`: settings of optimizers. Rounded on the
+  reference too.
+- `common.resizes.SMOOTH`: the modes of a resize whose coordinates are held; `is_exact` says for
+  which sizes that makes no difference.
+
 Each row names the torch function whose counterpart it is, when it applies, and how far the kernel
 may be off, as a fraction of the largest magnitude of its result. Which row applies to a layer or
 a stretch of glue follows from the torch functions that were called in it, never from a name. Each
