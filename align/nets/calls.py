@@ -16,9 +16,16 @@ from typing import Any
 from align.arrays.arguments import Forward
 from align.nets.progress import noted
 
+# What the wrapper of a net and its loss carries as `net_with_loss_mark`, in either framework.
+WITH_LOSS_MARK = object()
 _MISSING = object()
 # Where frameworks put what code assigns to a module: Paddle takes any tensor for a buffer.
 _REGISTERS = {"_buffers", "_non_persistable_buffer_names_set"}
+
+
+def is_net_with_loss(module: Any) -> bool:
+    """Tell whether `module` is a net and its loss in one: by its mark, which no other class has."""
+    return getattr(type(module), "net_with_loss_mark", None) is WITH_LOSS_MARK
 
 
 @contextmanager
@@ -27,7 +34,7 @@ def wrapped_forwards(
 ) -> Iterator[None]:
     """Replace `forward` of each module by `wrap(path, module, forward)`; put back at the end."""
     own: list[tuple[Any, Any]] = []
-    with_loss = type(modules.get("")).__name__ == "NetWithLoss"
+    with_loss = is_net_with_loss(modules.get(""))
     try:
         for path, module in modules.items():
             original = module.forward

@@ -6,12 +6,16 @@ from typing import Any
 import paddle
 from paddle import nn
 
+from align.nets.calls import WITH_LOSS_MARK
+
 
 class NetWithLoss(nn.Layer):
     """Returns the loss of `criterion(net(*args, **kwargs), label)`; without a net, of the outputs.
 
     A criterion that is a layer is a child and is judged inside; a plain function is glue.
     """
+
+    net_with_loss_mark = WITH_LOSS_MARK  # it is known by this, never by its name
 
     def __init__(self, net: nn.Layer | None, criterion: Callable[[Any, Any], Any]) -> None:
         super().__init__()

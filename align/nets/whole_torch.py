@@ -6,12 +6,16 @@ from typing import Any
 import torch
 from torch import nn
 
+from align.nets.calls import WITH_LOSS_MARK
+
 
 class NetWithLoss(nn.Module):
     """Returns the loss of `criterion(net(*args, **kwargs), label)`; without a net, of the outputs.
 
     A criterion that is a module is a child and is judged inside; a plain function is glue.
     """
+
+    net_with_loss_mark = WITH_LOSS_MARK  # it is known by this, never by its name
 
     def __init__(self, net: nn.Module | None, criterion: Callable[[Any, Any], Any]) -> None:
         super().__init__()

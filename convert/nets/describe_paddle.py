@@ -6,6 +6,7 @@ from typing import Any
 
 from paddle import LazyGuard, nn
 from paddle.nn.layer import rnn
+from paddle.nn.utils.spectral_norm_hook import SpectralNorm
 from paddle.nn.utils.weight_norm_hook import WeightNorm
 
 import paddle_impl
@@ -41,9 +42,9 @@ _ROLES: dict[str, dict[str, str]] = {
     "InstanceNorm": {"scale": "weight"},
 }
 # What `torch.nn.utils.parametrizations` calls what both frameworks' older functions call `leaf`.
-_PARAMETRIZED = {
-    "weight_norm": {"_g": "original0", "_v": "original1"},
-    "spectral_norm": {"_orig": "original", "_u": "0._u", "_v": "0._v"},
+_PARAMETRIZED: dict[type, dict[str, str]] = {
+    WeightNorm: {"_g": "original0", "_v": "original1"},
+    SpectralNorm: {"_orig": "original", "_u": "0._u", "_v": "0._v"},
 }
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj")
 
@@ -130,8 +131,7 @@ def _in_torch(spec: TensorSpec, held: _Layer, leaf: str, path: str) -> TensorSpe
 def _reparametrised(spec: TensorSpec, held: _Layer, leaf: str) -> TensorSpec:
     """Look for weight norm (its g has torch's number of dimensions there) and spectral norm."""
     for hook in held.layer._forward_pre_hooks.values():
-        kinds = {"WeightNorm": "weight_norm", "SpectralNorm": "spectral_norm"}
-        ends = _PARAMETRIZED.get(kinds.get(type(hook).__name__, ""), {})
+        ends = next((ends for of, ends in _PARAMETRIZED.items() if isinstance(hook, of)), {})
         end = leaf.removeprefix(getattr(hook, "name", leaf))
         if end not in ends:
             continue
