@@ -296,7 +296,9 @@ def _print(rows: list[dict[str, Any]]) -> None:
 
 
 def _write_csv(rows: list[dict[str, Any]], path: Path) -> None:
-    with path.open("w", newline="") as file:
+    from common.files import whole_file
+
+    with whole_file(path) as draft, draft.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
@@ -306,7 +308,7 @@ def _draw(rows: list[dict[str, Any]], path: Path) -> None:
     """Draw time and memory over depth, one line a rung."""
     from matplotlib.figure import Figure
 
-    from common.files import save
+    from common.files import write_picture
 
     figure = Figure(figsize=(9, 3.6), dpi=110, layout="constrained")
     for axes, what in zip(figure.subplots(1, 2), ("time", "memory"), strict=True):
@@ -322,7 +324,7 @@ def _draw(rows: list[dict[str, Any]], path: Path) -> None:
         axes.set(xlabel="Conv-BN-ReLU blocks", ylabel=f"{what} / bare passes")
         axes.set_ylim(bottom=0)
         axes.legend()
-    save(figure, path)
+    write_picture(figure, path)
 
 
 if __name__ == "__main__":

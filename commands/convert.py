@@ -106,7 +106,7 @@ def reverse(args: argparse.Namespace) -> int:
 def propose(args: argparse.Namespace) -> int:
     """Write a rules file that pairs the layers whose names differ."""
     from common.errors import UserError
-    from common.files import atomic
+    from common.files import whole_file
     from convert import read_checkpoint
     from convert.names.propose import propose as pairs_of
     from convert.names.rules import load_rules
@@ -126,8 +126,8 @@ def propose(args: argparse.Namespace) -> int:
         target = describe(model)
     rules = load_rules(args.map)
     found = pairs_of(read_checkpoint(args.checkpoint, args.key).describe(), target, rules)
-    with atomic(args.propose) as temporary:
-        temporary.write_text(found.to_yaml(), encoding="utf-8")
+    with whole_file(args.propose) as draft:
+        draft.write_text(found.to_yaml(), encoding="utf-8")
     whole = not (found.ambiguous or found.unmatched or found.unfilled)
     show.proposal(found, args.propose)
     return entry.CHECKED_GOOD if whole else entry.CHECKED_BAD

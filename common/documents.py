@@ -6,8 +6,8 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
-from common.errors import UnreadableError, UserError
-from common.files import whole_file
+from common.errors import UnreadableError
+from common.files import make_folder, whole_file
 
 # Of the dataclasses that are read back: an unknown key is an error.
 STRICT: Any = {"extra": "forbid"}
@@ -39,11 +39,11 @@ def without_defaults(record: Any) -> dict[str, Any]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path`, whole or not at all; UserError where it cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
+    """Write `text` to `path`, whole or not at all; makes the folder.
+
+    Raises UserError where it cannot be written.
+    """
+    make_folder(path.parent)
     with whole_file(path) as draft:
         draft.write_text(text, encoding="utf-8")
 

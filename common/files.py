@@ -1,4 +1,8 @@
-"""Files that are whole or absent, whatever moment the process or the machine dies at."""
+"""Files that are whole or absent, whatever moment the process or the machine dies at.
+
+Every file that a reader may find under its name is written by `whole_file`, every folder by
+`whole_folder`: to a draft beside it, synced to disk, renamed. Only logs grow in place.
+"""
 
 import glob
 import hashlib
@@ -19,7 +23,8 @@ TRASH = ".part"  # suffix of what is not finished or no longer wanted
 def whole_file(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; at the end it is synced to disk and renamed.
 
-    Raises UserError where it cannot be written.
+    On any failure it is removed, and what stood under `path` stands there still. The file has the
+    permissions of any new one. Raises UserError where it cannot be written.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}{TRASH}")
     try:
@@ -28,14 +33,14 @@ def whole_file(path: Path) -> Iterator[Path]:
         draft.replace(path)
         sync(path.parent)
     except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise _unwritable(path, error) from None
     finally:
         draft.unlink(missing_ok=True)
 
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """The same for a folder; one that is there is replaced.
+    """The same for a folder; one that is there is replaced, and goes only when the new one stands.
 
     Raises UserError where it cannot be written.
     """
@@ -43,16 +48,31 @@ def whole_folder(path: Path) -> Iterator[Path]:
     try:
         draft.mkdir(parents=True)
         yield draft
-        for file in draft.iterdir():
+        for file in draft.rglob("*"):
             sync(file)
         sync(draft)
-        remove_folder(path)
-        draft.rename(path)
+        _swap(draft, path)
         sync(path.parent)
     except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise _unwritable(path, error) from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _swap(draft: Path, path: Path) -> None:
+    """Put the folder `draft` in the place of `path`."""
+    if not path.exists():
+        draft.rename(path)
+        return
+    old = path.with_name(f".{path.name}.old{TRASH}")
+    shutil.rmtree(old, ignore_errors=True)
+    path.rename(old)
+    try:
+        draft.rename(path)
+    except OSError:
+        old.rename(path)
+        raise
+    shutil.rmtree(old)
 
 
 def remove_folder(path: Path) -> None:
@@ -102,30 +122,26 @@ def sync(path: Path) -> None:
         os.close(number)
 
 
-def save(figure: Any, path: Path) -> None:
-    """Write `figure` as PNG to `path`, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    figure.savefig(partial, format="png")
-    os.replace(partial, path)
+def write_picture(figure: Any, path: Path, **options: Any) -> None:
+    """Write a figure of matplotlib as PNG to `path`, whole or not at all; makes the folder.
 
-
-@contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`, renamed to `path` at the end, removed on any failure.
-
-    Raises UserError where the file cannot be written.
+    Raises UserError where it cannot be written. `options` are those of `savefig`.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    make_folder(path.parent)
+    with whole_file(path) as draft:
+        figure.savefig(draft, format="png", **options)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those around it; UserError where it cannot be made."""
     try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    return UserError(f"{path}: cannot be written: {error.strerror or error}")
 
 
 def sha256_of(path: Path) -> str:

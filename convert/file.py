@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 
 from common.errors import ConversionError
-from common.files import Background, atomic, sha256_of
+from common.files import Background, sha256_of, whole_file
 from convert.conversion import Conversion, RulesLike, convert_arrays
 from convert.formats.checkpoint import read_checkpoint
 from convert.formats.stream import Finite, OnBytes, Writing, Written
@@ -122,7 +122,7 @@ class _Writer:
         beside, dropped = account_path(self._output), self._dropped()
         with ExitStack() as files:
             # Renamed in the reverse order: the output last, when all else is in place.
-            temporary = files.enter_context(atomic(self._output))
+            temporary = files.enter_context(whole_file(self._output))
             sha256, size = self._write_state(temporary)
             conversion = self._conversion
             account = _head(conversion.account, self._job, model, digest)
@@ -132,12 +132,12 @@ class _Writer:
             written = {"path": str(self._output), "bytes": size, "sha256": sha256}
             written |= {"account": str(beside)}
             if dropped:
-                kept = files.enter_context(atomic(dropped_path(self._output)))
+                kept = files.enter_context(whole_file(dropped_path(self._output)))
                 assert SAFETENSORS.write is not None
                 SAFETENSORS.write(dropped, kept, Writing(TORCH, checksum=False))
                 written |= {"dropped": str(dropped_path(self._output))}
             conversion = replace(conversion, account=replace(conversion.account, output=written))
-            text = files.enter_context(atomic(beside))
+            text = files.enter_context(whole_file(beside))
             text.write_text(conversion.account.to_json(), encoding="utf-8")
         return conversion
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import ConversionError, UnreadableError, UserError
-from common.files import atomic
+from common.files import whole_file
 from convert.conversion import RulesLike
 from convert.formats.checkpoint import Checkpoint, read_checkpoint, require_framework
 from convert.formats.stream import OnBytes, Writing, same_bytes
@@ -91,7 +91,7 @@ def reverse_checkpoint(
 
 
 def _write(made: Reversal, output: Path, progress: OnBytes | None, checksum: bool) -> Reversal:
-    with atomic(output) as temporary:
+    with whole_file(output) as temporary:
         write = output_format(output, TORCH).write
         assert write is not None
         how = Writing(TORCH, made.ties, progress, checksum)

@@ -180,9 +180,10 @@ DRAWINGS: dict[str, Callable[[], Any]] = {
 
 def main() -> int:
     """Draw all pictures."""
-    PICTURES.mkdir(exist_ok=True)
+    from common.files import write_picture
+
     for name, draw in DRAWINGS.items():
-        draw().savefig(PICTURES / name, dpi=100)
+        write_picture(draw(), PICTURES / name, dpi=100)
     return 0
 
 

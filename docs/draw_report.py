@@ -38,16 +38,17 @@ def write_page(path: Path) -> None:
 
 def main() -> None:
     """Write docs/images/report.png."""
+    from common.files import whole_file
+
     with tempfile.TemporaryDirectory() as folder:
         page, shot = Path(folder, "report.html"), Path(folder, "report.png")
         write_page(page)
         command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
         command += ["--lang=en", f"--window-size={WIDTH},{HEIGHT}", f"--screenshot={shot}"]
         subprocess.run([*command, page.as_uri()], check=True, capture_output=True)
-        with Image.open(shot) as image:
-            image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(
-                PICTURE, optimize=True
-            )
+        with Image.open(shot) as image, whole_file(PICTURE) as draft:
+            kept = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+            kept.save(draft, "PNG", optimize=True)
 
 
 if __name__ == "__main__":

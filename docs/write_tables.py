@@ -270,6 +270,8 @@ def pages() -> dict[str, dict[str, str]]:
 
 def main() -> int:
     """Write the tables into their pages, or check that they are up to date."""
+    from common.documents import write_text
+
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--check", action="store_true", help="exit 1 if a page is stale")
     options = arguments.parse_args()
@@ -279,7 +281,7 @@ def main() -> int:
         text = path.read_text(encoding="utf-8")
         wanted = written(text, tables)
         if not options.check:
-            path.write_text(wanted, encoding="utf-8")
+            write_text(path, wanted)
         elif text != wanted:
             print(f"{name}: its tables are stale; run docs/write_tables.py", file=sys.stderr)
             stale = True

@@ -7,7 +7,7 @@ import numpy as np
 
 from align.judge.comparison import DIFFERS, NOISE, UNCHECKED, Comparison
 from align.report.report import Report
-from common.files import save
+from common.files import write_picture
 
 SMALLEST = 1e-18  # stands for 0 on the log axis
 
@@ -40,7 +40,7 @@ def error_picture(report: Report, path: Path) -> None:
     axes.set_ylabel("relative error")
     axes.set_title(f"{report.stage}: {report.verdict}", fontsize=9, loc="left", wrap=True)
     figure.legend(loc="outside lower center", ncols=4, fontsize=8)  # it would cover findings
-    save(figure, path)
+    write_picture(figure, path)
 
 
 def _shown(error: float | None) -> float:

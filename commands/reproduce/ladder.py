@@ -27,6 +27,7 @@ from commands.reproduce.recipe import Recipe
 from commands.subjects.inputs import seeded_input
 from common.documents import write_text
 from common.errors import UserError
+from common.files import whole_file
 from common.settings.load import load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -141,7 +142,8 @@ class Reproduction:
         path = self.folder / "reference.pth"
         model = self.settings.model
         net = build_seeded(model.name, self.settings.seed, **model.overrides)
-        torch.save(net.state_dict(), path)
+        with whole_file(path) as draft:
+            torch.save(net.state_dict(), draft)
         self.checkpoint = path
         return path
 
@@ -231,8 +233,9 @@ class Reproduction:
         backbone = {key: array for key, array in self.state.items() if key.startswith(place)}
         weights: list[str] = []
         if backbone:
-            write_pdparams(backbone, self.folder / "backbone.pdparams")
             path = self.folder / "backbone.pdparams"
+            with whole_file(path) as draft:
+                write_pdparams(backbone, draft)
             weights = [f"weights.path={path}", f"weights.into={place.rstrip('.')}"]
         output = self.folder / "train"
         iterations = f"train.iterations={self.settings.reproduce.iterations}"

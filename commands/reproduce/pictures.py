@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from common.data.sets.cityscapes_labels import VOID
-from common.files import save
+from common.files import write_picture
 
 
 def loss_curve(rows: Sequence[dict[str, Any]], path: Path) -> None:
@@ -31,7 +31,7 @@ def loss_curve(rows: Sequence[dict[str, Any]], path: Path) -> None:
         right.plot(*np.array(values).T, "o-", color="#c1121f", label="validation mIoU")
         right.set_ylabel("mIoU", color="#c1121f")
         right.set_ylim(0, 1)
-    save(figure, path)
+    write_picture(figure, path)
 
 
 def prediction_sheet(
@@ -60,7 +60,7 @@ def prediction_sheet(
             axes.set_axis_off()
     for axes, title in zip(grid[0], ("image", "truth", "prediction"), strict=True):
         axes.set_title(title, fontsize=9)
-    save(figure, path)
+    write_picture(figure, path)
 
 
 # Who draws what nets of a task predict: (images, targets, predictions, colors, path).

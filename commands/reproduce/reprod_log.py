@@ -111,8 +111,8 @@ def _named(arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _write(path: Path, arrays: LoggedArrays) -> None:
-    from common.files import atomic
+    from common.files import whole_file
 
-    with atomic(path) as temporary, open(temporary, "wb") as file:
+    with whole_file(path) as draft, draft.open("wb") as file:
         held: Any = {key: np.array(array) for key, array in arrays.items()}
         np.save(file, held, allow_pickle=True)

@@ -2,8 +2,6 @@
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,8 @@ import numpy as np
 from PIL import Image
 
 from common.data.toy.render import Rendering, render
-from common.errors import ConfigError, DataError
+from common.errors import ConfigError, DataError, UserError
+from common.files import whole_folder
 
 MARKER = "toy_cityscapes.json"
 VERSION = 1  # of the pictures: the same seed and version give the same bytes
@@ -60,9 +59,11 @@ def write_toy_cityscapes(
         "width": size_hw[1],
     }
     try:
-        _write_whole(target, about, progress)
-    except OSError as error:
-        raise DataError(f"toy Cityscapes: cannot write {target}: {error}") from error
+        with whole_folder(target) as draft:
+            _write_frames(draft, about, progress)
+            (draft / MARKER).write_text(json.dumps(about, indent=2) + "\n")
+    except UserError as error:
+        raise DataError(f"toy Cityscapes: {error}") from error
     return about
 
 
@@ -73,20 +74,6 @@ def _require_sensible(train: int, val: int, size_hw: tuple[int, int], seed: int)
             f"pixels a side and a seed of at least 0, got train {train}, val {val}, "
             f"size {size_hw[1]}x{size_hw[0]}, seed {seed}"
         )
-
-
-def _write_whole(
-    target: Path, about: dict[str, Any], progress: Callable[[int, int], None] | None
-) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        _write_frames(draft, about, progress)
-        (draft / MARKER).write_text(json.dumps(about, indent=2) + "\n")
-        draft.chmod(0o755)  # mkdtemp's are for the owner alone
-        _swap(draft, target)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _write_frames(
@@ -152,18 +139,3 @@ def _is_toy(folder: Path) -> bool:
         and about.get("made_by") == "make_toy_cityscapes"
         and {path.name for path in folder.iterdir()} <= ours
     )
-
-
-def _swap(draft: Path, target: Path) -> None:
-    """Put `draft` in the place of `target`; what was there goes only when the new one stands."""
-    if not target.exists():
-        draft.rename(target)
-        return
-    old = draft.with_name(draft.name + ".old")
-    target.rename(old)
-    try:
-        draft.rename(target)
-    except OSError:
-        old.rename(target)
-        raise
-    shutil.rmtree(old)

@@ -1,4 +1,4 @@
-"""`.pdparams` files: plain pickles that any NumPy reads, written whole or not at all."""
+"""`.pdparams` files: plain pickles that any NumPy reads."""
 
 import hashlib
 import pickle
@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from common.errors import UserError
-from common.files import atomic, sha256_of
 from convert.formats.pdparams import write_pdparams
 from convert.outputs import check_output, default_output
 
@@ -49,32 +48,6 @@ def test_names_are_those_that_every_numpy_has(tmp_path):
         if op.name == "GLOBAL"
     }
     assert names == {"numpy.core.multiarray _reconstruct", "numpy ndarray", "numpy dtype"}
-
-
-def test_a_failure_leaves_the_old_file_and_no_other(tmp_path):
-    output = tmp_path / "model.pdparams"
-    output.write_bytes(b"old")
-
-    def fail(failure):
-        with atomic(output) as temporary:
-            temporary.write_bytes(b"half")
-            raise failure
-
-    for failure in (KeyboardInterrupt, ValueError):
-        with pytest.raises(failure):
-            fail(failure)
-        assert output.read_bytes() == b"old"
-        assert [path.name for path in tmp_path.iterdir()] == ["model.pdparams"]
-    with atomic(output) as temporary:
-        temporary.write_bytes(b"new")
-    assert output.read_bytes() == b"new"
-    assert sha256_of(output) == hashlib.sha256(b"new").hexdigest()
-
-
-def test_a_full_or_forbidden_disk_is_a_users_error(tmp_path):
-    with pytest.raises(UserError, match="cannot be written"), atomic(tmp_path / "a") as temporary:
-        raise OSError(28, "No space left on device")
-    assert not temporary.exists()
 
 
 @pytest.mark.parametrize(
