@@ -14,6 +14,19 @@ from commands import entry
 SHOW_PROGRESS_FROM = 200_000_000  # bytes
 
 
+def run_conversion(args: argparse.Namespace) -> int:
+    """Convert, go back or propose, as the command line says; return the exit code."""
+    if args.reverse:
+        return reverse(args)
+    if args.propose:
+        return propose(args)
+    if args.account:
+        from common.errors import UserError
+
+        raise UserError("--account goes with --reverse")
+    return convert(args)
+
+
 def convert(args: argparse.Namespace) -> int:
     """Convert a checkpoint for Paddle."""
     from convert import convert_checkpoint

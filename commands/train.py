@@ -1,4 +1,4 @@
-"""What the two training commands share: their command line, and how a run ends."""
+"""The flow of the two training commands: their command line, and how a run ends."""
 
 import argparse
 import os
@@ -47,6 +47,31 @@ def parse(framework: str) -> argparse.Namespace:
     return options
 
 
+def train_torch(options: argparse.Namespace) -> int:
+    """Read settings, data and weights, then train in PyTorch."""
+    from torch_ref.train import build_side
+
+    return _train(options, build_side, "torch")
+
+
+def train_paddle(options: argparse.Namespace) -> int:
+    """Read settings, data and weights, then train in Paddle."""
+    from paddle_impl.train import build_side
+
+    return _train(options, build_side, "paddle")
+
+
+def _train(options: argparse.Namespace, build_side: Callable[..., Any], framework: str) -> int:
+    from commands.train_start import initialised
+    from common.settings.load import load_settings
+    from common.training.feed import open_data
+
+    settings = load_settings(options.config, options.overrides)
+    data = open_data(settings)
+    side = build_side(settings, options.device)
+    return run(options, settings, side, data, lambda: initialised(settings, side.net, framework))
+
+
 def run(
     options: argparse.Namespace, settings: Any, side: Any, data: Any, initialise: Callable[[], Any]
 ) -> int:
@@ -70,32 +95,6 @@ def run(
     else:
         show(result, options.quiet)
     return 128 + outcome.stopped_by if outcome.stopped_by else entry.CHECKED_GOOD
-
-
-def begin(settings: Any, net: Any, framework: str) -> Any:
-    """Return the conversion of another net's weights to start from; None: they are the net's own.
-
-    A .pdparams without a row is the net's own, or of its part `into` under its whole names.
-    """
-    weights, model = settings.weights, settings.model.name
-    another = weights.row not in (None, model)
-    if not another and not (weights.into and not weights.path.endswith(".pdparams")):
-        return None
-    from convert.starting_weights import starting_weights
-
-    if framework == "torch":
-        from convert.nets.describe_torch import describe
-    else:
-        from convert.nets.describe_paddle import describe
-    place = {"row": weights.row, "into": weights.into, "key": weights.key}
-    return starting_weights(weights.path, model, describe(net), framework, **place)
-
-
-def account_of(begun: Any, settings: Any) -> dict[str, Any]:
-    """Return the account of `begin` as plain values, with one line that tells it."""
-    from convert.starting_weights import told
-
-    return {"told": told(begun, settings.weights.path), **begun.account.to_dict()}
 
 
 def summary(outcome: Any) -> dict[str, Any]:

@@ -2,44 +2,16 @@
 """Write a small set of rendered street scenes in the layout and naming of Cityscapes."""
 
 import argparse
-import sys
-import time
 
 import _checkout  # noqa: F401 - the checkout onto the path
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from commands.entry import CHECKED_GOOD, parser, print_json, run
-from common.data.toy import write_toy_cityscapes
+from commands.entry import parser, run
+from commands.toy import write_toy
 
 
 def main(argv: list[str] | None = None) -> int:
     """Parse, write, say what was written."""
-    options = _parse(argv)
-    begin = time.monotonic()
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console, quiet = Console(file=sys.stderr), not sys.stderr.isatty()
-    with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
-        task = bar.add_task("frames", total=None)
-        about = write_toy_cityscapes(
-            options.dir,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-            force=options.force,
-            **{
-                key: value
-                for key in ("train", "val", "size_hw", "seed")
-                if (value := getattr(options, key)) is not None
-            },
-        )
-    if options.json:
-        print_json({"dir": options.dir, **about})
-    else:
-        print(
-            f"{options.dir}: {about['train']} train and {about['val']} val frames of "
-            f"{about['width']}x{about['height']}, seed {about['seed']}, "
-            f"in {time.monotonic() - begin:.0f} s"
-        )
-    return CHECKED_GOOD
+    return write_toy(_parse(argv))
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:

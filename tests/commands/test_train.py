@@ -85,27 +85,24 @@ def read_weights(side, folder):
     return read_checkpoint(Path(folder) / "final.pdparams")
 
 
-def test_paddles_own_weights_are_a_start_in_paddle_alone(monkeypatch, tmp_path):
+def test_paddles_own_weights_are_a_start_in_paddle_alone(tmp_path):
     paddle = pytest.importorskip("paddle")
+    from commands.train_start import read_paddle_weights, read_torch_weights
     from common.errors import UserError
     from common.settings.load import load_settings
-
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    import train_paddle
-    import train_torch
 
     path = tmp_path / "w.pdparams"
     net = paddle.nn.Conv2D(1, 2, 3)
     paddle.save(net.state_dict(), str(path))
     settings = load_settings(ROOT / "configs" / "stdc1_toy.yml", [f"weights.path={path}"])
-    arrays = train_paddle.read_weights(settings, net)
+    arrays = read_paddle_weights(settings, net)
     assert sorted(arrays) == ["bias", "weight"]
     assert (arrays["weight"] == net.weight.numpy()).all()
     with pytest.raises(UserError, match=r"w\.pdparams"):
-        train_torch.read_weights(settings)
+        read_torch_weights(settings)
 
 
-def test_weights_that_would_run_code_are_refused(monkeypatch, tmp_path):
+def test_weights_that_would_run_code_are_refused(tmp_path):
     import pickle
 
     pytest.importorskip("paddle")
@@ -116,14 +113,13 @@ def test_weights_that_would_run_code_are_refused(monkeypatch, tmp_path):
         def __reduce__(self):
             return (os.system, (f"touch {tmp_path / 'ran'}",))
 
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    import train_paddle
+    from commands.train_start import read_paddle_weights
 
     path = tmp_path / "evil.pdparams"
     path.write_bytes(pickle.dumps({"weight": Evil()}))
     settings = load_settings(ROOT / "configs" / "stdc1_toy.yml", [f"weights.path={path}"])
     with pytest.raises(UnreadableError, match="system"):
-        train_paddle.read_weights(settings, None)
+        read_paddle_weights(settings, None)
     assert not (tmp_path / "ran").exists()
 
 

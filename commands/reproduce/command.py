@@ -1,0 +1,70 @@
+"""The flow of `reproduce`: climb the ladder, then print the summary."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from commands.entry import check_folder, command_line, print_json
+
+
+def reproduce(options: argparse.Namespace) -> int:
+    """Climb every rung that the options ask for; return the exit code of the run."""
+    from align.report.write import write_run
+    from commands.reproduce.ladder import Reproduction, new_folder
+    from common.errors import UserError
+    from common.settings.load import load_settings
+    from common.terminal import screen
+
+    name = load_settings(options.config, options.overrides).name
+    folder = options.output or new_folder(name)
+    if folder.exists():
+        raise UserError(f"--output {folder} exists already; give a new folder")
+    if options.checkpoint and not options.checkpoint.is_file():
+        raise UserError(f"--checkpoint {options.checkpoint}: no such file")
+    check_folder(options.report)
+    progress = screen(stderr=True)
+    progress.quiet = options.quiet
+    reproduction = Reproduction(
+        options.config,
+        folder,
+        fast=options.fast,
+        overrides=tuple(options.overrides),
+        checkpoint=options.checkpoint,
+        say=lambda rung: progress.print(f"{rung} ...", style="dim"),
+    )
+    reproduction.found.environment["command"] = command_line()
+    reproduction.run()
+    if options.report:
+        write_run(reproduction.found, options.report, "reproduce")
+    if options.json:
+        print_json({"folder": str(folder), "rungs": [vars(r) for r in reproduction.rungs]})
+        return reproduction.exit_code
+    _show(reproduction, folder, options.quiet)
+    return reproduction.exit_code
+
+
+def _show(reproduction: Any, folder: Path, quiet: bool) -> None:
+    """Print the ladder, where everything is, and the verdict; `quiet`: the verdict alone."""
+    from rich.table import Table
+
+    from common.terminal import STYLES, screen, verdict
+
+    console = screen()
+    words = {0: "good", 1: "differs", 2: "unchecked"}
+    if not quiet:
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for column in ("rung", "", "seconds", "result"):
+            table.add_column(
+                column, overflow="fold", justify="right" if column == "seconds" else "left"
+            )
+        for rung in reproduction.rungs:
+            style = STYLES[rung.exit_code]
+            row = (rung.name, words[rung.exit_code], f"{rung.seconds:.1f}", rung.result)
+            table.add_row(*row, style=style if rung.exit_code else None)
+        console.print(table)
+        console.print(f"everything is in {folder}")
+        console.print(f"report: {folder / 'report' / 'reproduce.html'}")
+    bad = [rung.name for rung in reproduction.rungs if rung.exit_code]
+    said = f"{words[reproduction.exit_code]}: {len(reproduction.rungs)} rungs"
+    more = f", not good: {', '.join(bad)}" if bad else ""
+    verdict(console, reproduction.exit_code, said + more)
