@@ -8,23 +8,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from align import (
-    Report,
-    align_backward,
-    align_forward,
-    align_weights,
-)
+from align import Report
 from align.pairing.fill import load_state
 from align.report.report import ALIGNED, COULD_NOT_CHECK
 from align.report.run import Run, Rung, without_values
 from align.report.write import write_numbers, write_run
+from commands.align.rungs import LADDER
 from commands.reproduce.recipe import Recipe
-from commands.subjects.inputs import seeded_input
 from common.documents import write_text
 from common.errors import UserError
 from common.files import whole_file
@@ -78,9 +74,7 @@ class Reproduction:
         with self._rung("convert") as done:
             done(ALIGNED, self._convert())
         torch_net, paddle_net = self._nets()
-        self._align_nets(torch_net, paddle_net)
-        self._make_data()
-        self._align_recipe(torch_net, paddle_net)
+        self._align(torch_net, paddle_net)
         with self._rung("evidence") as done:
             done(*self._write_evidence(torch_net, paddle_net))
         with self._rung("train") as done:
@@ -179,17 +173,20 @@ class Reproduction:
         load_state(paddle_net, self.state)  # the very arrays that were written
         return torch_net, paddle_net
 
-    def _align_nets(self, torch_net: Any, paddle_net: Any) -> None:
-        shape = tuple(self.settings.reproduce.input_shape)
-        inputs = [seeded_input(shape, self.settings.seed)]
-        self._report("weights", lambda: align_weights(torch_net, paddle_net))
-        if not self.fast:
-            self._report("init", Recipe(self.config, tuple(self._overrides())).align_init)
-        self._report("forward, eval", lambda: align_forward(torch_net, paddle_net, inputs))
-        self._report(
-            "forward, train", lambda: align_forward(torch_net, paddle_net, inputs, train=True)
-        )
-        self._report("backward", lambda: align_backward(torch_net, paddle_net, inputs))
+    def _recipe(self) -> Recipe:
+        return Recipe(self.config, tuple(self._overrides()), self.fast)
+
+    def _align(self, torch_net: Any, paddle_net: Any) -> None:
+        """Climb the rungs of alignment; the first that needs data makes a toy set where asked."""
+        recipe, data_are_there = self._recipe(), False
+        for row in LADDER:
+            if row.of_recipe is None or (self.fast and not row.when_fast):
+                continue
+            if row.needs_data and not data_are_there:
+                self._make_data()
+                data_are_there = True
+            climb = partial(row.of_recipe, recipe, torch_net, paddle_net)
+            self._report(row.name, climb)
 
     def _make_data(self) -> None:
         """Write a toy set where the config's data are absent and its root is called toy."""
@@ -205,21 +202,12 @@ class Reproduction:
             )
             done(ALIGNED, f"{marker['train']} + {marker['val']} frames: {root}")
 
-    def _align_recipe(self, torch_net: Any, paddle_net: Any) -> None:
-        """The rungs of the recipe on its own data."""
-        recipe = Recipe(self.config, tuple(self._overrides()))
-        self._report("data", lambda: recipe.align_data(2 if self.fast else 5))
-        self._report("loss", lambda: recipe.align_loss(torch_net))
-        self._report("metric", lambda: recipe.align_metric(torch_net))
-        self._report("training", lambda: recipe.align_training(torch_net, paddle_net))
-
     def _write_evidence(self, torch_net: Any, paddle_net: Any) -> tuple[int, str]:
         """Write the guide's pairs of files; what they say is shown and not judged."""
         from commands.reproduce.evidence import write_evidence
 
-        recipe = Recipe(self.config, tuple(self._overrides()))
         folder = self.folder / "evidence"
-        distances = write_evidence(recipe, torch_net, paddle_net, folder)
+        distances = write_evidence(self._recipe(), torch_net, paddle_net, folder)
         if not all(math.isfinite(distance) for distance in distances.values()):
             return COULD_NOT_CHECK, f"a value is NaN or infinite: {folder}"
         worst = max(distances, key=lambda name: distances[name])

@@ -8,13 +8,19 @@ from typing import Any
 import numpy as np
 
 from align.report.report import Report
+from align.rungs.backward import align_backward
 from align.rungs.data import align_data
+from align.rungs.forward import align_forward
 from align.rungs.init import align_init
 from align.rungs.loss import align_loss
 from align.rungs.metric import align_metric
 from align.rungs.training.rung import align_step, align_training
+from align.rungs.weights import align_weights
+from commands.subjects.inputs import seeded_input
 from common.settings.load import load_settings
 from common.settings.run import Settings
+
+BATCHES, FEW_BATCHES = 5, 2  # that the data rung compares
 
 
 class Recipe:
@@ -22,23 +28,37 @@ class Recipe:
 
     Args:
         config, overrides: as the training commands take them.
+        fast: fewer batches of data.
 
     The data rung runs on the config's own batches, the others on crops and batches of
     `reproduce.input_shape`, in float64. Raises ConfigError and DataError.
     """
 
-    def __init__(self, config: Path, overrides: tuple[str, ...] = ()) -> None:
+    def __init__(self, config: Path, overrides: tuple[str, ...] = (), fast: bool = False) -> None:
+        self.fast = fast
         self.settings = load_settings(config, overrides)
         self.small = self.settings.resized(self.settings.reproduce.input_shape)
 
-    def align_data(self, count: int = 5) -> Report:
+    def align_weights(self, torch_net: Any, paddle_net: Any) -> Report:
+        """The weights that both nets hold."""
+        return align_weights(torch_net, paddle_net)
+
+    def align_forward(self, torch_net: Any, paddle_net: Any, train: bool) -> Report:
+        """The forward pass of a seeded input of `reproduce.input_shape`."""
+        return align_forward(torch_net, paddle_net, self._inputs(), train=train)
+
+    def align_backward(self, torch_net: Any, paddle_net: Any) -> Report:
+        """The backward pass of the same input, from random cotangents of the outputs."""
+        return align_backward(torch_net, paddle_net, self._inputs())
+
+    def align_data(self) -> Report:
         """The reference's batches, read between the steps, against the port's, read ahead."""
         from paddle_impl.train import to_tensors as to_paddle
         from torch_ref.train import to_tensors as to_torch
 
         theirs = (to_torch(batch) for batch in _batches(self.settings, workers=0))
         ours = (to_paddle(batch) for batch in _batches(self.settings, workers=2))
-        return align_data(theirs, ours, count)
+        return align_data(theirs, ours, FEW_BATCHES if self.fast else BATCHES)
 
     def align_init(self) -> Report:
         """Distributions of freshly built nets."""
@@ -112,6 +132,10 @@ class Recipe:
             TorchSide(torch_net, losses[0], theirs(None)),
             PaddleSide(paddle_net, losses[1], ours(None)),
         )
+
+    def _inputs(self) -> list[np.ndarray]:
+        shape = tuple(self.settings.reproduce.input_shape)
+        return [seeded_input(shape, self.settings.seed)]
 
     def _losses(self) -> tuple[Any, Any]:
         from paddle_impl import losses as paddle_losses

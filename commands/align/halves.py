@@ -1,21 +1,22 @@
 """The two halves of an alignment: --record where torch is, --force where Paddle is."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from commands.align_nets import inputs
-from commands.align_run import align_each, errors_of_nets
+from commands.align.nets import inputs
+from commands.align.run import align_each, errors_of_nets
 from commands.entry import command_line, print_json
 
 
-def run(options: Any, stage: str, train: bool) -> int:
+def run_half(options: Any, stage: str, train: bool) -> int:
     """Run the half that the options ask for; `stage` is forward or backward."""
     if options.record:
-        return record(options, train, backward=stage == "backward")
-    return force(options, stage)
+        return record_reference(options, train, backward=stage == "backward")
+    return force_port(options, stage)
 
 
-def record(options: Any, train: bool, backward: bool) -> int:
+def record_reference(options: Any, train: bool, backward: bool) -> int:
     """Record the reference."""
     from align import record_trace
     from align.nets.progress import doing
@@ -70,7 +71,7 @@ def _reference(options: Any) -> tuple[Any, str, dict[str, Any]]:
     return net, options.torch, {}
 
 
-def force(options: Any, stage: str) -> int:
+def force_port(options: Any, stage: str) -> int:
     """Force the port on a recorded trace."""
     from align import force_trace
     from align.stored.reference import StoredReference
@@ -126,7 +127,7 @@ def _port(options: Any, manifest: Any) -> Any:
     )
 
 
-def recorded(options: Any, folder: Any) -> Any:
+def recorded(options: Any, folder: Any, needs_port: bool = True) -> Any:
     """Return the manifest of a trace; options that stand in reports become what was recorded."""
     from align.stored.files import read_manifest
     from common.errors import UserError
@@ -134,17 +135,15 @@ def recorded(options: Any, folder: Any) -> Any:
     manifest = read_manifest(Path(folder))
     settings = manifest.settings
     name = options.paddle or options.model or settings.get("model")
-    if not name and getattr(options, "stage", "") != "judge":
+    if not name and needs_port:
         raise UserError(f"{folder}: records {settings.get('torch')}; name its port by --paddle")
     options.model = name or settings.get("torch")
     options.seed, options.weights = settings.get("seed"), settings.get("weights")
     return manifest
 
 
-def judge(options: Any) -> int:
-    """Judge again what `--force DIR --keep` stored."""
-    from align import judge_trace
-
-    recorded(options, options.config)
+def judge_again(options: Any, judge: Callable[[Any], Any]) -> int:
+    """Judge again what `--force DIR --keep` stored; `judge` makes a report of the folder."""
+    recorded(options, options.config, needs_port=False)
     title = f"{options.config}, judged again"
-    return align_each(options, "judge", title, lambda *_: judge_trace(options.config), pair=False)
+    return align_each(options, "judge", title, lambda *_: judge(options.config), pair=False)

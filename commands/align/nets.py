@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from commands.align_options import is_own
+from commands.align.options import is_own
 
 
 def nets(options: Any, name: str | None, overrides: Mapping[str, Any]) -> tuple[Any, Any, str]:
@@ -18,7 +18,7 @@ def nets(options: Any, name: str | None, overrides: Mapping[str, Any]) -> tuple[
             weights=options.weights,
             rules=options.rules,
             seed=options.seed,
-            **_arguments_of_nets(options),
+            **arguments_of_nets(options),
         )
         return *pair, options.paddle
     if options.weights:
@@ -28,7 +28,8 @@ def nets(options: Any, name: str | None, overrides: Mapping[str, Any]) -> tuple[
     return torch_net, paddle_net, name
 
 
-def _arguments_of_nets(options: Any) -> dict[str, Any]:
+def arguments_of_nets(options: Any) -> dict[str, Any]:
+    """Return what both nets' callables are called with, as `own_pair` takes it."""
     from commands.subjects.inputs import options_of
 
     return {
@@ -44,7 +45,7 @@ def factories(options: Any) -> tuple[Callable[[], Any], Callable[[], Any]]:
 
     from commands.subjects.callables import build
 
-    given = _arguments_of_nets(options)
+    given = arguments_of_nets(options)
     return (
         lambda: build(options.torch, "--torch", torch.nn.Module, given["torch_args"]),
         lambda: build(options.paddle, "--paddle", paddle.nn.Layer, given["paddle_args"]),

@@ -7,8 +7,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from commands.align_nets import _arguments_of_nets, nets
-from commands.align_options import is_own
+from commands.align.nets import arguments_of_nets, nets
+from commands.align.options import is_own
 from commands.entry import check_folder, command_line, print_json
 
 
@@ -125,7 +125,7 @@ def _propose(options: Any) -> int:
     if path.exists():
         raise UserError(f"--propose {path}: exists already; remove it or give another name")
     torch_net, paddle_net = build_pair(
-        options.torch, options.paddle, options.seed, **_arguments_of_nets(options)
+        options.torch, options.paddle, options.seed, **arguments_of_nets(options)
     )
     found = proposal(LiveReference(torch_net), paddle_net, options.rules)
     write_text(path, found.to_yaml())

@@ -1,14 +1,14 @@
-"""The options that the alignment commands share."""
+"""The command line that the alignment commands share."""
 
 import argparse
+from collections.abc import Collection
 from typing import Any
 
-from commands import align_options
 from commands.entry import not_negative, parser
 from commands.guard import add_timeout
 
 
-def arguments(
+def alignment_parser(
     description: str, example: str, table: bool = True, losses: bool = False
 ) -> argparse.ArgumentParser:
     """Return a parser with the options that every alignment command has.
@@ -77,10 +77,10 @@ def add_optimizers(command: argparse.ArgumentParser) -> None:
         )
 
 
-def parse(command: argparse.ArgumentParser) -> Any:
-    """Parse and refuse what contradicts itself."""
+def parse_alignment(command: argparse.ArgumentParser, without_nets: Collection[str] = ()) -> Any:
+    """Parse and refuse what contradicts itself; stages of `without_nets` take --inputs alone."""
     options = command.parse_intermixed_args()
-    if align_options.check(command, options):
+    if _is_half(command, options):
         return options
     if options.all and (options.weights or options.model):
         command.error("--all takes neither --model nor --weights")
@@ -95,7 +95,7 @@ def parse(command: argparse.ArgumentParser) -> Any:
     given = [name for name in ("rules", "propose", "inputs") if getattr(options, name)]
     if options.torch and options.needs_inputs and not (given or options.input_shape):
         command.error("nets of your own have no default input: give --inputs or --input-shape")
-    alone = options.inputs and getattr(options, "stage", "") == "loss"
+    alone = options.inputs and getattr(options, "stage", "") in without_nets
     if given and not options.torch and not alone:
         command.error(f"--{given[0]} goes with --torch and --paddle")
     return options
@@ -119,7 +119,7 @@ NOT_WHILE_FORCING = (
 )
 
 
-def add(command: argparse.ArgumentParser) -> None:
+def add_halves(command: argparse.ArgumentParser) -> None:
     """Add the options of a run in two environments."""
     group = command.add_argument_group("in two environments (docs/trace_format.md)")
     group.add_argument(
@@ -135,7 +135,7 @@ def add(command: argparse.ArgumentParser) -> None:
     )
 
 
-def check(command: argparse.ArgumentParser, options: Any) -> bool:
+def _is_half(command: argparse.ArgumentParser, options: Any) -> bool:
     """Refuse what contradicts itself; return whether it is one of the two halves."""
     record, force = (getattr(options, name, None) for name in ("record", "force"))
     if getattr(options, "keep", False) and not force:

@@ -1,0 +1,1 @@
+"""Options and flow of the alignment commands; `rungs.py` is the table of all rungs."""

@@ -1,0 +1,50 @@
+"""The flow of `align_forward` and `align_backward`."""
+
+from typing import Any
+
+from commands.align import halves, nets
+from commands.align.run import align_each
+
+
+def align_forward_pass(options: Any) -> int:
+    """Align the forward pass, or run the half of it that the options ask for."""
+    if options.record or options.force:
+        return halves.run_half(options, "forward", options.train)
+    mode = "train" if options.train else "eval"
+
+    def align(torch_net: Any, paddle_net: Any, name: str) -> Any:
+        from align import align_forward
+
+        given = nets.inputs(options, name, (torch_net, paddle_net), options.train)
+        how = {"train": options.train, "rules": options.rules}
+        report = align_forward(torch_net, paddle_net, given, **how)
+        if options.float32:
+            from align.rungs.float32 import add_float32
+
+            add_float32(report, torch_net, paddle_net, given, **how)
+        if options.export_npy:
+            from commands.reproduce.reprod_log import export_forward
+
+            written = export_forward(options.export_npy, torch_net, paddle_net, given)
+            report.notes.append(f"written: {', '.join(map(str, written))}")
+        return report
+
+    return align_each(options, f"forward_{mode}", f"forward, {mode} mode", align)
+
+
+def align_backward_pass(options: Any) -> int:
+    """Align the backward pass, or run the half of it that the options ask for."""
+    train = not options.eval
+    if options.record or options.force:
+        return halves.run_half(options, "backward", train)
+    mode = "train" if train else "eval"
+
+    def align(torch_net: Any, paddle_net: Any, name: str) -> Any:
+        from align import align_backward
+
+        both = (torch_net, paddle_net)
+        criteria = nets.losses(options)
+        given = nets.inputs(options, name, both, train, labelled=criteria[0] is not None)
+        return align_backward(*both, given, *criteria, train=train, rules=options.rules)
+
+    return align_each(options, f"backward_{mode}", f"backward, {mode} mode", align)

@@ -1,0 +1,40 @@
+"""The flow of `align_training`: forced steps of a config, or of one's own nets."""
+
+import argparse
+from typing import Any
+
+from commands.align import own_nets
+from commands.align.options import is_own
+from commands.align.run import align_each
+
+
+def align_steps(command: argparse.ArgumentParser, options: Any) -> int:
+    """Align the steps that the options ask for, and write what --export-npy asks."""
+    if is_own(options):
+
+        def own(torch_net: Any, paddle_net: Any, name: str) -> Any:
+            report = own_nets.align_training(options, torch_net, paddle_net)
+            return _exported(options, report)
+
+        return align_each(options, "training", "training", own)
+    if options.config is None:
+        command.error("give a config, or nets of your own")
+    from commands.reproduce.recipe import Recipe
+
+    recipe = Recipe(options.config, tuple(options.overrides))
+    options.model = recipe.settings.model.name
+
+    def align(torch_net: Any, paddle_net: Any, name: str) -> Any:
+        report = recipe.align_training(torch_net, paddle_net, options.steps)
+        return _exported(options, report)
+
+    return align_each(options, "training", "training", align, recipe.settings.model.overrides)
+
+
+def _exported(options: Any, report: Any) -> Any:
+    if options.export_npy:
+        from commands.reproduce.reprod_log import export_scalars
+
+        written = export_scalars(options.export_npy, report)
+        report.notes.append(f"written: {', '.join(map(str, written))}")
+    return report

@@ -1,0 +1,30 @@
+"""The table of rungs: what commands offer, what `reproduce` climbs, what stands behind it."""
+
+import align
+from commands.align.rungs import LADDER, ROWS, RUNGS, STAGES
+
+
+def test_every_rung_of_the_library_has_a_row():
+    halves = {"record_trace", "force_trace"}  # --record and --force of forward and backward
+    verbs = {name for name in align.__all__ if name[0].islower()} - halves
+    assert {row.verb for row in ROWS} == verbs
+
+
+def test_rows_have_names_and_places_of_their_own():
+    assert len(RUNGS) == len(ROWS)
+    places = [row.ladder for row in LADDER]
+    assert places == list(range(1, len(LADDER) + 1))
+
+
+def test_every_row_can_be_climbed():
+    for row in ROWS:
+        assert row.of_recipe or row.of_trace, row.name
+        assert row.of_recipe or row.ladder is None, row.name
+
+
+def test_what_people_type_and_what_the_ladder_climbs():
+    assert STAGES == ("weights", "init", "loss", "data", "metric", "step", "judge")
+    assert [row.name for row in LADDER] == [
+        *("weights", "init", "forward, eval", "forward, train", "backward"),
+        *("data", "loss", "metric", "training"),
+    ]
