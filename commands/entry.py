@@ -4,13 +4,16 @@ Importing it puts the checkout first on `sys.path`, so that commands work from a
 """
 
 import argparse
+import glob
 import json
 import os
 import shlex
+import signal
 import sys
 import tempfile
+import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,45 +27,125 @@ warnings.filterwarnings("ignore", message="No ccache found")  # Paddle's import,
 
 try:
     from common.errors import UserError
+    from common.streams import keep_apart, messages, results, say
 except ModuleNotFoundError as error:  # pragma: no cover - only without an installation
     sys.exit(f"error: {error}; run `make setup` in {ROOT}, then use {ROOT}/.venv/bin/python")
 
 CHECKED_GOOD, CHECKED_BAD, COULD_NOT_CHECK = 0, 1, 2
 
 
-def run(main: Callable[[], int]) -> NoReturn:
-    """Run a command and exit with its code; a user's mistake is one message, no traceback."""
+def run(main: Callable[[], int], apart: bool = False) -> NoReturn:
+    """Run a command and exit with its code.
+
+    `apart`: it runs nets, whose own prints go to stderr.
+    """
+    if apart:
+        keep_apart()
+    sys.exit(exit_code(main))
+
+
+def exit_code(main: Callable[[], int]) -> int:
+    """Run a command and return its code; a user's mistake is one message, no traceback.
+
+    What ends it otherwise, a `sys.exit` in a net say, is "could not check", whatever code it has.
+    """
+    _note_interrupts()
     try:
         code = main()
-        sys.stdout.flush()
+        results().flush()
+        return code
+    except CommandEnd as end:
+        return int(end.code or 0)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        code = error.exit_code
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] not in {"torch", "paddle"}:
-            raise
-        extra = {"torch": "torch", "paddle": "cpu"}[(error.name or "").split(".")[0]]
-        print(
-            f"error: {error.name} is not installed in {sys.executable}; run `make setup` in {ROOT} "
-            f"and use its .venv/bin/python, or `pip install -e '{ROOT}[{extra}]'`",
-            file=sys.stderr,
-        )
-        code = COULD_NOT_CHECK
+        complain(f"error: {error}")
+        return error.exit_code
     except BrokenPipeError:  # `... | head` closed the pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 141
-    except OSError as error:
-        print(f"error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
-        code = COULD_NOT_CHECK
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        code = 130
-    sys.exit(code)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), results().fileno())
+        return 141
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and was_interrupted():
+            complain("interrupted")
+            return 130
+        return _ended_by(error)
 
 
-def parser(description: str, example: str) -> argparse.ArgumentParser:
+def _ended_by(error: BaseException) -> int:
+    """Say what else ended a command: never with the code of "checked and not good"."""
+    from commands.places import told, user_frame
+
+    missing = error.name if isinstance(error, ModuleNotFoundError) else ""
+    if missing in ("torch", "paddle"):
+        extra = {"torch": "torch", "paddle": "cpu"}[missing]
+        complain(
+            f"error: {missing} is not installed in {sys.executable}; run `make setup` in {ROOT} "
+            f"and use its .venv/bin/python, or `pip install -e '{ROOT}[{extra}]'`"
+        )
+    elif user_frame(error) is not None or not isinstance(error, Exception):
+        complain(f"error: could not check: {told(error)}. {next_step(error)}")
+    elif isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        complain(f"error: {place}{error.strerror or error}")
+    else:  # of this program
+        complain("".join(traceback.format_exception(error)).rstrip())
+    return COULD_NOT_CHECK
+
+
+def next_step(error: BaseException) -> str:
+    """Return what to do about code of a net that raised `error`."""
+    if isinstance(error, Exception):
+        return "Nothing was judged: mend it there"
+    return (
+        "Nothing was judged: code of a net may not end the program; take that line out, or put it "
+        'under `if __name__ == "__main__":` (parse_args too)'
+    )
+
+
+def complain(text: str) -> None:
+    """Print a line on stderr; where that is closed the exit code has to do."""
+    try:
+        print(text, file=messages(), flush=True)
+    except (OSError, ValueError):
+        return
+
+
+_interrupts: list[int] = []
+
+
+def was_interrupted() -> bool:
+    """Tell whether Ctrl-C was pressed: a net's code can raise KeyboardInterrupt without it."""
+    return bool(_interrupts)
+
+
+def _note_interrupts() -> None:
+    def interrupt(number: int, frame: Any) -> None:
+        _interrupts.append(number)
+        signal.default_int_handler(number, frame)
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
+
+
+class CommandEnd(SystemExit):
+    """The end of a command by its own parser: --help, or a wrong option."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose end is told from a `sys.exit` of a net's code."""
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """End the command."""
+        if message:
+            complain(message.rstrip())
+        raise CommandEnd(status)
+
+    def print_help(self, file: Any = None) -> None:
+        """Print the help where results go."""
+        super().print_help(file or results())
+
+
+def parser(description: str, example: str) -> Parser:
     """Return a parser whose --help ends with `example`; a usage error exits with 2."""
-    return argparse.ArgumentParser(
+    return Parser(
         description=description,
         epilog=f"example:\n  {example}\n\nexit: 0 checked and good, 1 checked and not good, "
         "2 could not check or could not read",
@@ -94,19 +177,34 @@ def command_line() -> str:
     return shlex.join(["python", shown, *arguments])
 
 
-def check_folder(folder: str | Path | None) -> None:
-    """Make the folder of --report before the work begins; UserError where it cannot be."""
+REPORT_FILES = (".html", ".json", ".csv", ".png", ".xml")
+
+
+def check_folder(folder: str | Path | None, stems: Sequence[str] = ()) -> None:
+    """Make the folder of --report before the work begins; UserError where it cannot be.
+
+    Reports of earlier runs under the names `stems` go: they say nothing about this run.
+    """
     if folder is None:
         return
     path = Path(folder)
     try:
         path.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path).close()
+        for stem in stems:
+            remove_report(path, stem)
     except OSError as error:
         reason = "is a file" if path.is_file() else error.strerror or str(error)
         raise UserError(f"--report {folder}: {reason}; give a folder to write to") from None
 
 
+def remove_report(folder: Path, stem: str, process: int | None = None) -> None:
+    """Remove the files of a report, and drafts of them that `process` left."""
+    drafts = folder.glob(f".{glob.escape(stem)}.*.{process}.part") if process else ()
+    for path in (*(folder / f"{stem}{suffix}" for suffix in REPORT_FILES), *drafts):
+        path.unlink(missing_ok=True)
+
+
 def print_json(value: Any) -> None:
     """Print `value` as one JSON document on stdout."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    say(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))

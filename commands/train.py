@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from commands import entry
+from common.streams import say
 
 EXAMPLE = "python tools/{} configs/stdc1_toy.yml train.iterations=100 --resume auto"
 ENDING = (
@@ -89,7 +90,7 @@ def run(
     if options.report:
         written = write_report(options, settings.name, result, time.monotonic() - start)
         if not options.json and not options.quiet:
-            print(f"written     {', '.join(map(str, written))}")
+            say(f"written     {', '.join(map(str, written))}")
     if options.json:
         entry.print_json(result)
     else:
@@ -157,9 +158,9 @@ def _show_files(console: Any, result: Mapping[str, Any]) -> None:
         console.print(class_table(result["validation"]["iou"]))
         mean = result["validation"]["mean_iou"]
         shown = "undefined (a class occurs nowhere)" if mean is None else f"{mean:.4f}"
-        print(f"mIoU        {shown} in iteration {result['validation']['iteration']}")
+        say(f"mIoU        {shown} in iteration {result['validation']['iteration']}")
     if result["best_mean_iou"] is not None:
-        print(f"best mIoU   {result['best_mean_iou']:.4f} in iteration {result['best_iteration']}")
+        say(f"best mIoU   {result['best_mean_iou']:.4f} in iteration {result['best_iteration']}")
     if result["weights"]:
-        print(f"weights     {result['weights']}")
-    print(f"checkpoint  {result['checkpoint']}")
+        say(f"weights     {result['weights']}")
+    say(f"checkpoint  {result['checkpoint']}")

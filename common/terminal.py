@@ -4,7 +4,6 @@ On a terminal there is colour and the window's width; into a pipe or a file go p
 never wrapped, so that they can be searched.
 """
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -21,6 +20,8 @@ from rich.progress import (
 from rich.progress_bar import ProgressBar
 from rich.table import Column
 from rich.text import Text
+
+from common.streams import messages, results
 
 UNLIMITED = 100_000
 BAR = 10  # columns
@@ -39,10 +40,12 @@ class Screen(Console):
 def screen(file: Any = None, stderr: bool = False) -> Screen:
     """Return a console for results, or with `stderr` for progress."""
     plain: Any = {"markup": False, "highlight": False, "emoji": False}
-    made = Screen(file=file, stderr=stderr, **plain)
+    if file is None:
+        file = messages() if stderr else results()
+    made = Screen(file=file, **plain)
     if made.is_terminal:
         return made
-    return Screen(file=file, stderr=stderr, width=UNLIMITED, color_system=None, **plain)
+    return Screen(file=file, width=UNLIMITED, color_system=None, **plain)
 
 
 def mark(console: Console, code: int) -> str:
@@ -105,7 +108,7 @@ def working(
         return
     console = screen(stderr=True)
     if not console.is_terminal:
-        print(f"{words} ...", file=sys.stderr, flush=True)
+        print(f"{words} ...", file=messages(), flush=True)
         yield
         return
     time = TimeElapsedColumn(Column(no_wrap=True, min_width=7))

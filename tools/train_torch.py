@@ -12,4 +12,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    entry.run(main)
+    entry.run(main, apart=True)

@@ -7,6 +7,7 @@ from typing import Any
 from commands.align.nets import inputs
 from commands.align.run import align_each, errors_of_nets
 from commands.entry import command_line, print_json
+from common.streams import say
 
 
 def run_half(options: Any, stage: str, train: bool) -> int:
@@ -52,7 +53,7 @@ def record_reference(options: Any, train: bool, backward: bool) -> int:
     if options.json:
         print_json({"written": str(folder), "bytes": size, "settings": settings})
     else:
-        print(f"recorded: {name} in {folder}, {size / 1e6:.1f} MB; take it to where Paddle is")
+        say(f"recorded: {name} in {folder}, {size / 1e6:.1f} MB; take it to where Paddle is")
     return 0
 
 
