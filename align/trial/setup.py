@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic
 
+from align.pairing.attributes import CLASS
 from align.pairing.reference import Reference
 from align.pairing.sides import AnyReference, Sides
 from align.record.trace import Trace
@@ -64,10 +65,9 @@ def float32_constants(sides: Sides[Reference]) -> set[str]:
 
 def plain_norms(sides: Sides[Reference]) -> list[Any]:
     """Return the port's layers whose partners normalise and do nothing else."""
-    names = {f"BatchNorm{n}d" for n in (1, 2, 3)} | {"SyncBatchNorm"}
     partners = sides.pairing.partners.items()
-    class_name = sides.reference.class_name
-    return [sides.layers[port] for port, path in partners if class_name(path) in names]
+    what = sides.reference.attributes
+    return [sides.layers[port] for port, path in partners if what(path).get(CLASS) == "BatchNorm"]
 
 
 def rounding_note(rounded: set[str], trace: Trace) -> list[str]:
