@@ -4,13 +4,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from align.judge.comparison import DIFFERS, Comparison
+from align.judge.words import Cause, Words, joined, listed
 from align.nets.calls import code_of, source_of
 from align.pairing.reference import PLAIN, Reference
 from align.pairing.sides import Sides
+from align.pairing.static import hidden_layers
 from align.report.report import Divergence, Layer, Report
 
 # So many layers with one cause are told in one line, too.
 MANY = 3
+# Causes that a wrong gradient has of its own, whatever a layer's settings are.
+OF_GRADIENTS = ("no_gradient", "gradient_through_constant")
 
 
 def blame(
@@ -24,7 +28,6 @@ def blame(
     partner gets that as the cause. What differs at several steps is one divergence, at the first.
     `rename` changes the layers' names in the end.
     """
-    from align.nets.unregistered_paddle import unregistered
 
     report.layers = describe_layers(sides)
     wrong = [call for call in report.calls if call.verdict == DIFFERS]
@@ -37,9 +40,9 @@ def blame(
         hint = _other_settings(sides.reference, layers, partners, call.layer)
         own = call.kind == "glue" or (call.kind == "layer" and call.layer not in causes)
         if hint and own:
-            call.cause = f"{call.cause}; {hint}" if call.cause else hint
-        if call.cause and call.cause.startswith("it raises") and not call.layer:
-            call.cause += unregistered(sides.port)
+            call.cause = joined([call.cause, hint])
+        if call.cause and call.cause.begins("raises") and not call.layer:
+            call.cause = call.cause.also(joined(hidden_layers(sides.port)))
     sources = {
         path: (sides.reference.source(partner), source_of(layers[path]))
         for path, partner in partners.items()
@@ -73,9 +76,9 @@ def blame(
     return report
 
 
-def _shared_causes(layers: Mapping[str, Layer], wrong: Sequence[Comparison]) -> list[str]:
+def _shared_causes(layers: Mapping[str, Layer], wrong: Sequence[Comparison]) -> list[Words]:
     """Say each cause once that many layers of one class share."""
-    sharing: dict[tuple[str, str], set[str]] = {}
+    sharing: dict[tuple[str, Cause], set[str]] = {}
     for call in wrong:
         if call.cause and call.layer in layers and call.kind != "glue":
             kind = layers[call.layer].torch_class
@@ -84,8 +87,11 @@ def _shared_causes(layers: Mapping[str, Layer], wrong: Sequence[Comparison]) -> 
     for (kind, cause), own in sharing.items():
         count = sum(layer.torch_class == kind for layer in layers.values())
         if len(own) >= MANY:
-            of = f"all {count}" if len(own) == count else f"{len(own)} of {count}"
-            notes.append(f"{of} {kind} layers: {cause}")
+            said = {"layers": kind, "count": len(own), "cause": cause}
+            if len(own) == count:
+                notes.append(Words("all_of_a_class", **said))
+            else:
+                notes.append(Words("some_of_a_class", total=count, **said))
     return notes
 
 
@@ -93,9 +99,9 @@ def _renamed(path: str, rename: Callable[[Comparison], Comparison]) -> str:
     return rename(Comparison(path, "", "", "layer")).layer
 
 
-def _causes(sides: Sides[Reference], layers: set[str]) -> dict[str, str]:
+def _causes(sides: Sides[Reference], layers: set[str]) -> dict[str, Cause]:
     """Return {layer: what the weights rung says of it}, attributes first."""
-    found: dict[str, str] = {}
+    found: dict[str, Cause] = {}
     for call in reversed(sides.at_rest.compare_weights()):
         if call.verdict == DIFFERS and call.layer in layers and call.cause:
             found[call.layer] = call.cause if call.where.startswith("attr") else _weight(call)
@@ -104,33 +110,34 @@ def _causes(sides: Sides[Reference], layers: set[str]) -> dict[str, str]:
 
 def _other_settings(
     reference: Reference, layers: Mapping[str, Any], partners: Mapping[str, str], path: str
-) -> str:
+) -> Cause | None:
     """Say which plain attributes of one name two matched modules hold with other values."""
     if path not in partners:
-        return ""
+        return None
     theirs, ours = reference.settings(partners[path]), vars(layers[path])
-    return ", ".join(
-        f"its {name} is {ours[name]}, the reference's {value}"
+    said = [
+        Cause("other_setting", name=name, port=ours[name], reference=value)
         for name, value in theirs.items()
         if not name.startswith("_")
         and name not in ("training", "inplace")
         and name in ours
         and type(ours[name]) in PLAIN
         and ours[name] != value
-    )
+    ]
+    return listed(said) if said else None
 
 
-def _together(static: str, call: Comparison) -> str:
+def _together(static: Cause, call: Comparison) -> Cause:
     """Return the cause that the settings or weights are; what its effect looks like gives way."""
     keeps = call.cause is not None and (
-        call.relative_error == float("inf") or "gradient" in call.cause
+        call.relative_error == float("inf") or call.cause.has(*OF_GRADIENTS)
     )
-    return f"{static}; {call.cause}" if keeps else static
+    return static.also(call.cause) if keeps else static
 
 
-def _weight(call: Comparison) -> str:
+def _weight(call: Comparison) -> Cause:
     name = call.where.partition(":")[2]
-    return f"its {name} differs by {call.relative_error:.2g}: {call.cause}"
+    return Cause("weight", name=name, error=call.relative_error, cause=call.cause)
 
 
 def blame_alone(report: Report) -> Report:

@@ -24,6 +24,7 @@ from align.causes.steps import (
 from align.force.call_order import Order
 from align.judge.comparison import DIFFERS, Comparison
 from align.judge.relations import FLOAT32, REST, factor_of, same
+from align.judge.words import Cause, Words, joined
 from align.pairing.reference import Reference
 from align.pairing.sides import Sides
 
@@ -55,10 +56,7 @@ def explain(
     if not asked:
         return
     if len(asked) > MOST:
-        found.notes.append(
-            f"{len(asked)} layers differ: causes that only a replay shows were sought in the first "
-            f"{MOST}"
-        )
+        found.notes.append(Words("causes_of_the_first", count=len(asked), most=MOST))
         asked = asked[:MOST]
     from align.causes.replay_paddle import Replay
 
@@ -69,7 +67,7 @@ def explain(
     try:
         calls = replayed(*groups, gradients)
     except Exception as error:  # code of the net does not like to be watched: the finding stays
-        found.notes.append(f"no cause was sought: {type(error).__name__}: {error}")
+        found.notes.append(_not_sought("no_cause_sought", error))
         return
     for path in asked:
         own = [comparison for comparison in wrong if comparison.layer == path]
@@ -80,35 +78,39 @@ def explain(
         gradients = any(comparison.where.startswith("grad") for comparison in own)
         told = any(comparison.cause for comparison in own)
         try:
-            words = _cause(Replay(sides, path, call, judged), floor, gradients, told)
+            cause = _cause(Replay(sides, path, call, judged), floor, gradients, told)
         except Exception as error:
-            found.notes.append(f"no cause of {path} was sought: {type(error).__name__}: {error}")
+            found.notes.append(_not_sought("no_cause_of_layer_sought", error, path=path))
             continue
-        for comparison in own if words else ():
-            keeps = comparison.relative_error == float("inf") and comparison.cause
-            comparison.cause = f"{comparison.cause}; {words}" if keeps else words
+        for comparison in own if cause else ():
+            keeps = comparison.relative_error == float("inf")
+            comparison.cause = joined([comparison.cause, cause]) if keeps else cause
 
 
 def _told_order(comparison: Comparison, order: Order) -> bool:
     """Write another order of calls into what it may explain; a replay goes by the calls' order."""
-    words = order.words_for(comparison.layer, comparison.where)
-    if words:
-        comparison.cause = f"{comparison.cause}; {words}" if comparison.cause else words
-    return bool(words)
+    cause = order.cause_of(comparison.layer, comparison.where)
+    if cause:
+        comparison.cause = joined([comparison.cause, cause])
+    return bool(cause)
 
 
-def _cause(replay: Any, floor: float, gradients: bool, told: bool) -> str | None:
-    """Return in words what makes the differences of one call vanish, or where they begin."""
+def _not_sought(kind: str, error: Exception, **values: str) -> Words:
+    return Words(kind, error=type(error).__name__, words=str(error), **values)
+
+
+def _cause(replay: Any, floor: float, gradients: bool, told: bool) -> Cause | None:
+    """Return what makes the differences of one call vanish, or where they begin."""
     places = replay.run()
     wrong = {p.name: p for p in places if p.error > floor}
     said, failed = list(replay.uneven), bool(replay.failure)
     if failed or not (wrong or gradients):
-        return "; ".join(said) or None
+        return joined(said)
     steps, pairs = replay.recorded(gradients)
     reference = replay.call.steps
     if not wrong:
-        words = stopped(reference, steps, floor) or stopped_at(pairs)
-        return "; ".join([*said, *([words] if words else [])]) or None
+        cause = stopped(reference, steps, floor) or stopped_at(pairs)
+        return joined([*said, cause])
     parted = parting(reference, steps, floor)
     replay.run()
     at = words_at(*parted, steps, floor) if parted else None
@@ -117,23 +119,23 @@ def _cause(replay: Any, floor: float, gradients: bool, told: bool) -> str | None
     if not said or uneven:
         pool = replay.pool()
         terms = (_in_terms_of(place, pool, reference, floor) for place in wrong.values())
-        found = [words for each in terms for words in each][:2]
+        found = [cause for each in terms for cause in each][:2]
         said += found
     if not said or (uneven and not found):
         said += filter(None, [in_words(reference, steps, pairs, floor, not told)])
-    return "; ".join(dict.fromkeys(said)) or None
+    return joined(said)
 
 
 def _changes(
     replay: Any, wrong: Mapping[str, JudgedTensor], floor: float, at: set[str] | None
-) -> list[str]:
+) -> list[Cause]:
     """Return the first change that explains a place, and further ones for what it leaves."""
-    said: list[str] = []
+    said: list[Cause] = []
     left = set(wrong)
     for functions in (at, None)[: 1 + (at is not None)]:
-        for words, better in _hypotheses(replay, wrong, floor, functions):
+        for cause, better in _hypotheses(replay, wrong, floor, functions):
             if left & better:
-                said.append(words)
+                said.append(cause)
                 left -= better
             if not left:
                 return said
@@ -144,13 +146,13 @@ def _changes(
 
 def _hypotheses(
     replay: Any, wrong: Mapping[str, JudgedTensor], floor: float, at: set[str] | None
-) -> Iterator[tuple[str, set[str]]]:
+) -> Iterator[tuple[Cause, set[str]]]:
     """Yield each change of a function call and the places that differ and are equal under it.
 
     `at` are the functions at which the port's code parts from the reference's, where these are
     known. Of a few numbers many a change gives nearly the right ones: they must be equal.
     """
-    for words, change in replay.hypotheses():
+    for cause, change in replay.hypotheses():
         if at is not None and word_of(change[0]) not in at:
             continue
         after = {p.name: p for p in replay.run(change)}
@@ -160,12 +162,12 @@ def _hypotheses(
         better = {n for n, p in wrong.items() if after[n].error <= rest[n] * min(p.error, 1.0)}
         worse = [n for n, p in after.items() if n not in wrong and p.error > floor]
         if better and not worse:
-            yield words, better
+            yield cause, better
 
 
 def _in_terms_of(
-    place: JudgedTensor, pool: Mapping[str, np.ndarray], reference: Steps, floor: float
-) -> Iterator[str]:
+    place: JudgedTensor, pool: Mapping[Words, np.ndarray], reference: Steps, floor: float
+) -> Iterator[Cause]:
     """Say a wrong tensor by the other tensors of the same call."""
     found, expected = place.found, place.expected
     if found is None or found.dtype.kind != "f" or expected.dtype.kind != "f":
@@ -183,34 +185,35 @@ def _in_terms_of(
     for name, array in own.items():
         if same(array, found, REST * float(np.abs(found).max())):
             right = next((n for n, a in own.items() if np.array_equal(a, expected)), None)
-            but = place.name.rpartition(" ")[2].partition("#")[0]
-            right = right or reference.say(value_of(expected, False), floor, but=but)
-            beside = f", in the reference {right}" if right else ""
-            yield f"{place.name} is {name}{beside}"
+            right = right or reference.say(value_of(expected, False), floor, but=place.name)
+            if right:
+                yield Cause("is_other", place=place.name, port=name, reference=right)
+            else:
+                yield Cause("is", place=place.name, what=name)
             return
     for name, other in usable.items() if same_shape else ():
         if other is None:
             continue
         if same(found * other, expected, rest):
-            yield f"{place.name} is not multiplied by {name}"
+            yield Cause("not_multiplied", place=place.name, what=name)
             return
-        sloped = _slope(found, expected, other, rest)
-        if sloped:
-            yield f"{place.name}: {sloped}"
+        slopes = _slopes(found, expected, other, rest)
+        if slopes is not None:
+            yield Cause("slope", place=place.name, port=slopes[0], reference=slopes[1])
             return
 
 
-def _missing(place: str, name: str, factor: float) -> str:
+def _missing(place: Words, what: Words, factor: float) -> Cause:
     if abs(factor - 1) < REST:
-        return f"{name} is not added to {place}"
+        return Cause("not_added", what=what, place=place)
     if abs(factor + 1) < REST:
-        return f"{name} is added to {place} once too often"
-    hint = " (is a number held in float32?)" if abs(factor) < FLOAT32 else ""
-    return f"{factor:.6g} times {name} is missing in {place}{hint}"
+        return Cause("added_too_often", what=what, place=place)
+    kind = "times_missing_float32" if abs(factor) < FLOAT32 else "times_missing"
+    return Cause(kind, factor=factor, what=what, place=place)
 
 
-def _slope(found: Any, expected: Any, source: Any, rest: float) -> str | None:
-    """Tell whether both are the input above zero and a multiple of it below."""
+def _slopes(found: Any, expected: Any, source: Any, rest: float) -> tuple[float, float] | None:
+    """Return (port's, reference's) slope where both are the input above zero, a multiple below."""
     low = source < 0
     if not low.any() or low.all() or source.shape != found.shape:
         return None
@@ -218,7 +221,7 @@ def _slope(found: Any, expected: Any, source: Any, rest: float) -> str | None:
     theirs = factor_of(expected[low], source[low], rest)
     if ours is None or theirs is None or not same(found[~low], expected[~low], rest):
         return None
-    return f"slope {ours:.6g} below zero, the reference has {theirs:.6g}"
+    return ours, theirs
 
 
 def _spread(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:

@@ -10,6 +10,7 @@ import paddle
 from paddle.nn import functional
 
 from align.arrays.arrays_paddle import is_tensor
+from align.judge.words import Cause
 
 Replacement = tuple[
     str, int, Callable[..., Any]
@@ -62,70 +63,57 @@ OTHERS: dict[str, tuple[tuple[str, Any], ...]] = {
 }
 
 
-def _changes(name: str, arguments: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield (words, replacement) of every hypothesis on one call of function `name`."""
+def changes_of(name: str, arguments: dict[str, Any]) -> Iterator[tuple[Cause, Any]]:
+    """Yield (cause, replacement) of every hypothesis on one call of function `name`."""
     for setting, values in SETTINGS.get(name, {}).items():
         own = arguments.get(setting)
         for value in values:
             if value != own:
-                words = f"{name} has {setting}={own}: with {setting}={value} it is the reference's"
-                yield words, _with(**{setting: value})
+                yield _setting(name, setting, own, value), _with(**{setting: value})
     tensor = next((value for value in arguments.values() if is_tensor(value)), None)
     if name in AXES:
         ndim = tensor.ndim if tensor is not None else 4
         own = arguments.get("axis", arguments.get("dim"))
         for axis in range(ndim):
             if axis != own and (not isinstance(own, int) or axis != own % ndim):
-                yield (
-                    f"{name} has axis={own}: with axis={axis} it is the reference's",
-                    _with(axis=axis),
-                )
+                yield _setting(name, "axis", own, axis), _with(axis=axis)
     for other, function in OTHERS.get(name, ()):
-        yield f"{name} stands for {other}", _instead(function)
+        yield Cause("stands_for", function=name, reference=other), _instead(function)
     if name in ACTIVATIONS:
         for other in ACTIVATIONS:
             if other != name:
-                yield f"{name} stands for {other}", _instead(getattr(functional, other))
+                cause = Cause("stands_for", function=name, reference=other)
+                yield cause, _instead(getattr(functional, other))
     yield from _special(name, arguments)
 
 
-def _special(name: str, arguments: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+def _setting(function: str, name: str, port: Any, reference: Any) -> Cause:
+    return Cause("setting", function=function, name=name, port=port, reference=reference)
+
+
+def _special(name: str, arguments: dict[str, Any]) -> Iterator[tuple[Cause, Any]]:
     if name == "concat":
         parts = next((v for v in arguments.values() if isinstance(v, (list, tuple))), [])
         if 1 < len(parts) <= 4:
             for order in permutations(range(len(parts))):
                 if order != tuple(range(len(parts))):
-                    yield (
-                        f"concat has another order: {list(order)} is the reference's",
-                        _reorder(order),
-                    )
+                    yield Cause("concat_order", order=list(order)), _reorder(order)
     if name == "matmul":
-        yield "the operands of matmul are exchanged", _exchanged
-        yield "matmul is not divided by the root of its inner size (1 / sqrt(d))", _divided
+        yield Cause("matmul_exchanged"), _exchanged
+        yield Cause("matmul_not_divided"), _divided
     if name == "embedding" and arguments.get("padding_idx") is not None:
-        yield (
-            f"embedding gives zeros for padding_idx={arguments['padding_idx']}, the reference that "
-            "row of its weight, which is not zero",
-            _with(padding_idx=None),
-        )
+        yield Cause("padding_row", index=arguments["padding_idx"]), _with(padding_idx=None)
     if name == "norm" and arguments.get("p") == 2:
-        words = "norm has p=2, a matrix norm over two axes: with p='fro' it is the reference's"
-        yield words, _with(p="fro")
+        yield Cause("matrix_norm"), _with(p="fro")
     if name == "roll":
         own = arguments.get("shifts")
         shifts = [-s for s in own] if isinstance(own, (list, tuple)) else -(own or 0)
-        yield (
-            f"roll has shifts={own}: with shifts={shifts} it is the reference's",
-            _with(shifts=shifts),
-        )
+        yield _setting(name, "shifts", own, shifts), _with(shifts=shifts)
     if name == "pad" and isinstance(arguments.get("pad"), (list, tuple)):
         own = list(arguments["pad"])
         pairs = [entry for i in range(0, len(own), 2) for entry in own[i : i + 2][::-1]]
         if pairs != own:
-            yield (
-                f"padding {own} is on the other side: {pairs} is the reference's",
-                _with(pad=pairs),
-            )
+            yield Cause("padding_side", port=own, reference=pairs), _with(pad=pairs)
 
 
 def _with(**settings: Any) -> Any:

@@ -12,11 +12,12 @@ from paddle.nn import functional
 from align.arrays.arguments import Forward, bind
 from align.arrays.arrays_paddle import is_tensor, to_array, to_tensor
 from align.arrays.trees import leaves, map_leaves
-from align.causes.hypotheses_paddle import Replacement, _changes
+from align.causes.hypotheses_paddle import Replacement, changes_of
 from align.causes.replayed import JudgedTensor, Replayed
 from align.causes.step_recorder_paddle import PaddleRecorder, watched
-from align.causes.steps import Handed, Steps, Value
+from align.causes.steps import Handed, Steps, Value, named
 from align.force.stock_cells_paddle import states_alone
+from align.judge.words import Cause, Words
 from align.nets.calls import wrapped_forwards
 from align.nets.prepare_paddle import state_kept
 from align.pairing.by_path import Pairing
@@ -53,7 +54,7 @@ class Replay:
         self.net, self.layers = sides.port, sides.layers
         self.layer = self.layers[path]
         self.failure = ""
-        self.uneven: list[str] = []
+        self.uneven: list[Cause] = []
         self.seen: list[tuple[str, dict[str, Any], int]] = []
         self.places: list[JudgedTensor] = []
         self.recorder: PaddleRecorder | None = None
@@ -98,14 +99,14 @@ class Replay:
             return lambda *args, **kwargs: self._child(path, forward, args, kwargs, queues, called)
 
         args, kwargs = map_leaves((self.call.args, dict(self.call.kwargs)), _to_paddle)
-        self._give("its input", (args, kwargs), self.call.given)
+        self._give("input", (args, kwargs), self.call.given)
         wrapped = wrapped_forwards(inside, states_alone(wrap))
         with state_kept(self.net), wrapped, watching:
             try:
                 outputs = self.layer(*args, **kwargs)
                 self.outside += 1
-                self._note("its output", self.call.outputs, outputs)
-                self._pair("its output", self.call.returned, outputs)
+                self._note("output", self.call.outputs, outputs)
+                self._pair("output", self.call.returned, outputs)
             except Exception as error:  # what the port's own code raises is not ours to name
                 self.failure = f"{type(error).__name__}: {error}"
             finally:
@@ -128,77 +129,81 @@ class Replay:
                 return forward(*args, **kwargs)
             bound = bind(forward, args, kwargs)
             values = (args, kwargs) if bound is None else list(bound.arguments.values())
-            self._note(f"the input of {path}#{index}", calls[index].inputs, values)
-            self._pair(f"the input of {path}#{index}", calls[index].arrived, values)
+            self._note("input_of", calls[index].inputs, values, path=path, call=index)
+            self._pair("input_of", calls[index].arrived, values, path=path, call=index)
             outputs = iter(calls[index].outputs)
             handed = map_leaves(
                 calls[index].template,
                 lambda leaf: to_tensor(next(outputs)) if leaf is TENSOR else leaf,
             )
-            self._give(f"the output of {path}", handed, calls[index].passed)
+            self._give("output_of", handed, calls[index].passed, path=path)
             return handed
         finally:
             self.outside -= 1
 
-    def _give(self, name: str, tree: Any, values: list[Value]) -> None:
+    def _give(self, kind: str, tree: Any, values: list[Value], **name: Any) -> None:
         """Let gradients flow to the tensors of `tree` as to `values`, and take them down."""
         tensors = [leaf for leaf in leaves(tree) if is_tensor(leaf)]
         if self.recorder is None:
             return
         for index, (tensor, value) in enumerate(zip(tensors, values, strict=False)):
             tensor.stop_gradient = not value.flows
-            self.recorder.name(f"{name}:{index}" if len(tensors) > 1 else name, tensor)
+            self.recorder.name(named(kind, index if len(tensors) > 1 else None, **name), tensor)
 
-    def _pair(self, name: str, values: list[Value], tree: Any) -> None:
+    def _pair(self, kind: str, values: list[Value], tree: Any, **name: Any) -> None:
         """Note what is known of the reference's tensors and of those of `tree`."""
         tensors = [leaf for leaf in leaves(tree) if is_tensor(leaf)]
         if self.recorder is None:
             return
         for index, (tensor, value) in enumerate(zip(tensors, values, strict=False)):
-            title = f"{name}:{index}" if len(tensors) > 1 else name
+            title = named(kind, index if len(tensors) > 1 else None, **name)
             self.pairs.append((title, value, self.recorder.value(tensor)))
 
-    def _note(self, name: str, expected: list[np.ndarray], tree: Any) -> None:
+    def _note(self, kind: str, expected: list[np.ndarray], tree: Any, **name: Any) -> None:
         found = [np.array(to_array(leaf)) for leaf in leaves(tree) if is_tensor(leaf)]
         for index, array in enumerate(expected):
             own = found[index] if index < len(found) else None
-            title = name if len(expected) == 1 else f"{name}:{index}"
+            title = named(kind, index if len(expected) > 1 else None, **name)
             self.places.append(JudgedTensor(title, array, own))
 
-    def _uneven(self, expected: Any, called: Any) -> Iterator[str]:
+    def _uneven(self, expected: Any, called: Any) -> Iterator[Cause]:
         ports = {group: path for path, group in reversed(list(self.pairing.port_group.items()))}
         if self.failure:
             return
         for group in dict.fromkeys([*expected, *called]):
             theirs, ours = expected.get(group, 0), called.get(group, 0)
             if theirs != ours:
-                yield f"{ports[group]} is called {ours} times here, in the reference {theirs} times"
+                yield Cause("called_unevenly", path=ports[group], port=ours, reference=theirs)
 
-    def pool(self) -> dict[str, np.ndarray]:
+    def pool(self) -> dict[Words, np.ndarray]:
         """Return the other tensors of the call by name: inputs, outputs inside, own parameters."""
         many = len(self.call.inputs) > 1
         found = {
-            f"its input{f':{index}' if many else ''}": array
+            named("input", index if many else None): array
             for index, array in enumerate(self.call.inputs)
         }
         for child in self.call.children:
             for index, array in enumerate(child.outputs):
-                tail = f":{index}" if len(child.outputs) > 1 else ""
-                found.setdefault(f"the output of {child.path}{tail}", array)
+                number = index if len(child.outputs) > 1 else None
+                found.setdefault(named("output_of", number, path=child.path), array)
         for name, parameter in self.layer._parameters.items():
             if parameter is not None:
-                found[f"its parameter {name}"] = np.array(to_array(parameter))
+                found[Words("parameter", name=name)] = np.array(to_array(parameter))
         extra = {
-            f"sigmoid of {n}": 1 / (1 + np.exp(-a))
+            Words("sigmoid_of", what=n): 1 / (1 + np.exp(-a))
             for n, a in found.items()
             if a.dtype.kind == "f" and np.abs(a).max(initial=0) < 700
         }
-        relus = {f"ReLU of {n}": np.maximum(a, 0) for n, a in found.items() if a.dtype.kind == "f"}
+        relus = {
+            Words("relu_of", what=n): np.maximum(a, 0)
+            for n, a in found.items()
+            if a.dtype.kind == "f"
+        }
         return {**found, **extra, **relus}
 
     # Hypotheses.
 
-    def hypotheses(self) -> Iterator[tuple[str, Replacement]]:
+    def hypotheses(self) -> Iterator[tuple[Cause, Replacement]]:
         """Yield changes of the functions that the last run called, all calls or one of them."""
         seen = list(self.seen)
         counts: dict[str, int] = {}
@@ -206,12 +211,13 @@ class Replay:
             counts[name] = max(counts.get(name, 0), index + 1)
         for name in counts:
             first = next(arguments for n, arguments, _ in seen if n == name)
-            for words, make in _changes(name, first):
-                yield words, (name, -1, make)
+            for cause, make in changes_of(name, first):
+                yield cause, (name, -1, make)
         for name, arguments, index in seen:
             if 1 < counts[name] <= 6:
-                for words, make in _changes(name, arguments):
-                    yield f"{words} (call {index + 1} of {counts[name]})", (name, index, make)
+                for cause, make in changes_of(name, arguments):
+                    one = Cause("one_call", cause=cause, call=index + 1, count=counts[name])
+                    yield one, (name, index, make)
 
     @contextmanager
     def _changed(self, change: Replacement | None) -> Iterator[None]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from align.arrays.trees import map_leaves
 from align.causes.steps import Steps, Value
+from align.judge.words import Words
 from align.record.trace import Call, Slot, nearest
 
 
@@ -76,7 +77,7 @@ def _replayed(call: Call) -> Replayed:
 class JudgedTensor:
     """One tensor at a boundary: `name` says where, `found` is None where the port gives none."""
 
-    name: str
+    name: Words
     expected: np.ndarray
     found: np.ndarray | None
 

@@ -13,6 +13,7 @@ from align.arrays.batch import NetBatch
 from align.arrays.trees import leaves, map_leaves
 from align.causes.replayed import Replayed, ReplayedCalls
 from align.causes.step_recorder_torch import TorchRecorder, WatchSteps
+from align.causes.steps import named
 from align.nets.calls import wrapped_forwards
 from align.nets.prepare_torch import out_of_place, state_kept
 from align.record.trace import TENSOR
@@ -100,7 +101,7 @@ class _Watch:
                 own.arrived = [around.value(leaf) for leaf in order if is_tensor(leaf)]
             if own is not None and recorder is not None:
                 for index, leaf in enumerate(given):
-                    recorder.name(f"its input:{index}" if len(given) > 1 else "its input", leaf)
+                    recorder.name(named("input", index if len(given) > 1 else None), leaf)
                 own.given = [recorder.value(leaf) for leaf in given]
             self.stack.append((own, recorder) if own is not None and recorder else None)
             try:
@@ -117,8 +118,8 @@ class _Watch:
                 if around is not None:
                     own.passed = [around.value(leaf) for leaf in made]
                     for index, leaf in enumerate(made):
-                        tail = f":{index}" if len(made) > 1 else ""
-                        around.name(f"the output of {path}{tail}", leaf)
+                        number = index if len(made) > 1 else None
+                        around.name(named("output_of", number, path=path), leaf)
             return outputs
 
         return watched

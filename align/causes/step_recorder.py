@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from align.causes.steps import CodeStep, Steps, Value, value_of
+from align.judge.words import Words
 
 # Functions that leave the values what they are: their result is their operand.
 MOVES = frozenset(
@@ -51,12 +52,13 @@ class Recorder(ABC):
             self.kept.append(tensor)
             self.values[key] = value_of(array, flows, origin)
             if id(tensor) in self.named:
-                self.found.names.append((self.named[id(tensor)], self.values[key]))
+                name = Words.told(self.named[id(tensor)])
+                self.found.names.append((name, self.values[key]))
         return self.values[key]
 
-    def name(self, words: str, tensor: Any) -> None:
+    def name(self, name: Words, tensor: Any) -> None:
         """Note a tensor that the code gets."""
-        self.found.names.append((words, self.value(tensor)))
+        self.found.names.append((name, self.value(tensor)))
 
     def operands(self, args: Any, kwargs: Any) -> tuple[list[Value], tuple[str, ...]]:
         """Return the tensors among the arguments, and the others in words."""

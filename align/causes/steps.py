@@ -8,14 +8,16 @@ a transposition, a cast) is no step: a tensor is known by values that do not han
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import permutations
+from typing import Any
 
 import numpy as np
+
+from align.judge.words import Cause, Words, listed
 
 # Of larger tensors the order of the values is not looked at.
 MOST_VALUES = 1 << 20
 # Two tensors of one side that differ by less are equal.
 EQUAL = 1e-12
-UNKNOWN_ORDER = "with its values in another order than the reference's"
 
 # One word for the functions that the frameworks, or operators, call differently.
 WORDS = {
@@ -103,7 +105,7 @@ class Steps:
     """The code of one call; `names` are the tensors that it did not make itself."""
 
     steps: list[CodeStep] = field(default_factory=list)
-    names: list[tuple[str, Value]] = field(default_factory=list)
+    names: list[tuple[Words, Value]] = field(default_factory=list)
 
     def holds(self, value: Value, rest: float) -> bool:
         """Tell whether this code ever has the values."""
@@ -116,21 +118,26 @@ class Steps:
             yield from step.operands
             yield from step.results
 
-    def code(self, step: CodeStep, rest: float, depth: int = 2) -> str:
+    def code(self, step: CodeStep, rest: float, depth: int = 2) -> Words:
         """Return what a step computes as code would say it, `depth` functions deep."""
         if not depth:
-            return f"{step.word}(...)"
-        parts = [_none(self.say(operand, rest, depth - 1)) for operand in step.operands]
-        return f"{step.word}({', '.join([*parts, *step.said])})"
+            return Words("code", function=step.word, arguments="...")
+        parts = [self.say(operand, rest, depth - 1) or _CONSTANT for operand in step.operands]
+        parts += map(Words.told, step.said)
+        arguments = listed(parts, "code_and") if parts else ""
+        return Words("code", function=step.word, arguments=arguments)
 
-    def say(self, value: Value, rest: float, depth: int = 2, but: str | None = None) -> str | None:
+    def say(
+        self, value: Value, rest: float, depth: int = 2, but: Words | None = None
+    ) -> Words | None:
         """Return in words what a tensor is, None if this code does not have it.
 
-        `but` is the path of a layer whose output is not what is asked about.
+        `but` names a tensor of a layer whose output is not what is asked about.
         """
+        path = None if but is None else but.values.get("path")
         for name, other in self.names:
-            own = _path_in(name, ":")
-            if own != but and value.is_same(other, rest):
+            asked = path is not None and name.values.get("path") == path
+            if not asked and value.is_same(other, rest):
                 return name
         for step in self.steps:
             if any(value.is_same(result, rest) for result in step.results):
@@ -138,13 +145,12 @@ class Steps:
         return None
 
 
-def _path_in(name: str, mark: str) -> str:
-    """Return the path at the end of a tensor's name; `mark` is what may follow it."""
-    return name.rpartition(" ")[2].partition(mark)[0]
+_CONSTANT = Words("constant")
 
 
-def _none(value: str | None) -> str:
-    return "a constant" if value is None else value
+def named(kind: str, index: int | None = None, **values: Any) -> Words:
+    """Return the name of a tensor of a call: of several of one kind with its index."""
+    return Words(kind, **values) if index is None else Words(f"{kind}_at", index=index, **values)
 
 
 def parting(reference: Steps, port: Steps, rest: float) -> tuple[CodeStep, CodeStep | None] | None:
@@ -172,7 +178,9 @@ def words_at(step: CodeStep, other: CodeStep | None, port: Steps, rest: float) -
     """
     if other is not None and other.word == step.word:
         pairs = zip(step.operands, other.operands, strict=False)
-        moved = any(a.is_same(b, rest) and _moved(a.array, b.array, rest) for a, b in pairs)
+        moved = any(
+            a.is_same(b, rest) and _moved(a.array, b.array, rest) is not None for a, b in pairs
+        )
         return None if moved else {step.word}
     makers = (
         maker
@@ -199,12 +207,12 @@ def _counterpart(step: CodeStep, reference: Steps, port: Steps, rest: float) -> 
     return best or next(missing, None)
 
 
-Handed = tuple[str, Value, Value]  # a place, the reference's tensor and the port's
+Handed = tuple[Words, Value, Value]  # a place, the reference's tensor and the port's
 
 
 def in_words(
     reference: Steps, port: Steps, pairs: Iterable[Handed], rest: float, orders: bool = True
-) -> str | None:
+) -> Cause | None:
     """Say where the port's code parts from the reference's, None where that cannot be told.
 
     `pairs` are what the two hand to layers and return; with `orders` another order of their
@@ -212,27 +220,28 @@ def in_words(
     """
     found = parting(reference, port, rest)
     if found is not None and found[1] is not None:
-        words = _of_steps(found[0], found[1], reference, port, rest, orders)
-        if words:
-            return words
+        cause = _of_steps(found[0], found[1], reference, port, rest, orders)
+        if cause:
+            return cause
     for name, theirs, ours in pairs:
         if not ours.is_same(theirs, rest):
-            but = _path_in(name, "#")
-            made = [reference.say(value, rest, but=but) for value in (ours, theirs)]
+            made = [reference.say(value, rest, but=name) for value in (ours, theirs)]
             if all(made) and made[0] != made[1]:
-                return f"{name} is {made[0]}, in the reference {made[1]}"
-        elif orders and _moved(ours.array, theirs.array, rest):
-            return f"{name} comes {_moved(ours.array, theirs.array, rest)}"
+                return Cause("is_other", place=name, port=made[0], reference=made[1])
+        elif orders and (moved := _moved(ours.array, theirs.array, rest)) is not None:
+            if moved:
+                return Cause("comes_turned", place=name, axes=moved)
+            return Cause("comes_reordered", place=name)
     return None
 
 
 def _of_steps(
     step: CodeStep, other: CodeStep, reference: Steps, port: Steps, rest: float, orders: bool
-) -> str | None:
+) -> Cause | None:
     """Say how one step differs from the reference's in its place."""
     if step.word != other.word or len(step.operands) != len(other.operands):
         ours, theirs = reference.code(step, rest), reference.code(other, rest)
-        return f"it computes {ours}, the reference {theirs}"
+        return Cause("computes_other", port=ours, reference=theirs)
     pairs = list(zip(step.operands, other.operands, strict=True))
     wrong = [i for i, (a, b) in enumerate(pairs) if not a.is_same(b, rest)]
     if wrong and step.word in EITHER_WAY and len(wrong) == len(pairs) == 2:
@@ -240,21 +249,24 @@ def _of_steps(
         pairs = pairs if not wrong else [(pairs[wrong[0]][0], _left(pairs, wrong[0], rest))]
         wrong = [0] if wrong else []
     if len(wrong) > 1 and _is_order(pairs, rest):
-        return f"the operands of {step.word} stand in another order than in the reference"
+        return Cause("operands_reordered", function=step.word)
     for index in wrong[:1]:
-        ours, theirs = (_none(reference.say(value, rest)) for value in pairs[index])
-        words = f"{step.word} takes {ours}, in the reference {theirs}"
-        return words + _exchanged(reference, port, pairs[index], rest)
+        ours, theirs = (reference.say(value, rest) or _CONSTANT for value in pairs[index])
+        cause = Cause("takes_other", function=step.word, port=ours, reference=theirs)
+        both = _exchanged(reference, port, pairs[index], rest)
+        return cause.also(Cause("exchanged")) if both else cause
     for index, (a, b) in enumerate(pairs):
         moved = _moved(a.array, b.array, rest)
-        if moved and (orders or moved != UNKNOWN_ORDER):
-            name = _none(reference.say(a, rest))
-            return f"{step.word} takes {name} (operand {index + 1}) {moved}"
+        if moved is not None and (orders or moved):
+            operand = {"what": reference.say(a, rest) or _CONSTANT, "number": index + 1}
+            if moved:
+                return Cause("takes_turned", function=step.word, axes=moved, **operand)
+            return Cause("takes_reordered", function=step.word, **operand)
     apart = _apart(step.said, other.said)
     if not any(apart):
         return None
-    here, there = (", ".join(each) or "nothing more" for each in apart)
-    return f"{step.word} is called with {here}, in the reference with {there}"
+    here, there = (", ".join(each) or Words("nothing_more") for each in apart)
+    return Cause("called_with", function=step.word, port=here, reference=there)
 
 
 def _apart(ours: Sequence[str], theirs: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -298,7 +310,7 @@ def _is_order(pairs: Sequence[tuple[Value, Value]], rest: float) -> bool:
     return True
 
 
-def _exchanged(reference: Steps, port: Steps, pair: tuple[Value, Value], rest: float) -> str:
+def _exchanged(reference: Steps, port: Steps, pair: tuple[Value, Value], rest: float) -> bool:
     """Tell whether the port takes the one where the reference takes the other, too."""
     ours, theirs = pair
     for word in {step.word for step in reference.steps}:
@@ -306,47 +318,45 @@ def _exchanged(reference: Steps, port: Steps, pair: tuple[Value, Value], rest: f
         for mine, yours in zip(*lines, strict=False):
             for a, b in zip(mine.operands, yours.operands, strict=False):
                 if a.is_same(theirs, rest) and b.is_same(ours, rest) and not ours.is_same(a, rest):
-                    return "; the two are exchanged"
-    return ""
+                    return True
+    return False
 
 
-def _moved(ours: np.ndarray | None, theirs: np.ndarray | None, rest: float) -> str:
-    """Say how the same values lie in another order."""
+def _moved(ours: np.ndarray | None, theirs: np.ndarray | None, rest: float) -> list[int] | None:
+    """Return the axes in whose order the same values lie: none where the order is unknown.
+
+    None where they lie as the reference's.
+    """
     if ours is None or theirs is None or ours.ndim != theirs.ndim or not ours.size:
-        return ""
+        return None
     allowed = rest * float(np.abs(np.nan_to_num(theirs)).max() or 1.0)
     if ours.shape == theirs.shape and np.allclose(ours, theirs, 0, allowed, equal_nan=True):
-        return ""
+        return None
     for axes in permutations(range(ours.ndim)) if ours.ndim <= 5 else ():
         turned = theirs.transpose(axes)
         if turned.shape == ours.shape and np.allclose(ours, turned, 0, allowed, equal_nan=True):
-            return f"with its axes in the order {list(axes)} of the reference's"
-    return UNKNOWN_ORDER
+            return list(axes)
+    return []
 
 
-def stopped(reference: Steps, port: Steps, rest: float) -> str | None:
+def stopped(reference: Steps, port: Steps, rest: float) -> Cause | None:
     """Say where gradients flow on one side and not on the other, None where nowhere."""
     for step in port.steps:
         for index, operand in enumerate(step.operands):
             theirs = _flow_in(reference, step, index, rest)
             if theirs is not None and theirs != operand.flows:
-                name = _none(reference.say(operand, rest))
-                return _flow(f"{name}, as {step.word} takes it,", theirs)
+                kind = "operand_detached" if theirs else "operand_not_detached"
+                what = reference.say(operand, rest) or _CONSTANT
+                return Cause(kind, what=what, function=step.word)
     return None
 
 
-def stopped_at(pairs: Iterable[Handed]) -> str | None:
+def stopped_at(pairs: Iterable[Handed]) -> Cause | None:
     """Say the same of what the two hand to layers and return."""
     for name, theirs, ours in pairs:
         if theirs.flows != ours.flows:
-            return _flow(name, theirs.flows)
+            return Cause("detached" if theirs.flows else "not_detached", what=name)
     return None
-
-
-def _flow(what: str, in_reference: bool) -> str:
-    if in_reference:
-        return f"{what} is detached here, in the reference it is not"
-    return f"{what} is detached in the reference, here it is not"
 
 
 def _flow_in(reference: Steps, step: CodeStep, index: int, rest: float) -> bool | None:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from align.judge.words import Cause, joined
 from align.record.draws import CallKey
 from align.record.trace import Call
 
@@ -36,11 +37,11 @@ class PortCall:
 
 @dataclass(frozen=True)
 class Moved:
-    """Calls of layer `path` that the code of layer `parent` makes in another order, in words."""
+    """Calls of layer `path` that the code of layer `parent` makes in another order."""
 
     parent: str
     path: str
-    words: str
+    cause: Cause
 
 
 @dataclass
@@ -59,10 +60,10 @@ class Order:
             g: [own[i] for i in self.of[g]] if g in self.of else own for g, own in calls.items()
         }
 
-    def words_for(self, layer: str, where: str) -> str:
-        """Say which order may explain a difference at `layer`: of its calls, or of its parts'."""
-        return "; ".join(
-            moved.words
+    def cause_of(self, layer: str, where: str) -> Cause | None:
+        """Return which order may explain a difference at `layer`: of its calls, or its parts'."""
+        return joined(
+            moved.cause
             for moved in self.moved
             if layer == moved.parent
             or (where.startswith("buffer") and f"{layer}.".startswith(f"{moved.path}."))
@@ -100,7 +101,7 @@ def find_order(port: Sequence[PortCall], recorded: Mapping[int, list[Call]]) -> 
             continue
         chosen = _chosen(own, candidates)
         if chosen != candidates:
-            found.moved.append(_in_words(own, candidates, chosen))
+            found.moved.append(_moved(own, candidates, chosen))
         partner |= {c.key: (group, index) for c, index in zip(own, chosen, strict=True)}
     if found.moved:
         found.of = _complete(partner, recorded)
@@ -135,14 +136,14 @@ def _chosen(own: Sequence[PortCall], candidates: list[int]) -> list[int]:
     return chosen if len(set(chosen)) == len(chosen) else candidates
 
 
-def _in_words(own: Sequence[PortCall], candidates: list[int], chosen: list[int]) -> Moved:
+def _moved(own: Sequence[PortCall], candidates: list[int], chosen: list[int]) -> Moved:
     path = own[0].path
     parent = own[0].parent.path if own[0].parent is not None else ""
     numbers = ", ".join(str(candidates.index(index) + 1) for index in chosen)
     ours = ", ".join(str(number + 1) for number in range(len(own)))
     name = path.removeprefix("net.") or "(root)"
-    words = f"{name} is called in another order: its calls {ours} are the reference's {numbers}"
-    return Moved(parent, path, words)
+    cause = Cause("called_in_another_order", path=name, port=ours, reference=numbers)
+    return Moved(parent, path, cause)
 
 
 def _complete(

@@ -22,6 +22,7 @@ from align.force.stock_attention_paddle import with_arguments
 from align.force.stock_cells_paddle import states_alone
 from align.judge.compare import Allowance, compare_gradients
 from align.judge.comparison import DIFFERS, EQUAL, Comparison
+from align.judge.words import Cause, joined
 from align.nets.calls import wrapped_forwards
 from align.nets.prepare_paddle import undone_on
 from align.nets.progress import noted
@@ -207,7 +208,7 @@ class ForcedPass(Pass):
         self.called.add(path)
         return call
 
-    def _draws_differ(self, path: str, key: CallKey, why: str) -> None:
+    def _draws_differ(self, path: str, key: CallKey, why: Cause) -> None:
         """Say that a call of the port does not draw what its partner does."""
         kind = "layer" if path in self.leaves else "glue"
         into = Comparison(path, f"{key[0]}#{key[1]}", "random", kind, verdict=DIFFERS)
@@ -228,9 +229,9 @@ class ForcedPass(Pass):
             return
         if seen.counts is not None:
             into.verdict, into.relative_error = DIFFERS, float("inf")
-            into.cause = f"{seen.counts[0]} tensors, the reference has {seen.counts[1]}"
-            if seen.counts[0] == 0 and seen.where.startswith("output"):
-                into.cause += ": does its forward return?"
+            nothing = seen.counts[0] == 0 and seen.where.startswith("output")
+            kind = "returns_nothing" if nothing else "tensor_count"
+            into.cause = Cause(kind, port=seen.counts[0], reference=seen.counts[1])
             self._unless_equal(into)
             self._tell(into, seen.place)
             return
@@ -243,8 +244,8 @@ class ForcedPass(Pass):
             found = _array(seen.found)
             compare_gradients(seen.expected, found, allowance, into)
             if into.verdict == DIFFERS and seen.where.startswith("input"):
-                words = not_turned(seen.call, seen.expected, found)
-                into.cause = "; ".join(filter(None, (into.cause, words))) or None
+                turned = not_turned(seen.call, seen.expected, found)
+                into.cause = joined([into.cause, turned])
             if seen.cause and into.verdict == DIFFERS:
                 into.cause = seen.cause
         if into.verdict == DIFFERS and seen.code.key in self.giver.either:

@@ -18,6 +18,7 @@ from align.arrays.arguments import Forward, bind
 from align.arrays.trees import leaves, map_leaves
 from align.force.frame import NeedsWholeRun, RunningCall, Seen, _Handed
 from align.force.framework import Cotangents, Framework
+from align.judge.words import Cause
 from align.record.draws import CallKey
 from align.record.trace import TENSOR, Call, Cotangent, HandedOn
 
@@ -131,7 +132,7 @@ class ForcedRun:
     def _after_failure(self, frame: RunningCall, error: Exception) -> Any:
         """Show the judge what was raised; the code around goes on with the recorded outputs."""
         words = " ".join(str(error).split())
-        raised = f"it raises {type(error).__name__}: {words[:200]}"
+        raised = Cause("raises", error=type(error).__name__, words=words[:200])
         if not frame.fed:
             self.unfed.add(frame.path)
             return self._recorded_for_code(frame.call)
@@ -325,8 +326,8 @@ class ForcedRun:
         found = self.framework.vjp(sources, wrt)
         for (_, seen), gradient in zip(frame.reached, found, strict=False):
             if gradient is not None and self.framework.values(gradient).any():
-                words = "a gradient flows through an output to which none flows in the reference"
-                self.visit(replace(seen, expected=None, found=gradient, cause=words))
+                cause = Cause("gradient_through_constant")
+                self.visit(replace(seen, expected=None, found=gradient, cause=cause))
         self._add_gradients(frame, parameters, found[len(frame.reached) :])
 
     def _compare(

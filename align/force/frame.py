@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from align.judge.words import Cause
 from align.record.trace import Call, CallPlace, Cotangent, HandedOn
 
 
@@ -29,8 +30,8 @@ class Seen:
     expected: Cotangent = None
     found: Any | None = None
     counts: tuple[int, int] | None = None
-    raised: str = ""  # what the code raised in place of an output
-    cause: str = ""  # why it differs, if it does
+    raised: Cause | None = None  # what the code raised in place of an output
+    cause: Cause | None = None  # why it differs, if it does
 
     @property
     def place(self) -> CallPlace:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from align.judge.words import Cause, Words
 from align.record.draws import (
     MASK,
     NEAR,
@@ -17,7 +18,7 @@ from align.record.draws import (
     by_owner,
 )
 
-WORDS = {MASK: "a mask", UNIFORM: "uniform numbers", NORMAL: "normal numbers"}
+WORDS = {MASK: Words("mask"), UNIFORM: Words("uniform"), NORMAL: Words("normal")}
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class DrawingCall:
     left: list[Draw]
     below: bool
     known: bool  # everything its partner drew can be given again
-    wrong: str = ""
+    wrong: Cause | None = None
     escaped: bool = False
 
 
@@ -72,10 +73,10 @@ class DrawGiver:
         self.draws = by_owner(draws, judged)
         self.below = below
         # Hears of each call whose draws do not fit: (path in the port, its partner, why).
-        self.told: Callable[[str, CallKey, str], None] | None = None
+        self.told: Callable[[str, CallKey, Cause], None] | None = None
         self.frames: list[DrawingCall] = []
         self.either: set[CallKey] = set()  # calls that may keep what is below as well as above
-        self.unknown = {
+        self.unknown: dict[CallKey, str] = {
             key: next(draw.function for draw in own if draw.kind == UNKNOWN)
             for key, own in self.draws.items()
             if any(draw.kind == UNKNOWN for draw in own)
@@ -96,7 +97,7 @@ class DrawGiver:
         """End it."""
         frame = self.frames.pop()
         if frame.left and not frame.escaped and not frame.wrong:
-            frame.wrong = f"the reference draws {frame.left[0]} here, the port draws nothing more"
+            frame.wrong = Cause("draws_less", reference=str(frame.left[0]))
         if frame.wrong and frame.known and self.told is not None:
             self.told(frame.path, frame.key, frame.wrong)
 
@@ -106,7 +107,7 @@ class DrawGiver:
             frame = self.frames[-1]
             if frame.left:
                 frame.escaped = True
-                self.unknown[frame.key] = f"{frame.left[0].function} (the port's are out of reach)"
+                self.unknown[frame.key] = Words("out_of_reach", function=frame.left[0].function)
 
     def next(self, wanted: Wanted) -> np.ndarray:
         """Return the values of a draw of the port, of its shape: bool for a mask, else float."""
@@ -134,21 +135,21 @@ def _own(wanted: Wanted) -> np.ndarray:
     return wanted.low + (wanted.high - wanted.low) * uniform
 
 
-def _misfit(draw: Draw | None, wanted: Wanted) -> str:
-    """Say why `draw` cannot stand for what the port draws; "" where it can."""
+def _misfit(draw: Draw | None, wanted: Wanted) -> Cause | None:
+    """Say why `draw` cannot stand for what the port draws; None where it can."""
     if draw is None:
-        return f"the port draws {wanted} here, the reference draws nothing more"
+        return Cause("draws_more", port=str(wanted))
     kinds = {draw.kind, wanted.kind}
     if NORMAL in kinds and len(kinds) > 1:
-        return f"the port draws {WORDS[wanted.kind]} here, the reference {WORDS[draw.kind]}"
+        return Cause("draws_other", port=WORDS[wanted.kind], reference=WORDS[draw.kind])
     if not _is_one_shape(draw.values.shape, wanted.shape):
-        return f"the port draws {wanted} here, the reference {draw}"
+        return Cause("draws_other", port=str(wanted), reference=str(draw))
     if draw.kind == wanted.kind == MASK and draw.keep is not None:
         flipped = wanted.may_flip and abs(1.0 - wanted.keep - draw.keep) < NEAR
         if abs(wanted.keep - draw.keep) > NEAR and not flipped:
-            rates = (f"{wanted.keep:.6g}", f"{draw.keep:.6g}")
-            return f"{wanted.function} keeps a share of {rates[0]} here, the reference {rates[1]}"
-    return ""
+            shares = {"port": wanted.keep, "reference": draw.keep}
+            return Cause("keeps_other_share", function=wanted.function, **shares)
+    return None
 
 
 def _is_one_shape(one: tuple[int, ...], other: tuple[int, ...]) -> bool:

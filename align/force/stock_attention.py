@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from align.judge.words import Cause
 from align.record.stock_attention import SIGNATURES
 from align.record.trace import TENSOR, Call
 
@@ -91,21 +92,18 @@ def turned(array: Any) -> Any:
     return np.ascontiguousarray(array.swapaxes(0, 1))
 
 
-def not_turned(call: Call, expected: np.ndarray | None, found: np.ndarray | None) -> str:
+def not_turned(call: Call, expected: np.ndarray | None, found: np.ndarray | None) -> Cause | None:
     """Say that the port gives a stock layer what the reference's takes with its length first."""
     if call.attention is None or call.attention.batch_first or expected is None or found is None:
-        return ""
+        return None
     if expected.ndim != 3:
-        return ""
+        return None
     other = expected.swapaxes(0, 1)
     if found.shape != other.shape:
-        return ""
+        return None
     if other.shape == expected.shape and not np.allclose(found, other, rtol=1e-6, atol=1e-9):
-        return ""
-    return (
-        "the reference's layer has batch_first=False and takes [length, batch, channels], Paddle's "
-        "takes [batch, length, channels]"
-    )
+        return None
+    return Cause("batch_first")
 
 
 def _of_torch(masks: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> np.ndarray:

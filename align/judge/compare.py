@@ -19,6 +19,7 @@ import numpy as np
 from align.arrays.distances import distance
 from align.judge.comparison import DIFFERS, EQUAL, NOISE, UNCHECKED, Comparison
 from align.judge.relations import relation
+from align.judge.words import Cause, listed
 
 # Healthy pairs need 4 at most (docs/proof/): the kernels sum in another order.
 UNITS = 64.0
@@ -84,7 +85,7 @@ def _compare(
     into.shape = tuple(int(n) for n in reference.shape)
     if allowance.random:
         into.verdict = UNCHECKED
-        into.cause = f"random numbers drawn by {allowance.random} here cannot be replayed"
+        into.cause = Cause("not_replayable", function=allowance.random)
         return into
     misfit = _misfit(reference, port)
     if misfit:
@@ -94,17 +95,17 @@ def _compare(
     by_kind = _compare_floats if _is_float(reference) else _compare_exactly
     by_kind(reference, port, allowance, into)
     if into.verdict == DIFFERS and into.relative_error != float("inf"):
-        words = relation(reference, port)
-        into.cause = ", ".join(filter(None, (into.cause, words))) or None
+        said = [cause for cause in (into.cause, relation(reference, port)) if cause]
+        into.cause = listed(said) if said else None
     return into
 
 
-def _misfit(reference: np.ndarray, port: np.ndarray) -> str | None:
+def _misfit(reference: np.ndarray, port: np.ndarray) -> Cause | None:
     if reference.shape != port.shape:
-        return f"shape {list(port.shape)}, the reference has {list(reference.shape)}"
+        return Cause("shape", port=list(port.shape), reference=list(reference.shape))
     kinds = _kind(reference), _kind(port)
     if kinds[0] != kinds[1]:
-        return f"dtype {port.dtype}, the reference has {reference.dtype}"
+        return Cause("dtype", port=port.dtype, reference=reference.dtype)
     return None
 
 
@@ -126,10 +127,11 @@ def _compare_exactly(
         return into
     if wrong.sum() <= UNSTABLE * allowance.rounding:
         into.verdict = NOISE
-        into.cause = f"{int(allowance.rounding)} values hang on the last bit of the input"
+        into.cause = Cause("last_bit", count=int(allowance.rounding))
         return into
     _point_at(into, int(wrong.argmax()), reference, port)
-    return _differs(into, float(wrong.mean()), f"{int(wrong.sum())} of {wrong.size} values differ")
+    cause = Cause("values_differ", count=int(wrong.sum()), total=wrong.size)
+    return _differs(into, float(wrong.mean()), cause)
 
 
 def _compare_floats(
@@ -170,10 +172,7 @@ def _nothing_left(into: Comparison) -> None:
     """A gradient may be rounding alone; a value that may, was not checked."""
     into.verdict = NOISE if into.where.startswith("grad") else UNCHECKED
     if into.verdict == UNCHECKED:
-        into.cause = (
-            "the reference does not give its own recording again: rounding is all there is, or it "
-            "writes into a tensor of another module"
-        )
+        into.cause = Cause("rounding_alone")
 
 
 def _compare_not_finite(reference: np.ndarray, port: np.ndarray, into: Comparison) -> Comparison:
@@ -183,12 +182,10 @@ def _compare_not_finite(reference: np.ndarray, port: np.ndarray, into: Compariso
     if wrong.any():
         _point_at(into, int(wrong.argmax()), reference, port)
         ours = int((~np.isfinite(port)).sum())
-        return _differs(
-            into, float("inf"), f"{ours} values are NaN or infinite, in the reference {count}"
-        )
+        return _differs(into, float("inf"), Cause("not_finite", port=ours, reference=count))
     if np.isnan(reference).any():
         into.verdict = UNCHECKED
-        into.cause = f"{count} values are NaN or infinite on both sides, at the same places"
+        into.cause = Cause("not_finite_both", count=count)
     return into
 
 
@@ -202,7 +199,7 @@ def _number(value: complex) -> float:
     return float(abs(value)) if isinstance(value, complex) else float(value)
 
 
-def _differs(into: Comparison, error: float, cause: str | None) -> Comparison:
+def _differs(into: Comparison, error: float, cause: Cause | None) -> Comparison:
     into.verdict, into.relative_error, into.cause = DIFFERS, error, cause
     return into
 
@@ -220,6 +217,6 @@ def compare_gradients(
         found = np.zeros(expected.shape, expected.dtype)
         result = compare(expected, found, allowance, into)
         if result.verdict == DIFFERS:
-            result.cause = "no gradient arrives here: detached, or never used"
+            result.cause = Cause("no_gradient")
         return result
     return compare(expected, found, allowance, into)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from align.judge.words import Cause
 from common.documents import STRICT
 
 EQUAL, DIFFERS, NOISE, UNCHECKED = "equal", "differs", "noise", "unchecked"
@@ -34,7 +35,7 @@ class Comparison:
     port_value: float | None = None
     cumulative: float | None = None
     step: int | None = None
-    cause: str | None = None
+    cause: Cause | None = None
     kernels: list[str] = field(default_factory=list)
     # Largest magnitude of the reference's tensor: `relative_error` times it is absolute.
     scale: float | None = None
@@ -48,10 +49,13 @@ class Comparison:
         return differs, differs or not self.cause, self.relative_error
 
 
-def unless_compared(comparisons: Sequence[Comparison], words: str) -> list[Comparison]:
-    """Return one comparison that could not be made where there is none; else nothing."""
+def unless_compared(comparisons: Sequence[Comparison], kind: str) -> list[Comparison]:
+    """Return one comparison that could not be made where there is none; else nothing.
+
+    `kind` is that of its cause.
+    """
     if comparisons:
         return []
     nothing = Comparison("", "", "output", "glue", verdict=UNCHECKED)
-    nothing.cause = words
+    nothing.cause = Cause(kind)
     return [nothing]

@@ -9,14 +9,16 @@ from itertools import combinations
 
 import numpy as np
 
+from align.judge.words import Cause, Words, listed
+
 REST = 1e-3
 FLOAT32 = 2.0**-23
 # Larger arrays are looked at in part, evenly taken, to see whether a relation can hold at all.
 GLANCE = 4096
 
 
-def relation(reference: np.ndarray, port: np.ndarray) -> str | None:
-    """Return in words what `port` is of `reference`, arrays of one shape; None where unknown."""
+def relation(reference: np.ndarray, port: np.ndarray) -> Cause | None:
+    """Return what `port` is of `reference`, arrays of one shape; None where unknown."""
     if reference.shape != port.shape or not reference.size or reference.dtype.kind not in "fiub":
         return None
     if reference.dtype.kind in "iub":
@@ -26,9 +28,9 @@ def relation(reference: np.ndarray, port: np.ndarray) -> str | None:
         return None
     difference = float(np.abs(ours - theirs).max())
     for one in (_scaled, _moved_by_a_constant, _rearranged, _function, _channels, _border):
-        words = one(theirs, ours, REST * difference)
-        if words:
-            return words
+        cause = one(theirs, ours, REST * difference)
+        if cause:
+            return cause
     return None
 
 
@@ -49,58 +51,56 @@ def factor_of(values: np.ndarray, of: np.ndarray, rest: float) -> float | None:
     return factor if np.abs(values - factor * of).max() <= rest else None
 
 
-def _scaled(reference: np.ndarray, port: np.ndarray, rest: float) -> str | None:
+def _scaled(reference: np.ndarray, port: np.ndarray, rest: float) -> Cause | None:
     if reference.size < 2 and reference.ndim:
         return None
     factor = factor_of(port, reference, rest)
-    return f"it is {times(factor)} the reference's" if factor else None
+    return Cause("scaled", factor=times(factor)) if factor else None
 
 
-def times(factor: float) -> str:
+def times(factor: float) -> Words:
     """Say a factor; one next to 1 is what a number makes that is held in float32."""
     if 0 < abs(factor - 1) < FLOAT32:
-        return f"1 {factor - 1:+.2g} (is a number held in float32?) times"
-    return f"{factor:.6g} times"
+        return Words("times_nearly_one", off=factor - 1)
+    return Words("times", factor=factor)
 
 
-def _moved_by_a_constant(reference: np.ndarray, port: np.ndarray, rest: float) -> str | None:
+def _moved_by_a_constant(reference: np.ndarray, port: np.ndarray, rest: float) -> Cause | None:
     if reference.size < 3:
         return None
     difference = port - reference
     middle = float(np.median(difference))
-    return (
-        f"{middle:.3g} is added everywhere" if same(difference, middle + 0 * port, rest) else None
-    )
+    everywhere = same(difference, middle + 0 * port, rest)
+    return Cause("constant_added", constant=middle) if everywhere else None
 
 
-def _rearranged(reference: np.ndarray, port: np.ndarray, rest: float) -> str | None:
-    for words, changed in _arrangements(reference):
+def _rearranged(reference: np.ndarray, port: np.ndarray, rest: float) -> Cause | None:
+    for cause, changed in _arrangements(reference):
         if changed.shape == port.shape and same(changed, port, rest):
-            return words
+            return cause
     return _blocks(reference, port, rest) or _shifted(reference, port, rest)
 
 
-def _arrangements(array: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+def _arrangements(array: np.ndarray) -> Iterator[tuple[Cause, np.ndarray]]:
     for axis in range(array.ndim):
         if array.shape[axis] > 1:
-            what = " (channels: BGR for RGB?)" if axis == 1 and array.shape[1] == 3 else ""
-            yield f"the values lie in reverse order along axis {axis}{what}", np.flip(array, axis)
+            channels = axis == 1 and array.shape[1] == 3
+            kind = "channels_reversed" if channels else "reversed"
+            yield Cause(kind, axis=axis), np.flip(array, axis)
     for one, other in combinations(range(array.ndim), 2):
         if array.shape[one] == array.shape[other] > 1:
-            words = "the values are transposed" if (one, other) == (0, 1) else "the values lie with"
-            tail = f"axes {one} and {other} exchanged"
-            joined = f"{words} ({tail})" if (one, other) == (0, 1) else f"{words} {tail}"
-            yield joined, array.swapaxes(one, other)
+            kind = "transposed" if (one, other) == (0, 1) else "axes_exchanged"
+            yield Cause(kind, one=one, other=other), array.swapaxes(one, other)
 
 
-def _blocks(reference: np.ndarray, port: np.ndarray, rest: float) -> str | None:
+def _blocks(reference: np.ndarray, port: np.ndarray, rest: float) -> Cause | None:
     """Tell whether the channels (axis 1, or the last) stand in another order."""
     for axis in dict.fromkeys((1, reference.ndim - 1)):
         if not 1 <= axis < reference.ndim or not 1 < reference.shape[axis] <= 4096:
             continue
         order = _order(np.moveaxis(reference, axis, 0), np.moveaxis(port, axis, 0), rest)
         if order is not None:
-            return f"axis {axis} holds the reference's channels in another order: {_runs(order)}"
+            return Cause("channels_reordered", axis=axis, order=_runs(order))
     return None
 
 
@@ -135,7 +135,7 @@ def _runs(order: list[int]) -> str:
     return ", ".join(shown) + (", ..." if len(runs) > 6 else "")
 
 
-def _shifted(reference: np.ndarray, port: np.ndarray, rest: float) -> str | None:
+def _shifted(reference: np.ndarray, port: np.ndarray, rest: float) -> Cause | None:
     for axis in range(reference.ndim):
         length = reference.shape[axis]
         for by in (1, -1):
@@ -145,7 +145,7 @@ def _shifted(reference: np.ndarray, port: np.ndarray, rest: float) -> str | None
             theirs = _along(reference, axis, high if by == 1 else low)
             ours = _along(port, axis, low if by == 1 else high)
             if np.ptp(theirs) > 0 and same(theirs, ours, rest):
-                return f"the values are moved by {-by} along axis {axis}"
+                return Cause("shifted", by=-by, axis=axis)
     return None
 
 
@@ -155,23 +155,23 @@ def _along(array: np.ndarray, axis: int, part: slice) -> np.ndarray:
     return array[tuple(places)]
 
 
-def _function(reference: np.ndarray, port: np.ndarray, rest: float) -> str | None:
+def _function(reference: np.ndarray, port: np.ndarray, rest: float) -> Cause | None:
     if same(np.maximum(port, 0), reference, rest):
-        return "a ReLU of it gives the reference's: ReLU is missing, or leaks"
+        return Cause("relu_missing")
     if same(np.maximum(reference, 0), port, rest):
-        return "it is the ReLU of the reference's: one ReLU too many"
+        return Cause("relu_too_many")
     top = float(port.max())
     if top < reference.max() and same(np.minimum(reference, top), port, rest):
-        return f"it is cut off at {top:.6g}, the reference's is not"
+        return Cause("cut_off", top=top)
     functions: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "sigmoid": _sigmoid,
         "tanh": lambda values: np.tanh(values),
     }
     for name, function in functions.items():
         if same(function(port), reference, rest):
-            return f"the {name} of it gives the reference's: {name} is missing"
+            return Cause("function_missing", function=name)
         if same(function(reference), port, rest):
-            return f"it is the {name} of the reference's: one {name} too many"
+            return Cause("function_too_many", function=name)
     return None
 
 
@@ -179,19 +179,16 @@ def _sigmoid(values: np.ndarray) -> np.ndarray:
     return 1.0 / (1.0 + np.exp(-np.clip(values, -700, 700)))
 
 
-def _channels(reference: np.ndarray, port: np.ndarray, rest: float) -> str | None:
+def _channels(reference: np.ndarray, port: np.ndarray, rest: float) -> Cause | None:
     """Tell whether each channel (axis 1) is scaled and moved on its own."""
     if reference.ndim < 3 or reference[:, 0].size < 8:
         return None
     straight = _each_channel(reference, port, rest)
     if straight:
-        return f"each channel is the reference's, scaled and moved: {straight}"
+        return Cause("channels_scaled", how=straight)
     turned = reference.shape[1] == 3 and _each_channel(reference[:, ::-1], port, rest)
     if turned:
-        return (
-            "the channels lie in reverse order (BGR for RGB?), and each is scaled and moved: "
-            f"{turned}"
-        )
+        return Cause("channels_reversed_scaled", how=turned)
     return None
 
 
@@ -209,16 +206,16 @@ def _each_channel(reference: np.ndarray, port: np.ndarray, rest: float) -> str |
     return ", ".join(said[:3])
 
 
-def _border(reference: np.ndarray, port: np.ndarray, rest: float) -> str | None:
+def _border(reference: np.ndarray, port: np.ndarray, rest: float) -> Cause | None:
     if reference.ndim < 4 or min(reference.shape[2:]) < 4:
         return None
     inner = tuple([slice(None)] * 2 + [slice(1, -1)] * (reference.ndim - 2))
     if same(reference[inner], port[inner], rest):
-        return "only the outermost rows and columns differ: padding"
+        return Cause("padding")
     return None
 
 
-def _mapped(reference: np.ndarray, port: np.ndarray) -> str | None:
+def _mapped(reference: np.ndarray, port: np.ndarray) -> Cause | None:
     """Tell whether each value became another one everywhere."""
     values = np.unique(reference)
     if not 1 < values.size <= 256:
@@ -229,5 +226,6 @@ def _mapped(reference: np.ndarray, port: np.ndarray) -> str | None:
         if became.size != 1:
             return None
         pairs[int(value)] = int(became[0])
-    wrong = [f"{value} is {became}" for value, became in pairs.items() if value != became]
-    return f"other values throughout: {', '.join(wrong[:6])}"
+    wrong = [(value, became) for value, became in pairs.items() if value != became]
+    said = [Words("became", value=value, became=became) for value, became in wrong[:6]]
+    return Cause("mapped", pairs=listed(said))

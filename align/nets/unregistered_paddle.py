@@ -1,18 +1,24 @@
 """Layers of a port that a plain list, tuple or dict holds, so that Paddle does not see them."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from paddle import nn
 
 
-def unregistered(net: nn.Layer) -> str:
-    """Return a hint for a message, "" where no attribute hides layers."""
-    return "".join(f"; {words}" for words in plain_holders(net))
+@dataclass(frozen=True)
+class PlainHolder:
+    """An attribute that hides `count` layers, and Paddle's class that would show them."""
+
+    place: str
+    holder: str
+    count: int
+    instead: str
 
 
-def plain_holders(net: nn.Layer) -> Iterator[str]:
-    """Yield one sentence for each attribute of `net` or its layers that hides layers."""
+def plain_holders(net: nn.Layer) -> Iterator[PlainHolder]:
+    """Yield each attribute of `net` or its layers that hides layers."""
     known = {id(layer) for layer in net.sublayers(include_self=True)}
     for path, layer in net.named_sublayers(include_self=True):
         for name, value in vars(layer).items():
@@ -23,10 +29,7 @@ def plain_holders(net: nn.Layer) -> Iterator[str]:
                 kind, instead = type(value).__name__, "LayerDict"
                 instead = instead if isinstance(value, dict) else "LayerList"
                 where = f"{path}.{name}" if path else name
-                yield (
-                    f"{where} is a plain Python {kind} of {hidden} layers, which Paddle does not "
-                    f"see: make it a paddle.nn.{instead}"
-                )
+                yield PlainHolder(where, kind, hidden, instead)
 
 
 def _layers_in(value: Any) -> Iterator[nn.Layer]:

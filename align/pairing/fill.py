@@ -13,13 +13,13 @@ def fill_port(reference: Reference, paddle_net: Any, rules: Any = None) -> None:
 
     Raises ConversionError; where names differ and there are no rules, with a proposal.
     """
-    from align.nets.unregistered_paddle import plain_holders
+    from align.pairing.static import hidden_layers
     from convert import convert_state
 
     try:
         state = convert_state(reference.arrays(), paddle_net, rules).state
     except ConversionError as error:
-        hidden = list(plain_holders(paddle_net))
+        hidden = hidden_layers(paddle_net)
         if hidden:
             raise ConversionError("\n".join([*hidden, f"So {error}"])) from None
         if rules is not None:

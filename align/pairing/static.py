@@ -9,6 +9,7 @@ import numpy as np
 
 from align.judge.comparison import DIFFERS, Comparison
 from align.judge.relations import relation
+from align.judge.words import Cause, joined
 from align.pairing.attributes import CLASS, differences
 from align.pairing.by_path import Pairing
 from align.pairing.reference import Reference
@@ -76,24 +77,23 @@ class AtRest:
 
     def _lost(self, taken: set[str]) -> list[Comparison]:
         """Return the tensors that one side alone holds; `taken` are those of both."""
-        from align.nets.unregistered_paddle import unregistered
         from convert.names.spec import COUNTER
 
         pairing, found = self.pairing, []
         tensors = tensors_of(self.specs, pairing)
         for tensor in tensors:
             if tensor.reference not in taken and tensor.key not in pairing.absent:
-                words = f"{tensor.key} is in the port only"
-                found.append(_lost(tensor.layer, _where(tensor), words))
+                cause = Cause("port_only", name=tensor.key)
+                found.append(_lost(tensor.layer, _where(tensor), cause))
         same = self.reference.identities()
         known = {same[key] for key in taken - _in_part(tensors)}
-        hint = unregistered(self.port)
+        hidden = joined(hidden_layers(self.port))
         for spec in self.reference.specs():
             if spec.role == COUNTER or same[spec.key] in known or spec.key in pairing.dropped:
                 continue
             known.add(same[spec.key])
-            words = f"{spec.key} of the reference is registered nowhere in the port{hint}"
-            found.append(_lost(_port_above(spec.layer, pairing), f"weight:{spec.role}", words))
+            cause = Cause("unregistered", name=spec.key).also(hidden)
+            found.append(_lost(_port_above(spec.layer, pairing), f"weight:{spec.role}", cause))
         return found
 
     def _compare_matched(self, pairing: Pairing) -> tuple[list[Comparison], set[str]]:
@@ -120,7 +120,8 @@ class AtRest:
             port = to_array(ours[tensor.key])
             names = (key for key, other in expected.items() if _equal(other.of(theirs), port))
             name = next(names, None)
-            into.cause = f"{into.cause}; it is the reference's {name}" if name else into.cause
+            if name and into.cause:
+                into.cause = into.cause.also(Cause("another_tensor", name=name))
         return found, set(expected)
 
     def _compare_attributes(self, pairing: Pairing) -> list[Comparison]:
@@ -135,7 +136,7 @@ class AtRest:
                 into = Comparison(port, "", f"attribute:{name}", "attribute")
                 if name in wrong:
                     into.verdict, into.relative_error = DIFFERS, float("inf")
-                    into.cause = f"{name} is {wrong[name][1]}, the reference has {wrong[name][0]}"
+                    into.cause = _attribute(name, *wrong[name])
                 found.append(into)
         return found
 
@@ -164,7 +165,7 @@ def _compare_tensor(reference: np.ndarray, port: np.ndarray, into: Comparison) -
     """Compare exactly; float32 against float64 by value."""
     into.shape = tuple(reference.shape)
     if reference.shape != port.shape:
-        into.cause = f"shape {list(port.shape)}, the reference has {list(reference.shape)}"
+        into.cause = Cause("shape", port=list(port.shape), reference=list(reference.shape))
         into.verdict, into.relative_error = DIFFERS, float("inf")
         return into
     left, right = reference.astype(np.float64), port.astype(np.float64)
@@ -177,9 +178,8 @@ def _compare_tensor(reference: np.ndarray, port: np.ndarray, into: Comparison) -
     scale = float(np.abs(left).max()) or 1.0
     into.verdict, into.relative_error = DIFFERS, float(distance.flat[worst]) / scale
     into.reference_value, into.port_value = float(left.flat[worst]), float(right.flat[worst])
-    into.cause = f"{int(wrong.sum())} of {wrong.size} values differ"
-    words = relation(left, right)
-    into.cause += f"; {words}" if words else ""
+    cause = Cause("values_differ", count=int(wrong.sum()), total=wrong.size)
+    into.cause = cause.also(relation(left, right))
     return into
 
 
@@ -191,7 +191,20 @@ def _port_above(path: str, pairing: Pairing) -> str:
     return ports.get(path, "")
 
 
-def _lost(layer: str, where: str, cause: str) -> Comparison:
+def hidden_layers(paddle_net: Any) -> list[Cause]:
+    """Say which attributes of a port hide layers from Paddle."""
+    from align.nets.unregistered_paddle import plain_holders
+
+    return [Cause("plain_holder", **vars(holder)) for holder in plain_holders(paddle_net)]
+
+
+def _attribute(name: str, reference: Any, port: Any) -> Cause:
+    if name == CLASS:
+        return Cause("class", port=port, reference=reference)
+    return Cause("attribute", name=name, port=port, reference=reference)
+
+
+def _lost(layer: str, where: str, cause: Cause) -> Comparison:
     return Comparison(
         layer, "", where, "weight", verdict=DIFFERS, relative_error=float("inf"), cause=cause
     )

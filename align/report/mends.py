@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from align.judge.comparison import DIFFERS, UNCHECKED, Comparison
+from align.judge.words import Cause
 from align.report.report import Report
 
 
@@ -20,7 +21,7 @@ class Mend:
     worst_stage: str
     stages: list[str] = field(default_factory=list)
     others: int = 0
-    cause: str | None = None
+    cause: Cause | None = None
     torch_class: str = ""
     torch_source: str | None = None
     paddle_source: str | None = None

@@ -1,11 +1,12 @@
 """Reads the JSON documents, with every mistake named (docs/report_json.md)."""
 
 import os
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from align.judge.comparison import DIFFERS, EQUAL, NOISE, UNCHECKED, Comparison
+from align.judge.words import Cause, Words
 from align.report.parts import (
     AccountPart,
     Environment,
@@ -20,8 +21,8 @@ from common.documents import checked, is_optional
 from common.errors import UnreadableError
 
 # Keys of a report and of a run that follow from their other keys.
-_DERIVED_OF_REPORT = ("schema", "kind", "aligned", "exit_code", "verdict")
-_DERIVED_OF_RUN = ("schema", "kind", "exit_code", "reports")
+_DERIVED_OF_REPORT = ("schema", "kind", "aligned", "exit_code", "verdict", "words")
+_DERIVED_OF_RUN = ("schema", "kind", "exit_code", "reports", "words")
 
 
 def read_report(path: str | os.PathLike[str]) -> Report:
@@ -39,9 +40,17 @@ def report_from(data: Any) -> Report:
         raise UnreadableError(f"the document is a {data.get('kind')!r}, not a report of one stage")
     own = {key: value for key, value in data.items() if key not in _DERIVED_OF_REPORT}
     _check_calls(own.get("calls"))
+    kinds = _kinds(data)
     report: Report = checked(Report, own)
     checked(SettingsPart, report.settings, "settings")
     checked(Environment, report.environment, "environment")
+    for call in report.calls:
+        call.cause = call.cause and Cause.from_dict(kinds.get(call.cause), call.cause)
+    report.divergences = [
+        replace(found, cause=found.cause and Cause.from_dict(kinds.get(found.cause), found.cause))
+        for found in report.divergences
+    ]
+    report.notes = [Words.from_dict(kinds.get(note), note) for note in report.notes]
     for key in ("exit_code", "verdict"):
         if data.get(key) != getattr(report, key):
             raise UnreadableError(
@@ -49,6 +58,12 @@ def report_from(data: Any) -> Report:
                 "it was changed by hand or is not whole"
             )
     return report
+
+
+def _kinds(data: dict[str, Any]) -> dict[str, Any]:
+    """Return {text: what it says} of a document; an older one does not tell."""
+    found: dict[str, Any] = checked(dict[str, dict[str, Any]], data.get("words", {}), "words")
+    return found
 
 
 def _check_calls(calls: Any) -> None:
@@ -94,6 +109,9 @@ def run_from(data: Any) -> Run:
         checked(kind, getattr(run, part), part)
     if any(rung.exit_code not in (ALIGNED, NOT_ALIGNED, COULD_NOT_CHECK) for rung in run.rungs):
         raise UnreadableError("the run is damaged: a rung's exit code is 0, 1 or 2")
+    kinds = _kinds(data)
+    for rung in run.rungs:
+        rung.result = Words.from_dict(kinds.get(rung.result), rung.result)
     reports = data.get("reports")
     if not isinstance(reports, list) or len(reports) != len(run.names):
         raise UnreadableError(f"the run names {len(run.names)} reports and does not hold them")

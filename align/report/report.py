@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from align.judge.comparison import DIFFERS, NOISE, UNCHECKED, Comparison
+from align.judge.words import Cause, Words, first_of, kinds_of
 from align.report.parts import SCHEMA_VERSION
 from common.documents import STRICT, plain, without_defaults, write_json
 from common.environment import environment
@@ -38,7 +39,7 @@ class Divergence:
     floor: float
     worst_index: tuple[int, ...] | None = None
     step: int | None = None
-    cause: str | None = None
+    cause: Cause | None = None
     call: str = ""
     torch_source: str | None = None
     paddle_source: str | None = None
@@ -140,34 +141,31 @@ class Report:
         return max(judged, key=lambda call: call.severity, default=None)
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> Words:
         """Say the result in one line."""
         worst = self.worst
         if self.exit_code == NOT_ALIGNED:
             wrong = [call for call in self.calls if call.verdict == DIFFERS]
             found = self.divergences or wrong
             layers = list(dict.fromkeys(one.layer or "(root)" for one in found))
-            more = f" and {len(layers) - 8} more" if len(layers) > 8 else ""
-            return f"not aligned: {', '.join(layers[:8])}{more}"
+            return Words("not_aligned", layers=first_of(layers, 8))
         if self.exit_code == COULD_NOT_CHECK:
             if not self.unchecked:
-                noise = f", {len(self.noise)} tensors are rounding noise" if self.noise else ""
-                return f"could not check: nothing was compared{noise}"
-            first = self.unchecked[0]
-            place = f"{first.layer or '(root)'} {first.where}"
-            return f"could not check {len(self.unchecked)} tensors, first {place}: {first.cause}"
+                if self.noise:
+                    return Words("only_noise", count=len(self.noise))
+                return Words("nothing_compared")
+            first, count = self.unchecked[0], len(self.unchecked)
+            return Words("unchecked", count=count, place=_place(first), cause=first.cause)
         assert worst is not None
-        return (
-            f"aligned: {len(self.calls)} tensors, worst {worst.relative_error:.2g} "
-            f"(allowed {worst.floor:.2g}) at {worst.layer or '(root)'} {worst.where}"
-        )
+        figures = {"error": worst.relative_error, "floor": worst.floor, "place": _place(worst)}
+        return Words("aligned", count=len(self.calls), **figures)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data (docs/report_json.md).
 
         Infinities become the text "inf"; of calls and layers, what says nothing is left out.
         """
-        return plain(
+        document = plain(
             {
                 "schema": SCHEMA_VERSION,
                 "kind": "report",
@@ -183,7 +181,14 @@ class Report:
                 "calls": [without_defaults(call) for call in self.calls],
             }
         )
+        said = [*self.notes, *(call.cause for call in self.calls), self.verdict]
+        kinds = kinds_of([*said, *(divergence.cause for divergence in self.divergences)])
+        return {**document, "words": kinds} if kinds else document
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
         """Write the report to `path`, whole or not at all."""
         write_json(Path(path), self.to_dict())
+
+
+def _place(call: Comparison) -> str:
+    return f"{call.layer or '(root)'} {call.where}"

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from align.judge.words import kinds_of
 from align.report.parts import SCHEMA_VERSION
 from align.report.report import ALIGNED, COULD_NOT_CHECK, NOT_ALIGNED, Report
 from common.documents import STRICT, plain, write_json
@@ -79,8 +80,10 @@ class Run:
             "training": self.training,
             "environment": self.environment,
         }
+        kinds = kinds_of(rung.result for rung in self.rungs)
+        words = {"words": kinds} if kinds else {}
         reports = [report.to_dict() for report in self.reports]
-        return {**head, **plain(rest), "reports": reports}
+        return {**head, **plain(rest), **words, "reports": reports}
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
         """Write the run to `path`, whole or not at all."""

@@ -7,6 +7,7 @@ from align.arrays.batch import Inputs, as_batch
 from align.causes.blame import blame
 from align.causes.explain import explain
 from align.judge.comparison import DIFFERS, Comparison, unless_compared
+from align.judge.words import Words
 from align.nets.whole import whole_pair
 from align.pairing.pair_nets import pair_nets
 from align.pairing.reference import Reference
@@ -81,7 +82,7 @@ def backward_report(
     report: Report,
     sides: Sides[Reference],
     found: Findings,
-    constants: list[str],
+    constants: list[Words],
     *,
     with_loss: bool,
 ) -> Report:
@@ -89,8 +90,8 @@ def backward_report(
     loss = [call for call in found.values if with_loss and _is_loss(call)]
     report.calls = loss + [call for call in found.values if _ends(call) and call not in loss]
     report.calls += found.gradients
-    report.calls += unless_compared(found.gradients, "no gradient flows in either net")
-    report.notes = found.notes + constants
+    report.calls += unless_compared(found.gradients, "no_gradients")
+    report.notes += found.notes + constants
     rename = seen_from_the_net if with_loss else None
     return blame(report, sides, rename)
 

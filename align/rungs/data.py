@@ -10,6 +10,7 @@ from align.arrays.trees import leaves
 from align.causes.blame import blame_alone
 from align.judge.comparison import DIFFERS, Comparison, unless_compared
 from align.judge.relations import relation
+from align.judge.words import Cause
 from align.report.report import Report
 
 _MISSING = object()
@@ -36,18 +37,18 @@ def align_data(
     )
     for number, (theirs, ours) in enumerate(pairs):
         report.calls += _compare_batch(f"batch {number}", theirs, ours)
-    report.calls += unless_compared(report.calls, "neither loader gives a batch")
+    report.calls += unless_compared(report.calls, "no_batch")
     return blame_alone(report)
 
 
 def _compare_batch(name: str, theirs: Any, ours: Any) -> list[Comparison]:
     if theirs is _MISSING or ours is _MISSING:
-        side = "reference's" if theirs is _MISSING else "port's"
-        return [difference(name, "calls", f"the {side} loader ends before this batch")]
+        kind = "reference_ends" if theirs is _MISSING else "port_ends"
+        return [difference(name, "calls", Cause(kind))]
     expected, found = leaves(theirs), leaves(ours)
     if len(expected) != len(found):
-        words = f"{len(found)} tensors, the reference has {len(expected)}"
-        return [difference(name, "output", words)]
+        counts = {"port": len(found), "reference": len(expected)}
+        return [difference(name, "output", Cause("tensor_count", **counts))]
     pairs = zip(expected, found, strict=True)
     return [
         _compare_bits(
@@ -61,26 +62,31 @@ def _compare_bits(reference: np.ndarray, port: np.ndarray, into: Comparison) -> 
     into.shape = tuple(reference.shape)
     if reference.shape != port.shape or reference.dtype != port.dtype:
         into.verdict, into.relative_error = DIFFERS, float("inf")
-        into.cause = (
-            f"{port.dtype} {list(port.shape)}, the reference has {reference.dtype} "
-            f"{list(reference.shape)}"
+        into.cause = Cause(
+            "dtype_and_shape",
+            port=port.dtype,
+            port_shape=list(port.shape),
+            reference=reference.dtype,
+            reference_shape=list(reference.shape),
         )
         return into
-    wrong = _bits(reference) != _bits(port)
-    if not wrong.any():
+    other = _bits(reference) != _bits(port)
+    if not other.any():
         return into
-    first = int(wrong.argmax())
+    first = int(other.argmax())
     into.worst_index = tuple(int(i) for i in np.unravel_index(first, reference.shape))
     into.reference_value, into.port_value = float(reference.flat[first]), float(port.flat[first])
     left, right = reference.astype(np.float64), port.astype(np.float64)
     scale = float(np.abs(left).max()) or 1.0
     into.verdict, into.relative_error = DIFFERS, float(np.abs(left - right).max()) / scale
-    into.cause = (
-        f"{int(wrong.sum())} of {wrong.size} values differ, the first is {into.port_value:g}, "
-        f"in the reference {into.reference_value:g}"
+    cause = Cause(
+        "bits_differ",
+        count=int(other.sum()),
+        total=other.size,
+        port=into.port_value,
+        reference=into.reference_value,
     )
-    words = relation(reference, port)
-    into.cause += f"; {words}" if words else ""
+    into.cause = cause.also(relation(reference, port))
     return into
 
 
@@ -98,7 +104,7 @@ def as_array(value: Any) -> np.ndarray:
     return np.asarray(value)
 
 
-def difference(layer: str, where: str, cause: str) -> Comparison:
+def difference(layer: str, where: str, cause: Cause) -> Comparison:
     """Return that of batches which no number says: one is missing, or has other tensors."""
     return Comparison(
         layer, "", where, "data", verdict=DIFFERS, relative_error=float("inf"), cause=cause

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from align.arrays.batch import Inputs, NetBatch, as_batch
+from align.judge.words import Words
 from align.pairing.pair_nets import pair_nets
 from align.record.trace import CallPlace
 from align.report.report import Report
@@ -40,14 +41,12 @@ def add_float32(
             place = f"{call.layer or '(root)'} {call.where}"
             found.append({"at": place, "port": call.cumulative, "torch": noise[key]})
     if not found:
-        report.notes.append("float32: no output that both nets give could be compared")
+        report.notes.append(Words("no_float32"))
         return
     worst = max(found, key=lambda figure: figure["port"])
     report.settings["float32"] = {"worst": worst, "outputs": found}
-    report.notes.append(
-        f"float32 (no verdict): worst port against torch {worst['port']:.2g} at {worst['at']}, "
-        f"torch's own float32 noise there {worst['torch']:.2g}"
-    )
+    figures = {"port": worst["port"], "place": worst["at"], "torch": worst["torch"]}
+    report.notes.append(Words("float32", **figures))
 
 
 def float32_noise(

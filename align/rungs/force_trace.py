@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from align.arrays.batch import NetBatch
+from align.judge.words import Words
 from align.pairing.pair_nets import pair_nets
 from align.report.report import Report
 from align.rungs.backward import backward_report
@@ -102,15 +103,10 @@ def _judged(reference: StoredReference, paddle_net: Any, loss: Any, rules: Any) 
     return report
 
 
-def _constants_note(reference: StoredReference) -> list[str]:
+def _constants_note(reference: StoredReference) -> list[Words]:
     """Say of which layers' floors the rounding of constants is a part."""
     count = len(reference.rounded & {call.path for call in reference.trace.calls})
-    if not count:
-        return []
-    return [
-        f"Paddle's kernels hold epsilon and momentum of {count} normalisations in float32: what "
-        "that moves was measured when the reference was recorded, and is allowed there"
-    ]
+    return [Words("constants_allowed", count=count)] if count else []
 
 
 class StoredTrial(Trial[StoredReference]):

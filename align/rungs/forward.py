@@ -6,6 +6,7 @@ from align.arrays.batch import Inputs, as_batch
 from align.causes.blame import blame
 from align.causes.explain import explain
 from align.judge.comparison import DIFFERS, Comparison, unless_compared
+from align.judge.words import Cause, Words
 from align.pairing.pair_nets import pair_nets
 from align.pairing.reference import Reference
 from align.pairing.sides import Sides
@@ -55,20 +56,18 @@ def align_forward(
 
 
 def forward_report(
-    report: Report, sides: Sides[Reference], found: Findings, constants: list[str]
+    report: Report, sides: Sides[Reference], found: Findings, constants: list[Words]
 ) -> Report:
     """Fill `report` from what a forced pass found; `constants` are notes on rounded ones."""
     report.calls = found.values
     idle = sides.at_rest.compare_layers(_not_run(found))
     report.calls += idle + _unshown(sides, found, bool(report.settings["train"]))
     outputs = [call for call in report.calls if call.where.startswith("output")]
-    report.calls += unless_compared(outputs, "no layer that both nets call returns a tensor")
-    report.notes = found.notes + constants
+    report.calls += unless_compared(outputs, "no_output")
+    report.notes += found.notes + constants
     holders = {call.layer for call in idle if call.where.startswith(("weight", "buffer"))}
     if holders:
-        report.notes.append(
-            f"{len(holders)} layers do not run in this mode: compared by weights and attributes"
-        )
+        report.notes.append(Words("layers_idle", count=len(holders)))
     return blame(report, sides)
 
 
@@ -81,8 +80,9 @@ def _unshown(sides: Sides[Reference], found: Findings, train: bool) -> list[Comp
     ran = set(found.pairing.partners) - _not_run(found) - wrong
     unshown = []
     for call in sides.at_rest.other_classes(ran):
-        if train or "Dropout" not in str(call.cause):
-            call.cause = f"{call.cause}; these inputs do not show it"
+        classes = () if call.cause is None else call.cause.values.values()
+        if call.cause and (train or not any("Dropout" in str(name) for name in classes)):
+            call.cause = call.cause.also(Cause("not_shown"))
             unshown.append(call)
     return unshown
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from align.causes.blame import blame_alone
 from align.judge.comparison import DIFFERS, Comparison, unless_compared
+from align.judge.words import Cause
 from align.pairing.pair_nets import pair_nets
 from align.report.report import Report
 
@@ -66,7 +67,7 @@ def align_init(
         reference = np.concatenate(theirs[str(tensor.reference)])
         _compare(reference, np.concatenate(ours[tensor.key]), len(known), into)
         report.calls.append(into)
-    report.calls += unless_compared(report.calls, "the nets have no tensor in common")
+    report.calls += unless_compared(report.calls, "no_common_tensor")
     return blame_alone(report)
 
 
@@ -91,7 +92,10 @@ def _compare(reference: np.ndarray, port: np.ndarray, tests: int, into: Comparis
         if into.relative_error > into.floor:
             into.verdict = DIFFERS
     if into.verdict == DIFFERS:
-        into.cause = (
-            f"mean {port.mean():.3g} and deviation {port.std():.3g}, the reference has "
-            f"{reference.mean():.3g} and {reference.std():.3g}"
+        into.cause = Cause(
+            "distribution",
+            mean=port.mean(),
+            deviation=port.std(),
+            reference_mean=reference.mean(),
+            reference_deviation=reference.std(),
         )

@@ -68,6 +68,6 @@ def align_loss(torch_loss: Criterion, paddle_loss: Criterion, inputs: Inputs) ->
         explain(found.comparisons, sides, found, replayed)
     report.calls = found.comparisons
     outputs = [call for call in report.calls if call.where.startswith("output")]
-    report.calls += unless_compared(outputs, "neither loss returns a tensor")
-    report.notes = found.notes + rounding_note(rounded, found.trace)
+    report.calls += unless_compared(outputs, "no_loss")
+    report.notes += found.notes + rounding_note(rounded, found.trace)
     return blame(report, sides, lambda call: seen_from_the_net(call, True))

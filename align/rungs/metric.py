@@ -9,6 +9,7 @@ from align.arrays.trees import leaves
 from align.causes.blame import blame_alone
 from align.judge.compare import Allowance, compare
 from align.judge.comparison import Comparison, unless_compared
+from align.judge.words import Cause
 from align.report.report import Report
 from align.rungs.data import as_array, difference
 from common.errors import UserError
@@ -34,9 +35,7 @@ def align_metric(torch_metric: Any, paddle_metric: Any, batches: Iterable[Any]) 
     for number, batch in enumerate(batches):
         name = f"batch {number}"
         report.calls += _compare_results(name, theirs(*batch), ours(*batch))
-    report.calls += unless_compared(
-        report.calls, "there is no batch, or the metrics return nothing"
-    )
+    report.calls += unless_compared(report.calls, "no_metric")
     return blame_alone(report)
 
 
@@ -61,9 +60,8 @@ def _compare_results(name: str, theirs: Any, ours: Any) -> list[Comparison]:
     expected = [leaf for leaf in leaves(theirs) if leaf is not None]
     found = [leaf for leaf in leaves(ours) if leaf is not None]
     if len(expected) != len(found):
-        return [
-            difference(name, "output", f"{len(found)} values, the reference has {len(expected)}")
-        ]
+        counts = {"port": len(found), "reference": len(expected)}
+        return [difference(name, "output", Cause("value_count", **counts))]
     unit = 1e-12 / 64  # of the judge's units: schedules and means are compared to 1e-12
     return [
         compare(

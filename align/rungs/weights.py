@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from align.judge.words import Words
 from align.pairing.by_path import Pairing
 from align.pairing.pair_nets import pair_nets
 from align.report.report import Report
@@ -27,12 +28,15 @@ def align_weights(torch_net: Any, paddle_net: Any, *, rules: Any = None) -> Repo
 
     sides = pair_nets(LiveReference(torch_net), paddle_net, rules)
     report = Report("weights", calls=sides.at_rest.compare_weights())
-    report.notes = _excused(sides.pairing)
+    report.notes += _excused(sides.pairing)
     return blame(report, sides)
 
 
-def _excused(pairing: Pairing) -> list[str]:
+def _excused(pairing: Pairing) -> list[Words]:
     """Say which tensors have no partner by the rules."""
-    left_out = [f"{key} of the reference: {reason}" for key, reason in pairing.dropped.items()]
-    own = [f"{key} of the port: {reason}" for key, reason in pairing.absent.items()]
-    return [f"not compared, as the rules say: {words}" for words in left_out + own]
+    sides = (("excused_reference", pairing.dropped), ("excused_port", pairing.absent))
+    return [
+        Words(kind, name=key, reason=reason)
+        for kind, excused in sides
+        for key, reason in excused.items()
+    ]

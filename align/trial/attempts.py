@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from align.force.frame import NeedsWholeRun
+from align.judge.words import Words, listed
 from align.record.draws import CallKey
 from align.trial.findings import Findings
 from align.trial.moved_boundaries import across_moved_boundaries
@@ -14,10 +15,11 @@ from align.trial.setup import Setup
 
 @dataclass(frozen=True)
 class Attempt:
-    """One way to record the reference; `why` says what it is for that the one before cannot do.
+    """One way to record the reference.
 
     `alone` judges layers while the reference's backward runs: that holds fewer arrays at a time.
-    `copies` records copies of them.
+    `copies` records copies of them. `why` is the kind of the words that say what it is for that the
+    one before cannot do.
     """
 
     alone: bool
@@ -28,12 +30,12 @@ class Attempt:
 # Tried from the first on. What does not serve a pair is not tried again with it.
 ATTEMPTS = (
     Attempt(alone=True, copies=False),
-    Attempt(alone=False, copies=False, why="layers could not be judged by themselves"),
-    Attempt(alone=False, copies=True, why="the reference writes into what was recorded"),
+    Attempt(alone=False, copies=False, why="not_by_themselves"),
+    Attempt(alone=False, copies=True, why="writes_into_recording"),
 )
-# Each attempt that serves is made again, for two more reasons so often at most.
-MASKS, MOST_MASKS = "masks were tried the other way round", 2  # for each choice of containers
-CONTAINERS, MOST_CONTAINERS = "containers were tried as code around what they hold", 6
+# Each attempt that serves is made again, for two more reasons (kinds of words) so often at most.
+MASKS, MOST_MASKS = "masks_turned", 2  # for each choice of containers
+CONTAINERS, MOST_CONTAINERS = "containers_taken_apart", 6
 # All in all: every attempt but the last may fail once, the others are for these two reasons.
 MOST_RUNS = len(ATTEMPTS) - 1 + (1 + MOST_MASKS) * (1 + MOST_CONTAINERS)
 
@@ -121,9 +123,12 @@ def _tried(trial: Runnable, way: Way) -> Findings | NeedsWholeRun | MaskTheOther
         return reason.with_traceback(None)
 
 
-def _in_words(reasons: Counter[str]) -> list[str]:
+def _in_words(reasons: Counter[str]) -> list[Words]:
     """Say how often a pair was run and why, if it was more than once."""
     if not reasons:
         return []
-    words = [f"{why} ({count} times)" if count > 1 else why for why, count in reasons.items()]
-    return [f"the pair was run {1 + reasons.total()} times: {'; '.join(words)}"]
+    said = [
+        Words("several_times", what=Words(why), count=count) if count > 1 else Words(why)
+        for why, count in reasons.items()
+    ]
+    return [Words("several_runs", count=1 + reasons.total(), why=listed(said, "also"))]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from align.judge.words import Words
 from align.record.trace import Call, Dropped
 
 # The prediction holds to rounding: constants are rounded on the reference as Paddle's are.
@@ -49,15 +50,12 @@ def _variance(values: np.ndarray | Dropped) -> np.ndarray | None:
     return found
 
 
-def in_words(factors: dict[str, float]) -> list[str]:
+def in_words(factors: dict[str, float]) -> list[Words]:
     """Say it once for all layers of the port, given as {path: factor}."""
     if not factors:
         return []
     names = ", ".join(list(factors)[:4]) + (", ..." if len(factors) > 4 else "")
     low, high = min(factors.values()), max(factors.values())
-    size = f"{low:.6g}" if low == high else f"{low:.6g} to {high:.6g}"
-    return [
-        f"known difference: the running variance of {len(factors)} BatchNorm layers ({names}) is "
-        f"averaged over the biased variance, torch's over the unbiased; each update is {size} of "
-        f"torch's, as predicted to {PRECISION:g}"
-    ]
+    size = f"{low:.6g}" if low == high else Words("from_to", low=low, high=high)
+    said = {"count": len(factors), "names": names, "factor": size, "precision": PRECISION}
+    return [Words("biased_variances", **said)]

@@ -7,6 +7,7 @@ import numpy as np
 from align.arrays.distances import magnitude
 from align.judge.compare import compare
 from align.judge.comparison import DIFFERS, EQUAL, NOISE, UNCHECKED, Comparison
+from align.judge.words import Cause
 from align.pairing.reference import Reference
 from align.pairing.tensors import join
 from align.trial.biased_variance import biased, in_words
@@ -55,7 +56,7 @@ def buffers_of(
         factor = None
         if ours is None:
             into.verdict, into.relative_error = DIFFERS, float("inf")
-            into.cause = f"the reference updates {full}, the port has no such buffer"
+            into.cause = Cause("no_such_buffer", name=full)
         else:
             allowance = found.moves.allow(("", 0, f"buffer:{full}"))
             compare(found.trace.buffers[full], ours, allowance, into)
@@ -64,7 +65,7 @@ def buffers_of(
                 factor = biased(net.momentum(reference), calls, before, ours)
                 if factor is not None:
                     into.verdict, into.floor = EQUAL, into.relative_error
-                    into.cause = "averages the biased variance"
+                    into.cause = Cause("biased_variance")
             if into.verdict == UNCHECKED and name == "running_mean" and _is_zero(found, reference):
                 into.verdict, into.cause = NOISE, None
         yield into, factor

@@ -5,6 +5,7 @@ from typing import Any
 
 from align.force.call_order import PortOrder
 from align.judge.comparison import Comparison
+from align.judge.words import Words
 from align.pairing.by_path import Pairing
 from align.record.trace import Trace
 
@@ -20,7 +21,7 @@ class Findings:
     moves: Any  # `align.rounding.floors.Floors`, or those of a stored trace
     comparisons: list[Comparison] = field(default_factory=list)
     complete: dict[str, Comparison] = field(default_factory=dict)  # parameters judged on the way
-    notes: list[str] = field(default_factory=list)
+    notes: list[Words] = field(default_factory=list)
 
     @property
     def values(self) -> list[Comparison]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from align.judge.comparison import DIFFERS, UNCHECKED, Comparison
+from align.judge.words import Cause
 from align.pairing.tensors import nearest_above
 from align.record.trace import Trace
 from align.trial.findings import Findings
@@ -17,7 +18,7 @@ def not_reached(call: Comparison, called: set[str]) -> bool:
 def in_place(path: str) -> Comparison:
     """Return what cannot be checked: recording works out of place, and that changes the result."""
     into = Comparison(path, f"{path}#0", "output:0", "layer", verdict=UNCHECKED)
-    into.cause = f"{path} writes into its input, and other code of the reference reads it after"
+    into.cause = Cause("in_place", path=path)
     return into
 
 
@@ -43,10 +44,10 @@ def unseen(found: Findings, is_seen: Callable[[str], bool | None]) -> list[Compa
         layer = next((port for port, reference in partners if reference == above), "")
         into = Comparison(layer, f"{path}#0", "calls", "glue", verdict=DIFFERS)
         into.relative_error = float("inf")
-        into.cause = f"the reference calls {path} here, the port does not"
+        into.cause = Cause("not_called", path=path)
         if seen is None:
             into.verdict, into.relative_error = UNCHECKED, 0.0
-            into.cause += "; the recording does not say whether its result is used"
+            into.cause = into.cause.also(Cause("use_unknown"))
         comparisons.append(into)
     return comparisons
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Generator, Mapping
 
 from align.judge.comparison import DIFFERS, Comparison
+from align.judge.words import Words
 from align.trial.findings import Findings
 
 FindingKey = tuple[str, str, str]  # layer, call and where of a finding
@@ -56,8 +57,7 @@ def across_moved_boundaries(
     if taken:
         _name_containers(best, found, taken)
     best.notes += [
-        f"{port} begins or ends at another place of the code than in the reference: it is judged "
-        "as a part of the layer around it"
+        Words("boundary_moved", path=port)
         for port, group in found.pairing.port_group.items()
         if group in taken
     ]

@@ -6,6 +6,7 @@ from typing import Any
 from align.force.frame import NeedsWholeRun
 from align.judge.compare import Allowance, compare_gradients
 from align.judge.comparison import DIFFERS, Comparison
+from align.judge.words import Cause
 from align.pairing.by_path import Pairing
 from align.pairing.reference import Reference
 from align.pairing.sides import Sides
@@ -35,9 +36,8 @@ def compare_parameter_gradients(
         parameter = parameters[tensor.key]
         into = Comparison(tensor.layer, "", f"grad:{tensor.name}", "layer")
         if parameter.stop_gradient != frozen[tensor.reference]:
-            words = ("frozen", "trained") if parameter.stop_gradient else ("trained", "frozen")
             into.verdict, into.relative_error = DIFFERS, float("inf")
-            into.cause = f"{words[0]} in the port, {words[1]} in the reference"
+            into.cause = Cause("frozen" if parameter.stop_gradient else "trained")
             comparisons.append(into)
             continue
         ours = gradients.get(id(parameter))

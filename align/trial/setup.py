@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic
 
+from align.judge.words import Words
 from align.pairing.attributes import CLASS
 from align.pairing.reference import Reference
 from align.pairing.sides import AnyReference, Sides
@@ -70,12 +71,7 @@ def plain_norms(sides: Sides[Reference]) -> list[Any]:
     return [sides.layers[port] for port, path in partners if what(path).get(CLASS) == "BatchNorm"]
 
 
-def rounding_note(rounded: set[str], trace: Trace) -> list[str]:
+def rounding_note(rounded: set[str], trace: Trace) -> list[Words]:
     """Say which constants were rounded on the reference, of layers that ran."""
     count = len(rounded & {call.path for call in trace.calls})
-    if not count:
-        return []
-    return [
-        f"epsilon and momentum of {count} normalisations were rounded to float32 on the reference "
-        "too: Paddle's kernels hold them so"
-    ]
+    return [Words("constants_rounded", count=count)] if count else []

@@ -12,6 +12,7 @@ from align.arrays.batch import NetBatch
 from align.arrays.trees import map_leaves
 from align.force.frame import NeedsWholeRun
 from align.judge.comparison import Comparison
+from align.judge.words import Words
 from align.nets import progress
 from align.pairing.by_path import Pairing
 from align.pairing.sides import AnyReference, Sides
@@ -123,11 +124,11 @@ class Trial(ABC, Generic[AnyReference]):
             kept = [c for c in found.comparisons if not not_reached(c, forced.called)]
             found.comparisons = kept
 
-    def _notes(self, plain: Any) -> list[str]:
+    def _notes(self, plain: Any) -> list[Words]:
         notes = _uneven_in_words(plain.uneven_groups(), self.setup.sides.pairing)
-        notes += [moved.words for moved in plain.port_order.order.moved]
+        notes += [moved.cause for moved in plain.port_order.order.moved]
         if plain.failure:
-            notes.append(f"run as it is, the port fails: {plain.failure}")
+            notes.append(Words("plain_run_fails", words=plain.failure))
         return notes
 
     def _rest(self, found: Findings, forced: Any, buffers: Mapping[str, np.ndarray]) -> None:
@@ -196,11 +197,16 @@ def _try_other_way(way: Way, differing: set[CallKey]) -> None:
         raise MaskTheOtherWay(way.below - differing)
 
 
-def _uneven_in_words(uneven: Mapping[int, tuple[int, int]], pairing: Pairing) -> list[str]:
+def _uneven_in_words(uneven: Mapping[int, tuple[int, int]], pairing: Pairing) -> list[Words]:
     """Say which matched layers are called another number of times than their partners."""
     return [
-        f"{port} is called {uneven[group][1]} times, {pairing.partners[port]} in the reference "
-        f"{uneven[group][0]} times: it is judged as a part of the layer around it"
+        Words(
+            "uneven_calls",
+            path=port,
+            port=uneven[group][1],
+            partner=pairing.partners[port],
+            reference=uneven[group][0],
+        )
         for port, group in pairing.port_group.items()
         if group in uneven
     ]

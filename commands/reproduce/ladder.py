@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from align import Report
+from align.judge.words import Words
 from align.pairing.fill import load_state
 from align.report.report import ALIGNED, COULD_NOT_CHECK
 from align.report.run import Run, Rung, without_values
@@ -200,7 +201,7 @@ class Reproduction:
             marker = write_toy_cityscapes(
                 root, train=size.toy_train, val=size.toy_val, size_hw=size.toy_size_hw
             )
-            done(ALIGNED, f"{marker['train']} + {marker['val']} frames: {root}")
+            done(ALIGNED, Words("toy_data", train=marker["train"], val=marker["val"], folder=root))
 
     def _write_evidence(self, torch_net: Any, paddle_net: Any) -> tuple[int, str]:
         """Write the guide's pairs of files; what they say is shown and not judged."""
@@ -209,9 +210,10 @@ class Reproduction:
         folder = self.folder / "evidence"
         distances = write_evidence(self._recipe(), torch_net, paddle_net, folder)
         if not all(math.isfinite(distance) for distance in distances.values()):
-            return COULD_NOT_CHECK, f"a value is NaN or infinite: {folder}"
+            return COULD_NOT_CHECK, Words("distance_not_finite", folder=folder)
         worst = max(distances, key=lambda name: distances[name])
-        return ALIGNED, f"float32, mean error up to {distances[worst]:.1e} ({worst}): {folder}"
+        said = {"error": distances[worst], "name": worst, "folder": folder}
+        return ALIGNED, Words("evidence", **said)
 
     def _train(self) -> tuple[int, str]:
         """Train in Paddle from the converted backbone by the very command a person types."""
@@ -231,13 +233,14 @@ class Reproduction:
         command = [sys.executable, str(ROOT / "tools" / "train_paddle.py"), str(self.config)]
         finished = subprocess.run([*command, *overrides, "--json"], stdout=subprocess.PIPE)
         if finished.returncode:
-            return COULD_NOT_CHECK, f"training ended with exit code {finished.returncode}"
+            return COULD_NOT_CHECK, Words("training_ended", code=finished.returncode)
         result = json.loads(finished.stdout)
         self._draw(output, Path(result["weights"]))
         best = result["best_mean_iou"]
         if best is None:
-            return COULD_NOT_CHECK, "the training run was not validated"
-        return ALIGNED, f"mIoU {best:.3f} after {result['best_iteration']} iterations: {output}"
+            return COULD_NOT_CHECK, Words("not_validated")
+        reached = {"value": best, "iterations": result["best_iteration"], "folder": output}
+        return ALIGNED, Words("trained_to", **reached)
 
     def _draw(self, output: Path, weights: Path) -> None:
         import paddle_impl

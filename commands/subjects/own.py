@@ -81,21 +81,18 @@ def fill_reference(torch_net: Any, path: str, spec: str) -> None:
 
 def without_partner(reference: Reference, paddle_net: Any, rules: Any = None) -> list[str]:
     """Say which modules have no partner by path: they are judged as glue."""
+    from align.judge.words import Words, first_of
     from align.nets.layers_paddle import layer_paths
     from align.pairing.pair_nets import pair_nets
 
     pairing = pair_nets(reference, paddle_net, rules).pairing
     sides = (
-        ("reference", reference.paths, pairing.reference_group),
-        ("port", layer_paths(paddle_net), pairing.port_group),
+        ("alone_in_reference", reference.paths, pairing.reference_group),
+        ("alone_in_port", layer_paths(paddle_net), pairing.port_group),
     )
-    notes = []
-    for side, paths, group in sides:
+    notes: list[str] = []
+    for kind, paths, group in sides:
         alone = [path for path in paths if path not in group]
-        more = f" and {len(alone) - 6} more" if len(alone) > 6 else ""
         if alone:
-            notes.append(
-                f"{len(alone)} modules of the {side} have no partner and are judged as parts of "
-                f"the layers around them: {', '.join(alone[:6])}{more}"
-            )
+            notes.append(Words(kind, count=len(alone), paths=first_of(alone, 6)))
     return notes

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from align.judge.comparison import DIFFERS, EQUAL, NOISE, UNCHECKED, Comparison
-from align.report.html.strings import in_both
+from align.judge.words import in_both
 from align.report.mends import is_library, short_source
 from align.report.report import Report
 from align.report.run import Run

@@ -9,9 +9,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from align.judge.comparison import DIFFERS, EQUAL, NOISE, UNCHECKED, Comparison
+from align.judge.words import in_both
 from align.report.changes import compare_runs
 from align.report.html.data import VERDICTS, number, page_data, places
-from align.report.html.strings import HERE, in_both, say, strings
+from align.report.html.strings import HERE, say, strings
 from align.report.mends import mends, short_source, unchecked
 from align.report.run import Run
 

@@ -11,6 +11,7 @@ from align.causes.explain import explain
 from align.force.call_order import PortOrder
 from align.judge.compare import Allowance, compare
 from align.judge.comparison import DIFFERS, EQUAL, UNCHECKED, Comparison
+from align.judge.words import Cause, Words, joined
 from align.pairing.sides import Sides
 from align.pairing.tensors import Tensor
 from align.record.trace import Trace
@@ -124,7 +125,7 @@ class _Steps:
                 loss = run_with_draws(self.sides, trace, order, args)
             except Exception as error:  # which a step has found, and said where
                 words = " ".join(str(error).split())[:200]
-                self.report.notes.append(f"run freely, the port fails at step {step}: {words}")
+                self.report.notes.append(Words("free_run_fails", step=step, words=words))
                 break
             if self.schedules[1] is not None:
                 optimizers_paddle.set_rate(optimizer, self.schedules[1](step))
@@ -217,7 +218,7 @@ class _Steps:
             return set()
         whole = compare_rate(OPTIMIZER, *(typical_pair(pairs, common)))
         if whole.verdict == DIFFERS:
-            whole.cause = f"{whole.cause}{in_terms_of(self.schedules[0], step, common)}"
+            whole.cause = in_terms_of(whole.cause, self.schedules[0], step, common)
         into.append(whole)
         wrong = set()
         for key, (tensor, expected, own) in pairs.items():
@@ -269,13 +270,13 @@ class _Steps:
             own = [into, *_compare_slots(tensor, expected, ours.get(parameter.name, {}))]
             found += own[1:]
             wrong = [comparison for comparison in own if comparison.verdict == DIFFERS]
-            words = self._cause(tensor, after[tensor.key], earlier) if wrong else None
-            for comparison in wrong if words else ():
-                keeps = comparison.relative_error == float("inf") and comparison.cause
-                comparison.cause = f"{comparison.cause}; {words}" if keeps else words
+            cause = self._cause(tensor, after[tensor.key], earlier) if wrong else None
+            for comparison in wrong if cause else ():
+                keeps = comparison.relative_error == float("inf")
+                comparison.cause = joined([comparison.cause, cause]) if keeps else cause
         return found
 
-    def _cause(self, tensor: Tensor, after: np.ndarray, earlier: _Before | None) -> str | None:
+    def _cause(self, tensor: Tensor, after: np.ndarray, earlier: _Before | None) -> Cause | None:
         """Say what the difference of an update is proportional to, if it is to anything known."""
         from align.rungs.training import optimizers_paddle, optimizers_torch
 
@@ -285,9 +286,9 @@ class _Steps:
         reference = self.theirs[tensor.reference or ""]
         rates = optimizers_torch.learning_rates(self.torch_optimizer)
         if id(reference) not in rates:
-            return "the port's optimizer moves it, the reference's does not hold it"
+            return Cause("moved_by_port")
         if id(self.ours[key]) not in optimizers_paddle.held(self.paddle_optimizer):
-            return "the reference's optimizer moves it, the port's does not hold it"
+            return Cause("moved_by_reference")
         rate = rates[id(reference)]
         decay = optimizers_torch.weight_decays(self.torch_optimizer).get(id(reference), 0.0)
         group = optimizers_torch.group_of(self.torch_optimizer, reference)
@@ -296,17 +297,17 @@ class _Steps:
         factor = _factor(difference, self.before.weights[key])
         if factor is not None and rate:
             own = _plain(decay - factor / (rate * times), decay)
-            if own != f"{decay:.3g}":
-                return f"as with weight decay {own}, the reference has {decay:.3g}"
-        words = self._measured(tensor, after, earlier)
-        if words is not None:
-            return words
+            if f"{own:.3g}" != f"{decay:.3g}":
+                return Cause("as_with_decay", port=own, reference=decay)
+        cause = self._measured(tensor, after, earlier)
+        if cause is not None:
+            return cause
         factor = _factor(difference, self.before.slots.get(key, {}).get("momentum_buffer"))
         if factor is not None and rate:
-            return f"as with a momentum that is {-factor / rate:+.3g} off"
+            return Cause("as_with_momentum", off=-factor / rate)
         return None
 
-    def _measured(self, tensor: Tensor, after: np.ndarray, earlier: _Before | None) -> str | None:
+    def _measured(self, tensor: Tensor, after: np.ndarray, earlier: _Before | None) -> Cause | None:
         """Run the reference's update again with other settings until it gives the port's."""
         from align.arrays import arrays_paddle
         from align.rungs.training import optimizers_paddle, optimizers_torch, update_causes_torch
@@ -358,25 +359,25 @@ def _compare_slots(tensor: Tensor, expected: Any, ours: Any) -> list[Comparison]
             continue  # kept for an option that is off
         into = Comparison(tensor.layer, "", f"slot:{tensor.name}.{slot}", "update")
         into.verdict, into.relative_error = DIFFERS, float("inf")
-        into.cause = f"the port's optimizer keeps {slot}, the reference's does not"
+        into.cause = Cause("slot_of_port", slot=slot)
         found.append(into)
     for slot, array in expected.items():
         into = Comparison(tensor.layer, "", f"slot:{tensor.name}.{slot}", "update")
         if slot not in ours and not ours:
             into.verdict, into.relative_error = DIFFERS, float("inf")
-            into.cause = f"the reference's optimizer keeps {slot}, the port's keeps nothing"
+            into.cause = Cause("slot_of_reference", slot=slot)
         elif slot not in ours:
             into.verdict = UNCHECKED
-            into.cause = f"the port's optimizer has no slot {slot}, it has {sorted(ours)}"
+            into.cause = Cause("no_such_slot", slot=slot, slots=sorted(ours))
         else:
             compare(tensor.in_layout(array), to_array(ours[slot]), Allowance(), into)
         found.append(into)
     return found
 
 
-def _plain(value: float, beside: float) -> str:
-    """Write a number; what is rounding beside another is 0."""
-    return f"{0.0 if abs(value) < 1e-6 * abs(beside) else value:.3g}"
+def _plain(value: float, beside: float) -> float:
+    """Return a number; what is rounding beside another is 0."""
+    return 0.0 if abs(value) < 1e-6 * abs(beside) else value
 
 
 def _factor(difference: np.ndarray, of: np.ndarray | None) -> float | None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from align.judge.comparison import DIFFERS, Comparison
+from align.judge.words import Cause
 from align.pairing.tensors import Tensor
 
 
@@ -15,18 +16,20 @@ def compare_rate(layer: str, expected: float, own: float) -> Comparison:
     into.floor = RATE_PRECISION
     if not close(expected, own):
         into.verdict = DIFFERS
-        into.cause = f"the rate is {own:.6g}, the reference has {expected:.6g}"
+        into.cause = Cause("rate", port=own, reference=expected)
     return into
 
 
-def in_terms_of(schedule: Callable[[int], float] | None, step: int, ratio: float) -> str:
-    """Say what the port's rate at `step`, `ratio` times the reference's, is of its schedule."""
+def in_terms_of(
+    rate: Cause | None, schedule: Callable[[int], float] | None, step: int, ratio: float
+) -> Cause:
+    """Say what the port's `rate` at `step`, `ratio` times the reference's, is of its schedule."""
     if schedule is not None:
         own = schedule(step) * ratio
-        for by, words in ((1, "ahead"), (-1, "behind")):
+        for by, kind in ((1, "rate_ahead"), (-1, "rate_behind")):
             if step + by >= 0 and close(schedule(step + by), own, 1e-9):
-                return f": one step {words} of the reference's schedule"
-    return f": {ratio:.6g} times the reference's"
+                return Cause(kind, rate=rate)
+    return Cause("rate_times", rate=rate, factor=ratio)
 
 
 RATE_PRECISION = 1e-12  # schedules are compared to this (DESIGN's table)

@@ -118,5 +118,5 @@ def _align_steps(
         report.notes += rounding_note(rounded, steps.found.trace) if steps.found else []
         if free_run:
             report.settings["free_run"] = steps.free_run(read)
-    report.calls += unless_compared(report.calls, "there is no batch to train on")
+    report.calls += unless_compared(report.calls, "no_training_batch")
     return blame(report, sides, seen_from_the_net)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from align.judge.relations import REST, factor_of, same
+from align.judge.words import Cause, Words, joined
 
 NamedValues = Mapping[str, np.ndarray]
 
@@ -43,43 +44,40 @@ def base_class(optimizer: torch.optim.Optimizer) -> type:
     )
 
 
-def cause_of(kind: type, update: Update) -> str | None:
-    """Return in words what the port's optimizer does otherwise; None where nothing explains it."""
-    for words, gradient, other, group in _hypotheses(kind, update):
+def cause_of(kind: type, update: Update) -> Cause | None:
+    """Return what the port's optimizer does otherwise; None where nothing explains it."""
+    for cause, gradient, other, group in _hypotheses(kind, update):
         try:
             after, slots = _run(other, update, gradient, group)
         except (TypeError, ValueError, RuntimeError, KeyError):
             continue  # this kind of optimizer has no such setting
         if _is_the_ports(after, slots, update):
-            return words
+            return cause
     return _scaled_gradient(update) or _inside_the_root(kind, update)
 
 
-def _hypotheses(kind: type, update: Update) -> Iterator[tuple[str, np.ndarray, type, Any]]:
-    """Yield (words, gradient, class, settings)."""
+def _hypotheses(kind: type, update: Update) -> Iterator[tuple[Cause, np.ndarray, type, Any]]:
+    """Yield (cause, gradient, class, settings)."""
     group, own = dict(update.group), dict(update.own)
     wrong = {n: v for n, v in own.items() if n in group and not _equal(group[n], v)}
     for name, value in wrong.items():
-        words = f"{_said(name)} is {_value(value)}, the reference has {_value(group[name])}"
-        yield words, update.gradient, kind, {**group, name: value}
+        yield _setting(name, value, group), update.gradient, kind, {**group, name: value}
     if len(wrong) > 1:
-        words = "; ".join(
-            f"{_said(n)} is {_value(v)}, the reference has {_value(group[n])}"
-            for n, v in wrong.items()
-        )
-        yield words, update.gradient, kind, {**group, **wrong}
+        all_of_them = joined(_setting(n, v, group) for n, v in wrong.items())
+        assert all_of_them is not None
+        yield all_of_them, update.gradient, kind, {**group, **wrong}
     if update.earlier is not None:
         gradient = update.gradient + update.earlier
-        yield "the gradient of the step before was not cleared", gradient, kind, group
+        yield Cause("gradient_not_cleared"), gradient, kind, group
     for one, other, how in (
-        (torch.optim.Adam, torch.optim.AdamW, "decoupled (AdamW), the reference's is coupled"),
-        (torch.optim.AdamW, torch.optim.Adam, "coupled (Adam), the reference's is decoupled"),
+        (torch.optim.Adam, torch.optim.AdamW, "decay_decoupled"),
+        (torch.optim.AdamW, torch.optim.Adam, "decay_coupled"),
     ):
         if kind is one:
             # AdamW is a subclass of Adam in new versions of torch, with a switch of its own.
             settings = {**group, "decoupled_weight_decay": other is torch.optim.AdamW}
             for changed in ({}, wrong):
-                yield f"weight decay is {how}", update.gradient, other, {**settings, **changed}
+                yield Cause(how), update.gradient, other, {**settings, **changed}
 
 
 def _run(kind: type, update: Update, gradient: np.ndarray, group: Any) -> tuple[Any, NamedValues]:
@@ -113,7 +111,7 @@ def _is_the_ports(after: np.ndarray, slots: NamedValues, update: Update) -> bool
     )
 
 
-def _scaled_gradient(update: Update) -> str | None:
+def _scaled_gradient(update: Update) -> Cause | None:
     """Tell by what factor each side takes the gradient, from the momentum or the plain step."""
     group = update.group
     if "betas" in group or "eps" in group:
@@ -128,36 +126,37 @@ def _scaled_gradient(update: Update) -> str | None:
     ours, theirs = factors
     if ours is None or theirs is None or abs(ours - theirs) <= REST * abs(theirs):
         return None
-    return (
-        f"it takes {ours:.4g} times the gradient, the reference {theirs:.4g} times: "
-        "clipping, accumulation or dampening"
-    )
+    return Cause("gradient_scaled", port=ours, reference=theirs)
 
 
-def _inside_the_root(kind: type, update: Update) -> str | None:
+def _inside_the_root(kind: type, update: Update) -> Cause | None:
     """Tell whether the port is Paddle's RMSProp, whose epsilon stands inside the root."""
     own = {**update.group, **update.own}
     if kind is not torch.optim.RMSprop or update.group.get("centered"):
         return None
     square = update.slots.get("square_avg", np.zeros_like(update.weight))
-    for settings, words in ((update.group, ""), (own, _differing(update))):
+    for settings, besides in ((update.group, None), (own, joined(_differing(update)))):
         gradient = update.gradient + settings.get("weight_decay", 0.0) * update.weight
         average = settings["alpha"] * square + (1 - settings["alpha"]) * gradient**2
         step = gradient / np.sqrt(average + settings["eps"])
         step = step + settings["momentum"] * update.slots.get("momentum_buffer", 0.0)
         after = update.weight - settings["lr"] * step
         if same(after, update.after, REST * float(np.abs(update.after - update.expected).max())):
-            return f"Paddle's RMSProp adds epsilon inside the root, torch's to the root{words}"
+            return Cause("epsilon_inside_root").also(besides)
     return None
 
 
-def _differing(update: Update) -> str:
-    said = [
-        f"; {_said(n)} is {_value(v)}, the reference has {_value(update.group[n])}"
+def _differing(update: Update) -> list[Cause]:
+    return [
+        _setting(n, v, update.group)
         for n, v in update.own.items()
         if n in update.group and not _equal(update.group[n], v)
     ]
-    return "".join(said)
+
+
+def _setting(name: str, value: Any, group: Mapping[str, Any]) -> Cause:
+    reference = _value(group[name])
+    return Cause("attribute", name=_said(name), port=_value(value), reference=reference)
 
 
 def _equal(one: Any, other: Any) -> bool:
@@ -165,8 +164,8 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def _said(name: str) -> str:
-    names = {"eps": "epsilon", "weight_decay": "weight decay", "betas": "(beta1, beta2)"}
-    return names.get(name, name)
+    kinds = {"eps": "epsilon", "weight_decay": "weight_decay", "betas": "betas"}
+    return Words(kinds[name]) if name in kinds else name
 
 
 def _value(value: Any) -> str:

@@ -10,8 +10,8 @@ from paddle import nn as pnn
 
 from align.force.frame import NeedsWholeRun
 from align.judge.comparison import DIFFERS, Comparison
+from align.judge.words import in_both
 from align.pairing.by_path import Pairing
-from align.report.html.strings import in_both
 from align.trial.attempts import ATTEMPTS, MOST_RUNS, MaskTheOtherWay, aligned
 from align.trial.findings import Findings
 
