@@ -104,7 +104,7 @@ def _causes(sides: Sides[Reference], layers: set[str]) -> dict[str, Cause]:
     found: dict[str, Cause] = {}
     for call in reversed(sides.at_rest.compare_weights()):
         if call.verdict == DIFFERS and call.layer in layers and call.cause:
-            found[call.layer] = call.cause if call.where.startswith("attr") else _weight(call)
+            found[call.layer] = call.cause if call.at.kind == "attribute" else _weight(call)
     return found
 
 
@@ -136,8 +136,7 @@ def _together(static: Cause, call: Comparison) -> Cause:
 
 
 def _weight(call: Comparison) -> Cause:
-    name = call.where.partition(":")[2]
-    return Cause("weight", name=name, error=call.relative_error, cause=call.cause)
+    return Cause("weight", name=call.at.name, error=call.relative_error, cause=call.cause)
 
 
 def blame_alone(report: Report) -> Report:

@@ -62,7 +62,7 @@ def explain(
 
     partners = pairing.partners
     uneven = set(pairing.reference_group) - set(judged.reference_group)
-    gradients = any(comparison.where.startswith("grad") for comparison in wrong)
+    gradients = any(comparison.at.is_gradient for comparison in wrong)
     groups = set(judged.reference_group), uneven, {partners[p] for p in asked}
     try:
         calls = replayed(*groups, gradients)
@@ -75,7 +75,7 @@ def explain(
         if call is None:
             continue
         floor = KERNELS if any(comparison.kernels for comparison in own) else EXACT
-        gradients = any(comparison.where.startswith("grad") for comparison in own)
+        gradients = any(comparison.at.is_gradient for comparison in own)
         told = any(comparison.cause for comparison in own)
         try:
             cause = _cause(Replay(sides, path, call, judged), floor, gradients, told)

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from align.judge.where import Where
 from align.judge.words import Cause, joined
 from align.record.draws import CallKey
 from align.record.trace import Call
@@ -66,7 +67,7 @@ class Order:
             moved.cause
             for moved in self.moved
             if layer == moved.parent
-            or (where.startswith("buffer") and f"{layer}.".startswith(f"{moved.path}."))
+            or (Where.of(where).kind == "buffer" and f"{layer}.".startswith(f"{moved.path}."))
         )
 
 

@@ -229,7 +229,7 @@ class ForcedPass(Pass):
             return
         if seen.counts is not None:
             into.verdict, into.relative_error = DIFFERS, float("inf")
-            nothing = seen.counts[0] == 0 and seen.where.startswith("output")
+            nothing = seen.counts[0] == 0 and into.at.kind == "output"
             kind = "returns_nothing" if nothing else "tensor_count"
             into.cause = Cause(kind, port=seen.counts[0], reference=seen.counts[1])
             self._unless_equal(into)
@@ -243,7 +243,7 @@ class ForcedPass(Pass):
         else:
             found = _array(seen.found)
             compare_gradients(seen.expected, found, allowance, into)
-            if into.verdict == DIFFERS and seen.where.startswith("input"):
+            if into.verdict == DIFFERS and into.at.kind == "input":
                 turned = not_turned(seen.call, seen.expected, found)
                 into.cause = joined([into.cause, turned])
             if seen.cause and into.verdict == DIFFERS:

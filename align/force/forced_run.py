@@ -18,6 +18,7 @@ from align.arrays.arguments import Forward, bind
 from align.arrays.trees import leaves, map_leaves
 from align.force.frame import NeedsWholeRun, RunningCall, Seen, _Handed
 from align.force.framework import Cotangents, Framework
+from align.judge.where import Where
 from align.judge.words import Cause
 from align.record.draws import CallKey
 from align.record.trace import TENSOR, Call, Cotangent, HandedOn
@@ -411,7 +412,7 @@ def _back(tree: Any) -> Any:
 
 def _numbers(call: Call, where: str) -> set[int]:
     """Return the indices of the constant tensors among the inputs or the outputs of `call`."""
-    return {int(name.partition(":")[2]) for name in call.constant if name.startswith(where)}
+    return {int(at.name) for at in map(Where.of, call.constant) if at.kind == where}
 
 
 def _at(gradients: Sequence[Cotangent], index: int) -> Cotangent:

@@ -170,7 +170,7 @@ def _histogram(reference: np.ndarray, port: np.ndarray, scale: float) -> list[in
 
 def _nothing_left(into: Comparison) -> None:
     """A gradient may be rounding alone; a value that may, was not checked."""
-    into.verdict = NOISE if into.where.startswith("grad") else UNCHECKED
+    into.verdict = NOISE if into.at.is_gradient else UNCHECKED
     if into.verdict == UNCHECKED:
         into.cause = Cause("rounding_alone")
 

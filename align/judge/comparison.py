@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from align.judge.where import Where
 from align.judge.words import Cause
 from common.documents import STRICT
 
@@ -41,6 +42,11 @@ class Comparison:
     scale: float | None = None
     # Of a sample, counts by decade of difference / scale: [0, below 1e-17, below 1e-16, ...].
     histogram: list[int] = field(default_factory=list)
+
+    @property
+    def at(self) -> Where:
+        """Which tensor it is: `where`, read."""
+        return Where.of(self.where)
 
     @property
     def severity(self) -> tuple[bool, bool, float]:

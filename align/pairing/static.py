@@ -9,6 +9,7 @@ import numpy as np
 
 from align.judge.comparison import DIFFERS, Comparison
 from align.judge.relations import relation
+from align.judge.where import Where
 from align.judge.words import Cause, joined
 from align.pairing.attributes import CLASS, differences
 from align.pairing.by_path import Pairing
@@ -60,7 +61,7 @@ class AtRest:
     def other_classes(self, layers: set[str]) -> list[Comparison]:
         """Return a difference for each of these layers of the port of another known class."""
         compared = self._compare_attributes(self.pairing.only(layers))
-        return [c for c in compared if c.where == f"attribute:{CLASS}" and c.verdict == DIFFERS]
+        return [c for c in compared if c.at == Where("attribute", CLASS) and c.verdict == DIFFERS]
 
     def attributes(self, port: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return (reference's, port's) static attributes of a layer of the port with a partner."""

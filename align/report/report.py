@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from align.judge.comparison import DIFFERS, NOISE, UNCHECKED, Comparison
+from align.judge.where import Where
 from align.judge.words import Cause, Words, first_of, kinds_of
 from align.report.parts import SCHEMA_VERSION
 from common.documents import STRICT, plain, without_defaults, write_json
@@ -47,7 +48,7 @@ class Divergence:
     def __str__(self) -> str:
         """Say it in one line."""
         name = self.layer or "(root)"
-        seen = f" at {self.call}" if self.where.startswith("input") and self.call else ""
+        seen = f" at {self.call}" if Where.of(self.where).kind == "input" and self.call else ""
         return f"{name} {self.where}{seen}: {how_far(self)}"
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from align.judge.compare import Allowance
+from align.judge.where import Where
 from align.pairing.by_path import Pairing
 from align.record.trace import Call, CallPlace, Trace
 from align.rounding.allowances import Sums
@@ -74,8 +75,8 @@ class Floors:
 
     def allow(self, place: CallPlace) -> Allowance:
         """Return what rounding explains at `place`."""
-        path, _, where = place
-        if not path and ":" in where and where.partition(":")[0] in {"grad", "buffer"}:
-            path = where.partition(":")[2].rpartition(".")[0]  # of a tensor: its module
+        path, at = place[0], Where.of(place[2])
+        if not path and at.name and at.kind in ("grad", "buffer"):
+            path = at.module
         rounding, kernels = self.rounding.get(place, 0.0), self.kernels.get(place, 0.0)
         return self.sums.allowance(path, rounding, kernels, self.unit)

@@ -102,4 +102,4 @@ def _ends(call: Comparison) -> bool:
 
 
 def _is_loss(call: Comparison) -> bool:
-    return call.layer in {"", "criterion"} and call.where.startswith("output")
+    return call.layer in {"", "criterion"} and call.at.kind == "output"

@@ -62,10 +62,10 @@ def forward_report(
     report.calls = found.values
     idle = sides.at_rest.compare_layers(_not_run(found))
     report.calls += idle + _unshown(sides, found, bool(report.settings["train"]))
-    outputs = [call for call in report.calls if call.where.startswith("output")]
+    outputs = [call for call in report.calls if call.at.kind == "output"]
     report.calls += unless_compared(outputs, "no_output")
     report.notes += found.notes + constants
-    holders = {call.layer for call in idle if call.where.startswith(("weight", "buffer"))}
+    holders = {call.layer for call in idle if call.at.kind in ("weight", "buffer")}
     if holders:
         report.notes.append(Words("layers_idle", count=len(holders)))
     return blame(report, sides)

@@ -6,6 +6,7 @@ from align.arrays.batch import Inputs, as_batch
 from align.causes.blame import blame
 from align.causes.explain import explain
 from align.judge.comparison import Comparison, unless_compared
+from align.judge.where import Where
 from align.nets.whole import Criterion, whole_pair
 from align.pairing.pair_nets import pair_nets
 from align.report.report import Report
@@ -25,8 +26,8 @@ def seen_from_the_net(call: Comparison, alone: bool = False) -> Comparison:
     path, loss = call.layer, "" if alone else LOSS
     if path in {"", "criterion"}:
         call.layer = loss
-        if path == "" and call.where.startswith("output:"):
-            call.where = call.where.replace("output", "loss") if alone else "loss"
+        if path == "" and call.at.kind == "output" and call.at.name:
+            call.where = str(Where("loss", call.at.name if alone else ""))
     elif path == "net":
         call.layer = ""
     elif path.startswith("net."):
@@ -67,7 +68,7 @@ def align_loss(torch_loss: Criterion, paddle_loss: Criterion, inputs: Inputs) ->
         replayed = replayed_by(torch_whole, batch.whole)
         explain(found.comparisons, sides, found, replayed)
     report.calls = found.comparisons
-    outputs = [call for call in report.calls if call.where.startswith("output")]
+    outputs = [call for call in report.calls if call.at.kind == "output"]
     report.calls += unless_compared(outputs, "no_loss")
     report.notes += found.notes + rounding_note(rounded, found.trace)
     return blame(report, sides, lambda call: seen_from_the_net(call, True))

@@ -3,12 +3,14 @@
 import numpy as np
 
 from align.judge.compare import Allowance
+from align.judge.where import Where
 from align.pairing.by_path import Pairing
 from align.record.trace import Call, CallPlace, nearest
 from align.rounding.allowances import Sums
 from align.stored.format import Floor, number
 from align.stored.reference import StoredReference
 
+OWN = ("output", "grad_input")  # what the code of a call itself makes
 CONSTANTS_SPREAD = 2.0  # rounding a constant moves a tensor by what was measured, to first order
 
 
@@ -39,10 +41,9 @@ class StoredFloors:
 
     def allow(self, place: CallPlace) -> Allowance:
         """Return what rounding explains at `place`."""
-        path, _, where = place
-        kind, _, name = where.partition(":")
-        of_tensor = not path and kind in ("grad", "buffer")
-        module = name.rpartition(".")[0] if of_tensor else path
+        path, at = place[0], Where.of(place[2])
+        of_tensor = not path and at.kind in ("grad", "buffer")
+        module = at.module if of_tensor else path
         floor = self.floors.get(place)
         rounding = kernels = 0.0
         levels, inexact = self._levels(place, module, of_tensor)
@@ -66,7 +67,7 @@ class StoredFloors:
             calls = self._calls_of(module)
         else:
             calls = [call for call in self.calls.get(module, []) if call.index == place[1]]
-            if not place[2].startswith(("output", "grad_input")):  # code around the call made it
+            if Where.of(place[2]).kind not in OWN:  # code around the call made it
                 calls = [call.parent for call in calls if call.parent is not None]
         frames = [frame for frame in (nearest(c, self.judged) for c in calls) if frame is not None]
         inside = [call for frame in frames for call in self.unmatched.get(id(frame), [])]

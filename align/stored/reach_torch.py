@@ -10,6 +10,7 @@ from torch.utils.weak import TensorWeakRef
 from align.arrays.arguments import Forward
 from align.arrays.arrays_torch import is_tensor
 from align.arrays.trees import leaves, map_leaves
+from align.judge.where import Where
 from align.nets.calls import wrapped_forwards
 from align.nets.prepare_torch import out_of_place, state_kept
 from align.record.recording_torch import ReferenceRun
@@ -41,7 +42,7 @@ def reached(net: nn.Module, trace: Trace, run: ReferenceRun) -> dict[CallSide, s
         moves = disturbed_by(net, trace, run, set(trace.paths) - inside, path)
         numbers = {(call.path, call.index): n for n, call in enumerate(trace.calls)}
         for (other, index, where), move in moves.items():
-            side = where.partition(":")[0]
+            side = Where.of(where).kind
             if move and side in ("input", "output"):
                 for number in own:
                     edges[number, "output"].add((numbers[other, index], side))

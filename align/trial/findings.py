@@ -26,13 +26,9 @@ class Findings:
     @property
     def values(self) -> list[Comparison]:
         """The comparisons of the forward pass."""
-        return [call for call in self.comparisons if not _is_gradient(call)]
+        return [call for call in self.comparisons if not call.at.is_gradient]
 
     @property
     def gradients(self) -> list[Comparison]:
         """The comparisons of the backward pass."""
-        return [call for call in self.comparisons if _is_gradient(call)]
-
-
-def _is_gradient(call: Comparison) -> bool:
-    return call.where.startswith("grad")
+        return [call for call in self.comparisons if call.at.is_gradient]

@@ -11,7 +11,7 @@ from align.trial.findings import Findings
 
 def not_reached(call: Comparison, called: set[str]) -> bool:
     """Tell whether a layer's tensor differs because the code around raised before calling it."""
-    own = call.where.startswith(("grad:", "buffer:"))
+    own = call.at.kind in ("grad", "buffer")
     return own and call.verdict == DIFFERS and call.layer not in called
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Generator, Mapping
 
 from align.judge.comparison import DIFFERS, Comparison
+from align.judge.where import Where
 from align.judge.words import Words
 from align.trial.findings import Findings
 
@@ -169,7 +170,7 @@ def _paths(found: Findings, groups: set[int]) -> set[str]:
 
 def _is_form(key: FindingKey, error: float) -> bool:
     """Tell whether something arrives at a layer in another form: another shape or number."""
-    return key[2].startswith("input") and math.isinf(error)
+    return Where.of(key[2]).kind == "input" and math.isinf(error)
 
 
 def _is_close(one: float, other: float) -> bool:

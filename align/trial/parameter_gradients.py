@@ -6,6 +6,7 @@ from typing import Any
 from align.force.frame import NeedsWholeRun
 from align.judge.compare import Allowance, compare_gradients
 from align.judge.comparison import DIFFERS, Comparison
+from align.judge.where import Where
 from align.judge.words import Cause
 from align.pairing.by_path import Pairing
 from align.pairing.reference import Reference
@@ -58,7 +59,7 @@ def compare_parameter_gradients(
             user = _user(tensor.layer, found, users.get(id(parameter), set()))
             holders = {key.rpartition(".")[0] for key, p in parameters.items() if p is parameter}
             if user is not None and user not in holders:
-                into.where = f"grad:{tensor.key.removeprefix(f'{user}.' if user else '')}"
+                into.where = str(Where("grad", tensor.key.removeprefix(f"{user}." if user else "")))
                 into.layer, into.kind = user, "glue"
         comparisons.append(into)
     return comparisons

@@ -46,7 +46,7 @@ def measure(row: str, seeds: int) -> dict[str, Any]:
                     continue
                 kind = "inexact" if call.kernels else report.stage
                 worst[kind] = max(worst[kind], call.relative_error)
-                if not call.layer and call.where.startswith("output"):
+                if not call.layer and call.at.kind == "output":
                     worst["output"] = max(worst["output"], call.cumulative or 0.0)
     return found | worst | {"date": date.today().isoformat()}
 

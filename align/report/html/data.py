@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from align.judge.comparison import DIFFERS, EQUAL, NOISE, UNCHECKED, Comparison
+from align.judge.where import Where
 from align.judge.words import in_both
 from align.report.mends import is_library, short_source
 from align.report.report import Report
@@ -118,7 +119,7 @@ def step_curves(report: Report) -> dict[str, list[Any]]:
     steps = report.settings.get("steps")
     if not isinstance(steps, list) or not steps:
         return {}
-    losses = {call.step: call for call in report.calls if call.where == "loss"}
+    losses = {call.step: call for call in report.calls if call.at == Where("loss")}
     port = [losses.get(row.get("step")) for row in steps]
     free = report.settings.get("free_run") or []
     return {
