@@ -96,7 +96,8 @@ def write_checkpoint(
 
     settings: of the run, as plain values. data: fingerprint of the data sets.
     """
-    content = save_arrays({key: np.ascontiguousarray(array) for key, array in arrays.items()})
+    # Not ascontiguousarray: it gives a counter of BatchNorm, which has no dimension, one.
+    content = save_arrays({key: np.asarray(array, order="C") for key, array in arrays.items()})
     manifest = {
         "format": FORMAT,
         "framework": framework,

@@ -17,7 +17,12 @@ from common.settings.load import load_settings
 from common.training import CheckpointError, Diverged, Reporter, train
 from common.training.feed import open_data, training_batches
 from common.training.logs import RunLog, read_log
-from common.training.resume import list_checkpoints, read_resume_point
+from common.training.resume import (
+    Position,
+    list_checkpoints,
+    read_resume_point,
+    write_checkpoint,
+)
 from tests.paths import ROOT
 
 CONFIG = ROOT / "configs" / "stdc1_toy.yml"
@@ -412,3 +417,16 @@ def test_a_plateau_follows_the_score_that_it_is_told_to(go, follows):
     again = run("cut", rest, resume="auto")[0]
     assert before.rates + rest.rates == side.rates
     assert log_of(again) == log_of(outcome)
+
+
+def test_arrays_of_a_checkpoint_keep_their_shape_and_order(tmp_path):
+    arrays = {
+        "num_batches_tracked": np.array(3, np.int64),
+        "weight": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        "empty": np.zeros((0, 2), np.float32),
+    }
+    about = {"framework": "numpy", "settings": {}, "data": "", "keep": 1}
+    found = read_resume_point(write_checkpoint(tmp_path, Position(), arrays, **about)).arrays
+    for key, array in arrays.items():
+        assert (found[key].shape, found[key].dtype) == (array.shape, array.dtype)
+        np.testing.assert_array_equal(found[key], array)
