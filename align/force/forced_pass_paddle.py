@@ -15,7 +15,7 @@ from align.arrays.trees import map_leaves
 from align.force.call_order import PortOrder
 from align.force.forced_run import ForcedRun
 from align.force.frame import NeedsWholeRun, RunningCall, Seen
-from align.force.framework_paddle import _Paddle
+from align.force.framework_paddle import PaddleFramework
 from align.force.pass_paddle import Pass
 from align.force.stock_attention import not_turned
 from align.force.stock_attention_paddle import with_arguments
@@ -72,7 +72,7 @@ class ForcedPass(Pass):
         self.own_forward: dict[str, Forward] = {}
         self.expected: set[CallKey] | None = None  # calls that are still to come in `together`
         self.forced = ForcedRun(
-            _Paddle(backward),
+            PaddleFramework(backward),
             self._expected_call,
             self._judge,
             backward=backward,

@@ -16,7 +16,7 @@ import numpy as np
 
 from align.arrays.arguments import Forward, bind
 from align.arrays.trees import leaves, map_leaves
-from align.force.frame import NeedsWholeRun, RunningCall, Seen, _Handed
+from align.force.frame import HandedTensor, NeedsWholeRun, RunningCall, Seen
 from align.force.framework import Cotangents, Framework
 from align.judge.where import Where
 from align.judge.words import Cause
@@ -399,7 +399,7 @@ class ForcedRun:
             handed = self.framework.handed(leaf, f"{where}:{index}" in call.written)
             if frame is not None and self.backward:
                 version = self.framework.version(handed)
-                frame.handed[id(handed)] = _Handed(weakref.ref(handed), version, leaf)
+                frame.handed[id(handed)] = HandedTensor(weakref.ref(handed), version, leaf)
             return handed
 
         return map_leaves(tree, replace)

@@ -48,7 +48,7 @@ class RunningCall:
     module: Any
     sources: list[tuple[Any, np.ndarray | HandedOn]] = field(default_factory=list)
     reached: list[tuple[Any, Seen]] = field(default_factory=list)
-    handed: dict[int, "_Handed"] = field(default_factory=dict)
+    handed: dict[int, "HandedTensor"] = field(default_factory=dict)
     # (leaf, what arrived): no gradient flows to it in the reference, in the port one may.
     loose: list[tuple[Any, Any]] = field(default_factory=list)
     fed: bool = True  # False where it got another number of tensors: its own, not the recorded
@@ -65,7 +65,9 @@ class RunningCall:
 
 
 @dataclass(frozen=True)
-class _Handed:
+class HandedTensor:
+    """A recorded tensor in place of what arrived: it is `leaf` while its version is this one."""
+
     tensor: weakref.ref
     version: int
     leaf: Any

@@ -1,4 +1,5 @@
 """What the forced pass asks of Paddle."""
+# ruff: noqa: D102 - what methods return stands in `align.force.framework`
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +13,7 @@ from align.force.framework import Cotangents
 from align.nets.prepare_paddle import FLOATING
 
 
-class _Paddle:
+class PaddleFramework:
     """What `ForcedRun` asks of a framework."""
 
     def __init__(self, backward: bool) -> None:

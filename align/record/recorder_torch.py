@@ -22,7 +22,9 @@ from align.record.tensor_flow_torch import Awaited, Flow
 from align.record.trace import TENSOR, Call, Cotangent, Dropped, HandedOn, Slot, Trace
 
 
-class _Recorder:
+class CallRecorder:
+    """Fills `trace` with the calls of a run; what stands for their tensors is `kept`'s."""
+
     def __init__(self, trace: Trace, backward: bool, kept: "KeptTensors") -> None:
         self.trace = trace
         self.backward = backward
@@ -40,6 +42,8 @@ class _Recorder:
         self.awaited = Awaited()
 
     def wrap(self, path: str, module: nn.Module, forward: Forward) -> Forward:
+        """Return `forward` of the module at `path` with its calls recorded."""
+
         def recorded(*args: Any, **kwargs: Any) -> Any:
             self.sees_draws.check()
             before = len(self.trace.draws)
@@ -228,6 +232,7 @@ class _Recorder:
         return map_leaves(tree, at_boundary)
 
     def kernel_called(self, kernel: Kernel) -> None:
+        """Note an inexact kernel of the code that runs."""
         if self.stack:
             self.stack[-1].kernels.add(f"{kernel.function}: {kernel.why}")
 

@@ -16,7 +16,7 @@ from align.nets.calls import wrapped_forwards
 from align.nets.layers_torch import floating_buffers, module_paths
 from align.nets.prepare_torch import out_of_place, state_kept
 from align.record.kept_tensors_torch import ALL, KeptTensors
-from align.record.recorder_torch import _Recorder
+from align.record.recorder_torch import CallRecorder
 from align.record.trace import Call, Trace
 
 COTANGENTS = 0xC07
@@ -95,7 +95,7 @@ class Recording:
             parameters={name for name, _ in net.named_parameters(remove_duplicate=False)},
             buffers_before=floating_buffers(modules),
         )
-        self.recorder = _Recorder(self.trace, run.backward, self.kept)
+        self.recorder = CallRecorder(self.trace, run.backward, self.kept)
         watch = WatchKernels(self.recorder.kernel_called, escaped=self.kept.escaped)
         sees_draws = self.recorder.sees_draws
         sees_draws.function = lambda: watch.function
