@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from align.judge.words import Words
 from commands.align.nets import inputs
 from commands.align.run import align_each, errors_of_nets
 from commands.entry import command_line, print_json
@@ -101,7 +102,7 @@ def force_port(options: Any, stage: str) -> int:
         if options.paddle:
             report.notes += without_partner(reference.inner(), port, options.rules)
         if options.keep and not options.quiet:
-            report.notes.append(f"written: {Path(options.force) / 'port'}")
+            report.notes.append(Words("written", paths=Path(options.force) / "port"))
         return report
 
     mode = "train" if manifest.train else "eval"

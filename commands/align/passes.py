@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from align.judge.words import Words
 from commands.align import halves, nets
 from commands.align.run import align_each
 
@@ -26,7 +27,7 @@ def align_forward_pass(options: Any) -> int:
             from commands.reproduce.reprod_log import export_forward
 
             written = export_forward(options.export_npy, torch_net, paddle_net, given)
-            report.notes.append(f"written: {', '.join(map(str, written))}")
+            report.notes.append(Words("written", paths=", ".join(map(str, written))))
         return report
 
     return align_each(options, f"forward_{mode}", f"forward, {mode} mode", align)

@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from align.judge.words import Words
 from commands.align import own_nets
 from commands.align.options import is_own
 from commands.align.run import align_each
@@ -36,5 +37,5 @@ def _exported(options: Any, report: Any) -> Any:
         from commands.reproduce.reprod_log import export_scalars
 
         written = export_scalars(options.export_npy, report)
-        report.notes.append(f"written: {', '.join(map(str, written))}")
+        report.notes.append(Words("written", paths=", ".join(map(str, written))))
     return report
