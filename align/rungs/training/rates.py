@@ -1,12 +1,51 @@
 """Learning rates of both sides, parameter by parameter: a schedule's fault told from a group's."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from align.judge.comparison import DIFFERS, Comparison
 from align.judge.words import Cause
 from align.pairing.tensors import Tensor
+
+if TYPE_CHECKING:
+    from align.rungs.training.port_side_paddle import PortSide
+    from align.rungs.training.reference_side_torch import ReferenceSide
+
+OPTIMIZER = "(optimizer)"
+
+
+def compare_rates(
+    reference: "ReferenceSide",
+    port: "PortSide",
+    schedule: Callable[[int], float] | None,
+    step: int,
+) -> tuple[list[Comparison], set[str]]:
+    """Compare every parameter's rate at `step`; return what was compared, and keys that differ.
+
+    `schedule` is the reference's. Then the port's rate is the reference's: the update is judged
+    alone.
+    """
+    theirs, ours = reference.rates(), port.rates()
+    tensors = [t for t in reference.tensors if t.key in theirs and t.key in ours]
+    pairs = {t.key: (t, theirs[t.key], ours[t.key]) for t in tensors}
+    common = common_ratio([(t, o) for _, t, o in pairs.values()])
+    if not common or common == float("inf"):  # one side stands still
+        key, (_, expected, own) = next(iter(pairs.items()))
+        port.set_rate(expected / port.multiplier(key))
+        return [compare_rate(OPTIMIZER, expected, own)], set()
+    whole = compare_rate(OPTIMIZER, *(typical_pair(pairs, common)))
+    if whole.verdict == DIFFERS:
+        whole.cause = in_terms_of(whole.cause, schedule, step, common)
+    found, wrong = [whole], set()
+    for key, (tensor, expected, own) in pairs.items():
+        if not close(expected * common, own):
+            wrong.add(key)
+            found.append(compare_rate(tensor.layer, expected, own))
+    if not close(common, 1.0):
+        port.set_rate(port.rate / common)
+    return found, wrong
 
 
 def compare_rate(layer: str, expected: float, own: float) -> Comparison:

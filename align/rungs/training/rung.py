@@ -10,7 +10,8 @@ from align.nets.whole import Criterion, whole_pair
 from align.pairing.pair_nets import pair_nets
 from align.report.report import Report
 from align.rungs.loss import seen_from_the_net
-from align.rungs.training.forced_steps import OptimizerFactory, ScheduleFunction, _Steps
+from align.rungs.training.forced_steps import ForcedSteps
+from align.rungs.training.step_start import OptimizerFactory, ScheduleFunction
 from align.trial.setup import prepared, rounding_note
 
 
@@ -112,7 +113,7 @@ def _align_steps(
     report.settings["inputs"] = [batch.shapes for batch in read[:1]]
     with prepared(sides, dtype="float64", train=True) as rounded:
         with state_kept(paddle_whole):
-            steps = _Steps(sides, optimizers, schedules, report)
+            steps = ForcedSteps(sides, optimizers, schedules, report)
             for step, batch in enumerate(read):
                 steps.run(step, batch)
         report.notes += rounding_note(rounded, steps.found.trace) if steps.found else []

@@ -1,0 +1,61 @@
+"""The port trained alone: shown beside the forced steps, not judged."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from align.arrays.arrays_paddle import to_tensor
+from align.arrays.batch import NetBatch
+from align.arrays.trees import map_leaves
+from align.force.call_order import PortOrder
+from align.force.pass_paddle import draws_only, run_with_draws
+from align.judge.words import Words
+from align.pairing.sides import Sides
+from align.record.trace import Trace
+from align.rungs.training import optimizers_paddle
+from align.rungs.training.port_side_paddle import PortSide
+from align.rungs.training.step_start import ScheduleFunction
+from align.trial.findings import Findings
+
+
+class FreeRun:
+    """Steps of the port from `weights` on, by key; it draws what the reference drew."""
+
+    def __init__(
+        self,
+        sides: Sides,
+        port: PortSide,
+        weights: Mapping[str, np.ndarray],
+        schedule: ScheduleFunction | None,
+    ) -> None:
+        self.sides, self.port, self.weights, self.schedule = sides, port, weights, schedule
+        self.draws: list[tuple[Trace, PortOrder]] = []
+
+    def remember(self, found: Findings) -> None:
+        """Keep what a forced step drew."""
+        self.draws.append((draws_only(found.trace), found.port_order))
+
+    def run(
+        self, batches: Sequence[NetBatch], losses: Sequence[float], notes: list[Any]
+    ) -> list[float]:
+        """Return the relative error of each loss; `notes` is told where the port fails."""
+        self.port.set_tensors(self.weights)
+        optimizer = self.port.new_optimizer()
+        errors = []
+        for step, (batch, expected) in enumerate(zip(batches, losses, strict=True)):
+            args = map_leaves(batch.whole.args, to_tensor)
+            try:
+                trace, order = self.draws[step]
+                loss = run_with_draws(self.sides, trace, order, args)
+            except Exception as error:  # which a step has found, and said where
+                words = " ".join(str(error).split())[:200]
+                notes.append(Words("free_run_fails", step=step, words=words))
+                break
+            if self.schedule is not None:
+                optimizers_paddle.set_rate(optimizer, self.schedule(step))
+            loss.backward()
+            optimizer.step()
+            optimizer.clear_grad()
+            errors.append(abs(float(loss) - expected) / (abs(expected) or 1.0))
+        return errors

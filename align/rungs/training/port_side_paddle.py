@@ -1,0 +1,90 @@
+"""The port in a training step: it is given the reference's state, then updated."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import paddle
+
+from align.arrays.arrays_paddle import to_array, to_tensor
+from align.pairing.tensors import Tensor
+from align.rungs.training import optimizers_paddle
+from align.rungs.training.step_start import OptimizerFactory, StepStart
+
+
+class PortSide:
+    """The port, `prepared`, with its optimizer; `tensors` are those that have a partner."""
+
+    def __init__(
+        self, net: paddle.nn.Layer, tensors: Sequence[Tensor], make_optimizer: OptimizerFactory
+    ) -> None:
+        self.net, self.tensors = net, tensors
+        self.held = dict(net.state_dict())
+        self._make_optimizer = make_optimizer
+        self.optimizer = self.new_optimizer()
+
+    def new_optimizer(self) -> Any:
+        """Return an optimizer of all trainable parameters."""
+        return self._make_optimizer([p for p in self.net.parameters() if not p.stop_gradient])
+
+    def set_tensors(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Give the tensors of these keys these values."""
+        for key, array in arrays.items():
+            self.held[key].set_value(to_tensor(np.asarray(array, order="C")))
+
+    def begin_at(self, start: StepStart) -> None:
+        """Take the reference's weights, buffers and slots."""
+        self.set_tensors(start.weights)
+        slots = {self.held[key].name: own for key, own in start.slots.items()}
+        optimizers_paddle.set_slots(self.optimizer, slots)
+
+    def update(self, gradients: Mapping[str, np.ndarray]) -> None:
+        """Run the optimizer on the reference's gradients, given by key."""
+        once = {id(self.held[key]): (self.held[key], array) for key, array in gradients.items()}
+        optimizers_paddle.add_gradients(
+            [pair for pair in once.values() if not pair[0].stop_gradient]
+        )
+        self.optimizer.step()
+        self.optimizer.clear_grad()
+
+    def values(self, key: str) -> np.ndarray:
+        """Return a copy of a tensor's values."""
+        return optimizers_paddle.values(self.held[key])
+
+    def slots(self) -> dict[str, dict[str, np.ndarray]]:
+        """Return {key: {slot in torch's words: values}}; the values are the optimizer's own."""
+        found = optimizers_paddle.slots(self.optimizer)
+        return {
+            tensor.key: {
+                name: to_array(slot)
+                for name, slot in found.get(self.held[tensor.key].name, {}).items()
+            }
+            for tensor in self.tensors
+        }
+
+    @property
+    def rate(self) -> float:
+        """The rate of the next step."""
+        return optimizers_paddle.rate(self.optimizer)
+
+    def set_rate(self, rate: float) -> None:
+        """Set the rate of the next step."""
+        optimizers_paddle.set_rate(self.optimizer, rate)
+
+    def multiplier(self, key: str) -> float:
+        """Return what the rate is multiplied by for a parameter."""
+        return optimizers_paddle.multiplier(self.held[key])
+
+    def rates(self) -> dict[str, float]:
+        """Return the rate of every parameter that the optimizer holds, by key."""
+        rate, held = self.rate, optimizers_paddle.held(self.optimizer)
+        keys = [tensor.key for tensor in self.tensors if id(self.held[tensor.key]) in held]
+        return {key: rate * self.multiplier(key) for key in keys}
+
+    def settings(self) -> dict[str, Any]:
+        """Return the optimizer's settings, in torch's words, as far as they are known."""
+        return optimizers_paddle.settings(self.optimizer)
+
+    def float32_settings(self) -> frozenset[str]:
+        """Return the settings that the optimizer rounds to float32, by their names in torch."""
+        return optimizers_paddle.float32_settings(self.optimizer)

@@ -1,0 +1,113 @@
+"""The reference in a training step: its state is what both sides start from."""
+
+from collections.abc import Mapping, Sequence, Set
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from align.arrays.arrays_torch import to_array
+from align.arrays.batch import NetBatch
+from align.causes.replayed_torch import replayed_by
+from align.pairing.tensors import Tensor
+from align.record.trace import Trace
+from align.rungs.training import optimizers_torch
+from align.rungs.training.step_start import OptimizerFactory, Slots, StepStart
+
+
+class ReferenceSide:
+    """The reference, `prepared`, with its optimizer.
+
+    `tensors` are the port's that have a partner; all that is returned by key is by the port's.
+    """
+
+    def __init__(
+        self, net: nn.Module, tensors: Sequence[Tensor], make_optimizer: OptimizerFactory
+    ) -> None:
+        self.net, self.tensors = net, tensors
+        self.parameters = dict(net.named_parameters(remove_duplicate=False))
+        self.optimizer = make_optimizer(list(net.parameters()))
+        self._rates = optimizers_torch.Rates(self.optimizer)
+
+    def parameter_of(self, tensor: Tensor) -> Any:
+        """Return the parameter that stands for `tensor`; None for a buffer."""
+        return self.parameters.get(tensor.reference or "")
+
+    def seed(self, step: int) -> None:
+        """Let each step draw another dropout mask."""
+        torch.manual_seed(step)
+
+    def replayed(self, batch: NetBatch) -> Any:
+        """Return what runs single calls of the reference again on `batch`."""
+        return replayed_by(self.net, batch)
+
+    def start(self) -> StepStart:
+        """Return copies of all that the next step starts from."""
+        slots: Slots = {}
+        weights, found = self.state(), self.slots()
+        for tensor in self.tensors:
+            slots[tensor.key] = {
+                name: np.array(tensor.in_layout(array)) for name, array in found[tensor.key].items()
+            }
+        return StepStart(weights, slots)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return the tensors by key, in the port's layout, as copies."""
+        state = self.net.state_dict()
+        known = [tensor for tensor in self.tensors if tensor.reference in state]
+        arrays = {str(t.reference): to_array(state[str(t.reference)]) for t in known}
+        return {tensor.key: np.array(tensor.of(arrays)) for tensor in known}
+
+    def slots(self) -> Mapping[str, Mapping[str, np.ndarray]]:
+        """Return {key: {slot: copy}}, in the reference's layout."""
+        found = optimizers_torch.slots(self.optimizer)
+        pairs = [(tensor.key, self.parameter_of(tensor)) for tensor in self.tensors]
+        return {key: {} if p is None else found.get(id(p), {}) for key, p in pairs}
+
+    def adopt(self, trace: Trace) -> None:
+        """Take the buffers and gradients that the recorded run left."""
+        buffers = dict(self.net.named_buffers(remove_duplicate=False))
+        with torch.no_grad():
+            for name, array in trace.buffers.items():
+                buffers[name].copy_(torch.from_numpy(array))
+        for name, parameter in self.parameters.items():
+            gradient = trace.gradients.get(name)
+            parameter.grad = None if gradient is None else torch.from_numpy(gradient.copy())
+
+    def gradients(self, trace: Trace) -> dict[str, np.ndarray]:
+        """Return the recorded gradients by key, in the port's layout."""
+        known = {t.key: t for t in self.tensors if t.reference in trace.gradients}
+        arrays = {key: t.of(trace.gradients) for key, t in known.items()}
+        return {key: np.asarray(a, order="C") for key, a in arrays.items() if a is not None}
+
+    def update(self, rounded: Set[str]) -> None:
+        """Run the optimizer with the settings `rounded` to float32, as the port's holds them."""
+        with optimizers_torch.rounded_constants(self.optimizer, rounded):
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    @property
+    def rate(self) -> float:
+        """The rate of the first group."""
+        rate: float = self.optimizer.param_groups[0]["lr"]
+        return rate
+
+    def set_rate(self, rate: float) -> None:
+        """Set the rate of the next step; groups keep their ratio."""
+        self._rates.set(rate)
+
+    def rates(self) -> dict[str, float]:
+        """Return the rate of every parameter that the optimizer holds, by key."""
+        rates = optimizers_torch.learning_rates(self.optimizer)
+        pairs = [(tensor.key, id(self.parameter_of(tensor))) for tensor in self.tensors]
+        return {key: rates[own] for key, own in pairs if own in rates}
+
+    def weight_decay_of(self, tensor: Tensor) -> float:
+        """Return the weight decay of the group that holds a parameter; 0 where none does."""
+        decays = optimizers_torch.weight_decays(self.optimizer)
+        return decays.get(id(self.parameter_of(tensor)), 0.0)
+
+    def group_of(self, tensor: Tensor) -> dict[str, Any]:
+        """Return the settings of the group that holds a parameter."""
+        return optimizers_torch.group_of(self.optimizer, self.parameter_of(tensor))
