@@ -45,7 +45,7 @@ class ConvBnReLU(nn.Module):
         return self.relu(self.bn(self.conv(x)))
 
 
-class Bottleneck(nn.Module):
+class MsraBottleneck(nn.Module):
     """1x1, 3x3, 1x1 convolutions and a shortcut. [N, in, H, W] -> [N, out, H / s, W / s]."""
 
     def __init__(
@@ -85,7 +85,7 @@ def make_stage(
     grid = grid or (1,) * blocks
     return named_sequential(
         {
-            f"block{index + 1}": Bottleneck(
+            f"block{index + 1}": MsraBottleneck(
                 out_ch if index else in_ch,
                 out_ch,
                 1 if index else stride,
