@@ -1,1 +1,1 @@
-"""Bytes to arrays and back; no code of a file runs."""
+"""Bytes to arrays and back; no code of a file runs. Imports `convert.names` alone."""

@@ -1,1 +1,1 @@
-"""What tensors a net has, and which net a file holds."""
+"""What tensors a net has, and which net a file holds: names and shapes, never values."""

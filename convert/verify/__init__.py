@@ -1,1 +1,1 @@
-"""Both nets compute the same."""
+"""Both nets compute the same: the only room of `convert` that runs nets."""
