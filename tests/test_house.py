@@ -1,0 +1,209 @@
+"""The house stands as docs/architecture.md says: no circles, no heaps, frameworks at the edges.
+
+What one room may import of another stands in pyproject.toml, `make imports` holds it. Here every
+import counts, lazy and type-only ones too.
+"""
+
+import ast
+import json
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.paths import ROOT
+
+ROOMS = ("common", "torch_ref", "paddle_impl", "convert", "align", "commands")
+FRAMEWORKS = ("torch", "paddle")
+TWINS = {"torch_ref", "paddle_impl"}  # their files are named alike on purpose
+MOST_FILES = 14  # in a folder, its __init__ among them
+ROW_FOLDERS = {"models", "backbones", "losses", "tools"}  # one file a row of a table
+
+
+def module_of(path: Path) -> str:
+    """Return the dotted name of a file of the project."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+@cache
+def files() -> dict[str, Path]:
+    """Return {module: file} of all rooms."""
+    return {module_of(p): p for room in ROOMS for p in sorted((ROOT / room).rglob("*.py"))}
+
+
+@cache
+def tree_of(module: str) -> ast.Module:
+    """Return the parsed file of a module."""
+    return ast.parse(files()[module].read_text("utf-8"))
+
+
+def imported(module: str) -> Iterator[str]:
+    """Yield what a file names in its imports, wherever in it they stand, with the names taken."""
+    for node in ast.walk(tree_of(module)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{module}: relative imports hide where a thing is"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@cache
+def graph() -> dict[str, set[str]]:
+    """Return {module: modules of the rooms that it imports}; a package stands for its __init__."""
+    found: dict[str, set[str]] = {}
+    for module in files():
+        names = (n if n in files() else n.rpartition(".")[0] for n in imported(module))
+        found[module] = {name for name in names if name in files() and name != module}
+    return found
+
+
+def circles(edges: dict[str, set[str]]) -> list[list[str]]:
+    """Return the groups of modules that reach each other: R. Tarjan, SIAM J. Comput. 1 (1972)."""
+    number: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found = []
+
+    def visit(node: str) -> None:
+        number[node] = low[node] = len(number)
+        stack.append(node)
+        for other in sorted(edges[node]):
+            if other not in number:
+                visit(other)
+                low[node] = min(low[node], low[other])
+            elif other in stack:
+                low[node] = min(low[node], number[other])
+        if low[node] == number[node]:
+            place = stack.index(node)
+            group = stack[place:]
+            del stack[place:]
+            if len(group) > 1:
+                found.append(sorted(group))
+
+    for node in edges:
+        if node not in number:
+            visit(node)
+    return found
+
+
+def test_circles_are_found():
+    edges = {"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": {"e"}, "e": {"d"}, "f": {"a"}}
+    assert sorted(circles(edges)) == [["a", "b", "c"], ["d", "e"]]
+    assert circles({"a": {"b"}, "b": set()}) == []
+
+
+def test_no_circle_of_imports():
+    assert circles(graph()) == []
+
+
+def test_no_folder_is_a_heap():
+    counts: dict[Path, int] = defaultdict(int)
+    for path in files().values():
+        counts[path.parent] += 1
+    heaps = {
+        str(folder.relative_to(ROOT)): count
+        for folder, count in counts.items()
+        if count > MOST_FILES and folder.name not in ROW_FOLDERS
+    }
+    assert heaps == {}
+
+
+def test_frameworks_are_imported_in_files_named_after_them_only():
+    """Lazily or not. A file without the suffix may import such a file, inside a function."""
+    offenders = []
+    for module in files():
+        if module.partition(".")[0] in TWINS:
+            continue
+        for name in imported(module):
+            framework = name.partition(".")[0]
+            if framework in FRAMEWORKS and not module.endswith(f"_{framework}"):
+                offenders.append(f"{module} imports {name}")
+    assert offenders == []
+
+
+def test_a_file_named_after_a_framework_does_not_import_the_other():
+    wrong = [
+        f"{module} imports {name}"
+        for module in files()
+        for name in imported(module)
+        for framework, other in (FRAMEWORKS, FRAMEWORKS[::-1])
+        if module.endswith(f"_{framework}") and name.partition(".")[0] == other
+    ]
+    assert wrong == []
+
+
+def classes() -> Iterator[tuple[str, str]]:
+    """Yield (name, module) of the public classes of the rooms."""
+    for module in files():
+        for node in tree_of(module).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                yield node.name, module
+
+
+def idea(module: str) -> str:
+    """Return the module without its framework: the two halves of one idea are one."""
+    for framework in FRAMEWORKS:
+        module = module.removesuffix(f"_{framework}")
+    room, _, rest = module.partition(".")
+    return f"twins.{rest}" if room in TWINS else module
+
+
+def test_no_class_name_stands_for_two_things():
+    places: dict[str, set[str]] = defaultdict(set)
+    for name, module in classes():
+        places[name].add(idea(module))
+    assert {name: sorted(where) for name, where in places.items() if len(where) > 1} == {}
+
+
+@pytest.mark.parametrize("room", ["align", "convert"])
+def test_every_public_name_imports(room):
+    code = f"import {room}, json; print(json.dumps({room}.__all__)); from {room} import *"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == sorted(json.loads(done.stdout))
+
+
+# Imports `samples`, each as the first of the rooms, then `modules` one after the other.
+ALONE = """
+import importlib, sys
+for framework in {installed!r}:
+    importlib.import_module(framework)
+def load(module):
+    try:
+        importlib.import_module(module)
+    except BaseException as error:
+        print(f"{{module}}: {{type(error).__name__}}: {{error}}", flush=True)
+for module in {samples!r}:
+    for name in [name for name in sys.modules if name.partition(".")[0] in {rooms!r}]:
+        del sys.modules[name]
+    load(module)
+for module in {modules!r}:
+    load(module)
+"""
+ROOM_OF = {"torch": "torch_ref", "paddle": "paddle_impl"}
+
+
+def test_every_module_imports():
+    """All in one process, and one of every folder of a room first; circles there are none."""
+    installed = [name for name in FRAMEWORKS if find_spec(name)]
+    absent = {
+        part for name in FRAMEWORKS if name not in installed for part in (name, ROOM_OF[name])
+    }
+    modules = [
+        module
+        for module in files()
+        if not absent & {name.partition(".")[0] for name in (module, *imported(module))}
+    ]
+    samples = list({tuple(module.split(".")[:2]): module for module in modules}.values())
+    samples = [module for module in samples if files()[module].parent.parent != ROOT]
+    parts = {"installed": installed, "modules": modules, "samples": samples, "rooms": ROOMS}
+    code = ALONE.format(**parts)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert done.stdout == ""
