@@ -22,15 +22,14 @@ def record_reference(options: Any, train: bool, backward: bool) -> int:
     """Record the reference."""
     from align import record_trace
     from align.nets.progress import doing
-    from commands.subjects.callables import criterion
     from common.terminal import working
 
     with doing("the import of torch"):
-        import torch
+        from commands.subjects.callables_torch import criterion_torch
     with doing("the construction of the reference"):
         net, name, overrides = _reference(options)
     loss = getattr(options, "torch_loss", None)
-    judged_with = criterion(loss, "--torch-loss", torch.nn.Module) if loss else None
+    judged_with = criterion_torch(loss) if loss else None
     given = inputs(options, name, (net, None), train, labelled=loss is not None)
     settings = {
         "model": None if options.torch else name,
@@ -77,7 +76,6 @@ def force_port(options: Any, stage: str) -> int:
     """Force the port on a recorded trace."""
     from align import force_trace
     from align.stored.reference import StoredReference
-    from commands.subjects.callables import criterion
     from commands.subjects.own import without_partner
     from common.errors import UserError
 
@@ -90,11 +88,11 @@ def force_port(options: Any, stage: str) -> int:
         )
 
     def align(torch_net: Any, paddle_net: Any, name: str) -> Any:
-        import paddle
+        from commands.subjects.callables_paddle import criterion_paddle
 
         port = _port(options, manifest)
         loss = getattr(options, "paddle_loss", None)
-        judged_with = criterion(loss, "--paddle-loss", paddle.nn.Layer) if loss else None
+        judged_with = criterion_paddle(loss) if loss else None
         reference = StoredReference(options.force)
         report = force_trace(
             port, reference, loss=judged_with, rules=options.rules, keep=options.keep
@@ -113,14 +111,13 @@ def force_port(options: Any, stage: str) -> int:
 
 def _port(options: Any, manifest: Any) -> Any:
     """Return the port that the options name, or the twin of the recorded row."""
-    import paddle
-
-    from commands.subjects.callables import build
     from commands.subjects.inputs import options_of
 
     if options.paddle:
+        from commands.subjects.callables_paddle import build_paddle
+
         arguments = options_of(options.paddle_args, "--paddle-args")
-        return build(options.paddle, "--paddle", paddle.nn.Layer, arguments)
+        return build_paddle(options.paddle, arguments)
     import paddle_impl
 
     same = options.model == manifest.settings.get("model")

@@ -40,31 +40,24 @@ def arguments_of_nets(options: Any) -> dict[str, Any]:
 
 def factories(options: Any) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """Return what builds each of one's own nets anew."""
-    import paddle
-    import torch
-
-    from commands.subjects.callables import build
+    from commands.subjects.callables_paddle import build_paddle
+    from commands.subjects.callables_torch import build_torch
 
     given = arguments_of_nets(options)
     return (
-        lambda: build(options.torch, "--torch", torch.nn.Module, given["torch_args"]),
-        lambda: build(options.paddle, "--paddle", paddle.nn.Layer, given["paddle_args"]),
+        lambda: build_torch(options.torch, given["torch_args"]),
+        lambda: build_paddle(options.paddle, given["paddle_args"]),
     )
 
 
 def losses(options: Any) -> tuple[Any, Any]:
     """Return both criteria, (None, None) where none is given."""
-    import paddle
-    import torch
-
-    from commands.subjects.callables import criterion
+    from commands.subjects.callables_paddle import criterion_paddle
+    from commands.subjects.callables_torch import criterion_torch
 
     if not options.torch_loss:
         return None, None
-    return (
-        criterion(options.torch_loss, "--torch-loss", torch.nn.Module),
-        criterion(options.paddle_loss, "--paddle-loss", paddle.nn.Layer),
-    )
+    return criterion_torch(options.torch_loss), criterion_paddle(options.paddle_loss)
 
 
 def optimizers(options: Any) -> tuple[Any, Any]:

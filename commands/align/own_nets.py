@@ -26,7 +26,7 @@ def align_init(options: Any, torch_net: Any, paddle_net: Any) -> "Report":
 def align_loss(options: Any, torch_net: Any, paddle_net: Any) -> "Report":
     """Align a loss on the outputs of the reference in train mode; UserError without a loss."""
     import align
-    from commands.subjects.inputs import outputs_of
+    from commands.subjects.outputs_torch import outputs_of
 
     if not options.torch_loss:
         raise UserError("the loss stage needs --torch-loss and --paddle-loss")

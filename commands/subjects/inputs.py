@@ -87,25 +87,6 @@ def options_of(pairs: Sequence[str], option: str) -> dict[str, Any]:
     return found
 
 
-def outputs_of(torch_net: Any, inputs: Inputs) -> tuple[Any, np.ndarray]:
-    """Return (outputs of the reference in train mode, label) for inputs that end with a label."""
-    import torch
-
-    from align.arrays.arrays_torch import is_tensor, to_array, to_tensor
-    from align.arrays.batch import as_batch
-    from align.arrays.trees import map_leaves
-    from align.nets.prepare_torch import prepared
-
-    batch = as_batch(inputs, "float64", labelled=True)
-    args, kwargs = map_leaves((batch.args, dict(batch.kwargs)), to_tensor)
-    settings: Any = {"dtype": torch.float64, "train": True, "float32_constants": set()}
-    with torch.no_grad(), prepared(torch_net, **settings):
-        outputs = torch_net(*args, **kwargs)
-    assert batch.label is not None
-    arrays = map_leaves(outputs, lambda leaf: to_array(leaf) if is_tensor(leaf) else leaf)
-    return arrays, batch.label
-
-
 def seeded_input(shape: tuple[int, ...], seed: int) -> np.ndarray:
     """Return an input [N, C, H, W] float64 of N(0, 1), as a normalised image is."""
     return np.random.default_rng(seed).standard_normal(shape)

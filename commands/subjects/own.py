@@ -5,7 +5,6 @@ from typing import Any
 
 from align.pairing.fill import fill_port
 from align.pairing.reference import Reference
-from commands.subjects.callables import build
 from common.errors import ConversionError
 
 
@@ -47,18 +46,17 @@ def build_pair(
     paddle_args: Mapping[str, Any] | None = None,
 ) -> tuple[Any, Any]:
     """Return both nets as their callables make them."""
-    import paddle
+    from commands.subjects.callables_paddle import build_paddle
 
     torch_net = build_reference(torch_spec, seed, torch_args)
-    return torch_net, build(paddle_spec, "--paddle", paddle.nn.Layer, paddle_args)
+    return torch_net, build_paddle(paddle_spec, paddle_args)
 
 
 def build_reference(spec: str, seed: int, arguments: Mapping[str, Any] | None = None) -> Any:
     """Return the reference with its own first weights, from `seed`."""
-    import torch
+    from commands.subjects.callables_torch import build_torch
 
-    torch.manual_seed(seed)
-    return build(spec, "--torch", torch.nn.Module, arguments)
+    return build_torch(spec, arguments, seed)
 
 
 def fill_reference(torch_net: Any, path: str, spec: str) -> None:

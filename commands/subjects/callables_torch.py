@@ -1,0 +1,24 @@
+"""What options name of the reference's side: a net and a criterion of torch."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from commands.subjects.callables import build, criterion
+
+
+def build_torch(
+    spec: str, arguments: Mapping[str, Any] | None = None, seed: int | None = None
+) -> nn.Module:
+    """Return the net that `--torch` names, with its first weights from `seed` where given."""
+    if seed is not None:
+        torch.manual_seed(seed)
+    net: nn.Module = build(spec, "--torch", nn.Module, arguments)
+    return net
+
+
+def criterion_torch(spec: str) -> Any:
+    """Return the criterion that `--torch-loss` names."""
+    return criterion(spec, "--torch-loss", nn.Module)
