@@ -82,10 +82,11 @@ def _judged(reference: StoredReference, paddle_net: Any, loss: Any, rules: Any) 
     reference.rounded = float32_constants(sides)
     batch = NetBatch(*reference.inputs)
     arguments = map_leaves((batch.args, dict(batch.kwargs)), to_tensor)
+    plain = plain_norms(sides)
     with (
         sides.changed(),
         prepared(paddle_net, dtype="float64", train=manifest.train),
-        activations_apart(plain_norms(sides)),
+        activations_apart(plain),
     ):
         setup = Setup(sides, arguments, "float64", manifest.train, manifest.backward)
         found = aligned(StoredTrial(setup))

@@ -43,7 +43,7 @@ def prepared(sides: "Sides[LiveReference]", *, dtype: str, train: bool) -> Itera
 
     from align.nets import prepare_paddle, prepare_torch
 
-    rounded = float32_constants(sides)
+    rounded, plain = float32_constants(sides), plain_norms(sides)
     torch_dtype = getattr(torch, dtype)
     with (
         sides.changed(),
@@ -51,7 +51,7 @@ def prepared(sides: "Sides[LiveReference]", *, dtype: str, train: bool) -> Itera
             sides.reference.net, dtype=torch_dtype, train=train, float32_constants=rounded
         ),
         prepare_paddle.prepared(sides.port, dtype=dtype, train=train),
-        prepare_paddle.activations_apart(plain_norms(sides)),
+        prepare_paddle.activations_apart(plain),
     ):
         yield rounded
 
@@ -66,9 +66,11 @@ def float32_constants(sides: Sides[Reference]) -> set[str]:
 
 def plain_norms(sides: Sides[Reference]) -> list[Any]:
     """Return the port's layers whose partners normalise and do nothing else."""
-    partners = sides.pairing.partners.items()
-    what = sides.reference.attributes
-    return [sides.layers[port] for port, path in partners if what(path).get(CLASS) == "BatchNorm"]
+    return [
+        sides.layers[port]
+        for port in sides.pairing.partners
+        if sides.at_rest.attributes(port)[0].get(CLASS) == "BatchNorm"
+    ]
 
 
 def rounding_note(rounded: set[str], trace: Trace) -> list[Words]:

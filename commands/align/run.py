@@ -64,8 +64,6 @@ def _align_row(
 ) -> Any:
     """Align one pair of nets, which are gone afterwards."""
     from align.nets.progress import doing
-    from align.pairing.reference_torch import LiveReference
-    from commands.subjects.own import without_partner
 
     start = time.monotonic()
     torch_net, paddle_net, name = None, None, row or "loss"
@@ -78,6 +76,9 @@ def _align_row(
     with errors_of_nets(name):
         report = align(torch_net, paddle_net, name)
     if is_own(options) and torch_net is not None:
+        from align.pairing.reference_torch import LiveReference
+        from commands.subjects.own import without_partner
+
         report.notes += without_partner(LiveReference(torch_net), paddle_net, options.rules)
     report.settings |= {"model": name, "seed": options.seed, "weights": options.weights}
     seconds = round(time.monotonic() - start, 2)
