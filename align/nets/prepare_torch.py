@@ -90,6 +90,12 @@ _NO_CHECKPOINTS = {
 }
 
 
+def tensor_dtype(name: str) -> torch.dtype:
+    """Return torch's dtype called `name`."""
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype
+
+
 def rounded_constants(module: nn.Module) -> dict[str, float]:
     """Return epsilon and momentum as Paddle's float32 holds them (it keeps 1 - momentum)."""
     rounded: dict[str, float] = {}

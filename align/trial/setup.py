@@ -39,16 +39,16 @@ def prepared(sides: "Sides[LiveReference]", *, dtype: str, train: bool) -> Itera
     Yields the reference's normalisations whose constants were rounded to float32, as the port's
     kernels hold them.
     """
-    import torch
-
     from align.nets import prepare_paddle, prepare_torch
 
     rounded, plain = float32_constants(sides), plain_norms(sides)
-    torch_dtype = getattr(torch, dtype)
     with (
         sides.changed(),
         prepare_torch.prepared(
-            sides.reference.net, dtype=torch_dtype, train=train, float32_constants=rounded
+            sides.reference.net,
+            dtype=prepare_torch.tensor_dtype(dtype),
+            train=train,
+            float32_constants=rounded,
         ),
         prepare_paddle.prepared(sides.port, dtype=dtype, train=train),
         prepare_paddle.activations_apart(plain),
