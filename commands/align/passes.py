@@ -24,7 +24,7 @@ def align_forward_pass(options: Any) -> int:
 
             add_float32(report, torch_net, paddle_net, given, **how)
         if options.export_npy:
-            from commands.reproduce.reprod_log import export_forward
+            from commands.align.reprod_log import export_forward
 
             written = export_forward(options.export_npy, torch_net, paddle_net, given)
             report.notes.append(Words("written", paths=", ".join(map(str, written))))

@@ -12,7 +12,7 @@ from commands.align import own_nets
 
 if TYPE_CHECKING:
     from align import Report
-    from commands.reproduce.recipe import Recipe
+    from commands.subjects.recipe import Recipe
 
 OfRecipe = Callable[["Recipe", Any, Any], "Report"]  # (recipe, torch net, Paddle net)
 OfOwnNets = Callable[[Any, Any, Any], "Report"]  # (options, torch net, Paddle net)

@@ -55,7 +55,7 @@ def _run_own(options: Any, rung: RungRow) -> int:
 
 
 def _run_recipe(options: Any, rung: RungRow) -> int:
-    from commands.reproduce.recipe import Recipe
+    from commands.subjects.recipe import Recipe
 
     recipe, of_recipe = Recipe(options.config, tuple(options.overrides)), rung.of_recipe
     options.model = recipe.settings.model.name

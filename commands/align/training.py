@@ -20,7 +20,7 @@ def align_steps(command: argparse.ArgumentParser, options: Any) -> int:
         return align_each(options, "training", "training", own)
     if options.config is None:
         command.error("give a config, or nets of your own")
-    from commands.reproduce.recipe import Recipe
+    from commands.subjects.recipe import Recipe
 
     recipe = Recipe(options.config, tuple(options.overrides))
     options.model = recipe.settings.model.name
@@ -34,7 +34,7 @@ def align_steps(command: argparse.ArgumentParser, options: Any) -> int:
 
 def _exported(options: Any, report: Any) -> Any:
     if options.export_npy:
-        from commands.reproduce.reprod_log import export_scalars
+        from commands.align.reprod_log import export_scalars
 
         written = export_scalars(options.export_npy, report)
         report.notes.append(Words("written", paths=", ".join(map(str, written))))

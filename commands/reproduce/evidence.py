@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from commands.reproduce.recipe import Recipe
-from commands.reproduce.reprod_log import write_pair
+from commands.align.reprod_log import write_pair
 from commands.subjects.inputs import seeded_input
+from commands.subjects.recipe import Recipe
 
 Values = dict[str, np.ndarray]
 

@@ -21,7 +21,7 @@ from align.report.report import ALIGNED, COULD_NOT_CHECK
 from align.report.run import Run, Rung, without_values
 from align.report.write import write_numbers, write_run
 from commands.align.rungs import LADDER
-from commands.reproduce.recipe import Recipe
+from commands.subjects.recipe import Recipe
 from common.documents import write_text
 from common.errors import UserError
 from common.files import whole_file

@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 pytest.importorskip("paddle")
 
 from commands.reproduce.evidence import write_evidence
-from commands.reproduce.recipe import Recipe
+from commands.subjects.recipe import Recipe
 from commands.subjects.rows import seeded_pair
 from common.data.toy import write_toy_cityscapes
 

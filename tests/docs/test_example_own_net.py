@@ -137,7 +137,7 @@ def test_float32_is_shown_beside_torchs_own_noise(folder):
 
 
 def test_npy_pairs_are_as_reprod_log_reads_them(folder):
-    from commands.reproduce.reprod_log import export_forward, export_scalars, write_pair
+    from commands.align.reprod_log import export_forward, export_scalars, write_pair
     from common.errors import UserError
 
     for index in range(5):

@@ -146,7 +146,7 @@ def toy(tmp_path_factory):
 def test_a_step_of_the_toy_config_is_aligned_and_its_net_evaluates(name, toy):
     pytest.importorskip("torch")
     pytest.importorskip("paddle")
-    from commands.reproduce.recipe import Recipe
+    from commands.subjects.recipe import Recipe
     from commands.subjects.rows import seeded_pair
     from paddle_impl.train import predict as paddle_predict
     from torch_ref.train import predict as torch_predict
