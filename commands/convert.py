@@ -2,7 +2,6 @@
 
 import argparse
 import importlib.util
-import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import Any
 
 from commands import convert_show as show
 from commands import entry
+from commands.guard import announce_report
+from common.streams import messages, results, say
 
 SHOW_PROGRESS_FROM = 200_000_000  # bytes
 
@@ -32,7 +33,7 @@ def convert(args: argparse.Namespace) -> int:
     from convert import convert_checkpoint
     from convert.outputs import default_output
 
-    entry.check_folder(args.report)
+    entry.check_folder(args.report, ["convert"])
     model = model_of(args.model)
     unverified = why_unverified(args, model)
     start = time.monotonic()
@@ -56,13 +57,13 @@ def convert(args: argparse.Namespace) -> int:
         result = show.result(conversion.account, unverified)
         written = write_report(args, conversion.account, result, time.monotonic() - start)
         if not args.quiet and not args.json:
-            print(f"written    {', '.join(map(str, written))}")
+            say(f"written    {', '.join(map(str, written))}")
     if args.json:
         entry.print_json(conversion.account.summary())
     else:
         show.account(conversion.account, unverified, args.quiet)
     if args.table:
-        show.table(conversion.account, sys.stderr if args.json else sys.stdout)
+        show.table(conversion.account, messages() if args.json else results())
     return entry.CHECKED_GOOD
 
 
@@ -75,6 +76,7 @@ def write_report(args: argparse.Namespace, account: Any, result: str, seconds: f
     run.rungs.append(Rung("convert", entry.CHECKED_GOOD, result, round(seconds, 2)))
     run.account = without_values(account.to_dict())
     run.environment |= {"command": entry.command_line(), "seconds": round(seconds, 2)}
+    announce_report(Path(args.report), "convert")
     return write_run(run, Path(args.report), "convert")
 
 
@@ -150,14 +152,9 @@ def model_of(name: str | None) -> Any:
     """Return a row's name as it is; "module:callable" is imported and called for a Layer."""
     if name is None or ":" not in name:
         return name
-    from common.errors import UserError
+    from commands.subjects.callables import build_port
 
-    module, _, attribute = name.partition(":")
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        return getattr(importlib.import_module(module), attribute)()
-    except (ImportError, AttributeError, TypeError) as error:
-        raise UserError(f"--model {name}: {error}") from None
+    return build_port(name, "--model")
 
 
 def progress_bar(args: argparse.Namespace) -> Any:

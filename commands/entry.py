@@ -4,6 +4,7 @@ Importing it puts the checkout first on `sys.path`, so that commands work from a
 """
 
 import argparse
+import functools
 import glob
 import json
 import os
@@ -26,6 +27,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 warnings.filterwarnings("ignore", message="No ccache found")  # Paddle's import, on every start
 
 try:
+    from commands import endings
     from common.errors import UserError
     from common.streams import keep_apart, messages, results, say
 except ModuleNotFoundError as error:  # pragma: no cover - only without an installation
@@ -37,11 +39,17 @@ CHECKED_GOOD, CHECKED_BAD, COULD_NOT_CHECK = 0, 1, 2
 def run(main: Callable[[], int], apart: bool = False) -> NoReturn:
     """Run a command and exit with its code.
 
-    `apart`: it runs nets, whose own prints go to stderr.
+    `apart`: it runs nets, whose own prints go to stderr, and which do not end it.
     """
     if apart:
         keep_apart()
+        endings.note(functools.partial(_refused, os._exit), signals_too=False)
     sys.exit(exit_code(main))
+
+
+def _refused(end: Callable[[int], NoReturn], by: str) -> None:
+    complain(f"error: could not check: the process was to end by {by}. {next_step(SystemExit())}")
+    end(COULD_NOT_CHECK)
 
 
 def exit_code(main: Callable[[], int]) -> int:

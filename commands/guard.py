@@ -1,7 +1,8 @@
 """Runs a command in a child process, so that a kernel that crashes or hangs is a message.
 
-The parent imports no framework. The child notes which layer runs (`align.nets.progress`); where it
-dies, or finishes no layer for too long, the parent says which it was and exits with 2.
+The parent imports no framework. The child notes which layer runs (`align.nets.progress`) and hands
+its verdict over by a pipe (`commands.handover`). Where it dies, ends without a verdict, or finishes
+no layer for too long, the parent says where that was and exits with 2.
 """
 
 import argparse
@@ -12,12 +13,15 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from commands.entry import COULD_NOT_CHECK, run
+from commands import endings
+from commands.entry import COULD_NOT_CHECK, complain, exit_code, remove_report
+from commands.handover import Receiver, Sender
+from common.errors import UserError
+from common.streams import keep_apart
 
 TIMEOUT = 600.0  # seconds without a layer that begins or ends
 _NOTE, _PIPE = "T2P_RUNNING_NOTE", "T2P_PARENT_PIPE"
@@ -35,33 +39,55 @@ def add_timeout(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def run_guarded(main: Callable[[], int]) -> NoReturn:
-    """Run `main` in a child process, which is this command again, and exit with its code."""
+def run_guarded(main: Callable[[], int], patient: bool = False) -> NoReturn:
+    """Run `main` in a child process, which is this command again, and exit with its verdict.
+
+    `patient`: it runs no layers, so that nothing tells whether it moves.
+    """
     if _NOTE in os.environ:
-        run(lambda: _as_child(main))
-    sys.exit(_watch(_timeout()))
+        _as_child(main)
+    sys.exit(_watch(0.0 if patient else _timeout()))
 
 
-def _as_child(main: Callable[[], int]) -> int:
+_sender: Sender | None = None  # in the child
+
+
+def announce_report(folder: Path, stem: str) -> None:
+    """Say that a report is written from now on: without a verdict the parent removes it.
+
+    Raises UserError where the verdict could not be handed over either.
+    """
+    stop_copies()
+    if _sender is not None and not _sender.tell("report", [str(folder.resolve()), stem]):
+        raise UserError("could not check: the code that ran closed files of this program")
+
+
+def stop_copies() -> None:
+    """End this process where a net's code made it (`os.fork`): one process judges and reports."""
+    if _sender is not None and _sender.is_copy():
+        os._exit(COULD_NOT_CHECK)
+
+
+def _as_child(main: Callable[[], int]) -> NoReturn:
     from align.nets import progress
-    from common.errors import UserError
 
+    global _sender
+    _sender = Sender()
     progress.open_note(os.environ.pop(_NOTE))
-    threading.Thread(
-        target=_end_with_parent, args=(int(os.environ.pop(_PIPE)),), daemon=True
-    ).start()
-    try:
-        return main()
-    except (UserError, OSError, ModuleNotFoundError):
-        raise
-    except Exception:  # of this program: never the exit code of "checked and not good"
-        traceback.print_exc()
-        return COULD_NOT_CHECK
+    pipe = int(os.environ.pop(_PIPE))
+    threading.Thread(target=_end_with_parent, args=(pipe, os._exit), daemon=True).start()
+    keep_apart()
+    tell = _sender.tell
+    endings.note(lambda words: tell("ended", words))
+    code = exit_code(main)
+    stop_copies()
+    _sender.tell("verdict", code)
+    sys.exit(code)
 
 
-def _end_with_parent(pipe: int) -> None:
+def _end_with_parent(pipe: int, end: Callable[[int], NoReturn]) -> None:
     os.read(pipe, 1)  # returns when the parent is gone
-    os._exit(COULD_NOT_CHECK)
+    end(COULD_NOT_CHECK)
 
 
 def _timeout() -> float:
@@ -74,64 +100,91 @@ def _timeout() -> float:
 
 
 def _watch(timeout: float) -> int:
+    """Run the child and return its verdict; COULD_NOT_CHECK, said, where it has none."""
     from align.nets import progress
 
+    receiver = Receiver()
     with tempfile.TemporaryDirectory(prefix="align-") as folder:
         note = Path(folder) / "note"
         progress.create_note(note)
         ours, theirs = os.pipe()
-        environment = os.environ | {_NOTE: str(note), _PIPE: str(ours)}
+        environment = os.environ | receiver.environment | {_NOTE: str(note), _PIPE: str(ours)}
         command = [sys.executable, *sys.orig_argv[1:]]
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-        child = subprocess.Popen(command, env=environment, pass_fds=(ours,))
+        child = subprocess.Popen(command, env=environment, pass_fds=(ours, receiver.writing))
         try:
-            code = _wait(child, note, timeout)
+            code = _wait(child, note, receiver, timeout)
         except KeyboardInterrupt:
-            return _interrupted(child)
+            _interrupted(child)
+            receiver.listen()
+            _forget_reports(receiver, child.pid)
+            return 130
         finally:
             if child.poll() is None:
                 child.kill()
                 child.wait()
             os.close(ours)
             os.close(theirs)
-        if (code is None or code < 0) and sys.stderr.isatty():
-            sys.stderr.write("\x1b[?25h")  # the cursor, which the child's progress hid
-        if code is None:
-            said = f"nothing moved for {timeout:g} s"
-            print(_in_words(said, progress.read_note(note)[1]), file=sys.stderr)
-            return COULD_NOT_CHECK
-        if code < 0:
-            said = f"the process was ended by {_name(-code)}"
-            print(_in_words(said, progress.read_note(note)[1]), file=sys.stderr)
-            return COULD_NOT_CHECK
-        return code
+        receiver.listen()
+        receiver.close()
+        where = progress.read_note(note)[1]
+    return _verdict(receiver, code, timeout, where, child.pid)
 
 
-def _wait(child: subprocess.Popen, note: Path, timeout: float) -> int | None:
-    """Return the child's exit code, None where it does not move any more."""
+def _verdict(receiver: Receiver, code: int | None, timeout: float, where: str, child: int) -> int:
+    """Return the verdict that the child handed over, if it then ended as it should."""
+    if receiver.verdict is not None and code is not None and code >= 0:
+        return receiver.verdict
+    if sys.stderr.isatty():
+        sys.stderr.write("\x1b[?25h")  # the cursor, which the child's progress hid
+    _forget_reports(receiver, child)
+    if code is None:
+        complain(_died(f"nothing moved for {timeout:g} s", where))
+    elif code < 0 and not receiver.ended:
+        complain(_died(f"the process was ended by {_name(-code)}", where))
+    else:
+        complain(_left(code, receiver.ended, where))
+    return COULD_NOT_CHECK
+
+
+def _wait(child: subprocess.Popen, note: Path, receiver: Receiver, timeout: float) -> int | None:
+    """Return the child's exit code, None where it does not move any more.
+
+    A child that does not end after its verdict (a thread of a net's code) is ended.
+    """
     from align.nets import progress
 
     count, since = -1, time.monotonic()
+    judged = 0.0
     while True:
         try:
             return child.wait(_POLL)
         except subprocess.TimeoutExpired:
-            pass
+            receiver.listen()
         now, seen = time.monotonic(), progress.read_note(note)[0]
-        if seen != count:
+        if receiver.verdict is not None:
+            judged = judged or now
+            if now - judged > _GRACE:
+                return receiver.verdict
+        elif seen != count:
             count, since = seen, now
         elif timeout and now - since > timeout:
             return None
 
 
-def _interrupted(child: subprocess.Popen) -> int:
+def _forget_reports(receiver: Receiver, child: int) -> None:
+    """Remove reports of a run that came to no verdict."""
+    for folder, stem in receiver.reports:
+        remove_report(Path(folder), stem, child)
+
+
+def _interrupted(child: subprocess.Popen) -> None:
     """End after Ctrl-C, which reached the child as well if it came from the terminal."""
     try:
         child.send_signal(signal.SIGINT)
         child.wait(_GRACE)
     except (subprocess.TimeoutExpired, KeyboardInterrupt):
         child.kill()
-    return 130
 
 
 def _name(number: int) -> str:
@@ -142,10 +195,22 @@ def _name(number: int) -> str:
     return f"{name} (out of memory?)" if name == "SIGKILL" else name
 
 
-def _in_words(what: str, where: str) -> str:
-    place = f"while {where} was running" if where else "before any layer ran"
+def _died(what: str, where: str) -> str:
     return (
-        f"error: could not check: {what} {place}. A kernel that crashes or hangs cannot be judged: "
-        "call it alone on the same input, and put another in its place (paddle's F.nll_loss with "
-        "ignored labels corrupts memory: F.cross_entropy does not)"
+        f"error: could not check: {what} {_while(where)}. A kernel that crashes or hangs cannot be "
+        "judged: call it alone on the same input, and put another in its place (paddle's "
+        "F.nll_loss with ignored labels corrupts memory: F.cross_entropy does not)"
     )
+
+
+def _left(code: int, by: str, where: str) -> str:
+    how = f"by {by}" if by else f"with exit code {code}"
+    return (
+        f"error: could not check: the process ended without a verdict {how} {_while(where)}. Code "
+        "of a net may neither end the program nor close its files: take that line out, or put it "
+        'under `if __name__ == "__main__":`'
+    )
+
+
+def _while(where: str) -> str:
+    return f"while {where} was running" if where else "before any layer ran"

@@ -23,8 +23,14 @@ def told(error: BaseException) -> str:
     where = f" ({place.filename}:{place.lineno}, in {place.name})" if place else ""
     if isinstance(error, SystemExit):
         return f"SystemExit({error.code if error.code is not None else ''}){where}"
-    last = (str(error).strip().splitlines() or [""])[-1 if "\n\n" in str(error) else 0]
-    return f"{type(error).__name__}: {last}{where}" if last else f"{type(error).__name__}{where}"
+    words = _first_line(str(error))
+    return f"{type(error).__name__}{': ' * bool(words)}{words}{where}"
+
+
+def _first_line(text: str) -> str:
+    """Return the line that says it: of Paddle's errors the one below their two headings."""
+    lines = (text.partition("Error Message Summary:")[2] or text).splitlines()
+    return next((line.strip() for line in lines if line.strip(" -")), "")
 
 
 def user_frame(error: BaseException) -> traceback.FrameSummary | None:

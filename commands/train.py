@@ -80,7 +80,7 @@ def run(
     from common.training import Reporter, train
     from common.training.screen import TrainingScreen
 
-    entry.check_folder(options.report)
+    entry.check_folder(options.report, ["train"])
     reporter = Reporter() if options.quiet else TrainingScreen()
     start = time.monotonic()
     outcome = train(

@@ -72,8 +72,8 @@ def keep_apart() -> None:
 
 def _duplicate(number: int, stream: TextIO) -> _Kept:
     copy = os.dup(number)
-    words = {"encoding": stream.encoding, "errors": stream.errors}
-    return _Kept(os.fdopen(copy, "w", buffering=1, **words), _identity(copy))
+    same = os.fdopen(copy, "w", 1, encoding=stream.encoding, errors=stream.errors)  # by lines
+    return _Kept(same, _identity(copy))
 
 
 def _let_go() -> None:

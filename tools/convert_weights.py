@@ -2,9 +2,9 @@
 
 import _checkout  # noqa: F401 - the checkout onto the path
 
-from commands import entry
 from commands.convert import run_conversion
 from commands.convert_options import conversion_parser
+from commands.guard import run_guarded
 
 
 def main() -> int:
@@ -14,4 +14,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    entry.run(main)
+    run_guarded(main, patient=True)

@@ -108,7 +108,7 @@ def noted(
                 result = forward(*args, **kwargs)
             _progress.done += 1
             return result
-        except Exception as error:
+        except BaseException as error:
             vars(error).setdefault(_RAISED_IN, text)  # the innermost one hears of it first
             raise
 

@@ -21,7 +21,7 @@ def reproduce(options: argparse.Namespace) -> int:
         raise UserError(f"--output {folder} exists already; give a new folder")
     if options.checkpoint and not options.checkpoint.is_file():
         raise UserError(f"--checkpoint {options.checkpoint}: no such file")
-    check_folder(options.report)
+    check_folder(options.report, ["reproduce"])
     progress = screen(stderr=True)
     progress.quiet = options.quiet
     reproduction = Reproduction(

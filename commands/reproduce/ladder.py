@@ -234,7 +234,10 @@ class Reproduction:
         finished = subprocess.run([*command, *overrides, "--json"], stdout=subprocess.PIPE)
         if finished.returncode:
             return COULD_NOT_CHECK, Words("training_ended", code=finished.returncode)
-        result = json.loads(finished.stdout)
+        try:
+            result = json.loads(finished.stdout)
+        except ValueError:
+            return COULD_NOT_CHECK, Words("training_without_result")
         self._draw(output, Path(result["weights"]))
         best = result["best_mean_iou"]
         if best is None:

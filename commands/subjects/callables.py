@@ -1,19 +1,21 @@
 """Callables of the user's own, loaded by `module:callable`."""
 
+import functools
 import importlib
+import inspect
 import sys
-import sysconfig
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from commands.entry import was_interrupted
+from commands.places import is_users, told
 from common.errors import UserError
 
-_OURS = Path(__file__).resolve().parents[2]
-
-
-_ROOMS = ("align", "convert", "common", "tools", "torch_ref", "paddle_impl", ".venv")
+NETS = ("--torch", "--paddle", "--model")
+_loaded: list[tuple[str, Any]] = []  # (what the user called it, the callable)
 
 
 def load_callable(spec: str, option: str) -> Callable[..., Any]:
@@ -26,10 +28,8 @@ def load_callable(spec: str, option: str) -> Callable[..., Any]:
         raise UserError(f"{option} {spec}: expected MODULE:CALLABLE, as in my_pkg.nets:build")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(1, str(Path.cwd()))  # after the checkout, whose packages it may not hide
-    try:
+    with users_errors(f"{option} {spec}: cannot import {module}"):
         found = importlib.import_module(module)
-    except Exception as error:
-        raise UserError(f"{option} {spec}: cannot import {module}: {told(error)}") from error
     try:
         for part in name.split("."):
             found = getattr(found, part)
@@ -40,7 +40,80 @@ def load_callable(spec: str, option: str) -> Callable[..., Any]:
         ) from None
     if not callable(found):
         raise UserError(f"{option} {spec}: is a {type(found).__name__}, expected a callable")
+    if option not in NETS:  # whose layers say themselves where an error was
+        _loaded.append((f"{option} {spec}", found))
     return found
+
+
+@contextmanager
+def users_errors(what: str) -> Iterator[None]:
+    """Make what the user's code raises in the block a UserError that begins with `what`.
+
+    That is anything, `SystemExit` too; only Ctrl-C stays what it is.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if was_interrupted():
+            raise
+        raise UserError(f"{what}: {told(error)}") from error
+    except SystemExit as error:
+        raise UserError(
+            f"{what}: {told(error)} would end the program; put what ends it, parse_args too, under "
+            '`if __name__ == "__main__":`'
+        ) from error
+    except BaseException as error:
+        raise UserError(f"{what}: {told(error)}") from error
+
+
+def whose(error: BaseException) -> str:
+    """Return the callable that was running when `error` was raised, "--torch-loss my:loss".
+
+    Without one: the optimizer of one side, or "".
+    """
+    loaded: dict[Any, list[str]] = {}
+    for what, found in _loaded:
+        for code in _codes(found):
+            if what not in loaded.setdefault(code, []):
+                loaded[code].append(what)
+    for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
+        if frame.f_code in loaded:
+            return " or ".join(loaded[frame.f_code])
+        owner = frame.f_locals.get("self")
+        if side := _side_of_optimizer(owner):
+            return f"the optimizer of {side} ({type(owner).__name__})"
+    return ""
+
+
+def _codes(found: Any) -> list[Any]:
+    """Return the code of a function, of the methods of a class, or of an object's class."""
+    found = inspect.unwrap(found)
+    if hasattr(found, "__code__"):
+        return [found.__code__]
+    kind = found if isinstance(found, type) else type(found)
+    if isinstance(found, functools.partial):
+        return _codes(found.func)
+    methods = [value for base in kind.__mro__ for value in vars(base).values()]
+    codes = [method.__code__ for method in methods if inspect.isfunction(method)]
+    return [code for code in codes if is_users(code.co_filename)]
+
+
+def _side_of_optimizer(owner: Any) -> str:
+    for base in type(owner).__mro__:
+        if base.__name__ == "Optimizer" and base.__module__.startswith(("torch.", "paddle.")):
+            return "the reference" if base.__module__.startswith("torch.") else "the port"
+    return ""
+
+
+def build_port(spec: str, option: str) -> Any:
+    """Call what `spec` names and return the Paddle layer; UserError where that is none."""
+    made = called(load_callable(spec, option), f"{option} {spec}", None)
+    if not any(base.__module__.split(".")[0] == "paddle" for base in type(made).__mro__):
+        raise UserError(
+            f"{option} {spec}: returned {type(made).__module__}.{type(made).__qualname__}, "
+            "expected a paddle.nn.Layer"
+        )
+    return made
 
 
 def build(spec: str, option: str, base: type, arguments: Mapping[str, Any] | None = None) -> Any:
@@ -56,10 +129,8 @@ def build(spec: str, option: str, base: type, arguments: Mapping[str, Any] | Non
 
 def called(function: Callable[..., Any], what: str, arguments: Mapping[str, Any] | None) -> Any:
     """Call a user's function; what it raises is a UserError."""
-    try:
+    with users_errors(what):
         return function(**(arguments or {}))
-    except Exception as error:
-        raise UserError(f"{what}: {told(error)}") from error
 
 
 def criterion(spec: str, option: str, base: type) -> Any:
@@ -68,24 +139,3 @@ def criterion(spec: str, option: str, base: type) -> Any:
     if isinstance(found, type) and issubclass(found, base):
         return called(found, f"{option} {spec}", None)
     return found
-
-
-def told(error: BaseException) -> str:
-    """Say an error of a user's code in one line, with its file and line."""
-    last = (str(error).strip().splitlines() or [""])[-1 if "\n\n" in str(error) else 0]
-    place = user_frame(error)
-    where = f" ({place.filename}:{place.lineno}, in {place.name})" if place else ""
-    return f"{type(error).__name__}: {last}{where}"
-
-
-def user_frame(error: BaseException) -> traceback.FrameSummary | None:
-    """Return the innermost frame that is neither this program's nor a library's."""
-    libraries = {sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")}
-    ours = tuple(str(_OURS / room) for room in _ROOMS)
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [
-        frame
-        for frame in frames
-        if not frame.filename.startswith(("<", *ours, *(str(path) for path in libraries)))
-    ]
-    return own[-1] if own else None
