@@ -9,7 +9,9 @@ from typing import Any
 
 from commands.align.nets import arguments_of_nets, nets
 from commands.align.options import is_own
-from commands.entry import check_folder, command_line, print_json
+from commands.entry import check_folder, command_line, next_step, print_json, was_interrupted
+from commands.guard import announce_report
+from common.streams import say
 
 
 def align_each(
@@ -30,12 +32,13 @@ def align_each(
     from common.terminal import screen as console
     from common.terminal import working
 
-    check_folder(options.report)
     if options.propose:
         return _propose(options)
+    rows = list(PAIRS) if options.all else [options.model]
+    check_folder(options.report, [f"{stage}_{row}" for row in rows] if options.all else [stage])
     screen = console(stderr=options.json)
     reports = []
-    for row in list(PAIRS) if options.all else [options.model]:
+    for row in rows:
         subject = (
             row or options.weights or options.torch or ("stdc2_seg" if pair else "the criteria")
         )
@@ -45,6 +48,7 @@ def align_each(
         name = report.settings["model"]
         if options.report:
             stem = f"{stage}_{name}" if options.all else stage
+            announce_report(Path(options.report), stem)
             written = write.write_report(report, Path(options.report), stem)
             if not options.quiet:
                 screen.print(f"written: {', '.join(map(str, written))}")
@@ -75,6 +79,7 @@ def _align_row(
             torch_net, paddle_net, name = nets(options, row, overrides)
     with errors_of_nets(name):
         report = align(torch_net, paddle_net, name)
+    report.notes[:0] = vars(options).pop("remarks", [])
     if is_own(options) and torch_net is not None:
         from align.pairing.reference_torch import LiveReference
         from commands.subjects.own import without_partner
@@ -88,30 +93,44 @@ def _align_row(
 
 @contextmanager
 def errors_of_nets(name: str) -> Iterator[None]:
-    """Say what a net raises on its input (too small an image, say) as a user's error."""
-    from align.nets.progress import is_of_reference, raised_in
-    from commands.subjects.callables import told, user_frame
+    """Say what a net, a loss or an optimizer raises as a user's error: whose, and at which line."""
     from common.errors import UserError
 
     try:
         yield
-    except (UserError, ModuleNotFoundError):
+    except UserError:
         raise
-    except Exception as error:
-        layer = raised_in(error)
-        if is_of_reference(layer):
-            place = layer.replace(" of the reference", "")
-            raise UserError(
-                f"the reference cannot run on this input: {place} raises {told(error)}. "
-                "Nothing was judged: give an input that the reference takes (--input-shape or "
-                "--inputs)"
-            ) from error
-        if user_frame(error) is not None:
-            raise UserError(f"{name} cannot run on this input: {told(error)}") from error
-        if not isinstance(error, (RuntimeError, ValueError)):
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and was_interrupted():
             raise
-        reason = str(error).strip().splitlines()[-1]
-        raise UserError(f"{name} cannot run on this input: {reason}") from error
+        if words := _words_of(error, name):
+            raise UserError(words) from error
+        raise
+
+
+def _words_of(error: BaseException, name: str) -> str:
+    """Return whose code raised `error` and what to do, "" where it was this program's."""
+    from align.nets.progress import is_of_reference, raised_in
+    from commands.places import told, user_frame
+    from commands.subjects.callables import whose
+
+    layer = raised_in(error)
+    who = whose(error) if not layer or layer.startswith("the loss") else ""
+    if who or not isinstance(error, Exception):
+        return f"could not check: {who or layer or name} raises {told(error)}. {next_step(error)}"
+    if is_of_reference(layer):
+        place = layer.replace(" of the reference", "")
+        return (
+            f"the reference cannot run on this input: {place} raises {told(error)}. "
+            "Nothing was judged: give an input that the reference takes (--input-shape or "
+            "--inputs)"
+        )
+    if user_frame(error) is not None:
+        return f"{name} cannot run on this input: {told(error)}"
+    if isinstance(error, RuntimeError | ValueError):
+        reason = (str(error).strip().splitlines() or [""])[-1]
+        return f"{name} cannot run on this input: {reason}"
+    return ""
 
 
 def _propose(options: Any) -> int:
@@ -131,7 +150,7 @@ def _propose(options: Any) -> int:
     found = proposal(LiveReference(torch_net), paddle_net, options.rules)
     write_text(path, found.to_yaml())
     doubts = len(found.ambiguous), len(found.unmatched), len(found.unfilled)
-    print(
+    say(
         f"written: {path}: {len(found.pairs)} layers of other names are paired, {doubts[0]} are "
         f"ambiguous, {doubts[1]} of the reference and {doubts[2]} of the port have no partner. "
         f"Read it, correct it, and give it as --rules {path}"
