@@ -7,7 +7,7 @@ from typing import Any
 from align.judge.words import Words
 from commands.align.nets import inputs
 from commands.align.run import align_each, errors_of_nets
-from commands.entry import command_line, print_json
+from commands.entry import command_line, complain, print_json
 from common.streams import say
 
 
@@ -31,6 +31,8 @@ def record_reference(options: Any, train: bool, backward: bool) -> int:
     loss = getattr(options, "torch_loss", None)
     judged_with = criterion_torch(loss) if loss else None
     given = inputs(options, name, (net, None), train, labelled=loss is not None)
+    for remark in vars(options).pop("remarks", []):
+        complain(f"note: {remark}")
     settings = {
         "model": None if options.torch else name,
         "torch": options.torch,

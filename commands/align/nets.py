@@ -83,7 +83,8 @@ def batches(options: Any, torch_net: Any, paddle_net: Any, labelled: bool = True
 
     if not options.inputs:
         raise UserError("give --inputs FILE.npz with the nets' inputs and, as the last, the label")
-    return [read_inputs(path, torch_net, paddle_net, labelled) for path in options.inputs]
+    say = vars(options).setdefault("remarks", []).append
+    return [read_inputs(path, torch_net, paddle_net, labelled, say) for path in options.inputs]
 
 
 def inputs(

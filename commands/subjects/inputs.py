@@ -1,24 +1,57 @@
 """Inputs of nets: read from files, or seeded."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
 from align.arrays.batch import Inputs
+from align.judge.words import Words
 from common.errors import UserError
+
+LABEL = "a label stands last, and goes with --torch-loss and --paddle-loss"
 
 
 def read_inputs(
-    path: str, torch_net: Any = None, paddle_net: Any = None, labelled: bool = False
+    path: str,
+    torch_net: Any = None,
+    paddle_net: Any = None,
+    labelled: bool = False,
+    say: Callable[[str], None] | None = None,
 ) -> Inputs:
     """Return the arrays of an .npz (or one .npy): by position or by keyword.
 
     Arrays called arr_0, arr_1, ... (what `np.savez(path, image, label)` writes) are passed by
     position. Others are keywords, and must be parameters of both nets' `forward`. Where there is
-    a label it is the last array, by any name. Raises UserError.
+    a label it is the last array, by any name.
+
+    Without losses a batch may end with its label all the same: the last array, where the
+    reference's `forward` has a place for every other one and none for this. It is left out, and
+    `say` is told; without `say` it is refused. Raises UserError.
     """
+    arrays = _arrays_of(path)
+    nets = {"reference": torch_net, "port": paddle_net}
+    signatures = [Signature(side, net) for side, net in nets.items() if net is not None]
+    numbers = [name.removeprefix("arr_") for name in arrays]
+    by_position = all(name.startswith("arr_") and name[4:].isdigit() for name in arrays)
+    if by_position and sorted(map(int, numbers)) != list(range(len(numbers))):
+        raise UserError(f"--inputs {path}: has {', '.join(arrays)}; arr_0 to the last one")
+    names = sorted(arrays, key=lambda name: int(name[4:])) if by_position else list(arrays)
+    misfit = _misfit_by_position if by_position else _misfit_by_name
+    wrong = misfit(names[:-1] if labelled else names, signatures)
+    if wrong and say and not labelled and not misfit(names[:-1], signatures, whole=True):
+        say(Words("label_left_out", path=path, name=names[-1]))
+        wrong, names = "", names[:-1]
+    if wrong:
+        raise UserError(f"--inputs {path}: {wrong}")
+    if by_position:
+        return [arrays[name] for name in names]
+    return {name: arrays[name] for name in names}
+
+
+def _arrays_of(path: str) -> dict[str, np.ndarray]:
     try:
         found = np.load(path, allow_pickle=False)
         arrays = {"arr_0": found} if isinstance(found, np.ndarray) else dict(found)
@@ -27,34 +60,76 @@ def read_inputs(
             f"--inputs {path}: is no .npz or .npy of plain arrays; write it with "
             "np.savez(path, image, ...)"
         ) from None
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, BadZipFile) as error:
         raise UserError(f"--inputs {path}: cannot be read as arrays: {error}") from None
     if not arrays:
         raise UserError(f"--inputs {path}: holds no array")
-    numbers = [name.removeprefix("arr_") for name in arrays]
-    if all(name.startswith("arr_") and name[4:].isdigit() for name in arrays):
-        if sorted(map(int, numbers)) != list(range(len(numbers))):
-            raise UserError(f"--inputs {path}: has {', '.join(arrays)}; arr_0 to the last one")
-        return [arrays[f"arr_{index}"] for index in range(len(arrays))]
-    names = list(arrays)[:-1] if labelled else list(arrays)
-    for net, side in ((torch_net, "reference"), (paddle_net, "port")):
-        _check_names(path, names, net, side)
     return arrays
 
 
-def _check_names(path: str, names: Sequence[str], net: Any, side: str) -> None:
-    """Refuse names that `forward` of `net` has not."""
-    if net is None:
-        return
-    parameters = inspect.signature(net.forward).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return
-    strange = [name for name in names if name not in parameters]
-    if strange:
-        raise UserError(
-            f"--inputs {path}: has {', '.join(names)}, but forward of the {side} takes "
-            f"{', '.join(parameters)}; name them so, or arr_0, arr_1, ... to pass by position"
-        )
+_OPEN = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+class Signature:
+    """What `forward` of one side takes. known: False where it cannot be asked (TorchScript).
+
+    places: parameters by position that take arrays; `scale=2.0` or `features=False` are settings.
+    """
+
+    def __init__(self, side: str, net: Any) -> None:
+        self.side, self.is_reference = side, side == "reference"
+        try:
+            found = list(inspect.signature(net.forward).parameters.values())
+            self.known = True
+        except (TypeError, ValueError):
+            found, self.known = [], False
+        kinds = [parameter.kind for parameter in found]
+        self.any_number, self.any_name = (kind in kinds for kind in _OPEN)
+        closed = [one for one in found if one.kind not in _OPEN]
+        empty = inspect.Parameter.empty
+        taking = [one for one in closed if one.default is None or one.default is empty]
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        self.places = [one.name for one in taking if one.kind is not keyword]
+        self.arrays = [one.name for one in taking]
+        self.names = [one.name for one in closed]
+        self.required = [one.name for one in closed if one.default is empty]
+
+    def __str__(self) -> str:
+        return f"forward of the {self.side} takes {', '.join(self.names) or 'nothing'}"
+
+
+def _misfit_by_position(
+    names: Sequence[str], signatures: Sequence[Signature], whole: bool = False
+) -> str:
+    """Say why arrays by position are not the reference's, "" where they are.
+
+    `whole`: it has no place free. What the port cannot take is a finding of the run.
+    """
+    for signature in (one for one in signatures if one.known and one.is_reference):
+        count, places = len(names), signature.places
+        missing = [name for name in signature.required if name not in places[:count]]
+        held = f"has {count} array{'s' * (count != 1)} for the nets, but {signature}"
+        if missing and not signature.any_number:
+            return f"{held}; {missing[0]} is missing"
+        if (count > len(places) and not signature.any_number) or (whole and count < len(places)):
+            return f"{held}; {LABEL}"
+    return ""
+
+
+def _misfit_by_name(
+    names: Sequence[str], signatures: Sequence[Signature], whole: bool = False
+) -> str:
+    """Say why arrays by keyword do not fit, "" where they do; `whole`: none is free."""
+    for signature in (one for one in signatures if one.known):
+        strange = [name for name in names if name not in signature.names]
+        needed = signature.arrays if whole else signature.required
+        missing = [name for name in needed if name not in names and signature.is_reference]
+        if (strange and not signature.any_name) or missing:
+            return (
+                f"has {', '.join(names)}, but {signature}; name them so, or arr_0, arr_1, ... to "
+                f"pass by position; {LABEL}"
+            )
+    return ""
 
 
 def seeded_inputs(shapes: Sequence[Sequence[int]], seed: int) -> list[np.ndarray]:

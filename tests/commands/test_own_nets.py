@@ -53,7 +53,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     yield tmp_path
-    for name in ("small_nets", "broken_nets"):
+    for name in ("small_nets", "broken_nets", "blamed", "lazy"):
         sys.modules.pop(name, None)
 
 
@@ -155,6 +155,106 @@ def test_inputs_go_by_position_or_by_name(folder):
         read_inputs("code.npy")
 
 
+class _Net:
+    """What `read_inputs` asks of a net."""
+
+    def __init__(self, forward):
+        self.forward = forward
+
+
+IMAGE_NETS = {
+    "one input": lambda image: image,
+    "a setting beside it": lambda image, features=False, *, scale=1.0: image,
+    "any more by name": lambda image, **more: image,
+}
+
+
+@pytest.mark.parametrize("names", [("arr_0", "arr_1"), ("image", "label")])
+@pytest.mark.parametrize("kind", IMAGE_NETS)
+def test_a_label_that_nobody_asked_for_is_left_out_and_said(folder, kind, names):
+    if kind == "any more by name" and names[1] == "label":
+        pytest.skip("forward takes the label")
+    np.savez("batch.npz", **dict(zip(names, (np.ones((2, 3)), np.zeros(2)), strict=True)))
+    net, said = _Net(IMAGE_NETS[kind]), []
+    found = read_inputs("batch.npz", net, net, say=said.append)
+    arrays = list(found.values()) if isinstance(found, dict) else found
+    assert [array.shape for array in arrays] == [(2, 3)]
+    assert said == [
+        f"--inputs batch.npz: {names[1]}, the last array, is no argument of forward: it was taken "
+        "for the label and left out"
+    ]
+
+
+MISFITS = {
+    "two too many": (lambda x: x, ("arr_0", "arr_1", "arr_2"), "has 3 arrays for the nets"),
+    "one is missing": (lambda x, gain: x, ("arr_0",), "takes x, gain; gain is missing"),
+    "one is misspelt": (lambda x, mask=None: x, ("x", "maks"), "forward of the reference takes x"),
+    "none is known": (lambda x: x, ("a", "b"), "has a, b, but forward of the reference takes x"),
+}
+
+
+@pytest.mark.parametrize("case", MISFITS)
+def test_arrays_that_forward_does_not_take_are_one_message(folder, case):
+    forward, names, words = MISFITS[case]
+    np.savez("batch.npz", **{name: np.ones(2) for name in names})
+    with pytest.raises(UserError, match=r"--torch-loss|missing") as raised:
+        read_inputs("batch.npz", _Net(forward), _Net(forward), say=pytest.fail)
+    assert words in str(raised.value)
+
+
+def test_optional_inputs_are_taken_and_scripts_are_not_asked(folder):
+    np.savez("two.npz", np.ones(2), np.ones(3))
+    net = _Net(lambda x, mask=None: x)
+    assert len(read_inputs("two.npz", net, net, say=pytest.fail)) == 2
+    assert len(read_inputs("two.npz", _Net(dict), None, say=pytest.fail)) == 2
+    np.savez("one.npz", np.ones(2))
+    with pytest.raises(UserError, match="has 0 arrays"):
+        read_inputs("one.npz", net, net, labelled=True)
+
+
+BLAMED = """
+import paddle, torch
+def fails(*given):
+    raise ValueError("no such width")
+class Loss:
+    def __call__(self, outputs, label):
+        return fails(outputs)
+class Steps(paddle.optimizer.SGD):
+    def step(self):
+        fails()
+"""
+
+
+def test_an_error_names_the_loss_or_optimizer_it_came_from(folder):
+    import paddle
+
+    from commands.align.run import errors_of_nets
+
+    (folder / "blamed.py").write_text(BLAMED)
+    loss = load_callable("blamed:Loss", "--paddle-loss")()
+    steps = load_callable("blamed:Steps", "--paddle-optimizer")
+    steps.__module__ = "blamed"
+    optimizer = steps(0.1, parameters=paddle.nn.Linear(2, 2).parameters())
+    said = {}
+    for name, call in {"loss": lambda: loss(1, 2), "optimizer": optimizer.step}.items():
+        with pytest.raises(UserError) as raised, errors_of_nets("port"):
+            call()
+        said[name] = str(raised.value)
+    assert "--paddle-loss blamed:Loss raises ValueError: no such width" in said["loss"]
+    assert "--paddle-optimizer blamed:Steps raises ValueError" in said["optimizer"]
+    assert all("blamed.py:4, in fails" in text for text in said.values())
+
+
+def test_a_missing_module_of_a_net_is_the_nets(folder):
+    from commands.align.run import errors_of_nets
+
+    (folder / "lazy.py").write_text("def forward():\n    import no_such_package\n")
+    forward = load_callable("lazy:forward", "--torch")
+    words = r"no_such_package.*lazy\.py:2, in forward"
+    with pytest.raises(UserError, match=words), errors_of_nets("port"):
+        forward()
+
+
 CONTRADICTIONS = {
     "one side": (["--torch", "a:b"], "go together"),
     "a row too": (["--torch", "a:b", "--paddle", "c:d", "--model", "unet"], "instead of a row"),
@@ -231,7 +331,7 @@ def test_own_bug_is_never_exit_1(tmp_path):
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_the_child_ends_with_its_parent(tmp_path, how):
     parent = start(tmp_path, "sleep")
-    assert parent.stdout.readline() == "running\n"
+    assert parent.stderr.readline() == "running\n"  # what a net prints is no result
     children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
     assert len(children) == 1
     parent.send_signal(how)
