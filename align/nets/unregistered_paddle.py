@@ -20,9 +20,10 @@ class PlainHolder:
 def plain_holders(net: nn.Layer) -> Iterator[PlainHolder]:
     """Yield each attribute of `net` or its layers that hides layers."""
     known = {id(layer) for layer in net.sublayers(include_self=True)}
+    every = vars(nn.Layer()).keys()  # what Paddle itself keeps in a layer
     for path, layer in net.named_sublayers(include_self=True):
         for name, value in vars(layer).items():
-            if name.startswith("_") and name in vars(nn.Layer()):
+            if name.startswith("_") and name in every:
                 continue
             hidden = sum(id(held) not in known for held in _layers_in(value))
             if hidden:
