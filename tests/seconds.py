@@ -13,6 +13,7 @@ import pytest
 
 from common.documents import write_text
 from common.environment import versions
+from tests import nursery
 
 ROOT = Path(__file__).resolve().parent.parent
 LOADING = "(loading the tests)"  # imports of the frameworks, once a worker
@@ -29,8 +30,8 @@ def pytest_configure(config):
 
 
 def used():
-    """Return the processor's seconds of this process and of those that it waited for."""
-    return sum(os.times()[:4])
+    """Return the processor's seconds of this process, of those it waited for, and of commands."""
+    return sum(os.times()[:4]) + nursery.processor_s()
 
 
 class Clock:

@@ -6,20 +6,11 @@ import sys
 
 import pytest
 
+from tests.nursery import run
 from tests.paths import TOOLS
 
 pytest.importorskip("torch")
 pytest.importorskip("paddle")
-
-
-def run(tool, *arguments, cwd):
-    return subprocess.run(
-        [sys.executable, str(TOOLS / f"{tool}.py"), *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
 
 
 def test_aligned_row_exits_0_and_writes_its_report(tmp_path):
@@ -38,8 +29,10 @@ def test_aligned_row_exits_0_and_writes_its_report(tmp_path):
 
 
 def test_json_is_all_that_stands_on_stdout(tmp_path):
-    shape = ["--input-shape", 2, 3, 32, 32]
-    done = run("align_backward", "--model", "stdc1_cls", "--json", *shape, cwd=tmp_path)
+    # As typed, with the second process of commands/guard.py.
+    command = [sys.executable, str(TOOLS / "align_backward.py"), "--model", "stdc1_cls", "--json"]
+    command += ["--input-shape", "2", "3", "32", "32"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)[0]["stage"] == "backward"
 

@@ -1,15 +1,13 @@
 """The command: exit codes, the way back, proposals, values that are not finite."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from convert import read_checkpoint
 from convert.formats.torch_save.write_zip import write_torch
-from tests.paths import ROOT
+from tests import nursery
 
 pytest.importorskip("torch")
 paddle = pytest.importorskip("paddle")
@@ -37,8 +35,7 @@ def folder(tmp_path):
 
 
 def run(folder, *arguments):
-    command = [sys.executable, str(ROOT / "tools" / "convert_weights.py"), *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return nursery.run("convert_weights", *arguments, cwd=folder)
 
 
 def test_a_strangers_net_by_a_proposal_and_back(folder):

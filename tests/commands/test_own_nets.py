@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.nursery import run
 from tests.paths import TOOLS
 
 pytest.importorskip("torch")
@@ -21,6 +22,8 @@ from commands.subjects.inputs import read_inputs
 from commands.subjects.own import build_pair, fill_reference, own_pair
 from common.errors import ConversionError, UserError
 
+# By the clock or by signals: not beside its like.
+pytestmark = pytest.mark.xdist_group("clock")
 NETS = """
 import numpy as np, paddle, torch
 
@@ -55,11 +58,6 @@ def folder(tmp_path, monkeypatch):
     yield tmp_path
     for name in ("small_nets", "broken_nets", "blamed", "lazy"):
         sys.modules.pop(name, None)
-
-
-def run(tool, *arguments):
-    command = [sys.executable, str(TOOLS / f"{tool}.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=250)
 
 
 def test_own_nets_from_the_command_line(folder):

@@ -2,13 +2,13 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from common.data.toy import write_toy_cityscapes
+from tests.nursery import run
 from tests.paths import ROOT
 
 SMALL = (
@@ -36,13 +36,7 @@ def backbone(tmp_path_factory):
 
 
 def command(side, *arguments):
-    return subprocess.run(
-        [sys.executable, f"tools/train_{side}.py", "configs/stdc1_toy.yml", *arguments],
-        cwd=ROOT,
-        text=True,
-        capture_output=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
-    )
+    return run(f"train_{side}", "configs/stdc1_toy.yml", *arguments, cwd=ROOT)
 
 
 @pytest.mark.parametrize("side", ["torch", "paddle"])

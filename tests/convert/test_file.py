@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +15,8 @@ from convert.nets.recognise import Recognised, recognise
 from convert.plan import plan
 from convert.plan.account import value_of
 from convert.verify import compare
-from tests.paths import MANIFESTS, ROOT
+from tests import nursery
+from tests.paths import MANIFESTS
 
 torch = pytest.importorskip("torch")
 paddle = pytest.importorskip("paddle")
@@ -384,8 +383,7 @@ def test_resizes_that_float32_cannot_hold_are_noticed(options, inexact):
 
 class TestCommand:
     def run(self, folder, *arguments):
-        command = [sys.executable, str(ROOT / "tools" / "convert_weights.py"), *arguments]
-        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        return nursery.run("convert_weights", *arguments, cwd=folder)
 
     def test_from_another_folder(self, seg_file):
         done = self.run(seg_file.parent, seg_file.name)

@@ -1,9 +1,6 @@
 """Weights of another net to start from: stages of FCN, backbones; on both sides, narrow."""
 
 import json
-import os
-import subprocess
-import sys
 from itertools import chain
 
 import numpy as np
@@ -14,6 +11,7 @@ from common.errors import ConfigError, ConversionError, UserError
 from common.pairs import PAIRS
 from common.settings.load import load_settings
 from convert.starting_weights import starting_weights, told
+from tests.nursery import run
 from tests.paths import ROOT
 
 NARROW = {"width": 1 / 16, "num_classes": 5}
@@ -222,16 +220,9 @@ def test_one_command_a_stage(tmp_path, side):
     path = ""
     for row in ("fcn32s", "fcn16s", "fcn8s"):
         folder = tmp_path / row
-        command = [sys.executable, f"tools/train_{side}.py", f"configs/{row}_toy.yml"]
-        command += [f"data.root={toy}", f"output={folder}", *small.split()]
+        command = [f"configs/{row}_toy.yml", f"data.root={toy}", f"output={folder}", *small.split()]
         command += [f"weights.path={path}"] if path else []
-        result = subprocess.run(
-            command,
-            cwd=ROOT,
-            text=True,
-            capture_output=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
-        )
+        result = run(f"train_{side}", *command, cwd=ROOT)
         assert result.returncode == 0, result.stderr
         if path:
             assert "left at initialisation: score_pool" in result.stderr

@@ -12,6 +12,8 @@ from common.documents import write_text
 from tests.align.report.browser import PHONE, WIDE, chromium
 from tests.align.report.reports import HOSTILE, RUNS, hostile, ladder, large, small
 
+# By the clock or by signals: not beside its like.
+pytestmark = pytest.mark.xdist_group("clock")
 SIZES = pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
 
 

@@ -13,6 +13,7 @@ from align.report.report import Report, how_far
 from align.report.terminal import print_report
 from common.terminal import Screen, screen, working
 from tests.align.report.reports import comparison, small
+from tests.nursery import run
 from tests.paths import ROOT
 
 
@@ -170,12 +171,7 @@ def test_folder_that_cannot_be_written_is_said_before_the_work(tmp_path):
     pytest.importorskip("paddle")
     (tmp_path / "file").write_text("")
     for folder in ("file", "file/below"):
-        done = subprocess.run(
-            [sys.executable, str(ROOT / "tools" / "align_forward.py"), "--report", folder],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-        )
+        done = run("align_forward", "--report", folder, cwd=tmp_path)
         assert done.returncode == 2
         assert f"--report {folder}" in done.stderr
         assert "aligning" not in done.stderr

@@ -2,15 +2,13 @@
 
 import os
 import signal
-import subprocess
-import sys
 import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.paths import ROOT
+from tests.nursery import run_script
 
 torch = pytest.importorskip("torch")
 
@@ -237,10 +235,12 @@ record_trace(net, [np.ones((2, 4, 32, 32))], sys.argv[1], shard_bytes=100_000)
 """
 
 
-def test_killed_recording_leaves_no_trace_and_the_one_before_whole(tmp_path):
+def test_killed_recording_leaves_no_trace_and_the_one_before_whole(tmp_path, tmp_path_factory):
+    script = tmp_path_factory.mktemp("script") / "killed.py"
+    script.write_text(KILLED)
+
     def recorded_by(how):
-        command = [sys.executable, "-c", KILLED, str(tmp_path / "trace"), how]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250)
+        done = run_script(script, tmp_path / "trace", how)
         return done.returncode, done.stderr
 
     code, said = recorded_by("lives")

@@ -17,6 +17,8 @@ from tests.paths import ROOT
 
 torch = pytest.importorskip("torch")
 
+# By the clock or by signals: not beside its like.
+pytestmark = pytest.mark.xdist_group("clock")
 SECONDS, MEGABYTES = 10, 500
 MESSAGE = 3000  # characters
 
@@ -48,7 +50,7 @@ def outcome(path, expected):
 
 
 def run_all(folder):
-    """Return {name: outcome}; used by the test and by the process of its own."""
+    """Return {name: outcome}."""
     mark = folder / "ran"
     expected = hostile.state_of()
     found = {}
@@ -63,9 +65,19 @@ def run_all(folder):
     return found
 
 
-@pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_the_whole_corpus(tmp_path):
-    found = run_all(tmp_path)
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    """What became of the corpus in a process of its own, so that its memory can be told."""
+    code = "import sys; from tests.convert.formats import test_hostile as t; t.alone(sys.argv[1])"
+    command = [sys.executable, "-W", "ignore:Duplicate name", "-c", code]
+    command.append(str(tmp_path_factory.mktemp("corpus")))
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_whole_corpus(ended):
+    found = ended["found"]
     assert len(found) >= 500
     for name, end in found.items():
         if name.startswith("cut at"):
@@ -83,19 +95,16 @@ def test_the_whole_corpus(tmp_path):
     }
 
 
-def test_in_a_process_of_its_own_memory_stays_bounded(tmp_path):
-    code = "import sys; from tests.convert.formats import test_hostile as t; t.alone(sys.argv[1])"
-    command = [sys.executable, "-c", code, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-    grown = json.loads(done.stdout)["megabytes"]
-    assert grown < MEGABYTES
-
-
 def alone(folder):
+    """Run the corpus and print what `ended` returns."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    run_all(Path(folder))
+    found = run_all(Path(folder))
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({"megabytes": (after - before) / 1024}))
+    print(json.dumps({"found": found, "megabytes": (after - before) / 1024}))
+
+
+def test_memory_stays_bounded(ended):
+    assert ended["megabytes"] < MEGABYTES
 
 
 def test_the_undamaged_files_are_read(tmp_path):

@@ -5,14 +5,13 @@ torchvision (extra `test`); both nets run in float64.
 """
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.paths import ROOT
+from tests.nursery import run
 
 torch = pytest.importorskip("torch")
 paddle = pytest.importorskip("paddle")
@@ -80,10 +79,7 @@ def converted(net, folder):
     """Save as a user would, convert by the command, and build what the account says."""
     path, output = folder / "file.pth", folder / "file.pdparams"
     torch.save(net.state_dict(), path)
-    command = [sys.executable, "tools/convert_weights.py", str(path), "--output", str(output)]
-    done = subprocess.run(
-        [*command, "--no-verify", "--json"], cwd=ROOT, capture_output=True, text=True
-    )
+    done = run("convert_weights", path, "--output", output, "--no-verify", "--json")
     assert done.returncode == 0, done.stderr
     account = json.loads(Path(f"{output}.account.json").read_text())
     paddle.set_default_dtype("float64")

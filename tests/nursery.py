@@ -1,0 +1,141 @@
+"""Runs commands in processes that fork from one which has loaded both frameworks.
+
+Every command is a process of its own: its folder, output, exit code and signals are what a person
+gets. Only the seconds in which it imports torch and Paddle are spent once a worker of the tests.
+Of a command in two processes (commands/guard.py) it is the inner one; tests/commands/test_own_nets
+shows the outer one.
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import tempfile
+import traceback
+from functools import cache
+from pathlib import Path
+
+from tests.paths import ROOT, TOOLS
+
+LOADED = (
+    *("torch", "torch._dynamo", "paddle", "scipy.stats", "rich.console"),
+    *("torch_ref.train", "paddle_impl.train", "align", "convert"),
+    *("commands.convert", "commands.train", "commands.align_run"),
+)
+LIMIT_S = 250
+
+
+class Nursery:
+    """Starts commands one after another."""
+
+    processor_s = 0.0  # what it and its commands spent
+
+    def __init__(self):
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.nursery"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+            text=True,
+            cwd=ROOT,
+        )
+
+    def start(self, script, *arguments, cwd=None, out=os.devnull, err=os.devnull):
+        """Return the pid of `python <script> <arguments>`; `out` and `err` are files."""
+        argv = list(map(str, (script, *arguments)))
+        return self._ask("start", argv, str(cwd or Path.cwd()), str(out), str(err))
+
+    def wait(self):
+        """Return the exit code of the last command, negative for a signal."""
+        code, self.processor_s = self._ask("wait")
+        return code
+
+    def _ask(self, *message):
+        self.process.stdin.write(json.dumps(message) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+
+def run(tool, *arguments, cwd=None):
+    """Return what `subprocess.run` does, of `python tools/<tool>.py <arguments>` in `cwd`."""
+    return run_script(TOOLS / f"{tool}.py", *arguments, cwd=cwd)
+
+
+def run_script(script, *arguments, cwd=None):
+    """Return what `subprocess.run` does, of `python <script> <arguments>` in `cwd`."""
+    nursery = of_this_worker()
+    with tempfile.TemporaryDirectory() as folder:
+        out, err = Path(folder) / "out", Path(folder) / "err"
+        nursery.start(script, *arguments, cwd=cwd, out=out, err=err)
+        code = nursery.wait()
+        return subprocess.CompletedProcess(script, code, out.read_text(), err.read_text())
+
+
+@cache
+def of_this_worker():
+    """Return the one nursery of this process; it ends with it, for its input is closed then."""
+    return Nursery()
+
+
+def processor_s():
+    """Return the seconds of the processor that commands of this worker spent."""
+    return of_this_worker().processor_s if of_this_worker.cache_info().currsize else 0.0
+
+
+def serve():
+    """Fork a command, or wait for it, for every line of stdin."""
+    for name in LOADED:
+        with contextlib.suppress(ModuleNotFoundError):
+            importlib.import_module(name)
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    pid = 0
+    with tempfile.NamedTemporaryFile(prefix="nursery-") as note:
+        for line in sys.stdin:
+            what, *about = json.loads(line)
+            if what == "wait":
+                code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+                answer = code, sum(os.times()[:4])
+            else:
+                answer = pid = os.fork()
+                if pid == 0:
+                    os._exit(_command(note.name, *about))
+            print(json.dumps(answer), file=answers, flush=True)
+
+
+def _command(note, argv, cwd, out, err):
+    """Run a command in this process; return its exit code."""
+    from align.nets import progress
+
+    progress.create_note(note)
+    # What commands/guard.py gives to the process that it starts.
+    os.environ |= {"T2P_RUNNING_NOTE": note, "T2P_PARENT_PIPE": str(os.pipe()[0])}
+    for descriptor, path in enumerate((os.devnull, out, err)):
+        os.dup2(os.open(path, os.O_RDWR | os.O_CREAT), descriptor)
+    signal.alarm(LIMIT_S)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's jobs ignore it
+    os.chdir(cwd)
+    sys.argv, sys.path[0] = argv, str(Path(argv[0]).parent)
+    code = 0
+    try:
+        runpy.run_path(argv[0], run_name="__main__")
+    except SystemExit as ending:
+        code = ending.code or 0
+        if not isinstance(code, int):
+            print(code, file=sys.stderr)
+            code = 1
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return code
+
+
+if __name__ == "__main__":
+    serve()
