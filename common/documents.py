@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,14 @@ def is_optional(entry: Any) -> bool:
     return entry.default is None or entry.default_factory is not MISSING
 
 
+@cache
+def adapter(kind: Any) -> Any:
+    """Return what checks that data is of `kind`; making it takes longer than checking."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
+
+
 def checked(kind: Any, data: Any, place: str = "") -> Any:
     """Return `data` as `kind`, every field of its type; of a dataclass no key is unknown.
 
@@ -101,10 +110,10 @@ def checked(kind: Any, data: Any, place: str = "") -> Any:
 
     Raises UnreadableError that names the first field that is not.
     """
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     try:
-        return TypeAdapter(kind).validate_python(data)
+        return adapter(kind).validate_python(data)
     except ValidationError as error:
         first = error.errors()[0]
         at = ".".join(filter(None, (place, *map(str, first["loc"])))) or "(the document)"

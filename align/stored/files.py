@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from align.stored.format import KIND, MANIFEST, SCHEMA, Manifest
-from common.documents import load_object
+from common.documents import adapter, load_object
 from common.errors import UnreadableError, UserError
 
 
@@ -48,10 +48,10 @@ def checked(path: Path, kind: Any, data: Any) -> Any:
 
     Raises UnreadableError that names the first field that is not.
     """
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     try:
-        return TypeAdapter(kind).validate_python(data)
+        return adapter(kind).validate_python(data)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "(the document)"
