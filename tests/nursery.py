@@ -44,6 +44,7 @@ class Nursery:
             text=True,
             cwd=ROOT,
         )
+        self.process.stdout.readline()  # it has loaded: what follows may be timed
 
     def start(self, script, *arguments, cwd=None, out=os.devnull, err=os.devnull):
         """Return the pid of `python <script> <arguments>`; `out` and `err` are files."""
@@ -94,6 +95,7 @@ def serve():
             importlib.import_module(name)
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    print("ready", file=answers, flush=True)
     pid = 0
     with tempfile.NamedTemporaryFile(prefix="nursery-") as note:
         for line in sys.stdin:

@@ -219,6 +219,9 @@ STAGES = {
             "tests/nets/models/test_torchvision.py",
         ),
     ],
+    "tests": lambda: [
+        run("tests", "`make seconds`, all tests", ["make", "seconds"], "passed|failed")
+    ],
     "toys": lambda: [
         run("toys", "every toy config", [sys.executable, "docs/proof/toys.py"], "configs:")
     ],
