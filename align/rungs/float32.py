@@ -5,15 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from align.arrays.batch import Inputs, NetBatch, as_batch
+from align.arrays.batch import Inputs, as_batch
 from align.judge.words import Words
 from align.pairing.pair_nets import pair_nets
 from align.record.trace import CallPlace
 from align.report.report import Report
 from align.rungs.forward import align_forward
 from align.trial.setup import prepared
-
-Outputs = dict[CallPlace, np.ndarray]
 
 
 def add_float32(
@@ -54,52 +52,19 @@ def float32_noise(
 ) -> Mapping[CallPlace, float]:
     """Return how far each output of the reference in float32 is from the same in float64."""
     from align.pairing.reference_torch import LiveReference
+    from align.rungs.float32_torch import every_output
 
     sides = pair_nets(LiveReference(torch_net), paddle_net, rules)
     runs = []
     for dtype in ("float64", "float32"):
         with prepared(sides, dtype=dtype, train=train):
-            runs.append(_outputs(torch_net, as_batch(inputs, dtype)))
+            runs.append(every_output(torch_net, as_batch(inputs, dtype)))
     exact, single = runs
     return {
         place: _distance(array, single[place])
         for place, array in exact.items()
         if place in single and array.dtype.kind == "f" and array.shape == single[place].shape
     }
-
-
-def _outputs(torch_net: Any, batch: NetBatch) -> Outputs:
-    """Run the reference once; return the outputs of every call of every module."""
-    import torch
-
-    from align.arrays.arguments import Forward
-    from align.arrays.arrays_torch import is_tensor, to_array, to_tensor
-    from align.arrays.trees import leaves, map_leaves
-    from align.nets.calls import wrapped_forwards
-    from align.nets.layers_torch import module_paths
-    from align.nets.prepare_torch import out_of_place, state_kept
-
-    found: Outputs = {}
-    counts: dict[str, int] = {}
-
-    def wrap(path: str, module: Any, forward: Forward) -> Forward:
-        def noting(*args: Any, **kwargs: Any) -> Any:
-            index = counts[path] = counts.get(path, -1) + 1
-            outputs = forward(*args, **kwargs)
-            tensors = [leaf for leaf in leaves(outputs) if is_tensor(leaf)]
-            for position, tensor in enumerate(tensors):
-                found[path, index, f"output:{position}"] = np.array(to_array(tensor))
-            return outputs
-
-        return noting
-
-    modules = {path: torch_net.get_submodule(path) for path in module_paths(torch_net)}
-    args, kwargs = map_leaves((batch.args, dict(batch.kwargs)), to_tensor)
-    with state_kept(torch_net), torch.no_grad(), out_of_place(torch_net):
-        torch.manual_seed(0)  # the same dropout masks in both precisions
-        with wrapped_forwards(modules, wrap):
-            torch_net(*args, **kwargs)
-    return found
 
 
 def _distance(exact: np.ndarray, single: np.ndarray) -> float:

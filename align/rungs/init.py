@@ -37,28 +37,22 @@ def align_init(
         distance between the two distribution functions (0 to 1), `floor` the distance that
         chance explains.
     """
-    import paddle
-    import torch
-
+    from align.nets import seeds_paddle, seeds_torch
     from align.pairing.reference_torch import LiveReference
 
     theirs: dict[str, list[np.ndarray]] = {}
     ours: dict[str, list[np.ndarray]] = {}
     tensors = []
-    with torch.random.fork_rng(devices=[]):
-        state = paddle.get_rng_state()
-        try:
-            for seed in range(seeds):
-                torch.manual_seed(seed)
-                paddle.seed(seed)
-                torch_net, paddle_net = torch_factory(), paddle_factory()
-                tensors = pair_nets(LiveReference(torch_net), paddle_net, rules).tensors
-                for key, tensor in torch_net.state_dict().items():
-                    theirs.setdefault(key, []).append(_sample(tensor.numpy()))
-                for key, tensor in paddle_net.state_dict().items():
-                    ours.setdefault(key, []).append(_sample(tensor.numpy()))
-        finally:
-            paddle.set_rng_state(state)
+    with seeds_torch.random_state_kept(), seeds_paddle.random_state_kept():
+        for number in range(seeds):
+            seeds_torch.seed(number)
+            seeds_paddle.seed(number)
+            torch_net, paddle_net = torch_factory(), paddle_factory()
+            tensors = pair_nets(LiveReference(torch_net), paddle_net, rules).tensors
+            for key, tensor in torch_net.state_dict().items():
+                theirs.setdefault(key, []).append(_sample(tensor.numpy()))
+            for key, tensor in paddle_net.state_dict().items():
+                ours.setdefault(key, []).append(_sample(tensor.numpy()))
     report = Report("init", settings={"seeds": seeds})
     known = [tensor for tensor in tensors if tensor.reference in theirs]
     for tensor in known:

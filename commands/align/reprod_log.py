@@ -67,27 +67,16 @@ def export_forward(
     folder: str | Path, torch_net: Any, paddle_net: Any, inputs: Inputs
 ) -> list[Path]:
     """Run both nets once in eval mode, as they are, and write their outputs (float32)."""
-    import paddle
-    import torch
-
-    from align.arrays import arrays_paddle, arrays_torch
-    from align.arrays.trees import leaves, map_leaves
     from align.pairing.pair_nets import pair_nets
     from align.pairing.reference_torch import LiveReference
     from align.trial.setup import prepared
+    from commands.subjects import run_paddle, run_torch
 
     batch = as_batch(inputs, "float32")
     given = (batch.args, dict(batch.kwargs))
-    sides = pair_nets(LiveReference(torch_net), paddle_net)
-    with prepared(sides, dtype="float32", train=False):
-        args, kwargs = map_leaves(given, arrays_torch.to_tensor)
-        with torch.no_grad():
-            outputs = leaves(torch_net(*args, **kwargs))
-        theirs = [arrays_torch.to_array(o) for o in outputs if arrays_torch.is_tensor(o)]
-        args, kwargs = map_leaves(given, arrays_paddle.to_tensor)
-        with paddle.no_grad():
-            outputs = leaves(paddle_net(*args, **kwargs))
-        ours = [arrays_paddle.to_array(o) for o in outputs if arrays_paddle.is_tensor(o)]
+    with prepared(pair_nets(LiveReference(torch_net), paddle_net), dtype="float32", train=False):
+        theirs = run_torch.tensors_in_order(torch_net, *given)
+        ours = run_paddle.tensors_in_order(paddle_net, *given)
     return write_with_log(folder, "forward", _named(theirs), _named(ours))
 
 

@@ -78,20 +78,11 @@ def _as_arrays(numbers: Mapping[str, float]) -> Values:
 
 def _logits(side: Any, image: np.ndarray) -> np.ndarray:
     """Return the main logits of `image` float32 [N, 3, H, W] in eval mode."""
-    from common.training.net_side import main_logits
-
-    side.net.eval()
     if side.framework == "torch":
-        import torch
-
-        with torch.no_grad():
-            theirs: np.ndarray = main_logits(side.net(torch.from_numpy(image))).numpy()
-        return theirs
-    import paddle
-
-    with paddle.no_grad():
-        ours: np.ndarray = main_logits(side.net(paddle.to_tensor(image))).numpy()
-    return ours
+        from commands.subjects.run_torch import main_logits_of
+    else:
+        from commands.subjects.run_paddle import main_logits_of
+    return main_logits_of(side.net, image)
 
 
 @contextmanager

@@ -130,15 +130,11 @@ class Reproduction:
         """Return the user's checkpoint, or write one in the authors' format from seeded weights."""
         if self.checkpoint is not None:
             return self.checkpoint
-        import torch
-
-        from torch_ref.seeded import build_seeded
+        from commands.subjects.run_torch import write_seeded_checkpoint
 
         path = self.folder / "reference.pth"
         model = self.settings.model
-        net = build_seeded(model.name, self.settings.seed, **model.overrides)
-        with whole_file(path) as draft:
-            torch.save(net.state_dict(), draft)
+        write_seeded_checkpoint(path, model.name, self.settings.seed, **model.overrides)
         self.checkpoint = path
         return path
 

@@ -74,32 +74,24 @@ class Recipe:
 
     def align_loss(self, torch_net: Any) -> Report:
         """The criterion on the reference's outputs in train mode."""
+        from commands.subjects.run_torch import outputs_in_train_mode
+
         batch = next(_batches(self.small, workers=0))
-        outputs = _outputs_of(torch_net, batch.image)
+        outputs = outputs_in_train_mode(torch_net, batch.image)
         return align_loss(*self._losses(), [outputs, batch.label])
 
     def align_metric(self, torch_net: Any) -> Report:
         """Exact counts of both sides' argmax of the reference's logits."""
-        import paddle
-        import torch
-
-        from common.metrics import ConfusionMatrix
-
-        class Torch(ConfusionMatrix):
-            def update(self, prediction: np.ndarray, label: np.ndarray) -> None:
-                super().update(torch.from_numpy(prediction).argmax(1).numpy(), label)
-
-        class Paddle(ConfusionMatrix):
-            def update(self, prediction: np.ndarray, label: np.ndarray) -> None:
-                super().update(paddle.to_tensor(prediction).argmax(1).numpy(), label)
+        from commands.subjects.run_paddle import CountsOfPaddle
+        from commands.subjects.run_torch import CountsOfTorch, outputs_in_train_mode, resized
 
         batches = list(islice(_batches(self.small, workers=0), 2))
         pairs = [
-            (_resized(_main(_outputs_of(torch_net, batch.image)), batch.label), batch.label)
-            for batch in batches
+            (resized(_main(outputs_in_train_mode(torch_net, b.image)), b.label.shape[1:]), b.label)
+            for b in batches
         ]
         classes = self.settings.model.num_classes
-        return align_metric(Torch(classes), Paddle(classes), pairs)
+        return align_metric(CountsOfTorch(classes), CountsOfPaddle(classes), pairs)
 
     def align_step(self, torch_net: Any, paddle_net: Any) -> Report:
         """One forced training step."""
@@ -168,34 +160,9 @@ def _batches(settings: Settings, workers: int) -> Iterator[Any]:
         yield from group
 
 
-def _outputs_of(torch_net: Any, image: np.ndarray) -> Any:
-    """Return the reference's outputs in train mode, tensors as arrays; it is left as it was."""
-    import torch
-
-    from align.arrays.arrays_torch import is_tensor, to_array
-    from align.arrays.trees import map_leaves
-    from align.nets.prepare_torch import state_kept
-
-    modes = {module: module.training for module in torch_net.modules()}
-    with torch.no_grad(), state_kept(torch_net):
-        outputs = torch_net.train()(torch.from_numpy(image))
-    for module, training in modes.items():
-        module.training = training
-    return map_leaves(outputs, lambda leaf: to_array(leaf) if is_tensor(leaf) else leaf)
-
-
 def _main(outputs: Any) -> np.ndarray:
     """Return the main logits of what a net returns."""
     from align.arrays.trees import leaves
 
     logits: np.ndarray = outputs["out"] if isinstance(outputs, dict) else leaves(outputs)[0]
     return logits
-
-
-def _resized(logits: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """Return `logits` [N, C, h, w] at the size of `label` [N, H, W]."""
-    import torch
-    import torch.nn.functional as F
-
-    tensor, size = torch.from_numpy(logits), label.shape[1:]
-    return F.interpolate(tensor, size=size, mode="bilinear", align_corners=False).numpy()

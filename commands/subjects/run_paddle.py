@@ -1,0 +1,35 @@
+"""What commands ask of a live net of Paddle: its outputs as arrays."""
+
+from typing import Any
+
+import numpy as np
+import paddle
+
+from align.arrays.arrays_paddle import is_tensor, to_array, to_tensor
+from align.arrays.trees import leaves, map_leaves
+from common.metrics import ConfusionMatrix
+from common.training.net_side import main_logits
+
+
+def tensors_in_order(net: Any, args: tuple, kwargs: dict[str, Any]) -> list[np.ndarray]:
+    """Return the tensors that the net gives for arrays, in order; no gradient is recorded."""
+    args, kwargs = map_leaves((args, kwargs), to_tensor)
+    with paddle.no_grad():
+        outputs = leaves(net(*args, **kwargs))
+    return [to_array(leaf) for leaf in outputs if is_tensor(leaf)]
+
+
+def main_logits_of(net: Any, image: np.ndarray) -> np.ndarray:
+    """Return the main logits of `image` float32 [N, 3, H, W] in eval mode."""
+    net.eval()
+    with paddle.no_grad():
+        logits: np.ndarray = main_logits(net(paddle.to_tensor(image))).numpy()
+    return logits
+
+
+class CountsOfPaddle(ConfusionMatrix):
+    """Exact counts of Paddle's argmax over the classes of `prediction` [N, C, H, W]."""
+
+    def update(self, prediction: np.ndarray, label: np.ndarray) -> None:
+        """Count one batch; `label` [N, H, W]."""
+        super().update(paddle.to_tensor(prediction).argmax(1).numpy(), label)

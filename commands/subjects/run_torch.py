@@ -1,0 +1,63 @@
+"""What commands ask of a live net of torch: its outputs as arrays, and its weights as a file."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from align.arrays.arrays_torch import is_tensor, to_array, to_tensor
+from align.arrays.trees import leaves, map_leaves
+from align.nets.prepare_torch import state_kept
+from common.files import whole_file
+from common.metrics import ConfusionMatrix
+from common.training.net_side import main_logits
+
+
+def outputs_in_train_mode(net: Any, image: np.ndarray) -> Any:
+    """Return what the net makes of `image`, tensors as arrays; the net is left as it was."""
+    modes = {module: module.training for module in net.modules()}
+    with torch.no_grad(), state_kept(net):
+        outputs = net.train()(torch.from_numpy(image))
+    for module, training in modes.items():
+        module.training = training
+    return map_leaves(outputs, lambda leaf: to_array(leaf) if is_tensor(leaf) else leaf)
+
+
+def tensors_in_order(net: Any, args: tuple, kwargs: dict[str, Any]) -> list[np.ndarray]:
+    """Return the tensors that the net gives for arrays, in order; no gradient is recorded."""
+    args, kwargs = map_leaves((args, kwargs), to_tensor)
+    with torch.no_grad():
+        outputs = leaves(net(*args, **kwargs))
+    return [to_array(leaf) for leaf in outputs if is_tensor(leaf)]
+
+
+def resized(logits: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Return `logits` [N, C, h, w], bilinearly at `size` (H, W)."""
+    tensor = torch.from_numpy(logits)
+    return F.interpolate(tensor, size=size, mode="bilinear", align_corners=False).numpy()
+
+
+def main_logits_of(net: Any, image: np.ndarray) -> np.ndarray:
+    """Return the main logits of `image` float32 [N, 3, H, W] in eval mode."""
+    net.eval()
+    with torch.no_grad():
+        logits: np.ndarray = main_logits(net(torch.from_numpy(image))).numpy()
+    return logits
+
+
+class CountsOfTorch(ConfusionMatrix):
+    """Exact counts of torch's argmax over the classes of `prediction` [N, C, H, W]."""
+
+    def update(self, prediction: np.ndarray, label: np.ndarray) -> None:
+        """Count one batch; `label` [N, H, W]."""
+        super().update(torch.from_numpy(prediction).argmax(1).numpy(), label)
+
+
+def write_seeded_checkpoint(path: Path, row: str, seed: int, **overrides: Any) -> None:
+    """Write the seeded weights of a row of the table as its authors' files are, with torch.save."""
+    from torch_ref.seeded import build_seeded
+
+    with whole_file(path) as draft:
+        torch.save(build_seeded(row, seed, **overrides).state_dict(), draft)
