@@ -6,7 +6,6 @@ Of a command in two processes (commands/guard.py) it is the inner one; tests/com
 shows the outer one.
 """
 
-import contextlib
 import importlib
 import json
 import os
@@ -24,7 +23,7 @@ from tests.paths import ROOT, TOOLS
 LOADED = (
     *("torch", "torch._dynamo", "paddle", "scipy.stats", "rich.console"),
     *("torch_ref.train", "paddle_impl.train", "align", "convert"),
-    *("commands.convert", "commands.train", "commands.align_run"),
+    *("commands.convert", "commands.train", "commands.align.passes"),
 )
 LIMIT_S = 250
 
@@ -91,8 +90,11 @@ def processor_s():
 def serve():
     """Fork a command, or wait for it, for every line of stdin."""
     for name in LOADED:
-        with contextlib.suppress(ModuleNotFoundError):
+        try:
             importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name not in ("torch", "paddle"):
+                raise
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     print("ready", file=answers, flush=True)
@@ -113,6 +115,7 @@ def serve():
 def _command(note, argv, cwd, out, err):
     """Run a command in this process; return its exit code."""
     from align.nets import progress
+    from common.streams import messages
 
     progress.create_note(note)
     # What commands/guard.py gives to the process that it starts.
@@ -134,8 +137,8 @@ def _command(note, argv, cwd, out, err):
     except BaseException:
         traceback.print_exc()
         code = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr, messages()):
+        stream.flush()
     return code
 
 
