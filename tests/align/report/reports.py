@@ -1,6 +1,7 @@
 """Reports as tests of pages, JSON and JUnit need them: small, large, broken, hostile."""
 
 from align.judge.comparison import DIFFERS, EQUAL, UNCHECKED, Comparison
+from align.judge.words import Cause
 from align.report.report import Divergence, Layer, Report
 from align.report.run import Run
 
@@ -41,7 +42,7 @@ def small(*wrong, stage="forward"):
         )
         report.calls.append(comparison(path, "input:0"))
         bad = path in wrong
-        cause = "stride is (2, 2), the reference has (1, 1)" if bad else None
+        cause = Cause("attribute", name="stride", port=(2, 2), reference=(1, 1)) if bad else None
         error, verdict = (0.5, DIFFERS) if bad else (1e-16, EQUAL)
         report.calls.append(comparison(path, verdict=verdict, error=error, cause=cause))
         if bad:
