@@ -66,6 +66,12 @@ def run(tool, *arguments, cwd=None):
     return run_script(TOOLS / f"{tool}.py", *arguments, cwd=cwd)
 
 
+def as_typed(tool, *arguments, cwd=None):
+    """Run what `run` runs, in processes of its own: with the one that watches (commands/guard)."""
+    command = [sys.executable, str(TOOLS / f"{tool}.py"), *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=LIMIT_S)
+
+
 def run_script(script, *arguments, cwd=None):
     """Return what `subprocess.run` does, of `python <script> <arguments>` in `cwd`."""
     nursery = of_this_worker()
@@ -115,11 +121,13 @@ def serve():
 def _command(note, argv, cwd, out, err):
     """Run a command in this process; return its exit code."""
     from align.nets import progress
+    from commands.handover import Receiver
     from common.streams import messages
 
     progress.create_note(note)
     # What commands/guard.py gives to the process that it starts.
-    os.environ |= {"T2P_RUNNING_NOTE": note, "T2P_PARENT_PIPE": str(os.pipe()[0])}
+    parent = {"T2P_RUNNING_NOTE": note, "T2P_PARENT_PIPE": str(os.pipe()[0])}
+    os.environ |= Receiver().environment | parent
     for descriptor, path in enumerate((os.devnull, out, err)):
         os.dup2(os.open(path, os.O_RDWR | os.O_CREAT), descriptor)
     signal.alarm(LIMIT_S)

@@ -1,12 +1,10 @@
 """The alignment commands as a person runs them: exit codes, messages, files."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
-from tests.nursery import run
+from tests.nursery import as_typed, run
 from tests.paths import TOOLS
 
 pytest.importorskip("torch")
@@ -29,10 +27,8 @@ def test_aligned_row_exits_0_and_writes_its_report(tmp_path):
 
 
 def test_json_is_all_that_stands_on_stdout(tmp_path):
-    # As typed, with the second process of commands/guard.py.
-    command = [sys.executable, str(TOOLS / "align_backward.py"), "--model", "stdc1_cls", "--json"]
-    command += ["--input-shape", "2", "3", "32", "32"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    shape = ["--input-shape", 2, 3, 32, 32]
+    done = as_typed("align_backward", "--model", "stdc1_cls", "--json", *shape, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)[0]["stage"] == "backward"
 

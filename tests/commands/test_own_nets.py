@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.nursery import run
+from tests.nursery import as_typed, run
 from tests.paths import TOOLS
 
 pytest.importorskip("torch")
@@ -362,7 +362,7 @@ def test_paddles_nll_loss_with_ignored_labels_is_reported(tmp_path, monkeypatch)
         "def ours(x, y): return P.nll_loss(P.log_softmax(x, 1), y, ignore_index=255)\n"
     )
     losses = ["--torch-loss", "nll:theirs", "--paddle-loss", "nll:ours", "--inputs", "batch.npz"]
-    done = run("align_stage", "loss", *losses, "--timeout", 40)
+    done = as_typed("align_stage", "loss", *losses, "--timeout", 40)
     assert done.returncode == 2
     assert "F.cross_entropy does not" in done.stderr
     assert "the loss" in done.stderr
