@@ -313,10 +313,10 @@ def test_crash_is_reported_with_its_layer(tmp_path):
 
 
 def test_hang_is_reported_with_its_layer(tmp_path):
-    child = start(tmp_path, "sleep", "--timeout", "3")
+    child = start(tmp_path, "sleep", "--timeout", "8")
     _, error = child.communicate(timeout=60)
     assert child.returncode == 2
-    assert "nothing moved for 3 s while layer body.pool" in error
+    assert "nothing moved for 8 s while layer body.pool" in error
 
 
 def test_own_bug_is_never_exit_1(tmp_path):
