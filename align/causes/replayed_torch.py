@@ -56,7 +56,9 @@ def replayed_calls(
         wrapped = wrapped_forwards(modules, watch.wrap)
         steps = WatchSteps(watch.running)
         mode = torch.enable_grad() if gradients else torch.no_grad()
-        with state_kept(net), mode, out_of_place(net), wrapped, steps:
+        # What is no call inside writes as it does: it is the code of the module around it.
+        in_place = out_of_place(net, {path for path, _ in net.named_modules()} - judged)
+        with state_kept(net), mode, in_place, wrapped, steps:
             net(*args, **dict(kwargs))
     finally:
         torch.set_rng_state(random_state)

@@ -33,6 +33,7 @@ class PlainPass(Pass):
         self.errors: dict[CallPlace, float] = {}
         self.failure = ""
         self.plainly_called: dict[int, str] = {}  # id of a call -> path: one tensor in, one out
+        self.writing: set[int] = set()  # groups whose layers write into what they get
         self.made: list[PortCall] = []  # in the order in which they began
         self.running: list[PortCall] = []
         # Id of a call -> path and arguments, with a `Slot` in place of each tensor.
@@ -63,10 +64,13 @@ class PlainPass(Pass):
             made = PortCall(path, key, self.running[-1] if self.running else None)
             self.made.append(made)
             self.running.append(made)
+            given = _versions((args, kwargs)) if path else []
             try:
                 outputs = self.replay.around(path, call, forward)(*args, **kwargs)
             finally:
                 self.running.pop()
+            if any(int(tensor.inplace_version) != version for tensor, version in given):
+                self.writing.add(group)
             if not kwargs and len(args) == 1 and is_tensor(args[0]) and is_tensor(outputs):
                 self.plainly_called[id(call)] = path
             found = [to_array(leaf) for leaf in leaves(outputs) if is_tensor(leaf)]
@@ -90,11 +94,19 @@ class PlainPass(Pass):
             for call in self.calls[group]
         ]
 
+    def as_code_groups(self) -> set[int]:
+        """Return the groups of layers that write into what code around them reads, or may read.
+
+        That is known of the reference's; the port's layers seldom work in place.
+        """
+        paired = self.pairing.reference_group
+        return self.writing | {paired[path] for path in self.trace.as_code if path in paired}
+
     def uneven_groups(self) -> dict[int, tuple[int, int]]:
         """Return {group: (calls in the reference, calls in the port)} where these differ."""
         if self.failure:
             return {}
-        groups = set(self.pairing.port_group.values())
+        groups = set(self.pairing.port_group.values()) - self.as_code_groups()
         counts = {g: (len(self.calls.get(g, [])), self.counts.get(g, 0)) for g in groups}
         return {group: pair for group, pair in counts.items() if pair[0] != pair[1]}
 
@@ -114,6 +126,11 @@ def plain_pass(
     plain = PlainPass(sides, trace, PortOrder(order, below))
     plain.run(*arguments)
     return plain
+
+
+def _versions(tree: Any) -> list[tuple[paddle.Tensor, int]]:
+    """Return the tensors of a tree, and how often code wrote into each until now."""
+    return [(leaf, int(leaf.inplace_version)) for leaf in leaves(tree) if is_tensor(leaf)]
 
 
 def _as_slots(forward: Forward, args: tuple, kwargs: dict[str, Any], count: int) -> Any:

@@ -8,7 +8,7 @@ from torch.overrides import TorchFunctionMode
 
 from align.arrays.arguments import bind
 from align.arrays.arrays_torch import is_tensor
-from align.arrays.trees import leaves
+from align.arrays.trees import leaves, map_leaves
 from align.judge.kernel_errors_torch import Errors
 from align.judge.kernels import KERNELS, Kernel
 
@@ -47,6 +47,19 @@ class WatchKernels(TorchFunctionMode):
             self.escaped(args[0])
         name = getattr(func, "__name__", "")
         kernel = self.rows.get(name.strip("_"))
+        source = None if kernel is None or self.errors is None else _written(func, args, kwargs)
+        if source is None:
+            return self._run(name, kernel, func, (args, kwargs), (args, kwargs))
+        # What errs runs a second time, so both work on copies: `source` is written into once.
+        copies = (
+            map_leaves((args, kwargs), lambda v: source.clone() if v is source else v)
+            for _ in range(2)
+        )
+        return source.copy_(self._run(name, kernel, func, *copies))
+
+    def _run(self, name: str, kernel: Kernel | None, func: Any, first: Any, again: Any) -> Any:
+        """Call `func` with the arguments `first`, and if it is to err, with those of `again`."""
+        args, kwargs = first
         self.function = name
         try:
             result = func(*args, **kwargs)
@@ -64,4 +77,14 @@ class WatchKernels(TorchFunctionMode):
         self.called(kernel)
         if self.errors is None:
             return result
-        return self.errors.call(kernel, errors, func, args, kwargs, result)
+        return self.errors.call(kernel, errors, func, *again, result)
+
+
+def _written(func: Any, args: tuple, kwargs: dict[str, Any]) -> torch.Tensor | None:
+    """Return the first tensor that a function is given, if it writes into it."""
+    bound = bind(func, args, kwargs)
+    inplace = bound is not None and bound.arguments.get("inplace") is True
+    name = getattr(func, "__name__", "")
+    if not inplace and (not name.endswith("_") or name.endswith("__")):
+        return None
+    return next((leaf for leaf in leaves((args, kwargs)) if is_tensor(leaf)), None)

@@ -182,12 +182,16 @@ def _compact(tensor: torch.Tensor) -> torch.Tensor:
 
 
 @contextmanager
-def out_of_place(net: nn.Module) -> Iterator[list[str]]:
+def out_of_place(net: nn.Module, but: Collection[str] = ()) -> Iterator[list[str]]:
     """Let in-place modules work out of place: a tensor that is overwritten cannot be recorded.
 
-    Yields their paths.
+    Those of the first paths `but` go on as they are. Yields the paths of the others.
     """
-    paths = [path for path, module in net.named_modules() if getattr(module, "inplace", False)]
+    paths = [
+        path
+        for path, module in net.named_modules()
+        if path not in but and getattr(module, "inplace", False)
+    ]
     modules = [net.get_submodule(path) for path in paths]
     try:
         for module in modules:

@@ -38,6 +38,7 @@ class CallRecorder:
         self.alone: Callable[[Call], bool] | None = None
         self.together: Callable[[Call, list[Call]], bool] | None = None
         self.freed = 0  # bytes
+        self.writes_into_inputs = False  # code of some module, but the root, does
         self.flow = Flow()
         self.awaited = Awaited()
 
@@ -54,6 +55,7 @@ class CallRecorder:
             self.awaited.begins(call)
             args, kwargs = self._boundary((args, kwargs), None)
             self._record_arguments(call, module, forward, args, kwargs)
+            given = _versions((args, kwargs)) if path else []
             self.stack.append(call)
             try:
                 outputs = forward(*args, **kwargs)
@@ -61,6 +63,8 @@ class CallRecorder:
                 call.random = len(self.trace.draws) > before
             finally:
                 self.stack.pop()
+            if any(tensor._version != version for tensor, version in given):
+                self.writes_into_inputs = True
             call.outputs = self._keep(call, "output", leaves(outputs))
             call.simple = _is_simple(module, call) and is_tensor(outputs)
             call.template = map_leaves(outputs, lambda leaf: TENSOR if is_tensor(leaf) else leaf)
@@ -235,6 +239,11 @@ class CallRecorder:
         """Note an inexact kernel of the code that runs."""
         if self.stack:
             self.stack[-1].kernels.add(f"{kernel.function}: {kernel.why}")
+
+
+def _versions(tree: Any) -> list[tuple[torch.Tensor, int]]:
+    """Return the tensors of a tree, and how often code wrote into each until now."""
+    return [(leaf, leaf._version) for leaf in leaves(tree) if is_tensor(leaf)]
 
 
 def _note_constant(tensor: torch.Tensor, call: Call, where: str) -> None:

@@ -1,6 +1,6 @@
 """Runs the reference once and records every call of every module."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +18,7 @@ from align.nets.prepare_torch import out_of_place, state_kept
 from align.record.kept_tensors_torch import ALL, KeptTensors
 from align.record.recorder_torch import CallRecorder
 from align.record.trace import Call, Trace
+from align.record.watch_writes_torch import WatchWrites
 
 COTANGENTS = 0xC07
 
@@ -65,35 +66,43 @@ def recorded(
     Arrays share the memory of the tensors that the run made, or are copies where code of the net
     writes into a tensor after it was recorded: what that is shows at the end of a run, and the
     net runs again. `copies` copies everything.
+
+    Modules that write into a tensor which code around them reads afterwards are recorded as a part
+    of that code, and work in place. All others work out of place.
     """
-    plain = _plain_outputs(net, run)
+    watched = _watched_run(net, run) if _works_in_place(net) else None
     written = {ALL} if copies else set()
     while True:
         mode = nullcontext() if run.backward else torch.no_grad()
-        with state_kept(net), mode, out_of_place(net) as inplace:
-            recording = Recording(net, run, keeper(net, written))
-            found = recording.kept.written()
-            if not found:
-                root = next(call for call in recording.trace.calls if call.path == "")
-                outputs = recording.kept.values(root.outputs)
-                if plain is not None and not _same_values(plain, outputs):
-                    recording.trace.inplace.extend(inplace)
+        as_code = watched.as_code if watched else set()
+        with state_kept(net), mode, out_of_place(net, as_code) as inplace:
+            recording = Recording(net, run, keeper(net, written), as_code)
+            unwatched = watched is None and recording.recorder.writes_into_inputs
+            found = set() if unwatched else recording.kept.written()
+            if not (unwatched or found):
+                if watched is not None and not _same_values(watched.outputs, recording.outputs()):
+                    recording.trace.inplace.extend(inplace or sorted(as_code) or [""])
                 yield recording
                 return
+        watched = _watched_run(net, run) if unwatched else watched
         written |= found
 
 
 class Recording:
     """One run of the reference: its `trace`, and its graph until `backward` was called."""
 
-    def __init__(self, net: nn.Module, run: ReferenceRun, kept: KeptTensors) -> None:
+    def __init__(
+        self, net: nn.Module, run: ReferenceRun, kept: KeptTensors, as_code: Set[str] = frozenset()
+    ) -> None:
         self.net, self.run, self.kept = net, run, kept
-        paths = module_paths(net)
-        modules = {path: net.get_submodule(path) for path in paths}
+        every = module_paths(net)
+        held = {path: net.get_submodule(path) for path in every}
+        modules = {path: module for path, module in held.items() if path not in as_code}
         self.trace = Trace(
-            paths=paths,
+            paths={path: every[path] for path in modules},
             parameters={name for name, _ in net.named_parameters(remove_duplicate=False)},
-            buffers_before=floating_buffers(modules),
+            buffers_before=floating_buffers(held),
+            as_code=sorted(as_code),
         )
         self.recorder = CallRecorder(self.trace, run.backward, self.kept)
         watch = WatchKernels(self.recorder.kernel_called, escaped=self.kept.escaped)
@@ -107,7 +116,12 @@ class Recording:
             sees_draws.function = str  # the recorder would hold itself, and every activation
         found = [leaf for leaf in leaves(outputs) if is_tensor(leaf) and leaf.requires_grad]
         self.ends = found if run.backward else []
-        self.trace.buffers.update(floating_buffers(modules))
+        self.trace.buffers.update(floating_buffers(held))
+
+    def outputs(self) -> list[np.ndarray]:
+        """Return what the net gave."""
+        root = next(call for call in self.trace.calls if call.path == "")
+        return self.kept.values(root.outputs)
 
     def backward(
         self,
@@ -134,16 +148,30 @@ class Recording:
         return not self.kept.written()
 
 
-def _plain_outputs(net: nn.Module, run: ReferenceRun) -> list[np.ndarray] | None:
-    """Return the outputs as the net gives them; None where no module works in place."""
-    if not any(getattr(module, "inplace", False) for module in net.modules()):
-        return None
+@dataclass(frozen=True)
+class _WatchedRun:
+    """What the net as it is gave, and the modules to be recorded as code (`Trace.as_code`)."""
+
+    outputs: list[np.ndarray]
+    as_code: set[str]
+
+
+def _works_in_place(net: nn.Module) -> bool:
+    return any(getattr(module, "inplace", False) for module in net.modules())
+
+
+def _watched_run(net: nn.Module, run: ReferenceRun) -> _WatchedRun:
+    """Run the net with its modules working in place as they do."""
+    watch = WatchWrites()
+    modules = {path: net.get_submodule(path) for path in module_paths(net)}
     with state_kept(net), torch.no_grad():
         args, kwargs = map_leaves(
             (run.args, run.kwargs), lambda leaf: leaf.clone() if is_tensor(leaf) else leaf
         )
-        outputs = net(*args, **kwargs)
-        return [to_array(leaf).copy() for leaf in leaves(outputs) if is_tensor(leaf)]
+        with wrapped_forwards(modules, watch.wrap), watch:
+            outputs = net(*args, **kwargs)
+        arrays = [to_array(leaf).copy() for leaf in leaves(outputs) if is_tensor(leaf)]
+    return _WatchedRun(arrays, watch.found)
 
 
 def _same_values(one: list[np.ndarray], other: list[np.ndarray]) -> bool:

@@ -136,6 +136,9 @@ class Trace:
     before it, `gradients` to
     those of the parameters (None where there is none). `draws` are the random numbers that code
     drew, in order. Only the recording fills it; nothing is written into it afterwards.
+
+    `as_code` are modules that write into a tensor which code around them reads afterwards: they
+    have no calls, and are no part of `paths`; what they do is a part of that code.
     """
 
     calls: list[Call] = field(default_factory=list)
@@ -145,6 +148,7 @@ class Trace:
     gradients: dict[str, np.ndarray | None] = field(default_factory=dict)
     parameters: set[str] = field(default_factory=set)
     inplace: list[str] = field(default_factory=list)  # in-place modules that change the outputs
+    as_code: list[str] = field(default_factory=list)
     draws: list[Draw] = field(default_factory=list)
 
 

@@ -86,7 +86,12 @@ class DisturbedRun:
             return self._watch(path, forward) if path in self.watched else forward
 
         mode = nullcontext() if self.run.backward else torch.no_grad()
-        with mode, out_of_place(net), wrapped_forwards(modules, wrap), self._gives_draws():
+        with (
+            mode,
+            out_of_place(net, self.trace.as_code),
+            wrapped_forwards(modules, wrap),
+            self._gives_draws(),
+        ):
             net(*self.run.args, **self.run.kwargs)
         self.movements.note_gradients(net, self.forced.gradients)
         del self.forced  # it holds this run, and gradients of every parameter

@@ -142,6 +142,7 @@ class Manifest:
     floors: list[Floor]
     shards: list[Shard] = field(default_factory=list)
     complex128: list[str] = field(default_factory=list)
+    as_code: list[str] = field(default_factory=list)
 
 
 def number(value: Any) -> float:

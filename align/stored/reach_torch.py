@@ -29,7 +29,8 @@ def reached(net: nn.Module, trace: Trace, run: ReferenceRun) -> dict[CallSide, s
     graph = _Graph(trace)
     modules = {path: net.get_submodule(path) for path in trace.paths}
     wrapped = wrapped_forwards(modules, graph.wrap)
-    with state_kept(net), torch.enable_grad(), out_of_place(net), wrapped:
+    in_place = out_of_place(net, trace.as_code)
+    with state_kept(net), torch.enable_grad(), in_place, wrapped:
         net(*run.args, **run.kwargs)
     edges = graph.edges
     for path in dict.fromkeys(call.path for call in trace.calls):

@@ -95,6 +95,7 @@ def write_trace(
             environment=environment(),
             parameters=sorted(trace.parameters),
             inplace=trace.inplace,
+            as_code=trace.as_code,
             floors=measured,
             shards=shards,
             complex128=writer.complex128,

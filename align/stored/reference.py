@@ -59,12 +59,13 @@ class StoredReference:
             calls.append(call)
         return Trace(
             calls=calls,
-            paths=self.paths,
+            paths={p: every for p, every in self.paths.items() if p not in manifest.as_code},
             buffers={key: self.stored[name] for key, name in manifest.buffers.items()},
             buffers_before={k: self.stored[name] for k, name in manifest.buffers_before.items()},
             gradients={key: self._optional(name) for key, name in manifest.gradients.items()},
             parameters=set(manifest.parameters),
             inplace=manifest.inplace,
+            as_code=manifest.as_code,
             draws=[self._draw(draw) for draw in manifest.draws],
         )
 

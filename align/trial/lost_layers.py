@@ -18,7 +18,7 @@ def not_reached(call: Comparison, called: set[str]) -> bool:
 def in_place(path: str) -> Comparison:
     """Return what cannot be checked: recording works out of place, and that changes the result."""
     into = Comparison(path, f"{path}#0", "output:0", "layer", verdict=UNCHECKED)
-    into.cause = Cause("in_place", path=path)
+    into.cause = Cause("in_place", path=path or "(root)")
     return into
 
 

@@ -1,7 +1,7 @@
 """One forced alignment: record the reference, run the port on it, compare everything."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic
@@ -88,7 +88,8 @@ class Trial(ABC, Generic[AnyReference]):
 
         sides = self.setup.sides
         plain = plain_pass(sides, trace, way.below, self.setup.arguments)
-        return plain, sides.pairing.without({*plain.uneven_groups(), *way.as_glue})
+        apart = {*plain.uneven_groups(), *plain.as_code_groups(), *way.as_glue}
+        return plain, sides.pairing.without(apart)
 
     def _pass(self, found: Findings, plain: Any) -> Any:
         """Return the forced pass, which fills `found`; `plain` has run."""
@@ -126,6 +127,7 @@ class Trial(ABC, Generic[AnyReference]):
 
     def _notes(self, plain: Any) -> list[Words]:
         notes = _uneven_in_words(plain.uneven_groups(), self.setup.sides.pairing)
+        notes += _as_code_in_words(plain.as_code_groups(), self.setup.sides.pairing)
         notes += [moved.cause for moved in plain.port_order.order.moved]
         if plain.failure:
             notes.append(Words("plain_run_fails", words=plain.failure))
@@ -210,3 +212,9 @@ def _uneven_in_words(uneven: Mapping[int, tuple[int, int]], pairing: Pairing) ->
         for port, group in pairing.port_group.items()
         if group in uneven
     ]
+
+
+def _as_code_in_words(groups: Set[int], pairing: Pairing) -> list[Words]:
+    """Say which layers are judged as code because they write into what is read again."""
+    paths = [port for port, group in pairing.port_group.items() if group in groups]
+    return [Words("writes_into_input", path=path) for path in paths]

@@ -279,14 +279,15 @@ class _InPlacePort(pnn.Layer):
         return self.relu(x) + x
 
 
-def test_in_place_module_whose_input_is_read_later_could_not_be_checked():
+def test_in_place_module_whose_input_is_read_later_is_part_of_the_code_around_it():
     reference, port = _InPlace(), _InPlacePort()
     port.conv.weight.set_value(reference.conv.weight.detach().numpy())
     port.conv.bias.set_value(reference.conv.bias.detach().numpy())
     x = np.random.default_rng(0).standard_normal((2, 3, 4, 4))
     report = align_forward(reference, port, [x])
-    assert report.exit_code == 2
-    assert "relu writes into its input" in report.verdict
+    assert report.exit_code == 1
+    assert blamed(report) == {""}
+    assert any("relu writes into its input" in note for note in report.notes)
     assert reference.relu.inplace
 
 
