@@ -1,6 +1,6 @@
 """Compares the gradients of parameters, summed over all calls of their layer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from align.force.frame import NeedsWholeRun
@@ -11,7 +11,7 @@ from align.judge.words import Cause
 from align.pairing.by_path import Pairing
 from align.pairing.reference import Reference
 from align.pairing.sides import Sides
-from align.pairing.tensors import nearest_above
+from align.pairing.tensors import Tensor, nearest_above
 from align.trial.findings import Findings
 
 
@@ -31,7 +31,11 @@ def compare_parameter_gradients(
     frozen = sides.reference.frozen()
     parameters = sides.port.state_dict()
     comparisons = []
-    for tensor in sides.tensors_in(_with_gradients(found)):
+    tensors = sides.tensors_in(_with_gradients(found))
+    identities = sides.reference.identities()
+    compared: set[tuple[int, int | None]] = set()
+    settled = _settled(sides, found, tensors)
+    for tensor in tensors:
         if tensor.buffer or tensor.reference is None or tensor.reference not in frozen:
             continue
         parameter = parameters[tensor.key]
@@ -42,10 +46,18 @@ def compare_parameter_gradients(
             comparisons.append(into)
             continue
         ours = gradients.get(id(parameter))
+        pair = id(parameter), identities.get(tensor.reference)
+        if tensor.layer not in sides.layers and pair in compared:
+            continue  # another path of a layer, whose first one was judged
+        compared.add(pair)
         if tensor.key in found.complete:
             if ours is not None:  # then code of the port uses it without its layer
                 raise NeedsWholeRun
             comparisons.append(found.complete[tensor.key])
+            continue
+        if id(parameter) in settled:  # the same parameter under another name
+            if ours is not None or settled[id(parameter)] != identities.get(tensor.reference):
+                raise NeedsWholeRun
             continue
         expected = tensor.of(found.trace.gradients)
         if expected is None and ours is None:
@@ -63,6 +75,18 @@ def compare_parameter_gradients(
                 into.layer, into.kind = user, "glue"
         comparisons.append(into)
     return comparisons
+
+
+def _settled(
+    sides: Sides[Reference], found: Findings, tensors: Sequence[Tensor]
+) -> dict[int, int | None]:
+    """Return {identity in the port: in the reference} of the parameters that are judged already."""
+    parameters, identities = sides.port.state_dict(), sides.reference.identities()
+    return {
+        id(parameters[tensor.key]): identities.get(str(tensor.reference))
+        for tensor in tensors
+        if tensor.key in found.complete
+    }
 
 
 def _user(holder: str, found: Findings, users: set[str]) -> str | None:

@@ -148,6 +148,70 @@ def test_fault_is_blamed_on_its_layer_alone(way, align):
     assert {divergence.layer for divergence in report.divergences} == {"first"}
 
 
+class Block(tnn.Module):
+    """As nnU-Net writes its blocks: every layer has two paths."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = tnn.Conv2d(3, 3, 1), tnn.BatchNorm2d(3)
+        self.all_modules = tnn.Sequential(self.conv, self.norm, tnn.LeakyReLU(0.01, inplace=True))
+
+    def forward(self, x):
+        return self.all_modules(x)
+
+
+class PortBlock(pnn.Layer):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = pnn.Conv2D(3, 3, 1), pnn.BatchNorm2D(3)
+        self.all_modules = pnn.Sequential(self.conv, self.norm, pnn.LeakyReLU(0.01))
+
+    def forward(self, x):
+        return self.all_modules(x)
+
+
+class Shares(tnn.Module):
+    """An encoder that the decoder holds, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.decoder = tnn.Sequential(Block(), Block()), tnn.Module()
+        self.decoder.encoder, self.head = self.encoder, tnn.Conv2d(3, 2, 1)
+
+    def forward(self, x):
+        return self.head(self.encoder(x))
+
+
+class PortShares(pnn.Layer):
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.decoder = pnn.Sequential(PortBlock(), PortBlock()), pnn.Layer()
+        self.decoder.encoder, self.head = self.encoder, pnn.Conv2D(3, 2, 1)
+
+    def forward(self, x):
+        return self.head(self.encoder(x))
+
+
+def detached_weight(port):
+    conv = port.encoder[1].conv
+    conv.forward = lambda x: pnn.functional.conv2d(x, conv.weight.detach(), conv.bias)
+
+
+@pytest.mark.parametrize(
+    ("broken", "blamed"), [(None, set()), (detached_weight, {"encoder.1.conv"})]
+)
+def test_module_under_several_paths_is_judged_backward_once(broken, blamed):
+    torch.manual_seed(0)
+    reference, port = Shares(), PortShares()
+    arrays = {key: tensor.detach().numpy() for key, tensor in reference.state_dict().items()}
+    load_state(port, convert_state(arrays, port).state)
+    if broken is not None:
+        broken(port)
+    report = align_backward(reference, port, [batch()])
+    assert report.exit_code == int(broken is not None), report.verdict
+    assert {divergence.layer for divergence in report.divergences} == blamed
+
+
 class WritesPastTheCounter(tnn.Module):
     """Changes a tensor through `.data`, of which its counter of writes knows nothing."""
 
