@@ -52,6 +52,15 @@ def wrapped_forwards(
 @contextmanager
 def attributes_kept(modules: Iterable[Any]) -> Iterator[None]:
     """Give every module its attributes back: what code keeps while it runs is of a judged run."""
+    undo = attributes_remembered(modules)
+    try:
+        yield
+    finally:
+        undo()
+
+
+def attributes_remembered(modules: Iterable[Any]) -> Callable[[], None]:
+    """Return what gives every module its attributes of now back, buffers assigned anew too."""
     kept = [
         (
             module,
@@ -60,9 +69,8 @@ def attributes_kept(modules: Iterable[Any]) -> Iterator[None]:
         )
         for module in modules
     ]
-    try:
-        yield
-    finally:
+
+    def undo() -> None:
         for module, before, registered in kept:
             own = vars(module)
             for name in own.keys() - before.keys():
@@ -71,6 +79,8 @@ def attributes_kept(modules: Iterable[Any]) -> Iterator[None]:
             for name, entries in registered.items():
                 own[name].clear()
                 own[name].update(entries)
+
+    return undo
 
 
 def source_of(module: Any) -> str:

@@ -11,7 +11,7 @@ import paddle
 from paddle import nn
 
 from align.arrays.arrays_paddle import to_array
-from align.nets.calls import attributes_kept
+from align.nets.calls import attributes_kept, attributes_remembered
 
 FLOATING = (paddle.float16, paddle.bfloat16, paddle.float32, paddle.float64)
 
@@ -131,10 +131,11 @@ def _once(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def state_kept(net: nn.Layer) -> Iterator[None]:
-    """Give every parameter and buffer its values back at the end."""
+    """Give every parameter and buffer its values back at the end, and other attributes."""
     values = [(tensor, tensor.dtype, _compact(tensor)) for tensor in _tensors(net)]
     try:
-        yield
+        with attributes_kept(net.sublayers(include_self=True)):
+            yield
     finally:
         for tensor, dtype, value in values:
             _rebind(tensor, value if value.dtype == dtype else value.cast(dtype))
@@ -154,8 +155,10 @@ def undone_on(error: type[Exception], net: nn.Layer) -> Iterator[None]:
 def remembered(net: nn.Layer) -> Callable[[], None]:
     """Return what gives what layers update outside the optimizer its values of now back."""
     values = [(t, t.detach().clone()) for t in _tensors(net) if t.stop_gradient]
+    attributes = attributes_remembered(net.sublayers(include_self=True))
 
     def undo() -> None:
+        attributes()
         for tensor, value in values:
             _rebind(tensor, value.clone())
 

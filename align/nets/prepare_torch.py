@@ -146,7 +146,7 @@ def _restore(kept: Tensors) -> None:
 def state_kept(net: nn.Module, weights_of: Collection[nn.Module] | None = None) -> Iterator[None]:
     """Give parameters and buffers their values back at the end, and the random state.
 
-    Gradients are dropped, at the start and at the end. `weights_of` are the modules whose
+    So is every other attribute that code assigns, a buffer assigned anew for one. Gradients are dropped, at the start and at the end. `weights_of` are the modules whose
     parameters the code that runs may change; None: all.
     """
     holders = net.modules() if weights_of is None else weights_of
@@ -156,7 +156,8 @@ def state_kept(net: nn.Module, weights_of: Collection[nn.Module] | None = None) 
     random_state = torch.get_rng_state()
     net.zero_grad(set_to_none=True)
     try:
-        yield
+        with attributes_kept(net.modules()):
+            yield
     finally:
         net.zero_grad(set_to_none=True)
         with torch.no_grad():

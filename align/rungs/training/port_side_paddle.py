@@ -28,7 +28,8 @@ class PortSide:
         return self._make_optimizer([p for p in self.net.parameters() if not p.stop_gradient])
 
     def set_tensors(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Give the tensors of these keys these values."""
+        """Give the tensors of these keys these values; forward may have assigned buffers anew."""
+        self.held = dict(self.net.state_dict())
         for key, array in arrays.items():
             self.held[key].set_value(to_tensor(np.asarray(array, order="C")))
 

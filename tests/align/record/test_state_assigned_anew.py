@@ -1,0 +1,107 @@
+"""Buffers and attributes that forward assigns anew: every run starts from the same state."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+paddle = pytest.importorskip("paddle")
+
+from paddle import nn as pnn
+from torch import nn as tnn
+
+from align import align_backward, align_forward, align_training
+
+
+class Reference(tnn.Module):
+    def __init__(self, way):
+        super().__init__()
+        self.fc, self.way, self.seen = tnn.Linear(4, 4), way, 1.0
+        self.register_buffer("centre", torch.zeros(4))
+
+    def forward(self, x):
+        y = self.fc(x)
+        if self.way == "attribute":
+            self.seen = self.seen + 1.0
+            return y * self.seen
+        new = self.centre * 0.9 + y.detach().mean(0) * 0.1
+        if self.way == "assigned":
+            self.centre = new
+        else:
+            self.centre.copy_(new)
+        return y - self.centre
+
+
+class Port(pnn.Layer):
+    keeps = 0.9
+
+    def __init__(self, way):
+        super().__init__()
+        self.fc, self.way, self.seen = pnn.Linear(4, 4), way, 1.0
+        self.register_buffer("centre", paddle.zeros([4]))
+
+    def forward(self, x):
+        y = self.fc(x)
+        if self.way == "attribute":
+            self.seen = self.seen + 1.0
+            return y * self.seen
+        new = self.centre * self.keeps + y.detach().mean(0) * 0.1
+        if self.way == "assigned":
+            self.centre = new
+        else:
+            self.centre.set_value(new)
+        return y - self.centre
+
+
+PAIRS = [(a, b) for a in ("assigned", "written") for b in ("assigned", "written")]
+PAIRS += [("attribute", "attribute")]
+
+
+def pair(theirs, ours):
+    torch.manual_seed(0)
+    reference, port = Reference(theirs), Port(ours)
+    port.fc.weight.set_value(reference.fc.weight.detach().numpy().T)
+    port.fc.bias.set_value(reference.fc.bias.detach().numpy())
+    return reference, port
+
+
+def batch():
+    return np.random.default_rng(0).standard_normal((3, 4))
+
+
+@pytest.mark.parametrize(("theirs", "ours"), PAIRS)
+def test_aligned_and_put_back(theirs, ours):
+    reference, port = pair(theirs, ours)
+    buffers = reference.centre, port.centre
+    for report in (
+        align_forward(reference, port, [batch()], train=True),
+        align_backward(reference, port, [batch()]),
+    ):
+        assert report.exit_code == 0, report.verdict
+    assert reference.centre is buffers[0] and port.centre is buffers[1]
+    assert not reference.centre.any() and not port.centre.numpy().any()
+    assert reference.seen == port.seen == 1.0
+
+
+@pytest.mark.parametrize(("theirs", "ours"), PAIRS[:1])
+def test_another_factor_is_found(theirs, ours):
+    reference, port = pair(theirs, ours)
+    with torch.no_grad():
+        reference.centre += 1.0
+    port.centre.set_value(np.ones(4, "float32"))
+    port.keeps = 0.8
+    report = align_forward(reference, port, [batch()], train=True)
+    assert report.exit_code == 1
+    assert {divergence.layer for divergence in report.divergences} == {""}
+
+
+@pytest.mark.parametrize(("theirs", "ours"), PAIRS[:2])
+def test_steps_of_training(theirs, ours):
+    report = align_training(
+        *pair(theirs, ours),
+        [(batch(), np.zeros(3, int))] * 2,
+        torch_loss=lambda outputs, _: (outputs**2).mean(),
+        paddle_loss=lambda outputs, _: (outputs**2).mean(),
+        torch_optimizer=lambda parameters: torch.optim.SGD(parameters, 0.1),
+        paddle_optimizer=lambda parameters: paddle.optimizer.SGD(0.1, parameters=parameters),
+    )
+    assert report.exit_code == 0, report.verdict
