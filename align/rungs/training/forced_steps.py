@@ -11,7 +11,7 @@ from align.judge.comparison import DIFFERS, EQUAL, Comparison
 from align.pairing.sides import Sides
 from align.report.report import Report
 from align.rungs.training.compare_update import UpdateComparison
-from align.rungs.training.rates import compare_rates
+from align.rungs.training.rates import Schedules, compare_rates
 from align.rungs.training.step_start import OptimizerFactory, ScheduleFunction, StepStart
 from align.trial.findings import Findings
 from align.trial.trial import run_forced
@@ -38,11 +38,14 @@ class ForcedSteps:
         from align.rungs.training.port_side_paddle import PortSide
         from align.rungs.training.reference_side_torch import ReferenceSide
 
-        self.sides, self.schedules, self.report = sides, schedules, report
+        self.sides, self.report = sides, report
         tensors = [tensor for tensor in sides.tensors if tensor.reference is not None]
         self.reference = ReferenceSide(sides.reference.net, tensors, optimizers[0])
         self.port = PortSide(sides.port, tensors, optimizers[1])
-        self.free = FreeRun(sides, self.port, self.reference.state(), schedules[1])
+        self.schedules = Schedules(self.reference, self.port, *schedules)
+        report.notes += self.schedules.notes
+        held = self.schedules.both
+        self.free = FreeRun(sides, self.port, self.reference.state(), schedules[1], held)
         self.found: Findings | None = None
         self.start: StepStart | None = None
         self.losses: list[float] = []
@@ -56,8 +59,9 @@ class ForcedSteps:
         comparisons, found = self._compare_run(batch)
         self.reference.adopt(found.trace)
         start.gradients = self.reference.gradients(found.trace)
-        self._set_rates(step)
-        rates, wrong = compare_rates(self.reference, self.port, self.schedules[0], step)
+        self.schedules.set(step, self.losses)
+        rates, wrong = compare_rates(self.reference, self.port, self.schedules, step)
+        rate = self.reference.rate
         self.reference.update(self.port.float32_settings())
         self.port.update(start.gradients)
         updates = UpdateComparison(self.reference, self.port, step, start, earlier)
@@ -66,7 +70,7 @@ class ForcedSteps:
             comparison.step = step
         self.report.calls += comparisons
         self.start = start
-        self._log(step, comparisons, start)
+        self._log(step, rate, comparisons, start)
 
     def free_run(self, batches: Sequence[NetBatch]) -> list[float]:
         """Train the port alone from the start; return the relative error of each loss."""
@@ -85,21 +89,14 @@ class ForcedSteps:
         self.found = found
         return comparisons, found
 
-    def _set_rates(self, step: int) -> None:
-        theirs, ours = self.schedules
-        if theirs is not None:
-            self.reference.set_rate(theirs(step))
-        if ours is not None:
-            self.port.set_rate(ours(step))
-
-    def _log(self, step: int, comparisons: list[Comparison], start: StepStart) -> None:
+    def _log(self, step: int, rate: float, comparisons: list[Comparison], start: StepStart) -> None:
         judged = [c for c in comparisons if c.verdict in (EQUAL, DIFFERS)]
         norm = sum(float((g.astype(np.float64) ** 2).sum()) for g in start.gradients.values())
         self.report.settings.setdefault("steps", []).append(
             {
                 "step": step,
                 "loss": self.losses[-1],
-                "lr": self.reference.rate,
+                "lr": rate,
                 "gradient_norm": norm**0.5,
                 "worst": max((c.relative_error for c in judged), default=None),
                 "differ": sum(c.verdict == DIFFERS for c in comparisons),

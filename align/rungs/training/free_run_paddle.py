@@ -15,12 +15,16 @@ from align.pairing.sides import Sides
 from align.record.trace import Trace
 from align.rungs.training import optimizers_paddle
 from align.rungs.training.port_side_paddle import PortSide
+from align.rungs.training.schedules_paddle import HeldScheduler
 from align.rungs.training.step_start import ScheduleFunction
 from align.trial.findings import Findings
 
 
 class FreeRun:
-    """Steps of the port from `weights` on, by key; it draws what the reference drew."""
+    """Steps of the port from `weights` on, by key; it draws what the reference drew.
+
+    `held`: the optimizer's own scheduler is stepped.
+    """
 
     def __init__(
         self,
@@ -28,8 +32,10 @@ class FreeRun:
         port: PortSide,
         weights: Mapping[str, np.ndarray],
         schedule: ScheduleFunction | None,
+        held: bool,
     ) -> None:
         self.sides, self.port, self.weights, self.schedule = sides, port, weights, schedule
+        self.held = held
         self.draws: list[tuple[Trace, PortOrder]] = []
 
     def remember(self, found: Findings) -> None:
@@ -42,6 +48,7 @@ class FreeRun:
         """Return the relative error of each loss; `notes` is told where the port fails."""
         self.port.set_tensors(self.weights)
         optimizer = self.port.new_optimizer()
+        scheduler = HeldScheduler(optimizer)
         errors = []
         for step, (batch, expected) in enumerate(zip(batches, losses, strict=True)):
             args = map_leaves(batch.whole.args, to_tensor)
@@ -57,5 +64,7 @@ class FreeRun:
             loss.backward()
             optimizer.step()
             optimizer.clear_grad()
+            if self.held:
+                scheduler.step(float(loss))
             errors.append(abs(float(loss) - expected) / (abs(expected) or 1.0))
         return errors

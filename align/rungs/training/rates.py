@@ -1,32 +1,86 @@
 """Learning rates of both sides, parameter by parameter: a schedule's fault told from a group's."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from align.judge.comparison import DIFFERS, Comparison
-from align.judge.words import Cause
+from align.judge.comparison import DIFFERS, UNCHECKED, Comparison
+from align.judge.words import Cause, Words, joined
 from align.pairing.tensors import Tensor
 
 if TYPE_CHECKING:
     from align.rungs.training.port_side_paddle import PortSide
     from align.rungs.training.reference_side_torch import ReferenceSide
+    from align.rungs.training.step_start import ScheduleFunction
 
 OPTIMIZER = "(optimizer)"
+
+
+class Schedules:
+    """What sets the rate of each step on either side: a function given, or a scheduler held.
+
+    `both`: both sides hold one, and these are stepped. `notes` say what is stepped.
+    """
+
+    def __init__(
+        self,
+        reference: "ReferenceSide",
+        port: "PortSide",
+        theirs: "ScheduleFunction | None",
+        ours: "ScheduleFunction | None",
+    ) -> None:
+        self.reference, self.port, self.theirs, self.ours = reference, port, theirs, ours
+        names = {"port": port.scheduler.name, "reference": reference.schedulers.name}
+        self.names = names
+        self.both = theirs is None and ours is None and all(names.values())
+        self.notes: list[Words] = []
+        if self.both:
+            self.notes.append(Words("schedulers_stepped", **names))
+        elif self.unknown is not None:
+            self.notes.append(Words("no_schedule_compared", cause=self.unknown))
+
+    @property
+    def unknown(self) -> Cause | None:
+        """Why rates cannot be compared after the first step; None where they can."""
+        if self.theirs is not None:
+            return None
+        if self.reference.schedulers.out_of_reach:
+            return Cause("schedule_out_of_reach")
+        if self.ours is None and self.names["port"] and not self.names["reference"]:
+            return Cause("schedule_of_port", scheduler=self.names["port"])
+        return None
+
+    @property
+    def forgotten(self) -> Cause | None:
+        """Why the port's rate stays where the reference's changes, if it does."""
+        if self.ours is None and self.names["reference"] and not self.names["port"]:
+            return Cause("schedule_of_reference", scheduler=self.names["reference"])
+        return None
+
+    def set(self, step: int, losses: Sequence[float]) -> None:
+        """Set the rates of `step`; `losses` are those of the steps before it, and more."""
+        if self.theirs is not None:
+            self.reference.set_rate(self.theirs(step))
+        elif step:
+            self.reference.schedulers.step(losses[step - 1])
+        if self.ours is not None:
+            self.port.set_rate(self.ours(step))
+        elif step:
+            self.port.scheduler.step(losses[step - 1])
 
 
 def compare_rates(
     reference: "ReferenceSide",
     port: "PortSide",
-    schedule: Callable[[int], float] | None,
+    schedules: Schedules,
     step: int,
 ) -> tuple[list[Comparison], set[str]]:
     """Compare every parameter's rate at `step`; return what was compared, and keys that differ.
 
-    `schedule` is the reference's. Then the port's rate is the reference's: the update is judged
-    alone.
+    Then the port's rate is the reference's: the update is judged alone.
     """
+    unknown = schedules.unknown if step else None
     theirs, ours = reference.rates(), port.rates()
     tensors = [t for t in reference.tensors if t.key in theirs and t.key in ours]
     pairs = {t.key: (t, theirs[t.key], ours[t.key]) for t in tensors}
@@ -34,11 +88,12 @@ def compare_rates(
     if not common or common == float("inf"):  # one side stands still
         key, (_, expected, own) = next(iter(pairs.items()))
         port.set_rate(expected / port.multiplier(key))
-        return [compare_rate(OPTIMIZER, expected, own)], set()
+        return [_unless(unknown, compare_rate(OPTIMIZER, expected, own))], set()
     whole = compare_rate(OPTIMIZER, *(typical_pair(pairs, common)))
     if whole.verdict == DIFFERS:
-        whole.cause = in_terms_of(whole.cause, schedule, step, common)
-    found, wrong = [whole], set()
+        said = in_terms_of(whole.cause, schedules.theirs, step, common)
+        whole.cause = joined([said, schedules.forgotten])
+    found, wrong = [_unless(unknown, whole)], set()
     for key, (tensor, expected, own) in pairs.items():
         if not close(expected * common, own):
             wrong.add(key)
@@ -46,6 +101,13 @@ def compare_rates(
     if not close(common, 1.0):
         port.set_rate(port.rate / common)
     return found, wrong
+
+
+def _unless(unknown: Cause | None, rate: Comparison) -> Comparison:
+    """Return the comparison, as one that could not be made where its schedule is `unknown`."""
+    if unknown is None:
+        return rate
+    return Comparison(rate.layer, "", "lr", "update", verdict=UNCHECKED, cause=unknown)
 
 
 def compare_rate(layer: str, expected: float, own: float) -> Comparison:
