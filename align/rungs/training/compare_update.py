@@ -9,6 +9,8 @@ from align.judge.compare import Allowance, compare
 from align.judge.comparison import DIFFERS, UNCHECKED, Comparison
 from align.judge.words import Cause, joined
 from align.pairing.tensors import Tensor
+from align.rungs.training.clipping import Gradients
+from align.rungs.training.clipping import cause_of as clipping_of
 from align.rungs.training.step_start import StepStart
 
 if TYPE_CHECKING:
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 class UpdateComparison:
     """Both sides after their optimizers ran on the same gradients in `step`.
 
-    `start` is what this step started from, `earlier` what the one before did.
+    `start` is what this step started from, `earlier` what the one before did; `used` are the
+    gradients that the reference's and the port's optimizer came to use.
     """
 
     def __init__(
@@ -29,9 +32,11 @@ class UpdateComparison:
         step: int,
         start: StepStart,
         earlier: StepStart | None,
+        used: tuple[Gradients, Gradients],
     ) -> None:
         self.reference, self.port = reference, port
         self.step, self.start, self.earlier = step, start, earlier
+        self.theirs, self.ours = used
         self.after = reference.state()
         self.their_slots, self.our_slots = reference.slots(), port.slots()
 
@@ -92,7 +97,8 @@ class UpdateComparison:
             return None
         update = update_causes_torch.Update(
             weight=self.start.weights[key],
-            gradient=self.start.gradients[key],
+            gradient=self.theirs.get(key, self.start.gradients[key]),
+            other=self._otherwise(key),
             slots=self.start.slots.get(key, {}),
             step=self.step,
             group=self.reference.group_of(tensor),
@@ -104,6 +110,15 @@ class UpdateComparison:
         )
         kind = update_causes_torch.base_class(self.reference.optimizer)
         return update_causes_torch.cause_of(kind, update)
+
+    def _otherwise(self, key: str) -> tuple[Cause, np.ndarray] | None:
+        """Return another gradient that the port used, and what may have made it so."""
+        ours, theirs = self.ours.get(key), self.theirs.get(key)
+        if ours is None or theirs is None or ours.shape != theirs.shape:
+            return None
+        if np.abs(ours - theirs).max(initial=0.0) <= 1e-9 * np.abs(theirs).max(initial=0.0):
+            return None
+        return clipping_of(self.start.gradients, self.theirs, self.ours), ours
 
 
 def _compare_slots(

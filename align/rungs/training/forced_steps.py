@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from align.arrays.batch import NetBatch
 from align.causes.explain import explain
 from align.judge.comparison import DIFFERS, EQUAL, Comparison
+from align.judge.words import Words
 from align.pairing.sides import Sides
 from align.report.report import Report
+from align.rungs.training.clipping import factors, norm_of
 from align.rungs.training.compare_update import UpdateComparison
 from align.rungs.training.rates import Schedules, compare_rates
 from align.rungs.training.step_start import OptimizerFactory, ScheduleFunction, StepStart
@@ -62,9 +62,11 @@ class ForcedSteps:
         self.schedules.set(step, self.losses)
         rates, wrong = compare_rates(self.reference, self.port, self.schedules, step)
         rate = self.reference.rate
-        self.reference.update(self.port.float32_settings())
-        self.port.update(start.gradients)
-        updates = UpdateComparison(self.reference, self.port, step, start, earlier)
+        theirs = self.reference.update(self.port.float32_settings())
+        ours = self.port.update(start.gradients, factors(start.gradients, theirs))
+        self._note_clipping()
+        used = theirs, ours
+        updates = UpdateComparison(self.reference, self.port, step, start, earlier, used)
         comparisons += [*rates, *updates.compare(skipped=wrong)]
         for comparison in comparisons:
             comparison.step = step
@@ -75,6 +77,12 @@ class ForcedSteps:
     def free_run(self, batches: Sequence[NetBatch]) -> list[float]:
         """Train the port alone from the start; return the relative error of each loss."""
         return self.free.run(batches, self.losses, self.report.notes)
+
+    def _note_clipping(self) -> None:
+        """Say once that the port's clipping was given torch's epsilon, if it was."""
+        for norm, factor in self.port.clipped_as_torch()[:1]:
+            note = Words("clip_epsilon", norm=norm, factor=factor)
+            self.report.notes += [] if note in self.report.notes else [note]
 
     def _compare_run(self, batch: NetBatch) -> tuple[list[Comparison], Findings]:
         """Judge loss, gradients and buffers of one step."""
@@ -91,13 +99,12 @@ class ForcedSteps:
 
     def _log(self, step: int, rate: float, comparisons: list[Comparison], start: StepStart) -> None:
         judged = [c for c in comparisons if c.verdict in (EQUAL, DIFFERS)]
-        norm = sum(float((g.astype(np.float64) ** 2).sum()) for g in start.gradients.values())
         self.report.settings.setdefault("steps", []).append(
             {
                 "step": step,
                 "loss": self.losses[-1],
                 "lr": rate,
-                "gradient_norm": norm**0.5,
+                "gradient_norm": norm_of(start.gradients),
                 "worst": max((c.relative_error for c in judged), default=None),
                 "differ": sum(c.verdict == DIFFERS for c in comparisons),
             }

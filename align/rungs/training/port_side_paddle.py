@@ -9,6 +9,7 @@ import paddle
 from align.arrays.arrays_paddle import to_array, to_tensor
 from align.pairing.tensors import Tensor
 from align.rungs.training import optimizers_paddle
+from align.rungs.training.clipping_paddle import watched_clips
 from align.rungs.training.schedules_paddle import HeldScheduler
 from align.rungs.training.step_start import OptimizerFactory, StepStart
 
@@ -27,7 +28,9 @@ class PortSide:
 
     def new_optimizer(self) -> Any:
         """Return an optimizer of all trainable parameters."""
-        return self._make_optimizer([p for p in self.net.parameters() if not p.stop_gradient])
+        made = self._make_optimizer([p for p in self.net.parameters() if not p.stop_gradient])
+        self.clips = watched_clips(made)
+        return made
 
     def set_tensors(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Give the tensors of these keys these values; forward may have assigned buffers anew."""
@@ -41,14 +44,34 @@ class PortSide:
         slots = {self.held[key].name: own for key, own in start.slots.items()}
         optimizers_paddle.set_slots(self.optimizer, slots)
 
-    def update(self, gradients: Mapping[str, np.ndarray]) -> None:
-        """Run the optimizer on the reference's gradients, given by key."""
+    def update(
+        self, gradients: Mapping[str, np.ndarray], factors: Mapping[str, float]
+    ) -> dict[str, np.ndarray]:
+        """Run the optimizer on the reference's gradients; return those that it used, by key.
+
+        `factors` are those by which the reference's optimizer multiplied them.
+        """
         once = {id(self.held[key]): (self.held[key], array) for key, array in gradients.items()}
         optimizers_paddle.add_gradients(
             [pair for pair in once.values() if not pair[0].stop_gradient]
         )
+        for clip in self.clips:
+            clip.theirs = {self.held[key].name: factor for key, factor in factors.items()}
         self.optimizer.step()
+        used = {key: self._used(self.held[key]) for key in gradients}
         self.optimizer.clear_grad()
+        return {key: array for key, array in used.items() if array is not None}
+
+    def _used(self, parameter: paddle.Tensor) -> np.ndarray | None:
+        """Return the gradient that the optimizer has used, None where it does not show."""
+        for clip in self.clips:
+            if parameter.name in clip.clipped:
+                return clip.clipped.pop(parameter.name)
+        return None if parameter.grad is None else np.array(to_array(parameter.grad))
+
+    def clipped_as_torch(self) -> list[tuple[float, float]]:
+        """Return (norm, factor) of each clipping that was given torch's epsilon."""
+        return [entry for clip in self.clips for entry in clip.as_torch]
 
     def values(self, key: str) -> np.ndarray:
         """Return a copy of a tensor's values."""

@@ -79,15 +79,24 @@ class ReferenceSide:
 
     def gradients(self, trace: Trace) -> dict[str, np.ndarray]:
         """Return the recorded gradients by key, in the port's layout."""
-        known = {t.key: t for t in self.tensors if t.reference in trace.gradients}
-        arrays = {key: t.of(trace.gradients) for key, t in known.items()}
+        return self._by_key(trace.gradients)
+
+    def _by_key(self, gradients: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        known = {t.key: t for t in self.tensors if t.reference in gradients}
+        arrays = {key: t.of(gradients) for key, t in known.items()}
         return {key: np.asarray(a, order="C") for key, a in arrays.items() if a is not None}
 
-    def update(self, rounded: Set[str]) -> None:
-        """Run the optimizer with the settings `rounded` to float32, as the port's holds them."""
+    def update(self, rounded: Set[str]) -> dict[str, np.ndarray]:
+        """Run the optimizer with the settings `rounded` to float32, as the port's holds them.
+
+        Returns the gradients that it used, by key: an optimizer may clip them.
+        """
         with optimizers_torch.rounded_constants(self.optimizer, rounded):
             self.optimizer.step()
+        held = {n: p.grad for n, p in self.parameters.items() if p.grad is not None}
+        used = self._by_key({name: to_array(gradient) for name, gradient in held.items()})
         self.optimizer.zero_grad(set_to_none=True)
+        return used
 
     @property
     def rate(self) -> float:

@@ -33,6 +33,7 @@ class Update:
     own: Mapping[str, Any]
     after: np.ndarray
     slots_after: NamedValues
+    other: tuple[Cause, np.ndarray] | None = None  # a gradient that the port used, and why
     earlier: np.ndarray | None = None  # the gradient of the step before
     expected: np.ndarray = field(default_factory=lambda: np.zeros(0))  # where the reference came
 
@@ -66,6 +67,12 @@ def _hypotheses(kind: type, update: Update) -> Iterator[tuple[Cause, np.ndarray,
         all_of_them = joined(_setting(n, v, group) for n, v in wrong.items())
         assert all_of_them is not None
         yield all_of_them, update.gradient, kind, {**group, **wrong}
+    if update.other is not None:
+        cause, gradient = update.other
+        yield cause, gradient, kind, group
+        if wrong:
+            settings = joined(_setting(n, v, group) for n, v in wrong.items())
+            yield cause.also(settings), gradient, kind, {**group, **wrong}
     if update.earlier is not None:
         gradient = update.gradient + update.earlier
         yield Cause("gradient_not_cleared"), gradient, kind, group
