@@ -45,23 +45,27 @@ def norm_of(gradients: Gradients) -> float:
     return float(sum(float((g.astype(np.float64) ** 2).sum()) for g in gradients.values()) ** 0.5)
 
 
-def cause_of(before: Gradients, theirs: Gradients, ours: Gradients) -> Cause:
-    """Say how the port clips gradients, and how the reference does."""
+def cause_of(before: Gradients, theirs: Gradients, ours: Gradients) -> Cause | None:
+    """Say how the port clips gradients, and how the reference does; None where it is no clipping."""
     port, reference = in_words(before, ours), in_words(before, theirs)
+    if port is None or reference is None:
+        return None
     cause = Cause("clipped", port=port, reference=reference)
     if reference.kind == "clip_together" and port.kind in ("clip_apart", "clip_otherwise"):
         return cause.also(Cause("clip_together_how"))
     return cause
 
 
-def in_words(before: Gradients, after: Gradients) -> Words:
-    """Say how gradients were clipped."""
+def in_words(before: Gradients, after: Gradients) -> Words | None:
+    """Say how gradients were clipped, None where that is not what was done to them."""
     found = factors(before, after)
     known = np.array(list(found.values()))
     if not np.isfinite(known).all():
         return _by_value(before, after)
     if (np.abs(known - 1.0) <= PRECISION).all():
         return Words("clip_nothing")
+    if (known > 1.0 + PRECISION).any() or (known < 0.0).any():
+        return None
     if np.ptp(known) <= PRECISION:
         return Words("clip_together", norm=known[0] * norm_of(before))
     cut = [(f * norm_of({key: before[key]})) for key, f in found.items() if f < 1.0 - PRECISION]
@@ -70,9 +74,9 @@ def in_words(before: Gradients, after: Gradients) -> Words:
     return Words("clip_otherwise")
 
 
-def _by_value(before: Gradients, after: Gradients) -> Words:
+def _by_value(before: Gradients, after: Gradients) -> Words | None:
     known = [key for key in before if key in after and after[key].shape == before[key].shape]
     top = max(float(np.abs(after[key]).max(initial=0.0)) for key in known)
     if all(np.allclose(after[k], np.clip(before[k], -top, top), 0, 1e-9 * top) for k in known):
         return Words("clip_values", value=top)
-    return Words("clip_otherwise")
+    return None

@@ -118,7 +118,8 @@ class UpdateComparison:
             return None
         if np.abs(ours - theirs).max(initial=0.0) <= 1e-9 * np.abs(theirs).max(initial=0.0):
             return None
-        return clipping_of(self.start.gradients, self.theirs, self.ours), ours
+        cause = clipping_of(self.start.gradients, self.theirs, self.ours)
+        return None if cause is None else (cause, ours)
 
 
 def _compare_slots(

@@ -67,15 +67,15 @@ def _hypotheses(kind: type, update: Update) -> Iterator[tuple[Cause, np.ndarray,
         all_of_them = joined(_setting(n, v, group) for n, v in wrong.items())
         assert all_of_them is not None
         yield all_of_them, update.gradient, kind, {**group, **wrong}
+    if update.earlier is not None:
+        gradient = update.gradient + update.earlier
+        yield Cause("gradient_not_cleared"), gradient, kind, group
     if update.other is not None:
         cause, gradient = update.other
         yield cause, gradient, kind, group
         if wrong:
             settings = joined(_setting(n, v, group) for n, v in wrong.items())
             yield cause.also(settings), gradient, kind, {**group, **wrong}
-    if update.earlier is not None:
-        gradient = update.gradient + update.earlier
-        yield Cause("gradient_not_cleared"), gradient, kind, group
     for one, other, how in (
         (torch.optim.Adam, torch.optim.AdamW, "decay_decoupled"),
         (torch.optim.AdamW, torch.optim.Adam, "decay_coupled"),
