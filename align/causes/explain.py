@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from align.causes import step_recorder
+from align.causes.budget import Budget
 from align.causes.replayed import JudgedTensor, ReplayedCalls
 from align.causes.steps import (
     Steps,
@@ -69,7 +71,9 @@ def explain(
     except Exception as error:  # code of the net does not like to be watched: the finding stays
         found.notes.append(_not_sought("no_cause_sought", error))
         return
+    budget = Budget()
     for path in asked:
+        budget.begin(path)
         own = [comparison for comparison in wrong if comparison.layer == path]
         call = calls.get(partners[path])
         if call is None:
@@ -78,13 +82,14 @@ def explain(
         gradients = any(comparison.at.is_gradient for comparison in own)
         told = any(comparison.cause for comparison in own)
         try:
-            cause = _cause(Replay(sides, path, call, judged), floor, gradients, told)
+            cause = _cause(Replay(sides, path, call, judged), floor, gradients, told, budget)
         except Exception as error:
             found.notes.append(_not_sought("no_cause_of_layer_sought", error, path=path))
             continue
         for comparison in own if cause else ():
             keeps = comparison.relative_error == float("inf")
             comparison.cause = joined([comparison.cause, cause]) if keeps else cause
+    found.notes += budget.notes
 
 
 def _told_order(comparison: Comparison, order: Order) -> bool:
@@ -99,8 +104,10 @@ def _not_sought(kind: str, error: Exception, **values: str) -> Words:
     return Words(kind, error=type(error).__name__, words=str(error), **values)
 
 
-def _cause(replay: Any, floor: float, gradients: bool, told: bool) -> Cause | None:
+def _cause(replay: Any, floor: float, gradients: bool, told: bool, budget: Budget) -> Cause | None:
     """Return what makes the differences of one call vanish, or where they begin."""
+    if not budget.spend():
+        return None
     places = replay.run()
     wrong = {p.name: p for p in places if p.error > floor}
     said, failed = list(replay.uneven), bool(replay.failure)
@@ -108,13 +115,16 @@ def _cause(replay: Any, floor: float, gradients: bool, told: bool) -> Cause | No
         return joined(said)
     steps, pairs = replay.recorded(gradients)
     reference = replay.call.steps
+    if not (steps.whole and reference.whole):
+        budget.too_long(step_recorder.MOST_STEPS)
+        reference, steps = Steps(), Steps()
     if not wrong:
         cause = stopped(reference, steps, floor) or stopped_at(pairs)
         return joined([*said, cause])
     parted = parting(reference, steps, floor)
     replay.run()
     at = words_at(*parted, steps, floor) if parted else None
-    said += _changes(replay, wrong, floor, at)
+    said += _changes(replay, wrong, floor, at, budget)
     uneven = bool(replay.uneven)
     if not said or uneven:
         pool = replay.pool()
@@ -127,13 +137,17 @@ def _cause(replay: Any, floor: float, gradients: bool, told: bool) -> Cause | No
 
 
 def _changes(
-    replay: Any, wrong: Mapping[str, JudgedTensor], floor: float, at: set[str] | None
+    replay: Any,
+    wrong: Mapping[str, JudgedTensor],
+    floor: float,
+    at: set[str] | None,
+    budget: Budget,
 ) -> list[Cause]:
     """Return the first change that explains a place, and further ones for what it leaves."""
     said: list[Cause] = []
     left = set(wrong)
     for functions in (at, None)[: 1 + (at is not None)]:
-        for cause, better in _hypotheses(replay, wrong, floor, functions):
+        for cause, better in _hypotheses(replay, wrong, floor, functions, budget):
             if left & better:
                 said.append(cause)
                 left -= better
@@ -145,7 +159,11 @@ def _changes(
 
 
 def _hypotheses(
-    replay: Any, wrong: Mapping[str, JudgedTensor], floor: float, at: set[str] | None
+    replay: Any,
+    wrong: Mapping[str, JudgedTensor],
+    floor: float,
+    at: set[str] | None,
+    budget: Budget,
 ) -> Iterator[tuple[Cause, set[str]]]:
     """Yield each change of a function call and the places that differ and are equal under it.
 
@@ -155,6 +173,8 @@ def _hypotheses(
     for cause, change in replay.hypotheses():
         if at is not None and word_of(change[0]) not in at:
             continue
+        if not budget.spend():
+            return
         after = {p.name: p for p in replay.run(change)}
         if replay.failure or set(after) != {*after, *wrong}:
             continue

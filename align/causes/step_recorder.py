@@ -20,6 +20,10 @@ MOVES = frozenset(
 )
 
 
+# Code that calls more functions than this is not taken down to its end; nor are more bytes kept.
+MOST_STEPS, MOST_BYTES = 5000, 1 << 29
+
+
 REVERSED = frozenset(("rsub", "rtruediv", "rdiv", "rmatmul", "rpow"))
 
 
@@ -35,6 +39,7 @@ class Recorder(ABC):
         self.found = Steps()
         self.kept: list[Any] = []
         self.values: dict[tuple[int, int], Value] = {}
+        self.room = MOST_BYTES
 
     @abstractmethod
     def read(self, tensor: Any) -> tuple[np.ndarray, bool, int]:
@@ -50,7 +55,8 @@ class Recorder(ABC):
         key = id(tensor), version
         if key not in self.values or origin is not None:
             self.kept.append(tensor)
-            self.values[key] = value_of(array, flows, origin)
+            self.room -= array.nbytes
+            self.values[key] = value_of(array, flows, origin, keep=self.room > 0)
             if id(tensor) in self.named:
                 name = Words.told(self.named[id(tensor)])
                 self.found.names.append((name, self.values[key]))
@@ -63,6 +69,8 @@ class Recorder(ABC):
     def operands(self, args: Any, kwargs: Any) -> tuple[list[Value], tuple[str, ...]]:
         """Return the tensors among the arguments, and the others in words."""
         found: list[Value] = []
+        if not self.found.whole:
+            return found, ()
         said = [w for w in (self._operand(v, found) for v in args) if w]
         for name, value in kwargs.items():
             words = self._operand(value, found)
@@ -86,7 +94,8 @@ class Recorder(ABC):
         """Note that a function was called."""
         results = results if isinstance(results, (list, tuple)) else [results]
         tensors = [result for result in results if self.is_tensor(result)]
-        if not tensors:
+        self.found.whole = self.found.whole and len(self.found.steps) < MOST_STEPS
+        if not tensors or not self.found.whole:
             return
         if function.strip("_") in MOVES and operands:
             for tensor in tensors:

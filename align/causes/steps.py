@@ -8,6 +8,7 @@ a transposition, a cast) is no step: a tensor is known by values that do not han
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import permutations
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -65,15 +66,22 @@ class Value:
     def is_same(self, other: "Value", rest: float) -> bool:
         """Tell whether the other holds the same values, in any order, but for `rest`."""
         one, other = self.root, other.root
-        if np.prod(one.shape) != np.prod(other.shape):
+        if one is other:
+            return True
+        apart = abs(one.sums[2] - other.sums[2])  # of most pairs the norms tell
+        if apart > rest * max(one.scales[2], other.scales[2]) or prod(one.shape) != prod(
+            other.shape
+        ):
             return False
         with np.errstate(invalid="ignore"):
             near = np.abs(one.sums - other.sums) <= rest * np.maximum(one.scales, other.scales)
         return bool((near | (one.sums == other.sums)).all())
 
 
-def value_of(array: np.ndarray, flows: bool, origin: Value | None = None) -> Value:
-    """Return what is known of `array`, and a copy of it where it is not large."""
+def value_of(
+    array: np.ndarray, flows: bool, origin: Value | None = None, keep: bool = True
+) -> Value:
+    """Return what is known of `array`, and with `keep` a copy of it where it is not large."""
     wide = np.asarray(array, np.float64 if array.dtype.kind in "biuf" else np.complex128)
     size = np.abs(wide)
     finite = np.where(np.isfinite(size), size, 0.0)
@@ -81,7 +89,7 @@ def value_of(array: np.ndarray, flows: bool, origin: Value | None = None) -> Val
     norm, largest = float((finite * finite).sum()) ** 0.5, float(finite.max(initial=0.0))
     sums = np.array([wide.real.sum(), size.sum(), norm, *ends])
     scales = np.array([finite.sum(), finite.sum(), norm, largest, largest])
-    kept = np.array(array) if array.size <= MOST_VALUES else None
+    kept = np.array(array) if keep and array.size <= MOST_VALUES else None
     return Value(tuple(array.shape), sums, scales, flows, kept, origin)
 
 
@@ -102,14 +110,33 @@ class CodeStep:
 
 @dataclass
 class Steps:
-    """The code of one call; `names` are the tensors that it did not make itself."""
+    """The code of one call; `names` are the tensors that it did not make itself.
+
+    `whole` is false where it calls more functions than are taken down.
+    """
 
     steps: list[CodeStep] = field(default_factory=list)
     names: list[tuple[Words, Value]] = field(default_factory=list)
+    whole: bool = True
+    _index: tuple[int, np.ndarray, np.ndarray, np.ndarray] | None = None
 
     def holds(self, value: Value, rest: float) -> bool:
         """Tell whether this code ever has the values."""
-        return any(value.is_same(other, rest) for other in self.values())
+        one = value.root
+        _, sizes, sums, scales = self._indexed()
+        with np.errstate(invalid="ignore"):
+            near = np.abs(sums - one.sums) <= rest * np.maximum(scales, one.scales)
+        near |= sums == one.sums
+        return bool((near.all(axis=1) & (sizes == prod(one.shape))).any())
+
+    def _indexed(self) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
+        """Return (their number, sizes, sums, scales) of all values: code may have thousands."""
+        number = len(self.steps) + len(self.names)
+        if self._index is None or self._index[0] != number:
+            found = list({id(value.root): value.root for value in self.values()}.values())
+            rows = [np.array([getattr(v, n) for v in found]).reshape(-1, 5) for n in _KNOWN]
+            self._index = (number, np.array([prod(v.shape) for v in found]), rows[0], rows[1])
+        return self._index
 
     def values(self) -> Iterator[Value]:
         """Yield every tensor there is."""
@@ -146,6 +173,7 @@ class Steps:
 
 
 _CONSTANT = Words("constant")
+_KNOWN = ("sums", "scales")
 
 
 def named(kind: str, index: int | None = None, **values: Any) -> Words:

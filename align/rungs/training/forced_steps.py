@@ -88,9 +88,9 @@ class ForcedSteps:
         """Judge loss, gradients and buffers of one step."""
         found = run_forced(self.sides, batch.whole, train=True, backward=True, seed=None)
         comparisons = list(found.comparisons)
-        self.report.notes += [note for note in found.notes if note not in self.report.notes]
         replayed = self.reference.replayed(batch.whole)
         explain(comparisons, self.sides, found, replayed, self.explained)
+        self.report.notes += [note for note in found.notes if note not in self.report.notes]
         root = next(call for call in found.trace.calls if call.path == "")
         self.losses.append(float(root.outputs[0]))
         self.free.remember(found)

@@ -1,0 +1,74 @@
+"""The search for causes is bounded by replays; a finding never waits for it."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+paddle = pytest.importorskip("paddle")
+
+from align import align_forward
+from align.causes import budget, step_recorder
+from align.pairing.fill import fill_port
+from align.pairing.reference_torch import LiveReference
+
+
+class Reference(torch.nn.Module):
+    def __init__(self, steps):
+        super().__init__()
+        self.steps = steps
+        self.weight = torch.nn.Parameter(torch.randn(8, 8) * 0.05)
+
+    def forward(self, x):
+        for _ in range(self.steps):
+            x = torch.tanh(x @ self.weight + x * 0.9)
+        return x
+
+
+class Port(paddle.nn.Layer):
+    """One step of all has another factor."""
+
+    def __init__(self, steps, factor):
+        super().__init__()
+        self.steps, self.factor = steps, factor
+        self.weight = self.create_parameter([8, 8])
+
+    def forward(self, x):
+        for step in range(self.steps):
+            factor = self.factor if step == self.steps // 2 else 0.9
+            x = paddle.tanh(paddle.matmul(x, self.weight) + x * factor)
+        return x
+
+
+def run(steps, factor=0.91):
+    reference, port = Reference(steps), Port(steps, factor)
+    fill_port(LiveReference(reference), port)
+    return align_forward(reference, port, [np.random.default_rng(0).standard_normal((4, 8))])
+
+
+def test_long_loop_is_found_and_its_step_named():
+    report = run(120)
+    assert [d.where for d in report.divergences] == ["output:0"]
+    assert "multiply is called with 0.91, in the reference with 0.9" in report.divergences[0].cause
+    assert not any("given up" in note for note in report.notes)
+
+
+def test_too_many_replays_give_up_the_cause_not_the_finding(monkeypatch):
+    monkeypatch.setattr(budget, "REPLAYS", 0)
+    report = run(10, factor=0.8)
+    assert report.exit_code == 1
+    assert any("given up after 0 replays" in note for note in report.notes)
+
+
+def test_clock_gives_up_the_cause_not_the_finding(monkeypatch):
+    monkeypatch.setattr(budget, "SECONDS", -1.0)
+    report = run(10)
+    assert report.exit_code == 1
+    assert report.divergences[0].cause is None
+    assert any("by the clock" in note for note in report.notes)
+
+
+def test_code_that_is_too_long_is_said(monkeypatch):
+    monkeypatch.setattr(step_recorder, "MOST_STEPS", 20)
+    report = run(40)
+    assert report.exit_code == 1
+    assert any("function by function" in note for note in report.notes)
