@@ -46,7 +46,7 @@ def norm_of(gradients: Gradients) -> float:
 
 
 def cause_of(before: Gradients, theirs: Gradients, ours: Gradients) -> Cause | None:
-    """Say how the port clips gradients, and how the reference does; None where it is no clipping."""
+    """Say how the port clips gradients and how the reference does; None for what is no clipping."""
     port, reference = in_words(before, ours), in_words(before, theirs)
     if port is None or reference is None:
         return None

@@ -59,6 +59,8 @@ class UpdateComparison:
         key = tensor.key
         into = Comparison(tensor.layer, "", f"weight:{tensor.name}", "update")
         compare(self.after[key], self.port.values(key), Allowance(), into)
+        if self.port.plain:  # its slots stay its own: they show in later updates
+            return [into]
         return [into, *_compare_slots(tensor, self.their_slots[key], self.our_slots[key])]
 
     def _cause(self, tensor: Tensor) -> Cause | None:

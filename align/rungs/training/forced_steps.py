@@ -44,6 +44,9 @@ class ForcedSteps:
         self.port = PortSide(sides.port, tensors, optimizers[1])
         self.schedules = Schedules(self.reference, self.port, *schedules)
         report.notes += self.schedules.notes
+        if self.port.plain:
+            name = type(self.port.optimizer).__name__
+            report.notes.append(Words("plain_optimizer", name=name))
         held = self.schedules.both
         self.free = FreeRun(sides, self.port, self.reference.state(), schedules[1], held)
         self.found: Findings | None = None

@@ -7,6 +7,7 @@ import numpy as np
 import paddle
 
 from align.arrays.arrays_paddle import to_array, to_tensor
+from common.errors import UserError
 
 # Paddle's slots by their name in torch; what is not listed has the same name on both sides.
 SLOT_NAMES = {
@@ -35,6 +36,30 @@ def float32_settings(optimizer: paddle.optimizer.Optimizer) -> frozenset[str]:
     return frozenset().union(*(FLOAT32_SETTINGS[kind] for kind in kinds))
 
 
+def usable(optimizer: Any) -> Any:
+    """Return `optimizer` as it is; UserError where a step of it cannot be judged."""
+    missing = [
+        n for n in ("step", "clear_grad", "get_lr") if not callable(getattr(optimizer, n, None))
+    ]
+    if missing:
+        raise UserError(
+            f"the port's optimizer is of {type(optimizer).__name__}, which has no "
+            f"{missing[0]}(): --paddle-optimizer (paddle_optimizer) has to return a "
+            "paddle.optimizer.Optimizer, or an object with step(), clear_grad() and get_lr()"
+        )
+    return optimizer
+
+
+def is_plain(optimizer: Any) -> bool:
+    """Tell whether it is a class of the port's own, whose slots and parameters are not known."""
+    return not isinstance(optimizer, paddle.optimizer.Optimizer)
+
+
+def can_set_rate(optimizer: Any) -> bool:
+    """Tell whether its rate can be set."""
+    return not is_plain(optimizer) or callable(getattr(optimizer, "set_lr", None))
+
+
 def multiplier(parameter: paddle.Tensor) -> float:
     """Return what the optimizer's rate is multiplied by for this parameter."""
     return float(parameter.optimize_attr.get("learning_rate", 1.0))
@@ -47,7 +72,7 @@ def rate(optimizer: paddle.optimizer.Optimizer) -> float:
 
 def set_rate(optimizer: paddle.optimizer.Optimizer, value: float) -> None:
     """Set the rate of the next step, below any scheduler that the optimizer holds."""
-    scheduler = optimizer._learning_rate
+    scheduler = getattr(optimizer, "_learning_rate", None)
     if isinstance(scheduler, paddle.optimizer.lr.LRScheduler):
         scheduler.last_lr = value
     else:
@@ -57,7 +82,7 @@ def set_rate(optimizer: paddle.optimizer.Optimizer, value: float) -> None:
 def held(optimizer: paddle.optimizer.Optimizer) -> set[int]:
     """Return the ids of the parameters that the optimizer updates."""
     found = set()
-    for entry in optimizer._parameter_list or []:
+    for entry in getattr(optimizer, "_parameter_list", None) or []:
         parameters = entry["params"] if isinstance(entry, dict) else [entry]
         found |= {id(parameter) for parameter in parameters}
     return found
@@ -66,7 +91,7 @@ def held(optimizer: paddle.optimizer.Optimizer) -> set[int]:
 def slots(optimizer: paddle.optimizer.Optimizer) -> dict[str, dict[str, paddle.Tensor]]:
     """Return {name of parameter: {slot in torch's words: live tensor}}; counters are left out."""
     found: dict[str, dict[str, paddle.Tensor]] = {}
-    for slot, tensors in optimizer._accumulators.items():
+    for slot, tensors in getattr(optimizer, "_accumulators", {}).items():
         for parameter, tensor in tensors.items():
             if tensor.size > 1 or not slot.endswith("_pow_acc"):
                 found.setdefault(parameter, {})[SLOT_NAMES.get(slot, slot)] = tensor

@@ -8,6 +8,20 @@ import numpy as np
 import torch
 
 from align.arrays.arrays_torch import to_array
+from common.errors import UserError
+
+
+def usable(optimizer: Any) -> Any:
+    """Return `optimizer` as it is; UserError where it is none of torch's kind."""
+    needed = ("step", "zero_grad", "param_groups", "state", "defaults")
+    missing = [name for name in needed if not hasattr(optimizer, name)]
+    if missing:
+        raise UserError(
+            f"the reference's optimizer is of {type(optimizer).__name__}, which has no "
+            f"{missing[0]}: --torch-optimizer (torch_optimizer) has to return a "
+            "torch.optim.Optimizer"
+        )
+    return optimizer
 
 
 @contextmanager

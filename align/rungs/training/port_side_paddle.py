@@ -29,6 +29,7 @@ class PortSide:
     def new_optimizer(self) -> Any:
         """Return an optimizer of all trainable parameters."""
         made = self._make_optimizer([p for p in self.net.parameters() if not p.stop_gradient])
+        optimizers_paddle.usable(made)
         self.clips = watched_clips(made)
         return made
 
@@ -89,13 +90,24 @@ class PortSide:
         }
 
     @property
+    def plain(self) -> bool:
+        """Whether the optimizer is a class of the port's own, whose slots are not known."""
+        return optimizers_paddle.is_plain(self.optimizer)
+
+    @property
+    def can_set_rate(self) -> bool:
+        """Whether the optimizer's rate can be set."""
+        return optimizers_paddle.can_set_rate(self.optimizer)
+
+    @property
     def rate(self) -> float:
         """The rate of the next step."""
         return optimizers_paddle.rate(self.optimizer)
 
     def set_rate(self, rate: float) -> None:
-        """Set the rate of the next step."""
-        optimizers_paddle.set_rate(self.optimizer, rate)
+        """Set the rate of the next step, where it can be."""
+        if self.can_set_rate:
+            optimizers_paddle.set_rate(self.optimizer, rate)
 
     def multiplier(self, key: str) -> float:
         """Return what the rate is multiplied by for a parameter."""
@@ -104,6 +116,8 @@ class PortSide:
     def rates(self) -> dict[str, float]:
         """Return the rate of every parameter that the optimizer holds, by key."""
         rate, held = self.rate, optimizers_paddle.held(self.optimizer)
+        if self.plain:
+            held = {id(tensor) for tensor in self.held.values() if not tensor.stop_gradient}
         keys = [tensor.key for tensor in self.tensors if id(self.held[tensor.key]) in held]
         return {key: rate * self.multiplier(key) for key in keys}
 

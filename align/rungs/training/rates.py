@@ -78,7 +78,8 @@ def compare_rates(
 ) -> tuple[list[Comparison], set[str]]:
     """Compare every parameter's rate at `step`; return what was compared, and keys that differ.
 
-    Then the port's rate is the reference's: the update is judged alone.
+    Then the port's rate is the reference's: the update is judged alone. Where it cannot be set,
+    all keys differ.
     """
     unknown = schedules.unknown if step else None
     theirs, ours = reference.rates(), port.rates()
@@ -88,7 +89,8 @@ def compare_rates(
     if not common or common == float("inf"):  # one side stands still
         key, (_, expected, own) = next(iter(pairs.items()))
         port.set_rate(expected / port.multiplier(key))
-        return [_unless(unknown, compare_rate(OPTIMIZER, expected, own))], set()
+        found = [_unless(unknown, compare_rate(OPTIMIZER, expected, own))]
+        return found, set() if port.can_set_rate else set(pairs)
     whole = compare_rate(OPTIMIZER, *(typical_pair(pairs, common)))
     if whole.verdict == DIFFERS:
         said = in_terms_of(whole.cause, schedules.theirs, step, common)
@@ -100,6 +102,7 @@ def compare_rates(
             found.append(compare_rate(tensor.layer, expected, own))
     if not close(common, 1.0):
         port.set_rate(port.rate / common)
+        wrong |= set() if port.can_set_rate else set(pairs)
     return found, wrong
 
 

@@ -28,7 +28,7 @@ class ReferenceSide:
     ) -> None:
         self.net, self.tensors = net, tensors
         self.parameters = dict(net.named_parameters(remove_duplicate=False))
-        self.optimizer = make_optimizer(list(net.parameters()))
+        self.optimizer = optimizers_torch.usable(make_optimizer(list(net.parameters())))
         self._rates = optimizers_torch.Rates(self.optimizer)
         self.schedulers = HeldSchedulers(self.optimizer)
 

@@ -40,9 +40,8 @@ class Update:
 
 def base_class(optimizer: torch.optim.Optimizer) -> type:
     """Return the first class of torch itself that `optimizer` is."""
-    return next(
-        kind for kind in type(optimizer).__mro__ if kind.__module__.startswith("torch.optim")
-    )
+    kinds = (kind for kind in type(optimizer).__mro__ if kind.__module__.startswith("torch.optim"))
+    return next(kinds, torch.optim.Optimizer)
 
 
 def cause_of(kind: type, update: Update) -> Cause | None:
