@@ -18,7 +18,7 @@ class NetBatch:
 
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
-    label: np.ndarray | None = None
+    label: Any = None  # an array, or a tree of arrays where a loss takes several
 
     @property
     def whole(self) -> "NetBatch":
@@ -43,7 +43,8 @@ class NetBatch:
 def as_batch(inputs: Inputs, dtype: str, labelled: bool = False) -> NetBatch:
     """Read `inputs`: a sequence is positional, a mapping keywords; a label stands last.
 
-    Floating arrays are cast to `dtype`; the label, None, numbers and text stay what they are.
+    Floating arrays are cast to `dtype`, those of the label with the rest; None, numbers and text
+    stay what they are. A label may be several arrays: a tuple, a list or a dict, nested at will.
     """
 
     def cast_one(value: Any) -> Any:
@@ -59,8 +60,15 @@ def as_batch(inputs: Inputs, dtype: str, labelled: bool = False) -> NetBatch:
         inputs = (inputs,)
     if isinstance(inputs, Mapping):
         names = list(inputs)
-        label = np.asarray(inputs[names.pop()]) if labelled else None
+        label = cast(_as_label(inputs[names.pop()])) if labelled else None
         return NetBatch((), {name: cast(inputs[name]) for name in names}, label)
     arrays = list(inputs)
-    label = np.asarray(arrays.pop()) if labelled else None
+    label = cast(_as_label(arrays.pop())) if labelled else None
     return NetBatch(tuple(cast(array) for array in arrays), {}, label)
+
+
+def _as_label(given: Any) -> Any:
+    """Return a number, or numbers in lists, as an array; a tree of arrays as it is."""
+    if given is not None and all(type(leaf) in (bool, int, float) for leaf in leaves(given)):
+        return given if isinstance(given, Mapping) else np.asarray(given)
+    return given

@@ -12,7 +12,7 @@ from torch import nn
 from align.arrays.arrays_torch import is_tensor, scalar_of, to_array
 from align.arrays.trees import leaves, map_leaves
 from align.judge.watch_kernels_torch import WatchKernels
-from align.nets.calls import wrapped_forwards
+from align.nets.calls import is_net_with_loss, wrapped_forwards
 from align.nets.layers_torch import floating_buffers, module_paths
 from align.nets.prepare_torch import out_of_place, state_kept
 from align.record.kept_tensors_torch import ALL, KeptTensors
@@ -108,7 +108,7 @@ class Recording:
         watch = WatchKernels(self.recorder.kernel_called, escaped=self.kept.escaped)
         sees_draws = self.recorder.sees_draws
         sees_draws.function = lambda: watch.function
-        args, kwargs = _as_leaves(run)
+        args, kwargs = _as_leaves(net, run)
         try:
             with wrapped_forwards(modules, self.recorder.wrap), watch, sees_draws:
                 outputs = net(*args, **kwargs)
@@ -190,15 +190,23 @@ def _is_close(left: np.ndarray, right: np.ndarray) -> bool:
     return np.allclose(left, right, rtol=0.0, atol=few, equal_nan=True)
 
 
-def _as_leaves(run: ReferenceRun) -> tuple[tuple, dict[str, Any]]:
-    """Return copies of the arguments, floating ones as leaves of the graph in a backward run."""
+def _as_leaves(net: nn.Module, run: ReferenceRun) -> tuple[tuple, dict[str, Any]]:
+    """Return copies of the arguments, floating ones as leaves of the graph in a backward run.
+
+    Not those of a label: no loss is differentiated with respect to its target.
+    """
+
+    def copied(value: Any) -> Any:
+        return value.detach().clone() if is_tensor(value) else value
 
     def leaf(value: Any) -> Any:
-        if not is_tensor(value):
-            return value
-        own = value.detach().clone()
-        return own.requires_grad_() if run.backward and own.is_floating_point() else own
+        own = copied(value)
+        differentiated = is_tensor(own) and run.backward and own.is_floating_point()
+        return own.requires_grad_() if differentiated else own
 
+    if is_net_with_loss(net):
+        args, kwargs, label = run.args
+        return (*map_leaves((args, kwargs), leaf), map_leaves(label, copied)), {}
     args, kwargs = map_leaves((run.args, run.kwargs), leaf)
     return args, kwargs
 

@@ -13,6 +13,8 @@ from align.arrays.arrays_torch import alias, is_tensor, scalar_of, to_array
 from align.force.framework import Cotangents
 from align.rounding.noise_torch import Noise
 
+WRITTEN = 16.0  # multiples of one part in so many are numbers that stand in code
+
 
 class DisturbedFramework:
     """The reference's own framework; arrays of the recording arrive moved by `noise`.
@@ -85,7 +87,9 @@ class DisturbedFramework:
             handed: torch.Tensor = _Jitter.apply(leaf, self.noise)
             return handed
         if self.noise.units and leaf.is_floating_point():
-            return self.noise.jitter(leaf)
+            moved = self.noise.jitter(leaf)
+            # In a backward pass it may be a target, whose values code compares with numbers.
+            return torch.where(_is_written_number(leaf), leaf, moved) if self.backward else moved
         return leaf.clone() if written else leaf
 
     def version(self, tensor: torch.Tensor) -> int:
@@ -114,6 +118,12 @@ class DisturbedFramework:
         return {self.originals.get(id(p), id(p)): p for p in module.parameters()}
 
 
+def _is_written_number(tensor: torch.Tensor) -> torch.Tensor:
+    """Tell of each value whether it is one that people write: a class, 0.5, the end of a domain."""
+    scaled = tensor * WRITTEN
+    return scaled == scaled.round()
+
+
 def _earlier(
     path: str, names: Iterable[str], before: Mapping[str, np.ndarray]
 ) -> dict[str, torch.Tensor]:
@@ -127,7 +137,10 @@ class _Jitter(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, tensor: torch.Tensor, noise: Noise) -> torch.Tensor:
-        return noise.jitter(tensor)
+        moved = noise.jitter(tensor)
+        if tensor.numel() and tensor.max() == 1:  # a probability: no loss takes one above 1
+            moved = moved.clamp_(max=1.0)
+        return moved
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> Any:
