@@ -207,3 +207,19 @@ def test_every_module_imports():
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
     )
     assert done.stdout == ""
+
+
+def test_tools_parse_and_call():
+    """Scripts that people type import commands, and nothing of the rooms below."""
+    rooms = {"common", "torch_ref", "paddle_impl", "convert", "align"}
+    offenders = []
+    for path in (ROOT / "tools").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            else:
+                continue
+            offenders += [f"{path.name} imports {n}" for n in names if n.split(".")[0] in rooms]
+    assert offenders == []

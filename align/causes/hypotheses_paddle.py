@@ -12,9 +12,8 @@ from paddle.nn import functional
 from align.arrays.arrays_paddle import is_tensor
 from align.judge.words import Cause
 
-Replacement = tuple[
-    str, int, Callable[..., Any]
-]  # function, which call of it (-1: all), replacement
+# function, which call of it (-1: all), replacement
+Replacement = tuple[str, int, Callable[..., Any]]
 
 
 ACTIVATIONS = (

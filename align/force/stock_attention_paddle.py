@@ -1,4 +1,4 @@
-"""Gives Paddle's stock attention layers their arguments as `attention.py` says them."""
+"""Gives Paddle's stock attention layers their arguments as `stock_attention.py` says them."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The data and metric rungs: batches equal to the bit, counts equal exactly."""
+"""The data rung: batches equal to the bit."""
 
 from collections.abc import Iterable
 from itertools import islice, zip_longest

@@ -91,7 +91,7 @@ def test_every_row_is_documented():
     assert len([line for line in rows if line.startswith("| ")]) == len(FORMATS)
 
 
-@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md", "tools/convert_weights.py"])
+@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md", "commands/convert_options.py"])
 def test_every_suffix_is_said_where_people_look(page):
     text = (ROOT / page).read_text("utf-8")
     for suffix in SUFFIXES:
