@@ -1,6 +1,6 @@
 """THE TABLE of nets, one row a pair. Tests, conversion, alignment and the README all read it.
 
-To add a net: `torch_ref/models/x.py`, its twin `paddle_impl/models/x.py`, one row here, two configs.
+To add a net: `torch_ref/models/x.py`, its twin `paddle_impl/models/x.py`, a row here, two configs.
 """
 
 from collections.abc import Mapping
