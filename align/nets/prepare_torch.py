@@ -146,8 +146,9 @@ def _restore(kept: Tensors) -> None:
 def state_kept(net: nn.Module, weights_of: Collection[nn.Module] | None = None) -> Iterator[None]:
     """Give parameters and buffers their values back at the end, and the random state.
 
-    So is every other attribute that code assigns, a buffer assigned anew for one. Gradients are dropped, at the start and at the end. `weights_of` are the modules whose
-    parameters the code that runs may change; None: all.
+    So is every other attribute that code assigns, a buffer assigned anew for one. Gradients are
+    dropped, at the start and at the end. `weights_of` are the modules whose parameters the code
+    that runs may change; None: all.
     """
     holders = net.modules() if weights_of is None else weights_of
     weights = [p for module in holders for p in module._parameters.values() if p is not None]

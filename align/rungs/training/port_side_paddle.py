@@ -34,8 +34,8 @@ class PortSide:
         return made
 
     def set_tensors(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Give the tensors of these keys these values; forward may have assigned buffers anew."""
-        self.held = dict(self.net.state_dict())
+        """Give the tensors of these keys these values."""
+        self._look_again()
         for key, array in arrays.items():
             self.held[key].set_value(to_tensor(np.asarray(array, order="C")))
 
@@ -52,6 +52,7 @@ class PortSide:
 
         `factors` are those by which the reference's optimizer multiplied them.
         """
+        self._look_again()
         once = {id(self.held[key]): (self.held[key], array) for key, array in gradients.items()}
         optimizers_paddle.add_gradients(
             [pair for pair in once.values() if not pair[0].stop_gradient]
@@ -73,6 +74,10 @@ class PortSide:
     def clipped_as_torch(self) -> list[tuple[float, float]]:
         """Return (norm, factor) of each clipping that was given torch's epsilon."""
         return [entry for clip in self.clips for entry in clip.as_torch]
+
+    def _look_again(self) -> None:
+        """Hold the tensors of now: forward may have assigned buffers anew."""
+        self.held = dict(self.net.state_dict())
 
     def values(self, key: str) -> np.ndarray:
         """Return a copy of a tensor's values."""

@@ -77,8 +77,10 @@ def test_aligned_and_put_back(theirs, ours):
         align_backward(reference, port, [batch()]),
     ):
         assert report.exit_code == 0, report.verdict
-    assert reference.centre is buffers[0] and port.centre is buffers[1]
-    assert not reference.centre.any() and not port.centre.numpy().any()
+    assert reference.centre is buffers[0]
+    assert port.centre is buffers[1]
+    assert not reference.centre.any()
+    assert not port.centre.numpy().any()
     assert reference.seen == port.seen == 1.0
 
 
