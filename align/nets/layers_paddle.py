@@ -63,3 +63,8 @@ def floating_buffers(layers: Mapping[str, nn.Layer]) -> dict[str, np.ndarray]:
             if tensor is not None and tensor.stop_gradient and tensor.dtype in FLOATING:
                 found[f"{path}.{name}".lstrip(".")] = np.array(to_array(tensor))
     return found
+
+
+def synchronized(layers: Mapping[str, nn.Layer]) -> list[str]:
+    """Return the paths of the layers that normalise over devices, where there are several."""
+    return [path for path, layer in layers.items() if isinstance(layer, nn.SyncBatchNorm)]

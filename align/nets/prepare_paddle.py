@@ -51,6 +51,8 @@ def prepared(net: nn.Layer, *, dtype: str, train: bool) -> Iterator[None]:
             if not layer.training:  # the same values; else its backward has nothing to read
                 layer.dropout, layer.training = 0.0, True
         with _without_recomputing(), attributes_kept(net.sublayers(include_self=True)):
+            for layer, _ in modes:
+                _run_on_one_device(layer)
             yield
     finally:
         for tensor, values in (*kept, *others):
@@ -71,6 +73,28 @@ def prepared(net: nn.Layer, *, dtype: str, train: bool) -> Iterator[None]:
 
 # Of the net that is prepared: {identity of a parameter or buffer: its values before the cast}.
 _uncast: dict[int, paddle.Tensor] = {}
+
+
+def _run_on_one_device(layer: nn.Layer) -> None:
+    """Let SyncBatchNorm, which has no kernel on the CPU, run as the BatchNorm that it is there."""
+    if type(layer).forward is not nn.SyncBatchNorm.forward or "forward" in vars(layer):
+        return
+
+    def forward(x: paddle.Tensor) -> paddle.Tensor:
+        layer._check_data_format()
+        return nn.functional.batch_norm(
+            x,
+            layer._mean,
+            layer._variance,
+            weight=layer.weight,
+            bias=layer.bias,
+            training=layer.training,
+            momentum=layer._momentum,
+            epsilon=layer._epsilon,
+            data_format=layer._data_format,
+        )
+
+    vars(layer)["forward"] = forward
 
 
 @contextmanager

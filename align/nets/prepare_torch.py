@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from types import MethodType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils import checkpoint
 
 from align.nets.calls import attributes_kept
@@ -54,6 +56,8 @@ def prepared(
                 for name, value in rounded_constants(module).items():
                     change(module, name, value)
         with attributes_kept(net.modules()):
+            for module in net.modules():
+                _run_on_one_device(module)
             yield
     finally:
         for module, name, value in reversed(undo):
@@ -68,6 +72,12 @@ def prepared(
         torch.backends.mha.set_fastpath_enabled(fused)
         torch.set_num_threads(threads)
         torch.set_rng_state(random_state)
+
+
+def _run_on_one_device(module: nn.Module) -> None:
+    """Let SyncBatchNorm, which trains on GPUs alone, run as the BatchNorm that it is on one."""
+    if type(module).forward is nn.SyncBatchNorm.forward and "forward" not in vars(module):
+        vars(module)["forward"] = MethodType(_BatchNorm.forward, module)
 
 
 class _RunsOnce:

@@ -126,9 +126,14 @@ class Trial(ABC, Generic[AnyReference]):
             found.comparisons = kept
 
     def _notes(self, plain: Any) -> list[Words]:
+        from align.nets.layers_paddle import synchronized
+
         notes = _uneven_in_words(plain.uneven_groups(), self.setup.sides.pairing)
         notes += _as_code_in_words(plain.as_code_groups(), self.setup.sides.pairing)
         notes += [moved.cause for moved in plain.port_order.order.moved]
+        synced = synchronized(self.setup.sides.layers)
+        if synced:
+            notes.append(Words("sync_batch_norm", count=len(synced), path=synced[0]))
         if plain.failure:
             notes.append(Words("plain_run_fails", words=plain.failure))
         return notes
