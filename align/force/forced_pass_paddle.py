@@ -92,9 +92,12 @@ class ForcedPass(Pass):
 
     def takes_alone(self, path: str) -> bool:
         """Tell whether the layer `path` may be judged by itself, whatever ran before."""
+        return not self.layers[path]._sub_layers and not self.has_hooks(path)
+
+    def has_hooks(self, path: str) -> bool:
+        """Tell whether code runs around the forward of the layer `path`, as weight_norm's does."""
         layer = self.layers[path]
-        hooks = layer._forward_pre_hooks or layer._forward_post_hooks
-        return not layer._sub_layers and not hooks
+        return bool(layer._forward_pre_hooks or layer._forward_post_hooks)
 
     def alone(self, path: str, call: Call) -> None:
         """Judge one call of the layer `path` by itself; its place is in `run`."""

@@ -140,7 +140,7 @@ KERNELS: tuple[Kernel, ...] = (
             _norm_error,
             lambda size, out, settings: max(NORM_GRADIENT, _norm_error(size, out, settings)),
         )
-        for name in ("normalize", "norm")
+        for name in ("normalize", "norm", "weight_norm")
     ),
     *(
         Kernel(

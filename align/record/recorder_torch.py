@@ -38,6 +38,7 @@ class CallRecorder:
         self.alone: Callable[[Call], bool] | None = None
         self.together: Callable[[Call, list[Call]], bool] | None = None
         self.freed = 0  # bytes
+        self.before: set[str] = set()  # kernels called since the last boundary of a module
         self.writes_into_inputs = False  # code of some module, but the root, does
         self.flow = Flow()
         self.awaited = Awaited()
@@ -52,6 +53,9 @@ class CallRecorder:
             self.counts[path] = call.index + 1
             call.parent = self.stack[-1] if self.stack else None
             self.trace.calls.append(call)
+            if module._forward_pre_hooks:  # they ran just now, as weight_norm's does
+                call.kernels |= self.before
+            self.before = set()
             self.awaited.begins(call)
             args, kwargs = self._boundary((args, kwargs), None)
             self._record_arguments(call, module, forward, args, kwargs)
@@ -63,6 +67,7 @@ class CallRecorder:
                 call.random = len(self.trace.draws) > before
             finally:
                 self.stack.pop()
+                self.before = set()
             if any(tensor._version != version for tensor, version in given):
                 self.writes_into_inputs = True
             call.outputs = self._keep(call, "output", leaves(outputs))
@@ -238,7 +243,9 @@ class CallRecorder:
     def kernel_called(self, kernel: Kernel) -> None:
         """Note an inexact kernel of the code that runs."""
         if self.stack:
-            self.stack[-1].kernels.add(f"{kernel.function}: {kernel.why}")
+            words = f"{kernel.function}: {kernel.why}"
+            self.stack[-1].kernels.add(words)
+            self.before.add(words)
 
 
 def _versions(tree: Any) -> list[tuple[torch.Tensor, int]]:

@@ -76,6 +76,8 @@ class JudgeWhileBackward:
         matched = all(each.path in judged.reference_group for each in (call, *within))
         if path not in judged.port_group or not matched or arguments is None:
             return False
+        if self.forced.has_hooks(path):  # a run of its forward alone leaves them out
+            return False
         if self._without_rounding(path, call, within, arguments):
             return True
         moves = self.found.moves
