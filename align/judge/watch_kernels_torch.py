@@ -77,7 +77,7 @@ class WatchKernels(TorchFunctionMode):
         self.called(kernel)
         if self.errors is None:
             return result
-        return self.errors.call(kernel, errors, func, *again, result)
+        return self.errors.call(kernel, errors, func, again[0], again[1], result)
 
 
 def _written(func: Any, args: tuple, kwargs: dict[str, Any]) -> torch.Tensor | None:
