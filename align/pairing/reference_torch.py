@@ -6,7 +6,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
+from torch.nn.modules.lazy import LazyModuleMixin
 
 from align.arrays.arrays_torch import is_tensor, to_array
 from align.nets.calls import code_of, source_of
@@ -14,6 +16,7 @@ from align.nets.layers_torch import module_paths
 from align.nets.whole_torch import NetWithLoss
 from align.pairing import attributes_torch
 from align.pairing.reference import PLAIN
+from common.errors import UserError
 from convert.names.spec import TensorSpec
 from convert.nets.describe_torch import describe
 
@@ -21,10 +24,11 @@ from convert.nets.describe_torch import describe
 class LiveReference:
     """See `align.pairing.reference.Reference`; everything is read when it is asked for.
 
-    `net` is the net itself, for what runs it.
+    `net` is the net itself, for what runs it. Raises UserError where its code cannot be followed.
     """
 
     def __init__(self, net: nn.Module) -> None:
+        _check(net)
         self.net = net
 
     @cached_property
@@ -78,3 +82,18 @@ class LiveReference:
 
     def momentum(self, path: str) -> Any:
         return getattr(self._module(path), "momentum", None)
+
+
+def _check(net: nn.Module) -> None:
+    """Raise UserError where parts of a net cannot be judged as they are, and say what to do."""
+    for path, module in net.named_modules():
+        at = f"the reference's {path or 'root'} ({type(module).__name__})"
+        if isinstance(module, torch.jit.ScriptModule):
+            raise UserError(
+                f"{at} is TorchScript, whose calls nobody can watch: "
+                "build the net from its Python classes"
+            )
+        if isinstance(module, LazyModuleMixin) and module.has_uninitialized_params():
+            raise UserError(
+                f"{at} has no weights yet: run the net once on an input before it is compared"
+            )
