@@ -10,10 +10,13 @@ import numpy as np
 
 from common.errors import UnreadableError, UserError
 from convert.formats.pickles.globals import Odd
+from convert.formats.recipes import for_tensor
 from convert.formats.stored import DamagedError, FileHead, Stored, second_names
 from convert.formats.table import format_of
 from convert.formats.unwrap import find_state_dict
 from convert.names.spec import TORCH, TensorSpec
+
+_PACKED = "_packed_params ("  # of torch's quantised layers: (weight, bias) instead of a tensor
 
 
 class Checkpoint(Mapping[str, np.ndarray]):
@@ -130,7 +133,10 @@ def _mapped(path: Path) -> memoryview:
 def _of_tree(path: Path, key: str | None, framework: str, tree: Any, words: str) -> Checkpoint:
     """Choose the state dict inside what a pickle holds."""
     found = find_state_dict(tree, _is_tensor, key, path)
-    tensors = {name: _plain(path, name, value) for name, value in found.tensors.items()}
+    if packed := next((name for name in found.beside if _PACKED in name), None):
+        what = "the packed weight of a quantised layer"
+        raise _not_plain(path, packed.rpartition(" (")[0], what, "quantised", found.place)
+    tensors = {name: _plain(path, name, v, found.place) for name, v in found.tensors.items()}
     words += found.describe(len(second_names(tensors)))
     return Checkpoint(path, tensors, words, framework, found.prefix)
 
@@ -139,10 +145,15 @@ def _is_tensor(value: Any) -> bool:
     return isinstance(value, (Stored, Odd))
 
 
-def _plain(path: Path, name: str, value: Any) -> Stored:
+def _plain(path: Path, name: str, value: Any, place: str) -> Stored:
     if isinstance(value, Stored):
         return value
-    raise UnreadableError(f"{path}: {name} is not a plain dense tensor, but {value.what}")
+    raise _not_plain(path, name, value.what, value.what, place)
+
+
+def _not_plain(path: Path, name: str, what: str, kind: str, place: str) -> UnreadableError:
+    recipe = for_tensor(path, kind, place)
+    return UnreadableError(f"{path}: {name} is not a plain dense tensor, but {what}{recipe}")
 
 
 def _joined(path: Path, places: Mapping[str, str]) -> dict[str, Stored]:

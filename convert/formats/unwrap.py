@@ -7,6 +7,7 @@ from typing import Any
 
 from common.errors import UnreadableError, UserError
 from convert.formats.pickles.globals import Inert, NumpyArray
+from convert.formats.recipes import for_list
 
 IsTensor = Callable[[Any], bool]
 # Of DistributedDataParallel, of torch.compile, of nets that are saved as a part of another.
@@ -14,7 +15,7 @@ PREFIXES = ("module.", "_orig_mod.", "backbone.")
 # Of the attribute that holds the net in a LightningModule; such files say their version.
 _LIGHTNING, _LIGHTNING_PREFIXES = "pytorch-lightning_version", ("model.", "net.")
 # Entries that may hold tensors and are no weights, unless nothing else does.
-_BESIDE = ("optim", "sched", "scaler", "rng", "random")
+_BESIDE = ("optim", "sched", "scaler", "rng", "random", "param_groups")
 _DEPTH = 4
 
 
@@ -49,10 +50,19 @@ def find_state_dict(tree: Any, is_tensor: IsTensor, key: str | None, path: Path)
     Raises UnreadableError where it holds no tensor, UserError where the choice is the user's.
     """
     found = _candidates(tree, is_tensor)
-    if not found:  # no tensors of torch, but perhaps arrays of NumPy
-        tree = _with_arrays(tree)
+    for other in (_with_arrays, _numbered):  # perhaps arrays of NumPy, perhaps lists of dicts
+        if not found:
+            tree = other(tree, {})
+            found = _candidates(tree, is_tensor)
+    if not found:  # or both
+        tree = _with_arrays(tree, {})
         found = _candidates(tree, is_tensor)
     if not found:
+        if isinstance(tree, (list, tuple)) and tree and all(map(is_tensor, tree)):
+            raise UnreadableError(
+                f"{path}: holds no state dict (names with tensors), but a list of {len(tree)} "
+                f"tensors{for_list(path)}"
+            )
         held = f"a dict with {_listed(tree)}" if isinstance(tree, Mapping) else _kind(tree)
         raise UnreadableError(f"{path}: holds no state dict (names with tensors), but {held}")
     place = _choose(found, key, path)
@@ -100,11 +110,33 @@ def _choose(found: Mapping[str, Mapping[str, Any]], key: str | None, path: Path)
     return places[0]
 
 
-def _with_arrays(tree: Any, depth: int = 0) -> Any:
-    """Return the tree with NumPy's arrays as tensors."""
-    if isinstance(tree, Mapping) and depth <= _DEPTH:
-        return {name: _with_arrays(value, depth + 1) for name, value in tree.items()}
-    return _as_tensor(tree)
+def _numbered(tree: Any, done: dict[int, Any], depth: int = 0) -> Any:
+    """Return the tree with lists of dicts as dicts whose keys are "0", "1", ...
+
+    `done` is {id: result} of what was met before.
+    """
+    if id(tree) in done or depth > _DEPTH:
+        return done.get(id(tree), tree)
+    done[id(tree)] = tree  # where it holds itself
+    if isinstance(tree, Mapping):
+        items = list(tree.items())
+    elif isinstance(tree, (list, tuple)) and any(isinstance(v, (Mapping, list)) for v in tree):
+        items = [(str(number), value) for number, value in enumerate(tree)]
+    else:
+        return tree
+    done[id(tree)] = {key: _numbered(value, done, depth + 1) for key, value in items}
+    return done[id(tree)]
+
+
+def _with_arrays(tree: Any, done: dict[int, Any], depth: int = 0) -> Any:
+    """Return the tree with NumPy's arrays as tensors; `done` as for `_numbered`."""
+    if not isinstance(tree, Mapping) or depth > _DEPTH:
+        return _as_tensor(tree)
+    if id(tree) not in done:
+        done[id(tree)] = tree
+        made = {name: _with_arrays(value, done, depth + 1) for name, value in tree.items()}
+        done[id(tree)] = made
+    return done[id(tree)]
 
 
 def _as_tensor(value: Any) -> Any:

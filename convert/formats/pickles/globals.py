@@ -30,6 +30,14 @@ STORAGES = {
     "ComplexFloatStorage": "complex64",
     "UntypedStorage": "uint8",
 }
+# What quantised tensors lie in; they are named in words and never read.
+_QUANTISED_STORAGES = {
+    "QInt8Storage": "int8",
+    "QUInt8Storage": "uint8",
+    "QInt32Storage": "int32",
+    "QUInt4x2Storage": "uint8",
+    "QUInt2x4Storage": "uint8",
+}
 _DTYPES = {
     "float": "float32",
     "double": "float64",
@@ -60,6 +68,8 @@ _INERT = (
         "torch.qint8",
         "torch.quint8",
         "torch.qint32",
+        "torch.quint4x2",
+        "torch.quint2x4",
         "torch.jit._pickle.",
     ),
     *("torch.contiguous_format", "torch.preserve_format", "torch.sparse_coo", "torch.sparse_csr"),
@@ -69,11 +79,15 @@ _NUMPY_KIND = re.compile(r"[<>=|]?([?]|b1|[iu][1248]|f[248]|c8|c16|[SUMmVO]\d*)"
 
 
 class RefusedError(DamagedError):
-    """A pickle asks for something that may run code. `name` is what it asks for."""
+    """A pickle asks for something that may run code.
+
+    `name` is what it asks for, `place` the keys that lead there where the machine knows them.
+    """
 
     def __init__(self, name: str) -> None:
         super().__init__(f"it asks for {name}")
         self.name = name
+        self.place: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -144,7 +158,7 @@ def storage_dtype(found: Any) -> str | None:
     if not isinstance(found, Global):
         return None
     match = re.fullmatch(r"torch\.(?:cuda\.|storage\.)?(\w+Storage)", found.name)
-    return STORAGES.get(match[1]) if match else None
+    return (STORAGES | _QUANTISED_STORAGES).get(match[1]) if match else None
 
 
 def dtype_of(found: Any) -> str | None:
@@ -176,7 +190,7 @@ def build(target: Any, state: Any) -> None:
         target.stored = _numpy_array(*state)
     elif isinstance(target, NumpyType):
         target.order = state[1] if state[1] in ("<", ">") else "<"
-    elif not isinstance(target, (dict, list, set, Stored)):
+    elif not isinstance(target, (dict, list, set)):  # of a tensor: other values, in torch
         raise DamagedError("its pickle changes something that is no object")
 
 

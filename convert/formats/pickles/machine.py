@@ -9,7 +9,13 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from convert.formats.pickles.globals import Global, build, call, refuse_unknown
+from convert.formats.pickles.globals import (
+    Global,
+    RefusedError,
+    build,
+    call,
+    refuse_unknown,
+)
 from convert.formats.stored import DamagedError
 
 MOST_OPCODES = 20_000_000
@@ -54,11 +60,34 @@ class PickleMachine:
                 if code == _STOP:
                     return self._stack.pop()
                 OPCODES[code](self)
+        except RefusedError as error:
+            error.place = self._keys()
+            raise
         except DamagedError:
             raise
         except (KeyError, IndexError, ValueError, TypeError, struct.error, OverflowError):
             raise DamagedError(f"its pickle makes no sense at byte {self.end}") from None
         raise DamagedError(f"its pickle has more than {MOST_OPCODES:,} steps")
+
+    def _keys(self) -> tuple[str, ...]:
+        """Return the keys of the dicts that are being filled, outermost first."""
+        keys: list[str] = []
+        levels = [*self._below, self._stack]
+        inside = False
+        for number, level in enumerate(levels):
+            path, wants_key = [], inside
+            for place, item in enumerate(level):
+                open_ = isinstance(item, dict) and (
+                    not item or (place == len(level) - 1 and number < len(levels) - 1)
+                )
+                if wants_key:
+                    path.append(item)
+                elif path and not open_:
+                    path.pop()
+                wants_key = open_ or (not wants_key and bool(path or inside))
+            keys += [key for key in path if isinstance(key, str) and len(key) < 80]
+            inside = bool(level) and isinstance(level[-1], dict)
+        return tuple(keys)
 
     # The input.
 

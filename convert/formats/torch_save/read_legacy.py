@@ -1,6 +1,7 @@
 """Reads what torch.save wrote before 1.6, without torch."""
 
 import struct
+import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ def read(path: Path, data: memoryview) -> Contents:
         return pending[key]
 
     with refusals(path):
+        if _begins_as_tar(data):  # which torch looks for first
+            raise DamagedError("it begins as a tar archive too, which is torch's oldest format")
         end = 0
         for expected in (MAGIC, PROTOCOL, None):
             head = PickleMachine(data, end)
@@ -53,6 +56,14 @@ def read(path: Path, data: memoryview) -> Contents:
         keys = order.load()
         _fill(data, order.end, keys, pending)
     return Contents(tree, TORCH, "pre-1.6 file, which holds no CRC, ")
+
+
+def _begins_as_tar(data: memoryview) -> bool:
+    try:
+        tarfile.TarInfo.frombuf(bytes(data[: tarfile.BLOCKSIZE]), "utf-8", "surrogateescape")
+    except tarfile.TarError:
+        return False
+    return True
 
 
 class _Later(Storage):
