@@ -99,6 +99,8 @@ def reversal(made: Any) -> None:
         console.print(f"tied       {len(made.ties)} names of tensors that are one")
     for name in made.missing:
         console.print(f"missing    {name}")
+    for note in made.notes:
+        console.print(f"NOTE       {note}")
     _output(console, made.output)
 
 

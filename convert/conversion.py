@@ -13,6 +13,7 @@ from convert.names.rules import Rules, load_rules, shipped_rules
 from convert.names.spec import TensorSpec
 from convert.nets.recognise import counters_decide
 from convert.plan.account import Account, draw_up
+from convert.plan.cast import CastFrom, told
 from convert.plan.plan import check_aliases, describe_arrays, plan_moves
 
 RulesLike = str | PathLike[str] | Rules | None
@@ -34,7 +35,11 @@ class Conversion:
 
 
 def convert_state(
-    arrays: Mapping[str, np.ndarray], paddle_layer: Any, rules: RulesLike = None
+    arrays: Mapping[str, np.ndarray],
+    paddle_layer: Any,
+    rules: RulesLike = None,
+    *,
+    cast: bool = False,
 ) -> Conversion:
     """Convert a torch state dict into that of `paddle_layer`, which is read, not changed.
 
@@ -43,6 +48,7 @@ def convert_state(
         paddle_layer: a `paddle.nn.Layer`; its shapes and kinds of layer decide.
         rules: a rules file (path), the name of a shipped one, or `Rules`. Default: those of the
             layer's row if `paddle_impl.build_model` built it, else none.
+        cast: give the arrays the layer's dtypes instead of their own; the account says so.
 
     Raises:
         ConversionError: where anything does not fit, is unaccounted for, or an alias differs from
@@ -52,7 +58,7 @@ def convert_state(
     from convert.nets.describe_paddle import describe
 
     pair = PAIRS.get(getattr(paddle_layer, "pair_name", ""))
-    return convert_arrays(arrays, describe(paddle_layer), rules_for(pair, rules), pair)
+    return convert_arrays(arrays, describe(paddle_layer), rules_for(pair, rules), pair, cast=cast)
 
 
 def rules_for(pair: Pair | None, rules: RulesLike) -> Rules:
@@ -70,12 +76,14 @@ def convert_arrays(
     prefix: str = "",
     parts: tuple[str, ...] = ("",),
     output: Format = PDPARAMS,
+    cast: bool = False,
 ) -> Conversion:
     """Convert `arrays` into the tensors `target` of a net of row `pair` (None: a stranger's).
 
     Arrays of a file of Paddle's keep their layout. `output` is the format to write. With
     `prefix` ("cp.backbone.") they fill that part of the net, with `parts` ("layer0.", ...)
-    only these below it; the tensors outside are accounted for as left at initialisation.
+    only these below it; the tensors outside are accounted for as left at initialisation. `cast`
+    gives them the net's dtypes.
     """
     inside = tuple(prefix + part for part in parts)
     plan = plan_moves(
@@ -87,8 +95,16 @@ def convert_arrays(
         classes_key=pair.classes_key if pair else None,
         same_layout=getattr(arrays, "framework", rules.framework) == "paddle",
         output=output,
+        cast=cast,
     )
     check_aliases(plan, arrays)
     untouched = [s for s in target if s.key in plan.absent or not s.key.startswith(inside)]
-    account = replace(draw_up(plan, arrays, untouched), notes=rules.notes)
-    return Conversion(dict(plan.apply(arrays)), account)
+    casts: dict[str, CastFrom] = {}
+    state = dict(plan.apply(arrays, casts=casts if cast else None))
+    account = draw_up(plan, arrays, untouched, casts)
+    return Conversion(state, replace(account, notes=(*rules.notes, *_notes(account, casts))))
+
+
+def _notes(account: Account, casts: Mapping[str, CastFrom]) -> list[str]:
+    """Say what else the user should know of a conversion."""
+    return told((row.dtype, casts[row.key]) for row in account.target_tensors if row.key in casts)

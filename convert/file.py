@@ -13,7 +13,8 @@ import numpy as np
 from common.errors import ConversionError
 from common.files import Background, sha256_of, whole_file
 from convert.conversion import Conversion, RulesLike, convert_arrays
-from convert.formats.checkpoint import read_checkpoint
+from convert.formats.checkpoint import Checkpoint, read_checkpoint
+from convert.formats.stored import dtype_named
 from convert.formats.stream import Finite, OnBytes, Writing, Written
 from convert.formats.table import PDPARAMS, SAFETENSORS, output_format
 from convert.job import Job, described, job_of, with_row
@@ -49,7 +50,8 @@ def convert_checkpoint(
         path: the checkpoint (see `read_checkpoint`); no code from it is run.
         output: a `.pdparams` or `.safetensors` file; None writes nothing.
         model: name of a row of the table, a `paddle.nn.Layer` (its shapes, dtypes and kinds of
-            layer are read), or None: find out which row the file holds.
+            layer are read), or None: find out which row the file holds. The tensors of a net that
+            is named are written in its dtypes, the account says which were cast.
         rules: a rules file instead of the row's own.
         verify: run both nets of the row in float64 and refuse to write if they differ.
         num_classes: fail if the file has another number of classes.
@@ -79,13 +81,30 @@ def convert_checkpoint(
         job.prefix,
         job.parts,
         PDPARAMS if output is None else output_format(Path(output), PADDLE),
+        cast=model is not None or into is not None,
     )
+    conversion = _with_notes(conversion, job, model)
     digest = Background(sha256_of, checkpoint.path) if checksum else None
     if output is None:
         conversion = replace(conversion, account=_head(conversion.account, job, model, digest))
         return _verified(conversion, job, conversion.state) if verify else conversion
     writer = _Writer(conversion, job, Path(output), progress, checksum, allow_nonfinite)
     return writer.write(model, digest, verify)
+
+
+def _with_notes(conversion: Conversion, job: Job, model: Any) -> Conversion:
+    """Say in the account that a net was found out and that its dtypes are not the file's."""
+    own = {spec.key: spec.dtype for spec in job.target}
+    rows = [row for row in conversion.account.target_tensors if row.source is not None]
+    kept = [row for row in rows if row.dtype != own[row.key]]
+    if not kept or not job.net:
+        return conversion
+    note = (
+        f"{len(kept)} tensors stay {kept[0].dtype}, as the file has them; the net is built in "
+        f"{own[kept[0].key]} and takes them only cast: --model {job.net.row} writes them so"
+    )
+    account = conversion.account
+    return replace(conversion, account=replace(account, notes=(*account.notes, note)))
 
 
 def _head(account: Account, job: Job, model: Any, digest: Background | None) -> Account:
@@ -212,9 +231,21 @@ def _verified(conversion: Conversion, job: Job, state: Mapping[str, np.ndarray])
     else:
         rules = job.row_rules
         state = _back_in_row(conversion, job, state)
-    proof: Verification = verify(job.net, job.checkpoint, rules, state)
+    arrays = _as_cast(job.checkpoint, conversion.account)
+    proof: Verification = verify(job.net, arrays, rules, state)
     account = replace(conversion.account, verification={**asdict(proof), "worst": proof.worst})
     return replace(conversion, account=account)
+
+
+def _as_cast(checkpoint: Checkpoint, account: Account) -> Mapping[str, np.ndarray]:
+    """Return the file's tensors in the dtypes that were written, for the reference."""
+    dtypes = {row.source: row.dtype for row in account.target_tensors if row.rounded}
+    if not dtypes:
+        return checkpoint
+    return {
+        key: checkpoint[key].astype(dtype_named(dtypes[key])) if key in dtypes else checkpoint[key]
+        for key in checkpoint
+    }
 
 
 def _back_in_row(

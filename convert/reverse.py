@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from convert.formats.table import output_format
 from convert.names.spec import PADDLE, TORCH
 from convert.outputs import account_path, check_output
 from convert.plan.account import ALIAS, DROPPED, SourceRow, value_of
+from convert.plan.cast import back
 from convert.reverse_names import back_by_net
 
 
@@ -30,6 +31,7 @@ class Reversal:
         ties: second name -> first name of tensors that are one in the file.
         missing: names of the torch net that the file does not hold.
         by: "account" (of the way there) or "net".
+        notes: why the file is not byte for byte the original; empty where it is, by an account.
         output: path, size and SHA-256; empty while nothing is written.
     """
 
@@ -38,6 +40,7 @@ class Reversal:
     missing: tuple[str, ...]
     by: str
     output: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
 
     def summary(self) -> dict[str, Any]:
         """Return it without the arrays, JSON-ready."""
@@ -80,8 +83,8 @@ def reverse_checkpoint(
     if account is None and model is None and rules is None and beside.exists():
         account = beside
     if account is not None:
-        state, ties = _by_account(checkpoint, Path(account))
-        made = Reversal(state, ties, (), "account", {})
+        state, ties, notes = _by_account(checkpoint, Path(account))
+        made = Reversal(state, ties, (), "account", {}, notes)
     else:
         state, ties, missing = back_by_net(checkpoint, model, rules)
         made = Reversal(state, ties, missing, "net", {})
@@ -97,10 +100,12 @@ def _write(made: Reversal, output: Path, progress: OnBytes | None, checksum: boo
         how = Writing(TORCH, made.ties, progress, checksum)
         sha256, size = write(made.state, temporary, how)
     written = {"path": str(output), "bytes": size, "sha256": sha256}
-    return Reversal(made.state, made.ties, made.missing, made.by, written)
+    return replace(made, output=written)
 
 
-def _by_account(checkpoint: Checkpoint, path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def _by_account(
+    checkpoint: Checkpoint, path: Path
+) -> tuple[dict[str, np.ndarray], dict[str, str], tuple[str, ...]]:
     """Undo every row of the account; the result has the order of the original file."""
     document = _load(path)
     targets: dict[str, list[Mapping[str, Any]]] = {}
@@ -108,6 +113,7 @@ def _by_account(checkpoint: Checkpoint, path: Path) -> tuple[dict[str, np.ndarra
         if row["source"] is not None:
             targets.setdefault(row["source"], []).append(row)
     dropped = _dropped_file(path, document)
+    rounded = kept = 0
     state: dict[str, np.ndarray] = {}
     for row in document["source_tensors"]:
         key, shape = row["key"], tuple(row["shape"])
@@ -117,12 +123,34 @@ def _by_account(checkpoint: Checkpoint, path: Path) -> tuple[dict[str, np.ndarra
             state[key] = _dropped(row, dropped, path)
         else:
             state[key] = _undone(checkpoint, key, shape, targets[key])
+            rows = targets[key]
+            if cast_from := rows[0].get("cast_from"):
+                rounded += any(row["rounded"] for row in rows)
+                again = back(state[key], cast_from)
+                kept += again is None
+                state[key] = state[key] if again is None else again
     ties = {
         second: first
         for second, first in document["ties"].items()
         if same_bytes(state[second], state[first])
     }
-    return state, ties
+    return state, ties, _why_not_identical(rounded, kept)
+
+
+def _why_not_identical(rounded: int, kept: int) -> tuple[str, ...]:
+    """Say of how many tensors the file's own values or dtypes do not come back."""
+    notes = []
+    if rounded:
+        notes.append(
+            f"{rounded} tensors were rounded to the net's dtype on the way there: they come back "
+            "as they are now, not byte for byte"
+        )
+    if kept:
+        notes.append(
+            f"{kept} tensors hold values that the file's dtype does not (were they trained on?): "
+            "they come back in the net's dtype"
+        )
+    return tuple(notes)
 
 
 def _load(path: Path) -> dict[str, Any]:

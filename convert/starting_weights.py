@@ -89,7 +89,7 @@ def _fill(
     parts = sorted({name.partition(".")[0] + "." for name in names}) if adapted else [""]
     into = place.partition(":")[2]
     prefix = f"{into}." if into else ""
-    made = convert_arrays(checkpoint, target, rules, None, prefix, tuple(parts))
+    made = convert_arrays(checkpoint, target, rules, None, prefix, tuple(parts), cast=True)
     if framework == PADDLE:
         return made
     dtypes = {tensor.key: tensor.dtype for tensor in made.account.target_tensors}

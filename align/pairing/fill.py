@@ -17,7 +17,7 @@ def fill_port(reference: Reference, paddle_net: Any, rules: Any = None) -> None:
     from convert import convert_state
 
     try:
-        state = convert_state(reference.arrays(), paddle_net, rules).state
+        state = convert_state(reference.arrays(), paddle_net, rules, cast=True).state
     except ConversionError as error:
         hidden = hidden_layers(paddle_net)
         if hidden:
@@ -25,10 +25,7 @@ def fill_port(reference: Reference, paddle_net: Any, rules: Any = None) -> None:
         if rules is not None:
             raise
         raise ConversionError(f"{error}\n{_proposed(reference, paddle_net)}") from None
-    own = paddle_net.state_dict()
-    dtypes = {key: str(own[key].dtype).removeprefix("paddle.") for key in state}
-    cast = {key: array.astype(dtypes[key], copy=False) for key, array in state.items()}
-    load_state(paddle_net, {k: np.asarray(a, order="C") for k, a in cast.items()})
+    load_state(paddle_net, {k: np.asarray(a, order="C") for k, a in state.items()})
 
 
 def proposal(reference: Reference, paddle_net: Any, rules: Any = None) -> Any:

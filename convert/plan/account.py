@@ -12,12 +12,14 @@ import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from convert.formats.stored import dtype_named
 from convert.names.spec import TensorSpec
+from convert.plan.cast import CastFrom
 from convert.plan.move import Move
 from convert.plan.plan import Plan, describe_arrays
 
@@ -52,7 +54,8 @@ class TargetRow:
     """One tensor of the Paddle net, and the file's tensor that fills it.
 
     `transposed` tells the layout of a split one too; `piece` is (index, number, axis, sizes) of
-    what it is filled with. `reason` tells why nothing fills it.
+    what it is filled with. `reason` tells why nothing fills it. `cast_from` is the file's dtype
+    where it is another than the net's, `rounded` whether values changed by that.
     """
 
     key: str
@@ -63,6 +66,8 @@ class TargetRow:
     transposed: bool = False
     piece: Mapping[str, Any] | None = None
     reason: str | None = None
+    cast_from: str | None = None
+    rounded: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,11 +139,15 @@ class Account:
 
 
 def draw_up(
-    plan: Plan, arrays: Mapping[str, np.ndarray], untouched: Sequence[TensorSpec] = ()
+    plan: Plan,
+    arrays: Mapping[str, np.ndarray],
+    untouched: Sequence[TensorSpec] = (),
+    casts: Mapping[str, CastFrom] = MappingProxyType({}),
 ) -> Account:
     """Draw up the account of `plan` on the file's `arrays`.
 
-    `untouched` are tensors of the net that the plan is not about.
+    `untouched` are tensors of the net that the plan is not about; `casts` says what tensors of the
+    net were before they were cast.
     """
     moved: dict[str, list[Move]] = {}
     for move in plan.moves:
@@ -155,7 +164,9 @@ def draw_up(
         else:
             value = _value(spec, arrays)
             rows.append(SourceRow(*head, DROPPED, reason=plan.dropped[spec.key], value=value))
-    filled = [_target_row(move, dtypes[move.source]) for move in plan.moves]
+    filled = [
+        _target_row(move, dtypes[move.source], casts.get(move.target.key)) for move in plan.moves
+    ]
     absent = [
         TargetRow(s.key, s.shape, s.dtype, None, LEFT, reason=plan.absent.get(s.key))
         for s in untouched
@@ -168,11 +179,18 @@ def _moved_row(head: tuple[str, tuple[int, ...], str], moves: list[Move]) -> Sou
     return SourceRow(*head, moves[0].change, to=moves[0].target.key, also=also)
 
 
-def _target_row(move: Move, dtype: str) -> TargetRow:
-    piece = asdict(move.piece) if move.piece else None
+def _target_row(move: Move, dtype: str, before: CastFrom | None) -> TargetRow:
     target = move.target
     return TargetRow(
-        target.key, target.shape, dtype, move.source, move.change, move.transposed, piece
+        target.key,
+        target.shape,
+        target.dtype if before else dtype,
+        move.source,
+        move.change,
+        move.transposed,
+        piece=asdict(move.piece) if move.piece else None,
+        cast_from=before.dtype if before else None,
+        rounded=bool(before and before.rounded),
     )
 
 

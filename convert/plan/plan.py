@@ -8,7 +8,6 @@ tensor, every source tensor is accounted for; anything else is a ConversionError
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import ml_dtypes
 import numpy as np
 
 from common.errors import ConversionError
@@ -25,6 +24,7 @@ from convert.names.spec import (
     TensorSpec,
 )
 from convert.plan import problems
+from convert.plan.cast import CastFrom, bits, fitted
 from convert.plan.move import Move
 
 COUNTER_REASON = "Paddle's BatchNorm keeps no batch counter"
@@ -47,18 +47,25 @@ class Plan:
     absent: Mapping[str, str] = field(default_factory=dict)
 
     def apply(
-        self, arrays: Mapping[str, np.ndarray], bits: bool = True
+        self,
+        arrays: Mapping[str, np.ndarray],
+        keep_bits: bool = True,
+        casts: dict[str, CastFrom] | None = None,
     ) -> Iterator[tuple[str, np.ndarray]]:
         """Yield (Paddle's key, array) one at a time; views where the array allows it.
 
-        With `bits` bfloat16 comes as its uint16 bits, which is how Paddle's files hold it.
+        With `keep_bits` bfloat16 comes as its uint16 bits, which is how Paddle's files hold it.
+        With `casts` arrays come in the net's dtypes, and what was cast is noted there by key.
+        Raises ConversionError where the net's dtype does not hold a value.
         """
         take: Callable[[str], np.ndarray] = getattr(arrays, "view", arrays.__getitem__)
         for move in self.moves:
-            array = move.of(take(move.source))
-            if bits and array.dtype == ml_dtypes.bfloat16:
-                array = array.view(np.uint16)
-            yield move.target.key, array
+            key, array = move.target.key, move.of(take(move.source))
+            if casts is not None:
+                array, before = fitted(key, array, move.target.dtype)
+                if before:
+                    casts[key] = before
+            yield key, bits(array) if keep_bits else array
 
 
 def describe_arrays(arrays: Mapping[str, np.ndarray]) -> list[TensorSpec]:
@@ -78,6 +85,7 @@ def plan_moves(
     classes_key: str | None = None,
     same_layout: bool = False,
     output: Format = PDPARAMS,
+    cast: bool = False,
 ) -> Plan:
     """Plan the moves of the tensors `source` into the net `target` (Paddle).
 
@@ -91,6 +99,7 @@ def plan_moves(
         classes_key: torch name of the tensor whose first dimension is the number of classes.
         same_layout: the source has Paddle's names and layouts, not torch's.
         output: format that the moved tensors are to be written in.
+        cast: tensors will be written in the net's dtypes.
 
     Raises:
         ConversionError: naming every problem (the list is capped) and the nearest candidates.
@@ -107,7 +116,7 @@ def plan_moves(
         move = search.fill(spec)
         reason = None if move else rules.absence(name)
         if move:
-            found += problems.of_tensor(file[move.source], move, classes_key, output)
+            found += problems.of_tensor(file[move.source], move, classes_key, output, cast)
         elif reason:
             absent[spec.key] = reason
         else:

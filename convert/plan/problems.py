@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from convert.formats.table import Format, written_for
 from convert.names.spec import COUNTER, PADDLE, TensorSpec
+from convert.plan.cast import group_of
 
 if TYPE_CHECKING:
     from convert.plan.move import Move
@@ -19,20 +20,27 @@ NO_COUNTERS = (
 
 
 def of_tensor(
-    source: TensorSpec, move: "Move", classes_key: str | None, output: Format
+    source: TensorSpec,
+    move: "Move",
+    classes_key: str | None,
+    output: Format,
+    cast: bool = False,
 ) -> list[str]:
     """Return what is wrong with a move: shape or dtype, else nothing.
 
-    `output` is the format that the moved tensors are to be written in.
+    `output` is the format that the moved tensors are to be written in; `cast` tells that they have
+    the net's dtypes there.
     """
     target = move.target
     found = _of_shape(source, move, classes_key)
-    if source.dtype not in output.holds:
-        words = f"{target.key}: {output.suffixes[0]} cannot hold the file's dtype {source.dtype}"
-        able = [row.suffixes[0] for row in written_for(PADDLE) if source.dtype in row.holds]
-        found.append(words + (f"; --output with {' or '.join(able)} can" if able else ""))
-    elif _is_float(source.dtype) != _is_float(target.dtype):
+    written = target.dtype if cast else source.dtype
+    if group_of(source.dtype) != group_of(target.dtype):
         found.append(f"{target.key}: Paddle has {target.dtype}, file has {source.dtype}")
+    elif written not in output.holds:
+        of = "net" if cast else "file"
+        words = f"{target.key}: {output.suffixes[0]} cannot hold the {of}'s dtype {written}"
+        able = [row.suffixes[0] for row in written_for(PADDLE) if written in row.holds]
+        found.append(words + (f"; --output with {' or '.join(able)} can" if able else ""))
     return found
 
 
@@ -127,7 +135,3 @@ def _classes_hint(target: TensorSpec, moved: tuple[int, ...], classes_key: str |
 def _some(names: Sequence[str]) -> str:
     shown = ", ".join(names[:3])
     return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
-
-
-def _is_float(dtype: str) -> bool:
-    return "float" in dtype or "complex" in dtype
