@@ -12,6 +12,7 @@ from convert.formats.table import PDPARAMS, Format
 from convert.names.rules import Rules, load_rules, shipped_rules
 from convert.names.spec import TensorSpec
 from convert.nets.recognise import counters_decide
+from convert.plan import layouts
 from convert.plan.account import Account, draw_up
 from convert.plan.cast import CastFrom, told
 from convert.plan.plan import check_aliases, describe_arrays, plan_moves
@@ -86,6 +87,7 @@ def convert_arrays(
     gives them the net's dtypes.
     """
     inside = tuple(prefix + part for part in parts)
+    same_layout = getattr(arrays, "framework", rules.framework) == "paddle"
     plan = plan_moves(
         describe_arrays(arrays),
         [spec for spec in target if spec.key.startswith(inside)],
@@ -93,7 +95,7 @@ def convert_arrays(
         prefix,
         counters_decide=pair is not None and counters_decide(pair),
         classes_key=pair.classes_key if pair else None,
-        same_layout=getattr(arrays, "framework", rules.framework) == "paddle",
+        same_layout=same_layout,
         output=output,
         cast=cast,
     )
@@ -102,9 +104,10 @@ def convert_arrays(
     casts: dict[str, CastFrom] = {}
     state = dict(plan.apply(arrays, casts=casts if cast else None))
     account = draw_up(plan, arrays, untouched, casts)
-    return Conversion(state, replace(account, notes=(*rules.notes, *_notes(account, casts))))
-
-
-def _notes(account: Account, casts: Mapping[str, CastFrom]) -> list[str]:
-    """Say what else the user should know of a conversion."""
-    return told((row.dtype, casts[row.key]) for row in account.target_tensors if row.key in casts)
+    notes = [
+        *rules.notes,
+        *told((r.dtype, casts[r.key]) for r in account.target_tensors if r.key in casts),
+    ]
+    if pair is None and not same_layout:  # both sides of a row are known
+        notes += layouts.notes(plan.moves)
+    return Conversion(state, replace(account, notes=tuple(notes)))

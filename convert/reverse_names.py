@@ -12,9 +12,10 @@ from convert.formats.checkpoint import Checkpoint
 from convert.formats.stream import same_bytes
 from convert.names.rules import Rules, load_rules, resolve, shipped_rules
 from convert.names.rules_backwards import names_back
-from convert.names.spec import BATCH_NORM, COUNTER, TRANSPOSED, TensorSpec
+from convert.names.spec import BATCH_NORM, COUNTER, TensorSpec
 from convert.nets.recognise_port import recognise_port
 from convert.nets.rows import describe_row, shapes_of
+from convert.plan.plan import as_the_rules_say
 
 State = dict[str, np.ndarray]
 
@@ -27,13 +28,15 @@ def back_by_net(
     Raises ConversionError where the file does not fit the net, UserError where no net is known.
     """
     pair, target, row_names = _net_of(checkpoint, model)
+    read = load_rules(rules)
+    target = [as_the_rules_say(spec, read) for spec in target]
     state, missing = _in_torch(checkpoint, target)
     ties = _second_names(state, pair, row_names)
     wanted = {**dict.fromkeys(row_names or ()), **dict.fromkeys(missing)}
     absent = tuple(name for name in wanted if name not in state)
     if rules is None:
         return state, ties, absent
-    return _renamed(state, load_rules(rules), ties, absent)
+    return _renamed(state, read, ties, absent)
 
 
 def _net_of(
@@ -88,7 +91,7 @@ def _in_torch(checkpoint: Checkpoint, target: Sequence[TensorSpec]) -> tuple[Sta
 
 
 def _layout(array: np.ndarray, spec: TensorSpec) -> np.ndarray:
-    if (spec.kind, spec.role) in TRANSPOSED:
+    if spec.transposed and array.ndim == 2:
         return array.T
     return array if spec.torch_shape is None else array.reshape(spec.torch_shape)
 

@@ -86,10 +86,8 @@ def propose(
 
 def _wanted(target: Sequence[TensorSpec], packed: bool) -> Iterable[tuple[str, tuple[int, ...]]]:
     """Yield name and shape that each tensor of the net should have in torch."""
-    from convert.names.spec import TRANSPOSED
-
     for spec in target:
-        own = spec.shape[::-1] if (spec.kind, spec.role) in TRANSPOSED else spec.shape
+        own = spec.shape[::-1] if spec.transposed else spec.shape
         shape = own if spec.torch_shape is None else spec.torch_shape
         pieces = [place for place in spec.elsewhere if place.piece]
         if spec.tied_to is not None:

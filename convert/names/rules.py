@@ -11,12 +11,24 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from common.errors import ConfigError
-from convert.names.spec import Piece
+from convert.names.spec import BATCH_NORM, KINDS, LINEAR, Piece
 
 _SHIPPED = Path(__file__).parents[1] / "rules"
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
 
 
 def _pattern(text: str) -> str:
@@ -110,10 +122,28 @@ class Reshape(_Strict):
 
 
 class LayerKind(_Strict):
-    """What kind of layer holds a tensor, for conversions without a Paddle net (--generic)."""
+    """What kind of layer holds a tensor in torch; it decides the layout of a matrix."""
 
     match: Pattern
     kind: str
+
+
+class Layout(_Strict):
+    """A matrix of the net whose layout in torch is not that of its kind of layer.
+
+    Written as a mapping, or as the regular expression alone.
+    """
+
+    match: Pattern
+    reason: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_text(cls, value: Any) -> Any:
+        return {"match": value} if isinstance(value, str) else value
+
+
+Layouts = tuple[Layout, ...]
 
 
 class Rules(_Strict):
@@ -126,6 +156,8 @@ class Rules(_Strict):
     absent: tuple[Absent, ...] = ()
     reshapes: tuple[Reshape, ...] = ()
     kinds: tuple[LayerKind, ...] = ()
+    keep: Annotated[Layouts, BeforeValidator(_listed)] = ()
+    transpose: Annotated[Layouts, BeforeValidator(_listed)] = ()
     rows: tuple[str, ...] = ()
     framework: Literal["torch", "paddle"] = "torch"
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)
@@ -146,8 +178,41 @@ class Rules(_Strict):
         return next((r.shape for r in self.reshapes if re.search(r.match, key)), None)
 
     def kind(self, key: str) -> str | None:
-        """Return the kind of layer that the file says holds `key`, None if it does not say."""
-        return next((k.kind for k in self.kinds if re.search(k.match, key)), None)
+        """Return the kind of layer that the file says holds `key`, None if it does not say.
+
+        Raises ConfigError for a kind that does not exist.
+        """
+        kind = next((k.kind for k in self.kinds if re.search(k.match, key)), None)
+        if kind is not None and kind not in KINDS and kind != BATCH_NORM:
+            raise ConfigError(f"{key}: no kind is called {kind!r}; there are: {', '.join(KINDS)}")
+        return kind
+
+    def transposed(self, *names: str) -> bool | None:
+        """Return whether torch holds a matrix the other way round, None if the file does not say.
+
+        `names` are the net's and torch's. Raises ConfigError where the file says both.
+        """
+        keep, transpose = (
+            any(re.search(rule.match, name) for rule in rules for name in names)
+            for rules in (self.keep, self.transpose)
+        )
+        if keep and transpose:
+            raise ConfigError(f"{names[0]}: `keep` and `transpose` both match it")
+        if keep or transpose:
+            return transpose
+        kinds = [kind for name in names if (kind := self.kind(name)) is not None]
+        return kinds[0] == LINEAR if kinds else None
+
+    def unmatched_layouts(self, names: Iterable[str]) -> list[str]:
+        """Return, in words, the rules about layouts that match none of `names`."""
+        known = list(names)
+        rules = (("keep", self.keep), ("transpose", self.transpose), ("kinds", self.kinds))
+        return [
+            f"the rule {list_}: {rule.match!r} matches no tensor of the net"
+            for list_, given in rules
+            for rule in given
+            if not any(re.search(rule.match, name) for name in known)
+        ]
 
 
 @dataclass

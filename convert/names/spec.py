@@ -12,7 +12,24 @@ TORCH, PADDLE = "torch", "paddle"  # whose names and layouts a tensor has
 BARE = "Parameter"
 BATCH_NORM = "BatchNorm"
 INPLACE_ABN = "InPlaceABN"
+LINEAR = "Linear"
+# What torch's nets call a layer whose matrix is [in, out], as Paddle's Linear holds it.
+IN_OUT = "Conv1D"
 COUNTER = "num_batches_tracked"
+
+# What a rules file may call the layer that holds a tensor, and what becomes of that.
+KINDS = {
+    LINEAR: "torch's [out, in] becomes Paddle's [in, out]",
+    IN_OUT: "a matrix that is [in, out] in torch too, as GPT-2's: kept as it is",
+    "Embedding": "kept as it is",
+    "LayerNorm": "kept; of several dimensions: flattened",
+    "GroupNorm": "kept as it is",
+    "InstanceNorm": "its weight is called scale",
+    "PReLU": "its weight is called _weight",
+    "Conv": "kept as it is",
+    "ConvTranspose": "kept as it is",
+    BARE: "kept as it is",
+}
 
 
 @dataclass(frozen=True)
@@ -68,6 +85,8 @@ class TensorSpec:
         torch_shape: shape in torch where it is neither this one nor this one transposed.
         elsewhere: further places in a torch state dict where the values may stand, in order.
         tied_to: key of an earlier entry that is the very same tensor.
+        said: whether torch holds the tensor the other way round, where a rule says it; None: the
+            kind of layer tells.
     """
 
     key: str
@@ -79,6 +98,12 @@ class TensorSpec:
     torch_shape: tuple[int, ...] | None = None
     elsewhere: tuple[SourcePlace, ...] = ()
     tied_to: str | None = None
+    said: bool | None = None
+
+    @property
+    def transposed(self) -> bool:
+        """Whether torch holds the tensor the other way round."""
+        return (self.kind, self.role) in TRANSPOSED if self.said is None else self.said
 
     @property
     def layer(self) -> str:

@@ -11,19 +11,18 @@ from collections.abc import Iterable, Mapping
 from common.errors import ConversionError, UserError
 from convert.formats.checkpoint import Checkpoint
 from convert.names.rules import Rules, resolve
-from convert.names.spec import BARE, BATCH_NORM, COUNTER, PADDLE, Piece, SourcePlace, TensorSpec
+from convert.names.spec import (
+    BARE,
+    BATCH_NORM,
+    COUNTER,
+    KINDS,
+    LINEAR,
+    PADDLE,
+    Piece,
+    SourcePlace,
+    TensorSpec,
+)
 
-KINDS = {
-    "Linear": "torch's [out, in] becomes Paddle's [in, out]",
-    "Embedding": "kept as it is",
-    "LayerNorm": "kept; of several dimensions: flattened",
-    "GroupNorm": "kept as it is",
-    "InstanceNorm": "its weight is called scale",
-    "PReLU": "its weight is called _weight",
-    "Conv": "kept as it is",
-    "ConvTranspose": "kept as it is",
-    BARE: "kept as it is",
-}
 _LEAVES = {"running_mean": "_mean", "running_var": "_variance"}
 _RENAMED = {("InstanceNorm", "weight"): "scale", ("PReLU", "weight"): "_weight"}
 _RECURRENT = re.compile(r"(weight|bias)_(ih|hh)(_l\d+(_reverse)?)?$")
@@ -50,24 +49,34 @@ def describe_without_net(checkpoint: Checkpoint, rules: Rules) -> list[TensorSpe
         layers.setdefault(path, {})[leaf] = spec
     made: list[TensorSpec] = []
     undecided: list[str] = []
+    conv1d = any(map(_is_in_out, layers.values()))
     for path, leaves in layers.items():
-        made += _layer(path, leaves, rules, undecided)
+        made += _layer(path, leaves, rules, undecided, conv1d)
     if undecided:
         raise ConversionError(_report(undecided))
     return made
 
 
 def _layer(
-    path: str, leaves: Mapping[str, TensorSpec], rules: Rules, undecided: list[str]
+    path: str,
+    leaves: Mapping[str, TensorSpec],
+    rules: Rules,
+    undecided: list[str],
+    conv1d: bool,
 ) -> Iterable[TensorSpec]:
-    """Yield the tensors of one layer; what is open goes to `undecided`."""
-    kind = _kind(leaves)
+    """Yield the tensors of one layer; what is open goes to `undecided`.
+
+    `conv1d`: the file has matrices [in, out], so that a square one may be either.
+    """
+    kind = None if conv1d and _is_square(leaves) else _kind(leaves)
     for leaf, spec in leaves.items():
         key = _join(path, leaf)
         own = rules.kind(key) or kind
-        if own is not None and own not in KINDS and own != BATCH_NORM:
-            raise UserError(f"{key}: no kind is called {own!r}; there are: {', '.join(KINDS)}")
-        if own == BATCH_NORM:
+        said = rules.transposed(key)
+        if said is not None and len(spec.shape) == 2 and rules.kind(key) in (None, LINEAR):
+            shape = spec.shape[::-1] if said else spec.shape
+            yield _spec(path, leaf, spec, LINEAR if own is None else own, leaf, shape)
+        elif own == BATCH_NORM:
             if leaf != COUNTER:
                 yield _spec(path, _LEAVES.get(leaf, leaf), spec, own, leaf)
         elif _RECURRENT.match(leaf) and spec.shape:
@@ -91,6 +100,19 @@ def _kind(leaves: Mapping[str, TensorSpec]) -> str | None:
     if alone and weight and bias and len(weight.shape) == 2 and bias.shape == weight.shape[:1]:
         return "Linear"
     return None
+
+
+def _is_in_out(leaves: Mapping[str, TensorSpec]) -> bool:
+    """Return whether a layer's matrix has the bias of its columns, as GPT-2's Conv1D has it."""
+    weight, bias = leaves.get("weight"), leaves.get("bias")
+    if set(leaves) != {"weight", "bias"} or weight is None or bias is None:
+        return False
+    return len(weight.shape) == 2 and bias.shape == weight.shape[1:] != weight.shape[:1]
+
+
+def _is_square(leaves: Mapping[str, TensorSpec]) -> bool:
+    weight = leaves.get("weight")
+    return weight is not None and len(weight.shape) == 2 and weight.shape[0] == weight.shape[1]
 
 
 def _is_bare(leaf: str, spec: TensorSpec, leaves: Mapping[str, TensorSpec]) -> bool:

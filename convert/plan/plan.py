@@ -23,7 +23,7 @@ from convert.names.spec import (
     SourcePlace,
     TensorSpec,
 )
-from convert.plan import problems
+from convert.plan import layouts, problems
 from convert.plan.cast import CastFrom, bits, fitted
 from convert.plan.move import Move
 
@@ -111,8 +111,7 @@ def plan_moves(
     missing, absent = [], {}
     for spec in target:
         name = spec.key.removeprefix(prefix)
-        if shape := rules.shape(name):
-            spec = replace(spec, torch_shape=shape)
+        spec = as_the_rules_say(spec, rules, prefix)
         move = search.fill(spec)
         reason = None if move else rules.absence(name)
         if move:
@@ -125,6 +124,7 @@ def plan_moves(
     if not same_layout:
         found += _norm_problems(names, target, counters_decide)
     found += search.unfinished()
+    found += layouts.problems(search.moves, rules, target, prefix)
     unknown = [file[key] for key in search.left.values()]
     if found or missing or unknown:
         raise ConversionError(problems.report(found, missing, unknown))
@@ -141,11 +141,19 @@ def pair_tensors(
     """
     names = resolve((spec.key for spec in source), rules)
     search = _Search(names, {spec.key: spec for spec in source}, same_layout=False)
-    shaped = [
-        replace(spec, torch_shape=rules.shape(spec.key) or spec.torch_shape) for spec in target
-    ]
-    moves = {spec.key: search.fill(spec) for spec in shaped}
+    moves = {spec.key: search.fill(as_the_rules_say(spec, rules)) for spec in target}
     return {key: move for key, move in moves.items() if move is not None}, names.dropped
+
+
+def as_the_rules_say(spec: TensorSpec, rules: Rules, prefix: str = "") -> TensorSpec:
+    """Return a tensor of the net with the shape and the layout that the rules give it in torch.
+
+    Raises ConfigError where they contradict themselves.
+    """
+    name = spec.key.removeprefix(prefix)
+    said = rules.transposed(name, spec.torch_key.removeprefix(prefix))
+    shape = rules.shape(name) or spec.torch_shape
+    return replace(spec, torch_shape=shape, said=spec.said if said is None else said)
 
 
 class _Search:
@@ -184,7 +192,8 @@ class _Search:
             found = self._take(place)
             if found:
                 source, piece = found
-                transposed = not self._same_layout and (spec.kind, spec.role) in TRANSPOSED
+                known = (spec.kind, spec.role) in TRANSPOSED if spec.said is None else spec.said
+                transposed = not self._same_layout and known and len(spec.shape) == 2
                 move = Move(source, spec, "", transposed, piece)
                 return Move(source, spec, self._change(move, spec), transposed, piece)
         return None

@@ -1,5 +1,6 @@
 """How a misfit between a file and a net is worded: what, where, expected, got, next step."""
 
+import re
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
@@ -57,7 +58,7 @@ def _of_shape(source: TensorSpec, move: "Move", classes_key: str | None) -> list
         return []
     note = f", which is {moved} transposed" if move.transposed else ""
     note += f" (piece {move.piece.index + 1} of {source.key})" if move.piece else ""
-    hint = _classes_hint(target, moved, classes_key)
+    hint = _layout_hint(target, shape) or _classes_hint(target, moved, classes_key)
     theirs = f" ({expected} in torch)" if target.torch_shape is not None else ""
     return [f"{target.key}: Paddle has {target.shape}{theirs}, file has {shape}{note}{hint}"]
 
@@ -117,6 +118,18 @@ def _nearest(spec: TensorSpec, others: Sequence[TensorSpec], words: str) -> str:
 
     best = max(others, key=likeness)
     return f"{words}: {best.key} {best.shape}" if likeness(best) > 0.8 else ""
+
+
+def _layout_hint(target: TensorSpec, shape: tuple[int, ...]) -> str:
+    """Say which rule lets a matrix fit that torch holds the other way round than its kind."""
+    rule, fitting = (
+        ("keep", target.shape) if target.transposed else ("transpose", target.shape[::-1])
+    )
+    if len(shape) != 2 or shape != fitting or target.torch_shape is not None:
+        return ""
+    layout = "[in, out] already" if target.transposed else "[out, in]"
+    match = re.escape(target.key)
+    return f"; if torch holds it {layout}, say {rule}: ['^{match}$'] in a rules file (--map)"
 
 
 def _classes_hint(target: TensorSpec, moved: tuple[int, ...], classes_key: str | None) -> str:
