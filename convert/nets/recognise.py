@@ -6,6 +6,7 @@ from typing import Any
 
 from common.errors import ConversionError, UserError
 from common.pairs import PAIRS, Pair, get_pair
+from convert.names.prefixes import code_hint
 from convert.names.rules import Rules, resolve, shipped_rules
 from convert.names.spec import COUNTER
 from convert.nets.rows import shapes_of
@@ -116,10 +117,12 @@ def _why_not(row: str | None, shapes: Shapes, rules: Rules | None) -> str:
     if nearest.only_counters_absent:
         return f"{nearest.candidate.row}: {NO_COUNTERS}"
     if row is None:
-        return f"the file fits no net of the table. Nearest is {nearest}"
+        hint = code_hint(nearest.unknown, nearest.absent)
+        return f"the file fits no net of the table. Nearest is {nearest}{hint}"
     if held := [str(misfit.candidate) for misfit in misfits if not misfit.count]:
         return f"the file does not fit {row}: it holds {' or '.join(held)}"
-    return f"the file does not fit {row}. Nearest is {nearest}"
+    hint = code_hint(nearest.unknown, nearest.absent)
+    return f"the file does not fit {row}. Nearest is {nearest}{hint}"
 
 
 def _head_of(pair: Pair, shapes: Shapes, rules: Rules | None) -> tuple[int, ...] | None:

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
+from convert.formats.recipes import for_names
 from convert.formats.table import Format, written_for
+from convert.names.prefixes import rules_hint
 from convert.names.spec import COUNTER, PADDLE, TensorSpec
 from convert.plan.cast import group_of
 
@@ -104,7 +106,9 @@ def report(
     head = "the checkpoint does not fit the net"
     numbers = f"{len(missing)} of its tensors unfilled, {len(unknown)} of the file's unknown"
     head += f" ({numbers})" if missing or unknown else ""
-    return "\n  ".join([head + ":", *lines])
+    hint = rules_hint([s.key for s in unknown], [s.torch_key for s in missing])
+    more = f"\n{hint}" if hint else for_names(spec.key for spec in unknown)
+    return "\n  ".join([head + ":", *lines]) + more
 
 
 def _nearest(spec: TensorSpec, others: Sequence[TensorSpec], words: str) -> str:

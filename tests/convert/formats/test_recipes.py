@@ -4,8 +4,9 @@ import pickle
 
 import numpy as np
 import pytest
+import yaml
 
-from common.errors import UnreadableError, UserError
+from common.errors import ConversionError, UnreadableError, UserError
 from convert import read_checkpoint
 from convert.formats.pickles.globals import RefusedError
 from convert.formats.pickles.machine import PickleMachine
@@ -171,3 +172,48 @@ def test_the_place_in_a_large_dict_is_found(protocol):
         with pytest.raises(RefusedError) as caught:
             PickleMachine(memoryview(pickle.dumps(tree, protocol))).load()
         assert caught.value.place == place
+
+
+def test_prefixes_on_some_names_only():
+    paddle = pytest.importorskip("paddle")
+    from convert import convert_checkpoint
+    from convert.names.rules import load_rules
+
+    port = paddle.nn.LayerDict({n: paddle.nn.Linear(2, 3) for n in ("body", "head")})
+    inner = paddle.nn.LayerDict({"net": port})
+    ours = torch.nn.ModuleDict({n: torch.nn.Linear(2, 3) for n in ("body", "head")})
+    state = {("module." if "body" in k else "") + k: v for k, v in ours.state_dict().items()}
+    torch.save(state, "m.pth")
+    with pytest.raises(ConversionError, match=r"2 names would fit without 'module\.'") as caught:
+        convert_checkpoint("m.pth", model=port)
+    rules = yaml.safe_load(str(caught.value).splitlines()[-1])
+    assert convert_checkpoint("m.pth", model=port, rules=load_rules(rules))
+    torch.save(ours.state_dict(), "m.pth")
+    with pytest.raises(ConversionError, match=r"with 'net\.' before them") as caught:
+        convert_checkpoint("m.pth", model=inner)
+    rules = yaml.safe_load(str(caught.value).splitlines()[-1])
+    assert convert_checkpoint("m.pth", model=inner, rules=load_rules(rules))
+
+
+def test_a_row_whose_file_has_a_prefix_on_some_names():
+    pytest.importorskip("paddle")
+    from convert import convert_checkpoint
+    from torch_ref.seeded import build_seeded
+
+    state = build_seeded("stdc1_cls", num_classes=5).state_dict()
+    mixed = {("module." if "bn." in k else "") + k: v for k, v in state.items()}
+    torch.save(mixed, "m.pth")
+    with pytest.raises(ConversionError, match=r"would fit without 'module\.'") as caught:
+        convert_checkpoint("m.pth")
+    lines = [line[4:] for line in str(caught.value).splitlines() if line.startswith("    ")]
+    exec("\n".join(lines), {"torch": torch, "state": mixed})
+    assert convert_checkpoint("weights.pth").account.net["row"] == "stdc1_cls"
+
+
+def test_names_of_another_librarys_quantisation():
+    paddle = pytest.importorskip("paddle")
+    from convert import convert_state
+
+    arrays = {"fc.qweight": np.ones((4, 3), "i4"), "fc.scales": np.ones(3, "f4")}
+    with pytest.raises(ConversionError, match="quantised by another library"):
+        convert_state(arrays, paddle.nn.LayerDict({"fc": paddle.nn.Linear(4, 3)}))
