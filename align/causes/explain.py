@@ -6,15 +6,19 @@ tried. Only what was measured is said.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from align.causes import step_recorder
 from align.causes.budget import Budget
+from align.causes.meaning import apart
 from align.causes.replayed import JudgedTensor, ReplayedCalls
 from align.causes.steps import (
+    CodeStep,
     Steps,
+    Trial,
     in_words,
     parting,
     stopped,
@@ -124,7 +128,7 @@ def _cause(replay: Any, floor: float, gradients: bool, told: bool, budget: Budge
     parted = parting(reference, steps, floor)
     replay.run()
     at = words_at(*parted, steps, floor) if parted else None
-    said += _changes(replay, wrong, floor, at, budget)
+    said += _changes(replay, wrong, floor, at, budget, _meant_otherwise(parted))
     uneven = bool(replay.uneven)
     if not said or uneven:
         pool = replay.pool()
@@ -132,8 +136,44 @@ def _cause(replay: Any, floor: float, gradients: bool, told: bool, budget: Budge
         found = [cause for each in terms for cause in each][:2]
         said += found
     if not said or (uneven and not found):
-        said += filter(None, [in_words(reference, steps, pairs, floor, not told)])
+        trial = _trial(replay, wrong, floor, steps, budget)
+        said += filter(None, [in_words(reference, steps, pairs, floor, trial, not told)])
     return joined(said)
+
+
+def _meant_otherwise(parted: tuple[CodeStep, CodeStep | None] | None) -> list[tuple[Cause, Any]]:
+    """Return each setting, said or a default, that is another one where the codes part."""
+    if parted is None or parted[1] is None or parted[0].word != parted[1].word:
+        return []
+    from align.causes.hypotheses_paddle import other_settings
+
+    return list(other_settings(parted[0].function, apart(parted[0].meant, parted[1].meant)))
+
+
+def _trial(
+    replay: Any, wrong: Mapping[str, JudgedTensor], floor: float, steps: Steps, budget: Budget
+) -> Trial:
+    """Return what tells whether another operand of a step closes the gap."""
+
+    def trial(step: CodeStep, operand: int, array: np.ndarray) -> bool:
+        number = next(i for i, own in enumerate(steps.steps) if own is step)
+        if not budget.spend():
+            return False
+        after = replay.with_operand(number, step.function, operand, array)
+        return _closes(replay, after, wrong, floor)
+
+    return trial
+
+
+def _closes(
+    replay: Any, after: list[JudgedTensor], wrong: Mapping[str, JudgedTensor], floor: float
+) -> bool:
+    """Tell whether a place that differed is equal after a change, and none differs anew."""
+    named = {place.name: place for place in after}
+    if replay.failure or not set(wrong) <= set(named):
+        return False
+    better = any(named[n].error <= max(floor, REST * min(p.error, 1.0)) for n, p in wrong.items())
+    return better and not any(p.error > floor for n, p in named.items() if n not in wrong)
 
 
 def _changes(
@@ -142,12 +182,13 @@ def _changes(
     floor: float,
     at: set[str] | None,
     budget: Budget,
+    meant: list[tuple[Cause, Any]],
 ) -> list[Cause]:
     """Return the first change that explains a place, and further ones for what it leaves."""
     said: list[Cause] = []
     left = set(wrong)
     for functions in (at, None)[: 1 + (at is not None)]:
-        for cause, better in _hypotheses(replay, wrong, floor, functions, budget):
+        for cause, better in _hypotheses(replay, wrong, floor, functions, budget, meant):
             if left & better:
                 said.append(cause)
                 left -= better
@@ -164,13 +205,14 @@ def _hypotheses(
     floor: float,
     at: set[str] | None,
     budget: Budget,
+    meant: list[tuple[Cause, Any]],
 ) -> Iterator[tuple[Cause, set[str]]]:
     """Yield each change of a function call and the places that differ and are equal under it.
 
     `at` are the functions at which the port's code parts from the reference's, where these are
     known. Of a few numbers many a change gives nearly the right ones: they must be equal.
     """
-    for cause, change in replay.hypotheses():
+    for cause, change in chain(replay.hypotheses(), meant):
         if at is not None and word_of(change[0]) not in at:
             continue
         if not budget.spend():

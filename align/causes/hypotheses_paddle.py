@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import permutations
 from typing import Any
 
@@ -84,6 +84,14 @@ def changes_of(name: str, arguments: dict[str, Any]) -> Iterator[tuple[Cause, An
                 cause = Cause("stands_for", function=name, reference=other)
                 yield cause, _instead(getattr(functional, other))
     yield from _special(name, arguments)
+
+
+def other_settings(
+    function: str, settings: Iterable[tuple[str, Any, Any]]
+) -> Iterator[tuple[Cause, Replacement]]:
+    """Yield (cause, change) of settings as (name, port's value, reference's) of a function."""
+    for name, own, value in settings:
+        yield _setting(function, name, own, value), (function, -1, _with(**{name: value}))
 
 
 def _setting(function: str, name: str, port: Any, reference: Any) -> Cause:

@@ -14,7 +14,7 @@ from align.arrays.arrays_paddle import is_tensor, to_array, to_tensor
 from align.arrays.trees import leaves, map_leaves
 from align.causes.hypotheses_paddle import Replacement, changes_of
 from align.causes.replayed import JudgedTensor, Replayed
-from align.causes.step_recorder_paddle import PaddleRecorder, watched
+from align.causes.step_recorder_paddle import PaddleRecorder, Patch, watched
 from align.causes.steps import Handed, Steps, Value, named
 from align.force.stock_cells_paddle import states_alone
 from align.judge.words import Cause, Words
@@ -78,6 +78,14 @@ class Replay:
             return self.recorder.found, self.pairs
         finally:
             self.recorder = None
+
+    def with_operand(
+        self, number: int, function: str, operand: int, array: np.ndarray
+    ) -> list[JudgedTensor]:
+        """Return what `run` does where step `number` is given `array` as one of its operands."""
+        patch = Patch(number, function, operand, array)
+        with paddle.no_grad():
+            return self._run(watched(PaddleRecorder(), lambda: not self.outside, patch))
 
     def _run(self, watching: AbstractContextManager[None]) -> list[JudgedTensor]:
         self.failure, self.places, self.seen = "", [], []
@@ -225,7 +233,10 @@ class Replay:
         depth = [0]
         counts: dict[str, int] = {}
         with ExitStack() as stack:
-            for name, home in HOMES.items():
+            homes = dict(HOMES)
+            if change is not None and change[0] not in homes:
+                homes[change[0]] = functional if hasattr(functional, change[0]) else paddle
+            for name, home in homes.items():
                 if hasattr(home, name):
                     self._spy(stack, home, name, change, depth, counts)
             for name in METHODS:

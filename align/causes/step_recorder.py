@@ -89,9 +89,14 @@ class Recorder(ABC):
         return "" if value is None else str(value)[:60]
 
     def step(
-        self, function: str, operands: list[Value], said: tuple[str, ...], results: Any
+        self,
+        function: str,
+        operands: list[Value],
+        said: tuple[str, ...],
+        results: Any,
+        meant: Mapping[str, Any],
     ) -> None:
-        """Note that a function was called."""
+        """Note that a function was called; `meant` are its settings."""
         results = results if isinstance(results, (list, tuple)) else [results]
         tensors = [result for result in results if self.is_tensor(result)]
         self.found.whole = self.found.whole and len(self.found.steps) < MOST_STEPS
@@ -104,4 +109,4 @@ class Recorder(ABC):
         if function.strip("_") in REVERSED:
             operands = operands[::-1]
         made = [self.value(tensor) for tensor in tensors]
-        self.found.steps.append(CodeStep(function, said, operands, made))
+        self.found.steps.append(CodeStep(function, said, operands, made, meant))

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import paddle
 from paddle.nn import functional
 
-from align.arrays.arrays_paddle import is_tensor, to_array
+from align.arrays.arrays_paddle import is_tensor, to_array, to_tensor
+from align.arrays.trees import map_leaves
+from align.causes.meaning import meaning
 from align.causes.step_recorder import Recorder
 
 OPERATORS = (
@@ -36,9 +39,38 @@ class PaddleRecorder(Recorder):
         return np.array(to_array(tensor.detach())), flows, int(tensor.inplace_version)
 
 
+@dataclass
+class Patch:
+    """An array for one operand of the step of this number."""
+
+    number: int
+    function: str
+    operand: int
+    array: np.ndarray
+
+    def into(self, function: str, args: Any, kwargs: Any) -> Any:
+        """Return the arguments of a call with the array in its place, if it is that step's."""
+        if function != self.function:
+            return args, kwargs
+        left = [self.operand]
+
+        def placed(leaf: Any) -> Any:
+            if not is_tensor(leaf):
+                return leaf
+            left[0] -= 1
+            return to_tensor(self.array) if left[0] == -1 else leaf
+
+        return map_leaves((args, kwargs), placed)
+
+
 @contextmanager
-def watched(recorder: Recorder, own: Callable[[], bool]) -> Iterator[None]:
-    """Give `recorder` every function that is called while `own()` is true."""
+def watched(
+    recorder: Recorder, own: Callable[[], bool], patch: Patch | None = None
+) -> Iterator[None]:
+    """Give `recorder` every function that is called while `own()` is true.
+
+    `patch` gives one of them another operand.
+    """
     busy = [False]
 
     def spy(function: Any, name: str) -> Any:
@@ -47,9 +79,11 @@ def watched(recorder: Recorder, own: Callable[[], bool]) -> Iterator[None]:
                 return function(*args, **kwargs)
             busy[0] = True
             try:
+                if patch is not None and patch.number == len(recorder.found.steps):
+                    args, kwargs = patch.into(name, args, kwargs)
                 operands, said = recorder.operands(args, kwargs)
                 result = function(*args, **kwargs)
-                recorder.step(name, operands, said, result)
+                recorder.step(name, operands, said, result, meaning(function, args, kwargs))
                 return result
             finally:
                 busy[0] = False

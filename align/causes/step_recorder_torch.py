@@ -7,6 +7,7 @@ import numpy as np
 from torch.overrides import TorchFunctionMode
 
 from align.arrays.arrays_torch import is_tensor
+from align.causes.meaning import meaning
 from align.causes.step_recorder import Recorder
 
 
@@ -39,5 +40,5 @@ class WatchSteps(TorchFunctionMode):
             return func(*args, **kwargs)
         operands, said = recorder.operands(args, kwargs)
         result = func(*args, **kwargs)
-        recorder.step(name, operands, said, result)
+        recorder.step(name, operands, said, result, meaning(func, args, kwargs))
         return result

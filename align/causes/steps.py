@@ -5,7 +5,7 @@ the reference never has, of what it has, is where they part. What only rearrange
 a transposition, a cast) is no step: a tensor is known by values that do not hang on their order.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import permutations
 from math import prod
@@ -95,12 +95,16 @@ def value_of(
 
 @dataclass
 class CodeStep:
-    """One function that was called: `said` are its other arguments as the code has them."""
+    """One function that was called: `said` are its other arguments as the code has them.
+
+    `meant` are its settings by name, defaults too, where its signature is known.
+    """
 
     function: str
     said: tuple[str, ...]
     operands: list[Value]
     results: list[Value]
+    meant: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def word(self) -> str:
@@ -236,19 +240,26 @@ def _counterpart(step: CodeStep, reference: Steps, port: Steps, rest: float) -> 
 
 
 Handed = tuple[Words, Value, Value]  # a place, the reference's tensor and the port's
+# Tells whether a step of the port, given this array as the operand of this number, closes the gap.
+Trial = Callable[[CodeStep, int, np.ndarray], bool]
 
 
 def in_words(
-    reference: Steps, port: Steps, pairs: Iterable[Handed], rest: float, orders: bool = True
+    reference: Steps,
+    port: Steps,
+    pairs: Iterable[Handed],
+    rest: float,
+    trial: Trial,
+    orders: bool = True,
 ) -> Cause | None:
     """Say where the port's code parts from the reference's, None where that cannot be told.
 
     `pairs` are what the two hand to layers and return; with `orders` another order of their
-    values is told, too.
+    values is told, too, where `trial` shows that it is to blame.
     """
     found = parting(reference, port, rest)
     if found is not None and found[1] is not None:
-        cause = _of_steps(found[0], found[1], reference, port, rest, orders)
+        cause = _of_steps(found[0], found[1], reference, port, rest, trial, orders)
         if cause:
             return cause
     for name, theirs, ours in pairs:
@@ -264,7 +275,13 @@ def in_words(
 
 
 def _of_steps(
-    step: CodeStep, other: CodeStep, reference: Steps, port: Steps, rest: float, orders: bool
+    step: CodeStep,
+    other: CodeStep,
+    reference: Steps,
+    port: Steps,
+    rest: float,
+    trial: Trial,
+    orders: bool,
 ) -> Cause | None:
     """Say how one step differs from the reference's in its place."""
     if step.word != other.word or len(step.operands) != len(other.operands):
@@ -285,15 +302,18 @@ def _of_steps(
         return cause.also(Cause("exchanged")) if both else cause
     for index, (a, b) in enumerate(pairs):
         moved = _moved(a.array, b.array, rest)
-        if moved is not None and (orders or moved):
+        asked = moved is not None and (orders or moved) and b.array is not None
+        if asked and trial(step, index, b.array):
             operand = {"what": reference.say(a, rest) or _CONSTANT, "number": index + 1}
             if moved:
                 return Cause("takes_turned", function=step.word, axes=moved, **operand)
             return Cause("takes_reordered", function=step.word, **operand)
-    apart = _apart(step.said, other.said)
-    if not any(apart):
+    if step.meant and other.meant:  # settings that differ were tried one by one
         return None
-    here, there = (", ".join(each) or Words("nothing_more") for each in apart)
+    apart = _apart(step.said, other.said)
+    if not all(apart):  # what one side does not say may be its default
+        return None
+    here, there = (", ".join(each) for each in apart)
     return Cause("called_with", function=step.word, port=here, reference=there)
 
 

@@ -72,3 +72,54 @@ def test_code_that_is_too_long_is_said(monkeypatch):
     report = run(40)
     assert report.exit_code == 1
     assert any("function by function" in note for note in report.notes)
+
+
+class Sampling(torch.nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        if self.function == "affine_grid":
+            theta = x.mean((2, 3))[:, :3].unsqueeze(1).expand(-1, 2, -1)
+            return torch.nn.functional.affine_grid(theta, [len(x), 4, 5, 6])
+        if self.function == "grid_sample":
+            return torch.nn.functional.grid_sample(x, torch.tanh(x[:, :2]).permute(0, 2, 3, 1))
+        weight = torch.arange(1.0, 5.0, dtype=x.dtype)
+        label = x.detach().argmax(1)
+        return torch.nn.functional.cross_entropy(x, label, weight, label_smoothing=0.1)
+
+
+class PaddleSampling(paddle.nn.Layer):
+    """Calls each without what has another default."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        if self.function == "affine_grid":
+            theta = x.mean((2, 3))[:, :3].unsqueeze(1).expand([-1, 2, -1])
+            return paddle.nn.functional.affine_grid(theta, [x.shape[0], 4, 5, 6])
+        if self.function == "grid_sample":
+            grid = paddle.tanh(x[:, :2]).transpose([0, 2, 3, 1])
+            return paddle.nn.functional.grid_sample(x, grid)
+        x = x.transpose([0, 2, 3, 1])
+        weight = paddle.arange(1, 5).astype(x.dtype)
+        label = x.detach().argmax(-1)
+        return paddle.nn.functional.cross_entropy(x, label, weight, label_smoothing=0.1)
+
+
+@pytest.mark.parametrize("function", ["grid_sample", "affine_grid"])
+def test_default_that_differs_is_the_cause(function):
+    x = np.random.default_rng(0).standard_normal((2, 4, 8, 8))
+    report = align_forward(Sampling(function), PaddleSampling(function), [x])
+    expected = f"{function} has align_corners=True: with align_corners=False it is the reference's"
+    assert [d.cause for d in report.divergences] == [expected]
+
+
+def test_axes_that_lie_otherwise_on_purpose_are_no_cause():
+    x = np.random.default_rng(0).standard_normal((2, 4, 8, 8))
+    report = align_forward(Sampling("smoothing"), PaddleSampling("smoothing"), [x])
+    assert report.exit_code == 1
+    assert not any("axes in the order" in str(d.cause) for d in report.divergences)
