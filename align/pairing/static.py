@@ -202,7 +202,13 @@ def hidden_layers(paddle_net: Any) -> list[Cause]:
 def _attribute(name: str, reference: Any, port: Any) -> Cause:
     if name == CLASS:
         return Cause("class", port=port, reference=reference)
-    return Cause("attribute", name=name, port=port, reference=reference)
+    cause = Cause("attribute", name=name, port=port, reference=reference)
+    if name != "momentum" or not all(isinstance(v, (int, float)) for v in (port, reference)):
+        return cause
+    # Both are the weight of the new value, as torch has it; Paddle's is that of the old one.
+    own, needed = 1.0 - port, 1.0 - reference
+    said = Cause("momentum_as_written", own=own, percent=100.0 * own, needed=needed)
+    return cause.also(said)
 
 
 def _lost(layer: str, where: str, cause: Cause) -> Comparison:

@@ -210,6 +210,8 @@ def test_momentum_in_torchs_meaning_is_no_known_difference():
     report = run(nets=pair(norm=lambda width: pnn.BatchNorm2D(width, momentum=0.1)))
     assert {d.layer for d in report.divergences} == {"norm"}
     assert any("momentum is 0.9" in (d.cause or "") for d in report.divergences)
+    words = "momentum=0.1 keeps 10 % of the old statistics; Paddle needs 0.9"
+    assert any(words in (d.cause or "") for d in report.divergences)
 
 
 def test_other_momentum_shows_at_the_second_step():
