@@ -100,6 +100,7 @@ class UpdateComparison:
         update = update_causes_torch.Update(
             weight=self.start.weights[key],
             gradient=self.theirs.get(key, self.start.gradients[key]),
+            rounded=self.port.float32_settings(),
             other=self._otherwise(key),
             slots=self.start.slots.get(key, {}),
             step=self.step,

@@ -18,7 +18,16 @@ SLOT_NAMES = {
     "moment2_max": "max_exp_avg_sq",
     "mean_square": "square_avg",
     "moment": "sum",  # Adagrad
+    "_avg_squared_grad": "square_avg",  # Adadelta
+    "_avg_squared_update": "acc_delta",
+    "inf_norm": "exp_inf",  # Adamax
+    "prevs": "prev",  # Rprop
+    "learning_rates": "step_size",
 }
+# What one optimizer calls as another one calls something else.
+OWN_SLOT_NAMES = {"Adamax": {"moment": "exp_avg"}}
+# Counters: both sides count the same steps.
+COUNTERS = ("_pow_acc", "_pow", "mu_product", "rho")
 
 
 # Settings that kernels of Paddle hold in float32 whatever the parameters, by torch's names.
@@ -27,6 +36,13 @@ FLOAT32_SETTINGS: dict[type, frozenset[str]] = {
     paddle.optimizer.AdamW: frozenset({"weight_decay"}),
     paddle.optimizer.Adagrad: frozenset({"eps"}),
     paddle.optimizer.RMSProp: frozenset({"alpha", "eps", "momentum"}),
+    paddle.optimizer.Adadelta: frozenset({"rho", "eps"}),
+    paddle.optimizer.Adamax: frozenset({"betas", "eps"}),
+    **{
+        getattr(paddle.optimizer, name): frozenset({"betas", "eps", "momentum_decay"})
+        for name in ("NAdam", "RAdam")  # not in 2.6
+        if hasattr(paddle.optimizer, name)
+    },
 }
 
 
@@ -91,14 +107,16 @@ def held(optimizer: paddle.optimizer.Optimizer) -> set[int]:
 def slots(optimizer: paddle.optimizer.Optimizer) -> dict[str, dict[str, paddle.Tensor]]:
     """Return {name of parameter: {slot in torch's words: live tensor}}; counters are left out."""
     found: dict[str, dict[str, paddle.Tensor]] = {}
+    kinds = {kind.__name__ for kind in type(optimizer).__mro__}
+    own = {
+        k: v for kind, names in OWN_SLOT_NAMES.items() if kind in kinds for k, v in names.items()
+    }
+    names = {**SLOT_NAMES, **own}
     for slot, tensors in getattr(optimizer, "_accumulators", {}).items():
         for parameter, tensor in tensors.items():
-            if tensor.size > 1 or not slot.endswith("_pow_acc"):
-                found.setdefault(parameter, {})[SLOT_NAMES.get(slot, slot)] = tensor
-    return {
-        name: {s: t for s, t in own.items() if not s.endswith("_pow_acc")}
-        for name, own in found.items()
-    }
+            if not slot.endswith(COUNTERS):
+                found.setdefault(parameter, {})[names.get(slot, slot)] = tensor
+    return found
 
 
 def set_slots(
@@ -133,7 +151,9 @@ _SETTINGS = {
     "nesterov": "_use_nesterov",
     "eps": "_epsilon",
     "alpha": "_rho",
+    "rho": "_rho",
     "centered": "_centered",
+    "momentum_decay": "_momentum_decay",
     "amsgrad": "_amsgrad",
 }
 

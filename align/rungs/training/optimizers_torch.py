@@ -31,12 +31,19 @@ def rounded_constants(optimizer: torch.optim.Optimizer, names: Set[str]) -> Iter
         {name: group[name] for name in names if name in group} for group in optimizer.param_groups
     ]
     for group, settings in zip(optimizer.param_groups, kept, strict=True):
-        group.update({name: float(np.float32(value)) for name, value in settings.items()})
+        group.update({name: as_float32(value) for name, value in settings.items()})
     try:
         yield
     finally:
         for group, settings in zip(optimizer.param_groups, kept, strict=True):
             group.update(settings)
+
+
+def as_float32(value: Any) -> Any:
+    """Return a number, or a tuple of numbers, as float32 holds it."""
+    if isinstance(value, (tuple, list)):
+        return tuple(map(as_float32, value))
+    return float(np.float32(value))
 
 
 def learning_rates(optimizer: torch.optim.Optimizer) -> dict[int, float]:

@@ -4,7 +4,7 @@ Every update is elementwise, so one parameter stands alone, in the port's layout
 measured: under that change the reference's optimizer makes the port's update.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 
 from align.judge.relations import REST, factor_of, same
 from align.judge.words import Cause, Words, joined
+from align.rungs.training.optimizers_torch import as_float32
 
 NamedValues = Mapping[str, np.ndarray]
 
@@ -33,6 +34,7 @@ class Update:
     own: Mapping[str, Any]
     after: np.ndarray
     slots_after: NamedValues
+    rounded: Set[str] = frozenset()  # settings that the port holds in float32
     other: tuple[Cause, np.ndarray] | None = None  # a gradient that the port used, and why
     earlier: np.ndarray | None = None  # the gradient of the step before
     expected: np.ndarray = field(default_factory=lambda: np.zeros(0))  # where the reference came
@@ -91,7 +93,9 @@ def _run(kind: type, update: Update, gradient: np.ndarray, group: Any) -> tuple[
     parameter = torch.nn.Parameter(torch.from_numpy(np.array(update.weight)))
     parameter.grad = torch.from_numpy(np.array(gradient))
     optimizer = kind([parameter], lr=group["lr"])
-    optimizer.param_groups[0].update({n: v for n, v in group.items() if n != "params"})
+    optimizer.param_groups[0].update(
+        {n: as_float32(v) if n in update.rounded else v for n, v in group.items() if n != "params"}
+    )
     if update.slots:
         state: dict[str, Any] = {
             name: torch.from_numpy(np.array(array)) for name, array in update.slots.items()
