@@ -169,7 +169,7 @@ def _closes(
     replay: Any, after: list[JudgedTensor], wrong: Mapping[str, JudgedTensor], floor: float
 ) -> bool:
     """Tell whether a place that differed is equal after a change, and none differs anew."""
-    named = {place.name: place for place in after}
+    named: dict[str, JudgedTensor] = {place.name: place for place in after}
     if replay.failure or not set(wrong) <= set(named):
         return False
     better = any(named[n].error <= max(floor, REST * min(p.error, 1.0)) for n, p in wrong.items())

@@ -302,8 +302,9 @@ def _of_steps(
         return cause.also(Cause("exchanged")) if both else cause
     for index, (a, b) in enumerate(pairs):
         moved = _moved(a.array, b.array, rest)
-        asked = moved is not None and (orders or moved) and b.array is not None
-        if asked and trial(step, index, b.array):
+        if moved is None or b.array is None or not (orders or moved):
+            continue
+        if trial(step, index, b.array):
             operand = {"what": reference.say(a, rest) or _CONSTANT, "number": index + 1}
             if moved:
                 return Cause("takes_turned", function=step.word, axes=moved, **operand)

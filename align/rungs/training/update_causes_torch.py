@@ -72,11 +72,11 @@ def _hypotheses(kind: type, update: Update) -> Iterator[tuple[Cause, np.ndarray,
         gradient = update.gradient + update.earlier
         yield Cause("gradient_not_cleared"), gradient, kind, group
     if update.other is not None:
-        cause, gradient = update.other
-        yield cause, gradient, kind, group
+        clipped, gradient = update.other
+        yield clipped, gradient, kind, group
         if wrong:
-            settings = joined(_setting(n, v, group) for n, v in wrong.items())
-            yield cause.also(settings), gradient, kind, {**group, **wrong}
+            besides = joined(_setting(n, v, group) for n, v in wrong.items())
+            yield clipped.also(besides), gradient, kind, {**group, **wrong}
     for one, other, how in (
         (torch.optim.Adam, torch.optim.AdamW, "decay_decoupled"),
         (torch.optim.AdamW, torch.optim.Adam, "decay_coupled"),
