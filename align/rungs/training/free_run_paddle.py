@@ -15,7 +15,6 @@ from align.pairing.sides import Sides
 from align.record.trace import Trace
 from align.rungs.training import optimizers_paddle
 from align.rungs.training.port_side_paddle import PortSide
-from align.rungs.training.schedules_paddle import HeldScheduler
 from align.rungs.training.step_start import ScheduleFunction
 from align.trial.findings import Findings
 
@@ -48,7 +47,7 @@ class FreeRun:
         """Return the relative error of each loss; `notes` is told where the port fails."""
         self.port.set_tensors(self.weights)
         optimizer = self.port.new_optimizer()
-        scheduler = HeldScheduler(optimizer)
+        scheduler = optimizers_paddle.HeldScheduler(optimizer)
         errors = []
         for step, (batch, expected) in enumerate(zip(batches, losses, strict=True)):
             args = map_leaves(batch.whole.args, to_tensor)

@@ -166,3 +166,34 @@ def settings(optimizer: paddle.optimizer.Optimizer) -> dict[str, Any]:
     if hasattr(optimizer, "_beta1"):
         found["betas"] = (float(optimizer._beta1), float(optimizer._beta2))
     return found
+
+
+class HeldScheduler:
+    """The scheduler in `optimizer`, if it holds one.
+
+    A rate may be forced on the optimizer between the steps: the schedule goes on from its own.
+    """
+
+    def __init__(self, optimizer: Any) -> None:
+        held = getattr(optimizer, "_learning_rate", None)
+        known = isinstance(held, paddle.optimizer.lr.LRScheduler)
+        self.found: paddle.optimizer.lr.LRScheduler | None = held if known else None
+        if self.found is not None:
+            self._rate, self._count = self.found.last_lr, self.found.last_epoch
+
+    @property
+    def name(self) -> str:
+        """The name of its class, "" for none."""
+        return "" if self.found is None else type(self.found).__name__
+
+    def step(self, loss: float) -> None:
+        """Step it after an update whose loss was `loss`, unless the update did so itself."""
+        if self.found is None:
+            return
+        if self.found.last_epoch == self._count:
+            self.found.last_lr = self._rate
+            if isinstance(self.found, paddle.optimizer.lr.ReduceOnPlateau):
+                self.found.step(loss)
+            else:
+                self.found.step()
+        self._rate, self._count = self.found.last_lr, self.found.last_epoch

@@ -10,7 +10,6 @@ from align.arrays.arrays_paddle import to_array, to_tensor
 from align.pairing.tensors import Tensor
 from align.rungs.training import optimizers_paddle
 from align.rungs.training.clipping_paddle import watched_clips
-from align.rungs.training.schedules_paddle import HeldScheduler
 from align.rungs.training.step_start import OptimizerFactory, StepStart
 
 
@@ -24,7 +23,7 @@ class PortSide:
         self.held = dict(net.state_dict())
         self._make_optimizer = make_optimizer
         self.optimizer = self.new_optimizer()
-        self.scheduler = HeldScheduler(self.optimizer)
+        self.scheduler = optimizers_paddle.HeldScheduler(self.optimizer)
 
     def new_optimizer(self) -> Any:
         """Return an optimizer of all trainable parameters."""

@@ -13,7 +13,6 @@ from align.causes.replayed_torch import replayed_by
 from align.pairing.tensors import Tensor
 from align.record.trace import Trace
 from align.rungs.training import optimizers_torch
-from align.rungs.training.schedules_torch import HeldSchedulers
 from align.rungs.training.step_start import OptimizerFactory, Slots, StepStart
 
 
@@ -30,7 +29,7 @@ class ReferenceSide:
         self.parameters = dict(net.named_parameters(remove_duplicate=False))
         self.optimizer = optimizers_torch.usable(make_optimizer(list(net.parameters())))
         self._rates = optimizers_torch.Rates(self.optimizer)
-        self.schedulers = HeldSchedulers(self.optimizer)
+        self.schedulers = optimizers_torch.HeldSchedulers(self.optimizer)
 
     def parameter_of(self, tensor: Tensor) -> Any:
         """Return the parameter that stands for `tensor`; None for a buffer."""
