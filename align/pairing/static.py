@@ -58,6 +58,12 @@ class AtRest:
         part = self.pairing.only(layers)
         return self._compare_attributes(part) + self._compare_matched(part)[0]
 
+    def compare_tables(self) -> list[Comparison]:
+        """Return what differs in tables of vectors, of which a run reads a few rows."""
+        tables = {spec.layer for spec in self.specs if spec.kind == "Embedding"}
+        found = self._compare_matched(self.pairing.only(tables))[0] if tables else []
+        return [comparison for comparison in found if comparison.verdict == DIFFERS]
+
     def other_classes(self, layers: set[str]) -> list[Comparison]:
         """Return a difference for each of these layers of the port of another known class."""
         compared = self._compare_attributes(self.pairing.only(layers))

@@ -13,6 +13,7 @@ from align.pairing.pair_nets import pair_nets
 from align.pairing.reference import Reference
 from align.pairing.sides import Sides
 from align.report.report import Report
+from align.rungs.forward import unread_rows
 from align.rungs.loss import seen_from_the_net
 from align.trial.findings import Findings
 from align.trial.setup import prepared, rounding_note
@@ -44,7 +45,8 @@ def align_backward(
 
     Returns:
         A Report: `where` is grad_input:i, grad_output:i (of a child, reached through the glue
-        of `layer`), grad:name of a parameter, or loss (layer "(loss)"). Gradients that rounding
+        of `layer`), grad:name of a parameter, or loss (layer "(loss)"); output:i or input:i where
+        only the forward pass differs, as of an embedding's rows. Gradients that rounding
         alone makes (a convolution's bias in front of BatchNorm) are listed as noise.
 
     Raises:
@@ -90,10 +92,26 @@ def backward_report(
     loss = [call for call in found.values if with_loss and _is_loss(call)]
     report.calls = loss + [call for call in found.values if _ends(call) and call not in loss]
     report.calls += found.gradients
+    report.calls += _without_a_gradient(report.calls, found)
+    report.calls += unread_rows(sides, report.calls)
     report.calls += unless_compared(found.gradients, "no_gradients")
     report.notes += found.notes + constants
     rename = seen_from_the_net if with_loss else None
     return blame(report, sides, rename)
+
+
+def _without_a_gradient(judged: list[Comparison], found: Findings) -> list[Comparison]:
+    """Return what differs forward in layers whose gradients are right or are not asked for.
+
+    The gradient of an embedding's table does not hang on its values.
+    """
+    wrong = {call.layer for call in judged if call.verdict == DIFFERS}
+    known = {id(call) for call in judged}
+    return [
+        call
+        for call in found.values
+        if call.verdict == DIFFERS and call.layer not in wrong and id(call) not in known
+    ]
 
 
 def _ends(call: Comparison) -> bool:

@@ -62,6 +62,7 @@ def forward_report(
     report.calls = found.values
     idle = sides.at_rest.compare_layers(_not_run(found))
     report.calls += idle + _unshown(sides, found, bool(report.settings["train"]))
+    report.calls += unread_rows(sides, report.calls)
     outputs = [call for call in report.calls if call.at.kind == "output"]
     report.calls += unless_compared(outputs, "no_output")
     report.notes += found.notes + constants
@@ -69,6 +70,12 @@ def forward_report(
     if holders:
         report.notes.append(Words("layers_idle", count=len(holders)))
     return blame(report, sides)
+
+
+def unread_rows(sides: Sides[Reference], judged: list[Comparison]) -> list[Comparison]:
+    """Return the tables of vectors that differ in rows which these inputs do not look up."""
+    wrong = {call.layer for call in judged if call.verdict == DIFFERS}
+    return [call for call in sides.at_rest.compare_tables() if call.layer not in wrong]
 
 
 def _unshown(sides: Sides[Reference], found: Findings, train: bool) -> list[Comparison]:

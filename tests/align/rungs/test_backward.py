@@ -11,9 +11,10 @@ import torch.nn.functional as TF
 from paddle import nn as pnn
 from torch import nn as tnn
 
-from align import align_backward
+from align import align_backward, align_forward
 from align.arrays.arrays_torch import scalar_of
-from align.pairing.fill import load_state
+from align.pairing.fill import fill_port, load_state
+from align.pairing.reference_torch import LiveReference
 from commands.subjects.rows import seeded_pair
 from common.errors import UserError
 from convert import convert_state
@@ -216,3 +217,46 @@ def test_gradients_from_a_scalar_are_those_from_cotangents():
     (expected,) = torch.autograd.grad(outputs, leaf, cotangents, retain_graph=True)
     (found,) = torch.autograd.grad(scalar_of(outputs, cotangents), leaf)
     assert torch.equal(found, expected)
+
+
+class Embedded(tnn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = tnn.Embedding(5, 4)
+        self.head = tnn.Linear(4, 2)
+
+    def forward(self, words):
+        return self.head(self.table(words))
+
+
+class EmbeddedPort(pnn.Layer):
+    def __init__(self):
+        super().__init__()
+        self.table = pnn.Embedding(5, 4)
+        self.head = pnn.Linear(4, 2)
+
+    def forward(self, words):
+        return self.head(self.table(words))
+
+
+def test_a_difference_that_no_gradient_shows_is_a_finding():
+    theirs, ours = Embedded(), EmbeddedPort()
+    fill_port(LiveReference(theirs), ours)
+    words = [np.array([[0, 1, 2]])]
+    assert align_backward(theirs, ours, words).exit_code == 0
+    with paddle.no_grad():
+        ours.table.weight[1, 2] += 0.25
+    report = align_backward(theirs, ours, words)
+    assert report.exit_code == 1
+    assert blamed(report) == {("table", "output")}
+
+
+@pytest.mark.parametrize("rung", [align_forward, align_backward])
+def test_a_row_that_is_not_looked_up_is_compared(rung):
+    theirs, ours = Embedded(), EmbeddedPort()
+    fill_port(LiveReference(theirs), ours)
+    with paddle.no_grad():
+        ours.table.weight[4, 2] += 0.25
+    report = rung(theirs, ours, [np.array([[0, 1, 2]])])
+    assert report.exit_code == 1
+    assert blamed(report) == {("table", "weight")}
