@@ -59,6 +59,19 @@ def leaves(tree: Any) -> list[Any]:
     return found
 
 
+def children(tree: Any) -> dict[Any, Any] | None:
+    """Return what a tree holds by key, field or position, in its own order; None of a leaf."""
+    kind = _kind(type(tree))
+    if kind == "leaf":
+        return None
+    if kind == "mapping":
+        return dict(tree.items())
+    if kind == "dataclass":
+        names = [field.name for field in dataclasses.fields(tree)]
+        return {index: getattr(tree, name) for index, name in enumerate(names)}
+    return dict(enumerate(tree))
+
+
 def is_plain(value: Any) -> bool:
     """Tell whether an argument is None, a number or text of Python's: passed on as it is."""
     return value is None or type(value) in (bool, int, float, complex, str)

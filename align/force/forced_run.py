@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 
 from align.arrays.arguments import Forward, bind
+from align.arrays.orders import holds_mapping, order_like, picked
 from align.arrays.trees import leaves, map_leaves
 from align.force.frame import HandedTensor, NeedsWholeRun, RunningCall, Seen
 from align.force.framework import Cotangents, Framework
 from align.judge.where import Where
 from align.judge.words import Cause
 from align.record.draws import CallKey
-from align.record.trace import TENSOR, Call, Cotangent, HandedOn
+from align.record.trace import TENSOR, Call, Cotangent, HandedOn, Slot
 
 
 class _Number:
@@ -121,7 +122,9 @@ class ForcedRun:
         """Judge what arrives at a call whose code does not run; hand on what it recorded."""
         bound = bind(forward, args, kwargs)
         values = [args, kwargs] if bound is None else list(bound.arguments.values())
-        tensors = self._judge_arrival(call, leaves(self._numbers_apart(call.inputs, values)))
+        order = input_order(call, values, self.framework.is_tensor)
+        found = leaves(self._numbers_apart(call.inputs, values))
+        tensors = self._judge_arrival(call, found, order)
         if call.alone:
             if len(tensors) != len(call.inputs):
                 raise NeedsWholeRun
@@ -164,7 +167,8 @@ class ForcedRun:
         values = [args, kwargs] if bound is None else list(bound.arguments.values())
         call = frame.call
         values = self._numbers_apart(call.inputs, values)
-        tensors = self._judge_arrival(call, leaves(values))
+        order = input_order(call, values, self.framework.is_tensor)
+        tensors = self._judge_arrival(call, leaves(values), order)
         loose = self._loose(call, "input", tensors) if self.stack else {}
         fresh = self._fresh(call.inputs, tensors, _numbers(call, "input") - set(loose))
         frame.fed = fresh is not None
@@ -176,7 +180,7 @@ class ForcedRun:
             expected = _at(call.grad_inputs, index)
             seen = Seen(frame.path, call, call, f"grad_input:{index}", expected)
             frame.reached.append((leaf, seen))
-        values = _back(self._handed(frame, call, "input", fresh, values))
+        values = _back(self._handed(frame, call, "input", fresh, values, order))
         if bound is None:
             return values[0], values[1]
         bound.arguments.update(zip(bound.arguments, values, strict=True))
@@ -186,7 +190,8 @@ class ForcedRun:
         call = frame.call
         if any(type(leaf) is int for leaf in leaves(call.template)):
             outputs = self._numbers_apart(call.outputs, outputs)
-        tensors = [leaf for leaf in leaves(outputs) if self.framework.is_tensor(leaf)]
+        order = output_order(call, outputs, self.framework.is_tensor)
+        tensors = picked(order, list(filter(self.framework.is_tensor, leaves(outputs))))
         if not frame.fed:  # what it makes of other tensors says nothing of its own code
             self.unfed.add(frame.path)
             return self._recorded_for_code(call)
@@ -199,11 +204,13 @@ class ForcedRun:
             return None
         if self.goes_on and len(tensors) != len(call.outputs):
             return self._recorded_for_code(call)
-        return self._hand_on(call, tensors, outputs)
+        return self._hand_on(call, tensors, outputs, order)
 
-    def _judge_arrival(self, call: Call, found: list[Any]) -> list[Any]:
-        """Judge what the code around a call hands to it; return the tensors among it."""
-        tensors = [leaf for leaf in found if self.framework.is_tensor(leaf)]
+    def _judge_arrival(
+        self, call: Call, found: list[Any], order: Sequence[int] | None = None
+    ) -> list[Any]:
+        """Judge what the code around a call hands to it; return the tensors among it, `picked`."""
+        tensors = picked(order, [leaf for leaf in found if self.framework.is_tensor(leaf)])
         if self.stack and self.stack[-1].fed:  # what reaches the root is the batch itself
             parent = self.stack[-1]
             self._compare(parent, parent.path, call, "input", call.inputs, tensors)
@@ -211,7 +218,9 @@ class ForcedRun:
             self._add_sources(parent, tensors, call.grad_inputs)
         return tensors
 
-    def _hand_on(self, call: Call, tensors: list[Any], outputs: Any) -> Any:
+    def _hand_on(
+        self, call: Call, tensors: list[Any], outputs: Any, order: Sequence[int] | None = None
+    ) -> Any:
         """Return `outputs` with the recorded values."""
         fresh = self._fresh(call.outputs, tensors, _numbers(call, "output"))
         parent = self.stack[-1] if self.stack else None
@@ -222,7 +231,7 @@ class ForcedRun:
                 expected = _at(call.grad_outputs, index)
                 seen = Seen(parent.path, parent.call, call, f"grad_output:{index}", expected)
                 parent.reached.append((leaf, seen))
-        return _back(self._handed(parent, call, "output", fresh, outputs))
+        return _back(self._handed(parent, call, "output", fresh, outputs, order))
 
     def _add_sources(
         self, frame: RunningCall, tensors: Sequence[Any], cotangents: Sequence[Cotangent]
@@ -385,12 +394,23 @@ class ForcedRun:
         return [self.framework.leaf(array, like, i in constant) for i, (array, like) in pairs]
 
     def _handed(
-        self, frame: RunningCall | None, call: Call, where: str, fresh: list[Any] | None, tree: Any
+        self,
+        frame: RunningCall | None,
+        call: Call,
+        where: str,
+        fresh: list[Any] | None,
+        tree: Any,
+        order: Sequence[int] | None,
     ) -> Any:
-        """Return `tree` with what the code of `frame` gets in place of each fresh leaf."""
+        """Return `tree` with what the code of `frame` gets in place of each fresh leaf.
+
+        `order` is what `picked` the tensors of `tree` for which they stand.
+        """
         if fresh is None:
             return tree
-        queue = iter(enumerate(fresh))
+        visited = range(len(fresh)) if order is None else sorted(order)
+        places = {at: index for index, at in enumerate(visited if order is None else order)}
+        queue = iter([(places[at], fresh[places[at]]) for at in visited])
 
         def replace(value: Any) -> Any:
             if not self.framework.is_tensor(value):
@@ -403,6 +423,29 @@ class ForcedRun:
             return handed
 
         return map_leaves(tree, replace)
+
+
+def output_order(call: Call, outputs: Any, is_tensor: Callable[[Any], bool]) -> list[int] | None:
+    """Return which of the tensors of `outputs` each one is that `call` returned."""
+    return order_like(call.template, outputs, lambda leaf: leaf is TENSOR, is_tensor)
+
+
+def input_order(
+    call: Call, values: list[Any], is_tensor: Callable[[Any], bool]
+) -> list[int] | None:
+    """Return which of the tensors of `values`, the arguments in order, each input of `call` is."""
+    if call.arguments is None or call.attention is not None:
+        return None
+    args, kwargs = call.arguments
+    if not (holds_mapping(values) or holds_mapping([*args, *kwargs.values()])):
+        return None
+    held = [(_slots(tree), tree) for tree in (*args, *kwargs.values())]
+    trees = [tree for slots, tree in sorted((h for h in held if h[0]), key=lambda h: h[0][0])]
+    return order_like(trees, values, lambda leaf: isinstance(leaf, Slot), is_tensor)
+
+
+def _slots(tree: Any) -> list[int]:
+    return [leaf.index for leaf in leaves(tree) if isinstance(leaf, Slot)]
 
 
 def _back(tree: Any) -> Any:

@@ -10,8 +10,10 @@ from paddle import nn
 from align.arrays.arguments import Forward, bind
 from align.arrays.arrays_paddle import is_tensor, to_array
 from align.arrays.distances import distance
+from align.arrays.orders import picked
 from align.arrays.trees import leaves, map_leaves
 from align.force.call_order import CLOSE, PortCall, PortOrder, find_order
+from align.force.forced_run import input_order, output_order
 from align.force.pass_paddle import Pass
 from align.force.stock_cells_paddle import states_alone
 from align.nets.calls import wrapped_forwards
@@ -59,7 +61,9 @@ class PlainPass(Pass):
             if call is None:
                 return forward(*args, **kwargs)
             slots = _as_slots(forward, args, kwargs, len(call.inputs))
-            if slots is not None:
+            bound = bind(forward, args, kwargs)
+            values = [args, kwargs] if bound is None else list(bound.arguments.values())
+            if slots is not None and input_order(call, values, is_tensor) is None:
                 self.given[id(call)] = path, slots
             made = PortCall(path, key, self.running[-1] if self.running else None)
             self.made.append(made)
@@ -73,7 +77,11 @@ class PlainPass(Pass):
                 self.writing.add(group)
             if not kwargs and len(args) == 1 and is_tensor(args[0]) and is_tensor(outputs):
                 self.plainly_called[id(call)] = path
-            found = [to_array(leaf) for leaf in leaves(outputs) if is_tensor(leaf)]
+            order = output_order(call, outputs, is_tensor)
+            if order is not None:  # code around it cannot take what the reference returned
+                self.given.pop(id(call), None)
+            tensors = picked(order, [leaf for leaf in leaves(outputs) if is_tensor(leaf)])
+            found = [to_array(leaf) for leaf in tensors]
             for index, (ours, theirs) in enumerate(zip(found, call.outputs, strict=False)):
                 error = self.errors[call.place(f"output:{index}")] = _distance(theirs, ours)
                 if not error <= CLOSE and made.distances is None:
