@@ -76,7 +76,7 @@ class ForcedPass(Pass):
             self._expected_call,
             self._judge,
             backward=backward,
-            around=self.replay.around,
+            around=self.around,
             goes_on=True,
             passed_by=self._pass_on,
         )
@@ -184,7 +184,12 @@ class ForcedPass(Pass):
 
     def _wrap(self, path: str, layer: nn.Layer, forward: Forward) -> Forward:
         self.own_forward[path] = forward
-        return with_arguments(layer, self.forced.wrap(path, layer, forward))
+        forced = self.forced.wrap(path, layer, forward)
+
+        def judged(*args: Any, **kwargs: Any) -> Any:
+            return self.maps.restored(path, forced(*args, **kwargs))
+
+        return with_arguments(layer, judged if isinstance(layer, nn.MultiHeadAttention) else forced)
 
     def _pass_on(self, path: str, call: Call) -> None:
         """Pass on what was found when the call was judged alone."""

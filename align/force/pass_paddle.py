@@ -9,7 +9,7 @@ from align.force.call_order import PortOrder
 from align.force.given_draws import DrawGiver
 from align.force.given_draws_paddle import GivenDraws
 from align.force.stock_attention import turned
-from align.force.stock_attention_paddle import adapted, inside
+from align.force.stock_attention_paddle import HeadMaps, adapted, inside
 from align.force.stock_cells_paddle import states_alone
 from align.nets.calls import wrapped_forwards
 from align.pairing.by_path import Pairing
@@ -41,11 +41,17 @@ class Pass:
         self.ported: dict[tuple[int, int], Call] = {}  # by group and index
         self.giver = DrawGiver(trace.draws, set(pairing.reference_group), port_order.below)
         self.replay = GivenDraws(self.giver)
+        self.maps = HeadMaps()
 
     @property
     def matched(self) -> dict[str, nn.Layer]:
         """The layers that have a partner, by first path."""
         return {path: self.layers[path] for path in self.pairing.port_group}
+
+    def around(self, path: str, call: Call, forward: Forward) -> Forward:
+        """Return what runs in place of `forward`: with the draws, and the outputs, of `call`."""
+        drawn = self.replay.around(path, call, forward)
+        return self.maps.averaged(path, self.layers[path], call, drawn)
 
     def next_call(self, path: str) -> Call | None:
         """Return the reference's call that the next one of `path` stands for, if there is one."""

@@ -18,10 +18,11 @@ HIDDEN = -1e9
 HIDES = -1e4  # the exponential of what is below vanishes
 
 
-def as_ported(call: Call) -> Call:
+def as_ported(call: Call, weights: bool = False) -> Call:
     """Return `call` as a stock layer of Paddle would have been called and would have returned.
 
-    As it is where a mask is learned.
+    With the map of weights, as torch returns it, where the port returns one. As it is where a
+    mask is learned.
     """
     attention = call.attention
     assert attention is not None
@@ -52,15 +53,19 @@ def as_ported(call: Call) -> Call:
         constant.add(f"input:{len(inputs)}")
         inputs.append(_of_torch(found, (batch, attention.heads, rows, columns)))
     gradients = [in_order(_at(call.grad_inputs, index)) for index in streams]
+    maps = call.outputs[1:2] if weights else []
     return replace(
         call,
         inputs=inputs,
         numbers=[],
         grad_inputs=[*gradients, *[None] * (len(inputs) - len(streams))],
-        outputs=[in_order(call.outputs[0])],
-        grad_outputs=[in_order(gradient) for gradient in call.grad_outputs[:1]],
-        template=TENSOR,
-        constant=constant | (call.constant & {"output:0"}),
+        outputs=[in_order(call.outputs[0]), *maps],
+        grad_outputs=[
+            *(in_order(gradient) for gradient in call.grad_outputs[:1]),
+            *call.grad_outputs[1 : 1 + len(maps)],
+        ],
+        template=(TENSOR, *[TENSOR] * len(maps)) if weights else TENSOR,
+        constant=constant | (call.constant & {f"output:{i}" for i in range(1 + len(maps))}),
         written=set(),
     )
 

@@ -5,7 +5,7 @@ from typing import Any
 from paddle import nn
 
 from align.arrays.arguments import Forward, bind
-from align.arrays.arrays_paddle import to_array, to_tensor
+from align.arrays.arrays_paddle import is_tensor, to_array, to_tensor
 from align.force.stock_attention import as_inside, as_ported, of_port
 from align.record.stock_attention import SIGNATURES, AttentionSignature
 from align.record.trace import Call
@@ -21,14 +21,58 @@ STOCK: dict[type, str] = {
 
 def is_ported(layer: nn.Layer, call: Call) -> bool:
     """Tell whether `layer` is Paddle's stock layer for the stock layer that `call` is of."""
-    if call.attention is None or getattr(layer, "need_weights", False):
+    if call.attention is None:
         return False
     return any(isinstance(layer, k) and call.attention.kind == kind for k, kind in STOCK.items())
 
 
 def adapted(layer: nn.Layer, call: Call) -> Call:
     """Return `call` as the port's stock layer takes it; as it is for any other."""
-    return as_ported(call) if is_ported(layer, call) else call
+    return as_ported(call, _returns_maps(layer)) if is_ported(layer, call) else call
+
+
+def _returns_maps(layer: nn.Layer) -> bool:
+    return isinstance(layer, nn.MultiHeadAttention) and bool(layer.need_weights)
+
+
+class HeadMaps:
+    """Makes of the maps of all heads, which Paddle returns, their average, which torch does.
+
+    What `averaged` takes away `restored` gives back: code of the port that averages the maps
+    itself gets the average that it is handed, and every gradient with respect to it.
+    """
+
+    def __init__(self) -> None:
+        self.apart: dict[str, Any] = {}  # by path: the maps without their average
+
+    def averaged(self, path: str, layer: nn.Layer, call: Call, forward: Forward) -> Forward:
+        """Return `forward` of the layer at `path` that returns what `call` of torch returned."""
+        if not (_returns_maps(layer) and is_ported(layer, call)):
+            return forward
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            outputs = forward(*args, **kwargs)
+            out, maps, *rest = outputs
+            if len(call.outputs) == 1:  # nobody asked torch for them
+                self.apart[path] = maps.detach()
+                return (out, *rest)
+            if call.outputs[1].ndim != maps.ndim - 1:
+                return outputs
+            average = maps.mean(1)
+            self.apart[path] = (maps - average.unsqueeze(1)).detach()
+            return (out, average, *rest)
+
+        return run
+
+    def restored(self, path: str, outputs: Any) -> Any:
+        """Return the outputs with a map for each head again."""
+        apart = self.apart.pop(path, None)
+        if apart is None:
+            return outputs
+        out, *rest = outputs
+        if rest and is_tensor(rest[0]):
+            return (out, apart + rest[0].unsqueeze(1), *rest[1:])
+        return (out, apart, *rest)
 
 
 def inside(above: nn.Layer | None, call: Call) -> Call:
@@ -39,7 +83,7 @@ def inside(above: nn.Layer | None, call: Call) -> Call:
 def with_arguments(layer: nn.Layer, judged: Forward) -> Forward:
     """Return `judged`, called with every stream and with masks that are added to the scores."""
     kind = next((kind for k, kind in STOCK.items() if isinstance(layer, k)), None)
-    if kind is None or getattr(layer, "need_weights", False):
+    if kind is None:
         return judged
     signature = SIGNATURES[kind]
 
