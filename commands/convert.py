@@ -2,6 +2,7 @@
 
 import argparse
 import importlib.util
+import shlex
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,10 +62,23 @@ def convert(args: argparse.Namespace) -> int:
     if args.json:
         entry.print_json(conversion.account.summary())
     else:
-        show.account(conversion.account, unverified, args.quiet)
+        show.account(conversion.account, unverified, args.quiet, next_proof(args, model))
     if args.table:
         show.table(conversion.account, messages() if args.json else results())
     return entry.CHECKED_GOOD
+
+
+def next_proof(args: argparse.Namespace, model: Any) -> str:
+    """Return the command that proves what could not be verified here."""
+    if (args.model is None and not args.generic) or isinstance(model, str):
+        return shlex.join(["python", "tools/convert_weights.py", str(args.checkpoint)]) + (
+            " --force, where torch and paddle are installed (without --no-verify)"
+        )
+    port = args.model or "YOUR_PORT:BUILD"
+    words = ["python", "tools/align_forward.py", "--torch", "YOUR_REFERENCE:BUILD"]
+    words += ["--paddle", port, "--weights", str(args.checkpoint)]
+    words += ["--rules", args.map] if args.map else []
+    return f"{shlex.join(words)} --input-shape N C H W"
 
 
 def write_report(args: argparse.Namespace, account: Any, result: str, seconds: float) -> list[Path]:

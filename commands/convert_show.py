@@ -6,10 +6,11 @@ from typing import Any, TextIO
 from common.terminal import screen, verdict
 
 
-def account(account: Any, unverified: str, quiet: bool = False) -> None:
+def account(account: Any, unverified: str, quiet: bool = False, proves: str = "") -> None:
     """Print the account's head: what was found, totals, what was dropped, proof, output.
 
-    `quiet`: the verdict alone.
+    `quiet`: the verdict alone. `proves` is the command that shows that the nets compute the same,
+    printed where they were not run.
     """
     console = screen()
     if not quiet:
@@ -17,6 +18,10 @@ def account(account: Any, unverified: str, quiet: bool = False) -> None:
         _proof(console, account.verification, unverified)
         _output(console, account.output)
         console.print(f"account    {account.output['account']}")
+    if not account.verification:
+        console.print(result(account, unverified))  # without the sign and colour of a proof
+        console.print(f"next       {proves}")
+        return
     verdict(console, 0, result(account, unverified))
 
 
@@ -24,8 +29,9 @@ def result(account: Any, unverified: str) -> str:
     """Return what the conversion came to, in one line."""
     moved = ", ".join(f"{count} {name}" for name, count in account.totals.items() if count)
     proof = account.verification
-    shown = f"verified to {proof['worst']:.1e}" if proof else f"not verified ({unverified})"
-    return f"converted: {moved}; {shown}"
+    if not proof:
+        return f"converted, not verified: {moved} ({unverified})"
+    return f"converted: {moved}; verified to {proof['worst']:.1e}"
 
 
 def _head(console: Any, account: Any) -> None:

@@ -17,7 +17,9 @@ class Pairing:
 
     `moves` are the port's tensors that stand elsewhere in the reference than their layer's partner
     says (a query projection in a packed one); `dropped` and `absent` are tensors of the reference
-    and of the port that the rules say the other side lacks, with the reason.
+    and of the port that the rules say the other side lacks, with the reason. `layouts` tells of
+    the port's matrices whether the reference holds them the other way round, where that is not
+    what the layer's kind says.
     """
 
     reference_group: Mapping[str, int]
@@ -25,6 +27,7 @@ class Pairing:
     moves: Mapping[str, "Move"] = field(default_factory=dict)
     dropped: Mapping[str, str] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
+    layouts: Mapping[str, bool] = field(default_factory=dict)
 
     @property
     def partners(self) -> dict[str, str]:

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from align.pairing.layouts.settle import settled
 from align.pairing.reference import Reference
 from common.errors import ConversionError, UserError
 
@@ -15,9 +16,13 @@ def fill_port(reference: Reference, paddle_net: Any, rules: Any = None) -> None:
     """
     from align.pairing.static import hidden_layers
     from convert import convert_state
+    from convert.names.rules import load_rules
 
     try:
-        state = convert_state(reference.arrays(), paddle_net, rules, cast=True).state
+        read = None if rules is None else load_rules(rules)
+        if read is not None or not hasattr(paddle_net, "pair_name"):  # a row brings its own
+            read = settled(reference, paddle_net, read).rules
+        state = convert_state(reference.arrays(), paddle_net, read, cast=True).state
     except ConversionError as error:
         hidden = hidden_layers(paddle_net)
         if hidden:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from align.nets.whole import NET, unwrapped
 from align.pairing.by_path import Pairing, pair_by_path
 from align.pairing.by_rules import renamed_paths
+from align.pairing.layouts.settle import settled
 from align.pairing.reference import Reference
 from align.pairing.sides import Sides
 from align.pairing.tensors import join
@@ -27,10 +28,10 @@ def pair_nets(reference: Given, paddle_net: Any, rules: Any = None) -> Sides[Giv
     ConfigError for a wrong file.
     """
     from align.nets.layers_paddle import layer_paths
-    from convert.names.rules import load_rules
+    from convert.names.rules import Rules, load_rules
     from convert.nets.describe_paddle import describe as describe_port
 
-    read = load_rules(rules)
+    read = settled(reference, paddle_net, load_rules(rules)).rules or Rules()
     theirs, ours = reference.specs(), describe_port(paddle_net)
     modules, prefix = reference.paths, NET if reference.is_whole else ""
     if rules is not None:
@@ -70,7 +71,7 @@ def _with_tensors(
     prefix: str,
 ) -> Pairing:
     """Add what the layers' partners do not say of the tensors: pieces, other places, exceptions."""
-    from convert.plan.plan import pair_tensors
+    from convert.plan.plan import as_the_rules_say, pair_tensors
 
     known = {spec.key for spec in reference}
     theirs = [unwrapped(spec, prefix) for spec in reference if spec.key.startswith(prefix)]
@@ -78,7 +79,11 @@ def _with_tensors(
     moves, dropped = pair_tensors(theirs, ours, rules)
     elsewhere: dict[str, Move] = {}
     absent, partners = {}, pairing.partners
+    layouts = {}
     for spec in port:
+        said = as_the_rules_say(unwrapped(spec, prefix), rules).said
+        if said is not None and len(spec.shape) == 2:
+            layouts[spec.key] = said
         partner = partners.get(spec.layer)
         name = spec.key.removeprefix(prefix)
         if partner is not None and join(partner, spec.role) in known and not rules.shape(name):
@@ -88,5 +93,5 @@ def _with_tensors(
             elsewhere[spec.key] = replace(move, source=prefix + move.source)
         elif reason := rules.absence(name):
             absent[spec.key] = reason
-    said = {prefix + key: reason for key, reason in dropped.items()}
-    return replace(pairing, moves=elsewhere, dropped=said, absent=absent)
+    why = {prefix + key: reason for key, reason in dropped.items()}
+    return replace(pairing, moves=elsewhere, dropped=why, absent=absent, layouts=layouts)

@@ -2,6 +2,7 @@
 # ruff: noqa: D102 - what methods return stands in `align.pairing.reference`
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -15,9 +16,12 @@ from align.nets.calls import code_of, source_of
 from align.nets.layers_torch import module_paths
 from align.nets.whole_torch import NetWithLoss
 from align.pairing import attributes_torch
+from align.pairing.layouts.measure_torch import measured
+from align.pairing.layouts.products import IN_OUT, OUT_IN
 from align.pairing.reference import PLAIN
 from common.errors import UserError
-from convert.names.spec import TensorSpec
+from convert.names.spec import BARE, LINEAR, TensorSpec
+from convert.names.spec import IN_OUT as IN_OUT_KIND
 from convert.nets.describe_torch import describe
 
 
@@ -40,7 +44,17 @@ class LiveReference:
         return isinstance(self.net, NetWithLoss)
 
     def specs(self) -> list[TensorSpec]:
-        return describe(self.net)
+        return [self._measured(spec) for spec in describe(self.net)]
+
+    def _measured(self, spec: TensorSpec) -> TensorSpec:
+        """Return a square matrix of an unknown class with the kind that its products show."""
+        square = len(spec.shape) == 2 and spec.shape[0] == spec.shape[1]
+        if not square or spec.kind != BARE or spec.layer not in self._modules:
+            return spec
+        kind = {IN_OUT: IN_OUT_KIND, OUT_IN: LINEAR}.get(
+            measured(self._module(spec.layer), spec.role) or "", spec.kind
+        )
+        return replace(spec, kind=kind)
 
     def arrays(self) -> Mapping[str, np.ndarray]:
         state = self.net.state_dict()

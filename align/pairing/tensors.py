@@ -49,7 +49,6 @@ class Tensor:
 
 def tensors_of(specs: "Iterable[TensorSpec]", pairing: Pairing) -> list[Tensor]:
     """Return every tensor of `specs`, which describe the port, with its partner."""
-    from convert.names.spec import TRANSPOSED
 
     found, partners = [], pairing.partners
     for spec in specs:
@@ -62,7 +61,7 @@ def tensors_of(specs: "Iterable[TensorSpec]", pairing: Pairing) -> list[Tensor]:
                 layer=spec.layer,
                 name=spec.key.rpartition(".")[2],
                 reference=reference if move is None else move.source,
-                transposed=(spec.kind, spec.role) in TRANSPOSED,
+                transposed=pairing.layouts.get(spec.key, spec.transposed),
                 buffer=spec.role.startswith("running_"),
                 piece=None if move is None else move.piece,
                 shapes=None if torch_shape is None else (torch_shape, spec.shape),

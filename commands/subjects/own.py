@@ -78,10 +78,12 @@ def fill_reference(torch_net: Any, path: str, spec: str) -> None:
 
 
 def without_partner(reference: Reference, paddle_net: Any, rules: Any = None) -> list[str]:
-    """Say which modules have no partner by path: they are judged as glue."""
+    """Say which modules have no partner by path (judged as glue), and how matrices were taken."""
     from align.judge.words import Words, first_of
     from align.nets.layers_paddle import layer_paths
+    from align.pairing.layouts.settle import settled
     from align.pairing.pair_nets import pair_nets
+    from convert.names.rules import load_rules
 
     pairing = pair_nets(reference, paddle_net, rules).pairing
     sides = (
@@ -93,4 +95,5 @@ def without_partner(reference: Reference, paddle_net: Any, rules: Any = None) ->
         alone = [path for path in paths if path not in group]
         if alone:
             notes.append(Words(kind, count=len(alone), paths=first_of(alone, 6)))
-    return notes
+    known = settled(reference, paddle_net, None if rules is None else load_rules(rules))
+    return [*notes, *known.notes]
