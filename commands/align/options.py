@@ -61,7 +61,7 @@ def _add_own(group: Any, losses: bool) -> None:
         nargs="+",
         metavar="FILE",
         help=".npz of arrays: arr_0, ... by position, else by keyword"
-        + ("; a label stands last" if losses else ""),
+        + ("; a label stands last, or is label.NAME, ..." if losses else ""),
     )
     if losses:
         for side in ("torch", "paddle"):

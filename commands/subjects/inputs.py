@@ -1,7 +1,7 @@
 """Inputs of nets: read from files, or seeded."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from zipfile import BadZipFile
 
@@ -25,13 +25,17 @@ def read_inputs(
 
     Arrays called arr_0, arr_1, ... (what `np.savez(path, image, label)` writes) are passed by
     position. Others are keywords, and must be parameters of both nets' `forward`. Where there is
-    a label it is the last array, by any name.
+    a label it is the last array, by any name; or all arrays called label.NAME, as a dict, and
+    label.0, label.1, ... as a tuple, nested at will (label.boxes.0).
 
     Without losses a batch may end with its label all the same: the last array, where the
     reference's `forward` has a place for every other one and none for this. It is left out, and
     `say` is told; without `say` it is refused. Raises UserError.
     """
     arrays = _arrays_of(path)
+    parts = [name for name in arrays if labelled and name.startswith(_LABEL)]
+    label = _tree(path, {name: arrays.pop(name) for name in parts}, _LABEL)
+    last_is_label = labelled and not parts
     nets = {"reference": torch_net, "port": paddle_net}
     signatures = [Signature(side, net) for side, net in nets.items() if net is not None]
     numbers = [name.removeprefix("arr_") for name in arrays]
@@ -40,15 +44,35 @@ def read_inputs(
         raise UserError(f"--inputs {path}: has {', '.join(arrays)}; arr_0 to the last one")
     names = sorted(arrays, key=lambda name: int(name[4:])) if by_position else list(arrays)
     misfit = _misfit_by_position if by_position else _misfit_by_name
-    wrong = misfit(names[:-1] if labelled else names, signatures)
+    wrong = misfit(names[:-1] if last_is_label else names, signatures)
     if wrong and say and not labelled and not misfit(names[:-1], signatures, whole=True):
         say(Words("label_left_out", path=path, name=names[-1]))
         wrong, names = "", names[:-1]
     if wrong:
         raise UserError(f"--inputs {path}: {wrong}")
     if by_position:
-        return [arrays[name] for name in names]
-    return {name: arrays[name] for name in names}
+        return [*(arrays[name] for name in names), *((label,) if parts else ())]
+    return {name: arrays[name] for name in names} | ({"label": label} if parts else {})
+
+
+_LABEL = "label."
+
+
+def _tree(path: str, arrays: Mapping[str, Any], prefix: str) -> Any:
+    """Return the arrays, whose names begin with `prefix`, as a dict or a tuple of trees."""
+    names = dict.fromkeys(name.removeprefix(prefix).partition(".")[0] for name in arrays)
+    found: dict[str, Any] = {}
+    for name in names:
+        whole = prefix + name
+        inside = {key: array for key, array in arrays.items() if key.startswith(f"{whole}.")}
+        if (whole in arrays and inside) or not name:
+            raise UserError(f"--inputs {path}: {whole} is an array and holds {', '.join(inside)}")
+        found[name] = arrays[whole] if whole in arrays else _tree(path, inside, f"{whole}.")
+    if not all(name.isdigit() for name in found):
+        return found
+    if sorted(map(int, found)) != list(range(len(found))):
+        raise UserError(f"--inputs {path}: has {', '.join(arrays)}; {prefix}0 to the last one")
+    return tuple(found[str(index)] for index in range(len(found)))
 
 
 def _arrays_of(path: str) -> dict[str, np.ndarray]:

@@ -253,6 +253,25 @@ def test_a_missing_module_of_a_net_is_the_nets(folder):
         forward()
 
 
+def test_a_label_may_be_several_arrays_of_a_file(folder):
+    x, mask = np.ones((2, 4)), np.zeros(2)
+    parts = {"label.masks.0": mask, "label.masks.1": mask + 1, "label.depth": mask + 2}
+    np.savez("named.npz", **parts, x=x)
+    np.savez("position.npz", x, **{"label.1": mask + 1, "label.0": mask})
+    named = read_inputs("named.npz", labelled=True)
+    assert list(named) == ["x", "label"]
+    assert list(named["label"]) == ["masks", "depth"]
+    assert [part[0] for part in named["label"]["masks"]] == [0, 1]
+    image, label = read_inputs("position.npz", labelled=True)
+    assert image.shape == (2, 4)
+    assert isinstance(label, tuple)
+    assert [part[0] for part in label] == [0, 1]
+    for name, broken in {"gap": ["label.0", "label.2"], "both": ["label.a", "label.a.b"]}.items():
+        np.savez(f"{name}.npz", x, **dict.fromkeys(broken, mask))
+        with pytest.raises(UserError, match=r"label\."):
+            read_inputs(f"{name}.npz", labelled=True)
+
+
 CONTRADICTIONS = {
     "one side": (["--torch", "a:b"], "go together"),
     "a row too": (["--torch", "a:b", "--paddle", "c:d", "--model", "unet"], "instead of a row"),
