@@ -10,7 +10,6 @@ from paddle.nn.layer import norm
 
 from align.arrays.arrays_paddle import to_array
 from align.nets.calls import all_paths
-from align.nets.prepare_paddle import FLOATING
 
 # Their kernels take epsilon as float32.
 ROUNDING = (norm._BatchNormBase, nn.BatchNorm, norm._InstanceNormBase, nn.LayerNorm)
@@ -55,12 +54,13 @@ def group_norm_rounds() -> bool:
     return abs(found / (1e-9 / np.sqrt(1e-18 + 1e-5)) - 1.0) > 1e-9
 
 
-def floating_buffers(layers: Mapping[str, nn.Layer]) -> dict[str, np.ndarray]:
+def copied_buffers(layers: Mapping[str, nn.Layer]) -> dict[str, np.ndarray]:
     """Return copies of what layers update outside the optimizer, as {"path.name": array}."""
     found = {}
     for path, layer in layers.items():
         for name, tensor in {**layer._parameters, **layer._buffers}.items():
-            if tensor is not None and tensor.stop_gradient and tensor.dtype in FLOATING:
+            # A recurrent layer has a buffer that holds no memory before it is needed.
+            if tensor is not None and tensor.stop_gradient and tensor._is_initialized():
                 found[f"{path}.{name}".lstrip(".")] = np.array(to_array(tensor))
     return found
 

@@ -1,4 +1,4 @@
-"""The modules of a torch net by path, and its floating buffers."""
+"""The modules of a torch net by path, and its buffers."""
 
 from collections.abc import Mapping
 
@@ -14,11 +14,11 @@ def module_paths(net: nn.Module) -> dict[str, list[str]]:
     return all_paths(net, lambda module: module._modules)
 
 
-def floating_buffers(modules: Mapping[str, nn.Module]) -> dict[str, np.ndarray]:
-    """Return copies of the floating buffers as {"path.name": array}."""
+def copied_buffers(modules: Mapping[str, nn.Module]) -> dict[str, np.ndarray]:
+    """Return copies of the buffers, of whatever dtype, as {"path.name": array}."""
     return {
         f"{path}.{name}".lstrip("."): to_array(buffer).copy()
         for path, module in modules.items()
         for name, buffer in module._buffers.items()
-        if buffer is not None and buffer.is_floating_point()
+        if buffer is not None
     }

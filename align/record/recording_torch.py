@@ -13,7 +13,7 @@ from align.arrays.arrays_torch import is_tensor, scalar_of, to_array
 from align.arrays.trees import leaves, map_leaves
 from align.judge.watch_kernels_torch import WatchKernels
 from align.nets.calls import is_net_with_loss, wrapped_forwards
-from align.nets.layers_torch import floating_buffers, module_paths
+from align.nets.layers_torch import copied_buffers, module_paths
 from align.nets.prepare_torch import out_of_place, state_kept
 from align.record.kept_tensors_torch import ALL, KeptTensors
 from align.record.recorder_torch import CallRecorder
@@ -101,7 +101,7 @@ class Recording:
         self.trace = Trace(
             paths={path: every[path] for path in modules},
             parameters={name for name, _ in net.named_parameters(remove_duplicate=False)},
-            buffers_before=floating_buffers(held),
+            buffers_before=copied_buffers(held),
             as_code=sorted(as_code),
         )
         self.recorder = CallRecorder(self.trace, run.backward, self.kept)
@@ -116,7 +116,7 @@ class Recording:
             sees_draws.function = str  # the recorder would hold itself, and every activation
         found = [leaf for leaf in leaves(outputs) if is_tensor(leaf) and leaf.requires_grad]
         self.ends = found if run.backward else []
-        self.trace.buffers.update(floating_buffers(held))
+        self.trace.buffers.update(copied_buffers(held))
 
     def outputs(self) -> list[np.ndarray]:
         """Return what the net gave."""

@@ -132,7 +132,7 @@ class Trace:
     """Every call of every module in the order in which they began, and what it left.
 
     `paths` maps the first path of each module to all of them; `parameters` are the names of all
-    parameters; `buffers` maps "path.name" to the floating buffers after the run, `buffers_before`
+    parameters; `buffers` maps "path.name" to the buffers after the run, `buffers_before`
     before it, `gradients` to
     those of the parameters (None where there is none). `draws` are the random numbers that code
     drew, in order. Only the recording fills it; nothing is written into it afterwards.

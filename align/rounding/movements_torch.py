@@ -11,7 +11,7 @@ from align.arrays.arrays_torch import is_tensor, to_array
 from align.arrays.distances import distance, magnitude, total_of_channel
 from align.force.frame import Seen
 from align.judge.compare import LONG_SUMS, UNITS
-from align.nets.layers_torch import floating_buffers
+from align.nets.layers_torch import copied_buffers
 from align.record.trace import CallPlace, Dropped, HandedOn, Trace
 from align.rounding.allowances import TINY
 
@@ -60,9 +60,10 @@ class NotedMovements:
 
     def note_buffers(self, modules: Mapping[str, nn.Module]) -> None:
         """Note the buffers that `modules`, by path, came to hold."""
-        for name, array in floating_buffers(modules).items():
-            move = float(np.abs(array - self.trace.buffers[name]).max(initial=0.0))
-            self.moves["", 0, f"buffer:{name}"] = move
+        for name, array in copied_buffers(modules).items():
+            kept = self.trace.buffers[name]
+            apart = np.abs(array - kept) if array.dtype.kind in "fc" else array != kept
+            self.moves["", 0, f"buffer:{name}"] = float(apart.max(initial=0.0))
 
     def note_gradients(self, net: nn.Module, gradients: Mapping[int, torch.Tensor]) -> None:
         """Note the gradients of all parameters, given by the parameter's identity."""

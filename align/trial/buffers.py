@@ -43,9 +43,13 @@ def buffers_of(
 
     Yields with each the factor by which the port's variance is a biased one, if it is.
     """
+    from convert.names.spec import COUNTER
+
     port, reference = pair
     for name in names:
         full = join(reference, name)
+        if name == COUNTER or full in found.pairing.dropped:
+            continue  # Paddle counts no batches
         own = join(port, name) in after
         local = name if own else BUFFER_NAMES.get(name, name)
         before = found.trace.buffers_before[full]
@@ -59,7 +63,8 @@ def buffers_of(
             into.cause = Cause("no_such_buffer", name=full)
         else:
             allowance = found.moves.allow(("", 0, f"buffer:{full}"))
-            compare(found.trace.buffers[full], ours, allowance, into)
+            expected = found.trace.buffers[full]
+            compare(expected, _of_kind(ours, expected), allowance, into)
             if into.verdict == DIFFERS and name == "running_var":
                 calls = [call for call in found.trace.calls if call.path == reference]
                 factor = biased(net.momentum(reference), calls, before, ours)
@@ -69,6 +74,14 @@ def buffers_of(
             if into.verdict == UNCHECKED and name == "running_mean" and _is_zero(found, reference):
                 into.verdict, into.cause = NOISE, None
         yield into, factor
+
+
+def _of_kind(ours: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Return a mask or an index that the port holds in numbers of another kind, by its values."""
+    if ours.dtype.kind == expected.dtype.kind or "c" in (ours.dtype.kind, expected.dtype.kind):
+        return ours
+    cast = ours.astype(expected.dtype)
+    return cast if np.array_equal(cast, ours) else ours
 
 
 def _is_zero(found: Findings, path: str) -> bool:

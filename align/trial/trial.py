@@ -113,14 +113,14 @@ class Trial(ABC, Generic[AnyReference]):
 
     def _finish(self, found: Findings, forced: Any, way: Way) -> None:
         """Run the forced pass and compare what it leaves."""
-        from align.nets.layers_paddle import floating_buffers
+        from align.nets.layers_paddle import copied_buffers
 
         matched = found.judged.reference_group
         calls = sum(call.path in matched for call in found.trace.calls)
         progress.begin("judging the port", calls)
         forced.run(*self.setup.arguments)
         _try_other_way(way, forced.undecided)
-        self._rest(found, forced, floating_buffers(forced.layers))
+        self._rest(found, forced, copied_buffers(forced.layers))
         if forced.raised:
             kept = [c for c in found.comparisons if not not_reached(c, forced.called)]
             found.comparisons = kept

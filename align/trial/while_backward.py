@@ -177,12 +177,12 @@ class JudgeWhileBackward:
 
     def _buffers(self, pairs: Iterable[tuple[str, str]]) -> Iterator[Comparison]:
         """Compare what one call left in the buffers of each of `pairs`: (port, reference)."""
-        from align.nets.layers_paddle import floating_buffers
+        from align.nets.layers_paddle import copied_buffers
 
         for port, reference in pairs:
             names = self.buffers.get(reference)
             if names:
-                after = floating_buffers({port: self.forced.layers[port]})
+                after = copied_buffers({port: self.forced.layers[port]})
                 pair = port, reference
                 for into, _ in buffers_of(self.reference, self.found, pair, names, after):
                     yield into
