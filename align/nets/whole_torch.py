@@ -1,23 +1,26 @@
 """A net and its loss as one module of torch, so that one forced pass judges both."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
 from align.nets.calls import WITH_LOSS_MARK
+from align.nets.whole import asked_by, given_to
 
 
 class NetWithLoss(nn.Module):
     """Returns the loss of `criterion(net(*args, **kwargs), label)`; without a net, of the outputs.
 
-    A criterion that is a module is a child and is judged inside; a plain function is glue.
+    A criterion that is a module is a child and is judged inside; a plain function is glue, and so
+    is one that takes `net` or `inputs` by name: it gets them as they are in the graph.
     """
 
     net_with_loss_mark = WITH_LOSS_MARK  # it is known by this, never by its name
 
-    def __init__(self, net: nn.Module | None, criterion: Callable[[Any, Any], Any]) -> None:
+    def __init__(self, net: nn.Module | None, criterion: Callable[..., Any]) -> None:
         super().__init__()
         if net is not None:
             self.net = net
@@ -25,9 +28,16 @@ class NetWithLoss(nn.Module):
             self.criterion = criterion
         else:
             self.__dict__["criterion"] = criterion
+        self.__dict__["asked"] = asked_by(criterion)
 
     def forward(self, args: tuple, kwargs: dict[str, Any], label: torch.Tensor) -> Any:
         """Return what the criterion returns."""
-        if "net" in self._modules:
-            return self.criterion(self.net(*args, **kwargs), label)
+        net = self._modules.get("net")
+        more = given_to(self.asked, net, args, kwargs)
+        if more:
+            forward = getattr(type(self.criterion), "forward", None)
+            run = self.criterion if forward is None else partial(forward, self.criterion)
+            return run(net(*args, **kwargs), label, **more)
+        if net is not None:
+            return self.criterion(net(*args, **kwargs), label)
         return self.criterion(args[0] if len(args) == 1 else args, label)

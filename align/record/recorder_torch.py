@@ -20,14 +20,18 @@ from align.record.kept_tensors_torch import KeptTensors
 from align.record.stock_attention import SIGNATURES, Attention
 from align.record.tensor_flow_torch import Awaited, Flow
 from align.record.trace import TENSOR, Call, Cotangent, Dropped, HandedOn, Slot, Trace
+from common.errors import UserError
 
 
 class CallRecorder:
     """Fills `trace` with the calls of a run; what stands for their tensors is `kept`'s."""
 
-    def __init__(self, trace: Trace, backward: bool, kept: "KeptTensors") -> None:
+    def __init__(
+        self, trace: Trace, backward: bool, kept: "KeptTensors", is_whole: bool = False
+    ) -> None:
         self.trace = trace
         self.backward = backward
+        self.is_whole = is_whole  # the root is a net with its loss
         self.kept = kept
         self.counts: dict[str, int] = {}
         self.stack: list[Call] = []
@@ -208,12 +212,22 @@ class CallRecorder:
             self.awaited.wait(call, tensor)
 
             def keep(gradient: torch.Tensor) -> None:
+                self._not_in_the_loss()
                 into[index] = self.kept.keep(gradient)[0]
                 self.awaited.came(call)
                 if after is not None:
                     after()
 
             tensor.register_hook(keep)
+
+    def _not_in_the_loss(self) -> None:
+        """Refuse a loss that runs a backward pass of its own: layers are judged without one."""
+        if self.is_whole and len(self.stack) == 1:
+            raise UserError(
+                "the loss differentiates the net while it runs (a gradient penalty, say), which "
+                "cannot be checked layer by layer: align net and loss without that term, and "
+                "compare the term by itself"
+            )
 
     def _boundary(self, tree: Any, call: Call | None) -> Any:
         """Return `tree` with an alias of its own for every tensor, hooked for its gradient.

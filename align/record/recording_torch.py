@@ -104,7 +104,8 @@ class Recording:
             buffers_before=copied_buffers(held),
             as_code=sorted(as_code),
         )
-        self.recorder = CallRecorder(self.trace, run.backward, self.kept)
+        whole = is_net_with_loss(net)
+        self.recorder = CallRecorder(self.trace, run.backward, self.kept, whole)
         watch = WatchKernels(self.recorder.kernel_called, escaped=self.kept.escaped)
         sees_draws = self.recorder.sees_draws
         sees_draws.function = lambda: watch.function

@@ -14,6 +14,7 @@ from torch import nn as tnn
 from align import align_backward, align_loss, align_training, force_trace, record_trace
 from align.pairing.fill import fill_port
 from align.pairing.reference_torch import LiveReference
+from common.errors import UserError
 
 
 def pair():
@@ -154,3 +155,43 @@ def test_numbers_in_a_list_are_one_target():
         return PF.cross_entropy(out.mean([2, 3]), label)
 
     assert align_backward(*pair(), [IMAGE, [0, 1]], cross_entropy, ours).exit_code == 0
+
+
+def with_decay(out, label, net):
+    return ((out - label) ** 2).mean() + sum((held**2).sum() for held in net.parameters())
+
+
+def with_more_decay(out, label, net):
+    return ((out - label) ** 2).mean() + sum(1.01 * (held**2).sum() for held in net.parameters())
+
+
+def consistent(out, label, *, net, inputs):
+    return ((out - net(inputs * 0.5)) ** 2).mean() + ((out - label) ** 2).mean()
+
+
+def less_consistent(out, label, *, net, inputs):
+    return ((out - net(inputs * 0.6)) ** 2).mean() + ((out - label) ** 2).mean()
+
+
+ASKING = {"net": (with_decay, with_more_decay), "both": (consistent, less_consistent)}
+
+
+@pytest.mark.parametrize("kind", ASKING)
+def test_a_loss_gets_the_net_and_its_inputs_where_it_asks(kind):
+    right, wrong = ASKING[kind]
+    assert align_backward(*pair(), [IMAGE, OUTPUT], right, right).exit_code == 0
+    assert align_backward(*pair(), [IMAGE, OUTPUT], right, wrong).exit_code == 1
+
+
+def test_a_loss_that_asks_for_the_net_is_not_judged_alone():
+    with pytest.raises(UserError, match="asks for net"):
+        align_loss(with_decay, with_decay, [OUTPUT, OUTPUT])
+
+
+def test_a_loss_that_differentiates_is_refused_in_words():
+    def penalty(out, label, *, inputs):
+        (slope,) = torch.autograd.grad(out.sum(), inputs, create_graph=True)
+        return ((out - label) ** 2).mean() + (slope**2).sum()
+
+    with pytest.raises(UserError, match="gradient penalty"):
+        align_backward(*pair(), [IMAGE, OUTPUT], penalty, consistent)
