@@ -86,7 +86,8 @@ def _with_tensors(
             layouts[spec.key] = said
         partner = partners.get(spec.layer)
         name = spec.key.removeprefix(prefix)
-        if partner is not None and join(partner, spec.role) in known and not rules.shape(name):
+        same_shape = rules.shape(name) is None
+        if partner is not None and join(partner, spec.role) in known and same_shape:
             continue
         move = moves.get(name)
         if move is not None:

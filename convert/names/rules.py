@@ -114,11 +114,12 @@ class Absent(_Strict):
 class Reshape(_Strict):
     """A tensor of the Paddle net whose values the source holds in another shape.
 
-    `shape` is the source's, in torch's layout; the order of the elements is the same.
+    `shape` is the source's, in torch's layout ([] of a number, which Paddle may hold as [1]); the
+    order of the elements is the same.
     """
 
     match: Pattern
-    shape: Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(min_length=1)]
+    shape: tuple[Annotated[int, Field(gt=0)], ...]
 
 
 class LayerKind(_Strict):

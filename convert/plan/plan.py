@@ -152,7 +152,8 @@ def as_the_rules_say(spec: TensorSpec, rules: Rules, prefix: str = "") -> Tensor
     """
     name = spec.key.removeprefix(prefix)
     said = rules.transposed(name, spec.torch_key.removeprefix(prefix))
-    shape = rules.shape(name) or spec.torch_shape
+    shape = rules.shape(name)  # () is one
+    shape = spec.torch_shape if shape is None else shape
     return replace(spec, torch_shape=shape, said=spec.said if said is None else said)
 
 
