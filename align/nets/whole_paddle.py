@@ -19,6 +19,7 @@ class NetWithLoss(nn.Layer):
     """
 
     net_with_loss_mark = WITH_LOSS_MARK  # it is known by this, never by its name
+    asked: frozenset[str]
 
     def __init__(self, net: nn.Layer | None, criterion: Callable[..., Any]) -> None:
         super().__init__()
@@ -34,10 +35,10 @@ class NetWithLoss(nn.Layer):
         """Return what the criterion returns."""
         net = self._sub_layers.get("net")
         more = given_to(self.asked, net, args, kwargs)
-        if more:
-            forward = getattr(type(self.criterion), "forward", None)
-            run = self.criterion if forward is None else partial(forward, self.criterion)
-            return run(net(*args, **kwargs), label, **more)
-        if net is not None:
+        if net is None:
+            return self.criterion(args[0] if len(args) == 1 else args, label)
+        if not more:
             return self.criterion(net(*args, **kwargs), label)
-        return self.criterion(args[0] if len(args) == 1 else args, label)
+        forward = getattr(type(self.criterion), "forward", None)
+        run = self.criterion if forward is None else partial(forward, self.criterion)
+        return run(net(*args, **kwargs), label, **more)

@@ -30,7 +30,7 @@ def fill_port(reference: Reference, paddle_net: Any, rules: Any = None) -> None:
         if rules is not None:
             raise
         raise ConversionError(f"{error}\n{_proposed(reference, paddle_net)}") from None
-    load_state(paddle_net, {k: np.asarray(a, order="C") for k, a in state.items()})
+    load_state(paddle_net, {k: np.asarray(a, order="C") for k, a in state.items()}, rules)
 
 
 def proposal(reference: Reference, paddle_net: Any, rules: Any = None) -> Any:
@@ -52,12 +52,17 @@ def _proposed(reference: Reference, paddle_net: Any) -> str:
     )
 
 
-def load_state(paddle_net: Any, state: dict[str, np.ndarray]) -> None:
+def load_state(paddle_net: Any, state: dict[str, np.ndarray], rules: Any = None) -> None:
     """Fill every tensor of `paddle_net` from `state`; UserError where a name is left over.
 
-    `set_state_dict` alone only warns about a misfit and keeps the old values.
+    Those that `rules` call absent keep their values. `set_state_dict` alone only warns about a
+    misfit and keeps the old values.
     """
+    from convert.names.rules import load_rules
+
+    read = load_rules(rules)
     missing, unexpected = paddle_net.set_state_dict(state)
+    missing = [key for key in missing if read.absence(key) is None]
     if missing or unexpected:
         raise UserError(
             f"the weights do not fill the net: {len(missing)} tensors missing "
