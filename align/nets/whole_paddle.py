@@ -7,8 +7,8 @@ from typing import Any
 import paddle
 from paddle import nn
 
+from align.nets.asked import asked_by, given_to
 from align.nets.calls import WITH_LOSS_MARK
-from align.nets.whole import asked_by, given_to
 
 
 class NetWithLoss(nn.Layer):
