@@ -107,7 +107,8 @@ def _check(net: nn.Module) -> None:
                 f"{at} is TorchScript, whose calls nobody can watch: "
                 "build the net from its Python classes"
             )
-        if isinstance(module, LazyModuleMixin) and module.has_uninitialized_params():
+        lazy: Any = module if isinstance(module, LazyModuleMixin) else None
+        if lazy is not None and lazy.has_uninitialized_params():
             raise UserError(
                 f"{at} has no weights yet: run the net once on an input before it is compared"
             )

@@ -84,7 +84,10 @@ def test_equal_schedules_are_stepped_and_aligned(name, keep):
     report = run(*EQUAL[name], keep=keep)
     assert report.exit_code == 0, report.verdict
     assert any("schedulers were stepped" in note for note in report.notes)
-    assert name in ("sequence", "plateau") or len({step["lr"] for step in report.settings["steps"]}) > 1
+    assert (
+        name in ("sequence", "plateau")
+        or len({step["lr"] for step in report.settings["steps"]}) > 1
+    )
 
 
 def test_optimizer_that_steps_its_scheduler_is_not_stepped_twice():
