@@ -9,8 +9,8 @@ from common.terminal import screen, verdict
 def account(account: Any, unverified: str, quiet: bool = False, proves: str = "") -> None:
     """Print the account's head: what was found, totals, what was dropped, proof, output.
 
-    `quiet`: the verdict alone. `proves` is the command that shows that the nets compute the same,
-    printed where they were not run.
+    `quiet`: the verdict alone, and what makes it less than a proof. `proves` is the command that
+    shows that the nets compute the same, printed where they were not run.
     """
     console = screen()
     if not quiet:
@@ -19,6 +19,8 @@ def account(account: Any, unverified: str, quiet: bool = False, proves: str = ""
         _output(console, account.output)
         console.print(f"account    {account.output['account']}")
     if not account.verification:
+        for note in account.notes if quiet else ():
+            console.print(f"NOTE       {note}")
         console.print(result(account, unverified))  # without the sign and colour of a proof
         console.print(f"next       {proves}")
         return

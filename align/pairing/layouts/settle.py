@@ -13,6 +13,7 @@ from align.nets.whole import NET, unwrapped
 from align.pairing.layouts.products import IN_OUT as IN_OUT_WORDS
 from align.pairing.layouts.products import OUT_IN as OUT_IN_WORDS
 from align.pairing.reference import Reference
+from common.errors import ConfigError
 
 if TYPE_CHECKING:
     from convert.names.rules import Rules
@@ -32,7 +33,10 @@ class Settled:
 
 
 def settled(reference: Reference, paddle_net: Any, rules: "Rules | None") -> Settled:
-    """Add to `rules` what the classes, shapes and computations say of matrices' layouts."""
+    """Add to `rules` what the classes, shapes and computations say of matrices' layouts.
+
+    Raises ConfigError where a rule about layouts matches no tensor of the port.
+    """
     from convert.names.rules import Layout, Rules
     from convert.names.spec import BARE, IN_OUT
     from convert.nets.describe_paddle import describe as describe_port
@@ -43,6 +47,9 @@ def settled(reference: Reference, paddle_net: Any, rules: "Rules | None") -> Set
     theirs = {spec.key: spec for spec in inside}
     port = describe_port(paddle_net)
     ours = [unwrapped(spec, prefix) for spec in port if spec.key.startswith(prefix)]
+    names = [name for spec in ours for name in (spec.key, spec.torch_key)]
+    if rules and (unmatched := rules.unmatched_layouts(names)):
+        raise ConfigError("; ".join(unmatched))
     if not any(s.kind in (BARE, IN_OUT) and len(s.shape) == 2 for s in (*theirs.values(), *ours)):
         return Settled(rules, ())
     moves, _ = pair_tensors(list(theirs.values()), ours, rules or Rules())

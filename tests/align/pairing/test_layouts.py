@@ -9,6 +9,7 @@ paddle = pytest.importorskip("paddle")
 from align import align_backward, align_forward, align_weights
 from align.pairing.fill import fill_port
 from align.pairing.reference_torch import LiveReference
+from common.errors import ConfigError
 
 NAME = r"^0\.weight$"
 
@@ -108,3 +109,9 @@ def test_a_bfloat16_reference_fills_a_float32_port():
     ours, theirs = torch.nn.Sequential(torch.nn.Linear(4, 4)).bfloat16(), linear()
     fill_port(LiveReference(ours), theirs)
     assert np.array_equal(theirs[0].weight.numpy(), ours[0].weight.detach().float().numpy().T)
+
+
+def test_a_rule_that_matches_nothing_is_an_error():
+    ours, theirs = torch.nn.Sequential(torch.nn.Linear(4, 4)), linear()
+    with pytest.raises(ConfigError, match="the rule keep: 'wieght' matches no tensor"):
+        align_forward(ours, theirs, [X], rules={"keep": ["wieght"]})

@@ -141,7 +141,8 @@ def test_what_is_not_verified_does_not_look_like_a_proof(tmp_path):
         text=True,
         check=True,
     )
-    first, second = done.stdout.splitlines()
+    note, first, second = done.stdout.splitlines()
+    assert "the file does not tell the layout" in note
     assert first.startswith("converted, not verified: ")
     assert second.startswith(
         "next       python tools/align_forward.py --torch YOUR_REFERENCE:BUILD"
