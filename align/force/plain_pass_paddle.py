@@ -12,6 +12,7 @@ from align.arrays.arrays_paddle import is_tensor, to_array
 from align.arrays.distances import distance
 from align.arrays.orders import picked
 from align.arrays.trees import leaves, map_leaves
+from align.force.bounds_paddle import PaddleBounds, watched
 from align.force.call_order import CLOSE, PortCall, PortOrder, find_order
 from align.force.forced_run import input_order, output_order
 from align.force.pass_paddle import Pass
@@ -20,6 +21,7 @@ from align.nets.calls import wrapped_forwards
 from align.nets.prepare_paddle import state_kept
 from align.pairing.reference import Reference
 from align.pairing.sides import Sides
+from align.record.bounds import Bounding
 from align.record.draws import CallKey
 from align.record.trace import CallPlace, Slot, Trace
 
@@ -40,16 +42,21 @@ class PlainPass(Pass):
         self.running: list[PortCall] = []
         # Id of a call -> path and arguments, with a `Slot` in place of each tensor.
         self.given: dict[int, tuple[str, Any]] = {}
+        running = self.running
+        self._bounds = PaddleBounds(lambda: _key_of(running[-1]) if running else None)
+        self.bounds: list[Bounding] = []
 
     def run(self, args: tuple, kwargs: dict[str, Any]) -> None:
         """Run it; the net's state is as before afterwards."""
         wrapped = wrapped_forwards(self.matched, states_alone(self._wrap))
-        with state_kept(self.net), paddle.no_grad(), wrapped, self.replay.replaced(self.net):
+        draws, bounds = self.replay.replaced(self.net), watched(self._bounds)
+        with state_kept(self.net), paddle.no_grad(), wrapped, draws, bounds:
             try:
                 self.net(*args, **kwargs)
             except Exception as error:
                 # The forced pass goes on from the reference's tensors and finds where it starts.
                 self.failure = (str(error).strip() or type(error).__name__).splitlines()[-1]
+        self.bounds = self._bounds.finish()
 
     def _wrap(self, path: str, layer: nn.Layer, forward: Forward) -> Forward:
         """Note the distance of every output from the reference's."""
@@ -139,6 +146,10 @@ def plain_pass(
 def _versions(tree: Any) -> list[tuple[paddle.Tensor, int]]:
     """Return the tensors of a tree, and how often code wrote into each until now."""
     return [(leaf, int(leaf.inplace_version)) for leaf in leaves(tree) if is_tensor(leaf)]
+
+
+def _key_of(made: PortCall) -> CallKey:
+    return made.path, made.key[1]
 
 
 def _as_slots(forward: Forward, args: tuple, kwargs: dict[str, Any], count: int) -> Any:

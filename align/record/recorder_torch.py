@@ -15,6 +15,7 @@ from align.arrays.distances import magnitude, total_of_channel
 from align.arrays.memory import WORTH, give_back
 from align.arrays.trees import leaves, map_leaves
 from align.judge.kernels import Kernel
+from align.record.bounds_torch import TorchBounds
 from align.record.draws_torch import SeesDraws
 from align.record.kept_tensors_torch import KeptTensors
 from align.record.stock_attention import SIGNATURES, Attention
@@ -39,6 +40,7 @@ class CallRecorder:
         self.sees_draws = SeesDraws(
             trace.draws, lambda: tuple(call.key for call in stack), str, kept.drawn
         )
+        self.bounds = TorchBounds(lambda: stack[-1].key if stack else None)
         self.alone: Callable[[Call], bool] | None = None
         self.together: Callable[[Call, list[Call]], bool] | None = None
         self.freed = 0  # bytes
@@ -245,6 +247,7 @@ class CallRecorder:
             if leaf.requires_grad:
                 own = leaf.clone() if leaf.is_leaf else alias(leaf)
             self.flow.hand_on(leaf, own)
+            self.bounds.same(leaf, own)
             if call is not None:
                 index = len(call.grad_outputs)
                 self.flow.name(own, (call, "output", index))

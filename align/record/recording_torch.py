@@ -15,6 +15,7 @@ from align.judge.watch_kernels_torch import WatchKernels
 from align.nets.calls import is_net_with_loss, wrapped_forwards
 from align.nets.layers_torch import copied_buffers, module_paths
 from align.nets.prepare_torch import out_of_place, state_kept
+from align.record.bounds_torch import WatchBounds
 from align.record.kept_tensors_torch import ALL, KeptTensors
 from align.record.recorder_torch import CallRecorder
 from align.record.trace import Call, Trace
@@ -107,17 +108,19 @@ class Recording:
         whole = is_net_with_loss(net)
         self.recorder = CallRecorder(self.trace, run.backward, self.kept, whole)
         watch = WatchKernels(self.recorder.kernel_called, escaped=self.kept.escaped)
+        bounds = WatchBounds(self.recorder.bounds)
         sees_draws = self.recorder.sees_draws
         sees_draws.function = lambda: watch.function
         args, kwargs = _as_leaves(net, run)
         try:
-            with wrapped_forwards(modules, self.recorder.wrap), watch, sees_draws:
+            with wrapped_forwards(modules, self.recorder.wrap), watch, sees_draws, bounds:
                 outputs = net(*args, **kwargs)
         finally:
             sees_draws.function = str  # the recorder would hold itself, and every activation
         found = [leaf for leaf in leaves(outputs) if is_tensor(leaf) and leaf.requires_grad]
         self.ends = found if run.backward else []
         self.trace.buffers.update(copied_buffers(held))
+        self.trace.bounds.extend(self.recorder.bounds.finish())
 
     def outputs(self) -> list[np.ndarray]:
         """Return what the net gave."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from align.record.bounds import Bounding
 from align.record.draws import CallKey, Draw
 
 if TYPE_CHECKING:
@@ -150,6 +151,7 @@ class Trace:
     inplace: list[str] = field(default_factory=list)  # in-place modules that change the outputs
     as_code: list[str] = field(default_factory=list)
     draws: list[Draw] = field(default_factory=list)
+    bounds: list[Bounding] = field(default_factory=list)  # what bounds values; not stored
 
 
 def nearest(call: Call | None, judged: set[str]) -> Call | None:

@@ -94,6 +94,7 @@ def backward_report(
     report.calls += found.gradients
     report.calls += _without_a_gradient(report.calls, found)
     report.calls += unread_rows(sides, report.calls)
+    report.calls += found.unreached
     report.calls += unless_compared(found.gradients, "no_gradients")
     report.notes += found.notes + constants
     rename = seen_from_the_net if with_loss else None

@@ -61,7 +61,9 @@ def forward_report(
     """Fill `report` from what a forced pass found; `constants` are notes on rounded ones."""
     report.calls = found.values
     idle = sides.at_rest.compare_layers(_not_run(found))
-    report.calls += idle + _unshown(sides, found, bool(report.settings["train"]))
+    unshown = _unshown(sides, found, bool(report.settings["train"]))
+    told = {call.layer for call in unshown}
+    report.calls += idle + unshown + [c for c in found.unreached if c.layer not in told]
     report.calls += unread_rows(sides, report.calls)
     outputs = [call for call in report.calls if call.at.kind == "output"]
     report.calls += unless_compared(outputs, "no_output")

@@ -22,6 +22,7 @@ class Findings:
     comparisons: list[Comparison] = field(default_factory=list)
     complete: dict[str, Comparison] = field(default_factory=dict)  # parameters judged on the way
     notes: list[Words] = field(default_factory=list)
+    unreached: list[Comparison] = field(default_factory=list)  # what these inputs do not show
 
     @property
     def values(self) -> list[Comparison]:

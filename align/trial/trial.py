@@ -11,7 +11,7 @@ import numpy as np
 from align.arrays.batch import NetBatch
 from align.arrays.trees import map_leaves
 from align.force.frame import NeedsWholeRun
-from align.judge.comparison import Comparison
+from align.judge.comparison import DIFFERS, Comparison
 from align.judge.words import Words
 from align.nets import progress
 from align.pairing.by_path import Pairing
@@ -25,6 +25,7 @@ from align.trial.findings import Findings
 from align.trial.lost_layers import in_place, not_reached, unseen
 from align.trial.parameter_gradients import compare_parameter_gradients
 from align.trial.setup import Setup
+from align.trial.unreached import compare_bounds
 from align.trial.while_backward import JudgeWhileBackward
 
 if TYPE_CHECKING:
@@ -186,6 +187,8 @@ class LiveTrial(Trial["LiveReference"]):
                 early.end()
         moves.finish()
         self._finish(found, forced, way)
+        whole = not plain.failure and all(c.verdict != DIFFERS for c in found.comparisons)
+        found.unreached = compare_bounds(trace, plain.bounds, judged, whole=whole)
         return found
 
     def is_seen(self, found: Findings, path: str) -> bool | None:

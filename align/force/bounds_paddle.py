@@ -1,0 +1,78 @@
+"""Takes down the functions that bound values while the port runs."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import paddle
+
+from align.arrays.arrays_paddle import is_tensor, to_array
+from align.record.bounds import FUNCTIONS, Apply, BoundsRecorder
+
+
+class PaddleBounds(BoundsRecorder):
+    """Of Paddle's tensors."""
+
+    def is_tensor(self, value: Any) -> bool:
+        """See `BoundsRecorder`."""
+        return is_tensor(value)
+
+    def ends(self, tensor: Any) -> tuple[float, float] | None:
+        """See `BoundsRecorder`."""
+        if tensor.dtype not in (paddle.float32, paddle.float64) or 0 in tensor.shape:
+            return None
+        values = to_array(tensor)
+        return float(values.min()), float(values.max())
+
+    def version(self, tensor: Any) -> int:
+        """See `BoundsRecorder`."""
+        return int(tensor.inplace_version)
+
+    def constant(self, tensor: Any) -> Any:
+        """See `BoundsRecorder`."""
+        return tensor.detach().reshape([-1])[:1].clone() if tensor.ndim else tensor.detach().clone()
+
+    def probed(self, apply: Apply, grid: np.ndarray) -> np.ndarray:
+        """See `BoundsRecorder`."""
+        with paddle.no_grad():
+            return np.array(apply(paddle.to_tensor(grid)).astype("float64").numpy())
+
+
+@contextmanager
+def watched(recorder: PaddleBounds) -> Iterator[None]:
+    """Show `recorder` every function of `FUNCTIONS` that code calls.
+
+    Code may hold a function of Paddle anywhere; all of them call Paddle's operators by name.
+    """
+    busy = [False]
+
+    def spy(name: str, function: Any) -> Any:
+        def spied(*args: Any, **kwargs: Any) -> Any:
+            if busy[0]:
+                return function(*args, **kwargs)
+            busy[0] = True
+            try:
+                return recorder.called(name, function, args, kwargs)
+            finally:
+                busy[0] = False
+
+        return spied
+
+    functions = list(_functions())
+    try:
+        for holder, name, function in functions:
+            setattr(holder, name, spy(name, function))
+        yield
+    finally:
+        for holder, name, function in functions:
+            setattr(holder, name, function)
+
+
+def _functions() -> Iterator[tuple[Any, str, Any]]:
+    """Yield (holder, name, function) of each operator, and of each of the tensors' own."""
+    for holder in (paddle._C_ops, paddle.Tensor):
+        for name, value in list(vars(holder).items()):
+            operator = name.startswith("__") or holder is not paddle.Tensor
+            if operator and name.strip("_") in FUNCTIONS and callable(value):
+                yield holder, name, value

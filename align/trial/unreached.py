@@ -1,0 +1,190 @@
+"""Functions that bound values and differ only beyond the values that these inputs reach."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from align.judge.comparison import DIFFERS, UNCHECKED, Comparison
+from align.judge.words import Cause
+from align.pairing.by_path import Pairing
+from align.record.bounds import GRID, Bounding, View
+from align.record.trace import Trace, nearest
+
+# Two functions whose values are closer than this are one, relatively and absolutely.
+RELATIVE, ABSOLUTE = 1e-3, 1e-13
+
+
+@dataclass(frozen=True)
+class _Side:
+    """What bounds values on one side, by the group whose code has it; None: of no layer."""
+
+    calls: Sequence[Bounding]
+    groups: Mapping[int, int | None]  # id of a call -> group
+
+    def of(self, group: int | None) -> list[Bounding]:
+        """Return those of one group's code."""
+        return [call for call in self.calls if self.groups[id(call)] == group]
+
+
+def compare_bounds(
+    trace: Trace, bounds: Sequence[Bounding], pairing: Pairing, *, whole: bool
+) -> list[Comparison]:
+    """Compare what the port's plain run called with what the reference called.
+
+    Args:
+        bounds: the port's.
+        whole: everything else is equal, so that what one side has not at all may be said too.
+
+    Returns:
+        A difference where both are given the same values and part beyond them, or where one side
+        bounds values and the other does not; could not check where code may do it another way.
+    """
+    theirs, ours = _reference(trace, pairing), _port(bounds, pairing)
+    matched = {
+        id(call)
+        for one, other in ((theirs, ours), (ours, theirs))
+        for call in one.calls
+        if any(_is_same(a, b) for a, b in _pairs(call, other.calls))
+    }
+    found: dict[tuple[str, Cause], Comparison] = {}
+    layers = {group: path for path, group in reversed(list(pairing.port_group.items()))}
+
+    def differs(call: Bounding, group: int | None, verdict: str, cause: Cause) -> None:
+        layer = layers.get(group, "") if group is not None else ""
+        into = Comparison(layer, layer, f"function:{call.function}", "glue", verdict=verdict)
+        into.cause = cause
+        if verdict == DIFFERS:
+            into.relative_error = float("inf")
+        found.setdefault((layer, cause), into)
+
+    parted: set[int] = set()
+    for call in (c for c in theirs.calls if _may_be_said(c) and id(c) not in matched):
+        group = theirs.groups[id(call)]
+        for other in (c for c in ours.of(group) if id(c) not in matched and _may_be_said(c)):
+            cause = _parting(call, other)
+            if cause is not None:
+                differs(other, group, DIFFERS, cause)
+                parted |= {id(call), id(other)}
+                break
+    if whole:
+        for one, other, kind in ((theirs, ours, "bound_missing"), (ours, theirs, "bound_added")):
+            for call in one.calls:
+                if id(call) in matched | parted or not _may_be_said(call) or not _keeps(call):
+                    continue
+                group = one.groups[id(call)]
+                unknown = [c for c in other.of(group) if id(c) not in matched | parted]
+                verdict = UNCHECKED if unknown else DIFFERS
+                differs(call, group, verdict, _one_sided(kind, call))
+    return list(found.values())
+
+
+def _reference(trace: Trace, pairing: Pairing) -> _Side:
+    judged = set(pairing.reference_group)
+    calls = {call.key: call for call in trace.calls}
+    groups: dict[int, int | None] = {}
+    for bounding in trace.bounds:
+        call = nearest(None if bounding.owner is None else calls.get(bounding.owner), judged)
+        groups[id(bounding)] = None if call is None else pairing.reference_group[call.path]
+    return _Side(trace.bounds, groups)
+
+
+def _port(bounds: Sequence[Bounding], pairing: Pairing) -> _Side:
+    groups = {
+        id(call): None if call.owner is None else pairing.port_group.get(call.owner[0])
+        for call in bounds
+    }
+    return _Side(bounds, groups)
+
+
+def _may_be_said(call: Bounding) -> bool:
+    return call.said and call.bounds
+
+
+def _pairs(call: Bounding, others: Sequence[Bounding]) -> Iterator[tuple[View, View]]:
+    """Yield the functions of both that are given the same values."""
+    for other in others:
+        for theirs in other.views:
+            for own in call.views:
+                if own.span.is_same(theirs.span):
+                    yield own, theirs
+
+
+def _apart(one: View, other: View) -> np.ndarray | None:
+    """Return where the two differ, of `GRID`; None where that is not known."""
+    if one.values is None or other.values is None or one.values.shape != other.values.shape:
+        return None
+    with np.errstate(invalid="ignore"):
+        size = np.maximum(np.abs(one.values), np.abs(other.values))
+        apart: np.ndarray = ~(np.abs(one.values - other.values) <= RELATIVE * size + ABSOLUTE)
+    return apart & ~(np.isnan(one.values) & np.isnan(other.values))
+
+
+def _is_same(one: View, other: View) -> bool:
+    apart = _apart(one, other)
+    return apart is not None and not apart.any()
+
+
+def _reached(view: View) -> np.ndarray:
+    reached: np.ndarray = (view.span.low <= GRID) & (view.span.high >= GRID)
+    return reached
+
+
+def _parting(call: Bounding, other: Bounding) -> Cause | None:
+    """Say where two functions part, that are equal as far as these inputs reach."""
+    for theirs, ours in _pairs(call, [other]):
+        apart = _apart(theirs, ours)
+        if apart is None or (apart & _reached(theirs)).any():
+            continue
+        at = _nearest(theirs, apart)
+        assert theirs.values is not None
+        assert ours.values is not None
+        return Cause(
+            "bound_differs",
+            port=other.function,
+            reference=call.function,
+            at=float(GRID[at]),
+            ours=float(ours.values[at]),
+            theirs=float(theirs.values[at]),
+            low=theirs.span.low,
+            high=theirs.span.high,
+            source=_file_of(other),
+        )
+    return None
+
+
+def _nearest(view: View, apart: np.ndarray) -> int:
+    """Return the index of the point at which two functions part that is nearest to those reached.
+
+    Of those nearest on either side the one with the larger magnitude shows it best.
+    """
+    away = np.maximum(view.span.low - GRID, GRID - view.span.high)
+    return int(np.where(apart, away, np.inf).argmin())
+
+
+def _keeps(call: Bounding) -> bool:
+    """Tell whether a call changed none of the values that it was given, and would others."""
+    if not call.views or call.views[0].values is None:
+        return False
+    view = call.views[0]
+    assert view.values is not None
+    changed = np.abs(view.values - GRID) > RELATIVE * np.abs(GRID) + ABSOLUTE
+    return bool(changed.any() and not (changed & _reached(view)).any()) and _ends_kept(view)
+
+
+def _ends_kept(view: View) -> bool:
+    """Tell whether the values lie on one stretch that is kept, without a point of `GRID` too."""
+    assert view.values is not None
+    changed = np.abs(view.values - GRID) > RELATIVE * np.abs(GRID) + ABSOLUTE
+    middle = (view.span.low + view.span.high) / 2
+    return not changed[int(np.abs(GRID - middle).argmin())]
+
+
+def _one_sided(kind: str, call: Bounding) -> Cause:
+    span = call.views[0].span
+    source = _file_of(call)
+    return Cause(kind, function=call.function, low=span.low, high=span.high, source=source)
+
+
+def _file_of(call: Bounding) -> str:
+    return call.source.replace("\\", "/").rpartition("/")[2]
