@@ -68,12 +68,13 @@ def compare_bounds(
                 parted |= {id(call), id(other)}
                 break
     if whole:
-        for one, other, kind in ((theirs, ours, "bound_missing"), (ours, theirs, "bound_added")):
-            for call in one.calls:
+        sides = ((theirs, ours, "bound_missing"), (ours, theirs, "bound_added"))
+        for side, opposite, kind in sides:
+            for call in side.calls:
                 if id(call) in matched | parted or not _may_be_said(call) or not _keeps(call):
                     continue
-                group = one.groups[id(call)]
-                unknown = [c for c in other.of(group) if id(c) not in matched | parted]
+                group = side.groups[id(call)]
+                unknown = [c for c in opposite.of(group) if id(c) not in matched | parted]
                 verdict = UNCHECKED if unknown else DIFFERS
                 differs(call, group, verdict, _one_sided(kind, call))
     return list(found.values())
