@@ -20,6 +20,8 @@ def to_array(tensor: torch.Tensor) -> np.ndarray:
     tensor = tensor.detach().cpu()
     if tensor.dtype == torch.bfloat16:
         return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+    if tensor.is_complex() or tensor.is_neg():  # a lazy conjugate, or the imaginary part of one
+        tensor = tensor.resolve_conj().resolve_neg()
     return tensor.numpy()
 
 
@@ -65,7 +67,7 @@ class _Scalar(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, cotangents: list[torch.Tensor], *outputs: torch.Tensor) -> torch.Tensor:
         ctx.cotangents = cotangents
-        return outputs[0].new_zeros(())
+        return torch.zeros((), dtype=torch.float64)  # complex ones have no gradient by themselves
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> Any:

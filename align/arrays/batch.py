@@ -51,6 +51,8 @@ def as_batch(inputs: Inputs, dtype: str, labelled: bool = False) -> NetBatch:
         if is_plain(value):
             return value
         array = np.asarray(value)
+        if array.dtype.kind == "c":
+            return array.astype(np.complex128 if dtype == "float64" else np.complex64)
         return array.astype(dtype) if array.dtype.kind == "f" else array
 
     def cast(tree: Any) -> Any:

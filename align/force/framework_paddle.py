@@ -10,7 +10,14 @@ from paddle import nn
 
 from align.arrays.arrays_paddle import is_tensor, shared, to_array
 from align.force.framework import Cotangents
-from align.nets.prepare_paddle import FLOATING
+from align.nets.prepare_paddle import COMPLEX, FLOATING
+
+
+def _product(tensor: paddle.Tensor, cotangent: paddle.Tensor) -> paddle.Tensor:
+    """Return the scalar whose gradient at `tensor` is `cotangent`."""
+    if tensor.dtype in COMPLEX:
+        return (tensor.real() * cotangent.real() + tensor.imag() * cotangent.imag()).sum()
+    return (tensor * cotangent).sum()
 
 
 class PaddleFramework:
@@ -58,7 +65,7 @@ class PaddleFramework:
         output, seed = sources[0][0], shared(sources[0][1])
         if len(sources) > 1 or output.dtype != seed.dtype:
             # One sum: Paddle adds gradients in place, and would do so in the memory of the first.
-            parts = [(tensor * shared(cotangent)).sum() for tensor, cotangent in sources]
+            parts = [_product(tensor, shared(cotangent)) for tensor, cotangent in sources]
             output, seed = paddle.add_n(parts), None
         found = iter(paddle.grad([output], wanted, [seed], allow_unused=True))
         return [None if tensor.stop_gradient else next(found) for tensor in wrt]

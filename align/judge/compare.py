@@ -110,7 +110,7 @@ def _misfit(reference: np.ndarray, port: np.ndarray) -> Cause | None:
 
 
 def _is_float(array: np.ndarray) -> bool:
-    return _kind(array) == "float"
+    return _kind(array) in ("float", "complex")
 
 
 def _kind(array: np.ndarray) -> str:

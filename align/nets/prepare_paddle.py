@@ -13,7 +13,8 @@ from paddle import nn
 from align.arrays.arrays_paddle import to_array
 from align.nets.calls import attributes_kept, attributes_remembered
 
-FLOATING = (paddle.float16, paddle.bfloat16, paddle.float32, paddle.float64)
+COMPLEX = (paddle.complex64, paddle.complex128)
+FLOATING = (paddle.float16, paddle.bfloat16, paddle.float32, paddle.float64, *COMPLEX)
 
 
 @contextmanager
@@ -40,8 +41,11 @@ def prepared(net: nn.Layer, *, dtype: str, train: bool) -> Iterator[None]:
     try:
         paddle.set_default_dtype(dtype)
         for tensor, values in kept:
-            same = values.dtype == tensor_dtype(dtype)
-            _rebind(tensor, values.clone() if same else values.cast(dtype))
+            to = dtype
+            if values.dtype in COMPLEX:
+                to = "complex128" if dtype == "float64" else "complex64"
+            same = values.dtype == tensor_dtype(to)
+            _rebind(tensor, values.clone() if same else values.cast(to))
         for parameter in net.parameters():
             parameter.clear_gradient(False)
         net.train() if train else net.eval()

@@ -128,20 +128,26 @@ def _cast(net: nn.Module, dtype: torch.dtype) -> Tensors:
     copies: dict[int, torch.Tensor] = {}
     for parameter in net.parameters():
         kept.append((parameter, "", parameter.data))
-        if parameter.is_floating_point():
+        if parameter.is_floating_point() or parameter.is_complex():
             _uncast[id(parameter)] = parameter.data
-            parameter.data = parameter.data.to(dtype, copy=True)
+            parameter.data = parameter.data.to(_as(parameter, dtype), copy=True)
     for module in net.modules():
         for name, buffer in module._buffers.items():
             if buffer is None:
                 continue
             kept.append((module, name, buffer))
             if id(buffer) not in copies:
-                to = dtype if buffer.is_floating_point() else buffer.dtype
-                copies[id(buffer)] = buffer.detach().to(to, copy=True)
+                copies[id(buffer)] = buffer.detach().to(_as(buffer, dtype), copy=True)
                 _uncast[id(copies[id(buffer)])] = buffer.detach()
             module._buffers[name] = copies[id(buffer)]
     return kept
+
+
+def _as(tensor: torch.Tensor, dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype to which a cast to `dtype` casts a tensor: complex ones stay complex."""
+    if tensor.is_complex():
+        return torch.complex128 if dtype == torch.float64 else torch.complex64
+    return dtype if tensor.is_floating_point() else tensor.dtype
 
 
 def _restore(kept: Tensors) -> None:

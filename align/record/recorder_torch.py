@@ -271,7 +271,8 @@ def _versions(tree: Any) -> list[tuple[torch.Tensor, int]]:
 
 
 def _note_constant(tensor: torch.Tensor, call: Call, where: str) -> None:
-    if tensor.is_floating_point() and not tensor.requires_grad:
+    floating = tensor.is_floating_point() or tensor.is_complex()
+    if floating and not tensor.requires_grad:
         call.constant.add(where)
 
 

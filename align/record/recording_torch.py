@@ -41,7 +41,7 @@ class ReferenceRun:
         if self.seed is None:
             return [torch.ones_like(out) for out in outputs]
         rng = np.random.default_rng([self.seed, COTANGENTS])  # never the stream of the inputs
-        return [torch.from_numpy(rng.standard_normal(out.shape)).to(out.dtype) for out in outputs]
+        return [_drawn(rng, out) for out in outputs]
 
 
 def record(net: nn.Module, run: ReferenceRun, keeper: KeepCalls = KeptTensors) -> Trace:
@@ -152,6 +152,14 @@ class Recording:
         return not self.kept.written()
 
 
+def _drawn(rng: np.random.Generator, out: torch.Tensor) -> torch.Tensor:
+    """Return N(0, 1) in the shape of `out`, in both parts where it is complex."""
+    drawn = rng.standard_normal(out.shape)
+    if out.is_complex():
+        drawn = drawn + 1j * rng.standard_normal(out.shape)
+    return torch.from_numpy(np.asarray(drawn)).to(out.dtype)
+
+
 @dataclass(frozen=True)
 class _WatchedRun:
     """What the net as it is gave, and the modules to be recorded as code (`Trace.as_code`)."""
@@ -187,7 +195,7 @@ def _same_values(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
 
 
 def _is_close(left: np.ndarray, right: np.ndarray) -> bool:
-    if left.dtype.kind != "f" or not left.size:
+    if left.dtype.kind not in "fc" or not left.size:
         return np.array_equal(left, right)
     largest = float(np.abs(left).max(initial=0.0, where=np.isfinite(left)))
     few = float(np.finfo(left.dtype).eps) ** 0.5 * largest
@@ -205,8 +213,8 @@ def _as_leaves(net: nn.Module, run: ReferenceRun) -> tuple[tuple, dict[str, Any]
 
     def leaf(value: Any) -> Any:
         own = copied(value)
-        differentiated = is_tensor(own) and run.backward and own.is_floating_point()
-        return own.requires_grad_() if differentiated else own
+        floating = is_tensor(own) and (own.is_floating_point() or own.is_complex())
+        return own.requires_grad_() if run.backward and floating else own
 
     if is_net_with_loss(net):
         args, kwargs, label = run.args

@@ -70,7 +70,7 @@ class DisturbedFramework:
     ) -> torch.Tensor:
         tensor = torch.from_numpy(array)
         tensor = tensor if like is None else tensor.to(like.dtype)
-        floating = tensor.is_floating_point() and not constant
+        floating = (tensor.is_floating_point() or tensor.is_complex()) and not constant
         return tensor.requires_grad_() if self.backward and floating else tensor
 
     def whole_number(self, tensor: torch.Tensor) -> int | None:
@@ -86,10 +86,12 @@ class DisturbedFramework:
         if self.noise.units and leaf.requires_grad:
             handed: torch.Tensor = _Jitter.apply(leaf, self.noise)
             return handed
-        if self.noise.units and leaf.is_floating_point():
+        if self.noise.units and (leaf.is_floating_point() or leaf.is_complex()):
             moved = self.noise.jitter(leaf)
             # In a backward pass it may be a target, whose values code compares with numbers.
-            return torch.where(_is_written_number(leaf), leaf, moved) if self.backward else moved
+            if not self.backward or leaf.is_complex():
+                return moved
+            return torch.where(_is_written_number(leaf), leaf, moved)
         return leaf.clone() if written else leaf
 
     def version(self, tensor: torch.Tensor) -> int:
@@ -138,7 +140,10 @@ class _Jitter(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tensor: torch.Tensor, noise: Noise) -> torch.Tensor:
         moved = noise.jitter(tensor)
-        if tensor.numel() and tensor.max() == 1:  # a probability: no loss takes one above 1
+        real = not tensor.is_complex()
+        if (
+            real and tensor.numel() and tensor.max() == 1
+        ):  # a probability: no loss takes one above 1
             moved = moved.clamp_(max=1.0)
         return moved
 

@@ -49,7 +49,7 @@ class NotedMovements:
         if expected is None or not found.numel():
             return
         array = to_array(found)
-        if found.is_floating_point():
+        if found.is_floating_point() or found.is_complex():
             move = distance(expected, array).worst
             if not math.isfinite(move):
                 apart = torch.from_numpy(array) - torch.from_numpy(expected)

@@ -29,6 +29,9 @@ class Noise:
 
     def jitter(self, tensor: torch.Tensor) -> torch.Tensor:
         """Return `tensor` with every element moved by `units` in the last place."""
+        if tensor.is_complex() and self.units:
+            both = torch.view_as_real(tensor.detach().resolve_conj())
+            return torch.view_as_complex(self.jitter(both))
         if not tensor.is_floating_point() or not self.units:
             return tensor
         step = torch.finfo(tensor.dtype).eps * self.units
