@@ -16,7 +16,7 @@ from align.causes.hypotheses_paddle import Replacement, changes_of
 from align.causes.replayed import JudgedTensor, Replayed
 from align.causes.step_recorder_paddle import PaddleRecorder, Patch, watched
 from align.causes.steps import Handed, Steps, Value, named
-from align.force.stock_cells_paddle import states_alone
+from align.force.stock.cells_paddle import states_alone
 from align.judge.words import Cause, Words
 from align.nets.calls import wrapped_forwards
 from align.nets.prepare_paddle import state_kept

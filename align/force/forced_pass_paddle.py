@@ -17,9 +17,9 @@ from align.force.forced_run import ForcedRun
 from align.force.frame import NeedsWholeRun, RunningCall, Seen
 from align.force.framework_paddle import PaddleFramework
 from align.force.pass_paddle import Pass
-from align.force.stock_attention import not_turned
-from align.force.stock_attention_paddle import with_arguments
-from align.force.stock_cells_paddle import states_alone
+from align.force.stock.attention import not_turned
+from align.force.stock.attention_paddle import with_arguments
+from align.force.stock.cells_paddle import states_alone
 from align.judge.compare import Allowance, compare_gradients
 from align.judge.comparison import DIFFERS, EQUAL, Comparison
 from align.judge.words import Cause, joined

@@ -8,9 +8,9 @@ from align.arrays.arguments import Forward
 from align.force.call_order import PortOrder
 from align.force.given_draws import DrawGiver
 from align.force.given_draws_paddle import GivenDraws
-from align.force.stock_attention import turned
-from align.force.stock_attention_paddle import HeadMaps, adapted, inside
-from align.force.stock_cells_paddle import states_alone
+from align.force.stock.attention import turned
+from align.force.stock.attention_paddle import HeadMaps, adapted, inside
+from align.force.stock.cells_paddle import states_alone
 from align.nets.calls import wrapped_forwards
 from align.pairing.by_path import Pairing
 from align.pairing.reference import Reference

@@ -16,7 +16,7 @@ from align.force.bounds_paddle import PaddleBounds, watched
 from align.force.call_order import CLOSE, PortCall, PortOrder, find_order
 from align.force.forced_run import input_order, output_order
 from align.force.pass_paddle import Pass
-from align.force.stock_cells_paddle import states_alone
+from align.force.stock.cells_paddle import states_alone
 from align.nets.calls import wrapped_forwards
 from align.nets.prepare_paddle import state_kept
 from align.pairing.reference import Reference

@@ -1,4 +1,4 @@
-"""Gives Paddle's stock attention layers their arguments as `stock_attention.py` says them."""
+"""Gives Paddle's stock attention layers their arguments as `attention.py` says them."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from paddle import nn
 
 from align.arrays.arguments import Forward, bind
 from align.arrays.arrays_paddle import is_tensor, to_array, to_tensor
-from align.force.stock_attention import as_inside, as_ported, of_port
+from align.force.stock.attention import as_inside, as_ported, of_port
 from align.record.stock_attention import SIGNATURES, AttentionSignature
 from align.record.trace import Call
 
