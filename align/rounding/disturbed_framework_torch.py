@@ -141,9 +141,7 @@ class _Jitter(torch.autograd.Function):
     def forward(ctx: Any, tensor: torch.Tensor, noise: Noise) -> torch.Tensor:
         moved = noise.jitter(tensor)
         real = not tensor.is_complex()
-        if (
-            real and tensor.numel() and tensor.max() == 1
-        ):  # a probability: no loss takes one above 1
+        if real and tensor.numel() and tensor.max() == 1:  # a probability: no loss takes more
             moved = moved.clamp_(max=1.0)
         return moved
 
