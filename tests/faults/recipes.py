@@ -397,7 +397,7 @@ FAULTS: tuple[Fault, ...] = (
         setting("paddle_optimizer", momentum),
         STEP,
         ALL_LAYERS,
-        cause="times the gradient",
+        cause="clipped not at all, in the reference by the norm of all together",
     ),
     fault(
         "clip at another norm",
@@ -405,7 +405,7 @@ FAULTS: tuple[Fault, ...] = (
         setting("paddle_optimizer", lambda p: paddle_clipped(p, 0.1)),
         STEP,
         ALL_LAYERS,
-        cause="times the gradient",
+        cause=r"all together \(0\.1\), in the reference by the norm of all together \(0\.05",
     ),
     fault(
         "momentum for plain SGD",

@@ -45,10 +45,18 @@ def norm_of(gradients: Gradients) -> float:
     return float(sum(float((g.astype(np.float64) ** 2).sum()) for g in gradients.values()) ** 0.5)
 
 
-def cause_of(before: Gradients, theirs: Gradients, ours: Gradients) -> Cause | None:
-    """Say how the port clips gradients and how the reference does; None for what is no clipping."""
+def cause_of(
+    before: Gradients, theirs: Gradients, ours: Gradients, port_clips: bool
+) -> Cause | None:
+    """Say how the port clips gradients and how the reference does; None for what is no clipping.
+
+    Where nobody is known to clip (`port_clips`: its optimizer holds a clip), one factor of all
+    gradients is a factor: micro-batches that were averaged twice look like it.
+    """
     port, reference = in_words(before, ours), in_words(before, theirs)
     if port is None or reference is None:
+        return None
+    if reference.kind == "clip_nothing" and port.kind == "clip_together" and not port_clips:
         return None
     cause = Cause("clipped", port=port, reference=reference)
     if reference.kind == "clip_together" and port.kind in ("clip_apart", "clip_otherwise"):

@@ -121,7 +121,9 @@ class UpdateComparison:
             return None
         if np.abs(ours - theirs).max(initial=0.0) <= 1e-9 * np.abs(theirs).max(initial=0.0):
             return None
-        cause = clipping_of(self.start.gradients, self.theirs, self.ours)
+        cause = clipping_of(
+            self.start.gradients, self.theirs, self.ours, port_clips=bool(self.port.clips)
+        )
         return None if cause is None else (cause, ours)
 
 

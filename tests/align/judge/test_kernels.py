@@ -327,7 +327,8 @@ def test_scale_factor_does_not_make_aligned_corners_exact():
 
 
 def test_every_row_has_a_test():
-    tested = {"interpolate", "hardsigmoid", "selu"}
+    # tests/align/record/test_weights_that_hooks_make.py has weight_norm.
+    tested = {"interpolate", "hardsigmoid", "selu", "weight_norm"}
     tested |= {*CONSTANTS, *POOLS, *OTHERS, *BEFORE_3, *NUMBERS}
     assert set(ROWS) == tested
 

@@ -61,19 +61,12 @@ def test_our_wrapper_is_known_on_both_sides(said):
 
 
 def test_a_users_class_called_batch_norm_is_no_plain_normalisation():
-    from types import SimpleNamespace
-
-    from align.pairing.reference_torch import LiveReference
-    from align.trial.setup import plain_norms
+    from align.pairing.attributes import CLASS
+    from align.pairing.attributes_torch import attributes
 
     class BatchNorm2d(torch.nn.BatchNorm2d):
         def forward(self, x):
             return super().forward(x).relu()
 
     net = torch.nn.Sequential(torch.nn.BatchNorm2d(2), BatchNorm2d(2), torch.nn.SyncBatchNorm(2))
-    sides = SimpleNamespace(
-        reference=LiveReference(net),
-        pairing=SimpleNamespace(partners={"a": "0", "b": "1", "c": "2"}),
-        layers={name: name for name in "abc"},
-    )
-    assert plain_norms(sides) == ["a", "c"]
+    assert [attributes(layer).get(CLASS) == "BatchNorm" for layer in net] == [True, False, True]
