@@ -55,10 +55,20 @@ def align_step(options: Any, torch_net: Any, paddle_net: Any) -> "Report":
 
 def align_training(options: Any, torch_net: Any, paddle_net: Any) -> "Report":
     """Align training steps: a file of --inputs a step."""
+    steps = nets.batches(options, torch_net, paddle_net)[: options.steps]
+    return _align_steps(options, torch_net, paddle_net, steps)
+
+
+def align_rounds(options: Any, torch_net: Any, paddle_net: Any, rounds: int) -> "Report":
+    """Align `rounds` training steps on the first file of --inputs."""
+    batch = nets.batches(options, torch_net, paddle_net)[0]
+    return _align_steps(options, torch_net, paddle_net, [batch] * rounds)
+
+
+def _align_steps(options: Any, torch_net: Any, paddle_net: Any, steps: list[Any]) -> "Report":
     import align
 
     optimizers = nets.optimizers(options)
-    steps = nets.batches(options, torch_net, paddle_net)[: options.steps]
     losses = nets.losses(options)
     return align.align_training(
         torch_net, paddle_net, steps, *losses, *optimizers, rules=options.rules

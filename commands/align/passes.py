@@ -27,7 +27,7 @@ def align_forward_pass(options: Any) -> int:
             from commands.align.reprod_log import export_forward
 
             written = export_forward(options.export_npy, torch_net, paddle_net, given)
-            report.notes.append(Words("written", paths=", ".join(map(str, written))))
+            report.notes.append(Words("written", paths=", ".join(map(str, written.paths))))
         return report
 
     return align_each(options, f"forward_{mode}", f"forward, {mode} mode", align)

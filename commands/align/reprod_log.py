@@ -3,7 +3,9 @@
 A file holds one dict {name: array}, which `np.load(path, allow_pickle=True).item()` reads.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,15 @@ from common.errors import UserError
 
 LoggedArrays = Mapping[str, np.ndarray]
 SIDES = ("reference", "paddle")
+GRADED_ROUNDS = 2  # "loss equal for >= 2 rounds" (the guide's step 8)
+
+
+@dataclass(frozen=True)
+class Written:
+    """The files of one checkpoint; `distances`: mean |difference| by name, as graders judge it."""
+
+    paths: list[Path]
+    distances: dict[str, float]
 
 
 def write_pair(
@@ -41,12 +52,20 @@ def write_pair(
 
 def write_with_log(
     folder: str | Path, checkpoint: str, theirs: LoggedArrays, ours: LoggedArrays
-) -> list[Path]:
+) -> Written:
     """Write the pair and, beside it, `<checkpoint>_diff.log`."""
     paths = write_pair(folder, checkpoint, theirs, ours)
     log = Path(folder) / f"{checkpoint}_diff.log"
     write_text(log, diff_log(checkpoint, theirs, ours))
-    return [*paths, log]
+    distances = {key: _mean_distance(theirs[key], ours[key]) for key in theirs}
+    return Written([*paths, log], distances)
+
+
+def _mean_distance(theirs: np.ndarray, ours: np.ndarray) -> float:
+    """Return the mean |difference|, infinite where the shapes differ."""
+    if theirs.shape != ours.shape:
+        return float("inf")
+    return float(np.abs(ours.astype(np.float64) - theirs.astype(np.float64)).mean())
 
 
 def diff_log(stage: str, theirs: LoggedArrays, ours: LoggedArrays) -> str:
@@ -63,40 +82,104 @@ def diff_log(stage: str, theirs: LoggedArrays, ours: LoggedArrays) -> str:
     return "\n".join(lines) + "\n"
 
 
-def export_forward(
-    folder: str | Path, torch_net: Any, paddle_net: Any, inputs: Inputs
-) -> list[Path]:
-    """Run both nets once in eval mode, as they are, and write their outputs (float32)."""
+def export_forward(folder: str | Path, torch_net: Any, paddle_net: Any, inputs: Inputs) -> Written:
+    """Run both nets once in eval mode and float64, and write their outputs, cast at the end.
+
+    A grader's 1e-6 is finer than float32 itself where logits are larger than 8.
+    """
     from align.pairing.pair_nets import pair_nets
     from align.pairing.reference_torch import LiveReference
     from align.trial.setup import prepared
     from commands.subjects import run_paddle, run_torch
 
-    batch = as_batch(inputs, "float32")
+    batch = as_batch(inputs, "float64")
     given = (batch.args, dict(batch.kwargs))
-    with prepared(pair_nets(LiveReference(torch_net), paddle_net), dtype="float32", train=False):
+    with prepared(pair_nets(LiveReference(torch_net), paddle_net), dtype="float64", train=False):
         theirs = run_torch.tensors_in_order(torch_net, *given)
         ours = run_paddle.tensors_in_order(paddle_net, *given)
     return write_with_log(folder, "forward", _named(theirs), _named(ours))
 
 
-def export_scalars(folder: str | Path, report: Report) -> list[Path]:
-    """Write the losses and learning rates of a report of `align_training`: loss_0, lr_0, ..."""
-    theirs: dict[str, np.ndarray] = {}
-    ours: dict[str, np.ndarray] = {}
-    for call in report.calls:
-        if call.where not in ("loss", "lr") or call.reference_value is None:
-            continue
-        key = call.where if call.step is None else f"{call.where}_{call.step}"
-        if call.where == "lr" and call.layer != "(optimizer)":
-            key = f"{key}_{call.layer}"
-        theirs[key] = np.array([call.reference_value], np.float32)
-        ours[key] = np.array([call.port_value], np.float32)
-    return write_with_log(folder, "bp_align", theirs, ours)
+def export_loss(folder: str | Path, report: Report) -> Written:
+    """Write the value of a report of `align_loss`: both criteria on the same outputs."""
+    calls = [call for call in report.calls if call.at.kind == "loss" and not call.layer]
+    known = [call for call in calls if None not in (call.reference_value, call.port_value)]
+    names = [f"loss_{call.at.name or 0}" for call in known] if len(known) > 1 else ["loss"]
+    theirs = {name: call.reference_value for name, call in zip(names, known, strict=True)}
+    ours = {name: call.port_value for name, call in zip(names, known, strict=True)}
+    return write_with_log(folder, "loss", as_arrays(theirs), as_arrays(ours))
+
+
+def export_steps(folder: str | Path, report: Report) -> Written:
+    """Write what the guide grades of a report of `align_training`, and what stands beside it.
+
+    Graded, as bp_align: losses and rates of the first two rounds, which both nets run freely, in
+    float64, cast at the end. Beside it `bp_align_free_run.csv`, the whole curve, whose rounding
+    grows step by step in healthy ports too, and `bp_align_verdict.txt`, what the forced steps say.
+
+    Raises UserError where the port did not come through two rounds.
+    """
+    rows = report.settings.get("free_steps") or []
+    if len(rows) < GRADED_ROUNDS:
+        raise UserError(
+            f"no evidence of training: the port came through {len(rows)} of the {GRADED_ROUNDS} "
+            "rounds that are graded; give at least two steps (--steps 2, or two files of --inputs; "
+            "the same one twice will do)"
+        )
+    graded = [_round(rows[:GRADED_ROUNDS], side) for side in ("reference", "port")]
+    written = write_with_log(folder, "bp_align", *graded)
+    curve = ["step,reference_loss,port_loss,relative_error"]
+    for row, error in zip(rows, report.settings["free_run"], strict=True):
+        curve.append(f"{row['step']},{row['reference_loss']!r},{row['port_loss']!r},{error:.3e}")
+    said = [f"forced steps, each judged alone: {report.verdict}"]
+    said += [str(found) for found in report.divergences]
+    for name, lines in (("free_run.csv", curve), ("verdict.txt", said)):
+        path = Path(folder) / f"bp_align_{name}"
+        write_text(path, "\n".join(lines) + "\n")
+        written.paths.append(path)
+    return written
+
+
+def export_data(folder: str | Path, loaders: tuple[Any, Any], count: int) -> Written:
+    """Write the first image and label of each of the first `count` batches of both loaders."""
+    from align.arrays.trees import leaves
+    from align.rungs.data import as_array
+
+    sides: list[dict[str, np.ndarray]] = []
+    for batches in loaders:
+        firsts: dict[str, np.ndarray] = {}
+        for number, batch in enumerate(islice(batches, count)):
+            for index, tensor in enumerate(leaves(batch)):
+                name = ("image", "label")[index] if index < 2 else f"tensor_{index}"
+                firsts[f"{name}_{number}"] = np.array(as_array(tensor)[0])
+        sides.append(firsts)
+    return write_with_log(folder, "data", *sides)
+
+
+def export_metric(folder: str | Path, report: Report) -> Written:
+    """Write the scores of a recipe's report of `align_metric`."""
+    scores = report.settings["scores"]
+    return write_with_log(folder, "metric", *(as_arrays(scores[s]) for s in ("reference", "port")))
+
+
+def _round(rows: Sequence[Mapping[str, Any]], side: str) -> dict[str, np.ndarray]:
+    """Return loss_i and lr_i [groups of the reference] of the rows of one side, float32."""
+    losses = as_arrays({f"loss_{row['step']}": row[f"{side}_loss"] for row in rows})
+    rates = {f"lr_{row['step']}": np.array(row[f"{side}_rates"], np.float32) for row in rows}
+    return losses | rates
+
+
+def as_arrays(numbers: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return each number as an array of one, float32."""
+    return {name: np.array([number], np.float32) for name, number in numbers.items()}
 
 
 def _named(arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
-    return {f"output_{index}" if index else "logits": a for index, a in enumerate(arrays)}
+    names = [f"output_{index}" if index else "logits" for index in range(len(arrays))]
+    return {
+        name: array.astype(np.float32) if array.dtype == np.float64 else array
+        for name, array in zip(names, arrays, strict=True)
+    }
 
 
 def _write(path: Path, arrays: LoggedArrays) -> None:

@@ -15,7 +15,7 @@ def align_steps(command: argparse.ArgumentParser, options: Any) -> int:
 
         def own(torch_net: Any, paddle_net: Any, name: str) -> Any:
             report = own_nets.align_training(options, torch_net, paddle_net)
-            return _exported(options, report)
+            return with_steps(options.export_npy, report)
 
         return align_each(options, "training", "training", own)
     if options.config is None:
@@ -27,15 +27,25 @@ def align_steps(command: argparse.ArgumentParser, options: Any) -> int:
 
     def align(torch_net: Any, paddle_net: Any, name: str) -> Any:
         report = recipe.align_training(torch_net, paddle_net, options.steps)
-        return _exported(options, report)
+        return with_steps(options.export_npy, report)
 
     return align_each(options, "training", "training", align, recipe.settings.model.overrides)
 
 
-def _exported(options: Any, report: Any) -> Any:
-    if options.export_npy:
-        from commands.align.reprod_log import export_scalars
+def with_steps(folder: Any, report: Any) -> Any:
+    """Write the evidence of training steps to `folder`; a note where a bad report has none.
 
-        written = export_scalars(options.export_npy, report)
-        report.notes.append(Words("written", paths=", ".join(map(str, written))))
+    Raises UserError where there is none to write though nothing else is wrong.
+    """
+    from commands.align.reprod_log import export_steps
+    from common.errors import UserError
+
+    if folder:
+        try:
+            written = export_steps(folder, report)
+            report.notes.append(Words("written", paths=", ".join(map(str, written.paths))))
+        except UserError:
+            if not report.exit_code:
+                raise
+            report.notes.append(Words("no_evidence", rounds=len(report.settings["free_steps"])))
     return report

@@ -204,7 +204,11 @@ class Reproduction:
         from commands.reproduce.evidence import write_evidence
 
         folder = self.folder / "evidence"
-        distances = write_evidence(self._recipe(), torch_net, paddle_net, folder)
+        reports = dict(zip(self.found.names, self.found.reports, strict=True))
+        try:
+            distances = write_evidence(self._recipe(), torch_net, paddle_net, reports, folder)
+        except UserError as error:
+            return COULD_NOT_CHECK, str(error)
         if not all(math.isfinite(distance) for distance in distances.values()):
             return COULD_NOT_CHECK, Words("distance_not_finite", folder=folder)
         worst = max(distances, key=lambda name: distances[name])

@@ -53,12 +53,21 @@ class Recipe:
 
     def align_data(self) -> Report:
         """The reference's batches, read between the steps, against the port's, read ahead."""
+        return align_data(*self.loaders(), self.data_batches)
+
+    def loaders(self) -> tuple[Iterator[Any], Iterator[Any]]:
+        """Return both sides' batches, from the first on."""
         from paddle_impl.train import to_tensors as to_paddle
         from torch_ref.train import to_tensors as to_torch
 
         theirs = (to_torch(batch) for batch in _batches(self.settings, workers=0))
         ours = (to_paddle(batch) for batch in _batches(self.settings, workers=2))
-        return align_data(theirs, ours, FEW_BATCHES if self.fast else BATCHES)
+        return theirs, ours
+
+    @property
+    def data_batches(self) -> int:
+        """Batches that the data rung compares."""
+        return FEW_BATCHES if self.fast else BATCHES
 
     def align_init(self) -> Report:
         """Distributions of freshly built nets."""
@@ -81,7 +90,10 @@ class Recipe:
         return align_loss(*self._losses(), [outputs, batch.label])
 
     def align_metric(self, torch_net: Any) -> Report:
-        """Exact counts of both sides' argmax of the reference's logits."""
+        """Exact counts of both sides' argmax of the reference's logits.
+
+        `settings["scores"]` has what they come to: pixel accuracy, and mIoU of what occurs.
+        """
         from commands.subjects.run_paddle import CountsOfPaddle
         from commands.subjects.run_torch import CountsOfTorch, outputs_in_train_mode, resized
 
@@ -91,7 +103,13 @@ class Recipe:
             for b in batches
         ]
         classes = self.settings.model.num_classes
-        return align_metric(CountsOfTorch(classes), CountsOfPaddle(classes), pairs)
+        theirs, ours = CountsOfTorch(classes), CountsOfPaddle(classes)
+        report = align_metric(theirs, ours, pairs)
+        report.settings["scores"] = {
+            side: {"pixel_accuracy": counts.pixel_accuracy(), "mIoU": counts.mean_iou("skip")}
+            for side, counts in (("reference", theirs), ("port", ours))
+        }
+        return report
 
     def align_step(self, torch_net: Any, paddle_net: Any) -> Report:
         """One forced training step."""
@@ -104,6 +122,14 @@ class Recipe:
         """`steps` forced training steps (default: `reproduce.training_steps`)."""
         count = steps or self.settings.reproduce.training_steps
         batches = [tuple(batch) for batch in islice(_batches(self.small, workers=0), count)]
+        return self._align_steps(torch_net, paddle_net, batches)
+
+    def align_rounds(self, torch_net: Any, paddle_net: Any, rounds: int) -> Report:
+        """`rounds` forced training steps on one batch, as the guide's step 8 has it."""
+        batch = tuple(next(_batches(self.small, workers=0)))
+        return self._align_steps(torch_net, paddle_net, [batch] * rounds)
+
+    def _align_steps(self, torch_net: Any, paddle_net: Any, batches: list[Any]) -> Report:
         losses = self._losses()
         theirs, ours = self._optimizers(torch_net, paddle_net, losses)
         rate = self.small.learning_rate
@@ -112,18 +138,6 @@ class Recipe:
     def small_batches(self) -> Iterator[Any]:
         """Yield the batches that the rungs run on: crops of `reproduce.input_shape`."""
         return _batches(self.small, workers=0)
-
-    def sides(self, torch_net: Any, paddle_net: Any) -> tuple[Any, Any]:
-        """Return both nets with criterion and optimizer, as the training commands hold them."""
-        from paddle_impl.train import PaddleSide
-        from torch_ref.train import TorchSide
-
-        losses = self._losses()
-        theirs, ours = self._optimizers(torch_net, paddle_net, losses)
-        return (
-            TorchSide(torch_net, losses[0], theirs(None)),
-            PaddleSide(paddle_net, losses[1], ours(None)),
-        )
 
     def _inputs(self) -> list[np.ndarray]:
         shape = tuple(self.settings.reproduce.input_shape)

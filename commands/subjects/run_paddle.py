@@ -8,7 +8,6 @@ import paddle
 from align.arrays.arrays_paddle import is_tensor, to_array, to_tensor
 from align.arrays.trees import leaves, map_leaves
 from common.metrics import ConfusionMatrix
-from common.training.net_side import main_logits
 
 
 def tensors_in_order(net: Any, args: tuple, kwargs: dict[str, Any]) -> list[np.ndarray]:
@@ -17,14 +16,6 @@ def tensors_in_order(net: Any, args: tuple, kwargs: dict[str, Any]) -> list[np.n
     with paddle.no_grad():
         outputs = leaves(net(*args, **kwargs))
     return [to_array(leaf) for leaf in outputs if is_tensor(leaf)]
-
-
-def main_logits_of(net: Any, image: np.ndarray) -> np.ndarray:
-    """Return the main logits of `image` float32 [N, 3, H, W] in eval mode."""
-    net.eval()
-    with paddle.no_grad():
-        logits: np.ndarray = main_logits(net(paddle.to_tensor(image))).numpy()
-    return logits
 
 
 class CountsOfPaddle(ConfusionMatrix):

@@ -12,7 +12,6 @@ from align.arrays.trees import leaves, map_leaves
 from align.nets.prepare_torch import state_kept
 from common.files import whole_file
 from common.metrics import ConfusionMatrix
-from common.training.net_side import main_logits
 
 
 def outputs_in_train_mode(net: Any, image: np.ndarray) -> Any:
@@ -37,14 +36,6 @@ def resized(logits: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     """Return `logits` [N, C, h, w], bilinearly at `size` (H, W)."""
     tensor = torch.from_numpy(logits)
     return F.interpolate(tensor, size=size, mode="bilinear", align_corners=False).numpy()
-
-
-def main_logits_of(net: Any, image: np.ndarray) -> np.ndarray:
-    """Return the main logits of `image` float32 [N, 3, H, W] in eval mode."""
-    net.eval()
-    with torch.no_grad():
-        logits: np.ndarray = main_logits(net(torch.from_numpy(image))).numpy()
-    return logits
 
 
 class CountsOfTorch(ConfusionMatrix):

@@ -1,7 +1,8 @@
 """Forced training steps: each starts on both sides from the reference's state."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from align.arrays.batch import NetBatch
 from align.causes.explain import explain
@@ -48,10 +49,11 @@ class ForcedSteps:
             name = type(self.port.optimizer).__name__
             report.notes.append(Words("plain_optimizer", name=name))
         held = self.schedules.both
-        self.free = FreeRun(sides, self.port, self.reference.state(), schedules[1], held)
+        self.free = FreeRun(sides, self.port, schedules[1], held)
         self.found: Findings | None = None
         self.start: StepStart | None = None
         self.losses: list[float] = []
+        self.rates: list[dict[str, float]] = []  # of the reference, by key
         self.explained: set[str] = set()
 
     def run(self, step: int, batch: NetBatch) -> None:
@@ -65,6 +67,7 @@ class ForcedSteps:
         self.schedules.set(step, self.losses)
         rates, wrong = compare_rates(self.reference, self.port, self.schedules, step)
         rate = self.reference.rate
+        self.rates.append(self.reference.rates())
         theirs = self.reference.update(self.port.float32_settings())
         ours = self.port.update(start.gradients, factors(start.gradients, theirs))
         self._note_clipping()
@@ -77,9 +80,28 @@ class ForcedSteps:
         self.start = start
         self._log(step, rate, comparisons, start)
 
-    def free_run(self, batches: Sequence[NetBatch]) -> list[float]:
-        """Train the port alone from the start; return the relative error of each loss."""
-        return self.free.run(batches, self.losses, self.report.notes)
+    def free_run(self, batches: Sequence[NetBatch]) -> None:
+        """Train the port alone from the start, and lay it beside the reference in the report.
+
+        `settings["free_run"]` gets the relative error of each loss, `settings["free_steps"]` a row
+        a step: the loss of both sides, and the mean rate of each of the reference's groups.
+        """
+        groups = self.reference.groups()
+        errors: list[float] = []
+        rows: list[dict[str, Any]] = []
+        for step, found in enumerate(self.free.run(batches, self.report.notes)):
+            expected = self.losses[step]
+            errors.append(abs(found.loss - expected) / (abs(expected) or 1.0))
+            rows.append(
+                {
+                    "step": step,
+                    "reference_loss": expected,
+                    "port_loss": found.loss,
+                    "reference_rates": _means(groups, self.rates[step]),
+                    "port_rates": _means(groups, found.rates),
+                }
+            )
+        self.report.settings |= {"free_run": errors, "free_steps": rows}
 
     def _note_clipping(self) -> None:
         """Say once that the port's clipping was given torch's epsilon, if it was."""
@@ -112,3 +134,8 @@ class ForcedSteps:
                 "differ": sum(c.verdict == DIFFERS for c in comparisons),
             }
         )
+
+
+def _means(groups: Sequence[Sequence[str]], rates: Mapping[str, float]) -> list[float]:
+    """Return the mean rate of each group of keys; a rate that is missing makes it NaN."""
+    return [math.fsum(rates.get(key, math.nan) for key in keys) / len(keys) for keys in groups]

@@ -1,9 +1,8 @@
 """The port trained alone: shown beside the forced steps, not judged."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from align.arrays.arrays_paddle import to_tensor
 from align.arrays.batch import NetBatch
@@ -19,8 +18,16 @@ from align.rungs.training.step_start import ScheduleFunction
 from align.trial.findings import Findings
 
 
+@dataclass(frozen=True)
+class FreeStep:
+    """One step of the free run: the port's loss, and its rate of each parameter by key."""
+
+    loss: float
+    rates: Mapping[str, float]
+
+
 class FreeRun:
-    """Steps of the port from `weights` on, by key; it draws what the reference drew.
+    """Steps of the port from the weights that it holds now; it draws what the reference drew.
 
     `held`: the optimizer's own scheduler is stepped.
     """
@@ -29,27 +36,24 @@ class FreeRun:
         self,
         sides: Sides,
         port: PortSide,
-        weights: Mapping[str, np.ndarray],
         schedule: ScheduleFunction | None,
         held: bool,
     ) -> None:
-        self.sides, self.port, self.weights, self.schedule = sides, port, weights, schedule
-        self.held = held
+        self.sides, self.port, self.schedule, self.held = sides, port, schedule, held
+        self.start = {key: port.values(key) for key in port.held}
         self.draws: list[tuple[Trace, PortOrder]] = []
 
     def remember(self, found: Findings) -> None:
         """Keep what a forced step drew."""
         self.draws.append((draws_only(found.trace), found.port_order))
 
-    def run(
-        self, batches: Sequence[NetBatch], losses: Sequence[float], notes: list[Any]
-    ) -> list[float]:
-        """Return the relative error of each loss; `notes` is told where the port fails."""
-        self.port.set_tensors(self.weights)
+    def run(self, batches: Sequence[NetBatch], notes: list[Any]) -> list[FreeStep]:
+        """Return every step that the port came through; `notes` is told where it fails."""
+        self.port.set_tensors(self.start)
         optimizer = self.port.new_optimizer()
         scheduler = optimizers_paddle.HeldScheduler(optimizer)
-        errors = []
-        for step, (batch, expected) in enumerate(zip(batches, losses, strict=True)):
+        steps: list[FreeStep] = []
+        for step, batch in enumerate(batches):
             args = map_leaves(batch.whole.args, to_tensor)
             try:
                 trace, order = self.draws[step]
@@ -60,10 +64,12 @@ class FreeRun:
                 break
             if self.schedule is not None:
                 optimizers_paddle.set_rate(optimizer, self.schedule(step))
+            rate = optimizers_paddle.rate(optimizer)
+            rates = {key: rate * self.port.multiplier(key) for key in self.port.rates()}
             loss.backward()
             optimizer.step()
             optimizer.clear_grad()
             if self.held:
                 scheduler.step(float(loss))
-            errors.append(abs(float(loss) - expected) / (abs(expected) or 1.0))
-        return errors
+            steps.append(FreeStep(float(loss), rates))
+        return steps

@@ -113,6 +113,17 @@ class ReferenceSide:
         pairs = [(tensor.key, id(self.parameter_of(tensor))) for tensor in self.tensors]
         return {key: rates[own] for key, own in pairs if own in rates}
 
+    def groups(self) -> list[list[str]]:
+        """Return the keys of each group of parameters; groups without a partner are left out."""
+        keys: dict[int, list[str]] = {}
+        for tensor in self.tensors:
+            keys.setdefault(id(self.parameter_of(tensor)), []).append(tensor.key)
+        found = [
+            [key for parameter in group["params"] for key in keys.get(id(parameter), [])]
+            for group in self.optimizer.param_groups
+        ]
+        return [group for group in found if group]
+
     def weight_decay_of(self, tensor: Tensor) -> float:
         """Return the weight decay of the group that holds a parameter; 0 where none does."""
         decays = optimizers_torch.weight_decays(self.optimizer)

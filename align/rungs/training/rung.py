@@ -75,7 +75,8 @@ def align_training(
         `where` is what `align_backward` knows, and weight:name, buffer:name, slot:name after the
         update, or lr (of `layer`, or of "(optimizer)" where all rates are off alike).
         `settings["steps"]` has loss, rate, gradient norm and worst error of each step,
-        `settings["free_run"]` the relative error of the loss when nothing is forced.
+        `settings["free_run"]` the relative error of the loss when nothing is forced, and
+        `settings["free_steps"]` its losses and rates.
 
     Raises:
         ConfigError: `rules` is no rules file. Whatever nets, losses and optimizers raise on these
@@ -118,6 +119,6 @@ def _align_steps(
                 steps.run(step, batch)
         report.notes += rounding_note(rounded, steps.found.trace) if steps.found else []
         if free_run:
-            report.settings["free_run"] = steps.free_run(read)
+            steps.free_run(read)
     report.calls += unless_compared(report.calls, "no_training_batch")
     return blame(report, sides, seen_from_the_net)
