@@ -33,6 +33,10 @@ def reproduce(options: argparse.Namespace) -> int:
         say=lambda rung: progress.print(f"{rung} ...", style="dim"),
     )
     reproduction.found.environment["command"] = command_line()
+    if reproduction.shortened:
+        progress.print(
+            f"--fast sets {' '.join(reproduction.shortened)}", style="dim", soft_wrap=True
+        )
     reproduction.run()
     if options.report:
         write_run(reproduction.found, options.report, "reproduce")

@@ -35,7 +35,6 @@ FAST = (
     "train.eval_interval=4",
     "train.checkpoint_interval=0",
     "reproduce.training_steps=2",
-    "reproduce.iterations=4",
     "reproduce.toy_train=8",
     "reproduce.toy_val=2",
     "reproduce.toy_size_hw=[128, 256]",
@@ -83,14 +82,22 @@ class Reproduction:
         summary = {
             "config": str(self.config),
             "exit_code": self.exit_code,
+            "shortened": self.shortened,
             "rungs": [vars(rung) for rung in self.rungs],
         }
         write_text(self.folder / "summary.json", json.dumps(summary, indent=1))
         self.found.environment["seconds"] = round(time.monotonic() - start, 1)
         write_run(self.found, self.folder / "report", "reproduce")
 
+    @property
+    def shortened(self) -> list[str]:
+        """What --fast sets that neither the command line nor the config says."""
+        given = {override.partition("=")[0] for override in self.overrides}
+        small = self._fast() if self.fast else []
+        return [one for one in small if one.partition("=")[0] not in given]
+
     def _overrides(self) -> list[str]:
-        return [*self._fast(), *self.overrides] if self.fast else list(self.overrides)
+        return [*self.shortened, *self.overrides]
 
     def _fast(self) -> list[str]:
         settings = load_settings(self.config, self.overrides)
@@ -216,20 +223,9 @@ class Reproduction:
         return ALIGNED, Words("evidence", **said)
 
     def _train(self) -> tuple[int, str]:
-        """Train in Paddle from the converted backbone by the very command a person types."""
-        from convert.formats.pdparams import write_pdparams
-
-        place = "cp.backbone."
-        backbone = {key: array for key, array in self.state.items() if key.startswith(place)}
-        weights: list[str] = []
-        if backbone:
-            path = self.folder / "backbone.pdparams"
-            with whole_file(path) as draft:
-                write_pdparams(backbone, draft)
-            weights = [f"weights.path={path}", f"weights.into={place.rstrip('.')}"]
+        """Train in Paddle as long as the config says, by the very command a person types."""
         output = self.folder / "train"
-        iterations = f"train.iterations={self.settings.reproduce.iterations}"
-        overrides = [*self._overrides(), f"output={output}", iterations, *weights]
+        overrides = [*self._overrides(), f"output={output}", *self._starting_weights()]
         command = [sys.executable, str(ROOT / "tools" / "train_paddle.py"), str(self.config)]
         finished = subprocess.run([*command, *overrides, "--json"], stdout=subprocess.PIPE)
         if finished.returncode:
@@ -244,6 +240,19 @@ class Reproduction:
             return COULD_NOT_CHECK, Words("not_validated")
         reached = {"value": best, "iterations": result["best_iteration"], "folder": output}
         return ALIGNED, Words("trained_to", **reached)
+
+    def _starting_weights(self) -> list[str]:
+        """Return the settings that begin at the converted backbone, unless the config has weights."""
+        from convert.formats.pdparams import write_pdparams
+
+        place = "cp.backbone."
+        backbone = {key: array for key, array in self.state.items() if key.startswith(place)}
+        if not backbone or self.settings.weights.path:
+            return []
+        path = self.folder / "backbone.pdparams"
+        with whole_file(path) as draft:
+            write_pdparams(backbone, draft)
+        return [f"weights.path={path}", f"weights.into={place.rstrip('.')}"]
 
     def _draw(self, output: Path, weights: Path) -> None:
         import paddle_impl

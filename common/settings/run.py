@@ -101,7 +101,6 @@ class Reproduce(Section):
     fast_shape: tuple[Positive, Positive, Positive, Positive] = (2, 3, 64, 64)  # with --fast
     seeds: Positive = 1
     training_steps: Positive = 20  # forced steps of the training alignment
-    iterations: Positive = 300  # of the demo's training
     toy_train: Positive = 60
     toy_val: Positive = 20
     toy_size_hw: Size = (256, 512)

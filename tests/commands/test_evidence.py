@@ -128,4 +128,5 @@ def test_stages_write_their_own(overrides, tmp_path, stage):
 
 def test_a_stage_that_nobody_grades(tmp_path):
     done = run("align_stage", "init", CONFIG, "--export-npy", tmp_path / "made")
-    assert done.returncode == 2 and "goes with data, metric, loss, step" in done.stderr
+    assert done.returncode == 2
+    assert "goes with data, metric, loss, step" in done.stderr

@@ -1,0 +1,59 @@
+"""What `reproduce` trains: as long as the config and the command line say, or what it says."""
+
+import subprocess
+from types import SimpleNamespace
+
+import pytest
+
+from tests.paths import ROOT
+
+pytest.importorskip("torch")
+pytest.importorskip("paddle")
+
+from commands.reproduce import ladder
+from commands.reproduce.ladder import Reproduction
+from common.settings.load import load_settings
+
+TOY, PAPER = ROOT / "configs" / "stdc1_toy.yml", ROOT / "configs" / "stdc1.yml"
+
+
+def trained(config, folder, monkeypatch, **how):
+    """Return the settings that the training command of `reproduce` would get."""
+    commands = []
+
+    def run(command, **_):
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 1)
+
+    monkeypatch.setattr(ladder, "subprocess", SimpleNamespace(run=run, PIPE=subprocess.PIPE))
+    reproduction = Reproduction(config, folder, **how)
+    reproduction.settings = load_settings(config, reproduction._overrides())
+    reproduction.state = {}
+    reproduction._train()
+    _, tool, path, *overrides, as_json = commands[0]
+    assert (tool, path, as_json) == (str(ROOT / "tools" / "train_paddle.py"), str(config), "--json")
+    return load_settings(config, overrides), reproduction
+
+
+@pytest.mark.parametrize("config", [TOY, PAPER], ids=["toy", "paper"])
+def test_the_config_says_how_long(config, tmp_path, monkeypatch):
+    settings, reproduction = trained(config, tmp_path, monkeypatch)
+    assert settings.train == load_settings(config).train
+    assert reproduction.shortened == []
+
+
+def test_the_command_line_wins(tmp_path, monkeypatch):
+    given = ("train.iterations=25", "reproduce.training_steps=3")
+    settings, _ = trained(TOY, tmp_path, monkeypatch, overrides=given)
+    assert settings.train.iterations == 25
+    settings, fast = trained(TOY, tmp_path, monkeypatch, overrides=given, fast=True)
+    assert (settings.train.iterations, settings.reproduce.training_steps) == (25, 3)
+    assert settings.data.crop_hw == (64, 64)
+    assert not {"train.iterations=4", "reproduce.training_steps=2"} & set(fast.shortened)
+    assert "train.log_interval=1" in fast.shortened
+
+
+def test_weights_of_the_config_are_not_replaced(tmp_path, monkeypatch):
+    given = ("weights.path=own.pdparams", "weights.into=cp.backbone")
+    settings, _ = trained(TOY, tmp_path, monkeypatch, overrides=given)
+    assert settings.weights.path == "own.pdparams"
