@@ -13,6 +13,8 @@ from commands import entry
 from commands.guard import announce_report
 from common.streams import messages, results, say
 
+ROOT = Path(__file__).resolve().parents[1]
+ALREADY = "the file is Paddle's already"
 SHOW_PROGRESS_FROM = 200_000_000  # bytes
 
 
@@ -62,14 +64,25 @@ def convert(args: argparse.Namespace) -> int:
     if args.json:
         entry.print_json(conversion.account.summary())
     else:
-        show.account(conversion.account, unverified, args.quiet, next_proof(args, model))
+        then = next_command(args, model, unverified, conversion) if unverified else ""
+        show.account(conversion.account, unverified, args.quiet, then)
     if args.table:
         show.table(conversion.account, messages() if args.json else results())
     return entry.CHECKED_GOOD
 
 
-def next_proof(args: argparse.Namespace, model: Any) -> str:
-    """Return the command that proves what could not be verified here."""
+def next_command(
+    args: argparse.Namespace, model: Any, unverified: str, conversion: Any
+) -> str:
+    """Return the command that proves what could not be verified here.
+
+    Of a file that was Paddle's already none can, for its own net is not here: then what trains on.
+    """
+    row, output = conversion.account.net["row"], conversion.account.output["path"]
+    if row and unverified == ALREADY:
+        config = Path("configs") / f"{row.removesuffix('_seg')}.yml"
+        known = config if (ROOT / config).is_file() else "CONFIG"
+        return shlex.join(["python", "tools/train_paddle.py", str(known), f"weights.path={output}"])
     if (args.model is None and not args.generic) or isinstance(model, str):
         return shlex.join(["python", "tools/convert_weights.py", str(args.checkpoint)]) + (
             " --force, where torch and paddle are installed (without --no-verify)"
@@ -103,7 +116,7 @@ def why_unverified(args: argparse.Namespace, model: Any) -> str:
     from convert import read_checkpoint
 
     if read_checkpoint(args.checkpoint, args.key).framework == "paddle":
-        return "the file is Paddle's already"
+        return ALREADY
     absent = [name for name in ("torch", "paddle") if importlib.util.find_spec(name) is None]
     return f"{' and '.join(absent)} not installed" if absent else ""
 

@@ -6,11 +6,11 @@ from typing import Any, TextIO
 from common.terminal import screen, verdict
 
 
-def account(account: Any, unverified: str, quiet: bool = False, proves: str = "") -> None:
+def account(account: Any, unverified: str, quiet: bool = False, then: str = "") -> None:
     """Print the account's head: what was found, totals, what was dropped, proof, output.
 
-    `quiet`: the verdict alone, and what makes it less than a proof. `proves` is the command that
-    shows that the nets compute the same, printed where they were not run.
+    `quiet`: the verdict alone, and what makes it less than a proof. `then` is the next command,
+    printed where the nets were not run: what shows that they compute the same, if anything can.
     """
     console = screen()
     if not quiet:
@@ -22,7 +22,7 @@ def account(account: Any, unverified: str, quiet: bool = False, proves: str = ""
         for note in account.notes if quiet else ():
             console.print(f"NOTE       {note}")
         console.print(result(account, unverified))  # without the sign and colour of a proof
-        console.print(f"next       {proves}")
+        console.print(f"next       {then}")
         return
     verdict(console, 0, result(account, unverified))
 

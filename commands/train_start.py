@@ -1,6 +1,9 @@
 """The weights that a training starts from: the net's own, or those of another net, converted."""
 
+from pathlib import Path
 from typing import Any
+
+from common.errors import ConversionError
 
 
 def initialised(settings: Any, net: Any, framework: str) -> dict[str, Any] | None:
@@ -15,11 +18,14 @@ def initialised(settings: Any, net: Any, framework: str) -> dict[str, Any] | Non
         load_arrays(net, begun.state, left=begun.account.left_at_initialisation)
         return account_of(begun, settings)
     if framework == "torch":
-        arrays = read_torch_weights(settings)
-    else:
-        arrays = read_paddle_weights(settings, net)
-    load_arrays(net, arrays, settings.weights.into)
-    return None
+        load_arrays(net, read_torch_weights(settings), settings.weights.into)
+        return None
+    arrays, left = read_paddle_weights(settings, net)
+    load_arrays(net, arrays, settings.weights.into, left=left)
+    if not left:
+        return None
+    line = f"weights: {len(arrays)} tensors from {settings.weights.path}"
+    return {"told": f"{line}; left at initialisation: {', '.join(left)}", "left": left}
 
 
 def _load_arrays(framework: str) -> Any:
@@ -43,15 +49,28 @@ def read_torch_weights(settings: Any) -> Any:
     return read_checkpoint(path, settings.weights.key)
 
 
-def read_paddle_weights(settings: Any, net: Any) -> Any:
-    """Return the starting weights in Paddle's names; those in PyTorch's are converted."""
-    from convert import convert_checkpoint, read_checkpoint
+def read_paddle_weights(settings: Any, net: Any) -> tuple[Any, list[str]]:
+    """Return (starting weights in Paddle's names, tensors that they leave at initialisation).
 
-    path, key = settings.weights.path, settings.weights.key
+    Those in PyTorch's names, or in those of another toolkit that the table knows, are converted.
+    What a converted file leaves, its account says, which stands beside it.
+    """
+    from convert import convert_checkpoint, read_checkpoint
+    from convert.outputs import left_at_initialisation
+
+    path, key, model = settings.weights.path, settings.weights.key, settings.model
     arrays = read_checkpoint(path, key)
-    if path.endswith(".pdparams") or any(name.endswith("._mean") for name in arrays):
-        return arrays
-    return convert_checkpoint(path, model=net, key=key).state
+    if not path.endswith(".pdparams") and not any(name.endswith("._mean") for name in arrays):
+        return convert_checkpoint(path, model=net, key=key).state, []
+    if settings.weights.into:
+        return arrays, []
+    if set(arrays) <= set(net.state_dict()):
+        return arrays, left_at_initialisation(Path(path))
+    try:
+        made = convert_checkpoint(path, model=model.name, num_classes=model.num_classes, key=key)
+    except ConversionError:
+        return arrays, []  # the net refuses them, by name
+    return made.state, made.account.left_at_initialisation
 
 
 def begin(settings: Any, net: Any, framework: str) -> Any:

@@ -1,9 +1,12 @@
 """Where a conversion writes: its outputs' names, checked before it begins."""
 
+import json
 from pathlib import Path
 
 from common.errors import UserError
+from common.files import sha256_of
 from convert.formats.table import SUFFIXES
+from convert.plan.account import LEFT
 
 
 def default_output(source: Path, suffix: str = ".pdparams") -> Path:
@@ -17,6 +20,23 @@ def default_output(source: Path, suffix: str = ".pdparams") -> Path:
 def account_path(output: Path) -> Path:
     """Return where the account of `output` is written."""
     return output.with_name(f"{output.name}.account.json")
+
+
+def left_at_initialisation(output: Path) -> list[str]:
+    """Return the tensors of the net that a converted file does not hold, as its account says.
+
+    Empty where there is no account beside the file, or it is that of another file.
+    """
+    try:
+        account = json.loads(account_path(output).read_text(encoding="utf-8"))
+        written, rows = account["output"], account["target_tensors"]
+        left = [str(row["key"]) for row in rows if row["change"] == LEFT]
+    except (OSError, ValueError, LookupError, TypeError):
+        return []
+    same = output.stat().st_size == written.get("bytes")
+    if left and same and written.get("sha256"):
+        same = sha256_of(output) == written["sha256"]
+    return left if same else []
 
 
 def dropped_path(output: Path) -> Path:

@@ -242,7 +242,7 @@ class Reproduction:
         return ALIGNED, Words("trained_to", **reached)
 
     def _starting_weights(self) -> list[str]:
-        """Return the settings that begin at the converted backbone, unless the config has weights."""
+        """Return settings that begin at the converted backbone, unless the config has weights."""
         from convert.formats.pdparams import write_pdparams
 
         place = "cp.backbone."

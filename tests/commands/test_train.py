@@ -5,11 +5,12 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from common.data.toy import write_toy_cityscapes
 from tests.nursery import run
-from tests.paths import ROOT
+from tests.paths import MANIFESTS, ROOT
 
 SMALL = (
     "data.crop_hw=[32,64] data.batch_size=2 train.iterations=2 train.log_interval=1 "
@@ -89,11 +90,53 @@ def test_paddles_own_weights_are_a_start_in_paddle_alone(tmp_path):
     net = paddle.nn.Conv2D(1, 2, 3)
     paddle.save(net.state_dict(), str(path))
     settings = load_settings(ROOT / "configs" / "stdc1_toy.yml", [f"weights.path={path}"])
-    arrays = read_paddle_weights(settings, net)
+    arrays, left = read_paddle_weights(settings, net)
+    assert left == []
     assert sorted(arrays) == ["bias", "weight"]
     assert (arrays["weight"] == net.weight.numpy()).all()
     with pytest.raises(UserError, match=r"w\.pdparams"):
         read_torch_weights(settings)
+
+
+def start_of(path, net):
+    """Fill `net` of stdc1_seg as a training from `path` does; return what is told."""
+    from commands.train_start import initialised
+    from common.settings.load import load_settings
+
+    settings = load_settings(ROOT / "configs" / "stdc1_toy.yml", [f"weights.path={path}"])
+    return initialised(settings, net, "paddle")
+
+
+def test_the_road_that_a_conversion_recommends(tmp_path):
+    """PaddleSeg's file has no classifier of the backbone: "train on" from it, by either file."""
+    pytest.importorskip("paddle")
+    import paddle_impl
+    from common.errors import ConversionError
+    from convert.formats.pdparams import write_pdparams
+
+    text = (MANIFESTS / "stdc1_seg_paddleseg.json").read_text(encoding="utf-8")
+    rng = np.random.default_rng(0)
+    state = {k: rng.normal(size=s).astype(t) for k, s, t in json.loads(text)["state_dict"]}
+    write_pdparams(state, tmp_path / "theirs.pdparams")
+    done = run("convert_weights", "theirs.pdparams", "--output", "ours.pdparams", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1] == (
+        "next       python tools/train_paddle.py configs/stdc1.yml weights.path=ours.pdparams"
+    )
+    net = paddle_impl.build_model("stdc1_seg")
+    key, theirs = "conv_out32.conv.bn._mean", "conv_out16.conv._batch_norm._mean"
+    for name in ("ours", "theirs"):
+        net.state_dict()[key].set_value(np.zeros_like(state[theirs]))
+        account = start_of(tmp_path / f"{name}.pdparams", net)
+        assert np.array_equal(net.state_dict()[key].numpy(), state[theirs])
+        assert len(account["left"]) == 11
+        assert "left at initialisation: cp.backbone.conv_last" in account["told"]
+    # An account of another file says nothing about this one.
+    (tmp_path / "ours.pdparams").unlink()
+    one = "conv_out.conv_out.weight"
+    write_pdparams({one: state[one]}, tmp_path / "ours.pdparams")
+    with pytest.raises(ConversionError, match="not in the file"):
+        start_of(tmp_path / "ours.pdparams", net)
 
 
 def test_weights_that_would_run_code_are_refused(tmp_path):
