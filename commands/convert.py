@@ -71,9 +71,7 @@ def convert(args: argparse.Namespace) -> int:
     return entry.CHECKED_GOOD
 
 
-def next_command(
-    args: argparse.Namespace, model: Any, unverified: str, conversion: Any
-) -> str:
+def next_command(args: argparse.Namespace, model: Any, unverified: str, conversion: Any) -> str:
     """Return the command that proves what could not be verified here.
 
     Of a file that was Paddle's already none can, for its own net is not here: then what trains on.

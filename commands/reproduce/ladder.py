@@ -20,6 +20,7 @@ from align.pairing.fill import load_state
 from align.report.report import ALIGNED, COULD_NOT_CHECK
 from align.report.run import Run, Rung, without_values
 from align.report.write import write_numbers, write_run
+from commands.align.run import errors_of_nets
 from commands.align.rungs import LADDER
 from commands.subjects.recipe import Recipe
 from common.documents import write_text
@@ -66,6 +67,7 @@ class Reproduction:
     def run(self) -> None:
         """Climb all rungs; a rung that differs does not stop the next. Writes the reports."""
         self.settings = load_settings(self.config, self._overrides())
+        self._require_toy_data()
         self.found.title = f"reproduce {self.settings.name}"
         start = time.monotonic()
         self.folder.mkdir(parents=True)
@@ -95,6 +97,18 @@ class Reproduction:
         given = {override.partition("=")[0] for override in self.overrides}
         small = self._fast() if self.fast else []
         return [one for one in small if one.partition("=")[0] not in given]
+
+    def _require_toy_data(self) -> None:
+        """Raise UserError where --fast would need toy data of another kind than it can make."""
+        kind = self.settings.data.dataset
+        if not self.fast or kind == "cityscapes" or Path(self.settings.data.root).exists():
+            return
+        toy = self.config.with_name(f"{self.config.stem}_toy.yml")
+        other = f"run it on {toy}" if toy.is_file() else "give a config on Cityscapes"
+        raise UserError(
+            f"{self.config}: reads data of {kind}, and --fast makes toy data of Cityscapes alone; "
+            f"{other}, or leave out --fast"
+        )
 
     def _overrides(self) -> list[str]:
         return [*self.shortened, *self.overrides]
@@ -126,7 +140,12 @@ class Reproduction:
 
     def _report(self, name: str, run: Callable[[], Report]) -> None:
         with self._rung(name) as done:
-            report = run()
+            try:
+                with errors_of_nets(self.settings.model.name):
+                    report = run()
+            except UserError as error:
+                done(COULD_NOT_CHECK, str(error))
+                return
             report.settings["config"] = str(self.config)
             write_numbers(report, self.folder / "report", name.replace(", ", "_"))
             done(report.exit_code, report.verdict)
@@ -212,6 +231,8 @@ class Reproduction:
 
         folder = self.folder / "evidence"
         reports = dict(zip(self.found.names, self.found.reports, strict=True))
+        if lacking := [name for name in ("loss", "training") if name not in reports]:
+            return COULD_NOT_CHECK, Words("no_evidence_of", rungs=", ".join(lacking))
         try:
             distances = write_evidence(self._recipe(), torch_net, paddle_net, reports, folder)
         except UserError as error:

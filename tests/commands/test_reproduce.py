@@ -12,6 +12,7 @@ pytest.importorskip("paddle")
 
 from commands.reproduce import ladder
 from commands.reproduce.ladder import Reproduction
+from common.errors import UserError
 from common.settings.load import load_settings
 
 TOY, PAPER = ROOT / "configs" / "stdc1_toy.yml", ROOT / "configs" / "stdc1.yml"
@@ -57,3 +58,24 @@ def test_weights_of_the_config_are_not_replaced(tmp_path, monkeypatch):
     given = ("weights.path=own.pdparams", "weights.into=cp.backbone")
     settings, _ = trained(TOY, tmp_path, monkeypatch, overrides=given)
     assert settings.weights.path == "own.pdparams"
+
+
+def test_fast_needs_data_that_it_can_make(tmp_path):
+    with pytest.raises(UserError, match=r"unet\.yml: reads data of carvana.*unet_toy\.yml"):
+        Reproduction(ROOT / "configs" / "unet.yml", tmp_path / "run", fast=True).run()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_rung_that_cannot_run_does_not_end_the_climb(tmp_path):
+    reproduction = Reproduction(TOY, tmp_path)
+    reproduction.settings = load_settings(TOY)
+
+    def fails():
+        raise UserError("no such batch")
+
+    reproduction._report("loss", fails)
+    (rung,) = reproduction.rungs
+    assert (rung.exit_code, rung.result) == (2, "no such batch")
+    code, said = reproduction._write_evidence(None, None)
+    assert code == 2
+    assert "loss, training" in said
