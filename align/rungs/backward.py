@@ -15,6 +15,7 @@ from align.pairing.sides import Sides
 from align.report.report import Report
 from align.rungs.forward import unread_rows
 from align.rungs.loss import seen_from_the_net
+from align.trial.evidence import doubt_nothing_shown
 from align.trial.findings import Findings
 from align.trial.setup import prepared, rounding_note
 from align.trial.trial import run_forced
@@ -91,6 +92,7 @@ def backward_report(
     """Fill `report` from what a forced pass found; `constants` are notes on rounded ones."""
     loss = [call for call in found.values if with_loss and _is_loss(call)]
     report.calls = loss + [call for call in found.values if _ends(call) and call not in loss]
+    doubt_nothing_shown(found.gradients, found.trace)
     report.calls += found.gradients
     report.calls += _without_a_gradient(report.calls, found)
     report.calls += unread_rows(sides, report.calls)

@@ -11,6 +11,7 @@ from align.pairing.pair_nets import pair_nets
 from align.pairing.reference import Reference
 from align.pairing.sides import Sides
 from align.report.report import Report
+from align.trial.evidence import doubt_nothing_shown
 from align.trial.findings import Findings
 from align.trial.setup import prepared, rounding_note
 from align.trial.trial import run_forced
@@ -59,6 +60,7 @@ def forward_report(
     report: Report, sides: Sides[Reference], found: Findings, constants: list[Words]
 ) -> Report:
     """Fill `report` from what a forced pass found; `constants` are notes on rounded ones."""
+    doubt_nothing_shown(found.values, found.trace)
     report.calls = found.values
     idle = sides.at_rest.compare_layers(_not_run(found))
     unshown = _unshown(sides, found, bool(report.settings["train"]))
