@@ -248,6 +248,7 @@ class ForcedPass(Pass):
         if isinstance(seen.expected, HandedOn):
             into.shape, scale = seen.expected.shape, seen.expected.largest
             into.floor = allowance.of(scale, math.prod(into.shape)) / (scale or 1.0)
+            into.scale = scale
         else:
             found = _array(seen.found)
             compare_gradients(seen.expected, found, allowance, into)

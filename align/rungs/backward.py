@@ -19,6 +19,7 @@ from align.trial.evidence import doubt_nothing_shown
 from align.trial.findings import Findings
 from align.trial.setup import prepared, rounding_note
 from align.trial.trial import run_forced
+from align.trial.zero_weights import run_past_zero_weights
 from common.errors import UserError
 
 
@@ -68,15 +69,14 @@ def align_backward(
         batch, seed = batch.whole, None
     sides = pair_nets(LiveReference(torch_net), paddle_net, rules)
     with prepared(sides, dtype="float64", train=train) as rounded:
-        found = run_forced(
-            sides,
-            batch,
-            train=train,
-            backward=True,
-            seed=seed,
-            keeps_gradients=False,
-        )
-        explain(found.comparisons, sides, found, replayed_by(torch_net, batch))
+
+        def run() -> Findings:
+            options = {"train": train, "backward": True, "keeps_gradients": False}
+            found = run_forced(sides, batch, seed=seed, **options)
+            explain(found.comparisons, sides, found, replayed_by(torch_net, batch))
+            return found
+
+        found = run_past_zero_weights(sides, run)
     constants = rounding_note(rounded, found.trace)
     return backward_report(report, sides, found, constants, with_loss=with_loss)
 
@@ -92,7 +92,7 @@ def backward_report(
     """Fill `report` from what a forced pass found; `constants` are notes on rounded ones."""
     loss = [call for call in found.values if with_loss and _is_loss(call)]
     report.calls = loss + [call for call in found.values if _ends(call) and call not in loss]
-    doubt_nothing_shown(found.gradients, found.trace)
+    doubt_nothing_shown(found)
     report.calls += found.gradients
     report.calls += _without_a_gradient(report.calls, found)
     report.calls += unread_rows(sides, report.calls)

@@ -15,6 +15,7 @@ from align.trial.evidence import doubt_nothing_shown
 from align.trial.findings import Findings
 from align.trial.setup import prepared, rounding_note
 from align.trial.trial import run_forced
+from align.trial.zero_weights import run_past_zero_weights
 
 
 def align_forward(
@@ -51,8 +52,13 @@ def align_forward(
     batch = as_batch(inputs, dtype)
     report = Report("forward", settings={"train": train, "dtype": dtype, "inputs": batch.shapes})
     with prepared(sides, dtype=dtype, train=train) as rounded:
-        found = run_forced(sides, batch, dtype=dtype, train=train)
-        explain(found.comparisons, sides, found, replayed_by(torch_net, batch))
+
+        def run() -> Findings:
+            found = run_forced(sides, batch, dtype=dtype, train=train)
+            explain(found.comparisons, sides, found, replayed_by(torch_net, batch))
+            return found
+
+        found = run_past_zero_weights(sides, run)
     return forward_report(report, sides, found, rounding_note(rounded, found.trace))
 
 
@@ -60,7 +66,7 @@ def forward_report(
     report: Report, sides: Sides[Reference], found: Findings, constants: list[Words]
 ) -> Report:
     """Fill `report` from what a forced pass found; `constants` are notes on rounded ones."""
-    doubt_nothing_shown(found.values, found.trace)
+    doubt_nothing_shown(found)
     report.calls = found.values
     idle = sides.at_rest.compare_layers(_not_run(found))
     unshown = _unshown(sides, found, bool(report.settings["train"]))
