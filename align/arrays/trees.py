@@ -17,7 +17,7 @@ def map_leaves(tree: Any, function: Callable[[Any], Any]) -> Any:
     if kind == "leaf":
         return function(tree)
     if kind == "named":
-        return type(tree)(*(map_leaves(value, function) for value in tree))
+        return type(tree)._make(map_leaves(value, function) for value in tree)  # no own __new__
     if kind == "sequence":
         return type(tree)(map_leaves(value, function) for value in tree)
     if kind == "mapping":
@@ -68,8 +68,8 @@ def children(tree: Any) -> dict[Any, Any] | None:
         return dict(tree.items())
     if kind == "dataclass":
         names = [field.name for field in dataclasses.fields(tree)]
-        return {index: getattr(tree, name) for index, name in enumerate(names)}
-    return dict(enumerate(tree))
+        return {name: getattr(tree, name) for name in names}
+    return dict(zip(tree._fields, tree, strict=True) if kind == "named" else enumerate(tree))
 
 
 def is_plain(value: Any) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from align.arrays.arguments import Forward, bind
-from align.arrays.orders import holds_mapping, order_like, picked
+from align.arrays.orders import holds_names, order_like, picked
 from align.arrays.trees import leaves, map_leaves
 from align.force.frame import HandedTensor, NeedsWholeRun, RunningCall, Seen
 from align.force.framework import Cotangents, Framework
@@ -437,7 +437,7 @@ def input_order(
     if call.arguments is None or call.attention is not None:
         return None
     args, kwargs = call.arguments
-    if not (holds_mapping(values) or holds_mapping([*args, *kwargs.values()])):
+    if not (holds_names(values) or holds_names([*args, *kwargs.values()])):
         return None
     held = [(_slots(tree), tree) for tree in (*args, *kwargs.values())]
     trees = [tree for slots, tree in sorted((h for h in held if h[0]), key=lambda h: h[0][0])]

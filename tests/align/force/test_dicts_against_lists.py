@@ -1,6 +1,8 @@
 """A dict on one side and a list on the other are paired in the dict's own order."""
 
-from collections import OrderedDict
+from collections import OrderedDict, namedtuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ paddle = pytest.importorskip("paddle")
 from paddle import nn as pnn
 from torch import nn as tnn
 
-from align import align_backward, align_forward, force_trace, record_trace
+from align import align_backward, align_forward, align_training, force_trace, record_trace
 from align.arrays.orders import order_like, picked
 from align.pairing.fill import fill_port
 from align.pairing.reference_torch import LiveReference
@@ -107,6 +109,121 @@ def test_the_wrong_entry_of_the_list_is_found_where_it_is_taken(tmp_path):
         assert {divergence.layer for divergence in report.divergences} == {"decoder"}
 
 
+@dataclass
+class Outputs:
+    out: Any
+    aux: Any = None
+    extra: Any = None
+
+
+Named = namedtuple("Named", "out aux")
+
+
+class Model(OrderedDict):
+    """A dict whose entries are attributes and positions too, as transformers have it."""
+
+    def __getattr__(self, name):
+        return self[name]
+
+    def __getitem__(self, key):
+        return dict(self.items())[key] if isinstance(key, str) else tuple(self.values())[key]
+
+
+# How a layer returns (out, aux), and how code takes `out` from that.
+WAYS = {
+    "list": (lambda out, aux: [out, aux], lambda o: o[0]),
+    "dict": (lambda out, aux: {"out": out, "aux": aux}, lambda o: o["out"]),
+    "named": (lambda out, aux: Named(out, aux), lambda o: o.out),
+    "dataclass": (lambda out, aux: Outputs(out, aux), lambda o: o.out),
+    "model": (lambda out, aux: Model(out=out, aux=aux), lambda o: o.out),
+    "nothing": (lambda out, aux: (out, None, aux), lambda o: o[0]),
+    "lists": (lambda out, aux: [[out], [aux]], lambda o: o[0][0]),
+    "dict of lists": (lambda out, aux: {"out": [out], "aux": (aux, None)}, lambda o: o["out"][0]),
+    "hidden": (lambda out, aux: Model(out=out, aux=(aux,)), lambda o: o.out),
+}
+PAIRS = (
+    *(("dict", "dataclass"), ("model", "list"), ("model", "dict"), ("dataclass", "list")),
+    *(("dataclass", "model"), ("named", "dict"), ("nothing", "list"), ("list", "nothing")),
+    *(("dict", "dict of lists"), ("dict of lists", "lists"), ("hidden", "list")),
+    *(("hidden", "dataclass"), ("lists", "dict of lists")),
+)
+
+
+class Body(tnn.Module):
+    def __init__(self, make):
+        super().__init__()
+        self.first, self.last, self.make = tnn.Linear(3, 4), tnn.Linear(4, 4), make
+
+    def forward(self, x):
+        aux = self.first(x)
+        return self.make(self.last(torch.relu(aux)), aux)
+
+
+class Whole(tnn.Module):
+    def __init__(self, make, take):
+        super().__init__()
+        self.body, self.head, self.take = Body(make), tnn.Linear(4, 2), take
+
+    def forward(self, x):
+        found = self.body(x)
+        return self.head(self.take(found)), found
+
+
+class BodyPort(pnn.Layer):
+    def __init__(self, make):
+        super().__init__()
+        self.first, self.last, self.make = pnn.Linear(3, 4), pnn.Linear(4, 4), make
+
+    def forward(self, x):
+        aux = self.first(x)
+        return self.make(self.last(pnn.functional.relu(aux)), aux)
+
+
+class WholePort(pnn.Layer):
+    def __init__(self, make, take):
+        super().__init__()
+        self.body, self.head, self.take = BodyPort(make), pnn.Linear(4, 2), take
+
+    def forward(self, x):
+        found = self.body(x)
+        return self.head(self.take(found)), found
+
+
+def error(outputs, label):
+    return ((outputs[0] - label) ** 2).mean()
+
+
+def each_rung(theirs, ours):
+    x = np.random.default_rng(0).standard_normal((5, 3))
+    fill_port(LiveReference(theirs), ours)
+    yield align_forward(theirs, ours, [x])
+    yield align_backward(theirs, ours, [x])
+    yield align_training(
+        theirs,
+        ours,
+        [[x, x[:, :2]]],
+        error,
+        error,
+        lambda held: torch.optim.SGD(held, 0.1),
+        lambda held: paddle.optimizer.SGD(0.1, parameters=held),
+    )
+
+
+@pytest.mark.parametrize(("reference", "port"), PAIRS)
+def test_outputs_in_other_containers_are_aligned(reference, port):
+    for report in each_rung(Whole(*WAYS[reference]), WholePort(*WAYS[port])):
+        assert report.exit_code == 0, report.verdict
+
+
+@pytest.mark.parametrize("reference", ["model", "dataclass", "named", "dict of lists"])
+def test_outputs_exchanged_in_other_containers_are_found(reference):
+    exchanged = (lambda out, aux: [aux, out], lambda o: o[1])
+    forward, backward, _ = each_rung(Whole(*WAYS[reference]), WholePort(*exchanged))
+    for report in (forward, backward):
+        assert report.exit_code == 1
+        assert {"body", ""} >= {divergence.layer for divergence in report.divergences}
+
+
 def is_text(leaf):
     return isinstance(leaf, str)
 
@@ -119,7 +236,13 @@ ORDERS = {
     "nested": ([{"b": "t", "a": ["t", "t"]}], [["0", ["1", "2"]]], [1, 2, 0]),
     "None left out": ({"b": "t", "a": None}, ["0"], [0]),
     "another number": ({"b": "t", "a": "t"}, ["0"], None),
-    "no dict": (["t", ("t",)], ["0", "1"], None),
+    "of another depth": (["t", ("t",)], ["0", "1"], [0, 1]),
+    "the dict's own order at any depth": ({"b": ["t"], "a": ("t", None)}, ["0", "1"], [1, 0]),
+    "a dict and a dataclass of its names": ({"aux": "t", "out": "t"}, Outputs("1", "0"), [1, 0]),
+    "a dataclass and a list": (Outputs("t", "t"), ["0", "1"], [0, 1]),
+    "a named tuple and a list": (Named("t", "t"), ["0", "1"], None),
+    "a list and a named tuple": (["t", "t"], Named("0", "1"), [0, 1]),
+    "equal trees": (["t", ("t", None)], ["0", ("1", None)], None),
 }
 
 
