@@ -43,6 +43,7 @@ class Pairing:
             self,
             reference_group={p: g for p, g in self.reference_group.items() if g in groups},
             port_group=port_group,
+            moves={k: m for k, m in self.moves.items() if k.rpartition(".")[0] in ports},
         )
 
     def without(self, groups: set[int]) -> "Pairing":

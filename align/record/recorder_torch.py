@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.utils.rnn import PackedSequence
 
 from align.arrays.arguments import Forward, arguments_in_order, bind
 from align.arrays.arrays_torch import alias, is_tensor, to_array
@@ -46,6 +47,7 @@ class CallRecorder:
         self.freed = 0  # bytes
         self.before: set[str] = set()  # kernels called since the last boundary of a module
         self.writes_into_inputs = False  # code of some module, but the root, does
+        self.packed: set[str] = set()  # modules that take or give packed sequences
         self.flow = Flow()
         self.awaited = Awaited()
 
@@ -76,6 +78,8 @@ class CallRecorder:
                 self.before = set()
             if any(tensor._version != version for tensor, version in given):
                 self.writes_into_inputs = True
+            if _holds_packed((args, kwargs, outputs)):
+                self.packed.add(path)
             call.outputs = self._keep(call, "output", leaves(outputs))
             call.simple = _is_simple(module, call) and is_tensor(outputs)
             call.template = map_leaves(outputs, lambda leaf: TENSOR if is_tensor(leaf) else leaf)
@@ -263,6 +267,15 @@ class CallRecorder:
             words = f"{kernel.function}: {kernel.why}"
             self.stack[-1].kernels.add(words)
             self.before.add(words)
+
+
+def _holds_packed(tree: Any) -> bool:
+    """Tell whether a packed sequence is passed: its port has padded ones and their lengths."""
+    if isinstance(tree, dict):
+        return any(map(_holds_packed, tree.values()))
+    if isinstance(tree, PackedSequence):
+        return True
+    return isinstance(tree, (tuple, list)) and any(map(_holds_packed, tree))
 
 
 def _versions(tree: Any) -> list[tuple[torch.Tensor, int]]:

@@ -20,6 +20,7 @@ from align.record.kept_tensors_torch import ALL, KeptTensors
 from align.record.recorder_torch import CallRecorder
 from align.record.trace import Call, Trace
 from align.record.watch_writes_torch import WatchWrites
+from common.errors import UserError
 
 COTANGENTS = 0xC07
 
@@ -69,24 +70,31 @@ def recorded(
     net runs again. `copies` copies everything.
 
     Modules that write into a tensor which code around them reads afterwards are recorded as a part
-    of that code, and work in place. All others work out of place.
+    of that code, and work in place. All others work out of place. Those that take or give packed
+    sequences are recorded as code too.
+
+    Raises:
+        UserError: the net itself returns a packed sequence.
     """
     watched = _watched_run(net, run) if _works_in_place(net) else None
     written = {ALL} if copies else set()
+    packed: set[str] = set()
     while True:
         mode = nullcontext() if run.backward else torch.no_grad()
-        as_code = watched.as_code if watched else set()
+        as_code = packed | (watched.as_code if watched else set())
         with state_kept(net), mode, out_of_place(net, as_code) as inplace:
             recording = Recording(net, run, keeper(net, written), as_code)
+            recording.trace.packed.extend(sorted(packed))
+            more = recording.packed()
             unwatched = watched is None and recording.recorder.writes_into_inputs
-            found = set() if unwatched else recording.kept.written()
-            if not (unwatched or found):
+            found = set() if unwatched or more else recording.kept.written()
+            if not (unwatched or found or more):
                 if watched is not None and not _same_values(watched.outputs, recording.outputs()):
                     recording.trace.inplace.extend(inplace or sorted(as_code) or [""])
                 yield recording
                 return
         watched = _watched_run(net, run) if unwatched else watched
-        written |= found
+        written, packed = written | found, packed | more
 
 
 class Recording:
@@ -121,6 +129,19 @@ class Recording:
         self.ends = found if run.backward else []
         self.trace.buffers.update(copied_buffers(held))
         self.trace.bounds.extend(self.recorder.bounds.finish())
+
+    def packed(self) -> set[str]:
+        """Return the paths of the modules that take or give packed sequences.
+
+        Raises UserError where the net itself gives one.
+        """
+        found = self.recorder.packed
+        if found & {"", "net"}:
+            raise UserError(
+                "the reference returns a PackedSequence, for which Paddle has nothing: let it "
+                "return pad_packed_sequence(...), as the port returns padded tensors"
+            )
+        return found
 
     def outputs(self) -> list[np.ndarray]:
         """Return what the net gave."""

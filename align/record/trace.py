@@ -139,7 +139,8 @@ class Trace:
     drew, in order. Only the recording fills it; nothing is written into it afterwards.
 
     `as_code` are modules that write into a tensor which code around them reads afterwards: they
-    have no calls, and are no part of `paths`; what they do is a part of that code.
+    have no calls, and are no part of `paths`; what they do is a part of that code. `packed` are
+    those of them that take or give packed sequences.
     """
 
     calls: list[Call] = field(default_factory=list)
@@ -150,6 +151,7 @@ class Trace:
     parameters: set[str] = field(default_factory=set)
     inplace: list[str] = field(default_factory=list)  # in-place modules that change the outputs
     as_code: list[str] = field(default_factory=list)
+    packed: list[str] = field(default_factory=list)
     draws: list[Draw] = field(default_factory=list)
     bounds: list[Bounding] = field(default_factory=list)  # what bounds values; not stored
 

@@ -106,5 +106,5 @@ def _unshown(sides: Sides[Reference], found: Findings, train: bool) -> list[Comp
 
 def _not_run(found: Findings) -> set[str]:
     """Return the port's layers that hold tensors or settings and run on neither side."""
-    called = {call.path for call in found.trace.calls}
+    called = {call.path for call in found.trace.calls} | set(found.trace.as_code)
     return {port for port, reference in found.pairing.partners.items() if reference not in called}

@@ -143,6 +143,7 @@ class Manifest:
     shards: list[Shard] = field(default_factory=list)
     complex128: list[str] = field(default_factory=list)
     as_code: list[str] = field(default_factory=list)
+    packed: list[str] = field(default_factory=list)
 
 
 def number(value: Any) -> float:

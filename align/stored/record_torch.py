@@ -96,6 +96,7 @@ def write_trace(
             parameters=sorted(trace.parameters),
             inplace=trace.inplace,
             as_code=trace.as_code,
+            packed=trace.packed,
             floors=measured,
             shards=shards,
             complex128=writer.complex128,

@@ -66,6 +66,7 @@ class StoredReference:
             parameters=set(manifest.parameters),
             inplace=manifest.inplace,
             as_code=manifest.as_code,
+            packed=manifest.packed,
             draws=[self._draw(draw) for draw in manifest.draws],
         )
 

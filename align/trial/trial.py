@@ -1,7 +1,7 @@
 """One forced alignment: record the reference, run the port on it, compare everything."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic
@@ -130,7 +130,7 @@ class Trial(ABC, Generic[AnyReference]):
         from align.nets.layers_paddle import synchronized
 
         notes = _uneven_in_words(plain.uneven_groups(), self.setup.sides.pairing)
-        notes += _as_code_in_words(plain.as_code_groups(), self.setup.sides.pairing)
+        notes += _as_code_in_words(plain, self.setup.sides.pairing)
         notes += [moved.cause for moved in plain.port_order.order.moved]
         synced = synchronized(self.setup.sides.layers)
         if synced:
@@ -222,7 +222,14 @@ def _uneven_in_words(uneven: Mapping[int, tuple[int, int]], pairing: Pairing) ->
     ]
 
 
-def _as_code_in_words(groups: Set[int], pairing: Pairing) -> list[Words]:
-    """Say which layers are judged as code because they write into what is read again."""
+def _as_code_in_words(plain: "PlainPass", pairing: Pairing) -> list[Words]:
+    """Say which layers are judged as code, and why."""
+    groups, packed = plain.as_code_groups(), set(plain.trace.packed)
     paths = [port for port, group in pairing.port_group.items() if group in groups]
-    return [Words("writes_into_input", path=path) for path in paths]
+    return [
+        Words(
+            "takes_packed" if pairing.partners[path] in packed else "writes_into_input",
+            path=path.removeprefix("net."),
+        )
+        for path in paths
+    ]
