@@ -11,9 +11,9 @@ from align.judge.words import Words
 from align.pairing.sides import Sides
 from align.report.report import Report
 from align.rungs.training.clipping import factors, norm_of
-from align.rungs.training.compare_update import UpdateComparison
 from align.rungs.training.rates import Schedules, compare_rates
 from align.rungs.training.step_start import OptimizerFactory, ScheduleFunction, StepStart
+from align.rungs.training.updates.compare_update import UpdateComparison
 from align.trial.findings import Findings
 from align.trial.trial import run_forced
 
@@ -55,6 +55,7 @@ class ForcedSteps:
         self.losses: list[float] = []
         self.rates: list[dict[str, float]] = []  # of the reference, by key
         self.explained: set[str] = set()
+        self.known: dict[str, float] = {}  # see UpdateComparison
 
     def run(self, step: int, batch: NetBatch) -> None:
         """Judge one step and leave the reference, and so the next step's start, after it."""
@@ -74,6 +75,7 @@ class ForcedSteps:
         used = theirs, ours
         updates = UpdateComparison(self.reference, self.port, step, start, earlier, used)
         comparisons += [*rates, *updates.compare(skipped=wrong)]
+        self._note_known(updates.known)
         for comparison in comparisons:
             comparison.step = step
         self.report.calls += comparisons
@@ -108,6 +110,19 @@ class ForcedSteps:
         for norm, factor in self.port.clipped_as_torch()[:1]:
             note = Words("clip_epsilon", norm=norm, factor=factor)
             self.report.notes += [] if note in self.report.notes else [note]
+
+    def _note_known(self, shares: dict[str, float]) -> None:
+        """Say once how far updates are off by what is known of Paddle's optimizer."""
+        before = self._known_words()
+        for key, share in shares.items():
+            self.known[key] = max(share, self.known.get(key, 0.0))
+        if shares:
+            self.report.notes[:] = [n for n in self.report.notes if n not in before]
+            self.report.notes += self._known_words()
+
+    def _known_words(self) -> list[Words]:
+        shares = [share for share in self.known.values() if math.isfinite(share)]
+        return [Words("known_adamax", count=len(shares), share=max(shares))] if shares else []
 
     def _compare_run(self, batch: NetBatch) -> tuple[list[Comparison], Findings]:
         """Judge loss, gradients and buffers of one step."""

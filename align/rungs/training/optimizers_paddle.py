@@ -7,6 +7,8 @@ import numpy as np
 import paddle
 
 from align.arrays.arrays_paddle import to_array, to_tensor
+from align.rungs.training.step_start import refuse_closure
+from align.rungs.training.updates.paddles import NOT_IN_PADDLE
 from common.errors import UserError
 
 # Paddle's slots by their name in torch; what is not listed has the same name on both sides.
@@ -63,12 +65,26 @@ def usable(optimizer: Any) -> Any:
             f"{missing[0]}(): --paddle-optimizer (paddle_optimizer) has to return a "
             "paddle.optimizer.Optimizer, or an object with step(), clear_grad() and get_lr()"
         )
+    refuse_closure(optimizer, "port", "--paddle-optimizer (paddle_optimizer)")
     return optimizer
 
 
 def is_plain(optimizer: Any) -> bool:
     """Tell whether it is a class of the port's own, whose slots and parameters are not known."""
     return not isinstance(optimizer, paddle.optimizer.Optimizer)
+
+
+def kind_of(optimizer: Any) -> str:
+    """Return the name of the first class of Paddle that `optimizer` is, "" for none."""
+    kinds = type(optimizer).__mro__
+    return next((k.__name__ for k in kinds if k.__module__.startswith("paddle.optimizer")), "")
+
+
+def decay_l1(optimizer: Any, parameter: paddle.Tensor) -> float:
+    """Return the coefficient of the absolute decay of a parameter, 0 where it has none."""
+    own = getattr(parameter, "regularizer", None) or getattr(optimizer, "regularization", None)
+    known = isinstance(own, paddle.regularizer.L1Decay)
+    return float(own._coeff) if known else 0.0
 
 
 def can_set_rate(optimizer: Any) -> bool:
@@ -163,6 +179,8 @@ def settings(optimizer: paddle.optimizer.Optimizer) -> dict[str, Any]:
     found = {
         name: getattr(optimizer, own) for name, own in _SETTINGS.items() if hasattr(optimizer, own)
     }
+    if not is_plain(optimizer):
+        found |= NOT_IN_PADDLE
     if hasattr(optimizer, "_beta1"):
         found["betas"] = (float(optimizer._beta1), float(optimizer._beta2))
     return found

@@ -10,6 +10,7 @@ import torch
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from align.arrays.arrays_torch import to_array
+from align.rungs.training.step_start import refuse_closure
 from common.errors import UserError
 
 
@@ -23,6 +24,7 @@ def usable(optimizer: Any) -> Any:
             f"{missing[0]}: --torch-optimizer (torch_optimizer) has to return a "
             "torch.optim.Optimizer"
         )
+    refuse_closure(optimizer, "reference", "--torch-optimizer (torch_optimizer)")
     return optimizer
 
 
@@ -53,13 +55,10 @@ def learning_rates(optimizer: torch.optim.Optimizer) -> dict[int, float]:
     return {id(p): float(g["lr"]) for g in optimizer.param_groups for p in g["params"]}
 
 
-def weight_decays(optimizer: torch.optim.Optimizer) -> dict[int, float]:
-    """Return {id of parameter: decay of its group}."""
-    return {
-        id(p): float(g.get("weight_decay", 0.0))
-        for g in optimizer.param_groups
-        for p in g["params"]
-    }
+def base_class(optimizer: torch.optim.Optimizer) -> type:
+    """Return the first class of torch itself that `optimizer` is."""
+    kinds = (kind for kind in type(optimizer).__mro__ if kind.__module__.startswith("torch.optim"))
+    return next(kinds, torch.optim.Optimizer)
 
 
 def group_of(optimizer: torch.optim.Optimizer, parameter: Any) -> dict[str, Any]:

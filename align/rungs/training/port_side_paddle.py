@@ -99,6 +99,20 @@ class PortSide:
         return optimizers_paddle.is_plain(self.optimizer)
 
     @property
+    def kind(self) -> str:
+        """The class of Paddle that the optimizer is, "" for one of the port's own."""
+        return optimizers_paddle.kind_of(self.optimizer)
+
+    @property
+    def stock(self) -> bool:
+        """Whether the optimizer is of that class itself, nobody's own."""
+        return type(self.optimizer).__name__ == self.kind
+
+    def decay_l1(self, key: str) -> float:
+        """Return the coefficient of a parameter's absolute decay, 0 where it has none."""
+        return optimizers_paddle.decay_l1(self.optimizer, self.held[key])
+
+    @property
     def can_set_rate(self) -> bool:
         """Whether the optimizer's rate can be set."""
         return optimizers_paddle.can_set_rate(self.optimizer)

@@ -99,7 +99,11 @@ def compare_rates(
     for key, (tensor, expected, own) in pairs.items():
         if not close(expected * common, own):
             wrong.add(key)
-            found.append(compare_rate(tensor.layer, expected, own))
+            rate = compare_rate(tensor.layer, expected, own)
+            if rate.cause and close(port.multiplier(key), expected):  # as torch takes it
+                factor = expected / (own / port.multiplier(key))
+                rate.cause = rate.cause.also(Cause("rate_of_group", factor=factor))
+            found.append(rate)
     if not close(common, 1.0):
         port.set_rate(port.rate / common)
         wrong |= set() if port.can_set_rate else set(pairs)

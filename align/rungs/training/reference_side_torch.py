@@ -124,10 +124,15 @@ class ReferenceSide:
         ]
         return [group for group in found if group]
 
-    def weight_decay_of(self, tensor: Tensor) -> float:
-        """Return the weight decay of the group that holds a parameter; 0 where none does."""
-        decays = optimizers_torch.weight_decays(self.optimizer)
-        return decays.get(id(self.parameter_of(tensor)), 0.0)
+    @property
+    def optimizer_class(self) -> type:
+        """The first class of torch itself that the optimizer is."""
+        return optimizers_torch.base_class(self.optimizer)
+
+    @property
+    def stock(self) -> bool:
+        """Whether the optimizer is of that class itself, nobody's own."""
+        return type(self.optimizer) is self.optimizer_class
 
     def group_of(self, tensor: Tensor) -> dict[str, Any]:
         """Return the settings of the group that holds a parameter."""

@@ -1,10 +1,13 @@
 """What both sides start a training step from, and how a user hands in what makes steps."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+from common.errors import UserError
 
 OptimizerFactory = Callable[[list[Any]], Any]  # parameters -> optimizer
 ScheduleFunction = Callable[[int], float]  # step, from 0 -> rate
@@ -21,3 +24,21 @@ class StepStart:
     weights: dict[str, np.ndarray]
     slots: Slots
     gradients: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def refuse_closure(optimizer: Any, side: str, option: str) -> None:
+    """Raise UserError where a step of `optimizer` cannot be made without a closure (LBFGS)."""
+    try:
+        parameters = inspect.signature(optimizer.step).parameters.values()
+    except (TypeError, ValueError):  # compiled: its step tells
+        return
+    empty = inspect.Parameter.empty
+    named = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
+    needed = [p.name for p in parameters if p.kind in named and p.default is empty]
+    if needed:
+        raise UserError(
+            f"could not check: the {side}'s optimizer {type(optimizer).__name__} takes a step only "
+            f"with {needed[0]}: it runs the net several times a step, so that no update can be "
+            f"judged alone. align_backward judges its gradients; for updates give {option} an "
+            "optimizer whose step() needs nothing"
+        )

@@ -1,17 +1,21 @@
 """Weights and slots after an optimizer's step, compared, and why they differ."""
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from align.judge.compare import Allowance, compare
-from align.judge.comparison import DIFFERS, UNCHECKED, Comparison
+from align.judge.comparison import DIFFERS, EQUAL, UNCHECKED, Comparison
 from align.judge.words import Cause, joined
 from align.pairing.tensors import Tensor
 from align.rungs.training.clipping import Gradients
 from align.rungs.training.clipping import cause_of as clipping_of
 from align.rungs.training.step_start import StepStart
+from align.rungs.training.updates.paddles import KNOWN, OTHERWISE
+
+OTHERS = ("other_optimizer", "other_asgd")  # say why a slot is missing, too
 
 if TYPE_CHECKING:
     from align.rungs.training.port_side_paddle import PortSide
@@ -22,7 +26,9 @@ class UpdateComparison:
     """Both sides after their optimizers ran on the same gradients in `step`.
 
     `start` is what this step started from, `earlier` what the one before did; `used` are the
-    gradients that the reference's and the port's optimizer came to use.
+    gradients that the reference's and the port's optimizer came to use. `known` has, by key, what
+    share of its update a tensor is off by a known difference: infinite where that does not explain
+    all of it.
     """
 
     def __init__(
@@ -36,6 +42,7 @@ class UpdateComparison:
     ) -> None:
         self.reference, self.port = reference, port
         self.step, self.start, self.earlier = step, start, earlier
+        self.known: dict[str, float] = {}
         self.theirs, self.ours = used
         self.after = reference.state()
         self.their_slots, self.our_slots = reference.slots(), port.slots()
@@ -51,53 +58,65 @@ class UpdateComparison:
             wrong = [comparison for comparison in own if comparison.verdict == DIFFERS]
             cause = self._cause(tensor) if wrong else None
             for comparison in wrong if cause else ():
-                keeps = comparison.relative_error == float("inf")
+                keeps = comparison.relative_error == float("inf") and not cause.has(*OTHERS)
                 comparison.cause = joined([comparison.cause, cause]) if keeps else cause
         return found
 
     def _compare(self, tensor: Tensor) -> list[Comparison]:
         key = tensor.key
+        their_slots = {n: tensor.in_layout(a) for n, a in self.their_slots[key].items()}
+        found = self._judge(tensor, self.after[key], their_slots)
+        known = self._known(tensor) if any(c.verdict == DIFFERS for c in found) else None
+        if known is None:
+            return found
+        weight, slots = known
+        as_known = self._judge(tensor, weight, {**their_slots, **slots})
+        if any(comparison.verdict != EQUAL for comparison in as_known):
+            self.known[key] = math.inf
+            return found
+        moved = float(np.abs(weight - self.start.weights[key]).max())
+        apart = float(np.abs(weight - self.after[key]).max())
+        self.known[key] = apart / moved if moved else 0.0
+        return as_known
+
+    def _judge(
+        self, tensor: Tensor, weight: np.ndarray, slots: Mapping[str, np.ndarray]
+    ) -> list[Comparison]:
+        """Compare the port's weight and slots with these."""
         into = Comparison(tensor.layer, "", f"weight:{tensor.name}", "update")
-        compare(self.after[key], self.port.values(key), Allowance(), into)
+        compare(weight, self.port.values(tensor.key), Allowance(), into)
         if self.port.plain:  # its slots stay its own: they show in later updates
             return [into]
-        return [into, *_compare_slots(tensor, self.their_slots[key], self.our_slots[key])]
+        unread = {"momentum_buffer"} if self._without_momentum(tensor) else set()
+        ours = {n: a for n, a in self.our_slots[tensor.key].items() if n not in unread}
+        return [into, *_compare_slots(tensor, slots, ours)]
+
+    def _without_momentum(self, tensor: Tensor) -> bool:
+        """Tell whether neither optimizer reads a momentum: RMSProp of Paddle keeps one then too."""
+        settings = self.reference.group_of(tensor), self.port.settings()
+        return all(own.get("momentum", 1.0) == 0.0 for own in settings)
+
+    def _known(self, tensor: Tensor) -> tuple[np.ndarray, Mapping[str, np.ndarray]] | None:
+        """Return (weight, slots) as Paddle's optimizer of the same name is known to make them."""
+        key, kind = tensor.key, self.reference.optimizer_class.__name__
+        if kind not in KNOWN or kind != self.port.kind or key not in self.start.gradients:
+            return None
+        gradient = self.theirs.get(key, self.start.gradients[key])
+        slots, group = self.start.slots.get(key, {}), self.reference.group_of(tensor)
+        return OTHERWISE[kind][1](self.start.weights[key], gradient, slots, self.step, group)
 
     def _cause(self, tensor: Tensor) -> Cause | None:
-        """Say what the difference of an update is proportional to, if it is to anything known."""
+        """Say what the port's optimizer does otherwise, where a trial shows it."""
         key = tensor.key
-        difference = self.port.values(key) - self.after[key]
-        rates = self.reference.rates()
-        if key not in rates:
+        if key not in self.reference.rates():
             return Cause("moved_by_port")
         if key not in self.port.rates():
             return Cause("moved_by_reference")
-        rate = rates[key]
-        decay = self.reference.weight_decay_of(tensor)
-        group = self.reference.group_of(tensor)
-        # Nesterov's step goes once along the gradient and once along the momentum it is added to.
-        times = 1.0 + group["momentum"] if group.get("nesterov") else 1.0
-        factor = _factor(difference, self.start.weights[key])
-        if factor is not None and rate:
-            own = _plain(decay - factor / (rate * times), decay)
-            if f"{own:.3g}" != f"{decay:.3g}":
-                return Cause("as_with_decay", port=own, reference=decay)
-        cause = self._measured(tensor)
-        if cause is not None:
-            return cause
-        factor = _factor(difference, self.start.slots.get(key, {}).get("momentum_buffer"))
-        if factor is not None and rate:
-            return Cause("as_with_momentum", off=-factor / rate)
-        return None
-
-    def _measured(self, tensor: Tensor) -> Cause | None:
-        """Run the reference's update again with other settings until it gives the port's."""
-        from align.rungs.training import update_causes_torch
-
-        key = tensor.key
         if key not in self.start.gradients:
             return None
-        update = update_causes_torch.Update(
+        from align.rungs.training.updates import causes_torch
+
+        update = causes_torch.Update(
             weight=self.start.weights[key],
             gradient=self.theirs.get(key, self.start.gradients[key]),
             rounded=self.port.float32_settings(),
@@ -109,10 +128,10 @@ class UpdateComparison:
             after=self.port.values(key),
             slots_after=self.our_slots[key],
             earlier=None if self.earlier is None else self.earlier.gradients.get(key),
-            expected=self.after[key],
+            port=self.port.kind if self.port.stock and self.reference.stock else "",
+            decay_l1=self.port.decay_l1(key),
         )
-        kind = update_causes_torch.base_class(self.reference.optimizer)
-        return update_causes_torch.cause_of(kind, update)
+        return causes_torch.cause_of(self.reference.optimizer_class, update)
 
     def _otherwise(self, key: str) -> tuple[Cause, np.ndarray] | None:
         """Return another gradient that the port used, and what may have made it so."""
@@ -147,20 +166,6 @@ def _compare_slots(
             into.verdict = UNCHECKED
             into.cause = Cause("no_such_slot", slot=slot, slots=sorted(ours))
         else:
-            compare(tensor.in_layout(array), ours[slot], Allowance(), into)
+            compare(array, ours[slot], Allowance(), into)
         found.append(into)
     return found
-
-
-def _plain(value: float, beside: float) -> float:
-    """Return a number; what is rounding beside another is 0."""
-    return 0.0 if abs(value) < 1e-6 * abs(beside) else value
-
-
-def _factor(difference: np.ndarray, of: np.ndarray | None) -> float | None:
-    """Return c where `difference` is c * `of`, None where it is not."""
-    if of is None or not of.any():
-        return None
-    factor = float((difference * of).sum() / (of * of).sum())
-    rest = float(np.abs(difference - factor * of).max())
-    return factor if rest <= 1e-3 * float(np.abs(difference).max()) else None

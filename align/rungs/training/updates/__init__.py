@@ -1,0 +1,1 @@
+"""Weights and slots after an update: compared, and why they differ."""
