@@ -66,6 +66,16 @@ def test_adamax_epsilon():
     assert 1e-4 < error < 1e-2
 
 
+def test_asgd():
+    if PADDLE2:
+        assert not hasattr(popt, "ASGD")
+        return
+    error = optimizers_apart(
+        lambda p: topt.ASGD(p, 0.01), lambda p: popt.ASGD(0.01, batch_num=4, parameters=p)
+    )
+    assert 1e-2 < error < 0.1
+
+
 def test_momentum_float32():
     def reference(momentum: float, decay: float) -> float:
         return optimizers_apart(
