@@ -24,6 +24,7 @@ from common.data.transforms.images import (
     Transform,
 )
 from common.data.transforms.recipes import AUGMENTATIONS, KAZUTO_SCALES, STDC_SCALES
+from common.settings.own import OWN, OwnAugmentation, OwnOfBoth
 from common.settings.recipe import Named
 from common.settings.section import Above0, AtLeast0, NotNegative, Positive, Section, Share, Size
 
@@ -93,7 +94,8 @@ AnyAugmentation = Annotated[
     | StdcAugmentation
     | SemsegAugmentation
     | KazutoAugmentation
-    | TorchvisionAugmentation,
+    | TorchvisionAugmentation
+    | OwnAugmentation,
     Field(discriminator="name"),
 ]
 
@@ -117,7 +119,7 @@ class Data(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.crop_hw is None and self.augmentation.name != "none":
+        if self.crop_hw is None and self.augmentation.name not in ("none", OWN):
             raise ValueError(f"crop_hw is not set, and the {self.augmentation.name} recipe crops")
         for key in ("scale_range", "short_side"):
             low, high = getattr(self.augmentation, key, (0, 0))
@@ -131,11 +133,13 @@ class Data(Section):
         own = type(self).model_fields.keys() - Data.model_fields.keys()
         return self.model_dump(include=own, exclude_none=True)
 
-    def transforms(self) -> tuple[Transform, ...]:
-        """The training augmentation."""
-        build, fill = AUGMENTATIONS[self.augmentation.name], self.normalisation.build().mean_color
-        steps = build(self.crop_hw, fill, **self.augmentation.options)
-        return (*self._scaled(), *steps)
+    def transforms(self, augment: Transform | None = None) -> tuple[Transform, ...]:
+        """The training augmentation; `augment` is the own one, after which the crop is cut."""
+        fill = self.normalisation.build().mean_color
+        if augment is not None:
+            return (*self._scaled(), augment, *AUGMENTATIONS["none"](self.crop_hw, fill))
+        build = AUGMENTATIONS[self.augmentation.name]
+        return (*self._scaled(), *build(self.crop_hw, fill, **self.augmentation.options))
 
     def validation_transforms(self) -> tuple[Transform, ...]:
         """What is done to images and labels of the validation."""
@@ -173,8 +177,23 @@ class CarvanaData(Data):
     split_seed: NotNegative | None = None  # none: 0
 
 
+class OwnData(OwnOfBoth, Data):
+    """Callables that are called with `split` (and `root`, where it is set) and return a data set.
+
+    A data set has `__len__`, and `__getitem__` that returns (image, label): uint8 [H, W, 3] RGB,
+    which is augmented and normalised here, or float32 [3, H, W], ready for the net; label [H, W].
+    """
+
+    dataset: Literal["own"]
+    root: str | None = None  # type: ignore[assignment]  # of its own data set a user knows the place
+    ignore_index: Annotated[int, Field(ge=0, le=255)] = (
+        255  # of the label: pixels that do not count
+    )
+    augmentation: AnyAugmentation = NoAugmentation(name="none")
+
+
 AnyData = Annotated[
-    CityscapesData | VocData | CocoData | CarvanaData, Field(discriminator="dataset")
+    CityscapesData | VocData | CocoData | CarvanaData | OwnData, Field(discriminator="dataset")
 ]
 
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from common.errors import ConfigError
+from common.settings.own import KIND_OF, named_own
 from common.settings.run import Settings
 
 BASE = "_base_"
@@ -33,7 +34,7 @@ def load_settings(path: str | Path, overrides: Iterable[str] = ()) -> Settings:
     given: dict[str, Any] = {}
     for override in overrides:
         _apply(given, override, origins)
-    _merge(tree, given)
+    _merge(tree, named_own(given))
     return check_settings(tree, origins, default_origin=str(path))
 
 
@@ -49,7 +50,8 @@ def check_settings(
     """
     try:
         # By way of JSON: there, strict types allow a list where a tuple is kept, and nothing else.
-        return Settings.model_validate_json(json.dumps(_without_unset(tree)), strict=True)
+        plain = json.dumps(_without_unset(named_own(tree)))
+        return Settings.model_validate_json(plain, strict=True)
     except TypeError as error:
         raise ConfigError(f"{default_origin}: {error}") from None
     except ValidationError as error:
@@ -123,7 +125,7 @@ def _read(path: Path, through: tuple[Path, ...], origins: dict[_Path, str]) -> d
     for base in bases:
         _merge(tree, _read(path.parent / base, (*through, real), origins))
     _note(own, (), str(path), origins)
-    _merge(tree, own)
+    _merge(tree, named_own(own))
     return tree
 
 
@@ -158,19 +160,21 @@ def _without_unset(tree: Mapping[str, Any]) -> dict[str, Any]:
     return left
 
 
-# Sections whose `name` decides which keys they have.
-NAMED = ("loss", "optimizer", "schedule", "augmentation")
+# Sections in which a key decides which other keys they have; data sets share most of theirs.
+NAMED = {section: kind for section, kind in KIND_OF.items() if section != "data"}
 
 
 def _merge(tree: dict[str, Any], over: Mapping[str, Any]) -> None:
     """Lay `over` onto `tree`: sections are merged, everything else is replaced.
 
     A section of `NAMED` that gets another name begins anew: the other kind's options are not its.
+    So does a model that becomes the user's own, or a row again.
     """
     for key, value in over.items():
         below = tree.get(key)
         if key in NAMED and isinstance(value, Mapping) and isinstance(below, dict):
-            names = {section["name"] for section in (below, value) if "name" in section}
+            by = NAMED[key]
+            names = {section[by] for section in (below, value) if by in section}
             tree[key] = {} if len(names) > 1 else below
         if isinstance(value, Mapping) and isinstance(tree.get(key), dict):
             _merge(tree[key], value)

@@ -16,6 +16,7 @@ from common.param_groups import (
     WEIGHT_DECAY,
 )
 from common.schedules import SCHEDULES, plateau
+from common.settings.own import InOptimizer, OwnLoss, OwnMetric, OwnOptimizer, OwnSchedule
 from common.settings.section import Above0, AtLeast0, NotNegative, Positive, Section
 
 Momentum = Annotated[float, Field(ge=0, lt=1)]
@@ -219,12 +220,33 @@ class Plateau(Schedule):
         return plateau(reductions, base_lr=self.base_lr, factor=self.factor)
 
 
+class TaskMetric(Named):
+    """The scores of the net's task, see `common.evaluation`; mean IoU says which is best."""
+
+    name: Literal["task"]
+
+
 AnyLoss = Annotated[
-    StdcLossOptions | OhemLossOptions | PlainLossOptions | UNetLossOptions | AuxiliaryLossOptions,
+    StdcLossOptions
+    | OhemLossOptions
+    | PlainLossOptions
+    | UNetLossOptions
+    | AuxiliaryLossOptions
+    | OwnLoss,
     Field(discriminator="name"),
 ]
 AnyOptimizer = Annotated[
-    StdcSGD | FCNSGD | UNetRMSprop | PlainSGD | HeadSGD | DeepLabV2SGD | TorchvisionSGD,
+    StdcSGD
+    | FCNSGD
+    | UNetRMSprop
+    | PlainSGD
+    | HeadSGD
+    | DeepLabV2SGD
+    | TorchvisionSGD
+    | OwnOptimizer,
     Field(discriminator="name"),
 ]
-AnySchedule = Annotated[Constant | Poly | WarmupPoly | Plateau, Field(discriminator="name")]
+AnySchedule = Annotated[
+    Constant | Poly | WarmupPoly | Plateau | OwnSchedule | InOptimizer, Field(discriminator="name")
+]
+AnyMetric = Annotated[TaskMetric | OwnMetric, Field(discriminator="name")]

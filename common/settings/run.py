@@ -10,7 +10,8 @@ from pydantic import Field, field_validator, model_validator
 from common.errors import ConfigError
 from common.pairs import PAIRS
 from common.settings.data import AnyData
-from common.settings.recipe import AnyLoss, AnyOptimizer, AnySchedule, Decay
+from common.settings.own import InOptimizer, OwnModel, OwnOptimizer, OwnSchedule
+from common.settings.recipe import AnyLoss, AnyMetric, AnyOptimizer, AnySchedule, Decay, TaskMetric
 from common.settings.section import NotNegative, Positive, Section, Size
 
 
@@ -23,6 +24,7 @@ def _in_table(name: str) -> str:
 class Model(Section):
     """A row of the table of nets, and options of its factory."""
 
+    kind: Literal["row"] = "row"
     name: str
     num_classes: Positive = 19
     options: dict[str, Any] = Field(default_factory=dict)
@@ -44,6 +46,19 @@ class Model(Section):
     def narrow(self) -> bool:
         """Whether its channels are not as many as those of published checkpoints."""
         return self.options.get("width", 1.0) != 1.0
+
+    @property
+    def task(self) -> str:
+        """What it is for: a row of `EVALUATORS`."""
+        return PAIRS[self.name].task
+
+    @property
+    def minimum_batch(self) -> int:
+        """Images that training needs at least."""
+        return PAIRS[self.name].minimum_batch
+
+
+AnyModel = Annotated[Model | OwnModel, Field(discriminator="kind")]
 
 
 class Weights(Section):
@@ -112,12 +127,13 @@ class Settings(Section):
     name: str
     seed: NotNegative = 0
     output: str = "runs/{name}_{framework}"  # folder of the run
-    model: Model
+    model: AnyModel
     weights: Weights = Weights()
     data: AnyData
     loss: AnyLoss
     optimizer: AnyOptimizer
     schedule: AnySchedule
+    metric: AnyMetric = TaskMetric(name="task")
     train: Train
     evaluate: Evaluate = Evaluate()
     reproduce: Reproduce = Reproduce()
@@ -135,15 +151,32 @@ class Settings(Section):
                 "schedule.name is plateau, which follows the validations, and there are none: "
                 "train.eval_interval is 0"
             )
-        try:
-            self.learning_rate(0)
-        except ConfigError as error:
-            raise ValueError(f"schedule: {error}") from None
+        self._check_schedule()
         self._check_batch()
         return self
 
+    def _check_schedule(self) -> None:
+        own = isinstance(self.optimizer, OwnOptimizer)
+        if isinstance(self.schedule, InOptimizer):
+            if not own:
+                raise ValueError(
+                    f"schedule.name is in_optimizer, and {self.optimizer.name} holds no scheduler: "
+                    "name a schedule, or an optimizer of your own"
+                )
+        elif isinstance(self.schedule, OwnSchedule):
+            if not (own or self.schedule.both) and self.schedule.base_lr is None:
+                raise ValueError(
+                    f"schedule.base_lr is not set: {self.optimizer.name} begins at it, and the "
+                    "schedulers change what they find there"
+                )
+        else:
+            try:
+                self.learning_rate(0)
+            except ConfigError as error:
+                raise ValueError(f"schedule: {error}") from None
+
     def _check_batch(self) -> None:
-        least = PAIRS[self.model.name].minimum_batch
+        least = self.model.minimum_batch
         if self.data.batch_size < least:
             raise ValueError(
                 f"data.batch_size is {self.data.batch_size}: {self.model.name} pools to a 1x1 map, "
@@ -201,7 +234,7 @@ class Settings(Section):
     def learning_rate(self, step: int, reductions: int = 0) -> float:
         """The schedule's rate of update `step`, counted from 0 (heads: times their multiplier).
 
-        reductions: of a plateau so far.
+        reductions: of a plateau so far. Of a schedule of our own; others are callables of a side.
         """
         if self.schedule.base_lr == 0:
             return 0.0

@@ -26,6 +26,8 @@ ARRAYS, MANIFEST = "state.safetensors", "checkpoint.json"
 # What may change when a run is resumed, because no weight depends on it.
 FREE_KEYS = (
     "name",
+    "metric",
+    "model.kind",
     "output",
     "data.root",
     "data.workers",
