@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -50,42 +51,45 @@ def parse(framework: str) -> argparse.Namespace:
 
 def train_torch(options: argparse.Namespace) -> int:
     """Read settings, data and weights, then train in PyTorch."""
-    from torch_ref.train import build_side
-
-    return _train(options, build_side, "torch")
+    return _train(options, "torch")
 
 
 def train_paddle(options: argparse.Namespace) -> int:
     """Read settings, data and weights, then train in Paddle."""
-    from paddle_impl.train import build_side
-
-    return _train(options, build_side, "paddle")
+    return _train(options, "paddle")
 
 
-def _train(options: argparse.Namespace, build_side: Callable[..., Any], framework: str) -> int:
+def _train(options: argparse.Namespace, framework: str) -> int:
+    from commands.align.run import errors_of_nets
+    from commands.subjects.named.config import SECTIONS, own_section, read_config
+    from commands.subjects.named.frameworks import parts_of
     from commands.train_start import initialised
-    from common.settings.load import load_settings
-    from common.training.feed import open_data
 
-    settings = load_settings(options.config, options.overrides)
-    data = open_data(settings)
-    side = build_side(settings, options.device)
-    return run(options, settings, side, data, lambda: initialised(settings, side.net, framework))
+    settings = read_config(options.config, options.overrides)
+    parts = parts_of(settings, framework)
+    data = parts.data()
+    side = parts.side(options.device)
+    guides = {
+        "initialise": lambda: initialised(settings, side.net, framework),
+        "rate": parts.rate(side.net, side.criterion),
+        "evaluator": parts.evaluator(data),
+    }
+    own = any(own_section(settings, name) for name in SECTIONS)
+    with errors_of_nets(settings.model.name) if own else nullcontext():
+        return run(options, settings, side, data, **guides)
 
 
 def run(
-    options: argparse.Namespace, settings: Any, side: Any, data: Any, initialise: Callable[[], Any]
+    options: argparse.Namespace, settings: Any, side: Any, data: Any, **guides: Callable[..., Any]
 ) -> int:
-    """Train, say how it ended, and return the exit code."""
+    """Train, say how it ended, and return the exit code; `guides` go to `train`."""
     from common.training import Reporter, train
     from common.training.screen import TrainingScreen
 
     entry.check_folder(options.report, ["train"])
     reporter = Reporter() if options.quiet else TrainingScreen()
     start = time.monotonic()
-    outcome = train(
-        settings, side, data, initialise=initialise, resume=options.resume, reporter=reporter
-    )
+    outcome = train(settings, side, data, resume=options.resume, reporter=reporter, **guides)
     result = summary(outcome)
     if options.report:
         written = write_report(options, settings.name, result, time.monotonic() - start)
@@ -108,6 +112,7 @@ def summary(outcome: Any) -> dict[str, Any]:
         "iteration": outcome.iteration,
         "finished": outcome.stopped_by is None,
         "best_mean_iou": outcome.best.mean_iou if outcome.best else None,
+        "best_metric": outcome.best.metric if outcome.best else None,
         "best_iteration": outcome.best.iteration if outcome.best else None,
         "validation": validations[-1] if validations else None,
         "weights": str(outcome.weights) if outcome.weights else None,
@@ -138,6 +143,8 @@ def said(result: Mapping[str, Any]) -> str:
         return f"stopped after iteration {result['iteration']}; go on with --resume auto"
     best = result["best_mean_iou"]
     proof = "not validated" if best is None else f"best mIoU {best:.4f}"
+    if result["best_metric"] is not None:
+        proof = f"best metric {result['best_metric']:.4f}, mIoU {best:.4f} there"
     return f"trained: {result['iteration']} iterations, {proof}"
 
 
@@ -159,7 +166,9 @@ def _show_files(console: Any, result: Mapping[str, Any]) -> None:
         mean = result["validation"]["mean_iou"]
         shown = "undefined (a class occurs nowhere)" if mean is None else f"{mean:.4f}"
         say(f"mIoU        {shown} in iteration {result['validation']['iteration']}")
-    if result["best_mean_iou"] is not None:
+    if result["best_metric"] is not None:
+        say(f"best metric {result['best_metric']:.4f} in iteration {result['best_iteration']}")
+    elif result["best_mean_iou"] is not None:
         say(f"best mIoU   {result['best_mean_iou']:.4f} in iteration {result['best_iteration']}")
     if result["weights"]:
         say(f"weights     {result['weights']}")

@@ -55,16 +55,19 @@ def read_paddle_weights(settings: Any, net: Any) -> tuple[Any, list[str]]:
     Those in PyTorch's names, or in those of another toolkit that the table knows, are converted.
     What a converted file leaves, its account says, which stands beside it.
     """
+    from common.settings.own import OwnModel
     from convert import convert_checkpoint, read_checkpoint
     from convert.outputs import left_at_initialisation
 
     path, key, model = settings.weights.path, settings.weights.key, settings.model
+    own = isinstance(model, OwnModel)
     arrays = read_checkpoint(path, key)
     if not path.endswith(".pdparams") and not any(name.endswith("._mean") for name in arrays):
-        return convert_checkpoint(path, model=net, key=key).state, []
+        rules = model.rules if own else None
+        return convert_checkpoint(path, model=net, rules=rules, key=key).state, []
     if settings.weights.into:
         return arrays, []
-    if set(arrays) <= set(net.state_dict()):
+    if own or set(arrays) <= set(net.state_dict()):
         return arrays, left_at_initialisation(Path(path))
     try:
         made = convert_checkpoint(path, model=model.name, num_classes=model.num_classes, key=key)

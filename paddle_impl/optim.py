@@ -156,8 +156,15 @@ def build_optimizer(
 
 
 def set_lr(optimizer: paddle.optimizer.Optimizer, lr: float) -> None:
-    """Set the schedule's rate; every group keeps its multiplier. Call it before the step."""
-    optimizer.set_lr(float(lr))
+    """Set the schedule's rate; every group keeps its multiplier. Call it before the step.
+
+    It lies over what a scheduler says that an optimizer of the user's holds.
+    """
+    held = getattr(optimizer, "_learning_rate", None)
+    if isinstance(held, paddle.optimizer.lr.LRScheduler):
+        held.last_lr = float(lr)
+    else:
+        optimizer.set_lr(float(lr))
 
 
 def trainable_parameters(net: nn.Layer, criterion: nn.Layer | None) -> dict[str, Any]:

@@ -9,12 +9,10 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-import paddle_impl
 from common.data import Batch
 from common.errors import UserError
 from common.evaluation.sliding import scaled_size, slide
-from common.randomness import generator
-from common.settings.run import Evaluate, Settings
+from common.settings.run import Evaluate
 from common.training.net_side import (
     NetSide,
     loss_parts,
@@ -22,8 +20,7 @@ from common.training.net_side import (
     require_slots,
     tensors_to_fill,
 )
-from paddle_impl.losses import LOSSES
-from paddle_impl.optim import build_optimizer, set_lr, trainable_parameters
+from paddle_impl.optim import set_lr, trainable_parameters
 
 # Paddle's optimizers call a slot <parameter>_velocity_0.
 _SLOTS = {
@@ -121,7 +118,7 @@ def write_slots(
     made = _slots(net, criterion, optimizer)
     absent = {key.partition(".")[2]: None for key in slots if key not in made}
     if absent:
-        _make_slots(optimizer, [params[name] for name in absent])
+        make_slots(optimizer, [params[name] for name in absent])
     made = _slots(net, criterion, optimizer)
     for key, array in slots.items():
         made[key].set_value(np.ascontiguousarray(array))
@@ -141,17 +138,17 @@ def _slots(
     return found
 
 
-def _make_slots(optimizer: paddle.optimizer.Optimizer, params: list[paddle.Tensor]) -> None:
+def make_slots(optimizer: paddle.optimizer.Optimizer, params: list[paddle.Tensor]) -> None:
     """Have Paddle make the slots of `params`, which it does in the first step only.
 
     At rate 0 the step leaves every weight as it is, and it skips whatever has no gradient.
     """
     rate = optimizer.get_lr()
-    optimizer.set_lr(0.0)
+    set_lr(optimizer, 0.0)
     sum((param.sum() * 0.0 for param in params), start=paddle.zeros([], params[0].dtype)).backward()
     optimizer.step()
     optimizer.clear_grad(set_to_zero=False)
-    optimizer.set_lr(rate)
+    set_lr(optimizer, rate)
 
 
 def read_arrays(net: nn.Layer) -> dict[str, np.ndarray]:
@@ -221,22 +218,3 @@ def choose_device(name: str) -> None:
     if name == "gpu" and paddle.device.cuda.device_count() == 0:
         raise UserError("--device gpu: Paddle sees no GPU on this machine; use --device cpu")
     paddle.set_device(name)
-
-
-def build_side(settings: Settings, device: str = "cpu") -> PaddleSide:
-    """Build net, criterion and optimizer as the config says; weights are those of a fresh net.
-
-    Raises UserError where the config does not fit the net, or there is no such device.
-    """
-    choose_device(device)
-    paddle.seed(int(generator(settings.seed, "init").random() * 2**53))
-    net = paddle_impl.build_model(settings.model.name, **settings.model.overrides)
-    criterion = LOSSES[settings.loss.name](**settings.loss_options)
-    optimizer = build_optimizer(
-        settings.optimizer.name,
-        net,
-        criterion,
-        base_lr=settings.schedule.base_lr,
-        **settings.optimizer.options,
-    )
-    return PaddleSide(net, criterion, optimizer)

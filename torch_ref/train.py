@@ -8,12 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-import torch_ref
 from common.data import Batch
 from common.errors import UserError
 from common.evaluation.sliding import scaled_size, slide
-from common.randomness import generator
-from common.settings.run import Evaluate, Settings
+from common.settings.run import Evaluate
 from common.training.net_side import (
     NetSide,
     loss_parts,
@@ -21,8 +19,7 @@ from common.training.net_side import (
     require_slots,
     tensors_to_fill,
 )
-from torch_ref.losses import LOSSES
-from torch_ref.optim import build_optimizer, set_lr, trainable_parameters
+from torch_ref.optim import set_lr, trainable_parameters
 
 # torch's names of the slots.
 _SLOTS = {"velocity": "momentum_buffer", "square_avg": "square_avg"}
@@ -202,22 +199,3 @@ def choose_device(name: str) -> torch.device:
     if name == "gpu" and not torch.cuda.is_available():
         raise UserError("--device gpu: torch sees no GPU on this machine; use --device cpu")
     return torch.device("cuda" if name == "gpu" else "cpu")
-
-
-def build_side(settings: Settings, device: str = "cpu") -> TorchSide:
-    """Build net, criterion and optimizer as the config says; weights are those of a fresh net.
-
-    Raises UserError where the config does not fit the net, or there is no such device.
-    """
-    place = choose_device(device)
-    torch.manual_seed(int(generator(settings.seed, "init").random() * 2**53))
-    net = torch_ref.build_model(settings.model.name, **settings.model.overrides).to(place)
-    criterion = LOSSES[settings.loss.name](**settings.loss_options).to(place)
-    optimizer = build_optimizer(
-        settings.optimizer.name,
-        net,
-        criterion,
-        base_lr=settings.schedule.base_lr,
-        **settings.optimizer.options,
-    )
-    return TorchSide(net, criterion, optimizer)

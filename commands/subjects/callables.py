@@ -14,7 +14,7 @@ from commands.entry import was_interrupted
 from commands.places import is_users, told
 from common.errors import UserError
 
-NETS = ("--torch", "--paddle", "--model")
+NETS = ("--torch", "--paddle", "--model", "model.torch", "model.paddle")
 _loaded: list[tuple[str, Any]] = []  # (what the user called it, the callable)
 
 
@@ -133,9 +133,11 @@ def called(function: Callable[..., Any], what: str, arguments: Mapping[str, Any]
         return function(**(arguments or {}))
 
 
-def criterion(spec: str, option: str, base: type) -> Any:
-    """Return a loss: a function as it is, of a class of `base` an instance."""
+def criterion(
+    spec: str, option: str, base: type, arguments: Mapping[str, Any] | None = None
+) -> Any:
+    """Return a loss: a function with `arguments`, of a class of `base` an instance."""
     found = load_callable(spec, option)
     if isinstance(found, type) and issubclass(found, base):
-        return called(found, f"{option} {spec}", None)
-    return found
+        return called(found, f"{option} {spec}", arguments)
+    return functools.partial(found, **arguments) if arguments else found

@@ -11,7 +11,6 @@ import numpy as np
 
 from common.data import Batch
 from common.evaluation.semantic import build_semantic
-from common.pairs import PAIRS
 from common.settings.run import Settings
 
 
@@ -47,5 +46,5 @@ EVALUATORS: dict[str, BuildEvaluator] = {"semantic": build_semantic}
 def build_evaluator(
     settings: Settings, class_names: tuple[str, ...], ignore_index: int
 ) -> Evaluator:
-    """The evaluator of the config's net, by the task of its row."""
-    return EVALUATORS[PAIRS[settings.model.name].task](settings, class_names, ignore_index)
+    """The evaluator of the config's net, by its task."""
+    return EVALUATORS[settings.model.task](settings, class_names, ignore_index)

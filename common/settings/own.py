@@ -82,9 +82,9 @@ class OwnOfEach(Section):
 
     @property
     def options(self) -> dict[str, Any]:
-        """What is set, for the lines that say so."""
-        names = {name for name in type(self).model_fields if name not in KIND_OF.values()}
-        return self.model_dump(include=names, exclude_defaults=True)
+        """The callables and what they are called with, as far as they are set."""
+        names = (*_SAYS_OWN, "args", "torch_args", "paddle_args")
+        return {name: value for name in names if (value := getattr(self, name, None))}
 
 
 class OwnOfBoth(OwnOfEach):

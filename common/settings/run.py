@@ -152,6 +152,7 @@ class Settings(Section):
                 "train.eval_interval is 0"
             )
         self._check_schedule()
+        self._check_weights()
         self._check_batch()
         return self
 
@@ -174,6 +175,16 @@ class Settings(Section):
                 self.learning_rate(0)
             except ConfigError as error:
                 raise ValueError(f"schedule: {error}") from None
+
+    def _check_weights(self) -> None:
+        path, into = self.weights.path or "", self.weights.into and "weights.into"
+        of_table = self.weights.row and "weights.row"
+        own = isinstance(self.model, OwnModel) and not path.endswith(".pdparams")
+        if own and (of_table or into):
+            raise ValueError(
+                f"{of_table or into} goes with nets of the table; of a net of your own give a "
+                "checkpoint of the whole net, and model.rules where it names things otherwise"
+            )
 
     def _check_batch(self) -> None:
         least = self.model.minimum_batch

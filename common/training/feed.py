@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.data import Batch, SegmentationDataset, plan_training, plan_validation
+from common.data.transforms.images import Transform
 from common.errors import ConfigError
 from common.settings.data import DATASETS
 from common.settings.run import Settings
@@ -25,8 +26,11 @@ class DataSets:
     fingerprint: str
 
 
-def open_data(settings: Settings) -> DataSets:
-    """Open both splits. Raises DataError saying what is missing, ConfigError for other classes."""
+def open_data(settings: Settings, augment: Transform | None = None) -> DataSets:
+    """Open both splits; `augment` is an augmentation that is not of our tables.
+
+    Raises DataError saying what is missing, ConfigError for other classes.
+    """
     data = settings.data
     source = DATASETS[data.dataset].source
     if settings.model.num_classes != source.num_classes:
@@ -39,7 +43,9 @@ def open_data(settings: Settings) -> DataSets:
     normalise = data.normalisation.build()
     names = "\n".join(frame.name for frame in (*train.frames, *val.frames))
     return DataSets(
-        SegmentationDataset(train, data.transforms(), seed=settings.seed, normalisation=normalise),
+        SegmentationDataset(
+            train, data.transforms(augment), seed=settings.seed, normalisation=normalise
+        ),
         SegmentationDataset(val, data.validation_transforms(), normalisation=normalise),
         source.class_names,
         source.ignore_index,

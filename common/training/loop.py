@@ -16,7 +16,7 @@ from typing import Any
 from common.data import Batch
 from common.errors import UserError
 from common.evaluation.evaluate import evaluate
-from common.evaluation.evaluator import build_evaluator
+from common.evaluation.evaluator import Evaluator, build_evaluator
 from common.evaluation.side import Side
 from common.files import remove_folder, whole_file
 from common.randomness import generator
@@ -37,6 +37,8 @@ from common.training.resume import (
     write_checkpoint,
 )
 from common.training.stop import StopRequest
+
+Rate = Callable[[int, int], float]  # (update from 0, reductions of a plateau so far) -> rate
 
 
 class Diverged(UserError):
@@ -65,6 +67,8 @@ def train(
     initialise: Callable[[], Mapping[str, Any] | None] | None = None,
     resume: str | None = None,
     reporter: Reporter | None = None,
+    rate: Rate | None = None,
+    evaluator: Evaluator | None = None,
 ) -> Outcome:
     """Train to the end, or until a signal asks to stop.
 
@@ -77,12 +81,15 @@ def train(
         resume: "auto" (the newest sound checkpoint, else the beginning), a checkpoint's path, or
             None: from the beginning, in a folder that holds no run.
         reporter: whoever watches.
+        rate: of a schedule that is not of our tables; `settings.learning_rate` is that of ours.
+        evaluator: with scores that are not of our tables; by default that of the net's task.
 
     Raises:
         Diverged: the loss is NaN or infinite.
         UserError: nothing can be resumed, a batch cannot be read, or a file not written.
     """
-    run = _Run(settings, side, data, reporter or Reporter())
+    scores = evaluator or build_evaluator(settings, data.class_names, data.ignore_index)
+    run = _Run(settings, side, data, reporter or Reporter(), rate or settings.learning_rate, scores)
     with StopRequest() as stop:
         try:
             run.begin(resume, initialise)
@@ -104,8 +111,17 @@ def step_seed(seed: int, step: int) -> int:
 class _Run:
     """One process's part of a run."""
 
-    def __init__(self, settings: Settings, side: Side, data: DataSets, reporter: Reporter) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        side: Side,
+        data: DataSets,
+        reporter: Reporter,
+        rate: Rate,
+        evaluator: Evaluator,
+    ) -> None:
         self.settings, self.side, self.data, self.reporter = settings, side, data, reporter
+        self.rate, self.evaluator = rate, evaluator
         self.folder = run_folder(settings, side.framework)
         self.checkpoints = self.folder / "checkpoints"
         self.position = Position()
@@ -113,7 +129,6 @@ class _Run:
         self.batches: Iterator[list[Batch]] = iter(())
         self.log: RunLog | None = None
         self.clock = Clock()
-        self.evaluator = build_evaluator(settings, data.class_names, data.ignore_index)
         self.identity: dict[str, Any] = {
             "framework": side.framework,
             "settings": settings.model_dump(mode="json"),
@@ -196,7 +211,7 @@ class _Run:
         begin = time.perf_counter()
         batches = next(self.batches)
         data_s = time.perf_counter() - begin
-        lr = self.settings.learning_rate(position.iteration, position.plateau.reductions)
+        lr = self.rate(position.iteration, position.plateau.reductions)
         self.side.seed(step_seed(self.settings.seed, position.iteration))
         losses = self.side.step(batches, lr)
         if not math.isfinite(losses["loss"]):
@@ -234,10 +249,12 @@ class _Run:
         position.validated = position.iteration
         if isinstance(schedule, Plateau):
             position.plateau.see(scores[schedule.follows], **schedule.reduction)
-        mean_iou = scores["mean_iou"]
-        if mean_iou > (position.best.mean_iou if position.best else -1.0):  # NaN never is
-            position.best = Best(mean_iou, position.iteration)
-            self._save_weights("best", asdict(position.best))
+        metric = scores.get("metric")
+        own = metric if isinstance(metric, float) else None
+        now = Best(scores["mean_iou"], position.iteration, own)
+        if now.score > (position.best.score if position.best else -math.inf):  # NaN never is
+            position.best = now
+            self._save_weights("best", {k: v for k, v in asdict(now).items() if v is not None})
         row = {"iteration": position.iteration, **scores}
         assert self.log is not None
         self.log.validation(row)

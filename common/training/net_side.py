@@ -72,8 +72,14 @@ def main_logits(outputs: Any) -> Any:
     """Return the logits of the main head of what a net returns.
 
     They are [N, C, h, w]. Outputs: logits, a tuple that begins with them, or a dict with "out".
+    Raises UserError for another dict.
     """
     if isinstance(outputs, Mapping):
+        if "out" not in outputs:
+            raise UserError(
+                f"the net returns a dict with {', '.join(map(str, outputs))}; its logits are "
+                'looked for under "out": return {"out": logits}, or the logits first in a tuple'
+            )
         return outputs["out"]
     return outputs[0] if isinstance(outputs, tuple | list) else outputs
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from common.evaluation.side import Side
+from common.settings.data import OwnData
 from common.settings.run import Settings
 from common.settings.section import flatten
 
@@ -20,6 +21,7 @@ def settings_block(
     start = start if weights.path else "none"
     options = _listed(settings.model.options)
     batches = " x ".join(map(str, (data.cards, data.iter_size, data.batch_size)))
+    where = _listed(data.options) if isinstance(data, OwnData) else data.root
     protocol = settings.evaluate.model_dump(exclude_defaults=True, exclude={"batch_size"})
     return [
         ("run", f"{settings.name}, seed {settings.seed}, in {folder}"),
@@ -27,7 +29,7 @@ def settings_block(
         ("net", f"{settings.model.name}, {settings.model.num_classes} classes ({options})"),
         ("parameters", f"{side.parameter_count():,}"),
         ("weights", start),
-        ("data", f"{data.root}: {frames[0]} training, {frames[1]} validation frames"),
+        ("data", f"{where}: {frames[0]} training, {frames[1]} validation frames"),
         ("crop", f"{crop} (height x width), augmented as {data.augmentation.name}"),
         ("batch", f"{settings.total_batch} = {batches} (cards, iter_size, batch_size)"),
         ("loss", f"{settings.loss.name} ({_listed(settings.loss_options)})"),

@@ -45,10 +45,16 @@ class CheckpointError(UserError):
 
 @dataclass
 class Best:
-    """The best validation so far."""
+    """The best validation so far: by the metric of the user's, where there is one, else by mIoU."""
 
     mean_iou: float
     iteration: int
+    metric: float | None = None
+
+    @property
+    def score(self) -> float:
+        """What says which is best: higher is better."""
+        return self.mean_iou if self.metric is None else self.metric
 
 
 @dataclass

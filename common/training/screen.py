@@ -56,11 +56,13 @@ class TrainingScreen(Reporter):
     def validation(self, row: ReportedRow) -> None:
         """Print the mean and what is best so far; classes stand in the log and at the end."""
         best = row["best"]
-        dice = f"  Dice {row['dice']:.4f}" if "dice" in row else ""
-        so_far = f"best {best.mean_iou:.4f} at {best.iteration}" if best else "none finite yet"
+        more = f"  Dice {row['dice']:.4f}" if "dice" in row else ""
+        if isinstance(row.get("metric"), float):
+            more += f"  metric {row['metric']:.4f}"
+        so_far = f"best {best.score:.4f} at {best.iteration}" if best else "none finite yet"
         self.console.print(
             f"iteration {row['iteration']}  validation mIoU {row['mean_iou']:.4f}  pixel accuracy "
-            f"{row['pixel_accuracy']:.4f}{dice}  ({so_far})"
+            f"{row['pixel_accuracy']:.4f}{more}  ({so_far})"
         )
 
     def close(self) -> None:

@@ -1,0 +1,15 @@
+"""The parts of a config in either framework; the other one is not loaded."""
+
+from commands.subjects.named.parts import Parts
+from common.settings.run import Settings
+
+
+def parts_of(settings: Settings, framework: str) -> Parts:
+    """Return the parts of "torch" or "paddle"; the other framework is not loaded."""
+    if framework == "torch":
+        from commands.subjects.named.parts_torch import TorchParts
+
+        return TorchParts(settings)
+    from commands.subjects.named.parts_paddle import PaddleParts
+
+    return PaddleParts(settings)

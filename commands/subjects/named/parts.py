@@ -1,0 +1,130 @@
+"""What a config names, made for one framework: rows of our tables, or the user's own callables."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from commands.subjects.named.config import Own, own_of
+from commands.subjects.named.rates import Rate, called_rate
+from commands.subjects.named.samples import OwnAugment, open_samples
+from commands.subjects.named.scores import Score, WithScore
+from common.evaluation.evaluator import Evaluator, build_evaluator
+from common.settings.own import InOptimizer
+from common.settings.run import Settings
+from common.training.feed import DataSets, open_data
+
+MakeOptimizer = Callable[[list[Any]], Any]  # parameters -> optimizer
+
+
+class Parts(ABC):
+    """Net, criterion, optimizer, schedule, data and metric of a config, in one framework.
+
+    A subclass is one framework; `settings` say what each part is. What the user's code raises is a
+    UserError that begins with the key of the config that names it.
+    """
+
+    framework: str
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def own(self, section: str) -> Own | None:
+        """Return what a section of the config names of the user's own, None where it is ours."""
+        return own_of(self.settings, section, self.framework)
+
+    @abstractmethod
+    def net(self) -> Any:
+        """Return the net, with its first weights."""
+
+    @abstractmethod
+    def criterion(self) -> Any:
+        """Return the criterion: a module, or a function of the user's."""
+
+    @abstractmethod
+    def optimizer(self, parameters: list[Any], net: Any, criterion: Any) -> Any:
+        """Return an optimizer; one of the user's gets `parameters`, ours look them up."""
+
+    @abstractmethod
+    def side(self, device: str) -> Any:
+        """Return what the training loop asks of a framework, with a fresh net."""
+
+    @abstractmethod
+    def side_of(self, net: Any) -> Any:
+        """Return the same of a net that is there."""
+
+    @abstractmethod
+    def to_tensor(self, array: np.ndarray) -> Any:
+        """Return an array as a tensor of the framework."""
+
+    @abstractmethod
+    def to_tensors(self, batch: Any) -> Any:
+        """Return a batch as tensors, as a training step gets it."""
+
+    @abstractmethod
+    def argmax(self, logits: np.ndarray) -> np.ndarray:
+        """Return the classes of logits [N, C, H, W], by the framework's own argmax."""
+
+    @abstractmethod
+    def counts(self) -> Any:
+        """Return our own metric, which takes (logits, label)."""
+
+    @abstractmethod
+    def stepped(self, own: Own | None, make: MakeOptimizer, parameters: list[Any]) -> Rate:
+        """Return the rates of the scheduler that `own` returns, or that the optimizer holds."""
+
+    @abstractmethod
+    def parameters(self, net: Any, criterion: Any) -> list[Any]:
+        """Return what an optimizer of the user's gets: of the net, then of the criterion."""
+
+    def rate(self, net: Any, criterion: Any) -> Callable[[int, int], float]:
+        """Return the rate of (update, reductions of a plateau so far)."""
+        own = self.own("schedule")
+        held = isinstance(self.settings.schedule, InOptimizer)
+        if own is None and not held:
+            return self.settings.learning_rate
+        if own is not None and own.key.endswith(".both"):
+            of_step = called_rate(own)
+        else:
+
+            def make(parameters: list[Any]) -> Any:
+                return self.optimizer(parameters, net, criterion)
+
+            of_step = self.stepped(own, make, self.parameters(net, criterion))
+        return lambda step, reductions=0: of_step(step)
+
+    @property
+    def first_rate(self) -> float:
+        """What an optimizer of our own begins at."""
+        base = self.settings.schedule.base_lr
+        own = self.own("schedule")
+        if base is None and own is not None and own.key.endswith(".both"):
+            return called_rate(own)(0)
+        return base or 0.0
+
+    def data(self) -> DataSets:
+        """Return both splits."""
+        augment = self.own("augmentation")
+        transform = None if augment is None else OwnAugment(augment)
+        own = self.own("data")
+        if own is None:
+            return open_data(self.settings, transform)
+        return open_samples(own, self.settings, transform)
+
+    def metric(self) -> Callable[[np.ndarray, np.ndarray], Any] | Any:
+        """Return the metric of (logits, label) for the metric rung."""
+        own = self.own("metric")
+        if own is None:
+            return self.counts()
+        score = self._score(own)
+        return lambda logits, label: score.update(self.argmax(logits), label)
+
+    def evaluator(self, data: DataSets) -> Evaluator:
+        """Return what scores a validation: of the net's task, and the user's metric."""
+        ours = build_evaluator(self.settings, data.class_names, data.ignore_index)
+        own = self.own("metric")
+        return ours if own is None else WithScore(ours, self._score(own))
+
+    def _score(self, own: Own) -> Score:
+        return Score(own, np.asarray if own.key.endswith(".both") else self.to_tensor)

@@ -1,0 +1,143 @@
+"""What a config names, made in Paddle."""
+
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle import nn
+from paddle.optimizer.lr import LRScheduler, ReduceOnPlateau
+
+import paddle_impl
+from align.nets.asked import asked_by, given_to
+from align.rungs.training.optimizers_paddle import HeldScheduler
+from commands.subjects.callables import build, criterion
+from commands.subjects.named.config import Own
+from commands.subjects.named.parts import MakeOptimizer, Parts
+from commands.subjects.named.rates import Rate, SteppedRate
+from commands.subjects.named.slots_paddle import SideOfOwnOptimizer
+from commands.subjects.run_paddle import CountsOfPaddle
+from common.errors import UserError
+from common.randomness import generator
+from paddle_impl.losses import LOSSES
+from paddle_impl.optim import build_optimizer
+from paddle_impl.train import PaddleSide, choose_device, to_tensors
+
+
+class PaddleParts(Parts):
+    """Parts of a config in Paddle."""
+
+    framework = "paddle"
+
+    def net(self) -> nn.Layer:
+        """Return the port."""
+        model, own = self.settings.model, self.own("model")
+        if own is None:
+            return paddle_impl.build_model(model.name, **model.overrides)
+        return build(own.spec, own.key, nn.Layer, own.arguments)
+
+    def criterion(self) -> Any:
+        """Return the criterion: a Layer, or a function of the user's."""
+        own, settings = self.own("loss"), self.settings
+        if own is None:
+            return LOSSES[settings.loss.name](**settings.loss_options)
+        return criterion(own.spec, own.key, nn.Layer, own.arguments)
+
+    def optimizer(self, parameters: list[Any], net: nn.Layer, criterion: Any) -> Any:
+        """Return an optimizer; one of the user's gets `parameters`, ours look them up."""
+        own, settings = self.own("optimizer"), self.settings.optimizer
+        if own is not None:
+            return own(parameters)
+        module = criterion if isinstance(criterion, nn.Layer) else None
+        base, options = self.first_rate, settings.options
+        return build_optimizer(settings.name, net, module, base_lr=base, **options)
+
+    def side(self, device: str) -> PaddleSide:
+        """Return net, criterion and optimizer on a device. Raises UserError where there is none."""
+        choose_device(device)
+        paddle.seed(int(generator(self.settings.seed, "init").random() * 2**53))
+        return self.side_of(self.net())
+
+    def side_of(self, net: nn.Layer) -> PaddleSide:
+        """Return a net with criterion and optimizer; UserError where that is none."""
+        loss = trainable(self.criterion(), net)
+        made, own = self.optimizer(self.parameters(net, loss), net, loss), self.own("optimizer")
+        if own is None:
+            return PaddleSide(net, loss, made)
+        if not isinstance(made, paddle.optimizer.Optimizer):
+            kind = f"{type(made).__module__}.{type(made).__qualname__}"
+            raise UserError(f"{own}: returned {kind}, expected a paddle.optimizer.Optimizer")
+        return SideOfOwnOptimizer(net, loss, made)
+
+    def parameters(self, net: nn.Layer, criterion: Any) -> list[Any]:
+        """Return the trainable parameters of the net, then of the criterion."""
+        layers = [layer for layer in (net, criterion) if isinstance(layer, nn.Layer)]
+        return [p for layer in layers for p in layer.parameters() if not p.stop_gradient]
+
+    def stepped(self, own: Own | None, make: MakeOptimizer, parameters: list[Any]) -> Rate:
+        """Return the rates of a scheduler that nothing else steps."""
+        if own is not None:
+            scheduler, what = own(), own
+        else:
+            what = self.own("optimizer")  # type: ignore[assignment]  # in_optimizer: it is own
+            scheduler = HeldScheduler(make(parameters)).found
+        if scheduler is None:
+            raise UserError(
+                f"{what}: schedule.name is in_optimizer, and its optimizer holds no scheduler: "
+                "give one as its learning_rate, or set schedule.paddle"
+            )
+        if isinstance(scheduler, ReduceOnPlateau):
+            raise UserError(
+                f"{what}: ReduceOnPlateau follows the validations; take schedule.name: plateau"
+            )
+        if not isinstance(scheduler, LRScheduler):
+            kind = f"{type(scheduler).__module__}.{type(scheduler).__qualname__}"
+            raise UserError(f"{what}: returned {kind}, expected a paddle.optimizer.lr.LRScheduler")
+        return SteppedRate(what, lambda: scheduler.last_lr, scheduler.step)
+
+    def to_tensor(self, array: np.ndarray) -> paddle.Tensor:
+        """Return an array as a tensor."""
+        return paddle.to_tensor(array)
+
+    def to_tensors(self, batch: Any) -> Any:
+        """Return a batch as tensors."""
+        return to_tensors(batch)
+
+    def argmax(self, logits: np.ndarray) -> np.ndarray:
+        """Return the classes of logits [N, C, H, W]."""
+        classes: np.ndarray = paddle.to_tensor(logits).argmax(1).numpy()
+        return classes
+
+    def counts(self) -> Any:
+        """Return exact counts of Paddle's argmax."""
+        return CountsOfPaddle(self.settings.model.num_classes)
+
+
+class Asking(nn.Layer):
+    """A criterion of (outputs, label) that is a function, or that asks for the net or its inputs.
+
+    loss: the user's. net: whose inputs are remembered where the loss asks for them.
+    """
+
+    def __init__(self, loss: Any, net: nn.Layer) -> None:
+        super().__init__()
+        if isinstance(loss, nn.Layer):
+            self.loss = loss
+        else:
+            self.__dict__["loss"] = loss
+        self.__dict__["net"], self.__dict__["seen"] = net, ()
+        self.asked = asked_by(loss)
+        if self.asked:
+            net.register_forward_pre_hook(self._see)
+
+    def _see(self, net: nn.Layer, args: tuple) -> None:
+        self.__dict__["seen"] = args
+
+    def forward(self, outputs: Any, label: paddle.Tensor) -> Any:
+        """Return what the loss returns."""
+        return self.loss(outputs, label, **given_to(self.asked, self.net, self.seen, {}))
+
+
+def trainable(loss: Any, net: nn.Layer) -> nn.Layer:
+    """Return a criterion as a Layer of (outputs, label)."""
+    plain = isinstance(loss, nn.Layer) and not asked_by(loss)
+    return loss if plain else Asking(loss, net)

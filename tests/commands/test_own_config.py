@@ -1,0 +1,118 @@
+"""A config that names a user's own things, through the commands: examples/own_recipe."""
+
+import json
+import shutil
+
+import pytest
+
+from tests.nursery import run
+from tests.paths import ROOT
+
+pytest.importorskip("torch")
+pytest.importorskip("paddle")
+
+EXAMPLE = ROOT / "examples" / "own_recipe"
+
+
+@pytest.fixture
+def mine(tmp_path):
+    """Return the folder of a copy of the example."""
+    folder = tmp_path / "mine"
+    shutil.copytree(EXAMPLE, folder)
+    return folder
+
+
+def replace(folder, file, old, new):
+    text = (folder / file).read_text()
+    assert text.count(old) == 1, old
+    (folder / file).write_text(text.replace(old, new))
+
+
+def log_of(folder):
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("framework", ["torch", "paddle"])
+def test_training_takes_all_from_the_users_modules_and_resumes_to_the_bit(
+    mine, tmp_path, framework
+):
+    """From another folder: modules are found beside the config."""
+    tool, config = f"train_{framework}", mine / "my_net.yml"
+    often = ["train.checkpoint_interval=4", "train.keep=9"]
+    whole = run(tool, config, "output=whole", "--json", cwd=tmp_path)
+    assert whole.returncode == 0, whole.stderr
+    result = json.loads(whole.stdout)
+    assert result["best_metric"] == result["validation"]["metric"]
+    rates = [row["lr"] for row in log_of(tmp_path / "whole") if "lr" in row]
+    assert rates == pytest.approx([0.05 * 0.9**step for step in (1, 3, 5, 7)])
+    assert run(tool, config, "output=part", *often, cwd=tmp_path).returncode == 0
+    shutil.rmtree(tmp_path / "part" / "checkpoints" / "iteration_00000008")
+    assert run(tool, config, "output=part", "--resume", "auto", cwd=tmp_path).returncode == 0
+    assert log_of(tmp_path / "part") == log_of(tmp_path / "whole")
+
+
+ADAM = {
+    "torch": ("torch.optim.SGD(parameters, lr=lr, momentum=0.9, weight_decay=1e-4)",
+              "torch.optim.AdamW(parameters, lr=lr)"),
+    "paddle": ("paddle.optimizer.Momentum(lr, 0.9, parameters, weight_decay=1e-4)",
+               "paddle.optimizer.AdamW(lr, parameters=parameters)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("framework", ["torch", "paddle"])
+def test_an_optimizer_of_any_slots_is_resumed_to_the_bit(mine, framework):
+    replace(mine, f"net_{framework}.py", *ADAM[framework])
+    tool, often = f"train_{framework}", ["train.checkpoint_interval=4", "train.keep=9"]
+    assert run(tool, "my_net.yml", "output=whole", cwd=mine).returncode == 0
+    assert run(tool, "my_net.yml", "output=part", *often, cwd=mine).returncode == 0
+    shutil.rmtree(mine / "part" / "checkpoints" / "iteration_00000008")
+    assert run(tool, "my_net.yml", "output=part", "--resume", "auto", cwd=mine).returncode == 0
+    assert log_of(mine / "part") == log_of(mine / "whole")
+
+
+def test_our_parts_go_with_the_users_net_and_the_users_parts_with_ours(mine):
+    ours = ["loss.name=cross_entropy", "optimizer.name=sgd", "metric.name=task"]
+    ours += ["schedule.name=poly", "schedule.base_lr=0.1", "data.augmentation.name=none"]
+    done = run("train_torch", "my_net.yml", *ours, "--json", cwd=mine)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["best_metric"] is None
+    net = ["model.name=unet", "model.num_classes=3", "model.options.width=0.125"]
+    done = run("train_paddle", "my_net.yml", *net, "output=ours", "data.workers=1", cwd=mine)
+    assert done.returncode == 0, done.stderr
+
+
+WRONG = {
+    "loss raises": ("net_torch.py", "F.cross_entropy(outputs, label", "F.nope(outputs, label",
+                    ["loss.torch net_torch:loss raises AttributeError", "net_torch.py:"]),
+    "no data set": ("my_data.py", "def __len__", "def length",
+                    ["data.both my_data:Squares, split train", "without __len__"]),
+    "strange image": ("my_data.py", "return image, label\n\n\n", "return image / 2, label\n\n\n",
+                      ["data.both my_data:Squares, item ", "its image is float64 [48, 64, 3]"]),
+    "strange label": ("my_data.py", "np.zeros((48, 64), np.uint8)", "np.zeros((48, 64)) - 1",
+                      ["its label is float64 [48, 64]", "expected whole numbers"]),
+    "augmentation raises": ("my_data.py", "image[:, ::-1], label", "imag[:, ::-1], label",
+                            ["data.augmentation.both my_data:flip: NameError", "my_data.py:"]),
+    "no scheduler": ("net_torch.py", "return torch.optim.lr_scheduler.ExponentialLR(", "return (",
+                     ["schedule.torch net_torch:schedule: returned builtins.tuple, expected"]),
+    "no optimizer": ("net_torch.py", "return torch.optim.SGD(", "return dict(",
+                     ["optimizer.torch net_torch:optimizer: ValueError"]),
+    "metric raises": ("net_torch.py", "self.right / max", "self.wright / max",
+                      ["metric.torch net_torch:Accuracy, compute: AttributeError"]),
+    "no module": ("my_net.yml", "net_torch:loss", "net_tosh:loss",
+                  ["loss.torch net_tosh:loss: cannot import net_tosh"]),
+    "no such name": ("my_net.yml", "net_torch:build", "net_torch:Built",
+                     ["model.torch net_torch:Built: net_torch has no Built; it has Net, build"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_errors_name_the_key_and_the_users_line(mine, case):
+    file, old, new, words = WRONG[case]
+    replace(mine, file, old, new)
+    done = run("train_torch", "my_net.yml", "--quiet", cwd=mine)
+    assert done.returncode == 2
+    error = done.stderr.splitlines()[-1]
+    assert error.startswith("error: ")
+    for word in words:
+        assert word in error
+    assert "Traceback" not in done.stderr
