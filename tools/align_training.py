@@ -4,7 +4,12 @@ from pathlib import Path
 
 import _checkout  # noqa: F401 - the checkout onto the path
 
-from commands.align.options import add_optimizers, alignment_parser, parse_alignment
+from commands.align.options import (
+    add_optimizers,
+    add_schedules,
+    alignment_parser,
+    parse_alignment,
+)
 from commands.align.training import align_steps
 from commands.entry import positive
 from commands.guard import run_guarded
@@ -20,6 +25,7 @@ def main() -> int:
     """Align forced training steps of one config, or of one's own nets: a file a step."""
     command = alignment_parser(__doc__ or "", EXAMPLE, table=False, losses=True)
     add_optimizers(command)
+    add_schedules(command)
     command.add_argument("config", type=Path, nargs="?", help="a file of configs/")
     command.add_argument("overrides", nargs="*", metavar="key.sub=value")
     command.add_argument(

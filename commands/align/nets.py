@@ -76,6 +76,26 @@ def optimizers(options: Any) -> tuple[Any, Any]:
     )
 
 
+def schedules(options: Any) -> tuple[Callable[[int], float] | None, Callable[[int], float] | None]:
+    """Return both functions of the step that give its rate, None where a side has none."""
+    return _schedule(options, "torch"), _schedule(options, "paddle")
+
+
+def _schedule(options: Any, side: str) -> Callable[[int], float] | None:
+    from commands.subjects.callables import called, load_callable
+    from commands.subjects.named.rates import checked
+
+    spec, option = getattr(options, f"{side}_schedule", None), f"--{side}-schedule"
+    if not spec:
+        return None
+    rate, what = load_callable(spec, option), f"{option} {spec}"
+
+    def of_step(step: int) -> float:
+        return checked(called(lambda: rate(step), what, None), f"{what}, step {step}")
+
+    return of_step
+
+
 def batches(options: Any, torch_net: Any, paddle_net: Any, labelled: bool = True) -> list[Any]:
     """Return the arrays of every file of --inputs."""
     from commands.subjects.inputs import read_inputs

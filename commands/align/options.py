@@ -77,6 +77,17 @@ def add_optimizers(command: argparse.ArgumentParser) -> None:
         )
 
 
+def add_schedules(command: argparse.ArgumentParser) -> None:
+    """Add the schedules of one's own nets."""
+    group = command.add_argument_group(
+        "schedules of your own nets (a scheduler that the optimizer holds is stepped without one)"
+    )
+    for side in ("torch", "paddle"):
+        group.add_argument(
+            f"--{side}-schedule", metavar="MODULE:CALLABLE", help="step, from 0 -> learning rate"
+        )
+
+
 def parse_alignment(command: argparse.ArgumentParser, without_nets: Collection[str] = ()) -> Any:
     """Parse and refuse what contradicts itself; stages of `without_nets` take --inputs alone."""
     options = command.parse_intermixed_args()

@@ -68,8 +68,5 @@ def align_rounds(options: Any, torch_net: Any, paddle_net: Any, rounds: int) -> 
 def _align_steps(options: Any, torch_net: Any, paddle_net: Any, steps: list[Any]) -> "Report":
     import align
 
-    optimizers = nets.optimizers(options)
-    losses = nets.losses(options)
-    return align.align_training(
-        torch_net, paddle_net, steps, *losses, *optimizers, rules=options.rules
-    )
+    made = (*nets.losses(options), *nets.optimizers(options), *nets.schedules(options))
+    return align.align_training(torch_net, paddle_net, steps, *made, rules=options.rules)
