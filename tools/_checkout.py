@@ -1,6 +1,11 @@
-"""Puts the checkout first on `sys.path`: commands work from any folder, installed or not."""
+"""Puts the checkout first on `sys.path`: commands work from any folder, installed or not.
+
+The folder of the commands goes: a `report` or a `toy` that somebody imports is none of them.
+"""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+_tools = Path(__file__).resolve().parent
+sys.path[:] = [place for place in sys.path if place != str(_tools)]
+sys.path.insert(0, str(_tools.parent))

@@ -1,7 +1,6 @@
 """Callables of the user's own, loaded by `module:callable`."""
 
 import functools
-import importlib
 import inspect
 import sys
 import traceback
@@ -12,6 +11,7 @@ from typing import Any
 
 from commands.entry import was_interrupted
 from commands.places import is_users, told
+from commands.subjects.users_modules import import_users
 from common.errors import UserError
 
 NETS = ("--torch", "--paddle", "--model", "model.torch", "model.paddle")
@@ -27,9 +27,9 @@ def load_callable(spec: str, option: str) -> Callable[..., Any]:
     if not module or not name:
         raise UserError(f"{option} {spec}: expected MODULE:CALLABLE, as in my_pkg.nets:build")
     if str(Path.cwd()) not in sys.path:
-        sys.path.insert(1, str(Path.cwd()))  # after the checkout, whose packages it may not hide
+        sys.path.insert(1, str(Path.cwd()))  # after the checkout
     with users_errors(f"{option} {spec}: cannot import {module}"):
-        found = importlib.import_module(module)
+        found = import_users(module)
     try:
         for part in name.split("."):
             found = getattr(found, part)

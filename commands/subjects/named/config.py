@@ -28,7 +28,7 @@ def read_config(config: str | Path, overrides: Iterable[str] = ()) -> Settings:
     folder = Path(config).resolve().parent
     for place in (Path.cwd(), folder):
         if str(place) not in sys.path:
-            sys.path.insert(1, str(place))  # after the checkout, whose packages it may not hide
+            sys.path.insert(1, str(place))  # after the checkout
     model, weights = settings.model, settings.weights
     if isinstance(model, OwnModel):
         model = model.model_copy(update={"rules": _beside(folder, model.rules)})
