@@ -19,6 +19,7 @@ from align.arrays.trees import leaves, map_leaves
 from align.record.draws import CallKey
 
 _POWERS = np.logspace(-4, 8, 97)
+# A stored trace holds what functions give here: another grid is another schema.
 GRID = np.unique(np.concatenate([-_POWERS, _POWERS, np.linspace(-12, 12, 193)]))
 
 # Functions that bound values, by their names in either framework.
@@ -140,6 +141,11 @@ class Bounding:
     def bounds(self) -> bool:
         """Tell whether the function is one of `BOUNDS`."""
         return self.function in BOUNDS
+
+    @property
+    def place(self) -> str:
+        """Its `source` without the folder."""
+        return self.source.replace("\\", "/").rpartition("/")[2]
 
 
 @dataclass(eq=False)

@@ -153,7 +153,7 @@ class Trace:
     as_code: list[str] = field(default_factory=list)
     packed: list[str] = field(default_factory=list)
     draws: list[Draw] = field(default_factory=list)
-    bounds: list[Bounding] = field(default_factory=list)  # what bounds values; not stored
+    bounds: list[Bounding] = field(default_factory=list)  # what bounds values
 
 
 def nearest(call: Call | None, judged: set[str]) -> Call | None:

@@ -126,6 +126,10 @@ class StoredTrial(Trial[StoredReference]):
         pairing = self.setup.sides.pairing
         found = Findings(reference.trace, plain.port_order, pairing, judged, moves)
         self._finish(found, self._pass(found, plain), way)
+        if reference.manifest.bounds is None:
+            found.notes.append(Words("bounds_not_recorded"))
+        else:
+            self._compare_bounds(found, plain)
         return found
 
     def is_seen(self, found: Findings, path: str) -> bool | None:

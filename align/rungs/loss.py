@@ -67,7 +67,7 @@ def align_loss(torch_loss: Criterion, paddle_loss: Criterion, inputs: Inputs) ->
         found: Findings = run_forced(sides, batch.whole, train=True, backward=True)
         replayed = replayed_by(torch_whole, batch.whole)
         explain(found.comparisons, sides, found, replayed)
-    report.calls = found.comparisons
+    report.calls = found.comparisons + found.unreached
     outputs = [call for call in report.calls if call.at.kind == "output"]
     report.calls += unless_compared(outputs, "no_loss")
     report.notes += found.notes + rounding_note(rounded, found.trace)

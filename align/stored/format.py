@@ -63,6 +63,34 @@ class StoredDraw:
 
 
 @dataclass
+class StoredView:
+    """A function of one tensor: the tensor's size and ends, and its values at the grid.
+
+    The grid is `align.record.bounds.GRID`; None where it could not be probed.
+    """
+
+    __pydantic_config__: ClassVar = STRICT
+
+    size: int
+    low: Any
+    high: Any
+    values: str | None
+
+
+@dataclass
+class StoredBounding:
+    """A function that bounds values, as code called it: `align.record.bounds.Bounding`."""
+
+    __pydantic_config__: ClassVar = STRICT
+
+    function: str
+    owner: tuple[str, int] | None
+    said: bool
+    source: str
+    views: list[StoredView]
+
+
+@dataclass
 class StoredModule:
     """One module of the reference, by its first path: what the port's side asks of it.
 
@@ -144,6 +172,7 @@ class Manifest:
     complex128: list[str] = field(default_factory=list)
     as_code: list[str] = field(default_factory=list)
     packed: list[str] = field(default_factory=list)
+    bounds: list[StoredBounding] | None = None  # None: an earlier version recorded none
 
 
 def number(value: Any) -> float:

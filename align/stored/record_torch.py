@@ -17,6 +17,7 @@ from align.arrays.trees import map_leaves
 from align.nets.prepare_torch import prepared
 from align.nets.whole_torch import NetWithLoss
 from align.pairing.reference_torch import LiveReference
+from align.record.bounds import Bounding, View
 from align.record.draws import Draw
 from align.record.recording_torch import ReferenceRun, record
 from align.record.trace import TENSOR, Call, OnDisk, Slot, Trace
@@ -29,9 +30,11 @@ from align.stored.format import (
     MANIFEST,
     SCHEMA,
     Manifest,
+    StoredBounding,
     StoredCall,
     StoredDraw,
     StoredModule,
+    StoredView,
     encode,
 )
 from align.stored.reach_torch import CallSide, reached
@@ -150,6 +153,7 @@ def _filed(trace: Trace, writer: ArrayWriter) -> dict[str, Any]:
     return {
         "calls": calls,
         "draws": [_draw(draw, writer) for draw in trace.draws],
+        "bounds": [_bounding(call, writer) for call in trace.bounds],
         "buffers_before": {k: writer.add(a) for k, a in trace.buffers_before.items()},
         "buffers": {k: writer.add(a) for k, a in trace.buffers.items()},
         "gradients": {k: writer.optional(a) for k, a in trace.gradients.items()},
@@ -187,6 +191,16 @@ def _draw(draw: Draw, writer: ArrayWriter) -> StoredDraw:
         high=draw.high,
         keep=draw.keep,
     )
+
+
+def _bounding(call: Bounding, writer: ArrayWriter) -> StoredBounding:
+    views = [_view(view, writer) for view in call.views]
+    return StoredBounding(call.function, call.owner, call.said, call.place, views)
+
+
+def _view(view: View, writer: ArrayWriter) -> StoredView:
+    span = view.span
+    return StoredView(span.size, span.low, span.high, writer.optional(view.values))
 
 
 def _name(kept: Any) -> Any:

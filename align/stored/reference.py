@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from align.record.bounds import Bounding, Span, View
 from align.record.draws import Draw
 from align.record.trace import TENSOR, Call, Slot, Trace
 from align.stored.arrays import StoredArrays, read_tensors
 from align.stored.files import read_manifest
 from align.stored.format import (
     MANIFEST,
+    StoredBounding,
     StoredCall,
     StoredDraw,
     StoredModule,
@@ -68,7 +70,19 @@ class StoredReference:
             as_code=manifest.as_code,
             packed=manifest.packed,
             draws=[self._draw(draw) for draw in manifest.draws],
+            bounds=[self._bounding(bounding) for bounding in manifest.bounds or ()],
         )
+
+    def _bounding(self, stored: StoredBounding) -> Bounding:
+        views = [
+            View(
+                Span(view.size, number(view.low), number(view.high)),
+                None,
+                self._optional(view.values),
+            )
+            for view in stored.views
+        ]
+        return Bounding(stored.function, stored.owner, stored.said, stored.source, views)
 
     def _draw(self, stored: StoredDraw) -> Draw:
         return Draw(

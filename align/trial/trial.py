@@ -126,6 +126,11 @@ class Trial(ABC, Generic[AnyReference]):
             kept = [c for c in found.comparisons if not not_reached(c, forced.called)]
             found.comparisons = kept
 
+    def _compare_bounds(self, found: Findings, plain: "PlainPass") -> None:
+        """Compare what bounds values beyond what these inputs reach, when all else is."""
+        whole = not plain.failure and all(c.verdict != DIFFERS for c in found.comparisons)
+        found.unreached = compare_bounds(found.trace, plain.bounds, found.judged, whole=whole)
+
     def _notes(self, plain: Any) -> list[Words]:
         from align.nets.layers_paddle import synchronized
 
@@ -187,8 +192,7 @@ class LiveTrial(Trial["LiveReference"]):
                 early.end()
         moves.finish()
         self._finish(found, forced, way)
-        whole = not plain.failure and all(c.verdict != DIFFERS for c in found.comparisons)
-        found.unreached = compare_bounds(trace, plain.bounds, judged, whole=whole)
+        self._compare_bounds(found, plain)
         return found
 
     def is_seen(self, found: Findings, path: str) -> bool | None:

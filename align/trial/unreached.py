@@ -149,7 +149,7 @@ def _parting(call: Bounding, other: Bounding) -> Cause | None:
             theirs=float(theirs.values[at]),
             low=theirs.span.low,
             high=theirs.span.high,
-            source=_file_of(other),
+            source=other.place,
         )
     return None
 
@@ -183,9 +183,4 @@ def _ends_kept(view: View) -> bool:
 
 def _one_sided(kind: str, call: Bounding) -> Cause:
     span = call.views[0].span
-    source = _file_of(call)
-    return Cause(kind, function=call.function, low=span.low, high=span.high, source=source)
-
-
-def _file_of(call: Bounding) -> str:
-    return call.source.replace("\\", "/").rpartition("/")[2]
+    return Cause(kind, function=call.function, low=span.low, high=span.high, source=call.place)

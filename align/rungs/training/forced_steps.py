@@ -56,6 +56,7 @@ class ForcedSteps:
         self.rates: list[dict[str, float]] = []  # of the reference, by key
         self.explained: set[str] = set()
         self.known: dict[str, float] = {}  # see UpdateComparison
+        self.parted: set[tuple[str, str]] = set()  # functions that were found to differ
 
     def run(self, step: int, batch: NetBatch) -> None:
         """Judge one step and leave the reference, and so the next step's start, after it."""
@@ -130,6 +131,9 @@ class ForcedSteps:
         comparisons = list(found.comparisons)
         replayed = self.reference.replayed(batch.whole)
         explain(comparisons, self.sides, found, replayed, self.explained)
+        parted = [c for c in found.unreached if (c.layer, c.where) not in self.parted]
+        self.parted.update((c.layer, c.where) for c in parted)
+        comparisons += parted
         self.report.notes += [note for note in found.notes if note not in self.report.notes]
         root = next(call for call in found.trace.calls if call.path == "")
         self.losses.append(float(root.outputs[0]))

@@ -1,6 +1,8 @@
 """Functions that bound values beyond what inputs reach: parted ones are found, equal ones not."""
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,14 @@ import pytest
 import torch
 from paddle.nn.functional import relu as imported_relu
 
-from align import align_backward, align_forward
+from align import (
+    align_backward,
+    align_forward,
+    align_loss,
+    align_training,
+    force_trace,
+    record_trace,
+)
 from align.judge.words import Words
 from align.report.report import Report
 
@@ -46,12 +55,17 @@ class Port(paddle.nn.Layer):
 
 def judged(reference: Function, port: Function, rung: Any = align_forward) -> Report:
     """Judge two functions."""
+    report: Report = rung(*pair(reference, port), INPUT)
+    return report
+
+
+def pair(reference: Function, port: Function) -> tuple[Any, Any]:
+    """Return both nets with the same weights."""
     torch.manual_seed(3)
     ours, theirs = Port(port), Reference(reference)
     state = theirs.state_dict()
     ours.set_state_dict({key: paddle.to_tensor(state[key].numpy()) for key in ours.state_dict()})
-    report: Report = rung(theirs, ours, INPUT)
-    return report
+    return theirs, ours
 
 
 class Hswish(torch.nn.Module):
@@ -130,3 +144,76 @@ def test_code_that_may_bound_another_way_could_not_be_checked() -> None:
     """What writes into a tensor is no function that can be probed."""
     report = judged(lambda x: x.clamp(max=6.0), write)
     assert report.exit_code == 2, report.verdict
+
+
+recorded = {name: same[name] for name in ("clip", "steps", "hswish", "reduced")}
+recorded_apart = {name: parted[name] for name in ("relu", "missing", "added", "twice")}
+
+
+@pytest.mark.parametrize("name", [*recorded, *recorded_apart])
+@pytest.mark.parametrize("backward", [False, True])
+def test_a_stored_trace_tells_as_much(name: str, backward: bool, tmp_path: Path) -> None:
+    """What functions give beyond the inputs is a part of the trace."""
+    functions = (recorded | recorded_apart)[name]
+    theirs, ours = pair(*functions)
+    record_trace(theirs, INPUT, tmp_path / "trace", backward=backward)
+    report = force_trace(ours, tmp_path / "trace")
+    live = judged(*functions, align_backward if backward else align_forward)
+    assert report.exit_code == live.exit_code == (name in recorded_apart), report.verdict
+    causes = [[str(d.cause) for d in each.divergences] for each in (report, live)]
+    assert causes[0] == causes[1]
+
+
+def test_an_earlier_trace_says_what_was_not_compared(tmp_path: Path) -> None:
+    """It holds no such functions."""
+    theirs, ours = pair(*parted["relu"])
+    record_trace(theirs, INPUT, tmp_path / "trace")
+    path = tmp_path / "trace" / "manifest.json"
+    data = json.loads(path.read_text())
+    del data["bounds"]
+    path.write_text(json.dumps(data))
+    assert any("earlier version" in note for note in force_trace(ours, tmp_path / "trace").notes)
+
+
+def torch_loss(outputs: Any, label: Any) -> Any:
+    return torch.nn.functional.cross_entropy(outputs.clamp(-1e3, 1e3), label)
+
+
+def paddle_loss(outputs: Any, label: Any) -> Any:
+    return F.cross_entropy(outputs.clip(-1e3, 1e3), label, axis=1)
+
+
+def unclamped(outputs: Any, label: Any) -> Any:
+    return F.cross_entropy(outputs, label, axis=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "loss", "layers"),
+    [
+        ("clip", paddle_loss, set()),
+        ("relu", paddle_loss, {""}),
+        ("clip", unclamped, {"(loss)"}),
+    ],
+)
+def test_training_steps_tell_as_much(name: str, loss: Any, layers: set[str]) -> None:
+    """Once, however many steps there are; in the net and in the loss."""
+    batches = [[INPUT * scale, np.zeros((2, 4, 4), "int64")] for scale in (1.0, 0.9)]
+    report = align_training(
+        *pair(*(same | parted)[name]),
+        batches,
+        torch_loss,
+        loss,
+        lambda p: torch.optim.SGD(p, lr=0.1),
+        lambda p: paddle.optimizer.SGD(0.1, parameters=p),
+    )
+    assert report.exit_code == bool(layers), report.verdict
+    assert {d.layer for d in report.divergences} == layers
+    assert len(report.divergences) == len(layers)
+
+
+@pytest.mark.parametrize("loss", [paddle_loss, unclamped])
+def test_losses_tell_as_much(loss: Any) -> None:
+    """A clamp that these outputs do not reach belongs to a loss."""
+    outputs = np.random.default_rng(0).standard_normal((2, 3, 4, 4))
+    report = align_loss(torch_loss, loss, [outputs, np.zeros((2, 4, 4), "int64")])
+    assert report.exit_code == (loss is unclamped), report.verdict
