@@ -19,10 +19,14 @@ GLANCE = 4096
 
 def relation(reference: np.ndarray, port: np.ndarray) -> Cause | None:
     """Return what `port` is of `reference`, arrays of one shape; None where unknown."""
-    if reference.shape != port.shape or not reference.size or reference.dtype.kind not in "fiub":
+    if reference.shape != port.shape or not reference.size or reference.dtype.kind not in "fiubc":
         return None
     if reference.dtype.kind in "iub":
-        return _mapped(reference, port) or _rearranged(reference, port, 0.5)
+        # Differences of unsigned numbers wrap around, booleans have none.
+        whole = (array.astype(np.int64) for array in (reference, port))
+        return _mapped(reference, port) or _rearranged(*whole, 0.5)
+    if "c" in (reference.dtype.kind, port.dtype.kind):
+        return _of_complex(reference.astype(np.complex128), port.astype(np.complex128))
     theirs, ours = reference.astype(np.float64), port.astype(np.float64)
     if not (np.isfinite(theirs).all() and np.isfinite(ours).all()):
         return None
@@ -32,6 +36,16 @@ def relation(reference: np.ndarray, port: np.ndarray) -> Cause | None:
         if cause:
             return cause
     return None
+
+
+def _of_complex(reference: np.ndarray, port: np.ndarray) -> Cause | None:
+    if not (np.isfinite(reference).all() and np.isfinite(port).all()):
+        return None
+    rest = REST * float(np.abs(port - reference).max())
+    if same(reference.conj(), port, rest):
+        return Cause("conjugated")
+    theirs, ours = (array.reshape(*array.shape, 1).view(np.float64) for array in (reference, port))
+    return _scaled(theirs, ours, rest)
 
 
 def same(one: np.ndarray, other: np.ndarray, rest: float) -> bool:

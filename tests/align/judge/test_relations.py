@@ -1,0 +1,28 @@
+"""What a wrong tensor is of the right one, of every kind of numbers."""
+
+import numpy as np
+import pytest
+
+from align.judge.relations import relation
+
+RNG = np.random.default_rng(0)
+SPECTRUM = RNG.standard_normal((2, 3, 5)) + 1j * RNG.standard_normal((2, 3, 5))
+PIXELS = RNG.integers(0, 256, 300).astype("uint8")
+
+
+@pytest.mark.parametrize(
+    ("reference", "port", "kind"),
+    [
+        (SPECTRUM, SPECTRUM * 2.5, "scaled"),
+        (SPECTRUM, SPECTRUM.conj(), "conjugated"),
+        (SPECTRUM, SPECTRUM * 1j, None),
+        (np.array([True, False, False]), np.array([False, False, True]), "reversed"),
+        (np.array([True, False, True]), np.array([True, True, False]), None),
+        (np.array([0, 9, 255], "uint8"), np.array([255, 9, 0], "uint8"), "mapped"),
+        (PIXELS, PIXELS[::-1], "reversed"),
+    ],
+)
+def test_numbers_of_every_kind_are_related(reference, port, kind):
+    """Booleans have no difference, and those of unsigned numbers wrap around."""
+    found = relation(reference, port)
+    assert (None if found is None else found.kind) == kind
