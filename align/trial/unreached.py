@@ -59,14 +59,14 @@ def compare_bounds(
         found.setdefault((layer, cause), into)
 
     parted: set[int] = set()
-    for call in (c for c in theirs.calls if _may_be_said(c) and id(c) not in matched):
-        group = theirs.groups[id(call)]
-        for other in (c for c in ours.of(group) if id(c) not in matched and _may_be_said(c)):
-            cause = _parting(call, other)
-            if cause is not None:
-                differs(other, group, DIFFERS, cause)
-                parted |= {id(call), id(other)}
-                break
+    for call, other, group in _partings(theirs, ours, matched):
+        one_known = (id(call) in matched) != (id(other) in matched)
+        if id(call) in parted or (one_known and id(other) in parted):
+            continue
+        cause = _parting(call, other)
+        if cause is not None:
+            differs(other, group, DIFFERS, cause)
+            parted |= {id(call), id(other)}
     if whole:
         sides = ((theirs, ours, "bound_missing"), (ours, theirs, "bound_added"))
         for side, opposite, kind in sides:
@@ -78,6 +78,40 @@ def compare_bounds(
                 verdict = UNCHECKED if unknown else DIFFERS
                 differs(call, group, verdict, _one_sided(kind, call))
     return list(found.values())
+
+
+def _partings(
+    theirs: _Side, ours: _Side, matched: set[int]
+) -> Iterator[tuple[Bounding, Bounding, int | None]]:
+    """Yield (reference's call, port's, group) of those that may stand for one another.
+
+    One of the two at least has no partner; the other has none either, or its side has it more
+    often than the opposite one: `relu(x), relu6(x)` may have become `relu(x), relu(x)`.
+    """
+    for call in filter(_may_be_said, theirs.calls):
+        group = theirs.groups[id(call)]
+        for other in filter(_may_be_said, ours.of(group)):
+            if id(call) not in matched and id(other) not in matched:
+                yield call, other, group
+    for call in filter(_may_be_said, theirs.calls):
+        group = theirs.groups[id(call)]
+        for other in filter(_may_be_said, ours.of(group)):
+            known = id(call) in matched, id(other) in matched
+            if (known == (False, True) and _is_surplus(other, ours, theirs)) or (
+                known == (True, False) and _is_surplus(call, theirs, ours)
+            ):
+                yield call, other, group
+
+
+def _is_surplus(call: Bounding, side: _Side, opposite: _Side) -> bool:
+    """Tell whether code on one side calls a function of the same values more often."""
+    own, others = (
+        sum(
+            any(_is_same(a, b) for a, b in _pairs(call, [c])) for c in each.calls if _may_be_said(c)
+        )
+        for each in (side, opposite)
+    )
+    return own > others
 
 
 def _reference(trace: Trace, pairing: Pairing) -> _Side:

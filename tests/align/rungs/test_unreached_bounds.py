@@ -10,6 +10,7 @@ import paddle
 import paddle.nn.functional as F
 import pytest
 import torch
+import torch.nn.functional as TF
 from paddle.nn.functional import relu as imported_relu
 
 from align import (
@@ -116,6 +117,20 @@ parted = {
     "hswish": (Hswish(), lambda x: x * F.relu(x + 3) / 6),
     "lower": (lambda x: torch.relu(x + 9), lambda x: F.leaky_relu(x + 9)),
     "twice": (torch.nn.ReLU6(), lambda x: paddle.clip(F.relu(x), max=5.0)),
+}
+
+
+same |= {
+    "both": (lambda x: torch.relu(x) + TF.relu6(x), lambda x: F.relu6(x) + F.relu(x)),
+    "twice": (
+        lambda x: (y := torch.relu(x)) * y + TF.relu6(x),
+        lambda x: F.relu(x) * F.relu(x) + paddle.clip(x, 0, 6),
+    ),
+}
+parted |= {
+    "both": (lambda x: torch.relu(x) + TF.relu6(x), lambda x: F.relu(x) + F.relu(x)),
+    "both_bound": (lambda x: torch.relu(x) + TF.relu6(x), lambda x: F.relu6(x) + F.relu6(x)),
+    "one_of_two": (lambda x: torch.relu(x) * torch.relu(x), lambda x: F.relu(x) * F.relu6(x)),
 }
 
 
