@@ -18,8 +18,8 @@ from align.causes.replayed import JudgedTensor, ReplayedCalls
 from align.causes.steps import (
     CodeStep,
     Steps,
-    Trial,
-    in_words,
+    differences,
+    handed_in_words,
     parting,
     stopped,
     stopped_at,
@@ -37,6 +37,8 @@ from align.pairing.sides import Sides
 # So many culprits are replayed at a time; of more, what the first ones share is said of all.
 MOST = 12
 FEW = 16
+# So many places at which one call's code parts from the reference's are tried together.
+MOST_PARTINGS = 3
 # Below this a replayed tensor is equal; in code that calls an inexact kernel below the second.
 EXACT, KERNELS = 1e-9, 1e-5
 
@@ -136,8 +138,9 @@ def _cause(replay: Any, floor: float, gradients: bool, told: bool, budget: Budge
         found = [cause for each in terms for cause in each][:2]
         said += found
     if not said or (uneven and not found):
-        trial = _trial(replay, wrong, floor, steps, budget)
-        said += filter(None, [in_words(reference, steps, pairs, floor, trial, not told)])
+        cause = _by_steps(replay, wrong, floor, (reference, steps), not told, budget)
+        cause = cause or handed_in_words(reference, pairs, floor, not told)
+        said += [cause] if cause else []
     return joined(said)
 
 
@@ -150,19 +153,38 @@ def _meant_otherwise(parted: tuple[CodeStep, CodeStep | None] | None) -> list[tu
     return list(other_settings(parted[0].function, apart(parted[0].meant, parted[1].meant)))
 
 
-def _trial(
-    replay: Any, wrong: Mapping[str, JudgedTensor], floor: float, steps: Steps, budget: Budget
-) -> Trial:
-    """Return what tells whether another operand of a step closes the gap."""
+def _by_steps(
+    replay: Any,
+    wrong: Mapping[str, JudgedTensor],
+    floor: float,
+    codes: tuple[Steps, Steps],
+    orders: bool,
+    budget: Budget,
+) -> Cause | None:
+    """Say where the port's code parts from the reference's; what is said together closes the gap.
 
-    def trial(step: CodeStep, operand: int, array: np.ndarray) -> bool:
-        number = next(i for i, own in enumerate(steps.steps) if own is step)
-        if not budget.spend():
-            return False
-        after = replay.with_operand(number, step.function, operand, array)
-        return _closes(replay, after, wrong, floor)
-
-    return trial
+    `codes` are the reference's and the port's. A step is given what the reference has there; where
+    that is not all, the port is followed on from there.
+    """
+    reference, steps = codes
+    said: list[Cause] = []
+    patches: list[Any] = []
+    for _ in range(MOST_PARTINGS):
+        first: tuple[Cause, list[Any]] | None = None
+        for cause, instead in differences(reference, steps, floor, orders):
+            if not budget.spend():
+                return None
+            more = replay.patches(steps, instead)
+            if _closes(replay, replay.patched([*patches, *more]), wrong, floor):
+                return joined([*said, cause])
+            if not replay.failure and first is None:
+                first = cause, more
+        if first is None or not budget.spend():
+            return None
+        said.append(first[0])
+        patches += first[1]
+        steps, _ = replay.recorded(False, patches)
+    return None
 
 
 def _closes(
@@ -185,6 +207,9 @@ def _changes(
     meant: list[tuple[Cause, Any]],
 ) -> list[Cause]:
     """Return the first change that explains a place, and further ones for what it leaves."""
+    for cause, change in replay.layer_changes():
+        if budget.spend() and _closes(replay, replay.run(change), wrong, floor):
+            return [cause]
     said: list[Cause] = []
     left = set(wrong)
     for functions in (at, None)[: 1 + (at is not None)]:

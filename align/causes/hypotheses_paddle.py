@@ -3,17 +3,53 @@
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import permutations
 from typing import Any
 
 import paddle
+from paddle import nn
 from paddle.nn import functional
+from paddle.nn.layer import rnn
 
 from align.arrays.arrays_paddle import is_tensor
 from align.judge.words import Cause
 
 # function, which call of it (-1: all), replacement
 Replacement = tuple[str, int, Callable[..., Any]]
+
+
+@dataclass(frozen=True)
+class LayerSetting:
+    """Another value of a setting of a whole layer, and of the layers inside that have it."""
+
+    layer: nn.Layer
+    name: str
+    value: Any
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Run the block with it."""
+        inside = [i for i in self.layer.sublayers(include_self=True) if hasattr(i, self.name)]
+        kept = [getattr(layer, self.name) for layer in inside]
+        for layer in inside:
+            setattr(layer, self.name, self.value)
+        try:
+            yield
+        finally:
+            for layer, value in zip(inside, kept, strict=True):
+                setattr(layer, self.name, value)
+
+
+def layer_changes(layer: nn.Layer) -> Iterator[tuple[Cause, LayerSetting]]:
+    """Yield (cause, change) of the settings of a whole layer that ports get wrong."""
+    if isinstance(layer, (rnn.RNNBase, nn.RNN, nn.BiRNN)):
+        own = bool(layer.time_major)
+        yield (
+            _setting(type(layer).__name__, "time_major", own, not own),
+            LayerSetting(layer, "time_major", not own),
+        )
 
 
 ACTIVATIONS = (
@@ -122,6 +158,10 @@ def _special(name: str, arguments: dict[str, Any]) -> Iterator[tuple[Cause, Any]
         if pairs != own:
             yield Cause("padding_side", port=own, reference=pairs), _with(pad=pairs)
 
+    soft = arguments.get("label_smoothing") or arguments.get("soft_label")
+    if name == "cross_entropy" and soft and arguments.get("weight") is not None:
+        yield Cause("weighs_samples"), _weighing_classes
+
 
 def _with(**settings: Any) -> Any:
     def call(function: Any, args: Any, kwargs: Any) -> Any:
@@ -152,6 +192,30 @@ def _reorder(order: tuple[int, ...]) -> Any:
         return function(*bound.args, **bound.kwargs)
 
     return call
+
+
+def _weighing_classes(function: Any, args: Any, kwargs: Any) -> Any:
+    """Compute cross entropy as torch does: each class by its weight."""
+    bound = inspect.signature(function).bind(*args, **kwargs)
+    bound.apply_defaults()
+    given = bound.arguments
+    axis, share = given["axis"], given["label_smoothing"]
+    logs = functional.log_softmax(given["input"], axis).moveaxis(axis, -1)
+    count, weight, label = logs.shape[-1], given["weight"], given["label"]
+    if given["soft_label"]:
+        target, valid = label.moveaxis(axis, -1), paddle.ones(logs.shape[:-1], logs.dtype)
+        divisor = valid.sum()
+    else:
+        label = label.squeeze(axis) if label.ndim == logs.ndim else label
+        counted = label != given["ignore_index"]
+        valid, label = counted.astype(logs.dtype), paddle.where(counted, label, 0 * label)
+        target = functional.one_hot(label, count).astype(logs.dtype)
+        divisor = ((target * weight).sum(-1) * valid).sum()
+    smooth = target * (1 - share) + share / count
+    losses = -(smooth * weight * logs).sum(-1) * valid
+    if given["reduction"] == "none":
+        return losses
+    return losses.sum() if given["reduction"] == "sum" else losses.sum() / divisor
 
 
 def _exchanged(function: Any, args: Any, kwargs: Any) -> Any:

@@ -1,7 +1,7 @@
 """Replays one call of one layer of the port on the reference's inputs, with changed functions."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
@@ -12,10 +12,15 @@ from paddle.nn import functional
 from align.arrays.arguments import Forward, bind
 from align.arrays.arrays_paddle import is_tensor, to_array, to_tensor
 from align.arrays.trees import leaves, map_leaves
-from align.causes.hypotheses_paddle import Replacement, changes_of
+from align.causes.hypotheses_paddle import (
+    LayerSetting,
+    Replacement,
+    changes_of,
+    layer_changes,
+)
 from align.causes.replayed import JudgedTensor, Replayed
 from align.causes.step_recorder_paddle import PaddleRecorder, Patch, watched
-from align.causes.steps import Handed, Steps, Value, named
+from align.causes.steps import Handed, Instead, Steps, Value, named
 from align.force.stock.cells_paddle import states_alone
 from align.judge.words import Cause, Words
 from align.nets.calls import wrapped_forwards
@@ -61,31 +66,45 @@ class Replay:
         self.pairs: list[Handed] = []
         self.outside = 0  # layers that run code of their own
 
-    def run(self, change: Replacement | None = None) -> list[JudgedTensor]:
+    def run(self, change: Replacement | LayerSetting | None = None) -> list[JudgedTensor]:
         """Return every tensor that arrives at a layer inside, and the outputs."""
         with paddle.no_grad():
+            if isinstance(change, LayerSetting):
+                return self._run(change.applied())
             return self._run(self._changed(change))
 
-    def recorded(self, gradients: bool) -> tuple[Steps, list[Handed]]:
+    def layer_changes(self) -> Iterator[tuple[Cause, LayerSetting]]:
+        """Yield changes of the layer as a whole."""
+        yield from layer_changes(self.layer)
+
+    def recorded(
+        self, gradients: bool, patches: Sequence[Patch] = ()
+    ) -> tuple[Steps, list[Handed]]:
         """Return the steps of the port's code, and (place, reference's, port's) of each tensor.
 
-        With `gradients` it is run so that these could flow.
+        With `gradients` it is run so that these could flow; `patches` give steps other tensors.
         """
         self.recorder, self.pairs = PaddleRecorder(), []
         try:
             with paddle.set_grad_enabled(gradients):
-                self._run(watched(self.recorder, lambda: not self.outside))
+                self._run(watched(self.recorder, lambda: not self.outside, patches))
             return self.recorder.found, self.pairs
         finally:
             self.recorder = None
 
-    def with_operand(
-        self, number: int, function: str, operand: int, array: np.ndarray
-    ) -> list[JudgedTensor]:
-        """Return what `run` does where step `number` is given `array` as one of its operands."""
-        patch = Patch(number, function, operand, array)
+    def patched(self, patches: Sequence[Patch]) -> list[JudgedTensor]:
+        """Return what `run` does where steps are given other tensors."""
         with paddle.no_grad():
-            return self._run(watched(PaddleRecorder(), lambda: not self.outside, patch))
+            return self._run(watched(PaddleRecorder(), lambda: not self.outside, patches))
+
+    @staticmethod
+    def patches(steps: Steps, instead: Sequence[Instead]) -> list[Patch]:
+        """Return what gives the steps that were recorded what stands in `instead`."""
+        numbers = {id(step): number for number, step in enumerate(steps.steps)}
+        return [
+            Patch(numbers[id(each.step)], each.step.function, each.operand, each.array)
+            for each in instead
+        ]
 
     def _run(self, watching: AbstractContextManager[None]) -> list[JudgedTensor]:
         self.failure, self.places, self.seen = "", [], []

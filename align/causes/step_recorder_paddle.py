@@ -1,6 +1,6 @@
 """Takes down the functions that the code of one call of the port calls."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -41,16 +41,16 @@ class PaddleRecorder(Recorder):
 
 @dataclass
 class Patch:
-    """An array for one operand of the step of this number."""
+    """An array for one operand of the step of this number, with None for its result."""
 
     number: int
     function: str
-    operand: int
+    operand: int | None
     array: np.ndarray
 
-    def into(self, function: str, args: Any, kwargs: Any) -> Any:
-        """Return the arguments of a call with the array in its place, if it is that step's."""
-        if function != self.function:
+    def into(self, args: Any, kwargs: Any) -> Any:
+        """Return the arguments of the step with the array in its place."""
+        if self.operand is None:
             return args, kwargs
         left = [self.operand]
 
@@ -62,14 +62,23 @@ class Patch:
 
         return map_leaves((args, kwargs), placed)
 
+    def after(self, args: Any, result: Any) -> Any:
+        """Return the step's result; one that is written into its operand is written there."""
+        if self.operand is not None:
+            return result
+        if args and result is args[0]:
+            result.set_value(to_tensor(self.array))
+            return result
+        return to_tensor(self.array)
+
 
 @contextmanager
 def watched(
-    recorder: Recorder, own: Callable[[], bool], patch: Patch | None = None
+    recorder: Recorder, own: Callable[[], bool], patches: Sequence[Patch] = ()
 ) -> Iterator[None]:
     """Give `recorder` every function that is called while `own()` is true.
 
-    `patch` gives one of them another operand.
+    `patches` give some of them another operand, or result.
     """
     busy = [False]
 
@@ -79,10 +88,14 @@ def watched(
                 return function(*args, **kwargs)
             busy[0] = True
             try:
-                if patch is not None and patch.number == len(recorder.found.steps):
-                    args, kwargs = patch.into(name, args, kwargs)
+                number = len(recorder.found.steps)
+                own_patches = [p for p in patches if (p.number, p.function) == (number, name)]
+                for patch in own_patches:
+                    args, kwargs = patch.into(args, kwargs)
                 operands, said = recorder.operands(args, kwargs)
                 result = function(*args, **kwargs)
+                for patch in own_patches:
+                    result = patch.after(args, result)
                 recorder.step(name, operands, said, result, meaning(function, args, kwargs))
                 return result
             finally:

@@ -5,7 +5,7 @@ the reference never has, of what it has, is where they part. What only rearrange
 a transposition, a cast) is no step: a tensor is known by values that do not hang on their order.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import permutations
 from math import prod
@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from align.judge.words import Cause, Words, listed
+from align.judge.words import Cause, Words, joined, listed
 
 # Of larger tensors the order of the values is not looked at.
-MOST_VALUES = 1 << 20
+MOST_VALUES = 1 << 22
 # Two tensors of one side that differ by less are equal.
 EQUAL = 1e-12
 
@@ -240,28 +240,146 @@ def _counterpart(step: CodeStep, reference: Steps, port: Steps, rest: float) -> 
 
 
 Handed = tuple[Words, Value, Value]  # a place, the reference's tensor and the port's
-# Tells whether a step of the port, given this array as the operand of this number, closes the gap.
-Trial = Callable[[CodeStep, int, np.ndarray], bool]
 
 
-def in_words(
-    reference: Steps,
-    port: Steps,
-    pairs: Iterable[Handed],
-    rest: float,
-    trial: Trial,
-    orders: bool = True,
-) -> Cause | None:
-    """Say where the port's code parts from the reference's, None where that cannot be told.
+@dataclass(frozen=True)
+class Instead:
+    """What a step of the port is given of the reference: an operand, or with None its result."""
 
-    `pairs` are what the two hand to layers and return; with `orders` another order of their
-    values is told, too, where `trial` shows that it is to blame.
+    step: CodeStep
+    operand: int | None
+    array: np.ndarray
+
+
+Difference = tuple[Cause, list[Instead]]  # what is said, if these close the gap
+
+
+def differences(
+    reference: Steps, port: Steps, rest: float, orders: bool = True
+) -> Iterator[Difference]:
+    """Yield how the port's code may differ from the reference's where the two part.
+
+    Each is to be tried. With `orders` another order of values is told, too.
     """
     found = parting(reference, port, rest)
-    if found is not None and found[1] is not None:
-        cause = _of_steps(found[0], found[1], reference, port, rest, trial, orders)
-        if cause:
-            return cause
+    if found is None or found[1] is None:
+        return
+    step, other = found[0], found[1]
+    if step.word != other.word or len(step.operands) != len(other.operands):
+        ours, theirs = reference.code(step, rest), reference.code(other, rest)
+        cause = Cause("computes_other", port=ours, reference=theirs)
+        yield from _without(cause, step)
+        yield from _with_missing(cause, step, other, port, rest)
+        yield from _with_result(cause, step, other, rest)
+        return
+    yield from _other_operands(step, other, reference, port, rest)
+    for index, (a, b) in enumerate(zip(step.operands, other.operands, strict=True)):
+        moved = _moved(a.array, b.array, rest) if a.is_same(b, rest) else None
+        if moved is None or b.array is None or not (orders or moved):
+            continue
+        operand = {"what": reference.say(a, rest) or _CONSTANT, "number": index + 1}
+        kind = {"axes": moved} if moved else {}
+        how = "takes_turned" if moved else "takes_reordered"
+        cause = Cause(how, function=step.word, **operand, **kind)
+        yield cause, [Instead(step, index, b.array)]
+    if step.meant and other.meant:  # settings that differ were tried one by one
+        return
+    apart = _apart(step.said, other.said)
+    if not all(apart):  # what one side does not say may be its default
+        return
+    here, there = (", ".join(each) for each in apart)
+    cause = Cause("called_with", function=step.word, port=here, reference=there)
+    yield from _with_result(cause, step, other, rest)
+
+
+def _without(cause: Cause, step: CodeStep) -> Iterator[Difference]:
+    """Yield a cause with what a step takes in the place of what it gives: it is one too many."""
+    for operand in step.operands if len(step.results) == 1 else ():
+        if operand.array is not None and operand.shape == step.results[0].shape:
+            yield cause, [Instead(step, None, operand.array)]
+
+
+def _with_missing(
+    cause: Cause, step: CodeStep, other: CodeStep, port: Steps, rest: float
+) -> Iterator[Difference]:
+    """Yield a cause with the reference's step put before the port's: it is missing there."""
+    array = other.results[0].array if len(other.results) == 1 else None
+    for operand in step.operands if array is not None else ():
+        given = next((b for b in other.operands if operand.is_same(b, rest)), None)
+        if given is None or array is None:
+            continue
+        axes = _moved(operand.array, given.array, rest)
+        turned = array.transpose(axes) if axes and len(axes) == array.ndim else array
+        if turned.shape != operand.shape:
+            continue
+        later = port.steps[next(i for i, own in enumerate(port.steps) if own is step) :]
+        takes = [
+            Instead(own, index, turned)
+            for own in later
+            for index, value in enumerate(own.operands)
+            if value.is_same(operand, EQUAL)
+        ]
+        yield cause, takes
+        yield cause, [each for each in takes if each.step is step]
+
+
+def _with_result(
+    cause: Cause, step: CodeStep, other: CodeStep, rest: float
+) -> Iterator[Difference]:
+    """Yield a cause with the result of the reference's step in the place of the port's."""
+    array = other.results[0].array if len(other.results) == len(step.results) == 1 else None
+    if array is None:
+        return
+    turns = (_moved(a.array, b.array, rest) for a in step.operands for b in other.operands)
+    for axes in (None, *dict.fromkeys(tuple(turn) for turn in turns if turn)):
+        if axes is not None and len(axes) != array.ndim:
+            continue
+        turned = array if axes is None else array.transpose(axes)
+        if turned.shape == step.results[0].shape:
+            yield cause, [Instead(step, None, turned)]
+
+
+def _other_operands(
+    step: CodeStep, other: CodeStep, reference: Steps, port: Steps, rest: float
+) -> Iterator[Difference]:
+    """Yield that a step takes other tensors than the reference's, or these in another order."""
+    pairs = list(enumerate(zip(step.operands, other.operands, strict=True)))
+    wrong = [(i, a, b) for i, (a, b) in pairs if not a.is_same(b, rest)]
+    if wrong and step.word in EITHER_WAY and len(wrong) == len(pairs) == 2:
+        (first, _, theirs), (second, _, also) = wrong
+        left = [
+            (i, a, b)
+            for i, a, b in (
+                (first, step.operands[first], also),
+                (second, step.operands[second], theirs),
+            )
+            if not a.is_same(b, rest)
+        ]
+        wrong = left if len(left) < 2 else wrong
+    given = [Instead(step, i, b.array) for i, _, b in wrong if b.array is not None]
+    if not wrong or len(given) < len(wrong):
+        return
+    if len(wrong) > 1 and _is_order([(a, b) for _, a, b in wrong], rest):
+        yield Cause("operands_reordered", function=step.word), given
+        return
+    causes = []
+    for _, a, b in wrong:
+        ours, theirs_said = (reference.say(value, rest) or _CONSTANT for value in (a, b))
+        causes.append(Cause("takes_other", function=step.word, port=ours, reference=theirs_said))
+    said = joined(causes)
+    assert said is not None
+    yield said, given
+    for both in _exchanged(reference, port, (wrong[0][1], wrong[0][2]), rest):
+        yield said.also(Cause("exchanged")), [*given, both]
+
+
+def handed_in_words(
+    reference: Steps, pairs: Iterable[Handed], rest: float, orders: bool = True
+) -> Cause | None:
+    """Say what the port hands to a layer, or returns, and the reference something else.
+
+    `pairs` are what the two hand on; both are known by their values.
+    """
     for name, theirs, ours in pairs:
         if not ours.is_same(theirs, rest):
             made = [reference.say(value, rest, but=name) for value in (ours, theirs)]
@@ -272,50 +390,6 @@ def in_words(
                 return Cause("comes_turned", place=name, axes=moved)
             return Cause("comes_reordered", place=name)
     return None
-
-
-def _of_steps(
-    step: CodeStep,
-    other: CodeStep,
-    reference: Steps,
-    port: Steps,
-    rest: float,
-    trial: Trial,
-    orders: bool,
-) -> Cause | None:
-    """Say how one step differs from the reference's in its place."""
-    if step.word != other.word or len(step.operands) != len(other.operands):
-        ours, theirs = reference.code(step, rest), reference.code(other, rest)
-        return Cause("computes_other", port=ours, reference=theirs)
-    pairs = list(zip(step.operands, other.operands, strict=True))
-    wrong = [i for i, (a, b) in enumerate(pairs) if not a.is_same(b, rest)]
-    if wrong and step.word in EITHER_WAY and len(wrong) == len(pairs) == 2:
-        wrong = [i for i in wrong if not any(pairs[i][0].is_same(b, rest) for _, b in pairs)]
-        pairs = pairs if not wrong else [(pairs[wrong[0]][0], _left(pairs, wrong[0], rest))]
-        wrong = [0] if wrong else []
-    if len(wrong) > 1 and _is_order(pairs, rest):
-        return Cause("operands_reordered", function=step.word)
-    for index in wrong[:1]:
-        ours, theirs = (reference.say(value, rest) or _CONSTANT for value in pairs[index])
-        cause = Cause("takes_other", function=step.word, port=ours, reference=theirs)
-        both = _exchanged(reference, port, pairs[index], rest)
-        return cause.also(Cause("exchanged")) if both else cause
-    for index, (a, b) in enumerate(pairs):
-        moved = _moved(a.array, b.array, rest)
-        if moved is None or b.array is None or not (orders or moved):
-            continue
-        if trial(step, index, b.array):
-            operand = {"what": reference.say(a, rest) or _CONSTANT, "number": index + 1}
-            if moved:
-                return Cause("takes_turned", function=step.word, axes=moved, **operand)
-            return Cause("takes_reordered", function=step.word, **operand)
-    if step.meant and other.meant:  # settings that differ were tried one by one
-        return None
-    apart = _apart(step.said, other.said)
-    if not all(apart):  # what one side does not say may be its default
-        return None
-    here, there = (", ".join(each) for each in apart)
-    return Cause("called_with", function=step.word, port=here, reference=there)
 
 
 def _apart(ours: Sequence[str], theirs: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -343,12 +417,6 @@ def _is_same(one: str, other: str) -> bool:
     return one == other if named else one.rpartition("=")[2] == other.rpartition("=")[2]
 
 
-def _left(pairs: Sequence[tuple[Value, Value]], wrong: int, rest: float) -> Value:
-    """Return the reference's operand that the port's other one is not."""
-    kept = pairs[1 - wrong][0]
-    return next((b for _, b in pairs if not kept.is_same(b, rest)), pairs[wrong][1])
-
-
 def _is_order(pairs: Sequence[tuple[Value, Value]], rest: float) -> bool:
     theirs = [b for _, b in pairs]
     for a, _ in pairs:
@@ -359,16 +427,19 @@ def _is_order(pairs: Sequence[tuple[Value, Value]], rest: float) -> bool:
     return True
 
 
-def _exchanged(reference: Steps, port: Steps, pair: tuple[Value, Value], rest: float) -> bool:
-    """Tell whether the port takes the one where the reference takes the other, too."""
+def _exchanged(
+    reference: Steps, port: Steps, pair: tuple[Value, Value], rest: float
+) -> Iterator[Instead]:
+    """Yield where the port takes the one for the reference's other one, too."""
     ours, theirs = pair
-    for word in {step.word for step in reference.steps}:
+    for word in dict.fromkeys(step.word for step in reference.steps):
         lines = [[s for s in steps.steps if s.word == word] for steps in (port, reference)]
         for mine, yours in zip(*lines, strict=False):
-            for a, b in zip(mine.operands, yours.operands, strict=False):
-                if a.is_same(theirs, rest) and b.is_same(ours, rest) and not ours.is_same(a, rest):
-                    return True
-    return False
+            for index, (a, b) in enumerate(zip(mine.operands, yours.operands, strict=False)):
+                swapped = a.is_same(theirs, rest) and b.is_same(ours, rest)
+                if swapped and not ours.is_same(a, rest) and b.array is not None:
+                    yield Instead(mine, index, b.array)
+                    return
 
 
 def _moved(ours: np.ndarray | None, theirs: np.ndarray | None, rest: float) -> list[int] | None:

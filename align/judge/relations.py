@@ -13,6 +13,7 @@ from align.judge.words import Cause, Words, listed
 
 REST = 1e-3
 FLOAT32 = 2.0**-23
+WHOLE = 1e-9
 # Larger arrays are looked at in part, evenly taken, to see whether a relation can hold at all.
 GLANCE = 4096
 
@@ -66,10 +67,15 @@ def factor_of(values: np.ndarray, of: np.ndarray, rest: float) -> float | None:
 
 
 def _scaled(reference: np.ndarray, port: np.ndarray, rest: float) -> Cause | None:
-    if reference.size < 2 and reference.ndim:
-        return None
     factor = factor_of(port, reference, rest)
-    return Cause("scaled", factor=times(factor)) if factor else None
+    if not factor or (reference.size < 2 and not (reference.ndim == 0 and _is_whole(factor))):
+        return None
+    return Cause("scaled", factor=times(factor))
+
+
+def _is_whole(factor: float) -> bool:
+    """Tell whether a factor, or one by it, is a whole number: of one number any other is some."""
+    return any(abs(each - round(each)) <= WHOLE * abs(each) for each in (factor, 1 / factor))
 
 
 def times(factor: float) -> Words:
