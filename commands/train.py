@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ def _train(options: argparse.Namespace, framework: str) -> int:
     parts = parts_of(settings, framework)
     data = parts.data()
     side = parts.side(options.device)
-    guides = {
+    guides: dict[str, Any] = {
         "initialise": lambda: initialised(settings, side.net, framework),
         "rate": parts.rate(side.net, side.criterion),
         "evaluator": parts.evaluator(data),
@@ -79,9 +79,7 @@ def _train(options: argparse.Namespace, framework: str) -> int:
         return run(options, settings, side, data, **guides)
 
 
-def run(
-    options: argparse.Namespace, settings: Any, side: Any, data: Any, **guides: Callable[..., Any]
-) -> int:
+def run(options: argparse.Namespace, settings: Any, side: Any, data: Any, **guides: Any) -> int:
     """Train, say how it ended, and return the exit code; `guides` go to `train`."""
     from common.training import Reporter, train
     from common.training.screen import TrainingScreen

@@ -2,11 +2,12 @@
 
 import _checkout  # noqa: F401 - the checkout onto the path
 
-from commands.align.options import add_halves, alignment_parser, parse_alignment
+from commands.align.options import add_config, add_halves, alignment_parser, parse_alignment
 from commands.align.passes import align_forward_pass
 from commands.guard import run_guarded
 
-EXAMPLE = """python tools/align_forward.py --model stdc1_seg --train
+EXAMPLE = """python tools/align_forward.py my_net.yml
+  python tools/align_forward.py --model stdc1_seg --train
   python tools/align_forward.py --torch my_pkg.nets:build --paddle my_port.nets:build \\
       --weights model.pth --input-shape 1 3 224 224
   python tools/align_forward.py --torch my_pkg.nets:build --input-shape 1 3 224 224 --record trace
@@ -24,6 +25,7 @@ def main() -> int:
         "--export-npy", metavar="DIR", help="write outputs of both sides as reprod_log does"
     )
     add_halves(command)
+    add_config(command)
     options = parse_alignment(command)
     if options.export_npy and (options.train or options.all):
         command.error("--export-npy goes without --train (masks would differ) and --all")

@@ -1,10 +1,9 @@
 """Show that training steps of a recipe are those of its PyTorch reference, each judged alone."""
 
-from pathlib import Path
-
 import _checkout  # noqa: F401 - the checkout onto the path
 
 from commands.align.options import (
+    add_config,
     add_optimizers,
     add_schedules,
     alignment_parser,
@@ -26,8 +25,7 @@ def main() -> int:
     command = alignment_parser(__doc__ or "", EXAMPLE, table=False, losses=True)
     add_optimizers(command)
     add_schedules(command)
-    command.add_argument("config", type=Path, nargs="?", help="a file of configs/")
-    command.add_argument("overrides", nargs="*", metavar="key.sub=value")
+    add_config(command)
     command.add_argument(
         "--steps", type=positive, help="default: reproduce.training_steps, or all files"
     )

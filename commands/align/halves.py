@@ -70,7 +70,7 @@ def _reference(options: Any) -> tuple[Any, str, dict[str, Any]]:
     arguments = options_of(options.torch_args, "--torch-args")
     net = build_reference(options.torch, options.seed, arguments)
     if options.weights:
-        fill_reference(net, options.weights, options.torch)
+        fill_reference(net, options.weights, f"--torch {options.torch}")
     return net, options.torch, {}
 
 

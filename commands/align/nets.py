@@ -1,12 +1,12 @@
 """The nets, losses, optimizers and inputs that the options of an alignment command name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from commands.align.options import is_own
 
 
-def nets(options: Any, name: str | None, overrides: Mapping[str, Any]) -> tuple[Any, Any, str]:
+def nets(options: Any, name: str | None) -> tuple[Any, Any, str]:
     """Return (torch net, Paddle net, name) as the options say."""
     from commands.subjects.own import own_pair
     from commands.subjects.rows import pair_with_weights, seeded_pair
@@ -22,9 +22,9 @@ def nets(options: Any, name: str | None, overrides: Mapping[str, Any]) -> tuple[
         )
         return *pair, options.paddle
     if options.weights:
-        return pair_with_weights(options.weights, name, overrides)
+        return pair_with_weights(options.weights, name)
     name = name or "stdc2_seg"
-    torch_net, paddle_net = seeded_pair(name, options.seed, **overrides)
+    torch_net, paddle_net = seeded_pair(name, options.seed)
     return torch_net, paddle_net, name
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 from commands.entry import not_negative, parser
@@ -68,6 +69,12 @@ def _add_own(group: Any, losses: bool) -> None:
             group.add_argument(f"--{side}-loss", metavar=callable_, help="of (outputs, label)")
 
 
+def add_config(command: argparse.ArgumentParser) -> None:
+    """Add a config instead of a row or nets of one's own, and overrides of its settings."""
+    command.add_argument("config", type=Path, nargs="?", help="a config: ours, or your own")
+    command.add_argument("overrides", nargs="*", metavar="key.sub=value")
+
+
 def add_optimizers(command: argparse.ArgumentParser) -> None:
     """Add the optimizers of one's own nets."""
     group = command.add_argument_group("optimizers of your own nets")
@@ -101,6 +108,8 @@ def parse_alignment(command: argparse.ArgumentParser, without_nets: Collection[s
         both = [getattr(options, f"{name}_{side}", None) for name in ("torch", "paddle")]
         if bool(both[0]) != bool(both[1]):
             command.error(f"--torch-{side} and --paddle-{side} go together")
+    if getattr(options, "config", None) and (options.model or options.all):
+        command.error("a config names its nets: it goes without --model and --all")
     if options.torch and (options.model or options.all or getattr(options, "config", None)):
         command.error("--torch and --paddle stand instead of a row of the table or a config")
     given = [name for name in ("rules", "propose", "inputs") if getattr(options, name)]
@@ -155,6 +164,8 @@ def _is_half(command: argparse.ArgumentParser, options: Any) -> bool:
         return False
     if record and force:
         command.error("--record and --force are two runs, one after the other")
+    if getattr(options, "config", None):
+        command.error("--record and --force take --model, --torch or --paddle, and no config")
     half, refused = ("record", NOT_WHILE_RECORDING) if record else ("force", NOT_WHILE_FORCING)
     for name in refused:
         if getattr(options, name, None):

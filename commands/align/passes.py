@@ -5,6 +5,7 @@ from typing import Any
 from align.judge.words import Words
 from commands.align import halves, nets
 from commands.align.run import align_each
+from commands.subjects.inputs import seeded_inputs
 
 
 def align_forward_pass(options: Any) -> int:
@@ -12,12 +13,13 @@ def align_forward_pass(options: Any) -> int:
     if options.record or options.force:
         return halves.run_half(options, "forward", options.train)
     mode = "train" if options.train else "eval"
+    recipe = _recipe(options)
 
     def align(torch_net: Any, paddle_net: Any, name: str) -> Any:
         from align import align_forward
 
-        given = nets.inputs(options, name, (torch_net, paddle_net), options.train)
-        how = {"train": options.train, "rules": options.rules}
+        given = _inputs(options, recipe, name, (torch_net, paddle_net), options.train)
+        how = {"train": options.train, "rules": recipe.rules if recipe else options.rules}
         report = align_forward(torch_net, paddle_net, given, **how)
         if options.float32:
             from align.rungs.float32 import add_float32
@@ -30,7 +32,27 @@ def align_forward_pass(options: Any) -> int:
             report.notes.append(Words("written", paths=", ".join(map(str, written.paths))))
         return report
 
-    return align_each(options, f"forward_{mode}", f"forward, {mode} mode", align)
+    return align_each(options, f"forward_{mode}", f"forward, {mode} mode", align, recipe)
+
+
+def _recipe(options: Any) -> Any:
+    """Return the recipe of the config that the options name, None where there is none."""
+    from commands.subjects.recipe import Recipe
+
+    if options.config is None:
+        return None
+    recipe = Recipe(options.config, tuple(options.overrides))
+    options.model = recipe.settings.model.name
+    return recipe
+
+
+def _inputs(options: Any, recipe: Any, name: str, both: tuple[Any, Any], train: bool) -> Any:
+    """Return the inputs of the options, of a config seeded ones of its `reproduce.input_shape`."""
+    if recipe is not None:
+        shapes = options.input_shape
+        return seeded_inputs(shapes, options.seed) if shapes else recipe.inputs()
+    labelled = bool(getattr(options, "torch_loss", None))
+    return nets.inputs(options, name, both, train, labelled=labelled)
 
 
 def align_backward_pass(options: Any) -> int:
@@ -39,13 +61,15 @@ def align_backward_pass(options: Any) -> int:
     if options.record or options.force:
         return halves.run_half(options, "backward", train)
     mode = "train" if train else "eval"
+    recipe = _recipe(options)
 
     def align(torch_net: Any, paddle_net: Any, name: str) -> Any:
         from align import align_backward
 
         both = (torch_net, paddle_net)
         criteria = nets.losses(options)
-        given = nets.inputs(options, name, both, train, labelled=criteria[0] is not None)
-        return align_backward(*both, given, *criteria, train=train, rules=options.rules)
+        given = _inputs(options, recipe, name, both, train)
+        rules = recipe.rules if recipe else options.rules
+        return align_backward(*both, given, *criteria, train=train, rules=rules)
 
-    return align_each(options, f"backward_{mode}", f"backward, {mode} mode", align)
+    return align_each(options, f"backward_{mode}", f"backward, {mode} mode", align, recipe)

@@ -1,11 +1,11 @@
 """What the alignment commands share: their options, their two nets, and how they end."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from commands.align.nets import arguments_of_nets, nets
 from commands.align.options import is_own
@@ -13,18 +13,22 @@ from commands.entry import check_folder, command_line, next_step, print_json, wa
 from commands.guard import announce_report
 from common.streams import say
 
+if TYPE_CHECKING:
+    from commands.subjects.recipe import Recipe
+
 
 def align_each(
     options: Any,
     stage: str,
     title: str,
     align: Callable[[Any, Any, str], Any],
-    overrides: Mapping[str, Any] | None = None,
+    recipe: "Recipe | None" = None,
     pair: bool = True,
 ) -> int:
     """Align the nets that the options ask for, print their reports, return the worst exit code.
 
-    Without `pair` there are no nets, and `align` gets None for them.
+    The nets are those of `recipe` where there is one. Without `pair` there are none, and `align`
+    gets None for them.
     """
     from align.nets import progress
     from align.report import terminal, write
@@ -43,7 +47,7 @@ def align_each(
             row or options.weights or options.torch or ("stdc2_seg" if pair else "the criteria")
         )
         with working(f"aligning {subject}, {title}", options.quiet, progress.progress):
-            report = _align_row(options, row, overrides or {}, align, pair)
+            report = _align_row(options, row, recipe, align, pair)
         reports.append(report)
         name = report.settings["model"]
         if options.report:
@@ -62,7 +66,7 @@ def align_each(
 def _align_row(
     options: Any,
     row: str | None,
-    overrides: Mapping[str, Any],
+    recipe: "Recipe | None",
     align: Callable[..., Any],
     pair: bool,
 ) -> Any:
@@ -76,7 +80,10 @@ def _align_row(
             import_module("paddle")
             import_module("torch")
         with doing("the construction of the nets"):
-            torch_net, paddle_net, name = nets(options, row, overrides)
+            if recipe is None:
+                torch_net, paddle_net, name = nets(options, row)
+            else:
+                torch_net, paddle_net, name = recipe.nets(options.weights, options.seed)
     with errors_of_nets(name):
         report = align(torch_net, paddle_net, name)
     report.notes[:0] = vars(options).pop("remarks", [])
@@ -85,6 +92,8 @@ def _align_row(
         from commands.subjects.own import without_partner
 
         report.notes += without_partner(LiveReference(torch_net), paddle_net, options.rules)
+    if recipe is not None and torch_net is not None:
+        report.notes += recipe.notes_of(torch_net, paddle_net)
     report.settings |= {"model": name, "seed": options.seed, "weights": options.weights}
     seconds = round(time.monotonic() - start, 2)
     report.environment |= {"command": command_line(), "seconds": seconds}

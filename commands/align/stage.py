@@ -89,7 +89,7 @@ def _run_recipe(options: Any, rung: RungRow) -> int:
             report = of_recipe(recipe, torch_net, paddle_net)
         return _exported(options, report, recipe)
 
-    return align_each(options, rung.name, rung.name, align, recipe.settings.model.overrides)
+    return align_each(options, rung.name, rung.name, align, recipe)
 
 
 def _exported(options: Any, report: Any, recipe: Any = None) -> Any:

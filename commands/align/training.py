@@ -29,7 +29,7 @@ def align_steps(command: argparse.ArgumentParser, options: Any) -> int:
         report = recipe.align_training(torch_net, paddle_net, options.steps)
         return with_steps(options.export_npy, report)
 
-    return align_each(options, "training", "training", align, recipe.settings.model.overrides)
+    return align_each(options, "training", "training", align, recipe)
 
 
 def with_steps(folder: Any, report: Any) -> Any:

@@ -29,13 +29,29 @@ def own_pair(
         UserError: a callable fails or returns no net. UnreadableError: of the checkpoint.
         ConversionError: the weights do not fit; the message has a proposal where names differ.
     """
+    torch_net, paddle_net = build_pair(torch_spec, paddle_spec, seed, torch_args, paddle_args)
+    filled_pair(torch_net, paddle_net, weights, rules, f"--torch {torch_spec}")
+    return torch_net, paddle_net
+
+
+def filled_pair(
+    torch_net: Any,
+    paddle_net: Any,
+    weights: str | None,
+    rules: Any,
+    what: str,
+    key: str | None = None,
+) -> None:
+    """Give both nets the same weights: those of a checkpoint, or those that the reference has.
+
+    what: the reference, as the user called it. key: which state dict of the file. Raises as
+    `own_pair`.
+    """
     from align.pairing.reference_torch import LiveReference
 
-    torch_net, paddle_net = build_pair(torch_spec, paddle_spec, seed, torch_args, paddle_args)
     if weights is not None:
-        fill_reference(torch_net, weights, torch_spec)
+        fill_reference(torch_net, weights, what, key)
     fill_port(LiveReference(torch_net), paddle_net, rules)
-    return torch_net, paddle_net
 
 
 def build_pair(
@@ -59,22 +75,22 @@ def build_reference(spec: str, seed: int, arguments: Mapping[str, Any] | None = 
     return build_torch(spec, arguments, seed)
 
 
-def fill_reference(torch_net: Any, path: str, spec: str) -> None:
-    """Load a checkpoint, strictly; no code of the file is run.
+def fill_reference(torch_net: Any, path: str, what: str, key: str | None = None) -> None:
+    """Load a checkpoint (of it `key`), strictly; no code of the file is run.
 
     Raises ConversionError where it does not fit, naming the first tensors.
     """
     from align.arrays.arrays_torch import to_tensor
     from convert import read_checkpoint
 
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_checkpoint(path, key)
     state = {key: to_tensor(array) for key, array in checkpoint.items()}
     try:
         torch_net.load_state_dict(state, strict=True)
     except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines()[1:] if line.strip()]
         listed = "\n  ".join(line[:300] for line in lines)
-        raise ConversionError(f"{path} does not fit --torch {spec}:\n  {listed}") from None
+        raise ConversionError(f"{path} does not fit {what}:\n  {listed}") from None
 
 
 def without_partner(reference: Reference, paddle_net: Any, rules: Any = None) -> list[str]:

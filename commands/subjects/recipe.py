@@ -1,6 +1,7 @@
 """The rungs of a config's recipe: its data, loss, metric, optimizer and schedule on both sides."""
 
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,12 @@ from align.rungs.metric import align_metric
 from align.rungs.training.rung import align_step, align_training
 from align.rungs.weights import align_weights
 from commands.subjects.inputs import seeded_input
-from common.settings.load import load_settings
-from common.settings.run import Settings
+from commands.subjects.named.config import read_config
+from commands.subjects.named.frameworks import parts_of
+from commands.subjects.named.parts import MakeOptimizer, Parts
+from commands.subjects.named.rates import Rate
+from common.settings.own import FRAMEWORKS, InOptimizer, OwnModel, OwnSchedule
+from common.training.net_side import main_logits
 
 BATCHES, FEW_BATCHES = 5, 2  # that the data rung compares
 
@@ -36,20 +41,62 @@ class Recipe:
 
     def __init__(self, config: Path, overrides: tuple[str, ...] = (), fast: bool = False) -> None:
         self.fast = fast
-        self.settings = load_settings(config, overrides)
+        self.settings = read_config(config, overrides)
         self.small = self.settings.resized(self.settings.reproduce.input_shape)
+
+    @property
+    def rules(self) -> str | None:
+        """The rules file of nets of the user's own; rows bring theirs."""
+        model = self.settings.model
+        return model.rules if isinstance(model, OwnModel) else None
+
+    @cached_property
+    def parts(self) -> tuple[Parts, Parts]:
+        """What the config names, in torch and in Paddle; crops and batches are small."""
+        theirs, ours = (parts_of(self.small, framework) for framework in FRAMEWORKS)
+        return theirs, ours
+
+    def nets(self, weights: str | None = None, seed: int = 0) -> tuple[Any, Any, str]:
+        """Return (torch net, Paddle net, name) with the same weights.
+
+        weights: a checkpoint of PyTorch; without one a row is seeded, and the user's own net has
+        the weights of `weights.path`, or its own first ones.
+        """
+        from commands.subjects.own import filled_pair
+        from commands.subjects.rows import pair_with_weights, seeded_pair
+
+        model = self.settings.model
+        if isinstance(model, OwnModel):
+            theirs, ours = self.parts
+            given, key = weights or self.settings.weights.path, self.settings.weights.key
+            both = theirs.seeded_net(seed), ours.net()
+            filled_pair(*both, given, self.rules, f"model.torch {model.torch}", key)
+            return *both, model.name
+        if weights:
+            return pair_with_weights(weights, model.name, model.overrides)
+        return *seeded_pair(model.name, seed, **model.overrides), model.name
+
+    def notes_of(self, torch_net: Any, paddle_net: Any) -> list[str]:
+        """Return what reports say of nets of the user's own: which layers have no partner."""
+        from align.pairing.reference_torch import LiveReference
+        from commands.subjects.own import without_partner
+
+        if not isinstance(self.settings.model, OwnModel):
+            return []
+        return without_partner(LiveReference(torch_net), paddle_net, self.rules)
 
     def align_weights(self, torch_net: Any, paddle_net: Any) -> Report:
         """The weights that both nets hold."""
-        return align_weights(torch_net, paddle_net)
+        return align_weights(torch_net, paddle_net, rules=self.rules)
 
     def align_forward(self, torch_net: Any, paddle_net: Any, train: bool) -> Report:
         """The forward pass of a seeded input of `reproduce.input_shape`."""
-        return align_forward(torch_net, paddle_net, self._inputs(), train=train)
+        given = self.inputs()
+        return align_forward(torch_net, paddle_net, given, train=train, rules=self.rules)
 
     def align_backward(self, torch_net: Any, paddle_net: Any) -> Report:
         """The backward pass of the same input, from random cotangents of the outputs."""
-        return align_backward(torch_net, paddle_net, self._inputs())
+        return align_backward(torch_net, paddle_net, self.inputs(), rules=self.rules)
 
     def align_data(self) -> Report:
         """The reference's batches, read between the steps, against the port's, read ahead."""
@@ -57,12 +104,12 @@ class Recipe:
 
     def loaders(self) -> tuple[Iterator[Any], Iterator[Any]]:
         """Return both sides' batches, from the first on."""
-        from paddle_impl.train import to_tensors as to_paddle
-        from torch_ref.train import to_tensors as to_torch
-
-        theirs = (to_torch(batch) for batch in _batches(self.settings, workers=0))
-        ours = (to_paddle(batch) for batch in _batches(self.settings, workers=2))
-        return theirs, ours
+        theirs, ours = (parts_of(self.settings, framework) for framework in FRAMEWORKS)
+        ahead = self.settings.data.workers if theirs.own("data") else 2
+        return (
+            (theirs.to_tensors(batch) for batch in _batches(theirs, workers=0)),
+            (ours.to_tensors(batch) for batch in _batches(ours, workers=ahead)),
+        )
 
     @property
     def data_batches(self) -> int:
@@ -71,21 +118,15 @@ class Recipe:
 
     def align_init(self) -> Report:
         """Distributions of freshly built nets."""
-        import paddle_impl
-        import torch_ref
-
-        model, seeds = self.settings.model, max(2, self.settings.reproduce.seeds)
-        return align_init(
-            lambda: torch_ref.build_model(model.name, **model.overrides),
-            lambda: paddle_impl.build_model(model.name, **model.overrides),
-            seeds=seeds,
-        )
+        theirs, ours = self.parts
+        seeds = max(2, self.settings.reproduce.seeds)
+        return align_init(theirs.net, ours.net, seeds=seeds, rules=self.rules)
 
     def align_loss(self, torch_net: Any) -> Report:
         """The criterion on the reference's outputs in train mode."""
         from commands.subjects.run_torch import outputs_in_train_mode
 
-        batch = next(_batches(self.small, workers=0))
+        batch = next(self.small_batches())
         outputs = outputs_in_train_mode(torch_net, batch.image)
         return align_loss(*self._losses(), [outputs, batch.label])
 
@@ -94,89 +135,98 @@ class Recipe:
 
         `settings["scores"]` has what they come to: pixel accuracy, and mIoU of what occurs.
         """
-        from commands.subjects.run_paddle import CountsOfPaddle
-        from commands.subjects.run_torch import CountsOfTorch, outputs_in_train_mode, resized
+        from commands.subjects.run_torch import outputs_in_train_mode, resized
 
-        batches = list(islice(_batches(self.small, workers=0), 2))
+        batches = list(islice(self.small_batches(), 2))
         pairs = [
-            (resized(_main(outputs_in_train_mode(torch_net, b.image)), b.label.shape[1:]), b.label)
+            (
+                resized(main_logits(outputs_in_train_mode(torch_net, b.image)), b.label.shape[1:]),
+                b.label,
+            )
             for b in batches
         ]
-        classes = self.settings.model.num_classes
-        theirs, ours = CountsOfTorch(classes), CountsOfPaddle(classes)
+        theirs, ours = (side.metric() for side in self.parts)
         report = align_metric(theirs, ours, pairs)
-        report.settings["scores"] = {
-            side: {"pixel_accuracy": counts.pixel_accuracy(), "mIoU": counts.mean_iou("skip")}
-            for side, counts in (("reference", theirs), ("port", ours))
-        }
+        sides = (("reference", theirs), ("port", ours))
+        report.settings["scores"] = {side: metric.scores() for side, metric in sides}
         return report
 
     def align_step(self, torch_net: Any, paddle_net: Any) -> Report:
         """One forced training step."""
-        batch = next(_batches(self.small, workers=0))
-        losses = self._losses()
-        theirs, ours = self._optimizers(torch_net, paddle_net, losses)
-        return align_step(torch_net, paddle_net, tuple(batch), *losses, theirs, ours)
+        batch, losses = tuple(next(self.small_batches())), self._losses()
+        makers = self._optimizers(torch_net, paddle_net, losses)
+        return align_step(torch_net, paddle_net, batch, *losses, *makers, rules=self.rules)
 
     def align_training(self, torch_net: Any, paddle_net: Any, steps: int | None = None) -> Report:
         """`steps` forced training steps (default: `reproduce.training_steps`)."""
         count = steps or self.settings.reproduce.training_steps
-        batches = [tuple(batch) for batch in islice(_batches(self.small, workers=0), count)]
+        batches = [tuple(batch) for batch in islice(self.small_batches(), count)]
         return self._align_steps(torch_net, paddle_net, batches)
 
     def align_rounds(self, torch_net: Any, paddle_net: Any, rounds: int) -> Report:
         """`rounds` forced training steps on one batch, as the guide's step 8 has it."""
-        batch = tuple(next(_batches(self.small, workers=0)))
+        batch = tuple(next(self.small_batches()))
         return self._align_steps(torch_net, paddle_net, [batch] * rounds)
 
     def _align_steps(self, torch_net: Any, paddle_net: Any, batches: list[Any]) -> Report:
         losses = self._losses()
-        theirs, ours = self._optimizers(torch_net, paddle_net, losses)
-        rate = self.small.learning_rate
-        return align_training(torch_net, paddle_net, batches, *losses, theirs, ours, rate, rate)
+        makers = self._optimizers(torch_net, paddle_net, losses)
+        rates = self._schedules(torch_net, paddle_net, losses)
+        return align_training(
+            torch_net,
+            paddle_net,
+            batches,
+            *losses,
+            *makers,
+            *rates,
+            rules=self.rules,
+            iterations=self._iterations,
+        )
+
+    @property
+    def _iterations(self) -> int:
+        """Steps over which two schedules of the user's own are compared; of others there is one."""
+        schedule = self.settings.schedule
+        two = isinstance(schedule, OwnSchedule) and not schedule.both
+        return self.settings.train.iterations if two else 0
 
     def small_batches(self) -> Iterator[Any]:
         """Yield the batches that the rungs run on: crops of `reproduce.input_shape`."""
-        return _batches(self.small, workers=0)
+        return _batches(self.parts[0], workers=0)
 
-    def _inputs(self) -> list[np.ndarray]:
+    def inputs(self) -> list[np.ndarray]:
+        """Return a seeded input of `reproduce.input_shape`."""
         shape = tuple(self.settings.reproduce.input_shape)
         return [seeded_input(shape, self.settings.seed)]
 
     def _losses(self) -> tuple[Any, Any]:
-        from paddle_impl import losses as paddle_losses
-        from torch_ref import losses as torch_losses
-
-        name, options = self.small.loss.name, self.small.loss_options
-        return torch_losses.LOSSES[name](**options), paddle_losses.LOSSES[name](**options)
+        theirs, ours = self.parts
+        return theirs.criterion(), ours.criterion()
 
     def _optimizers(
         self, torch_net: Any, paddle_net: Any, losses: tuple[Any, Any]
-    ) -> tuple[Any, Any]:
-        from paddle_impl.optim import build_optimizer as paddle_optimizer
-        from torch_ref.optim import build_optimizer as torch_optimizer
-
-        settings = self.small.optimizer
-        name, options = settings.name, settings.options
-        base_lr = self.small.schedule.base_lr
+    ) -> tuple[MakeOptimizer, MakeOptimizer]:
+        theirs, ours = self.parts
         return (
-            lambda _: torch_optimizer(name, torch_net, losses[0], base_lr=base_lr, **options),
-            lambda _: paddle_optimizer(name, paddle_net, losses[1], base_lr=base_lr, **options),
+            lambda parameters: theirs.optimizer(parameters, torch_net, losses[0]),
+            lambda parameters: ours.optimizer(parameters, paddle_net, losses[1]),
         )
 
+    def _schedules(
+        self, torch_net: Any, paddle_net: Any, losses: tuple[Any, Any]
+    ) -> tuple[Rate | None, Rate | None]:
+        """Return the rates of each side by step; None where the optimizers hold schedulers."""
+        if isinstance(self.settings.schedule, InOptimizer):
+            return None, None
+        pairs = zip(self.parts, (torch_net, paddle_net), losses, strict=True)
+        theirs, ours = (part.rate(net, loss) for part, net, loss in pairs)
+        return lambda step: theirs(step, 0), lambda step: ours(step, 0)
 
-def _batches(settings: Settings, workers: int) -> Iterator[Any]:
-    from common.training.feed import open_data, training_batches
 
-    data = settings.data.model_copy(update={"workers": workers})
-    settings = settings.model_copy(update={"data": data})
-    for group in training_batches(open_data(settings).train, settings):
+def _batches(parts: Parts, workers: int) -> Iterator[Any]:
+    from common.training.feed import training_batches
+
+    data = parts.settings.data.model_copy(update={"workers": workers})
+    settings = parts.settings.model_copy(update={"data": data})
+    for group in training_batches(parts.data().train, settings):
         yield from group
-
-
-def _main(outputs: Any) -> np.ndarray:
-    """Return the main logits of what a net returns."""
-    from align.arrays.trees import leaves
-
-    logits: np.ndarray = outputs["out"] if isinstance(outputs, dict) else leaves(outputs)[0]
-    return logits

@@ -7,7 +7,6 @@ import paddle
 
 from align.arrays.arrays_paddle import is_tensor, to_array, to_tensor
 from align.arrays.trees import leaves, map_leaves
-from common.metrics import ConfusionMatrix
 
 
 def tensors_in_order(net: Any, args: tuple, kwargs: dict[str, Any]) -> list[np.ndarray]:
@@ -16,11 +15,3 @@ def tensors_in_order(net: Any, args: tuple, kwargs: dict[str, Any]) -> list[np.n
     with paddle.no_grad():
         outputs = leaves(net(*args, **kwargs))
     return [to_array(leaf) for leaf in outputs if is_tensor(leaf)]
-
-
-class CountsOfPaddle(ConfusionMatrix):
-    """Exact counts of Paddle's argmax over the classes of `prediction` [N, C, H, W]."""
-
-    def update(self, prediction: np.ndarray, label: np.ndarray) -> None:
-        """Count one batch; `label` [N, H, W]."""
-        super().update(paddle.to_tensor(prediction).argmax(1).numpy(), label)

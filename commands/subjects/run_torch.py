@@ -11,7 +11,6 @@ from align.arrays.arrays_torch import is_tensor, to_array, to_tensor
 from align.arrays.trees import leaves, map_leaves
 from align.nets.prepare_torch import state_kept
 from common.files import whole_file
-from common.metrics import ConfusionMatrix
 
 
 def outputs_in_train_mode(net: Any, image: np.ndarray) -> Any:
@@ -36,14 +35,6 @@ def resized(logits: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     """Return `logits` [N, C, h, w], bilinearly at `size` (H, W)."""
     tensor = torch.from_numpy(logits)
     return F.interpolate(tensor, size=size, mode="bilinear", align_corners=False).numpy()
-
-
-class CountsOfTorch(ConfusionMatrix):
-    """Exact counts of torch's argmax over the classes of `prediction` [N, C, H, W]."""
-
-    def update(self, prediction: np.ndarray, label: np.ndarray) -> None:
-        """Count one batch; `label` [N, H, W]."""
-        super().update(torch.from_numpy(prediction).argmax(1).numpy(), label)
 
 
 def write_seeded_checkpoint(path: Path, row: str, seed: int, **overrides: Any) -> None:

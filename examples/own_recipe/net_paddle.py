@@ -6,9 +6,12 @@ from paddle import nn
 class Net(nn.Layer):
     def __init__(self, classes=3, width=8):
         super().__init__()
-        self.stem = nn.Conv2D(3, width, 3, stride=2, padding=1, bias_attr=False)
+        first, last = as_torch(3 * 3 * 3), as_torch(width)
+        self.stem = nn.Conv2D(
+            3, width, 3, stride=2, padding=1, weight_attr=first, bias_attr=False
+        )
         self.bn = nn.BatchNorm2D(width)
-        self.head = nn.Conv2D(width, classes, 1)
+        self.head = nn.Conv2D(width, classes, 1, weight_attr=last, bias_attr=last)
 
     def forward(self, image):
         x = F.relu(self.bn(self.stem(image)))
@@ -17,6 +20,11 @@ class Net(nn.Layer):
 
 def build(classes=3):
     return Net(classes)
+
+
+def as_torch(fan_in):
+    """First weights and biases of torch's convolutions: uniform within 1 / sqrt(fan_in)."""
+    return nn.initializer.Uniform(-(fan_in**-0.5), fan_in**-0.5)
 
 
 def loss(outputs, label):

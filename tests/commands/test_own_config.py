@@ -116,3 +116,92 @@ def test_errors_name_the_key_and_the_users_line(mine, case):
     for word in words:
         assert word in error
     assert "Traceback" not in done.stderr
+
+
+RUNGS = {
+    "weights": ["align_stage", "weights"],
+    "init": ["align_stage", "init"],
+    "forward, eval": ["align_forward"],
+    "forward, train": ["align_forward", "--train"],
+    "backward": ["align_backward"],
+    "data": ["align_stage", "data"],
+    "loss": ["align_stage", "loss"],
+    "metric": ["align_stage", "metric"],
+    "step": ["align_stage", "step"],
+    "training": ["align_training"],
+}
+
+
+def climb(rung, folder, *overrides):
+    """Return (exit code, report) of a rung on the example in `folder`."""
+    tool, *arguments = RUNGS[rung]
+    stage = [word for word in arguments if word[0] != "-"]
+    more = [word for word in arguments if word[0] == "-"]
+    done = run(tool, *stage, "my_net.yml", *overrides, *more, "--json", cwd=folder)
+    assert done.returncode in (0, 1), done.stderr
+    return done.returncode, json.loads(done.stdout)[0]
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_the_right_port_climbs_every_rung(mine, rung):
+    code, report = climb(rung, mine)
+    assert code == 0, report["divergences"]
+    assert report["calls"]
+
+
+PADDLE = "net_paddle.py"
+FAULTS = {
+    "decay of the schedule": ("training", PADDLE, "gamma=0.9", "gamma=0.95",
+                              ["lr", "(optimizer)"]),
+    "a schedule that parts late": (
+        "training", PADDLE,
+        "paddle.optimizer.lr.ExponentialDecay(lr, gamma)",
+        "paddle.optimizer.lr.LambdaDecay(lr, lambda step: gamma**step * (1 if step < 6 else 2))",
+        ["lr", "(optimizer)"],
+    ),
+    "rate of the schedule": ("training", PADDLE, "def schedule(gamma=0.9, lr=0.05)",
+                             "def schedule(gamma=0.9, lr=0.5)", ["lr", "(optimizer)"]),
+    "momentum": ("training", PADDLE, "Momentum(lr, 0.9,", "Momentum(lr, 0.8,", ["weight:weight"]),
+    "decay of the optimizer": ("step", PADDLE, "weight_decay=1e-4", "weight_decay=1e-3",
+                               ["weight:weight"]),
+    "metric": ("metric", PADDLE, "kept = label != 255", "kept = label != 0", ["output:0"]),
+    "loss": ("loss", PADDLE, "axis=1)", 'axis=1, reduction="sum")', ["loss:0"]),
+    "augmentation": ("data", "my_net.yml", "{both: my_data:flip}",
+                     "{torch: my_data:flip, paddle: my_data:other_flip}", ["output:0"]),
+    "data": ("data", "my_net.yml", "both: my_data:Squares",
+             "torch: my_data:Squares\n  paddle: my_data:OtherSquares", ["output:0"]),
+    "a generator of its own": ("data", "my_data.py", "    if rng.random() < share",
+                               "    if np.random.default_rng().random() < share", ["output:0"]),
+    "net": ("forward, eval", PADDLE, 'mode="bilinear"', 'mode="nearest"', ["output:0"]),
+    "initialisation": ("init", PADDLE, "weight_attr=last, bias_attr=last", "weight_attr=last",
+                       ["head", "weight:bias"]),
+}  # fmt: skip
+OTHERS = '''
+
+def other_flip(image, label, rng, share=0.5):
+    return (image[::-1], label[::-1]) if rng.random() < share else (image, label)
+
+
+class OtherSquares(Squares):
+    def __getitem__(self, index):
+        image, label = super().__getitem__(index)
+        return image[..., ::-1], label
+'''
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_wrong_one_is_found_at_its_rung(mine, fault):
+    rung, file, old, new, places = FAULTS[fault]
+    (mine / "my_data.py").write_text((mine / "my_data.py").read_text() + OTHERS)
+    replace(mine, file, old, new)
+    code, report = climb(rung, mine)
+    assert code == 1
+    found = report["divergences"]
+    assert found
+    assert {place for each in found for place in (each["where"], each["layer"])} >= set(places)
+
+
+def test_a_schedule_that_parts_late_is_found_at_its_step(mine):
+    replace(mine, *FAULTS["a schedule that parts late"][1:4])
+    _, report = climb("training", mine)
+    assert [each["step"] for each in report["divergences"]] == [6]

@@ -37,6 +37,9 @@ class Schedules:
         self.notes: list[Words] = []
         if self.both:
             self.notes.append(Words("schedulers_stepped", **names))
+        elif theirs is not None and ours is not None and any(names.values()):
+            held = {side: name or "none" for side, name in names.items()}
+            self.notes.append(Words("schedulers_overruled", **held))
         elif self.unknown is not None:
             self.notes.append(Words("no_schedule_compared", cause=self.unknown))
 
@@ -140,7 +143,33 @@ def in_terms_of(
     return Cause("rate_times", rate=rate, factor=ratio)
 
 
+def compare_schedules(
+    theirs: Callable[[int], float], ours: Callable[[int], float], first: int, end: int
+) -> Comparison:
+    """Compare the rates of steps `first` to `end` - 1, which are not run: the first that differs.
+
+    Schedulers that multiply their last rate drift apart from those that compute it anew, so what is
+    allowed is a part of the largest rate, not of each.
+    """
+    into = Comparison(OPTIMIZER, "", "lr", "update", floor=REST_PRECISION, step=end - 1)
+    largest = max(abs(theirs(0)), abs(ours(0)))
+    for step in range(first, end):
+        expected, own = theirs(step), ours(step)
+        largest = max(largest, abs(expected))
+        off = abs(own - expected) / (largest or 1.0)
+        if off > into.relative_error:
+            into.relative_error = off
+            into.reference_value, into.port_value = expected, own
+        if off > REST_PRECISION:
+            into.step, into.verdict = step, DIFFERS
+            rate = Cause("rate", port=own, reference=expected)
+            into.cause = in_terms_of(rate, theirs, step, own / expected) if expected else rate
+            break
+    return into
+
+
 RATE_PRECISION = 1e-12  # schedules are compared to this (DESIGN's table)
+REST_PRECISION = 1e-9  # of steps that are not run: of the largest rate
 
 
 def close(expected: float, own: float, precision: float = RATE_PRECISION) -> bool:

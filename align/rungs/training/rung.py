@@ -5,12 +5,13 @@ from typing import Any
 
 from align.arrays.batch import Inputs, as_batch
 from align.causes.blame import blame
-from align.judge.comparison import unless_compared
+from align.judge.comparison import DIFFERS, unless_compared
 from align.nets.whole import Criterion, whole_pair
 from align.pairing.pair_nets import pair_nets
 from align.report.report import Report
 from align.rungs.loss import seen_from_the_net
 from align.rungs.training.forced_steps import ForcedSteps
+from align.rungs.training.rates import compare_schedules
 from align.rungs.training.step_start import OptimizerFactory, ScheduleFunction
 from align.trial.setup import prepared, rounding_note
 
@@ -51,6 +52,7 @@ def align_training(
     paddle_schedule: ScheduleFunction | None = None,
     *,
     rules: Any = None,
+    iterations: int = 0,
 ) -> Report:
     """Judge training steps in float64, each from the reference's weights, buffers and slots.
 
@@ -69,6 +71,8 @@ def align_training(
         torch_schedule, paddle_schedule: rate of the optimizer as a function of the step, from 0,
             set before the step; groups keep their multiplier.
         rules: how the reference names what the port names otherwise (`convert.names.rules`).
+        iterations: of a whole run, where it is longer than `batches`: the schedules are compared
+            over all of it.
 
     Returns:
         A Report of stage "training". Every divergence carries the first `step` at which it shows;
@@ -91,6 +95,7 @@ def align_training(
         (torch_schedule, paddle_schedule),
         free_run=True,
         rules=rules,
+        iterations=iterations,
     )
 
 
@@ -103,6 +108,7 @@ def _align_steps(
     schedules: tuple[ScheduleFunction | None, ScheduleFunction | None],
     free_run: bool,
     rules: Any,
+    iterations: int = 0,
 ) -> Report:
     from align.nets.prepare_paddle import state_kept
     from align.pairing.reference_torch import LiveReference
@@ -121,4 +127,8 @@ def _align_steps(
         if free_run:
             steps.free_run(read)
     report.calls += unless_compared(report.calls, "no_training_batch")
+    theirs, ours = schedules
+    found_already = any(c.at.kind == "lr" and c.verdict == DIFFERS for c in report.calls)
+    if theirs and ours and iterations > len(read) and not found_already:
+        report.calls.append(compare_schedules(theirs, ours, len(read), iterations))
     return blame(report, sides, seen_from_the_net)

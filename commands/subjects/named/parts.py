@@ -9,10 +9,18 @@ import numpy as np
 from commands.subjects.named.config import Own, own_of
 from commands.subjects.named.rates import Rate, called_rate
 from commands.subjects.named.samples import OwnAugment, open_samples
-from commands.subjects.named.scores import Score, WithScore
+from commands.subjects.named.scores import (
+    CountsOfClasses,
+    MetricOfLogits,
+    Score,
+    ScoreOfClasses,
+    WithScore,
+)
+from common.data.transforms.images import VOID
 from common.evaluation.evaluator import Evaluator, build_evaluator
+from common.settings.data import OwnData
 from common.settings.own import InOptimizer
-from common.settings.run import Settings
+from common.settings.run import Model, Settings
 from common.training.feed import DataSets, open_data
 
 MakeOptimizer = Callable[[list[Any]], Any]  # parameters -> optimizer
@@ -30,6 +38,12 @@ class Parts(ABC):
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
+    @property
+    def row(self) -> Model:
+        """The row of the table that the config names, where the net is not the user's own."""
+        assert isinstance(self.settings.model, Model)
+        return self.settings.model
+
     def own(self, section: str) -> Own | None:
         """Return what a section of the config names of the user's own, None where it is ours."""
         return own_of(self.settings, section, self.framework)
@@ -37,6 +51,10 @@ class Parts(ABC):
     @abstractmethod
     def net(self) -> Any:
         """Return the net, with its first weights."""
+
+    @abstractmethod
+    def seeded_net(self, seed: int) -> Any:
+        """Return the net, with first weights that `seed` decides."""
 
     @abstractmethod
     def criterion(self) -> Any:
@@ -67,10 +85,6 @@ class Parts(ABC):
         """Return the classes of logits [N, C, H, W], by the framework's own argmax."""
 
     @abstractmethod
-    def counts(self) -> Any:
-        """Return our own metric, which takes (logits, label)."""
-
-    @abstractmethod
     def stepped(self, own: Own | None, make: MakeOptimizer, parameters: list[Any]) -> Rate:
         """Return the rates of the scheduler that `own` returns, or that the optimizer holds."""
 
@@ -92,7 +106,11 @@ class Parts(ABC):
                 return self.optimizer(parameters, net, criterion)
 
             of_step = self.stepped(own, make, self.parameters(net, criterion))
-        return lambda step, reductions=0: of_step(step)
+
+        def rate(step: int, reductions: int = 0) -> float:
+            return of_step(step)
+
+        return rate
 
     @property
     def first_rate(self) -> float:
@@ -112,13 +130,14 @@ class Parts(ABC):
             return open_data(self.settings, transform)
         return open_samples(own, self.settings, transform)
 
-    def metric(self) -> Callable[[np.ndarray, np.ndarray], Any] | Any:
+    def metric(self) -> MetricOfLogits:
         """Return the metric of (logits, label) for the metric rung."""
         own = self.own("metric")
         if own is None:
-            return self.counts()
-        score = self._score(own)
-        return lambda logits, label: score.update(self.argmax(logits), label)
+            data = self.settings.data
+            void = data.ignore_index if isinstance(data, OwnData) else VOID
+            return CountsOfClasses(self.settings.model.num_classes, void, self.argmax)
+        return ScoreOfClasses(self._score(own), self.argmax)
 
     def evaluator(self, data: DataSets) -> Evaluator:
         """Return what scores a validation: of the net's task, and the user's metric."""

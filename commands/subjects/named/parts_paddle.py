@@ -15,7 +15,6 @@ from commands.subjects.named.config import Own
 from commands.subjects.named.parts import MakeOptimizer, Parts
 from commands.subjects.named.rates import Rate, SteppedRate
 from commands.subjects.named.slots_paddle import SideOfOwnOptimizer
-from commands.subjects.run_paddle import CountsOfPaddle
 from common.errors import UserError
 from common.randomness import generator
 from paddle_impl.losses import LOSSES
@@ -30,10 +29,15 @@ class PaddleParts(Parts):
 
     def net(self) -> nn.Layer:
         """Return the port."""
-        model, own = self.settings.model, self.own("model")
+        own = self.own("model")
         if own is None:
-            return paddle_impl.build_model(model.name, **model.overrides)
+            return paddle_impl.build_model(self.row.name, **self.row.overrides)
         return build(own.spec, own.key, nn.Layer, own.arguments)
+
+    def seeded_net(self, seed: int) -> nn.Layer:
+        """Return the net, with first weights that `seed` decides."""
+        paddle.seed(seed)
+        return self.net()
 
     def criterion(self) -> Any:
         """Return the criterion: a Layer, or a function of the user's."""
@@ -54,8 +58,8 @@ class PaddleParts(Parts):
     def side(self, device: str) -> PaddleSide:
         """Return net, criterion and optimizer on a device. Raises UserError where there is none."""
         choose_device(device)
-        paddle.seed(int(generator(self.settings.seed, "init").random() * 2**53))
-        return self.side_of(self.net())
+        seed = int(generator(self.settings.seed, "init").random() * 2**53)
+        return self.side_of(self.seeded_net(seed))
 
     def side_of(self, net: nn.Layer) -> PaddleSide:
         """Return a net with criterion and optimizer; UserError where that is none."""
@@ -106,10 +110,6 @@ class PaddleParts(Parts):
         """Return the classes of logits [N, C, H, W]."""
         classes: np.ndarray = paddle.to_tensor(logits).argmax(1).numpy()
         return classes
-
-    def counts(self) -> Any:
-        """Return exact counts of Paddle's argmax."""
-        return CountsOfPaddle(self.settings.model.num_classes)
 
 
 class Asking(nn.Layer):

@@ -17,7 +17,6 @@ from commands.subjects.named.config import Own
 from commands.subjects.named.parts import MakeOptimizer, Parts
 from commands.subjects.named.rates import Rate, SteppedRate
 from commands.subjects.named.slots_torch import SideOfOwnOptimizer
-from commands.subjects.run_torch import CountsOfTorch
 from common.errors import UserError
 from common.randomness import generator
 from torch_ref.losses import LOSSES
@@ -32,11 +31,16 @@ class TorchParts(Parts):
 
     def net(self) -> nn.Module:
         """Return the reference."""
-        model, own = self.settings.model, self.own("model")
+        own = self.own("model")
         if own is None:
-            return torch_ref.build_model(model.name, **model.overrides)  # type: ignore[union-attr]
+            return torch_ref.build_model(self.row.name, **self.row.overrides)
         net: nn.Module = build(own.spec, own.key, nn.Module, own.arguments)
         return net
+
+    def seeded_net(self, seed: int) -> nn.Module:
+        """Return the net, with first weights that `seed` decides."""
+        torch.manual_seed(seed)
+        return self.net()
 
     def criterion(self) -> Any:
         """Return the criterion: a Module, or a function of the user's."""
@@ -57,8 +61,8 @@ class TorchParts(Parts):
     def side(self, device: str) -> TorchSide:
         """Return net, criterion and optimizer on a device. Raises UserError where there is none."""
         place = choose_device(device)
-        torch.manual_seed(int(generator(self.settings.seed, "init").random() * 2**53))
-        return self.side_of(self.net().to(place))
+        seed = int(generator(self.settings.seed, "init").random() * 2**53)
+        return self.side_of(self.seeded_net(seed).to(place))
 
     def side_of(self, net: nn.Module) -> TorchSide:
         """Return a net with criterion and optimizer; UserError where that is none."""
@@ -116,10 +120,6 @@ class TorchParts(Parts):
         classes: np.ndarray = torch.from_numpy(logits).argmax(1).numpy()
         return classes
 
-    def counts(self) -> Any:
-        """Return exact counts of torch's argmax."""
-        return CountsOfTorch(self.settings.model.num_classes)
-
 
 def _refuse(scheduler: Any, what: str) -> None:
     """Raise UserError where a scheduler does not say its rates before the training."""
@@ -151,23 +151,25 @@ class Asking(nn.Module):
     loss: the user's. net: whose inputs are remembered where the loss asks for them.
     """
 
+    given: dict[str, Any]
+
     def __init__(self, loss: Any, net: nn.Module) -> None:
         super().__init__()
         if isinstance(loss, nn.Module):
             self.loss = loss
         else:
             self.__dict__["loss"] = loss
-        self.__dict__["net"], self.__dict__["seen"] = net, ((), {})
+        self.__dict__["net"], self.__dict__["given"] = net, {"args": (), "kwargs": {}}
         self.asked = asked_by(loss)
         if self.asked:
             net.register_forward_pre_hook(self._see, with_kwargs=True)
 
     def _see(self, net: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
-        self.__dict__["seen"] = args, kwargs
+        self.__dict__["given"] = {"args": args, "kwargs": kwargs}
 
     def forward(self, outputs: Any, label: torch.Tensor) -> Any:
         """Return what the loss returns."""
-        return self.loss(outputs, label, **given_to(self.asked, self.net, *self.seen))
+        return self.loss(outputs, label, **given_to(self.asked, self.net, **self.given))
 
 
 def trainable(loss: Any, net: nn.Module) -> nn.Module:

@@ -1,7 +1,7 @@
 """Metrics of the user's own: for the metric rung, and for validations of a training."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from commands.subjects.named.config import Own
 from common.data import Batch
 from common.errors import UserError
 from common.evaluation.evaluator import Evaluator
+from common.metrics import ConfusionMatrix
 
 READ = ("compute", "accumulate", "result", "counts")
 
@@ -29,7 +30,7 @@ class Score:
     def reset(self) -> None:
         """Begin anew."""
         self.total, self.images = 0.0, 0
-        self.made = self.own() if isinstance(self.own.found, type) else self.own.found
+        self.made: Any = self.own() if isinstance(self.own.found, type) else self.own.found
         self.is_function = not hasattr(self.made, "update")
         if self.is_function and not callable(self.made):
             raise UserError(f"{self.own}: has no update(prediction, label) and is not called")
@@ -70,6 +71,65 @@ def as_number(value: Any) -> float | None:
     return float(array.reshape(())) if array.size == 1 and array.dtype.kind in "iufb" else None
 
 
+class MetricOfLogits(Protocol):
+    """What the metric rung compares: a metric of a net's logits."""
+
+    def update(self, logits: np.ndarray, label: np.ndarray) -> None:
+        """Take a batch: logits [N, C, H, W] and label [N, H, W]."""
+        ...
+
+    def compute(self) -> Any:
+        """Return what is compared after every batch."""
+        ...
+
+    def scores(self) -> dict[str, Any]:
+        """Return the scores of all batches by name, for graders."""
+        ...
+
+
+class CountsOfClasses:
+    """Exact counts of a framework's argmax over the classes."""
+
+    def __init__(
+        self, classes: int, ignore_index: int, argmax: Callable[[np.ndarray], np.ndarray]
+    ) -> None:
+        self.matrix, self.argmax = ConfusionMatrix(classes, ignore_index), argmax
+
+    def update(self, logits: np.ndarray, label: np.ndarray) -> None:
+        """Count one batch."""
+        self.matrix.update(self.argmax(logits), label)
+
+    def compute(self) -> np.ndarray:
+        """Return the counts so far."""
+        return self.matrix.counts
+
+    def scores(self) -> dict[str, Any]:
+        """Return pixel accuracy, and mIoU of what occurs."""
+        return {
+            "pixel_accuracy": self.matrix.pixel_accuracy(),
+            "mIoU": self.matrix.mean_iou("skip"),
+        }
+
+
+class ScoreOfClasses:
+    """The user's metric of a framework's argmax over the classes."""
+
+    def __init__(self, score: Score, argmax: Callable[[np.ndarray], np.ndarray]) -> None:
+        self.score, self.argmax, self.now = score, argmax, None
+
+    def update(self, logits: np.ndarray, label: np.ndarray) -> None:
+        """Take one batch."""
+        self.now = self.score.update(self.argmax(logits), label)
+
+    def compute(self) -> Any:
+        """Return a function's score of the last batch, else that of all so far."""
+        return self.now
+
+    def scores(self) -> dict[str, Any]:
+        """Return the score of all batches: "metric", or its values by name."""
+        return scores_of(self.score.result())
+
+
 class WithScore:
     """An evaluator that also has the score of the user's metric, as "metric".
 
@@ -93,12 +153,17 @@ class WithScore:
         """The scores so far."""
         value = self.score.result()
         number = as_number(value)
-        return {**self.evaluator.compute(), "metric": _parts(value) if number is None else number}
+        return {
+            **self.evaluator.compute(),
+            "metric": scores_of(value) if number is None else number,
+        }
 
 
-def _parts(value: Any) -> dict[str, float | None]:
-    """Return a score of several values by name, or by place."""
+def scores_of(value: Any) -> dict[str, float | None]:
+    """Return a score as "metric", one of several values by name, or by place."""
+    if (number := as_number(value)) is not None:
+        return {"metric": number}
     if isinstance(value, dict):
         return {str(name): as_number(part) for name, part in value.items()}
     flat = [] if value is None else np.ravel(as_array(value)).tolist()
-    return {str(place): part for place, part in enumerate(flat)}
+    return {f"metric_{place}": part for place, part in enumerate(flat)}
