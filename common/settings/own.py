@@ -102,7 +102,7 @@ class OwnOfBoth(OwnOfEach):
 class OwnModel(OwnOfEach):
     """Callables that return the reference (a torch Module) and the port (a paddle Layer)."""
 
-    kind: Literal["own"] = OWN
+    kind: Literal["own"] = "own"
     num_classes: Positive  # of the label, for data and metric; the callables get `args` alone
     rules: str | None = None  # a rules file: how names differ
     task: Literal["semantic"] = "semantic"

@@ -247,6 +247,8 @@ class Settings(Section):
 
         reductions: of a plateau so far. Of a schedule of our own; others are callables of a side.
         """
+        if isinstance(self.schedule, OwnSchedule | InOptimizer):
+            raise ConfigError(f"schedule.name is {self.schedule.name}: ask a side for its rates")
         if self.schedule.base_lr == 0:
             return 0.0
         return float(self.schedule.rate(step, self.train.iterations, reductions))

@@ -38,8 +38,9 @@ def open_data(settings: Settings, augment: Transform | None = None) -> DataSets:
             f"model.num_classes is {settings.model.num_classes}, but {data.dataset} has "
             f"{source.num_classes} classes; set it to that"
         )
-    train = source(data.root, data.train_split, **data.source_options)
-    val = source(data.root, data.val_split, **data.source_options)
+    root = str(data.root)
+    train = source(root, data.train_split, **data.source_options)
+    val = source(root, data.val_split, **data.source_options)
     normalise = data.normalisation.build()
     names = "\n".join(frame.name for frame in (*train.frames, *val.frames))
     return DataSets(
