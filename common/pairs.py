@@ -3,6 +3,8 @@
 To add a net: `torch_ref/models/x.py`, its twin `paddle_impl/models/x.py`, a row here, two configs.
 """
 
+import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -296,12 +298,20 @@ PAIRS: dict[str, Pair] = {
 }
 
 
+def unknown_net(name: str) -> str:
+    """Say that no row is called so, and which one was probably meant."""
+    plain = {re.sub(r"[^a-z0-9]", "", row.lower()): row for row in PAIRS}
+    near = difflib.get_close_matches(re.sub(r"[^a-z0-9]", "", name.lower()), plain, n=1, cutoff=0.7)
+    hint = f"did you mean {plain[near[0]]}? " if near else ""
+    return f"no net is called {name!r}; {hint}The table has: {', '.join(PAIRS)}"
+
+
 def get_pair(name: str) -> Pair:
     """Return the row called `name`; UserError names the rows that exist."""
     try:
         return PAIRS[name]
     except KeyError:
-        raise UserError(f"no net is called {name!r}; the table has: {', '.join(PAIRS)}") from None
+        raise UserError(unknown_net(name)) from None
 
 
 def build_from(package: str, name: str, overrides: Mapping[str, Any]) -> Any:

@@ -100,6 +100,14 @@ def _parse(text: str, where: str) -> Any:
         raise ConfigError(f"{where}: not readable as YAML: {error}") from None
 
 
+def _meant(path: Path) -> str:
+    """Say which config was probably meant, one beside `path` or in the folder configs."""
+    folders = (path.parent, path.parent / "configs")
+    there = {found.stem: found for folder in folders for found in folder.glob("*.yml")}
+    near = difflib.get_close_matches(path.stem, there, n=1)
+    return f"; did you mean {there[near[0]]}?" if near else ""
+
+
 def _read(path: Path, through: tuple[Path, ...], origins: dict[_Path, str]) -> dict[str, Any]:
     """The merged tree of a file and its bases; fills `origins`."""
     real = path.resolve()
@@ -110,7 +118,7 @@ def _read(path: Path, through: tuple[Path, ...], origins: dict[_Path, str]) -> d
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         asked = f", the {BASE} of {through[-1]}" if through else ""
-        raise ConfigError(f"{path}: no such config file{asked}") from None
+        raise ConfigError(f"{path}: no such config file{asked}{_meant(path)}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
     own = _parse(text, str(path))

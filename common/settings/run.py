@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from common.errors import ConfigError
-from common.pairs import PAIRS
+from common.pairs import PAIRS, unknown_net
 from common.settings.data import AnyData
 from common.settings.own import InOptimizer, OwnModel, OwnOptimizer, OwnSchedule
 from common.settings.recipe import AnyLoss, AnyMetric, AnyOptimizer, AnySchedule, Decay, TaskMetric
@@ -17,7 +17,7 @@ from common.settings.section import NotNegative, Positive, Section, Size
 
 def _in_table(name: str) -> str:
     if name not in PAIRS:
-        raise ValueError(f"no net is called {name!r}; the table has: {', '.join(PAIRS)}")
+        raise ValueError(unknown_net(name))
     return name
 
 

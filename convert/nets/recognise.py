@@ -117,12 +117,22 @@ def _why_not(row: str | None, shapes: Shapes, rules: Rules | None) -> str:
     if nearest.only_counters_absent:
         return f"{nearest.candidate.row}: {NO_COUNTERS}"
     if row is None:
-        hint = code_hint(nearest.unknown, nearest.absent)
-        return f"the file fits no net of the table. Nearest is {nearest}{hint}"
+        return fits_none(nearest, len(shapes)) + code_hint(nearest.unknown, nearest.absent)
     if held := [str(misfit.candidate) for misfit in misfits if not misfit.count]:
         return f"the file does not fit {row}: it holds {' or '.join(held)}"
     hint = code_hint(nearest.unknown, nearest.absent)
     return f"the file does not fit {row}. Nearest is {nearest}{hint}"
+
+
+def fits_none(nearest: Misfit, count: int) -> str:
+    """Say that a file of `count` tensors is of no net of the table, and what to do with it."""
+    own = (
+        "For a net of your own give its port, a callable that returns a paddle.nn.Layer: "
+        "--model PACKAGE.MODULE:CALLABLE; without a port yet: --generic"
+    )
+    if len(nearest.unknown) == count:
+        return f"the file fits no net of the table, none has a tensor of these names. {own}"
+    return f"the file fits no net of the table. Nearest is {nearest}. {own}"
 
 
 def _head_of(pair: Pair, shapes: Shapes, rules: Rules | None) -> tuple[int, ...] | None:

@@ -6,7 +6,7 @@ from typing import Any
 from common.errors import ConversionError, UserError
 from common.pairs import PAIRS, Pair, get_pair
 from convert.names.rules import Rules, resolve, shipped_for_paddle
-from convert.nets.recognise import Misfit, Recognised, Shapes
+from convert.nets.recognise import Misfit, Recognised, Shapes, fits_none
 from convert.nets.rows import describe_row
 
 _VARIANT_NOTE = (
@@ -44,7 +44,7 @@ def recognise_port(
     fitting = [(m.candidate, chosen) for m, chosen in found if not m.count]
     if not fitting:
         nearest = min((m for m, _ in found), key=lambda misfit: misfit.count)
-        raise ConversionError(f"the file fits no net of the table. Nearest is {nearest}")
+        raise ConversionError(fits_none(nearest, len(shapes)))
     if len({net.row for net, _ in fitting}) > 1:
         listed = "; ".join(str(net) for net, _ in fitting)
         raise UserError(f"the file fits several nets: {listed}. Choose one with --model")

@@ -34,7 +34,7 @@ def test_json_is_all_that_stands_on_stdout(tmp_path):
 
 
 BAD = {
-    "unknown row": (["--model", "stdc9"], "the table has"),
+    "unknown row": (["--model", "stdc9"], "The table has"),
     "batch of one": (["--train", "--input-shape", 1, 3, 64, 64], "batch of at least 2"),
     "negative seed": (["--seed", -1], "negative"),
     "too small": (
