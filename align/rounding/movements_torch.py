@@ -65,6 +65,14 @@ class NotedMovements:
             apart = np.abs(array - kept) if array.dtype.kind in "fc" else array != kept
             self.moves["", 0, f"buffer:{name}"] = float(apart.max(initial=0.0))
 
+    def note_between(
+        self, net: nn.Module, moved: Mapping[int, torch.Tensor], exact: Mapping[int, torch.Tensor]
+    ) -> None:
+        """Note how far gradients, by the parameter's identity, are from what they are exactly."""
+        for key, gradient in moved.items():
+            for name in self._names(net).get(key, ()) if key in exact else ():
+                self.note_distance(("", 0, f"grad:{name}"), gradient, to_array(exact[key]))
+
     def note_gradients(self, net: nn.Module, gradients: Mapping[int, torch.Tensor]) -> None:
         """Note the gradients of all parameters, given by the parameter's identity."""
         for name, parameter in net.named_parameters(remove_duplicate=False):

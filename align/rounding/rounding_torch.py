@@ -96,9 +96,16 @@ def kernel_moves_together(
 ) -> Movements:
     """Return the same of one call and the calls inside it, while the reference runs backward."""
     calls = [each for each in (call, *within) if not each.alone]
+    exact: dict[int, torch.Tensor] = {}  # those of the recorded run may not be complete
+    learns = any(net.get_submodule(each.path)._parameters for each in calls)
+    if learns and any(each.kernels for each in calls):
+        as_it_is = DisturbedRun(trace, judged, run, units=0.0)
+        as_it_is.run_together(net, call, within)
+        exact = as_it_is.together.gradients
 
     def here(moved: DisturbedRun) -> None:
         moved.run_together(net, call, within)
+        moved.movements.note_between(net, moved.together.gradients, exact)
 
     return _over_draws(net, trace, run, judged, calls, here)
 

@@ -336,3 +336,50 @@ def test_every_row_has_a_test():
 def test_table_of_kernels_has_no_duplicate():
     names = [kernel.function for kernel in KERNELS]
     assert len(names) == len(set(names))
+
+
+def test_gradient_of_a_parameter_through_an_inexact_kernel():
+    """A normalisation's weight, and what a layer computes before one, are off as the input is."""
+    from align import align_backward
+
+    class Reference(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            values = np.linspace(0.5, 1.5, 8, dtype=np.float32)
+            self.weight = torch.nn.Parameter(torch.from_numpy(values))
+
+        def forward(self, x):
+            return TF.layer_norm(x * self.weight, (8,), self.weight * 1, None, 1e-5)
+
+    class Port(paddle.nn.Layer):
+        def __init__(self, fault=0.0):
+            super().__init__()
+            start = paddle.nn.initializer.Assign(np.linspace(0.5, 1.5, 8, dtype=np.float32))
+            self.weight = self.create_parameter([8], default_initializer=start)
+            self.fault = fault
+
+        def forward(self, x):
+            weight = self.weight * 1
+            return PF.layer_norm(x * self.weight, [8], weight, None, 1e-5 * (1 + self.fault))
+
+    class Outer(torch.nn.Module):
+        def __init__(self, part):
+            super().__init__()
+            self.part = part
+
+        def forward(self, x):
+            return self.part(x)
+
+    class PaddleOuter(paddle.nn.Layer):
+        def __init__(self, part):
+            super().__init__()
+            self.part = part
+
+        def forward(self, x):
+            return self.part(x)
+
+    x = [np.random.default_rng(0).standard_normal((2, 6, 8)) * 0.01]
+    report = align_backward(Outer(Reference()), PaddleOuter(Port()), x)
+    assert report.exit_code == 0, [str(d) for d in report.divergences]
+    report = align_backward(Outer(Reference()), PaddleOuter(Port(1e-4)), x)
+    assert {d.where for d in report.divergences} >= {"grad:weight", "grad_input:0"}
