@@ -14,10 +14,13 @@ from align.arrays.orders import picked
 from align.arrays.trees import leaves, map_leaves
 from align.force.bounds_paddle import PaddleBounds, watched
 from align.force.call_order import CLOSE, PortCall, PortOrder, find_order
+from align.force.casts_paddle import CastPass
 from align.force.forced_run import input_order, output_order
 from align.force.pass_paddle import Pass
 from align.force.stock.cells_paddle import states_alone
+from align.judge.words import Words
 from align.nets.calls import wrapped_forwards
+from align.nets.casts.told import told_of_casts
 from align.nets.prepare_paddle import state_kept
 from align.pairing.reference import Reference
 from align.pairing.sides import Sides
@@ -34,6 +37,7 @@ class PlainPass(Pass):
 
     def __init__(self, sides: Sides[Reference], trace: Trace, port_order: PortOrder) -> None:
         super().__init__(sides, trace, sides.pairing, port_order)
+        self.sides = sides
         self.errors: dict[CallPlace, float] = {}
         self.failure = ""
         self.plainly_called: dict[int, str] = {}  # id of a call -> path: one tensor in, one out
@@ -45,18 +49,31 @@ class PlainPass(Pass):
         running = self.running
         self._bounds = PaddleBounds(lambda: _key_of(running[-1]) if running else None)
         self.bounds: list[Bounding] = []
+        self.held: list[Words] = []  # what was done to the port's tables before
+        self.casts: dict[CallKey, str] = {}  # calls whose own code casts to float32, and its line
+        self._may_cast = False
+
+    def _cast(self, flows: bool, line: str) -> None:
+        self._may_cast = True
 
     def run(self, args: tuple, kwargs: dict[str, Any]) -> None:
         """Run it; the net's state is as before afterwards."""
         wrapped = wrapped_forwards(self.matched, states_alone(self._wrap))
         draws, bounds = self.replay.replaced(self.net), watched(self._bounds)
-        with state_kept(self.net), paddle.no_grad(), wrapped, draws, bounds:
+        told = told_of_casts(self._cast)
+        with state_kept(self.net), paddle.no_grad(), wrapped, draws, bounds, told:
             try:
                 self.net(*args, **kwargs)
             except Exception as error:
                 # The forced pass goes on from the reference's tensors and finds where it starts.
                 self.failure = (str(error).strip() or type(error).__name__).splitlines()[-1]
         self.bounds = self._bounds.finish()
+
+    def find_casts(self, args: tuple, kwargs: dict[str, Any]) -> None:
+        """Fill `casts`, after a run that did not fail."""
+        if self._may_cast and not self.failure:
+            casts = CastPass(self.sides, self.trace, self.sides.pairing, self.port_order)
+            self.casts = casts.run(args, kwargs)
 
     def _wrap(self, path: str, layer: nn.Layer, forward: Forward) -> Forward:
         """Note the distance of every output from the reference's."""
@@ -136,10 +153,10 @@ def plain_pass(
     plain = PlainPass(sides, trace, PortOrder(below=below))
     plain.run(*arguments)
     order = find_order(plain.made, plain.calls)
-    if not order.of:
-        return plain
-    plain = PlainPass(sides, trace, PortOrder(order, below))
-    plain.run(*arguments)
+    if order.of:
+        plain = PlainPass(sides, trace, PortOrder(order, below))
+        plain.run(*arguments)
+    plain.find_casts(*arguments)
     return plain
 
 

@@ -3,7 +3,7 @@
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from paddle import nn
 
 from align.arrays.arrays_paddle import to_array
 from align.nets.calls import attributes_kept, attributes_remembered
+from align.nets.casts.follow_paddle import cast, follows_run
 
 COMPLEX = (paddle.complex64, paddle.complex128)
 FLOATING = (paddle.float16, paddle.bfloat16, paddle.float32, paddle.float64, *COMPLEX)
@@ -24,8 +25,8 @@ def prepared(net: nn.Layer, *, dtype: str, train: bool) -> Iterator[None]:
     That is values, dtypes, modes, gradients, settings of parameters and the random state.
 
     Floating parameters and buffers only are cast: `Layer.to` would cast integers too and breaks
-    recurrent layers. New tensors of the net's own code get `dtype` as well. Recomputed code runs
-    once.
+    recurrent layers. New tensors of the net's own code get `dtype` as well, and in float64 what
+    it casts to float32 (`align.nets.casts`). Recomputed code runs once.
     """
     default = paddle.get_default_dtype()
     random_state = paddle.get_rng_state()
@@ -54,7 +55,8 @@ def prepared(net: nn.Layer, *, dtype: str, train: bool) -> Iterator[None]:
         for layer in rates:
             if not layer.training:  # the same values; else its backward has nothing to read
                 layer.dropout, layer.training = 0.0, True
-        with _without_recomputing(), attributes_kept(net.sublayers(include_self=True)):
+        follows = follows_run() if dtype == "float64" else nullcontext()
+        with _without_recomputing(), attributes_kept(net.sublayers(include_self=True)), follows:
             for layer, _ in modes:
                 _run_on_one_device(layer)
             yield
@@ -202,7 +204,7 @@ def _compact(tensor: paddle.Tensor) -> paddle.Tensor:
     tensor = tensor.detach()
     if tensor.dtype == paddle.float64:
         other = before is not None and before.dtype != tensor.dtype  # else it would be shared
-        half = before if other else tensor.cast("float32")
+        half = before if other else cast(tensor, paddle.float32)
         # Paddle 2.6.2 calls numbers equal that are less than 1e-8 apart.
         if half is not None and np.array_equal(to_array(half), to_array(tensor)):
             return half

@@ -1,7 +1,7 @@
 """Brings a torch net into the state in which it is judged, and back to the bit."""
 
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import MethodType
 from typing import Any
 
@@ -11,7 +11,10 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils import checkpoint
 
+from align.arrays.arrays_torch import is_tensor, to_array
+from align.arrays.trees import leaves, map_leaves
 from align.nets.calls import attributes_kept
+from align.nets.casts.follow_torch import follows_run
 
 
 @contextmanager
@@ -24,7 +27,8 @@ def prepared(
     the net. Modules that were frozen in eval mode inside a net in train mode stay so.
     `float32_constants` are first paths of normalisations whose port holds epsilon and
     momentum in float32: theirs are rounded likewise. The random state is restored too.
-    Checkpointed code runs once, and attention always calls the modules that it is made of.
+    Checkpointed code runs once, and attention always calls the modules that it is made of. In
+    float64 what code casts to float32 follows (`align.nets.casts`).
     """
     random_state = torch.get_rng_state()
     default = torch.get_default_dtype()
@@ -55,9 +59,11 @@ def prepared(
             if path in float32_constants:
                 for name, value in rounded_constants(module).items():
                     change(module, name, value)
-        with attributes_kept(net.modules()):
+        follows = follows_run() if dtype == torch.float64 else nullcontext()
+        with attributes_kept(net.modules()), follows:
             for module in net.modules():
                 _run_on_one_device(module)
+                _cast_attributes(module, dtype)
             yield
     finally:
         for module, name, value in reversed(undo):
@@ -143,6 +149,23 @@ def _cast(net: nn.Module, dtype: torch.dtype) -> Tensors:
     return kept
 
 
+def _cast_attributes(module: nn.Module, dtype: torch.dtype) -> None:
+    """Cast floating tensors that a module holds as plain attributes, which Paddle has as buffers.
+
+    They are copies; `attributes_kept` puts back what was there.
+    """
+
+    def cast(leaf: Any) -> Any:
+        if not is_tensor(leaf) or leaf.dtype == _as(leaf, dtype):
+            return leaf
+        return leaf.detach().to(_as(leaf, dtype)).requires_grad_(leaf.requires_grad)
+
+    for name, value in list(vars(module).items()):
+        plain = is_tensor(value) or type(value) in (list, tuple, dict)
+        if plain and any(cast(leaf) is not leaf for leaf in leaves(value)):
+            vars(module)[name] = map_leaves(value, cast)
+
+
 def _as(tensor: torch.Tensor, dtype: torch.dtype) -> torch.dtype:
     """Return the dtype to which a cast to `dtype` casts a tensor: complex ones stay complex."""
     if tensor.is_complex():
@@ -193,7 +216,7 @@ def _compact(tensor: torch.Tensor) -> torch.Tensor:
     if tensor.dtype == torch.float64:
         if before is not None and torch.equal(before.double(), tensor):
             return before
-        half = tensor.float()
+        half = torch.from_numpy(to_array(tensor).astype(np.float32))
         if torch.equal(half.double(), tensor):
             return half
     return tensor.clone()

@@ -50,6 +50,9 @@ class Reference(Protocol):
     def settings(self, path: str) -> Mapping[str, Any]:
         """Return the plain attributes (flags, numbers, text, None) of the module's own."""
 
+    def tables(self) -> Mapping[str, Mapping[str, np.ndarray]]:
+        """Return {path: {name: floating tensor that the module holds and no file of weights}}."""
+
     def momentum(self, path: str) -> Any:
         """Return the module's momentum as it is used, None where it has none."""
 

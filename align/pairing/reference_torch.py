@@ -94,6 +94,16 @@ class LiveReference:
         own = vars(self._module(path))
         return {name: value for name, value in own.items() if type(value) in PLAIN}
 
+    def tables(self) -> Mapping[str, Mapping[str, np.ndarray]]:
+        found: dict[str, dict[str, np.ndarray]] = {}
+        for path in self.paths:
+            module = self._module(path)
+            kept = {n: module._buffers.get(n) for n in module._non_persistent_buffers_set}
+            for name, tensor in {**vars(module), **kept}.items():
+                if is_tensor(tensor) and tensor.is_floating_point():
+                    found.setdefault(path, {})[name] = to_array(tensor)
+        return found
+
     def momentum(self, path: str) -> Any:
         return getattr(self._module(path), "momentum", None)
 

@@ -16,6 +16,7 @@ from align.arrays.distances import magnitude, total_of_channel
 from align.arrays.memory import WORTH, give_back
 from align.arrays.trees import leaves, map_leaves
 from align.judge.kernels import Kernel
+from align.nets.casts.follow_torch import in_backward
 from align.record.bounds_torch import TorchBounds
 from align.record.draws_torch import SeesDraws
 from align.record.kept_tensors_torch import KeptTensors
@@ -222,7 +223,8 @@ class CallRecorder:
                 into[index] = self.kept.keep(gradient)[0]
                 self.awaited.came(call)
                 if after is not None:
-                    after()
+                    with in_backward():
+                        after()
 
             tensor.register_hook(keep)
 
@@ -260,6 +262,11 @@ class CallRecorder:
             return own
 
         return map_leaves(tree, at_boundary)
+
+    def cast(self, flows: bool, line: str) -> None:
+        """Note a cast to float32 of the code that runs, if a gradient may flow through it."""
+        if self.stack and (flows or not self.backward):
+            self.stack[-1].casts = self.stack[-1].casts or line
 
     def kernel_called(self, kernel: Kernel) -> None:
         """Note an inexact kernel of the code that runs."""

@@ -13,9 +13,11 @@ from align.arrays.arrays_torch import is_tensor, scalar_of, to_array
 from align.arrays.trees import leaves, map_leaves
 from align.judge.watch_kernels_torch import WatchKernels
 from align.nets.calls import is_net_with_loss, wrapped_forwards
+from align.nets.casts.told import told_of_casts
 from align.nets.layers_torch import copied_buffers, module_paths
 from align.nets.prepare_torch import out_of_place, state_kept
 from align.record.bounds_torch import WatchBounds
+from align.record.casts_torch import leave_flowing_casts
 from align.record.kept_tensors_torch import ALL, KeptTensors
 from align.record.recorder_torch import CallRecorder
 from align.record.trace import Call, Trace
@@ -91,6 +93,8 @@ def recorded(
             if not (unwatched or found or more):
                 if watched is not None and not _same_values(watched.outputs, recording.outputs()):
                     recording.trace.inplace.extend(inplace or sorted(as_code) or [""])
+                if not run.backward and any(call.casts for call in recording.trace.calls):
+                    leave_flowing_casts(net, recording.trace, _as_leaves(net, run, True))
                 yield recording
                 return
         watched = _watched_run(net, run) if unwatched else watched
@@ -119,9 +123,15 @@ class Recording:
         bounds = WatchBounds(self.recorder.bounds)
         sees_draws = self.recorder.sees_draws
         sees_draws.function = lambda: watch.function
-        args, kwargs = _as_leaves(net, run)
+        args, kwargs = _as_leaves(net, run, run.backward)
         try:
-            with wrapped_forwards(modules, self.recorder.wrap), watch, sees_draws, bounds:
+            with (
+                wrapped_forwards(modules, self.recorder.wrap),
+                watch,
+                sees_draws,
+                bounds,
+                told_of_casts(self.recorder.cast),
+            ):
                 outputs = net(*args, **kwargs)
         finally:
             sees_draws.function = str  # the recorder would hold itself, and every activation
@@ -223,8 +233,8 @@ def _is_close(left: np.ndarray, right: np.ndarray) -> bool:
     return np.allclose(left, right, rtol=0.0, atol=few, equal_nan=True)
 
 
-def _as_leaves(net: nn.Module, run: ReferenceRun) -> tuple[tuple, dict[str, Any]]:
-    """Return copies of the arguments, floating ones as leaves of the graph in a backward run.
+def _as_leaves(net: nn.Module, run: ReferenceRun, flows: bool) -> tuple[tuple, dict[str, Any]]:
+    """Return copies of the arguments, floating ones as leaves of the graph if a gradient `flows`.
 
     Not those of a label: no loss is differentiated with respect to its target.
     """
@@ -235,7 +245,7 @@ def _as_leaves(net: nn.Module, run: ReferenceRun) -> tuple[tuple, dict[str, Any]
     def leaf(value: Any) -> Any:
         own = copied(value)
         floating = is_tensor(own) and (own.is_floating_point() or own.is_complex())
-        return own.requires_grad_() if run.backward and floating else own
+        return own.requires_grad_() if flows and floating else own
 
     if is_net_with_loss(net):
         args, kwargs, label = run.args

@@ -96,6 +96,8 @@ class Call:
     random: bool = False  # code in it drew random numbers
     kernels: set[str] = field(default_factory=set)  # rows of kernels.KERNELS its own code called
     attention: "Attention | None" = None  # of a stock attention layer
+    # Where its own code casts floating values to float32, as "file:line"; "" where it does not.
+    casts: str = ""
     simple: bool = False  # may run again by itself, whatever ran before
     # Judged alone, while the reference's backward ran: no code of it runs in the forced pass.
     alone: bool = False

@@ -125,7 +125,7 @@ class StoredTrial(Trial[StoredReference]):
         moves = StoredFloors(reference, judged)
         pairing = self.setup.sides.pairing
         found = Findings(reference.trace, plain.port_order, pairing, judged, moves)
-        self._finish(found, self._pass(found, plain), way)
+        self._finish(found, plain, self._pass(found, plain), way)
         if reference.manifest.bounds is None:
             found.notes.append(Words("bounds_not_recorded"))
         else:

@@ -25,7 +25,7 @@ class StoredCall:
 
     `parent` is the number of the call whose code called it. `feeds` are the boundaries that its
     outputs reach in the code around it, `enters` those that its inputs reach in its own code, as
-    (number of a call, "input" or "output").
+    (number of a call, "input" or "output"). `casts` is the line that casts floats to float32.
     """
 
     __pydantic_config__: ClassVar = STRICT
@@ -45,6 +45,7 @@ class StoredCall:
     attention: Attention | None
     feeds: list[tuple[int, str]]
     enters: list[tuple[int, str]]
+    casts: str = ""
 
 
 @dataclass

@@ -224,6 +224,7 @@ def _call(call: Call) -> StoredCall:
         ),
         kernels=sorted(call.kernels),
         constant=sorted(call.constant),
+        casts=call.casts,
         attention=call.attention,
         feeds=[],
         enters=[],

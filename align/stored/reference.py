@@ -104,6 +104,7 @@ class StoredReference:
             arguments=decode(stored.arguments, lambda tag, value: Slot(int(value))),
             kernels=set(stored.kernels),
             constant=set(stored.constant),
+            casts=stored.casts,
             attention=stored.attention,
         )
         read_tensors(call, stored, self.stored)
@@ -178,6 +179,16 @@ class StoredReference:
 
     def settings(self, path: str) -> Mapping[str, Any]:
         return self._module(path).settings
+
+    def tables(self) -> Mapping[str, Mapping[str, np.ndarray]]:
+        found: dict[str, dict[str, np.ndarray]] = {}
+        for key, stored in self.manifest.buffers_before.items():
+            path, _, name = key.rpartition(".")
+            if key not in self.manifest.state:
+                values = np.array(self.stored[stored])
+                if values.dtype.kind == "f":
+                    found.setdefault(path, {})[name] = values
+        return found
 
     def momentum(self, path: str) -> Any:
         """Return the momentum, rounded as the port's layer rounds it."""

@@ -22,7 +22,9 @@ from align.rounding.floors import Floors
 from align.trial.attempts import ATTEMPTS, Attempt, MaskTheOtherWay, Way, aligned
 from align.trial.buffers import compare_buffers
 from align.trial.findings import Findings
+from align.trial.held_tables import hold_tables
 from align.trial.lost_layers import in_place, not_reached, unseen
+from align.trial.one_sided_casts import compare_casts
 from align.trial.parameter_gradients import compare_parameter_gradients
 from align.trial.setup import Setup
 from align.trial.unreached import compare_bounds
@@ -88,7 +90,9 @@ class Trial(ABC, Generic[AnyReference]):
         from align.force.plain_pass_paddle import plain_pass
 
         sides = self.setup.sides
+        held = hold_tables(sides)
         plain = plain_pass(sides, trace, way.below, self.setup.arguments)
+        plain.held = held
         apart = {*plain.uneven_groups(), *plain.as_code_groups(), *way.as_glue}
         return plain, sides.pairing.without(apart)
 
@@ -112,7 +116,7 @@ class Trial(ABC, Generic[AnyReference]):
             backward=self.setup.backward,
         )
 
-    def _finish(self, found: Findings, forced: Any, way: Way) -> None:
+    def _finish(self, found: Findings, plain: Any, forced: Any, way: Way) -> None:
         """Run the forced pass and compare what it leaves."""
         from align.nets.layers_paddle import copied_buffers
 
@@ -122,6 +126,8 @@ class Trial(ABC, Generic[AnyReference]):
         forced.run(*self.setup.arguments)
         _try_other_way(way, forced.undecided)
         self._rest(found, forced, copied_buffers(forced.layers))
+        if not plain.failure:
+            found.unreached += compare_casts(found, plain.casts)
         if forced.raised:
             kept = [c for c in found.comparisons if not not_reached(c, forced.called)]
             found.comparisons = kept
@@ -129,13 +135,14 @@ class Trial(ABC, Generic[AnyReference]):
     def _compare_bounds(self, found: Findings, plain: "PlainPass") -> None:
         """Compare what bounds values beyond what these inputs reach, when all else is."""
         whole = not plain.failure and all(c.verdict != DIFFERS for c in found.comparisons)
-        found.unreached = compare_bounds(found.trace, plain.bounds, found.judged, whole=whole)
+        found.unreached += compare_bounds(found.trace, plain.bounds, found.judged, whole=whole)
 
     def _notes(self, plain: Any) -> list[Words]:
         from align.nets.layers_paddle import synchronized
 
         notes = _uneven_in_words(plain.uneven_groups(), self.setup.sides.pairing)
         notes += _as_code_in_words(plain, self.setup.sides.pairing)
+        notes += plain.held
         notes += [moved.cause for moved in plain.port_order.order.moved]
         synced = synchronized(self.setup.sides.layers)
         if synced:
@@ -191,7 +198,7 @@ class LiveTrial(Trial["LiveReference"]):
             if early is not None:
                 early.end()
         moves.finish()
-        self._finish(found, forced, way)
+        self._finish(found, plain, forced, way)
         self._compare_bounds(found, plain)
         return found
 

@@ -1,0 +1,61 @@
+"""Where the code of a port casts what it is given and has learnt to float32."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import paddle
+from paddle import nn
+
+from align.arrays.arguments import Forward
+from align.arrays.arrays_paddle import is_tensor
+from align.arrays.trees import map_leaves
+from align.force.pass_paddle import Pass
+from align.force.stock.cells_paddle import states_alone
+from align.nets.calls import wrapped_forwards
+from align.nets.casts.told import told_of_casts
+from align.nets.prepare_paddle import FLOATING, state_kept
+from align.record.draws import CallKey
+
+
+class CastPass(Pass):
+    """The port as its user runs it, with gradients: `flowing` has the calls that cast, by key.
+
+    A table of sines that is cast says nothing: a cast counts through which a gradient may flow.
+    """
+
+    def run(self, args: tuple, kwargs: Mapping[str, Any]) -> dict[CallKey, str]:
+        """Run it; return {call: "file:line" of the first cast in its own code}."""
+        self.stack: list[CallKey | None] = []
+        self.flowing: dict[CallKey, str] = {}
+        args, kwargs = map_leaves((args, dict(kwargs)), _flowing)
+        wrapped = wrapped_forwards(self.matched, states_alone(self._wrap))
+        draws, told = self.replay.replaced(self.net), told_of_casts(self._cast)
+        with state_kept(self.net), paddle.enable_grad(), wrapped, draws, told:
+            self.net(*args, **kwargs)
+        return self.flowing
+
+    def _wrap(self, path: str, layer: nn.Layer, forward: Forward) -> Forward:
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            call = self.next_call(path)
+            self.stack.append(None if call is None else call.key)
+            try:
+                own = forward if call is None else self.around(path, call, forward)
+                return own(*args, **kwargs)
+            finally:
+                self.stack.pop()
+
+        return counted
+
+    def _cast(self, flows: bool, line: str) -> None:
+        key = next((key for key in reversed(self.stack) if key is not None), None)
+        if flows and key is not None:
+            self.flowing.setdefault(key, line)
+
+
+def _flowing(leaf: Any) -> Any:
+    """Return a tensor that code may write into and that gradients flow from."""
+    if not is_tensor(leaf) or leaf.dtype not in FLOATING:
+        return leaf
+    own = leaf.detach()
+    own.stop_gradient = False
+    return own.clone()

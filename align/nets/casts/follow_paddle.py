@@ -1,0 +1,99 @@
+"""Lets float32 that code of Paddle asks for be the float64 of the run."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle import _C_ops
+from paddle.base import core
+from paddle.tensor import creation
+
+from align.nets.casts.told import COMPARISONS, is_rounded, tell
+
+# As it is, whatever stands in its place: for the code around a run.
+cast = _C_ops.cast
+
+_WIDE: dict[Any, Any] = {
+    "float32": "float64",
+    "complex64": "complex128",
+    np.float32: np.float64,
+    np.complex64: np.complex128,
+    core.VarDesc.VarType.FP32: core.VarDesc.VarType.FP64,
+    core.VarDesc.VarType.COMPLEX64: core.VarDesc.VarType.COMPLEX128,
+    paddle.float32: paddle.float64,
+    paddle.complex64: paddle.complex128,
+}
+_KINDS = {type(name) for name in _WIDE} | {np.dtype}
+_NARROW, _FLOATING = (paddle.float32, paddle.complex64), (paddle.float64, paddle.complex128)
+
+
+@contextmanager
+def follows_run() -> Iterator[None]:
+    """Around a run in float64: float32 that code asks for, or makes, becomes float64.
+
+    All functions of Paddle call its operators by name, with the type that was asked for.
+    """
+    operators = {n: f for n, f in vars(_C_ops).items() if callable(f) and not n.startswith("_")}
+    made = creation._to_tensor_non_static
+    compares = {name: getattr(paddle.Tensor, name) for name in map("__{}__".format, COMPARISONS)}
+    try:
+        for name, function in compares.items():
+            setattr(paddle.Tensor, name, _comparing(function))
+        for name, function in operators.items():
+            setattr(_C_ops, name, _following(name, function))
+        creation._to_tensor_non_static = _following("to_tensor", made)
+        yield
+    finally:
+        creation._to_tensor_non_static = made
+        for name, function in compares.items():
+            setattr(paddle.Tensor, name, function)
+        for name, function in operators.items():
+            setattr(_C_ops, name, function)
+
+
+def _following(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    writes = name.endswith("_")
+
+    def followed(*args: Any, **kwargs: Any) -> Any:
+        if any(map(_is_narrow, args)) or any(map(_is_narrow, kwargs.values())):
+            args = tuple(map(_wide, args))
+            kwargs = {key: _wide(value) for key, value in kwargs.items()}
+            result = function(*args, **kwargs)
+            if args and _is_wide(args[0]) and _is_wide(result):
+                tell(not result.stop_gradient)
+        else:
+            result = function(*args, **kwargs)
+        if not writes and type(result) is paddle.Tensor and result.dtype in _NARROW:
+            stop = result.stop_gradient
+            result = cast(result, _WIDE[result.dtype])
+            result.stop_gradient = stop
+        return result
+
+    return followed
+
+
+def _comparing(function: Callable[..., Any]) -> Callable[..., Any]:
+    def compared(self: paddle.Tensor, other: Any) -> Any:
+        if is_rounded(other) and self.dtype == paddle.float64:
+            self = cast(self, paddle.float32)
+        return function(self, other)
+
+    return compared
+
+
+def _is_narrow(value: Any) -> bool:
+    return type(value) in _KINDS and _key(value) in _WIDE
+
+
+def _wide(value: Any) -> Any:
+    return _WIDE[_key(value)] if _is_narrow(value) else value
+
+
+def _key(value: Any) -> Any:
+    return value.name if isinstance(value, np.dtype) else value
+
+
+def _is_wide(value: Any) -> bool:
+    return isinstance(value, paddle.Tensor) and value.dtype in _FLOATING

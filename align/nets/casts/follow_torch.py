@@ -1,0 +1,97 @@
+"""Lets float32 that code of torch asks for be the float64 of the run."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch.autograd.function import BackwardCFunction
+from torch.overrides import TorchFunctionMode
+
+from align.nets.casts.told import COMPARISONS, is_rounded, tell
+
+WIDE: dict[Any, Any] = {
+    torch.float32: torch.float64,
+    torch.complex64: torch.complex128,
+    torch.FloatTensor: torch.DoubleTensor,
+    torch.Tensor.float: torch.Tensor.double,
+    torch.Tensor.cfloat: torch.Tensor.cdouble,
+    "torch.FloatTensor": "torch.DoubleTensor",
+}
+_NARROW = {torch.float64: torch.float32, torch.complex128: torch.complex64}
+_DTYPES = tuple(_NARROW.values())
+_CASTS = {torch.Tensor.float, torch.Tensor.cfloat}
+_KINDS = {torch.dtype, type(torch.FloatTensor), str}
+
+
+_following: list[bool] = []  # one entry for each run around which `follows_run` stands
+
+
+@contextmanager
+def follows_run() -> Iterator[None]:
+    """Around a run in float64: float32 that code asks for, or makes, becomes float64."""
+    apply = BackwardCFunction.apply
+
+    def followed(self: Any, *args: Any) -> Any:
+        with in_backward():
+            return apply(self, *args)
+
+    _following.append(True)
+    BackwardCFunction.apply = followed  # type: ignore[method-assign]  # a user's own backward
+    try:
+        with _FollowsRun():
+            yield
+    finally:
+        BackwardCFunction.apply = apply  # type: ignore[method-assign]
+        _following.pop()
+
+
+def in_backward() -> AbstractContextManager:
+    """Return what stands around code that runs in a backward pass, where torch drops all modes."""
+    return _FollowsRun() if _following else nullcontext()
+
+
+class _FollowsRun(TorchFunctionMode):
+    """Gives code float64 where it asks for float32."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if len(args) == 2 and is_rounded(args[1]) and _compares(func) and _is_wide(args[0]):
+            return func(args[0].to(_NARROW[args[0].dtype]), args[1], **kwargs)
+        asks = func in _CASTS
+        for value in (*args, *kwargs.values()):
+            asks = asks or (type(value) in _KINDS and _is_narrow(value))
+        if asks:
+            args = tuple(_wide(value) for value in args)
+            kwargs = {name: _wide(value) for name, value in kwargs.items()}
+            result = WIDE.get(func, func)(*args, **kwargs)
+            if args and _is_wide(args[0]) and _is_wide(result):
+                tell(result.requires_grad and torch.is_grad_enabled())
+        else:
+            result = func(*args, **kwargs)
+        if type(result) is torch.Tensor and result.dtype in _DTYPES and not _writes(func):
+            return result.to(WIDE[result.dtype])
+        return result
+
+
+def _compares(func: Any) -> bool:
+    return getattr(func, "__name__", "").strip("_") in COMPARISONS
+
+
+def _is_narrow(value: Any) -> bool:
+    return type(value) in _KINDS and value in WIDE
+
+
+def _wide(value: Any) -> Any:
+    return WIDE[value] if _is_narrow(value) else value
+
+
+def _is_wide(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.dtype in (torch.float64, torch.complex128)
+
+
+def _writes(func: Any) -> bool:
+    """Tell whether what a function gives may be the very tensor that code goes on to use."""
+    return getattr(func, "__name__", "").endswith("_")
