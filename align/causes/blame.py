@@ -1,6 +1,6 @@
 """Turns comparisons that differ into divergences: source lines of both sides, and causes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 from align.judge.comparison import DIFFERS, Comparison
@@ -10,6 +10,7 @@ from align.pairing.reference import PLAIN, Reference
 from align.pairing.sides import Sides
 from align.pairing.static import hidden_layers
 from align.report.report import Divergence, Layer, Report
+from align.report.sources import is_container, users_line
 
 # So many layers with one cause are told in one line, too.
 MANY = 3
@@ -44,9 +45,7 @@ def blame(
         if call.cause and call.cause.begins("raises") and not call.layer:
             call.cause = call.cause.also(joined(hidden_layers(sides.port)))
     sources = {
-        path: (sides.reference.source(partner), source_of(layers[path]))
-        for path, partner in partners.items()
-        if path in {call.layer for call in wrong}
+        path: _users_lines(sides, path) for path in {call.layer for call in wrong} & set(partners)
     }
     report.notes[:0] = _shared_causes(report.layers, wrong)
     if rename is not None:
@@ -74,6 +73,17 @@ def blame(
             )
         )
     return report
+
+
+def _users_lines(sides: Sides[Reference], path: str) -> tuple[str, str]:
+    """Return file:line of the user's code at or around a layer, in the reference and the port."""
+    net, partner = sides.reference, sides.pairing.partners[path]
+    theirs = users_line(partner, lambda at: net.source(at) if at in net.paths else None)
+    ours = users_line(path, lambda at: source_of(sides.layers[at]) if at in sides.layers else None)
+    return (
+        theirs[1] if theirs else net.source(partner),
+        ours[1] if ours else source_of(sides.layers[path]),
+    )
 
 
 def _shared_causes(layers: Mapping[str, Layer], wrong: Sequence[Comparison]) -> list[Words]:
@@ -166,9 +176,18 @@ def describe_layers(sides: Sides[Reference]) -> dict[str, Layer]:
             reference,
             net.class_name(reference),
             type(layer).__name__,
-            net.code(reference),
-            code_of(layer),
+            _code(reference, net.paths, net.code),
+            _code(path, sides.layers, lambda at: code_of(sides.layers[at])),
             {name: (theirs[name], ours[name]) for name in theirs if name in ours},
             sum(int(p.size) for p in layer.parameters(include_sublayers=False)),
         )
     return found
+
+
+def _code(path: str, paths: Container[str], code: Callable[[str], str]) -> str:
+    """Return file:line of what a layer runs; a framework's container runs the code around it."""
+    own = code(path)
+    if not is_container(own):
+        return own
+    around = users_line(path, lambda at: code(at) if at in paths else None)
+    return around[1] if around else own

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from align.judge.comparison import DIFFERS, UNCHECKED, Comparison
 from align.judge.words import Cause
 from align.report.report import Report
+from align.report.sources import is_library, users_line
 
 
 @dataclass
@@ -13,7 +14,8 @@ class Mend:
     """One layer (or stretch of glue) that differs, or that could not be checked.
 
     `factor` is the error over its floor, None where either is not a number to divide; `worst` the
-    comparison that shows it most, seen in `worst_stage`.
+    comparison that shows it most, seen in `worst_stage`. A framework's layer is used in the code
+    `paddle_user`, whose name for it is `inside`.
     """
 
     layer: str
@@ -27,6 +29,7 @@ class Mend:
     paddle_source: str | None = None
     torch_user: str | None = None
     paddle_user: str | None = None
+    inside: str = ""
 
     @property
     def factor(self) -> float | None:
@@ -73,39 +76,21 @@ def _begin(report: Report, call: Comparison, stage: str) -> Mend:
     if layer is not None:
         mend.torch_class = layer.torch_class
         mend.torch_source, mend.paddle_source = layer.torch_source, layer.paddle_source
-        mend.torch_user = _user(report, call.layer, "torch_source")
-        mend.paddle_user = _user(report, call.layer, "paddle_source")
+        if user := _user(report, call.layer, "torch_source"):
+            mend.torch_user = user[1]
+        if user := _user(report, call.layer, "paddle_source"):
+            mend.inside, mend.paddle_user = call.layer[len(user[0]) :].lstrip("."), user[1]
     return mend
 
 
-def _user(report: Report, path: str, side: str) -> str | None:
-    """Return where a library's layer is used: the closest code around it that is no library's.
+def _user(report: Report, path: str, side: str) -> tuple[str, str] | None:
+    """Return (path, file:line) of the user's code in which a framework's layer is used.
 
-    None where the layer's own code is no library's.
+    None where the layer's own code is no framework's.
     """
     if not is_library(getattr(report.layers[path], side) or ""):
         return None
-    while path:
-        path = path.rpartition(".")[0]
-        source = getattr(report.layers.get(path), side, None)
-        if source and not is_library(source):
-            return str(source)
-    return None
-
-
-def is_library(source: str) -> bool:
-    """Tell whether a file:line lies in an installed package."""
-    return "site-packages" in source or "dist-packages" in source
-
-
-def short_source(source: str | None) -> str:
-    """Return a file:line without the folders that say nothing to another reader."""
-    if not source:
-        return ""
-    for marker in ("site-packages/", "dist-packages/"):
-        if marker in source:
-            return source.rpartition(marker)[2]
-    return source if not source.startswith("/") else "/".join(source.split("/")[-3:])
+    return users_line(path, lambda at: getattr(report.layers.get(at), side, None))
 
 
 def _shows_more(call: Comparison, other: Comparison) -> bool:

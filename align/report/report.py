@@ -29,7 +29,8 @@ class Divergence:
         worst_index: position of the largest difference in the tensor.
         step: training step, counted from 0; None outside training.
         cause: what explains it, where that is known.
-        torch_source, paddle_source: file:line of the two sides' code.
+        torch_source, paddle_source: file:line of the two sides' code: of a framework's layer the
+            user's code around it.
     """
 
     __pydantic_config__: ClassVar = STRICT
@@ -71,7 +72,8 @@ class Layer:
     Attributes:
         reference: its path in the reference.
         torch_class, paddle_class: names of the two classes.
-        torch_source, paddle_source: file:line of the code that each runs when called.
+        torch_source, paddle_source: file:line of the code that each runs when called; of a
+            framework's container the user's code around it.
         attributes: static attributes in torch's words -> [reference's value, port's value].
         parameters: number of values in the port's own parameters.
     """

@@ -8,8 +8,9 @@ from rich.text import Text
 from rich.tree import Tree
 
 from align.judge.comparison import DIFFERS, EQUAL, NOISE, UNCHECKED, Comparison
-from align.report.mends import Mend, mends, short_source
+from align.report.mends import Mend, mends
 from align.report.report import Report, how_far
+from align.report.sources import short_source
 from common.terminal import STYLES, mark, verdict
 
 SHOWN = 12

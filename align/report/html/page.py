@@ -13,8 +13,9 @@ from align.judge.words import in_both
 from align.report.changes import compare_runs
 from align.report.html.data import VERDICTS, number, page_data, places
 from align.report.html.strings import HERE, say, strings
-from align.report.mends import mends, short_source, unchecked
+from align.report.mends import mends, unchecked
 from align.report.run import Run
+from align.report.sources import short_source
 
 CHART = "uPlot.iife.min.js"
 SCRIPTS = ("base.js", "chart.js", "tree.js", "detail.js", "tables.js", "curves.js", "page.js")
