@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from common.data.toy import write_toy_cityscapes
-from tests.nursery import run
+from tests.nursery import as_typed, run
 from tests.paths import MANIFESTS, ROOT
 
 SMALL = (
@@ -200,3 +200,11 @@ def test_bad_input_is_one_message_and_exit_2(side, case, toy, tmp_path, monkeypa
     assert "Traceback" not in error
     assert error.count("error:") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_images_are_read_by_processes_of_their_own(toy, tmp_path):
+    """They begin by importing the command anew: what it needs must be on their path."""
+    given = [*SMALL.split(), f"data.root={toy}", "data.workers=2", "--quiet"]
+    config = ROOT / "configs" / "stdc1_toy.yml"
+    done = as_typed("train_paddle", config, *given, f"output={tmp_path / 'run'}")
+    assert done.returncode == 0, done.stderr
