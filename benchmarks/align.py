@@ -1,4 +1,6 @@
-"""Time and memory of the forward and backward rungs against the two bare float64 passes.
+"""Time and memory of the forward and backward rungs against bare float64 passes of both sides.
+
+The forward rung is divided by forward passes, the backward rung by forward and backward passes.
 
 On STDC1-Seg and on stacks of 5, 10, 20 (and 40) Conv-BN-ReLU of 64 channels at 256x256; PaDiff
 0.2.0 beside it where it is installed (the extra `peers`), up to 10 blocks. Every figure is of a
@@ -89,14 +91,22 @@ def _parse() -> argparse.Namespace:
 
 
 def _ratios(depth: int, imports: dict[str, float]) -> list[dict[str, Any]]:
-    """Return one row a rung; depth 0 is STDC1-Seg. `imports`: megabytes of importing processes."""
+    """Return one row a rung; depth 0 is STDC1-Seg. `imports`: megabytes of importing processes.
+
+    The forward rung is divided by bare forward passes, the others by forward and backward.
+    """
     runs = 1 if depth else 3
-    alone = {kind: _child(kind, depth, runs) for kind in ("torch", "paddle")}
-    seconds = sum(figures.seconds for figures in alone.values())
-    megabytes = max(figures.megabytes for figures in alone.values())
-    on_top = max(figures.megabytes - imports[kind] for kind, figures in alone.items())
     rows = []
+    bare: dict[str, dict[str, Figures]] = {}
     for rung in RUNGS if depth <= SMALL else ("backward",):
+        passes = "forward" if rung == "forward" else "both"
+        if passes not in bare:
+            kinds = {framework: f"{framework} {passes}" for framework in ("torch", "paddle")}
+            bare[passes] = {one: _child(kind, depth, runs) for one, kind in kinds.items()}
+        alone = bare[passes]
+        seconds = sum(figures.seconds for figures in alone.values())
+        megabytes = max(figures.megabytes for figures in alone.values())
+        on_top = max(figures.megabytes - imports[one] for one, figures in alone.items())
         figures = _child(rung, depth, 1 if rung == "padiff" else runs)
         name = f"{depth} blocks" if depth else "STDC1-Seg"
         row: dict[str, Any] = {"net": name, "rung": rung}
@@ -137,7 +147,8 @@ def measure(kind: str, depth: int, runs: int) -> Figures:
             if kind.endswith((framework, "both")):
                 importlib.import_module(framework)
         return Figures(megabytes=_peak())
-    run = bare(kind, depth) if kind in {"torch", "paddle"} else work(kind, depth)
+    framework, _, passes = kind.partition(" ")
+    run = bare_passes(framework, depth, passes == "both") if passes else work(kind, depth)
     times, megabytes = [], 0.0
     for _ in range(runs):
         start = time.process_time()
@@ -151,12 +162,12 @@ def _peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def bare(kind: str, depth: int) -> Callable[[], Any]:
-    """Return a float64 forward and backward pass of one framework, which alone is imported."""
+def bare_passes(framework: str, depth: int, backward: bool) -> Callable[[], Any]:
+    """Return float64 passes of one framework, which alone is imported; forward records for none."""
     import numpy as np
 
     image = np.random.default_rng(0).standard_normal(shape_of(depth))
-    if kind == "torch":
+    if framework == "torch":
         import torch
 
         import torch_ref
@@ -165,6 +176,8 @@ def bare(kind: str, depth: int) -> Callable[[], Any]:
         net = torch_stack(depth) if depth else torch_ref.build_model("stdc1_seg")
         torch_image = torch.from_numpy(image)
         net.double().train()
+        if not backward:
+            return torch.no_grad()(lambda: net(torch_image))
         return lambda: total(net(torch_image)).backward()
     import paddle
 
@@ -174,6 +187,8 @@ def bare(kind: str, depth: int) -> Callable[[], Any]:
     port = paddle_stack(depth) if depth else paddle_impl.build_model("stdc1_seg")
     paddle_image = paddle.to_tensor(image)
     port.train()
+    if not backward:
+        return paddle.no_grad()(lambda: port(paddle_image))
     return lambda: total(port(paddle_image)).backward()
 
 
@@ -276,15 +291,19 @@ def paddle_stack(depth: int) -> Any:
     return Port()
 
 
+def _passes(rung: str) -> str:
+    return "bare forward passes" if rung == "forward" else "bare forward and backward passes"
+
+
 def _print(rows: list[dict[str, Any]]) -> None:
     """Print one line for STDC1-Seg and a table of all ratios."""
     stdc = [row for row in rows if row["net"] == "STDC1-Seg" and row["rung"] != "padiff"]
     words = [
-        f"align_{row['rung']} {row['time']:.1f} x the time, {row['memory']:.1f} x the memory"
+        f"align_{row['rung']} {row['time']:.1f} x the time, {row['memory']:.1f} x the memory of "
+        f"{_passes(row['rung'])} ({row['bare_s']:.1f} s, {row['bare_mb']} MB)"
         for row in stdc
     ]
-    alone = f"bare {stdc[0]['bare_s']:.1f} s and {stdc[0]['bare_mb']} MB"
-    print(f"STDC1-Seg {list(SHAPE)}, {alone}: {'; '.join(words)}\n")
+    print(f"STDC1-Seg {list(SHAPE)}: {'; '.join(words)}\n")
     head = f"{'net':<12}{'rung':<10}{'bare s':>8}{'bare MB':>9}{'time x':>8}"
     print(f"{head}{'memory x':>10}{'less imports':>14}")
     for row in rows:

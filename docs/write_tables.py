@@ -85,9 +85,9 @@ CHINESE_UNITS = {
     " failed": " 项失败",
     " skipped": " 项跳过",
     " of ": " / ",
-    ", bare ": "，裸跑 ",
-    " s and ": " s，",
-    " MB: ": " MB：",
+    " of bare forward passes (": "，相对于裸跑的前向 (",
+    " of bare forward and backward passes (": "，相对于裸跑的前向与反向 (",
+    "]: ": "]：",
     "), ": ")，",
     "; ": "；",
 }

@@ -28,7 +28,8 @@ def align_forward_pass(options: Any) -> int:
         if options.export_npy:
             from commands.align.reprod_log import export_forward
 
-            written = export_forward(options.export_npy, torch_net, paddle_net, given)
+            nets_and_input = torch_net, paddle_net, given, options.rules
+            written = export_forward(options.export_npy, *nets_and_input)
             report.notes.append(Words("written", paths=", ".join(map(str, written.paths))))
         return report
 

@@ -94,7 +94,8 @@ def export_forward(folder: str | Path, torch_net: Any, paddle_net: Any, inputs: 
 
     batch = as_batch(inputs, "float64")
     given = (batch.args, dict(batch.kwargs))
-    with prepared(pair_nets(LiveReference(torch_net), paddle_net), dtype="float64", train=False):
+    sides = pair_nets(LiveReference(torch_net), paddle_net, rules)
+    with prepared(sides, dtype="float64", train=False):
         theirs = run_torch.tensors_in_order(torch_net, *given)
         ours = run_paddle.tensors_in_order(paddle_net, *given)
     return write_with_log(folder, "forward", _named(theirs), _named(ours))

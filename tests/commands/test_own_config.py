@@ -176,7 +176,7 @@ FAULTS = {
     "initialisation": ("init", PADDLE, "weight_attr=last, bias_attr=last", "weight_attr=last",
                        ["head", "weight:bias"]),
 }  # fmt: skip
-OTHERS = '''
+OTHERS = """
 
 def other_flip(image, label, rng, share=0.5):
     return (image[::-1], label[::-1]) if rng.random() < share else (image, label)
@@ -186,7 +186,7 @@ class OtherSquares(Squares):
     def __getitem__(self, index):
         image, label = super().__getitem__(index)
         return image[..., ::-1], label
-'''
+"""
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -137,12 +137,13 @@ def test_float32_is_shown_beside_torchs_own_noise(folder):
 
 
 def test_npy_pairs_are_as_reprod_log_reads_them(folder):
-    from commands.align.reprod_log import export_forward, export_scalars, write_pair
+    from commands.align.reprod_log import export_forward, export_steps, write_pair
     from common.errors import UserError
 
     for index in range(5):
         mend(index)
-    torch_path, paddle_path, log = export_forward("out", *pair(rules_file()), [IMAGE])
+    rules = rules_file()
+    torch_path, paddle_path, log = export_forward("out", *pair(rules), [IMAGE], rules).paths
     theirs, ours = (np.load(path, allow_pickle=True).item() for path in (torch_path, paddle_path))
     assert list(theirs) == list(ours) == ["logits", "output_1"]
     assert theirs["logits"].shape == (2, 5, 32, 32)
@@ -150,11 +151,13 @@ def test_npy_pairs_are_as_reprod_log_reads_them(folder):
     assert np.abs(theirs["logits"] - ours["logits"]).mean() < 1e-6
     assert "logits: mean" in log.read_text()
     batch = [IMAGE, np.random.default_rng(0).integers(0, 5, (2, 32, 32))]
-    own, sides = pair("rules.yml"), (sys.modules["seg_torch"], sys.modules["seg_paddle"])
+    own, sides = pair(rules), (sys.modules["seg_torch"], sys.modules["seg_paddle"])
     losses, optimizers = [s.loss for s in sides], [s.optimizer for s in sides]
-    report = align_training(*own, [batch], *losses, *optimizers, rules="rules.yml")
-    steps = np.load(export_scalars("out", report)[1], allow_pickle=True).item()
-    assert steps.keys() == {"loss_0", "lr_0"}
+    report = align_training(*own, [batch] * 2, *losses, *optimizers, rules=rules)
+    written = export_steps("out", report)
+    steps = np.load(written.paths[1], allow_pickle=True).item()
+    assert steps.keys() == {"loss_0", "lr_0", "loss_1", "lr_1"}
+    assert max(written.distances.values()) < 1e-6
     assert steps["lr_0"] == np.float32(0.01)
     with pytest.raises(UserError, match="only one side has b"):
         write_pair("out", "x", {"a": IMAGE}, {"a": IMAGE, "b": IMAGE})
