@@ -82,7 +82,9 @@ def diff_log(stage: str, theirs: LoggedArrays, ours: LoggedArrays) -> str:
     return "\n".join(lines) + "\n"
 
 
-def export_forward(folder: str | Path, torch_net: Any, paddle_net: Any, inputs: Inputs) -> Written:
+def export_forward(
+    folder: str | Path, torch_net: Any, paddle_net: Any, inputs: Inputs, rules: Any = None
+) -> Written:
     """Run both nets once in eval mode and float64, and write their outputs, cast at the end.
 
     A grader's 1e-6 is finer than float32 itself where logits are larger than 8.
