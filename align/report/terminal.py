@@ -8,6 +8,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from align.judge.comparison import DIFFERS, EQUAL, NOISE, UNCHECKED, Comparison
+from align.report.groups import in_groups
 from align.report.mends import Mend, mends
 from align.report.report import Report, how_far
 from align.report.sources import short_source
@@ -40,8 +41,8 @@ def _write(report: Report, console: Console) -> None:
     """Print one line for each part, difference and tensor that could not be checked."""
     if report.calls:
         console.print(_parts_table(report))
-    lines = [str(found) for found in report.divergences]
-    lines += [f"{place(call)} unchecked: {call.cause}" for call in report.unchecked]
+    lines = in_groups(report, DIFFERS).lines(report.divergences, str)
+    lines += in_groups(report, UNCHECKED).lines(report.unchecked, _unchecked)
     _print_some(console, lines)
     for mend in mends([report], [report.stage])[:1]:
         found = _sources(mend)
@@ -58,11 +59,17 @@ def _sources(mend: Mend) -> list[str]:
     return [f"port      {short_source(port)}", f"reference {short_source(reference)}"]
 
 
-def _print_some(console: Console, lines: list[str]) -> None:
-    for line in lines[:SHOWN]:
-        console.print(f"- {line}")
-    if len(lines) > SHOWN:
-        console.print(f"  and {len(lines) - SHOWN} more (--report DIR writes all)")
+def _unchecked(call: Comparison) -> str:
+    return f"{place(call)} unchecked: {call.cause}"
+
+
+def _print_some(console: Console, entries: list[list[str]]) -> None:
+    for first, *rest in entries[:SHOWN]:
+        console.print(f"- {first}")
+        for line in rest:
+            console.print(f"  {line}")
+    if len(entries) > SHOWN:
+        console.print(f"  and {len(entries) - SHOWN} more (--report DIR writes all)")
 
 
 def _parts_table(report: Report) -> Table:
@@ -131,21 +138,41 @@ def _nodes(calls: list[Comparison]) -> _Node:
     return root
 
 
+class _Shown:
+    """What of a report the tree opens: of the layers of a group the first alone."""
+
+    def __init__(self, report: Report) -> None:
+        self.groups = {verdict: in_groups(report, verdict) for verdict in (DIFFERS, UNCHECKED)}
+        self.found = {mend.layer: mend for mend in mends([report], [report.stage])}
+
+    def trouble(self, calls: list[Comparison]) -> list[Comparison]:
+        """Return the calls that are told, each at its layer."""
+        told = [call for call in calls if call.verdict in self.groups]
+        return [call for call in told if not self.groups[call.verdict].is_folded(call.layer)]
+
+    def lines(self, node: "_Node") -> list[Text]:
+        """Return what is told at one layer."""
+        trouble = self.trouble(node.calls)
+        lines = [_trouble(call) for call in trouble[:SHOWN]]
+        if len(trouble) > SHOWN:
+            lines.append(Text(f"and {len(trouble) - SHOWN} more (--report DIR writes all)"))
+        for verdict in dict.fromkeys(call.verdict for call in trouble):
+            shared = self.groups[verdict].shared(node.path)
+            lines += [Text(shared)] if shared else []
+        sources = _sources(self.found[node.path]) if node.path in self.found and trouble else []
+        return [*lines, *(Text(line, style="dim") for line in sources)]
+
+
 def _tree(report: Report, console: Console) -> Tree:
     """Return the net, open only where something differs or could not be checked."""
-    found = {mend.layer: mend for mend in mends([report], [report.stage])}
+    shown = _Shown(report)
 
     def grow(node: _Node, tree: Tree, top: bool) -> None:
-        trouble = [call for call in node.calls if call.verdict in (DIFFERS, UNCHECKED)]
-        for call in trouble[:SHOWN]:
-            tree.add(_trouble(call))
-        if len(trouble) > SHOWN:
-            tree.add(Text(f"and {len(trouble) - SHOWN} more (--report DIR writes all)"))
-        for line in _sources(found[node.path]) if node.path in found else ():
-            tree.add(Text(line, style="dim"))
-        for child in map(_down_to_trouble, node.children.values()):
+        for line in shown.lines(node):
+            tree.add(line)
+        for child in (_down_to_trouble(child, shown) for child in node.children.values()):
             calls = child.below
-            if top or _code(calls):
+            if top or shown.trouble(calls):
                 grow(child, tree.add(_branch(child.name, calls, console)), False)
 
     root = _nodes(report.calls)
@@ -154,10 +181,10 @@ def _tree(report: Report, console: Console) -> Tree:
     return tree
 
 
-def _down_to_trouble(node: _Node) -> _Node:
-    """Return the only node below `node` in which there is trouble, named by the way to it."""
-    while not _code(node.calls):
-        bad = [child for child in node.children.values() if _code(child.below)]
+def _down_to_trouble(node: _Node, shown: _Shown) -> _Node:
+    """Return the only node below `node` in which trouble is told, named by the way to it."""
+    while not shown.trouble(node.calls):
+        bad = [child for child in node.children.values() if shown.trouble(child.below)]
         if len(bad) != 1:
             break
         name = f"{node.name}.{bad[0].name}"

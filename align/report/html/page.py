@@ -11,6 +11,7 @@ from markupsafe import Markup
 from align.judge.comparison import DIFFERS, EQUAL, NOISE, UNCHECKED, Comparison
 from align.judge.words import in_both
 from align.report.changes import compare_runs
+from align.report.groups import NAMED, grouped
 from align.report.html.data import VERDICTS, number, page_data, places
 from align.report.html.strings import HERE, say, strings
 from align.report.mends import mends, unchecked
@@ -39,8 +40,9 @@ def render(run: Run) -> str:
         counts=counts,
         total=len(calls),
         worst=max(equal, key=lambda call: call.severity, default=None),
-        mends=mends(run.reports, run.names),
-        unchecked=unchecked(run.reports, run.names),
+        mends=grouped(mends(run.reports, run.names)),
+        unchecked=grouped(unchecked(run.reports, run.names)),
+        named=NAMED,
         places=places(run),
         notes=_notes(run),
     )

@@ -1,0 +1,108 @@
+"""Findings as a reader meets them: those of one line of source with one cause are one entry.
+
+Reports, their `divergences`, counts and files keep each finding; this is for screens and pages.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from align.judge.comparison import Comparison
+from align.judge.words import TOLD, Words, first_of
+from align.report.mends import Mend, mends
+from align.report.report import Divergence, Report
+from align.report.sources import short_source
+
+Finding = Comparison | Divergence
+NAMED = 3  # layers of a group that are named before the rest is folded
+
+
+@dataclass
+class Group:
+    """What one line of source and one cause explain: one entry for each layer, in their order."""
+
+    mends: list[Mend]
+
+    @property
+    def first(self) -> Mend:
+        """The layer that stands for all."""
+        return self.mends[0]
+
+    @property
+    def count(self) -> int:
+        """The number of comparisons in all layers."""
+        return sum(1 + mend.others for mend in self.mends)
+
+    @property
+    def source(self) -> str:
+        """The line of the port's source that the layers share, "" where it is not known."""
+        return short_source(self.first.paddle_user or self.first.paddle_source)
+
+    @property
+    def words(self) -> Words:
+        """Say how many layers and comparisons these are, and where; the first ones by name."""
+        names = first_of([mend.layer or "(root)" for mend in self.mends], NAMED)
+        said = {"layers": len(self.mends), "count": self.count, "names": names}
+        return Words("same_line_in", source=self.source, **said)
+
+
+def grouped(mends: Sequence[Mend]) -> list[Group]:
+    """Return the entries that have one line of source and one cause together, in their order.
+
+    Where no cause is known, entries are together that run the same code of a user's, or the layer
+    of one name in it.
+    """
+    found: dict[object, Group] = {}
+    for mend in mends:
+        found.setdefault(_key(mend), Group([])).mends.append(mend)
+    return list(found.values())
+
+
+def _key(mend: Mend) -> object:
+    line = mend.paddle_user or mend.paddle_source
+    if not line:
+        return mend.layer
+    where = mend.worst.where if mend.cause is None else ""
+    inside = "" if mend.cause else mend.inside
+    said = mend.cause if mend.paddle_user else _kinds(mend.cause)
+    return (line, mend.torch_user or mend.torch_source, mend.torch_class, inside, where, said)
+
+
+def _kinds(cause: str | None) -> object:
+    """Return what a cause is made of, whatever its numbers are; of a user's code one line."""
+    if not isinstance(cause, Words) or cause.kind == TOLD:
+        return cause
+    return tuple(part.kind for part in cause.parts())
+
+
+class Groups:
+    """The groups of one report, asked by the path of a layer."""
+
+    def __init__(self, groups: Sequence[Group]) -> None:
+        self._of = {mend.layer: group for group in groups for mend in group.mends}
+
+    def is_folded(self, layer: str) -> bool:
+        """Tell whether an earlier layer stands for this one."""
+        return layer in self._of and self._of[layer].first.layer != layer
+
+    def shared(self, layer: str) -> str:
+        """Return the line that follows the findings of a layer that stands for others, else ""."""
+        group = self._of.get(layer)
+        return str(group.words) if group and len(group.mends) > 1 else ""
+
+    def lines(self, findings: Iterable[Finding], say: Callable[[Any], str]) -> list[list[str]]:
+        """Return what `say` makes of each finding; of a group the first, and a line of all."""
+        found, told = [], set()
+        for finding in findings:
+            shared = self.shared(finding.layer)
+            group = id(self._of[finding.layer]) if shared else 0
+            if group in told:
+                continue
+            found.append([say(finding), shared] if shared else [say(finding)])
+            told |= {group} if shared else set()
+        return found
+
+
+def in_groups(report: Report, verdict: str) -> Groups:
+    """Return the groups of what differs, or of what is `UNCHECKED`, in one report."""
+    return Groups(grouped(mends([report], [report.stage], verdict)))

@@ -1,0 +1,130 @@
+"""Equal findings of one line of source are one entry on screens and pages; files keep each."""
+
+import io
+
+import pytest
+
+from align.judge.comparison import DIFFERS, UNCHECKED
+from align.judge.words import Cause
+from align.report.groups import grouped
+from align.report.html.page import render
+from align.report.mends import mends, unchecked
+from align.report.read import read_report
+from align.report.report import Divergence, Layer, Report
+from align.report.run import Run
+from align.report.terminal import print_report
+from common.terminal import Screen, screen
+from tests.align.report.reports import comparison
+
+COUNT = 10
+WRONG = ("output:0", "grad:weight")
+
+
+def cause(epsilon=1e-3):
+    return Cause("attribute", name="epsilon", port=1e-5, reference=epsilon)
+
+
+def blocks(verdict=DIFFERS, of=lambda number: cause()):
+    """Return a report of ten equal blocks, the norm of each with two findings of cause `of(n)`."""
+    report = Report("backward", settings={"model": "blocks"})
+    report.layers[""] = Layer("", "Net", "Net", "net.py:40", "port.py:50")
+    for number in range(COUNT):
+        path = f"blocks.{number}"
+        report.layers[path] = Layer(path, "Block", "Block", "net.py:9", "port.py:12")
+        own = "/x/site-packages/{}/nn/norm.py:7"
+        sources = own.format("torch"), own.format("paddle")
+        report.layers[f"{path}.norm"] = Layer(f"{path}.norm", "Norm", "Norm", *sources)
+        for where in WRONG:
+            found = comparison(f"{path}.norm", where, verdict, 0.5, cause=of(number))
+            report.calls.append(found)
+            if verdict == DIFFERS:
+                why = {"cause": found.cause, "call": found.call, "paddle_source": "port.py:12"}
+                report.divergences.append(Divergence(f"{path}.norm", where, 0.5, 1e-14, **why))
+    return report
+
+
+def text(report, width=None):
+    file = io.StringIO()
+    plain = {"markup": False, "highlight": False, "color_system": None}
+    given = {"file": file, "force_terminal": True, "width": width, **plain}
+    print_report(report, Screen(**given) if width else screen(file=file))
+    return file.getvalue()
+
+
+def test_equal_findings_of_one_line_are_one_entry():
+    (group,) = grouped(mends([blocks()], ["backward"]))
+    assert (len(group.mends), group.count, group.source) == (COUNT, 20, "port.py:12")
+    assert group.words == (
+        "one line of source, one cause: 20 comparisons of 10 layers run port.py:12 "
+        "(blocks.0.norm, blocks.1.norm, blocks.2.norm and 7 more)"
+    )
+    assert "10 个层的 20 项比较" in group.words.chinese
+
+
+def test_another_cause_is_another_entry():
+    report = blocks(of=lambda number: cause(1e-3 if number < 7 else 1e-2))
+    assert [len(group.mends) for group in grouped(mends([report], ["backward"]))] == [7, 3]
+
+
+def test_without_a_cause_only_the_layer_of_one_name_is_together():
+    report = blocks(of=lambda number: None)
+    report.layers["blocks.0.other"] = report.layers["blocks.0.norm"]
+    report.calls.append(comparison("blocks.0.other", "output:0", DIFFERS, 0.5))
+    sizes = [len(group.mends) for group in grouped(mends([report], ["backward"]))]
+    assert sizes == [COUNT, 1]
+
+
+def test_numbers_in_the_cause_of_a_users_own_line_do_not_part_it():
+    report = blocks(of=lambda n: Cause("scaled", factor=Cause("times", factor=n + 2.0)))
+    for path, layer in report.layers.items():
+        if path.endswith("norm"):
+            layer.paddle_source, layer.torch_source = "port.py:30", "net.py:30"
+    assert len(grouped(mends([report], ["backward"]))) == 1
+    page = render(Run.of(report))
+    assert all(f"it is {n + 2} times the reference" in page for n in range(COUNT))
+
+
+def test_layers_whose_code_is_not_known_stay_apart():
+    report = blocks()
+    report.layers.clear()
+    assert len(grouped(mends([report], ["backward"]))) == COUNT
+
+
+@pytest.mark.parametrize("width", [None, 200])
+@pytest.mark.parametrize("verdict", [DIFFERS, UNCHECKED])
+def test_screens_show_a_group_once(verdict, width):
+    lines = text(blocks(verdict), width).partition("worst calls")[0].splitlines()
+    findings = "\n".join(lines[:-1] if width is None else lines)  # the last says the verdict
+    assert findings.count("one line of source, one cause: 20 comparisons of 10 layers") == 1
+    # A tree has every finding of the first layer, a file the first one alone.
+    told = len(WRONG) if width else 1
+    assert findings.count("epsilon is 1e-05, the reference has 0.001") == told
+    assert "blocks.4" not in findings
+
+
+def test_the_page_shows_a_group_once_and_every_layer_of_it():
+    page = render(Run.of(blocks()))
+    card = page[page.index('id="to_mend"') : page.index('id="ladder"')]
+    assert card.count("epsilon is 1e-05, the reference has 0.001") == 1
+    assert "and 9 more layers" in card
+    assert "Places to mend: 1" in page
+    assert ", in 10 layers" in page
+    named, _, folded = card.partition("<details>")
+    assert "blocks.3.norm" in named
+    assert "blocks.4.norm" not in named
+    assert all(f">blocks.{number}.norm<" in folded for number in range(4, COUNT))
+    apart = render(Run.of(blocks(UNCHECKED)))
+    assert "and 9 more layers" in apart
+
+
+def test_divergences_counts_and_files_keep_each(tmp_path):
+    report = blocks()
+    print_report(report, screen(file=io.StringIO()))
+    render(Run.of(report))
+    report.to_json(tmp_path / "report.json")
+    again = read_report(tmp_path / "report.json")
+    for found in (report, again):
+        assert len(found.divergences) == len(found.calls) == 2 * COUNT
+        assert len({(d.layer, d.where) for d in found.divergences}) == 2 * COUNT
+        assert len(mends([found], ["backward"])) == COUNT
+    assert not unchecked([again], ["backward"])
