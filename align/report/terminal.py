@@ -156,8 +156,8 @@ class _Shown:
         lines = [_trouble(call) for call in trouble[:SHOWN]]
         if len(trouble) > SHOWN:
             lines.append(Text(f"and {len(trouble) - SHOWN} more (--report DIR writes all)"))
-        for verdict in dict.fromkeys(call.verdict for call in trouble):
-            shared = self.groups[verdict].shared(node.path)
+        for kind in dict.fromkeys(call.verdict for call in trouble):
+            shared = self.groups[kind].shared(node.path)
             lines += [Text(shared)] if shared else []
         sources = _sources(self.found[node.path]) if node.path in self.found and trouble else []
         return [*lines, *(Text(line, style="dim") for line in sources)]

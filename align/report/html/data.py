@@ -6,9 +6,9 @@ from typing import Any
 from align.judge.comparison import DIFFERS, EQUAL, NOISE, UNCHECKED, Comparison
 from align.judge.where import Where
 from align.judge.words import in_both
-from align.report.sources import is_library, short_source
 from align.report.report import Report
 from align.report.run import Run
+from align.report.sources import is_library, short_source
 
 VERDICTS = (EQUAL, NOISE, UNCHECKED, DIFFERS)  # from good to bad
 
