@@ -4,6 +4,7 @@ import argparse
 import importlib.util
 import shlex
 import time
+from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ SHOW_PROGRESS_FROM = 200_000_000  # bytes
 
 def run_conversion(args: argparse.Namespace) -> int:
     """Convert, go back or propose, as the command line says; return the exit code."""
+    _take_config(args)
     if args.reverse:
         return reverse(args)
     if args.propose:
@@ -31,13 +33,51 @@ def run_conversion(args: argparse.Namespace) -> int:
     return convert(args)
 
 
+def _take_config(args: argparse.Namespace) -> None:
+    """Where a config is given: take checkpoint, net and rules from it. Raises UserError."""
+    from commands.subjects.named.config import CONFIG_SUFFIXES, own_of, read_config
+    from commands.subjects.named.frameworks import both_parts
+    from commands.subjects.named.pair import pair_of
+    from common.errors import UserError
+    from common.settings.own import OwnModel
+
+    args.arguments, args.config, args.pair = {}, None, None
+    if args.checkpoint.suffix not in CONFIG_SUFFIXES:
+        return
+    given = {"--model": args.model, "--num-classes": args.num_classes, "--into": args.into}
+    if doubled := [name for name, value in given.items() if value is not None]:
+        raise UserError(f"{args.checkpoint}: a config says what {doubled[0]} says; give one")
+    config = read_config(args.checkpoint)
+    if not config.weights.path:
+        raise UserError(
+            f"{args.checkpoint}: weights.path is not set; it names the checkpoint to convert"
+        )
+    args.config, args.checkpoint = args.checkpoint, Path(config.weights.path)
+    args.key = args.key or config.weights.key
+    model = config.model
+    if isinstance(model, OwnModel):
+        own = own_of(config, "model", "paddle")
+        assert own is not None
+        args.model, args.arguments, args.map = own.spec, own.arguments, args.map or model.rules
+        with_map = config.model_copy(update={"model": model.model_copy(update={"rules": args.map})})
+        args.pair = pair_of(with_map, both_parts(with_map))
+    elif config.weights.row or config.weights.into:
+        raise UserError(
+            f"{args.config}: weights.path is of another net, of which training takes a part; "
+            "convert it by its own name: give the file instead of the config"
+        )
+    else:
+        args.model, args.num_classes = model.name, model.num_classes
+
+
 def convert(args: argparse.Namespace) -> int:
     """Convert a checkpoint for Paddle."""
     from convert import convert_checkpoint
     from convert.outputs import default_output
 
     entry.check_folder(args.report, ["convert"])
-    model = model_of(args.model)
+    model = model_of(args.model, args.arguments)
+    rules = args.map if args.pair is None else args.pair.rules_for(model)
     unverified = why_unverified(args, model)
     start = time.monotonic()
     with progress_bar(args) as progress:
@@ -45,7 +85,7 @@ def convert(args: argparse.Namespace) -> int:
             args.checkpoint,
             args.output or default_output(args.checkpoint),
             model,
-            args.map,
+            rules,
             verify=not unverified,
             num_classes=args.num_classes,
             into=args.into,
@@ -81,6 +121,8 @@ def next_command(args: argparse.Namespace, model: Any, unverified: str, conversi
         config = Path("configs") / f"{row.removesuffix('_seg')}.yml"
         known = config if (ROOT / config).is_file() else "CONFIG"
         return shlex.join(["python", "tools/train_paddle.py", str(known), f"weights.path={output}"])
+    if args.config is not None and ":" in (args.model or ""):
+        return shlex.join(["python", "tools/align_forward.py", str(args.config)])
     if (args.model is None and not args.generic) or isinstance(model, str):
         return shlex.join(["python", "tools/convert_weights.py", str(args.checkpoint)]) + (
             " --force, where torch and paddle are installed (without --no-verify)"
@@ -129,7 +171,7 @@ def reverse(args: argparse.Namespace) -> int:
             args.checkpoint,
             args.output or default_output(args.checkpoint, ".pth"),
             account=args.account,
-            model=model_of(args.model),
+            model=model_of(args.model, args.arguments),
             rules=args.map,
             key=args.key,
             force=args.force,
@@ -156,7 +198,7 @@ def propose(args: argparse.Namespace) -> int:
         raise UserError("--propose needs the net: give --model")
     if args.propose.exists() and not args.force:
         raise UserError(f"{args.propose}: exists already; --force replaces it")
-    model = model_of(args.model)
+    model = model_of(args.model, args.arguments)
     if isinstance(model, str):
         options = {} if args.num_classes is None else {"num_classes": args.num_classes}
         target = describe_row(model, options)
@@ -173,13 +215,13 @@ def propose(args: argparse.Namespace) -> int:
     return entry.CHECKED_GOOD if whole else entry.CHECKED_BAD
 
 
-def model_of(name: str | None) -> Any:
+def model_of(name: str | None, arguments: Mapping[str, Any] | None = None) -> Any:
     """Return a row's name as it is; "module:callable" is imported and called for a Layer."""
     if name is None or ":" not in name:
         return name
     from commands.subjects.callables import build_port
 
-    return build_port(name, "--model")
+    return build_port(name, "--model", arguments)
 
 
 def progress_bar(args: argparse.Namespace) -> Any:

@@ -16,7 +16,9 @@ def conversion_parser(example: str) -> argparse.ArgumentParser:
         "*.index.json and .pdparams; no code of a file is ever run.",
         example,
     )
-    parser.add_argument("checkpoint", type=Path, help="the file; its code is never run")
+    parser.add_argument(
+        "checkpoint", type=Path, help="the file (its code is never run), or a config that names it"
+    )
     parser.add_argument(
         "--output", type=Path, help=".pdparams or .safetensors (default: beside it, .pdparams)"
     )

@@ -19,7 +19,7 @@ def align_forward_pass(options: Any) -> int:
         from align import align_forward
 
         given = _inputs(options, recipe, name, (torch_net, paddle_net), options.train)
-        how = {"train": options.train, "rules": recipe.rules if recipe else options.rules}
+        how = {"train": options.train, "rules": recipe.pair.rules if recipe else options.rules}
         report = align_forward(torch_net, paddle_net, given, **how)
         if options.float32:
             from align.rungs.float32 import add_float32
@@ -28,8 +28,8 @@ def align_forward_pass(options: Any) -> int:
         if options.export_npy:
             from commands.align.reprod_log import export_forward
 
-            nets_and_input = torch_net, paddle_net, given, options.rules
-            written = export_forward(options.export_npy, *nets_and_input)
+            both = torch_net, paddle_net
+            written = export_forward(options.export_npy, *both, given, how["rules"])
             report.notes.append(Words("written", paths=", ".join(map(str, written.paths))))
         return report
 
@@ -70,7 +70,7 @@ def align_backward_pass(options: Any) -> int:
         both = (torch_net, paddle_net)
         criteria = nets.losses(options)
         given = _inputs(options, recipe, name, both, train)
-        rules = recipe.rules if recipe else options.rules
+        rules = recipe.pair.rules if recipe else options.rules
         return align_backward(*both, given, *criteria, train=train, rules=rules)
 
     return align_each(options, f"backward_{mode}", f"backward, {mode} mode", align, recipe)

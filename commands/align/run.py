@@ -83,7 +83,7 @@ def _align_row(
             if recipe is None:
                 torch_net, paddle_net, name = nets(options, row)
             else:
-                torch_net, paddle_net, name = recipe.nets(options.weights, options.seed)
+                torch_net, paddle_net, name = recipe.pair.nets(options.weights, options.seed)
     with errors_of_nets(name):
         report = align(torch_net, paddle_net, name)
     report.notes[:0] = vars(options).pop("remarks", [])
@@ -93,7 +93,7 @@ def _align_row(
 
         report.notes += without_partner(LiveReference(torch_net), paddle_net, options.rules)
     if recipe is not None and torch_net is not None:
-        report.notes += recipe.notes_of(torch_net, paddle_net)
+        report.notes += recipe.pair.notes(torch_net, paddle_net)
     report.settings |= {"model": name, "seed": options.seed, "weights": options.weights}
     seconds = round(time.monotonic() - start, 2)
     report.environment |= {"command": command_line(), "seconds": seconds}

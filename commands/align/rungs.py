@@ -38,6 +38,7 @@ class RungRow:
     ladder: int | None = None
     when_fast: bool = True  # `reproduce --fast` climbs it too
     needs_data: bool = False  # batches of the config's data set
+    needs_nets: bool = True  # both, with the same weights
 
 
 def _judge(folder: Any) -> "Report":
@@ -61,6 +62,7 @@ ROWS = (
         own_nets.align_init,
         ladder=2,
         when_fast=False,
+        needs_nets=False,
     ),
     RungRow(
         "loss",
@@ -77,6 +79,7 @@ ROWS = (
         lambda recipe, _, __: recipe.align_data(),
         ladder=6,
         needs_data=True,
+        needs_nets=False,
     ),
     RungRow(
         "metric",

@@ -45,7 +45,7 @@ def write_evidence(
     """
     image = seeded_input(tuple(recipe.settings.reproduce.input_shape), recipe.settings.seed)
     written: dict[str, Written] = {
-        "forward": export_forward(folder, torch_net, paddle_net, [image]),
+        "forward": export_forward(folder, torch_net, paddle_net, [image], recipe.pair.rules),
         "data": export_data(folder, recipe.loaders(), recipe.data_batches),
         "metric": _export_metric(recipe, torch_net, paddle_net, folder),
         "loss": export_loss(folder, reports["loss"]),
@@ -63,17 +63,17 @@ def _export_metric(recipe: Recipe, torch_net: Any, paddle_net: Any, folder: Path
     from align.pairing.pair_nets import pair_nets
     from align.pairing.reference_torch import LiveReference
     from align.trial.setup import prepared
-    from common.metrics import ConfusionMatrix
     from paddle_impl.train import predict as predict_paddle
     from torch_ref.train import predict as predict_torch
 
     batches = list(islice(recipe.small_batches(), 2))
+    sides = pair_nets(LiveReference(torch_net), paddle_net, recipe.pair.rules)
+    both = ((torch_net, predict_torch), (paddle_net, predict_paddle))
     scores = []
-    with prepared(pair_nets(LiveReference(torch_net), paddle_net), dtype="float64", train=False):
-        for net, predict in ((torch_net, predict_torch), (paddle_net, predict_paddle)):
-            matrix = ConfusionMatrix(recipe.settings.model.num_classes)
+    with prepared(sides, dtype="float64", train=False):
+        for part, (net, predict) in zip(recipe.parts, both, strict=True):
+            metric = part.metric(of_classes=True)
             for batch in batches:
-                matrix.update(predict(net, batch.image, recipe.settings.evaluate), batch.label)
-            values = {"pixel_accuracy": matrix.pixel_accuracy(), "mIoU": matrix.mean_iou("skip")}
-            scores.append(as_arrays(values))
+                metric.update(predict(net, batch.image, recipe.settings.evaluate), batch.label)
+            scores.append(as_arrays(metric.scores()))
     return write_with_log(folder, "metric", *scores)

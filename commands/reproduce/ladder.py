@@ -26,7 +26,9 @@ from commands.subjects.recipe import Recipe
 from common.documents import write_text
 from common.errors import UserError
 from common.files import whole_file
+from common.settings.data import OwnData
 from common.settings.load import load_settings
+from common.settings.own import OWN, OwnModel
 
 ROOT = Path(__file__).resolve().parents[2]
 # What --fast changes: every rung is climbed, on less.
@@ -53,6 +55,8 @@ class Reproduction:
     checkpoint: Path | None = None
     say: Callable[[str], None] = lambda line: None
     found: Run = field(default_factory=lambda: Run("reproduce"))
+    state: dict[str, Any] = field(default_factory=dict)  # converted, in Paddle's names
+    nets: tuple[Any, Any] = (None, None)
 
     @property
     def exit_code(self) -> int:
@@ -66,15 +70,12 @@ class Reproduction:
 
     def run(self) -> None:
         """Climb all rungs; a rung that differs does not stop the next. Writes the reports."""
-        self.settings = load_settings(self.config, self._overrides())
+        self.recipe = Recipe(self.config, tuple(self._overrides()), self.fast)
+        self.settings = self.recipe.settings
         self._require_toy_data()
         self.found.title = f"reproduce {self.settings.name}"
         start = time.monotonic()
         self.folder.mkdir(parents=True)
-        with self._rung("checkpoint") as done:
-            done(ALIGNED, str(self._reference_checkpoint()))
-        with self._rung("convert") as done:
-            done(ALIGNED, self._convert())
         torch_net, paddle_net = self._nets()
         self._align(torch_net, paddle_net)
         with self._rung("evidence") as done:
@@ -91,6 +92,24 @@ class Reproduction:
         self.found.environment["seconds"] = round(time.monotonic() - start, 1)
         write_run(self.found, self.folder / "report", "reproduce")
 
+    def _nets(self) -> tuple[Any, Any]:
+        """Return both nets with the converted weights; (None, None) where a rung says why not."""
+        if self._did("checkpoint", self._reference_checkpoint):
+            self._did("convert", self._convert)
+        return self.nets
+
+    def _did(self, name: str, do: Callable[[], str]) -> bool:
+        """Climb a rung that makes something; return whether it could."""
+        with self._rung(name) as done:
+            try:
+                with errors_of_nets(self.settings.model.name):
+                    result = do()
+            except UserError as error:
+                done(error.exit_code, str(error))
+                return False
+            done(ALIGNED, result)
+        return True
+
     @property
     def shortened(self) -> list[str]:
         """What --fast sets that neither the command line nor the config says."""
@@ -100,8 +119,8 @@ class Reproduction:
 
     def _require_toy_data(self) -> None:
         """Raise UserError where --fast would need toy data of another kind than it can make."""
-        kind = self.settings.data.dataset
-        if not self.fast or kind == "cityscapes" or Path(self.settings.data.root).exists():
+        kind, root = self.settings.data.dataset, Path(str(self.settings.data.root))
+        if not self.fast or kind in ("cityscapes", OWN) or root.exists():
             return
         toy = self.config.with_name(f"{self.config.stem}_toy.yml")
         other = f"run it on {toy}" if toy.is_file() else "give a config on Cityscapes"
@@ -114,15 +133,16 @@ class Reproduction:
         return [*self.shortened, *self.overrides]
 
     def _fast(self) -> list[str]:
+        """Return the settings of --fast; data and input shapes of the user's own stay theirs."""
         settings = load_settings(self.config, self.overrides)
         size, *_, height, width = shape = settings.reproduce.fast_shape
-        smaller = [
-            *FAST,
-            f"data.root={self.folder / 'toy_cityscapes'}",
-            f"data.batch_size={size}",
-            f"data.crop_hw=[{height}, {width}]",
-            f"reproduce.input_shape={list(shape)}",
-        ]
+        smaller = list(FAST)
+        if not isinstance(settings.data, OwnData):
+            smaller.append(f"data.root={self.folder / 'toy_cityscapes'}")
+        if not isinstance(settings.model, OwnModel):
+            smaller.append(f"data.batch_size={size}")
+            smaller.append(f"data.crop_hw=[{height}, {width}]")
+            smaller.append(f"reproduce.input_shape={list(shape)}")
         if settings.schedule.name == "warmup_poly":
             smaller.append("schedule.warmup_steps=2")
         return smaller
@@ -152,69 +172,45 @@ class Reproduction:
         self.found.reports.append(report)
         self.found.names.append(name)
 
-    def _reference_checkpoint(self) -> Path:
-        """Return the user's checkpoint, or write one in the authors' format from seeded weights."""
-        if self.checkpoint is not None:
-            return self.checkpoint
-        from commands.subjects.run_torch import write_seeded_checkpoint
-
+    def _reference_checkpoint(self) -> str:
+        """Find the user's checkpoint, or write one in the authors' format from seeded weights."""
         path = self.folder / "reference.pth"
-        model = self.settings.model
-        write_seeded_checkpoint(path, model.name, self.settings.seed, **model.overrides)
-        self.checkpoint = path
-        return path
+        self.checkpoint = self.checkpoint or self.recipe.pair.checkpoint(path, self.settings.seed)
+        return str(self.checkpoint)
 
     def _convert(self) -> str:
-        import paddle_impl
-        from convert import convert_checkpoint
-
-        model, output = self.settings.model, self.folder / "model.pdparams"
-        if model.narrow:  # no row has such a checkpoint; the rungs below verify it
-            net = paddle_impl.build_model(model.name, **model.overrides)
-            conversion = convert_checkpoint(str(self.checkpoint), output, net)
-        else:
-            conversion = convert_checkpoint(
-                str(self.checkpoint),
-                output,
-                model.name,
-                verify=True,
-                num_classes=model.num_classes,
-            )
+        """Convert the checkpoint; both nets have its weights then."""
+        assert self.checkpoint is not None
+        output = self.folder / "model.pdparams"
+        conversion = self.recipe.pair.convert(self.checkpoint, output)
         self.found.account = without_values(conversion.account.to_dict())
         totals = conversion.account.totals
         moved = ", ".join(f"{count} {what}" for what, count in totals.items() if count)
         self.state = conversion.state
-        return f"{moved}: {self.folder / 'model.pdparams'}"
-
-    def _nets(self) -> tuple[Any, Any]:
-        from commands.subjects.rows import pair_with_weights
-
-        model = self.settings.model
-        torch_net, paddle_net, _ = pair_with_weights(
-            str(self.checkpoint), model.name, model.overrides, known=not model.narrow
-        )
-        load_state(paddle_net, self.state)  # the very arrays that were written
-        return torch_net, paddle_net
-
-    def _recipe(self) -> Recipe:
-        return Recipe(self.config, tuple(self._overrides()), self.fast)
+        self.nets = self.recipe.pair.with_converted(self.checkpoint, self.state)
+        return f"{moved}: {output}"
 
     def _align(self, torch_net: Any, paddle_net: Any) -> None:
         """Climb the rungs of alignment; the first that needs data makes a toy set where asked."""
-        recipe, data_are_there = self._recipe(), False
+        recipe, data_are_there = self.recipe, False
         for row in LADDER:
             if row.of_recipe is None or (self.fast and not row.when_fast):
                 continue
             if row.needs_data and not data_are_there:
                 self._make_data()
                 data_are_there = True
+            if row.needs_nets and torch_net is None:
+                with self._rung(row.name) as done:
+                    done(COULD_NOT_CHECK, Words("needs_nets"))
+                continue
             climb = partial(row.of_recipe, recipe, torch_net, paddle_net)
             self._report(row.name, climb)
 
     def _make_data(self) -> None:
         """Write a toy set where the config's data are absent and its root is called toy."""
-        root = Path(self.settings.data.root)
-        if root.exists() or "toy" not in root.name:
+        root = Path(str(self.settings.data.root))
+        own = isinstance(self.settings.data, OwnData)
+        if own or root.exists() or "toy" not in root.name:
             return
         from common.data.toy import write_toy_cityscapes
 
@@ -234,7 +230,7 @@ class Reproduction:
         if lacking := [name for name in ("loss", "training") if name not in reports]:
             return COULD_NOT_CHECK, Words("no_evidence_of", rungs=", ".join(lacking))
         try:
-            distances = write_evidence(self._recipe(), torch_net, paddle_net, reports, folder)
+            distances = write_evidence(self.recipe, torch_net, paddle_net, reports, folder)
         except UserError as error:
             return COULD_NOT_CHECK, str(error)
         if not all(math.isfinite(distance) for distance in distances.values()):
@@ -266,6 +262,9 @@ class Reproduction:
         """Return settings that begin at the converted backbone, unless the config has weights."""
         from convert.formats.pdparams import write_pdparams
 
+        own = isinstance(self.settings.model, OwnModel) and bool(self.state)
+        if own and self.settings.weights.path:
+            return [f"weights.path={self.folder / 'model.pdparams'}", "weights.key=null"]
         place = "cp.backbone."
         backbone = {key: array for key, array in self.state.items() if key.startswith(place)}
         if not backbone or self.settings.weights.path:
@@ -276,10 +275,7 @@ class Reproduction:
         return [f"weights.path={path}", f"weights.into={place.rstrip('.')}"]
 
     def _draw(self, output: Path, weights: Path) -> None:
-        import paddle_impl
         from commands.reproduce.pictures import PAINTERS, loss_curve
-        from common.pairs import PAIRS
-        from common.training.feed import open_data
         from common.training.logs import read_log
         from convert import read_checkpoint
         from paddle_impl.train import predict
@@ -287,16 +283,15 @@ class Reproduction:
         log = read_log(output / "log.jsonl")
         self.found.training = {"framework": "Paddle", "log": log}
         loss_curve(log, self.folder / "loss.png")
-        net = paddle_impl.build_model(self.settings.model.name, **self.settings.model.overrides)
+        port = self.recipe.whole_parts[1]
+        net, data = port.net(), port.data()
         load_state(net, dict(read_checkpoint(weights)))
-        data = open_data(self.settings)
-        dataset = data.val
-        samples = [dataset.sample(0, index) for index in range(min(4, len(dataset)))]
-        images = np.stack([image for image, _ in samples])
-        labels = np.stack([label for _, label in samples])
+        samples = [data.val.sample(0, index) for index in range(min(4, len(data.val)))]
+        alike = [pair for pair in samples if pair[0].shape == samples[0][0].shape]
+        images, labels = (np.stack(arrays) for arrays in zip(*alike, strict=True))
         guesses = predict(net, images, self.settings.evaluate)
-        shown = dataset.normalisation.to_rgb(images)
-        paint = PAINTERS[PAIRS[self.settings.model.name].task]
+        shown = data.val.normalisation.to_rgb(images)
+        paint = PAINTERS[self.settings.model.task]
         paint(shown, labels, guesses, data.colors, self.folder / "predictions.png")
 
 

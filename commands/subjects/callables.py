@@ -105,9 +105,9 @@ def _side_of_optimizer(owner: Any) -> str:
     return ""
 
 
-def build_port(spec: str, option: str) -> Any:
+def build_port(spec: str, option: str, arguments: Mapping[str, Any] | None = None) -> Any:
     """Call what `spec` names and return the Paddle layer; UserError where that is none."""
-    made = called(load_callable(spec, option), f"{option} {spec}", None)
+    made = called(load_callable(spec, option), f"{option} {spec}", arguments)
     if not any(base.__module__.split(".")[0] == "paddle" for base in type(made).__mro__):
         raise UserError(
             f"{option} {spec}: returned {type(made).__module__}.{type(made).__qualname__}, "

@@ -19,10 +19,11 @@ from align.rungs.training.rung import align_step, align_training
 from align.rungs.weights import align_weights
 from commands.subjects.inputs import seeded_input
 from commands.subjects.named.config import read_config
-from commands.subjects.named.frameworks import parts_of
+from commands.subjects.named.frameworks import both_parts
+from commands.subjects.named.pair import NetPair, pair_of
 from commands.subjects.named.parts import MakeOptimizer, Parts
 from commands.subjects.named.rates import Rate
-from common.settings.own import FRAMEWORKS, InOptimizer, OwnModel, OwnSchedule
+from common.settings.own import InOptimizer, OwnSchedule
 from common.training.net_side import main_logits
 
 BATCHES, FEW_BATCHES = 5, 2  # that the data rung compares
@@ -44,59 +45,33 @@ class Recipe:
         self.settings = read_config(config, overrides)
         self.small = self.settings.resized(self.settings.reproduce.input_shape)
 
-    @property
-    def rules(self) -> str | None:
-        """The rules file of nets of the user's own; rows bring theirs."""
-        model = self.settings.model
-        return model.rules if isinstance(model, OwnModel) else None
-
     @cached_property
     def parts(self) -> tuple[Parts, Parts]:
         """What the config names, in torch and in Paddle; crops and batches are small."""
-        theirs, ours = (parts_of(self.small, framework) for framework in FRAMEWORKS)
-        return theirs, ours
+        return both_parts(self.small)
 
-    def nets(self, weights: str | None = None, seed: int = 0) -> tuple[Any, Any, str]:
-        """Return (torch net, Paddle net, name) with the same weights.
+    @cached_property
+    def whole_parts(self) -> tuple[Parts, Parts]:
+        """The same, of the config's own sizes."""
+        return both_parts(self.settings)
 
-        weights: a checkpoint of PyTorch; without one a row is seeded, and the user's own net has
-        the weights of `weights.path`, or its own first ones.
-        """
-        from commands.subjects.own import filled_pair
-        from commands.subjects.rows import pair_with_weights, seeded_pair
-
-        model = self.settings.model
-        if isinstance(model, OwnModel):
-            theirs, ours = self.parts
-            given, key = weights or self.settings.weights.path, self.settings.weights.key
-            both = theirs.seeded_net(seed), ours.net()
-            filled_pair(*both, given, self.rules, f"model.torch {model.torch}", key)
-            return *both, model.name
-        if weights:
-            return pair_with_weights(weights, model.name, model.overrides)
-        return *seeded_pair(model.name, seed, **model.overrides), model.name
-
-    def notes_of(self, torch_net: Any, paddle_net: Any) -> list[str]:
-        """Return what reports say of nets of the user's own: which layers have no partner."""
-        from align.pairing.reference_torch import LiveReference
-        from commands.subjects.own import without_partner
-
-        if not isinstance(self.settings.model, OwnModel):
-            return []
-        return without_partner(LiveReference(torch_net), paddle_net, self.rules)
+    @cached_property
+    def pair(self) -> NetPair:
+        """The two nets."""
+        return pair_of(self.settings, self.parts)
 
     def align_weights(self, torch_net: Any, paddle_net: Any) -> Report:
         """The weights that both nets hold."""
-        return align_weights(torch_net, paddle_net, rules=self.rules)
+        return align_weights(torch_net, paddle_net, rules=self.pair.rules)
 
     def align_forward(self, torch_net: Any, paddle_net: Any, train: bool) -> Report:
         """The forward pass of a seeded input of `reproduce.input_shape`."""
         given = self.inputs()
-        return align_forward(torch_net, paddle_net, given, train=train, rules=self.rules)
+        return align_forward(torch_net, paddle_net, given, train=train, rules=self.pair.rules)
 
     def align_backward(self, torch_net: Any, paddle_net: Any) -> Report:
         """The backward pass of the same input, from random cotangents of the outputs."""
-        return align_backward(torch_net, paddle_net, self.inputs(), rules=self.rules)
+        return align_backward(torch_net, paddle_net, self.inputs(), rules=self.pair.rules)
 
     def align_data(self) -> Report:
         """The reference's batches, read between the steps, against the port's, read ahead."""
@@ -104,7 +79,7 @@ class Recipe:
 
     def loaders(self) -> tuple[Iterator[Any], Iterator[Any]]:
         """Return both sides' batches, from the first on."""
-        theirs, ours = (parts_of(self.settings, framework) for framework in FRAMEWORKS)
+        theirs, ours = self.whole_parts
         ahead = self.settings.data.workers if theirs.own("data") else 2
         return (
             (theirs.to_tensors(batch) for batch in _batches(theirs, workers=0)),
@@ -120,7 +95,7 @@ class Recipe:
         """Distributions of freshly built nets."""
         theirs, ours = self.parts
         seeds = max(2, self.settings.reproduce.seeds)
-        return align_init(theirs.net, ours.net, seeds=seeds, rules=self.rules)
+        return align_init(theirs.net, ours.net, seeds=seeds, rules=self.pair.rules)
 
     def align_loss(self, torch_net: Any) -> Report:
         """The criterion on the reference's outputs in train mode."""
@@ -155,7 +130,7 @@ class Recipe:
         """One forced training step."""
         batch, losses = tuple(next(self.small_batches())), self._losses()
         makers = self._optimizers(torch_net, paddle_net, losses)
-        return align_step(torch_net, paddle_net, batch, *losses, *makers, rules=self.rules)
+        return align_step(torch_net, paddle_net, batch, *losses, *makers, rules=self.pair.rules)
 
     def align_training(self, torch_net: Any, paddle_net: Any, steps: int | None = None) -> Report:
         """`steps` forced training steps (default: `reproduce.training_steps`)."""
@@ -179,7 +154,7 @@ class Recipe:
             *losses,
             *makers,
             *rates,
-            rules=self.rules,
+            rules=self.pair.rules,
             iterations=self._iterations,
         )
 

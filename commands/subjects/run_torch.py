@@ -37,9 +37,14 @@ def resized(logits: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     return F.interpolate(tensor, size=size, mode="bilinear", align_corners=False).numpy()
 
 
+def write_checkpoint(path: Path, net: Any) -> None:
+    """Write a net's weights with torch.save."""
+    with whole_file(path) as draft:
+        torch.save(net.state_dict(), draft)
+
+
 def write_seeded_checkpoint(path: Path, row: str, seed: int, **overrides: Any) -> None:
     """Write the seeded weights of a row of the table as its authors' files are, with torch.save."""
     from torch_ref.seeded import build_seeded
 
-    with whole_file(path) as draft:
-        torch.save(build_seeded(row, seed, **overrides).state_dict(), draft)
+    write_checkpoint(path, build_seeded(row, seed, **overrides))

@@ -2,7 +2,10 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 
 from tests.nursery import run
@@ -205,3 +208,68 @@ def test_a_schedule_that_parts_late_is_found_at_its_step(mine):
     replace(mine, *FAULTS["a schedule that parts late"][1:4])
     _, report = climb("training", mine)
     assert [each["step"] for each in report["divergences"]] == [6]
+
+
+def summary_of(folder):
+    return {
+        rung["name"]: rung for rung in json.loads((folder / "summary.json").read_text())["rungs"]
+    }
+
+
+def test_reproduce_climbs_it_all_into_one_folder(mine):
+    done = run("reproduce", "my_net.yml", "--output", "out", cwd=mine)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rungs = summary_of(mine / "out")
+    assert list(rungs) == [
+        *("checkpoint", "convert", "weights", "init", "forward, eval", "forward, train"),
+        *("backward", "data", "loss", "metric", "training", "evidence", "train"),
+    ]
+    names = ["forward", "data", "metric", "loss", "bp_align"]
+    files = [f"{name}_{side}.npy" for name in names for side in ("reference", "paddle")]
+    folder = mine / "out"
+    handed_in = [*(f"evidence/{file}" for file in files), "model.pdparams", "loss.png"]
+    assert not [name for name in handed_in if not (folder / name).is_file()]
+    scores = np.load(folder / "evidence" / "metric_paddle.npy", allow_pickle=True).item()
+    assert list(scores) == ["metric"]
+
+
+def test_a_checkpoint_is_converted_and_is_where_all_begins(mine):
+    """Also where the port calls layers otherwise: the config names the rules."""
+    for old in ("self.stem = ", "self.stem("):
+        replace(mine, "net_paddle.py", old, old.replace("stem", "entry"))
+    (mine / "map.yml").write_text("renames:\n  - match: '^stem\\.'\n    to: 'entry.'\n")
+    replace(mine, "my_net.yml", "  num_classes: 3\n", "  num_classes: 3\n  rules: map.yml\n")
+    code = "import torch, net_torch; torch.manual_seed(7); "
+    code += "torch.save({'net': net_torch.build().state_dict()}, 'model.pth')"
+    subprocess.run([sys.executable, "-c", code], cwd=mine, check=True)
+    text = (mine / "my_net.yml").read_text()
+    (mine / "my_net.yml").write_text(text + "weights: {path: model.pth}\n")
+    done = run("convert_weights", "my_net.yml", cwd=mine)
+    assert done.returncode == 0, done.stderr
+    assert "python tools/align_forward.py my_net.yml" in done.stdout
+    assert (mine / "model.pdparams").is_file()
+    assert climb("forward, eval", mine)[0] == 0
+    done = run("train_paddle", "my_net.yml", "train.iterations=1", "--quiet", cwd=mine)
+    assert done.returncode == 0, done.stderr
+    done = run("reproduce", "my_net.yml", "--fast", "--output", "out", cwd=mine)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert summary_of(mine / "out")["checkpoint"]["result"] == "model.pth"
+
+
+def test_what_is_not_filled_in_yet_is_said_and_the_rest_is_climbed(mine):
+    replace(
+        mine, "net_paddle.py", "    return Net(classes)", "    raise NotImplementedError('soon')"
+    )
+    done = run("reproduce", "my_net.yml", "--output", "out", "--quiet", cwd=mine)
+    assert done.returncode == 2, done.stderr
+    rungs = summary_of(mine / "out")
+    assert "model.paddle net_paddle:build: NotImplementedError: soon" in rungs["convert"]["result"]
+    assert "net_paddle.py:" in rungs["convert"]["result"]
+    assert rungs["data"]["exit_code"] == 0
+    assert {rungs[name]["exit_code"] for name in ("weights", "backward", "training")} == {2}
+
+
+def test_convert_says_what_a_config_lacks(mine):
+    done = run("convert_weights", "my_net.yml", cwd=mine)
+    assert done.returncode == 2
+    assert "weights.path is not set; it names the checkpoint to convert" in done.stderr

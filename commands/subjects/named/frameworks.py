@@ -1,6 +1,7 @@
 """The parts of a config in either framework; the other one is not loaded."""
 
 from commands.subjects.named.parts import Parts
+from common.settings.own import FRAMEWORKS
 from common.settings.run import Settings
 
 
@@ -13,3 +14,9 @@ def parts_of(settings: Settings, framework: str) -> Parts:
     from commands.subjects.named.parts_paddle import PaddleParts
 
     return PaddleParts(settings)
+
+
+def both_parts(settings: Settings) -> tuple[Parts, Parts]:
+    """Return the parts of torch, and of Paddle."""
+    theirs, ours = (parts_of(settings, framework) for framework in FRAMEWORKS)
+    return theirs, ours

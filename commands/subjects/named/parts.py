@@ -130,14 +130,14 @@ class Parts(ABC):
             return open_data(self.settings, transform)
         return open_samples(own, self.settings, transform)
 
-    def metric(self) -> MetricOfLogits:
-        """Return the metric of (logits, label) for the metric rung."""
-        own = self.own("metric")
+    def metric(self, of_classes: bool = False) -> MetricOfLogits:
+        """Return the metric of (logits, label), or of (classes, label)."""
+        own, argmax = self.own("metric"), np.asarray if of_classes else self.argmax
         if own is None:
             data = self.settings.data
             void = data.ignore_index if isinstance(data, OwnData) else VOID
-            return CountsOfClasses(self.settings.model.num_classes, void, self.argmax)
-        return ScoreOfClasses(self._score(own), self.argmax)
+            return CountsOfClasses(self.settings.model.num_classes, void, argmax)
+        return ScoreOfClasses(self._score(own), argmax)
 
     def evaluator(self, data: DataSets) -> Evaluator:
         """Return what scores a validation: of the net's task, and the user's metric."""
