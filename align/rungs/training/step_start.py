@@ -27,9 +27,15 @@ class StepStart:
 
 
 def refuse_closure(optimizer: Any, side: str, option: str) -> None:
-    """Raise UserError where a step of `optimizer` cannot be made without a closure (LBFGS)."""
+    """Raise UserError where a step of `optimizer` cannot be made without a closure (LBFGS).
+
+    Its class is asked: torch's schedulers put a wrapper on the optimizer itself, whose signature
+    begins with `self`.
+    """
+    of_class = getattr(type(optimizer), "step", None)
     try:
-        parameters = inspect.signature(optimizer.step).parameters.values()
+        step = of_class if of_class is not None else optimizer.step
+        parameters = list(inspect.signature(step).parameters.values())[of_class is not None :]
     except (TypeError, ValueError):  # compiled: its step tells
         return
     empty = inspect.Parameter.empty
