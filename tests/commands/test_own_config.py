@@ -273,3 +273,109 @@ def test_convert_says_what_a_config_lacks(mine):
     done = run("convert_weights", "my_net.yml", cwd=mine)
     assert done.returncode == 2
     assert "weights.path is not set; it names the checkpoint to convert" in done.stderr
+
+
+HELD = {
+    "net_torch.py": """
+
+def held(parameters):
+    made = optimizer(parameters)
+    made.scheduler = torch.optim.lr_scheduler.StepLR(made, 2, 0.5)
+    return made
+""",
+    "net_paddle.py": """
+
+def held(parameters, gamma=0.5):
+    return optimizer(parameters, paddle.optimizer.lr.StepDecay(0.05, 2, gamma))
+""",
+}
+
+
+@pytest.fixture
+def holding(mine):
+    """Return the example whose optimizers hold their schedulers."""
+    for file, text in HELD.items():
+        (mine / file).write_text((mine / file).read_text() + text)
+    replace(mine, "my_net.yml", "net_torch:optimizer", "net_torch:held")
+    replace(mine, "my_net.yml", "net_paddle:optimizer", "net_paddle:held")
+    return mine
+
+
+def test_schedulers_that_optimizers_hold_are_stepped(holding):
+    own = ["schedule={name: in_optimizer}"]
+    code, report = climb("training", holding, *own)
+    assert code == 0, report["divergences"]
+    rates = [0.05 * 0.5 ** (step // 2) for step in range(8)]
+    assert [row["lr"] for row in report["settings"]["steps"]] == pytest.approx(rates[:3])
+    for framework in ("torch", "paddle"):
+        every = ["train.log_interval=1", f"output={framework}"]
+        done = run(f"train_{framework}", "my_net.yml", *own, *every, cwd=holding)
+        assert done.returncode == 0, done.stderr
+        log = [row["lr"] for row in log_of(holding / framework) if "lr" in row]
+        assert log == pytest.approx(rates)
+    code, report = climb("training", holding, *own, "optimizer.paddle_args.gamma=0.1")
+    assert code == 1
+    assert report["divergences"][0]["where"] == "lr"
+    bare = ["optimizer.torch=net_torch:optimizer"]
+    done = run("train_torch", "my_net.yml", *own, *bare, "output=bare", cwd=holding)
+    assert done.returncode == 2
+    assert "net_torch:optimizer: schedule.name is in_optimizer, and its optimizer" in done.stderr
+
+
+def test_what_an_optimizer_holds_and_nothing_steps_is_said(holding):
+    code, report = climb("training", holding)
+    assert code == 0, report["divergences"]
+    assert any("StepDecay in the port, StepLR in the reference" in n for n in report["notes"])
+
+
+def test_the_users_parts_may_stand_for_both_sides(mine):
+    both = """
+
+def rate(step, base=0.1):
+    return base / (1 + step)
+
+
+def accuracy(prediction, label):
+    return float((prediction == label)[label != 255].mean())
+"""
+    (mine / "my_data.py").write_text((mine / "my_data.py").read_text() + both)
+    config = (mine / "my_net.yml").read_text()
+    config = config.replace("{torch: net_torch:schedule, paddle: net_paddle:schedule}",
+                            "{both: my_data:rate, args: {base: 0.05}}")  # fmt: skip
+    config = config.replace("{torch: net_torch:Accuracy, paddle: net_paddle:Accuracy}",
+                            "{both: my_data:accuracy}")  # fmt: skip
+    (mine / "my_net.yml").write_text(config)
+    for rung in ("metric", "training"):
+        code, report = climb(rung, mine)
+        assert code == 0, report["divergences"]
+    done = run("train_paddle", "my_net.yml", "--json", "train.log_interval=1", cwd=mine)
+    assert done.returncode == 0, done.stderr
+    last = json.loads(done.stdout)["validation"]
+    assert last["metric"] == pytest.approx(last["pixel_accuracy"])
+    log = log_of(mine / "runs" / "my_net_paddle")
+    rates = [row["lr"] for row in log if "lr" in row]
+    assert rates == pytest.approx([0.05 / (1 + step) for step in range(8)])
+
+
+READY = """
+
+class Ready(Squares):
+    def __getitem__(self, index):
+        image, label = super().__getitem__(index)
+        pixels = np.ascontiguousarray(image.transpose(2, 0, 1), np.float32)
+        return pixels / np.float32(127.5) - np.float32(1), label
+"""
+
+
+def test_images_that_are_ready_for_the_net_are_taken_as_they_are(mine):
+    (mine / "my_data.py").write_text((mine / "my_data.py").read_text() + READY)
+    own = ["data.both=my_data:Ready"]
+    done = run("train_torch", "my_net.yml", *own, cwd=mine)
+    assert done.returncode == 2
+    assert "item " in done.stderr
+    assert "ready for the net, and data.augmentation would change it" in done.stderr
+    own.append("data.augmentation.name=none")
+    done = run("train_torch", "my_net.yml", *own, "--json", cwd=mine)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["validation"]["mean_iou"] > 0
+    assert climb("data", mine, *own)[0] == 0
