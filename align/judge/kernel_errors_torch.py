@@ -46,7 +46,7 @@ class Errors:
         step = error * torch.linalg.vector_norm(tensor, float("inf"))
         if not self.coherent:
             return self.signs(tensor).mul_(step).add_(tensor)
-        return tensor.sign().mul_(step * self._one_sign()).add_(tensor)
+        return tensor.sign().mul_((step * self._one_sign()).squeeze()).add_(tensor)
 
     def _one_sign(self) -> torch.Tensor:
         """Return the sign that one kernel's coherent error has along one axis."""

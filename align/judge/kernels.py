@@ -160,7 +160,11 @@ KERNELS: tuple[Kernel, ...] = (
     ),
     *(
         Kernel(name, "holds its numbers in float32", _number_error(error), _number_error(error))
-        for name, error in (("addmm", 2 * EPS32), ("baddbmm", 2 * EPS32), ("threshold", EPS32))
+        for name, error in (
+            *(("addmm", 2 * EPS32), ("baddbmm", 2 * EPS32), ("threshold", EPS32)),
+            *(("huber_loss", EPS32), ("smooth_l1_loss", EPS32)),
+            ("cross_entropy", EPS32),  # the share of label smoothing
+        )
     ),
     *(
         Kernel(name, "takes powers and roots in float32", _always(LP_ERROR), _always(2 * LP_ERROR))

@@ -328,7 +328,7 @@ def test_scale_factor_does_not_make_aligned_corners_exact():
 
 def test_every_row_has_a_test():
     # tests/align/record/test_weights_that_hooks_make.py has weight_norm.
-    tested = {"interpolate", "hardsigmoid", "selu", "weight_norm"}
+    tested = {"interpolate", "hardsigmoid", "selu", "weight_norm", *LOSSES}
     tested |= {*CONSTANTS, *POOLS, *OTHERS, *BEFORE_3, *NUMBERS}
     assert set(ROWS) == tested
 
@@ -383,3 +383,31 @@ def test_gradient_of_a_parameter_through_an_inexact_kernel():
     assert report.exit_code == 0, [str(d) for d in report.divergences]
     report = align_backward(Outer(Reference()), PaddleOuter(Port(1e-4)), x)
     assert {d.where for d in report.divergences} >= {"grad:weight", "grad_input:0"}
+
+
+LOSSES = {
+    "cross_entropy": (
+        lambda out: TF.cross_entropy(out, torch.arange(8) % 5, label_smoothing=0.3),
+        lambda out: PF.cross_entropy(out, paddle.arange(8) % 5, label_smoothing=0.3),
+    ),
+    "huber_loss": (
+        lambda out: TF.huber_loss(out, out.detach() * 0, delta=0.3),
+        lambda out: PF.smooth_l1_loss(out, out.detach() * 0, delta=0.3),
+    ),
+    "smooth_l1_loss": (
+        lambda out: TF.smooth_l1_loss(out, out.detach() * 0, beta=1 / 9),
+        lambda out: PF.smooth_l1_loss(out, out.detach() * 0, delta=1 / 9, is_huber=False),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_numbers_of_losses_are_held_in_float32(name):
+    theirs, ours = LOSSES[name]
+    x = np.random.default_rng(0).standard_normal((8, 5))
+    values = distance(theirs(torch.from_numpy(x)).numpy(), ours(paddle.to_tensor(x)).numpy())
+    gradients = distance(*input_gradients(theirs, ours, (8, 5)))
+    settings = {"numbers": [-100, 0.3]}
+    assert 1e-10 < values < ROWS[name].forward((), (), settings)
+    assert 1e-10 < gradients < ROWS[name].backward((), (), settings)
+    assert ROWS[name].forward((), (), {"numbers": [-100, 0.5]}) == 0.0
