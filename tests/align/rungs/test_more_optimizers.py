@@ -238,3 +238,19 @@ def test_an_absolute_rate_of_a_group_is_told_as_the_factor_that_paddle_needs():
     assert {d.where for d in report.divergences} == {"lr"}
     assert "the rate is 0.02, the reference has 0.2" in report.divergences[0].cause
     assert "give 2" in report.divergences[0].cause
+
+
+def test_a_scheduler_that_wraps_a_step_hides_nothing_of_it():
+    """torch's schedulers put a function in place of the method."""
+
+    def with_schedule(optimizer):
+        optimizer.schedule = theirs.lr_scheduler.StepLR(optimizer, 9)
+        return optimizer
+
+    decay = ours.lr.StepDecay(0.1, 9)
+    report = run(
+        lambda p: with_schedule(theirs.SGD(p, lr=0.1)), lambda p: ours.SGD(decay, parameters=p)
+    )
+    assert report.exit_code == 0, report.verdict
+    with pytest.raises(UserError, match="LBFGS takes a step only with closure"):
+        run(lambda p: with_schedule(theirs.LBFGS(p)), lambda p: ours.SGD(0.1, parameters=p))
