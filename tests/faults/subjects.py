@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from common.schedules import warmup_poly
-from tests.faults import pixels, recipes, small_nets, students
+from tests.faults import pixels, recipes, small_nets, strangers, strangers_recipes, students
 from tests.faults.core import Subject
 
 
@@ -54,4 +54,6 @@ SUBJECTS: dict[str, Callable[[], Subject]] = {
     "metric": pixels.metric_subject,
     "mean metric": pixels.mean_subject,
     "init": pixels.init_subject,
+    **strangers.SUBJECTS,
+    **strangers_recipes.SUBJECTS,
 }
