@@ -298,6 +298,7 @@ FAULTS: tuple[Fault, ...] = (
         apply=_optimizer(momentum=0.8),
         stages="training",
         layers=ALL_LAYERS,
+        step="(optimizer)",
         cause=r"momentum is 0\.8",
     ),
     rec(

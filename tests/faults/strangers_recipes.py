@@ -206,7 +206,13 @@ _FAULTS: tuple[Fault, ...] = (
     ),
     wrong("NAdam", "beta1 of NAdam", _own("NAdam", learning_rate=0.01, beta1=0.8), "beta1"),
     wrong("NAdam", "Adam for NAdam", _own("Adam", learning_rate=0.01)),
-    wrong("RAdam", "epsilon of RAdam", _own("RAdam", learning_rate=0.01, epsilon=1e-3), "epsilon"),
+    wrong(
+        "RAdam",
+        "epsilon of RAdam",
+        _own("RAdam", learning_rate=0.01, epsilon=1e-3),
+        "epsilon",
+        layers="(optimizer)",
+    ),
     wrong("Rprop", "steps of Rprop", _own("Rprop", **RPROP, etas=(0.4, 1.2)), stages="training"),
     wrong("lion", "average of a plain class", lambda p: Lion(p, keeps=0.1), stages="training"),
     wrong(

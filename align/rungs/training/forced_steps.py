@@ -83,6 +83,26 @@ class ForcedSteps:
         self.start = start
         self._log(step, rate, comparisons, start)
 
+    def unshown_settings(self) -> list[Comparison]:
+        """Return the settings of the optimizers that differ where every update is equal."""
+        from align.rungs.training.updates.unshown_torch import unshown_settings
+
+        updates = [call for call in self.report.calls if call.kind == "update"]
+        stock = self.reference.stock and self.port.stock
+        if not stock or any(call.verdict == DIFFERS for call in updates):
+            return []
+        groups = [dict(group) for group in self.reference.optimizer.param_groups]
+        optimizers = self.reference.optimizer_class, self.port.kind
+        return [
+            Comparison(
+                *("(optimizer)", "", f"setting:{name}", "update"),
+                verdict=DIFFERS,
+                relative_error=float("inf"),
+                cause=cause,
+            )
+            for name, cause in unshown_settings(*optimizers, groups, self.port.settings())
+        ]
+
     def free_run(self, batches: Sequence[NetBatch]) -> None:
         """Train the port alone from the start, and lay it beside the reference in the report.
 

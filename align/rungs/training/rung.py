@@ -123,6 +123,7 @@ def _align_steps(
             steps = ForcedSteps(sides, optimizers, schedules, report)
             for step, batch in enumerate(read):
                 steps.run(step, batch)
+            report.calls += steps.unshown_settings()
         report.notes += rounding_note(rounded, steps.found.trace) if steps.found else []
         if free_run:
             steps.free_run(read)

@@ -16,11 +16,11 @@ from common.errors import UserError
 ours = paddle.optimizer
 
 
-def run(their_optimizer, our_optimizer):
+def run(their_optimizer, our_optimizer, steps=4):
     reference, port = torch.nn.Linear(4, 3), paddle.nn.Linear(4, 3)
     fill_port(LiveReference(reference), port)
     draw = np.random.default_rng(0)
-    batches = [(draw.standard_normal((5, 4)), draw.integers(0, 3, 5)) for _ in range(4)]
+    batches = [(draw.standard_normal((5, 4)), draw.integers(0, 3, 5)) for _ in range(steps)]
     losses = torch.nn.functional.cross_entropy, paddle.nn.functional.cross_entropy
     return align_training(reference, port, batches, *losses, their_optimizer, our_optimizer)
 
@@ -254,3 +254,40 @@ def test_a_scheduler_that_wraps_a_step_hides_nothing_of_it():
     assert report.exit_code == 0, report.verdict
     with pytest.raises(UserError, match="LBFGS takes a step only with closure"):
         run(lambda p: with_schedule(theirs.LBFGS(p)), lambda p: ours.SGD(0.1, parameters=p))
+
+
+UNSHOWN = {
+    "first steps of RAdam": (
+        lambda p: theirs.RAdam(p, lr=0.01),
+        lambda p: ours.RAdam(0.01, epsilon=1e-3, parameters=p),
+        "setting:eps",
+    ),
+    "first step of momentum": (
+        lambda p: theirs.SGD(p, lr=0.1, momentum=0.9),
+        lambda p: ours.Momentum(0.1, 0.8, parameters=p),
+        "setting:momentum",
+    ),
+    "dampening": (
+        lambda p: theirs.SGD(p, lr=0.1, momentum=0.9, dampening=0.5),
+        lambda p: ours.Momentum(0.1, 0.9, parameters=p),
+        "setting:dampening",
+    ),
+    "nesterov without momentum": (
+        lambda p: theirs.SGD(p, lr=0.1),
+        lambda p: ours.Momentum(0.1, 0.0, use_nesterov=True, parameters=p),
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNSHOWN)
+def test_settings_that_one_step_does_not_show_are_tried_over_many(name):
+    their_optimizer, our_optimizer, where = UNSHOWN[name]
+    if not hasattr(ours, "RAdam") and "RAdam" in name:
+        pytest.skip("this Paddle has none")
+    report = run(their_optimizer, our_optimizer, steps=1)
+    assert report.exit_code == bool(where), report.verdict
+    assert [(d.layer, d.where) for d in report.divergences] == [("(optimizer)", where)][
+        : bool(where)
+    ]
+    assert not where or "these steps do not show it" in report.divergences[0].cause

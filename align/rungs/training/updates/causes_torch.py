@@ -59,27 +59,27 @@ def cause_of(kind: type, update: Update) -> Cause | None:
         return other
     try:
         update.base = _run(kind, update, update.gradient, update.group)
-    except _CANNOT:
+    except CANNOT:
         return None
     for cause, gradient, other, group in _hypotheses(kind, update):
         try:
             after, slots = _run(other, update, gradient, group)
-        except _CANNOT:
+        except CANNOT:
             continue  # this kind of optimizer has no such setting
         if _is_the_ports(after, slots, update):
             return cause
     return _as_paddle(kind, update)
 
 
-_CANNOT = (TypeError, ValueError, RuntimeError, KeyError, NotImplementedError)
+CANNOT = (TypeError, ValueError, RuntimeError, KeyError, NotImplementedError)
 
 
 def _hypotheses(kind: type, update: Update) -> Iterator[Hypothesis]:
     group = dict(update.group)
-    wrong = _wrong(update)
+    wrong = wrong_settings(update.group, update.own)
     for name, value in wrong.items():
-        yield _setting(name, value, group), update.gradient, kind, {**group, name: value}
-    besides = joined(_setting(n, v, group) for n, v in wrong.items())
+        yield setting_in_words(name, value, group), update.gradient, kind, {**group, name: value}
+    besides = joined(setting_in_words(n, v, group) for n, v in wrong.items())
     if len(wrong) > 1 and besides:
         yield besides, update.gradient, kind, {**group, **wrong}
     yield from _decays(kind, update, wrong)
@@ -105,7 +105,7 @@ def _decays(kind: type, update: Update, wrong: Mapping[str, Any]) -> Iterator[Hy
             # AdamW is a subclass of Adam in new versions of torch, with a switch of its own.
             settings = {**group, "decoupled_weight_decay": other is torch.optim.AdamW}
             for changed in ({}, wrong):
-                besides = joined(_setting(n, v, group) for n, v in changed.items())
+                besides = joined(setting_in_words(n, v, group) for n, v in changed.items())
                 yield Cause(how).also(besides), update.gradient, other, {**settings, **changed}
     if update.decay_l1:
         gradient = update.gradient + update.decay_l1 * np.sign(update.weight)
@@ -116,7 +116,7 @@ def _decays(kind: type, update: Update, wrong: Mapping[str, Any]) -> Iterator[Hy
         if own is not None and "weight_decay" in group and f"{own:.3g}" != f"{decay:.3g}":
             cause = Cause("as_with_decay", port=own, reference=decay)
             for changed in ({}, wrong):
-                besides = joined(_setting(n, v, group) for n, v in changed.items())
+                besides = joined(setting_in_words(n, v, group) for n, v in changed.items())
                 settings = {**group, **changed, "weight_decay": own}
                 yield cause.also(besides), update.gradient, kind, settings
 
@@ -214,12 +214,14 @@ def _as_paddle(kind: type, update: Update) -> Cause | None:
     if kind.__name__ not in OTHERWISE:
         return None
     how, function = OTHERWISE[kind.__name__]
-    wrong = _wrong(update)
+    wrong = wrong_settings(update.group, update.own)
     for settings in ({}, wrong)[: 1 + bool(wrong)]:
         group = {**update.group, **settings}
         after, slots = function(update.weight, update.gradient, update.slots, update.step, group)
         if _is_the_ports(after, slots, update):
-            cause = Cause(how).also(joined(_setting(n, group[n], update.group) for n in settings))
+            cause = Cause(how).also(
+                joined(setting_in_words(n, group[n], update.group) for n in settings)
+            )
             in_momentum = kind is torch.optim.RMSprop and group["momentum"]
             return cause.also(Cause("rate_in_momentum") if in_momentum else None)
     return None
@@ -238,13 +240,13 @@ def _other_optimizer(kind: type, update: Update) -> Cause | None:
     return cause.also(Cause("no_counterpart", reference=kind.__name__))
 
 
-def _wrong(update: Update) -> dict[str, Any]:
-    """Return the settings of the port that are not the reference's."""
-    group = update.group
-    return {n: v for n, v in update.own.items() if n in group and not _equal(group[n], v)}
+def wrong_settings(group: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of the port (`own`, in torch's words) that are not the reference's."""
+    return {n: v for n, v in own.items() if n in group and not _equal(group[n], v)}
 
 
-def _setting(name: str, value: Any, group: Mapping[str, Any]) -> Cause:
+def setting_in_words(name: str, value: Any, group: Mapping[str, Any]) -> Cause:
+    """Say that a setting of the port is `value`, and what it is in the reference's `group`."""
     reference = _value(group[name])
     cause = Cause("attribute", name=_said(name), port=_value(value), reference=reference)
     return cause.also(Cause("no_such_option", name=name) if name in NOT_IN_PADDLE else None)
