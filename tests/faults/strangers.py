@@ -294,6 +294,63 @@ def fresh(net: Any, x: Any, add: Any = lambda x, branch: x + branch) -> Any:
     return net.head(add(x, net.norm(net.conv(x))))
 
 
+class TorchPrecise(tnn.Module):
+    """A normalisation and a softmax in float32, whatever the net's type is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.norm = tnn.Linear(8, 8), TorchRms()
+
+    def forward(self, x: Any) -> Any:
+        x = self.norm(self.fc(x))
+        scores = TF.softmax(x @ x.transpose(1, 2), dim=-1, dtype=torch.float32)
+        return scores.to(x.dtype) @ x
+
+
+class TorchRms(tnn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = tnn.Parameter(torch.linspace(0.5, 1.5, 8))
+
+    def forward(self, x: Any) -> Any:
+        kind = x.dtype
+        x = x.float()
+        return self.weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6)).to(kind)
+
+
+class Precise(nn.Layer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.norm = nn.Linear(8, 8), Rms()
+
+    def forward(self, x: Any) -> Any:
+        return precise(self, x)
+
+
+class Rms(nn.Layer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = self.create_parameter([8])
+
+    def forward(self, x: Any) -> Any:
+        return rms(self, x)
+
+
+def precise(net: Any, x: Any, axis: int = -1) -> Any:
+    """Run the net."""
+    x = net.norm(net.fc(x))
+    scores = F.softmax(paddle.matmul(x, x, transpose_y=True), axis=axis, dtype="float32")
+    return paddle.matmul(scores.astype(x.dtype), x)
+
+
+def rms(layer: Any, x: Any, epsilon: float = 1e-6, dtype: str = "float32") -> Any:
+    """Normalise by the root of the mean square."""
+    kind = x.dtype
+    x = x.astype(dtype)
+    x = x * paddle.rsqrt(x.pow(2).mean(-1, keepdim=True) + epsilon)
+    return layer.weight * x.astype(kind)
+
+
 def subject(reference: Any, port: Any, inputs: Any) -> Any:
     """Return what builds a pair that is filled as a stranger's is."""
 
@@ -321,6 +378,7 @@ SUBJECTS = {
     "spectrum": subject(TorchSpectrum, Spectrum, lambda rng: [rng.standard_normal((2, 3, 8, 6))]),
     "tables": subject(TorchTables, Tables, lambda rng: [rng.integers(0, 7, (3, 4))]),
     "hooked": subject(TorchHooked, Hooked, image),
+    "float32": subject(TorchPrecise, Precise, lambda rng: [rng.standard_normal((2, 6, 8))]),
     "fresh": subject(TorchFresh, Fresh, image),
     "outputs": subject(TorchOutputs, Outputs, lambda rng: [rng.standard_normal((2, 5, 4))]),
 }
@@ -346,6 +404,7 @@ bound = functools.partial(fault, subject="bounded")
 fft = functools.partial(fault, subject="spectrum")
 held = functools.partial(fault, subject="tables")
 hook = functools.partial(fault, subject="hooked")
+cast = functools.partial(fault, subject="float32")
 start = functools.partial(fault, subject="fresh")
 shape = functools.partial(fault, subject="outputs")
 BOUND = r"stands for the reference's|bounds values here"
@@ -443,6 +502,27 @@ FAULTS: tuple[Fault, ...] = (
         stages=NET,
         layers="conv",
         apply=weight("conv", lambda w: w[:, ::-1], "weight_v"),
+    ),
+    cast(
+        "another epsilon inside float32",
+        stages=RUN,
+        layers="norm",
+        cause="1e-06|1e-6",
+        apply=code(rms, "norm", epsilon=1e-5),
+    ),
+    cast(
+        "one side alone computes in float32",
+        stages=RUN,
+        layers="norm",
+        cause="float32",
+        apply=code(rms, "norm", dtype="float64"),
+    ),
+    cast(
+        "softmax in float32 over another axis",
+        stages=RUN,
+        layers="",
+        cause="softmax.*axis",
+        apply=code(precise, axis=1),
     ),
     start(
         "a branch behind a zero weight counts twice",

@@ -36,7 +36,8 @@ def recipe(theirs: Any, ours: Any, losses: Any = None, label: Any = None) -> Cal
         s.label = rng.integers(0, 3, 5) if label is None else label(rng)
         s.torch_loss, s.paddle_loss = losses or (TF.cross_entropy, F.cross_entropy)
         s.torch_optimizer, s.paddle_optimizer = theirs, ours
-        s.stages = ("step", "training") if losses is None else ("loss", "step", "training")
+        s.stages = ("training",) if losses is None else ("loss", "training")
+        s.steps = 2
         return s
 
     return make
