@@ -9,7 +9,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from commands.places import caller
+from common.places import caller
 
 # Module, function, and whether it sends a signal: to the process of its first argument, or here.
 ENDINGS: tuple[tuple[Any, str, bool], ...] = (

@@ -79,7 +79,7 @@ def exit_code(main: Callable[[], int]) -> int:
 
 def _ended_by(error: BaseException) -> int:
     """Say what else ended a command: never with the code of "checked and not good"."""
-    from commands.places import told, user_frame
+    from common.places import told, user_frame
 
     missing = error.name if isinstance(error, ModuleNotFoundError) else ""
     if missing in ("torch", "paddle"):

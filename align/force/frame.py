@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from align.judge.words import Cause
-from align.record.trace import Call, CallPlace, Cotangent, HandedOn
+from align.record.trace import Call, CallPlace, Cotangent, HandedOn, RunAgain
 
 
-class NeedsWholeRun(Exception):
+class NeedsWholeRun(RunAgain):
     """A tensor is needed that was dropped: the port's code does not just hand it on."""
 
 

@@ -60,8 +60,9 @@ def unless_compared(comparisons: Sequence[Comparison], kind: str) -> list[Compar
 
     `kind` is that of its cause.
     """
-    if comparisons:
-        return []
-    nothing = Comparison("", "", "output", "glue", verdict=UNCHECKED)
-    nothing.cause = Cause(kind)
-    return [nothing]
+    return [] if comparisons else [not_compared(Cause(kind))]
+
+
+def not_compared(cause: Cause) -> Comparison:
+    """Return a comparison that could not be made, and why."""
+    return Comparison("", "", "output", "glue", verdict=UNCHECKED, cause=cause)

@@ -27,8 +27,9 @@ def prepared(
     the net. Modules that were frozen in eval mode inside a net in train mode stay so.
     `float32_constants` are first paths of normalisations whose port holds epsilon and
     momentum in float32: theirs are rounded likewise. The random state is restored too.
-    Checkpointed code runs once, and attention always calls the modules that it is made of. In
-    float64 what code casts to float32 follows (`align.nets.casts`).
+    Checkpointed code runs once, attention always calls the modules that it is made of, and code
+    under `inference_mode`, whose tensors nobody may look at, runs under `no_grad`. In float64 what
+    code casts to float32 follows (`align.nets.casts`).
     """
     random_state = torch.get_rng_state()
     default = torch.get_default_dtype()
@@ -51,6 +52,7 @@ def prepared(
         torch.backends.mha.set_fastpath_enabled(False)
         for name, plain in _NO_CHECKPOINTS.items():
             change(checkpoint, name, plain)
+        change(torch.inference_mode, "__enter__", _without_gradients)
         frozen = [m for m, training in modes.items() if modes[net] and not training]
         net.train(train)
         for module in frozen:
@@ -84,6 +86,12 @@ def _run_on_one_device(module: nn.Module) -> None:
     """Let SyncBatchNorm, which trains on GPUs alone, run as the BatchNorm that it is on one."""
     if type(module).forward is nn.SyncBatchNorm.forward and "forward" not in vars(module):
         vars(module)["forward"] = MethodType(_BatchNorm.forward, module)
+
+
+def _without_gradients(mode: Any) -> None:
+    """Stand for what enters an inference mode."""
+    mode._inference_mode_context = torch.set_grad_enabled(not mode.mode)
+    mode._inference_mode_context.__enter__()
 
 
 class _RunsOnce:

@@ -19,8 +19,9 @@ from align.nets.prepare_torch import out_of_place, state_kept
 from align.record.bounds_torch import WatchBounds
 from align.record.casts_torch import leave_flowing_casts
 from align.record.kept_tensors_torch import ALL, KeptTensors
+from align.record.own_backward_torch import own_backward_raises
 from align.record.recorder_torch import CallRecorder
-from align.record.trace import Call, Trace
+from align.record.trace import BackwardRaises, Call, RunAgain, Trace
 from align.record.watch_writes_torch import WatchWrites
 from common.errors import UserError
 
@@ -38,6 +39,12 @@ class ReferenceRun:
     kwargs: dict[str, Any]
     backward: bool = False
     seed: int | None = 0
+
+    def scalar(self, net: nn.Module) -> torch.Tensor:
+        """Run `net` and return the scalar from which its backward pass starts."""
+        args, kwargs = _as_leaves(net, self)
+        ends = _differentiable(net(*args, **kwargs))
+        return scalar_of(ends, self.cotangents(ends))
 
     def cotangents(self, outputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Return one cotangent of N(0, 1) for each output; ones where there is no seed."""
@@ -135,8 +142,7 @@ class Recording:
                 outputs = net(*args, **kwargs)
         finally:
             sees_draws.function = str  # the recorder would hold itself, and every activation
-        found = [leaf for leaf in leaves(outputs) if is_tensor(leaf) and leaf.requires_grad]
-        self.ends = found if run.backward else []
+        self.ends = _differentiable(outputs) if run.backward else []
         self.trace.buffers.update(copied_buffers(held))
         self.trace.bounds.extend(self.recorder.bounds.finish())
 
@@ -170,17 +176,35 @@ class Recording:
         unchanged from one such layer to another are dropped. `together` is called with each other
         call, and the calls inside it, as soon as all their gradients are known. Where it returns
         True they are judged, and all tensors inside are dropped.
+
+        Raises:
+            BackwardRaises: the net's own backward pass does not run.
         """
         self.recorder.alone, self.recorder.together = alone, together
         if self.ends:
             self.recorder.awaited.starts(self.ends)
-            scalar_of(self.ends, self.run.cotangents(self.ends)).backward()
+            self._differentiate()
         self.recorder.end()
         if self.run.backward:
             self.trace.gradients.update(_gradients(self.net))
         self.ends = []
         self.recorder.alone = None
         return not self.kept.written()
+
+    def _differentiate(self) -> None:
+        try:
+            scalar_of(self.ends, self.run.cotangents(self.ends)).backward()
+        except (RunAgain, UserError):
+            raise
+        except Exception as error:
+            cause = own_backward_raises(self.net, lambda: self.run.scalar(self.net))
+            if cause is None:
+                raise
+            raise BackwardRaises(cause) from error
+
+
+def _differentiable(outputs: Any) -> list[torch.Tensor]:
+    return [leaf for leaf in leaves(outputs) if is_tensor(leaf) and leaf.requires_grad]
 
 
 def _drawn(rng: np.random.Generator, out: torch.Tensor) -> torch.Tensor:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from align.judge.words import Cause
 from align.record.bounds import Bounding
 from align.record.draws import CallKey, Draw
+from common.errors import UserError
 
 if TYPE_CHECKING:
     from align.record.stock_attention import Attention
@@ -17,6 +19,18 @@ CallPlace = tuple[str, int, str]  # (path of the module, its k-th call, "output:
 
 
 TENSOR = object()
+
+
+class RunAgain(Exception):
+    """A recording does not serve what is asked of it: another one is to be made."""
+
+
+class BackwardRaises(UserError):
+    """The backward pass of the reference itself raises; `cause` says what and where."""
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
 
 
 class Slot:

@@ -13,12 +13,12 @@ from align.pairing.pair_nets import pair_nets
 from align.pairing.reference import Reference
 from align.pairing.sides import Sides
 from align.report.report import Report
-from align.rungs.forward import unread_rows
+from align.rungs.forward import forward_calls, unread_rows
 from align.rungs.loss import seen_from_the_net
 from align.trial.evidence import doubt_nothing_shown
 from align.trial.findings import Findings
 from align.trial.setup import prepared, rounding_note
-from align.trial.trial import run_forced
+from align.trial.trial import run_backward
 from align.trial.zero_weights import run_past_zero_weights
 from common.errors import UserError
 
@@ -49,7 +49,8 @@ def align_backward(
         A Report: `where` is grad_input:i, grad_output:i (of a child, reached through the glue
         of `layer`), grad:name of a parameter, or loss (layer "(loss)"); output:i or input:i where
         only the forward pass differs, as of an embedding's rows. Gradients that rounding
-        alone makes (a convolution's bias in front of BatchNorm) are listed as noise.
+        alone makes (a convolution's bias in front of BatchNorm) are listed as noise. Where the
+        reference's own backward pass raises, forward is judged and the rest could not be checked.
 
     Raises:
         UserError: one loss without the other. ConfigError: `rules` is no rules file. Whatever the
@@ -69,15 +70,20 @@ def align_backward(
         batch, seed = batch.whole, None
     sides = pair_nets(LiveReference(torch_net), paddle_net, rules)
     with prepared(sides, dtype="float64", train=train) as rounded:
+        unchecked: list[Comparison] = []
 
         def run() -> Findings:
-            options = {"train": train, "backward": True, "keeps_gradients": False}
-            found = run_forced(sides, batch, seed=seed, **options)
+            how: dict[str, Any] = {"train": train, "seed": seed, "keeps_gradients": False}
+            found, unchecked[:] = run_backward(sides, batch, **how)
             explain(found.comparisons, sides, found, replayed_by(torch_net, batch))
             return found
 
         found = run_past_zero_weights(sides, run)
     constants = rounding_note(rounded, found.trace)
+    if unchecked:
+        report.calls = forward_calls(sides, found, train=train) + unchecked
+        report.notes += found.notes + constants
+        return blame(report, sides, seen_from_the_net if with_loss else None)
     return backward_report(report, sides, found, constants, with_loss=with_loss)
 
 

@@ -66,20 +66,25 @@ def forward_report(
     report: Report, sides: Sides[Reference], found: Findings, constants: list[Words]
 ) -> Report:
     """Fill `report` from what a forced pass found; `constants` are notes on rounded ones."""
-    doubt_nothing_shown(found)
-    report.calls = found.values
-    idle = sides.at_rest.compare_layers(_not_run(found))
-    unshown = _unshown(sides, found, bool(report.settings["train"]))
-    told = {call.layer for call in unshown}
-    report.calls += idle + unshown + [c for c in found.unreached if c.layer not in told]
-    report.calls += unread_rows(sides, report.calls)
-    outputs = [call for call in report.calls if call.at.kind == "output"]
-    report.calls += unless_compared(outputs, "no_output")
+    report.calls = forward_calls(sides, found, train=bool(report.settings["train"]))
     report.notes += found.notes + constants
+    return blame(report, sides)
+
+
+def forward_calls(sides: Sides[Reference], found: Findings, *, train: bool) -> list[Comparison]:
+    """Return every comparison of a forward pass; a note says how many layers do not run."""
+    doubt_nothing_shown(found)
+    calls = list(found.values)
+    idle = sides.at_rest.compare_layers(_not_run(found))
+    unshown = _unshown(sides, found, train)
+    told = {call.layer for call in unshown}
+    calls += idle + unshown + [c for c in found.unreached if c.layer not in told]
+    calls += unread_rows(sides, calls)
+    calls += unless_compared([c for c in calls if c.at.kind == "output"], "no_output")
     holders = {call.layer for call in idle if call.at.kind in ("weight", "buffer")}
     if holders:
-        report.notes.append(Words("layers_idle", count=len(holders)))
-    return blame(report, sides)
+        found.notes.append(Words("layers_idle", count=len(holders)))
+    return calls
 
 
 def unread_rows(sides: Sides[Reference], judged: list[Comparison]) -> list[Comparison]:

@@ -10,9 +10,8 @@ from align.judge.where import Where
 from align.nets.whole import Criterion, whole_pair
 from align.pairing.pair_nets import pair_nets
 from align.report.report import Report
-from align.trial.findings import Findings
 from align.trial.setup import prepared, rounding_note
-from align.trial.trial import run_forced
+from align.trial.trial import run_backward
 from common.errors import UserError
 
 LOSS = "(loss)"
@@ -64,10 +63,10 @@ def align_loss(torch_loss: Criterion, paddle_loss: Criterion, inputs: Inputs) ->
     torch_whole, paddle_whole = whole_pair(None, None, torch_loss, paddle_loss)
     sides = pair_nets(LiveReference(torch_whole), paddle_whole)
     with prepared(sides, dtype="float64", train=True) as rounded:
-        found: Findings = run_forced(sides, batch.whole, train=True, backward=True)
+        found, unchecked = run_backward(sides, batch.whole, train=True)
         replayed = replayed_by(torch_whole, batch.whole)
         explain(found.comparisons, sides, found, replayed)
-    report.calls = found.comparisons + found.unreached
+    report.calls = found.comparisons + found.unreached + unchecked
     outputs = [call for call in report.calls if call.at.kind == "output"]
     report.calls += unless_compared(outputs, "no_loss")
     report.notes += found.notes + rounding_note(rounded, found.trace)

@@ -120,8 +120,8 @@ def errors_of_nets(name: str) -> Iterator[None]:
 def _words_of(error: BaseException, name: str) -> str:
     """Return whose code raised `error` and what to do, "" where it was this program's."""
     from align.nets.progress import is_of_reference, raised_in
-    from commands.places import told, user_frame
     from commands.subjects.callables import whose
+    from common.places import told, user_frame
 
     layer = raised_in(error)
     who = whose(error) if not layer or layer.startswith("the loss") else ""

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from commands.entry import was_interrupted
-from commands.places import is_users, told
 from commands.subjects.users_modules import import_users
 from common.errors import UserError
+from common.places import is_users, told
 
 NETS = ("--torch", "--paddle", "--model", "model.torch", "model.paddle")
 _loaded: list[tuple[str, Any]] = []  # (what the user called it, the callable)

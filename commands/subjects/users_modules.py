@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from commands.places import is_users
+from common.places import is_users
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = frozenset({"align", "commands", "common", "convert", "paddle_impl", "torch_ref"})

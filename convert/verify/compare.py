@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common import outputs
 from common.errors import ConversionError
 from convert.names.rules import Rules
 from convert.nets.recognise import Recognised
+from convert.verify import outputs
 
 SEED = 0
 

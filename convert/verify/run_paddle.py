@@ -10,7 +10,7 @@ import paddle
 
 import paddle_impl
 from common.errors import ConversionError
-from common.outputs import listed
+from convert.verify.outputs import listed
 
 
 def load_pdparams(path: Path) -> dict[str, np.ndarray]:

@@ -11,9 +11,9 @@ from torch.overrides import TorchFunctionMode
 
 import torch_ref
 from common import resizes
-from common.outputs import listed
 from convert.names.rules import Rules, resolve
 from convert.names.spec import COUNTER
+from convert.verify.outputs import listed
 
 _SIGNATURE = inspect.signature(F.interpolate)
 

@@ -224,7 +224,7 @@ def tool(folder, name, *arguments):
 
 
 def test_an_error_is_told_in_the_line_that_says_it():
-    from commands.places import told
+    from common.places import told
 
     headed = "\n\n----\nError Message Summary:\n----\nInvalidArgumentError: width is 3\n  [Hint: 4]"
     assert told(ValueError(headed)) == "ValueError: InvalidArgumentError: width is 3"

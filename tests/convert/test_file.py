@@ -7,14 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from common import outputs
 from common.errors import ConversionError, UserError
 from convert import convert_checkpoint, convert_state, file
 from convert.formats.table import PDPARAMS
 from convert.nets.recognise import Recognised, recognise
 from convert.plan import plan
 from convert.plan.account import value_of
-from convert.verify import compare
+from convert.verify import compare, outputs
 from tests import nursery
 from tests.paths import MANIFESTS
 

@@ -15,7 +15,7 @@ from align.rungs.training.rates import Schedules, compare_rates
 from align.rungs.training.step_start import OptimizerFactory, ScheduleFunction, StepStart
 from align.rungs.training.updates.compare_update import UpdateComparison
 from align.trial.findings import Findings
-from align.trial.trial import run_forced
+from align.trial.trial import run_backward
 
 if TYPE_CHECKING:
     from align.pairing.reference_torch import LiveReference
@@ -58,12 +58,18 @@ class ForcedSteps:
         self.known: dict[str, float] = {}  # see UpdateComparison
         self.parted: set[tuple[str, str]] = set()  # functions that were found to differ
 
-    def run(self, step: int, batch: NetBatch) -> None:
-        """Judge one step and leave the reference, and so the next step's start, after it."""
+    def run(self, step: int, batch: NetBatch) -> bool:
+        """Judge one step and leave the reference, and so the next step's start, after it.
+
+        Returns False where the reference's own backward pass raises: there is no step to follow.
+        """
         self.reference.seed(step)
         earlier, start = self.start, self.reference.start()
         self.port.begin_at(start)
-        comparisons, found = self._compare_run(batch)
+        comparisons, found, unchecked = self._compare_run(batch)
+        if unchecked:
+            self._keep(step, comparisons + unchecked)
+            return False
         self.reference.adopt(found.trace)
         start.gradients = self.reference.gradients(found.trace)
         self.schedules.set(step, self.losses)
@@ -77,11 +83,15 @@ class ForcedSteps:
         updates = UpdateComparison(self.reference, self.port, step, start, earlier, used)
         comparisons += [*rates, *updates.compare(skipped=wrong)]
         self._note_known(updates.known)
+        self._keep(step, comparisons)
+        self.start = start
+        self._log(step, rate, comparisons, start)
+        return True
+
+    def _keep(self, step: int, comparisons: list[Comparison]) -> None:
         for comparison in comparisons:
             comparison.step = step
         self.report.calls += comparisons
-        self.start = start
-        self._log(step, rate, comparisons, start)
 
     def unshown_settings(self) -> list[Comparison]:
         """Return the settings of the optimizers that differ where every update is equal."""
@@ -145,9 +155,9 @@ class ForcedSteps:
         shares = [share for share in self.known.values() if math.isfinite(share)]
         return [Words("known_adamax", count=len(shares), share=max(shares))] if shares else []
 
-    def _compare_run(self, batch: NetBatch) -> tuple[list[Comparison], Findings]:
-        """Judge loss, gradients and buffers of one step."""
-        found = run_forced(self.sides, batch.whole, train=True, backward=True, seed=None)
+    def _compare_run(self, batch: NetBatch) -> tuple[list[Comparison], Findings, list[Comparison]]:
+        """Judge loss, gradients and buffers of one step; what could not be stands apart."""
+        found, unchecked = run_backward(self.sides, batch.whole, train=True, seed=None)
         comparisons = list(found.comparisons)
         replayed = self.reference.replayed(batch.whole)
         explain(comparisons, self.sides, found, replayed, self.explained)
@@ -159,7 +169,7 @@ class ForcedSteps:
         self.losses.append(float(root.outputs[0]))
         self.free.remember(found)
         self.found = found
-        return comparisons, found
+        return comparisons, found, unchecked
 
     def _log(self, step: int, rate: float, comparisons: list[Comparison], start: StepStart) -> None:
         judged = [c for c in comparisons if c.verdict in (EQUAL, DIFFERS)]

@@ -121,11 +121,10 @@ def _align_steps(
     with prepared(sides, dtype="float64", train=True) as rounded:
         with state_kept(paddle_whole):
             steps = ForcedSteps(sides, optimizers, schedules, report)
-            for step, batch in enumerate(read):
-                steps.run(step, batch)
-            report.calls += steps.unshown_settings()
+            whole = all(steps.run(step, batch) for step, batch in enumerate(read))
+            report.calls += steps.unshown_settings() if whole else []
         report.notes += rounding_note(rounded, steps.found.trace) if steps.found else []
-        if free_run:
+        if free_run and whole:
             steps.free_run(read)
     report.calls += unless_compared(report.calls, "no_training_batch")
     theirs, ours = schedules
