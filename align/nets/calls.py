@@ -19,8 +19,9 @@ from align.nets.progress import noted
 # What the wrapper of a net and its loss carries as `net_with_loss_mark`, in either framework.
 WITH_LOSS_MARK = object()
 _MISSING = object()
-# Where frameworks put what code assigns to a module: Paddle takes any tensor for a buffer.
-_REGISTERS = {"_buffers", "_non_persistable_buffer_names_set"}
+# Where frameworks put what code assigns to a module: Paddle takes any tensor for a buffer. A lazy
+# module of torch takes its hook away when it runs, and becomes of another class.
+_REGISTERS = {"_buffers", "_non_persistable_buffer_names_set", "_forward_pre_hooks"}
 
 
 def is_net_with_loss(module: Any) -> bool:
@@ -64,6 +65,7 @@ def attributes_remembered(modules: Iterable[Any]) -> Callable[[], None]:
     kept = [
         (
             module,
+            type(module),
             dict(vars(module)),
             {n: copy(vars(module)[n]) for n in _REGISTERS & vars(module).keys()},
         )
@@ -71,7 +73,9 @@ def attributes_remembered(modules: Iterable[Any]) -> Callable[[], None]:
     ]
 
     def undo() -> None:
-        for module, before, registered in kept:
+        for module, kind, before, registered in kept:
+            if type(module) is not kind:
+                module.__class__ = kind
             own = vars(module)
             for name in own.keys() - before.keys():
                 del own[name]
@@ -85,12 +89,17 @@ def attributes_remembered(modules: Iterable[Any]) -> Callable[[], None]:
 
 def source_of(module: Any) -> str:
     """Return `file:line` of the code that `module` runs when called, or its class's name."""
-    forward = inspect.unwrap(module.forward)
+    forward = _as_written(module.forward)
     try:
         line = inspect.getsourcelines(forward)[1]
         return f"{inspect.getsourcefile(forward)}:{line}"
     except (OSError, TypeError):
         return f"{type(module).__module__}.{type(module).__qualname__}"
+
+
+def _as_written(forward: Any) -> Any:
+    """Return the function that somebody wrote, of a decorated one (Paddle's `to_static` too)."""
+    return inspect.unwrap(getattr(forward, "dygraph_function", forward))
 
 
 def all_paths(net: Any, children: Callable[[Any], Mapping[str, Any]]) -> dict[str, list[str]]:
@@ -122,7 +131,7 @@ def _walk(
 
 def code_of(module: Any) -> str:
     """Return `file:line` of the code that `module` runs when called; classes are read once."""
-    forward = inspect.unwrap(module.forward)
+    forward = _as_written(module.forward)
     own = getattr(forward, "__func__", forward)
     if getattr(own, "__code__", None) is None:
         return source_of(module)

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 import numpy as np
 import paddle
 from paddle import nn
+from paddle.jit.dy2static.program_translator import StaticFunction
 from paddle.nn.layer import norm
 
 from align.arrays.arrays_paddle import to_array
@@ -63,6 +65,11 @@ def copied_buffers(layers: Mapping[str, nn.Layer]) -> dict[str, np.ndarray]:
             if tensor is not None and tensor.stop_gradient and tensor._is_initialized():
                 found[f"{path}.{name}".lstrip(".")] = np.array(to_array(tensor))
     return found
+
+
+def is_static(forward: Any) -> bool:
+    """Tell whether a `forward` is decorated with `paddle.jit.to_static`."""
+    return isinstance(forward, StaticFunction)
 
 
 def synchronized(layers: Mapping[str, nn.Layer]) -> list[str]:

@@ -1,18 +1,22 @@
 """Brings a Paddle net into the state in which it is judged, and back to the bit."""
 
 import inspect
+import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from types import MethodType
 from typing import Any
 
 import numpy as np
 import paddle
 from paddle import nn
+from paddle.jit.dy2static.program_translator import ProgramTranslator
 
 from align.arrays.arrays_paddle import to_array
 from align.nets.calls import attributes_kept, attributes_remembered
 from align.nets.casts.follow_paddle import cast, follows_run
+from align.nets.layers_paddle import is_static
 
 COMPLEX = (paddle.complex64, paddle.complex128)
 FLOATING = (paddle.float16, paddle.bfloat16, paddle.float32, paddle.float64, *COMPLEX)
@@ -26,7 +30,8 @@ def prepared(net: nn.Layer, *, dtype: str, train: bool) -> Iterator[None]:
 
     Floating parameters and buffers only are cast: `Layer.to` would cast integers too and breaks
     recurrent layers. New tensors of the net's own code get `dtype` as well, and in float64 what
-    it casts to float32 (`align.nets.casts`). Recomputed code runs once.
+    it casts to float32 (`align.nets.casts`). Recomputed code runs once, and what `to_static` would
+    compile runs as it is written.
     """
     default = paddle.get_default_dtype()
     random_state = paddle.get_rng_state()
@@ -56,9 +61,15 @@ def prepared(net: nn.Layer, *, dtype: str, train: bool) -> Iterator[None]:
             if not layer.training:  # the same values; else its backward has nothing to read
                 layer.dropout, layer.training = 0.0, True
         follows = follows_run() if dtype == "float64" else nullcontext()
-        with _without_recomputing(), attributes_kept(net.sublayers(include_self=True)), follows:
+        with (
+            _without_recomputing(),
+            _as_written(),
+            attributes_kept(net.sublayers(include_self=True)),
+            follows,
+        ):
             for layer, _ in modes:
                 _run_on_one_device(layer)
+                _run_as_written(layer)
             yield
     finally:
         for tensor, values in (*kept, *others):
@@ -101,6 +112,43 @@ def _run_on_one_device(layer: nn.Layer) -> None:
         )
 
     vars(layer)["forward"] = forward
+
+
+def _run_as_written(layer: nn.Layer) -> None:
+    """Let a `forward` decorated with `to_static` run as it is written: layers in it are watched."""
+    if is_static(layer.forward):
+        function = layer.forward.dygraph_function
+        bound = function if hasattr(function, "__self__") else MethodType(function, layer)
+        vars(layer)["forward"] = bound
+        _decorated.append(layer)
+
+
+# Of the net that is prepared: layers whose `forward` is decorated with `to_static`.
+_decorated: list[nn.Layer] = []
+
+
+def run_as_written() -> list[nn.Layer]:
+    """Return the layers of the net that is `prepared` whose decorated `forward` runs as written."""
+    return list(_decorated)
+
+
+@contextmanager
+def _as_written() -> Iterator[None]:
+    """Let other code decorated with `to_static` run as it is written, and nobody be told."""
+    translator = ProgramTranslator()
+    before, logger = translator.enable_to_static, logging.getLogger("Dynamic-to-Static")
+
+    def told(record: logging.LogRecord) -> bool:
+        return "enable_to_static" not in record.getMessage()
+
+    logger.addFilter(told)
+    translator.enable_to_static = False
+    try:
+        yield
+    finally:
+        translator.enable_to_static = before
+        logger.removeFilter(told)
+        _decorated.clear()
 
 
 @contextmanager

@@ -66,6 +66,8 @@ def prepared(
             for module in net.modules():
                 _run_on_one_device(module)
                 _cast_attributes(module, dtype)
+                if vars(module).get("_compiled_call_impl") is not None:
+                    vars(module)["_compiled_call_impl"] = None  # compiled code is not watched
             yield
     finally:
         for module, name, value in reversed(undo):

@@ -51,7 +51,10 @@ def _library_class(layer: Any) -> Any:
 
 
 def _batch_norm(layer: Any) -> dict[str, Any]:
-    return {"epsilon": layer.eps, "momentum": layer.momentum, "channels": layer.num_features}
+    channels = layer.num_features
+    if not channels and layer.running_mean is not None:  # of a lazy one that was loaded
+        channels = len(layer.running_mean)
+    return {"epsilon": layer.eps, "momentum": layer.momentum, "channels": channels}
 
 
 def _pool(layer: Any) -> dict[str, Any]:

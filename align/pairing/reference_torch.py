@@ -108,6 +108,11 @@ class LiveReference:
         return getattr(self._module(path), "momentum", None)
 
 
+def _held(module: nn.Module) -> list[torch.Tensor]:
+    held = (*module._parameters.values(), *module._buffers.values())
+    return [tensor for tensor in held if tensor is not None]
+
+
 def _check(net: nn.Module) -> None:
     """Raise UserError where parts of a net cannot be judged as they are, and say what to do."""
     for path, module in net.named_modules():
@@ -116,6 +121,16 @@ def _check(net: nn.Module) -> None:
             raise UserError(
                 f"{at} is TorchScript, whose calls nobody can watch: "
                 "build the net from its Python classes"
+            )
+        if hasattr(module, "_orig_mod"):
+            raise UserError(
+                f"{at} is compiled by torch.compile, whose calls nobody can watch: "
+                "give the module that was compiled"
+            )
+        if any(tensor.is_meta for tensor in _held(module)):
+            raise UserError(
+                f"{at} is on the meta device and holds no values: build the net without "
+                "torch.device('meta'), or load its weights with assign=True"
             )
         lazy: Any = module if isinstance(module, LazyModuleMixin) else None
         if lazy is not None and lazy.has_uninitialized_params():

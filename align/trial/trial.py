@@ -153,6 +153,7 @@ class Trial(ABC, Generic[AnyReference]):
 
     def _notes(self, plain: Any) -> list[Words]:
         from align.nets.layers_paddle import synchronized
+        from align.nets.prepare_paddle import run_as_written
 
         notes = _uneven_in_words(plain.uneven_groups(), self.setup.sides.pairing)
         notes += _as_code_in_words(plain, self.setup.sides.pairing)
@@ -161,6 +162,10 @@ class Trial(ABC, Generic[AnyReference]):
         synced = synchronized(self.setup.sides.layers)
         if synced:
             notes.append(Words("sync_batch_norm", count=len(synced), path=synced[0]))
+        decorated = run_as_written()
+        if decorated:
+            kind = type(decorated[0]).__name__
+            notes.append(Words("run_as_written", count=len(decorated), kind=kind))
         if plain.failure:
             notes.append(Words("plain_run_fails", words=plain.failure))
         return notes

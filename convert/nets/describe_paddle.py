@@ -10,6 +10,7 @@ from paddle.nn.utils.spectral_norm_hook import SpectralNorm
 from paddle.nn.utils.weight_norm_hook import WeightNorm
 
 import paddle_impl
+from common.errors import UserError
 from convert.names.spec import BARE, BATCH_NORM, INPLACE_ABN, Piece, SourcePlace, TensorSpec
 from paddle_impl.layers import InPlaceABN
 
@@ -66,8 +67,10 @@ def kind_of(layer: nn.Layer) -> str:
 def describe(net: nn.Layer) -> list[TensorSpec]:
     """List the tensors of `net.state_dict()` in its order; values are never read.
 
-    BatchNorm statistics are among them (Paddle counts them as parameters).
+    BatchNorm statistics are among them (Paddle counts them as parameters). Raises UserError where
+    a part of it was loaded by `paddle.jit.load`, which forgets their names.
     """
+    _check(net)
     layers = dict(_walk(net, "", "", None))
     specs = []
     first: dict[int, str] = {}
@@ -83,6 +86,17 @@ def describe(net: nn.Layer) -> list[TensorSpec]:
         first.setdefault(id(tensor), key)
         specs.append(_in_torch(spec, held, leaf, path) if held else spec)
     return specs
+
+
+def _check(net: nn.Layer) -> None:
+    for path, layer in net.named_sublayers(include_self=True):
+        if type(layer).__module__.startswith("paddle.jit."):  # of two classes, by version
+            at = f"the layer {path}" if path else "the net itself"
+            raise UserError(
+                f"{at} of the port was loaded by paddle.jit.load: what is in it has lost its names "
+                "and cannot be watched; build it from its Python class and give it its weights "
+                "with set_state_dict"
+            )
 
 
 def describe_row(row: str, options: Mapping[str, Any]) -> list[TensorSpec]:
