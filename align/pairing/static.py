@@ -176,7 +176,8 @@ def _compare_tensor(reference: np.ndarray, port: np.ndarray, into: Comparison) -
         into.cause = Cause("shape", port=list(port.shape), reference=list(reference.shape))
         into.verdict, into.relative_error = DIFFERS, float("inf")
         return into
-    left, right = reference.astype(np.float64), port.astype(np.float64)
+    exact: Any = np.complex128 if "c" in (reference.dtype.kind, port.dtype.kind) else np.float64
+    left, right = reference.astype(exact), port.astype(exact)
     wrong = ~((left == right) | (np.isnan(left) & np.isnan(right)))
     if reference.dtype.kind in "iub" and port.dtype.kind in "iub":
         wrong = reference != port  # float64 holds whole numbers up to 2 ** 53 only
@@ -187,7 +188,8 @@ def _compare_tensor(reference: np.ndarray, port: np.ndarray, into: Comparison) -
     into.worst_index = tuple(int(i) for i in np.unravel_index(worst, reference.shape))
     scale = float(np.abs(left).max()) or 1.0
     into.verdict, into.relative_error = DIFFERS, float(distance.flat[worst]) / scale
-    into.reference_value, into.port_value = float(left.flat[worst]), float(right.flat[worst])
+    if exact is np.float64:
+        into.reference_value, into.port_value = float(left.flat[worst]), float(right.flat[worst])
     cause = Cause("values_differ", count=int(wrong.sum()), total=wrong.size)
     into.cause = cause.also(relation(left, right))
     return into

@@ -29,7 +29,21 @@ def compare_buffers(
             if factor is not None:
                 factors[pair[0].removeprefix("net.")] = factor
     found.notes += in_words(factors)
-    return comparisons
+    return comparisons + list(_moved(found, after))
+
+
+def _moved(found: Findings, after: Mapping[str, np.ndarray]) -> Iterator[Comparison]:
+    """Compare the buffers that stand elsewhere in the reference, or in another shape."""
+    judged = found.judged.port_group
+    for key, move in found.pairing.moves.items():
+        path, _, name = key.rpartition(".")
+        if move.source in found.trace.buffers and key in after and path in judged:
+            into = Comparison(
+                path, f"{move.source.rpartition('.')[0]}#last", f"buffer:{name}", "layer"
+            )
+            expected = move.of(found.trace.buffers[move.source])
+            allowance = found.moves.allow(("", 0, f"buffer:{move.source}"))
+            yield compare(expected, _of_kind(after[key], expected), allowance, into)
 
 
 def buffers_of(
@@ -52,6 +66,8 @@ def buffers_of(
             continue  # Paddle counts no batches
         own = join(port, name) in after
         local = name if own else BUFFER_NAMES.get(name, name)
+        if join(port, local) in found.pairing.moves:
+            continue  # see `_moved`
         before = found.trace.buffers_before[full]
         if join(port, local) not in after and np.array_equal(before, found.trace.buffers[full]):
             continue  # a constant, which the port may hold as a number

@@ -13,7 +13,7 @@ from align import align_backward, align_forward, align_training, align_weights
 from align.pairing.fill import fill_port
 from align.pairing.reference_torch import LiveReference
 
-RULES = {"reshapes": [{"match": "^scale$", "shape": []}]}
+RULES = {"reshapes": [{"match": "^(scale|seen)$", "shape": []}]}
 X = np.random.default_rng(0).standard_normal((4, 3))
 
 
@@ -22,18 +22,24 @@ class Reference(tnn.Module):
         super().__init__()
         self.scale = tnn.Parameter(torch.tensor(1.5))
         self.fc = tnn.Linear(3, 2)
+        self.register_buffer("seen", torch.tensor(2))
 
     def forward(self, x):
+        self.seen += 1
         return self.fc(x) * self.scale
 
 
 class Port(pnn.Layer):
+    counts_by = 1
+
     def __init__(self):
         super().__init__()
         self.scale = self.create_parameter([1])
         self.fc = pnn.Linear(3, 2)
+        self.register_buffer("seen", paddle.to_tensor([0]))
 
     def forward(self, x):
+        self.seen.add_(paddle.to_tensor([self.counts_by], self.seen.dtype))
         return self.fc(x) * self.scale
 
 
@@ -50,7 +56,7 @@ def mean(out, label):
 def reports(theirs, ours):
     steps = [[X, X[:, :2]]] * 2
     yield align_weights(theirs, ours, rules=RULES)
-    yield align_forward(theirs, ours, [X], rules=RULES)
+    yield align_forward(theirs, ours, [X], train=True, rules=RULES)
     yield align_backward(theirs, ours, [X], rules=RULES)
     yield align_training(
         theirs,
@@ -75,3 +81,13 @@ def test_another_number_is_found():
     weights, forward, *_ = reports(theirs, ours)
     assert {divergence.where for divergence in weights.divergences} == {"weight:scale"}
     assert forward.exit_code == 1
+
+
+def test_a_buffer_that_is_counted_otherwise_is_found():
+    theirs, ours = pair()
+    ours.counts_by = 2
+    weights, *others = reports(theirs, ours)
+    assert weights.exit_code == 0
+    for report in others:
+        wrong = {divergence.where for divergence in report.divergences}
+        assert wrong == {"buffer:seen"}
