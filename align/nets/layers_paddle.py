@@ -9,6 +9,7 @@ import paddle
 from paddle import nn
 from paddle.jit.dy2static.program_translator import StaticFunction
 from paddle.nn.layer import norm
+from paddle.nn.utils.spectral_norm_hook import SpectralNorm
 
 from align.arrays.arrays_paddle import to_array
 from align.nets.calls import all_paths
@@ -65,6 +66,12 @@ def copied_buffers(layers: Mapping[str, nn.Layer]) -> dict[str, np.ndarray]:
             if tensor is not None and tensor.stop_gradient and tensor._is_initialized():
                 found[f"{path}.{name}".lstrip(".")] = np.array(to_array(tensor))
     return found
+
+
+def spectral_vectors(path: str, layer: nn.Layer) -> list[str]:
+    """Return the names of the first singular vectors that `paddle.nn.utils.spectral_norm` keeps."""
+    hooks = [h for h in layer._forward_pre_hooks.values() if isinstance(h, SpectralNorm)]
+    return [f"{path}.{hook.name}_u".lstrip(".") for hook in hooks]
 
 
 def is_static(forward: Any) -> bool:

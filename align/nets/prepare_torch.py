@@ -1,7 +1,8 @@
 """Brings a torch net into the state in which it is judged, and back to the bit."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from copy import copy
 from types import MethodType
 from typing import Any
 
@@ -19,14 +20,20 @@ from align.nets.casts.follow_torch import follows_run
 
 @contextmanager
 def prepared(
-    net: nn.Module, *, dtype: torch.dtype, train: bool, float32_constants: set[str]
+    net: nn.Module,
+    *,
+    dtype: torch.dtype,
+    train: bool,
+    float32_constants: set[str],
+    spectral_norms: Collection[str] = (),
 ) -> Iterator[None]:
     """Cast `net` to `dtype` and to the mode; put everything back at the end.
 
     Floating parameters and buffers only are cast, as copies: what the passes write never reaches
     the net. Modules that were frozen in eval mode inside a net in train mode stay so.
     `float32_constants` are first paths of normalisations whose port holds epsilon and
-    momentum in float32: theirs are rounded likewise. The random state is restored too.
+    momentum in float32: theirs are rounded likewise. `spectral_norms` are modules that are to
+    iterate as Paddle's hook does. The random state is restored too.
     Checkpointed code runs once, attention always calls the modules that it is made of, and code
     under `inference_mode`, whose tensors nobody may look at, runs under `no_grad`. In float64 what
     code casts to float32 follows (`align.nets.casts`).
@@ -68,6 +75,9 @@ def prepared(
                 _cast_attributes(module, dtype)
                 if vars(module).get("_compiled_call_impl") is not None:
                     vars(module)["_compiled_call_impl"] = None  # compiled code is not watched
+            for path in spectral_norms:
+                module = net.get_submodule(path)
+                vars(module)["_power_method"] = MethodType(_power_method, module)
             yield
     finally:
         for module, name, value in reversed(undo):
@@ -88,6 +98,34 @@ def _run_on_one_device(module: nn.Module) -> None:
     """Let SyncBatchNorm, which trains on GPUs alone, run as the BatchNorm that it is on one."""
     if type(module).forward is nn.SyncBatchNorm.forward and "forward" not in vars(module):
         vars(module)["forward"] = MethodType(_BatchNorm.forward, module)
+
+
+@torch.no_grad()
+def _power_method(module: Any, matrix: torch.Tensor, times: int) -> None:
+    """Iterate from u to v and back, as Paddle's hook and torch's older one; torch's from v to u."""
+    for _ in range(times):
+        for name, by, side in (("_v", "_u", matrix.H), ("_u", "_v", matrix)):
+            product = torch.mv(side, getattr(module, by))
+            nn.functional.normalize(product, dim=0, eps=module.eps, out=getattr(module, name))
+
+
+def power_methods_apart(net: nn.Module, path: str, vectors: Mapping[str, np.ndarray]) -> float:
+    """Return how far torch's own spectral norm at `path` and Paddle's are apart in one iteration.
+
+    Relative to it. `vectors` are the buffers "path._u" and "path._v" before it.
+    """
+    module: Any = net.get_submodule(path)
+    weight: Any = net.get_submodule(path.rpartition(".")[0])
+    matrix = module._reshape_weight_to_matrix(weight.original).detach()
+    norms = []
+    for iterate in (type(module)._power_method, _power_method):
+        tried = copy(module)
+        tried._buffers = {
+            name: torch.from_numpy(vectors[f"{path}.{name}"].copy()) for name in ("_u", "_v")
+        }
+        iterate(tried, matrix, module.n_power_iterations)
+        norms.append(float(torch.vdot(tried._u, torch.mv(matrix, tried._v))))
+    return abs(norms[1] / norms[0] - 1.0)
 
 
 def _without_gradients(mode: Any) -> None:

@@ -49,6 +49,7 @@ def prepared(sides: "Sides[LiveReference]", *, dtype: str, train: bool) -> Itera
             dtype=prepare_torch.tensor_dtype(dtype),
             train=train,
             float32_constants=rounded,
+            spectral_norms=spectral_norms(sides),
         ),
         prepare_paddle.prepared(sides.port, dtype=dtype, train=train),
         prepare_paddle.activations_apart(plain),
@@ -62,6 +63,25 @@ def float32_constants(sides: Sides[Reference]) -> set[str]:
 
     partners = sides.pairing.partners.items()
     return {path for port, path in partners if holds_float32_constants(sides.layers[port])}
+
+
+def spectral_norms(sides: Sides[Reference]) -> dict[str, str]:
+    """Return {module of the reference: layer of the port} of spectral norms by Paddle's hook.
+
+    Those of torch's `parametrizations`, whose power iterations go the other way about.
+    """
+    from align.nets.layers_paddle import spectral_vectors
+
+    moves = sides.pairing.moves
+    vectors = [
+        name for path, layer in sides.layers.items() for name in spectral_vectors(path, layer)
+    ]
+    sources = {name: moves[name].source for name in vectors if name in moves}
+    return {
+        source.rpartition(".")[0]: name.rpartition(".")[0]
+        for name, source in sources.items()
+        if ".parametrizations." in source
+    }
 
 
 def plain_norms(sides: Sides[Reference]) -> list[Any]:

@@ -26,7 +26,7 @@ from align.trial.held_tables import hold_tables
 from align.trial.lost_layers import in_place, not_reached, unseen
 from align.trial.one_sided_casts import compare_casts
 from align.trial.parameter_gradients import compare_parameter_gradients
-from align.trial.setup import Setup
+from align.trial.setup import Setup, spectral_norms
 from align.trial.unreached import compare_bounds
 from align.trial.while_backward import JudgeWhileBackward
 
@@ -207,6 +207,7 @@ class LiveTrial(Trial["LiveReference"]):
             progress.begin("measuring rounding")
             moves = Floors(net, trace, setup.run, judged, setup.dtype)
             found = Findings(trace, plain.port_order, setup.sides.pairing, judged, moves)
+            found.notes += self._other_iterations(trace) if setup.train else []
             forced = self._pass(found, plain)
             early = JudgeWhileBackward(setup, found, forced, plain) if way.attempt.alone else None
             offers = () if early is None else (early.alone, early.together)
@@ -220,6 +221,18 @@ class LiveTrial(Trial["LiveReference"]):
         self._finish(found, plain, forced, way)
         self._compare_bounds(found, plain)
         return found
+
+    def _other_iterations(self, trace: Trace) -> list[Words]:
+        """Say which spectral norms ran in Paddle's order, and how far torch's own is from that."""
+        from align.nets.prepare_torch import power_methods_apart
+
+        norms = spectral_norms(self.setup.sides)
+        if not norms:
+            return []
+        net, before = self.setup.sides.reference.net, trace.buffers_before
+        apart = max(power_methods_apart(net, path, before) for path in norms)
+        first = next(iter(norms.values())).removeprefix("net.")
+        return [Words("spectral_norms", count=len(norms), path=first, apart=apart)]
 
     def is_seen(self, found: Findings, path: str) -> bool | None:
         """Tell it by running the reference with that result changed."""

@@ -164,7 +164,10 @@ class ForcedSteps:
         parted = [c for c in found.unreached if (c.layer, c.where) not in self.parted]
         self.parted.update((c.layer, c.where) for c in parted)
         comparisons += parted
-        self.report.notes += [note for note in found.notes if note not in self.report.notes]
+        told = {note.kind for note in self.report.notes} & {"spectral_norms"}  # once is enough
+        self.report.notes += [
+            note for note in found.notes if note not in self.report.notes and note.kind not in told
+        ]
         root = next(call for call in found.trace.calls if call.path == "")
         self.losses.append(float(root.outputs[0]))
         self.free.remember(found)
