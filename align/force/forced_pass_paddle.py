@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -53,12 +54,14 @@ class ForcedPass(Pass):
         port_order: PortOrder,
         allow: Allow,
         judged: Callable[[Comparison, CallPlace], None],
+        inexact: Mapping[CallKey, tuple[float, float]],
         *,
         backward: bool = False,
     ) -> None:
         super().__init__(sides, trace, pairing, port_order)
         self.allow = allow
         self.judged = judged
+        self.inexact = inexact
         self.backward = backward
         self.gradients: dict[int, Any] = {}
         self.random: dict[int, str] = {}
@@ -245,6 +248,9 @@ class ForcedPass(Pass):
             return
         unknown = self.giver.unknown.get(seen.code.key, "")
         allowance = Allowance(random=unknown) if unknown else self.allow(seen.place)
+        errors = self.inexact.get(seen.code.key)
+        if errors:
+            allowance = replace(allowance, inexact=errors[into.at.is_gradient])
         if isinstance(seen.expected, HandedOn):
             into.shape, scale = seen.expected.shape, seen.expected.largest
             into.floor = allowance.of(scale, math.prod(into.shape)) / (scale or 1.0)

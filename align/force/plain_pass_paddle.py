@@ -16,11 +16,12 @@ from align.force.bounds_paddle import PaddleBounds, watched
 from align.force.call_order import CLOSE, PortCall, PortOrder, find_order
 from align.force.casts_paddle import CastPass
 from align.force.forced_run import input_order, output_order
+from align.force.operators_paddle import InexactOperators
 from align.force.pass_paddle import Pass
 from align.force.stock.cells_paddle import states_alone
 from align.judge.words import Words
 from align.nets.calls import wrapped_forwards
-from align.nets.casts.told import told_of_casts
+from align.nets.casts.told import told_of_casts, told_of_operators
 from align.nets.prepare_paddle import state_kept
 from align.pairing.reference import Reference
 from align.pairing.sides import Sides
@@ -52,6 +53,7 @@ class PlainPass(Pass):
         self.held: list[Words] = []  # what was done to the port's tables before
         self.casts: dict[CallKey, str] = {}  # calls whose own code casts to float32, and its line
         self._may_cast = False
+        self.operators = InexactOperators(sides, trace)
 
     def _cast(self, flows: bool, line: str) -> None:
         self._may_cast = True
@@ -61,13 +63,19 @@ class PlainPass(Pass):
         wrapped = wrapped_forwards(self.matched, states_alone(self._wrap))
         draws, bounds = self.replay.replaced(self.net), watched(self._bounds)
         told = told_of_casts(self._cast)
-        with state_kept(self.net), paddle.no_grad(), wrapped, draws, bounds, told:
+        operators = told_of_operators(self.operators.called)
+        with state_kept(self.net), paddle.no_grad(), wrapped, draws, bounds, told, operators:
             try:
                 self.net(*args, **kwargs)
             except Exception as error:
                 # The forced pass goes on from the reference's tensors and finds where it starts.
                 self.failure = (str(error).strip() or type(error).__name__).splitlines()[-1]
         self.bounds = self._bounds.finish()
+
+    @property
+    def inexact(self) -> dict[CallKey, tuple[float, float]]:
+        """Return the errors of calls whose code calls an inexact operator of Paddle."""
+        return self.operators.errors
 
     def find_casts(self, args: tuple, kwargs: dict[str, Any]) -> None:
         """Fill `casts`, after a run that did not fail."""
@@ -92,11 +100,13 @@ class PlainPass(Pass):
             made = PortCall(path, key, self.running[-1] if self.running else None)
             self.made.append(made)
             self.running.append(made)
+            self.operators.running.append((path, call))
             given = _versions((args, kwargs)) if path else []
             try:
                 outputs = self.around(path, call, forward)(*args, **kwargs)
             finally:
                 self.running.pop()
+                self.operators.running.pop()
             if any(int(tensor.inplace_version) != version for tensor, version in given):
                 self.writing.add(group)
             if not kwargs and len(args) == 1 and is_tensor(args[0]) and is_tensor(outputs):

@@ -45,13 +45,15 @@ class Allowance:
     unit: float = float(np.finfo(np.float64).eps)
     summed: int = 0  # values of one channel, which a layer may sum
     random: str = ""  # the function of the reference whose numbers the port cannot be given
+    inexact: float = 0.0  # how far an operator of the port is off, as a fraction
     reach: int = 0  # values of the largest tensor that the code may sum
 
     def of(self, scale: float, size: int) -> float:
         """Return the allowed distance for `size` values of largest magnitude `scale`."""
         terms = max(self.summed, self.reach // max(size, 1))
         sums = LONG_SUMS * terms * self.unit * scale
-        return UNITS * (self.rounding + self.unit * scale) + sums + self.kernels
+        operators = self.inexact * (self.rounding / self.unit + scale)
+        return UNITS * (self.rounding + self.unit * scale) + sums + self.kernels + operators
 
 
 Viewer = Callable[[np.ndarray, np.ndarray, Allowance, Comparison], None]

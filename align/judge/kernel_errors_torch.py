@@ -11,6 +11,7 @@ import torch
 
 from align.arrays.arguments import bind
 from align.arrays.arrays_torch import is_tensor
+from align.arrays.trees import map_leaves
 from align.judge.kernels import EPS32, Kernel
 
 Signs = Callable[[torch.Tensor], torch.Tensor]
@@ -46,7 +47,7 @@ class Errors:
         step = error * torch.linalg.vector_norm(tensor, float("inf"))
         if not self.coherent:
             return self.signs(tensor).mul_(step).add_(tensor)
-        return tensor.sign().mul_((step * self._one_sign()).squeeze()).add_(tensor)
+        return tensor.sgn().mul_(step * self._one_sign()).add_(tensor)
 
     def _one_sign(self) -> torch.Tensor:
         """Return the sign that one kernel's coherent error has along one axis."""
@@ -55,7 +56,7 @@ class Errors:
         if column == 0:
             self.block = self.signs(torch.ones(1, dtype=torch.float64))
         self.count += 1
-        return self.block * ORTHOGONAL[column][self.draw]
+        return (self.block * ORTHOGONAL[column][self.draw]).reshape(())
 
     def call(
         self,
@@ -75,19 +76,14 @@ class Errors:
         source = args[0] if args else settings["input"]
         if kernel.function == "interpolate" and settings.get("mode") in LINEAR:
             return self._resize(source, exact, settings)
-        # The gradient leaves the kernel where its input is: it is moved there.
-        first = _OffBy.apply(source, self, 0.0, errors[1])
-        if args:
-            args = (first, *args[1:])
-        else:
-            kwargs = {**kwargs, "input": first}
-        weight = settings.get("weight")
-        if is_tensor(weight):  # a normalisation's: its gradient has the same error
-            off = _OffBy.apply(weight, self, 0.0, errors[1])
-            args = tuple(off if value is weight else value for value in args)
-            kwargs = {name: off if value is weight else value for name, value in kwargs.items()}
+        # Gradients leave the kernel where its tensors are: they are moved there.
+        args, kwargs = map_leaves((args, kwargs), lambda leaf: self._off_backward(leaf, errors[1]))
         result: torch.Tensor = _OffBy.apply(func(*args, **kwargs), self, errors[0], 0.0)
         return result
+
+    def _off_backward(self, leaf: Any, error: float) -> Any:
+        flows = is_tensor(leaf) and leaf.requires_grad
+        return _OffBy.apply(leaf, self, 0.0, error) if flows else leaf
 
     def _resize(
         self, source: torch.Tensor, exact: torch.Tensor, settings: dict[str, Any]

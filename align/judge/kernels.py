@@ -1,10 +1,12 @@
 """Kernels of Paddle that compute partly in float32 whatever the input: THE TABLE.
 
-What Paddle holds in float32 stands in four tables. Look at all of them when a version of Paddle
+What Paddle holds in float32 stands in five tables. Look at all of them when a version of Paddle
 changes, and put a new row where it is asked for:
 
 - `align.judge.kernels.KERNELS`, here: numbers inside the kernels of functions, and how far off
   their results may be. They cannot be mended, only allowed for.
+- `align.judge.operators.OPERATORS`: the same operators of Paddle, for code of the port that calls
+  one where the reference's calls no function of this table, but writes it out.
 - `align.nets.layers_paddle.ROUNDING`: epsilon and momentum of normalisation layers (GroupNorm's by
   version: `group_norm_rounds`). They are rounded on the reference too; nothing is allowed.
 - `align.rungs.training.optimizers_paddle.FLOAT32_SETTINGS`: settings of optimizers. Rounded on the
@@ -104,9 +106,23 @@ def _number_error(error: float) -> Callable[[Sizes, Sizes, KernelSettings], floa
 
 
 def _norm_error(size: Sizes, out: Sizes, settings: KernelSettings) -> float:
-    """Any norm but the Euclidean goes through powers in float32."""
-    order: Any = settings.get("p", 2)
-    return 0.0 if order in (None, "fro", 1, 2, float("inf")) else NORM_ERROR
+    """Any norm but these goes through powers in float32."""
+    order: Any = settings.get("p", settings.get("ord", 2))
+    return 0.0 if order in EXACT_ORDERS else NORM_ERROR
+
+
+def _setting_error(name: str, default: float) -> Callable[[Sizes, Sizes, KernelSettings], float]:
+    """Return `EPS32` where the setting `name` is a number that float32 does not hold."""
+
+    def errors(size: Sizes, out: Sizes, settings: KernelSettings) -> float:
+        number: Any = settings.get(name, default)
+        return 0.0 if not isinstance(number, float) or _holds(number) else EPS32
+
+    return errors
+
+
+def _complex_error(size: Sizes, out: Sizes, settings: KernelSettings) -> float:
+    return COMPLEX_ERROR if settings.get("complex") else 0.0
 
 
 def _always(error: float) -> Callable[[Sizes, Sizes, KernelSettings], float]:
@@ -114,10 +130,35 @@ def _always(error: float) -> Callable[[Sizes, Sizes, KernelSettings], float]:
 
 
 POWER_ERROR = 2e-7  # the exponent's rounding, times the logarithm of the input
-NORM_ERROR = 2e-7
+NORM_ERROR = 4e-7
+EXACT_ORDERS = (None, "fro", "nuc", 0, 1, 2, float("inf"), -float("inf"))
+COMPLEX_ERROR = 3e-7
+SERIES_ERROR = 1e-9  # of a series that is cut off, or of terms that cancel
 NORM_GRADIENT = 1e-8  # 1e-12 is added to the norm: so much at norms of 1e-4
 LP_ERROR = 4e-7  # the same for a power and the root, and a number of values held in float32
 POOL_ERROR = EPS32  # one rounding to float32, twice over
+
+# What torch calls otherwise, and what the arguments of functions are called that do not say so.
+NAMES = {
+    "linalg_norm": "norm",
+    "linalg_vector_norm": "norm",
+    "linalg_matrix_norm": "norm",
+    "float_power": "pow",
+    "special_digamma": "digamma",
+    "special_psi": "digamma",
+    "special_polygamma": "polygamma",
+    "special_logit": "logit",
+    "special_sinc": "sinc",
+}
+ARGUMENTS = {
+    "linalg_norm": ("input", "ord"),
+    "linalg_vector_norm": ("input", "ord"),
+    "linalg_matrix_norm": ("input", "ord"),
+    "dist": ("input", "other", "p"),
+    "pdist": ("input", "p"),
+    "pairwise_distance": ("x1", "x2", "p"),
+    "norm": ("input", "p"),
+}
 
 KERNELS: tuple[Kernel, ...] = (
     Kernel(
@@ -125,7 +166,7 @@ KERNELS: tuple[Kernel, ...] = (
     ),
     *(
         Kernel(name, "holds epsilon in float32", _epsilon_error, _epsilon_error)
-        for name in ("layer_norm", "instance_norm")
+        for name in ("layer_norm", "instance_norm", "batch_norm")
     ),
     Kernel(
         "pow",
@@ -140,8 +181,34 @@ KERNELS: tuple[Kernel, ...] = (
             _norm_error,
             lambda size, out, settings: max(NORM_GRADIENT, _norm_error(size, out, settings)),
         )
-        for name in ("normalize", "norm", "weight_norm")
+        for name in (
+            *("normalize", "norm", "weight_norm", "dist", "cdist", "pdist", "pairwise_distance"),
+            "triplet_margin_loss",
+        )
     ),
+    *(
+        Kernel(
+            name,
+            f"holds {setting} in float32",
+            _setting_error(setting, default),
+            _setting_error(setting, default),
+        )
+        for name, setting, default in (
+            ("cross_entropy", "label_smoothing", 0.0),
+            ("smooth_l1_loss", "beta", 1.0),
+            ("huber_loss", "delta", 1.0),
+            ("multi_margin_loss", "margin", 1.0),
+        )
+    ),
+    Kernel(
+        "renorm", "holds the largest norm in float32", _number_error(EPS32), _number_error(EPS32)
+    ),
+    Kernel("digamma", "backward cuts its series off", _always(0.0), _always(SERIES_ERROR)),
+    Kernel("polygamma", "cuts its series off", _always(SERIES_ERROR), _always(SERIES_ERROR)),
+    Kernel("sinc", "backward subtracts what cancels", _always(0.0), _always(SERIES_ERROR)),
+    Kernel("tanhshrink", "subtracts what cancels", _always(SERIES_ERROR), _always(SERIES_ERROR)),
+    Kernel("exp", "of complex numbers is computed in float32", _complex_error, _complex_error),
+    Kernel("cosine_embedding_loss", "leaves out an epsilon of 1e-12", _always(1e-7), _always(1e-7)),
     *(
         Kernel(
             name,
@@ -160,11 +227,7 @@ KERNELS: tuple[Kernel, ...] = (
     ),
     *(
         Kernel(name, "holds its numbers in float32", _number_error(error), _number_error(error))
-        for name, error in (
-            *(("addmm", 2 * EPS32), ("baddbmm", 2 * EPS32), ("threshold", EPS32)),
-            *(("huber_loss", EPS32), ("smooth_l1_loss", EPS32)),
-            ("cross_entropy", EPS32),  # the share of label smoothing
-        )
+        for name, error in (("addmm", 2 * EPS32), ("baddbmm", 2 * EPS32), ("threshold", EPS32))
     ),
     *(
         Kernel(name, "takes powers and roots in float32", _always(LP_ERROR), _always(2 * LP_ERROR))

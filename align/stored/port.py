@@ -42,6 +42,7 @@ class KeptPair:
     reach: int
     random: str
     verdict: str
+    inexact: Any = 0.0
 
 
 @dataclass
@@ -81,6 +82,7 @@ class Keeper:
             summed=allowance.summed,
             reach=allowance.reach,
             random=allowance.random,
+            inexact=allowance.inexact,
             verdict=into.verdict,
         )
         self.rows.append((into, row))

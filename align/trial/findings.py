@@ -1,12 +1,16 @@
 """What one forced alignment found."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from align.force.call_order import PortOrder
+from align.judge.compare import Allowance
 from align.judge.comparison import Comparison
 from align.judge.words import Words
 from align.pairing.by_path import Pairing
+from align.pairing.tensors import ancestors
+from align.record.draws import CallKey
 from align.record.trace import Trace
 
 
@@ -22,7 +26,16 @@ class Findings:
     comparisons: list[Comparison] = field(default_factory=list)
     complete: dict[str, Comparison] = field(default_factory=dict)  # parameters judged on the way
     notes: list[Words] = field(default_factory=list)
+    # Calls whose code in the port calls an inexact operator: (of values, of gradients).
+    inexact: Mapping[CallKey, tuple[float, float]] = field(default_factory=dict)
     unreached: list[Comparison] = field(default_factory=list)  # what these inputs do not show
+
+    def allow_gradient(self, parameter: str) -> Allowance:
+        """Return what rounding explains of the gradient of a parameter of the reference."""
+        allowed: Allowance = self.moves.allow(("", 0, f"grad:{parameter}"))
+        using = set(ancestors(parameter.rpartition(".")[0]))
+        errors = [both[1] for (path, _), both in self.inexact.items() if path in using]
+        return replace(allowed, inexact=max(errors)) if errors else allowed
 
     @property
     def values(self) -> list[Comparison]:

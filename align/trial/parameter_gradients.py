@@ -62,7 +62,7 @@ def compare_parameter_gradients(
         expected = tensor.of(found.trace.gradients)
         if expected is None and ours is None:
             continue  # neither side's loss reaches it
-        allowance = found.moves.allow(("", 0, f"grad:{tensor.reference}"))
+        allowance = found.allow_gradient(str(tensor.reference))
         if id(parameter) in random:
             allowance = Allowance(random=random[id(parameter)])
         array = None if ours is None else to_array(ours)

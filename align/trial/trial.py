@@ -115,6 +115,7 @@ class Trial(ABC, Generic[AnyReference]):
         from align.force.forced_pass_paddle import ForcedPass
 
         found.notes += self._notes(plain)
+        found.inexact = plain.inexact
 
         def keep(comparison: Comparison, place: CallPlace) -> None:
             comparison.cumulative = plain.errors.get(place)
@@ -127,6 +128,7 @@ class Trial(ABC, Generic[AnyReference]):
             plain.port_order,
             found.moves.allow,
             keep,
+            plain.inexact,
             backward=self.setup.backward,
         )
 

@@ -159,7 +159,7 @@ class JudgeWhileBackward:
         if ours is None or gradient is None or tensor.piece is not None:
             into.verdict = DIFFERS  # so far: other calls may add what is missing
             return into
-        allowance = self.found.moves.allow(("", 0, f"grad:{tensor.reference}"))
+        allowance = self.found.allow_gradient(str(tensor.reference))
         allowance = replace(allowance, rounding=allowance.rounding + lost)
         expected = tensor.in_layout(from_torch(gradient))
         return compare(expected, to_array(ours), allowance, into)

@@ -10,7 +10,7 @@ from paddle import _C_ops
 from paddle.base import core
 from paddle.tensor import creation
 
-from align.nets.casts.told import COMPARISONS, is_rounded, tell
+from align.nets.casts.told import COMPARISONS, is_rounded, tell, tell_operator
 
 # As it is, whatever stands in its place: for the code around a run.
 cast = _C_ops.cast
@@ -57,6 +57,7 @@ def _following(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     writes = name.endswith("_")
 
     def followed(*args: Any, **kwargs: Any) -> Any:
+        tell_operator(name, args, kwargs)
         if any(map(_is_narrow, args)) or any(map(_is_narrow, kwargs.values())):
             args = tuple(map(_wide, args))
             kwargs = {key: _wide(value) for key, value in kwargs.items()}

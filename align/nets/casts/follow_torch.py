@@ -10,17 +10,18 @@ from torch.overrides import TorchFunctionMode
 
 from align.nets.casts.told import COMPARISONS, is_rounded, tell
 
+_CFLOAT = torch.Tensor.cfloat  # type: ignore[attr-defined]  # the stubs lack it
 WIDE: dict[Any, Any] = {
     torch.float32: torch.float64,
     torch.complex64: torch.complex128,
     torch.FloatTensor: torch.DoubleTensor,
     torch.Tensor.float: torch.Tensor.double,
-    torch.Tensor.cfloat: torch.Tensor.cdouble,
+    _CFLOAT: torch.Tensor.cdouble,  # type: ignore[attr-defined]  # the stubs lack it
     "torch.FloatTensor": "torch.DoubleTensor",
 }
 _NARROW = {torch.float64: torch.float32, torch.complex128: torch.complex64}
 _DTYPES = tuple(_NARROW.values())
-_CASTS = {torch.Tensor.float, torch.Tensor.cfloat}
+_CASTS = {torch.Tensor.float, _CFLOAT}
 _KINDS = {torch.dtype, type(torch.FloatTensor), str}
 
 

@@ -20,6 +20,9 @@ import numpy as np
 # and with its file and line.
 Told = Callable[[bool, str], None]
 OWN = {"torch", "paddle", "align"}
+# Called with the name and the arguments of an operator of Paddle.
+ToldOperator = Callable[[str, tuple, dict[str, Any]], None]
+_told_operator: ContextVar[ToldOperator | None] = ContextVar("_told_operator", default=None)
 COMPARISONS = ("gt", "ge", "lt", "le", "eq", "ne")
 _told: ContextVar[Told | None] = ContextVar("_told", default=None)
 
@@ -32,6 +35,23 @@ def told_of_casts(told: Told) -> Iterator[None]:
         yield
     finally:
         _told.reset(token)
+
+
+@contextmanager
+def told_of_operators(told: ToldOperator) -> Iterator[None]:
+    """Let `told` know of each operator of Paddle that runs."""
+    token = _told_operator.set(told)
+    try:
+        yield
+    finally:
+        _told_operator.reset(token)
+
+
+def tell_operator(name: str, args: tuple, kwargs: dict[str, Any]) -> None:
+    """Say that an operator of Paddle runs."""
+    told = _told_operator.get()
+    if told is not None:
+        told(name, args, kwargs)
 
 
 def tell(flows: bool) -> None:
