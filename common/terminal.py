@@ -4,6 +4,7 @@ On a terminal there is colour and the window's width; into a pipe or a file go p
 never wrapped, so that they can be searched.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -21,10 +22,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Column
 from rich.text import Text
 
+from common.words.language import CHINESE, language, phrase
 from common.streams import messages, results
 
 UNLIMITED = 100_000
 BAR = 10  # columns
+SLOW = 3  # seconds after which a phase says its own time
 STYLES = {0: "green", 1: "red", 2: "yellow"}
 MARKS = {0: ("✓", "ok"), 1: ("✗", "no"), 2: ("?", "??")}
 
@@ -60,11 +63,37 @@ def verdict(console: Console, code: int, text: str) -> None:
 
 
 class Counted(Protocol):
-    """What is being done, how many calls it made, and of how many (None: unknown)."""
+    """What is being done, how many units of it are done, and of how many (None: unknown).
+
+    Words are phrases. `parts` are (name, number, of how many) of what this is a piece of.
+    """
 
     words: str
     done: int
     total: int | None
+    unit: str
+    replays: int
+    parts: tuple[tuple[str, int, int], ...]
+    since: float
+
+
+UNITS = {"calls": "{count} calls", "layers": "{count} layers"}
+PARTS = {"step": "step {number} of {total}"}
+
+
+def how_far(now: Counted) -> str:
+    """Say it in one line: the parts, the count, the phase and for how long it has run."""
+    said = [phrase(PARTS[name], number=number, total=total) for name, number, total in now.parts]
+    if now.words:
+        of = "" if now.total is None else f"/{max(now.total, now.done)}"
+        if now.done or of:
+            said.append(phrase(UNITS[now.unit], count=f"{now.done}{of}"))
+        if now.replays:
+            said.append(phrase("replay {count}", count=now.replays))
+        said.append(phrase(now.words))
+        seconds = int(time.monotonic() - now.since)
+        said += [phrase("{seconds} s", seconds=seconds)] if seconds >= SLOW else []
+    return ("，" if language() == CHINESE else ", ").join(said)
 
 
 class _Bar(ProgressColumn):
@@ -90,9 +119,7 @@ class _Count(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         """Return the count and what is counted."""
-        now = self.counted()
-        of = "" if now.total is None else f"/{max(now.total, now.done)}"
-        return Text(f"{now.done}{of} calls, {now.words}" if now.words else "")
+        return Text(how_far(self.counted()))
 
 
 @contextmanager
@@ -111,9 +138,9 @@ def working(
         print(f"{words} ...", file=messages(), flush=True)
         yield
         return
-    time = TimeElapsedColumn(Column(no_wrap=True, min_width=7))
+    time_taken = TimeElapsedColumn(Column(no_wrap=True, min_width=7))
     bar = () if counted is None else (_Bar(counted), _Count(counted))
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), time, *bar)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), time_taken, *bar)
     with Progress(*columns, console=console, transient=True) as shown:
         shown.add_task(words.replace("[", "\\["), total=None)
         yield

@@ -27,6 +27,7 @@ class Budget:
     def spend(self) -> bool:
         """Tell whether the layer may be replayed once more."""
         progress.say(f"{self._path}, while a cause was sought")
+        progress.advance(replays=1)
         if self._left <= 0:
             self._give_up(Words("search_ended", path=self._path, count=REPLAYS))
             return False

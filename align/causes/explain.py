@@ -31,6 +31,7 @@ from align.force.call_order import Order
 from align.judge.comparison import DIFFERS, Comparison
 from align.judge.relations import FLOAT32, REST, factor_of, same
 from align.judge.words import Cause, Words, joined
+from align.nets import progress
 from align.pairing.reference import Reference
 from align.pairing.sides import Sides
 
@@ -78,6 +79,7 @@ def explain(
         found.notes.append(_not_sought("no_cause_sought", error))
         return
     budget = Budget()
+    progress.begin("seeking causes", len(asked), "layers")
     for path in asked:
         budget.begin(path)
         own = [comparison for comparison in wrong if comparison.layer == path]
@@ -89,6 +91,7 @@ def explain(
         told = any(comparison.cause for comparison in own)
         try:
             cause = _cause(Replay(sides, path, call, judged), floor, gradients, told, budget)
+            progress.advance()
         except Exception as error:
             found.notes.append(_not_sought("no_cause_of_layer_sought", error, path=path))
             continue

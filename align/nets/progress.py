@@ -6,9 +6,10 @@ A kernel that crashes or hangs takes its process along; the file tells the watch
 import mmap
 import os
 import struct
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,23 @@ _stack: list[str] = []
 
 @dataclass
 class Progress:
-    """What is being done, how many calls of layers it made, and of how many (None: unknown)."""
+    """What is being done, and how many of what is counted are done, of how many (None: unknown).
+
+    `words`, `unit` ("calls" of layers, or "layers") and the names of `parts` are phrases
+    (`common.words.language`); each part is (name, number, of how many) of what this is a piece of.
+    """
 
     words: str = ""
     done: int = 0
     total: int | None = None
+    unit: str = "calls"
+    replays: int = 0
+    parts: tuple[tuple[str, int, int], ...] = ()
+    since: float = field(default_factory=time.monotonic)
 
 
 _progress = Progress()
+_counting = False
 
 
 def progress() -> Progress:
@@ -37,10 +47,36 @@ def progress() -> Progress:
     return _progress
 
 
-def begin(words: str, total: int | None = None) -> None:
-    """Begin a pass over a net that will make `total` calls of layers."""
+def begin(words: str, total: int | None = None, unit: str = "calls") -> None:
+    """Begin a pass over a net that will make `total` calls of layers, or other units of work."""
     global _progress
-    _progress = Progress(words, 0, total)
+    _progress = Progress(words, 0, total, unit, parts=_progress.parts)
+
+
+def advance(replays: int = 0) -> None:
+    """Count one unit of what was begun; with `replays` those instead, which end no unit."""
+    if replays:
+        _progress.replays += replays
+    else:
+        _progress.done += 1
+
+
+@contextmanager
+def within(name: str, number: int, total: int) -> Iterator[None]:
+    """Say that all that begins in the block is of part `number`, from 1, of `total`."""
+    global _progress
+    before = _progress.parts
+    _progress = Progress("", parts=(*before, (name, number, total)))
+    try:
+        yield
+    finally:
+        _progress = Progress("", parts=before)
+
+
+def count_calls() -> None:
+    """From now on, count calls of layers here too, where no other process watches this one."""
+    global _counting
+    _counting = True
 
 
 def create_note(path: str | os.PathLike[str]) -> None:
@@ -87,11 +123,11 @@ def doing(text: str) -> Iterator[None]:
 def noted(
     path: str, module: Any, forward: Callable[..., Any], with_loss: bool = False
 ) -> Callable[..., Any]:
-    """Return `forward` that notes its layer; the same one where nobody watches.
+    """Return `forward` that notes and counts its layer; the same one where nobody watches.
 
     `with_loss`: `module` is of a `NetWithLoss`, so that its root is the loss and "net" the net's.
     """
-    if _note is None:
+    if _note is None and not _counting:
         return forward
     kinds = [kind.__module__.partition(".")[0] for kind in type(module).__mro__]
     side = _REFERENCE if "torch" in kinds else "the port"
@@ -106,7 +142,8 @@ def noted(
         try:
             with doing(text):
                 result = forward(*args, **kwargs)
-            _progress.done += 1
+            if _progress.unit == "calls":
+                _progress.done += 1
             return result
         except BaseException as error:
             vars(error).setdefault(_RAISED_IN, text)  # the innermost one hears of it first

@@ -14,6 +14,7 @@ from align.arrays.arrays_torch import to_tensor
 from align.arrays.batch import Inputs, as_batch
 from align.arrays.memory import give_back
 from align.arrays.trees import map_leaves
+from align.nets import progress
 from align.nets.prepare_torch import prepared
 from align.nets.whole_torch import NetWithLoss
 from align.pairing.reference_torch import LiveReference
@@ -78,6 +79,7 @@ def write_trace(
         )
         with prepared(net, dtype=torch.float64, train=train, float32_constants=set()):
             filing = Filing(net, writer)
+            progress.begin("recording the reference", len(facts.paths))
             trace = record(net, run, lambda *_: filing)
             for call in trace.calls:
                 filing.note_written(call)
@@ -85,6 +87,7 @@ def write_trace(
             shards = writer.finish()
             trace = _read_when_asked(trace, filed, writer.written())
             give_back()
+            progress.begin("measuring rounding")
             _say_what_is_reached(filed["calls"], reached(net, trace, run))
             give_back()
             measured = floors(net, trace, run)

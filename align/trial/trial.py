@@ -201,7 +201,7 @@ class LiveTrial(Trial["LiveReference"]):
         from align.record.recording_torch import recorded
 
         setup, net = self.setup, self.setup.sides.reference.net
-        progress.begin("recording the reference")
+        progress.begin("recording the reference", len(setup.sides.reference.paths))
         with recorded(net, setup.run, way.attempt.copies) as recording:
             trace = recording.trace
             progress.begin("running the port", len(trace.calls))
@@ -213,12 +213,14 @@ class LiveTrial(Trial["LiveReference"]):
             forced = self._pass(found, plain)
             early = JudgeWhileBackward(setup, found, forced, plain) if way.attempt.alone else None
             offers = () if early is None else (early.alone, early.together)
-            progress.begin("judging layers alone")
+            calls = len(trace.calls) if early is not None else None
+            progress.begin("judging layers alone", calls)
             with nullcontext() if early is None else forced.ready():
                 if not recording.backward(*offers):
                     raise NeedsWholeRun
             if early is not None:
                 early.end()
+        progress.begin("measuring rounding")
         moves.finish()
         self._finish(found, plain, forced, way)
         self._compare_bounds(found, plain)

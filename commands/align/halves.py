@@ -21,7 +21,7 @@ def run_half(options: Any, stage: str, train: bool) -> int:
 def record_reference(options: Any, train: bool, backward: bool) -> int:
     """Record the reference."""
     from align import record_trace
-    from align.nets.progress import doing
+    from align.nets.progress import doing, progress
     from common.terminal import working
 
     with doing("the import of torch"):
@@ -40,7 +40,7 @@ def record_reference(options: Any, train: bool, backward: bool) -> int:
         "weights": options.weights,
         "command": command_line(),
     }
-    with working(f"recording {name}", options.quiet), errors_of_nets(name):
+    with working(f"recording {name}", options.quiet, progress), errors_of_nets(name):
         folder = record_trace(
             net,
             given,

@@ -71,14 +71,16 @@ def _align_row(
     pair: bool,
 ) -> Any:
     """Align one pair of nets, which are gone afterwards."""
-    from align.nets.progress import doing
+    from align.nets.progress import begin, doing
 
     start = time.monotonic()
     torch_net, paddle_net, name = None, None, row or "loss"
     if pair:
+        begin("importing the frameworks")
         with doing("the import of the frameworks"):
             import_module("paddle")
             import_module("torch")
+        begin("building the nets")
         with doing("the construction of the nets"):
             if recipe is None:
                 torch_net, paddle_net, name = nets(options, row)

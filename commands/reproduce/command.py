@@ -1,6 +1,8 @@
 """The flow of `reproduce`: climb the ladder, then print the summary."""
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ def reproduce(options: argparse.Namespace) -> int:
         fast=options.fast,
         overrides=tuple(options.overrides),
         checkpoint=options.checkpoint,
-        say=lambda rung: progress.print(f"{rung} ...", style="dim"),
+        climbing=lambda rung: _climbing(rung, options.quiet),
     )
     reproduction.found.environment["command"] = command_line()
     if reproduction.shortened:
@@ -45,6 +47,25 @@ def reproduce(options: argparse.Namespace) -> int:
         return reproduction.exit_code
     _show(reproduction, folder, options.quiet)
     return reproduction.exit_code
+
+
+@contextmanager
+def _climbing(rung: str, quiet: bool) -> Iterator[None]:
+    """Show how far a rung is; the training, a command of its own, shows that itself."""
+    from align.nets import progress
+    from common.terminal import screen, working
+
+    console = screen(stderr=True)
+    if rung != "train":
+        progress.begin("")
+        if console.is_terminal and not quiet:
+            progress.count_calls()
+        with working(rung, quiet, progress.progress):
+            yield
+        return
+    if not quiet:
+        console.print(f"{rung} ...", style="dim")
+    yield
 
 
 def _show(reproduction: Any, folder: Path, quiet: bool) -> None:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -46,14 +46,14 @@ FAST = (
 
 @dataclass
 class Reproduction:
-    """One run of the ladder. `say` gets a line when a rung begins."""
+    """One run of the ladder. `climbing` is around each rung, and gets its name."""
 
     config: Path
     folder: Path
     fast: bool = False
     overrides: tuple[str, ...] = ()
     checkpoint: Path | None = None
-    say: Callable[[str], None] = lambda line: None
+    climbing: Callable[[str], AbstractContextManager[None]] = lambda name: nullcontext()
     found: Run = field(default_factory=lambda: Run("reproduce"))
     state: dict[str, Any] = field(default_factory=dict)  # converted, in Paddle's names
     nets: tuple[Any, Any] = (None, None)
@@ -149,14 +149,14 @@ class Reproduction:
 
     @contextmanager
     def _rung(self, name: str) -> Iterator[Callable[[int, str], None]]:
-        self.say(name)
         start = time.monotonic()
 
         def done(exit_code: int, result: str) -> None:
             seconds = round(time.monotonic() - start, 1)
             self.rungs.append(Rung(name, exit_code, result, seconds))
 
-        yield done
+        with self.climbing(name):
+            yield done
 
     def _report(self, name: str, run: Callable[[], Report]) -> None:
         with self._rung(name) as done:

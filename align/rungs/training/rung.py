@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from align.arrays.batch import Inputs, as_batch
+from align.arrays.batch import Inputs, NetBatch, as_batch
 from align.causes.blame import blame
 from align.judge.comparison import DIFFERS, unless_compared
+from align.nets import progress
 from align.nets.whole import Criterion, whole_pair
 from align.pairing.pair_nets import pair_nets
 from align.report.report import Report
@@ -121,10 +122,11 @@ def _align_steps(
     with prepared(sides, dtype="float64", train=True) as rounded:
         with state_kept(paddle_whole):
             steps = ForcedSteps(sides, optimizers, schedules, report)
-            whole = all(steps.run(step, batch) for step, batch in enumerate(read))
+            whole = _run_steps(steps, read)
             report.calls += steps.unshown_settings() if whole else []
         report.notes += rounding_note(rounded, steps.found.trace) if steps.found else []
         if free_run and whole:
+            progress.begin("running the port freely")
             steps.free_run(read)
     report.calls += unless_compared(report.calls, "no_training_batch")
     theirs, ours = schedules
@@ -132,3 +134,12 @@ def _align_steps(
     if theirs and ours and iterations > len(read) and not found_already:
         report.calls.append(compare_schedules(theirs, ours, len(read), iterations))
     return blame(report, sides, seen_from_the_net)
+
+
+def _run_steps(steps: ForcedSteps, batches: Sequence[NetBatch]) -> bool:
+    """Judge a step a batch; return whether all could be made."""
+    for step, batch in enumerate(batches):
+        with progress.within("step", step + 1, len(batches)):
+            if not steps.run(step, batch):
+                return False
+    return True

@@ -4,14 +4,16 @@ import io
 import os
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 
 from align.judge.comparison import NOISE, UNCHECKED, Comparison
-from align.report.report import Report, how_far
+from align.report import report as report_module
+from align.report.report import Report
 from align.report.terminal import print_report
-from common.terminal import Screen, screen, working
+from common.terminal import Screen, how_far, screen, working
 from tests.align.report.reports import comparison, small
 from tests.nursery import run
 from tests.paths import ROOT
@@ -148,6 +150,67 @@ def test_a_terminal_shows_how_many_calls_of_layers_were_made(monkeypatch):
     assert "3/12 calls, judging the port" in raw.getvalue()
 
 
+def test_a_line_says_parts_counts_phase_and_time():
+    from align.nets.progress import Progress
+
+    since = time.monotonic() - 61
+    found = Progress("seeking causes", 1, 4, "layers", 7, (("step", 2, 5),), since)
+    assert how_far(found) == "step 2 of 5, 1/4 layers, replay 7, seeking causes, 61 s"
+    assert how_far(Progress("recording the reference")) == "recording the reference"
+    assert how_far(Progress()) == ""
+
+
+def test_every_phase_of_a_training_is_told_with_its_step(monkeypatch):
+    torch = pytest.importorskip("torch")
+    paddle = pytest.importorskip("paddle")
+    from align import align_training
+    from align.nets import progress
+
+    lines = []
+    begin = progress.begin
+
+    def told(*given):
+        begin(*given)
+        lines.append(how_far(progress.progress()))
+
+    monkeypatch.setattr(progress, "begin", told)
+    nets = torch.nn.Sequential(torch.nn.Linear(3, 3)), paddle.nn.Sequential(paddle.nn.ReLU())
+    nets[1][0] = paddle.nn.Linear(3, 3)
+    weight, bias = (p.detach().numpy() for p in nets[0].parameters())
+    nets[1].set_state_dict({"0.weight": weight.T, "0.bias": bias})
+    batches = [[np.ones((2, 3)), np.zeros((2, 3))]] * 2
+    losses = [lambda outputs, label: ((outputs - label) ** 2).mean()] * 2
+    report = align_training(
+        *nets,
+        batches,
+        *losses,
+        lambda parameters: torch.optim.SGD(parameters, 0.1),
+        lambda parameters: paddle.optimizer.SGD(0.2, parameters),
+    )
+    assert report.exit_code == 1  # another rate
+    assert any(line.startswith("step 1 of 2, 0/") for line in lines)
+    assert any("step 2 of 2" in line and "judging the port" in line for line in lines)
+    assert lines[-1] == "running the port freely"
+    assert progress.progress().parts == ()
+
+
+def test_layers_and_replays_are_counted_while_causes_are_sought(monkeypatch):
+    torch = pytest.importorskip("torch")
+    paddle = pytest.importorskip("paddle")
+    from align import align_forward
+    from align.causes.budget import Budget
+    from align.nets import progress
+
+    lines = []
+    spend = Budget.spend
+    monkeypatch.setattr(
+        Budget, "spend", lambda own: (spend(own), lines.append(how_far(progress.progress())))[0]
+    )
+    nets = torch.nn.Sequential(torch.nn.LeakyReLU(0.1)), paddle.nn.Sequential(paddle.nn.ReLU())
+    assert align_forward(*nets, [np.linspace(-1, 1, 6).reshape(2, 3)]).exit_code == 1
+    assert lines[0] == "0/1 layers, replay 1, seeking causes"
+
+
 def test_calls_of_layers_are_counted_where_somebody_watches(monkeypatch):
     torch = pytest.importorskip("torch")
     paddle = pytest.importorskip("paddle")
@@ -181,6 +244,6 @@ def test_folder_that_cannot_be_written_is_said_before_the_work(tmp_path):
 def test_what_no_number_says_is_said_by_its_cause_alone():
     found = Comparison("act", "act#0", "attribute:class", "layer", relative_error=float("inf"))
     found.cause = "class is ReLU, the reference has ReLU6"
-    assert how_far(found) == found.cause
+    assert report_module.how_far(found) == found.cause
     found.cause = None
-    assert "inf" in how_far(found)
+    assert "inf" in report_module.how_far(found)

@@ -1,0 +1,1 @@
+"""The words of what commands print, in English and Chinese."""
