@@ -22,8 +22,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Column
 from rich.text import Text
 
-from common.words.language import CHINESE, language, phrase
 from common.streams import messages, results
+from common.words.language import CHINESE, language, phrase
 
 UNLIMITED = 100_000
 BAR = 10  # columns
