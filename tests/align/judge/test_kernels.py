@@ -404,13 +404,16 @@ LOSSES = {
 }
 
 
+SETTINGS = ("label_smoothing", "delta", "beta")
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_numbers_of_losses_are_held_in_float32(name):
     theirs, ours = LOSSES[name]
     x = np.random.default_rng(0).standard_normal((8, 5))
     values = distance(theirs(torch.from_numpy(x)).numpy(), ours(paddle.to_tensor(x)).numpy())
     gradients = distance(*input_gradients(theirs, ours, (8, 5)))
-    settings = {"numbers": [-100, 0.3]}
-    assert 1e-10 < values < ROWS[name].forward((), (), settings)
-    assert 1e-10 < gradients < ROWS[name].backward((), (), settings)
-    assert ROWS[name].forward((), (), {"numbers": [-100, 0.5]}) == 0.0
+    held, exact = (dict.fromkeys(SETTINGS, share) for share in (0.3, 0.5))
+    assert 1e-10 < values < ROWS[name].forward((), (), held)
+    assert 1e-10 < gradients < ROWS[name].backward((), (), held)
+    assert ROWS[name].forward((), (), exact) == 0.0

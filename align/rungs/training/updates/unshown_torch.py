@@ -5,7 +5,7 @@ optimizer makes many more steps, on a few numbers, once with each setting of the
 which it comes to the same is none that differs (`nesterov` where the momentum is 0).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ APART = 1e-9  # relative; what settings do that float32 rounds is less
 
 
 def unshown_settings(
-    kind: type, port: str, groups: list[Mapping[str, Any]], own: Mapping[str, Any]
+    kind: type, port: str, groups: Sequence[Mapping[str, Any]], own: Mapping[str, Any]
 ) -> Iterator[tuple[str, Cause]]:
     """Yield (name, cause) of each setting of the port's optimizer that would show some day.
 
