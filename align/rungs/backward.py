@@ -15,11 +15,11 @@ from align.pairing.sides import Sides
 from align.report.report import Report
 from align.rungs.forward import forward_calls, unread_rows
 from align.rungs.loss import seen_from_the_net
-from align.trial.evidence import doubt_nothing_shown
 from align.trial.findings import Findings
 from align.trial.setup import prepared, rounding_note
 from align.trial.trial import run_backward
-from align.trial.zero_weights import run_past_zero_weights
+from align.trial.unshown.evidence import doubt_nothing_shown
+from align.trial.unshown.zero_weights import run_past_zero_weights
 from common.errors import UserError
 
 

@@ -11,11 +11,11 @@ from align.pairing.pair_nets import pair_nets
 from align.pairing.reference import Reference
 from align.pairing.sides import Sides
 from align.report.report import Report
-from align.trial.evidence import doubt_nothing_shown
 from align.trial.findings import Findings
 from align.trial.setup import prepared, rounding_note
 from align.trial.trial import run_forced
-from align.trial.zero_weights import run_past_zero_weights
+from align.trial.unshown.evidence import doubt_nothing_shown
+from align.trial.unshown.zero_weights import run_past_zero_weights
 
 
 def align_forward(

@@ -27,7 +27,7 @@ from align.trial.lost_layers import in_place, not_reached, unseen
 from align.trial.one_sided_casts import compare_casts
 from align.trial.parameter_gradients import compare_parameter_gradients
 from align.trial.setup import Setup, spectral_norms
-from align.trial.unreached import compare_bounds
+from align.trial.unshown.unreached import compare_bounds
 from align.trial.while_backward import JudgeWhileBackward
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import numpy as np
 
 from align.judge.comparison import DIFFERS
 from align.judge.words import Words
-from align.trial.evidence import in_doubt
 from align.trial.findings import Findings
+from align.trial.unshown.evidence import in_doubt
 
 if TYPE_CHECKING:
     from align.pairing.reference_torch import LiveReference
