@@ -15,7 +15,7 @@ from convert.conversion import RulesLike
 from convert.formats.checkpoint import Checkpoint, read_checkpoint, require_framework
 from convert.formats.stream import OnBytes, Writing, same_bytes
 from convert.formats.table import output_format
-from convert.names.spec import PADDLE, TORCH
+from convert.names.spec import PADDLE, TORCH, joined
 from convert.outputs import account_path, check_output
 from convert.plan.account import ALIAS, DROPPED, SourceRow, value_of
 from convert.plan.cast import back
@@ -183,7 +183,8 @@ def _undone(
     pieces = [row["piece"] for row in rows]
     if pieces[0] is not None:
         order = sorted(range(len(rows)), key=lambda i: pieces[i]["index"])
-        return np.concatenate([arrays[i] for i in order], axis=pieces[0]["axis"])
+        is_complex = pieces[0].get("complex", False)
+        return joined([arrays[i] for i in order], pieces[0]["axis"], is_complex)
     for row, array in zip(rows[1:], arrays[1:], strict=True):
         if not same_bytes(array, arrays[0]):
             raise ConversionError(

@@ -12,7 +12,7 @@ from convert.formats.checkpoint import Checkpoint
 from convert.formats.stream import same_bytes
 from convert.names.rules import Rules, load_rules, resolve, shipped_rules
 from convert.names.rules_backwards import names_back
-from convert.names.spec import BATCH_NORM, COUNTER, TensorSpec
+from convert.names.spec import BATCH_NORM, COUNTER, TensorSpec, joined
 from convert.nets.recognise_port import recognise_port
 from convert.nets.rows import describe_row, shapes_of
 from convert.plan.plan import as_the_rules_say
@@ -127,6 +127,7 @@ def _renamed(
     back = names_back(state, rules)
     made = {back.names[name]: array for name, array in state.items() if name in back.names}
     for whole, pieces in back.joined.items():
-        made[whole] = np.concatenate([state[name] for name in pieces], axis=back.axes[whole])
+        arrays = [state[name] for name in pieces]
+        made[whole] = joined(arrays, back.axes[whole], whole in back.complex)
     renamed = {back.names[a]: back.names[b] for a, b in ties.items() if a in back.names}
     return made, renamed, tuple(names_back(missing, rules).names.values())

@@ -79,16 +79,20 @@ class Drop(_Strict):
 class Split(_Strict):
     """A tensor of the file that is several of the net, one after the other along `axis`.
 
-    `into` are the names of the pieces; they are equal unless `sizes` says how long each is.
+    `into` are the names of the pieces; they are equal unless `sizes` says how long each is. Of a
+    `complex` tensor they are its real and its imaginary part.
     """
 
     match: Pattern
     into: Annotated[tuple[str, ...], Field(min_length=2)]
     axis: Annotated[int, Field(ge=0)] = 0
     sizes: tuple[Annotated[int, Field(gt=0)], ...] | None = None
+    complex: bool = False
 
     @model_validator(mode="after")
     def _check(self) -> "Split":
+        if self.complex and (len(self.into) != 2 or self.sizes is not None or self.axis):
+            raise ValueError("complex: takes two names, the real and the imaginary part's, alone")
         for to in self.into:
             Rename(match=self.match, to=to)
         if self.sizes is not None and len(self.sizes) != len(self.into):
@@ -99,7 +103,7 @@ class Split(_Strict):
         """Return (name, piece) of each piece of the tensor called `name`."""
         count = len(self.into)
         return [
-            (re.sub(self.match, to, name), Piece(i, count, self.axis, self.sizes))
+            (re.sub(self.match, to, name), Piece(i, count, self.axis, self.sizes, self.complex))
             for i, to in enumerate(self.into)
         ]
 

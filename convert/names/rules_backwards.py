@@ -23,11 +23,13 @@ class Back:
         names: name in the net -> name in the source, of whole tensors.
         joined: name in the source -> names in the net of its pieces, in order.
         axes: name in the source -> axis along which its pieces are joined.
+        complex: names in the source whose pieces are a real and an imaginary part.
     """
 
     names: dict[str, str] = field(default_factory=dict)
     joined: dict[str, list[str]] = field(default_factory=dict)
     axes: dict[str, int] = field(default_factory=dict)
+    complex: set[str] = field(default_factory=set)
 
 
 def names_back(names: Iterable[str], rules: Rules) -> Back:
@@ -76,6 +78,7 @@ def _join(names: list[str], split: Split, renames: list[tuple[str, str]], back: 
         theirs = _renamed(whole, renames)
         back.joined[theirs] = [pieces[index] for index in range(len(split.into))]
         back.axes[theirs] = split.axis
+        back.complex |= {theirs} if split.complex else set()
     taken = {name for whole in back.joined.values() for name in whole}
     return [name for name in names if name not in taken]
 

@@ -34,15 +34,21 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Piece:
-    """One of `count` pieces of a tensor along `axis` (torch's layout), equal or of `sizes`."""
+    """One of `count` pieces of a tensor along `axis` (torch's layout), equal or of `sizes`.
+
+    Of a `complex` one the two are its real and its imaginary part, in its shape.
+    """
 
     index: int
     count: int
     axis: int = 0
     sizes: tuple[int, ...] | None = None
+    complex: bool = False
 
     def shape_of(self, shape: Sequence[int]) -> tuple[int, ...] | None:
         """Return the shape of the piece, None where a tensor of `shape` has no such pieces."""
+        if self.complex:
+            return tuple(shape)
         if self.axis >= len(shape):
             return None
         length = shape[self.axis]
@@ -53,13 +59,32 @@ class Piece:
         sizes = self.sizes or (length // self.count,) * self.count
         return (*shape[: self.axis], sizes[self.index], *shape[self.axis + 1 :])
 
+    def dtype_of(self, dtype: str) -> str | None:
+        """Return the dtype of the piece of a tensor of `dtype`, None where it has none."""
+        if not self.complex:
+            return dtype
+        return {"complex64": "float32", "complex128": "float64"}.get(dtype)
+
     def of(self, array: np.ndarray) -> np.ndarray:
         """Return the piece of `array` as a view."""
+        if self.complex:
+            part: np.ndarray = array.imag if self.index else array.real
+            return part
         length = array.shape[self.axis]
         sizes = self.sizes or (length // self.count,) * self.count
         ends = [0, *accumulate(sizes)]
         where = slice(ends[self.index], ends[self.index + 1])
         return array[(slice(None),) * self.axis + (where,)]
+
+
+def joined(pieces: Sequence[np.ndarray], axis: int, is_complex: bool) -> np.ndarray:
+    """Return the tensor of all its pieces: one after the other, or a real and an imaginary part."""
+    if is_complex:
+        real, imaginary = pieces
+        whole = np.empty(real.shape, np.result_type(real.dtype, np.complex64))
+        whole.real, whole.imag = real, imaginary
+        return whole
+    return np.concatenate(pieces, axis=axis)
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,8 @@ def describe_without_net(checkpoint: Checkpoint, rules: Rules) -> list[TensorSpe
     tensors = {name: given[key] for name, key in names.sources.items()}
     for name, (key, piece) in names.pieces.items():
         shape = piece.shape_of(given[key].shape)
-        tensors[name] = TensorSpec(name, shape or given[key].shape, given[key].dtype)
+        dtype = piece.dtype_of(given[key].dtype) or given[key].dtype
+        tensors[name] = TensorSpec(name, shape or given[key].shape, dtype)
     layers: dict[str, dict[str, TensorSpec]] = {}
     for name, spec in tensors.items():
         path, _, leaf = name.rpartition(".")

@@ -181,6 +181,7 @@ def _moved_row(head: tuple[str, tuple[int, ...], str], moves: list[Move]) -> Sou
 
 def _target_row(move: Move, dtype: str, before: CastFrom | None) -> TargetRow:
     target = move.target
+    dtype = dtype if move.piece is None else move.piece.dtype_of(dtype) or dtype
     return TargetRow(
         target.key,
         target.shape,

@@ -36,8 +36,11 @@ def of_tensor(
     """
     target = move.target
     found = _of_shape(source, move, classes_key)
-    written = target.dtype if cast else source.dtype
-    if group_of(source.dtype) != group_of(target.dtype):
+    given = source.dtype if move.piece is None else move.piece.dtype_of(source.dtype)
+    if given is None:
+        return [f"{target.key}: {source.key} is {source.dtype}, of which the rules make two parts"]
+    written = target.dtype if cast else given
+    if group_of(given) != group_of(target.dtype):
         found.append(f"{target.key}: Paddle has {target.dtype}, file has {source.dtype}")
     elif written not in output.holds:
         of = "net" if cast else "file"
