@@ -24,7 +24,7 @@ def relation(reference: np.ndarray, port: np.ndarray) -> Cause | None:
         return None
     if reference.dtype.kind in "iub":
         # Differences of unsigned numbers wrap around, booleans have none.
-        whole = (array.astype(np.int64) for array in (reference, port))
+        whole = reference.astype(np.int64), port.astype(np.int64)
         return _mapped(reference, port) or _rearranged(*whole, 0.5)
     if "c" in (reference.dtype.kind, port.dtype.kind):
         return _of_complex(reference.astype(np.complex128), port.astype(np.complex128))

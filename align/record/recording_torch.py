@@ -42,7 +42,7 @@ class ReferenceRun:
 
     def scalar(self, net: nn.Module) -> torch.Tensor:
         """Run `net` and return the scalar from which its backward pass starts."""
-        args, kwargs = _as_leaves(net, self)
+        args, kwargs = _as_leaves(net, self, True)
         ends = _differentiable(net(*args, **kwargs))
         return scalar_of(ends, self.cotangents(ends))
 
