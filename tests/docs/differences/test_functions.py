@@ -243,6 +243,28 @@ def test_ce_label_smoothing_float32():
     assert 1e-9 < apart(ported, reference) < 2e-7
 
 
+def test_numbers_held_in_float32():
+    left, right = noise(4, 5, dtype="float64"), noise(4, 5, seed=1, dtype="float64")
+    ported = PF.smooth_l1_loss(pt(left), pt(right), delta=0.3)
+    assert 1e-10 < apart_relative(ported, TF.huber_loss(tt(left), tt(right), delta=0.3)) < 2e-7
+    ported, reference = paddle.stanh(pt(left), 0.67, 1.7159), 1.7159 * torch.tanh(0.67 * tt(left))
+    assert 1e-10 < apart_relative(ported, reference) < 2e-7
+
+
+def test_gaussian_nll_variance():
+    values, targets, variance = (noise(4, seed=seed) for seed in range(3))
+    variance = np.abs(variance) + 0.1
+    theirs, ours = tt(variance, grad=True), pt(variance)
+    ours.stop_gradient = False
+    reference = TF.gaussian_nll_loss(tt(values), tt(targets), theirs)
+    ported = PF.gaussian_nll_loss(pt(values), pt(targets), ours)
+    assert apart_relative(ported, reference) < 1e-5
+    reference.backward()
+    assert theirs.grad is not None
+    if not PADDLE2:
+        assert ported.stop_gradient or ours.grad is None
+
+
 def test_ce_label_dtype():
     labels = TARGETS.astype("int32")
     assert PF.cross_entropy(pt(LOGITS), pt(labels)).item() > 0

@@ -82,6 +82,45 @@ def test_norm_epsilon_float32():
         assert apart_relative(ported, reference(tt(image))) < 1e-14, name
 
 
+def gradients(theirs, ours, array):
+    """Return the gradients of the sum of cubes of (Paddle's, torch's) result."""
+    x, y = tt(array, grad=True), pt(array)
+    y.stop_gradient = False
+    theirs(x).pow(3).sum().backward()
+    ours(y).pow(3).sum().backward()
+    return y.grad, x.grad
+
+
+def test_group_norm_without_weight():
+    bare = (
+        tnn.GroupNorm(2, 4, affine=False),
+        pnn.GroupNorm(2, 4, weight_attr=False, bias_attr=False),
+    )
+    image = noise(2, 4, 3, 5)
+    assert apart_relative(bare[1](pt(image)), bare[0](tt(image))) < 1e-5
+    if not PADDLE2:
+        assert apart_relative(*gradients(*bare, image)) > 0.1
+    whole = tnn.GroupNorm(2, 4), pnn.GroupNorm(2, 4)
+    assert apart_relative(*gradients(*whole, image)) < 1e-5
+
+
+def test_normalize_epsilon():
+    def theirs(x):
+        return torch.nn.functional.normalize(x, dim=1, eps=1e-3)
+
+    def ours(x):
+        return paddle.nn.functional.normalize(x, axis=1, epsilon=1e-3)
+
+    def written_out(x):
+        return x / x.square().sum(1, keepdim=True).sqrt().clip(min=1e-3)
+
+    rows = noise(4, 8, dtype="float64")
+    assert apart_relative(ours(pt(rows)), theirs(tt(rows))) < 1e-14
+    if not PADDLE2:
+        assert apart_relative(*gradients(theirs, ours, rows)) > 1e-4
+    assert apart_relative(*gradients(theirs, written_out, rows)) < 1e-12
+
+
 def test_group_norm_epsilon():
     image = noise(4, 4, 8, 8, dtype="float64") * 1e-2
     with float64_layers():
