@@ -13,6 +13,7 @@ from paddle import nn
 from align.arrays.arguments import Forward
 from align.arrays.arrays_paddle import is_tensor, shared, to_array
 from align.arrays.trees import map_leaves
+from align.force.boundaries_paddle import Wrap, in_the_references_shapes
 from align.force.call_order import PortOrder
 from align.force.forced_run import ForcedRun
 from align.force.frame import NeedsWholeRun, RunningCall, Seen
@@ -89,7 +90,7 @@ class ForcedPass(Pass):
     @contextmanager
     def ready(self) -> Iterator[None]:
         """Stand around every layer, for `alone` and `together`."""
-        wrapped = wrapped_forwards(self.matched, states_alone(self._wrap))
+        wrapped = wrapped_forwards(self.matched, self._wrapping())
         with wrapped, self.replay.replaced(self.net):
             yield
 
@@ -164,7 +165,7 @@ class ForcedPass(Pass):
     def run(self, args: tuple, kwargs: dict[str, Any]) -> None:
         """Run it; what the layers update (running statistics) stays updated."""
         mode = nullcontext() if self.backward else paddle.no_grad()
-        wrapped = wrapped_forwards(self.matched, states_alone(self._wrap))
+        wrapped = wrapped_forwards(self.matched, self._wrapping())
         with mode, wrapped, self.replay.replaced(self.net):
             self.net(*args, **kwargs)
         for found in self.pending.values():  # calls that this run did not come to
@@ -184,6 +185,9 @@ class ForcedPass(Pass):
         self.users = {key: {c[0] for c in calls} for key, calls in self.forced.summed.items()}
         del self.forced  # it and this pass hold each other
         self.giver.told = None
+
+    def _wrapping(self) -> Wrap:
+        return in_the_references_shapes(self.boundaries, states_alone(self._wrap))
 
     def _wrap(self, path: str, layer: nn.Layer, forward: Forward) -> Forward:
         self.own_forward[path] = forward
@@ -258,6 +262,8 @@ class ForcedPass(Pass):
         else:
             found = _array(seen.found)
             compare_gradients(seen.expected, found, allowance, into)
+            if into.verdict == DIFFERS:
+                into.cause = joined([into.cause, _shape_rule(seen, found)])
             if into.verdict == DIFFERS and into.at.kind == "input":
                 turned = not_turned(seen.call, seen.expected, found)
                 into.cause = joined([into.cause, turned])
@@ -276,6 +282,16 @@ class ForcedPass(Pass):
 
 class _Apart(NeedsWholeRun):
     """One call is not to be judged by itself."""
+
+
+def _shape_rule(seen: Seen, found: np.ndarray | None) -> Cause | None:
+    """Return the rule that says of a tensor that its shape alone differs, by axes of one."""
+    if not isinstance(seen.expected, np.ndarray) or found is None or "grad" in seen.where:
+        return None
+    theirs, ours = seen.expected.shape, found.shape
+    if theirs == ours or [n for n in theirs if n != 1] != [n for n in ours if n != 1]:
+        return None
+    return Cause("shape_rule", shape=list(theirs))
 
 
 def _array(value: Any) -> np.ndarray | None:

@@ -29,6 +29,7 @@ class Pass:
     ) -> None:
         self.layers: dict[str, nn.Layer] = sides.layers
         self.net: nn.Layer = sides.port
+        self.boundaries = sides.boundaries
         self.pairing = pairing
         self.trace = trace
         self.port_order = port_order

@@ -12,6 +12,7 @@ from align.arrays.arrays_paddle import is_tensor, to_array
 from align.arrays.distances import distance
 from align.arrays.orders import picked
 from align.arrays.trees import leaves, map_leaves
+from align.force.boundaries_paddle import in_the_references_shapes
 from align.force.bounds_paddle import PaddleBounds, watched
 from align.force.call_order import CLOSE, PortCall, PortOrder, find_order
 from align.force.casts_paddle import CastPass
@@ -60,7 +61,8 @@ class PlainPass(Pass):
 
     def run(self, args: tuple, kwargs: dict[str, Any]) -> None:
         """Run it; the net's state is as before afterwards."""
-        wrapped = wrapped_forwards(self.matched, states_alone(self._wrap))
+        wrap = in_the_references_shapes(self.boundaries, states_alone(self._wrap))
+        wrapped = wrapped_forwards(self.matched, wrap)
         draws, bounds = self.replay.replaced(self.net), watched(self._bounds)
         told = told_of_casts(self._cast)
         operators = told_of_operators(self.operators.called)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from align.nets.whole import NET, unwrapped
+from align.pairing.boundaries import Boundaries
 from align.pairing.by_path import Pairing, pair_by_path
 from align.pairing.by_rules import renamed_paths
 from align.pairing.layouts.settle import settled
@@ -38,7 +39,8 @@ def pair_nets(reference: Given, paddle_net: Any, rules: Any = None) -> Sides[Giv
         modules = _renamed(modules, [spec.key for spec in theirs], read, prefix)
     pairing = pair_by_path(modules, layer_paths(paddle_net))
     pairing = _with_tensors(pairing, theirs, ours, read, prefix)
-    return Sides(reference, paddle_net, pairing, ours)
+    boundaries = Boundaries(read.boundaries, reference.is_whole)
+    return Sides(reference, paddle_net, pairing, ours, boundaries)
 
 
 def _renamed(

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from align.pairing.boundaries import Boundaries
 from align.pairing.by_path import Pairing
 from align.pairing.reference import Reference
 from align.pairing.static import AtRest
@@ -28,6 +29,7 @@ class Sides(Generic[AnyReference]):
         port: the `paddle.nn.Layer`.
         pairing: which layer of the port stands for which module.
         specs: the port's tensors, in the order of its state dict.
+        boundaries: shapes that differ between layers, by the rules.
     """
 
     def __init__(
@@ -36,8 +38,10 @@ class Sides(Generic[AnyReference]):
         port: Any,
         pairing: Pairing,
         specs: "Sequence[TensorSpec]",
+        boundaries: Boundaries,
     ) -> None:
         self.reference, self.port, self.pairing, self.specs = reference, port, pairing, specs
+        self.boundaries = boundaries
         self.is_changed = False
 
     @cached_property

@@ -1,6 +1,7 @@
 """Losses under judgement: net and criterion as one module, and the loss rung."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from align.arrays.batch import Inputs, as_batch
 from align.causes.blame import blame
@@ -37,7 +38,9 @@ def seen_from_the_net(call: Comparison, alone: bool = False) -> Comparison:
     return call
 
 
-def align_loss(torch_loss: Criterion, paddle_loss: Criterion, inputs: Inputs) -> Report:
+def align_loss(
+    torch_loss: Criterion, paddle_loss: Criterion, inputs: Inputs, *, rules: Any = None
+) -> Report:
     """Judge a loss: its value and its gradients with respect to the outputs of the net.
 
     Args:
@@ -45,13 +48,15 @@ def align_loss(torch_loss: Criterion, paddle_loss: Criterion, inputs: Inputs) ->
             a scalar, or a tuple of scalars.
         inputs: the outputs of the net, then the label. One array of outputs is passed as it is,
             several (or one tuple) as a tuple.
+        rules: how the reference names what the port names otherwise (`convert.names.rules`).
 
     Returns:
         A Report. `where` is loss (loss:i of a tuple), grad_input:i, or what stands inside a loss
         that is a module; `layer` is "" for the loss itself.
 
     Raises:
-        UserError: inputs are a mapping. Whatever the losses raise.
+        UserError: inputs are a mapping. ConfigError: `rules` is no rules file. Whatever the losses
+            raise.
     """
     from align.causes.replayed_torch import replayed_by
     from align.pairing.reference_torch import LiveReference
@@ -61,7 +66,7 @@ def align_loss(torch_loss: Criterion, paddle_loss: Criterion, inputs: Inputs) ->
     batch = as_batch(inputs, "float64", labelled=True)
     report = Report("loss", settings={"inputs": batch.shapes})
     torch_whole, paddle_whole = whole_pair(None, None, torch_loss, paddle_loss)
-    sides = pair_nets(LiveReference(torch_whole), paddle_whole)
+    sides = pair_nets(LiveReference(torch_whole), paddle_whole, rules)
     with prepared(sides, dtype="float64", train=True) as rounded:
         found, unchecked = run_backward(sides, batch.whole, train=True)
         replayed = replayed_by(torch_whole, batch.whole)

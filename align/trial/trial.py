@@ -166,8 +166,8 @@ class Trial(ABC, Generic[AnyReference]):
             notes.append(Words("sync_batch_norm", count=len(synced), path=synced[0]))
         decorated = run_as_written()
         if decorated:
-            kind = type(decorated[0]).__name__
-            notes.append(Words("run_as_written", count=len(decorated), kind=kind))
+            layer = type(decorated[0]).__name__
+            notes.append(Words("run_as_written", count=len(decorated), layer=layer))
         if plain.failure:
             notes.append(Words("plain_run_fails", words=plain.failure))
         return notes

@@ -31,7 +31,7 @@ def align_loss(options: Any, torch_net: Any, paddle_net: Any) -> "Report":
     if not options.torch_loss:
         raise UserError("the loss stage needs --torch-loss and --paddle-loss")
     outputs, label = outputs_of(torch_net, nets.batches(options, torch_net, None)[0])
-    return align.align_loss(*nets.losses(options), [outputs, label])
+    return align.align_loss(*nets.losses(options), [outputs, label], rules=options.rules)
 
 
 def align_loss_on_arrays(options: Any) -> "Report":
@@ -40,7 +40,7 @@ def align_loss_on_arrays(options: Any) -> "Report":
 
     arrays = nets.batches(options, None, None)[0]
     values = list(arrays.values()) if isinstance(arrays, dict) else arrays
-    return align.align_loss(*nets.losses(options), values)
+    return align.align_loss(*nets.losses(options), values, rules=options.rules)
 
 
 def align_step(options: Any, torch_net: Any, paddle_net: Any) -> "Report":

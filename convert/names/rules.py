@@ -118,6 +118,8 @@ class Absent(_Strict):
 class Reshape(_Strict):
     """A tensor of the Paddle net whose values the source holds in another shape.
 
+    Of `boundaries`, one that a layer takes or returns: alignment alone asks for it.
+
     `shape` is the source's, in torch's layout ([] of a number, which Paddle may hold as [1]); the
     order of the elements is the same.
     """
@@ -160,6 +162,7 @@ class Rules(_Strict):
     aliases: tuple[Alias, ...] = ()
     absent: tuple[Absent, ...] = ()
     reshapes: tuple[Reshape, ...] = ()
+    boundaries: tuple[Reshape, ...] = ()
     kinds: tuple[LayerKind, ...] = ()
     keep: Annotated[Layouts, BeforeValidator(_listed)] = ()
     transpose: Annotated[Layouts, BeforeValidator(_listed)] = ()

@@ -170,7 +170,7 @@ class ForcedSteps:
             note for note in found.notes if note not in self.report.notes and note.kind not in told
         ]
         root = next(call for call in found.trace.calls if call.path == "")
-        self.losses.append(float(root.outputs[0]))
+        self.losses.append(float(root.outputs[0].reshape(-1)[0]))
         self.free.remember(found)
         self.found = found
         return comparisons, found, unchecked

@@ -69,7 +69,8 @@ class FreeRun:
             loss.backward()
             optimizer.step()
             optimizer.clear_grad()
+            value = float(loss.numpy().reshape(-1)[0])  # some losses are [1]
             if self.held:
-                scheduler.step(float(loss))
-            steps.append(FreeStep(float(loss), rates))
+                scheduler.step(value)
+            steps.append(FreeStep(value, rates))
         return steps
