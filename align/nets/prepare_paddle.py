@@ -3,7 +3,7 @@
 import inspect
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from types import MethodType
 from typing import Any
@@ -13,7 +13,7 @@ import paddle
 from paddle import nn
 from paddle.jit.dy2static.program_translator import ProgramTranslator
 
-from align.arrays.arrays_paddle import to_array
+from align.arrays.arrays_paddle import to_array, to_tensor
 from align.nets.calls import attributes_kept, attributes_remembered
 from align.nets.casts.follow_paddle import cast, follows_run
 from align.nets.layers_paddle import is_static
@@ -282,6 +282,13 @@ def _tensors(net: nn.Layer) -> list[paddle.Tensor]:
 
 def _floating_tensors(net: nn.Layer) -> list[paddle.Tensor]:
     return [tensor for tensor in _tensors(net) if tensor.dtype in FLOATING]
+
+
+def hold(net: nn.Layer, arrays: Mapping[str, np.ndarray]) -> None:
+    """Let tensors of `net`, by their names, hold `arrays` of whatever dtype, to the bit."""
+    state = net.state_dict()
+    for name, array in arrays.items():
+        _rebind(state[name], to_tensor(array))
 
 
 def _rebind(tensor: paddle.Tensor, values: paddle.Tensor) -> None:

@@ -12,6 +12,9 @@ from common.errors import ConversionError, UserError
 def fill_port(reference: Reference, paddle_net: Any, rules: Any = None) -> None:
     """Convert the reference's present state into the port, in memory.
 
+    Weights in float64 that the port's float32 does not hold make it a net in float64: what is
+    compared is code, and nothing rounds.
+
     Raises ConversionError; where names differ and there are no rules, with a proposal.
     """
     from align.pairing.static import hidden_layers
@@ -22,7 +25,11 @@ def fill_port(reference: Reference, paddle_net: Any, rules: Any = None) -> None:
         read = None if rules is None else load_rules(rules)
         if read is not None or not hasattr(paddle_net, "pair_name"):  # a row brings its own
             read = settled(reference, paddle_net, read).rules
-        state = convert_state(reference.arrays(), paddle_net, read, cast=True).state
+        arrays = reference.arrays()
+        made = convert_state(arrays, paddle_net, read, cast=True)
+        rows = made.account.target_tensors
+        rounded = {row.key for row in rows if row.rounded and row.cast_from == "float64"}
+        exact = convert_state(arrays, paddle_net, read).state if rounded else {}
     except ConversionError as error:
         hidden = hidden_layers(paddle_net)
         if hidden:
@@ -30,7 +37,11 @@ def fill_port(reference: Reference, paddle_net: Any, rules: Any = None) -> None:
         if rules is not None:
             raise
         raise ConversionError(f"{error}\n{_proposed(reference, paddle_net)}") from None
-    load_state(paddle_net, {k: np.asarray(a, order="C") for k, a in state.items()}, rules)
+    load_state(paddle_net, {k: np.asarray(a, order="C") for k, a in made.state.items()}, rules)
+    if rounded:
+        from align.nets.prepare_paddle import hold
+
+        hold(paddle_net, {key: np.asarray(exact[key], order="C") for key in rounded})
 
 
 def proposal(reference: Reference, paddle_net: Any, rules: Any = None) -> Any:

@@ -1,5 +1,6 @@
 """What the alignment commands share: their options, their two nets, and how they end."""
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -102,6 +103,12 @@ def _align_row(
     return report
 
 
+# What torch says where a tensor of half precision meets one of the net's float64.
+OTHER_DTYPE = re.compile(
+    r"(Half|BFloat16|Float|half|bfloat16|float)\b.*(double|Double)|(double|Double).*(Half|BFloat16|Float)\b"
+)
+
+
 @contextmanager
 def errors_of_nets(name: str) -> Iterator[None]:
     """Say what a net, a loss or an optimizer raises as a user's error: whose, and at which line."""
@@ -131,6 +138,12 @@ def _words_of(error: BaseException, name: str) -> str:
         return f"could not check: {who or layer or name} raises {told(error)}. {next_step(error)}"
     if is_of_reference(layer):
         place = layer.replace(" of the reference", "")
+        if OTHER_DTYPE.search(str(error)):
+            return (
+                f"the reference cannot run in float64, in which it is judged: {place} raises "
+                f"{told(error)}. Nothing was judged: where its code casts to a fixed dtype "
+                "(.half(), .to(torch.bfloat16)), cast to that of a weight: x.to(self.weight.dtype)"
+            )
         return (
             f"the reference cannot run on this input: {place} raises {told(error)}. "
             "Nothing was judged: give an input that the reference takes (--input-shape or "
