@@ -1,0 +1,166 @@
+"""What a new reproduction is to be: guessed from what is there, given by options, or asked."""
+
+import argparse
+import ast
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from common.errors import UserError
+from common.settings.data import DATASETS
+from common.settings.own import OWN
+from common.settings.recipe import AnyLoss, AnyOptimizer, AnySchedule
+
+CHECKPOINTS = (".pth", ".pt", ".tar", ".ckpt", ".bin", ".safetensors")
+CLASSES = ("num_classes", "classes", "n_classes", "nclass", "num_class", "nb_classes")
+BASES = {"torch": "Module", "paddle": "Layer"}  # the class that a net is of
+
+
+def ours(kinds: Any) -> list[str]:
+    """Return the names of our own kinds of a section that can stand alone in a new config."""
+    found = [kind for kind in get_args(get_args(kinds)[0]) if "name" in kind.model_fields]
+    needing = ("own", "in_optimizer", "warmup_poly", "plateau")
+    names = [name for kind in found for name in get_args(kind.model_fields["name"].annotation)]
+    return [name for name in names if name not in needing]
+
+
+@dataclass(frozen=True)
+class Question:
+    """One thing that a new reproduction needs to know.
+
+    key: of the option, and of the answer. default: what is taken where nobody answers; None: that
+    has to be said. choices: what it may be; empty: anything. read: text to value.
+    """
+
+    key: str
+    text: str
+    default: Any
+    choices: Sequence[str] = ()
+    read: Callable[[str], Any] = str
+
+
+def _shape(text: str) -> list[int]:
+    sizes = [int(word) for word in text.replace(",", " ").split()]
+    if len(sizes) != 4 or min(sizes) < 1:
+        raise ValueError(f"expected N C H W, four positive numbers, got {text}")
+    return sizes
+
+
+def questions(folder: Path) -> list[Question]:
+    """Return all questions, with what `folder` says as their defaults."""
+    files = sorted(path for path in folder.glob("*") if path.suffix in CHECKPOINTS)
+    checkpoint = files[0].name if len(files) == 1 else ""
+    nets = {side: net_in(folder, side) or f"net_{side}:build" for side in BASES}
+    listed = " or one of ours"
+    return [
+        Question("name", "name of the reproduction", folder.resolve().name),
+        Question("classes", "number of classes", None, read=_positive),
+        Question("torch", "the reference, MODULE:CALLABLE that returns it", nets["torch"]),
+        Question("paddle", "the port, MODULE:CALLABLE that returns it", nets["paddle"]),
+        Question("checkpoint", "the authors' checkpoint (empty: none)", checkpoint),
+        Question("input_shape", "input of the net, N C H W", [2, 3, 64, 64], read=_shape),
+        Question("data", "data set: own" + listed, OWN, (OWN, *DATASETS)),
+        Question("loss", "loss: own" + listed, OWN, (OWN, *ours(AnyLoss))),
+        Question("optimizer", "optimizer: own" + listed, OWN, (OWN, *ours(AnyOptimizer))),
+        Question("schedule", "schedule: own" + listed, "poly", (OWN, *ours(AnySchedule))),
+        Question("metric", "metric: own, or task (mIoU)", "task", (OWN, "task")),
+        Question("augmentation", "augmentation: own, or none", "none", (OWN, "none")),
+    ]
+
+
+def _positive(text: str) -> int:
+    if int(text) < 1:
+        raise ValueError(f"expected a positive number, got {text}")
+    return int(text)
+
+
+def answers_of(
+    options: argparse.Namespace, folder: Path, ask: Callable[[str], str] | None
+) -> dict[str, Any]:
+    """Return every answer: of an option, else asked where `ask` can, else the default.
+
+    Raises UserError for an answer that cannot be, and where nobody says what has no default.
+    """
+    found: dict[str, Any] = {}
+    for question in questions(folder):
+        option = f"--{question.key.replace('_', '-')}"
+        text = getattr(options, question.key)
+        if text is None and ask is not None:
+            shown = question.default
+            shown = " ".join(map(str, shown)) if isinstance(shown, list) else shown
+            text = ask(f"{question.text}{'' if shown is None else f' [{shown}]'}: ").strip() or None
+        if text is None and question.default is None:
+            raise UserError(f"{option} is not given, and cannot be guessed: {question.text}")
+        found[question.key] = question.default if text is None else _read(question, text, option)
+    found["takes"] = {side: classes_argument(folder, found[side]) for side in BASES}
+    return found
+
+
+def _read(question: Question, text: str, option: str) -> Any:
+    try:
+        value = question.read(text)
+    except ValueError as error:
+        raise UserError(f"{option} {text}: {error}") from None
+    if question.choices and value not in question.choices:
+        raise UserError(f"{option} {text}: choose one of {', '.join(question.choices)}")
+    return value
+
+
+def net_in(folder: Path, framework: str) -> str:
+    """Return "module:name" of the net of a framework in a Python file of `folder`, "" for none.
+
+    A function called `build...`, or the last class of modules; nothing is run.
+    """
+    for path in sorted(folder.glob("*.py")):
+        try:
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+        except (OSError, SyntaxError, ValueError):
+            continue
+        if framework not in _imported(tree):
+            continue
+        named = {node.name: node for node in tree.body if hasattr(node, "name")}
+        builders = [name for name in named if name.startswith("build")]
+        classes = [name for name, node in named.items() if _is_net(node, named, framework)]
+        if builders or classes:
+            return f"{path.stem}:{(builders or classes[-1:])[0]}"
+    return ""
+
+
+def classes_argument(folder: Path, spec: str) -> str:
+    """Return by which name a callable takes the number of classes, "" for none."""
+    module, _, name = spec.partition(":")
+    path = folder / f"{module.replace('.', '/')}.py"
+    if not path.is_file():
+        return "classes" if name == "build" else ""
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError):
+        return ""
+    for node in ast.walk(tree):
+        if getattr(node, "name", None) != name:
+            continue
+        inside = [n for n in getattr(node, "body", []) if getattr(n, "name", "") == "__init__"]
+        arguments = getattr((inside or [node])[0], "args", None)
+        taken = [a.arg for a in (*arguments.args, *arguments.kwonlyargs)] if arguments else []
+        return next((known for known in CLASSES if known in taken), "")
+    return ""
+
+
+def _imported(tree: ast.Module) -> set[str]:
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add((node.module or "").partition(".")[0])
+    return found
+
+
+def _is_net(node: Any, named: Mapping[str, Any], framework: str) -> bool:
+    bases = [ast.unparse(base) for base in getattr(node, "bases", ())]
+    return any(
+        base.split(".")[-1] == BASES[framework]
+        or (base in named and named[base] is not node and _is_net(named[base], named, framework))
+        for base in bases
+    )

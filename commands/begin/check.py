@@ -1,0 +1,94 @@
+"""What of a config's own things is there, and what is still to be filled in."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from commands.subjects.named.config import SECTIONS, Own, own_of
+from commands.subjects.named.parts import Parts
+from common.errors import UserError
+from common.settings.own import FRAMEWORKS
+from common.settings.run import Settings
+
+READY, TO_FILL, WRONG = 0, 1, 2
+STUB = "raise NotImplementedError"
+
+
+@dataclass(frozen=True)
+class State:
+    """What one thing is like: `code` is READY, TO_FILL or WRONG, `said` where, or why."""
+
+    what: str
+    code: int
+    said: str
+
+
+def states(settings: Settings) -> list[State]:
+    """Return the state of every callable that a config names, then of nets and data of them."""
+    owns: dict[str, Own] = {}
+    found: list[State] = []
+    for section in SECTIONS:
+        for framework in FRAMEWORKS:
+            try:
+                own = own_of(settings, section, framework)
+            except UserError as error:
+                found.append(State(f"{section}.{framework}", TO_FILL, str(error)))
+                continue
+            if own is not None:
+                owns[own.key] = own
+    found += [state_of(own) for own in owns.values()]
+    codes = {state.what.split(" ")[0]: state.code for state in found}
+    if all(codes.get(f"model.{side}") == READY for side in FRAMEWORKS):
+        found.append(_made("both nets", lambda: _nets(settings)))
+    if not any(code for key, code in codes.items() if key.startswith("data")):
+        found.append(_made("data", lambda: _data(settings)))
+    return found
+
+
+def state_of(own: Own) -> State:
+    """Tell whether a callable is there, and no stub any more; nothing of it is run."""
+    try:
+        found: Any = own.found
+    except UserError as error:
+        return State(str(own), WRONG, str(error))
+    try:
+        lines, first = inspect.getsourcelines(found)
+        place = f"{inspect.getsourcefile(found)}"
+    except (TypeError, OSError):
+        return State(str(own), READY, "ready")
+    stub = next((number for number, line in enumerate(lines) if STUB in line), None)
+    if stub is None:
+        return State(str(own), READY, f"{place}:{max(first, 1)}")
+    return State(str(own), TO_FILL, f"{place}:{first + stub}")
+
+
+def _made(what: str, make: Callable[[], str]) -> State:
+    try:
+        return State(what, READY, make())
+    except UserError as error:
+        return State(what, WRONG, str(error))
+
+
+def _parts(settings: Settings) -> Iterator[Parts]:
+    from commands.subjects.named.frameworks import both_parts
+
+    yield from both_parts(settings)
+
+
+def _nets(settings: Settings) -> str:
+    from commands.subjects.named.pair import pair_of
+
+    theirs, ours = _parts(settings)
+    torch_net, paddle_net, _ = pair_of(settings, (theirs, ours)).nets(None, settings.seed)
+    counts = [sum(p.size if isinstance(p.size, int) else p.numel() for p in net.parameters())
+              for net in (paddle_net, torch_net)]  # fmt: skip
+    return f"have the same weights: {counts[1]:,} parameters"
+
+
+def _data(settings: Settings) -> str:
+    theirs, _ = _parts(settings)
+    data = theirs.data()
+    image, label = data.train.sample(0, 0)
+    sizes = f"image {list(image.shape)}, label {list(label.shape)}"
+    return f"{len(data.train)} training, {len(data.val)} validation samples; {sizes}"

@@ -1,0 +1,128 @@
+"""A new reproduction: what is written, asked and found, and what is said until it is whole."""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.nursery import run
+from tests.paths import ROOT
+
+pytest.importorskip("torch")
+pytest.importorskip("paddle")
+
+from commands.begin.answers import answers_of, questions
+from commands.begin.files import config, stubs
+from common.errors import UserError
+from common.settings.load import load_settings
+
+EXAMPLE = ROOT / "examples" / "own_recipe"
+ALL_OWN = ["--schedule", "own", "--metric", "own", "--augmentation", "own"]
+
+
+def answered(folder, ask=None, **given):
+    keys = {question.key for question in questions(folder)}
+    options = argparse.Namespace(**(dict.fromkeys(keys) | given))
+    return answers_of(options, folder, ask)
+
+
+def states_of(folder, *options):
+    done = run("new_reproduction", folder, "--json", *options)
+    assert done.returncode in (0, 1), done.stderr
+    told = json.loads(done.stdout)
+    return done.returncode, told, {s["what"].split()[0]: s["code"] for s in told["states"]}
+
+
+def test_untouched_stubs_say_where_they_are_to_be_filled_in(tmp_path):
+    folder = tmp_path / "mine"
+    code, told, found = states_of(folder, "--classes", 3, *ALL_OWN)
+    assert code == 0
+    assert {path.rpartition("/")[2] for path in told["written"]} == {
+        *("mine.yml", "net_torch.py", "net_paddle.py", "recipe_torch.py", "recipe_paddle.py"),
+        *("rates.py", "my_data.py"),
+    }
+    assert set(found.values()) == {1}
+    assert len(found) == 11
+    for state in told["states"]:
+        file, _, line = state["said"].rpartition(":")
+        assert "raise NotImplementedError" in Path(file).read_text().splitlines()[int(line) - 1]
+    code, told, _ = states_of(folder)  # a second time nothing is asked or written
+    assert (code, told["written"]) == (1, [])
+    climbed = run("reproduce", folder / "mine.yml", "--output", tmp_path / "out", "--quiet")
+    assert climbed.returncode == 2
+    rungs = json.loads((tmp_path / "out" / "summary.json").read_text())["rungs"]
+    said = {rung["name"]: rung["result"] for rung in rungs}
+    assert "net_torch.py:" in said["checkpoint"]
+    assert "my_data.py:" in said["data"]
+
+
+def test_what_is_there_is_found_kept_and_checked(tmp_path):
+    shutil.copytree(EXAMPLE, tmp_path / "mine", ignore=shutil.ignore_patterns("*.yml"))
+    folder = tmp_path / "mine"
+    kept = (folder / "net_torch.py").read_text()
+    ours = ["--data", "cityscapes", "--loss", "cross_entropy", "--optimizer", "sgd"]
+    _, told, found = states_of(folder, "--classes", 3, *ours)
+    assert [path.rpartition("/")[2] for path in told["written"]] == ["mine.yml"]
+    assert (folder / "net_torch.py").read_text() == kept
+    assert found == {"model.torch": 0, "model.paddle": 0, "both": 0, "data": 2}
+    assert "model.num_classes is 3, but cityscapes has 19" in told["states"][-1]["said"]
+    shutil.copy(EXAMPLE / "my_net.yml", folder / "mine.yml")
+    code, told, found = states_of(folder)
+    assert code == 0, told
+    assert set(found.values()) == {0}
+    assert "6 training, 6 validation samples" in told["states"][-1]["said"]
+
+
+def test_questions_are_asked_where_somebody_answers(tmp_path):
+    asked = []
+
+    def ask(text):
+        asked.append(text)
+        return {"number of classes: ": "7", "metric": "own"}.get(text, "")
+
+    found = answered(tmp_path, ask, loss="ohem")
+    assert (found["classes"], found["loss"], found["schedule"]) == (7, "ohem", "poly")
+    assert len(asked) == len(questions(tmp_path)) - 1
+    with pytest.raises(UserError, match="--classes is not given, and cannot be guessed"):
+        answered(tmp_path)
+    with pytest.raises(UserError, match="--loss nope: choose one of own, stdc"):
+        answered(tmp_path, classes="3", loss="nope")
+    with pytest.raises(UserError, match="--input-shape 3 4: expected N C H W"):
+        answered(tmp_path, classes="3", input_shape="3 4")
+
+
+NETS = """
+import torch
+from torch import nn
+
+class Block(nn.Module):
+    pass
+
+class Net(Block):
+    def __init__(self, width, num_classes=2):
+        super().__init__()
+"""
+
+
+def test_nets_checkpoint_and_the_name_of_the_classes_are_guessed(tmp_path):
+    (tmp_path / "their_net.py").write_text(NETS)
+    (tmp_path / "their.pth").write_bytes(b"")
+    found = answered(tmp_path, classes="5")
+    assert (found["torch"], found["paddle"]) == ("their_net:Net", "net_paddle:build")
+    assert found["checkpoint"] == "their.pth"
+    assert found["takes"] == {"torch": "num_classes", "paddle": "classes"}
+    assert "their_net.py" not in stubs(found)
+    text = config(found)
+    assert "torch_args: {num_classes: 5}" in text
+    assert "path: their.pth" in text
+
+
+@pytest.mark.parametrize("question", ["data", "loss", "optimizer", "schedule", "metric"])
+def test_every_choice_makes_a_config_that_can_be_read(tmp_path, question):
+    choices = next(each.choices for each in questions(tmp_path) if each.key == question)
+    for choice in choices:
+        path = tmp_path / "one.yml"
+        path.write_text(config(answered(tmp_path, classes="3", **{question: choice})))
+        assert load_settings(path).name == tmp_path.name
