@@ -12,15 +12,15 @@ def renamed_paths(
 ) -> dict[str, list[str]]:
     """Return {first path: the port's paths} of the reference's modules, as `rules` lead to them.
 
-    A rename that matches "path." (a module's path and a dot) says it outright. Rules for tensors
-    say it of the layers that hold them; a container is where its children are, a layer without
-    tensors where its container is. What two modules claim is nobody's, and
-    containers that do not hold the same layers have no partner.
+    Rules for tensors say it of the layers that hold them. Of others a rename that matches "path."
+    (a module's path and a dot) says it outright; a container is where its children are, a layer
+    without tensors where its container is. What two modules claim is nobody's, and containers that
+    do not hold the same layers have no partner.
     """
     every = [path for paths in modules.values() for path in paths]
     places = _said_outright(every, rules)
     found = _by_tensors(tensors, rules)
-    places = {path: min(held) for path, held in found.items() if len(held) == 1} | places
+    places |= {path: min(held) for path, held in found.items() if len(held) == 1}
     containers = _by_children(every, places, found)
     for path in sorted(every, key=lambda p: p.count(".") + bool(p)):
         above, _, name = path.rpartition(".")

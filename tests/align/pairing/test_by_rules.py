@@ -10,6 +10,7 @@ from paddle import nn as pnn
 from torch import nn as tnn
 
 from align import align_backward, align_forward, align_training, align_weights
+from align.pairing.by_rules import renamed_paths
 from align.pairing.fill import load_state
 from align.pairing.pair_nets import pair_nets
 from align.pairing.reference_torch import LiveReference
@@ -225,3 +226,18 @@ def test_inputs_may_be_numbers_and_none():
 
     inputs = {"x": X, "scale": 3, "mask": None, "mode": "b"}
     assert align_forward(Scaled(), Port(), inputs).exit_code == 0
+
+
+def test_where_tensors_go_counts_more_than_half_of_the_way_of_a_path():
+    """The first rename moves the path as well, the second the tensors alone."""
+    rules = Rules(
+        renames=(
+            Rename(match=r"^stem\.", to="first."),
+            Rename(match=r"^first\.norm\.(weight|bias)$", to=r"first.bn.\1"),
+        )
+    )
+    modules = {"": [""], "stem": ["stem"], "stem.norm": ["stem.norm"], "stem.act": ["stem.act"]}
+    places = renamed_paths(modules, ["stem.norm.weight", "stem.norm.bias"], rules)
+    assert places["stem.norm"] == ["first.bn"]
+    assert places["stem"] == ["first"]
+    assert places["stem.act"] == ["first.act"]
