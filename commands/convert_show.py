@@ -113,11 +113,17 @@ def reversal(made: Any) -> None:
 
 
 def proposal(found: Any, path: Path) -> None:
-    """Print how many layers were paired, and what is open."""
-    console = screen()
-    console.print(f"paired     {len(found.pairs)} layers whose names differ")
+    """Print how many layers were paired by how many rules, and what is open."""
+    console, renames = screen(), found.renames
+    rules = f"{len(renames)} rule{'s' * (len(renames) != 1)}"
+    console.print(f"paired     {len(found.pairs)} layers whose names differ, by {rules}")
     console.print(f"ambiguous  {len(found.ambiguous)}")
     console.print(
         f"unmatched  {len(found.unmatched)} of the file, {len(found.unfilled)} of the net"
     )
     console.print(f"rules      {path}: read it, correct it, then give it as --map")
+    if found.ambiguous:
+        console.print(
+            "more       align_forward --torch ... --input-shape ... --propose runs both nets, "
+            "pairs by the order of their calls too, and tries the rules"
+        )

@@ -1,12 +1,17 @@
 """Fills the port with the reference's weights, or proposes how names map."""
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from align.pairing.layouts.settle import settled
 from align.pairing.reference import Reference
 from common.errors import ConversionError, UserError
+
+if TYPE_CHECKING:
+    from convert.names.proposal import Proposal
 
 
 def fill_port(reference: Reference, paddle_net: Any, rules: Any = None) -> None:
@@ -44,13 +49,29 @@ def fill_port(reference: Reference, paddle_net: Any, rules: Any = None) -> None:
         hold(paddle_net, {key: np.asarray(exact[key], order="C") for key in rounded})
 
 
-def proposal(reference: Reference, paddle_net: Any, rules: Any = None) -> Any:
-    """Return `convert.names.propose`'s proposal for two nets; nothing is adopted."""
+def proposal(
+    reference: Reference,
+    paddle_net: Any,
+    rules: Any = None,
+    calls: tuple[Sequence[str], Sequence[str]] | None = None,
+) -> "Proposal":
+    """Return `convert.names.propose`'s proposal for two nets; nothing is adopted.
+
+    calls: paths of the reference's modules and of the port's layers at their first calls.
+    """
     from convert.names.propose import propose
     from convert.names.rules import load_rules
     from convert.nets.describe_paddle import describe as describe_port
 
-    return propose(reference.specs(), describe_port(paddle_net), load_rules(rules))
+    keys: dict[int, str] = {}
+    first = {key: keys.setdefault(held, key) for key, held in reference.identities().items()}
+    theirs = [
+        replace(spec, tied_to=first[spec.key])
+        if first.get(spec.key, spec.key) != spec.key
+        else spec
+        for spec in reference.specs()
+    ]
+    return propose(theirs, describe_port(paddle_net), load_rules(rules), calls)
 
 
 def _proposed(reference: Reference, paddle_net: Any) -> str:

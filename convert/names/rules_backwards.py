@@ -38,7 +38,7 @@ def names_back(names: Iterable[str], rules: Rules) -> Back:
     Raises ConfigError where a rule cannot be turned round, or two names become one.
     """
     back = Back()
-    renames = [_turned(rename) for rename in reversed(rules.renames)]
+    renames = [turned_round(rename) for rename in reversed(rules.renames)]
     left = list(dict.fromkeys(names))
     for split in rules.splits:
         left = _join(left, split, renames, back)
@@ -66,7 +66,7 @@ def _renamed(name: str, renames: list[tuple[str, str]]) -> str:
 
 def _join(names: list[str], split: Split, renames: list[tuple[str, str]], back: Back) -> list[str]:
     """Take the pieces that `split` makes out of `names`; return the rest."""
-    turned = [_turned(Rename(match=split.match, to=to)) for to in split.into]
+    turned = [turned_round(Rename(match=split.match, to=to)) for to in split.into]
     found: dict[str, dict[int, str]] = {}
     for name in names:
         for index, (pattern, to) in enumerate(turned):
@@ -83,7 +83,7 @@ def _join(names: list[str], split: Split, renames: list[tuple[str, str]], back: 
     return [name for name in names if name not in taken]
 
 
-def _turned(rename: Rename) -> tuple[str, str]:
+def turned_round(rename: Rename) -> tuple[str, str]:
     """Return (match, to) of the inverse of a rename."""
     parts = _parts_of_match(rename)
     groups = [part for part in parts if part.startswith("(")]
@@ -101,7 +101,7 @@ def _turned(rename: Rename) -> tuple[str, str]:
     for part in parts:
         if part.startswith("("):
             number += 1
-            to += f"\\{order.index(number) + 1}"
+            to += f"\\g<{order.index(number) + 1}>"  # a digit may follow
         elif part not in ("^", "$"):
             to += part.replace("\\", "\\\\")
     return pattern, to

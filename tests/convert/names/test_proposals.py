@@ -1,0 +1,263 @@
+"""Proposals of rules: by calls as well as by shapes and names, in few renames that are sure."""
+
+import random
+import re
+
+import pytest
+import yaml
+
+from convert.names.call_order import names_against
+from convert.names.pair_search import SURE
+from convert.names.propose import propose
+from convert.names.rules import Rules, resolve
+from convert.names.rules_backwards import names_back
+from convert.names.spec import TensorSpec
+
+SHAPES = {
+    "Conv": {"weight": (0, 1, 3, 3)},
+    "Linear": {"weight": (0, 1), "bias": (0,)},
+    "LayerNorm": {"weight": (0,), "bias": (0,)},
+    "BatchNorm": dict.fromkeys(("weight", "bias", "running_mean", "running_var"), (0,)),
+}
+RENAMES = {
+    "a prefix": lambda n: re.sub("^(layer|stem)", r"backbone.\1", n),
+    "a shift": lambda n: re.sub(r"\bconv(\d)\b", lambda m: f"conv{int(m[1]) - 1}", n),
+    "a shift up": lambda n: re.sub(r"\bblocks\.(\d)", lambda m: f"blocks.{int(m[1]) + 1}", n),
+    "stages": lambda n: re.sub(
+        r"\blayer(\d)\.(\d)\.", lambda m: f"stages.{int(m[1]) - 1}.blocks.{m[2]}.", n
+    ),
+    "norms": lambda n: re.sub(r"\bbn(\d*)\b", r"norm\1", n),
+    "flat": lambda n: n.replace("stem.", "stem_").replace("encoder.", ""),
+    "attention": lambda n: n.replace("query", "q").replace("key", "k").replace("value", "v"),
+    "heads": lambda n: n.replace("decode_head.conv_seg", "head").replace(
+        "aux_head.conv_seg", "aux"
+    ),
+    "a container": lambda n: n.replace("downsample.0", "short.conv").replace(
+        "downsample.1", "short.bn"
+    ),
+}
+
+
+def layers_of_a_net(width=16):
+    """Return (path, kind, sizes) in the order of the calls: a ResNet, then two attentions."""
+    made = [("stem.conv", "Conv", (width, 3)), ("stem.bn", "BatchNorm", (width, 0))]
+    for stage in range(1, 4):
+        for block in range(2):
+            path = f"layer{stage}.{block}"
+            for number in (1, 2):
+                made.append((f"{path}.conv{number}", "Conv", (width, width)))
+                made.append((f"{path}.bn{number}", "BatchNorm", (width, 0)))
+            if not block:
+                made.append((f"{path}.downsample.0", "Conv", (width, width)))
+                made.append((f"{path}.downsample.1", "BatchNorm", (width, 0)))
+    for block in range(2):
+        made.append((f"encoder.blocks.{block}.norm1", "LayerNorm", (width, 0)))
+        for name in ("query", "key", "value", "proj"):
+            made.append((f"encoder.blocks.{block}.attn.{name}", "Linear", (width, width)))
+    made.append(("decode_head.conv_seg", "Conv", (5, width)))
+    return [*made, ("aux_head.conv_seg", "Conv", (5, width))]
+
+
+def specs(layers, names, port=False, rng=None):
+    """Return the tensors of layers under other names, as a file or a port has them."""
+    groups = []
+    for path, kind, sizes in layers:
+        group = []
+        for role, form in SHAPES[kind].items():
+            shape = tuple(sizes[n] if n < 2 else n for n in form)
+            leaf = role
+            if port:
+                leaf = {"running_mean": "_mean", "running_var": "_variance"}.get(role, role)
+                shape = shape[::-1] if (kind, role) == ("Linear", "weight") else shape
+            group.append(TensorSpec(f"{names[path]}.{leaf}", shape, "float32", kind, role))
+        if kind == "BatchNorm" and not port:
+            counter = "num_batches_tracked"
+            group.append(TensorSpec(f"{names[path]}.{counter}", (), "int64", kind, counter))
+        groups.append(group)
+    if rng:
+        rng.shuffle(groups)
+    return [spec for group in groups for spec in group]
+
+
+def two_sides(layers, truth, rng=None):
+    same = {path: path for path, _, _ in layers}
+    return specs(layers, same, rng=rng), specs(layers, truth, port=True, rng=rng)
+
+
+def of_all(truth, found):
+    return {(p.source, p.target) for p in (*found.pairs, *found.same)} == set(truth.items())
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_five_systematic_renames_are_few_rules(seed):
+    rng = random.Random(seed)
+    layers, chosen = layers_of_a_net(), rng.sample(list(RENAMES), 5)
+    truth = {}
+    for path, _, _ in layers:
+        truth[path] = path
+        for name in RENAMES:
+            truth[path] = RENAMES[name](truth[path]) if name in chosen else truth[path]
+    ours, theirs = two_sides(layers, truth, rng)
+    calls = [path for path, _, _ in layers], [truth[path] for path, _, _ in layers]
+    found = propose(ours, theirs, None, calls)
+    assert found.is_whole
+    assert of_all(truth, found)
+    text = found.to_yaml()
+    rules = Rules.model_validate(yaml.safe_load(text))
+    assert rules == found.to_rules()
+    assert 0 < len(rules.renames) <= 15, text
+    names = resolve([spec.key for spec in ours], rules)
+    assert not names.clashes
+    assert {n.rpartition(".")[0]: k.rpartition(".")[0] for n, k in names.sources.items()} == {
+        new: old for old, new in truth.items()
+    }
+    back = names_back(names.sources, rules)
+    assert back.names == names.sources
+    alone = propose(ours, theirs)
+    assert alone.ambiguous
+    assert all(truth[p.source] == p.target for p in alone.pairs)
+
+
+def named(paths, size=4, kind="Linear"):
+    return [(path, kind, (size, size)) for path in paths]
+
+
+def test_a_rule_says_how_many_it_serves_and_how_sure_it_is():
+    truth = {f"body.{n}.bn": f"body.{n}.norm" for n in range(3)} | {"last": "head"}
+    layers = [(path, "BatchNorm", (4, 0)) for path in list(truth)[:3]] + named(["last"])
+    found = propose(*two_sides(layers, truth), None, (list(truth), list(truth.values())))
+    text = found.to_yaml("tried: the forward pass aligns")
+    assert text.splitlines()[1:3] == [
+        "# tried: the forward pass aligns",
+        "# 4 layers of other names are paired by 2 rules (1 sure, 1 likely), 0 have the same "
+        "name, 0 are ambiguous, 0 of the file and 0 of the net without a partner.",
+    ]
+    assert "# likely (3 layers, 0.90): body.0.bn: called at the same place (1 of 4)" in text
+    assert "# sure (0.95): the only one of its shapes" in text
+
+
+def test_the_order_of_declarations_is_no_evidence():
+    truth = {"left": "first", "right": "second"}
+    found = propose(*two_sides(named(truth), truth))
+    assert not found.pairs
+    called = propose(
+        *two_sides(named(truth), truth), None, (["left", "right"], ["second", "first"])
+    )
+    assert {p.source: p.target for p in called.pairs} == {"left": "second", "right": "first"}
+
+
+def test_calls_and_names_that_contradict_each_other_are_told_both():
+    truth = {f"blocks.{n}.{old}": f"layers.{n}.{new}" for n in range(2) for old, new in
+             (("query", "q"), ("key", "k"), ("value", "v"))}  # fmt: skip
+    called = [f"layers.{n}.{new}" for n in range(2) for new in "kvq"]
+    found = propose(*two_sides(named(truth), truth), None, (list(truth), called))
+    assert not found.pairs
+    assert found.ambiguous["blocks.0.query"] == ("layers.0.k", "layers.0.q")
+    assert "called at the same place (1 of 6): layers.0.k; by its name: layers.0.q" in (
+        found.to_yaml()
+    )
+    settled = found.settled(truth, 1.0, "tried")
+    assert settled.is_whole
+    assert of_all(truth, settled)
+
+
+def test_numbers_that_shift_are_no_contradiction():
+    assert not names_against([(f"conv{n}", f"conv{n - 1}") for n in range(1, 6)])
+    assert not names_against([(f"conv{n}", f"conv{n + 1}") for n in range(1, 6)])
+    assert names_against([("conv1", "conv2"), ("conv2", "conv1")])
+    truth = {f"conv{n}": f"conv{n - 1}" for n in range(1, 6)}
+    layers = named(truth, kind="Conv")
+    found = propose(*two_sides(layers, truth), None, (list(truth), list(truth.values())))
+    assert of_all(truth, found)
+    assert not propose(*two_sides(layers, truth)).same  # conv1 is not taken for conv1
+
+
+def test_layers_that_swap_their_names_within_containers():
+    """The decoders count from the other end: names say one thing, calls the other."""
+    parts = [f"conv{n}" for n in range(5)]
+    truth = {f"dec.{n}.{part}": f"dec.{2 - n}.{part}" for n in range(3) for part in parts}
+    found = propose(*two_sides(named(truth), truth), None, (list(truth), list(truth.values())))
+    assert not [p for p in found.pairs if truth[p.source] != p.target]
+    settled = found.settled({s: truth[s] for s in found.ambiguous}, 1.0, "tried")
+    names = resolve([f"{path}.weight" for path in truth], settled.to_rules())
+    assert names.sources == {f"{new}.weight": f"{old}.weight" for old, new in truth.items()}
+    assert len(settled.to_rules().renames) <= 6
+
+
+def test_a_port_that_calls_its_heads_in_another_order():
+    truth = {"a.conv": "x.conv", "a.skip": "x.skip", "aux.one": "side.p", "aux.two": "side.q",
+             "head.one": "top.p", "head.two": "top.q"}  # fmt: skip
+    sizes = {"aux.two": 5, "head.two": 6}
+    layers = [(path, "Conv", (sizes.get(path, 4), 4)) for path in truth]
+    called = ["x.conv", "x.skip", "top.p", "top.q", "side.p", "side.q"]
+    found = propose(*two_sides(layers, truth), None, (list(truth), called))
+    assert all(truth[p.source] == p.target for p in found.pairs)
+    assert not [p for p in found.pairs if p.confidence >= SURE and truth[p.source] != p.target]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_wrong_pair_is_never_sure(seed):
+    """Names that say nothing, calls in an order of the port's own."""
+    rng = random.Random(seed)
+    layers = [
+        (f"a{n}", rng.choice(list(SHAPES)), (rng.choice([4, 8]), rng.choice([4, 8])))
+        for n in range(12)
+    ]
+    truth = {path: f"b{n}" for n, (path, _, _) in enumerate(layers)}
+    called = list(truth.values())
+    at = rng.randrange(10)
+    called[at : at + 3] = reversed(called[at : at + 3])
+    found = propose(*two_sides(layers, truth, rng), None, (list(truth), called))
+    assert not [p for p in found.pairs if p.confidence >= SURE and truth[p.source] != p.target]
+
+
+def test_a_shared_layer_that_the_port_has_once_is_an_alias():
+    ours = [
+        TensorSpec("embed.weight", (9, 4), "float32", "Embedding", "weight"),
+        TensorSpec("mid.weight", (4, 4), "float32", "Embedding", "weight"),
+        TensorSpec("head.weight", (9, 4), "float32", "Embedding", "weight", tied_to="embed.weight"),
+    ]
+    theirs = [
+        TensorSpec("table.weight", (9, 4), "float32", "Embedding", "weight"),
+        TensorSpec("inner.weight", (4, 4), "float32", "Embedding", "weight"),
+    ]
+    found = propose(ours, theirs)
+    assert found.aliases == (("head", "table"),)
+    names = resolve(
+        [spec.key for spec in ours], Rules.model_validate(yaml.safe_load(found.to_yaml()))
+    )
+    assert names.aliases == {"head.weight": "embed.weight"}
+    assert names.sources == {"table.weight": "embed.weight", "inner.weight": "mid.weight"}
+
+
+def test_rules_that_were_given_stand_first():
+    given = Rules.model_validate(
+        {
+            "renames": [{"match": r"^module\.", "to": ""}],
+            "drops": [{"match": r"^aux\.", "reason": "training only"}],
+        }
+    )
+    truth = {f"module.a{n}": f"b.{n}" for n in range(4)}
+    layers = [(path, "Conv", (size, 4)) for size, path in enumerate(truth, 4)]
+    ours, theirs = two_sides(layers, truth)
+    ours.append(TensorSpec("module.aux.weight", (3,), "float32", "Parameter", "weight"))
+    found = propose(ours, theirs, given)
+    rules = Rules.model_validate(yaml.safe_load(found.to_yaml()))
+    names = resolve([spec.key for spec in ours], rules)
+    assert names.sources == {f"b.{n}.weight": f"module.a{n}.weight" for n in range(4)}
+    assert names.dropped == {"module.aux.weight": "training only"}
+    assert len(rules.renames) == 2
+
+
+def test_what_is_open_gets_no_name_of_the_nets():
+    """A rename that served many would also decide what is ambiguous: it is written otherwise."""
+    truth = {f"old.{n}": f"new.{n}" for n in range(6)}
+    layers = [(path, "Conv", (4 + max(0, n - 1), 4)) for n, path in enumerate(truth)]
+    ours, theirs = two_sides(layers, truth)
+    found = propose(ours, theirs)
+    assert set(found.ambiguous) == {"old.0", "old.1"} or found.is_whole
+    names = resolve([spec.key for spec in ours], found.to_rules())
+    for path in found.ambiguous:
+        assert not {f"new.{n}.weight" for n in range(6)} & {
+            name for name, key in names.sources.items() if key == f"{path}.weight"
+        }
