@@ -60,7 +60,7 @@ def train_paddle(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace, framework: str) -> int:
-    from commands.align.run import errors_of_nets
+    from commands.align.errors import errors_of_nets
     from commands.subjects.named.config import SECTIONS, own_section, read_config
     from commands.subjects.named.frameworks import parts_of
     from commands.train_start import initialised

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from align.judge.words import Words
+from commands.align.errors import errors_of_nets
 from commands.align.nets import inputs
-from commands.align.run import align_each, errors_of_nets
+from commands.align.run import align_each
 from commands.entry import command_line, complain, print_json
 from common.streams import say
 

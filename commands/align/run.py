@@ -1,18 +1,16 @@
 """What the alignment commands share: their options, their two nets, and how they end."""
 
-import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commands.align.nets import arguments_of_nets, nets
+from commands.align.errors import errors_of_nets
+from commands.align.nets import nets
 from commands.align.options import is_own
-from commands.entry import check_folder, command_line, next_step, print_json, was_interrupted
+from commands.entry import check_folder, command_line, print_json
 from commands.guard import announce_report
-from common.streams import say
 
 if TYPE_CHECKING:
     from commands.subjects.recipe import Recipe
@@ -38,7 +36,9 @@ def align_each(
     from common.terminal import working
 
     if options.propose:
-        return _propose(options)
+        from commands.align.proposal.flow import write_proposal
+
+        return write_proposal(options)
     rows = list(PAIRS) if options.all else [options.model]
     check_folder(options.report, [f"{stage}_{row}" for row in rows] if options.all else [stage])
     screen = console(stderr=options.json)
@@ -101,82 +101,3 @@ def _align_row(
     seconds = round(time.monotonic() - start, 2)
     report.environment |= {"command": command_line(), "seconds": seconds}
     return report
-
-
-# What torch says where a tensor of half precision meets one of the net's float64.
-OTHER_DTYPE = re.compile(
-    r"(Half|BFloat16|Float|half|bfloat16|float)\b.*(double|Double)|(double|Double).*(Half|BFloat16|Float)\b"
-)
-
-
-@contextmanager
-def errors_of_nets(name: str) -> Iterator[None]:
-    """Say what a net, a loss or an optimizer raises as a user's error: whose, and at which line."""
-    from common.errors import UserError
-
-    try:
-        yield
-    except UserError:
-        raise
-    except BaseException as error:
-        if isinstance(error, KeyboardInterrupt) and was_interrupted():
-            raise
-        if words := _words_of(error, name):
-            raise UserError(words) from error
-        raise
-
-
-def _words_of(error: BaseException, name: str) -> str:
-    """Return whose code raised `error` and what to do, "" where it was this program's."""
-    from align.nets.progress import is_of_reference, raised_in
-    from commands.subjects.callables import whose
-    from common.places import told, user_frame
-
-    layer = raised_in(error)
-    who = whose(error) if not layer or layer.startswith("the loss") else ""
-    if who or not isinstance(error, Exception):
-        return f"could not check: {who or layer or name} raises {told(error)}. {next_step(error)}"
-    if is_of_reference(layer):
-        place = layer.replace(" of the reference", "")
-        if OTHER_DTYPE.search(str(error)):
-            return (
-                f"the reference cannot run in float64, in which it is judged: {place} raises "
-                f"{told(error)}. Nothing was judged: where its code casts to a fixed dtype "
-                "(.half(), .to(torch.bfloat16)), cast to that of a weight: x.to(self.weight.dtype)"
-            )
-        return (
-            f"the reference cannot run on this input: {place} raises {told(error)}. "
-            "Nothing was judged: give an input that the reference takes (--input-shape or "
-            "--inputs)"
-        )
-    if user_frame(error) is not None:
-        return f"{name} cannot run on this input: {told(error)}"
-    if isinstance(error, RuntimeError | ValueError):
-        reason = (str(error).strip().splitlines() or [""])[-1]
-        return f"{name} cannot run on this input: {reason}"
-    return ""
-
-
-def _propose(options: Any) -> int:
-    """Write a rules file that pairs layers of other names; 1 where it is not whole."""
-    from align.pairing.fill import proposal
-    from align.pairing.reference_torch import LiveReference
-    from commands.subjects.own import build_pair
-    from common.documents import write_text
-    from common.errors import UserError
-
-    path = Path(options.propose)
-    if path.exists():
-        raise UserError(f"--propose {path}: exists already; remove it or give another name")
-    torch_net, paddle_net = build_pair(
-        options.torch, options.paddle, options.seed, **arguments_of_nets(options)
-    )
-    found = proposal(LiveReference(torch_net), paddle_net, options.rules)
-    write_text(path, found.to_yaml())
-    doubts = len(found.ambiguous), len(found.unmatched), len(found.unfilled)
-    say(
-        f"written: {path}: {len(found.pairs)} layers of other names are paired, {doubts[0]} are "
-        f"ambiguous, {doubts[1]} of the reference and {doubts[2]} of the port have no partner. "
-        f"Read it, correct it, and give it as --rules {path}"
-    )
-    return 0 if not any(doubts) else 1

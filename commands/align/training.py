@@ -47,5 +47,7 @@ def with_steps(folder: Any, report: Any) -> Any:
         except UserError:
             if not report.exit_code:
                 raise
-            report.notes.append(Words("no_evidence", rounds=len(report.settings.get("free_steps", ()))))
+            report.notes.append(
+                Words("no_evidence", rounds=len(report.settings.get("free_steps", ())))
+            )
     return report

@@ -20,7 +20,7 @@ from align.pairing.fill import load_state
 from align.report.report import ALIGNED, COULD_NOT_CHECK
 from align.report.run import Run, Rung, without_values
 from align.report.write import write_numbers, write_run
-from commands.align.run import errors_of_nets
+from commands.align.errors import errors_of_nets
 from commands.align.rungs import LADDER
 from commands.subjects.recipe import Recipe
 from common.documents import write_text

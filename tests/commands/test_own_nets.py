@@ -226,7 +226,7 @@ class Steps(paddle.optimizer.SGD):
 def test_an_error_names_the_loss_or_optimizer_it_came_from(folder):
     import paddle
 
-    from commands.align.run import errors_of_nets
+    from commands.align.errors import errors_of_nets
 
     (folder / "blamed.py").write_text(BLAMED)
     loss = load_callable("blamed:Loss", "--paddle-loss")()
@@ -244,7 +244,7 @@ def test_an_error_names_the_loss_or_optimizer_it_came_from(folder):
 
 
 def test_a_missing_module_of_a_net_is_the_nets(folder):
-    from commands.align.run import errors_of_nets
+    from commands.align.errors import errors_of_nets
 
     (folder / "lazy.py").write_text("def forward():\n    import no_such_package\n")
     forward = load_callable("lazy:forward", "--torch")

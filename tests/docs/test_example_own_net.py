@@ -15,8 +15,11 @@ pytest.importorskip("torch")
 pytest.importorskip("paddle")
 
 from align import align_backward, align_forward, align_training
+from align.arrays.batch import as_batch
 from align.pairing.fill import proposal
 from align.pairing.reference_torch import LiveReference
+from commands.align.proposal.calls_paddle import calls_of_port
+from commands.align.proposal.calls_torch import calls_of_reference
 from commands.subjects.own import build_pair, own_pair
 from common.errors import ConversionError
 
@@ -67,13 +70,18 @@ def mend(index):
 
 
 def rules_file():
-    """Write the proposal and what the README adds to it."""
+    """Write the proposal as the README shows it."""
     forget()
     nets = build_pair("seg_torch:build", "seg_paddle:build")
     found = proposal(LiveReference(nets[0]), nets[1])
     assert (len(found.pairs), len(found.ambiguous)) == (7, 2)
-    added = re.search(r"```yaml\n(  - match: '\^down.*?)```", README, re.S).group(1)
-    Path("rules.yml").write_text(found.to_yaml() + added)
+    batch = as_batch([IMAGE], "float64")
+    calls = calls_of_reference(nets[0], batch, False), calls_of_port(nets[1], batch, False)
+    text = proposal(LiveReference(nets[0]), nets[1], None, calls).to_yaml()
+    assert f"written: rules.yml: {text.splitlines()[1].removeprefix('# ').rstrip('.')}" in README
+    shown = re.search(r"```yaml\n(renames:.*?)  # \.\.\. three more\n```", README, re.S).group(1)
+    assert shown in text
+    Path("rules.yml").write_text(text)
     return "rules.yml"
 
 

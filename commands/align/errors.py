@@ -1,0 +1,60 @@
+"""What the nets of a user raise, said as the user's errors."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from commands.entry import next_step, was_interrupted
+
+# What torch says where a tensor of half precision meets one of the net's float64.
+OTHER_DTYPE = re.compile(
+    r"(Half|BFloat16|Float|half|bfloat16|float)\b.*(double|Double)|(double|Double).*(Half|BFloat16|Float)\b"
+)
+
+
+@contextmanager
+def errors_of_nets(name: str) -> Iterator[None]:
+    """Say what a net, a loss or an optimizer raises as a user's error: whose, and at which line."""
+    from common.errors import UserError
+
+    try:
+        yield
+    except UserError:
+        raise
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and was_interrupted():
+            raise
+        if words := _words_of(error, name):
+            raise UserError(words) from error
+        raise
+
+
+def _words_of(error: BaseException, name: str) -> str:
+    """Return whose code raised `error` and what to do, "" where it was this program's."""
+    from align.nets.progress import is_of_reference, raised_in
+    from commands.subjects.callables import whose
+    from common.places import told, user_frame
+
+    layer = raised_in(error)
+    who = whose(error) if not layer or layer.startswith("the loss") else ""
+    if who or not isinstance(error, Exception):
+        return f"could not check: {who or layer or name} raises {told(error)}. {next_step(error)}"
+    if is_of_reference(layer):
+        place = layer.replace(" of the reference", "")
+        if OTHER_DTYPE.search(str(error)):
+            return (
+                f"the reference cannot run in float64, in which it is judged: {place} raises "
+                f"{told(error)}. Nothing was judged: where its code casts to a fixed dtype "
+                "(.half(), .to(torch.bfloat16)), cast to that of a weight: x.to(self.weight.dtype)"
+            )
+        return (
+            f"the reference cannot run on this input: {place} raises {told(error)}. "
+            "Nothing was judged: give an input that the reference takes (--input-shape or "
+            "--inputs)"
+        )
+    if user_frame(error) is not None:
+        return f"{name} cannot run on this input: {told(error)}"
+    if isinstance(error, RuntimeError | ValueError):
+        reason = (str(error).strip().splitlines() or [""])[-1]
+        return f"{name} cannot run on this input: {reason}"
+    return ""
