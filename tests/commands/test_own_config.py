@@ -379,3 +379,82 @@ def test_images_that_are_ready_for_the_net_are_taken_as_they_are(mine):
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["validation"]["mean_iou"] > 0
     assert climb("data", mine, *own)[0] == 0
+
+
+SIDES = """
+import numpy as np, paddle, torch
+from my_data import Squares
+
+
+def turned(split, index):
+    image, label = Squares(split)[index]
+    if np.random.rand() < 0.5:
+        image, label = image[:, ::-1], label[:, ::-1]
+    return image.transpose(2, 0, 1).astype(np.float32) / 255, label.astype(np.int64)
+
+
+class Theirs(torch.utils.data.Dataset):
+    def __init__(self, split):
+        self.split = split
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, index):
+        return tuple(map(torch.from_numpy, turned(self.split, index)))
+
+
+class Ours(paddle.io.Dataset):
+    def __init__(self, split, local=False):
+        self.split = split
+        self.held = (lambda: None) if local else None
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, index):
+        return turned(self.split, index)
+
+
+class TheirLoss(torch.nn.Module):
+    def __init__(self, void):
+        super().__init__()
+        self.void, self.scale = void, torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, outputs, label):
+        found = torch.nn.functional.cross_entropy(outputs, label, ignore_index=self.void)
+        return self.scale * found
+
+
+class OurLoss(paddle.nn.Layer):
+    def __init__(self, void):
+        super().__init__()
+        one = paddle.nn.initializer.Constant(1.0)
+        self.void, self.scale = void, self.create_parameter([], default_initializer=one)
+
+    def forward(self, outputs, label):
+        found = paddle.nn.functional.cross_entropy(outputs, label, ignore_index=self.void, axis=1)
+        return self.scale * found
+"""
+
+
+def test_data_sets_of_either_framework_and_losses_with_weights(mine):
+    (mine / "sides.py").write_text(SIDES)
+    data = ["data.torch=sides:Theirs", "data.paddle=sides:Ours", "data.both=null"]
+    loss = ["loss.torch=sides:TheirLoss", "loss.paddle=sides:OurLoss", "loss.args.void=255"]
+    both = [*data, "data.augmentation.name=none", *loss]
+    for rung in ("data", "loss", "step"):
+        code, report = climb(rung, mine, *both)
+        assert code == 0, report["divergences"]
+    logs = []
+    for workers in (0, 1):
+        how = [f"data.workers={workers}", f"output=with_{workers}", "--quiet"]
+        done = run("train_paddle", "my_net.yml", *both, *how, cwd=mine)
+        assert done.returncode == 0, done.stderr
+        logs.append(log_of(mine / f"with_{workers}"))
+    assert logs[0] == logs[1]
+    local = ["data.paddle_args.local=true", "data.workers=1", "output=local"]
+    done = run("train_paddle", "my_net.yml", *both, *local, cwd=mine)
+    assert done.returncode == 2
+    error = done.stderr.splitlines()[-1]
+    assert "data.paddle sides:Ours, split train: cannot be handed to processes" in error

@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import pickle
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from common.data import SegmentationDataset
 from common.data.sets.voc import palette
 from common.data.transforms.images import Transform
 from common.errors import ConfigError, DataError
-from common.randomness import choice, sample_generator
+from common.randomness import choice, generator, sample_generator
 from common.settings.data import NormalisationOptions
 from common.settings.run import Settings
 from common.training.feed import DataSets
@@ -169,11 +170,7 @@ def open_samples(own: Own, settings: Settings, augment: Transform | None) -> Dat
     are not the net's.
     """
     data, classes = settings.data, settings.model.num_classes
-    root = {} if data.root is None else {"root": data.root}
-    train, val = (
-        _counted(own(split=split, **root), f"{own}, split {split}")
-        for split in (data.train_split, data.val_split)
-    )
+    train, val = (_opened(own, settings, split) for split in (data.train_split, data.val_split))
     names = tuple(getattr(train, "class_names", ())) or tuple(f"class {i}" for i in range(classes))
     if len(names) != classes:
         raise ConfigError(
@@ -189,6 +186,23 @@ def open_samples(own: Own, settings: Settings, augment: Transform | None) -> Dat
         palette(),
         hashlib.sha256(identity.encode()).hexdigest(),
     )
+
+
+def _opened(own: Own, settings: Settings, split: str) -> Any:
+    """Return a split, made with seeded generators; UserError where it is no data set."""
+    data, what = settings.data, f"{own}, split {split}"
+    root = {} if data.root is None else {"root": data.root}
+    with drawing(generator(settings.seed, "own data")):
+        found = _counted(own(split=split, **root), what)
+    if data.workers:
+        try:
+            pickle.dumps(found)
+        except Exception as error:
+            raise DataError(
+                f"{what}: cannot be handed to processes that read ahead ({error}); set "
+                "data.workers: 0, or keep in it only what Python can pickle"
+            ) from None
+    return found
 
 
 def _counted(found: Any, what: str) -> Any:
