@@ -13,7 +13,6 @@ from paddle import nn
 from align.arrays.arguments import Forward
 from align.arrays.arrays_paddle import is_tensor, shared, to_array
 from align.arrays.trees import map_leaves
-from align.force.boundaries_paddle import Wrap, in_the_references_shapes
 from align.force.call_order import PortOrder
 from align.force.forced_run import ForcedRun
 from align.force.frame import NeedsWholeRun, RunningCall, Seen
@@ -21,6 +20,7 @@ from align.force.framework_paddle import PaddleFramework
 from align.force.pass_paddle import Pass
 from align.force.stock.attention import not_turned
 from align.force.stock.attention_paddle import with_arguments
+from align.force.stock.boundaries_paddle import Wrap, in_the_references_shapes
 from align.force.stock.cells_paddle import states_alone
 from align.judge.compare import Allowance, compare_gradients
 from align.judge.comparison import DIFFERS, EQUAL, Comparison

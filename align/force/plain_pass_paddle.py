@@ -12,13 +12,13 @@ from align.arrays.arrays_paddle import is_tensor, to_array
 from align.arrays.distances import distance
 from align.arrays.orders import picked
 from align.arrays.trees import leaves, map_leaves
-from align.force.boundaries_paddle import in_the_references_shapes
 from align.force.bounds_paddle import PaddleBounds, watched
 from align.force.call_order import CLOSE, PortCall, PortOrder, find_order
 from align.force.casts_paddle import CastPass
 from align.force.forced_run import input_order, output_order
 from align.force.operators_paddle import InexactOperators
 from align.force.pass_paddle import Pass
+from align.force.stock.boundaries_paddle import in_the_references_shapes
 from align.force.stock.cells_paddle import states_alone
 from align.judge.words import Words
 from align.nets.calls import wrapped_forwards

@@ -1,1 +1,1 @@
-"""Stock layers of either framework that take and return what the other does not."""
+"""Layers that take and return what their partners do not: stock ones, and by the rules."""
