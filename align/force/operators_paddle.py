@@ -4,7 +4,7 @@ from functools import cached_property
 from typing import Any
 
 from align.arrays.trees import leaves
-from align.judge.operators import OPERATORS
+from align.judge.operators import OPERATORS, Operator
 from align.nets.layers_paddle import holds_float32_constants
 from align.pairing.attributes import CLASS
 from align.pairing.reference import Reference
@@ -32,17 +32,19 @@ class InexactOperators:
         if row is None or not self.running:
             return
         path, call = self.running[-1]
-        if self._allowed_already(path, call, row.functions):
+        if self._allowed_already(path, call, row):
             return
         found = row.errors(leaves((args, kwargs)))
         if any(found):
             before = self.errors.get(call.key, (0.0, 0.0))
             self.errors[call.key] = before[0] + found[0], before[1] + found[1]
 
-    def _allowed_already(self, path: str, call: Call, functions: tuple[str, ...]) -> bool:
+    def _allowed_already(self, path: str, call: Call, row: Operator) -> bool:
         """Tell whether the reference errs in its place, or holds the same rounded number."""
         if any(
-            f"{function}:" in words for words in self._kernels[call.key] for function in functions
+            f"{function}:" in words
+            for words in self._kernels[call.key]
+            for function in row.functions
         ):
             return True
         layer = self.sides.layers[path]
@@ -50,7 +52,7 @@ class InexactOperators:
             return True
         stock = self.sides.reference.attributes(call.path).get(CLASS, "")
         rounded = str(stock).endswith("Norm") and holds_float32_constants(layer)
-        return rounded and any("norm" in function for function in functions)
+        return rounded and row.share > 0.0
 
     @cached_property
     def _kernels(self) -> dict[CallKey, set[str]]:

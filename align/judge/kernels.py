@@ -166,7 +166,7 @@ KERNELS: tuple[Kernel, ...] = (
     ),
     *(
         Kernel(name, "holds epsilon in float32", _epsilon_error, _epsilon_error)
-        for name in ("layer_norm", "instance_norm", "batch_norm")
+        for name in ("layer_norm", "instance_norm")
     ),
     Kernel(
         "pow",

@@ -1,6 +1,5 @@
 """Watches which functions of torch run whose kernels Paddle computes less exactly."""
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -49,8 +48,6 @@ class WatchKernels(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         word = name.strip("_")
         kernel = self.rows.get(NAMES.get(word, word))
-        if word == "batch_norm" and _calls_a_layer():
-            kernel = None  # whose epsilon is rounded where the port's layer rounds it
         source = None if kernel is None or self.errors is None else _written(func, args, kwargs)
         if source is None:
             return self._run(name, kernel, func, (args, kwargs), (args, kwargs))
@@ -91,19 +88,6 @@ def settings_of(func: Any, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any
     settings = {**known, **kwargs} if bound is None else dict(bound.arguments)
     settings["numbers"] = [n for n in leaves((args, kwargs)) if type(n) in (int, float)]
     return settings
-
-
-def _calls_a_layer() -> bool:
-    """Tell whether a layer of torch, no code of a net, calls the function that runs."""
-    frame: Any = sys._getframe(2)
-    while frame is not None:
-        name = str(frame.f_globals.get("__name__", ""))
-        if name.startswith("torch.nn.modules."):
-            return name != "torch.nn.modules.module"
-        if name.partition(".")[0] not in ("torch", "align"):
-            return False
-        frame = frame.f_back
-    return False
 
 
 def _is_floating(value: Any) -> bool:

@@ -58,7 +58,10 @@ def _following(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
     def followed(*args: Any, **kwargs: Any) -> Any:
         tell_operator(name, args, kwargs)
-        if any(map(_is_narrow, args)) or any(map(_is_narrow, kwargs.values())):
+        asks = False
+        for value in args:
+            asks = asks or (type(value) in _KINDS and _is_narrow(value))
+        if asks or (kwargs and any(map(_is_narrow, kwargs.values()))):
             args = tuple(map(_wide, args))
             kwargs = {key: _wide(value) for key, value in kwargs.items()}
             result = function(*args, **kwargs)

@@ -25,7 +25,7 @@ _CASTS = {torch.Tensor.float, _CFLOAT}
 _KINDS = {torch.dtype, type(torch.FloatTensor), str}
 
 
-_following: list[bool] = []  # one entry for each run around which `follows_run` stands
+_following: list["_FollowsRun"] = []  # those of the runs around which `follows_run` stands
 
 
 @contextmanager
@@ -34,13 +34,16 @@ def follows_run() -> Iterator[None]:
     apply = BackwardCFunction.apply
 
     def followed(self: Any, *args: Any) -> Any:
-        with in_backward():
+        if self._forward_cls.__module__.startswith("align."):
+            return apply(self, *args)
+        with _FollowsRun():
             return apply(self, *args)
 
-    _following.append(True)
+    mode = _FollowsRun()
+    _following.append(mode)
     BackwardCFunction.apply = followed  # type: ignore[method-assign]  # a user's own backward
     try:
-        with _FollowsRun():
+        with mode:
             yield
     finally:
         BackwardCFunction.apply = apply  # type: ignore[method-assign]
@@ -48,23 +51,32 @@ def follows_run() -> Iterator[None]:
 
 
 def in_backward() -> AbstractContextManager:
-    """Return what stands around code that runs in a backward pass, where torch drops all modes."""
-    return _FollowsRun() if _following else nullcontext()
+    """Return what stands around code that runs in a backward pass, where torch drops all modes.
+
+    Code that asked for no float32 until then has run before, and asks for none.
+    """
+    return _FollowsRun() if _following and _following[-1].asked else nullcontext()
 
 
 class _FollowsRun(TorchFunctionMode):
-    """Gives code float64 where it asks for float32."""
+    """Gives code float64 where it asks for float32; `asked` tells whether it ever did."""
+
+    asked = False
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if len(args) == 1 and not kwargs and func not in _CASTS:  # most: x.shape and the like
+            return self._wide(func, func(*args))
         kwargs = kwargs or {}
         if len(args) == 2 and is_rounded(args[1]) and _compares(func) and _is_wide(args[0]):
+            self.asked = True
             return func(args[0].to(_NARROW[args[0].dtype]), args[1], **kwargs)
         asks = func in _CASTS
         for value in (*args, *kwargs.values()):
             asks = asks or (type(value) in _KINDS and _is_narrow(value))
         if asks:
+            self.asked = True
             args = tuple(_wide(value) for value in args)
             kwargs = {name: _wide(value) for name, value in kwargs.items()}
             result = WIDE.get(func, func)(*args, **kwargs)
@@ -72,7 +84,12 @@ class _FollowsRun(TorchFunctionMode):
                 tell(result.requires_grad and torch.is_grad_enabled())
         else:
             result = func(*args, **kwargs)
+        return self._wide(func, result)
+
+    def _wide(self, func: Any, result: Any) -> Any:
+        """Return what `func` gave in float64, where it is float32 and nothing else holds it."""
         if type(result) is torch.Tensor and result.dtype in _DTYPES and not _writes(func):
+            self.asked = True
             return result.to(WIDE[result.dtype])
         return result
 
