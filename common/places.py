@@ -1,9 +1,14 @@
 """Where in the user's own code something happened, among frames of this program and libraries."""
 
+import inspect
 import sys
 import sysconfig
 import traceback
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
+
+from common.errors import UserError
 
 _HOME = Path(__file__).resolve().parents[1]
 _ROOMS = (
@@ -17,14 +22,52 @@ _NOT_THE_USERS = (
 )
 
 
-def told(error: BaseException) -> str:
-    """Say an error of a user's code in one line, with its file and line."""
+def told(error: BaseException, function: Any = None) -> str:
+    """Say an error of a user's code in one line, with its file and line.
+
+    Where no line of the user's was running, with those of `function`, which was called.
+    """
     place = user_frame(error)
-    where = f" ({place.filename}:{place.lineno}, in {place.name})" if place else ""
+    where = f"{place.filename}:{place.lineno}, in {place.name}" if place else place_of(function)
+    where = f" ({where})" if where else ""
     if isinstance(error, SystemExit):
         return f"SystemExit({error.code if error.code is not None else ''}){where}"
     words = _first_line(str(error))
     return f"{type(error).__name__}{': ' * bool(words)}{words}{where}"
+
+
+def place_of(function: Any) -> str:
+    """Return "file:line" of a function or class of the user's, "" where that is not known."""
+    try:
+        own = inspect.unwrap(function)
+        file, line = inspect.getsourcefile(own), inspect.getsourcelines(own)[1]
+    except (OSError, TypeError, ValueError):
+        return ""
+    return f"{file}:{line}" if file and is_users(file) else ""
+
+
+def refuse_signature(
+    function: Any, what: str, given: Sequence[str], named: Iterable[str] = ()
+) -> None:
+    """Raise UserError where `function` cannot be called with `given`, and with `named` by name.
+
+    `what` is what the user called it, for the message.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # of compiled code: the call itself tells
+        return
+    try:
+        signature.bind(*given, **dict.fromkeys(named))
+    except TypeError as error:
+        name = getattr(function, "__qualname__", type(function).__qualname__)
+        place = place_of(function)
+        where = f" ({place})" if place else ""
+        raise UserError(
+            f"could not check: {what}, {name}{signature}{where}, is called "
+            f"with ({', '.join(given)}): {error}; give what is left a default, or wrap it in a "
+            "function of these alone"
+        ) from None
 
 
 def _first_line(text: str) -> str:

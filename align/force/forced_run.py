@@ -23,6 +23,7 @@ from align.judge.where import Where
 from align.judge.words import Cause
 from align.record.draws import CallKey
 from align.record.trace import TENSOR, Call, Cotangent, HandedOn, Slot
+from common.places import told
 
 
 class _Number:
@@ -135,8 +136,9 @@ class ForcedRun:
 
     def _after_failure(self, frame: RunningCall, error: Exception) -> Any:
         """Show the judge what was raised; the code around goes on with the recorded outputs."""
-        words = " ".join(str(error).split())
-        raised = Cause("raises", error=type(error).__name__, words=words[:200])
+        name = type(error).__name__
+        words = told(error, type(frame.module)).removeprefix(name).lstrip(": ")
+        raised = Cause("raises", error=name, words=words[:400])
         if not frame.fed:
             self.unfed.add(frame.path)
             return self._recorded_for_code(frame.call)

@@ -29,6 +29,7 @@ from align.pairing.sides import Sides
 from align.record.bounds import Bounding
 from align.record.draws import CallKey
 from align.record.trace import CallPlace, Slot, Trace
+from common.places import told
 
 
 class PlainPass(Pass):
@@ -64,14 +65,14 @@ class PlainPass(Pass):
         wrap = in_the_references_shapes(self.boundaries, states_alone(self._wrap))
         wrapped = wrapped_forwards(self.matched, wrap)
         draws, bounds = self.replay.replaced(self.net), watched(self._bounds)
-        told = told_of_casts(self._cast)
+        casts = told_of_casts(self._cast)
         operators = told_of_operators(self.operators.called)
-        with state_kept(self.net), paddle.no_grad(), wrapped, draws, bounds, told, operators:
+        with state_kept(self.net), paddle.no_grad(), wrapped, draws, bounds, casts, operators:
             try:
                 self.net(*args, **kwargs)
             except Exception as error:
                 # The forced pass goes on from the reference's tensors and finds where it starts.
-                self.failure = (str(error).strip() or type(error).__name__).splitlines()[-1]
+                self.failure = told(error, type(self.net))
         self.bounds = self._bounds.finish()
 
     @property

@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -87,14 +87,36 @@ def attributes_remembered(modules: Iterable[Any]) -> Callable[[], None]:
     return undo
 
 
+# What a class has that says no forward of its own, in either framework.
+_NO_FORWARD = ("Layer.forward", "_forward_unimplemented")
+
+
+def _runs(module: Any) -> Any:
+    """Return the user's code that runs when `module` is called: of a net with loss the loss.
+
+    A class without a forward stands for itself.
+    """
+    if getattr(type(module), "net_with_loss_mark", None) is not WITH_LOSS_MARK:
+        forward = _as_written(module.forward)
+        return type(module) if getattr(forward, "__qualname__", "") in _NO_FORWARD else forward
+    loss = module.criterion
+    function = loss.func if isinstance(loss, partial) else getattr(loss, "forward", loss)
+    own = inspect.isfunction(function) or inspect.ismethod(function)
+    return inspect.unwrap(function if own else type(function).__call__)
+
+
 def source_of(module: Any) -> str:
     """Return `file:line` of the code that `module` runs when called, or its class's name."""
-    forward = _as_written(module.forward)
+    place = _source(getattr(_runs(module), "__func__", _runs(module)))
+    return place or f"{type(module).__module__}.{type(module).__qualname__}"
+
+
+@cache
+def _source(code: Any) -> str:
     try:
-        line = inspect.getsourcelines(forward)[1]
-        return f"{inspect.getsourcefile(forward)}:{line}"
+        return f"{inspect.getsourcefile(code)}:{inspect.getsourcelines(code)[1]}"
     except (OSError, TypeError):
-        return f"{type(module).__module__}.{type(module).__qualname__}"
+        return ""
 
 
 def _as_written(forward: Any) -> Any:
@@ -131,7 +153,7 @@ def _walk(
 
 def code_of(module: Any) -> str:
     """Return `file:line` of the code that `module` runs when called; classes are read once."""
-    forward = _as_written(module.forward)
+    forward = _runs(module)
     own = getattr(forward, "__func__", forward)
     if getattr(own, "__code__", None) is None:
         return source_of(module)

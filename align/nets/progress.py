@@ -15,7 +15,7 @@ from typing import Any
 
 SIZE = 1024
 _HEAD = struct.Struct("<QH")  # number of the note, length of its text
-_REFERENCE, _RAISED_IN = "the reference", "_raised_in"
+_REFERENCE, _RAISED_IN, _RAISED_BY = "the reference", "_raised_in", "_raised_by"
 _note: mmap.mmap | None = None
 _count = 0
 _stack: list[str] = []
@@ -147,6 +147,7 @@ def noted(
             return result
         except BaseException as error:
             vars(error).setdefault(_RAISED_IN, text)  # the innermost one hears of it first
+            vars(error).setdefault(_RAISED_BY, type(module))
             raise
 
     return noting
@@ -155,6 +156,12 @@ def noted(
 def raised_in(error: BaseException) -> str:
     """Return the innermost layer that raised `error`, "" where no watched layer did."""
     return str(vars(error).get(_RAISED_IN, ""))
+
+
+def raised_by(error: BaseException) -> type | None:
+    """Return the class of that layer, None where no watched layer did."""
+    found: type | None = vars(error).get(_RAISED_BY)
+    return found
 
 
 def is_of_reference(layer: str) -> bool:

@@ -4,6 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from align.nets.asked import asked_by
+from common.places import refuse_signature
+
 if TYPE_CHECKING:
     from convert.names.spec import TensorSpec
 
@@ -14,8 +17,19 @@ Criterion = Callable[..., Any]  # of (outputs, label), and of `net` and `inputs`
 def whole_pair(
     torch_net: Any, paddle_net: Any, torch_loss: Criterion, paddle_loss: Criterion
 ) -> tuple[Any, Any]:
-    """Return (torch module, Paddle layer) that run a net and its loss; the nets may be None."""
+    """Return (torch module, Paddle layer) that run a net and its loss; the nets may be None.
+
+    Raises UserError where a loss cannot be called with (outputs, label).
+    """
     from align.nets import whole_paddle, whole_torch
+
+    for loss, side, option in (
+        (torch_loss, "reference", "torch"),
+        (paddle_loss, "port", "paddle"),
+    ):
+        what = f"the {side}'s loss (--{option}-loss, {option}_loss)"
+        function = getattr(loss, "forward", loss)
+        refuse_signature(function, what, ("outputs", "label"), asked_by(loss))
 
     theirs = whole_torch.NetWithLoss(torch_net, torch_loss)
     return theirs, whole_paddle.NetWithLoss(paddle_net, paddle_loss)

@@ -7,8 +7,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from align.arrays.arrays_torch import is_tensor
+from align.arrays.trees import leaves
 from align.nets.asked import asked_by, given_to
 from align.nets.calls import WITH_LOSS_MARK
+from common.errors import UserError
+from common.places import place_of
 
 
 class NetWithLoss(nn.Module):
@@ -32,7 +36,17 @@ class NetWithLoss(nn.Module):
         self.__dict__["asked"] = asked_by(criterion)
 
     def forward(self, args: tuple, kwargs: dict[str, Any], label: torch.Tensor) -> Any:
-        """Return what the criterion returns."""
+        """Return what the criterion returns; UserError where that is no tensor."""
+        loss = self._loss(args, kwargs, label)
+        if not any(map(is_tensor, leaves(loss))):
+            place = place_of(getattr(self.criterion, "forward", self.criterion))
+            raise UserError(
+                f"could not check: the reference's loss (--torch-loss, torch_loss) returns "
+                f"{type(loss).__name__}{f' ({place})' if place else ''}, expected a scalar tensor"
+            )
+        return loss
+
+    def _loss(self, args: tuple, kwargs: dict[str, Any], label: torch.Tensor) -> Any:
         net = self._modules.get("net")
         more = given_to(self.asked, net, args, kwargs)
         if net is None:

@@ -12,6 +12,10 @@ OTHER_DTYPE = re.compile(
 )
 
 
+# What a net raises whatever its input is.
+NOT_OF_THE_INPUT = (ImportError, NameError, AttributeError, NotImplementedError, RecursionError)
+
+
 @contextmanager
 def errors_of_nets(name: str) -> Iterator[None]:
     """Say what a net, a loss or an optimizer raises as a user's error: whose, and at which line."""
@@ -31,29 +35,33 @@ def errors_of_nets(name: str) -> Iterator[None]:
 
 def _words_of(error: BaseException, name: str) -> str:
     """Return whose code raised `error` and what to do, "" where it was this program's."""
-    from align.nets.progress import is_of_reference, raised_in
+    from align.nets.progress import is_of_reference, raised_by, raised_in
     from commands.subjects.callables import whose
     from common.places import told, user_frame
 
     layer = raised_in(error)
-    who = whose(error) if not layer or layer.startswith("the loss") else ""
+    side = "" if not layer else "--torch" if is_of_reference(layer) else "--paddle"
+    who = whose(error, side) if not layer or layer.startswith("the loss") else ""
+    words = told(error, raised_by(error))
     if who or not isinstance(error, Exception):
-        return f"could not check: {who or layer or name} raises {told(error)}. {next_step(error)}"
+        return f"could not check: {who or layer or name} raises {words}. {next_step(error)}"
     if is_of_reference(layer):
         place = layer.replace(" of the reference", "")
+        if isinstance(error, NOT_OF_THE_INPUT):
+            return f"the reference cannot run: {place} raises {words}. {next_step(error)}"
         if OTHER_DTYPE.search(str(error)):
             return (
                 f"the reference cannot run in float64, in which it is judged: {place} raises "
-                f"{told(error)}. Nothing was judged: where its code casts to a fixed dtype "
+                f"{words}. Nothing was judged: where its code casts to a fixed dtype "
                 "(.half(), .to(torch.bfloat16)), cast to that of a weight: x.to(self.weight.dtype)"
             )
         return (
-            f"the reference cannot run on this input: {place} raises {told(error)}. "
+            f"the reference cannot run on this input: {place} raises {words}. "
             "Nothing was judged: give an input that the reference takes (--input-shape or "
-            "--inputs)"
+            "--inputs), or mend it there"
         )
     if user_frame(error) is not None:
-        return f"{name} cannot run on this input: {told(error)}"
+        return f"{name} cannot run on this input: {words}"
     if isinstance(error, RuntimeError | ValueError):
         reason = (str(error).strip().splitlines() or [""])[-1]
         return f"{name} cannot run on this input: {reason}"

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import pkgutil
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -34,9 +35,8 @@ def load_callable(spec: str, option: str) -> Callable[..., Any]:
         for part in name.split("."):
             found = getattr(found, part)
     except AttributeError:
-        names = [n for n, value in vars(found).items() if callable(value) and n[0] != "_"]
         raise UserError(
-            f"{option} {spec}: {module} has no {name}; it has {', '.join(names[:12])}"
+            f"{option} {spec}: {module} has no {name}; it has {_names_in(found)}"
         ) from None
     if not callable(found):
         raise UserError(f"{option} {spec}: is a {type(found).__name__}, expected a callable")
@@ -45,11 +45,28 @@ def load_callable(spec: str, option: str) -> Callable[..., Any]:
     return found
 
 
+def _names_in(found: Any) -> str:
+    """Say what a module or a class holds that can be called; of a package without any, its modules.
+
+    The module's own come before those that it imports.
+    """
+    names = [n for n, value in vars(found).items() if callable(value) and n[0] != "_"]
+    own = getattr(found, "__name__", "")
+    names.sort(key=lambda name: getattr(getattr(found, name), "__module__", own) != own)
+    if names:
+        return ", ".join(names[:12])
+    inside = [each.name for each in pkgutil.iter_modules(getattr(found, "__path__", []))]
+    if inside:
+        return f"the modules {', '.join(inside[:12])}: name one, as in {own}.{inside[0]}:build"
+    return "nothing that can be called"
+
+
 @contextmanager
-def users_errors(what: str) -> Iterator[None]:
+def users_errors(what: str, function: Any = None) -> Iterator[None]:
     """Make what the user's code raises in the block a UserError that begins with `what`.
 
-    That is anything, `SystemExit` too; only Ctrl-C stays what it is.
+    That is anything, `SystemExit` too; only Ctrl-C stays what it is. `function` is what is called,
+    whose line is told where none of the user's was running.
     """
     try:
         yield
@@ -63,13 +80,14 @@ def users_errors(what: str) -> Iterator[None]:
             '`if __name__ == "__main__":`'
         ) from error
     except BaseException as error:
-        raise UserError(f"{what}: {told(error)}") from error
+        raise UserError(f"{what}: {told(error, function)}") from error
 
 
-def whose(error: BaseException) -> str:
+def whose(error: BaseException, side: str = "") -> str:
     """Return the callable that was running when `error` was raised, "--torch-loss my:loss".
 
-    Without one: the optimizer of one side, or "".
+    Without one: the optimizer of one side, or "". Of a callable that both sides have, that of
+    `side`, "--torch" or "--paddle", where it is known.
     """
     loaded: dict[Any, list[str]] = {}
     for what, found in _loaded:
@@ -78,7 +96,8 @@ def whose(error: BaseException) -> str:
                 loaded[code].append(what)
     for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
         if frame.f_code in loaded:
-            return " or ".join(loaded[frame.f_code])
+            names = loaded[frame.f_code]
+            return " or ".join([name for name in names if name.startswith(side)] or names)
         owner = frame.f_locals.get("self")
         if side := _side_of_optimizer(owner):
             return f"the optimizer of {side} ({type(owner).__name__})"
@@ -108,11 +127,8 @@ def _side_of_optimizer(owner: Any) -> str:
 def build_port(spec: str, option: str, arguments: Mapping[str, Any] | None = None) -> Any:
     """Call what `spec` names and return the Paddle layer; UserError where that is none."""
     made = called(load_callable(spec, option), f"{option} {spec}", arguments)
-    if not any(base.__module__.split(".")[0] == "paddle" for base in type(made).__mro__):
-        raise UserError(
-            f"{option} {spec}: returned {type(made).__module__}.{type(made).__qualname__}, "
-            "expected a paddle.nn.Layer"
-        )
+    if "paddle" not in _frameworks(made):
+        raise _no_net(spec, option, made, "paddle.nn.Layer")
     return made
 
 
@@ -120,16 +136,29 @@ def build(spec: str, option: str, base: type, arguments: Mapping[str, Any] | Non
     """Call what `spec` names and return the net; UserError where that is no `base`."""
     made = called(load_callable(spec, option), f"{option} {spec}", arguments)
     if not isinstance(made, base):
-        raise UserError(
-            f"{option} {spec}: returned {type(made).__module__}.{type(made).__qualname__}, "
-            f"expected a {base.__module__}.{base.__qualname__}"
-        )
+        raise _no_net(spec, option, made, f"{base.__module__}.{base.__qualname__}")
     return made
+
+
+def _frameworks(made: Any) -> set[str]:
+    return {kind.__module__.split(".")[0] for kind in type(made).__mro__} & {"torch", "paddle"}
+
+
+def _no_net(spec: str, option: str, made: Any, expected: str) -> UserError:
+    """Return the error of a callable that returned no net."""
+    found = f"{type(made).__module__}.{type(made).__qualname__}"
+    step = ""
+    if isinstance(made, type):
+        found = f"the class {made.__qualname__} itself"
+        step = f": call it there, or name it, {made.__module__}:{made.__qualname__}"
+    elif _frameworks(made) and hasattr(made, "forward"):
+        step = f": that is a net of {_frameworks(made).pop()}; are the two sides exchanged?"
+    return UserError(f"{option} {spec}: returned {found}, expected a {expected}{step}")
 
 
 def called(function: Callable[..., Any], what: str, arguments: Mapping[str, Any] | None) -> Any:
     """Call a user's function; what it raises is a UserError."""
-    with users_errors(what):
+    with users_errors(what, function):
         return function(**(arguments or {}))
 
 
@@ -140,4 +169,9 @@ def criterion(
     found = load_callable(spec, option)
     if isinstance(found, type) and issubclass(found, base):
         return called(found, f"{option} {spec}", arguments)
+    if isinstance(found, type):
+        raise UserError(
+            f"{option} {spec}: is a class, but no {base.__module__}.{base.__qualname__}: give a "
+            "function of (outputs, label), or an object that is called so"
+        )
     return functools.partial(found, **arguments) if arguments else found

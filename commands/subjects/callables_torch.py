@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from commands.subjects.callables import build, criterion
+from common.errors import UserError
 
 
 def build_torch(
@@ -16,6 +17,12 @@ def build_torch(
     if seed is not None:
         torch.manual_seed(seed)
     net: nn.Module = build(spec, "--torch", nn.Module, arguments)
+    for name, tensor in (*net.named_parameters(), *net.named_buffers()):
+        if tensor.is_meta:
+            raise UserError(
+                f"--torch {spec}: {name} is on the device meta and has no values; build the net on "
+                "the CPU"
+            )
     return net
 
 

@@ -49,7 +49,8 @@ def read_inputs(
         say(Words("label_left_out", path=path, name=names[-1]))
         wrong, names = "", names[:-1]
     if wrong:
-        raise UserError(f"--inputs {path}: {wrong}")
+        which = f"; the last array, {names[-1]}, is the label" if last_is_label and names else ""
+        raise UserError(f"--inputs {path}: {wrong}{which}")
     if by_position:
         return [*(arrays[name] for name in names), *((label,) if parts else ())]
     return {name: arrays[name] for name in names} | ({"label": label} if parts else {})

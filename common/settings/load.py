@@ -97,7 +97,8 @@ def _parse(text: str, where: str) -> Any:
     try:
         return yaml.load(text, _Loader)
     except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"{where}: not readable as YAML: {error}") from None
+        words = " ".join(str(error).split())
+        raise ConfigError(f"{where}: not readable as YAML: {words}") from None
 
 
 def _meant(path: Path) -> str:

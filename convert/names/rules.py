@@ -259,7 +259,7 @@ def load_rules(source: "str | PathLike[str] | Mapping[str, Any] | Rules | None")
         names = ", ".join(sorted(file.stem for file in _SHIPPED.glob("*.yml")))
         raise ConfigError(f"{source}: cannot read rules ({error}); shipped: {names}") from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not YAML: {error}") from None
+        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     return _validated({} if content is None else content, str(path))
 
 

@@ -16,6 +16,7 @@ from align.rungs.training.step_start import OptimizerFactory, ScheduleFunction, 
 from align.rungs.training.updates.compare_update import UpdateComparison
 from align.trial.findings import Findings
 from align.trial.trial import run_backward
+from common.errors import UserError
 
 if TYPE_CHECKING:
     from align.pairing.reference_torch import LiveReference
@@ -170,7 +171,13 @@ class ForcedSteps:
             note for note in found.notes if note not in self.report.notes and note.kind not in told
         ]
         root = next(call for call in found.trace.calls if call.path == "")
-        self.losses.append(float(root.outputs[0].reshape(-1)[0]))
+        if [array.size for array in root.outputs] != [1]:
+            shapes = ", ".join(str(list(array.shape)) for array in root.outputs)
+            raise UserError(
+                "could not check: the reference's loss (--torch-loss, torch_loss) returns tensors "
+                f"of {shapes}; a training step needs one scalar"
+            )
+        self.losses.append(root.outputs[0].item())
         self.free.remember(found)
         self.found = found
         return comparisons, found, unchecked

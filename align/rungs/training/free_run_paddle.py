@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from align.arrays.arrays_paddle import to_tensor
+from align.arrays.arrays_paddle import is_tensor, to_tensor
 from align.arrays.batch import NetBatch
-from align.arrays.trees import map_leaves
+from align.arrays.trees import leaves, map_leaves
 from align.force.call_order import PortOrder
 from align.force.pass_paddle import draws_only, run_with_draws
 from align.judge.words import Words
@@ -16,6 +16,7 @@ from align.rungs.training import optimizers_paddle
 from align.rungs.training.port_side_paddle import PortSide
 from align.rungs.training.step_start import ScheduleFunction
 from align.trial.findings import Findings
+from common.places import told
 
 
 @dataclass(frozen=True)
@@ -57,16 +58,17 @@ class FreeRun:
             args = map_leaves(batch.whole.args, to_tensor)
             try:
                 trace, order = self.draws[step]
-                loss = run_with_draws(self.sides, trace, order, args)
+                returned = run_with_draws(self.sides, trace, order, args)
+                (loss,) = filter(is_tensor, leaves(returned))
+                if self.schedule is not None:
+                    optimizers_paddle.set_rate(optimizer, self.schedule(step))
+                loss.backward()
+                value = float(loss)
             except Exception as error:  # which a step has found, and said where
-                words = " ".join(str(error).split())[:200]
-                notes.append(Words("free_run_fails", step=step, words=words))
+                notes.append(Words("free_run_fails", step=step, words=told(error)))
                 break
-            if self.schedule is not None:
-                optimizers_paddle.set_rate(optimizer, self.schedule(step))
             rate = optimizers_paddle.rate(optimizer)
             rates = {key: rate * self.port.multiplier(key) for key in self.port.rates()}
-            loss.backward()
             optimizer.step()
             optimizer.clear_grad()
             value = float(loss.numpy().reshape(-1)[0])  # some losses are [1]

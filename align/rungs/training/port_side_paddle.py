@@ -11,6 +11,7 @@ from align.pairing.tensors import Tensor
 from align.rungs.training import optimizers_paddle
 from align.rungs.training.clipping_paddle import watched_clips
 from align.rungs.training.step_start import OptimizerFactory, StepStart
+from common.places import refuse_signature
 
 
 class PortSide:
@@ -21,6 +22,8 @@ class PortSide:
     ) -> None:
         self.net, self.tensors = net, tensors
         self.held = dict(net.state_dict())
+        what = "the port's optimizer (--paddle-optimizer, paddle_optimizer)"
+        refuse_signature(make_optimizer, what, ("parameters",))
         self._make_optimizer = make_optimizer
         self.optimizer = self.new_optimizer()
         self.scheduler = optimizers_paddle.HeldScheduler(self.optimizer)

@@ -14,6 +14,7 @@ from align.pairing.tensors import Tensor
 from align.record.trace import Trace
 from align.rungs.training import optimizers_torch
 from align.rungs.training.step_start import OptimizerFactory, Slots, StepStart
+from common.places import refuse_signature
 
 
 class ReferenceSide:
@@ -27,6 +28,8 @@ class ReferenceSide:
     ) -> None:
         self.net, self.tensors = net, tensors
         self.parameters = dict(net.named_parameters(remove_duplicate=False))
+        what = "the reference's optimizer (--torch-optimizer, torch_optimizer)"
+        refuse_signature(make_optimizer, what, ("parameters",))
         self.optimizer = optimizers_torch.usable(make_optimizer(list(net.parameters())))
         self._rates = optimizers_torch.Rates(self.optimizer)
         self.schedulers = optimizers_torch.HeldSchedulers(self.optimizer)
