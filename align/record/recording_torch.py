@@ -33,12 +33,16 @@ KeepCalls = Callable[[nn.Module, set[int]], KeptTensors]
 
 @dataclass
 class ReferenceRun:
-    """One run of the reference. `backward` starts from `cotangents` of its outputs."""
+    """One run of the reference. `backward` starts from `cotangents` of its outputs.
+
+    `label`: what of the arguments is the target of a loss.
+    """
 
     args: tuple
     kwargs: dict[str, Any]
     backward: bool = False
     seed: int | None = 0
+    label: Any = None
 
     def scalar(self, net: nn.Module) -> torch.Tensor:
         """Run `net` and return the scalar from which its backward pass starts."""

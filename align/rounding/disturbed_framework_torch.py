@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from align.arrays.arrays_torch import alias, is_tensor, scalar_of, to_array
+from align.arrays.trees import leaves
 from align.force.framework import Cotangents
 from align.rounding.noise_torch import Noise
 
@@ -19,13 +20,21 @@ WRITTEN = 16.0  # multiples of one part in so many are numbers that stand in cod
 class DisturbedFramework:
     """The reference's own framework; arrays of the recording arrive moved by `noise`.
 
-    `backward`: gradients are asked for.
+    `backward`: gradients are asked for. `targets` are the floating values of a label: no value of
+    these is moved, for it may end its domain (a probability of 1, a box without a width).
     """
 
     def __init__(self, noise: Noise, backward: bool) -> None:
         self.noise = noise
         self.backward = backward
+        self.targets: torch.Tensor | None = None
         self.originals: dict[int, int] = {}  # identities of moved copies and what they stand for
+
+    def know_targets(self, label: Any) -> None:
+        """Take down the values of a label, a tree of tensors."""
+        floating = [leaf for leaf in leaves(label) if is_tensor(leaf) and leaf.is_floating_point()]
+        if floating:
+            self.targets = torch.cat([leaf.detach().ravel() for leaf in floating]).unique()
 
     @contextmanager
     def moved_tensors(
@@ -91,7 +100,10 @@ class DisturbedFramework:
             # In a backward pass it may be a target, whose values code compares with numbers.
             if not self.backward or leaf.is_complex():
                 return moved
-            return torch.where(_is_written_number(leaf), leaf, moved)
+            kept = _is_written_number(leaf)
+            if self.targets is not None:
+                kept |= torch.isin(leaf, self.targets.to(leaf.dtype))
+            return torch.where(kept, leaf, moved)
         return leaf.clone() if written else leaf
 
     def version(self, tensor: torch.Tensor) -> int:

@@ -62,6 +62,8 @@ class DisturbedRun:
         self.noise = Noise(units, seed)
         self.movements = NotedMovements(trace, units)
         self.framework = DisturbedFramework(self.noise, run.backward)
+        if run.label is not None:
+            self.framework.know_targets(run.label)
         self.forced = ForcedRun(
             self.framework,
             self._next_call,

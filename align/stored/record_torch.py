@@ -70,7 +70,8 @@ def write_trace(
         net, batch = NetWithLoss(torch_net, torch_loss), batch.whole
     facts = LiveReference(net)
     args, kwargs = map_leaves((batch.args, dict(batch.kwargs)), to_tensor)
-    run = ReferenceRun(args, kwargs, backward, start)
+    label = args[2] if torch_loss is not None else None
+    run = ReferenceRun(args, kwargs, backward, start, label)
     with whole_folder(target) as draft:
         writer = ArrayWriter(draft, limit=shard_bytes)
         about = _about(facts, net, writer)

@@ -14,6 +14,7 @@ from align.force.frame import NeedsWholeRun
 from align.judge.comparison import DIFFERS, Comparison, not_compared
 from align.judge.words import Words
 from align.nets import progress
+from align.nets.calls import is_net_with_loss
 from align.pairing.by_path import Pairing
 from align.pairing.sides import AnyReference, Sides
 from align.record.draws import CallKey
@@ -55,7 +56,8 @@ def run_forced(
     from align.record.recording_torch import ReferenceRun
 
     args, kwargs = map_leaves((batch.args, dict(batch.kwargs)), arrays_torch.to_tensor)
-    run = ReferenceRun(args, kwargs, backward, seed)
+    label = args[2] if is_net_with_loss(sides.port) else None
+    run = ReferenceRun(args, kwargs, backward, seed, label)
     args, kwargs = map_leaves((batch.args, dict(batch.kwargs)), arrays_paddle.to_tensor)
     setup = Setup(sides, (args, kwargs), dtype, train, backward, run, keeps_gradients)
     return aligned(LiveTrial(setup))

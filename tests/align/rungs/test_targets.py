@@ -195,3 +195,43 @@ def test_a_loss_that_differentiates_is_refused_in_words():
 
     with pytest.raises(UserError, match="gradient penalty"):
         align_backward(*pair(), [IMAGE, OUTPUT], penalty, consistent)
+
+
+class Widths(tnn.Module):
+    """Takes what stands in a target at its word: shares of one, boxes with a width."""
+
+    def forward(self, out, target):
+        boxes, shares, index = target["boxes"], target["shares"], target["index"]
+        assert torch.equal(boxes, boxes.detach().round(decimals=9)), "a box was moved"
+        width = boxes[:, 2] - boxes[:, 0]
+        assert (width >= 0).all(), "a box ends before it begins"
+        assert (shares.sum(1) == 1).all(), "shares are not of one"
+        assert (index.long() == index).all(), "a class was moved"
+        mean = out.mean((2, 3))
+        return ((mean - boxes[:, :2]) ** 2).mean() + (shares[:, :2] * mean).sum() + width.sum()
+
+
+class PaddleWidths(pnn.Layer):
+    def __init__(self, wrong=False):
+        super().__init__()
+        self.wrong = wrong
+
+    def forward(self, out, target):
+        boxes, shares = target["boxes"], target["shares"]
+        mean = out.mean([2, 3])
+        width = (boxes[:, 2] - boxes[:, 0]).sum()
+        first = boxes[:, 1:3] if self.wrong else boxes[:, :2]
+        return ((mean - first) ** 2).mean() + (shares[:, :2] * mean).sum() + width
+
+
+DOMAIN = {
+    "boxes": np.array([[12.7, 3.3, 12.7, 9.1], [0.1, 0.2, 0.1, 0.7]]),
+    "shares": np.array([[0.3, 0.2, 0.5], [0.1, 0.7, 0.2]]),
+    "index": np.array([3.0, 255.0]),
+}
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_no_target_is_moved_out_of_its_domain(wrong, tmp_path):
+    for name, report in rungs(DOMAIN, Widths(), PaddleWidths(wrong), tmp_path).items():
+        assert report.exit_code == int(wrong), (name, report.verdict)
