@@ -83,8 +83,7 @@ def kind_of(optimizer: Any) -> str:
 def decay_l1(optimizer: Any, parameter: paddle.Tensor) -> float:
     """Return the coefficient of the absolute decay of a parameter, 0 where it has none."""
     own = getattr(parameter, "regularizer", None) or getattr(optimizer, "regularization", None)
-    known = isinstance(own, paddle.regularizer.L1Decay)
-    return float(own._coeff) if known else 0.0
+    return float(own._coeff) if isinstance(own, paddle.regularizer.L1Decay) else 0.0
 
 
 def can_set_rate(optimizer: Any) -> bool:

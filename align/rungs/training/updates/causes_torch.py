@@ -55,8 +55,8 @@ Hypothesis = tuple[Cause, np.ndarray, type, Any]  # cause, gradient, class, sett
 
 def cause_of(kind: type, update: Update) -> Cause | None:
     """Return what the port's optimizer does otherwise; None where nothing explains it."""
-    if (other := _other_optimizer(kind, update)) is not None:
-        return other
+    if (algorithms := _other_optimizer(kind, update)) is not None:
+        return algorithms
     try:
         update.base = _run(kind, update, update.gradient, update.group)
     except CANNOT:

@@ -57,7 +57,9 @@ class UpdateComparison:
             found += own
             wrong = [comparison for comparison in own if comparison.verdict == DIFFERS]
             cause = self._cause(tensor) if wrong else None
-            for comparison in wrong if cause else ():
+            for comparison in wrong:
+                if cause is None:
+                    break
                 keeps = comparison.relative_error == float("inf") and not cause.has(*OTHERS)
                 comparison.cause = joined([comparison.cause, cause]) if keeps else cause
         return found
