@@ -23,7 +23,7 @@ from align.record.kept_tensors_torch import KeptTensors
 from align.record.stock_attention import SIGNATURES, Attention
 from align.record.tensor_flow_torch import Awaited, Flow
 from align.record.trace import TENSOR, Call, Cotangent, Dropped, HandedOn, Slot, Trace
-from common.errors import UserError
+from common.errors import UserError, caller
 
 
 class CallRecorder:
@@ -231,10 +231,12 @@ class CallRecorder:
     def _not_in_the_loss(self) -> None:
         """Refuse a loss that runs a backward pass of its own: layers are judged without one."""
         if self.is_whole and len(self.stack) == 1:
+            place = caller()
             raise UserError(
-                "the loss differentiates the net while it runs (a gradient penalty, say), which "
-                "cannot be checked layer by layer: align net and loss without that term, and "
-                "compare the term by itself"
+                "could not check: the reference's loss (--torch-loss, torch_loss) differentiates "
+                f"the net while it runs{f' ({place})' if place else ''}, as a gradient penalty "
+                "does, which cannot be judged layer by layer: align net and loss without that "
+                "term, and compare the term by itself"
             )
 
     def _boundary(self, tree: Any, call: Call | None) -> Any:

@@ -193,7 +193,8 @@ def test_a_loss_that_differentiates_is_refused_in_words():
         (slope,) = torch.autograd.grad(out.sum(), inputs, create_graph=True)
         return ((out - label) ** 2).mean() + (slope**2).sum()
 
-    with pytest.raises(UserError, match="gradient penalty"):
+    words = r"the reference's loss .*differentiates the net.*in penalty\), as a gradient penalty"
+    with pytest.raises(UserError, match=words):
         align_backward(*pair(), [IMAGE, OUTPUT], penalty, consistent)
 
 
