@@ -23,7 +23,8 @@ from align.record.kept_tensors_torch import KeptTensors
 from align.record.stock_attention import SIGNATURES, Attention
 from align.record.tensor_flow_torch import Awaited, Flow
 from align.record.trace import TENSOR, Call, Cotangent, Dropped, HandedOn, Slot, Trace
-from common.errors import UserError, caller
+from common.errors import UserError
+from common.places import caller
 
 
 class CallRecorder:
