@@ -181,7 +181,8 @@ def _function(reference: np.ndarray, port: np.ndarray, rest: float) -> Cause | N
     if same(np.maximum(reference, 0), port, rest):
         return Cause("relu_too_many")
     top = float(port.max())
-    if top < reference.max() and same(np.minimum(reference, top), port, rest):
+    several = np.count_nonzero(reference > top) > 1  # one value is cut off by any smaller one
+    if several and same(np.minimum(reference, top), port, rest):
         return Cause("cut_off", top=top)
     functions: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "sigmoid": _sigmoid,

@@ -47,10 +47,11 @@ class Divergence:
     paddle_source: str | None = None
 
     def __str__(self) -> str:
-        """Say it in one line."""
+        """Say it in one line; the step where it is not the first."""
         name = self.layer or "(root)"
+        step = f" in step {self.step}" if self.step else ""
         seen = f" at {self.call}" if Where.of(self.where).kind == "input" and self.call else ""
-        return f"{name} {self.where}{seen}: {how_far(self)}"
+        return f"{name} {self.where}{seen}{step}: {how_far(self)}"
 
 
 def how_far(found: Divergence | Comparison, indexed: bool = True) -> str:

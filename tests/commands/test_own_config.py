@@ -458,3 +458,10 @@ def test_data_sets_of_either_framework_and_losses_with_weights(mine):
     assert done.returncode == 2
     error = done.stderr.splitlines()[-1]
     assert "data.paddle sides:Ours, split train: cannot be handed to processes" in error
+
+
+def test_the_line_of_a_difference_says_its_step(mine):
+    replace(mine, *FAULTS["a schedule that parts late"][1:4])
+    done = run("align_training", "my_net.yml", cwd=mine)
+    assert "- (optimizer) lr in step 6: off by 0.53" in done.stdout
+    assert "2 times the reference's" in done.stdout

@@ -26,3 +26,10 @@ def test_numbers_of_every_kind_are_related(reference, port, kind):
     """Booleans have no difference, and those of unsigned numbers wrap around."""
     found = relation(reference, port)
     assert (None if found is None else found.kind) == kind
+
+
+def test_one_smaller_value_is_not_cut_off():
+    reference = np.array([0.1, 0.9, 0.7, 0.2])
+    assert relation(np.array(0.6), np.array(0.4)) is None
+    assert relation(reference, np.array([0.1, 0.8, 0.7, 0.2])) is None
+    assert "cut off at 0.5" in str(relation(reference, np.minimum(reference, 0.5)))
