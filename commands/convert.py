@@ -136,10 +136,11 @@ def next_command(args: argparse.Namespace, model: Any, unverified: str, conversi
 
 def write_report(args: argparse.Namespace, account: Any, result: str, seconds: float) -> list[Path]:
     """Write the page of a conversion, its JSON and JUnit XML; return the paths."""
+    from align.judge.words import Words
     from align.report.run import Run, Rung, without_values
     from align.report.write import write_run
 
-    run = Run(f"convert {args.checkpoint.name}")
+    run = Run(Words("title_convert", name=args.checkpoint.name))
     run.rungs.append(Rung("convert", entry.CHECKED_GOOD, result, round(seconds, 2)))
     run.account = without_values(account.to_dict())
     run.environment |= {"command": entry.command_line(), "seconds": round(seconds, 2)}

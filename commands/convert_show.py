@@ -1,8 +1,10 @@
 """What `convert_weights` prints."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from align.judge.words import Words, listed
 from common.terminal import screen, verdict
 
 
@@ -27,13 +29,22 @@ def account(account: Any, unverified: str, quiet: bool = False, then: str = "") 
     verdict(console, 0, result(account, unverified))
 
 
-def result(account: Any, unverified: str) -> str:
+def result(account: Any, unverified: str) -> Words:
     """Return what the conversion came to, in one line."""
-    moved = ", ".join(f"{count} {name}" for name, count in account.totals.items() if count)
     proof = account.verification
     if not proof:
-        return f"converted, not verified: {moved} ({unverified})"
-    return f"converted: {moved}; verified to {proof['worst']:.1e}"
+        why = Words.told(unverified)
+        return Words("converted_not_verified", moved=moved(account.totals), why=why)
+    return Words("converted", moved=moved(account.totals), worst=proof["worst"])
+
+
+CHANGES = {"transposed": "transposed_count", "left at initialisation": "left_at_initialisation"}
+
+
+def moved(totals: Mapping[str, int]) -> Words:
+    """Return how many tensors became what; `totals` are an account's."""
+    said = [Words(CHANGES.get(what, what), count=n) for what, n in totals.items() if n]
+    return listed(said) if said else Words.told("no tensor")
 
 
 def _head(console: Any, account: Any) -> None:

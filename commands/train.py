@@ -122,11 +122,12 @@ def write_report(
     options: argparse.Namespace, name: str, result: Mapping[str, Any], seconds: float
 ) -> list[Path]:
     """Write the page of a training, its JSON and JUnit XML; return the paths."""
+    from align.judge.words import Words
     from align.report.run import Run, Rung
     from align.report.write import write_run
     from common.training.logs import read_log
 
-    run = Run(f"train {name} in {options.framework}")
+    run = Run(Words("title_train", name=name, framework=options.framework))
     code = entry.CHECKED_GOOD if result["finished"] else entry.COULD_NOT_CHECK
     run.rungs.append(Rung("train", code, said(result), round(seconds, 1)))
     log = read_log(Path(result["folder"]) / "log.jsonl")
@@ -135,15 +136,19 @@ def write_report(
     return write_run(run, Path(options.report), "train")
 
 
-def said(result: Mapping[str, Any]) -> str:
-    """Return what the training came to, in one line."""
+def said(result: Mapping[str, Any]) -> Any:
+    """Return what the training came to, in one line, as Words."""
+    from align.judge.words import Words
+
     if not result["finished"]:
-        return f"stopped after iteration {result['iteration']}; go on with --resume auto"
+        return Words("stopped", iteration=result["iteration"])
     best = result["best_mean_iou"]
-    proof = "not validated" if best is None else f"best mIoU {best:.4f}"
     if result["best_metric"] is not None:
-        proof = f"best metric {result['best_metric']:.4f}, mIoU {best:.4f} there"
-    return f"trained: {result['iteration']} iterations, {proof}"
+        proof = Words("best_metric", metric=result["best_metric"], value=best)
+    else:
+        proof = Words("best_mean_iou", value=best) if best is not None else None
+    proof = proof or Words("training_not_validated")
+    return Words("training_done", iterations=result["iteration"], proof=proof)
 
 
 def show(result: Mapping[str, Any], quiet: bool = False) -> None:

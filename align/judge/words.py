@@ -14,7 +14,9 @@ from typing import Any, TypeVar
 
 from typing_extensions import Self
 
-ENGLISH, CHINESE = 0, 1
+from common.words.language import CHINESE, ENGLISH, language, recognised
+
+ROOT, ROOT_IN_CHINESE = "(root)", "（整网）"  # a net as one layer
 
 # Words that only say what somebody else wrote: an older file, a rule, an error of the net.
 TOLD = "told"
@@ -55,8 +57,10 @@ class Words(str):
 
     @property
     def chinese(self) -> str:
-        """The same in Chinese."""
-        return _filled(self.kind, self.values, CHINESE)
+        """The same in Chinese; of what somebody else wrote what the phrases know."""
+        if self.kind == TOLD:
+            return recognised(str(self))
+        return _filled(self.kind, self.values, CHINESE).replace(ROOT, ROOT_IN_CHINESE)
 
     def parts(self) -> Iterator["Words"]:
         """Yield these words and all that they are made of."""
@@ -148,8 +152,14 @@ def first_of(names: Sequence[str], most: int) -> str:
 
 
 def in_both(text: str | None) -> list[str]:
-    """Return `text` in English and in Chinese; twice as it is where it knows no kind."""
-    return [str(text or ""), text.chinese if isinstance(text, Words) else str(text or "")]
+    """Return `text` in English and in Chinese; twice as it is where nobody knows what it says."""
+    english = str(text or "")
+    return [english, text.chinese if isinstance(text, Words) else recognised(english)]
+
+
+def printed(text: str | None) -> str:
+    """Return `text` in the language of what commands print."""
+    return in_both(text)[language()]
 
 
 def kinds_of(texts: Iterable[str | None]) -> dict[str, dict[str, Any]]:

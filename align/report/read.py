@@ -55,7 +55,7 @@ def report_from(data: Any) -> Report:
         if data.get(key) != getattr(report, key):
             raise UnreadableError(
                 f"the report says {key} {data.get(key)!r}, its calls say {getattr(report, key)!r}: "
-                "it was changed by hand or is not whole"
+                "it was changed by hand, is not whole, or another version wrote it: make it again"
             )
     return report
 
@@ -110,6 +110,7 @@ def run_from(data: Any) -> Run:
     if any(rung.exit_code not in (ALIGNED, NOT_ALIGNED, COULD_NOT_CHECK) for rung in run.rungs):
         raise UnreadableError("the run is damaged: a rung's exit code is 0, 1 or 2")
     kinds = _kinds(data)
+    run.title = Words.from_dict(kinds.get(run.title), run.title)
     for rung in run.rungs:
         rung.result = Words.from_dict(kinds.get(rung.result), rung.result)
     reports = data.get("reports")

@@ -162,7 +162,10 @@ class Report:
             return Words("unchecked", count=count, place=_place(first), cause=first.cause)
         assert worst is not None
         figures = {"error": worst.relative_error, "floor": worst.floor, "place": _place(worst)}
-        return Words("aligned", count=len(self.calls), **figures)
+        said = Words("aligned", count=len(self.calls) - len(self.noise), **figures)
+        return (
+            Words("aligned_but_noise", aligned=said, noise=len(self.noise)) if self.noise else said
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data (docs/report_json.md).

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from align.judge.words import kinds_of
+from align.judge.words import Words, kinds_of
 from align.report.parts import SCHEMA_VERSION
 from align.report.report import ALIGNED, COULD_NOT_CHECK, NOT_ALIGNED, Report
 from common.documents import STRICT, plain, write_json
@@ -52,7 +52,8 @@ class Run:
     def of(cls, report: Report) -> "Run":
         """Return a run of one stage."""
         model = report.settings.get("model")
-        title = f"{model}, {report.stage}" if model else report.stage
+        stage = Words.told(report.stage)
+        title = Words("title_stage", name=model, stage=stage) if model else stage
         seconds = report.environment.get("seconds")
         rung = Rung(report.stage, report.exit_code, report.verdict, seconds)
         return cls(title, [rung], [report], [report.stage], environment=dict(report.environment))
@@ -80,7 +81,7 @@ class Run:
             "training": self.training,
             "environment": self.environment,
         }
-        kinds = kinds_of(rung.result for rung in self.rungs)
+        kinds = kinds_of([self.title, *(rung.result for rung in self.rungs)])
         words = {"words": kinds} if kinds else {}
         reports = [report.to_dict() for report in self.reports]
         return {**head, **plain(rest), **words, "reports": reports}

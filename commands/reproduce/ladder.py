@@ -22,6 +22,7 @@ from align.report.run import Run, Rung, without_values
 from align.report.write import write_numbers, write_run
 from commands.align.errors import errors_of_nets
 from commands.align.rungs import LADDER
+from commands.convert_show import moved
 from commands.subjects.recipe import Recipe
 from common.documents import write_text
 from common.errors import UserError
@@ -73,7 +74,7 @@ class Reproduction:
         self.recipe = Recipe(self.config, tuple(self._overrides()), self.fast)
         self.settings = self.recipe.settings
         self._require_toy_data()
-        self.found.title = f"reproduce {self.settings.name}"
+        self.found.title = Words("title_reproduce", name=self.settings.name)
         start = time.monotonic()
         self.folder.mkdir(parents=True)
         torch_net, paddle_net = self._nets()
@@ -184,11 +185,9 @@ class Reproduction:
         output = self.folder / "model.pdparams"
         conversion = self.recipe.pair.convert(self.checkpoint, output)
         self.found.account = without_values(conversion.account.to_dict())
-        totals = conversion.account.totals
-        moved = ", ".join(f"{count} {what}" for what, count in totals.items() if count)
         self.state = conversion.state
         self.nets = self.recipe.pair.with_converted(self.checkpoint, self.state)
-        return f"{moved}: {output}"
+        return Words("moved_to", moved=moved(conversion.account.totals), path=output)
 
     def _align(self, torch_net: Any, paddle_net: Any) -> None:
         """Climb the rungs of alignment; the first that needs data makes a toy set where asked."""

@@ -6,6 +6,7 @@ reports say (causes, notes, verdicts) has a table of its own, `align/judge/words
 
 import json
 import os
+import re
 from functools import cache
 from pathlib import Path
 
@@ -29,10 +30,16 @@ def language() -> int:
 
 
 @cache
-def phrases() -> dict[str, str]:
-    """Return {English: Chinese}; `{name}` are places for values, the same in both."""
+def _sections() -> dict[str, dict[str, str]]:
     text = Path(__file__).with_name("phrases.json").read_text(encoding="utf-8")
     sections: dict[str, dict[str, str]] = json.loads(text)
+    return sections
+
+
+@cache
+def phrases() -> dict[str, str]:
+    """Return {English: Chinese}; `{name}` are places for values, the same in both."""
+    sections = _sections()
     found = {english: chinese for rows in sections.values() for english, chinese in rows.items()}
     assert len(found) == sum(map(len, sections.values())), "phrases.json has a phrase twice"
     return found
@@ -46,3 +53,38 @@ def both(english: str, /, **values: object) -> list[str]:
 def phrase(english: str, /, **values: object) -> str:
     """Return a phrase of the table in the language of what is printed."""
     return both(english, **values)[language()]
+
+
+def recognised(text: str) -> str:
+    """Return in Chinese what somebody wrote in English; as it is where no phrase says it.
+
+    A phrase without places is known wherever it stands; with places where it is one of TOLD, which
+    are made where no language is known: an account of a conversion, say.
+    """
+    if text in phrases():
+        return phrases()[text]
+    for pattern, chinese in _told():
+        if found := pattern.fullmatch(text):
+            return chinese.format(**{k: recognised(v) for k, v in found.groupdict().items()})
+    return text
+
+
+TOLD = "told elsewhere: "  # how sections of such phrases begin
+
+
+@cache
+def _told() -> list[tuple[re.Pattern[str], str]]:
+    return [
+        (re.compile(_pattern(english), re.DOTALL), chinese)
+        for name, rows in _sections().items()
+        if name.startswith(TOLD)
+        for english, chinese in rows.items()
+        if "{" in english
+    ]
+
+
+def _pattern(english: str) -> str:
+    parts = re.split(r"{(\w+)}", english)
+    return "".join(
+        f"(?P<{part}>.+?)" if place % 2 else re.escape(part) for place, part in enumerate(parts)
+    )

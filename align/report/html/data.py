@@ -5,7 +5,7 @@ from typing import Any
 
 from align.judge.comparison import DIFFERS, EQUAL, NOISE, UNCHECKED, Comparison
 from align.judge.where import Where
-from align.judge.words import in_both
+from align.judge.words import Words, in_both, listed
 from align.report.report import Report
 from align.report.run import Run
 from align.report.sources import is_library, short_source
@@ -31,6 +31,7 @@ def stage_data(report: Report, name: str) -> dict[str, Any]:
     return {
         "name": name,
         "kind": report.stage,
+        "counts": [sum(call.verdict == verdict for call in report.calls) for verdict in VERDICTS],
         "exit": report.exit_code,
         "layers": [
             [
@@ -109,9 +110,13 @@ def _columns(calls: list[Comparison], texts: _Texts) -> dict[str, list[Any]]:
         "scale": [number(call.scale, 4) for call in calls],
         "step": [call.step for call in calls],
         "cause": [texts.index(call.cause) for call in calls],
-        "kernels": [texts.index(", ".join(call.kernels)) for call in calls],
+        "kernels": [texts.index(_listed(call.kernels)) for call in calls],
         "bars": [call.histogram for call in calls],
     }
+
+
+def _listed(kernels: list[str]) -> str | None:
+    return listed([Words.told(kernel) for kernel in kernels]) if kernels else None
 
 
 def step_curves(report: Report) -> dict[str, list[Any]]:
@@ -152,17 +157,20 @@ def training_curves(training: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def account_data(account: Mapping[str, Any]) -> list[list[str]]:
-    """Return [name in the file, shape, dtype, what became of it, name in the net or reason]."""
+    """Return rows of name in the file, shape, dtype, what became of it, name in the net or why.
+
+    The last stands in English and in Chinese.
+    """
     rows = []
     for row in account.get("source_tensors", []):
         to = [row["to"], *row.get("also", [])] if row.get("to") else [row.get("reason") or ""]
         shape = "×".join(map(str, row["shape"]))
-        rows.append([row["key"], shape, row["dtype"], row["became"], ", ".join(to)])
+        rows.append([row["key"], shape, row["dtype"], row["became"], *in_both(", ".join(to))])
     for row in account.get("target_tensors", []):
         if row.get("source") is None:
             shape = "×".join(map(str, row["shape"]))
             why = ": ".join(filter(None, (row["key"], row.get("reason"))))
-            rows.append(["", shape, row["dtype"], row["change"], why])
+            rows.append(["", shape, row["dtype"], row["change"], *in_both(why)])
     return rows
 
 

@@ -2,11 +2,13 @@
 
 import base64
 import hashlib
+import re
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from align.judge.comparison import DIFFERS, EQUAL, NOISE, UNCHECKED, Comparison
 from align.judge.words import in_both
@@ -24,6 +26,15 @@ COMPARISON = ["base.js", "tables.js", "compare.js"]
 STYLES = ("uPlot.min.css", "report.css")
 
 
+@dataclass(frozen=True)
+class Headline:
+    """A key of strings.json, the class of its colour, and what kind of page it heads."""
+
+    key: str
+    style: str
+    about: str = "alignment_report"
+
+
 def render(run: Run) -> str:
     """Return the page of `run`."""
     calls = [call for report in run.reports for call in report.calls]
@@ -35,7 +46,12 @@ def render(run: Run) -> str:
     return _render(
         "page.html.j2",
         [CHART, *SCRIPTS],
+        [run],
         run=run,
+        headline=headline(run),
+        open_rungs=[
+            rung.name for rung in run.rungs if rung.exit_code and rung.name not in run.names
+        ],
         data=page_data(run),
         counts=counts,
         total=len(calls),
@@ -54,8 +70,10 @@ def render_comparison(before: Run, after: Run) -> str:
     return _render(
         "compare.html.j2",
         COMPARISON,
+        [before, after],
         before=before,
         after=after,
+        headlines=[headline(before), headline(after)],
         changes=changes,
         order={verdict: place for place, verdict in enumerate(VERDICTS)},
         stages=len({change.stage for change in changes}),
@@ -75,7 +93,22 @@ def _notes(run: Run) -> list[str]:
     return list(dict.fromkeys([*own, *run.account.get("notes", ())]))
 
 
-def _render(template: str, scripts: list[str], **values: Any) -> str:
+def headline(run: Run) -> Headline:
+    """Return what a run came to: a conversion that nobody verified is not simply good."""
+    code = run.exit_code
+    if run.reports:
+        return Headline(("aligned", "not_aligned", "could_not_check")[code], f"exit-{code}")
+    if run.account and not code:
+        verified = bool(run.account.get("verification"))
+        key = "converted" if verified else "converted_not_verified"
+        return Headline(key, "exit-0" if verified else "unproved", "conversion_report")
+    about = "training_report" if run.training else "alignment_report"
+    if run.training and not code:
+        return Headline("trained", "exit-0", about)
+    return Headline(("done_good", "done_bad", "done_unknown")[code], f"exit-{code}", about)
+
+
+def _render(template: str, scripts: list[str], runs: list[Run], **values: Any) -> str:
     style, script = asset(*STYLES), asset(*scripts)
     policy = (
         f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; "
@@ -83,7 +116,8 @@ def _render(template: str, scripts: list[str], **values: Any) -> str:
     )
     page = _environment().get_template(template)
     head = {"policy": policy, "style": Markup(style), "script": Markup(script)}
-    return page.render(strings=strings(), **head, **values)
+    named = {f"rung:{name}": in_both(name) for run in runs for name in run.names}
+    return page.render(strings=strings() | named, **head, **values)
 
 
 @cache
@@ -106,13 +140,40 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"short": short_source, "both": in_both, "digits": digits}
+    made.filters |= {"both": in_both, "digits": digits, "whole": whole, "place": place}
     made.globals["say"] = say
     return made
 
 
 def digits(value: float | None) -> str:
-    """Return a number as people read it: two digits, powers of ten as 1.2e-13."""
+    """Return a number as people read it: two digits, powers of ten as 1.2e-13 and 4e6."""
     if value is None:
         return "–"
-    return f"{value:.2g}".replace("e+", "e")
+    return re.sub(r"e\+0?", "e", f"{value:.2g}")
+
+
+_NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,.]*(?:e[-+]?\d+)?(?:%|\b)")
+_ENDS = re.compile(r"(?=[./_])")
+_LINE = re.compile(r"\.\w+:\d+$")
+
+
+def whole(text: str) -> Markup:
+    """Return a text whose numbers are not broken across lines."""
+    kept, end = [], 0
+    for found in _NUMBER.finditer(text):
+        kept += [escape(text[end : found.start()]), _kept(found[0])]
+        end = found.end()
+    return Markup("").join([*kept, escape(text[end:])])
+
+
+def place(text: str | None) -> Markup:
+    """Return a path or a file:line that breaks before its dots, the line's number never alone."""
+    short = short_source(text)
+    line = _LINE.search(short)
+    path, last = (short[: line.start()], line[0]) if line else (short, "")
+    pieces = [escape(piece) for piece in _ENDS.split(path)]
+    return Markup("<wbr>").join([*pieces, _kept(last)] if last else pieces)
+
+
+def _kept(text: str) -> Markup:
+    return Markup('<span class="n">{}</span>').format(text)

@@ -1,11 +1,21 @@
 """Reports as tests of pages, JSON and JUnit need them: small, large, broken, hostile."""
 
+import re
+from html import unescape
+
 from align.judge.comparison import DIFFERS, EQUAL, UNCHECKED, Comparison
 from align.judge.words import Cause
 from align.report.report import Divergence, Layer, Report
 from align.report.run import Run
 
+# What keeps a number whole and lets a path break: no part of what is said.
+BREAKS = re.compile(r'<wbr>|<span class="n">([^<]*)</span>')
 HOSTILE = '</script><script>document.title="owned"</script><img src=x onerror="alert(1)">\x00'
+
+
+def said(page):
+    """Return a page's text without the marks of where its lines may break."""
+    return unescape(BREAKS.sub(r"\1", page))
 
 
 def comparison(layer, where="output:0", verdict=EQUAL, error=1e-16, **rest):

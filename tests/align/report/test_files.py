@@ -24,7 +24,7 @@ from align.report.write import write_junit, write_page
 from common.documents import without_defaults
 from common.errors import UserError
 from tests.align.report import reports
-from tests.align.report.reports import HOSTILE, comparison, hostile, ladder, large, small
+from tests.align.report.reports import HOSTILE, comparison, hostile, ladder, large, said, small
 from tests.paths import ROOT
 
 SCHEMA = json.loads(
@@ -138,7 +138,7 @@ def test_report_of_a_difference_without_a_divergence_is_not_aligned():
 
 
 def test_page_says_what_to_mend_and_by_how_much():
-    page = render(Run.of(small("body.conv")))
+    page = said(render(Run.of(small("body.conv"))))
     card = page[page.index('id="to_mend"') : page.index('id="ladder"')]
     assert "body.conv" in card
     assert "stride is (2, 2), the reference has (1, 1)" in card
@@ -235,9 +235,9 @@ def test_page_of_a_file_says_causes_in_both_languages(tmp_path):
     again = read_report(tmp_path / "run.json")
     assert [call.cause.kind for call in again.calls if call.cause] == ["attribute"]
     for found in (report, again):
-        page = render(Run.of(found))
+        page = said(render(Run.of(found)))
         for words in (cause, report.notes[-1], report.verdict):
-            assert all(json.dumps(said)[1:-1] in page or said in page for said in in_both(words))
+            assert all(text in page for text in in_both(words))
 
 
 def test_a_file_that_does_not_tell_kinds_is_a_page_still(tmp_path):
@@ -247,15 +247,15 @@ def test_a_file_that_does_not_tell_kinds_is_a_page_still(tmp_path):
     assert [call.cause for call in old.reports[0].calls if call.cause] == [
         "stride is (2, 2), the reference has (1, 1)"
     ]
-    assert "stride is (2, 2), the reference has (1, 1)" in render(old)
+    assert "stride is (2, 2), the reference has (1, 1)" in said(render(old))
 
 
 @pytest.mark.parametrize(
-    "said", [{"kind": "of tomorrow"}, {"kind": "shape"}, {"kind": "shape", "port": 1}, {}, {"a": 1}]
+    "told", [{"kind": "of tomorrow"}, {"kind": "shape"}, {"kind": "shape", "port": 1}, {}, {"a": 1}]
 )
-def test_words_that_do_not_say_what_stands_there_are_left_as_they_are(said):
+def test_words_that_do_not_say_what_stands_there_are_left_as_they_are(told):
     data = json.loads(json.dumps(small("stem").to_dict()))
-    data["words"] = {"stride is (2, 2), the reference has (1, 1)": said}
+    data["words"] = {"stride is (2, 2), the reference has (1, 1)": told}
     (cause,) = {call.cause for call in run_from(data).reports[0].calls if call.cause}
     assert in_both(cause) == ["stride is (2, 2), the reference has (1, 1)"] * 2
 
@@ -313,7 +313,7 @@ def test_two_runs_say_what_was_mended():
     assert changes["body"] == "still"
     assert changes["body.norm"] == "new"
     assert changes["body.conv"] == ""
-    page = render_comparison(before, after)
+    page = said(render_comparison(before, after))
     assert page.index('id="mended"') < page.index(">stem<") < page.index('id="new"')
 
 

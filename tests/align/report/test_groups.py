@@ -14,7 +14,7 @@ from align.report.report import Divergence, Layer, Report
 from align.report.run import Run
 from align.report.terminal import print_report
 from common.terminal import Screen, screen
-from tests.align.report.reports import comparison
+from tests.align.report.reports import comparison, said
 
 COUNT = 10
 WRONG = ("output:0", "grad:weight")
@@ -80,7 +80,7 @@ def test_numbers_in_the_cause_of_a_users_own_line_do_not_part_it():
         if path.endswith("norm"):
             layer.paddle_source, layer.torch_source = "port.py:30", "net.py:30"
     assert len(grouped(mends([report], ["backward"]))) == 1
-    page = render(Run.of(report))
+    page = said(render(Run.of(report)))
     assert all(f"it is {n + 2} times the reference" in page for n in range(COUNT))
 
 
@@ -103,7 +103,7 @@ def test_screens_show_a_group_once(verdict, width):
 
 
 def test_the_page_shows_a_group_once_and_every_layer_of_it():
-    page = render(Run.of(blocks()))
+    page = said(render(Run.of(blocks())))
     card = page[page.index('id="to_mend"') : page.index('id="ladder"')]
     assert card.count("epsilon is 1e-05, the reference has 0.001") == 1
     assert "and 9 more layers" in card
@@ -113,7 +113,7 @@ def test_the_page_shows_a_group_once_and_every_layer_of_it():
     assert "blocks.3.norm" in named
     assert "blocks.4.norm" not in named
     assert all(f">blocks.{number}.norm<" in folded for number in range(4, COUNT))
-    apart = render(Run.of(blocks(UNCHECKED)))
+    apart = said(render(Run.of(blocks(UNCHECKED))))
     assert "and 9 more layers" in apart
 
 

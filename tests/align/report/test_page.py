@@ -77,6 +77,48 @@ def test_tree_is_open_as_deep_as_the_trouble(browser, page):
     assert not browser.find("#tree ul ul")  # body is closed: all is well below it
 
 
+def test_the_mark_of_a_row_stands_beside_the_error_that_it_marks(browser, page):
+    browser.open(page(Run.of(small("body.conv"))))
+    rows = {row.text.split()[0]: row for row in browser.find("#tree .row")}
+    for name in ("(root)", "body", "conv"):
+        assert rows[name].find_elements("css selector", ".dot.d3")
+        assert rows[name].find_element("css selector", ".value").text == "0.5"
+    assert rows["norm"].find_element("css selector", ".value").text == "1e-16"
+
+
+@SIZES
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("name", ["broken", "ladder"])
+def test_no_number_is_broken_across_lines(browser, page, name, language, size):
+    browser.open(page(RUNS[name]()), size)
+    if language == "zh":
+        browser.click("#language")
+    browser.js("document.querySelector('.mends .go').click()")
+    broken = browser.js(
+        "return [...document.querySelectorAll('.n, td.number, .row .value')]"
+        ".filter((one) => one.getClientRects().length > 1).map((one) => one.textContent)"
+    )
+    assert broken == []
+    outside = browser.js(BROKEN_NUMBERS)
+    assert outside == []
+
+
+# Every text node: a number in it whose first and last sign stand on two lines.
+BROKEN_NUMBERS = """
+const found = [], walk = document.createTreeWalker(document.querySelector("main"), 4);
+for (let node; node = walk.nextNode();) {
+  for (const match of node.data.matchAll(/\\d[\\d.,]*(?:e-?\\d+)?/g)) {
+    const range = document.createRange();
+    range.setStart(node, match.index);
+    range.setEnd(node, match.index + match[0].length);
+    const tops = new Set([...range.getClientRects()].map((box) => Math.round(box.top)));
+    if (tops.size > 1) found.push(match[0]);
+  }
+}
+return found;
+"""
+
+
 def test_filters_and_search(browser, page):
     browser.open(page(Run.of(small("body.conv"))))
     browser.click("#verdicts [data-key=differs]")

@@ -37,7 +37,19 @@ function show(number, digits = 2) {
   if (found === 0) return "0";
   const size = Math.abs(found);
   if (size >= 1e-3 && size < 1e5) return String(Number(found.toPrecision(digits)));
-  return Number(found.toPrecision(digits)).toExponential().replace("e+", "e");
+  return Number(found.toPrecision(digits)).toExponential().replace("e+", "e").replace(/e-(\d)$/, "e-0$1");
+}
+
+/* A text whose numbers are not broken across lines. */
+function whole(text) {
+  return String(text).split(/((?<![\w.])[-+]?\d[\d,.]*(?:e[-+]?\d+)?\b)/).map((part, i) => i % 2 ? h("span", { class: "n" }, part) : part);
+}
+
+/* A path or a file:line that breaks before its dots, the line's number never alone. */
+function place(text) {
+  const [, path, line] = /^(.*?)(\.\w+:\d+)?$/s.exec(String(text));
+  const pieces = path.split(/(?=[./_])/).flatMap((piece) => [h("wbr"), piece]).slice(1);
+  return line ? [...pieces, h("wbr"), h("span", { class: "n" }, line)] : pieces;
 }
 
 function stored(key, value) {

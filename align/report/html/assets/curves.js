@@ -13,7 +13,7 @@ class Curves {
     this.plots.forEach(([plot]) => plot.destroy());
     this.holder.replaceChildren();
     this.plots = this.charts.map((chart) => {
-      const box = h("div", { class: "curve" }, h("h3", {}, (chart.prefix || "") + t(chart.title)));
+      const box = h("div", { class: "curve" }, h("h3", {}, chart.prefix(), t(chart.title)));
       this.holder.append(box);
       const inks = ["forward", "bad", "soft"];
       const few = chart.x.length < 60;
@@ -42,7 +42,8 @@ function chartsOf(data) {
   };
   for (const { steps, name } of data.stages) {
     if (!steps.step) continue;
-    const prefix = data.stages.filter((stage) => stage.steps.step).length > 1 ? `${name}: ` : "";
+    const many = data.stages.filter((stage) => stage.steps.step).length > 1;
+    const prefix = () => many ? t("rung:" + name) + t("colon") : "";
     add("loss", "step", steps.step, [["loss_reference", steps.reference], ["loss_port", steps.port, "dashed"]], false, prefix);
     add("loss_difference", "step", steps.step, [["loss_difference", steps.difference], ["free_run", steps.free]], true, prefix);
     add("worst_error", "step", steps.step, [["worst_error", steps.worst]], true, prefix);
@@ -51,7 +52,7 @@ function chartsOf(data) {
   }
   const run = data.training;
   if (run.iteration) {
-    const prefix = `${run.framework}: `;
+    const prefix = () => run.framework + t("colon");
     add("loss", "iteration", run.iteration, [["loss", run.loss]], false, prefix);
     add("mean_iou", "iteration", run.validated, [["mean_iou", run.mean_iou]], false, prefix);
     add("learning_rate", "iteration", run.iteration, [["learning_rate", run.lr]], false, prefix);

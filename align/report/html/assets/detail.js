@@ -45,7 +45,7 @@ class Detail {
     const layer = this.node.layer;
     this.holder.replaceChildren(
       h("button", { type: "button", class: "close", on: { click: () => this.hide() } }, t("close")),
-      h("h3", {}, this.node.path === "" ? t("root") : this.node.path),
+      h("h3", {}, ...(this.node.path === "" ? [t("root")] : place(this.node.path))),
       ...(layer ? this.head(layer) : []),
       ...this.comparisons(),
       ...(this.call === null ? [] : this.one(this.call)),
@@ -69,9 +69,10 @@ class Detail {
     const [path, reference, theirs, ours, torchSource, paddleSource, library] = layer;
     const facts = h("dl", { class: "facts" });
     const add = (name, ...rest) => facts.append(h("dt", {}, name), h("dd", {}, ...rest));
-    add(t("port"), ours, " ", h("code", {}, this.source(paddleSource)));
-    add(t("reference"), theirs, reference === path ? "" : ` ${reference}`, " ", h("code", {}, this.source(torchSource)));
-    if (library && this.user(5)) add(t("in_code_of"), h("code", {}, this.user(5)), " ", h("small", {}, h("code", {}, this.user(4))));
+    const code = (text) => h("code", {}, ...place(text));
+    add(t("port"), ours, " ", code(this.source(paddleSource)));
+    add(t("reference"), theirs, ...(reference === path ? [] : [" ", ...place(reference)]), " ", code(this.source(torchSource)));
+    if (library && this.user(5)) add(t("in_code_of"), code(this.user(5)), " ", h("small", {}, code(this.user(4))));
     if (layer[8]) add("", t("layer_parameters", { n: layer[8].toLocaleString("en") }));
     return [facts];
   }
@@ -96,10 +97,10 @@ class Detail {
       class: "pick", tabindex: 0, "aria-selected": String(i === this.call),
       on: { click: () => { this.call = i; this.render(); }, keydown: (event) => { if (event.key === "Enter") { this.call = i; this.render(); } } },
     },
-    h("td", { class: "mono" }, this.text("where", i), this.atOther(i)),
+    h("td", { class: "mono" }, ...place(this.text("where", i)), this.atOther(i)),
     h("td", { class: "cell v" + calls.verdict[i] }, t(VERDICTS[calls.verdict[i]])),
-    h("td", {}, show(calls.error[i])), h("td", {}, show(calls.floor[i]))));
-    const heads = ["tensor", "verdict", "error", "floor"].map((key) => h("th", {}, t(key)));
+    h("td", { class: "number" }, show(calls.error[i])), h("td", { class: "number" }, show(calls.floor[i]))));
+    const heads = ["tensor", "verdict", "error", "floor"].map((key, i) => h("th", { class: i > 1 ? "number" : "" }, t(key)));
     const more = sorted.length > limit
       ? [h("button", { type: "button", on: { click: () => { this.all = this.node; this.render(); } } }, t("show_more", { n: sorted.length - limit }))] : [];
     return [h("h4", {}, `${t("comparisons")} (${own.length})`), h("table", { class: "calls" }, h("thead", {}, h("tr", {}, ...heads)), h("tbody", {}, ...rows)), ...more];
@@ -107,12 +108,12 @@ class Detail {
 
   atOther(i) {
     const call = this.text("call", i), own = call.slice(0, call.lastIndexOf("#"));
-    return call && own !== this.node.path ? h("small", {}, " " + call) : null;
+    return call && own !== this.node.path ? h("small", {}, " ", ...place(call)) : null;
   }
 
   one(i) {
     const calls = this.stage.calls, facts = h("dl", { class: "facts" });
-    const add = (key, ...rest) => { if (rest.some((part) => part !== "" && part !== null)) facts.append(h("dt", {}, t(key)), h("dd", {}, ...rest)); };
+    const add = (key, ...rest) => { if (rest.some((part) => part !== "" && part !== null)) facts.append(h("dt", {}, t(key)), h("dd", {}, ...rest.flatMap((part) => typeof part === "string" ? whole(part) : [part]))); };
     const error = value(calls.error[i]), floor = value(calls.floor[i]);
     const factor = Number.isFinite(error) && floor > 0 ? ` (${t("times_floor", { n: show(error / floor) })})` : "";
     add("cause", this.text("cause", i));
@@ -120,7 +121,7 @@ class Detail {
     add("floor", show(floor));
     if (calls.kind[i] >= 0 && STRINGS["kind_" + this.text("kind", i)]) add("tensor", t("kind_" + this.text("kind", i)));
     add("shape", this.text("shape", i));
-    add("at_call", this.text("call", i));
+    if (this.text("call", i)) add("at_call", h("span", {}, ...place(this.text("call", i))));
     if (calls.worst[i].length) add("worst_at", h("code", {}, `[${calls.worst[i].join(", ")}]`));
     if (calls.values[i][0] !== null) { add("reference_value", show(calls.values[i][0], 9)); add("port_value", show(calls.values[i][1], 9)); }
     if (Number.isFinite(error) && calls.verdict[i] !== 2) {

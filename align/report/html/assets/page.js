@@ -56,15 +56,14 @@
 
   /* What has words in it is made anew when the language changes. */
   function words() {
-    const counts = [0, 0, 0, 0];
-    stage().calls.verdict.forEach((verdict) => { counts[verdict] += 1; });
+    const counts = stage().counts;
     const kinds = [["all", t("all")], ...[3, 2, 1, 0].filter((v) => counts[v]).map((v) => [VERDICTS[v], `${t(VERDICTS[v])} ${counts[v]}`])];
     chips(at("verdicts"), kinds, parts.tree.kind, (kind) => { parts.tree.kind = kind; parts.tree.render(); words(); });
     at("search").placeholder = t("search_layers");
     at("search").setAttribute("aria-label", t("search_layers"));
     at("chart").setAttribute("aria-label", t("errors"));
     at("tree").setAttribute("aria-label", t("architecture"));
-    if (at("stages")) chips(at("stages"), DATA.stages.map((one, i) => [i, one.name, "exit-" + one.exit]), parts.stage, chooseStage);
+    if (at("stages")) chips(at("stages"), DATA.stages.map((one, i) => [i, t("rung:" + one.name), "exit-" + one.exit]), parts.stage, chooseStage);
   }
 
   if (at("tree")) {

@@ -27,7 +27,7 @@ class LongTable {
 }
 
 function accountTable(rows) {
-  const draw = (row) => h("tr", {}, ...[0, 1, 2].map((i) => h("td", { class: "mono" }, row[i])),
-    h("td", {}, t("change_" + row[3])), h("td", { class: "mono" }, row[4]));
+  const draw = (row) => h("tr", {}, h("td", { class: "mono" }, ...place(row[0])), h("td", { class: "mono n" }, row[1]), h("td", { class: "mono" }, row[2]),
+    h("td", { class: "n" }, t("change_" + row[3])), h("td", { class: "mono" }, ...place(row[4 + language()])));
   return new LongTable("account", "search_tensors", ["in_file", "shape", "dtype", "became", "in_net"], rows, (row) => row[3], (kind) => t("change_" + kind), draw);
 }

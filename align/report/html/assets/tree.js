@@ -38,6 +38,11 @@ class Tree {
         if (verdict === node.own && (node.error === null || !(error <= node.error))) node.error = error;
       }
       node.worst = Math.max(node.own, ...node.children.map((child) => child.worst));
+      node.shown = node.error;  // beside the mark of the worst in and below it stands the error of that
+      if (node.worst > node.own) node.shown = null;
+      for (const child of node.children) {
+        if (child.worst === node.worst && child.shown !== null && !(child.shown <= node.shown && node.shown !== null)) node.shown = child.shown;
+      }
     }
   }
 
@@ -76,14 +81,14 @@ class Tree {
 
   item(node, level) {
     const many = this.children(node).length > 0;
-    const kinds = { role: "treeitem", "aria-level": level, tabindex: -1, "aria-selected": "false", class: node.worst >= 0 ? "v" + node.own : "" };
+    const kinds = { role: "treeitem", "aria-level": level, tabindex: -1, "aria-selected": "false", class: node.worst >= 0 ? `v${node.own} w${node.worst}` : "" };
     if (many) kinds["aria-expanded"] = "false";
     const classes = node.layer ? node.layer[2] : "";
     const row = h("div", { class: "row" },
       h("span", { class: "caret", "aria-hidden": "true" }),
       h("span", { class: "dot d" + node.worst, role: "img", "aria-label": node.worst < 0 ? t("not_compared") : t(VERDICTS[node.worst]) }),
       h("span", { class: "label" }, node.path === "" ? t("root") : node.name, " ", h("span", { class: "class" }, classes)),
-      h("span", { class: "value" }, node.calls.length && node.own !== 2 ? show(node.error) : ""));
+      h("span", { class: "value" }, node.worst >= 0 && node.worst !== 2 ? show(node.shown) : ""));
     const made = h("li", kinds, row);
     made.node = node;
     return made;
