@@ -7,9 +7,7 @@ class Net(nn.Layer):
     def __init__(self, classes=3, width=8):
         super().__init__()
         first, last = as_torch(3 * 3 * 3), as_torch(width)
-        self.stem = nn.Conv2D(
-            3, width, 3, stride=2, padding=1, weight_attr=first, bias_attr=False
-        )
+        self.stem = nn.Conv2D(3, width, 3, stride=2, padding=1, weight_attr=first, bias_attr=False)
         self.bn = nn.BatchNorm2D(width)
         self.head = nn.Conv2D(width, classes, 1, weight_attr=last, bias_attr=last)
 
