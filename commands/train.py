@@ -143,11 +143,11 @@ def said(result: Mapping[str, Any]) -> Any:
     if not result["finished"]:
         return Words("stopped", iteration=result["iteration"])
     best = result["best_mean_iou"]
+    proof = Words("training_not_validated")
     if result["best_metric"] is not None:
         proof = Words("best_metric", metric=result["best_metric"], value=best)
-    else:
-        proof = Words("best_mean_iou", value=best) if best is not None else None
-    proof = proof or Words("training_not_validated")
+    elif best is not None:
+        proof = Words("best_mean_iou", value=best)
     return Words("training_done", iterations=result["iteration"], proof=proof)
 
 
