@@ -13,6 +13,7 @@ from commands import convert_show as show
 from commands import entry
 from commands.guard import announce_report
 from common.streams import messages, results, say
+from common.words.language import phrase
 
 ROOT = Path(__file__).resolve().parents[1]
 ALREADY = "the file is Paddle's already"
@@ -100,7 +101,7 @@ def convert(args: argparse.Namespace) -> int:
         result = show.result(conversion.account, unverified)
         written = write_report(args, conversion.account, result, time.monotonic() - start)
         if not args.quiet and not args.json:
-            say(f"written    {', '.join(map(str, written))}")
+            say(phrase("written: {paths}", paths=", ".join(map(str, written))))
     if args.json:
         entry.print_json(conversion.account.summary())
     else:
@@ -124,9 +125,9 @@ def next_command(args: argparse.Namespace, model: Any, unverified: str, conversi
     if args.config is not None and ":" in (args.model or ""):
         return shlex.join(["python", "tools/align_forward.py", str(args.config)])
     if (args.model is None and not args.generic) or isinstance(model, str):
-        return shlex.join(["python", "tools/convert_weights.py", str(args.checkpoint)]) + (
-            " --force, where torch and paddle are installed (without --no-verify)"
-        )
+        again = shlex.join(["python", "tools/convert_weights.py", str(args.checkpoint), "--force"])
+        where = phrase("where torch and paddle are installed, without --no-verify")
+        return f"{again} ({where})"
     port = args.model or "YOUR_PORT:BUILD"
     words = ["python", "tools/align_forward.py", "--torch", "YOUR_REFERENCE:BUILD"]
     words += ["--paddle", port, "--weights", str(args.checkpoint)]
@@ -232,13 +233,13 @@ def progress_bar(args: argparse.Namespace) -> Any:
     checkpoint, console = args.checkpoint, screen(stderr=True)
     big = checkpoint.is_file() and checkpoint.stat().st_size >= SHOW_PROGRESS_FROM
     if args.quiet or not big or not console.is_terminal:
-        return working(f"converting {checkpoint}", args.quiet)
+        return working(phrase("converting {path}", path=checkpoint), args.quiet)
     from rich.progress import Progress
 
     @contextmanager
     def bar() -> Any:
         with Progress(console=console, transient=True) as shown:
-            task = shown.add_task("writing", total=None)
+            task = shown.add_task(phrase("writing"), total=None)
 
             def update(done: int, total: int) -> None:
                 shown.update(task, completed=done, total=total)

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from align.judge.words import Words, listed
-from common.terminal import screen, verdict
+from align.judge.words import Words, listed, printed
+from common.terminal import labelled, screen, verdict
+from common.words.language import phrase, said
 
 
 def account(account: Any, unverified: str, quiet: bool = False, then: str = "") -> None:
@@ -19,14 +20,24 @@ def account(account: Any, unverified: str, quiet: bool = False, then: str = "") 
         _head(console, account)
         _proof(console, account.verification, unverified)
         _output(console, account.output)
-        console.print(f"account    {account.output['account']}")
+        _row(console, "account", account.output["account"])
     if not account.verification:
         for note in account.notes if quiet else ():
-            console.print(f"NOTE       {note}")
-        console.print(result(account, unverified))  # without the sign and colour of a proof
-        console.print(f"next       {then}")
+            _row(console, "NOTE", said(note))
+        # Without the sign and colour of a proof.
+        console.print(printed(result(account, unverified)))
+        _row(console, "next", then)
         return
-    verdict(console, 0, result(account, unverified))
+    verdict(console, 0, printed(result(account, unverified)))
+
+
+LABEL = 11  # columns
+
+
+def _row(console: Any, label: str, text: object) -> None:
+    """Print a label of the table of phrases and what it labels."""
+    (line,) = labelled([(phrase(label), str(text))], LABEL)
+    console.print(line)
 
 
 def result(account: Any, unverified: str) -> Words:
@@ -52,89 +63,101 @@ def _head(console: Any, account: Any) -> None:
 
     net, source = account.net, account.source
     console.print(f"{source['path']}: {_net(net)}")
-    console.print(f"found as   {source['found_as']}")
+    _row(console, "found as", said(source["found_as"]))
     if net.get("into"):
-        console.print(f"into       {net['into']}")
+        _row(console, "into", net["into"])
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(justify="right")
     for name, count in account.totals.items():
         if count:
-            table.add_row(str(count), name)
+            table.add_row(str(count), phrase(name))
     console.print(table)
     for reason, keys in account.dropped_by_reason.items():
-        console.print(f"dropped    {len(keys)}: {reason} ({keys[0]}{', ...' * (len(keys) > 1)})")
+        shown = f"{keys[0]}{', ...' * (len(keys) > 1)}"
+        text = {"count": len(keys), "reason": said(reason), "keys": shown}
+        _row(console, "dropped", phrase("{count}: {reason} ({keys})", **text))
     for key in account.left_at_initialisation:
-        console.print(f"left at initialisation  {key}")
+        console.print(f"{phrase('left at initialisation')}  {key}")
     for note in account.notes:
-        console.print(f"NOTE       {note}")
+        _row(console, "NOTE", said(note))
     for key, count in account.not_finite.items():
-        console.print(f"NOT FINITE {key}: {count} values")
+        _row(console, "NOT FINITE", phrase("{key}: {count} values", key=key, count=count))
 
 
 def _net(net: Any) -> str:
     if net["row"] is None:
-        return net["layer"] or "layers inferred from the file"
+        return net["layer"] or phrase("layers inferred from the file")
     options = ", ".join(f"{name}={value}" for name, value in net["options"].items())
     return f"{net['row']} ({options})"
 
 
 def _proof(console: Any, proof: Any, unverified: str) -> None:
     if not proof:
-        console.print(f"verified   no ({unverified})")
+        _row(console, "verified", phrase("no ({why})", why=said(unverified)))
         return
-    shape = "x".join(map(str, proof["input_shape"]))
-    console.print(
-        f"verified   largest difference {proof['worst']:.1e} of the largest value, allowed "
-        f"{proof['allowed']:.0e} (float64, input {shape}, {len(proof['differences'])} outputs)"
+    text = phrase(
+        "largest difference {worst} of the largest value, allowed {allowed} (float64, input "
+        "{shape}, {count} outputs)",
+        worst=f"{proof['worst']:.1e}",
+        allowed=f"{proof['allowed']:.0e}",
+        shape="x".join(map(str, proof["input_shape"])),
+        count=len(proof["differences"]),
     )
+    _row(console, "verified", text)
 
 
 def _output(console: Any, output: Any) -> None:
-    console.print(f"output     {output['path']} ({output['bytes']:,} bytes)")
+    text = phrase("{path} ({bytes} bytes)", path=output["path"], bytes=f"{output['bytes']:,}")
+    _row(console, "output", text)
     if output["sha256"]:
-        console.print(f"SHA-256    {output['sha256']}")
+        _row(console, "SHA-256", output["sha256"])
 
 
 def table(account: Any, file: TextIO) -> None:
     """Print a row for every tensor of the file, then for the net's that it does not fill."""
     from rich.table import Table
 
-    shown = Table("in the file", "shape", "dtype", "became", "in the net, or why", box=None)
+    heads = ("in the file", "shape", "dtype", "became", "in the net, or why")
+    shown = Table(*map(phrase, heads), box=None)
     for row in account.source_tensors:
-        to = ", ".join((row.to or "", *row.also)) if row.reason is None else row.reason
-        shown.add_row(row.key, str(row.shape), row.dtype, row.became, to)
+        to = ", ".join((row.to or "", *row.also)) if row.reason is None else said(row.reason)
+        shown.add_row(row.key, str(row.shape), row.dtype, phrase(row.became), to)
     for row in account.target_tensors:
         if row.source is None:
-            why = f"{row.key}: {row.reason}" if row.reason else row.key
-            shown.add_row("-", str(row.shape), row.dtype, row.change, why)
+            why = f"{row.key}: {said(row.reason)}" if row.reason else row.key
+            shown.add_row("-", str(row.shape), row.dtype, phrase(row.change), why)
     screen(file).print(shown)
 
 
 def reversal(made: Any) -> None:
     """Print what the way back gave."""
     console = screen()
-    console.print(f"tensors    {len(made.state)}, by the {made.by}")
+    count = len(made.state)
+    _row(console, "tensors", phrase("{count}, by the {by}", count=count, by=said(made.by)))
     if made.ties:
-        console.print(f"tied       {len(made.ties)} names of tensors that are one")
+        ties = phrase("{count} names of tensors that are one", count=len(made.ties))
+        _row(console, "tied", ties)
     for name in made.missing:
-        console.print(f"missing    {name}")
+        _row(console, "missing", name)
     for note in made.notes:
-        console.print(f"NOTE       {note}")
+        _row(console, "NOTE", said(note))
     _output(console, made.output)
 
 
 def proposal(found: Any, path: Path) -> None:
     """Print how many layers were paired by how many rules, and what is open."""
-    console, renames = screen(), found.renames
-    rules = f"{len(renames)} rule{'s' * (len(renames) != 1)}"
-    console.print(f"paired     {len(found.pairs)} layers whose names differ, by {rules}")
-    console.print(f"ambiguous  {len(found.ambiguous)}")
-    console.print(
-        f"unmatched  {len(found.unmatched)} of the file, {len(found.unfilled)} of the net"
-    )
-    console.print(f"rules      {path}: read it, correct it, then give it as --map")
+    console = screen()
+    paired = {"count": len(found.pairs), "rules": len(found.renames)}
+    text = phrase("{count} layers whose names differ, by {rules} rules", **paired)
+    _row(console, "paired", text)
+    _row(console, "ambiguous", len(found.ambiguous))
+    open_ends = {"file": len(found.unmatched), "net": len(found.unfilled)}
+    _row(console, "unmatched", phrase("{file} of the file, {net} of the net", **open_ends))
+    read = phrase("{path}: read it, correct it, then give it as --map", path=path)
+    _row(console, "rules", read)
     if found.ambiguous:
-        console.print(
-            "more       align_forward --torch ... --input-shape ... --propose runs both nets, "
-            "pairs by the order of their calls too, and tries the rules"
+        more = phrase(
+            "align_forward --torch ... --input-shape ... --propose runs both nets, pairs by the "
+            "order of their calls too, and tries the rules"
         )
+        _row(console, "more", more)

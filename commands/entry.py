@@ -30,6 +30,7 @@ try:
     from commands import endings
     from common.errors import UserError
     from common.streams import keep_apart, messages, results, say
+    from common.words import language
 except ModuleNotFoundError as error:  # pragma: no cover - only without an installation
     sys.exit(f"error: {error}; run `make setup` in {ROOT}, then use {ROOT}/.venv/bin/python")
 
@@ -151,14 +152,40 @@ class Parser(argparse.ArgumentParser):
         super().print_help(file or results())
 
 
+class _ChooseLanguage(argparse.Action):
+    """Prints in the language of --lang from the moment at which it is read."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: str | None = None) -> None:
+        language.choose(values)
+        setattr(namespace, self.dest, values)
+
+
 def parser(description: str, example: str) -> Parser:
-    """Return a parser whose --help ends with `example`; a usage error exits with 2."""
-    return Parser(
+    """Return a parser with --lang whose --help ends with `example`; a usage error exits with 2."""
+    made = Parser(
         description=description,
         epilog=f"example:\n  {example}\n\nexit: 0 checked and good, 1 checked and not good, "
         "2 could not check or could not read",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    made.add_argument(
+        "--lang",
+        choices=language.LANGUAGES,
+        action=_ChooseLanguage,
+        help="language of what is printed (default: the locale's); JSON is the same in both",
+    )
+    if not _can_print_chinese():
+        language.choose("en")
+    return made
+
+
+def _can_print_chinese() -> bool:
+    """Tell whether what results go to takes Chinese at all."""
+    try:
+        "中".encode(getattr(results(), "encoding", None) or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 def not_negative(text: str) -> int:

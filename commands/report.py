@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from commands.entry import print_json
+from common.words.language import phrase
 
 
 def rebuild_pages(options: argparse.Namespace) -> int:
     """Write the page of one run, or of two; return the exit code of the last."""
+    from align.judge.words import Words, printed
     from align.report.read import read_run
     from align.report.write import write_junit, write_page
     from common.terminal import screen, verdict
@@ -28,7 +30,9 @@ def rebuild_pages(options: argparse.Namespace) -> int:
     else:
         _say_written(written, options.quiet)
         for rung in only.rungs:
-            verdict(screen(), rung.exit_code, f"{rung.name}: {rung.result}")
+            result = Words.told(rung.result)
+            line = Words("rung_result", rung=Words.told(rung.name), result=result)
+            verdict(screen(), rung.exit_code, printed(line))
     return only.exit_code
 
 
@@ -56,12 +60,15 @@ def _side_by_side(options: argparse.Namespace, before: Any, after: Any) -> int:
     if not options.quiet:
         for status, lines in found.items():
             for line in lines:
-                print(f"- {status}: {line}")
-    counts = ", ".join(f"{len(lines)} {status}" for status, lines in found.items())
+                print(f"- {phrase(status)}: {line}")
+    counts = ", ".join(
+        phrase("{count} {kind}", count=len(lines), kind=phrase(status))
+        for status, lines in found.items()
+    )
     verdict(screen(), after.exit_code, counts)
     return after.exit_code
 
 
 def _say_written(paths: list[Path], quiet: bool) -> None:
     if not quiet:
-        print(f"written: {', '.join(map(str, paths))}", flush=True)
+        print(phrase("written: {paths}", paths=", ".join(map(str, paths))), flush=True)

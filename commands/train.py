@@ -11,6 +11,7 @@ from typing import Any
 
 from commands import entry
 from common.streams import say
+from common.words.language import phrase
 
 EXAMPLE = "python tools/{} configs/stdc1_toy.yml train.iterations=100 --resume auto"
 ENDING = (
@@ -92,7 +93,7 @@ def run(options: argparse.Namespace, settings: Any, side: Any, data: Any, **guid
     if options.report:
         written = write_report(options, settings.name, result, time.monotonic() - start)
         if not options.json and not options.quiet:
-            say(f"written     {', '.join(map(str, written))}")
+            say(phrase("written: {paths}", paths=", ".join(map(str, written))))
     if options.json:
         entry.print_json(result)
     else:
@@ -153,26 +154,42 @@ def said(result: Mapping[str, Any]) -> Any:
 
 def show(result: Mapping[str, Any], quiet: bool = False) -> None:
     """Print the result for people; `quiet`: the verdict alone."""
+    from align.judge.words import printed
     from common.terminal import screen, verdict
 
     console = screen()
     if not quiet:
         _show_files(console, result)
-    verdict(console, entry.CHECKED_GOOD if result["finished"] else 2, said(result))
+    verdict(console, entry.CHECKED_GOOD if result["finished"] else 2, printed(said(result)))
+
+
+LABEL = 12  # columns
 
 
 def _show_files(console: Any, result: Mapping[str, Any]) -> None:
+    from common.terminal import labelled
+
+    rows: list[tuple[str, str]] = []
     if result["validation"]:
         from common.training.screen import class_table
 
         console.print(class_table(result["validation"]["iou"]))
         mean = result["validation"]["mean_iou"]
-        shown = "undefined (a class occurs nowhere)" if mean is None else f"{mean:.4f}"
-        say(f"mIoU        {shown} in iteration {result['validation']['iteration']}")
+        undefined = phrase("undefined (a class occurs nowhere)")
+        shown = undefined if mean is None else f"{mean:.4f}"
+        rows.append(("mIoU", _at(shown, result["validation"]["iteration"])))
     if result["best_metric"] is not None:
-        say(f"best metric {result['best_metric']:.4f} in iteration {result['best_iteration']}")
+        best = _at(f"{result['best_metric']:.4f}", result["best_iteration"])
+        rows.append((phrase("best metric"), best))
     elif result["best_mean_iou"] is not None:
-        say(f"best mIoU   {result['best_mean_iou']:.4f} in iteration {result['best_iteration']}")
+        best = _at(f"{result['best_mean_iou']:.4f}", result["best_iteration"])
+        rows.append((phrase("best mIoU"), best))
     if result["weights"]:
-        say(f"weights     {result['weights']}")
-    say(f"checkpoint  {result['checkpoint']}")
+        rows.append((phrase("weights"), result["weights"]))
+    rows.append((phrase("checkpoint"), result["checkpoint"]))
+    for line in labelled(rows, LABEL):
+        say(line)
+
+
+def _at(value: str, iteration: int) -> str:
+    return phrase("{value} in iteration {iteration}", value=value, iteration=iteration)

@@ -5,10 +5,11 @@ never wrapped, so that they can be searched.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import (
     Progress,
@@ -60,6 +61,12 @@ def verdict(console: Console, code: int, text: str) -> None:
     """Print the last line of a command: on a terminal with its sign and colour."""
     sign = f"{mark(console, code)} " if console.is_terminal else ""
     console.print(f"{sign}{text}", style=f"bold {STYLES[code]}")
+
+
+def labelled(rows: Sequence[tuple[str, str]], width: int = 0) -> list[str]:
+    """Return lines of a label and a value; the values begin in one column, `width` at least."""
+    width = max([width, *(cell_len(label) + 1 for label, _ in rows)])
+    return [f"{label}{' ' * (width - cell_len(label))}{value}" for label, value in rows]
 
 
 class Counted(Protocol):

@@ -60,7 +60,7 @@ class Words(str):
         """The same in Chinese; of what somebody else wrote what the phrases know."""
         if self.kind == TOLD:
             return recognised(str(self))
-        return _filled(self.kind, self.values, CHINESE).replace(ROOT, ROOT_IN_CHINESE)
+        return _filled(self.kind, self.values, CHINESE)
 
     def parts(self) -> Iterator["Words"]:
         """Yield these words and all that they are made of."""
@@ -154,7 +154,8 @@ def first_of(names: Sequence[str], most: int) -> str:
 def in_both(text: str | None) -> list[str]:
     """Return `text` in English and in Chinese; twice as it is where nobody knows what it says."""
     english = str(text or "")
-    return [english, text.chinese if isinstance(text, Words) else recognised(english)]
+    chinese = text.chinese if isinstance(text, Words) else recognised(english)
+    return [english, chinese.replace(ROOT, ROOT_IN_CHINESE)]
 
 
 def printed(text: str | None) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from align.judge.comparison import Comparison
-from align.judge.words import TOLD, Words, first_of
+from align.judge.words import TOLD, Words, first_of, printed
 from align.report.mends import Mend, mends
 from align.report.report import Divergence, Report
 from align.report.sources import short_source
@@ -88,7 +88,7 @@ class Groups:
     def shared(self, layer: str) -> str:
         """Return the line that follows the findings of a layer that stands for others, else ""."""
         group = self._of.get(layer)
-        return str(group.words) if group and len(group.mends) > 1 else ""
+        return printed(group.words) if group and len(group.mends) > 1 else ""
 
     def lines(self, findings: Iterable[Finding], say: Callable[[Any], str]) -> list[list[str]]:
         """Return what `say` makes of each finding; of a group the first, and a line of all."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from align.judge.comparison import DIFFERS, NOISE, UNCHECKED, Comparison
 from align.judge.where import Where
-from align.judge.words import Cause, Words, first_of, kinds_of
+from align.judge.words import ROOT, Cause, Words, first_of, kinds_of
 from align.report.parts import SCHEMA_VERSION
 from common.documents import STRICT, plain, without_defaults, write_json
 from common.environment import environment
@@ -46,24 +46,35 @@ class Divergence:
     torch_source: str | None = None
     paddle_source: str | None = None
 
-    def __str__(self) -> str:
+    @property
+    def words(self) -> Words:
         """Say it in one line; the step where it is not the first."""
-        name = self.layer or "(root)"
-        step = f" in step {self.step}" if self.step else ""
-        seen = f" at {self.call}" if Where.of(self.where).kind == "input" and self.call else ""
-        return f"{name} {self.where}{seen}{step}: {how_far(self)}"
+        where: Words | str = self.where
+        if Where.of(self.where).kind == "input" and self.call:
+            where = Words("seen_at", where=where, call=self.call)
+        if self.step:
+            where = Words("seen_in_step", where=where, step=self.step)
+        return Words("found", layer=self.layer or ROOT, where=where, how=how_far(self))
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        return str(self.words)
 
 
-def how_far(found: Divergence | Comparison, indexed: bool = True) -> str:
+def how_far(found: Divergence | Comparison, indexed: bool = True) -> Words:
     """Say by how much something is off, and why; the cause alone where no number says it.
 
     `indexed`: say at which element it is most.
     """
-    cause = f": {found.cause}" if found.cause else ""
+    cause = Words.told(found.cause) if found.cause else None
     if cause and math.isinf(found.relative_error):
-        return cause.removeprefix(": ")
-    index = f" at {list(found.worst_index)}" if indexed and found.worst_index is not None else ""
-    return f"off by {found.relative_error:.2g}{index}, allowed {found.floor:.2g}{cause}"
+        return cause
+    off: dict[str, Any] = {"error": found.relative_error, "floor": found.floor}
+    if indexed and found.worst_index is not None:
+        said = Words("off_by_at", index=list(found.worst_index), **off)
+    else:
+        said = Words("off_by", **off)
+    return Words("off_because", off=said, cause=cause) if cause else said
 
 
 @dataclass

@@ -8,11 +8,13 @@ from rich.text import Text
 from rich.tree import Tree
 
 from align.judge.comparison import DIFFERS, EQUAL, NOISE, UNCHECKED, Comparison
+from align.judge.words import ROOT, Words, printed
 from align.report.groups import in_groups
 from align.report.mends import Mend, mends
 from align.report.report import Report, how_far
 from align.report.sources import short_source
-from common.terminal import STYLES, mark, verdict
+from common.terminal import STYLES, labelled, mark, verdict
+from common.words.language import phrase
 
 SHOWN = 12
 WORST = 5
@@ -24,7 +26,7 @@ def print_report(
 ) -> None:
     """Print `report`; without a terminal as plain lines, `quiet`: the verdict alone."""
     if quiet:
-        verdict(console, report.exit_code, report.verdict)
+        verdict(console, report.exit_code, printed(report.verdict))
         return
     if title:
         console.print(title, style="bold")
@@ -33,20 +35,21 @@ def print_report(
     else:
         _write(report, console)
     for note in report.notes[:SHOWN]:
-        console.print(f"note: {note}", style="dim")
-    verdict(console, report.exit_code, report.verdict)
+        console.print(phrase("note: {note}", note=printed(note)), style="dim")
+    verdict(console, report.exit_code, printed(report.verdict))
 
 
 def _write(report: Report, console: Console) -> None:
     """Print one line for each part, difference and tensor that could not be checked."""
     if report.calls:
         console.print(_parts_table(report))
-    lines = in_groups(report, DIFFERS).lines(report.divergences, str)
+    lines = in_groups(report, DIFFERS).lines(report.divergences, lambda found: printed(found.words))
     lines += in_groups(report, UNCHECKED).lines(report.unchecked, _unchecked)
     _print_some(console, lines)
     for mend in mends([report], [report.stage])[:1]:
         found = _sources(mend)
-        for line in [f"code of {mend.layer or '(root)'}:", *found] if found else []:
+        head = phrase("code of {layer}:", layer=printed(mend.layer or ROOT))
+        for line in [head, *found] if found else []:
             console.print(f"  {line}")
 
 
@@ -56,11 +59,13 @@ def _sources(mend: Mend) -> list[str]:
         return []
     port = mend.paddle_user or mend.paddle_source
     reference = mend.torch_user or mend.torch_source
-    return [f"port      {short_source(port)}", f"reference {short_source(reference)}"]
+    sides = {phrase("port"): port, phrase("reference"): reference}
+    return labelled([(side, short_source(source)) for side, source in sides.items()])
 
 
 def _unchecked(call: Comparison) -> str:
-    return f"{place(call)} unchecked: {call.cause}"
+    cause = Words.told(call.cause or "")
+    return printed(Words("left_unchecked", place=place(call), cause=cause))
 
 
 def _print_some(console: Console, entries: list[list[str]]) -> None:
@@ -69,21 +74,25 @@ def _print_some(console: Console, entries: list[list[str]]) -> None:
         for line in rest:
             console.print(f"  {line}")
     if len(entries) > SHOWN:
-        console.print(f"  and {len(entries) - SHOWN} more (--report DIR writes all)")
+        console.print(f"  {_and_more(len(entries))}")
+
+
+def _and_more(count: int) -> str:
+    return phrase("and {count} more (--report DIR writes all)", count=count - SHOWN)
 
 
 def _parts_table(report: Report) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("part")
+    table.add_column(phrase("part"))
     for name in ("compared", "worst", "allowed", "adds up to"):
-        table.add_column(name, justify="right")
-    table.add_column("at")
+        table.add_column(phrase(name), justify="right")
+    table.add_column(phrase("at"))
     for part, calls in _by_part(report.calls).items():
         judged = [call for call in calls if call.verdict not in (NOISE, UNCHECKED)]
         worst = max(judged, key=lambda call: call.severity, default=calls[0])
         added = max((call.cumulative or 0.0 for call in calls), default=0.0)
         table.add_row(
-            part or "(root)",
+            part or printed(ROOT),
             str(len(calls)),
             f"{worst.relative_error:.1e}",
             f"{worst.floor:.1e}",
@@ -103,7 +112,7 @@ def _by_part(calls: list[Comparison]) -> dict[str, list[Comparison]]:
 
 def place(call: Comparison) -> str:
     """Return layer and tensor of a comparison."""
-    return f"{call.layer or '(root)'} {call.where}"
+    return f"{call.layer or ROOT} {call.where}"
 
 
 @dataclass
@@ -155,7 +164,7 @@ class _Shown:
         trouble = self.trouble(node.calls)
         lines = [_trouble(call) for call in trouble[:SHOWN]]
         if len(trouble) > SHOWN:
-            lines.append(Text(f"and {len(trouble) - SHOWN} more (--report DIR writes all)"))
+            lines.append(Text(_and_more(len(trouble))))
         for kind in dict.fromkeys(call.verdict for call in trouble):
             shared = self.groups[kind].shared(node.path)
             lines += [Text(shared)] if shared else []
@@ -200,10 +209,12 @@ def _code(calls: list[Comparison]) -> int:
 def _branch(name: str, calls: list[Comparison], console: Console) -> Text:
     code = _code(calls)
     counts = [(sum(call.verdict == kind for call in calls), kind) for kind in _KINDS]
-    said = ", ".join(f"{count} {kind}" for count, kind in counts if count)
+    said = ", ".join(
+        phrase("{count} {kind}", count=count, kind=phrase(kind)) for count, kind in counts if count
+    )
     judged = any(call.verdict in (EQUAL, DIFFERS, UNCHECKED) for call in calls)
     text = Text(f"{mark(console, code) if judged else '~'} ", style=STYLES[code] if judged else "")
-    text.append(name, style="bold" if code else "default")
+    text.append(printed(name), style="bold" if code else "default")
     return text.append(f"  {said}", style="dim")
 
 
@@ -212,9 +223,14 @@ _KINDS = (DIFFERS, UNCHECKED, EQUAL, NOISE)
 
 def _trouble(call: Comparison) -> Text:
     if call.verdict == UNCHECKED:
-        return Text(f"{call.where} unchecked: {call.cause}", style="yellow")
-    step = "" if call.step is None else f" in step {call.step}"
-    return Text(f"{call.where}{step} {how_far(call, indexed=False)}", style="red")
+        cause = Words.told(call.cause or "")
+        left = Words("left_unchecked", place=call.where, cause=cause)
+        return Text(printed(left), style="yellow")
+    said = {"where": call.where, "how": how_far(call, indexed=False)}
+    words = Words("off_where", **said)
+    if call.step is not None:
+        words = Words("off_in_step", step=call.step, **said)
+    return Text(printed(words), style="red")
 
 
 def _worst_table(report: Report, narrow: bool) -> Table:
@@ -222,13 +238,11 @@ def _worst_table(report: Report, narrow: bool) -> Table:
     judged = [call for call in report.calls if call.verdict in (EQUAL, DIFFERS)]
     highest = sorted(judged, key=_over_floor, reverse=True)[:WORST]
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("worst calls", overflow="fold")
-    table.add_column("error", justify="right", no_wrap=True)
-    table.add_column("floor", justify="right", no_wrap=True)
-    if not narrow:
-        table.add_column("plain run", justify="right", no_wrap=True)
+    table.add_column(phrase("worst calls"), overflow="fold")
+    for name in ("error", "floor") if narrow else ("error", "floor", "plain run"):
+        table.add_column(phrase(name), justify="right", no_wrap=True)
     for call in highest:
-        row = [place(call), f"{call.relative_error:.1e}", f"{call.floor:.1e}"]
+        row = [printed(place(call)), f"{call.relative_error:.1e}", f"{call.floor:.1e}"]
         if not narrow:
             row.append("" if call.cumulative is None else f"{call.cumulative:.1e}")
         table.add_row(*row, style="red" if call.verdict == DIFFERS else None)

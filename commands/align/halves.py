@@ -4,12 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from align.judge.words import Words
+from align.judge.words import Words, printed
 from commands.align.errors import errors_of_nets
 from commands.align.nets import inputs
 from commands.align.run import align_each
 from commands.entry import command_line, complain, print_json
 from common.streams import say
+from common.words.language import phrase
 
 
 def run_half(options: Any, stage: str, train: bool) -> int:
@@ -33,7 +34,7 @@ def record_reference(options: Any, train: bool, backward: bool) -> int:
     judged_with = criterion_torch(loss) if loss else None
     given = inputs(options, name, (net, None), train, labelled=loss is not None)
     for remark in vars(options).pop("remarks", []):
-        complain(f"note: {remark}")
+        complain(phrase("note: {note}", note=printed(remark)))
     settings = {
         "model": None if options.torch else name,
         "torch": options.torch,
@@ -41,7 +42,10 @@ def record_reference(options: Any, train: bool, backward: bool) -> int:
         "weights": options.weights,
         "command": command_line(),
     }
-    with working(f"recording {name}", options.quiet, progress), errors_of_nets(name):
+    with (
+        working(phrase("recording {name}", name=name), options.quiet, progress),
+        errors_of_nets(name),
+    ):
         folder = record_trace(
             net,
             given,
@@ -56,7 +60,8 @@ def record_reference(options: Any, train: bool, backward: bool) -> int:
     if options.json:
         print_json({"written": str(folder), "bytes": size, "settings": settings})
     else:
-        say(f"recorded: {name} in {folder}, {size / 1e6:.1f} MB; take it to where Paddle is")
+        found = {"name": name, "folder": folder, "size": f"{size / 1e6:.1f}"}
+        say(phrase("recorded: {name} in {folder}, {size} MB; take it to where Paddle is", **found))
     return 0
 
 

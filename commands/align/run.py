@@ -11,6 +11,7 @@ from commands.align.nets import nets
 from commands.align.options import is_own
 from commands.entry import check_folder, command_line, print_json
 from commands.guard import announce_report
+from common.words.language import phrase, said
 
 if TYPE_CHECKING:
     from commands.subjects.recipe import Recipe
@@ -47,7 +48,8 @@ def align_each(
         subject = (
             row or options.weights or options.torch or ("stdc2_seg" if pair else "the criteria")
         )
-        with working(f"aligning {subject}, {title}", options.quiet, progress.progress):
+        doing = phrase("aligning {subject}, {title}", subject=said(subject), title=said(title))
+        with working(doing, options.quiet, progress.progress):
             report = _align_row(options, row, recipe, align, pair)
         reports.append(report)
         name = report.settings["model"]
@@ -56,8 +58,9 @@ def align_each(
             announce_report(Path(options.report), stem)
             written = write.write_report(report, Path(options.report), stem)
             if not options.quiet:
-                screen.print(f"written: {', '.join(map(str, written))}")
-        terminal.print_report(report, screen, f"{name}, {title}", options.quiet)
+                screen.print(phrase("written: {paths}", paths=", ".join(map(str, written))))
+        head = phrase("{name}, {title}", name=said(name), title=said(title))
+        terminal.print_report(report, screen, head, options.quiet)
     if options.json:
         print_json([report.to_dict() for report in reports])
     codes = {report.exit_code for report in reports}

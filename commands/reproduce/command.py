@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from commands.entry import check_folder, command_line, print_json
+from common.words.language import phrase, said
 
 
 def reproduce(options: argparse.Namespace) -> int:
@@ -36,9 +37,9 @@ def reproduce(options: argparse.Namespace) -> int:
     )
     reproduction.found.environment["command"] = command_line()
     if reproduction.shortened:
-        progress.print(
-            f"--fast sets {' '.join(reproduction.shortened)}", style="dim", soft_wrap=True
-        )
+        settings = " ".join(reproduction.shortened)
+        line = phrase("--fast sets {settings}", settings=settings)
+        progress.print(line, style="dim", soft_wrap=True)
     reproduction.run()
     if options.report:
         write_run(reproduction.found, options.report, "reproduce")
@@ -60,11 +61,11 @@ def _climbing(rung: str, quiet: bool) -> Iterator[None]:
         progress.begin("")
         if console.is_terminal and not quiet:
             progress.count_calls()
-        with working(rung, quiet, progress.progress):
+        with working(said(rung), quiet, progress.progress):
             yield
         return
     if not quiet:
-        console.print(f"{rung} ...", style="dim")
+        console.print(f"{said(rung)} ...", style="dim")
     yield
 
 
@@ -72,6 +73,7 @@ def _show(reproduction: Any, folder: Path, quiet: bool) -> None:
     """Print the ladder, where everything is, and the verdict; `quiet`: the verdict alone."""
     from rich.table import Table
 
+    from align.judge.words import printed
     from common.terminal import STYLES, screen, verdict
 
     console = screen()
@@ -79,17 +81,17 @@ def _show(reproduction: Any, folder: Path, quiet: bool) -> None:
     if not quiet:
         table = Table(box=None, pad_edge=False, header_style="dim")
         for column in ("rung", "", "seconds", "result"):
-            table.add_column(
-                column, overflow="fold", justify="right" if column == "seconds" else "left"
-            )
+            side: Any = "right" if column == "seconds" else "left"
+            table.add_column(phrase(column) if column else "", overflow="fold", justify=side)
         for rung in reproduction.rungs:
             style = STYLES[rung.exit_code]
-            row = (rung.name, words[rung.exit_code], f"{rung.seconds:.1f}", rung.result)
-            table.add_row(*row, style=style if rung.exit_code else None)
+            how = phrase(words[rung.exit_code]), f"{rung.seconds:.1f}", printed(rung.result)
+            table.add_row(said(rung.name), *how, style=style if rung.exit_code else None)
         console.print(table)
-        console.print(f"everything is in {folder}")
-        console.print(f"report: {folder / 'report' / 'reproduce.html'}")
-    bad = [rung.name for rung in reproduction.rungs if rung.exit_code]
-    said = f"{words[reproduction.exit_code]}: {len(reproduction.rungs)} rungs"
-    more = f", not good: {', '.join(bad)}" if bad else ""
-    verdict(console, reproduction.exit_code, said + more)
+        console.print(phrase("everything is in {folder}", folder=folder))
+        console.print(phrase("report: {path}", path=folder / "report" / "reproduce.html"))
+    bad = ", ".join(said(rung.name) for rung in reproduction.rungs if rung.exit_code)
+    word, count = phrase(words[reproduction.exit_code]), len(reproduction.rungs)
+    line = phrase("{word}: {count} rungs", word=word, count=count)
+    line = phrase("{said}, not good: {names}", said=line, names=bad) if bad else line
+    verdict(console, reproduction.exit_code, line)

@@ -7,6 +7,7 @@ from common.evaluation.side import Side
 from common.settings.data import OwnData
 from common.settings.run import Settings
 from common.settings.section import flatten
+from common.words.language import phrase
 
 
 def settings_block(
@@ -14,29 +15,39 @@ def settings_block(
 ) -> list[tuple[str, str]]:
     """Label and value of every setting worth a line. frames: of training and validation."""
     data, train = settings.data, settings.train
-    crop = "x".join(map(str, data.crop_hw)) if data.crop_hw else "whole images"
+    crop = "x".join(map(str, data.crop_hw)) if data.crop_hw else phrase("whole images")
     weights = settings.weights
     held = f" ({weights.row})" if weights.row else ""
-    start = f"{weights.path}{held} into {weights.into or 'the whole net'}"
-    start = start if weights.path else "none"
+    into = weights.into or phrase("the whole net")
+    start = phrase("{path}{row} into {place}", path=weights.path, row=held, place=into)
+    start = start if weights.path else phrase("none")
     options = _listed(settings.model.options)
     batches = " x ".join(map(str, (data.cards, data.iter_size, data.batch_size)))
     where = _listed(data.options) if isinstance(data, OwnData) else data.root
     protocol = settings.evaluate.model_dump(exclude_defaults=True, exclude={"batch_size"})
+    named = {"name": settings.name, "seed": settings.seed, "folder": folder}
+    of_side = {"name": side.framework, "version": side.version, "device": side.device}
+    net = {"name": settings.model.name, "count": settings.model.num_classes, "options": options}
+    seen = {"place": where, "train": frames[0], "val": frames[1]}
+    cut = {"crop": crop, "name": data.augmentation.name}
+    total = {"total": settings.total_batch, "parts": batches}
+    rounds = f"{epochs(settings, frames[0]):.1f}"
+    long = {"count": f"{train.iterations:,}", "epochs": rounds}
+    often = {"count": f"{train.eval_interval:,}", "options": _listed(protocol)}
     return [
-        ("run", f"{settings.name}, seed {settings.seed}, in {folder}"),
-        ("framework", f"{side.framework} {side.version} on {side.device}"),
-        ("net", f"{settings.model.name}, {settings.model.num_classes} classes ({options})"),
+        ("run", phrase("{name}, seed {seed}, in {folder}", **named)),
+        ("framework", phrase("{name} {version} on {device}", **of_side)),
+        ("net", phrase("{name}, {count} classes ({options})", **net)),
         ("parameters", f"{side.parameter_count():,}"),
         ("weights", start),
-        ("data", f"{where}: {frames[0]} training, {frames[1]} validation frames"),
-        ("crop", f"{crop} (height x width), augmented as {data.augmentation.name}"),
-        ("batch", f"{settings.total_batch} = {batches} (cards, iter_size, batch_size)"),
+        ("data", phrase("{place}: {train} training, {val} validation frames", **seen)),
+        ("crop", phrase("{crop} (height x width), augmented as {name}", **cut)),
+        ("batch", phrase("{total} = {parts} (cards, iter_size, batch_size)", **total)),
         ("loss", f"{settings.loss.name} ({_listed(settings.loss_options)})"),
         ("optimizer", f"{settings.optimizer.name} ({_listed(settings.optimizer.options)})"),
         ("schedule", f"{settings.schedule.name} ({_listed(settings.schedule.options)})"),
-        ("iterations", f"{train.iterations:,}, {epochs(settings, frames[0]):.1f} epochs"),
-        ("evaluation", f"every {train.eval_interval:,} ({_listed(protocol)})"),
+        ("iterations", phrase("{count}, {epochs} epochs", **long)),
+        ("evaluation", phrase("every {count} ({options})", **often)),
     ]
 
 

@@ -5,8 +5,11 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from common.terminal import screen
+from common.terminal import labelled, screen
 from common.training.reporter import ReportedRow, Reporter
+from common.words.language import phrase, said
+
+LABEL = 12  # columns
 
 
 class TrainingScreen(Reporter):
@@ -18,10 +21,10 @@ class TrainingScreen(Reporter):
 
     def start(self, settings: list[tuple[str, str]], notes: list[str], total: int) -> None:
         """Show the settings block, then the bar."""
-        for label, value in settings:
-            self.console.print(f"{label:<12}{value}")
+        for line in labelled([(phrase(label), value) for label, value in settings], LABEL):
+            self.console.print(line)
         for note in notes:
-            self.console.print(f"note: {note}")
+            self.console.print(phrase("note: {note}", note=said(note)))
         if self.console.is_terminal:
             columns = (
                 TextColumn("{task.description}"),
@@ -30,13 +33,13 @@ class TrainingScreen(Reporter):
                 TextColumn("{task.fields[text]}"),
             )
             self._bar = Progress(*columns, console=self.console)
-            self._train = self._bar.add_task("training", total=total, text="")
-            self._val = self._bar.add_task("validation", total=None, text="", visible=False)
+            self._train = self._bar.add_task(phrase("train"), total=total, text="")
+            self._val = self._bar.add_task(phrase("validation"), total=None, text="", visible=False)
             self._bar.start()
 
     def message(self, text: str) -> None:
         """Print a line."""
-        self.console.print(text)
+        self.console.print(said(text))
 
     def step(self, row: ReportedRow) -> None:
         """Move the bar."""
@@ -46,7 +49,8 @@ class TrainingScreen(Reporter):
     def log(self, row: ReportedRow) -> None:
         """Print a line where there is no bar."""
         if not self._bar:
-            self.console.print(f"iteration {row['iteration']}  {describe(row)}")
+            number = phrase("iteration {iteration}", iteration=row["iteration"])
+            self.console.print(f"{number}  {describe(row)}")
 
     def validating(self, done: int, total: int) -> None:
         """Move the second bar."""
@@ -58,12 +62,18 @@ class TrainingScreen(Reporter):
         best = row["best"]
         more = f"  Dice {row['dice']:.4f}" if "dice" in row else ""
         if isinstance(row.get("metric"), float):
-            more += f"  metric {row['metric']:.4f}"
-        so_far = f"best {best.score:.4f} at {best.iteration}" if best else "none finite yet"
-        self.console.print(
-            f"iteration {row['iteration']}  validation mIoU {row['mean_iou']:.4f}  pixel accuracy "
-            f"{row['pixel_accuracy']:.4f}{more}  ({so_far})"
+            more += f"  {phrase('metric')} {row['metric']:.4f}"
+        so_far = phrase("none finite yet")
+        if best:
+            known = {"score": f"{best.score:.4f}", "iteration": best.iteration}
+            so_far = phrase("best {score} at {iteration}", **known)
+        line = phrase(
+            "validation mIoU {mean}  pixel accuracy {accuracy}",
+            mean=f"{row['mean_iou']:.4f}",
+            accuracy=f"{row['pixel_accuracy']:.4f}",
         )
+        number = phrase("iteration {iteration}", iteration=row["iteration"])
+        self.console.print(f"{number}  {line}{more}  ({so_far})")
 
     def close(self) -> None:
         """Leave the terminal as it was."""
@@ -73,9 +83,14 @@ class TrainingScreen(Reporter):
 
 def describe(row: ReportedRow) -> str:
     """Loss, rate, speed and time left in one line."""
-    return (
-        f"loss {row['loss']:.4f}  lr {row['lr']:.2e}  {row['images_per_s']:.1f} images/s  "
-        f"step {row['step_s']:.3f} s (data {row['data_s']:.3f})  {duration(row['left_s'])} left"
+    return phrase(
+        "loss {loss}  lr {lr}  {speed} images/s  step {step} s (data {data})  {left} left",
+        loss=f"{row['loss']:.4f}",
+        lr=f"{row['lr']:.2e}",
+        speed=f"{row['images_per_s']:.1f}",
+        step=f"{row['step_s']:.3f}",
+        data=f"{row['data_s']:.3f}",
+        left=duration(row["left_s"]),
     )
 
 
@@ -92,5 +107,5 @@ def class_table(iou: dict[str, float | None]) -> Any:
     table.add_column()
     table.add_column(justify="right")
     for name, value in iou.items():
-        table.add_row(name, "absent" if value is None else f"{value:.4f}")
+        table.add_row(name, phrase("absent") if value is None else f"{value:.4f}")
     return table

@@ -55,6 +55,11 @@ def phrase(english: str, /, **values: object) -> str:
     return both(english, **values)[language()]
 
 
+def said(text: str) -> str:
+    """Return a text that is known by itself (`recognised`) in the language of what is printed."""
+    return recognised(text) if language() == CHINESE else text
+
+
 def recognised(text: str) -> str:
     """Return in Chinese what somebody wrote in English; as it is where no phrase says it.
 
@@ -83,8 +88,12 @@ def _told() -> list[tuple[re.Pattern[str], str]]:
     ]
 
 
+NUMBERS = ("count", "second", "total")  # places that hold nothing but a number
+
+
 def _pattern(english: str) -> str:
     parts = re.split(r"{(\w+)}", english)
     return "".join(
-        f"(?P<{part}>.+?)" if place % 2 else re.escape(part) for place, part in enumerate(parts)
+        f"(?P<{part}>{r'[0-9,]+' if part in NUMBERS else '.+?'})" if place % 2 else re.escape(part)
+        for place, part in enumerate(parts)
     )

@@ -63,6 +63,7 @@
     at("search").setAttribute("aria-label", t("search_layers"));
     at("chart").setAttribute("aria-label", t("errors"));
     at("tree").setAttribute("aria-label", t("architecture"));
+    if (at("stages")) at("stages").setAttribute("aria-label", t("ladder"));
     if (at("stages")) chips(at("stages"), DATA.stages.map((one, i) => [i, t("rung:" + one.name), "exit-" + one.exit]), parts.stage, chooseStage);
   }
 
