@@ -22,6 +22,7 @@ from convert.names.spec import COUNTER
 _TRIED = 400  # candidates that are looked at in a round, those of most layers first
 _WORTH_A_MARK = 2  # layers that two rules may serve
 _GROUPS = 9
+_ASKED = 80  # layers, of many, whose candidates are looked at first
 _ANYWHERE = r"(^|\.)"
 
 
@@ -100,11 +101,22 @@ class _Learning:
         return found
 
     def _next(self) -> ProposedRename | None:
-        """Return the rename that brings most names nearer, None where none serves two layers."""
+        """Return the rename that brings most names nearer, None where none serves two layers.
+
+        Of many layers some are asked first, all where these have no rename in common.
+        """
+        left = [path for path, p in self.pairs.items() if self.now[path] != _dotted(p.target)]
+        for every in sorted({max(1, len(left) // _ASKED), 1}, reverse=True):
+            if found := self._best(left[::every]):
+                return found
+        return None
+
+    def _best(self, paths: Sequence[str]) -> ProposedRename | None:
         votes: Counter[tuple[str, str]] = Counter()
         gains: dict[tuple[str, str], float] = defaultdict(float)
-        for path, pair in self.pairs.items():
-            for candidate, gain in _candidates(self.now[path], _dotted(pair.target), self.whole):
+        for path in paths:
+            target = _dotted(self.pairs[path].target)
+            for candidate, gain in _candidates(self.now[path], target, self.whole):
                 votes[candidate] += 1
                 gains[candidate] += gain
         several = [candidate for candidate, count in votes.items() if count > 1]
@@ -284,11 +296,14 @@ def _leaf_renames(
         for role, leaf in pair.leaves.items():
             if role != leaf:
                 served.setdefault((leaf, role), []).append(pair)
-    roles = dict(served)
-    made = [
-        ProposedRename(f"{_ANYWHERE}{_escaped(leaf)}$", f"\\1{role}", tuple(those))
-        for (leaf, role), those in served.items()
-    ]
+    roles = dict(served.keys())
+    made = []
+    for (leaf, role), those in served.items():
+        match, to = f"{_ANYWHERE}{_escaped(leaf)}$", f"\\1{role}"
+        if len(those) == 1:
+            around = _dotted(those[0].target)
+            match, to = f"^{_escaped(around + leaf)}$", around + role
+        made.append(ProposedRename(match, to, tuple(those)))
     return made, roles
 
 

@@ -11,6 +11,7 @@ from convert.names.likeness import likeness, numbers, skeleton
 # Leaves of other codebases, in torch's words.
 ROLES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "_mean": "running_mean"}
 ROLES |= {"moving_variance": "running_var", "_variance": "running_var", "_weight": "weight"}
+_OF_FRAMEWORKS = {"weight", "bias", "running_mean", "running_var"}  # what their layers hold
 _MARGIN, _LIKE = 0.15, 0.5
 SURE, LIKELY = 0.95, 0.7  # least confidence that is called so
 
@@ -73,11 +74,15 @@ class PairSearch:
     doubts: dict[str, tuple[tuple[str, ...], str]] = field(default_factory=dict)
     _sizes: Counter[Hashable] = field(default_factory=Counter)
     _with_kinds: bool = False
+    _by_role: bool = True
 
     def run(self) -> None:
-        """Search: first with the kinds of layers, where both sides tell them, then without."""
+        """Search: with the kinds of layers, where both sides tell them, then without.
+
+        What is then left may hold parameters of its own under other names.
+        """
         known = all(layer.kind for side in (self.ours, self.theirs) for layer in side.values())
-        for self._with_kinds in (True, False) if known else (False,):
+        for self._with_kinds, self._by_role in ((known, True), (False, True), (False, False)):
             counts = [
                 Counter(self._form(path, side is self.ours) for path in side)
                 for side in (self.ours, self.theirs)
@@ -96,8 +101,21 @@ class PairSearch:
     def shapes(self, path: str, ours: bool) -> Hashable:
         """Return roles and shapes of a layer; layers of other ones are never paired."""
         layer = (self.ours if ours else self.theirs)[path]
-        held = tuple(sorted((role, shape) for role, (_, shape) in layer.tensors.items()))
+        held = tuple(
+            sorted((self._named(layer, role), layer.tensors[role][1]) for role in layer.tensors)
+        )
         return held, self._ties_are_known and layer.first is not None
+
+    def _named(self, layer: ShapedLayer, role: str) -> str:
+        """Return a role, or "" for one that the layer's class may call as it likes.
+
+        That is in the last search, where no other such tensor of the layer has its shape.
+        """
+        if self._by_role or role in _OF_FRAMEWORKS:
+            return role
+        shape = layer.tensors[role][1]
+        own = [r for r, (_, s) in layer.tensors.items() if s == shape and r not in _OF_FRAMEWORKS]
+        return "" if len(own) == 1 else role
 
     @cached_property
     def _ties_are_known(self) -> bool:
@@ -123,7 +141,17 @@ class PairSearch:
         return classes
 
     def _take(self, source: str, target: str, confidence: float, why: str) -> None:
-        leaves = dict(self.ours[source].leaves())
+        ours, theirs = self.ours[source].tensors, self.theirs[target].tensors
+        leaves = {
+            role: ours[role][0]
+            if role in ours
+            else next(
+                leaf for other, (leaf, s) in ours.items() if other not in theirs and s == shape
+            )
+            for role, (_, shape) in theirs.items()
+        }
+        if not self._by_role and set(ours) != set(theirs):
+            confidence, why = min(confidence, 0.8), f"{why}, with other names of its parameters"
         self.found[source] = LayerPair(source, target, leaves, confidence, why)
 
     def _same_names(self) -> None:
@@ -224,6 +252,9 @@ class PairSearch:
             # Only the layer itself may have the same name below: the less is shared, the surer.
             if ours[-1] == theirs[-1] and len(ours) > 1 and len(theirs) > 1:
                 votes[".".join(ours[:-1])][".".join(theirs[:-1])] += 1
+        for pair in self.found.values():
+            if pair.source and pair.target:
+                votes[pair.source][pair.target] += 1
         back: dict[str, set[str]] = defaultdict(set)
         for path, targets in votes.items():
             for target in targets:

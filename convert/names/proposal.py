@@ -14,6 +14,7 @@ from convert.names.rules import Alias, Rename, Rules, resolve
 from convert.names.spec import COUNTER
 
 _LISTED = 6
+ROOT = "(root)"
 _CLASH = (
     "These renames alone lead two tensors to one name, or one of them elsewhere: what is open has "
     "to be said first."
@@ -118,7 +119,7 @@ class Proposal:
         pairs = (
             replace(pair, confidence=1.0, why=f"{pair.why}; {why}")
             if pair.source in self.called[0] and pair.target in self.called[1]
-            else pair
+            else replace(pair, why=f"{pair.why}; not called by itself in the trial")
             for pair in self.pairs
         )
         return replace(self, pairs=tuple(pairs))
@@ -191,7 +192,7 @@ def _open(proposal: Proposal, renames: Sequence[ProposedRename]) -> list[str]:
     lines = []
     for source, candidates in proposal.ambiguous.items():
         listed = ", ".join(candidates[:_LISTED]) + (" ..." if len(candidates) > _LISTED else "")
-        lines.append(f"  # ambiguous: {source} may be {listed}")
+        lines.append(f"  # ambiguous: {source or ROOT} may be {listed}")
         if source in proposal.doubts:
             lines.append(f"  #   {proposal.doubts[source]}")
         name = f"{source}."
@@ -200,8 +201,8 @@ def _open(proposal: Proposal, renames: Sequence[ProposedRename]) -> list[str]:
         if name != f"{candidates[0]}.":
             match = "^" + name.replace(".", r"\.")
             lines += ["  #" + line[1:] for line in _lines(match, f"{candidates[0]}.")]
-    lines += [f"  # no partner in the net: {path}" for path in proposal.unmatched]
-    lines += [f"  # no partner in the file: {path}" for path in proposal.unfilled]
+    lines += [f"  # no partner in the net: {path or ROOT}" for path in proposal.unmatched]
+    lines += [f"  # no partner in the file: {path or ROOT}" for path in proposal.unfilled]
     return lines
 
 

@@ -145,6 +145,23 @@ def test_calls_in_another_order_are_settled_by_a_trial(tmp_path):
     assert any("query" in rule["match"] and rule["to"].endswith("q.") for rule in rules), rules
 
 
+def test_calls_in_another_order_whose_names_say_nothing_are_not_sure(tmp_path):
+    nets(tmp_path, "two, one, three = self.two(x), self.one(x), self.three(x)")
+    text = (tmp_path / "ours.py").read_text()
+    for old, new in (("self.v", "self.three"), ("self.k", "self.two"), ("self.q", "self.one")):
+        text = text.replace(f"{old} ", f"{new} ").replace(f"{old},", f"{new},")
+    text = text.replace("matmul(q, k,", "matmul(one, two,").replace(
+        "weights, v)", "weights, three)"
+    )
+    (tmp_path / "ours.py").write_text(text)
+    done = nursery.run("align_forward", *PAIR, "--propose", "rules.yml", cwd=tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "does not align yet" in done.stdout + done.stderr
+    written = (tmp_path / "rules.yml").read_text().split("  # ")
+    (query,) = (rule for rule in written if "query" in rule.splitlines()[1])
+    assert query.startswith("likely")
+
+
 def test_a_port_with_a_fault_is_told_and_no_rule_of_it_is_called_tried(tmp_path):
     nets(tmp_path, more=[("F.relu(x + self", "F.gelu(x + self")])
     done = nursery.run("align_forward", *PAIR, "--propose", "rules.yml", cwd=tmp_path)
@@ -168,3 +185,43 @@ def test_a_port_that_cannot_run_is_paired_as_far_as_it_goes(tmp_path):
     assert done.returncode in (1, 2)
     assert "not tried, and paired without the order of calls" in done.stdout + done.stderr
     assert (tmp_path / "rules.yml").exists()
+
+
+def test_packed_attention_a_shared_layer_and_a_bare_parameter(tmp_path):
+    (tmp_path / "theirs.py").write_text(
+        """
+import torch
+from torch import nn
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+        self.enc = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.shared = self.again = nn.Linear(16, 16)
+        self.pos = nn.Parameter(torch.zeros(1, 4, 16))
+    def forward(self, x):
+        return self.again(torch.relu(self.shared(self.enc(x + self.pos))))
+"""
+    )
+    (tmp_path / "ours.py").write_text(
+        """
+import paddle
+from paddle import nn
+class Net(nn.Layer):
+    def __init__(self):
+        super().__init__()
+        self.mix = nn.Linear(16, 16)
+        self.encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 2, 32, 0.1), 2)
+        self.pos_embed = self.create_parameter([1, 4, 16])
+    def forward(self, x):
+        return self.mix(nn.functional.relu(self.mix(self.encoder(x + self.pos_embed))))
+"""
+    )
+    pair = (*PAIR[:4], "--input-shape", 2, 4, 16)
+    done = nursery.run("align_forward", *pair, "--propose", "rules.yml", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rules = yaml.safe_load((tmp_path / "rules.yml").read_text())
+    assert {rule["to"] for rule in rules["renames"]} == {"encoder.", "mix.", "pos_embed"}
+    assert [rule["to"] for rule in rules["aliases"]] == ["mix."]
+    done = nursery.run("align_forward", *pair, "--rules", "rules.yml", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -125,10 +125,10 @@ def _tried(
         )
     ways = choices(found)
     if not found.is_whole and not ways:
-        many = (
-            f"in more ways than {MOST}" if found.ambiguous and not found.unmatched else "as it is"
-        )
-        return found, RulesTrial(), f"not tried: what is open cannot be filled {many}"
+        why = f"what is ambiguous may be paired in more than {MOST} ways, or in none that is whole"
+        if found.unmatched or found.unfilled:
+            why = "some layers have no partner, so the port cannot be filled"
+        return found, RulesTrial(), f"not tried: {why}"
     from commands.align.proposal.calls_torch import distinguish
 
     changed = distinguish(torch_net, seed)

@@ -261,3 +261,32 @@ def test_what_is_open_gets_no_name_of_the_nets():
         assert not {f"new.{n}.weight" for n in range(6)} & {
             name for name, key in names.sources.items() if key == f"{path}.weight"
         }
+
+
+def test_parameters_of_the_nets_own_under_other_names():
+    ours = [
+        TensorSpec("pos", (1, 4, 8), "float32", "Parameter", "pos"),
+        TensorSpec("token", (1, 1, 8), "float32", "Parameter", "token"),
+        TensorSpec("a.scale", (8,), "float32", "Parameter", "scale"),
+    ]
+    theirs = [
+        TensorSpec("cls_token", (1, 1, 8), "float32", "Parameter", "cls_token"),
+        TensorSpec("pos_embed", (1, 4, 8), "float32", "Parameter", "pos_embed"),
+        TensorSpec("b.gain", (8,), "float32", "Parameter", "gain"),
+    ]
+    found = propose(ours, theirs)
+    names = resolve([spec.key for spec in ours], found.to_rules())
+    assert names.sources == {"pos_embed": "pos", "cls_token": "token", "b.gain": "a.scale"}
+    twins = [TensorSpec(name, (8,), "float32", "Parameter", name) for name in ("one", "two")]
+    others = [TensorSpec(name, (8,), "float32", "Parameter", name) for name in ("left", "right")]
+    assert not propose(twins, others).pairs
+
+
+def test_a_trial_makes_sure_only_what_it_called():
+    truth = {"a": "x", "b": "y", "c": "z"}
+    layers = named(truth, kind="Conv")
+    called = (["a", "b"], ["x", "y"])
+    found = propose(*two_sides(layers, truth), None, called).tried("tried")
+    sure = {p.source for p in found.pairs if p.confidence >= SURE}
+    assert sure == {"a", "b"}
+    assert all("not called" in p.why for p in found.pairs if p.source == "c")
