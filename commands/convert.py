@@ -5,7 +5,7 @@ import importlib.util
 import shlex
 import time
 from collections.abc import Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,7 @@ def _take_config(args: argparse.Namespace) -> None:
 
 def convert(args: argparse.Namespace) -> int:
     """Convert a checkpoint for Paddle."""
+    from commands.subjects.named.pair import names_advised
     from convert import convert_checkpoint
     from convert.outputs import default_output
 
@@ -81,7 +82,8 @@ def convert(args: argparse.Namespace) -> int:
     rules = args.map if args.pair is None else args.pair.rules_for(model)
     unverified = why_unverified(args, model)
     start = time.monotonic()
-    with progress_bar(args) as progress:
+    advised = nullcontext() if args.pair is None else names_advised()
+    with progress_bar(args) as progress, advised:
         conversion = convert_checkpoint(
             args.checkpoint,
             args.output or default_output(args.checkpoint),

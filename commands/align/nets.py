@@ -1,9 +1,13 @@
 """The nets, losses, optimizers and inputs that the options of an alignment command name."""
 
+import json
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from commands.align.options import is_own
+
+if TYPE_CHECKING:
+    from commands.subjects.recipe import Recipe
 
 
 def nets(options: Any, name: str | None) -> tuple[Any, Any, str]:
@@ -26,6 +30,32 @@ def nets(options: Any, name: str | None) -> tuple[Any, Any, str]:
     name = name or "stdc2_seg"
     torch_net, paddle_net = seeded_pair(name, options.seed)
     return torch_net, paddle_net, name
+
+
+def recipe_of(options: Any) -> "Recipe":
+    """Return the recipe of the config that the options name; --rules stands for `model.rules`."""
+    from commands.subjects.recipe import Recipe
+
+    rules = [f"model.rules={options.rules}"] if options.rules else []
+    recipe = Recipe(options.config, (*options.overrides, *rules))
+    options.model = recipe.settings.model.name
+    return recipe
+
+
+def take_nets(options: Any, recipe: "Recipe") -> None:
+    """Put the user's own nets of a config where options name them; UserError for a row."""
+    from common.errors import UserError
+
+    for part in recipe.parts:
+        own = part.own("model")
+        if own is None:
+            raise UserError(f"--propose: {options.config} names a row, which brings its rules")
+        pairs = [f"{key}={json.dumps(value)}" for key, value in own.arguments.items()]
+        setattr(options, part.framework, own.spec)
+        setattr(options, f"{part.framework}_args", pairs)
+    options.model, options.rules = None, recipe.pair.rules
+    options.weights = options.weights or recipe.settings.weights.path
+    options.input_shape = options.input_shape or [list(recipe.settings.reproduce.input_shape)]
 
 
 def arguments_of_nets(options: Any) -> dict[str, Any]:

@@ -116,8 +116,9 @@ def parse_alignment(command: argparse.ArgumentParser, without_nets: Collection[s
     if options.torch and options.needs_inputs and not (given or options.input_shape):
         command.error("nets of your own have no default input: give --inputs or --input-shape")
     alone = options.inputs and getattr(options, "stage", "") in without_nets
-    if given and not options.torch and not alone:
-        command.error(f"--{given[0]} goes with --torch and --paddle")
+    named = ("rules", "propose") if getattr(options, "config", None) else ()
+    if (left := [name for name in given if name not in named]) and not options.torch and not alone:
+        command.error(f"--{left[0]} goes with --torch and --paddle")
     return options
 
 

@@ -13,7 +13,7 @@ def align_forward_pass(options: Any) -> int:
     if options.record or options.force:
         return halves.run_half(options, "forward", options.train)
     mode = "train" if options.train else "eval"
-    recipe = _recipe(options)
+    recipe = None if options.config is None else nets.recipe_of(options)
 
     def align(torch_net: Any, paddle_net: Any, name: str) -> Any:
         from align import align_forward
@@ -36,17 +36,6 @@ def align_forward_pass(options: Any) -> int:
     return align_each(options, f"forward_{mode}", f"forward, {mode} mode", align, recipe)
 
 
-def _recipe(options: Any) -> Any:
-    """Return the recipe of the config that the options name, None where there is none."""
-    from commands.subjects.recipe import Recipe
-
-    if options.config is None:
-        return None
-    recipe = Recipe(options.config, tuple(options.overrides))
-    options.model = recipe.settings.model.name
-    return recipe
-
-
 def _inputs(options: Any, recipe: Any, name: str, both: tuple[Any, Any], train: bool) -> Any:
     """Return the inputs of the options, of a config seeded ones of its `reproduce.input_shape`."""
     if recipe is not None:
@@ -62,7 +51,7 @@ def align_backward_pass(options: Any) -> int:
     if options.record or options.force:
         return halves.run_half(options, "backward", train)
     mode = "train" if train else "eval"
-    recipe = _recipe(options)
+    recipe = None if options.config is None else nets.recipe_of(options)
 
     def align(torch_net: Any, paddle_net: Any, name: str) -> Any:
         from align import align_backward

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from commands.align.errors import errors_of_nets
-from commands.align.nets import nets
+from commands.align.nets import nets, take_nets
 from commands.align.options import is_own
 from commands.entry import check_folder, command_line, print_json
 from commands.guard import announce_report
@@ -39,6 +39,8 @@ def align_each(
     if options.propose:
         from commands.align.proposal.flow import write_proposal
 
+        if recipe is not None:
+            take_nets(options, recipe)
         return write_proposal(options)
     rows = list(PAIRS) if options.all else [options.model]
     check_folder(options.report, [f"{stage}_{row}" for row in rows] if options.all else [stage])

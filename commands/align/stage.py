@@ -6,6 +6,7 @@ from typing import Any
 
 from align.judge.words import Words
 from commands.align import halves, own_nets, reprod_log
+from commands.align.nets import recipe_of
 from commands.align.options import is_own
 from commands.align.reprod_log import GRADED_ROUNDS
 from commands.align.run import align_each
@@ -76,10 +77,7 @@ def _run_own(options: Any, rung: RungRow) -> int:
 
 
 def _run_recipe(options: Any, rung: RungRow) -> int:
-    from commands.subjects.recipe import Recipe
-
-    recipe, of_recipe = Recipe(options.config, tuple(options.overrides)), rung.of_recipe
-    options.model = recipe.settings.model.name
+    recipe, of_recipe = recipe_of(options), rung.of_recipe
     assert of_recipe is not None  # a rung of a trace alone is gone by now
 
     def align(torch_net: Any, paddle_net: Any, name: str) -> Any:

@@ -5,6 +5,7 @@ from typing import Any
 
 from align.judge.words import Words
 from commands.align import own_nets
+from commands.align.nets import recipe_of
 from commands.align.options import is_own
 from commands.align.run import align_each
 
@@ -20,10 +21,7 @@ def align_steps(command: argparse.ArgumentParser, options: Any) -> int:
         return align_each(options, "training", "training", own)
     if options.config is None:
         command.error("give a config, or nets of your own")
-    from commands.subjects.recipe import Recipe
-
-    recipe = Recipe(options.config, tuple(options.overrides))
-    options.model = recipe.settings.model.name
+    recipe = recipe_of(options)
 
     def align(torch_net: Any, paddle_net: Any, name: str) -> Any:
         report = recipe.align_training(torch_net, paddle_net, options.steps)

@@ -465,3 +465,21 @@ def test_the_line_of_a_difference_says_its_step(mine):
     done = run("align_training", "my_net.yml", cwd=mine)
     assert "- (optimizer) lr in step 6: off by 0.53" in done.stdout
     assert "2 times the reference's" in done.stdout
+
+
+def test_names_that_differ_are_proposed_tried_and_then_taken(mine):
+    """What every message advises is done."""
+    for old in ("self.stem = ", "self.stem("):
+        replace(mine, "net_paddle.py", old, old.replace("stem", "entry"))
+    done = run("reproduce", "my_net.yml", "--output", "out", "--quiet", cwd=mine)
+    assert done.returncode == 1
+    result = summary_of(mine / "out")["convert"]["result"]
+    assert "python tools/align_forward.py CONFIG --propose map.yml" in result
+    done = run("align_forward", "my_net.yml", "--propose", "map.yml", cwd=mine)
+    assert done.returncode == 0, done.stderr
+    assert "Next: python tools/align_forward.py my_net.yml --rules map.yml" in done.stdout
+    assert run("align_forward", "my_net.yml", "--rules", "map.yml", cwd=mine).returncode == 0
+    assert climb("step", mine, "model.rules=map.yml")[0] == 0
+    done = run("align_forward", "my_net.yml", "--inputs", "batch.npz", cwd=mine)
+    assert done.returncode == 2
+    assert "--inputs goes with --torch and --paddle" in done.stderr

@@ -1,18 +1,34 @@
 """The two nets of a config, with the same weights: a row of the table, or the user's own."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from align.pairing.fill import load_state
 from commands.subjects.named.parts import Parts
+from common.errors import ConversionError
 from common.settings.own import OwnModel
 from common.settings.run import Settings
 
 if TYPE_CHECKING:
     from convert import Conversion
 
+NAMES_DIFFER = (
+    "Where only the names differ: `python tools/align_forward.py CONFIG --propose map.yml` "
+    "proposes rules; read them, correct them, and set model.rules: map.yml in the config"
+)
 _Nets = tuple[Any, Any, str]  # torch net, Paddle net, name
+
+
+@contextmanager
+def names_advised() -> Iterator[None]:
+    """Say with a ConversionError what a config can do about names."""
+    try:
+        yield
+    except ConversionError as error:
+        raise ConversionError(f"{error}\n{NAMES_DIFFER}") from None
 
 
 class NetPair(ABC):
@@ -127,7 +143,9 @@ class OwnPair(NetPair):
 
         port = self.parts[1].net()
         key = self.settings.weights.key if str(checkpoint) == self.settings.weights.path else None
-        return convert_checkpoint(str(checkpoint), output, port, self.rules_for(port), key=key)
+        rules = self.rules_for(port)
+        with names_advised():
+            return convert_checkpoint(str(checkpoint), output, port, rules, key=key)
 
     def rules_for(self, port: Any) -> Any:
         """Return the rules with how matrices lie, which the two nets say where torch is there."""
