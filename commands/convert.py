@@ -5,7 +5,7 @@ import importlib.util
 import shlex
 import time
 from collections.abc import Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +82,7 @@ def convert(args: argparse.Namespace) -> int:
     rules = args.map if args.pair is None else args.pair.rules_for(model)
     unverified = why_unverified(args, model)
     start = time.monotonic()
-    advised = nullcontext() if args.pair is None else names_advised()
-    with progress_bar(args) as progress, advised:
+    with progress_bar(args) as progress, names_advised(args.pair is not None):
         conversion = convert_checkpoint(
             args.checkpoint,
             args.output or default_output(args.checkpoint),

@@ -23,11 +23,13 @@ _Nets = tuple[Any, Any, str]  # torch net, Paddle net, name
 
 
 @contextmanager
-def names_advised() -> Iterator[None]:
-    """Say with a ConversionError what a config can do about names."""
+def names_advised(has_config: bool = True) -> Iterator[None]:
+    """Say with a ConversionError what a config can do about names, where there is one."""
     try:
         yield
     except ConversionError as error:
+        if not has_config:
+            raise
         raise ConversionError(f"{error}\n{NAMES_DIFFER}") from None
 
 
