@@ -20,6 +20,7 @@ FENCE = re.compile(r"^(```.*?^```|~~~.*?^~~~)", flags=re.M | re.S)
 def on_config(config: Any) -> Any:
     """Leave out of the navigation what does not exist, and add what it does not name."""
     config["nav"] = existing(config["nav"])
+    config["mdx_configs"]["toc"]["slugify"] = anchor
     named = set(pages_of(config["nav"]))
     found = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")}
     more = sorted(found - named)
@@ -27,6 +28,14 @@ def on_config(config: Any) -> Any:
         formats = next(part["Formats"] for part in config["nav"] if "Formats" in part)
         formats.extend(more)
     return config
+
+
+def anchor(heading: str, separator: str) -> str:
+    """Return the name of a heading; the theme's scripts take none that begins with a digit."""
+    from markdown.extensions.toc import slugify
+
+    name: str = slugify(heading, separator)
+    return f"step{separator}{name}" if name[:1].isdigit() else name
 
 
 def existing(part: Any) -> Any:
@@ -51,6 +60,26 @@ def pages_of(part: Any) -> list[str]:
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Put in what a page includes, and turn links to files that the site does not hold."""
     return site_text(markdown, page.file.src_uri)
+
+
+# What the theme's switch of colours sets, highlight.js or not.
+SHEETS = '<style id="hljs-light"></style><style id="hljs-dark"></style>'
+SEARCH = re.compile(r'<script src="([^"]*search/main\.js)"></script>')
+
+
+def on_post_page(output: str, page: Any, **_: Any) -> str:
+    """Say the language of a page, and keep the theme's scripts from errors.
+
+    A browser refuses a search from the disk: there the script is left out.
+    """
+    if page.file.src_uri.startswith("zh/"):
+        output = output.replace('<html lang="en"', '<html lang="zh-CN"', 1)
+    output = output.replace("</head>", f"{SHEETS}</head>", 1)
+    return SEARCH.sub(
+        r"""<script>location.protocol === "file:" || document.body.append("""
+        r"""Object.assign(document.createElement("script"), {src: "\1"}))</script>""",
+        output,
+    )
 
 
 def site_text(markdown: str, page: str) -> str:

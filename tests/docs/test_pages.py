@@ -57,7 +57,9 @@ def test_make_targets_exist():
 
 
 def test_every_page_has_a_place():
-    config = hooks.on_config({"nav": [{"Formats": ["rules.md", "not_yet.md"]}]})
+    config = hooks.on_config(
+        {"nav": [{"Formats": ["rules.md", "not_yet.md"]}], "mdx_configs": {"toc": {}}}
+    )
     assert set(hooks.pages_of(config["nav"])) == {p.relative_to(DOCS).as_posix() for p in PAGES}
 
 
