@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from align.judge.words import Words
 from align.report.report import Report
 from align.rungs.backward import align_backward
 from align.rungs.data import align_data
@@ -103,7 +104,9 @@ class Recipe:
 
         batch = next(self.small_batches())
         outputs = outputs_in_train_mode(torch_net, batch.image)
-        return align_loss(*self._losses(), [outputs, batch.label])
+        report = align_loss(*self._losses(), [outputs, batch.label])
+        self._note_void("loss", report, [batch.label])
+        return report
 
     def align_metric(self, torch_net: Any) -> Report:
         """Exact counts of both sides' argmax of the reference's logits.
@@ -122,9 +125,16 @@ class Recipe:
         ]
         theirs, ours = (side.metric() for side in self.parts)
         report = align_metric(theirs, ours, pairs)
+        self._note_void("metric", report, [label for _, label in pairs])
         sides = (("reference", theirs), ("port", ours))
         report.settings["scores"] = {side: metric.scores() for side, metric in sides}
         return report
+
+    def _note_void(self, section: str, report: Report, labels: list[np.ndarray]) -> None:
+        """Say where no pixel shows what a loss or metric of the user's does with void."""
+        part = self.parts[1]
+        if part.own(section) and not any((label == part.void).any() for label in labels):
+            report.notes.append(Words("labels_without_void", void=part.void))
 
     def align_step(self, torch_net: Any, paddle_net: Any) -> Report:
         """One forced training step."""

@@ -113,6 +113,12 @@ class Parts(ABC):
         return rate
 
     @property
+    def void(self) -> int:
+        """The label of pixels that do not count."""
+        data = self.settings.data
+        return data.ignore_index if isinstance(data, OwnData) else VOID
+
+    @property
     def first_rate(self) -> float:
         """What an optimizer of our own begins at."""
         base = self.settings.schedule.base_lr
@@ -134,9 +140,7 @@ class Parts(ABC):
         """Return the metric of (logits, label), or of (classes, label)."""
         own, argmax = self.own("metric"), np.asarray if of_classes else self.argmax
         if own is None:
-            data = self.settings.data
-            void = data.ignore_index if isinstance(data, OwnData) else VOID
-            return CountsOfClasses(self.settings.model.num_classes, void, argmax)
+            return CountsOfClasses(self.settings.model.num_classes, self.void, argmax)
         return ScoreOfClasses(self._score(own), argmax)
 
     def evaluator(self, data: DataSets) -> Evaluator:
