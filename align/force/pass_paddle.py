@@ -75,11 +75,8 @@ def draws_only(trace: Trace) -> Trace:
     return Trace(calls=calls, paths=trace.paths, draws=trace.draws)
 
 
-def run_with_draws(
-    sides: Sides[Reference], trace: Trace, port_order: PortOrder, args: tuple
-) -> Any:
+def run_with_draws(given: Pass, args: tuple) -> Any:
     """Run the port as its user does, with the random numbers that the reference drew."""
-    given = Pass(sides, trace, sides.pairing, port_order)
 
     def wrap(path: str, layer: nn.Layer, forward: Forward) -> Forward:
         def run(*args: Any, **kwargs: Any) -> Any:

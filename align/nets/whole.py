@@ -1,6 +1,7 @@
 """A net and its loss as one net, on both sides."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,16 @@ def whole_pair(
 
     theirs = whole_torch.NetWithLoss(torch_net, torch_loss)
     return theirs, whole_paddle.NetWithLoss(paddle_net, paddle_loss)
+
+
+@contextmanager
+def with_loss(whole: Any, included: bool = True) -> Iterator[None]:
+    """Let a net with its loss, of either framework, run with its loss, or the net alone."""
+    before, whole.leaves_out_loss = whole.leaves_out_loss, not included
+    try:
+        yield
+    finally:
+        whole.leaves_out_loss = before
 
 
 NET = "net."  # where `NetWithLoss` holds the net that it wraps with a loss

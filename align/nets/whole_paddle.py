@@ -15,11 +15,13 @@ class NetWithLoss(nn.Layer):
     """Returns the loss of `criterion(net(*args, **kwargs), label)`; without a net, of the outputs.
 
     A criterion that is a layer is a child and is judged inside; a plain function is glue, and so
-    is one that takes `net` or `inputs` by name: it gets them as they are in the graph.
+    is one that takes `net` or `inputs` by name: it gets them as they are in the graph. Where it
+    `leaves_out_loss` the net runs alone.
     """
 
     net_with_loss_mark = WITH_LOSS_MARK  # it is known by this, never by its name
     asked: frozenset[str]
+    leaves_out_loss: bool
 
     def __init__(self, net: nn.Layer | None, criterion: Callable[..., Any]) -> None:
         super().__init__()
@@ -30,10 +32,13 @@ class NetWithLoss(nn.Layer):
         else:
             self.__dict__["criterion"] = criterion
         self.__dict__["asked"] = asked_by(criterion)
+        self.leaves_out_loss = False
 
     def forward(self, args: tuple, kwargs: dict[str, Any], label: paddle.Tensor) -> Any:
-        """Return what the criterion returns."""
+        """Return what the criterion returns, or the net alone."""
         net = self._sub_layers.get("net")
+        if self.leaves_out_loss:
+            return net(*args, **kwargs)
         more = given_to(self.asked, net, args, kwargs)
         if net is None:
             return self.criterion(args[0] if len(args) == 1 else args, label)

@@ -19,11 +19,13 @@ class NetWithLoss(nn.Module):
     """Returns the loss of `criterion(net(*args, **kwargs), label)`; without a net, of the outputs.
 
     A criterion that is a module is a child and is judged inside; a plain function is glue, and so
-    is one that takes `net` or `inputs` by name: it gets them as they are in the graph.
+    is one that takes `net` or `inputs` by name: it gets them as they are in the graph. Where it
+    `leaves_out_loss` the net runs alone.
     """
 
     net_with_loss_mark = WITH_LOSS_MARK  # it is known by this, never by its name
     asked: frozenset[str]
+    leaves_out_loss: bool
 
     def __init__(self, net: nn.Module | None, criterion: Callable[..., Any]) -> None:
         super().__init__()
@@ -34,9 +36,12 @@ class NetWithLoss(nn.Module):
         else:
             self.__dict__["criterion"] = criterion
         self.__dict__["asked"] = asked_by(criterion)
+        self.leaves_out_loss = False
 
     def forward(self, args: tuple, kwargs: dict[str, Any], label: torch.Tensor) -> Any:
-        """Return what the criterion returns; UserError where that is no tensor."""
+        """Return what the criterion, or the net, returns; UserError of a loss that is no tensor."""
+        if self.leaves_out_loss:
+            return self.net(*args, **kwargs)
         loss = self._loss(args, kwargs, label)
         if not any(map(is_tensor, leaves(loss))):
             place = place_of(getattr(self.criterion, "forward", self.criterion))

@@ -22,8 +22,16 @@ from align.record.draws_torch import SeesDraws
 from align.record.kept_tensors_torch import KeptTensors
 from align.record.stock_attention import SIGNATURES, Attention
 from align.record.tensor_flow_torch import Awaited, Flow
-from align.record.trace import TENSOR, Call, Cotangent, Dropped, HandedOn, Slot, Trace
-from common.errors import UserError
+from align.record.trace import (
+    TENSOR,
+    Call,
+    Cotangent,
+    Dropped,
+    HandedOn,
+    LossDifferentiates,
+    Slot,
+    Trace,
+)
 from common.places import caller
 
 
@@ -231,14 +239,8 @@ class CallRecorder:
 
     def _not_in_the_loss(self) -> None:
         """Refuse a loss that runs a backward pass of its own: layers are judged without one."""
-        if self.is_whole and len(self.stack) == 1:
-            place = caller()
-            raise UserError(
-                "could not check: the reference's loss (--torch-loss, torch_loss) differentiates "
-                f"the net while it runs{f' ({place})' if place else ''}, as a gradient penalty "
-                "does, which cannot be judged layer by layer: align net and loss without that "
-                "term, and compare the term by itself"
-            )
+        if self.is_whole and self.stack and all(call.path != "net" for call in self.stack):
+            raise LossDifferentiates(caller())
 
     def _boundary(self, tree: Any, call: Call | None) -> Any:
         """Return `tree` with an alias of its own for every tensor, hooked for its gradient.

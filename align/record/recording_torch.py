@@ -16,6 +16,7 @@ from align.nets.calls import is_net_with_loss, wrapped_forwards
 from align.nets.casts.told import told_of_casts
 from align.nets.layers_torch import copied_buffers, module_paths
 from align.nets.prepare_torch import out_of_place, state_kept
+from align.nets.whole import with_loss
 from align.record.bounds_torch import WatchBounds
 from align.record.casts_torch import leave_flowing_casts
 from align.record.kept_tensors_torch import ALL, KeptTensors
@@ -46,7 +47,7 @@ class ReferenceRun:
 
     def scalar(self, net: nn.Module) -> torch.Tensor:
         """Run `net` and return the scalar from which its backward pass starts."""
-        args, kwargs = _as_leaves(net, self, True)
+        args, kwargs = as_leaves(net, self, True)
         ends = _differentiable(net(*args, **kwargs))
         return scalar_of(ends, self.cotangents(ends))
 
@@ -105,7 +106,7 @@ def recorded(
                 if watched is not None and not _same_values(watched.outputs, recording.outputs()):
                     recording.trace.inplace.extend(inplace or sorted(as_code) or [""])
                 if not run.backward and any(call.casts for call in recording.trace.calls):
-                    leave_flowing_casts(net, recording.trace, _as_leaves(net, run, True))
+                    leave_flowing_casts(net, recording.trace, as_leaves(net, run, True))
                 yield recording
                 return
         watched = _watched_run(net, run) if unwatched else watched
@@ -134,7 +135,7 @@ class Recording:
         bounds = WatchBounds(self.recorder.bounds)
         sees_draws = self.recorder.sees_draws
         sees_draws.function = lambda: watch.function
-        args, kwargs = _as_leaves(net, run, run.backward)
+        args, kwargs = as_leaves(net, run, run.backward)
         try:
             with (
                 wrapped_forwards(modules, self.recorder.wrap),
@@ -190,7 +191,7 @@ class Recording:
             self._differentiate()
         self.recorder.end()
         if self.run.backward:
-            self.trace.gradients.update(_gradients(self.net))
+            self.trace.gradients.update(gradients_of(self.net))
         self.ends = []
         self.recorder.alone = None
         return not self.kept.written()
@@ -232,7 +233,20 @@ def _works_in_place(net: nn.Module) -> bool:
 
 
 def _watched_run(net: nn.Module, run: ReferenceRun) -> _WatchedRun:
-    """Run the net with its modules working in place as they do."""
+    """Run the net with its modules working in place as they do.
+
+    Without its loss, if that does not run where no gradient flows: it differentiates the net.
+    """
+    try:
+        return _watched(net, run)
+    except RuntimeError:
+        if not (run.backward and is_net_with_loss(net) and hasattr(net, "net")):
+            raise
+    with with_loss(net, False):
+        return _watched(net, run)
+
+
+def _watched(net: nn.Module, run: ReferenceRun) -> _WatchedRun:
     watch = WatchWrites()
     modules = {path: net.get_submodule(path) for path in module_paths(net)}
     with state_kept(net), torch.no_grad():
@@ -261,7 +275,7 @@ def _is_close(left: np.ndarray, right: np.ndarray) -> bool:
     return np.allclose(left, right, rtol=0.0, atol=few, equal_nan=True)
 
 
-def _as_leaves(net: nn.Module, run: ReferenceRun, flows: bool) -> tuple[tuple, dict[str, Any]]:
+def as_leaves(net: nn.Module, run: ReferenceRun, flows: bool) -> tuple[tuple, dict[str, Any]]:
     """Return copies of the arguments, floating ones as leaves of the graph if a gradient `flows`.
 
     Not those of a label: no loss is differentiated with respect to its target.
@@ -282,7 +296,8 @@ def _as_leaves(net: nn.Module, run: ReferenceRun, flows: bool) -> tuple[tuple, d
     return args, kwargs
 
 
-def _gradients(net: nn.Module) -> dict[str, np.ndarray | None]:
+def gradients_of(net: nn.Module) -> dict[str, np.ndarray | None]:
+    """Return the gradient of every parameter by name, sharing its memory; None where none is."""
     return {
         name: None if parameter.grad is None else to_array(parameter.grad)
         for name, parameter in net.named_parameters(remove_duplicate=False)

@@ -33,6 +33,19 @@ class BackwardRaises(UserError):
         self.cause = cause
 
 
+class LossDifferentiates(UserError):
+    """The reference's loss differentiates the net while it runs, at the line `place`."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__(
+            "could not check: the reference's loss (--torch-loss, torch_loss) differentiates "
+            f"the net while it runs{f' ({place})' if place else ''}, as a gradient penalty "
+            "does, which cannot be judged layer by layer: align_backward and align_training of "
+            "two live nets judge it as a whole; elsewhere leave that term out"
+        )
+        self.place = place
+
+
 class Slot:
     """Stands for a tensor in a tree of arguments: the index of it among a call's inputs."""
 

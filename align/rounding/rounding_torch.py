@@ -1,7 +1,8 @@
 """Runs the reference again, disturbed, to measure how far rounding moves every tensor."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -15,6 +16,8 @@ from align.rounding.disturbed_run_torch import DisturbedRun
 from align.rounding.movements_torch import Movements
 
 KERNEL_SPREAD = 2.0
+
+Place = TypeVar("Place")
 
 
 class Rounding:
@@ -139,11 +142,18 @@ def _over_draws(
 
     first, errors = drawn(0, 0)
     coherent = [first, *(drawn(draw, draw)[0] for draw in range(1, errors.draws))]
-    moves, _ = drawn(COHERENT_DRAWS, None)
-    for place in moves:
+    return combined(drawn(COHERENT_DRAWS, None)[0], coherent)
+
+
+def combined(
+    moves: Mapping[Place, float], coherent: Sequence[Mapping[Place, float]]
+) -> dict[Place, float]:
+    """Return how far errors of kernels move tensors, of random ones and several coherent ones."""
+    found = {}
+    for place, apart in moves.items():
         square = sum(each.get(place, 0.0) ** 2 for each in coherent) / len(coherent)
-        moves[place] += KERNEL_SPREAD * square**0.5
-    return moves
+        found[place] = apart + KERNEL_SPREAD * square**0.5
+    return found
 
 
 def above(trace: Trace, paths: set[str]) -> set[str]:

@@ -81,7 +81,7 @@ def align_backward(
         found = run_past_zero_weights(sides, run)
     constants = rounding_note(rounded, found.trace)
     if unchecked:
-        report.calls = forward_calls(sides, found, train=train) + unchecked
+        report.calls = forward_calls(sides, found, train=train) + found.gradients + unchecked
         report.notes += found.notes + constants
         return blame(report, sides, seen_from_the_net if with_loss else None)
     return backward_report(report, sides, found, constants, with_loss=with_loss)

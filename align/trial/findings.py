@@ -29,6 +29,7 @@ class Findings:
     # Calls whose code in the port calls an inexact operator: (of values, of gradients).
     inexact: Mapping[CallKey, tuple[float, float]] = field(default_factory=dict)
     unreached: list[Comparison] = field(default_factory=list)  # what these inputs do not show
+    whole: Trace | None = None  # of the free run of a loss that differentiates the net
 
     def allow_gradient(self, parameter: str) -> Allowance:
         """Return what rounding explains of the gradient of a parameter of the reference."""

@@ -18,7 +18,7 @@ from align.nets.calls import is_net_with_loss
 from align.pairing.by_path import Pairing
 from align.pairing.sides import AnyReference, Sides
 from align.record.draws import CallKey
-from align.record.trace import BackwardRaises, CallPlace, Trace
+from align.record.trace import BackwardRaises, CallPlace, LossDifferentiates, Trace
 from align.rounding.floors import Floors
 from align.trial.attempts import ATTEMPTS, Attempt, MaskTheOtherWay, Way, aligned
 from align.trial.buffers import compare_buffers
@@ -34,6 +34,7 @@ from align.trial.while_backward import JudgeWhileBackward
 if TYPE_CHECKING:
     from align.force.plain_pass_paddle import PlainPass
     from align.pairing.reference_torch import LiveReference
+    from align.record.recording_torch import ReferenceRun
 
 
 def run_forced(
@@ -52,12 +53,9 @@ def run_forced(
     `backward` starts from cotangents of N(0, 1), drawn from `seed`, or from ones without a seed.
     Without `keeps_gradients` those of the reference's parameters are dropped once judged.
     """
-    from align.arrays import arrays_paddle, arrays_torch
-    from align.record.recording_torch import ReferenceRun
+    from align.arrays import arrays_paddle
 
-    args, kwargs = map_leaves((batch.args, dict(batch.kwargs)), arrays_torch.to_tensor)
-    label = args[2] if is_net_with_loss(sides.port) else None
-    run = ReferenceRun(args, kwargs, backward, seed, label)
+    run = _reference_run(sides, batch, backward, seed)
     args, kwargs = map_leaves((batch.args, dict(batch.kwargs)), arrays_paddle.to_tensor)
     setup = Setup(sides, (args, kwargs), dtype, train, backward, run, keeps_gradients)
     return aligned(LiveTrial(setup))
@@ -69,7 +67,48 @@ def run_backward(
     """Align forward and backward; `how` as in `run_forced`.
 
     Where the reference's own backward pass raises, forward alone, and a comparison that says so.
+    Where its loss differentiates the net, the net without it, and both as a whole.
     """
+    from align.trial.whole_run.judge import judged_whole
+
+    whole = is_net_with_loss(sides.port) and hasattr(sides.port, "net")
+    if whole:
+        _leave_out_loss(sides, False)
+    try:
+        return _backward_or_forward(sides, batch, **how)
+    except LossDifferentiates as raised:
+        if not whole:
+            raise
+        _leave_out_loss(sides, True)  # and for all that is asked about these findings
+        how |= {"seed": 0}  # the net alone starts from random cotangents
+        return judged_whole(
+            sides,
+            batch,
+            _reference_run(sides, batch, True, None),
+            lambda: _backward_or_forward(sides, batch, **how),
+            raised.place,
+        )
+
+
+def _leave_out_loss(sides: "Sides[LiveReference]", left_out: bool) -> None:
+    for net in (sides.reference.net, sides.port):
+        net.leaves_out_loss = left_out
+
+
+def _reference_run(
+    sides: "Sides[LiveReference]", batch: NetBatch, backward: bool, seed: int | None
+) -> "ReferenceRun":
+    from align.arrays.arrays_torch import to_tensor
+    from align.record.recording_torch import ReferenceRun
+
+    args, kwargs = map_leaves((batch.args, dict(batch.kwargs)), to_tensor)
+    label = args[2] if is_net_with_loss(sides.port) else None
+    return ReferenceRun(args, kwargs, backward, seed, label)
+
+
+def _backward_or_forward(
+    sides: "Sides[LiveReference]", batch: NetBatch, **how: Any
+) -> tuple[Findings, list[Comparison]]:
     try:
         return run_forced(sides, batch, backward=True, **how), []
     except BackwardRaises as raised:

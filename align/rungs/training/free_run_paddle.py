@@ -8,7 +8,7 @@ from align.arrays.arrays_paddle import is_tensor, to_tensor
 from align.arrays.batch import NetBatch
 from align.arrays.trees import leaves, map_leaves
 from align.force.call_order import PortOrder
-from align.force.pass_paddle import draws_only, run_with_draws
+from align.force.pass_paddle import Pass, draws_only, run_with_draws
 from align.judge.words import Words
 from align.pairing.sides import Sides
 from align.record.trace import Trace
@@ -46,10 +46,11 @@ class FreeRun:
 
     def remember(self, found: Findings) -> None:
         """Keep what a forced step drew."""
-        self.draws.append((draws_only(found.trace), found.port_order))
+        self.draws.append((draws_only(found.whole or found.trace), found.port_order))
 
     def run(self, batches: Sequence[NetBatch], notes: list[Any]) -> list[FreeStep]:
         """Return every step that the port came through; `notes` is told where it fails."""
+        self.sides.port.leaves_out_loss = False
         self.port.set_tensors(self.start)
         optimizer = self.port.new_optimizer()
         scheduler = optimizers_paddle.HeldScheduler(optimizer)
@@ -58,7 +59,8 @@ class FreeRun:
             args = map_leaves(batch.whole.args, to_tensor)
             try:
                 trace, order = self.draws[step]
-                returned = run_with_draws(self.sides, trace, order, args)
+                given = Pass(self.sides, trace, self.sides.pairing, order)
+                returned = run_with_draws(given, args)
                 (loss,) = filter(is_tensor, leaves(returned))
                 if self.schedule is not None:
                     optimizers_paddle.set_rate(optimizer, self.schedule(step))

@@ -188,14 +188,17 @@ def test_a_loss_that_asks_for_the_net_is_not_judged_alone():
         align_loss(with_decay, with_decay, [OUTPUT, OUTPUT])
 
 
-def test_a_loss_that_differentiates_is_refused_in_words():
-    def penalty(out, label, *, inputs):
-        (slope,) = torch.autograd.grad(out.sum(), inputs, create_graph=True)
+def test_a_loss_that_differentiates_is_refused_in_words_where_nets_cannot_run_freely(tmp_path):
+    def penalty(out, label):
+        (slope,) = torch.autograd.grad((out**2).sum(), out, create_graph=True)
         return ((out - label) ** 2).mean() + (slope**2).sum()
 
     words = r"the reference's loss .*differentiates the net.*in penalty\), as a gradient penalty"
     with pytest.raises(UserError, match=words):
-        align_backward(*pair(), [IMAGE, OUTPUT], penalty, consistent)
+        align_loss(penalty, penalty, [OUTPUT, OUTPUT])
+    recording = {"train": True, "backward": True, "torch_loss": penalty}
+    with pytest.raises(UserError, match=words):
+        record_trace(pair()[0], [IMAGE, OUTPUT], tmp_path / "trace", **recording)
 
 
 class Widths(tnn.Module):
