@@ -1,6 +1,9 @@
 """Every test runs its frameworks on one thread, and stays with its file on one worker."""
 
+import builtins
+import importlib
 import os
+import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -23,3 +26,20 @@ def _one_thread() -> None:
     except ModuleNotFoundError:
         return
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _same_weights_every_time() -> None:
+    """Let nets that a test builds without a seed have the same weights in every run."""
+    for framework, seed in (("torch", "manual_seed"), ("paddle", "seed")):
+        if framework in sys.modules:
+            getattr(sys.modules[framework], seed)(0)
+
+
+@pytest.fixture(autouse=True)
+def _imports_are_pythons_own(monkeypatch) -> None:
+    """Take back what a test's loading of a user's module put in the place of Python's imports."""
+    monkeypatch.setattr(builtins, "__import__", builtins.__import__)
+    monkeypatch.setattr(importlib, "import_module", importlib.import_module)
+    if users := sys.modules.get("commands.subjects.users_modules"):
+        monkeypatch.setattr(users, "_worlds", None)

@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from align.judge.kernel_names import EXACT_ORDERS
 from common import resizes
 
 EPS32 = 2.0**-23
@@ -131,34 +132,11 @@ def _always(error: float) -> Callable[[Sizes, Sizes, KernelSettings], float]:
 
 POWER_ERROR = 2e-7  # the exponent's rounding, times the logarithm of the input
 NORM_ERROR = 4e-7
-EXACT_ORDERS = (None, "fro", "nuc", 0, 1, 2, float("inf"), -float("inf"))
 COMPLEX_ERROR = 3e-7
 SERIES_ERROR = 1e-9  # of a series that is cut off, or of terms that cancel
 NORM_GRADIENT = 1e-8  # 1e-12 is added to the norm: so much at norms of 1e-4
 LP_ERROR = 4e-7  # the same for a power and the root, and a number of values held in float32
 POOL_ERROR = EPS32  # one rounding to float32, twice over
-
-# What torch calls otherwise, and what the arguments of functions are called that do not say so.
-NAMES = {
-    "linalg_norm": "norm",
-    "linalg_vector_norm": "norm",
-    "linalg_matrix_norm": "norm",
-    "float_power": "pow",
-    "special_digamma": "digamma",
-    "special_psi": "digamma",
-    "special_polygamma": "polygamma",
-    "special_logit": "logit",
-    "special_sinc": "sinc",
-}
-ARGUMENTS = {
-    "linalg_norm": ("input", "ord"),
-    "linalg_vector_norm": ("input", "ord"),
-    "linalg_matrix_norm": ("input", "ord"),
-    "dist": ("input", "other", "p"),
-    "pdist": ("input", "p"),
-    "pairwise_distance": ("x1", "x2", "p"),
-    "norm": ("input", "p"),
-}
 
 KERNELS: tuple[Kernel, ...] = (
     Kernel(

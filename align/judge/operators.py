@@ -1,4 +1,4 @@
-"""Operators of Paddle that compute partly in float32, whatever of torch they stand for.
+"""Operators of Paddle that hold numbers in float32, whatever of torch they stand for.
 
 `align.judge.kernels` goes by the function of torch that ran. A port may call one operator for what
 the reference writes out: `F.batch_norm` for a frozen BatchNorm by hand, `paddle.stanh` for
@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from align.judge.kernel_names import EXACT_ORDERS, NORMS
 from align.judge.kernels import (
     EPS32,
-    EXACT_ORDERS,
     NORM_ERROR,
     NORM_GRADIENT,
     POWER_ERROR,
@@ -53,8 +53,6 @@ class Operator:
         return self.forward, self.backward
 
 
-_NORMS = ("norm", "normalize", "weight_norm", "dist", "cdist", "pdist", "pairwise_distance")
-
 OPERATORS = {
     row.name: row
     for row in (
@@ -86,13 +84,11 @@ OPERATORS = {
         ),
         Operator("hardsigmoid", "holds its slope in float32", 4e-7, 4e-7, ("hardsigmoid",), False),
         Operator("selu", "holds scale and alpha in float32", 2e-7, 2e-7, ("selu",), False),
+        Operator("pow", "holds the exponent in float32", POWER_ERROR, POWER_ERROR, ("pow", *NORMS)),
         Operator(
-            "pow", "holds the exponent in float32", POWER_ERROR, POWER_ERROR, ("pow", *_NORMS)
+            "p_norm", "goes through float32", NORM_ERROR, NORM_GRADIENT, (*NORMS,), numbers=False
         ),
-        Operator(
-            "p_norm", "goes through float32", NORM_ERROR, NORM_GRADIENT, (*_NORMS,), numbers=False
-        ),
-        Operator("dist", "goes through float32", NORM_ERROR, NORM_ERROR, _NORMS, numbers=False),
+        Operator("dist", "goes through float32", NORM_ERROR, NORM_ERROR, NORMS, numbers=False),
         Operator("digamma", "cuts its series off", 0.0, SERIES_ERROR, ("digamma",), numbers=False),
     )
 }

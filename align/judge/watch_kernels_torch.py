@@ -10,7 +10,8 @@ from align.arrays.arguments import bind
 from align.arrays.arrays_torch import is_tensor
 from align.arrays.trees import leaves, map_leaves
 from align.judge.kernel_errors_torch import Errors
-from align.judge.kernels import ARGUMENTS, KERNELS, NAMES, Kernel
+from align.judge.kernel_names import ARGUMENTS, NAMES
+from align.judge.kernels import KERNELS, Kernel
 
 # They give code the memory of a tensor without its counter of writes.
 ESCAPES = (

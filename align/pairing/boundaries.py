@@ -5,6 +5,8 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from align.judge.where import Where
+
 if TYPE_CHECKING:
     from convert.names.rules import Reshape
 
@@ -42,7 +44,7 @@ class Boundaries:
     def _name(self, path: str, where: str) -> str:
         if not self.is_whole:
             return f"{path} {where}".strip()
-        if path == "" and where.startswith("output"):
+        if path == "" and Where.of(where).kind == "output":
             return "loss"
         inner = f"{path}.".removeprefix("net.").removesuffix(".")
         return f"{inner} {where}".strip()

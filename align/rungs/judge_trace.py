@@ -59,7 +59,13 @@ def _judged_again(before: Comparison, row: KeptPair, arrays: StoredArrays) -> Co
     fresh = Comparison(before.layer, before.call, before.where, before.kind)
     fresh.kernels, fresh.cumulative, fresh.step = before.kernels, before.cumulative, before.step
     allowance = Allowance(
-        number(row.rounding), number(row.kernels), row.unit, row.summed, row.random, row.reach
+        rounding=number(row.rounding),
+        kernels=number(row.kernels),
+        unit=row.unit,
+        summed=row.summed,
+        random=row.random,
+        inexact=number(row.inexact),
+        reach=row.reach,
     )
     compare(arrays[row.reference], arrays[row.port], allowance, fresh)
     errors = plain([fresh.relative_error, before.relative_error])

@@ -15,6 +15,7 @@ from common.pairs import PAIRS
 from common.schedules import SCHEDULES
 from common.settings.data import DATASETS, AnyAugmentation, AnyData, Data
 from common.settings.load import load_settings
+from common.settings.own import OWN
 from common.settings.recipe import AnyLoss, AnyOptimizer, AnySchedule
 from tests.paths import CONFIGS
 
@@ -109,11 +110,12 @@ def test_settings_know_every_row_of_the_tables(package):
     pytest.importorskip("torch" if package == "torch_ref" else "paddle")
     losses = importlib.import_module(f"{package}.losses").LOSSES
     # `detail` is a term of STDC's loss and returns two numbers: nothing to train with.
-    assert names_of(AnyLoss) == set(losses) - {"detail"}
-    assert names_of(AnyOptimizer) == set(importlib.import_module(f"{package}.optim").OPTIMIZERS)
-    assert names_of(AnySchedule) == {*SCHEDULES, "plateau"}
-    assert names_of(AnyAugmentation) == set(AUGMENTATIONS)
-    assert names_of(AnyData, "dataset") == set(DATASETS)
+    assert names_of(AnyLoss) == {*losses, OWN} - {"detail"}
+    optimizers = importlib.import_module(f"{package}.optim").OPTIMIZERS
+    assert names_of(AnyOptimizer) == {*optimizers, OWN}
+    assert names_of(AnySchedule) == {*SCHEDULES, "plateau", "in_optimizer", OWN}
+    assert names_of(AnyAugmentation) == {*AUGMENTATIONS, OWN}
+    assert names_of(AnyData, "dataset") == {*DATASETS, OWN}
 
 
 @pytest.mark.parametrize("name", DATASETS)
