@@ -46,7 +46,7 @@ def follows_run() -> Iterator[None]:
         with mode:
             yield
     finally:
-        BackwardCFunction.apply = apply  # type: ignore[method-assign]
+        BackwardCFunction.apply = apply  # type: ignore[method-assign]  # and torch's again
         _following.pop()
 
 

@@ -155,7 +155,8 @@ class OwnPair(NetPair):
 
         from convert.names.rules import load_rules
 
-        if find_spec("torch") is None or not self.settings.model.torch:  # type: ignore[union-attr]
+        reference = self.settings.model.torch  # type: ignore[union-attr]  # an own net's section
+        if find_spec("torch") is None or not reference:
             return self.rules
         from align.pairing.layouts.settle import settled
         from align.pairing.reference_torch import LiveReference

@@ -132,13 +132,19 @@ def test_a_rule_is_no_reshape_of_other_sizes(tmp_path):
 
 
 def test_losses_alone():
+    def theirs(out, label):
+        return ((out - label) ** 2).mean()
+
+    def ours(out, label):
+        return theirs(out, label).reshape([1])
+
+    def wrong(out, label):
+        return ((out - label) ** 2).sum().reshape([1])
+
     outputs = [X[:, :1].repeat(4, 1), LABEL]
-    theirs = lambda out, label: ((out - label) ** 2).mean()  # noqa: E731
-    ours = lambda out, label: ((out - label) ** 2).mean().reshape([1])  # noqa: E731
     assert align_loss(theirs, ours, outputs).exit_code == 1
     rules = {"boundaries": [{"match": "^loss$", "shape": []}]}
     assert align_loss(theirs, ours, outputs, rules=rules).exit_code == 0
-    wrong = lambda out, label: ((out - label) ** 2).sum().reshape([1])  # noqa: E731
     assert align_loss(theirs, wrong, outputs, rules=rules).exit_code == 1
 
 
