@@ -51,22 +51,11 @@ BOUNDS = frozenset(
         "abs",
     )
 )
-# Functions with which code may bound values: of these alone nothing is said.
-CHOICES = frozenset(
-    (
-        "where",
-        "masked_fill",
-        "gt",
-        "lt",
-        "ge",
-        "le",
-        "greater_than",
-        "less_than",
-        "greater_equal",
-        "less_equal",
-        "setitem",
-    )
+COMPARISONS = frozenset(
+    ("gt", "lt", "ge", "le", "greater_than", "less_than", "greater_equal", "less_equal")
 )
+# Functions with which code may bound values: of these alone nothing is said.
+CHOICES = COMPARISONS | {"where", "masked_fill", "setitem"}
 ARITHMETIC = frozenset(
     (
         "add",
@@ -203,6 +192,8 @@ class BoundsRecorder(ABC):
             self._note(name)
         if name == "setitem" or not tensors or (name in PAIRED and len(tensors) != PAIRED[name]):
             return call(*args, **kwargs)
+        if name in COMPARISONS and all(self.ends(tensor) is None for tensor in tensors):
+            return call(*args, **kwargs)  # of labels: no value is bounded by it
         operands = self._operands(tensors, name not in ARITHMETIC)
         calls = list(dict.fromkeys(c for known in operands.values() for c in known.calls))
         if name not in ARITHMETIC:
