@@ -46,7 +46,9 @@ class PaddleFramework:
         return to_array(gradient)
 
     def handed(self, leaf: paddle.Tensor, written: bool) -> paddle.Tensor:
-        return leaf.clone()  # the port's code may work in place where the reference's does not
+        # The port's code may work in place where the reference's does not. Before Paddle 3.0 an
+        # empty tensor has no clone, and nothing that could be written.
+        return leaf.clone() if leaf.size else leaf
 
     def version(self, tensor: paddle.Tensor) -> int:
         return int(tensor.inplace_version)

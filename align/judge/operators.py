@@ -82,6 +82,13 @@ OPERATORS = {
                 ("baddbmm", ("baddbmm",)),
             )
         ),
+        Operator(  # `x + 1e-5` in code, told by `align.nets.casts` of a Paddle that does so
+            "number added",
+            "holds its number in float32 before 3.0",
+            EPS32,
+            EPS32,
+            ("add", "sub", "rsub"),
+        ),
         Operator("hardsigmoid", "holds its slope in float32", 4e-7, 4e-7, ("hardsigmoid",), False),
         Operator("selu", "holds scale and alpha in float32", 2e-7, 2e-7, ("selu",), False),
         Operator("pow", "holds the exponent in float32", POWER_ERROR, POWER_ERROR, ("pow", *NORMS)),

@@ -15,6 +15,9 @@ from align.nets.casts.told import COMPARISONS, is_rounded, tell, tell_operator
 # As it is, whatever stands in its place: for the code around a run.
 cast = _C_ops.cast
 
+# Signs that hold a number in float32.
+HELD_ADDITIONS = ("add", "radd", "sub", "rsub") if paddle.__version__ < "3" else ()
+
 _WIDE: dict[Any, Any] = {
     "float32": "float64",
     "complex64": "complex128",
@@ -37,17 +40,21 @@ def follows_run() -> Iterator[None]:
     """
     operators = {n: f for n, f in vars(_C_ops).items() if callable(f) and not n.startswith("_")}
     made = creation._to_tensor_non_static
-    compares = {name: getattr(paddle.Tensor, name) for name in map("__{}__".format, COMPARISONS)}
+    signs = {
+        name: (getattr(paddle.Tensor, name), wrap)
+        for wrap, words in ((_comparing, COMPARISONS), (_adding, HELD_ADDITIONS))
+        for name in map("__{}__".format, words)
+    }
     try:
-        for name, function in compares.items():
-            setattr(paddle.Tensor, name, _comparing(function))
+        for name, (function, wrap) in signs.items():
+            setattr(paddle.Tensor, name, wrap(function))
         for name, function in operators.items():
             setattr(_C_ops, name, _following(name, function))
         creation._to_tensor_non_static = _following("to_tensor", made)
         yield
     finally:
         creation._to_tensor_non_static = made
-        for name, function in compares.items():
+        for name, (function, _) in signs.items():
             setattr(paddle.Tensor, name, function)
         for name, function in operators.items():
             setattr(_C_ops, name, function)
@@ -85,6 +92,17 @@ def _comparing(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(self, other)
 
     return compared
+
+
+def _adding(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Signs call no operator by name."""
+
+    def added(self: paddle.Tensor, other: Any) -> Any:
+        if type(other) is float:
+            tell_operator("number added", (other,), {})
+        return function(self, other)
+
+    return added
 
 
 def _is_narrow(value: Any) -> bool:

@@ -49,10 +49,19 @@ def spd(x):
     return y @ z
 
 
+def found(homes, name):
+    """Return the function `name`; in a Paddle without it one that says so when it is called."""
+
+    def absent(*args, **kwargs):
+        raise AttributeError(name)
+
+    return next((getattr(home, name) for home in homes if hasattr(home, name)), absent)
+
+
 def same(name, *args, **kwargs):
     """Return the function `name` of both, called alike on x."""
     homes = (torch, TF, TL, torch.Tensor, torch.special), (paddle, PF, PL, paddle.Tensor)
-    theirs, ours = (next(getattr(h, name) for h in each if hasattr(h, name)) for each in homes)
+    theirs, ours = (found(each, name) for each in homes)
     return lambda x: theirs(x, *args, **kwargs), lambda x: ours(x, *args, **kwargs)
 
 
@@ -63,8 +72,8 @@ def over(change, pair):
 
 def two(name, change=None):
     """Return the function `name` of both, called with two tensors."""
-    theirs = next(getattr(h, name) for h in (torch, TF, TL, torch.Tensor) if hasattr(h, name))
-    ours = next(getattr(h, name) for h in (paddle, PF, PL, paddle.Tensor) if hasattr(h, name))
+    theirs = found((torch, TF, TL, torch.Tensor), name)
+    ours = found((paddle, PF, PL, paddle.Tensor), name)
     change = change or (lambda x: x)
     return tuple(lambda x, f=f: f(change(x), change(mate(x))) for f in (theirs, ours))
 
@@ -77,7 +86,6 @@ ELEMENTWISE = {
         *(
             "sign",
             "sin",
-            "sinc",
             "sinh",
             "square",
             "tan",
@@ -93,6 +101,7 @@ ELEMENTWISE = {
     )
     if hasattr(PF, name) or hasattr(paddle, name)
 }
+ELEMENTWISE["sinc"] = same("sinc")  # since Paddle 3.0
 ELEMENTWISE["rrelu"] = lambda x: TF.rrelu(x, A, B), lambda x: PF.rrelu(x, A, B, training=False)
 
 DOMAINS = {
@@ -638,6 +647,14 @@ KNOWN: dict[str, str] = {
     "gaussian_nll_loss": "Paddle stops the gradient of the variance",
     "normalize with eps": "Paddle's gradient where some norms are below epsilon and some above",
 }
+if paddle.__version__ < "3":
+    KNOWN |= {
+        "trapezoid": "Paddle's gradient",
+        "cumulative_trapezoid": "Paddle's gradient",
+        "remainder": "Paddle has no gradient",
+        "remainder by %": "Paddle has no gradient",
+        "threshold": "Paddle's takes no value",
+    }
 
 _REASONS = {
     "moves or picks values, and computes none": """

@@ -72,6 +72,10 @@ def test_both_agree_or_a_table_knows_of_it(name, in_float64):
         scales = [s for s in (1.0, 1e-2) if apart(PAIRS[name], s) > EXACT]
     except AttributeError as error:
         pytest.skip(f"this Paddle has no such function: {error}")
+    except TypeError as error:
+        if "unexpected keyword argument 'is_huber'" not in str(error):
+            raise
+        pytest.skip(f"since Paddle 3.0: {error}")
     for scale in scales:
         x = np.random.default_rng(0).standard_normal((2, 4, 6, 8)) * scale
         report = align_backward(Reference(PAIRS[name][0]), Port(PAIRS[name][1]), [x])

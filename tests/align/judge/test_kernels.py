@@ -409,6 +409,8 @@ SETTINGS = ("label_smoothing", "delta", "beta")
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_numbers_of_losses_are_held_in_float32(name):
+    if name == "smooth_l1_loss" and paddle_version() < (3, 0):
+        pytest.skip("this Paddle has Huber's loss only")
     theirs, ours = LOSSES[name]
     x = np.random.default_rng(0).standard_normal((8, 5))
     values = distance(theirs(torch.from_numpy(x)).numpy(), ours(paddle.to_tensor(x)).numpy())

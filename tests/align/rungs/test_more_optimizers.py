@@ -1,5 +1,7 @@
 """Optimizers beyond SGD and Adam: slots and settings are known by their meaning."""
 
+import inspect
+
 import numpy as np
 import pytest
 
@@ -215,6 +217,8 @@ HEALTHY = {
 
 @pytest.mark.parametrize("name", HEALTHY)
 def test_options_that_change_nothing_or_are_met_are_aligned(name):
+    if name == "amsgrad" and "amsgrad" not in inspect.signature(ours.Adam).parameters:
+        pytest.skip("this Paddle's Adam has no such option")
     report = run(*HEALTHY[name])
     assert report.exit_code == 0, report.verdict
     assert not any("known difference" in note for note in report.notes)

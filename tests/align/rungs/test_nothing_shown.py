@@ -158,6 +158,8 @@ def test_what_inputs_do_not_open_could_not_be_checked(
 @pytest.mark.parametrize("rung", [align_forward, align_backward])
 def test_empty_tensors_could_not_be_checked(rung: Any) -> None:
     """Of a layer that sees an empty batch nothing is known."""
+    if paddle.__version__ < "3":
+        pytest.skip("this Paddle reduces no empty tensor")
     report = judged(rung, rows=0)
     assert report.exit_code == 2, report.verdict
     assert {call.layer for call in report.unchecked} == {"rest"}

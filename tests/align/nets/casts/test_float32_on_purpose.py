@@ -10,6 +10,7 @@ import paddle.nn.functional as PF
 import torch.nn.functional as TF
 
 from align import align_backward, align_forward, align_loss
+from align.judge.kernels import paddle_version
 
 X = np.random.default_rng(0).standard_normal((2, 6, 8))
 
@@ -184,11 +185,15 @@ HEALTHY = {
 }
 
 
+# Paddle's own: the epsilon of a layer, and before 3.0 every number that code adds.
+HELD_IN_FLOAT32 = ("layer_norm", *(("rms", "group_norm") if paddle_version() < (3, 0) else ()))
+
+
 @pytest.mark.parametrize("name", HEALTHY)
 def test_the_right_port_is_aligned_to_float64s_precision(name):
     for report in both(*HEALTHY[name]):
         assert report.exit_code == 0, [str(each) for each in report.divergences]
-        limit = 1e-6 if name == "layer_norm" else 1e-11
+        limit = 1e-5 if name in HELD_IN_FLOAT32 else 1e-11
         assert all(call.floor < limit for call in report.calls)
 
 
@@ -225,7 +230,7 @@ def test_a_cast_on_one_side_alone_is_found_at_its_place(name):
 
 def test_a_wrong_epsilon_in_such_code_is_found():
     def wrong(self, x):
-        return paddle_rms(self, x, 1.000001e-6)
+        return paddle_rms(self, x, 1.000001e-6 if paddle_version() >= (3, 0) else 1e-4)
 
     for report in both(torch_rms, wrong):
         assert {found.layer for found in report.divergences} == {"part"}
