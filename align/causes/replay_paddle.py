@@ -12,6 +12,7 @@ from paddle.nn import functional
 from align.arrays.arguments import Forward, bind
 from align.arrays.arrays_paddle import is_tensor, to_array, to_tensor
 from align.arrays.trees import leaves, map_leaves
+from align.causes.held_functions_paddle import held_functions
 from align.causes.hypotheses_paddle import (
     LayerSetting,
     Replacement,
@@ -19,7 +20,7 @@ from align.causes.hypotheses_paddle import (
     layer_changes,
 )
 from align.causes.replayed import JudgedTensor, Replayed
-from align.causes.step_recorder_paddle import PaddleRecorder, Patch, watched
+from align.causes.step_recorder_paddle import PaddleRecorder, Patch, put_in_place, watched
 from align.causes.steps import Handed, Instead, Steps, Value, named
 from align.force.stock.cells_paddle import states_alone
 from align.judge.words import Cause, Words
@@ -58,6 +59,7 @@ class Replay:
         self.path, self.call, self.pairing, self.judged = path, call, sides.pairing, judged
         self.net, self.layers = sides.port, sides.layers
         self.layer = self.layers[path]
+        self.held = held_functions(self.layer)
         self.failure = ""
         self.uneven: list[Cause] = []
         self.seen: list[tuple[str, dict[str, Any], int]] = []
@@ -87,7 +89,7 @@ class Replay:
         self.recorder, self.pairs = PaddleRecorder(), []
         try:
             with paddle.set_grad_enabled(gradients):
-                self._run(watched(self.recorder, lambda: not self.outside, patches))
+                self._run(self._watched(self.recorder, patches))
             return self.recorder.found, self.pairs
         finally:
             self.recorder = None
@@ -95,7 +97,12 @@ class Replay:
     def patched(self, patches: Sequence[Patch]) -> list[JudgedTensor]:
         """Return what `run` does where steps are given other tensors."""
         with paddle.no_grad():
-            return self._run(watched(PaddleRecorder(), lambda: not self.outside, patches))
+            return self._run(self._watched(PaddleRecorder(), patches))
+
+    def _watched(
+        self, recorder: PaddleRecorder, patches: Sequence[Patch]
+    ) -> AbstractContextManager[None]:
+        return watched(recorder, lambda: not self.outside, patches, self.held)
 
     @staticmethod
     def patches(steps: Steps, instead: Sequence[Instead]) -> list[Patch]:
@@ -266,7 +273,6 @@ class Replay:
         self, stack: ExitStack, home: Any, name: str, change: Any, depth: Any, counts: Any
     ) -> None:
         original = getattr(home, name)
-        owned = name in vars(home)
 
         def spied(*args: Any, **kwargs: Any) -> Any:
             if depth[0]:  # what a function calls itself is not the net's code
@@ -282,11 +288,7 @@ class Replay:
             finally:
                 depth[0] -= 1
 
-        def restore() -> None:
-            setattr(home, name, original) if owned else delattr(home, name)
-
-        setattr(home, name, spied)
-        stack.callback(restore)
+        put_in_place(stack, (home, name), spied, self.held)
 
 
 def _to_paddle(leaf: Any) -> Any:

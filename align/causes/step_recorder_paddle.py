@@ -1,8 +1,9 @@
 """Takes down the functions that the code of one call of the port calls."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from paddle.nn import functional
 
 from align.arrays.arrays_paddle import is_tensor, to_array, to_tensor
 from align.arrays.trees import map_leaves
+from align.causes.held_functions_paddle import Put
 from align.causes.meaning import meaning
 from align.causes.step_recorder import Recorder
 
@@ -24,6 +26,9 @@ OPERATORS = (
 LEFT_OUT = frozenset(
     ("to_tensor", "no_grad", "grad", "is_tensor", "numel", "rank", "shape", "save")
 )
+
+
+Held = Mapping[int, Sequence[Put]]  # see `held_functions`
 
 
 class PaddleRecorder(Recorder):
@@ -74,11 +79,11 @@ class Patch:
 
 @contextmanager
 def watched(
-    recorder: Recorder, own: Callable[[], bool], patches: Sequence[Patch] = ()
+    recorder: Recorder, own: Callable[[], bool], patches: Sequence[Patch], held: Held
 ) -> Iterator[None]:
     """Give `recorder` every function that is called while `own()` is true.
 
-    `patches` give some of them another operand, or result.
+    `patches` give some of them another operand, or result; `held` is where else code holds them.
     """
     busy = [False]
 
@@ -105,15 +110,20 @@ def watched(
 
     with ExitStack() as stack:
         for home, name in _functions():
-            original = getattr(home, name)
-            owned = name in vars(home)
-            setattr(home, name, spy(original, name))
-            stack.callback(_put_back, home, name, original, owned)
+            put_in_place(stack, (home, name), spy(getattr(home, name), name), held)
         yield
 
 
-def _put_back(home: Any, name: str, original: Any, owned: bool) -> None:
-    setattr(home, name, original) if owned else delattr(home, name)
+def put_in_place(stack: ExitStack, place: tuple[Any, str], function: Any, held: Held) -> None:
+    """Put `function` at (holder, name), and where else code holds what is there, until the end."""
+    home, name = place
+    original = getattr(home, name)
+    back = partial(setattr, home, name, original) if name in vars(home) else None
+    stack.callback(back or partial(delattr, home, name))
+    setattr(home, name, function)
+    for put in held.get(id(original), ()):
+        stack.callback(put, original)
+        put(function)
 
 
 def _functions() -> Iterator[tuple[Any, str]]:
