@@ -98,7 +98,11 @@ def _rearranged(reference: np.ndarray, port: np.ndarray, rest: float) -> Cause |
     for cause, changed in _arrangements(reference):
         if changed.shape == port.shape and same(changed, port, rest):
             return cause
-    return _blocks(reference, port, rest) or _shifted(reference, port, rest)
+    return (
+        _blocks(reference, port, rest)
+        or _shifted(reference, port, rest)
+        or _rows(reference, port, rest)
+    )
 
 
 def _arrangements(array: np.ndarray) -> Iterator[tuple[Cause, np.ndarray]]:
@@ -122,6 +126,14 @@ def _blocks(reference: np.ndarray, port: np.ndarray, rest: float) -> Cause | Non
         if order is not None:
             return Cause("channels_reordered", axis=axis, order=_runs(order))
     return None
+
+
+def _rows(reference: np.ndarray, port: np.ndarray, rest: float) -> Cause | None:
+    """Tell whether the entries along axis 0 (a weight's outputs, gates) stand in another order."""
+    if reference.ndim < 2 or not 1 < reference.shape[0] <= 4096:
+        return None
+    order = _order(reference, port, rest)
+    return None if order is None else Cause("rows_reordered", order=_runs(order))
 
 
 def _order(reference: np.ndarray, port: np.ndarray, rest: float) -> list[int] | None:

@@ -344,7 +344,7 @@ FAULTS: tuple[Fault, ...] = (
         stages="forward train",
         layers="cp.backbone.features.1.relu",
         apply=replaced("cp.backbone.features.1.relu", lambda layer: _Capped(1.5)),
-        cause=r"cut off|clipped|at most",
+        cause=r"clip\(its input, 0.0, 1.5\), the reference relu\(its input\)",
     ),
     stdc(
         "added 1e-6",

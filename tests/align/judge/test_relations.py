@@ -33,3 +33,14 @@ def test_one_smaller_value_is_not_cut_off():
     assert relation(np.array(0.6), np.array(0.4)) is None
     assert relation(reference, np.array([0.1, 0.8, 0.7, 0.2])) is None
     assert "cut off at 0.5" in str(relation(reference, np.minimum(reference, 0.5)))
+
+
+def test_gates_in_another_order():
+    """A recurrent weight whose gates were exchanged says which rows stand where."""
+    weight = RNG.standard_normal((8, 3))
+    found = relation(weight, weight[[2, 3, 0, 1, 4, 5, 6, 7]])
+    assert found is not None
+    assert (found.kind, found.values["order"]) == ("rows_reordered", "2-3, 0-1, 4-7")
+    other = weight[[2, 3, 0, 1, 4, 5, 6, 7]]
+    other[7, 0] += 1.0
+    assert relation(weight, other) is None
