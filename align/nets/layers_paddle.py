@@ -1,6 +1,6 @@
 """The layers of a port: their paths, what they hold in float32, what they update."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -11,7 +11,7 @@ from paddle.jit.dy2static.program_translator import StaticFunction
 from paddle.nn.layer import norm
 from paddle.nn.utils.spectral_norm_hook import SpectralNorm
 
-from align.arrays.arrays_paddle import to_array
+from align.arrays.arrays_paddle import is_tensor, to_array
 from align.nets.calls import all_paths
 
 # Their kernels take epsilon as float32.
@@ -32,6 +32,22 @@ def layers_by_path(net: nn.Layer) -> dict[str, nn.Layer]:
             layer = layer._sub_layers[name]
         found[path] = layer
     return found
+
+
+def tables_of(net: nn.Layer, *, saved: bool) -> Iterator[tuple[str, str, paddle.Tensor]]:
+    """Yield (path, name, tensor) of the floating tensors that are held beside the parameters.
+
+    With `saved` buffers that stand in files of weights, too.
+    """
+    for path, layer in layers_by_path(net).items():
+        unsaved = layer._non_persistable_buffer_names_set
+        buffers = {n: b for n, b in layer._buffers.items() if saved or n in unsaved}
+        for name, tensor in {**vars(layer), **buffers}.items():
+            if is_tensor(tensor) and tensor.dtype in _TABLES and tensor._is_initialized():
+                yield path, name, tensor
+
+
+_TABLES = (paddle.float32, paddle.float64)
 
 
 def holds_float32_constants(layer: nn.Layer) -> bool:

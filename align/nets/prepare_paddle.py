@@ -15,23 +15,25 @@ from paddle.jit.dy2static.program_translator import ProgramTranslator
 
 from align.arrays.arrays_paddle import to_array, to_tensor
 from align.nets.calls import attributes_kept, attributes_remembered
-from align.nets.casts.follow_paddle import cast, follows_run
-from align.nets.layers_paddle import is_static
+from align.nets.casts.follow_paddle import PaddleTables, cast, follows_run
+from align.nets.layers_paddle import is_static, tables_of
 
 COMPLEX = (paddle.complex64, paddle.complex128)
 FLOATING = (paddle.float16, paddle.bfloat16, paddle.float32, paddle.float64, *COMPLEX)
 
 
 @contextmanager
-def prepared(net: nn.Layer, *, dtype: str, train: bool) -> Iterator[None]:
+def prepared(
+    net: nn.Layer, *, dtype: str, train: bool, tables: PaddleTables | None = None
+) -> Iterator[None]:
     """Cast `net` to `dtype` and to the mode; put everything back.
 
     That is values, dtypes, modes, gradients, settings of parameters and the random state.
 
     Floating parameters and buffers only are cast: `Layer.to` would cast integers too and breaks
     recurrent layers. New tensors of the net's own code get `dtype` as well, and in float64 what
-    it casts to float32 (`align.nets.casts`). Recomputed code runs once, and what `to_static` would
-    compile runs as it is written.
+    it casts to float32 (`align.nets.casts`); `tables` are the reference's that it computes.
+    Recomputed code runs once, and what `to_static` would compile runs as it is written.
     """
     default = paddle.get_default_dtype()
     random_state = paddle.get_rng_state()
@@ -60,7 +62,7 @@ def prepared(net: nn.Layer, *, dtype: str, train: bool) -> Iterator[None]:
         for layer in rates:
             if not layer.training:  # the same values; else its backward has nothing to read
                 layer.dropout, layer.training = 0.0, True
-        follows = follows_run() if dtype == "float64" else nullcontext()
+        follows = follows_run(tables) if dtype == "float64" else nullcontext()
         with (
             _without_recomputing(),
             _as_written(),
@@ -70,6 +72,8 @@ def prepared(net: nn.Layer, *, dtype: str, train: bool) -> Iterator[None]:
             for layer, _ in modes:
                 _run_on_one_device(layer)
                 _run_as_written(layer)
+            if tables is not None:
+                tables.own = {id(tensor): tensor for _, _, tensor in tables_of(net, saved=False)}
             yield
     finally:
         for tensor, values in (*kept, *others):

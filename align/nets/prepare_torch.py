@@ -15,7 +15,8 @@ from torch.utils import checkpoint
 from align.arrays.arrays_torch import is_tensor, to_array
 from align.arrays.trees import leaves, map_leaves
 from align.nets.calls import attributes_kept
-from align.nets.casts.follow_torch import follows_run
+from align.nets.casts.follow_torch import TorchTables, follows_run
+from align.nets.layers_torch import tables_of
 
 
 @contextmanager
@@ -26,6 +27,7 @@ def prepared(
     train: bool,
     float32_constants: set[str],
     spectral_norms: Collection[str] = (),
+    tables: TorchTables | None = None,
 ) -> Iterator[None]:
     """Cast `net` to `dtype` and to the mode; put everything back at the end.
 
@@ -33,7 +35,8 @@ def prepared(
     the net. Modules that were frozen in eval mode inside a net in train mode stay so.
     `float32_constants` are first paths of normalisations whose port holds epsilon and
     momentum in float32: theirs are rounded likewise. `spectral_norms` are modules that are to
-    iterate as Paddle's hook does. The random state is restored too.
+    iterate as Paddle's hook does; `tables` are the port's that code of `net` computes. The random
+    state is restored too.
     Checkpointed code runs once, attention always calls the modules that it is made of, and code
     under `inference_mode`, whose tensors nobody may look at, runs under `no_grad`. In float64 what
     code casts to float32 follows (`align.nets.casts`).
@@ -68,7 +71,7 @@ def prepared(
             if path in float32_constants:
                 for name, value in rounded_constants(module).items():
                     change(module, name, value)
-        follows = follows_run() if dtype == torch.float64 else nullcontext()
+        follows = follows_run(tables) if dtype == torch.float64 else nullcontext()
         with attributes_kept(net.modules()), follows:
             for module in net.modules():
                 _run_on_one_device(module)
@@ -78,6 +81,8 @@ def prepared(
             for path in spectral_norms:
                 module = net.get_submodule(path)
                 vars(module)["_power_method"] = MethodType(_power_method, module)
+            if tables is not None:
+                tables.own = {id(tensor): tensor for _, _, tensor in tables_of(net)}
             yield
     finally:
         for module, name, value in reversed(undo):

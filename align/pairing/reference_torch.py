@@ -13,7 +13,7 @@ from torch.nn.modules.lazy import LazyModuleMixin
 
 from align.arrays.arrays_torch import is_tensor, to_array
 from align.nets.calls import code_of, source_of
-from align.nets.layers_torch import module_paths
+from align.nets.layers_torch import module_paths, tables_of
 from align.nets.whole_torch import NetWithLoss
 from align.pairing import attributes_torch
 from align.pairing.layouts.measure_torch import measured
@@ -96,12 +96,8 @@ class LiveReference:
 
     def tables(self) -> Mapping[str, Mapping[str, np.ndarray]]:
         found: dict[str, dict[str, np.ndarray]] = {}
-        for path in self.paths:
-            module = self._module(path)
-            kept = {n: module._buffers.get(n) for n in module._non_persistent_buffers_set}
-            for name, tensor in {**vars(module), **kept}.items():
-                if is_tensor(tensor) and tensor.is_floating_point():
-                    found.setdefault(path, {})[name] = to_array(tensor)
+        for path, name, tensor in tables_of(self.net):
+            found.setdefault(path, {})[name] = to_array(tensor)
         return found
 
     def momentum(self, path: str) -> Any:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from align.nets.casts.given_tables import GivenTable
 from align.pairing.boundaries import Boundaries
 from align.pairing.by_path import Pairing
 from align.pairing.reference import Reference
@@ -42,6 +43,7 @@ class Sides(Generic[AnyReference]):
     ) -> None:
         self.reference, self.port, self.pairing, self.specs = reference, port, pairing, specs
         self.boundaries = boundaries
+        self.given_tables: list[GivenTable] = []  # what one side holds and the other computes
         self.is_changed = False
 
     @cached_property

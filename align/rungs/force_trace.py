@@ -14,6 +14,7 @@ from align.stored.floors import StoredFloors
 from align.stored.reference import StoredReference
 from align.trial.attempts import ATTEMPTS, Attempt, Way, aligned
 from align.trial.findings import Findings
+from align.trial.held_tables import one_sided_tables
 from align.trial.trial import Trial
 from common.errors import UserError
 
@@ -70,6 +71,7 @@ def _judged(reference: StoredReference, paddle_net: Any, loss: Any, rules: Any) 
     from align.arrays.trees import map_leaves
     from align.causes.explain import explain
     from align.causes.replayed import replayed_from
+    from align.nets.casts.follow_paddle import PaddleTables
     from align.nets.prepare_paddle import activations_apart, prepared
     from align.trial.setup import Setup, float32_constants, plain_norms
 
@@ -83,9 +85,11 @@ def _judged(reference: StoredReference, paddle_net: Any, loss: Any, rules: Any) 
     batch = NetBatch(*reference.inputs)
     arguments = map_leaves((batch.args, dict(batch.kwargs)), to_tensor)
     plain = plain_norms(sides)
+    sides.given_tables = one_sided_tables(sides)[0]  # the reference ran without a port
+    tables = PaddleTables(sides.given_tables) if sides.given_tables else None
     with (
         sides.changed(),
-        prepared(paddle_net, dtype="float64", train=manifest.train),
+        prepared(paddle_net, dtype="float64", train=manifest.train, tables=tables),
         activations_apart(plain),
     ):
         setup = Setup(sides, arguments, "float64", manifest.train, manifest.backward)

@@ -1,23 +1,21 @@
 """Tables that code computes in float32 when a net is built: positions, sines, anchors.
 
 They are no weights: each side has computed its own, and the last bits are its own kernels'. Both
-nets are judged with the reference's, and what that hides is said.
+nets are judged with the reference's, and what that hides is said. So it is where one side holds a
+table and the other's code computes it while it runs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from align.judge.kernels import EPS32
 from align.judge.words import Words, first_of
+from align.nets.casts.given_tables import GivenTable, given_table, is_float32, rounding_apart
 from align.pairing.reference import Reference
 from align.pairing.sides import Sides
 from align.pairing.tensors import join
 
-# So many units of float32 between two ways to compute a value of the largest magnitude; for each
-# place along the longest axis one more: the angle of the n-th position is n times one of another.
-UNITS = 4
 MOST_NAMES = 3
 
 
@@ -45,6 +43,50 @@ def hold_tables(sides: Sides[Reference]) -> list[Words]:
     return [Words("tables_held", count=len(names), **said)]
 
 
+def given_notes(tables: Sequence[GivenTable]) -> list[Words]:
+    """Say which tables were given to code that computes them."""
+    used = [table for table in tables if table.error]
+    if not used:
+        return []
+    names = first_of([table.name for table in used], MOST_NAMES)
+    error = max(table.error for table in used)
+    return [Words("tables_given", count=len(used), names=names, error=error)]
+
+
+def one_sided_tables(sides: Sides[Reference]) -> tuple[list[GivenTable], list[GivenTable]]:
+    """Return the tables in float32 that the reference alone holds, and those of the port alone."""
+    from align.arrays.arrays_paddle import to_array
+    from align.nets.layers_paddle import tables_of
+
+    theirs, partners = sides.reference.tables(), sides.pairing.partners
+    known = set(sides.reference.identities())
+    stands = {tensor.key for tensor in sides.tensors if tensor.reference in known}
+    port: list[GivenTable] = []
+    taken: set[tuple[str, str]] = set()
+    for path, name, tensor in tables_of(sides.port, saved=True):
+        if join(path, name) in stands:
+            continue
+        values, held = to_array(tensor), theirs.get(partners.get(path, ""), {})
+        alike = {(partners[path], n) for n, array in held.items() if array.shape == values.shape}
+        taken |= alike
+        port += [] if alike else _table(join(path, name), values)
+    left = [
+        (join(path, name), values)
+        for path, held in theirs.items()
+        for name, values in held.items()
+        if (path, name) not in taken
+    ]
+    arrays = sides.reference.arrays() if sides.pairing.dropped else {}
+    left += [(key, arrays[key]) for key in sides.pairing.dropped if key in arrays]
+    return [table for key, values in left for table in _table(key, values)], port
+
+
+def _table(name: str, values: np.ndarray) -> list[GivenTable]:
+    """Return a table, if it is one that float32 holds, of several numbers."""
+    table = given_table(name, np.array(values, np.float64)) if values.dtype.kind == "f" else None
+    return [] if table is None else [table]
+
+
 def _alike(layer: Any, name: str, theirs: np.ndarray) -> Iterator[tuple[str, Any, np.ndarray]]:
     """Yield (name, tensor, its values) of the buffers that may stand for a table.
 
@@ -62,15 +104,5 @@ def _alike(layer: Any, name: str, theirs: np.ndarray) -> Iterator[tuple[str, Any
 
 def _rounding_apart(theirs: np.ndarray, ours: np.ndarray) -> float:
     """Return how far two tables are apart, 0 where they are equal or no rounding explains it."""
-    if not (_is_float32(theirs) and _is_float32(ours)):
-        return 0.0
-    scale = float(np.abs(theirs).max(initial=0.0))
-    error = float(np.abs(theirs - ours).max(initial=0.0))
-    units = UNITS + max(theirs.shape, default=0)
-    return error / scale if 0.0 < error <= units * EPS32 * scale else 0.0
-
-
-def _is_float32(values: np.ndarray) -> bool:
-    with np.errstate(over="ignore"):
-        rounded = values.astype(np.float32).astype(values.dtype)
-    return bool(np.isfinite(values).all() and (rounded == values).all())
+    both = is_float32(theirs) and is_float32(ours)
+    return rounding_apart(theirs, ours) if both else 0.0

@@ -10,6 +10,7 @@ from align.pairing.attributes import CLASS
 from align.pairing.reference import Reference
 from align.pairing.sides import AnyReference, Sides
 from align.record.trace import Trace
+from align.trial.held_tables import one_sided_tables
 
 if TYPE_CHECKING:
     from align.pairing.reference_torch import LiveReference
@@ -40,8 +41,12 @@ def prepared(sides: "Sides[LiveReference]", *, dtype: str, train: bool) -> Itera
     kernels hold them.
     """
     from align.nets import prepare_paddle, prepare_torch
+    from align.nets.casts.follow_paddle import PaddleTables
+    from align.nets.casts.follow_torch import TorchTables
 
     rounded, plain = float32_constants(sides), plain_norms(sides)
+    theirs, ours = one_sided_tables(sides) if dtype == "float64" else ([], [])
+    sides.given_tables = [*theirs, *ours]
     with (
         sides.changed(),
         prepare_torch.prepared(
@@ -50,8 +55,14 @@ def prepared(sides: "Sides[LiveReference]", *, dtype: str, train: bool) -> Itera
             train=train,
             float32_constants=rounded,
             spectral_norms=spectral_norms(sides),
+            tables=TorchTables(ours) if ours else None,
         ),
-        prepare_paddle.prepared(sides.port, dtype=dtype, train=train),
+        prepare_paddle.prepared(
+            sides.port,
+            dtype=dtype,
+            train=train,
+            tables=PaddleTables(theirs) if theirs else None,
+        ),
         prepare_paddle.activations_apart(plain),
     ):
         yield rounded

@@ -23,7 +23,7 @@ from align.rounding.floors import Floors
 from align.trial.attempts import ATTEMPTS, Attempt, MaskTheOtherWay, Way, aligned
 from align.trial.buffers import compare_buffers
 from align.trial.findings import Findings
-from align.trial.held_tables import hold_tables
+from align.trial.held_tables import given_notes, hold_tables
 from align.trial.lost_layers import in_place, not_reached, unseen
 from align.trial.one_sided_casts import compare_casts
 from align.trial.parameter_gradients import compare_parameter_gradients
@@ -200,7 +200,7 @@ class Trial(ABC, Generic[AnyReference]):
 
         notes = _uneven_in_words(plain.uneven_groups(), self.setup.sides.pairing)
         notes += _as_code_in_words(plain, self.setup.sides.pairing)
-        notes += plain.held
+        notes += plain.held + given_notes(self.setup.sides.given_tables)
         notes += [moved.cause for moved in plain.port_order.order.moved]
         synced = synchronized(self.setup.sides.layers)
         if synced:

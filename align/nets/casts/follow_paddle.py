@@ -1,7 +1,7 @@
 """Lets float32 that code of Paddle asks for be the float64 of the run."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from paddle import _C_ops
 from paddle.base import core
 from paddle.tensor import creation
 
+from align.nets.casts.given_tables import TableGiver
 from align.nets.casts.told import COMPARISONS, is_rounded, tell, tell_operator
 
 # As it is, whatever stands in its place: for the code around a run.
@@ -32,12 +33,73 @@ _KINDS = {type(name) for name in _WIDE} | {np.dtype}
 _NARROW, _FLOATING = (paddle.float32, paddle.complex64), (paddle.float64, paddle.complex128)
 
 
+# What tensors do without an operator that is called by name.
+METHODS = (
+    *("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "div", "rdiv"),
+    *("pow", "rpow", "matmul", "mod", "floordiv", "neg", "getitem", "setitem"),
+)
+
+
+class PaddleTables(TableGiver):
+    """Of Paddle's tensors."""
+
+    def is_tensor(self, value: Any) -> bool:
+        """See `TableGiver`."""
+        return isinstance(value, paddle.Tensor)
+
+    def is_whole(self, tensor: Any) -> bool:
+        """See `TableGiver`."""
+        return "int" in str(tensor.dtype) or tensor.dtype == paddle.bool
+
+    def values(self, tensor: Any) -> np.ndarray | None:
+        """See `TableGiver`."""
+        return tensor.numpy() if tensor.dtype == paddle.float64 and tensor.stop_gradient else None
+
+    def like(self, values: np.ndarray) -> Any:
+        """See `TableGiver`."""
+        return paddle.to_tensor(values)
+
+    def fill(self, tensor: Any, values: np.ndarray) -> None:
+        """See `TableGiver`."""
+        tensor.set_value(np.ascontiguousarray(values))
+
+
 @contextmanager
-def follows_run() -> Iterator[None]:
+def follows_run(tables: PaddleTables | None = None) -> Iterator[None]:
     """Around a run in float64: float32 that code asks for, or makes, becomes float64.
 
-    All functions of Paddle call its operators by name, with the type that was asked for.
+    All functions of Paddle call its operators by name, with the type that was asked for. `tables`
+    are given to code that computes them.
     """
+    with _follows_run(), nullcontext() if tables is None else _gives(tables):
+        yield
+
+
+@contextmanager
+def _gives(tables: PaddleTables) -> Iterator[None]:
+    """Show `tables` what every operator and method of tensors gives."""
+    places = [(_C_ops, n) for n, f in vars(_C_ops).items() if callable(f) and n[:1] != "_"]
+    places.append((creation, "_to_tensor_non_static"))
+    places += [(paddle.Tensor, name) for name in map("__{}__".format, METHODS)]
+    functions = [(home, name, getattr(home, name)) for home, name in places if hasattr(home, name)]
+    try:
+        for home, name, function in functions:
+            setattr(home, name, _giving(name, function, tables))
+        yield
+    finally:
+        for home, name, function in functions:
+            setattr(home, name, function)
+
+
+def _giving(name: str, function: Callable[..., Any], tables: PaddleTables) -> Callable[..., Any]:
+    def given(*args: Any, **kwargs: Any) -> Any:
+        return tables.made(name, args, kwargs, function(*args, **kwargs))
+
+    return given
+
+
+@contextmanager
+def _follows_run() -> Iterator[None]:
     operators = {n: f for n, f in vars(_C_ops).items() if callable(f) and not n.startswith("_")}
     made = creation._to_tensor_non_static
     signs = {

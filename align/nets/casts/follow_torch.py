@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from torch.autograd.function import BackwardCFunction
 from torch.overrides import TorchFunctionMode
 
+from align.nets.casts.given_tables import TableGiver
 from align.nets.casts.told import COMPARISONS, is_rounded, tell
 
 _CFLOAT = torch.Tensor.cfloat  # type: ignore[attr-defined]  # the stubs lack it
@@ -28,9 +30,38 @@ _KINDS = {torch.dtype, type(torch.FloatTensor), str}
 _following: list["_FollowsRun"] = []  # those of the runs around which `follows_run` stands
 
 
+class TorchTables(TableGiver):
+    """Of torch's tensors."""
+
+    def is_tensor(self, value: Any) -> bool:
+        """See `TableGiver`."""
+        return isinstance(value, torch.Tensor)
+
+    def is_whole(self, tensor: Any) -> bool:
+        """See `TableGiver`."""
+        return not (tensor.is_floating_point() or tensor.is_complex())
+
+    def values(self, tensor: Any) -> np.ndarray | None:
+        """See `TableGiver`."""
+        floating = tensor.dtype == torch.float64 and not tensor.requires_grad
+        return tensor.numpy() if floating else None
+
+    def like(self, values: np.ndarray) -> Any:
+        """See `TableGiver`."""
+        return torch.tensor(values)
+
+    def fill(self, tensor: Any, values: np.ndarray) -> None:
+        """See `TableGiver`."""
+        with torch.no_grad():
+            tensor.copy_(torch.tensor(values))
+
+
 @contextmanager
-def follows_run() -> Iterator[None]:
-    """Around a run in float64: float32 that code asks for, or makes, becomes float64."""
+def follows_run(tables: TorchTables | None = None) -> Iterator[None]:
+    """Around a run in float64: float32 that code asks for, or makes, becomes float64.
+
+    `tables` are given to code that computes them.
+    """
     apply = BackwardCFunction.apply
 
     def followed(self: Any, *args: Any) -> Any:
@@ -39,7 +70,7 @@ def follows_run() -> Iterator[None]:
         with _FollowsRun():
             return apply(self, *args)
 
-    mode = _FollowsRun()
+    mode = _FollowsRun() if tables is None else _GivesTables(tables)
     _following.append(mode)
     BackwardCFunction.apply = followed  # type: ignore[method-assign]  # a user's own backward
     try:
@@ -92,6 +123,20 @@ class _FollowsRun(TorchFunctionMode):
             self.asked = True
             return result.to(WIDE[result.dtype])
         return result
+
+
+class _GivesTables(_FollowsRun):
+    """Gives code the tables that the other side holds, too."""
+
+    def __init__(self, tables: TorchTables) -> None:
+        super().__init__()
+        self.tables = tables
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = super().__torch_function__(func, types, args, kwargs)
+        return self.tables.made(getattr(func, "__name__", ""), args, kwargs or {}, result)
 
 
 def _compares(func: Any) -> bool:
