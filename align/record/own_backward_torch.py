@@ -1,8 +1,10 @@
-"""Finds out whether the reference's backward pass raises by itself, and where that comes from."""
+"""Backward passes of the reference's own: those that raise, and those that its code runs itself."""
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,7 +12,9 @@ from torch import nn
 from align.judge.words import Cause
 from align.nets.calls import code_of
 from align.nets.prepare_torch import state_kept
-from common.places import is_users, user_frame
+from align.record.trace import NetDifferentiates
+from common.errors import UserError
+from common.places import caller, is_users, user_frame
 
 # A frame in what autograd says of the forward call whose backward raised.
 FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in ')
@@ -50,3 +54,41 @@ def _place(error: Exception, said: list[str]) -> str:
     found = [match for text in said for match in FRAME.finditer(text)]
     own = [match for match in found if is_users(match["file"])]
     return f"{own[-1]['file']}:{own[-1]['line']}" if own else ""
+
+
+@contextmanager
+def refuses_differentiation(
+    refused: Callable[[], bool], error: Callable[[], Exception]
+) -> Iterator[None]:
+    """Raise `error` where code in the block runs a backward pass while `refused`, or one fails.
+
+    Whatever code calls (`torch.autograd.grad`, `backward`, `torch.func`) comes by one function.
+    """
+    run = torch.autograd._engine_run_backward
+
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        if refused():
+            raise error()
+        try:
+            return run(*args, **kwargs)
+        except RuntimeError as raised:  # gradients are off, or boundaries are in its way
+            raise error() from raised
+
+    torch.autograd._engine_run_backward = watched
+    try:
+        yield
+    finally:
+        torch.autograd._engine_run_backward = run
+
+
+def refuse_transforms() -> None:
+    """Raise UserError where a module runs on what `torch.func` hands to it: no plain tensors."""
+    running = torch._C._functorch.peek_interpreter_stack()
+    if running is None:
+        return
+    if running.key() != torch._C._functorch.TransformType.Vmap:
+        raise NetDifferentiates(caller())
+    raise UserError(
+        f"could not check: the reference calls its own layers under torch.func.vmap ({caller()}), "
+        "where nobody can read what they compute: give them the whole batch for the comparison"
+    )

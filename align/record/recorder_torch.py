@@ -20,6 +20,7 @@ from align.nets.casts.follow_torch import in_backward
 from align.record.bounds_torch import TorchBounds
 from align.record.draws_torch import SeesDraws
 from align.record.kept_tensors_torch import KeptTensors
+from align.record.own_backward_torch import refuse_transforms
 from align.record.stock_attention import SIGNATURES, Attention
 from align.record.tensor_flow_torch import Awaited, Flow
 from align.record.trace import (
@@ -29,9 +30,11 @@ from align.record.trace import (
     Dropped,
     HandedOn,
     LossDifferentiates,
+    NetDifferentiates,
     Slot,
     Trace,
 )
+from common.errors import UserError
 from common.places import caller
 
 
@@ -65,6 +68,7 @@ class CallRecorder:
         """Return `forward` of the module at `path` with its calls recorded."""
 
         def recorded(*args: Any, **kwargs: Any) -> Any:
+            refuse_transforms()
             self.sees_draws.check()
             before = len(self.trace.draws)
             call = Call(path, self.counts.get(path, 0))
@@ -236,6 +240,17 @@ class CallRecorder:
                         after()
 
             tensor.register_hook(keep)
+
+    def has_parts(self) -> bool:
+        """Tell whether the net's call that runs has called modules, which are judged alone."""
+        own = self.stack[-1] if self.stack else None
+        in_loss = self.is_whole and all(call.path != "net" for call in self.stack)
+        return not in_loss and any(call.parent is own for call in self.trace.calls)
+
+    def differentiates(self) -> UserError:
+        """Return the error of code that differentiates what it called."""
+        in_loss = self.is_whole and all(call.path != "net" for call in self.stack)
+        return (LossDifferentiates if in_loss else NetDifferentiates)(caller())
 
     def _not_in_the_loss(self) -> None:
         """Refuse a loss that runs a backward pass of its own: layers are judged without one."""

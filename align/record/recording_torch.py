@@ -20,7 +20,7 @@ from align.nets.whole import with_loss
 from align.record.bounds_torch import WatchBounds
 from align.record.casts_torch import leave_flowing_casts
 from align.record.kept_tensors_torch import ALL, KeptTensors
-from align.record.own_backward_torch import own_backward_raises
+from align.record.own_backward_torch import own_backward_raises, refuses_differentiation
 from align.record.recorder_torch import CallRecorder
 from align.record.trace import BackwardRaises, Call, RunAgain, Trace
 from align.record.watch_writes_torch import WatchWrites
@@ -143,6 +143,7 @@ class Recording:
                 sees_draws,
                 bounds,
                 told_of_casts(self.recorder.cast),
+                refuses_differentiation(self.recorder.has_parts, self.recorder.differentiates),
             ):
                 outputs = net(*args, **kwargs)
         finally:

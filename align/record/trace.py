@@ -46,6 +46,20 @@ class LossDifferentiates(UserError):
         self.place = place
 
 
+class NetDifferentiates(UserError):
+    """The reference differentiates calls of its own while it runs forward, at the line `place`."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__(
+            "could not check: the reference differentiates its own layers while it runs forward"
+            f"{f' ({place})' if place else ''}, as energy and score nets do, which cannot be "
+            "judged layer by layer. Align the part that it differentiates instead, as a net of "
+            "its own, up to the value that it takes the gradient of: align_backward compares "
+            "that very gradient; then compare the outputs of the whole in float64 by hand"
+        )
+        self.place = place
+
+
 class Slot:
     """Stands for a tensor in a tree of arguments: the index of it among a call's inputs."""
 
