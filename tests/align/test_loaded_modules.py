@@ -22,9 +22,20 @@ print(*{".".join(name.split(".")[:2]) for name in sys.modules.keys() - before})
 @pytest.mark.parametrize("room", ["common", "convert", "align"])
 def test_importing_a_room_loads_no_framework_and_nothing_as_slow(room):
     slow = "{'torch', 'paddle', 'scipy.stats'}"
-    code = f"import {room}, sys; print({slow} & set(sys.modules))"
+    code = f"import sys; from {room} import *; print({slow} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "set()", done.stderr
+
+
+def test_a_process_that_watches_another_loads_nothing_slow():
+    """Every command with nets is two processes, and the outer one should cost nothing."""
+    code = (
+        "import sys, commands.guard, align.nets.progress, align\n"
+        "slow = {'numpy', 'pydantic', 'rich', 'scipy', 'yaml', 'torch', 'paddle'}\n"
+        "print(slow & set(sys.modules), 'align_forward' in dir(align), hasattr(align, 'no_such'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.split() == ["set()", "True", "False"], done.stderr
 
 
 # torch's compiler alone would take 70 MB and half a second.
