@@ -1,12 +1,14 @@
 """Every test runs its frameworks on one thread, and stays with its file on one worker."""
 
 import builtins
+import gc
 import importlib
 import os
 import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import hypothesis  # noqa: F401 - registers other packages' generators, by what it finds unfrozen
 import pytest
 
 pytest_plugins = ["tests.seconds"]
@@ -17,6 +19,17 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session):
+    """What is imported stays: the collector of cycles neither waits for it nor looks at it."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(autouse=True, scope="session")
