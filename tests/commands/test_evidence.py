@@ -11,8 +11,6 @@ from tests.paths import ROOT
 pytest.importorskip("torch")
 pytest.importorskip("paddle")
 
-import paddle
-
 from align.report.report import Report
 from commands.align.reprod_log import export_steps
 from commands.reproduce.evidence import write_evidence
@@ -20,6 +18,7 @@ from commands.subjects.recipe import Recipe
 from commands.subjects.rows import seeded_pair
 from common.data.toy import write_toy_cityscapes
 from common.errors import UserError
+from paddle_impl.optim import ClippedRMSprop
 
 CONFIG = ROOT / "configs" / "stdc1_toy.yml"
 GRADE = 1e-6  # mean |difference|, of every value (reprod_log's default)
@@ -42,6 +41,14 @@ def overrides(tmp_path_factory) -> tuple[str, ...]:
 @pytest.fixture(scope="module")
 def recipe(overrides) -> Recipe:
     return Recipe(CONFIG, overrides)
+
+
+@pytest.fixture(scope="module")
+def small(overrides) -> Recipe:
+    """A recipe of a net with a fifth of the layers: what a grader refuses is the same."""
+    sizes = ["data.crop_hw=[32, 32]", "reproduce.input_shape=[2, 3, 32, 32]"]
+    narrow = ["model.options.width=0.0625", "data.batch_size=2"]
+    return Recipe(ROOT / "configs" / "unet_toy.yml", (overrides[0], *sizes, *narrow))
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
@@ -80,25 +87,28 @@ def verdict_in(folder: Path) -> str:
     return (folder / "bp_align_verdict.txt").read_text()
 
 
-def test_fault_of_a_net_is_refused(recipe, tmp_path):
-    torch_net, paddle_net = seeded_pair("stdc1_seg", 0)
-    weight = paddle_net.conv_out.conv_out.weight
+def test_fault_of_a_net_is_refused(small, tmp_path):
+    torch_net, paddle_net, _ = small.pair.nets(None, 0)
+    weight = paddle_net.outc.conv.weight
     weight.set_value(weight * 1.5)
-    evidence(recipe, (torch_net, paddle_net), tmp_path)
+    evidence(small, (torch_net, paddle_net), tmp_path)
+    assert grade(tmp_path, "data")
     assert not grade(tmp_path, "forward")
     assert not grade(tmp_path, "bp_align")
 
 
-def test_wrong_optimizer_is_refused(recipe, tmp_path, monkeypatch):
+def test_wrong_optimizer_is_refused(small, tmp_path, monkeypatch):
     """Its forced losses all agree: each step begins at the reference's weights."""
-    wrong = paddle.optimizer.Momentum.__init__
+    pair = small.pair.nets(None, 0)[:2]
+    export_steps(tmp_path, small.align_training(*pair, 2))
+    assert grade(tmp_path, "bp_align")
+    right = ClippedRMSprop.__init__
     monkeypatch.setattr(
-        paddle.optimizer.Momentum,
+        ClippedRMSprop,
         "__init__",
-        lambda self, *args, **kwargs: wrong(self, *args, **{**kwargs, "use_nesterov": True}),
+        lambda self, *args, **kwargs: right(self, *args, **{**kwargs, "alpha": 0.9}),
     )
-    pair = seeded_pair("stdc1_seg", 0)
-    report = recipe.align_training(*pair, 3)
+    report = small.align_training(*pair, 3)
     losses = [call for call in report.calls if call.at.kind == "loss"]
     assert report.exit_code == 1
     assert all(call.verdict == "equal" for call in losses)
