@@ -1,14 +1,14 @@
 """A command's verdict is its own, whatever the code of a net does to the process."""
 
 import json
-import os
 import subprocess
 import sys
 import time
 
 import pytest
 
-from tests.paths import ROOT, TOOLS
+from tests import nursery
+from tests.paths import ROOT
 
 # A command without frameworks, and the code of a "net" in a file of its own.
 COMMAND = """
@@ -187,14 +187,17 @@ def leaves():
 """
 
 
-@pytest.mark.parametrize("ending", ["os._exit(0)", "sys.exit(0)"])
-def test_a_wrong_port_does_not_pass_by_ending_the_command(tmp_path, ending):
+# The end that the watching process alone sees is shown with it; the other by its inner process.
+@pytest.mark.parametrize(
+    ("ending", "start"), [("os._exit(0)", nursery.as_typed), ("sys.exit(0)", nursery.run)]
+)
+def test_a_wrong_port_does_not_pass_by_ending_the_command(tmp_path, ending, start):
     pytest.importorskip("torch")
     pytest.importorskip("paddle")
     (tmp_path / "ending_nets.py").write_text(NETS.format(ending=ending))
     pair = ["--torch", "ending_nets:Theirs", "--paddle", "ending_nets:Ours"]
     report = ["--input-shape", "2", "4", "--json", "--report", "out"]
-    done = tool(tmp_path, "align_forward", *pair, *report)
+    done = start("align_forward", *pair, *report, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert "ending_nets.py:8, in forward" in done.stderr
     assert list((tmp_path / "out").iterdir()) == []
@@ -205,22 +208,11 @@ def test_a_conversion_ends_with_its_own_code(tmp_path):
     pytest.importorskip("paddle")
     (tmp_path / "ending_nets.py").write_text(NETS.format(ending="pass"))
     torch.save({"weight": torch.ones(4, 4)}, tmp_path / "a.pth")
-    done = tool(tmp_path, "convert_weights", "a.pth", "--model", "ending_nets:leaves")
+    done = nursery.run("convert_weights", "a.pth", "--model", "ending_nets:leaves", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert "--model ending_nets:leaves: SystemExit(0)" in done.stderr
     assert "ending_nets.py:11, in leaves" in done.stderr
     assert not (tmp_path / "a.pdparams").exists()
-
-
-def tool(folder, name, *arguments):
-    return subprocess.run(
-        [sys.executable, str(TOOLS / f"{name}.py"), *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=250,
-    )
 
 
 def test_an_error_is_told_in_the_line_that_says_it():
