@@ -26,10 +26,8 @@ def blamed(report):
 
 
 @pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
-def test_healthy_stdc_is_aligned(train):
-    torch_net, paddle_net = seeded_pair("stdc1_seg", 0)
-    inputs = [np.random.default_rng(0).standard_normal((2, 3, 64, 96))]
-    report = align_backward(torch_net, paddle_net, inputs, train=train)
+def test_healthy_stdc_is_aligned(stdc1_pair, stdc_input, train):
+    report = align_backward(*stdc1_pair, [stdc_input], train=train)
     assert report.exit_code == 0, report.verdict
     assert not report.noise
     exact = [call for call in report.calls if not call.kernels]
