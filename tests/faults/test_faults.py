@@ -15,12 +15,11 @@ SLOW = {"stdc"}
 # One stage a fault here, the one that sees most; the proof runs all.
 SMALL = [(fault, list(fault.blame)[-1]) for fault in ALL if fault.subject not in SLOW]
 STDC = [
-    (fault, stage)
+    (fault, stages[-1])
     for fault in ALL
     if fault.subject in SLOW
-    for stage in fault.blame
-    if fault.name in {"detached branch", "OHEM threshold", "align_corners", "residual forgotten"}
-    and stage in ("forward", "backward", "loss")
+    and fault.name in {"detached branch", "OHEM threshold", "align_corners", "residual forgotten"}
+    and (stages := [s for s in fault.blame if s in ("forward", "backward", "loss")])
 ]
 
 
