@@ -38,6 +38,11 @@ class NamedFrame(Protocol):
         """The image's name, of which the fingerprint of a set is made."""
         ...
 
+    @property
+    def image(self) -> Path:
+        """The image's file."""
+        ...
+
 
 class DataSource(SampleSource, Protocol):
     """A split of a data set with its classes; every class of `common/data/sets/` is one.
@@ -106,8 +111,12 @@ class SegmentationDataset:
         """
         image, label = self.source.read(index)
         rng = sample_generator(self.seed, epoch, index)
-        for transform in self.transforms:
-            image, label = transform(image, label, rng)
+        try:
+            for transform in self.transforms:
+                image, label = transform(image, label, rng)
+        except DataError as error:
+            frames = getattr(self.source, "frames", None)
+            raise DataError(f"{frames[index].image if frames else index}: {error}") from None
         return self.normalisation(image), np.array(label, np.int64)
 
 

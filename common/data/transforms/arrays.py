@@ -28,11 +28,17 @@ class AsArrays:
         return np.asarray(image, np.float32), np.asarray(label, np.uint8)
 
 
+def _vanished(label: np.ndarray) -> DataError:
+    return DataError(f"scale: an image of {label.shape[1]} x {label.shape[0]} would vanish")
+
+
 @dataclass(frozen=True)
 class UniformScale:
     """Resize by a factor from [low, high); sizes are rounded, image bilinear, label nearest.
 
     Source: hszhao/semseg, util/transform.py, RandScale.
+
+    Raises DataError where nothing would be left of an image.
     """
 
     low: float = 0.5
@@ -43,6 +49,8 @@ class UniformScale:
     ) -> ImageAndLabel:
         """Draws one number."""
         scale = uniform(rng, self.low, self.high)
+        if min(round(side * scale) for side in label.shape) < 1:
+            raise _vanished(label)
         return (
             cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR),
             cv2.resize(label, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST),
@@ -68,7 +76,7 @@ class ChosenScale:
         scale = self.scales[choice(rng, len(self.scales))]
         size = (int(label.shape[1] * scale), int(label.shape[0] * scale))
         if min(size) < 1:
-            raise DataError(f"scale: an image of {label.shape[1]} x {label.shape[0]} would vanish")
+            raise _vanished(label)
         small = Image.fromarray(label).resize(size, Image.Resampling.NEAREST)
         return cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.asarray(small)
 

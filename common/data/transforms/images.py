@@ -83,11 +83,13 @@ class RandomCrop:
     """Cut out a window of size_hw = (height, width); a frame too small for it is enlarged first.
 
     As the authors do it, the factor follows the frame's shorter side and the last possible offset
-    is never drawn. Their code would pad where the window is wider in shape than the frame (it is
-    not on Cityscapes: 1024x512 out of 2:1 frames); here that is an error.
+    is never drawn. Where the window is longer in shape than the frame (it is not on Cityscapes:
+    1024x512 out of 2:1 frames) the rest, on the right and below, is `fill` and void; their code
+    would make it black, and of class 0.
     """
 
     size_hw: tuple[int, int]
+    fill: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     def __call__(
         self, image: Image.Image, label: Image.Image, rng: np.random.Generator
@@ -108,13 +110,12 @@ class RandomCrop:
         portrait = image.width < image.height
         scale = width / image.width if portrait else height / image.height
         w, h = int(scale * image.width + 1), int(scale * image.height + 1)
-        if w < width or h < height:
-            raise DataError(
-                f"crop: a window of {width} x {height} (width x height) is longer in shape than "
-                f"the frame of {image.width} x {image.height} and would need padding; choose a "
-                "window whose ratio of sides is nearer to the frame's"
-            )
-        return _resize(image, label, w, h)
+        image, label = _resize(image, label, w, h)
+        size = max(w, width), max(h, height)
+        return (
+            _laid_on(image, size, tuple(round(value) for value in self.fill)),
+            _laid_on(label, size, VOID),
+        )
 
 
 @dataclass(frozen=True)
@@ -195,6 +196,15 @@ class Normalisation:
 
 def _factor(strength: float, rng: np.random.Generator) -> float:
     return uniform(rng, max(1.0 - strength, 0.0), 1.0 + strength)
+
+
+def _laid_on(image: Image.Image, size: tuple[int, int], color: Any) -> Image.Image:
+    """Return `image` at the upper left of one of `size` (width, height) that is all `color`."""
+    if image.size == size:
+        return image
+    whole = Image.new(image.mode, size, color)
+    whole.paste(image, (0, 0))
+    return whole
 
 
 def _resize(

@@ -51,14 +51,14 @@ def stdc(
 ) -> tuple[Transform, ...]:
     """Return MichaelFan01/STDC-Seg, cityscapes.py; theirs is crop_hw = (512, 1024).
 
-    Contrast depends on the mean of the whole frame, so jitter comes before the crop. Nothing is
-    padded: small frames are enlarged.
+    Contrast depends on the mean of the whole frame, so jitter comes before the crop. Small frames
+    are enlarged; what a longer window leaves then is padded with the mean.
     """
     return (
         ColorJitter(brightness, contrast, saturation),
         HorizontalFlip(flip),
         RandomScale(tuple(scales)),
-        RandomCrop(_needed(crop_hw)),
+        RandomCrop(_needed(crop_hw), fill),
     )
 
 

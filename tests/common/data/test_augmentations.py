@@ -16,7 +16,7 @@ from common.data.transforms.arrays import (
     UniformScale,
 )
 from common.data.transforms.recipes import AUGMENTATIONS
-from common.errors import ConfigError
+from common.errors import ConfigError, DataError
 from tests.common.data.frames import Fixed, frame
 
 FILL = (123.675, 116.28, 103.53)
@@ -129,3 +129,9 @@ def test_every_offset_of_a_crop_can_be_drawn(number, at):
     image, label = arrays()
     got, _ = PadAndCrop((9, 12), FILL)(image, label, Fixed(number, number))
     assert (got == image[at[0] : at[0] + 9, at[1] : at[1] + 12]).all()
+
+
+@pytest.mark.parametrize("scaled", [UniformScale(0.5, 0.5), ChosenScale((0.5,))])
+def test_an_image_that_would_vanish_is_an_error(scaled):
+    with pytest.raises(DataError, match="an image of 1 x 3 would vanish"):
+        scaled(np.zeros((3, 1, 3), np.float32), np.zeros((3, 1), np.uint8), Fixed(0.0))

@@ -16,7 +16,6 @@ from common.data.transforms.images import (
     RandomShortSide,
 )
 from common.data.transforms.recipes import STDC_SCALES, stdc
-from common.errors import DataError
 from common.randomness import generator
 from tests.common.data.frames import Fixed, frame
 
@@ -120,9 +119,14 @@ def test_crops_of_two_to_one_frames_never_pad(height, half, scale, seed):
     assert np.asarray(out[1]).min() == 7
 
 
-def test_a_window_that_would_need_padding_is_an_error():
-    with pytest.raises(DataError, match=r"64 x 16 .* frame of 32 x 16 and would need padding"):
-        RandomCrop((16, 64))(*frame(32, 16), generator(0, "test"))
+@pytest.mark.parametrize(("size", "enlarged"), [((32, 16), (33, 17)), ((5, 9), (65, 117))])
+def test_what_a_longer_window_leaves_is_mean_and_void(size, enlarged):
+    image, label = RandomCrop((16, 64), (1.4, 2.6, 3.0))(*frame(*size), generator(0, "test"))
+    assert image.size == label.size == (64, 16)
+    outside = np.ones((16, 64), bool)
+    outside[: enlarged[1], : enlarged[0]] = False
+    assert (np.asarray(image)[outside] == (1, 3, 3)).all()
+    assert ((np.asarray(label) == 255) == outside).all()
 
 
 def test_normalisation_equals_torchvisions_to_the_bit():
