@@ -4,6 +4,10 @@ A message names what, where, expected, got, and the next step. Commands print it
 `exit_code`: 2 = could not check or could not read, 1 = was checked and is not good.
 """
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
 
 class UserError(Exception):
     """What the user gave cannot be used; nothing was checked."""
@@ -21,6 +25,33 @@ class ConfigError(UserError):
 
 class DataError(UserError):
     """A data set is missing, half present or inconsistent."""
+
+
+class DamagedFileError(DataError):
+    """A file of a data set is absent, damaged or of a kind that is not meant."""
+
+
+class SizeMismatchError(DataError):
+    """An image and its label differ in size."""
+
+
+class UnknownLabelsError(DataError):
+    """A label holds values that are no class.
+
+    `pixels` counts them by value.
+    """
+
+    pixels: Mapping[int, int] = MappingProxyType({})
+
+
+class UnpairedError(DataError):
+    """Files of a data set lack their partner.
+
+    `problems` names them by kind, `source` is the data set of all the others.
+    """
+
+    problems: Mapping[str, Sequence[str]] = MappingProxyType({})
+    source: Any = None
 
 
 class ConversionError(UserError):

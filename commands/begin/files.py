@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from common.documents import write_text
+from common.settings.data import DATASETS, PhotosData
 from common.settings.own import OWN
 
 NET = '''"""{title}."""
@@ -127,7 +128,7 @@ def config(answers: Mapping[str, Any]) -> str:
         paddle=answers["paddle"],
         classes=answers["classes"],
         weights=weights,
-        data=_data(answers["data"]),
+        data=_data(answers["data"], answers["classes"]),
         augmentation="{both: my_data:augment}"
         if answers["augmentation"] == OWN
         else "{name: none}",
@@ -149,10 +150,13 @@ def _arguments(answers: Mapping[str, Any]) -> str:
     return "".join(lines)
 
 
-def _data(name: str) -> str:
+def _data(name: str, classes: int) -> str:
     if name == OWN:
         return "both: my_data:Data  # one for both sides; or torch: and paddle:, which are compared"
-    return f"dataset: {name}\n  root: data/{name}"
+    told = f"dataset: {name}\n  root: data/{name}"
+    if issubclass(DATASETS[name].settings, PhotosData):
+        told += f"\n  num_classes: {classes}  # or class_names, or class_file"
+    return told
 
 
 CONFIG = """\

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from common.errors import DataError
+from common.errors import DamagedFileError
 
 
 def read_png(path: Path, modes: tuple[str, ...]) -> Image.Image:
@@ -24,24 +24,35 @@ def read_image(path: Path, kind: str, modes: tuple[str, ...]) -> Image.Image:
         modes: Pillow modes that are meant, such as ("RGB",) or ("L", "P"); no other is converted.
 
     Raises:
-        DataError: absent, of another kind, truncated, damaged, or of another mode.
+        DamagedFileError: absent, of another kind, truncated, damaged, or of another mode.
     """
-    try:
-        content = path.read_bytes()
-        Image.open(BytesIO(content), formats=(kind,)).verify()
-        image = Image.open(BytesIO(content), formats=(kind,))
-        image.load()
-    # Pillow reports damage by all of these; SyntaxError is its word for a bad chunk.
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise DataError(
-            f"{path}: cannot be read as {kind} ({_reason(error, kind)}); the file is damaged, "
-            f"truncated or of another format: copy or unpack it again"
-        ) from error
+    image = load_image(path, (kind,))
     if image.mode not in modes:
-        raise DataError(
+        raise DamagedFileError(
             f"{path}: expected a {kind} of mode {' or '.join(modes)}, got {image.mode} "
             f"(modes as Pillow names them: RGB = colour, L = 8 bit grey, P = 8 bit with palette)"
         )
+    return image
+
+
+def load_image(path: Path, kinds: tuple[str, ...]) -> Image.Image:
+    """Read an image of one of `kinds`, in the mode that it has; see `read_image`.
+
+    Raises:
+        DamagedFileError: absent, of another kind, truncated or damaged.
+    """
+    try:
+        content = path.read_bytes()
+        Image.open(BytesIO(content), formats=kinds).verify()
+        image = Image.open(BytesIO(content), formats=kinds)
+        image.load()
+    # Pillow reports damage by all of these; SyntaxError is its word for a bad chunk.
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        kind = " or ".join(kinds)
+        raise DamagedFileError(
+            f"{path}: cannot be read as {kind} ({_reason(error, kind)}); the file is damaged, "
+            f"truncated or of another format: copy or unpack it again"
+        ) from error
     return image
 
 

@@ -10,10 +10,16 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
+from common.data.classes import Classes
 from common.data.dataset import DataSource
+from common.data.sets.ade20k import Ade20k
 from common.data.sets.carvana import Carvana
 from common.data.sets.cityscapes import Cityscapes
+from common.data.sets.clothing import ClothingCoParsing
 from common.data.sets.coco import Coco
+from common.data.sets.folder_pair import FolderPair
+from common.data.sets.image_list import ImageList
+from common.data.sets.pascal_context import PascalContext
 from common.data.sets.voc import PascalVOC
 from common.data.transforms.images import (
     MEAN,
@@ -24,6 +30,7 @@ from common.data.transforms.images import (
     Transform,
 )
 from common.data.transforms.recipes import AUGMENTATIONS, KAZUTO_SCALES, STDC_SCALES
+from common.settings.labels import LabelOptions
 from common.settings.own import OWN, OwnAugmentation, OwnOfBoth
 from common.settings.recipe import Named
 from common.settings.section import Above0, AtLeast0, NotNegative, Positive, Section, Share, Size
@@ -133,6 +140,11 @@ class Data(Section):
         own = type(self).model_fields.keys() - Data.model_fields.keys()
         return self.model_dump(include=own, exclude_none=True)
 
+    def classes(self) -> Classes | None:
+        """Return the classes of the data set; None where they are known once it is opened."""
+        source = DATASETS[self.dataset].source
+        return Classes(source.class_names, source.colors)
+
     def transforms(self, augment: Transform | None = None) -> tuple[Transform, ...]:
         """The training augmentation; `augment` is the own one, after which the crop is cut."""
         fill = self.normalisation.build().mean_color
@@ -177,6 +189,68 @@ class CarvanaData(Data):
     split_seed: NotNegative | None = None  # none: 0
 
 
+class ClothingData(Data):
+    """Clothing co-parsing, whose validation photos are drawn."""
+
+    dataset: Literal["clothing_co_parsing"]
+    val_share: Annotated[float, Field(gt=0, lt=1)] | None = None  # none: 0.1
+    split_seed: NotNegative | None = None  # none: 0
+
+
+class Ade20kData(Data):
+    """ADE20K's scene parsing challenge."""
+
+    dataset: Literal["ade20k"]
+
+
+class PascalContextData(Data):
+    """The 59 classes of Pascal-Context."""
+
+    dataset: Literal["pascal_context"]
+
+
+class PhotosData(LabelOptions, Data):
+    """Photos and labels of one's own: what the values of the labels mean stands in the config."""
+
+    root: str
+
+    @property
+    def source_options(self) -> dict[str, Any]:
+        """Keyword arguments of the data set: its own keys, and the labelling."""
+        own = type(self).model_fields.keys() - PhotosData.model_fields.keys()
+        return {
+            "labelling": self.labelling(),
+            **self.model_dump(include=own, exclude_none=True),
+        }
+
+    def classes(self) -> Classes:
+        """Return the classes that the config or its file names."""
+        return self.labelling().classes
+
+
+class ListData(PhotosData):
+    """Photos that a text file lists."""
+
+    dataset: Literal["list"]
+    train_path: str | None = None  # none: train.txt
+    val_path: str | None = None  # none: val.txt
+    test_path: str | None = None
+    separator: Annotated[str, Field(min_length=1)] | None = None  # none: a space
+
+
+class FoldersData(PhotosData):
+    """A folder of photos and one of labels."""
+
+    dataset: Literal["folders"]
+    image_folder: str | None = None  # none: images
+    label_folder: str | None = None  # none: labels
+    label_suffix: str | None = None  # of a label's name behind its photo's; none: none
+    train_list: str | None = None
+    val_list: str | None = None
+    val_share: Annotated[float, Field(gt=0, lt=1)] | None = None
+    split_seed: NotNegative | None = None  # none: 0
+
+
 class OwnData(OwnOfBoth, Data):
     """Callables that are called with `split` (and `root`, where it is set) and return a data set.
 
@@ -191,9 +265,23 @@ class OwnData(OwnOfBoth, Data):
     )
     augmentation: AnyAugmentation = NoAugmentation(name="none")
 
+    def classes(self) -> None:
+        """Return None: the user's object may name them."""
+        return
+
 
 AnyData = Annotated[
-    CityscapesData | VocData | CocoData | CarvanaData | OwnData, Field(discriminator="dataset")
+    CityscapesData
+    | VocData
+    | CocoData
+    | CarvanaData
+    | Ade20kData
+    | PascalContextData
+    | ClothingData
+    | ListData
+    | FoldersData
+    | OwnData,
+    Field(discriminator="dataset"),
 ]
 
 
@@ -202,7 +290,8 @@ class DataSetRow:
     """A row of the table of data sets.
 
     Attributes:
-        source: class that reads it; called with root, split and the options of `settings`.
+        source: class that reads it; called with root, split and the options of `settings`. Its
+            classes are its own, or those of a `labelling` that it is called with.
         settings: the data section of a config that names it.
         folders: what `data.root` holds, in the words of the guide.
         splits: which splits there are, in the words of the guide.
@@ -235,4 +324,35 @@ DATASETS: dict[str, DataSetRow] = {
         "`train`, `val`",
     ),
     "carvana": DataSetRow(Carvana, CarvanaData, "`imgs/`, `masks/`", "`train`, `val`"),
+    "ade20k": DataSetRow(
+        Ade20k,
+        Ade20kData,
+        "`images/training/`, `annotations/training/`; `validation/` of both",
+        "`train`, `val`",
+    ),
+    "pascal_context": DataSetRow(
+        PascalContext,
+        PascalContextData,
+        "`JPEGImages/`, `ImageSets/`, and `SegmentationClassContext/`, `Context/` or "
+        "`trainval/*.mat`",
+        "`train`, `val`, every list there",
+    ),
+    "clothing_co_parsing": DataSetRow(
+        ClothingCoParsing,
+        ClothingData,
+        "`photos/`, `annotations/pixel-level/*.mat`",
+        "`train`, `val`",
+    ),
+    "list": DataSetRow(
+        ImageList,
+        ListData,
+        "`train.txt`, `val.txt`: an image and its label a line",
+        "`train`, `val`",
+    ),
+    "folders": DataSetRow(
+        FolderPair,
+        FoldersData,
+        "`images/`, `labels/`: files of the same names",
+        "`train`, `val`, every sub-folder",
+    ),
 }

@@ -51,7 +51,7 @@ def check_settings(
     try:
         # By way of JSON: there, strict types allow a list where a tuple is kept, and nothing else.
         plain = json.dumps(_without_unset(named_own(tree)))
-        return Settings.model_validate_json(plain, strict=True)
+        return _with_classes(Settings.model_validate_json(plain, strict=True))
     except TypeError as error:
         raise ConfigError(f"{default_origin}: {error}") from None
     except ValidationError as error:
@@ -62,15 +62,28 @@ def check_settings(
         raise ConfigError("\n".join(dict.fromkeys(lines))) from None
 
 
+def _with_classes(settings: Settings) -> Settings:
+    """Give the net as many classes as the data set has, where the config does not say a number."""
+    model = settings.model
+    classes = None if "num_classes" in model.model_fields_set else settings.data.classes()
+    if classes is None:
+        return settings
+    model = model.model_copy(update={"num_classes": len(classes)})
+    return settings.model_copy(update={"model": model})
+
+
 def known_keys() -> list[str]:
     """Every dotted key that a config may hold."""
     return [".".join(path) for path in _walk(Settings, ())]
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML where 1e-5 is a number, a date is text and a key stands once."""
+    """YAML where 1e-5 is a number, a date is text, a key stands once and is text, as in JSON."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:int":  # of data.label_map
+                key.tag = "tag:yaml.org,2002:str"
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for number, key in enumerate(keys):
             if not isinstance(key, str):

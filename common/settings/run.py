@@ -26,7 +26,7 @@ class Model(Section):
 
     kind: Literal["row"] = "row"
     name: str
-    num_classes: Positive = 19
+    num_classes: Positive = 19  # where a config does not say it: those of its data set
     options: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("name")

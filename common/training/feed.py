@@ -32,11 +32,13 @@ def open_data(settings: Settings, augment: Transform | None = None) -> DataSets:
     Raises DataError saying what is missing, ConfigError for other classes.
     """
     data = settings.data
-    source = DATASETS[data.dataset].source
-    if settings.model.num_classes != source.num_classes:
+    source, classes = DATASETS[data.dataset].source, data.classes()
+    assert classes is not None, "data of the user's own are opened by commands/subjects"
+    if settings.model.num_classes != len(classes):
         raise ConfigError(
             f"model.num_classes is {settings.model.num_classes}, but {data.dataset} has "
-            f"{source.num_classes} classes; set it to that"
+            f"{len(classes)} classes ({', '.join(classes.names[:3])}, ...); set it to that, or "
+            "leave it out"
         )
     root = str(data.root)
     train = source(root, data.train_split, **data.source_options)
@@ -48,9 +50,9 @@ def open_data(settings: Settings, augment: Transform | None = None) -> DataSets:
             train, data.transforms(augment), seed=settings.seed, normalisation=normalise
         ),
         SegmentationDataset(val, data.validation_transforms(), normalisation=normalise),
-        source.class_names,
+        classes.names,
         source.ignore_index,
-        source.colors,
+        classes.colors,
         hashlib.sha256(names.encode()).hexdigest(),
     )
 

@@ -12,9 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from common.data.photo_set import drawn
+from common.data.photos import require_one_size
 from common.data.read_image import read_image
-from common.errors import ConfigError, DataError
-from common.randomness import generator
+from common.errors import DataError, UnknownLabelsError
 
 IMAGES, MASKS, SUFFIX = "imgs", "masks", "_mask"
 KINDS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".gif": "GIF"}
@@ -56,19 +57,10 @@ class Carvana:
     def __init__(
         self, root: str | Path, split: str, val_share: float = 0.1, split_seed: int = 0
     ) -> None:
-        if split not in ("train", "val"):
-            raise ConfigError(f"split: expected train or val, got {split!r}")
         self.root = Path(root)
         frames = self._open()
-        count = int(len(frames) * val_share)
-        if not 0 < count < len(frames):
-            raise ConfigError(
-                f"data.val_share is {val_share}: of {len(frames)} images {count} would be for "
-                "validation; both splits need some"
-            )
-        order = np.argsort(generator(split_seed, "split").random(len(frames)), kind="stable")
-        chosen = order[:count] if split == "val" else order[count:]
-        self.frames = tuple(frames[index] for index in sorted(chosen.tolist()))
+        chosen = drawn(len(frames), val_share, split_seed, split)
+        self.frames = tuple(frames[index] for index in chosen)
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -83,15 +75,11 @@ class Carvana:
         frame = self.frames[index]
         image = read_image(frame.image, KINDS[frame.image.suffix.lower()], ("RGB",))
         mask = read_image(frame.label, KINDS[frame.label.suffix.lower()], ("1", "L", "P"))
-        if image.size != mask.size:
-            raise DataError(
-                f"{frame.image} is {image.width} x {image.height} (width x height), its mask "
-                f"{frame.label} is {mask.width} x {mask.height}: they must be equal"
-            )
+        require_one_size(image, mask, (frame.image, frame.label))
         values = np.asarray(mask).astype(np.uint8)  # of a palette the indices
         kinds = np.unique(values[values > 0])
         if kinds.size > 1:
-            raise DataError(
+            raise UnknownLabelsError(
                 f"{frame.label}: expected 0 and one other value, got {kinds[:5].tolist()}"
             )
         return image, Image.fromarray((values > 0).astype(np.uint8))

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from common.data.photos import require_one_size
 from common.data.read_image import read_png
 from common.data.sets.cityscapes_labels import (
     CLASS_NAMES,
@@ -23,7 +24,7 @@ from common.data.sets.cityscapes_labels import (
     palette,
     train_id_table,
 )
-from common.errors import ConfigError, DataError
+from common.errors import ConfigError, DataError, UnknownLabelsError
 
 IMAGES, LABELS = "leftImg8bit", "gtFine"
 IMAGE_SUFFIX = "_leftImg8bit.png"
@@ -95,11 +96,7 @@ class Cityscapes:
         frame = self.frames[index]
         image = read_png(frame.image, ("RGB",))
         label = read_png(frame.label, ("L", "P"))
-        if image.size != label.size:
-            raise DataError(
-                f"{frame.image} is {_size(image)} (width x height), its label {frame.label} is "
-                f"{_size(label)}: they must be equal"
-            )
+        require_one_size(image, label, (frame.image, frame.label))
         return image, _as_train_ids(label, self._kinds[index], frame.label)
 
 
@@ -111,9 +108,11 @@ def _as_train_ids(label: Image.Image, kind: str, path: Path) -> Image.Image:
     if unknown:
         expected = "label ids 0..33" if kind == "labelIds" else "train ids 0..18 and 255"
         hint = "; 255 is a train id: is this a labelTrainIds file?" if set(unknown) == {255} else ""
-        raise DataError(
+        error = UnknownLabelsError(
             f"{path}: expected the {expected} of the Cityscapes table, {describe(unknown)}{hint}"
         )
+        error.pixels = unknown
+        raise error
     return indices.point(train_id_table().tolist()) if kind == "labelIds" else indices
 
 

@@ -16,8 +16,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from common.data.classes import bit_palette
+from common.data.photos import require_one_size
 from common.data.read_image import read_image, read_png
-from common.errors import ConfigError, DataError
+from common.errors import ConfigError, DataError, UnknownLabelsError
 
 IMAGES, LABELS, AUGMENTED = "JPEGImages", "SegmentationClass", "SegmentationClassAug"
 LISTS = "ImageSets/Segmentation"
@@ -53,17 +55,8 @@ HOW_TO_GET = (
 
 
 def palette() -> np.ndarray:
-    """Return VOC's colours by class: uint8 [256, 3] RGB; void is black here.
-
-    The bits of the class, three at a time, become the high bits of red, green and blue.
-    """
-    colors = np.zeros((256, 3), np.uint8)
-    for index in range(len(CLASS_NAMES)):
-        for bit in range(8):
-            for channel in range(3):
-                value = index >> (3 * bit + channel) & 1
-                colors[index, channel] |= value << (7 - bit)
-    return colors
+    """Return VOC's colours by class: uint8 [256, 3] RGB; void is black here."""
+    return bit_palette(len(CLASS_NAMES))
 
 
 class VocFrame(NamedTuple):
@@ -119,17 +112,15 @@ class PascalVOC:
         frame = self.frames[index]
         image = read_image(frame.image, "JPEG", ("RGB",))
         label = read_png(frame.label, ("L", "P"))
-        if image.size != label.size:
-            raise DataError(
-                f"{frame.image} is {image.width} x {image.height} (width x height), its label "
-                f"{frame.label} is {label.width} x {label.height}: they must be equal"
-            )
+        require_one_size(image, label, (frame.image, frame.label))
         indices = Image.frombytes("L", label.size, label.tobytes())
-        unknown = [i for i, n in enumerate(indices.histogram()) if n and 20 < i < VOID]
+        unknown = {i: n for i, n in enumerate(indices.histogram()) if n and 20 < i < VOID}
         if unknown:
-            raise DataError(
-                f"{frame.label}: expected classes 0..20 and 255 (void), got {unknown[:5]}"
+            error = UnknownLabelsError(
+                f"{frame.label}: expected classes 0..20 and 255 (void), got {[*unknown][:5]}"
             )
+            error.pixels = unknown
+            raise error
         return image, indices
 
     @property

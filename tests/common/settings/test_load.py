@@ -85,7 +85,7 @@ def test_rate_0_is_a_rate():
         ("model.name=resnet50", ["resnet50 is a net of classification"]),
         (
             "data.val_share=0.5",
-            ["the command line", "unknown key data.val_share", "a setting of carvana, not of city"],
+            ["the command line", "unknown key data.val_share", "a setting of carvana, "],
         ),
         ("data.label=auto", ["unknown key data.label", "did you mean data.labels?"]),
         ("data.labels=all", ["the command line: data.labels is 'all'", "'labelIds'"]),
