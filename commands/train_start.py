@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from common.errors import ConversionError
+from common.errors import ConversionError, UserError
 
 
 def initialised(settings: Any, net: Any, framework: str) -> dict[str, Any] | None:
@@ -14,6 +14,55 @@ def initialised(settings: Any, net: Any, framework: str) -> dict[str, Any] | Non
     if not settings.weights.path:
         return None
     load_arrays = _load_arrays(framework)
+    if settings.weights.new_head:
+        made = with_new_head(settings, net, framework)
+        load_arrays(net, made.state, left=made.account.left_at_initialisation)
+        return account_of(made, settings)
+    try:
+        return _filled(settings, net, framework, load_arrays)
+    except ConversionError as error:
+        hint = _hint_of_head(settings, net, framework)
+        raise ConversionError(f"{error}{hint}") from None
+
+
+def with_new_head(settings: Any, net: Any, framework: str) -> Any:
+    """Return the conversion of the starting weights that leaves the head as it is.
+
+    Raises what reading the file raises, and ConversionError where it does not fit otherwise.
+    """
+    from common.settings.own import OwnModel
+    from convert.starting_weights import own_with_new_head, starting_weights
+
+    weights, model = settings.weights, settings.model
+    target = _describe(framework)(net)
+    if isinstance(model, OwnModel):
+        place = {"rules": model.rules, "key": weights.key}
+        return own_with_new_head(weights.path, target, framework, model.num_classes, **place)
+    options = {"row": weights.row or model.name, "key": weights.key, "new_head": model.overrides}
+    return starting_weights(weights.path, model.name, target, framework, **options)
+
+
+def _hint_of_head(settings: Any, net: Any, framework: str) -> str:
+    """Say what starts the run where the head alone does not fit; empty where more does not."""
+    if settings.weights.into:
+        return ""
+    try:
+        made = with_new_head(settings, net, framework)
+    except UserError:
+        return ""
+    from convert.starting_weights import HEAD_REASON
+
+    left, same = made.account.left_at_initialisation, settings.model.num_classes
+    if HEAD_REASON.format(total=same) in made.account.dropped_by_reason:
+        return ""  # it is not the number of classes
+    return (
+        "\nAll of it fits but the head, which has another number of classes in the file: "
+        f"weights.new_head=true starts with that at its initialisation "
+        f"({', '.join(left)})"
+    )
+
+
+def _filled(settings: Any, net: Any, framework: str, load_arrays: Any) -> dict[str, Any] | None:
     if begun := begin(settings, net, framework):
         load_arrays(net, begun.state, left=begun.account.left_at_initialisation)
         return account_of(begun, settings)
@@ -87,12 +136,20 @@ def begin(settings: Any, net: Any, framework: str) -> Any:
         return None
     from convert.starting_weights import starting_weights
 
-    if framework == "torch":
-        from convert.nets.describe_torch import describe
-    else:
-        from convert.nets.describe_paddle import describe
     place = {"row": weights.row, "into": weights.into, "key": weights.key}
-    return starting_weights(weights.path, model, describe(net), framework, **place)
+    target = _describe(framework)(net)
+    return starting_weights(weights.path, model, target, framework, **place)
+
+
+def _describe(framework: str) -> Any:
+    """Return the function that lists the tensors of a net."""
+    if framework == "torch":
+        from convert.nets.describe_torch import describe as of_torch
+
+        return of_torch
+    from convert.nets.describe_paddle import describe as of_paddle
+
+    return of_paddle
 
 
 def account_of(begun: Any, settings: Any) -> dict[str, Any]:

@@ -4,8 +4,9 @@ The table says which row's checkpoint fills which place of another (`Pair.subtre
 is called otherwise there: VGG16 the trunk of an FCN, FCN-32s what it shares with FCN-16s.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import ml_dtypes
 
@@ -14,11 +15,22 @@ from common.pairs import PAIRS, get_pair
 from convert.conversion import Conversion, convert_arrays
 from convert.formats.checkpoint import Checkpoint, read_checkpoint
 from convert.job import check_place
-from convert.names.rules import Absent, Rules, load_rules, resolve, shipped_rules
+from convert.names.rules import (
+    Absent,
+    Rules,
+    load_rules,
+    resolve,
+    shipped_for_paddle,
+    shipped_rules,
+)
 from convert.names.spec import COUNTER, PADDLE, TORCH, TensorSpec
+from convert.nets.heads import Shapes, head_by_shapes, head_of_row
 from convert.nets.recognise import recognise
 from convert.nets.rows import describe_row, shapes_of
+from convert.plan.account import left_anew
+from convert.plan.plan import describe_arrays, pair_tensors
 
+HEAD_REASON = "the head, of {total} classes in the file, begins anew: weights.new_head"
 _OLD = "the file is older than this counter of torch's BatchNorm, which then starts at 0"
 
 
@@ -31,6 +43,7 @@ def starting_weights(
     row: str | None = None,
     into: str = "",
     key: str | None = None,
+    new_head: Mapping[str, Any] | None = None,
 ) -> Conversion:
     """Return what the file of another row fills of the net `model`, and the account.
 
@@ -41,6 +54,9 @@ def starting_weights(
         row: row that the file holds, at any width; None: find out, at the published one.
         into: the part of the net that is filled, "" = all that the two have in common.
         key: which state dict, where the file holds several.
+        new_head: options that the net `model` was built with: its head, which is all that the
+            number of classes decides, stays at its initialisation, whatever number the file has.
+            Then `row` may be `model` itself.
 
     Raises:
         UserError: the table has no such place, or the file is of the other framework.
@@ -52,12 +68,97 @@ def starting_weights(
     row = row or recognise(checkpoint.shapes).row
     place = f"{model}:{into}" if into else model
     try:
-        check_place(row, place)
-        _require_whole(checkpoint, row)
-        return _fill(checkpoint, row, place, target, framework)
+        if new_head is None or row != place:
+            check_place(row, place)
+            _require_whole(checkpoint, row)
+        if new_head is None:
+            return _fill(checkpoint, row, place, target, framework)
+        classes = _classes_of(checkpoint, row)
+        head = head_of_row(model, new_head, framework, classes)
+        made = _fill(checkpoint, row, place, _reshaped(target, head), framework)
+        return _without(made, head, target, classes)
     except ConversionError as error:
         words = str(error).replace("Paddle has", "the net has")
         raise ConversionError(f"{path} (weights.row: {row}) into {place}: {words}") from None
+
+
+def own_with_new_head(
+    path: str,
+    target: Sequence[TensorSpec],
+    framework: str,
+    classes: int,
+    *,
+    rules: str | None = None,
+    key: str | None = None,
+) -> Conversion:
+    """Return what the file of a net of the user's own fills of it, all but the head.
+
+    The head are the tensors that differ from the file's in the number of classes alone: in the net
+    that is `classes`. `rules` say how a file of torch names things otherwise than a net in Paddle.
+
+    Raises UserError where the file is of the other framework, ConversionError where it does not
+    fit otherwise, or no tensor differs so.
+    """
+    checkpoint = read_checkpoint(path, key)
+    if framework == TORCH and checkpoint.framework == PADDLE:
+        raise UserError(f"{path}: weights of Paddle; train_torch starts from PyTorch's own")
+    same_layout = checkpoint.framework == framework
+    chosen = Rules() if same_layout else load_rules(rules)
+    if framework == TORCH:
+        target = [replace(spec, kind="") for spec in target]
+    if same_layout:
+        held = {name: tuple(shape) for name, shape in checkpoint.shapes.items()}
+    else:
+        moves, _ = pair_tensors(describe_arrays(checkpoint), target, chosen)
+        shapes = {name: tuple(checkpoint.shapes[move.source]) for name, move in moves.items()}
+        held = {n: shape[::-1] if moves[n].transposed else shape for n, shape in shapes.items()}
+    try:
+        head = head_by_shapes(target, held, classes)
+        made = convert_arrays(checkpoint, _reshaped(target, head), chosen, None, cast=True)
+    except ConversionError as error:
+        raise ConversionError(f"{path}: {error}") from None
+    first = next(spec for spec in target if spec.key in head)
+    pairs = zip(first.shape, head[first.key], strict=True)
+    return _without(made, head, target, next(theirs for ours, theirs in pairs if ours != theirs))
+
+
+def _classes_of(checkpoint: Checkpoint, row: str) -> int:
+    """Return how many classes the file of `row` has; ConversionError where it has no such head."""
+    key = PAIRS[row].classes_key
+    source = resolve(checkpoint, _rules_of_file(checkpoint, row)).sources.get(key)
+    if source is None:
+        raise ConversionError(f"the file lacks {key}, which tells its number of classes")
+    shape = checkpoint.shapes[source]
+    return int(shape[-1] if len(shape) == 2 and checkpoint.framework == PADDLE else shape[0])
+
+
+def _rules_of_file(checkpoint: Checkpoint, row: str) -> Rules:
+    """Return the rules by which the file names the tensors of its own row."""
+    if checkpoint.framework != PADDLE:
+        return shipped_rules(PAIRS[row].rules)
+    kinds = (Rules(), *shipped_for_paddle(row))
+    key = PAIRS[row].classes_key
+    return next((rules for rules in kinds if key in resolve(checkpoint, rules).sources), kinds[0])
+
+
+def _reshaped(target: Sequence[TensorSpec], shapes: Shapes) -> list[TensorSpec]:
+    return [replace(spec, shape=shapes.get(spec.key, spec.shape)) for spec in target]
+
+
+def _without(
+    made: Conversion, head: Shapes, target: Sequence[TensorSpec], classes: int
+) -> Conversion:
+    """Return a conversion into a net of `classes` classes without what its head is filled with."""
+    filled = {name for name in made.state if name in head}
+    reason = HEAD_REASON.format(total=classes)
+    account = left_anew(made.account, filled, reason)
+    shapes = {spec.key: spec.shape for spec in target}
+    rows = [
+        replace(row, shape=shapes[row.key]) if row.key in head else row
+        for row in account.target_tensors
+    ]
+    state = {name: array for name, array in made.state.items() if name not in head}
+    return replace(made, state=state, account=replace(account, target_tensors=tuple(rows)))
 
 
 def told(conversion: Conversion, path: str) -> str:
@@ -79,9 +180,10 @@ def _fill(
     rules = load_rules(pair.subtree_rules[place]) if adapted else Rules()
     if checkpoint.framework == PADDLE and rules.reshapes:
         raise ConversionError("its layers are of another kind there; give the file of PyTorch")
-    if not same_layout:
-        rules = shipped_rules(pair.rules) + rules
-    elif framework == TORCH:
+    own = row == place  # the net's own file
+    if not same_layout or (own and framework == PADDLE):
+        rules = _rules_of_file(checkpoint, row) + rules
+    if same_layout and framework == TORCH:
         target = [replace(spec, kind="") for spec in target]  # torch's layouts stay as they are
         if not any(name.endswith(COUNTER) for name in checkpoint):
             rules += Rules(absent=(Absent(match=rf"{COUNTER}$", reason=_OLD),))
@@ -89,7 +191,9 @@ def _fill(
     parts = sorted({name.partition(".")[0] + "." for name in names}) if adapted else [""]
     into = place.partition(":")[2]
     prefix = f"{into}." if into else ""
-    made = convert_arrays(checkpoint, target, rules, None, prefix, tuple(parts), cast=True)
+    made = convert_arrays(
+        checkpoint, target, rules, pair if own else None, prefix, tuple(parts), cast=True
+    )
     if framework == PADDLE:
         return made
     dtypes = {tensor.key: tensor.dtype for tensor in made.account.target_tensors}

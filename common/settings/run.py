@@ -68,6 +68,21 @@ class Weights(Section):
     row: str | None = None  # of the table, where the file is that of another net
     into: str = ""  # the part of the net that they fill, e.g. cp.backbone; "" = all that it can
     key: str | None = None  # which state dict, where the file holds several
+    new_head: bool = False  # what the number of classes decides stays at its initialisation
+
+    @field_validator("into", mode="before")
+    @classmethod
+    def _nothing_is_the_whole(cls, into: Any) -> Any:
+        return "" if into is None else into  # weights.into= on a command line
+
+    @model_validator(mode="after")
+    def _head_of_a_whole_net(self) -> "Weights":
+        if self.new_head and self.into:
+            raise ValueError(
+                f"weights.new_head goes with the file of a whole net, and weights.into is "
+                f"{self.into}: take out one of them (weights.into= for none)"
+            )
+        return self
 
     @field_validator("row")
     @classmethod

@@ -10,8 +10,8 @@ import json
 import math
 import platform
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -172,6 +172,24 @@ def draw_up(
         for s in untouched
     ]
     return Account(tuple(rows), (*filled, *absent))
+
+
+def left_anew(account: Account, tensors: Collection[str], reason: str) -> Account:
+    """Return `account` where `tensors` of the net are not filled: the file's are dropped.
+
+    reason: of both.
+    """
+    source = [
+        replace(row, became=DROPPED, to=None, also=(), reason=reason) if row.to in tensors else row
+        for row in account.source_tensors
+    ]
+    target = [
+        TargetRow(row.key, row.shape, row.dtype, None, LEFT, reason=reason)
+        if row.key in tensors
+        else row
+        for row in account.target_tensors
+    ]
+    return replace(account, source_tensors=tuple(source), target_tensors=tuple(target))
 
 
 def _moved_row(head: tuple[str, tuple[int, ...], str], moves: list[Move]) -> SourceRow:
