@@ -5,9 +5,6 @@ started afresh (not forked), so that no state of a framework or its threads come
 """
 
 import multiprocessing
-import os
-import signal
-import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -17,6 +14,7 @@ import numpy as np
 
 from common.data import Batch, SegmentationDataset, read_batches, stack
 from common.data.dataset import EpochIndex
+from common.data.readers import become_a_reader
 from common.errors import DataError
 
 _Sample = tuple[np.ndarray, np.ndarray]
@@ -68,19 +66,10 @@ def _join(futures: Sequence[Future[_Sample]]) -> Batch:
 
 
 def _begin(dataset: SegmentationDataset) -> None:
-    """Prepare a reading process: it outlives no parent, and leaves signals to it."""
+    """Prepare a reading process."""
     global _dataset
     _dataset = dataset
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    become_a_reader()
 
 
 def _read(epoch: int, index: int) -> _Sample:

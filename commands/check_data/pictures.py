@@ -1,0 +1,127 @@
+"""Pictures of a data set: pixels and images by class, and augmented samples under their labels."""
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.data.classes import Classes
+from common.data.survey import Survey
+from common.data.transforms.images import VOID, Normalisation
+from common.files import write_picture
+
+ROW = 0.24  # inches of a class
+MIXED = 0.6  # of the label's colour in an overlay
+MOST_NAMES = 24  # classes of a legend
+CJK = 0x2E80  # the first letter of Chinese, Japanese, Korean
+CJK_FONTS = (
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Source Han Sans SC"),
+    *("WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "SimHei", "Microsoft YaHei", "PingFang SC"),
+    *("Heiti SC", "Arial Unicode MS"),
+)
+PAPER = "#e8e8e8"  # behind colours: classes are white too
+
+
+def draw_classes(survey: Survey, classes: Classes, path: Path) -> None:
+    """Write a PNG with a bar a class: its share of the pixels, and the images that show it.
+
+    Bars of the splits stand one over the other, the first in full colour; the axis of the pixels is
+    logarithmic.
+    """
+    from matplotlib.figure import Figure
+
+    count, splits = len(classes), [name for name in survey.frames if survey.pixels(name).any()]
+    figure = Figure(figsize=(11, 1.4 + ROW * count), dpi=100, layout="constrained")
+    shares, images = figure.subplots(1, 2, sharey=True)
+    least = 1.0  # % at which the axis begins, or a power of ten below
+    place, height = np.arange(count), 0.8 / max(len(splits), 1)
+    for number, split in enumerate(splits):
+        pixels, at = survey.pixels(split), place - 0.4 + height * (number + 0.5)
+        style: dict[str, Any] = {
+            "color": classes.colors[:count] / 255,
+            "edgecolor": "#444444",
+            "linewidth": 0.6,
+            "alpha": 1 / (1 + number),
+        }
+        share = 100 * pixels[:-1] / max(int(pixels.sum()), 1)
+        least = min([least, *share[share > 0].tolist()])
+        shares.barh(at, np.where(share > 0, share, np.nan), height, **style)
+        images.barh(at, survey.images(split), height, **style)
+    shares.set_xscale("log")
+    shares.set_xlim(10 ** math.floor(math.log10(least)), 100)
+    shares.xaxis.set_major_formatter("{x:g}")
+    shares.set_xlabel("% of the pixels")
+    images.set_xlabel("images that show it")
+    names, fonts = written(classes.names)
+    shares.set_yticks(place, names, fontsize=8, fontfamily=fonts)
+    shares.set_ylim(count - 0.5, -0.5)
+    for axes in (shares, images):
+        axes.set_facecolor(PAPER)
+    if len(splits) > 1:
+        figure.suptitle(f"full colour: {splits[0]}; pale: {', '.join(splits[1:])}", fontsize=9)
+    write_picture(figure, path)
+
+
+def draw_samples(
+    samples: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    normalisation: Normalisation,
+    classes: Classes,
+    path: Path,
+) -> None:
+    """Write a PNG of training samples as a net gets them, each beside its label laid on it.
+
+    samples: (image float32 [3, H, W], normalised; label int64 [H, W]) by the frame's name. What
+    does not count is light grey.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    rows = -(-len(samples) // 2)
+    figure = Figure(figsize=(12, 0.8 + 2.1 * rows), dpi=100, layout="constrained")
+    grid = figure.subplots(rows, 4, squeeze=False).reshape(-1, 2)
+    for axes in grid.ravel():
+        axes.set_axis_off()
+    shown: set[int] = set()
+    for (name, (image, label)), (left, right) in zip(samples.items(), grid, strict=False):
+        picture = normalisation.to_rgb(image[None])[0]
+        left.imshow(picture)
+        right.imshow(overlay(picture, label, classes.colors))
+        left.set_title(name[-40:], fontsize=7)
+        shown |= set(np.unique(label).tolist()) - {VOID}
+    names, fonts = written(classes.names)
+    patches = [
+        Patch(facecolor=classes.colors[k] / 255, edgecolor="#444444", label=names[k])
+        for k in sorted(shown)[:MOST_NAMES]
+    ]
+    style = {"family": fonts, "size": 7}
+    figure.legend(handles=patches, loc="outside lower center", ncols=8, prop=style)
+    write_picture(figure, path)
+
+
+def written(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return names as a picture can hold them, and the fonts that have their letters.
+
+    Where no font of this machine has Chinese, Japanese or Korean, such a name is its number.
+    """
+    from matplotlib import font_manager
+
+    foreign = [max(map(ord, name), default=0) >= CJK for name in names]
+    if not any(foreign):
+        return list(names), ["DejaVu Sans"]
+    have = {font.name for font in font_manager.fontManager.ttflist}
+    if found := [name for name in CJK_FONTS if name in have][:1]:
+        logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # of its weights
+        return list(names), ["DejaVu Sans", *found]
+    pairs = zip(names, foreign, strict=True)
+    return [str(k) if other else name for k, (name, other) in enumerate(pairs)], ["DejaVu Sans"]
+
+
+def overlay(picture: np.ndarray, label: np.ndarray, colors: np.ndarray) -> np.ndarray:
+    """Return a picture [H, W, 3], 0..1, with the colours of its label [H, W] laid on it."""
+    laid = colors[label] / 255
+    laid[label == VOID] = 0.8
+    mixed: np.ndarray = (1 - MIXED) * picture + MIXED * laid
+    return mixed

@@ -1,0 +1,193 @@
+"""check_data: each kind of damage is found, counted and named; a good set is good."""
+
+import argparse
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from commands.check_data.flow import check
+from commands.check_data.pictures import overlay
+from common.errors import ConfigError, DataError
+from common.words import language
+from tests.common.data import layouts
+from tests.common.data.layouts import ORIENTATION, TURNED, photo_of, values
+from tests.nursery import run
+from tests.paths import CONFIGS, ROOT
+
+
+@pytest.fixture
+def root(tmp_path):
+    return layouts.image_list(tmp_path / "set")
+
+
+def config(root, *lines, dataset="list"):
+    path = root.parent / "mine.yml"
+    data = [f"  dataset: {dataset}", f"  root: {root}", "  class_file: labels.txt", *lines]
+    crop = ["  crop_hw: [32, 48]", "  batch_size: 2"]
+    text = "\n".join([f"_base_: {CONFIGS}/stdc1_toy.yml", "name: mine", "data:", *data, *crop])
+    path.write_text(text + "\n")
+    return path
+
+
+def checked(root, capsys, *lines, workers=0, dataset="list", **more):
+    """Return (exit code, JSON) of the command, in this process."""
+    options = {"overrides": [], "output": root.parent / "out", "json": True, "quiet": False}
+    path = config(root, *lines, dataset=dataset)
+    given = argparse.Namespace(config=path, workers=workers, **{**options, **more})
+    code = check(given)
+    text = capsys.readouterr().out
+    return code, json.loads(text) if given.json else text
+
+
+def test_a_good_set_is_good(root, capsys):
+    code, told = checked(root, capsys)
+    assert (code, told["good"], told["findings"], told["values"]) == (0, True, {}, {})
+    assert {split: row["frames"] for split, row in told["splits"].items()} == {"train": 6, "val": 2}
+    expected = np.bincount(np.concatenate([values(k).ravel() for k in range(6)]), minlength=5)
+    assert [row["pixels"]["train"] for row in told["classes"]] == expected.tolist()
+    shown = [sum(k in values(index) for index in (6, 7)) for k in range(5)]
+    assert [row["images"]["val"] for row in told["classes"]] == shown
+    for path in told["pictures"]:
+        with Image.open(path) as picture:
+            assert min(picture.size) > 200
+    assert len(told["pictures"]) == 2
+
+
+def damaged(root):
+    """Damage one file of each kind."""
+    content = (root / "images/photo000.png").read_bytes()
+    (root / "images/photo000.png").write_bytes(content[: len(content) // 2])
+    layouts.save(values(1, (8, 9)), root / "labels/photo001.png")
+    label = values(2)
+    label[0, :7], label[1, :3] = 5, 77
+    layouts.save(label, root / "labels/photo002.png")
+    layouts.save(np.full_like(label, 255), root / "labels/photo003.png")
+    (root / "labels/photo004.png").write_bytes(b"")
+    (root / "labels/photo007.png").unlink()
+    (root / "images/photo006.png").write_bytes((root / "images/photo005.png").read_bytes())
+
+
+EXPECTED = {
+    "unreadable": ["photo000"],
+    "mis-sized": ["photo001"],
+    "mislabelled": ["photo002"],
+    "empty": ["photo003", "photo004"],
+    "unpaired": ["photo007"],
+    "in several splits": ["photo006"],
+}
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_every_kind_of_damage_is_counted_and_named(root, capsys, workers):
+    damaged(root)
+    code, told = checked(root, capsys, workers=workers)
+    found = {kind: [row["file"] for row in f["first"]] for kind, f in told["findings"].items()}
+    names = {k: [file.rpartition("/")[2][:8] for file in files] for k, files in found.items()}
+    assert (code, told["good"], names) == (1, False, EXPECTED)
+    counts = {value: (row["pixels"], row["files"]) for value, row in told["values"].items()}
+    assert counts == {"5": (7, 1), "77": (3, 1)}
+    said = told["findings"]["mis-sized"]["first"][0]["said"]
+    assert "photo001.png is 40 x 30" in said
+    assert "is 8 x 9" in said
+    assert "0 bytes" in told["findings"]["empty"]["first"][1]["said"]
+
+
+def test_what_people_read_names_the_first(root, capsys, monkeypatch):
+    monkeypatch.setattr(language, "_chosen", [0])
+    damaged(root)
+    _, text = checked(root, capsys, json=False)
+    for words in (
+        "mislabelled: 1 (labels with values that are no class)",
+        "value 5: 7 pixels in 1 files: ",
+        "empty: 2 (files of 0 bytes, labels without any class)",
+        "7 frames read, 7 findings",
+    ):
+        assert words in text
+    monkeypatch.setattr(language, "_chosen", [1])
+    _, text = checked(root, capsys, json=False)
+    assert "标签错误：1（标签中有不属于任何类别的值）" in text
+    _, text = checked(root, capsys, json=False, quiet=True)
+    assert text.strip().endswith("读取了 7 帧，发现 7 处问题")
+
+
+def test_folders_without_partners_are_counted_once(tmp_path, capsys):
+    root = layouts.folder_pair(tmp_path / "set")
+    layouts.write(root / "labels.txt", *layouts.NAMES)
+    (root / "labels/003.png").unlink()
+    (root / "images/004.jpg").unlink()
+    code, told = checked(root, capsys, "  val_share: 0.25", dataset="folders")
+    assert code == 1
+    assert told["findings"]["unpaired"]["count"] == 2
+    assert sum(row["frames"] for row in told["splits"].values()) == 8
+
+
+def test_photos_that_are_not_plain_are_counted(root, capsys):
+    exif = Image.Exif()
+    exif[ORIENTATION] = TURNED
+    layouts.save(photo_of(values(0)), root / "images/photo000.png", exif=exif)
+    layouts.save(np.ascontiguousarray(np.rot90(values(0), -1)), root / "labels/photo000.png")
+    layouts.save(values(1) * 40, root / "images/photo001.png")
+    code, told = checked(root, capsys)
+    assert (code, told["photos"]) == (0, {"turned by EXIF": 1, "grey": 1})
+    assert told["splits"]["train"]["sizes"] == [[30, 40], [40, 30]]
+
+
+def test_a_list_for_tests_is_read_too(root, capsys):
+    layouts.write(root / "test.txt", "images/photo000.png")
+    (root / "images/photo000.png").write_bytes(b"nothing")
+    code, told = checked(root, capsys, "  test_path: test.txt")
+    assert code == 1
+    assert told["splits"]["test"]["frames"] == 1
+    assert told["findings"]["unreadable"]["count"] == 2
+
+
+def test_photos_that_an_augmentation_refuses_are_findings(tmp_path, capsys):
+    root = layouts.image_list(tmp_path / "set", size=(1, 1))
+    code, told = checked(root, capsys, "  augmentation: {scales: [0.5]}")
+    assert code == 1
+    assert told["findings"]["not augmented"]["count"] == 6
+    assert [path.rpartition("/")[2] for path in told["pictures"]] == ["classes.png"]
+
+
+def test_what_cannot_be_checked(root, capsys):
+    with pytest.raises(DataError, match="no list nowhere"):
+        checked(root, capsys, "  val_path: nowhere.txt")
+    own = root.parent / "own.yml"
+    own.write_text(
+        f"_base_: {CONFIGS}/stdc1_toy.yml\nname: own\n"
+        "data: {both: 'a:b', labels: null, train_split: a, val_split: b}\n"
+    )
+    given = {"overrides": [], "output": None, "json": True, "quiet": True, "workers": 0}
+    with pytest.raises(ConfigError, match="is a callable of your own"):
+        check(argparse.Namespace(config=own, **given))
+
+
+def test_the_overlay_lays_colours_on_the_picture():
+    picture = np.full((1, 3, 3), 0.5)
+    colors = np.zeros((256, 3), np.uint8)
+    colors[1] = (255, 0, 0)
+    laid = overlay(picture, np.array([[0, 1, 255]]), colors)[0]
+    np.testing.assert_allclose(laid, [[0.2] * 3, [0.8, 0.2, 0.2], [0.68] * 3])
+
+
+def test_the_command_itself(root, tmp_path):
+    done = run("check_data", config(root), "--output", tmp_path / "out", "--lang", "en", cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "8 frames read, nothing is wrong with them" in done.stdout
+    damaged(root)
+    done = run("check_data", config(root), "--quiet", "-o", tmp_path / "out", cwd=ROOT)
+    assert done.returncode == 1
+    done = run("check_data", config(root), "data.root=/nowhere", cwd=ROOT)
+    assert done.returncode == 2
+    assert "labels.txt is not there" in done.stderr
+
+
+def test_names_that_no_font_has_are_numbers(monkeypatch):
+    from matplotlib import font_manager
+
+    from commands.check_data.pictures import written
+
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", [])
+    assert written(("Straße", "道路"))[0] == ["Straße", "1"]
