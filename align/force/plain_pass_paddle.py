@@ -14,7 +14,7 @@ from align.arrays.orders import picked
 from align.arrays.trees import leaves, map_leaves
 from align.force.bounds_paddle import PaddleBounds, watched
 from align.force.call_order import CLOSE, PortCall, PortOrder, find_order
-from align.force.casts_paddle import CastPass
+from align.force.casts_paddle import CastPass, Casts
 from align.force.forced_run import input_order, output_order
 from align.force.operators_paddle import InexactOperators
 from align.force.pass_paddle import Pass
@@ -53,11 +53,11 @@ class PlainPass(Pass):
         self._bounds = PaddleBounds(lambda: _key_of(running[-1]) if running else None)
         self.bounds: list[Bounding] = []
         self.held: list[Words] = []  # what was done to the port's tables before
-        self.casts: dict[CallKey, str] = {}  # calls whose own code casts to float32, and its line
+        self.casts: Casts = {}  # of calls whose own code casts to float32
         self._may_cast = False
         self.operators = InexactOperators(sides, trace)
 
-    def _cast(self, flows: bool, line: str) -> None:
+    def _cast(self, flows: bool, line: str, tensor: paddle.Tensor) -> None:
         self._may_cast = True
 
     def run(self, args: tuple, kwargs: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from align.arrays.trees import leaves, map_leaves
 from align.judge.kernels import Kernel
 from align.nets.casts.follow_torch import in_backward
 from align.record.bounds_torch import TorchBounds
+from align.record.casts_torch import note_cast
 from align.record.draws_torch import SeesDraws
 from align.record.kept_tensors_torch import KeptTensors
 from align.record.own_backward_torch import refuse_transforms
@@ -283,10 +284,12 @@ class CallRecorder:
 
         return map_leaves(tree, at_boundary)
 
-    def cast(self, flows: bool, line: str) -> None:
+    def cast(self, flows: bool, line: str, tensor: torch.Tensor) -> None:
         """Note a cast to float32 of the code that runs, if a gradient may flow through it."""
         if self.stack and (flows or not self.backward):
             self.stack[-1].casts = self.stack[-1].casts or line
+        if self.stack and flows:
+            note_cast(self.stack[-1].cast_of, line, tensor)
 
     def kernel_called(self, kernel: Kernel) -> None:
         """Note an inexact kernel of the code that runs."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from align.judge.words import Cause
+from align.nets.casts.told import CastOf
 from align.record.bounds import Bounding
 from align.record.draws import CallKey, Draw
 from common.errors import UserError
@@ -139,6 +140,7 @@ class Call:
     attention: "Attention | None" = None  # of a stock attention layer
     # Where its own code casts floating values to float32, as "file:line"; "" where it does not.
     casts: str = ""
+    cast_of: list[CastOf] = field(default_factory=list)  # what, but for parameters
     simple: bool = False  # may run again by itself, whatever ran before
     # Judged alone, while the reference's backward ran: no code of it runs in the forced pass.
     alone: bool = False

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from align.nets.casts.told import CastOf
 from align.record.draws import DrawKind
 from align.record.stock_attention import Attention
 from common.documents import STRICT
@@ -25,7 +26,8 @@ class StoredCall:
 
     `parent` is the number of the call whose code called it. `feeds` are the boundaries that its
     outputs reach in the code around it, `enters` those that its inputs reach in its own code, as
-    (number of a call, "input" or "output"). `casts` is the line that casts floats to float32.
+    (number of a call, "input" or "output"). `casts` is the line that casts floats to float32,
+    `cast_of` what is cast.
     """
 
     __pydantic_config__: ClassVar = STRICT
@@ -46,6 +48,7 @@ class StoredCall:
     feeds: list[tuple[int, str]]
     enters: list[tuple[int, str]]
     casts: str = ""
+    cast_of: list[CastOf] = field(default_factory=list)
 
 
 @dataclass

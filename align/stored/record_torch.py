@@ -229,6 +229,7 @@ def _call(call: Call) -> StoredCall:
         kernels=sorted(call.kernels),
         constant=sorted(call.constant),
         casts=call.casts,
+        cast_of=call.cast_of,
         attention=call.attention,
         feeds=[],
         enters=[],

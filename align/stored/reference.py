@@ -105,6 +105,7 @@ class StoredReference:
             kernels=set(stored.kernels),
             constant=set(stored.constant),
             casts=stored.casts,
+            cast_of=stored.cast_of,
             attention=stored.attention,
         )
         read_tensors(call, stored, self.stored)

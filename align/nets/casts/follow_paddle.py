@@ -135,7 +135,7 @@ def _following(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
             kwargs = {key: _wide(value) for key, value in kwargs.items()}
             result = function(*args, **kwargs)
             if args and _is_wide(args[0]) and _is_wide(result):
-                tell(not result.stop_gradient)
+                tell(not result.stop_gradient, args[0])
         else:
             result = function(*args, **kwargs)
         if not writes and type(result) is paddle.Tensor and result.dtype in _NARROW:

@@ -25,6 +25,9 @@ _NARROW = {torch.float64: torch.float32, torch.complex128: torch.complex64}
 _DTYPES = tuple(_NARROW.values())
 _CASTS = {torch.Tensor.float, _CFLOAT}
 _KINDS = {torch.dtype, type(torch.FloatTensor), str}
+_TYPES = frozenset(("to", "type", "type_as", "double"))
+CAST, BACK = "align: cast to float32", "align: cast back"  # said of the node that made a tensor
+NODES = 300  # of a graph are looked at
 
 
 _following: list["_FollowsRun"] = []  # those of the runs around which `follows_run` stands
@@ -112,9 +115,17 @@ class _FollowsRun(TorchFunctionMode):
             kwargs = {name: _wide(value) for name, value in kwargs.items()}
             result = WIDE.get(func, func)(*args, **kwargs)
             if args and _is_wide(args[0]) and _is_wide(result):
-                tell(result.requires_grad and torch.is_grad_enabled())
+                flows = result.requires_grad and torch.is_grad_enabled()
+                tell(flows, args[0])
+                if flows:
+                    result = result.view_as(result) if result is args[0] else result
+                    result.grad_fn.metadata[CAST] = True
         else:
             result = func(*args, **kwargs)
+            if self.asked and getattr(func, "__name__", "") in _TYPES and _is_wide(result):
+                back = result.grad_fn
+                if back is not None:
+                    back.metadata[BACK] = True
         return self._wide(func, result)
 
     def _wide(self, func: Any, result: Any) -> Any:
@@ -137,6 +148,23 @@ class _GivesTables(_FollowsRun):
     ) -> Any:
         result = super().__torch_function__(func, types, args, kwargs)
         return self.tables.made(getattr(func, "__name__", ""), args, kwargs or {}, result)
+
+
+def is_idle(tensor: torch.Tensor) -> bool:
+    """Tell whether a tensor was made of one that was cast to float32: another cast does nothing.
+
+    What code cast back in between is of the net's own type again.
+    """
+    seen: set[Any] = set()
+    left: list[Any] = [tensor.grad_fn]
+    for node in left:
+        if node is None or node in seen or len(seen) > NODES or BACK in node.metadata:
+            continue
+        seen.add(node)
+        if CAST in node.metadata:
+            return True
+        left += [each for each, _ in node.next_functions]
+    return False
 
 
 def _compares(func: Any) -> bool:

@@ -12,13 +12,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-# Called with whether a gradient flows through the cast (never, where gradients are switched off)
-# and with its file and line.
-Told = Callable[[bool, str], None]
+# Called with whether a gradient flows through the cast (never, where gradients are switched off),
+# with its file and line, and with the tensor that is cast.
+Told = Callable[[bool, str, Any], None]
 OWN = {"torch", "paddle", "align"}
 # Called with the name and the arguments of an operator of Paddle.
 ToldOperator = Callable[[str, tuple, dict[str, Any]], None]
@@ -54,11 +55,34 @@ def tell_operator(name: str, args: tuple, kwargs: dict[str, Any]) -> None:
         told(name, args, kwargs)
 
 
-def tell(flows: bool) -> None:
+def tell(flows: bool, tensor: Any) -> None:
     """Say that code casts floating values to float32."""
     told = _told.get()
     if told is not None:
-        told(flows, _line())
+        told(flows, _line(), tensor)
+
+
+@dataclass(frozen=True)
+class CastOf:
+    """What a call casts: its line, and its values by size, sum of magnitudes, norm and largest.
+
+    `idle`: it may have been made in float32 already, where another cast does nothing.
+    """
+
+    line: str
+    numbers: tuple[float, float, float, float]
+    idle: bool
+
+    def is_same(self, other: "CastOf") -> bool:
+        """Tell whether both cast the same values, of either side."""
+        return bool(np.allclose(self.numbers, other.numbers, rtol=1e-6, atol=0.0))
+
+
+def cast_of(line: str, values: np.ndarray, idle: bool) -> CastOf:
+    """Return what is known of a cast of `values`."""
+    size = np.abs(values)
+    largest, norm = float(size.max(initial=0.0)), float(np.sqrt((size * size).sum()))
+    return CastOf(line, (float(size.size), float(size.sum()), norm, largest), idle)
 
 
 def is_rounded(number: Any) -> bool:

@@ -11,6 +11,8 @@ import torch.nn.functional as TF
 
 from align import align_backward, align_forward, align_loss
 from align.judge.kernels import paddle_version
+from align.rungs.force_trace import force_trace
+from align.rungs.record_trace import record_trace
 
 X = np.random.default_rng(0).standard_normal((2, 6, 8))
 
@@ -226,6 +228,95 @@ def test_a_cast_on_one_side_alone_is_found_at_its_place(name):
         assert (found.layer, found.where) == ("part", "casts")
         assert found.cause.has(kind)
         assert "test_float32_on_purpose.py:" in found.cause
+
+
+def torch_both(self, x):
+    x = torch.softmax(x.float(), -1).to(x.dtype) * 3
+    return torch_rms(self, x)
+
+
+def paddle_both(self, x, first="float32", second=paddle_rms):
+    x = PF.softmax(x.astype(first or x.dtype), -1).astype(x.dtype) * 3
+    return second(self, x)
+
+
+def torch_apart(self, x):
+    return x.float().exp().to(x.dtype) + (x * self.weight).float().square().to(x.dtype)
+
+
+def paddle_apart(self, x, first="float32", second="float32"):
+    y = x * self.weight
+    one = x.astype(first or x.dtype).exp().astype(x.dtype)
+    return one + y.astype(second or x.dtype).square().astype(x.dtype)
+
+
+def torch_apart_once(self, x):
+    return x.float().exp().to(x.dtype) + (x * self.weight).square()
+
+
+TWICE = {
+    "first": (torch_both, lambda self, x: paddle_both(self, x, None), "cast_missing"),
+    "second": (
+        torch_both,
+        lambda self, x: paddle_both(self, x, second=uncast_rms),
+        "cast_missing",
+    ),
+    "apart first": (torch_apart, lambda self, x: paddle_apart(self, x, None), "cast_missing"),
+    "apart second": (
+        torch_apart,
+        lambda self, x: paddle_apart(self, x, second=None),
+        "cast_missing",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TWICE)
+def test_one_cast_of_two_that_a_port_drops_is_found_at_its_place(name):
+    theirs, ours, kind = TWICE[name]
+    for report in both(theirs, ours):
+        assert report.exit_code == 1
+        (found,) = report.divergences
+        assert (found.layer, found.where) == ("part", "casts")
+        assert found.cause.has(kind)
+        assert "test_float32_on_purpose.py:" in found.cause
+
+
+def test_one_cast_more_in_a_module_that_casts_is_never_aligned():
+    for report in both(torch_apart_once, paddle_apart):
+        assert report.exit_code == 2
+        (found,) = [c for c in report.calls if c.where == "casts"]
+        assert found.cause.has("cast_added", "cast_idle")
+
+
+@pytest.mark.parametrize("pair", [(torch_both, paddle_both), (torch_apart, paddle_apart)])
+def test_modules_that_cast_twice_are_aligned(pair):
+    for report in both(*pair):
+        assert report.exit_code == 0, [str(each) for each in report.divergences]
+
+
+def test_a_second_cast_of_what_is_in_float32_is_no_finding():
+    def theirs(self, x):
+        kind, x = x.dtype, x.float()
+        return (x.square().mean(-1, keepdim=True).float() * x).to(kind)
+
+    def ours(self, x):
+        kind, x = x.dtype, x.astype("float32")
+        return (x.square().mean(-1, keepdim=True) * x).astype(kind)
+
+    for report in both(theirs, ours):
+        assert not report.divergences
+        assert report.exit_code == 2
+
+
+def test_one_cast_of_two_against_a_recording(tmp_path):
+    for backward in (False, True):
+        folder = tmp_path / f"trace{backward}"
+        reference, port = pair(torch_both, paddle_both)
+        record_trace(reference, [X], folder, backward=backward)
+        assert force_trace(port, folder).exit_code == 0
+        port.part.code = TWICE["second"][1]
+        (found,) = force_trace(port, folder).divergences
+        assert (found.layer, found.where) == ("part", "casts")
 
 
 def test_a_wrong_epsilon_in_such_code_is_found():
