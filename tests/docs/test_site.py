@@ -50,20 +50,25 @@ def load(browser, url, size=WIDE):
     metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
     browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     browser.logs()
+    return look(browser, url)
+
+
+def look(browser, url):
+    """Open another page in the window as it is; return what it put on the console."""
     browser.driver.get(url)
     browser.driver.execute_async_script("setTimeout(arguments[0], 150)")
     return browser.logs()[0]
 
 
 def test_no_page_has_an_error_on_its_console(browser, site, address):
+    """All from the disk, where a missing file is an error too; one of each folder from a server."""
     pages = [page for page in sorted(site.rglob("*.html")) if page.name != "404.html"]
     assert len(pages) > 20
-    loud = {}
-    for page in pages:
-        name = page.relative_to(site).as_posix()
-        for url in (page.as_uri(), address + name):
-            if found := load(browser, url):
-                loud[url] = found
+    served = {page.parent: page.relative_to(site).as_posix() for page in pages}
+    assert len(served) > 2
+    load(browser, "about:blank")
+    urls = [*(page.as_uri() for page in pages), *(address + name for name in served.values())]
+    loud = {url: found for url in urls if (found := look(browser, url))}
     assert loud == {}
 
 
