@@ -14,9 +14,14 @@ help:  ## list the targets
 
 setup: $(VENV)/.ready  ## make .venv with torch, paddle and the test tools
 
+# pip compiles on one core, one file after the other; tests of other packages never run.
+COMPILE := -m compileall -qq -j 0 -x /tests/
+ROOMS   := common torch_ref paddle_impl convert align commands tools
+
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[torch,cpu,test,docs]'
+	$(BIN)/pip install --quiet --no-compile -c constraints.txt -e '.[torch,cpu,test,docs]'
+	@$(RUN) $(COMPILE) $(VENV)/lib $(ROOMS) || true  # some packages hold templates that do not compile
 	@command -v chromedriver >/dev/null || echo "no chromedriver: the tests of report pages will \
 	skip; apt-get install chromium chromium-driver brings it"
 	@touch $@
@@ -51,7 +56,8 @@ test-paddle26: .venv-paddle26/.ready  ## the core tests on Paddle 2.6.2, the GPU
 
 .venv-paddle26/.ready: pyproject.toml constraints-paddle26.txt
 	$(PYTHON) -m venv .venv-paddle26
-	.venv-paddle26/bin/pip install --quiet -c constraints-paddle26.txt -e '.[torch,cpu,test]'
+	.venv-paddle26/bin/pip install --quiet --no-compile -c constraints-paddle26.txt -e '.[torch,cpu,test]'
+	@.venv-paddle26/bin/python $(COMPILE) .venv-paddle26/lib $(ROOMS) || true
 	@touch $@
 
 test-gpu: setup  ## convert, align and train on one GPU (skips with its reason without one)
