@@ -7,6 +7,7 @@ from typing import Any
 from align.arrays.batch import NetBatch
 from align.judge.words import Words
 from align.pairing.pair_nets import pair_nets
+from align.pairing.sides import Sides
 from align.report.report import Report
 from align.rungs.backward import backward_report
 from align.rungs.forward import forward_report
@@ -15,6 +16,7 @@ from align.stored.reference import StoredReference
 from align.trial.attempts import ATTEMPTS, Attempt, Way, aligned
 from align.trial.findings import Findings
 from align.trial.held_tables import one_sided_tables
+from align.trial.setup import spectral_norms
 from align.trial.trial import Trial
 from common.errors import UserError
 
@@ -81,6 +83,7 @@ def _judged(reference: StoredReference, paddle_net: Any, loss: Any, rules: Any) 
 
         paddle_net = NetWithLoss(paddle_net, loss)
     sides = pair_nets(reference, paddle_net, rules)
+    _refuse_spectral_norms(sides, manifest.train)
     reference.rounded = float32_constants(sides)
     batch = NetBatch(*reference.inputs)
     arguments = map_leaves((batch.args, dict(batch.kwargs)), to_tensor)
@@ -106,6 +109,21 @@ def _judged(reference: StoredReference, paddle_net: Any, loss: Any, rules: Any) 
         forward_report(report, *both)
     report.settings["recorded"] = {**manifest.settings, "environment": manifest.environment}
     return report
+
+
+def _refuse_spectral_norms(sides: Sides[StoredReference], train: bool) -> None:
+    """Raise UserError where a recording in train mode iterated otherwise than Paddle does."""
+    norms = spectral_norms(sides)
+    if not (train and norms):
+        return
+    path, port = next(iter(norms.items()))
+    raise UserError(
+        f"could not check: the reference's spectral norm at {path} (torch.nn.utils."
+        f"parametrizations.spectral_norm) iterates from v to u, the port's at {port or '(root)'} "
+        "from u to v, and a recording in train mode holds what torch's iterations gave: record "
+        "the reference in eval mode, or align the two live nets, where torch iterates as "
+        "Paddle does"
+    )
 
 
 def _constants_note(reference: StoredReference) -> list[Words]:
