@@ -166,8 +166,7 @@ def resize_bilinear(
     `F.interpolate` holds the ratio in float32: 2e-6, which flips a ReLU here and there in the
     layers that follow, and its gradient with it. For the last layer of a net it will do.
     """
-    rows = bilinear_matrix(x.shape[2], size[0], align_corners)
-    return _resample(x, rows, bilinear_matrix(x.shape[3], size[1], align_corners))
+    return resample(x, size, align_corners)
 
 
 def scale_bilinear(x: paddle.Tensor, factor: float) -> paddle.Tensor:
@@ -176,19 +175,21 @@ def scale_bilinear(x: paddle.Tensor, factor: float) -> paddle.Tensor:
     Results are 1 / factor apart in the source, even where int() cuts off a part of one. Exact,
     as in `resize_bilinear`: what `F.interpolate` is off on the image grows to 2e-3 in DeepLabV2.
     """
-    rows, columns = (
-        bilinear_matrix(length, int(length * factor), step=1 / factor) for length in x.shape[2:]
-    )
-    return _resample(x, rows, columns)
+    size = [int(length * factor) for length in x.shape[2:]]
+    return resample(x, size, step=1 / factor)
 
 
-def _resample(x: paddle.Tensor, rows: np.ndarray, columns: np.ndarray) -> paddle.Tensor:
-    """Apply `columns` along the width of `x` [N, C, h, w], `rows` along its height.
+def resample(
+    x: paddle.Tensor, size: Sequence[int], align_corners: bool = False, step: float | None = None
+) -> paddle.Tensor:
+    """Resize `x` [N, C, h, w] as `common.shapes.bilinear_matrix` does, width first.
 
-    As products of two-dimensional matrices: oneDNN computes the broadcast ones wrongly.
+    As products of two-dimensional matrices: oneDNN computes the broadcast ones wrongly. An export
+    puts another way in the place of this function (`export.make.resizes_paddle`).
     """
-    for matrix in (columns, rows):  # the last axis is resized and goes in front of the other
+    for axis in (3, 2):  # the last axis is resized and goes in front of the other
         images, channels, other, length = x.shape
+        matrix = bilinear_matrix(length, size[axis - 2], align_corners, step)
         weight = paddle.to_tensor(matrix.T).astype(x.dtype)
         x = paddle.matmul(x.reshape([-1, length]), weight)
         x = x.reshape([images, channels, other, -1]).transpose([0, 1, 3, 2])

@@ -1,0 +1,1 @@
+"""Commands that export a trained net and measure it."""

@@ -1,0 +1,143 @@
+"""What is exported: the net of a config, filled with the weights of a file."""
+
+import hashlib
+import inspect
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle import nn
+
+from commands.subjects.named.frameworks import parts_of
+from commands.train_start import read_paddle_weights
+from common.data.sets.voc import palette
+from common.errors import UserError
+from common.files import sha256_of
+from common.settings.data import DATASETS
+from common.settings.run import Settings, Weights
+from export.deployment import Deployment
+from paddle_impl.models.pspnet import PSPNet
+from paddle_impl.train import load_arrays
+
+DEFAULT_HW = (512, 1024)  # pixels
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A trained net.
+
+    Attributes:
+        settings: the config.
+        arrays: its weights by Paddle's names; None: those that `seed` makes.
+        sha256: of the file of weights.
+        identity: what else decides what it computes: options, and the code of a net of the user's.
+    """
+
+    settings: Settings
+    arrays: Mapping[str, np.ndarray] | None
+    sha256: str | None
+    identity: str
+
+    def build(self, dtype: str = "float32") -> nn.Layer:
+        """Return the net in `dtype`, with its weights, in eval mode."""
+        paddle.set_default_dtype(dtype)
+        try:
+            net = parts_of(self.settings, "paddle").seeded_net(self.settings.seed)
+        finally:
+            paddle.set_default_dtype("float32")
+        if self.arrays is not None:
+            load_arrays(net, self.arrays)
+        net.eval()
+        return net
+
+    def deployment(self, **given: Any) -> Deployment:
+        """Return how it is fed and what it returns; `given` replace fields."""
+        settings = self.settings
+        normalisation = settings.data.normalisation
+        names, colors = classes_of(settings)
+        fields: dict[str, Any] = {
+            "net": settings.name,
+            "model": "model.json",
+            "params": "model.pdiparams",
+            "weights_sha256": self.sha256,
+            "size_step": self.size_step,
+            "channels": normalisation.channels,
+            "pixel_range": normalisation.pixel_range,
+            "mean": normalisation.mean,
+            "std": normalisation.std,
+            "align_corners": settings.evaluate.align_corners,
+            "class_names": names,
+            "colors": colors,
+        }
+        return Deployment(**fields | given)
+
+    @property
+    def size_step(self) -> tuple[int, int]:
+        """Heights and widths that the net takes: (8, 1) means of the form 8k + 1."""
+        net = self.build()
+        return (8, 1) if isinstance(net, PSPNet) and net.align_corners else (1, 0)
+
+
+def subject_of(settings: Settings, weights: str | Path | None) -> Subject:
+    """Return the net of a config with the weights of a file; None: with seeded ones.
+
+    A .pth is converted on the way. Raises UserError, ConversionError where the file does not fit.
+    """
+    identity = json.dumps(settings.model.model_dump(mode="json"), sort_keys=True)
+    identity += _code_of(settings)
+    if weights is None:
+        return Subject(settings, None, f"seed {settings.seed}", identity)
+    path = Path(weights)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; --weights names a .pdparams or a .pth")
+    given = settings.model_copy(
+        update={"weights": Weights(path=str(path), key=settings.weights.key)}
+    )
+    net = parts_of(given, "paddle").net()
+    arrays, left = read_paddle_weights(given, net)
+    if left:
+        raise UserError(
+            f"{path}: leaves {', '.join(left)} at initialisation; train it first "
+            "(tools/train_paddle.py CONFIG weights.path=...)"
+        )
+    arrays = {name: np.array(array) for name, array in arrays.items()}
+    return Subject(settings, arrays, sha256_of(path), identity)
+
+
+def _code_of(settings: Settings) -> str:
+    """Return the checksum of the user's file that defines the net, "" for a row of the table."""
+    own = parts_of(settings, "paddle").own("model")
+    if own is None:
+        return ""
+    file = inspect.getsourcefile(inspect.unwrap(own.found))
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
+
+
+def classes_of(settings: Settings) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...]]:
+    """Return the names of the classes, and their colours RGB.
+
+    Of a data set that has no names here they are numbers, in Pascal VOC's colours.
+    """
+    count = settings.model.num_classes
+    row = DATASETS.get(settings.data.dataset)
+    known = row is not None and row.source.num_classes == count
+    names = row.source.class_names if row and known else tuple(map(str, range(count)))
+    table = row.source.colors if row and known else palette()
+    colors = tuple((int(r), int(g), int(b)) for r, g, b in np.asarray(table)[:count])
+    return tuple(names), colors
+
+
+def default_size(settings: Settings, step: tuple[int, int]) -> tuple[int, int]:
+    """Return height and width to export for where none are given: the crop of the training."""
+    height, width = settings.data.crop_hw or DEFAULT_HW
+    return fitting(height, step), fitting(width, step)
+
+
+def fitting(length: int, step: tuple[int, int]) -> int:
+    """Return the largest length up to `length` that a net of this step takes."""
+    multiple, plus = step
+    return max((length - plus) // multiple, 1 if multiple > 1 else 0) * multiple + plus

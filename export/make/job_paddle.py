@@ -1,0 +1,189 @@
+"""One export: fold, trace, write, run in fresh processes, compare, and only then put in place."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle import nn
+
+from common.environment import environment
+from common.errors import UserError
+from common.files import sha256_of, whole_folder
+from export.deployment import NAME, OUTPUTS, OWN, Deployment
+from export.fresh import run_fresh
+from export.make.compare import Difference, compare
+from export.make.fold_paddle import fold, watching
+from export.make.graph_paddle import Exported, save
+from export.make.inputs import images_for
+from export.make.resizes_paddle import exact_resizes
+
+Build = Callable[[str], nn.Layer]  # dtype -> the net with its weights, in eval mode
+ACCOUNT = "account.json"
+FORMATS = ("paddle", "onnx")
+FOLD_ALLOWED = 1e-9  # of the largest magnitude, in float64
+
+
+class ExportDiffers(UserError):
+    """The exported net was run and computes something else."""
+
+    exit_code = 1
+
+
+def export_net(
+    build: Build,
+    deployment: Deployment,
+    folder: Path,
+    formats: Sequence[str] = FORMATS,
+    force: bool = False,
+    progress: Callable[[str], None] = lambda words: None,
+) -> dict[str, Any]:
+    """Export into `folder`: model, weights, `deploy.yaml`, account; return the account.
+
+    build: makes the training net in "float32" or "float64". progress: called with what begins.
+
+    Raises:
+        ExportDiffers: an engine's output is not the training net's; nothing is left in `folder`.
+        UserError: the folder is somebody else's, an engine is missing or refuses the graph.
+    """
+    check_folder(folder, force)
+    if deployment.output not in OUTPUTS:
+        raise UserError(f"output {deployment.output!r}: choose one of {', '.join(OUTPUTS)}")
+    images = images_for(deployment)
+    progress("running the training net")
+    truth = Truth(build, deployment, images)
+    with whole_folder(folder) as draft:
+        progress("writing the model")
+        deployment = _write(truth.folded(), deployment, draft, formats)
+        progress("running the exported model")
+        differences = _verify(truth, deployment, draft, images)
+        account = _account(truth, deployment, draft, differences)
+        text = json.dumps(account, indent=2, ensure_ascii=False)
+        (draft / ACCOUNT).write_text(text, encoding="utf-8")
+        if not account["equal"]:
+            raise ExportDiffers(_told(differences))
+    return account
+
+
+def check_folder(folder: Path, force: bool) -> None:
+    """Raise UserError where `folder` is not free, nor an export that `force` replaces."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    deploy = folder / NAME
+    ours = deploy.is_file() and OWN in deploy.read_text(encoding="utf-8", errors="replace")
+    if not ours:
+        raise UserError(f"{folder}: is there and no export; give a new folder with -o")
+    if not force:
+        raise UserError(f"{folder}: an export is there already; --force replaces it")
+
+
+class Truth:
+    """The training net run on every image: in float32 as it is, in float64 with exact resizes.
+
+    Attributes:
+        pairs: (convolution, BatchNorm) that are folded.
+        norms: BatchNorms in all.
+        fold_error: what folding changed in float64, of the largest magnitude.
+    """
+
+    def __init__(self, build: Build, deployment: Deployment, images: dict[str, np.ndarray]) -> None:
+        self._build = build
+        self.deployment = deployment
+        as_logits = replace(deployment, output="logits", early_argmax=False)
+        net = build("float32")
+        with watching(net) as followers:
+            self.training = {name: _run(net, as_logits, x) for name, x in images.items()}
+        self.pairs = followers.pairs()
+        self.norms = sum(hasattr(layer, "_variance") for layer in net.sublayers())
+        exact = build("float64")
+        with exact_resizes():
+            self.exact = {name: _run(exact, as_logits, x) for name, x in images.items()}
+            fold(exact, self.pairs)
+            name, image = next(iter(images.items()))
+            folded = _run(exact, as_logits, image)
+        largest = float(np.abs(self.exact[name]).max()) or 1.0
+        self.fold_error = float(np.abs(folded - self.exact[name]).max()) / largest
+        self.notes: list[str] = []
+        if not self.fold_error <= FOLD_ALLOWED:
+            self.notes.append("BatchNorm is not folded: another layer reads a convolution too")
+            self.pairs = []
+
+    def folded(self) -> nn.Layer:
+        """Return the net in float32 with its BatchNorms folded."""
+        net = self._build("float32")
+        fold(net, self.pairs)
+        return net
+
+
+def _run(net: nn.Layer, deployment: Deployment, image: np.ndarray) -> np.ndarray:
+    dtype = net.parameters()[0].dtype
+    with paddle.no_grad():
+        output = Exported(net, deployment)(paddle.to_tensor(image).astype(dtype))
+    array: np.ndarray = output.numpy()
+    return array
+
+
+def _write(
+    net: nn.Layer, deployment: Deployment, draft: Path, formats: Sequence[str]
+) -> Deployment:
+    model = save(net, deployment, draft)
+    onnx = None
+    if "onnx" in formats:
+        from export.make.onnx_paddle import write_onnx
+
+        onnx = write_onnx(model, draft / "model.onnx").name
+    deployment = replace(deployment, model=model.name, params="model.pdiparams", onnx=onnx)
+    deployment.write(draft / NAME)
+    return deployment
+
+
+def _verify(
+    truth: Truth, deployment: Deployment, draft: Path, images: dict[str, np.ndarray]
+) -> list[Difference]:
+    files = {"paddle": deployment.model, "onnxruntime": deployment.onnx}
+    found = []
+    for engine, file in files.items():
+        if file is None:
+            continue
+        outputs = run_fresh(engine, draft / file, images)
+        for name, output in outputs.items():
+            logits, training = truth.exact[name], truth.training[name]
+            found.append(compare(engine, name, output, logits, training, deployment.output))
+    return found
+
+
+def _account(
+    truth: Truth, deployment: Deployment, draft: Path, differences: list[Difference]
+) -> dict[str, Any]:
+    files = {
+        path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+        for path in sorted(draft.iterdir())
+    }
+    return {
+        "net": deployment.net,
+        "weights_sha256": deployment.weights_sha256,
+        "input_shape": deployment.input_shape,
+        "output": deployment.output,
+        "equal": all(difference.equal for difference in differences),
+        "batch_norms": {
+            "in_all": truth.norms,
+            "folded": len(truth.pairs),
+            "fold_error": truth.fold_error,
+        },
+        "differences": [difference.to_dict() for difference in differences],
+        "notes": truth.notes,
+        "files": files,
+        "environment": environment(),
+    }
+
+
+def _told(differences: list[Difference]) -> str:
+    worst = max(differences, key=lambda row: (not row.equal, row.error / (row.allowed or 1)))
+    return (
+        f"the exported net differs: {worst.engine} on the {worst.input} input is "
+        f"{worst.error:.1e} off the training net, {worst.allowed:.1e} is what rounding explains; "
+        f"{worst.unexplained} of {worst.pixels} pixels have another class. Nothing was written"
+    )

@@ -1,0 +1,38 @@
+"""A Paddle inference model as ONNX; nothing is installed while it is written."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from common.errors import UserError
+
+OPSET = 14
+
+
+def is_possible() -> bool:
+    """Tell whether what writes and what runs ONNX are installed."""
+    return all(find_spec(name) for name in ("paddle2onnx", "onnxruntime"))
+
+
+def write_onnx(model: Path, path: Path) -> Path:
+    """Write the inference model `model` as ONNX to `path`; return it.
+
+    Raises UserError where paddle2onnx is absent, or an operation has no form in ONNX.
+    """
+    if not is_possible():
+        raise UserError(
+            "--onnx needs paddle2onnx and onnxruntime: pip install 'torch2paddle-seg[onnx]'; "
+            "--format paddle exports for Paddle alone"
+        )
+    import paddle2onnx
+
+    # Without a file to write it returns the bytes as they are; what writes the file also calls an
+    # optimiser that installs packages by itself. ONNX Runtime optimises when it opens the file.
+    weights = str(model.with_suffix(".pdiparams"))
+    try:
+        made = paddle2onnx.export(str(model), weights, opset_version=OPSET, verbose=False)
+    except Exception as error:
+        raise UserError(f"{model.name}: paddle2onnx cannot write it as ONNX: {error}") from None
+    if not made:
+        raise UserError(f"{model.name}: paddle2onnx made no ONNX of it; its messages stand above")
+    path.write_bytes(made)
+    return path
