@@ -10,6 +10,7 @@ from common.errors import UnreadableError
 from export.deployment import Deployment
 from export.engine import Engine
 
+FREE = [-1, 3, -1, -1]
 SHAPES_KEPT = 10  # of inputs, whose prepared kernels oneDNN keeps
 
 
@@ -33,7 +34,8 @@ class PaddleEngine(Engine):
             ) from None
         self._input = self._predictor.get_input_handle(self._predictor.get_input_names()[0])
         self._output = self._predictor.get_output_handle(self._predictor.get_output_names()[0])
-        shape = [int(size) for size in self._input.shape()] or [-1, 3, -1, -1]
+        shape = [int(size) for size in self._input.shape()]
+        shape = shape if len(shape) == len(FREE) else FREE
         super().__init__(deployment, deployment.input_shape if deployment else shape)
 
     def _run(self, images: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UserError
-from export.open_file import open_file
+from export.engines import open_engine
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT_S = 600
@@ -61,7 +61,7 @@ def _told(done: subprocess.CompletedProcess) -> str:
 def main() -> None:
     """Run the model on every array of a file."""
     name, model, given, made = sys.argv[1:]
-    engine = open_file(Path(model), name, None, None)
+    engine = open_engine(model, name)
     with np.load(given) as images:
         outputs = {key: engine.run(images[key]) for key in images}
     loaded = [room for room in NOT_LOADED if room in sys.modules]

@@ -35,12 +35,14 @@ class Subject:
         arrays: its weights by Paddle's names; None: those that `seed` makes.
         sha256: of the file of weights.
         identity: what else decides what it computes: options, and the code of a net of the user's.
+        size_step: heights and widths that it takes: (8, 1) means of the form 8k + 1.
     """
 
     settings: Settings
     arrays: Mapping[str, np.ndarray] | None
     sha256: str | None
     identity: str
+    size_step: tuple[int, int]
 
     def build(self, dtype: str = "float32") -> nn.Layer:
         """Return the net in `dtype`, with its weights, in eval mode."""
@@ -75,12 +77,6 @@ class Subject:
         }
         return Deployment(**fields | given)
 
-    @property
-    def size_step(self) -> tuple[int, int]:
-        """Heights and widths that the net takes: (8, 1) means of the form 8k + 1."""
-        net = self.build()
-        return (8, 1) if isinstance(net, PSPNet) and net.align_corners else (1, 0)
-
 
 def subject_of(settings: Settings, weights: str | Path | None) -> Subject:
     """Return the net of a config with the weights of a file; None: with seeded ones.
@@ -89,15 +85,16 @@ def subject_of(settings: Settings, weights: str | Path | None) -> Subject:
     """
     identity = json.dumps(settings.model.model_dump(mode="json"), sort_keys=True)
     identity += _code_of(settings)
+    net = parts_of(settings, "paddle").net()
+    step = (8, 1) if isinstance(net, PSPNet) and net.align_corners else (1, 0)
     if weights is None:
-        return Subject(settings, None, f"seed {settings.seed}", identity)
+        return Subject(settings, None, f"seed {settings.seed}", identity, step)
     path = Path(weights)
     if not path.is_file():
         raise UserError(f"{path}: no such file; --weights names a .pdparams or a .pth")
     given = settings.model_copy(
         update={"weights": Weights(path=str(path), key=settings.weights.key)}
     )
-    net = parts_of(given, "paddle").net()
     arrays, left = read_paddle_weights(given, net)
     if left:
         raise UserError(
@@ -105,7 +102,7 @@ def subject_of(settings: Settings, weights: str | Path | None) -> Subject:
             "(tools/train_paddle.py CONFIG weights.path=...)"
         )
     arrays = {name: np.array(array) for name, array in arrays.items()}
-    return Subject(settings, arrays, sha256_of(path), identity)
+    return Subject(settings, arrays, sha256_of(path), identity, step)
 
 
 def _code_of(settings: Settings) -> str:

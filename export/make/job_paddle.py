@@ -21,6 +21,7 @@ from export.make.graph_paddle import Exported, save
 from export.make.inputs import images_for
 from export.make.resizes_paddle import exact_resizes
 
+Images = dict[str, np.ndarray]
 Build = Callable[[str], nn.Layer]  # dtype -> the net with its weights, in eval mode
 ACCOUNT = "account.json"
 FORMATS = ("paddle", "onnx")
@@ -57,7 +58,7 @@ def export_net(
     truth = Truth(build, deployment, images)
     with whole_folder(folder) as draft:
         progress("writing the model")
-        deployment = _write(truth.folded(), deployment, draft, formats)
+        deployment = _write(truth, deployment, draft, formats)
         progress("running the exported model")
         differences = _verify(truth, deployment, draft, images)
         account = _account(truth, deployment, draft, differences)
@@ -84,32 +85,55 @@ class Truth:
     """The training net run on every image: in float32 as it is, in float64 with exact resizes.
 
     Attributes:
+        training, exact: logits by input, at the size at which the export returns them.
         pairs: (convolution, BatchNorm) that are folded.
         norms: BatchNorms in all.
         fold_error: what folding changed in float64, of the largest magnitude.
+        traced: `deployment` as it is traced: a net whose logits are of the image's size is not
+            resized.
+        borders: share of pixels whose class an early argmax changes; None without one.
     """
 
-    def __init__(self, build: Build, deployment: Deployment, images: dict[str, np.ndarray]) -> None:
-        self._build = build
-        self.deployment = deployment
-        as_logits = replace(deployment, output="logits", early_argmax=False)
+    def __init__(self, build: Build, deployment: Deployment, images: Images) -> None:
+        self._build, self.notes = build, list[str]()
         net = build("float32")
+        as_net = replace(deployment, output="logits", early_argmax=False, net_size=True)
         with watching(net) as followers:
-            self.training = {name: _run(net, as_logits, x) for name, x in images.items()}
+            whole = {name: _run(net, as_net, image) for name, image in images.items()}
         self.pairs = followers.pairs()
         self.norms = sum(hasattr(layer, "_variance") for layer in net.sublayers())
+        same = all(whole[name].shape[2:] == images[name].shape[2:] for name in images)
+        keeps = same and not deployment.output_hw
+        self.traced = replace(deployment, net_size=True) if keeps else deployment
+        as_logits = replace(self.traced, output="logits")
+        self.training = whole
+        if not self.traced.net_size or deployment.early_argmax:
+            self.training = {name: _run(net, as_logits, image) for name, image in images.items()}
         exact = build("float64")
         with exact_resizes():
-            self.exact = {name: _run(exact, as_logits, x) for name, x in images.items()}
-            fold(exact, self.pairs)
-            name, image = next(iter(images.items()))
+            self.exact = {name: _run(exact, as_logits, image) for name, image in images.items()}
+        self.borders = self._borders(exact, images) if deployment.early_argmax else None
+        self.fold_error = self._fold(exact, as_logits, images)
+
+    def _borders(self, exact: nn.Layer, images: Images) -> float:
+        name, image = list(images.items())[-1]
+        late = replace(self.traced, output="logits", early_argmax=False)
+        with exact_resizes():
+            logits = _run(exact, late, image)
+        return float((logits.argmax(1) != self.exact[name].argmax(1)).mean())
+
+    def _fold(self, exact: nn.Layer, as_logits: Deployment, images: Images) -> float:
+        """Fold in float64 and return what changed; where that is too much nothing is folded."""
+        fold(exact, self.pairs)
+        name, image = next(iter(images.items()))
+        with exact_resizes():
             folded = _run(exact, as_logits, image)
         largest = float(np.abs(self.exact[name]).max()) or 1.0
-        self.fold_error = float(np.abs(folded - self.exact[name]).max()) / largest
-        self.notes: list[str] = []
-        if not self.fold_error <= FOLD_ALLOWED:
+        error = float(np.abs(folded - self.exact[name]).max()) / largest
+        if not error <= FOLD_ALLOWED:
             self.notes.append("BatchNorm is not folded: another layer reads a convolution too")
             self.pairs = []
+        return error
 
     def folded(self) -> nn.Layer:
         """Return the net in float32 with its BatchNorms folded."""
@@ -126,10 +150,8 @@ def _run(net: nn.Layer, deployment: Deployment, image: np.ndarray) -> np.ndarray
     return array
 
 
-def _write(
-    net: nn.Layer, deployment: Deployment, draft: Path, formats: Sequence[str]
-) -> Deployment:
-    model = save(net, deployment, draft)
+def _write(truth: Truth, deployment: Deployment, draft: Path, formats: Sequence[str]) -> Deployment:
+    model = save(truth.folded(), truth.traced, draft)
     onnx = None
     if "onnx" in formats:
         from export.make.onnx_paddle import write_onnx
@@ -140,9 +162,7 @@ def _write(
     return deployment
 
 
-def _verify(
-    truth: Truth, deployment: Deployment, draft: Path, images: dict[str, np.ndarray]
-) -> list[Difference]:
+def _verify(truth: Truth, deployment: Deployment, draft: Path, images: Images) -> list[Difference]:
     files = {"paddle": deployment.model, "onnxruntime": deployment.onnx}
     found = []
     for engine, file in files.items():
@@ -174,6 +194,7 @@ def _account(
             "fold_error": truth.fold_error,
         },
         "differences": [difference.to_dict() for difference in differences],
+        "borders_changed": truth.borders,
         "notes": truth.notes,
         "files": files,
         "environment": environment(),

@@ -9,6 +9,7 @@ Where sizes are free the matrices are made in the graph, from the sizes that arr
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,26 +27,55 @@ class CannotExport(UserError):
     exit_code = 2
 
 
+@dataclass
+class Resizes:
+    """The bilinear resizes of a run: (result, what was resized, align_corners).
+
+    They are kept only where `remembered` is set: a run of a large image has large tensors.
+    """
+
+    remembered: bool = False
+    seen: list[tuple[paddle.Tensor, paddle.Tensor, bool]] = field(default_factory=list)
+
+    def source_of(self, result: paddle.Tensor) -> tuple[paddle.Tensor, bool] | None:
+        """Return (what `result` was resized from, align_corners); None where it was not."""
+        found = [row[1:] for row in self.seen if row[0] is result]
+        return found[0] if found else None
+
+
+_resizes = Resizes()
+
+
 @contextmanager
-def exact_resizes() -> Iterator[None]:
+def exact_resizes(remembered: bool = False) -> Iterator[Resizes]:
     """Within, nets resize by matrices: exact in float64, and as an exported graph takes it.
 
-    Changes `paddle.nn.functional.interpolate`, `avg_pool2d` over a whole map, and `resample` of
-    our nets; all are put back.
+    Changes `paddle.nn.functional.interpolate`, `avg_pool2d` over a whole map, adaptive average
+    pools (which paddle2onnx rounds to equal windows, 4 % off in PSPNet), `conv1d` of width 1
+    (whose sum with another tensor Paddle Inference fuses across a transpose, in GloRe), and
+    `resample` of our nets; all are put back.
     """
-    own = {(F, "interpolate"): _interpolate, (F, "avg_pool2d"): _avg_pool2d}
+    own: dict[tuple[Any, str], Any] = {
+        (F, "interpolate"): _interpolate,
+        (F, "avg_pool2d"): _avg_pool2d,
+        (F, "adaptive_avg_pool2d"): _adaptive_avg_pool2d,
+        (F, "conv1d"): _conv1d,
+    }
     own[paddle_impl.layers, "resample"] = resample
     before = {place: getattr(*place) for place in own}
     for (module, name), function in own.items():
         setattr(module, name, function)
+    _resizes.remembered = remembered
     try:
-        yield
+        yield _resizes
     finally:
+        _resizes.seen.clear()
         for (module, name), function in before.items():
             setattr(module, name, function)
 
 
 _interpolate_of_paddle, _avg_pool2d_of_paddle = F.interpolate, F.avg_pool2d
+_adaptive_avg_pool2d_of_paddle, _conv1d_of_paddle = F.adaptive_avg_pool2d, F.conv1d
 
 
 @paddle.jit.not_to_static
@@ -53,19 +83,27 @@ def resample(
     x: paddle.Tensor, size: Sequence[Any], align_corners: bool = False, step: float | None = None
 ) -> paddle.Tensor:
     """Resize `x` [N, C, h, w] bilinearly to `size`, as `paddle_impl.layers.resample`."""
-    return apply(x, size, lambda length, count: _bilinear(length, count, align_corners, step, x))
+    made = apply(x, size, lambda length, count: _bilinear(length, count, align_corners, step, x))
+    if _resizes.remembered:
+        _resizes.seen.append((made, x, align_corners))
+    return made
 
 
 def apply(x: paddle.Tensor, size: Sequence[Any], matrix: Any) -> paddle.Tensor:
     """Apply matrix(length, count) [count, length] along the width and the height of `x`."""
     if list(x.shape[2:]) == [1, 1]:
         return x.expand([*x.shape[:2], *size])
-    images, channels, rows, columns = lengths(x)
+    channels, rows, columns = lengths(x)[1:]
     height, width = size
     wide = paddle.matmul(x.reshape([-1, columns]), matrix(columns, width).t())
-    wide = wide.reshape([-1, rows, width, 1])
+    if not is_fixed(rows, height, width):  # oneDNN keeps the kernels of convolutions
+        high = wide.reshape([-1, rows, width]).transpose([0, 2, 1]).reshape([-1, rows])
+        high = paddle.matmul(high, matrix(rows, height).t())
+        return high.reshape([-1, channels, width, height]).transpose([0, 1, 3, 2])
     kernel = matrix(rows, height).reshape([height, rows, 1, 1])
-    return F.conv2d(wide, kernel).reshape([images, channels, height, width])
+    return F.conv2d(wide.reshape([-1, rows, width, 1]), kernel).reshape(
+        [-1, channels, height, width]
+    )
 
 
 def lengths(x: paddle.Tensor) -> list[Any]:
@@ -95,7 +133,9 @@ def _bilinear(
         place = (place + 0.5) * (long / many if step is None else step) - 0.5
     place = paddle.minimum(paddle.clip(place, min=0.0), long - 1)
     source = paddle.arange(0, length, 1, dtype="int64").astype("float64")
-    tent = 1 - paddle.abs(place.reshape([-1, 1]) - source.reshape([1, -1]))
+    apart = place.reshape([-1, 1]) - source.reshape([1, -1])
+    # Not 1 - |apart|: Paddle Inference 3.3.1 loses the absolute value.
+    tent = paddle.minimum(1 - apart, 1 + apart)
     return F.relu(tent).astype(x.dtype)
 
 
@@ -153,7 +193,49 @@ def _interpolate(
 @paddle.jit.not_to_static
 def _avg_pool2d(x: paddle.Tensor, kernel_size: Any, *given: Any, **named: Any) -> paddle.Tensor:
     """Stand for `F.avg_pool2d`: over the whole map it is a mean, whatever the size."""
-    whole = not given and not named and isinstance(kernel_size, list | tuple)
-    if whole and list(kernel_size) == list(x.shape[2:]):
-        return F.adaptive_avg_pool2d(x, 1)
+    plain = not given and not named and isinstance(kernel_size, list | tuple)
+    free = plain and not is_fixed(*kernel_size)  # only the map's own size is not a number
+    if free or (plain and list(kernel_size) == list(x.shape[2:])):
+        return _adaptive_avg_pool2d_of_paddle(x, 1)
     return _avg_pool2d_of_paddle(x, kernel_size, *given, **named)
+
+
+@paddle.jit.not_to_static
+def _adaptive_avg_pool2d(
+    x: paddle.Tensor, output_size: Any, data_format: str = "NCHW", name: str | None = None
+) -> paddle.Tensor:
+    """Stand for `F.adaptive_avg_pool2d`: a mean over the whole map, else a matrix of windows."""
+    sizes = output_size if isinstance(output_size, list | tuple) else [output_size] * 2
+    if list(sizes) == [1, 1] or None in sizes or data_format != "NCHW":
+        return _adaptive_avg_pool2d_of_paddle(x, output_size, data_format, name)
+    return apply(x, list(sizes), lambda length, count: _windows(length, count, x))
+
+
+def _windows(length: Any, count: int, x: paddle.Tensor) -> paddle.Tensor:
+    """Return [count, length]: the means of adaptive windows, from floor to ceiling."""
+    place = paddle.arange(0, count, 1, dtype="int64").reshape([-1, 1])
+    source = paddle.arange(0, length, 1, dtype="int64").reshape([1, -1])
+    first, end = place * length // count, ((place + 1) * length + count - 1) // count
+    inside = paddle.logical_and(source >= first, source < end)
+    return inside.astype(x.dtype) / (end - first).astype(x.dtype)
+
+
+@paddle.jit.not_to_static
+def _conv1d(
+    x: paddle.Tensor, weight: paddle.Tensor, bias: Any = None, *given: Any, **named: Any
+) -> paddle.Tensor:
+    """Stand for `F.conv1d`: one of width 1 is a product of two matrices."""
+    usual = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "data_format": "NCL"}
+    plain = all(_is(named.get(key, value), value) for key, value in usual.items())
+    if given or not plain or weight.shape[2] != 1:
+        return _conv1d_of_paddle(x, weight, bias, *given, **named)
+    out, taken = weight.shape[:2]
+    length = lengths(x)[2]
+    rows = x.transpose([0, 2, 1]).reshape([-1, taken])
+    made = paddle.matmul(rows, weight.reshape([out, taken]).t())
+    made = made if bias is None else made + bias
+    return made.reshape([-1, length, out]).transpose([0, 2, 1])
+
+
+def _is(given: Any, value: Any) -> bool:
+    return given in (value, [value], (value,))

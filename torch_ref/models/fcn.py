@@ -49,8 +49,8 @@ class FCN(nn.Module):
         Maps of strides 8, 16 and 32, larger than the image by their share of the padding.
         """
         pools = []
-        for stage, count in enumerate(STAGES, start=1):
-            for index in range(1, count + 1):
+        for stage in range(1, len(STAGES) + 1):
+            for index in range(1, STAGES[stage - 1] + 1):
                 x = getattr(self, f"conv{stage}_{index}")(x)
                 x = getattr(self, f"relu{stage}_{index}")(x)
             x = getattr(self, f"pool{stage}")(x)

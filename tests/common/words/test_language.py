@@ -10,10 +10,10 @@ from common.words import language
 from common.words.language import both, phrase, phrases, recognised, said
 from tests.paths import ROOT
 
-ROOMS = ("align", "commands", "common", "convert", "tools")
+ROOMS = ("align", "commands", "common", "convert", "export", "tools")
 CHINESE = re.compile("[\u4e00-\u9fff\u3000-\u303f\uff00-\uffef]")
 # The same word in both languages.
-NAMES = {"SHA-256", "--no-verify", "float32", "torch", "mIoU", "{count} {kind}"}
+NAMES = {"SHA-256", "BatchNorm", "--no-verify", "float32", "torch", "mIoU", "{count} {kind}"}
 # Functions of which an argument is a phrase: its place.
 SAYING = {"phrase": 0, "both": 0, "_row": 1, "begin": 0, "_rung": 0}
 

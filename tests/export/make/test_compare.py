@@ -1,0 +1,36 @@
+"""What rounding explains is equal, and nothing else."""
+
+import numpy as np
+import pytest
+
+from export.make.compare import compare, margins
+
+RNG = np.random.default_rng(0)
+TRUTH = RNG.standard_normal((1, 5, 8, 9))
+TRAINING = (TRUTH + 1e-6 * RNG.standard_normal(TRUTH.shape)).astype(np.float32)
+
+
+@pytest.mark.parametrize(("off", "equal"), [(2e-6, True), (1e-3, False)])
+def test_logits(off, equal):
+    given = (TRUTH + off).astype(np.float32)
+    found = compare("paddle", "noise", given, TRUTH, TRAINING, "logits")
+    assert found.equal is equal
+    assert found.error == pytest.approx(off / np.abs(TRUTH).max(), rel=0.1)
+
+
+def test_what_is_not_finite_or_of_another_shape_is_never_equal():
+    for given in (np.full(TRUTH.shape, np.nan, np.float32), TRUTH[..., 1:]):
+        assert not compare("paddle", "noise", given, TRUTH, TRAINING, "logits").equal
+
+
+def test_classes_differ_only_where_two_are_as_good():
+    near = TRUTH.copy()
+    near[0, :2, 0, 0] = 9, 9 - 1e-7
+    classes = near.argmax(1)
+    classes[0, 0, 0] = 1
+    found = compare("paddle", "noise", classes, near, near.astype(np.float32), "argmax")
+    assert (found.equal, found.classes_differ, found.unexplained) == (True, 1, 0)
+    classes[0, 3, 3] = (classes[0, 3, 3] + 1) % 5
+    found = compare("paddle", "noise", classes, near, near.astype(np.float32), "argmax")
+    assert (found.equal, found.unexplained) == (False, 1)
+    assert margins(near)[0, 0, 0] == pytest.approx(1e-7)
