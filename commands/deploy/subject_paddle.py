@@ -14,10 +14,9 @@ from paddle import nn
 
 from commands.subjects.named.frameworks import parts_of
 from commands.train_start import read_paddle_weights
-from common.data.sets.voc import palette
+from common.data.classes import bit_palette
 from common.errors import UserError
 from common.files import sha256_of
-from common.settings.data import DATASETS
 from common.settings.run import Settings, Weights
 from export.deployment import Deployment
 from paddle_impl.models.pspnet import PSPNet
@@ -119,13 +118,13 @@ def classes_of(settings: Settings) -> tuple[tuple[str, ...], tuple[tuple[int, in
 
     Of a data set that has no names here they are numbers, in Pascal VOC's colours.
     """
-    count = settings.model.num_classes
-    row = DATASETS.get(settings.data.dataset)
-    known = row is not None and row.source.num_classes == count
-    names = row.source.class_names if row and known else tuple(map(str, range(count)))
-    table = row.source.colors if row and known else palette()
-    colors = tuple((int(r), int(g), int(b)) for r, g, b in np.asarray(table)[:count])
-    return tuple(names), colors
+    count, known = settings.model.num_classes, settings.data.classes()
+    if known is not None and len(known) == count:
+        names, table = known.names, known.colors
+    else:
+        names, table = tuple(map(str, range(count))), bit_palette(count)
+    colors = tuple((int(r), int(g), int(b)) for r, g, b in table[:count])
+    return names, colors
 
 
 def default_size(settings: Settings, step: tuple[int, int]) -> tuple[int, int]:
