@@ -83,6 +83,28 @@ class ConfusionMatrix:
         total = int(self.counts.sum())
         return int(np.trace(self.counts)) / total if total else math.nan
 
+    def dice(self, absent: str = "nan") -> np.ndarray:
+        """Dice score of every class, 2 |P and T| / (|P| + |T|) over all images: float64 [C].
+
+        absent: as of `iou`.
+        """
+        value = _absent_value(absent)
+        sizes = self.counts.sum(0) + self.counts.sum(1)
+        hit = 2 * np.diag(self.counts)
+        return np.divide(hit, sizes, out=np.full(len(hit), value), where=sizes > 0)
+
+    def frequency_weighted_iou(self) -> float:
+        """IoU averaged over the classes, each weighted by its share of the labels' pixels.
+
+        NaN if no pixel was counted. Source: Long, Shelhamer, Darrell, CVPR 2015, section 5.
+        """
+        pixels = self.counts.sum(1)
+        total = int(pixels.sum())
+        if not total:
+            return math.nan
+        there = pixels > 0
+        return float((pixels[there] * self.iou("zero")[there]).sum() / total)
+
     def _require_classes(self, what: str, values: np.ndarray, or_else: str) -> None:
         if values.dtype.kind not in "iu":
             raise DataError(f"metric: {what} must be integers, got {values.dtype}")

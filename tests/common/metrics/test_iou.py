@@ -86,3 +86,17 @@ def test_unknown_policy_and_impossible_classes():
         ConfusionMatrix(2).iou("drop")
     with pytest.raises(ConfigError, match="19 classes, ignore_index 18"):
         ConfusionMatrix(19, ignore_index=18)
+
+
+@given(label=LABELS, data=st.data())
+def test_dice_and_weighted_iou_are_the_set_definitions(label, data):
+    prediction = data.draw(hnp.arrays(np.int64, label.shape, elements=st.integers(0, 2)))
+    counts, valid = matrix(prediction, label), label != 255
+    weighted = 0.0
+    for k, dice in enumerate(counts.dice("nan")):
+        predicted, true = (prediction == k) & valid, label == k
+        hit, sizes = (predicted & true).sum(), predicted.sum() + true.sum()
+        assert math.isnan(dice) if sizes == 0 else dice == 2 * hit / sizes
+        weighted += true.sum() * (hit / (sizes - hit) if sizes else 0)
+    expected = weighted / valid.sum() if valid.any() else math.nan
+    assert counts.frequency_weighted_iou() == pytest.approx(expected, abs=1e-12, nan_ok=True)
