@@ -11,7 +11,7 @@ from paddle import nn
 
 from common.data import Batch
 from common.errors import UserError
-from common.evaluation.sliding import scaled_size, slide
+from common.evaluation import protocol
 from common.settings.run import Evaluate
 from common.training.net_side import (
     NetSide,
@@ -66,27 +66,43 @@ def to_tensors(batch: Batch) -> tuple[paddle.Tensor, paddle.Tensor]:
 def predict(net: nn.Layer, image: np.ndarray, options: Evaluate) -> np.ndarray:
     """Return the classes of `image` float32 [N, 3, H, W]: int64 [N, H, W], at its own size.
 
-    The image is resized and the logits back, or windows slide over it, as `options` say; then
-    argmax. Leaves the net in eval mode.
+    Leaves the net in eval mode.
     """
-    net.eval()
-    size = (image.shape[2], image.shape[3])
-    with paddle.no_grad():
-        if options.window_hw:
-            return slide(lambda part: _probabilities(net, part), image, options).argmax(axis=1)
-        corners = options.align_corners
-        tensor = paddle.to_tensor(image).astype(net.parameters()[0].dtype)
-        logits = main_logits(net(_resize(tensor, scaled_size(size, options.scale), corners)))
-        classes: np.ndarray = _resize(logits, size, corners).argmax(axis=1).numpy()
-    return classes
+    return protocol.predict(PaddleInference(net), image, options)
 
 
-def _probabilities(net: nn.Layer, image: np.ndarray) -> np.ndarray:
-    """Return the class probabilities of `image` [N, 3, H, W]: [N, C, H, W]."""
-    tensor = paddle.to_tensor(image).astype(net.parameters()[0].dtype)
-    logits = _resize(main_logits(net(tensor)), (image.shape[2], image.shape[3]), False)
-    array: np.ndarray = F.softmax(logits, axis=1).numpy()
-    return array
+class PaddleInference:
+    """`common.evaluation.protocol.Inference` of a net, which is put into eval mode."""
+
+    def __init__(self, net: nn.Layer) -> None:
+        self.net = net
+        net.eval()
+
+    def classes(
+        self, image: np.ndarray, seen_hw: tuple[int, int], align_corners: bool
+    ) -> np.ndarray:
+        """Return the class of the largest logit: int64 [N, H, W]."""
+        with paddle.no_grad():
+            logits = self._logits(image, seen_hw, align_corners)
+            classes: np.ndarray = logits.argmax(axis=1).numpy()
+        return classes
+
+    def probabilities(
+        self, image: np.ndarray, seen_hw: tuple[int, int], align_corners: bool
+    ) -> np.ndarray:
+        """Return the softmax of the logits: [N, C, H, W]."""
+        with paddle.no_grad():
+            logits = self._logits(image, seen_hw, align_corners)
+            array: np.ndarray = F.softmax(logits, axis=1).numpy()
+        return array
+
+    def _logits(
+        self, image: np.ndarray, seen_hw: tuple[int, int], align_corners: bool
+    ) -> paddle.Tensor:
+        """Return the logits at the image's own size."""
+        tensor = paddle.to_tensor(image).astype(self.net.parameters()[0].dtype)
+        logits = main_logits(self.net(_resize(tensor, seen_hw, align_corners)))
+        return _resize(logits, (image.shape[2], image.shape[3]), align_corners)
 
 
 def _resize(tensor: paddle.Tensor, size: tuple[int, int], align_corners: bool) -> paddle.Tensor:

@@ -10,7 +10,7 @@ from torch import nn
 
 from common.data import Batch
 from common.errors import UserError
-from common.evaluation.sliding import scaled_size, slide
+from common.evaluation import protocol
 from common.settings.run import Evaluate
 from common.training.net_side import (
     NetSide,
@@ -62,27 +62,43 @@ def to_tensors(
 def predict(net: nn.Module, image: np.ndarray, options: Evaluate) -> np.ndarray:
     """Return the classes of `image` float32 [N, 3, H, W]: int64 [N, H, W], at its own size.
 
-    The image is resized and the logits back, or windows slide over it, as `options` say; then
-    argmax. Leaves the net in eval mode.
+    Leaves the net in eval mode.
     """
-    net.eval()
-    size = (image.shape[2], image.shape[3])
-    with torch.no_grad():
-        if options.window_hw:
-            return slide(lambda part: _probabilities(net, part), image, options).argmax(axis=1)
-        corners = options.align_corners
-        tensor = torch.from_numpy(image).to(next(net.parameters()))
-        logits = main_logits(net(_resize(tensor, scaled_size(size, options.scale), corners)))
-        classes: np.ndarray = _resize(logits, size, corners).argmax(dim=1).cpu().numpy()
-    return classes
+    return protocol.predict(TorchInference(net), image, options)
 
 
-def _probabilities(net: nn.Module, image: np.ndarray) -> np.ndarray:
-    """Return the class probabilities of `image` [N, 3, H, W]: [N, C, H, W]."""
-    tensor = torch.from_numpy(image).to(next(net.parameters()))
-    logits = _resize(main_logits(net(tensor)), (image.shape[2], image.shape[3]), False)
-    array: np.ndarray = torch.softmax(logits, dim=1).cpu().numpy()
-    return array
+class TorchInference:
+    """`common.evaluation.protocol.Inference` of a net, which is put into eval mode."""
+
+    def __init__(self, net: nn.Module) -> None:
+        self.net = net
+        net.eval()
+
+    def classes(
+        self, image: np.ndarray, seen_hw: tuple[int, int], align_corners: bool
+    ) -> np.ndarray:
+        """Return the class of the largest logit: int64 [N, H, W]."""
+        with torch.no_grad():
+            logits = self._logits(image, seen_hw, align_corners)
+            classes: np.ndarray = logits.argmax(dim=1).cpu().numpy()
+        return classes
+
+    def probabilities(
+        self, image: np.ndarray, seen_hw: tuple[int, int], align_corners: bool
+    ) -> np.ndarray:
+        """Return the softmax of the logits: [N, C, H, W]."""
+        with torch.no_grad():
+            logits = self._logits(image, seen_hw, align_corners)
+            array: np.ndarray = torch.softmax(logits, dim=1).cpu().numpy()
+        return array
+
+    def _logits(
+        self, image: np.ndarray, seen_hw: tuple[int, int], align_corners: bool
+    ) -> torch.Tensor:
+        """Return the logits at the image's own size."""
+        tensor = torch.from_numpy(image).to(next(self.net.parameters()))
+        logits = main_logits(self.net(_resize(tensor, seen_hw, align_corners)))
+        return _resize(logits, (image.shape[2], image.shape[3]), align_corners)
 
 
 def _resize(tensor: torch.Tensor, size: tuple[int, int], align_corners: bool) -> torch.Tensor:

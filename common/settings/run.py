@@ -100,28 +100,38 @@ class Train(Section):
     keep: Positive = 2  # newest checkpoints kept
 
 
+_Scale = Annotated[float, Field(gt=0, le=4)]
+
+
 class Evaluate(Section):
     """The normalised image resized by `scale`, the logits resized to the label, argmax.
 
-    With `window_hw` instead: softmax averaged over windows that slide by `stride` of their size,
-    and over mirrored ones. The window is padded with the mean where the image is smaller.
+    With `scales` or `flip` the softmax is averaged over them. With `window_hw` over windows, too,
+    that slide by `stride` of their size; padded with the mean where the image is smaller.
     """
 
-    scale: Annotated[float, Field(gt=0, le=2)] = 1.0
+    scale: _Scale = 1.0
+    scales: Annotated[tuple[_Scale, ...], Field(min_length=1)] | None = None  # instead of scale
     align_corners: bool = False  # of both resizes
     window_hw: Size | None = None  # height, width
     stride: Annotated[float, Field(gt=0, le=1)] = 2 / 3
-    flip: bool = False
+    flip: bool = False  # the mirror image, too
     batch_size: Positive = 1
     absent: Literal["nan", "skip", "zero", "one"] = "nan"  # IoU of a class that occurs nowhere
 
     @model_validator(mode="after")
     def _one_protocol(self) -> "Evaluate":
-        if self.window_hw and self.scale != 1:
-            raise ValueError(f"window_hw works at scale 1, and scale is {self.scale:g}")
-        if self.flip and not self.window_hw:
-            raise ValueError("flip averages windows; set window_hw")
+        if self.scales and self.scale != 1:
+            raise ValueError(
+                f"scales stand instead of scale, which is {self.scale:g}: take one of them out "
+                "(evaluate.scale=1, or evaluate.scales=null)"
+            )
         return self
+
+    @property
+    def all_scales(self) -> tuple[float, ...]:
+        """The scales at which the net sees an image."""
+        return self.scales or (self.scale,)
 
 
 class Reproduce(Section):

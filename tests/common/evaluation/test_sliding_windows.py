@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from common.evaluation.sliding import slide, windows
-from common.settings.run import Evaluate
+from common.evaluation.sliding import sliding_rows, windows
 
 
 def test_windows_are_semsegs():
@@ -16,10 +15,10 @@ def test_windows_are_semsegs():
 
 
 @pytest.mark.parametrize(
-    ("size", "window"), [((9, 14), (5, 6)), ((4, 5), (9, 8)), ((9, 5), (9, 8))]
+    ("size", "window"), [((9, 14), (5, 6)), ((4, 5), (9, 8)), ((9, 5), (9, 8)), ((23, 7), (4, 5))]
 )
-@pytest.mark.parametrize("flip", [False, True])
-def test_probabilities_are_means_over_windows(size, window, flip):
+@pytest.mark.parametrize("stride", [2 / 3, 0.4, 1.0])
+def test_probabilities_are_means_over_windows(size, window, stride):
     image = np.random.default_rng(0).standard_normal((2, 3, *size)).astype(np.float32)
 
     def probabilities(part):  # of a window: depends on where in it a pixel is
@@ -27,18 +26,15 @@ def test_probabilities_are_means_over_windows(size, window, flip):
         ramp = np.arange(window[0] * window[1]).reshape(window)
         return np.stack([part[:, 0] + ramp, part[:, 1] * 2], axis=1)
 
-    got = slide(probabilities, image, Evaluate(window_hw=window, flip=flip))
+    strips = list(sliding_rows(probabilities, image, window, stride))
     top, left = (max(w - s, 0) // 2 for s, w in zip(size, window, strict=True))
     height, width = (max(pair) for pair in zip(size, window, strict=True))
     padded = np.zeros((2, 3, height, width), np.float32)
     padded[:, :, top : top + size[0], left : left + size[1]] = image
     total, count = np.zeros((2, 2, height, width)), np.zeros((height, width))
-    for rows, columns in windows((height, width), window, 2 / 3):
-        part = padded[..., rows, columns]
-        for mirror in (False, True)[: 1 + flip]:
-            seen = part[..., ::-1] if mirror else part
-            score = probabilities(seen)
-            total[..., rows, columns] += score[..., ::-1] if mirror else score
-            count[rows, columns] += 1
+    for rows, columns in windows((height, width), window, stride):
+        total[..., rows, columns] += probabilities(padded[..., rows, columns])
+        count[rows, columns] += 1
     expected = (total / count)[..., top : top + size[0], left : left + size[1]]
-    np.testing.assert_allclose(got, expected, rtol=1e-5)
+    np.testing.assert_allclose(np.concatenate(strips, 2), expected, rtol=1e-5)
+    assert max(strip.shape[2] for strip in strips) <= window[0]  # what is in memory

@@ -96,7 +96,7 @@ def test_rate_0_is_a_rate():
         ),
         ("data.augmentation.degrees=3", ["degrees is a setting of semseg, not of stdc"]),
         (("data.augmentation.name=semseg", "data.crop_hw=null"), ["crop_hw is not set"]),
-        ("evaluate.window_hw=[9, 9]", ["window_hw works at scale 1"]),
+        ("evaluate.scales=[0.5, 1]", ["scales stand instead of scale, which is 0.5"]),
         (
             ("schedule={name: plateau, base_lr: 1}", "train.eval_interval=0"),
             ["follows the validations"],

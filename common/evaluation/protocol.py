@@ -1,0 +1,84 @@
+"""From an image to its classes: whole or by windows, at one scale or several, mirrored or not.
+
+Whatever runs the net (torch, Paddle, an exported file) answers two questions, an `Inference`; what
+is averaged, and where, is decided here.
+
+Several scales and mirror images are averaged as probabilities, after the softmax: hszhao/semseg,
+tool/test.py, net_process and scale_process; PaddleSeg, paddleseg/core/infer.py, aug_inference.
+"""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+
+from common.evaluation.resizing import argmax_of, resize
+from common.evaluation.sliding import scaled_size, sliding_rows
+from common.settings.run import Evaluate
+
+
+class Inference(Protocol):
+    """A net in eval mode, asked by arrays.
+
+    Its image [N, 3, H, W] is resized to `seen_hw` (height, width), its logits back to [H, W], both
+    bilinearly with `align_corners`.
+    """
+
+    def classes(
+        self, image: np.ndarray, seen_hw: tuple[int, int], align_corners: bool
+    ) -> np.ndarray:
+        """Return the class of the largest logit: int64 [N, H, W]."""
+        ...
+
+    def probabilities(
+        self, image: np.ndarray, seen_hw: tuple[int, int], align_corners: bool
+    ) -> np.ndarray:
+        """Return the softmax of the logits: [N, C, H, W]."""
+        ...
+
+
+def predict(net: Inference, image: np.ndarray, options: Evaluate) -> np.ndarray:
+    """Return the classes of `image` float32 [N, 3, H, W]: int64 [N, H, W], at its own size."""
+    size, scales = (image.shape[2], image.shape[3]), options.all_scales
+    if options.window_hw and scales == (1.0,):
+        return np.concatenate([argmax_of(rows) for rows in _by_windows(net, image, options)], 1)
+    if options.window_hw or options.flip or len(scales) > 1:
+        return argmax_of(mean_probabilities(net, image, options))
+    return net.classes(image, scaled_size(size, scales[0]), options.align_corners)
+
+
+def mean_probabilities(net: Inference, image: np.ndarray, options: Evaluate) -> np.ndarray:
+    """Return [N, C, H, W]: the mean over scales, each over windows, and mirror images."""
+    total, corners = np.zeros(0), options.align_corners
+    for scale in options.all_scales:
+        seen = scaled_size((image.shape[2], image.shape[3]), scale)
+        if options.window_hw:
+            small = resize(image, seen, corners)
+            rows = list(_by_windows(net, small, options))
+            found = resize(np.concatenate(rows, 2), image.shape[2:], corners)
+        else:
+            found = _whole(net, image, seen, options)
+        total = total + found if total.size else found
+    total /= len(options.all_scales)
+    return total
+
+
+def _by_windows(net: Inference, image: np.ndarray, options: Evaluate) -> Iterator[np.ndarray]:
+    """Yield probabilities of `image` in strips of rows."""
+    assert options.window_hw is not None
+    window = options.window_hw
+    return sliding_rows(
+        lambda part: _whole(net, part, window, options), image, window, options.stride
+    )
+
+
+def _whole(
+    net: Inference, image: np.ndarray, seen_hw: tuple[int, int], options: Evaluate
+) -> np.ndarray:
+    """Return probabilities of `image`, with `flip` their mean with those of its mirror image."""
+    found = net.probabilities(image, seen_hw, options.align_corners)
+    if options.flip:
+        mirror = np.ascontiguousarray(image[..., ::-1])
+        found = found + net.probabilities(mirror, seen_hw, options.align_corners)[..., ::-1]
+        found /= 2
+    return found

@@ -1,0 +1,105 @@
+"""Bilinear resizing and argmax of arrays, as the frameworks have them, without one.
+
+For nets that are files: what a framework does beside its net is done here then.
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from common.errors import UserError
+
+_ROWS = 64  # of a strip: what is computed of full-size logits at a time
+
+
+def resize(array: np.ndarray, size_hw: Sequence[int], align_corners: bool) -> np.ndarray:
+    """Return float [N, C, h, w] at `size_hw` (height, width), as `F.interpolate`, bilinear."""
+    height, width = size_hw
+    if array.shape[2:] == (height, width):
+        return array
+    if not align_corners and array.dtype == np.float32:
+        return _by_opencv(array, (height, width))
+    return _rows(_columns(array, width, align_corners), 0, height, height, align_corners)
+
+
+def argmax_of(scores: np.ndarray) -> np.ndarray:
+    """Return the class of the largest score of [N, C, H, W], the first of equal ones: int64.
+
+    Raises UserError where a score is NaN: there is no largest.
+    """
+    best = scores[:, 0].copy()
+    classes = np.zeros(best.shape, np.int64)
+    for index in range(1, scores.shape[1]):
+        higher = scores[:, index] > best
+        np.copyto(classes, index, where=higher)
+        np.maximum(best, scores[:, index], out=best)
+    if np.isnan(best).any():
+        raise UserError(
+            "could not check: the net's scores are NaN for some pixels; look at its weights "
+            "(NaN or infinite values?) and at the image's normalisation"
+        )
+    return classes
+
+
+def resized_argmax(logits: np.ndarray, size_hw: Sequence[int], align_corners: bool) -> np.ndarray:
+    """Return `argmax_of(resize(...))` without ever holding the logits at `size_hw`."""
+    height, width = size_hw
+    if logits.shape[2:] == (height, width):
+        return argmax_of(logits)
+    wide = _columns(logits, width, align_corners)
+    return np.concatenate(
+        [
+            argmax_of(_rows(wide, top, min(top + _ROWS, height), height, align_corners))
+            for top in range(0, height, _ROWS)
+        ],
+        1,
+    )
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return the softmax over the classes of [N, C, H, W]."""
+    scores = np.exp(logits - logits.max(axis=1, keepdims=True))
+    scores /= scores.sum(axis=1, keepdims=True)
+    return scores
+
+
+def _by_opencv(array: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+    out = np.empty((*array.shape[:2], *size_hw), array.dtype)
+    for image, made in zip(array, out, strict=True):
+        for channel, place in zip(image, made, strict=True):
+            cv2.resize(channel, size_hw[::-1], dst=place, interpolation=cv2.INTER_LINEAR)
+    return out
+
+
+def _columns(array: np.ndarray, width: int, align_corners: bool) -> np.ndarray:
+    """Return [N, C, h, w] at `width`."""
+    if array.shape[3] == width:
+        return array
+    low, high, share = _places(array.shape[3], 0, width, width, align_corners)
+    share = share.astype(array.dtype)
+    left = array[..., low]
+    return left + (array[..., high] - left) * share
+
+
+def _rows(array: np.ndarray, first: int, last: int, height: int, align_corners: bool) -> np.ndarray:
+    """Return the rows first..last-1 of [N, C, h, W] at `height`."""
+    if array.shape[2] == height:
+        return array[:, :, first:last]
+    low, high, share = _places(array.shape[2], first, last, height, align_corners)
+    share = share.astype(array.dtype)[:, None]
+    upper = array[:, :, low]
+    return upper + (array[:, :, high] - upper) * share
+
+
+def _places(
+    size: int, first: int, last: int, out: int, align_corners: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the two neighbours of places first..last-1 of `out`, and the share of the second."""
+    places = np.arange(first, last, dtype=np.float64)
+    if align_corners:
+        places *= (size - 1) / (out - 1) if out > 1 else 0.0
+    else:
+        places = ((places + 0.5) * (size / out) - 0.5).clip(0)
+    low = np.minimum(places.astype(np.int64), size - 1)
+    return low, np.minimum(low + 1, size - 1), places - low
