@@ -12,12 +12,15 @@ from typing import Any, Protocol
 from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
     Progress,
     ProgressColumn,
     SpinnerColumn,
     Task,
     TextColumn,
     TimeElapsedColumn,
+    TimeRemainingColumn,
 )
 from rich.progress_bar import ProgressBar
 from rich.table import Column
@@ -29,6 +32,7 @@ from common.words.language import CHINESE, language, phrase
 UNLIMITED = 100_000
 BAR = 10  # columns
 SLOW = 3  # seconds after which a phase says its own time
+EVERY = 5.0  # seconds between two lines of `counting` where there is no terminal
 STYLES = {0: "green", 1: "red", 2: "yellow"}
 MARKS = {0: ("✓", "ok"), 1: ("✗", "no"), 2: ("?", "??")}
 
@@ -151,3 +155,44 @@ def working(
     with Progress(*columns, console=console, transient=True) as shown:
         shown.add_task(words.replace("[", "\\["), total=None)
         yield
+
+
+@contextmanager
+def counting(words: str, total: int, quiet: bool = False) -> Iterator[Callable[[int], None]]:
+    """Give a function that is told how many of `total` are done.
+
+    On a terminal that moves a bar, elsewhere it prints a line every few seconds. `words`: a phrase.
+    """
+    console = screen(stderr=True)
+    if quiet:
+        yield lambda done: None
+    elif console.is_terminal:
+        left = TimeRemainingColumn(elapsed_when_finished=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), left)
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task(phrase(words), total=total)
+            yield lambda done: bar.update(task, completed=done)
+    else:
+        yield _Lines(words, total, console.print)
+
+
+class _Lines:
+    def __init__(self, words: str, total: int, show: Callable[[str], None]) -> None:
+        self.words, self.total, self.show = words, total, show
+        self.begin = self.last = time.monotonic()
+
+    def __call__(self, done: int) -> None:
+        now = time.monotonic()
+        if now - self.last < EVERY or done >= self.total:
+            return
+        self.last = now
+        left = duration((now - self.begin) / max(done, 1) * (self.total - done))
+        head = f"{phrase(self.words)} {done}/{self.total}"
+        self.show(phrase("{head}, {left} left", head=head, left=left))
+
+
+def duration(seconds: float) -> str:
+    """H:MM:SS, or M:SS below an hour."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

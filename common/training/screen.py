@@ -5,7 +5,7 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from common.terminal import labelled, screen
+from common.terminal import duration, labelled, screen
 from common.training.reporter import ReportedRow, Reporter
 from common.words.language import phrase, said
 
@@ -92,13 +92,6 @@ def describe(row: ReportedRow) -> str:
         data=f"{row['data_s']:.3f}",
         left=duration(row["left_s"]),
     )
-
-
-def duration(seconds: float) -> str:
-    """H:MM:SS, or M:SS below an hour."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def class_table(iou: dict[str, float | None]) -> Any:
