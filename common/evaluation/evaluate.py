@@ -5,12 +5,12 @@ from typing import Any
 
 from common.data import Batch
 from common.evaluation.evaluator import Evaluator
-from common.evaluation.side import Side
+from common.evaluation.side import Predicts
 from common.settings.run import Evaluate
 
 
 def evaluate(
-    side: Side,
+    side: Predicts,
     batches: Iterable[Batch],
     evaluator: Evaluator,
     *,

@@ -37,6 +37,17 @@ class Inference(Protocol):
         ...
 
 
+class ByProtocol:
+    """Predicts classes by asking `net`, see `predict`."""
+
+    def __init__(self, net: Inference) -> None:
+        self.net = net
+
+    def predict(self, image: np.ndarray, options: Evaluate) -> np.ndarray:
+        """Return the classes of `image` [N, 3, H, W]: int64 [N, H, W]."""
+        return predict(self.net, image, options)
+
+
 def predict(net: Inference, image: np.ndarray, options: Evaluate) -> np.ndarray:
     """Return the classes of `image` float32 [N, 3, H, W]: int64 [N, H, W], at its own size."""
     size, scales = (image.shape[2], image.shape[3]), options.all_scales

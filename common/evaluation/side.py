@@ -12,7 +12,18 @@ from common.settings.run import Evaluate
 Batches = Sequence[Batch]  # the micro-batches of one iteration
 
 
-class Side(Protocol):
+class Predicts(Protocol):
+    """Whatever answers for images with what it predicts."""
+
+    def predict(self, image: np.ndarray, options: Evaluate) -> np.ndarray:
+        """What the net predicts for `image` float32 [N, 3, H, W] in eval mode, for its evaluator.
+
+        Of a semantic net: classes, int64 [N, H, W].
+        """
+        ...
+
+
+class Side(Predicts, Protocol):
     """A net, its criterion and its optimizer in one framework; arrays go in and come out."""
 
     framework: str  # "torch" or "paddle"
@@ -22,13 +33,6 @@ class Side(Protocol):
 
     def step(self, batches: Batches, lr: float) -> dict[str, float]:
         """One update in train mode; returns the terms of the loss and their sum, "loss"."""
-        ...
-
-    def predict(self, image: np.ndarray, options: Evaluate) -> np.ndarray:
-        """What the net predicts for `image` float32 [N, 3, H, W] in eval mode, for its evaluator.
-
-        Of a semantic net: classes, int64 [N, H, W].
-        """
         ...
 
     def seed(self, seed: int) -> None:

@@ -21,6 +21,7 @@ from common.data.sets.cityscapes_labels import (
     TRAIN_IDS,
     VOID,
     describe,
+    label_id_table,
     palette,
     train_id_table,
 )
@@ -68,6 +69,7 @@ class Cityscapes:
     num_classes = len(CLASS_NAMES)
     ignore_index = VOID
     colors = palette()
+    submitted = label_id_table()
 
     def __init__(self, root: str | Path, split: str, labels: str = "auto") -> None:
         if split not in SPLITS:

@@ -90,6 +90,14 @@ def train_id_table() -> np.ndarray:
     return table
 
 
+def label_id_table() -> np.ndarray:
+    """Label id by train id: uint8 [256], what the evaluation server takes; void is unlabeled, 0."""
+    table = np.zeros(256, np.uint8)
+    for row in TRAINED:
+        table[row.train_id] = row.id
+    return table
+
+
 def describe(unknown: dict[int, int]) -> str:
     """Say which foreign ids were found: 'got 40 (17 pixels), 200 (1 pixel)'."""
     items = [f"{i} ({n} pixel{'s' if n > 1 else ''})" for i, n in sorted(unknown.items())]

@@ -1,0 +1,1 @@
+"""Scoring a trained net, in either framework or as an exported file."""

@@ -1,0 +1,213 @@
+"""The flow of `evaluate`: weights onto a validation set, scores out."""
+
+import argparse
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from commands import entry
+from commands.evaluate import options as protocol_options
+from commands.evaluate.scores import counts_of, line_of, number, scores_of, table_of
+from common.errors import UserError
+from common.streams import say
+from common.terminal import labelled, screen, verdict
+from common.words.language import phrase
+
+LABEL = 12  # columns
+
+
+def parse(description: str, example: str) -> argparse.Namespace:
+    """Read the command line, and set the number of threads before a framework is loaded."""
+    command = entry.parser(description, example)
+    command.add_argument("config", type=Path, help="a file of configs/, or your own")
+    command.add_argument(
+        "overrides", nargs="*", metavar="key.sub=value", help="settings that replace the file's"
+    )
+    command.add_argument(
+        "--weights",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help=".pdparams, a checkpoint of PyTorch (converted on the way), or an exported folder",
+    )
+    command.add_argument(
+        "--framework",
+        choices=("paddle", "torch"),
+        default="paddle",
+        help="torch: PyTorch's weights on the reference",
+    )
+    protocol_options.add_protocol(command)
+    protocol_options.add_running(command)
+    command.add_argument(
+        "--save-ids", type=Path, metavar="DIR", help="write label-id PNGs, as the server takes them"
+    )
+    command.add_argument(
+        "--confusion", type=Path, metavar="FILE.png", help="write the confusion matrix as a picture"
+    )
+    command.add_argument("--force", action="store_true", help="write over files of --save-ids")
+    command.add_argument(
+        "--at-least", type=float, metavar="X", help="exit with 1 where mIoU (0..1) is below X"
+    )
+    command.add_argument("--quiet", action="store_true", help="the verdict alone, no progress")
+    command.add_argument("--json", action="store_true", help="print the result as JSON")
+    options = command.parse_intermixed_args()
+    if options.framework == "torch" and options.engine not in (None, "eager"):
+        command.error("--engine goes with Paddle's nets; --framework torch runs the reference")
+    protocol_options.set_threads(options, options.framework)
+    return options
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """Evaluate as the options say, print what came out, and return the exit code."""
+    from commands.align.errors import errors_of_nets
+    from commands.subjects.named.config import SECTIONS, own_section, read_config
+
+    given = [*options.overrides, *protocol_options.overrides(options)]
+    settings = read_config(options.config, given)
+    only_val = f"data.train_split={settings.data.val_split}"  # the training set may be elsewhere
+    settings = read_config(options.config, [*given, only_val])
+    own = any(own_section(settings, name) for name in SECTIONS)
+    with errors_of_nets(settings.model.name) if own else nullcontext():
+        result = _evaluated(options, settings)
+    return _tell(options, settings, result)
+
+
+def _evaluated(options: argparse.Namespace, settings: Any) -> dict[str, Any]:
+    """Return what came out as plain values."""
+    from commands.evaluate.ids import AlsoSeen, IdFiles
+    from commands.evaluate.nets import asked
+    from commands.subjects.named.frameworks import parts_of
+    from common.evaluation.evaluate import evaluate as pass_over
+    from common.evaluation.protocol import ByProtocol
+    from common.terminal import counting
+    from common.training.feed import validation_batches
+
+    parts = parts_of(settings, options.framework)
+    data = parts.data()
+    files = options.save_ids and IdFiles(options.save_ids, data.val, options.force)
+    net = asked(settings, options.framework, options.weights, options.device, options.engine)
+    _begin(options, settings, net, len(data.val))
+    evaluator = parts.evaluator(data)
+    begin = time.monotonic()
+    with counting("images", len(data.val), options.quiet or options.json) as count:
+        scores = pass_over(
+            ByProtocol(net.inference),
+            validation_batches(data.val, settings),
+            AlsoSeen(evaluator, files.add) if files else evaluator,
+            options=settings.evaluate,
+            progress=lambda done: count(done) or True,
+        )
+    assert scores is not None
+    seconds = time.monotonic() - begin
+    own_metric = {"metric": scores["metric"]} if "metric" in scores else {}
+    return {
+        **_about(options, settings, net),
+        **scores_of(counts_of(evaluator), data.class_names, settings.evaluate.absent),
+        **own_metric,
+        "images": len(data.val),
+        "seconds": round(seconds, 2),
+        "ids": str(options.save_ids) if files else None,
+        "picture": _picture(options, evaluator, data.class_names),
+    }
+
+
+def _about(options: argparse.Namespace, settings: Any, net: Any) -> dict[str, Any]:
+    return {
+        "config": str(options.config),
+        "name": settings.name,
+        "weights": str(options.weights),
+        "runs": net.runs,
+        "protocol": settings.evaluate.model_dump(mode="json"),
+        "split": settings.data.val_split,
+        "conversion": net.loaded.totals,
+        "left_at_initialisation": list(net.loaded.left),
+    }
+
+
+def _picture(
+    options: argparse.Namespace, evaluator: Any, class_names: tuple[str, ...]
+) -> str | None:
+    if options.confusion is None:
+        return None
+    from common.evaluation.confusion_picture import confusion_picture
+
+    confusion_picture(counts_of(evaluator).counts, class_names, options.confusion)
+    return str(options.confusion)
+
+
+def _begin(options: argparse.Namespace, settings: Any, net: Any, images: int) -> None:
+    """Say what is evaluated and how, before it takes its time."""
+    if options.quiet or options.json:
+        return
+    rows = [
+        ("config", f"{options.config} ({settings.model.name})"),
+        ("weights", net.loaded.told or str(options.weights)),
+        ("runs", net.runs),
+        ("data", f"{settings.data.dataset} {settings.data.val_split}, {images}"),
+        ("protocol", protocol_in_words(settings.evaluate)),
+    ]
+    for line in labelled([(phrase(label), text) for label, text in rows], LABEL):
+        say(line)
+
+
+def protocol_in_words(evaluate: Any) -> str:
+    """Return how an image is seen, in one line."""
+    said = [phrase("scale {scales}", scales=", ".join(f"{s:g}" for s in evaluate.all_scales))]
+    if evaluate.window_hw:
+        height, width = evaluate.window_hw
+        window = {"size": f"{width}x{height}", "stride": f"{evaluate.stride:.3g}"}
+        said.append(phrase("windows of {size}, stride {stride}", **window))
+    if evaluate.flip:
+        said.append(phrase("and mirrored"))
+    if evaluate.align_corners:
+        said.append("align_corners")
+    return ", ".join(said)
+
+
+def _tell(options: argparse.Namespace, settings: Any, result: dict[str, Any]) -> int:
+    """Print the result; return the exit code that it has."""
+    code, words = _judged(options, result)
+    if options.json:
+        entry.print_json({**result, "exit_code": code, "verdict": words})
+        return code
+    console = screen()
+    if not options.quiet:
+        if result["pixels"]:
+            console.print(table_of(result))
+            console.print(line_of(result))
+        if isinstance(result.get("metric"), float):
+            console.print(f"{phrase('metric')} {number(result['metric'])}")
+        written = [path for path in (result["ids"], result["picture"]) if path]
+        if written:
+            say(phrase("written: {paths}", paths=", ".join(written)))
+    verdict(console, code, words)
+    return code
+
+
+def _judged(options: argparse.Namespace, result: dict[str, Any]) -> tuple[int, str]:
+    """Return the exit code and the last line."""
+    count, mean = result["images"], result["mean_iou"]
+    if not result["pixels"] and result["ids"]:
+        folder = result["ids"]
+        text = phrase("{count} files in {folder}; no label counts here", count=count, folder=folder)
+        return entry.CHECKED_GOOD, text
+    if not result["pixels"]:
+        raise UserError(
+            f"could not check: in {count} images of {result['split']} no pixel of the labels "
+            "counts, so there is no score; give a split that has labels, or --save-ids for a server"
+        )
+    if mean is None:
+        absent = [name for name, value in result["iou"].items() if value is None]
+        text = phrase(
+            "no mIoU: {classes} occur in neither labels nor predictions; evaluate.absent=skip "
+            "leaves them out, as Cityscapes does",
+            classes=", ".join(absent),
+        )
+        return entry.COULD_NOT_CHECK, text
+    said = phrase("{count} images: mIoU {mean}", count=count, mean=f"{mean:.4f}")
+    if options.at_least is None:
+        return entry.CHECKED_GOOD, said
+    if mean >= options.at_least:
+        return entry.CHECKED_GOOD, f"{said} >= {options.at_least:g}"
+    return entry.CHECKED_BAD, f"{said} < {options.at_least:g}"
