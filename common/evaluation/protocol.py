@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from common.evaluation.resizing import argmax_of, resize
+from common.evaluation.resizing import argmax_of, resize, resized_argmax
 from common.evaluation.sliding import scaled_size, sliding_rows
 from common.settings.run import Evaluate
 
@@ -51,8 +51,8 @@ class ByProtocol:
 def predict(net: Inference, image: np.ndarray, options: Evaluate) -> np.ndarray:
     """Return the classes of `image` float32 [N, 3, H, W]: int64 [N, H, W], at its own size."""
     size, scales = (image.shape[2], image.shape[3]), options.all_scales
-    if options.window_hw and scales == (1.0,):
-        return np.concatenate([argmax_of(rows) for rows in _by_windows(net, image, options)], 1)
+    if options.window_hw and len(scales) == 1:
+        return _classes_by_windows(net, image, options)
     if options.window_hw or options.flip or len(scales) > 1:
         return argmax_of(mean_probabilities(net, image, options))
     return net.classes(image, scaled_size(size, scales[0]), options.align_corners)
@@ -69,9 +69,19 @@ def mean_probabilities(net: Inference, image: np.ndarray, options: Evaluate) -> 
             found = resize(np.concatenate(rows, 2), image.shape[2:], corners)
         else:
             found = _whole(net, image, seen, options)
-        total = total + found if total.size else found
+        total = np.add(total, found, out=found) if total.size else found
     total /= len(options.all_scales)
     return total
+
+
+def _classes_by_windows(net: Inference, image: np.ndarray, options: Evaluate) -> np.ndarray:
+    """Return the classes at one scale; no probabilities of the whole image at its own size."""
+    size, corners = (image.shape[2], image.shape[3]), options.align_corners
+    seen = scaled_size(size, options.all_scales[0])
+    strips = _by_windows(net, resize(image, seen, corners), options)
+    if seen == size:
+        return np.concatenate([argmax_of(rows) for rows in strips], 1)
+    return resized_argmax(np.concatenate(list(strips), 2), size, corners)
 
 
 def _by_windows(net: Inference, image: np.ndarray, options: Evaluate) -> Iterator[np.ndarray]:

@@ -20,7 +20,9 @@ def resize(array: np.ndarray, size_hw: Sequence[int], align_corners: bool) -> np
         return array
     if not align_corners and array.dtype == np.float32:
         return _by_opencv(array, (height, width))
-    return _rows(_columns(array, width, align_corners), 0, height, height, align_corners)
+    if height > array.shape[2]:  # the smaller array is the one whose columns are picked
+        return _rows(_columns(array, width, align_corners), height, align_corners)
+    return _columns(_rows(array, height, align_corners), width, align_corners)
 
 
 def argmax_of(scores: np.ndarray) -> np.ndarray:
@@ -47,14 +49,15 @@ def resized_argmax(logits: np.ndarray, size_hw: Sequence[int], align_corners: bo
     height, width = size_hw
     if logits.shape[2:] == (height, width):
         return argmax_of(logits)
-    wide = _columns(logits, width, align_corners)
-    return np.concatenate(
-        [
-            argmax_of(_rows(wide, top, min(top + _ROWS, height), height, align_corners))
-            for top in range(0, height, _ROWS)
-        ],
-        1,
-    )
+    classes = np.empty((len(logits), height, width), np.int64)
+    for top in range(0, height, _ROWS):
+        end = min(top + _ROWS, height)
+        places = _places(logits.shape[2], top, end, height, align_corners)
+        first, last = int(places[0][0]), int(places[1][-1]) + 1
+        wide = _columns(logits[:, :, first:last], width, align_corners)
+        low, high, share = places
+        classes[:, top:end] = argmax_of(_between(wide, low - first, high - first, share))
+    return classes
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -78,18 +81,31 @@ def _columns(array: np.ndarray, width: int, align_corners: bool) -> np.ndarray:
         return array
     low, high, share = _places(array.shape[3], 0, width, width, align_corners)
     share = share.astype(array.dtype)
-    left = array[..., low]
-    return left + (array[..., high] - left) * share
+    left = np.take(array, low, axis=3)
+    made = np.take(array, high, axis=3)
+    made -= left
+    made *= share
+    made += left
+    return made
 
 
-def _rows(array: np.ndarray, first: int, last: int, height: int, align_corners: bool) -> np.ndarray:
-    """Return the rows first..last-1 of [N, C, h, W] at `height`."""
+def _rows(array: np.ndarray, height: int, align_corners: bool) -> np.ndarray:
+    """Return [N, C, h, W] at `height`."""
     if array.shape[2] == height:
-        return array[:, :, first:last]
-    low, high, share = _places(array.shape[2], first, last, height, align_corners)
-    share = share.astype(array.dtype)[:, None]
+        return array
+    return _between(array, *_places(array.shape[2], 0, height, height, align_corners))
+
+
+def _between(
+    array: np.ndarray, low: np.ndarray, high: np.ndarray, share: np.ndarray
+) -> np.ndarray:
+    """Return rows of [N, C, h, W] between the rows `low` and `high`."""
+    made = array[:, :, high]
     upper = array[:, :, low]
-    return upper + (array[:, :, high] - upper) * share
+    made -= upper
+    made *= share.astype(array.dtype)[:, None]
+    made += upper
+    return made
 
 
 def _places(
