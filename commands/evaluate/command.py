@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from commands.evaluate.scores import counts_of, line_of, number, scores_of, tabl
 from common.errors import UserError
 from common.streams import say
 from common.terminal import labelled, screen, verdict
-from common.words.language import phrase
+from common.words.language import phrase, said
 
 LABEL = 12  # columns
 
@@ -76,7 +77,7 @@ def evaluate(options: argparse.Namespace) -> int:
 def _evaluated(options: argparse.Namespace, settings: Any) -> dict[str, Any]:
     """Return what came out as plain values."""
     from commands.evaluate.ids import AlsoSeen, IdFiles
-    from commands.evaluate.nets import asked
+    from commands.evaluate.nets import Running, asked
     from commands.subjects.named.frameworks import parts_of
     from common.evaluation.evaluate import evaluate as pass_over
     from common.evaluation.protocol import ByProtocol
@@ -86,7 +87,8 @@ def _evaluated(options: argparse.Namespace, settings: Any) -> dict[str, Any]:
     parts = parts_of(settings, options.framework)
     data = parts.data()
     files = options.save_ids and IdFiles(options.save_ids, data.val, options.force)
-    net = asked(settings, options.framework, options.weights, options.device, options.engine)
+    running = Running(options.device, options.engine or "auto", options.threads, _teller(options))
+    net = asked(parts, options.weights, running)
     _begin(options, settings, net, len(data.val))
     evaluator = parts.evaluator(data)
     begin = time.monotonic()
@@ -110,6 +112,12 @@ def _evaluated(options: argparse.Namespace, settings: Any) -> dict[str, Any]:
         "ids": str(options.save_ids) if files else None,
         "picture": _picture(options, evaluator, data.class_names),
     }
+
+
+def _teller(options: argparse.Namespace) -> Callable[[str], None]:
+    """Return who says on stderr what takes seconds, and what is not as one might think."""
+    console = screen(stderr=True)
+    return (lambda words: None) if options.quiet else lambda words: console.print(said(words))
 
 
 def _about(options: argparse.Namespace, settings: Any, net: Any) -> dict[str, Any]:
@@ -143,7 +151,6 @@ def _begin(options: argparse.Namespace, settings: Any, net: Any, images: int) ->
     rows = [
         ("config", f"{options.config} ({settings.model.name})"),
         ("weights", net.loaded.told or str(options.weights)),
-        ("runs", net.runs),
         ("data", f"{settings.data.dataset} {settings.data.val_split}, {images}"),
         ("protocol", protocol_in_words(settings.evaluate)),
     ]
@@ -153,16 +160,16 @@ def _begin(options: argparse.Namespace, settings: Any, net: Any, images: int) ->
 
 def protocol_in_words(evaluate: Any) -> str:
     """Return how an image is seen, in one line."""
-    said = [phrase("scale {scales}", scales=", ".join(f"{s:g}" for s in evaluate.all_scales))]
+    words = [phrase("scale {scales}", scales=", ".join(f"{s:g}" for s in evaluate.all_scales))]
     if evaluate.window_hw:
         height, width = evaluate.window_hw
         window = {"size": f"{width}x{height}", "stride": f"{evaluate.stride:.3g}"}
-        said.append(phrase("windows of {size}, stride {stride}", **window))
+        words.append(phrase("windows of {size}, stride {stride}", **window))
     if evaluate.flip:
-        said.append(phrase("and mirrored"))
+        words.append(phrase("and mirrored"))
     if evaluate.align_corners:
-        said.append("align_corners")
-    return ", ".join(said)
+        words.append("align_corners")
+    return ", ".join(words)
 
 
 def _tell(options: argparse.Namespace, settings: Any, result: dict[str, Any]) -> int:
@@ -173,6 +180,7 @@ def _tell(options: argparse.Namespace, settings: Any, result: dict[str, Any]) ->
         return code
     console = screen()
     if not options.quiet:
+        say(*labelled([(phrase("runs"), result["runs"])], LABEL))
         if result["pixels"]:
             console.print(table_of(result))
             console.print(line_of(result))
@@ -205,9 +213,9 @@ def _judged(options: argparse.Namespace, result: dict[str, Any]) -> tuple[int, s
             classes=", ".join(absent),
         )
         return entry.COULD_NOT_CHECK, text
-    said = phrase("{count} images: mIoU {mean}", count=count, mean=f"{mean:.4f}")
+    words = phrase("{count} images: mIoU {mean}", count=count, mean=f"{mean:.4f}")
     if options.at_least is None:
-        return entry.CHECKED_GOOD, said
+        return entry.CHECKED_GOOD, words
     if mean >= options.at_least:
-        return entry.CHECKED_GOOD, f"{said} >= {options.at_least:g}"
-    return entry.CHECKED_BAD, f"{said} < {options.at_least:g}"
+        return entry.CHECKED_GOOD, f"{words} >= {options.at_least:g}"
+    return entry.CHECKED_BAD, f"{words} < {options.at_least:g}"

@@ -1,58 +1,195 @@
 """What answers for the net of a config: its layers in a framework, or an exported file."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from commands.subjects.named.frameworks import parts_of
+from commands.evaluate.engine_net import EngineNet, OfFolder, Size
 from commands.subjects.named.parts import Parts
 from commands.subjects.named.weights import Loaded, load_weights
+from common.errors import UserError
 from common.evaluation.protocol import Inference
 from common.settings.run import Settings
+
+if TYPE_CHECKING:
+    from export.deployment import Deployment
+    from export.engine import Engine
+
+Tell = Callable[[str], None]
+FIXED = 2  # sizes of images for which nets are exported each; for more, one of free size
+
+
+@dataclass(frozen=True)
+class Running:
+    """How a net is to be run: device, engine (a name of `options.ENGINES`), threads.
+
+    tell: is given what a person should know, and what takes seconds.
+    """
+
+    device: str = "cpu"
+    engine: str = "auto"
+    threads: int | None = None
+    tell: Tell = lambda words: None
 
 
 @dataclass(frozen=True)
 class Asked:
     """A net that answers.
 
-    inference: asked by arrays. runs: what runs it, in words. loaded: what became of its weights.
+    inference: asked by arrays. loaded: what became of its weights.
     """
 
     inference: Inference
-    runs: str
     loaded: Loaded = field(default_factory=Loaded)
 
-
-def net_of(parts: Parts, weights: Path, device: str = "cpu") -> tuple[Any, Loaded]:
-    """Return the net of a config in the framework of `parts`, with all its weights."""
-    place_on(parts.framework, device)
-    net = parts.net()
-    loaded = load_weights(parts, net, weights)
-    return (net.to("cuda") if parts.framework == "torch" and device == "gpu" else net), loaded
+    @property
+    def runs(self) -> str:
+        """What runs it; of an exported net once it has run."""
+        return str(self.inference)
 
 
-def eager(parts: Parts, weights: Path, device: str = "cpu") -> Asked:
-    """Return the net as it is trained."""
-    net, loaded = net_of(parts, weights, device)
+def asked(parts: Parts, weights: Path, running: Running) -> Asked:
+    """Return what answers for the net of a config, filled with `weights`.
+
+    Raises UserError, ConversionError where the file does not fit, or the engine is not there.
+    """
+    if weights.is_dir():
+        return _of_folder(parts.settings, weights, running)
+    net, loaded = _filled(parts, weights, running.device)
+    eager = _inference(parts.framework, net, running.device)
+    if parts.framework == "torch" or running.device == "gpu" or running.engine == "eager":
+        return Asked(eager, loaded)
+    return Asked(OnDemand(parts.settings, weights, running, eager), loaded)
+
+
+def _filled(parts: Parts, weights: Path, device: str) -> tuple[Any, Loaded]:
+    """Return the net on the device, with all its weights."""
     if parts.framework == "torch":
-        from torch_ref.train import TorchInference
+        from torch_ref.train import choose_device as on_torch
 
-        return Asked(TorchInference(net), f"torch, {device}", loaded)
-    from paddle_impl.train import PaddleInference
+        place = on_torch(device)
+        net = parts.net()
+        loaded = load_weights(parts, net, weights)
+        return net.to(place), loaded
+    from paddle_impl.train import choose_device as on_paddle
 
-    return Asked(PaddleInference(net), f"paddle, {device}", loaded)
+    on_paddle(device)
+    net = parts.net()
+    return net, load_weights(parts, net, weights)
 
 
-def place_on(framework: str, device: str) -> None:
-    """Make "cpu" or "gpu" the device, where the framework has one for all. Raises UserError."""
-    if framework == "paddle":
-        from paddle_impl.train import choose_device
+def _inference(framework: str, net: Any, device: str) -> Any:
+    if framework == "torch":
+        from torch_ref.train import TorchInference as Eager
     else:
-        from torch_ref.train import choose_device
-    choose_device(device)
+        from paddle_impl.train import PaddleInference as Eager  # type: ignore[assignment]
+
+    class Named(Eager):  # type: ignore[misc, valid-type]
+        def __str__(self) -> str:
+            return f"{framework}, eager, {device}"
+
+    return Named(net)
 
 
-def asked(settings: Settings, framework: str, weights: Path, device: str, engine: str) -> Asked:
-    """Return what answers for a config and its weights."""
-    parts = parts_of(settings, framework)
-    return eager(parts, weights, device)
+class OnDemand:
+    """The exported net of a config, exported for each size as it comes, and verified.
+
+    Where the engine is "auto" and the net cannot be exported, or the export is not the net, the
+    layers answer instead, which is told.
+    """
+
+    def __init__(
+        self, settings: Settings, weights: Path, running: Running, eager: Inference
+    ) -> None:
+        self.settings, self.weights, self.running = settings, weights, running
+        self.eager: Inference = eager
+        self.exported: EngineNet | None = EngineNet(self._open)
+        self.engines: dict[tuple[Size, Size, str], Engine] = {}
+        self.free: Engine | None = None
+
+    def __str__(self) -> str:
+        """Say what ran."""
+        names = {engine.name for engine in (*self.engines.values(), self.free) if engine}
+        said = [f"{name}, exported, cpu" for name in sorted(names)]
+        return "; ".join(said if self.exported else [*said, str(self.eager)])
+
+    def classes(self, image: Any, seen_hw: Size, align_corners: bool) -> Any:
+        """Return the class of the largest logit: int64 [N, H, W]."""
+        return self._net("argmax", image, seen_hw).classes(image, seen_hw, align_corners)
+
+    def probabilities(self, image: Any, seen_hw: Size, align_corners: bool) -> Any:
+        """Return the softmax of the logits: [N, C, H, W]."""
+        return self._net("softmax", image, seen_hw).probabilities(image, seen_hw, align_corners)
+
+    def _net(self, output: str, image: Any, seen_hw: Size) -> Inference:
+        """Return who answers for images of this size."""
+        if self.exported is None:
+            return self.eager
+        try:
+            self._open(seen_hw, (image.shape[2], image.shape[3]), output)
+        except UserError as error:
+            if self.running.engine != "auto":
+                raise
+            self.running.tell(f"runs as layers, slower: {error}")
+            self.exported = None
+            return self.eager
+        return self.exported
+
+    def _open(self, seen_hw: Size, own_hw: Size, output: str) -> "Engine":
+        key = (seen_hw, own_hw, output)
+        if key in self.engines:
+            return self.engines[key]
+        sizes = {own for _, own, _ in self.engines} | {own_hw}
+        if len(sizes) > FIXED:
+            return self._of_free_size()
+        from commands.deploy.engine import engine_for
+
+        fixed = engine_for(
+            self.settings, self.weights, seen_hw, output=output, output_hw=own_hw, **self._how
+        )
+        self.engines[key] = fixed
+        return fixed
+
+    def _of_free_size(self) -> "Engine":
+        if self.free is None:
+            from commands.deploy.subject_paddle import subject_of
+            from export.cache_paddle import cached_engine
+
+            subject = subject_of(self.settings, self.weights)
+            fed = subject.deployment(batch=1, height=None, width=None, output="logits")
+            self.free = cached_engine(subject.build, fed, subject.identity, **self._how)
+        return self.free
+
+    @property
+    def _how(self) -> dict[str, Any]:
+        running = self.running
+        return {"engine": running.engine, "threads": running.threads, "progress": running.tell}
+
+
+def _of_folder(settings: Settings, folder: Path, running: Running) -> Asked:
+    from export.engines import open_engine
+
+    if running.device == "gpu" or running.engine == "eager":
+        raise UserError(f"{folder}: an exported net runs on the CPU, by an engine of its own")
+    engine = open_engine(folder, running.engine, running.threads)
+    if engine.deployment is None:
+        raise UserError(f"{folder}: no deploy.yaml beside the model, which says how it is fed")
+    _require_same(settings, engine.deployment, folder)
+    return Asked(OfFolder(engine))
+
+
+def _require_same(settings: Settings, deployment: "Deployment", folder: Path) -> None:
+    """Raise UserError where a model is fed otherwise, or has other classes, than the config."""
+    fed = settings.data.normalisation
+    pairs = [
+        (f"data.normalisation.{name}", getattr(fed, name), getattr(deployment, name))
+        for name in ("channels", "pixel_range", "mean", "std")
+    ]
+    pairs.append(("model.num_classes", settings.model.num_classes, len(deployment.class_names)))
+    for key, ours, theirs in pairs:
+        if ours != theirs:
+            raise UserError(
+                f"{folder}: was exported with {key} {theirs}, and the config says {ours}: give the "
+                "config that it was exported from"
+            )

@@ -1,10 +1,17 @@
 """How a net is asked: options of evaluate and predict that stand for keys of a config."""
 
 import argparse
+import json
 import os
+from collections.abc import Sequence
 from typing import Final
 
+import yaml
+from pydantic import ValidationError
+
 from commands import entry
+from common.errors import ConfigError
+from common.settings.run import Evaluate
 
 ENGINES: Final = ("auto", "eager", "paddle", "onnxruntime")
 # STDC-Seg, evaluation.py, MscEvalV0: image and logits are resized with aligned corners.
@@ -66,6 +73,16 @@ def overrides(options: argparse.Namespace) -> list[str]:
     if options.stride is not None:
         given.append(f"stride={options.stride!r}")
     return [f"evaluate.{text}" for text in given]
+
+
+def evaluate_of(given: Sequence[str], base: Evaluate) -> Evaluate:
+    """Return `base` with what `overrides` gave. Raises ConfigError."""
+    pairs = [text.removeprefix("evaluate.").partition("=") for text in given]
+    changed = {key: yaml.safe_load(value) for key, _, value in pairs}
+    try:
+        return Evaluate.model_validate_json(json.dumps({**base.model_dump(mode="json"), **changed}))
+    except ValidationError as error:
+        raise ConfigError("; ".join(row["msg"] for row in error.errors())) from None
 
 
 def set_threads(options: argparse.Namespace, framework: str) -> None:

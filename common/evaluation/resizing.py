@@ -96,9 +96,7 @@ def _rows(array: np.ndarray, height: int, align_corners: bool) -> np.ndarray:
     return _between(array, *_places(array.shape[2], 0, height, height, align_corners))
 
 
-def _between(
-    array: np.ndarray, low: np.ndarray, high: np.ndarray, share: np.ndarray
-) -> np.ndarray:
+def _between(array: np.ndarray, low: np.ndarray, high: np.ndarray, share: np.ndarray) -> np.ndarray:
     """Return rows of [N, C, h, W] between the rows `low` and `high`."""
     made = array[:, :, high]
     upper = array[:, :, low]

@@ -1,0 +1,90 @@
+"""An exported net as an `Inference`: the file decides sizes and output, the rest is done here."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from common.errors import UserError
+from common.evaluation.resizing import resize, resized_argmax, softmax
+
+if TYPE_CHECKING:
+    from export.engine import Engine
+
+Size = tuple[int, int]  # height, width
+# (size at which the net sees an image, size of the image, "argmax" or "softmax") -> engine
+Opened = Callable[[Size, Size, str], "Engine"]
+
+
+class EngineNet:
+    """Inference of an exported net.
+
+    opened: gives an engine for images of a size; one that returns something else than is asked for
+    may be given, if it can be made of that.
+    """
+
+    def __init__(self, opened: Opened) -> None:
+        self.opened = opened
+
+    def classes(self, image: np.ndarray, seen_hw: Size, align_corners: bool) -> np.ndarray:
+        """Return the class of the largest logit: int64 [N, H, W]."""
+        own = (image.shape[2], image.shape[3])
+        found = self._run("argmax", image, seen_hw, align_corners)
+        if found.ndim == 4:
+            return resized_argmax(found, own, align_corners)
+        return _nearest(found, own)
+
+    def probabilities(self, image: np.ndarray, seen_hw: Size, align_corners: bool) -> np.ndarray:
+        """Return the softmax of the logits: [N, C, H, W].
+
+        A file that returns probabilities of another size has them resized. Raises UserError where
+        it returns classes, which cannot be averaged.
+        """
+        own = (image.shape[2], image.shape[3])
+        found = self._run("softmax", image, seen_hw, align_corners)
+        if found.ndim == 3:
+            raise UserError(
+                "this exported net returns classes, which windows, scales and mirror images cannot "
+                "average; export it with --output logits or softmax, or leave these out"
+            )
+        is_softmax = self._last.deployment is not None and self._last.deployment.output == "softmax"
+        found = resize(found, own, align_corners)
+        return found if is_softmax else softmax(found)
+
+    def _run(
+        self, output: str, image: np.ndarray, seen_hw: Size, align_corners: bool
+    ) -> np.ndarray:
+        own = (image.shape[2], image.shape[3])
+        self._last = engine = self.opened(seen_hw, own, output)
+        step = engine.deployment.size_step if engine.deployment else (1, 0)
+        sizes = zip(engine.input_shape[2:], seen_hw, strict=True)
+        fed = [fixed if fixed > 0 else _fitting(seen, step) for fixed, seen in sizes]
+        return engine.run(resize(image, fed, align_corners))
+
+
+class OfFolder(EngineNet):
+    """One exported model, whatever is asked for."""
+
+    def __init__(self, engine: "Engine") -> None:
+        super().__init__(lambda seen_hw, own_hw, output: engine)
+        self.engine = engine
+
+    def __str__(self) -> str:
+        """Say what runs."""
+        return f"{self.engine.name}, exported, cpu"
+
+
+def _fitting(length: int, step: tuple[int, int]) -> int:
+    """Return the smallest length from `length` on that a net takes: (8, 1) means 8k + 1."""
+    multiple, plus = step
+    return -(-max(length - plus, 0) // multiple) * multiple + plus
+
+
+def _nearest(classes: np.ndarray, size_hw: Size) -> np.ndarray:
+    """Return classes [N, h, w] at `size_hw`: int64."""
+    if classes.shape[1:] == size_hw:
+        return classes.astype(np.int64)
+    small = classes.astype(np.uint8)
+    how = {"dsize": size_hw[::-1], "interpolation": cv2.INTER_NEAREST_EXACT}
+    return np.stack([cv2.resize(frame, **how) for frame in small]).astype(np.int64)
