@@ -1,0 +1,94 @@
+"""Pictures of predictions: a palette PNG, an overlay, and photo beside prediction with a legend."""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+SHARE = 0.5  # of the class colour in an overlay
+PANEL = 960  # pixels, the longer side of a photo in a sheet; a smaller one is enlarged up to LEAST
+LEAST = 240
+TEXT, LINE, GAP = 15, 24, 12  # pixels
+COLUMNS = 4  # of a legend at most, however low the photo
+BACKGROUND, INK, GREY = (255, 255, 255), (30, 30, 30), (150, 150, 150)
+QUALITY = 92  # of JPEGs
+
+
+def palette_png(classes: np.ndarray, colors: np.ndarray) -> Image.Image:
+    """Return classes [H, W] as an image of mode P: its bytes are the classes."""
+    image = Image.fromarray(classes.astype(np.uint8), mode="L")
+    image.putpalette(colors.astype(np.uint8).tobytes())
+    return image
+
+
+def overlay(photo: np.ndarray, classes: np.ndarray, colors: np.ndarray) -> np.ndarray:
+    """Return uint8 [H, W, 3]: the photo, tinted by class."""
+    tint = colors[classes].astype(np.uint16)
+    mixed: np.ndarray = (photo.astype(np.uint16) + tint + 1) // 2
+    return mixed.astype(np.uint8)
+
+
+def sheet(
+    photo: np.ndarray, classes: np.ndarray, colors: np.ndarray, names: Sequence[str]
+) -> Image.Image:
+    """Return photo, prediction and a legend of the classes that are in it, by their share."""
+    height, width = classes.shape
+    scale = min(PANEL / max(height, width), max(1.0, LEAST / max(height, width)))
+    size = (max(round(width * scale), 1), max(round(height * scale), 1))
+    smooth = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS
+    left = Image.fromarray(photo).resize(size, smooth)
+    right = palette_png(classes, colors).resize(size, Image.Resampling.NEAREST).convert("RGB")
+    legend = legend_of(classes, colors, names, max(size[1], LEAST))
+    full = (2 * size[0] + legend.width + 2 * GAP, max(size[1], legend.height))
+    made = Image.new("RGB", full, BACKGROUND)
+    for image, x in ((left, 0), (right, size[0] + GAP), (legend, 2 * (size[0] + GAP))):
+        made.paste(image, (x, 0))
+    return made
+
+
+def legend_of(
+    classes: np.ndarray, colors: np.ndarray, names: Sequence[str], height: int
+) -> Image.Image:
+    """Return a list of the classes that occur, the most frequent first, in columns."""
+    shares = shares_of(classes, names)
+    rows = max(height // LINE, -(-len(shares) // COLUMNS))
+    lines = [(names.index(name), f"{name}  {100 * share:.1f} %") for name, share in shares.items()]
+    columns = [lines[at : at + rows] for at in range(0, len(lines), rows)]
+    font = _font()
+    widths = [max(int(font.getlength(text)) for _, text in c) + LINE + 2 * GAP for c in columns]
+    image = Image.new("RGB", (sum(widths), min(len(lines), rows) * LINE), BACKGROUND)
+    draw, x = ImageDraw.Draw(image), 0
+    for column, width in zip(columns, widths, strict=True):
+        for row, (index, text) in enumerate(column):
+            y = row * LINE
+            box = (x, y + 3, x + LINE - 6, y + LINE - 3)
+            draw.rectangle(box, fill=tuple(map(int, colors[index])), outline=GREY)
+            draw.text((x + LINE, y + LINE / 2), text, fill=INK, font=font, anchor="lm")
+        x += width
+    return image
+
+
+def shares_of(classes: np.ndarray, names: Sequence[str]) -> dict[str, float]:
+    """Return the share of the pixels by name of the classes that occur, the largest first."""
+    counts = np.bincount(classes.ravel(), minlength=len(names))
+    order = np.argsort(-counts, kind="stable")
+    return {names[i]: float(counts[i] / classes.size) for i in order if counts[i]}
+
+
+@cache
+def _font() -> ImageFont.FreeTypeFont:
+    """Return the font that matplotlib brings along."""
+    import matplotlib
+
+    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    return ImageFont.truetype(str(path), TEXT)
+
+
+def save(picture: Image.Image, path: Path, suffix: str) -> None:
+    """Write a picture as the PNG or JPEG that `suffix` says, whatever the name of `path`."""
+    if suffix == ".png":
+        picture.save(path, format="PNG", compress_level=1)
+    else:
+        picture.save(path, format="JPEG", quality=QUALITY)
