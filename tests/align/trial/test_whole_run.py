@@ -217,6 +217,18 @@ def test_what_the_net_draws_cannot_be_checked():
     report = step(pair(tnn.Dropout(0.5), pnn.Dropout(0.5)), *RIGHT["r1"])
     assert report.exit_code == 2
     assert "random numbers" in report.verdict
+    assert "give it a rate of 0, or compare in eval mode" in report.verdict
+    report = step(pair(tnn.Dropout(0.0), pnn.Dropout(0.0)), *RIGHT["r1"])
+    assert report.exit_code == 0
+
+
+def test_a_dropout_that_paddle_cannot_differentiate_twice_is_said():
+    """In eval mode too, where no number is drawn."""
+    nets = pair(tnn.Dropout(0.5), pnn.Dropout(0.5))
+    report = align_backward(*nets, BATCH, *RIGHT["r1"], train=False)
+    assert report.exit_code == 2
+    assert "cannot differentiate that operator a second time" in report.verdict
+    assert "a rate of 0" in report.verdict
 
 
 def test_buffers_that_the_loss_changes_cannot_be_checked():
