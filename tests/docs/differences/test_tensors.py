@@ -270,6 +270,27 @@ def test_grad_of_one_tensor_twice():
         paddle.grad([doubled, doubled], [ours])
 
 
+def _after_gradients(lib, grad, product, times):
+    """Differentiate (w x)^2 by x `times` times, each squared; return the last's gradient by w."""
+    x, weight = (
+        (tt if lib is torch else pt)(np.full([1, 1, 1, 1], v), grad=True) for v in (2.0, 1.5)
+    )
+    value = (product(x, weight) ** 2).sum()
+    for _ in range(times):
+        value = (grad(value, x, create_graph=True)[0] ** 2).sum()
+    value.backward()
+    return 0.0 if weight.grad is None else float(weight.grad.sum())
+
+
+def test_conv_differentiated_thrice():
+    theirs = [_after_gradients(torch, torch.autograd.grad, TF.conv2d, n) for n in range(3)]
+    ours = [_after_gradients(paddle, paddle.grad, PF.conv2d, n) for n in range(3)]
+    assert ours[:2] == pytest.approx(theirs[:2])
+    assert ours[2] == pytest.approx(0.25 * theirs[2])
+    right = _after_gradients(paddle, paddle.grad, paddle.matmul, 2)
+    assert right == pytest.approx(theirs[2])
+
+
 def test_clear_grad():
     weight, theirs = filled(1, value=1.0), torch.nn.Parameter(torch.ones(1))
     optimizer, reference = popt.SGD(parameters=[weight]), torch.optim.SGD([theirs])
