@@ -2,7 +2,6 @@
 
 import argparse
 import importlib.util
-import shlex
 import time
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from commands import entry
 from commands.guard import announce_report
 from common.streams import messages, results, say
 from common.words.language import phrase
+from common.words.typed import command, command_line, shown
 
 ROOT = Path(__file__).resolve().parents[1]
 ALREADY = "the file is Paddle's already"
@@ -120,20 +120,19 @@ def next_command(args: argparse.Namespace, model: Any, unverified: str, conversi
     """
     row, output = conversion.account.net["row"], conversion.account.output["path"]
     if row and unverified == ALREADY:
-        config = Path("configs") / f"{row.removesuffix('_seg')}.yml"
-        known = config if (ROOT / config).is_file() else "CONFIG"
-        return shlex.join(["python", "tools/train_paddle.py", str(known), f"weights.path={output}"])
+        config = ROOT / "configs" / f"{row.removesuffix('_seg')}.yml"
+        known = shown(config) if config.is_file() else "CONFIG"
+        return command("train_paddle", known, f"weights.path={output}")
     if args.config is not None and ":" in (args.model or ""):
-        return shlex.join(["python", "tools/align_forward.py", str(args.config)])
+        return command("align_forward", args.config)
     if (args.model is None and not args.generic) or isinstance(model, str):
-        again = shlex.join(["python", "tools/convert_weights.py", str(args.checkpoint), "--force"])
+        again = command("convert_weights", args.checkpoint, "--force")
         where = phrase("where torch and paddle are installed, without --no-verify")
         return f"{again} ({where})"
     port = args.model or "YOUR_PORT:BUILD"
-    words = ["python", "tools/align_forward.py", "--torch", "YOUR_REFERENCE:BUILD"]
-    words += ["--paddle", port, "--weights", str(args.checkpoint)]
+    words = ["--torch", "YOUR_REFERENCE:BUILD", "--paddle", port, "--weights", args.checkpoint]
     words += ["--rules", args.map] if args.map else []
-    return f"{shlex.join(words)} --input-shape N C H W"
+    return f"{command('align_forward', *words)} --input-shape N C H W"
 
 
 def write_report(args: argparse.Namespace, account: Any, result: str, seconds: float) -> list[Path]:
@@ -145,7 +144,7 @@ def write_report(args: argparse.Namespace, account: Any, result: str, seconds: f
     run = Run(Words("title_convert", name=args.checkpoint.name))
     run.rungs.append(Rung("convert", entry.CHECKED_GOOD, result, round(seconds, 2)))
     run.account = without_values(account.to_dict())
-    run.environment |= {"command": entry.command_line(), "seconds": round(seconds, 2)}
+    run.environment |= {"command": command_line(), "seconds": round(seconds, 2)}
     announce_report(Path(args.report), "convert")
     return write_run(run, Path(args.report), "convert")
 

@@ -8,7 +8,6 @@ import functools
 import glob
 import json
 import os
-import shlex
 import signal
 import sys
 import tempfile
@@ -31,6 +30,7 @@ try:
     from common.errors import UserError
     from common.streams import keep_apart, messages, results, say
     from common.words import language
+    from common.words.typed import as_typed
 except ModuleNotFoundError as error:  # pragma: no cover - only without an installation
     sys.exit(f"error: {error}; run `make setup` in {ROOT}, then use {ROOT}/.venv/bin/python")
 
@@ -164,8 +164,8 @@ def parser(description: str, example: str) -> Parser:
     """Return a parser with --lang whose --help ends with `example`; a usage error exits with 2."""
     made = Parser(
         description=description,
-        epilog=f"example:\n  {example}\n\nexit: 0 checked and good, 1 checked and not good, "
-        "2 could not check or could not read",
+        epilog=f"example:\n  {as_typed(example)}\n\nexit: 0 checked and good, "
+        "1 checked and not good, 2 could not check or could not read",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument(
@@ -202,14 +202,6 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is not positive")
     return number
-
-
-def command_line() -> str:
-    """Return the command that was typed, as one can paste it again."""
-    script, *arguments = sys.argv
-    path = Path(script).resolve()
-    shown = str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else script
-    return shlex.join(["python", shown, *arguments])
 
 
 REPORT_FILES = (".html", ".json", ".csv", ".png", ".xml")

@@ -12,6 +12,7 @@ from typing import Any
 from commands import entry
 from common.streams import say
 from common.words.language import phrase
+from common.words.typed import command_line
 
 EXAMPLE = "python tools/{} configs/stdc1_toy.yml train.iterations=100 --resume auto"
 ENDING = (
@@ -133,7 +134,7 @@ def write_report(
     run.rungs.append(Rung("train", code, said(result), round(seconds, 1)))
     log = read_log(Path(result["folder"]) / "log.jsonl")
     run.training = {"framework": options.framework, "log": log}
-    run.environment |= {"command": entry.command_line(), "seconds": round(seconds, 1)}
+    run.environment |= {"command": command_line(), "seconds": round(seconds, 1)}
     return write_run(run, Path(options.report), "train")
 
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from commands.align.errors import errors_of_nets
 from commands.align.nets import nets, take_nets
 from commands.align.options import is_own
-from commands.entry import check_folder, command_line, print_json
+from commands.entry import check_folder, print_json
 from commands.guard import announce_report
 from common.words.language import phrase, said
+from common.words.typed import command_line
 
 if TYPE_CHECKING:
     from commands.subjects.recipe import Recipe

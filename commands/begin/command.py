@@ -3,7 +3,6 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 from commands.begin.answers import answers_of
 from commands.begin.check import READY, State, states
@@ -11,6 +10,7 @@ from commands.begin.files import write_missing
 from commands.entry import CHECKED_BAD, CHECKED_GOOD, print_json
 from commands.subjects.named.config import read_config
 from common.errors import UserError
+from common.words.typed import command
 
 
 def new_reproduction(options: argparse.Namespace) -> int:
@@ -67,9 +67,9 @@ def _show(config: Path, written: list[Path], found: list[State]) -> None:
         table.add_row(state.what, words[state.code], state.said, style=style)
     console.print(table)
     left = [state for state in found if state.code]
-    command: Any = f"python tools/reproduce.py {config}"
+    then = command("reproduce", config)
     if left:
-        said = f"{len(left)} things are to be filled in or mended; then: {command}"
+        said = f"{len(left)} things are to be filled in or mended; then: {then}"
         verdict(console, 2 if written else 1, said)
     else:
-        verdict(console, 0, f"ready: {command}")
+        verdict(console, 0, f"ready: {then}")

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from commands.entry import check_folder, command_line, print_json
+from commands.entry import check_folder, print_json
 from common.words.language import phrase, said
+from common.words.typed import command_line
 
 
 def reproduce(options: argparse.Namespace) -> int:

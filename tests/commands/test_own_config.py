@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.nursery import run
-from tests.paths import ROOT
+from tests.paths import ROOT, TOOLS
 
 pytest.importorskip("torch")
 pytest.importorskip("paddle")
@@ -247,7 +247,7 @@ def test_a_checkpoint_is_converted_and_is_where_all_begins(mine):
     (mine / "my_net.yml").write_text(text + "weights: {path: model.pth}\n")
     done = run("convert_weights", "my_net.yml", cwd=mine)
     assert done.returncode == 0, done.stderr
-    assert "python tools/align_forward.py my_net.yml" in done.stdout
+    assert f"{TOOLS}/align_forward.py my_net.yml" in done.stdout
     assert (mine / "model.pdparams").is_file()
     assert climb("forward, eval", mine)[0] == 0
     done = run("train_paddle", "my_net.yml", "train.iterations=1", "--quiet", cwd=mine)
@@ -475,10 +475,10 @@ def test_names_that_differ_are_proposed_tried_and_then_taken(mine):
     done = run("reproduce", "my_net.yml", "--output", "out", "--quiet", cwd=mine)
     assert done.returncode == 1
     result = summary_of(mine / "out")["convert"]["result"]
-    assert "python tools/align_forward.py CONFIG --propose map.yml" in result
+    assert f"{TOOLS}/align_forward.py CONFIG --propose map.yml" in result
     done = run("align_forward", "my_net.yml", "--propose", "map.yml", cwd=mine)
     assert done.returncode == 0, done.stderr
-    assert "Next: python tools/align_forward.py my_net.yml --rules map.yml" in done.stdout
+    assert f"{TOOLS}/align_forward.py my_net.yml --rules map.yml" in done.stdout
     assert run("align_forward", "my_net.yml", "--rules", "map.yml", cwd=mine).returncode == 0
     assert climb("step", mine, "model.rules=map.yml")[0] == 0
     done = run("align_forward", "my_net.yml", "--inputs", "batch.npz", cwd=mine)

@@ -10,7 +10,7 @@ import pytest
 
 from common.data.toy import write_toy_cityscapes
 from tests.nursery import as_typed, run
-from tests.paths import MANIFESTS, ROOT
+from tests.paths import MANIFESTS, ROOT, TOOLS
 
 SMALL = (
     "data.crop_hw=[32,64] data.batch_size=2 train.iterations=2 train.log_interval=1 "
@@ -120,9 +120,8 @@ def test_the_road_that_a_conversion_recommends(tmp_path):
     write_pdparams(state, tmp_path / "theirs.pdparams")
     done = run("convert_weights", "theirs.pdparams", "--output", "ours.pdparams", cwd=tmp_path)
     assert done.returncode == 0
-    assert done.stdout.splitlines()[-1] == (
-        "next       python tools/train_paddle.py configs/stdc1.yml weights.path=ours.pdparams"
-    )
+    advised = f"{TOOLS}/train_paddle.py {ROOT}/configs/stdc1.yml weights.path=ours.pdparams"
+    assert done.stdout.splitlines()[-1].endswith(f"python {advised}")
     net = paddle_impl.build_model("stdc1_seg")
     key, theirs = "conv_out32.conv.bn._mean", "conv_out16.conv._batch_norm._mean"
     for name in ("ours", "theirs"):

@@ -14,13 +14,13 @@ from commands.align.errors import errors_of_nets
 from commands.align.nets import arguments_of_nets, batches
 from commands.align.proposal.choices import MOST, choices
 from commands.align.proposal.trial import RulesTrial, run_trial
-from commands.entry import command_line
 from commands.subjects.inputs import seeded_inputs
 from commands.subjects.own import build_pair, fill_reference
 from common.documents import write_text
 from common.errors import UserError
 from common.streams import say
 from common.terminal import working
+from common.words.typed import command_line
 from convert.names.pair_search import SURE
 from convert.names.proposal import Proposal, counts
 

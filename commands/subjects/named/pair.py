@@ -11,6 +11,7 @@ from commands.subjects.named.parts import Parts
 from common.errors import ConversionError
 from common.settings.own import OwnModel
 from common.settings.run import Settings
+from common.words.typed import as_typed
 
 if TYPE_CHECKING:
     from convert import Conversion
@@ -30,7 +31,7 @@ def names_advised(has_config: bool = True) -> Iterator[None]:
     except ConversionError as error:
         if not has_config:
             raise
-        raise ConversionError(f"{error}\n{NAMES_DIFFER}") from None
+        raise ConversionError(f"{error}\n{as_typed(NAMES_DIFFER)}") from None
 
 
 class NetPair(ABC):

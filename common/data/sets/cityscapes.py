@@ -26,6 +26,7 @@ from common.data.sets.cityscapes_labels import (
     train_id_table,
 )
 from common.errors import ConfigError, DataError, UnknownLabelsError
+from common.words.typed import as_typed
 
 IMAGES, LABELS = "leftImg8bit", "gtFine"
 IMAGE_SUFFIX = "_leftImg8bit.png"
@@ -175,7 +176,7 @@ def _stray_pngs(folder: Path, known: Iterable[Path]) -> list[Path]:
 def _no_data(root: Path, split: str, why: str) -> DataError:
     return DataError(
         f"no Cityscapes data: looked for {IMAGES}/{split} and {LABELS}/{split} in "
-        f"{root.absolute()}; {why}. {HOW_TO_GET}"
+        f"{root.absolute()}; {why}. {as_typed(HOW_TO_GET)}"
     )
 
 

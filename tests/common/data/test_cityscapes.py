@@ -121,7 +121,7 @@ def test_no_data_says_what_was_looked_for_where_and_how_to_get_it(tmp_path):
         str(tmp_path / "void"),
         "https://www.cityscapes-dataset.com",
         "login",
-        "python tools/make_toy_cityscapes.py DIR",
+        "tools/make_toy_cityscapes.py DIR",
     ):
         assert part in str(error.value)
 

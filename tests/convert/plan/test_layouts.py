@@ -12,7 +12,7 @@ from convert.formats.pdparams import write_pdparams
 from convert.formats.torch_save.write_zip import write_torch
 from convert.names.rules import load_rules
 from convert.reverse import reverse_checkpoint
-from tests.paths import ROOT
+from tests.paths import ROOT, TOOLS
 
 torch = pytest.importorskip("torch")
 paddle = pytest.importorskip("paddle")
@@ -144,7 +144,6 @@ def test_what_is_not_verified_does_not_look_like_a_proof(tmp_path):
     note, first, second = done.stdout.splitlines()
     assert "the file does not tell the layout" in note
     assert first.startswith("converted, not verified: ")
-    assert second.startswith(
-        "next       python tools/align_forward.py --torch YOUR_REFERENCE:BUILD"
-    )
+    assert second.startswith("next       ")
+    assert f"{TOOLS}/align_forward.py --torch YOUR_REFERENCE:BUILD" in second
     assert "--paddle port:build --weights m.pth" in second
