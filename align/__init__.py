@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from align.rungs.init import align_init
     from align.rungs.judge_trace import judge_trace
     from align.rungs.loss import align_loss
-    from align.rungs.metric import align_metric
+    from align.rungs.metric.rung import align_metric
     from align.rungs.record_trace import record_trace
     from align.rungs.training.rung import align_step, align_training
     from align.rungs.weights import align_weights
@@ -45,7 +45,7 @@ _HOMES = {
     "align_forward": "align.rungs.forward",
     "align_init": "align.rungs.init",
     "align_loss": "align.rungs.loss",
-    "align_metric": "align.rungs.metric",
+    "align_metric": "align.rungs.metric.rung",
     "align_step": "align.rungs.training.rung",
     "align_training": "align.rungs.training.rung",
     "align_weights": "align.rungs.weights",

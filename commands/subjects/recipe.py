@@ -15,7 +15,7 @@ from align.rungs.data import align_data
 from align.rungs.forward import align_forward
 from align.rungs.init import align_init
 from align.rungs.loss import align_loss
-from align.rungs.metric import align_metric
+from align.rungs.metric.rung import align_metric
 from align.rungs.training.rung import align_step, align_training
 from align.rungs.weights import align_weights
 from commands.subjects.inputs import seeded_input
@@ -105,11 +105,13 @@ class Recipe:
         batch = next(self.small_batches())
         outputs = outputs_in_train_mode(torch_net, batch.image)
         report = align_loss(*self._losses(), [outputs, batch.label])
-        self._note_void("loss", report, [batch.label])
+        void = self.parts[1].void
+        if self.parts[1].own("loss") and not (batch.label == void).any():
+            report.notes.append(Words("labels_without_void", void=void))
         return report
 
     def align_metric(self, torch_net: Any) -> Report:
-        """Exact counts of both sides' argmax of the reference's logits.
+        """Exact counts of both sides' argmax of the reference's logits, and of made ones.
 
         `settings["scores"]` has what they come to: pixel accuracy, and mIoU of what occurs.
         """
@@ -124,17 +126,17 @@ class Recipe:
             for b in batches
         ]
         theirs, ours = (side.metric() for side in self.parts)
-        report = align_metric(theirs, ours, pairs)
-        self._note_void("metric", report, [label for _, label in pairs])
+        report = align_metric(
+            theirs,
+            ours,
+            pairs,
+            num_classes=self.settings.model.num_classes,
+            ignore_index=self.parts[1].void,
+            anew=(self.parts[0].metric, self.parts[1].metric),
+        )
         sides = (("reference", theirs), ("port", ours))
         report.settings["scores"] = {side: metric.scores() for side, metric in sides}
         return report
-
-    def _note_void(self, section: str, report: Report, labels: list[np.ndarray]) -> None:
-        """Say where no pixel shows what a loss or metric of the user's does with void."""
-        part = self.parts[1]
-        if part.own(section) and not any((label == part.void).any() for label in labels):
-            report.notes.append(Words("labels_without_void", void=part.void))
 
     def align_step(self, torch_net: Any, paddle_net: Any) -> Report:
         """One forced training step."""

@@ -1,5 +1,6 @@
 """Metrics of the user's own: for the metric rung, and for validations of a training."""
 
+import copy
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -19,8 +20,9 @@ READ = ("compute", "accumulate", "result", "counts")
 class Score:
     """A metric of (prediction, label), both whole numbers [N, H, W].
 
-    A function returns the score of a batch. A class has `update(prediction, label)` and one of
-    `READ`; without `reset` a new one is made. `to_tensor` gives it what it takes.
+    A function returns the score of a batch. A class, of which a new one is made each time, has
+    `update(prediction, label)` and one of `READ`; an object of such a class is copied. `to_tensor`
+    gives it what it takes. Raises UserError where it is none of these.
     """
 
     def __init__(self, own: Own, to_tensor: Callable[[np.ndarray], Any]) -> None:
@@ -30,10 +32,19 @@ class Score:
     def reset(self) -> None:
         """Begin anew."""
         self.total, self.images = 0.0, 0
-        self.made: Any = self.own() if isinstance(self.own.found, type) else self.own.found
+        self.made: Any = self.own() if isinstance(self.own.found, type) else self._copied()
         self.is_function = not hasattr(self.made, "update")
         if self.is_function and not callable(self.made):
             raise UserError(f"{self.own}: has no update(prediction, label) and is not called")
+
+    def _copied(self) -> Any:
+        """Return a function as it is, of an object what it was when its module was loaded."""
+        if not hasattr(self.own.found, "update"):
+            return self.own.found
+        try:
+            return copy.deepcopy(self.own.found)
+        except Exception as error:
+            raise UserError(f"{self.own}: cannot be copied ({error}); name its class") from error
 
     def update(self, prediction: np.ndarray, label: np.ndarray) -> Any:
         """Take a batch; return a function's score of it, else that of all batches so far."""

@@ -60,7 +60,7 @@ def predictions(count=3):
 def test_equal_counts_are_aligned():
     report = align_metric(ConfusionMatrix(4), ConfusionMatrix(4), predictions())
     assert report.exit_code == 0
-    assert len(report.calls) == 3
+    assert sum(call.layer.startswith("batch") for call in report.calls) == 3
 
 
 def test_one_count_that_differs_is_named():

@@ -1,0 +1,82 @@
+"""The rung of metrics: both sides' scores of the same predictions, equal, at their edges too."""
+
+import copy
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from align.causes.blame import blame_alone
+from align.judge.comparison import unless_compared
+from align.judge.words import Words, listed
+from align.report.report import Report
+from align.rungs.metric.edges import compare_at_edges
+from align.rungs.metric.made import Kind, kind_of, made_cases
+from align.rungs.metric.results import compare_results, reader
+
+Anew = Callable[[], Any]  # gives a metric without a past
+
+
+def align_metric(
+    torch_metric: Any,
+    paddle_metric: Any,
+    batches: Iterable[Any],
+    *,
+    num_classes: int | None = None,
+    ignore_index: int = 255,
+    anew: tuple[Anew, Anew] | None = None,
+) -> Report:
+    """Compare two metrics on the same batches: counts exactly, numbers to 1e-12.
+
+    Batches of (prediction, label) are whole numbers of one shape [N, ...], or logits [N, C, ...]
+    and whole numbers [N, ...]. Then made batches of their shapes and types follow, which show what
+    few batches seldom do: classes absent from the label, the prediction or both, void alone, a
+    perfect prediction, batches that differ. There both sides may raise, or give NaN, alike.
+
+    Args:
+        torch_metric, paddle_metric: called with the arrays of a batch, return a number, an array
+            or a tree of them; or objects with `update(*arrays)` and one of `counts`, `compute()`,
+            `accumulate()`, `result()`, which is read after every batch.
+        batches: sequences of arrays, such as (prediction [N, H, W], label [N, H, W]).
+        num_classes: of the made batches; None: the axis of logits, or what occurs in the batches.
+        ignore_index: the label that does not count.
+        anew: functions that return each metric without a past, for made batches; None: objects
+            are copied before the first batch, functions taken as they are.
+
+    Returns:
+        A Report of stage "metric": `layer` is the batch, `worst_index` the place in the counts.
+
+    Raises:
+        UserError: a metric is neither. Whatever the metrics raise on `batches`.
+    """
+    report = Report("metric")
+    makers = anew or _copies(torch_metric, paddle_metric)
+    theirs, ours = reader(torch_metric), reader(paddle_metric)
+    given = [tuple(batch) for batch in batches]
+    for number, batch in enumerate(given):
+        name = f"batch {number}"
+        report.calls += compare_results(name, theirs(*batch), ours(*batch))
+    report.calls += unless_compared(report.calls, "no_metric")
+    kind = kind_of(given, num_classes, ignore_index)
+    if kind is None or makers is None:
+        report.notes.append(Words("metric_not_copied" if kind else "metric_no_maps"))
+    else:
+        _at_edges(report, makers, kind)
+    return blame_alone(report)
+
+
+def _copies(torch_metric: Any, paddle_metric: Any) -> tuple[Anew, Anew] | None:
+    """Return makers of both metrics as they are now; None where one of them cannot be copied."""
+    try:
+        theirs, ours = copy.deepcopy(torch_metric), copy.deepcopy(paddle_metric)
+    except Exception:  # whatever an object's own copying raises
+        return None
+    return lambda: copy.deepcopy(theirs), lambda: copy.deepcopy(ours)
+
+
+def _at_edges(report: Report, makers: tuple[Anew, Anew], kind: Kind) -> None:
+    """Go on with made batches, and say which they were."""
+    cases = list(made_cases(kind))
+    calls, notes = compare_at_edges(cases, makers, kind, report.calls)
+    words = [case.words for case in cases]
+    report.calls += calls
+    report.settings["made"] = [str(word) for word in words]
+    report.notes += [Words("metric_made", cases=listed(words)), *notes]
