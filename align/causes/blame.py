@@ -4,12 +4,12 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 from align.judge.comparison import DIFFERS, Comparison
-from align.judge.words import Cause, Words, joined, listed
+from align.judge.words import OPTIMIZER, Cause, Words, joined, listed
 from align.nets.calls import code_of, source_of
 from align.pairing.reference import PLAIN, Reference
 from align.pairing.sides import Sides
 from align.pairing.static import hidden_layers
-from align.report.report import Divergence, Layer, Report
+from align.report.report import Divergence, Layer, Report, part_of_recipe, subject
 from align.report.sources import is_container, users_line
 
 # So many layers with one cause are told in one line, too.
@@ -22,14 +22,15 @@ def blame(
     report: Report,
     sides: Sides[Reference],
     rename: Callable[[Comparison], Comparison] | None = None,
+    recipe: Mapping[str, Layer] | None = None,
 ) -> Report:
     """Fill `report.divergences` from `report.calls`; return the report.
 
     A layer whose output differs and that has another static attribute or another weight than its
     partner gets that as the cause. What differs at several steps is one divergence, at the first.
-    `rename` changes the layers' names in the end.
+    `rename` changes the layers' names in the end. `recipe` is {`OPTIMIZER` or `SCHEDULE`: what is
+    known of it}, of which steps judge what it did.
     """
-
     report.layers = describe_layers(sides)
     wrong = [call for call in report.calls if call.verdict == DIFFERS]
     causes = _causes(sides, {c.layer for c in wrong}) if wrong else {}
@@ -54,6 +55,9 @@ def blame(
         torch_source, paddle_source = sources.get(call.layer, (None, None))
         if rename is not None:
             rename(call)
+        if call.verdict == DIFFERS and (whose := _part_of(recipe or {}, call)):
+            report.layers[whose] = part = (recipe or {})[whose]
+            torch_source, paddle_source = part.torch_source, part.paddle_source
         key = (call.layer, call.where, call.call)
         if call.verdict != DIFFERS or key in seen:
             continue
@@ -75,6 +79,14 @@ def blame(
     return report
 
 
+def _part_of(recipe: Mapping[str, Layer], call: Comparison) -> str:
+    """Return the part of the recipe whose fault a difference is, "" for a layer's."""
+    if subject(call) != OPTIMIZER:
+        return ""
+    whose = part_of_recipe(call, recipe)
+    return whose if whose in recipe else ""
+
+
 def _users_lines(sides: Sides[Reference], path: str) -> tuple[str, str]:
     """Return file:line of the user's code at or around a layer, in the reference and the port."""
     net, partner = sides.reference, sides.pairing.partners[path]
@@ -90,7 +102,7 @@ def _shared_causes(layers: Mapping[str, Layer], wrong: Sequence[Comparison]) -> 
     """Say each cause once that many layers of one class share."""
     sharing: dict[tuple[str, Cause], set[str]] = {}
     for call in wrong:
-        if call.cause and call.layer in layers and call.kind != "glue":
+        if call.cause and call.layer in layers and call.kind not in ("glue", "update"):
             kind = layers[call.layer].torch_class
             sharing.setdefault((kind, call.cause), set()).add(call.layer)
     notes = []

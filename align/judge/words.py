@@ -17,6 +17,8 @@ from typing_extensions import Self
 from common.words.language import CHINESE, ENGLISH, language, recognised
 
 ROOT, ROOT_IN_CHINESE = "(root)", "（整网）"  # a net as one layer
+OPTIMIZER = "(optimizer)"  # whose fault what it did to any weight is
+SCHEDULE = "(schedule)"  # where a report tells the lines of what sets the rate
 
 # Words that only say what somebody else wrote: an older file, a rule, an error of the net.
 TOLD = "told"

@@ -111,6 +111,20 @@ def source_of(module: Any) -> str:
     return place or f"{type(module).__module__}.{type(module).__qualname__}"
 
 
+def written_at(function: Any) -> str:
+    """Return where a user's function or class is written, as `file:line`; "" where nobody knows.
+
+    One that stands for another says it itself, in `source`.
+    """
+    if source := getattr(function, "source", ""):
+        return str(source)
+    while isinstance(function, partial):
+        function = function.func
+    function = inspect.unwrap(function)
+    code: Any = getattr(function, "__func__", function)
+    return _source(code if inspect.isroutine(code) or isinstance(code, type) else type(code))
+
+
 @cache
 def _source(code: Any) -> str:
     try:

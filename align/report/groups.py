@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from align.judge.comparison import Comparison
-from align.judge.words import TOLD, Words, first_of, printed
-from align.report.mends import Mend, mends
-from align.report.report import Divergence, Report
+from align.judge.words import OPTIMIZER, TOLD, Words, first_of, printed
+from align.report.mends import Mend, key_of, mends
+from align.report.report import Divergence, Report, subject
 from align.report.sources import short_source
 
 Finding = Comparison | Divergence
@@ -40,7 +40,16 @@ class Group:
 
     @property
     def words(self) -> Words:
-        """Say how many layers and comparisons these are, and where; the first ones by name."""
+        """Say how many layers and comparisons these are, and where; the first ones by name.
+
+        "" where it is one layer.
+        """
+        if self.first.layer == OPTIMIZER and len(self.first.layers) > 1:
+            layers = self.first.layers
+            said = {"layers": len(layers), "count": self.count, "names": first_of(layers, NAMED)}
+            return Words("shown_by_updates", **said)
+        if len(self.mends) == 1:
+            return Words.told("")
         names = first_of([mend.layer or "(root)" for mend in self.mends], NAMED)
         said = {"layers": len(self.mends), "count": self.count, "names": names}
         return Words("same_line_in", source=self.source, **said)
@@ -59,6 +68,8 @@ def grouped(mends: Sequence[Mend]) -> list[Group]:
 
 
 def _key(mend: Mend) -> object:
+    if mend.layer == OPTIMIZER:
+        return mend.layer, mend.cause
     line = mend.paddle_user or mend.paddle_source
     if not line:
         return mend.layer
@@ -76,26 +87,29 @@ def _kinds(cause: str | None) -> object:
 
 
 class Groups:
-    """The groups of one report, asked by the path of a layer."""
+    """The groups of one report, asked by a finding of them."""
 
     def __init__(self, groups: Sequence[Group]) -> None:
-        self._of = {mend.layer: group for group in groups for mend in group.mends}
+        self._of = {key_of(mend.first): group for group in groups for mend in group.mends}
 
-    def is_folded(self, layer: str) -> bool:
-        """Tell whether an earlier layer stands for this one."""
-        return layer in self._of and self._of[layer].first.layer != layer
+    def is_folded(self, finding: Finding) -> bool:
+        """Tell whether another layer, or an earlier finding of the optimizer, stands for this."""
+        group = self._of.get(key_of(finding))
+        if subject(finding) == OPTIMIZER:
+            return group is None or group.first.first is not finding
+        return group is not None and group.first.layer != finding.layer
 
-    def shared(self, layer: str) -> str:
+    def shared(self, finding: Finding) -> str:
         """Return the line that follows the findings of a layer that stands for others, else ""."""
-        group = self._of.get(layer)
-        return printed(group.words) if group and len(group.mends) > 1 else ""
+        group = self._of.get(key_of(finding))
+        return printed(group.words) if group else ""
 
     def lines(self, findings: Iterable[Finding], say: Callable[[Any], str]) -> list[list[str]]:
         """Return what `say` makes of each finding; of a group the first, and a line of all."""
         found, told = [], set()
         for finding in findings:
-            shared = self.shared(finding.layer)
-            group = id(self._of[finding.layer]) if shared else 0
+            shared = self.shared(finding)
+            group = id(self._of[key_of(finding)]) if shared else 0
             if group in told:
                 continue
             found.append([say(finding), shared] if shared else [say(finding)])

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from align.judge.comparison import DIFFERS, UNCHECKED, Comparison
-from align.judge.words import Cause
-from align.report.report import Report
+from align.judge.words import OPTIMIZER, Words
+from align.report.report import Divergence, Report, part_of_recipe, reason, subject
 from align.report.sources import is_library, users_line
 
 
@@ -13,17 +13,20 @@ from align.report.sources import is_library, users_line
 class Mend:
     """One layer (or stretch of glue) that differs, or that could not be checked.
 
-    `factor` is the error over its floor, None where either is not a number to divide; `worst` the
-    comparison that shows it most, seen in `worst_stage`. A framework's layer is used in the code
-    `paddle_user`, whose name for it is `inside`.
+    Or one thing that the optimizer does otherwise: `layer` is `OPTIMIZER`. `layers` are those that
+    show it. `factor` is the error over its floor, None where either is not a number to divide;
+    `worst` the comparison that shows it most, seen in `worst_stage`, `first` the first one. A
+    framework's layer is used in the code `paddle_user`, whose name for it is `inside`.
     """
 
     layer: str
+    first: Comparison
     worst: Comparison
     worst_stage: str
     stages: list[str] = field(default_factory=list)
+    layers: list[str] = field(default_factory=list)
     others: int = 0
-    cause: Cause | None = None
+    cause: Words | None = None
     torch_class: str = ""
     torch_source: str | None = None
     paddle_source: str | None = None
@@ -47,22 +50,35 @@ def factor_of(call: Comparison) -> float | None:
 
 def mends(reports: Sequence[Report], names: Sequence[str], verdict: str = DIFFERS) -> list[Mend]:
     """Return what differs (or is `UNCHECKED`) in any stage, in the order of the stages."""
-    found: dict[str, Mend] = {}
+    found: dict[tuple[str, str], Mend] = {}
     for report, name in zip(reports, names, strict=True):
+        # Later steps show an optimizer's fault again, with other numbers: it is the first one's.
+        shown: dict[tuple[str, str], tuple[str, str]] = {}
         for call in report.calls:
             if call.verdict != verdict:
                 continue
-            known = found.get(call.layer)
+            key = key_of(call)
+            if key[0] == OPTIMIZER:
+                key = shown.setdefault((call.layer, call.where), key)
+            known = found.get(key)
             if known is None:
-                found[call.layer] = known = _begin(report, call, name)
+                found[key] = known = _begin(report, call, name)
             else:
                 known.others += 1
                 if _shows_more(call, known.worst):
                     known.worst, known.worst_stage = call, name
                 known.cause = known.cause or call.cause
+            if call.layer not in known.layers:
+                known.layers.append(call.layer)
             if name not in known.stages:
                 known.stages.append(name)
     return list(found.values())
+
+
+def key_of(found: Comparison | Divergence) -> tuple[str, str]:
+    """Return what findings of one mend have in common: (layer, or optimizer; of it the cause)."""
+    whose = subject(found)
+    return whose, reason(found) if whose == OPTIMIZER else ""
 
 
 def unchecked(reports: Sequence[Report], names: Sequence[str]) -> list[Mend]:
@@ -71,15 +87,19 @@ def unchecked(reports: Sequence[Report], names: Sequence[str]) -> list[Mend]:
 
 
 def _begin(report: Report, call: Comparison, stage: str) -> Mend:
-    mend = Mend(call.layer, call, stage, cause=call.cause)
-    layer = report.layers.get(call.layer)
+    path = subject(call)
+    mend = Mend(path, call, call, stage, cause=call.cause)
+    if path == OPTIMIZER:
+        mend.cause = reason(call) or None
+        path = part_of_recipe(call, report.layers)
+    layer = report.layers.get(path)
     if layer is not None:
         mend.torch_class = layer.torch_class
         mend.torch_source, mend.paddle_source = layer.torch_source, layer.paddle_source
-        if user := _user(report, call.layer, "torch_source"):
+        if user := _user(report, path, "torch_source"):
             mend.torch_user = user[1]
-        if user := _user(report, call.layer, "paddle_source"):
-            mend.inside, mend.paddle_user = call.layer[len(user[0]) :].lstrip("."), user[1]
+        if user := _user(report, path, "paddle_source"):
+            mend.inside, mend.paddle_user = path[len(user[0]) :].lstrip("."), user[1]
     return mend
 
 

@@ -2,13 +2,14 @@
 
 import math
 import os
+from collections.abc import Container
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 from align.judge.comparison import DIFFERS, NOISE, UNCHECKED, Comparison
 from align.judge.where import Where
-from align.judge.words import ROOT, Cause, Words, first_of, kinds_of
+from align.judge.words import OPTIMIZER, ROOT, SCHEDULE, Cause, Words, first_of, kinds_of
 from align.report.parts import SCHEMA_VERSION
 from common.documents import STRICT, plain, without_defaults, write_json
 from common.environment import environment
@@ -50,15 +51,44 @@ class Divergence:
     def words(self) -> Words:
         """Say it in one line; the step where it is not the first."""
         where: Words | str = self.where
+        layer = subject(self)
+        if layer != self.layer:
+            where = Words("of_layer", where=where, layer=self.layer or ROOT)
         if Where.of(self.where).kind == "input" and self.call:
             where = Words("seen_at", where=where, call=self.call)
         if self.step:
             where = Words("seen_in_step", where=where, step=self.step)
-        return Words("found", layer=self.layer or ROOT, where=where, how=how_far(self))
+        return Words("found", layer=layer or ROOT, where=where, how=how_far(self))
 
     def __str__(self) -> str:
         """Say it in one line."""
         return str(self.words)
+
+
+# What an optimizer makes of a layer in a training step.
+_UPDATES = frozenset(("weight", "slot", "lr", "setting"))
+# Causes that say what a slot lacks: they follow from another one beside them.
+_OF_SLOTS = frozenset(("slot_of_port", "slot_of_reference", "no_such_slot"))
+
+
+def subject(found: Divergence | Comparison) -> str:
+    """Return what is to be mended: the layer, or the optimizer that moved its weights in a step."""
+    updated = found.step is not None and Where.of(found.where).kind in _UPDATES
+    return OPTIMIZER if updated else found.layer
+
+
+def part_of_recipe(found: Comparison, known: Container[str]) -> str:
+    """Return what sets what differs: the schedule where all rates are off alike, if it is known."""
+    alike = found.where == "lr" and found.layer == OPTIMIZER
+    return SCHEDULE if alike and SCHEDULE in known else OPTIMIZER
+
+
+def reason(found: Divergence | Comparison) -> Words:
+    """Return the cause of what an optimizer did, the same for weights and slots; "" for none."""
+    said = Words.told(found.cause or "")
+    while said.kind == "also" and said.values["first"].kind in _OF_SLOTS:
+        said = said.values["second"]
+    return said
 
 
 def how_far(found: Divergence | Comparison, indexed: bool = True) -> Words:
@@ -162,7 +192,10 @@ class Report:
         if self.exit_code == NOT_ALIGNED:
             wrong = [call for call in self.calls if call.verdict == DIFFERS]
             found = self.divergences or wrong
-            layers = list(dict.fromkeys(one.layer or "(root)" for one in found))
+            layers = list(dict.fromkeys(subject(one) or ROOT for one in found))
+            reasons = {reason(one) for one in found}
+            if layers == [OPTIMIZER] and len(reasons) == 1 and all(reasons):
+                return Words("not_aligned_because", place=OPTIMIZER, cause=reasons.pop())
             return Words("not_aligned", layers=first_of(layers, 8))
         if self.exit_code == COULD_NOT_CHECK:
             if not self.unchecked:

@@ -10,8 +10,8 @@ from rich.tree import Tree
 from align.judge.comparison import DIFFERS, EQUAL, NOISE, UNCHECKED, Comparison
 from align.judge.words import ROOT, Words, printed
 from align.report.groups import in_groups
-from align.report.mends import Mend, mends
-from align.report.report import Report, how_far
+from align.report.mends import Mend, key_of, mends
+from align.report.report import Report, how_far, subject
 from align.report.sources import short_source
 from common.terminal import STYLES, labelled, mark, verdict
 from common.words.language import phrase
@@ -97,7 +97,7 @@ def _parts_table(report: Report) -> Table:
             f"{worst.relative_error:.1e}",
             f"{worst.floor:.1e}",
             f"{added:.1e}" if added else "",
-            f"{worst.layer[len(part) :].lstrip('.') or '.'} {worst.where}",
+            f"{worst.layer.removeprefix(part).lstrip('.') or '.'} {worst.where}",
         )
     return table
 
@@ -106,7 +106,8 @@ def _by_part(calls: list[Comparison]) -> dict[str, list[Comparison]]:
     """Group the comparisons by top-level module."""
     parts: dict[str, list[Comparison]] = {}
     for call in calls:
-        parts.setdefault(call.layer.split(".")[0], []).append(call)
+        layer = subject(call) if call.verdict == DIFFERS else call.layer
+        parts.setdefault(layer.split(".")[0], []).append(call)
     return parts
 
 
@@ -139,8 +140,8 @@ def _draw(report: Report, console: Console) -> None:
 def _nodes(calls: list[Comparison]) -> _Node:
     root = _Node("(root)", "")
     for call in calls:
-        node = root
-        for name in call.layer.split(".") if call.layer else ():
+        node, layer = root, subject(call) if call.verdict in (DIFFERS, UNCHECKED) else call.layer
+        for name in layer.split(".") if layer else ():
             path = f"{node.path}.{name}" if node.path else name
             node = node.children.setdefault(name, _Node(name, path))
         node.calls.append(call)
@@ -152,12 +153,12 @@ class _Shown:
 
     def __init__(self, report: Report) -> None:
         self.groups = {verdict: in_groups(report, verdict) for verdict in (DIFFERS, UNCHECKED)}
-        self.found = {mend.layer: mend for mend in mends([report], [report.stage])}
+        self.found = {key_of(mend.first): mend for mend in mends([report], [report.stage])}
 
     def trouble(self, calls: list[Comparison]) -> list[Comparison]:
         """Return the calls that are told, each at its layer."""
         told = [call for call in calls if call.verdict in self.groups]
-        return [call for call in told if not self.groups[call.verdict].is_folded(call.layer)]
+        return [call for call in told if not self.groups[call.verdict].is_folded(call)]
 
     def lines(self, node: "_Node") -> list[Text]:
         """Return what is told at one layer."""
@@ -165,10 +166,10 @@ class _Shown:
         lines = [_trouble(call) for call in trouble[:SHOWN]]
         if len(trouble) > SHOWN:
             lines.append(Text(_and_more(len(trouble))))
-        for kind in dict.fromkeys(call.verdict for call in trouble):
-            shared = self.groups[kind].shared(node.path)
-            lines += [Text(shared)] if shared else []
-        sources = _sources(self.found[node.path]) if node.path in self.found and trouble else []
+        shared = [self.groups[call.verdict].shared(call) for call in trouble]
+        lines += [Text(line) for line in dict.fromkeys(filter(None, shared))]
+        keys = dict.fromkeys(key_of(call) for call in trouble if key_of(call) in self.found)
+        sources = [line for key in [*keys][:1] for line in _sources(self.found[key])]
         return [*lines, *(Text(line, style="dim") for line in sources)]
 
 
@@ -226,7 +227,10 @@ def _trouble(call: Comparison) -> Text:
         cause = Words.told(call.cause or "")
         left = Words("left_unchecked", place=call.where, cause=cause)
         return Text(printed(left), style="yellow")
-    said = {"where": call.where, "how": how_far(call, indexed=False)}
+    where: Words | str = call.where
+    if subject(call) != call.layer:
+        where = Words("of_layer", where=where, layer=call.layer or ROOT)
+    said = {"where": where, "how": how_far(call, indexed=False)}
     words = Words("off_where", **said)
     if call.step is not None:
         words = Words("off_in_step", step=call.step, **said)

@@ -1,6 +1,6 @@
 """The rungs of a config's recipe: its data, loss, metric, optimizer and schedule on both sides."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -24,6 +24,7 @@ from commands.subjects.named.frameworks import both_parts
 from commands.subjects.named.pair import NetPair, pair_of
 from commands.subjects.named.parts import MakeOptimizer, Parts
 from commands.subjects.named.rates import Rate
+from commands.subjects.named.written import Written
 from common.settings.own import InOptimizer, OwnSchedule
 from common.training.net_side import main_logits
 
@@ -42,7 +43,7 @@ class Recipe:
     """
 
     def __init__(self, config: Path, overrides: tuple[str, ...] = (), fast: bool = False) -> None:
-        self.fast = fast
+        self.config, self.fast = config, fast
         self.settings = read_config(config, overrides)
         self.small = self.settings.resized(self.settings.reproduce.input_shape)
 
@@ -195,9 +196,12 @@ class Recipe:
     ) -> tuple[MakeOptimizer, MakeOptimizer]:
         theirs, ours = self.parts
         return (
-            lambda parameters: theirs.optimizer(parameters, torch_net, losses[0]),
-            lambda parameters: ours.optimizer(parameters, paddle_net, losses[1]),
+            self._written(lambda p: theirs.optimizer(p, torch_net, losses[0]), "optimizer", theirs),
+            self._written(lambda p: ours.optimizer(p, paddle_net, losses[1]), "optimizer", ours),
         )
+
+    def _written(self, function: Callable[..., Any], section: str, parts: Parts) -> Written:
+        return Written(function, parts.own(section), self.config, section)
 
     def _schedules(
         self, torch_net: Any, paddle_net: Any, losses: tuple[Any, Any]
@@ -206,8 +210,10 @@ class Recipe:
         if isinstance(self.settings.schedule, InOptimizer):
             return None, None
         pairs = zip(self.parts, (torch_net, paddle_net), losses, strict=True)
-        theirs, ours = (part.rate(net, loss) for part, net, loss in pairs)
-        return lambda step: theirs(step, 0), lambda step: ours(step, 0)
+        theirs, ours = (
+            self._written(part.rate(net, loss), "schedule", part) for part, net, loss in pairs
+        )
+        return theirs, ours
 
 
 def _batches(parts: Parts, workers: int) -> Iterator[Any]:

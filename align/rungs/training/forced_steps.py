@@ -94,6 +94,11 @@ class ForcedSteps:
             comparison.step = step
         self.report.calls += comparisons
 
+    @property
+    def kinds(self) -> tuple[str, str]:
+        """The names of the classes of both optimizers."""
+        return self.reference.optimizer_class.__name__, type(self.port.optimizer).__name__
+
     def unshown_settings(self) -> list[Comparison]:
         """Return the settings of the optimizers that differ where every update is equal."""
         from align.rungs.training.updates.unshown_torch import unshown_settings

@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from align.judge.comparison import DIFFERS, UNCHECKED, Comparison
-from align.judge.words import Cause, Words, joined
+from align.judge.words import OPTIMIZER, Cause, Words, joined
 from align.pairing.tensors import Tensor
 
 if TYPE_CHECKING:
     from align.rungs.training.port_side_paddle import PortSide
     from align.rungs.training.reference_side_torch import ReferenceSide
     from align.rungs.training.step_start import ScheduleFunction
-
-OPTIMIZER = "(optimizer)"
 
 
 class Schedules:

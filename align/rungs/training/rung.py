@@ -6,10 +6,12 @@ from typing import Any
 from align.arrays.batch import Inputs, NetBatch, as_batch
 from align.causes.blame import blame
 from align.judge.comparison import DIFFERS, unless_compared
+from align.judge.words import OPTIMIZER, SCHEDULE
 from align.nets import progress
+from align.nets.calls import written_at
 from align.nets.whole import Criterion, whole_pair
 from align.pairing.pair_nets import pair_nets
-from align.report.report import Report
+from align.report.report import Layer, Report
 from align.rungs.loss import seen_from_the_net
 from align.rungs.training.forced_steps import ForcedSteps
 from align.rungs.training.rates import compare_schedules
@@ -68,7 +70,8 @@ def align_training(
         torch_loss, paddle_loss: called with (outputs, label), return a scalar.
         torch_optimizer, paddle_optimizer: called with the list of parameters (of the net, then
             of the criterion), return an optimizer. Not optimizers: those made before the nets
-            are cast to float64 hold slots of another dtype.
+            are cast to float64 hold slots of another dtype. What an optimizer does otherwise is
+            told with the line of its factory, or what the factory's attribute `source` says.
         torch_schedule, paddle_schedule: rate of the optimizer as a function of the step, from 0,
             set before the step; groups keep their multiplier.
         rules: how the reference names what the port names otherwise (`convert.names.rules`).
@@ -133,7 +136,16 @@ def _align_steps(
     found_already = any(c.at.kind == "lr" and c.verdict == DIFFERS for c in report.calls)
     if theirs and ours and iterations > len(read) and not found_already:
         report.calls.append(compare_schedules(theirs, ours, len(read), iterations))
-    return blame(report, sides, seen_from_the_net)
+    recipe = {OPTIMIZER: _layer(optimizers, steps.kinds)}
+    if theirs and ours:
+        recipe[SCHEDULE] = _layer((theirs, ours), ("", ""))
+    return blame(report, sides, seen_from_the_net, recipe)
+
+
+def _layer(made_by: tuple[Any, Any], kinds: tuple[str, str]) -> Layer:
+    """Return what is known of an optimizer or a schedule: classes, and lines of what made it."""
+    theirs, ours = (written_at(function) or None for function in made_by)
+    return Layer("", *kinds, torch_source=theirs, paddle_source=ours)
 
 
 def _run_steps(steps: ForcedSteps, batches: Sequence[NetBatch]) -> bool:

@@ -128,3 +128,64 @@ def test_divergences_counts_and_files_keep_each(tmp_path):
         assert len({(d.layer, d.where) for d in found.divergences}) == 2 * COUNT
         assert len(mends([found], ["backward"])) == COUNT
     assert not unchecked([again], ["backward"])
+
+
+MOMENTUM = Cause("optimizer_setting", name="momentum", port=0.8, reference=0.9)
+
+
+def moved(layers=4):
+    """Return a report of two steps: a wrong momentum moves every layer, its slot is another too."""
+    report = Report("training", settings={"model": "blocks"})
+    for step in (1, 2):
+        for number in range(layers):
+            path = f"blocks.{number}"
+            report.layers[path] = Layer(path, "Norm", "Norm", "net.py:9", "port.py:12")
+            for where in ("weight:weight", "slot:weight.momentum_buffer"):
+                why = (
+                    Cause("slot_of_port", slot="x").also(MOMENTUM) if "slot" in where else MOMENTUM
+                )
+                found = comparison(path, where, DIFFERS, 0.1 * step, cause=why, step=step)
+                found.kind = "update"
+                report.calls.append(found)
+                if step == 1:
+                    report.divergences.append(Divergence(path, where, 0.1, 0.0, step=1, cause=why))
+    report.layers["(optimizer)"] = Layer("", "SGD", "Momentum", "recipe.py:3", "recipe_p.py:5")
+    return report
+
+
+@pytest.mark.parametrize("width", [None, 200])
+def test_what_the_optimizer_does_otherwise_is_one_finding_of_the_recipe(width):
+    report = moved()
+    assert report.verdict == f"not aligned: (optimizer): {MOMENTUM}"
+    assert str(report.divergences[0]).startswith("(optimizer) weight:weight of blocks.0 in step 1:")
+    findings = text(report, width).partition("worst calls")[0]
+    assert findings.count("momentum is 0.8") == 1 + (width is None)  # a file has the verdict, too
+    assert (
+        "16 weights, slots or rates of 4 layers show it (blocks.0, blocks.1, blocks.2" in findings
+    )
+    assert "recipe_p.py:5" in findings
+    assert "port.py:12" not in findings
+    (mend,) = mends([report], ["training"])
+    assert (mend.cause, mend.torch_class, mend.paddle_source) == (MOMENTUM, "SGD", "recipe_p.py:5")
+
+
+def test_the_page_has_one_card_of_the_optimizer_and_files_keep_each_place(tmp_path):
+    report = moved()
+    page = said(render(Run.of(report)))
+    card = page[page.index('id="to_mend"') : page.index('id="ladder"')]
+    assert "Places to mend: 1" in page
+    assert card.count(MOMENTUM) == 1
+    assert "recipe_p.py:5" in card
+    assert "优化器的 momentum 为 0.8" in card
+    report.to_json(tmp_path / "report.json")
+    again = read_report(tmp_path / "report.json")
+    assert len(again.divergences) == 8
+    assert again.verdict == report.verdict
+    assert [mend.cause for mend in mends([again], ["training"])] == [MOMENTUM]
+
+
+def test_a_layers_own_fault_stands_beside_that_of_the_optimizer():
+    report = moved()
+    report.calls.append(comparison("blocks.1", "output:0", DIFFERS, 0.5, cause=cause(), step=1))
+    found = mends([report], ["training"])
+    assert [mend.layer for mend in found] == ["(optimizer)", "blocks.1"]

@@ -63,7 +63,9 @@ def test_slots_and_updates_are_aligned(name):
 
 def test_setting_that_differs_is_named():
     report = run(EQUAL["Adadelta"][0], adadelta(0.95))
-    assert {d.cause for d in report.divergences} == {"rho is 0.95, the reference has 0.9"}
+    assert {d.cause for d in report.divergences} == {
+        "the optimizer's rho is 0.95, the reference's 0.9"
+    }
 
 
 def test_nadam_with_another_beta_is_found():
@@ -121,17 +123,17 @@ CAUSES = {
     "dampening": (
         lambda p: theirs.SGD(p, lr=0.1, momentum=0.9, dampening=0.5),
         lambda p: ours.Momentum(0.1, 0.9, p),
-        ["dampening is 0, the reference has 0.5", "no optimizer of Paddle has dampening"],
+        ["dampening is 0, the reference's 0.5", "no optimizer of Paddle has dampening"],
     ),
     "maximize": (
         lambda p: theirs.SGD(p, lr=0.1, maximize=True),
         lambda p: ours.SGD(0.1, p),
-        ["maximize is False, the reference has True"],
+        ["maximize is False, the reference's True"],
     ),
     "nesterov": (
         lambda p: theirs.SGD(p, lr=0.1, momentum=0.9, nesterov=True),
         lambda p: ours.Momentum(0.1, 0.9, p),
-        ["nesterov is False, the reference has True"],
+        ["nesterov is False, the reference's True"],
     ),
     "coupled decay": (
         lambda p: theirs.AdamW(p, lr=0.01),

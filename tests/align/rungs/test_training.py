@@ -215,8 +215,25 @@ def test_momentum_in_torchs_meaning_is_no_known_difference():
 
 
 def test_other_momentum_shows_at_the_second_step():
-    report = run(optimizers=(sgd, lambda p: momentum(p, momentum=0.8)))
+    def other(parameters):
+        return momentum(parameters, momentum=0.8)
+
+    report = run(optimizers=(sgd, other))
     assert min(d.step for d in report.divergences) == 1
+    assert report.verdict == (
+        "not aligned: (optimizer): the optimizer's momentum is 0.8, the reference's 0.9"
+    )
+    line = f"test_training.py:{other.__code__.co_firstlineno}"
+    assert all(str(d.paddle_source).endswith(line) for d in report.divergences)
+
+
+def test_a_factory_may_say_where_it_is_written():
+    def other(parameters):
+        return momentum(parameters, momentum=0.8)
+
+    other.source = "my.yml: optimizer"
+    report = run(optimizers=(sgd, other))
+    assert {d.paddle_source for d in report.divergences} == {"my.yml: optimizer"}
 
 
 def test_wrong_loss_is_blamed_on_the_loss():

@@ -248,7 +248,8 @@ def wrong_settings(group: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str
 def setting_in_words(name: str, value: Any, group: Mapping[str, Any]) -> Cause:
     """Say that a setting of the port is `value`, and what it is in the reference's `group`."""
     reference = _value(group[name])
-    cause = Cause("attribute", name=_said(name), port=_value(value), reference=reference)
+    said = {"name": _said(name), "port": _value(value), "reference": reference}
+    cause = Cause("optimizer_setting", **said)
     return cause.also(Cause("no_such_option", name=name) if name in NOT_IN_PADDLE else None)
 
 
