@@ -14,6 +14,7 @@ from paddle.nn import functional
 from paddle.nn.layer import rnn
 
 from align.arrays.arrays_paddle import is_tensor
+from align.causes.written_out.functions_paddle import as_torch
 from align.judge.words import Cause
 
 # function, which call of it (-1: all), replacement
@@ -157,10 +158,7 @@ def _special(name: str, arguments: dict[str, Any]) -> Iterator[tuple[Cause, Any]
         pairs = [entry for i in range(0, len(own), 2) for entry in own[i : i + 2][::-1]]
         if pairs != own:
             yield Cause("padding_side", port=own, reference=pairs), _with(pad=pairs)
-
-    soft = arguments.get("label_smoothing") or arguments.get("soft_label")
-    if name == "cross_entropy" and soft and arguments.get("weight") is not None:
-        yield Cause("weighs_samples"), _weighing_classes
+    yield from as_torch(name, arguments)
 
 
 def _with(**settings: Any) -> Any:
@@ -192,30 +190,6 @@ def _reorder(order: tuple[int, ...]) -> Any:
         return function(*bound.args, **bound.kwargs)
 
     return call
-
-
-def _weighing_classes(function: Any, args: Any, kwargs: Any) -> Any:
-    """Compute cross entropy as torch does: each class by its weight."""
-    bound = inspect.signature(function).bind(*args, **kwargs)
-    bound.apply_defaults()
-    given = bound.arguments
-    axis, share = given["axis"], given["label_smoothing"]
-    logs = functional.log_softmax(given["input"], axis).moveaxis(axis, -1)
-    count, weight, label = logs.shape[-1], given["weight"], given["label"]
-    if given["soft_label"]:
-        target, valid = label.moveaxis(axis, -1), paddle.ones(logs.shape[:-1], logs.dtype)
-        divisor = valid.sum()
-    else:
-        label = label.squeeze(axis) if label.ndim == logs.ndim else label
-        counted = label != given["ignore_index"]
-        valid, label = counted.astype(logs.dtype), paddle.where(counted, label, 0 * label)
-        target = functional.one_hot(label, count).astype(logs.dtype)
-        divisor = ((target * weight).sum(-1) * valid).sum()
-    smooth = target * (1 - share) + share / count
-    losses = -(smooth * weight * logs).sum(-1) * valid
-    if given["reduction"] == "none":
-        return losses
-    return losses.sum() if given["reduction"] == "sum" else losses.sum() / divisor
 
 
 def _exchanged(function: Any, args: Any, kwargs: Any) -> Any:

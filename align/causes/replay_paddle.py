@@ -33,7 +33,7 @@ from align.record.trace import TENSOR
 
 # Where functions live that code of nets calls by attribute.
 HOMES: dict[str, Any] = {
-    **dict.fromkeys(("concat", "matmul", "mean", "max", "sum", "norm", "roll"), paddle),
+    **dict.fromkeys(("concat", "matmul", "mean", "max", "sum", "norm", "roll", "median"), paddle),
     **dict.fromkeys(
         (
             *("interpolate", "avg_pool1d", "avg_pool2d", "avg_pool3d", "max_pool2d"),
@@ -41,6 +41,7 @@ HOMES: dict[str, Any] = {
             *("cross_entropy", "gelu", "relu", "relu6", "leaky_relu", "silu", "elu", "sigmoid"),
             *("softplus", "mish", "swish", "hardswish", "tanh"),
             *("pad", "normalize", "layer_norm", "batch_norm", "dropout", "embedding"),
+            "smooth_l1_loss",
         ),
         functional,
     ),

@@ -1,0 +1,116 @@
+"""Functions of Paddle that compute otherwise than torch's are told as causes where they are it."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+paddle = pytest.importorskip("paddle")
+
+import paddle.nn.functional as PF
+import torch.nn.functional as TF
+
+from align import align_forward, align_loss
+
+LABEL = np.random.default_rng(0).integers(0, 3, (2, 6, 8))
+LABEL[0, 0] = 255
+
+
+def logits(reach):
+    return np.random.default_rng(1).standard_normal((2, 3, 6, 8)) * reach
+
+
+def ohem_of(framework, losses, kept):
+    hard = losses[losses > 0.35]
+    return (hard if hard.shape[0] >= kept else framework.topk(losses, kept)[0]).mean()
+
+
+def theirs(outputs, label):
+    losses = [TF.cross_entropy(o, label, ignore_index=255, reduction="none") for o in outputs]
+    return sum(ohem_of(torch, loss.flatten(), 6) for loss in losses)
+
+
+def ours(outputs, label):
+    settings = {"ignore_index": 255, "reduction": "none", "axis": 1}
+    losses = [PF.cross_entropy(o, label, **settings) for o in outputs]
+    return sum(ohem_of(paddle, loss.flatten(), 6) for loss in losses)
+
+
+def test_a_loss_that_stops_at_64_is_told_with_its_remedy():
+    outputs = (logits(60.0), logits(1.0), logits(70.0))
+    report = align_loss(theirs, ours, [outputs, LABEL])
+    causes = {d.where: str(d.cause) for d in report.divergences}
+    assert "further than 64 below" in causes["loss:0"]
+    assert "logsumexp(logits) - logits[label]" in causes["loss:0"]
+    assert "64" in report.divergences[0].cause.chinese
+
+
+def test_the_same_loss_of_small_logits_is_aligned_and_another_fault_is_not_called_so():
+    outputs = (logits(1.0), logits(2.0))
+    assert align_loss(theirs, ours, [outputs, LABEL]).exit_code == 0
+
+    def wrong(outputs, label):
+        return 1.01 * ours(outputs, label)
+
+    report = align_loss(theirs, wrong, [(logits(60.0), logits(1.0)), LABEL])
+    assert all("64 below" not in str(d.cause) for d in report.divergences)
+
+
+class Reference(torch.nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+class Port(paddle.nn.Layer):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+ONE = {"size": (1, 7), "mode": "bilinear", "align_corners": False}
+CASES = {
+    "log_softmax": (
+        logits(60.0),
+        lambda x: TF.log_softmax(x, 1),
+        lambda x: PF.log_softmax(x, 1),
+        "log_softmax on the CPU",
+    ),
+    "smooth_l1": (
+        logits(1.0),
+        lambda x: TF.smooth_l1_loss(x, 0 * x, beta=0.5),
+        lambda x: PF.smooth_l1_loss(x, 0 * x, delta=0.5),
+        "divided by delta=0.5",
+    ),
+    "median": (
+        logits(1.0),
+        lambda x: torch.median(x, 3)[0],
+        lambda x: paddle.median(x, 3),
+        "mean of two values",
+    ),
+    "one row": (
+        logits(1.0),
+        lambda x: TF.interpolate(x, **ONE),
+        lambda x: PF.interpolate(x, **ONE),
+        "the middle of the input",
+    ),
+    "pad": (
+        logits(1.0),
+        lambda x: TF.pad(x, [0, 1, 2, 0, 0, 0, 0, 0]),
+        lambda x: PF.pad(x, [0, 1, 2, 0, 0, 0, 0, 0]),
+        "begins with the first axis",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_paddle_computes_otherwise_is_told(name):
+    x, of_torch, of_paddle, words = CASES[name]
+    report = align_forward(Reference(of_torch), Port(lambda x: of_paddle(x)), [x])
+    assert report.exit_code == 1
+    assert any(words in str(d.cause) for d in report.divergences), report.divergences
