@@ -93,9 +93,6 @@ def compare_rates(
         found = [_unless(unknown, compare_rate(OPTIMIZER, expected, own))]
         return found, set() if port.can_set_rate else set(pairs)
     whole = compare_rate(OPTIMIZER, *(typical_pair(pairs, common)))
-    if whole.verdict == DIFFERS:
-        said = in_terms_of(whole.cause, schedules.theirs, step, common)
-        whole.cause = joined([said, schedules.forgotten])
     found, wrong = [_unless(unknown, whole)], set()
     for key, (tensor, expected, own) in pairs.items():
         if not close(expected * common, own):
@@ -129,16 +126,66 @@ def compare_rate(layer: str, expected: float, own: float) -> Comparison:
     return into
 
 
-def in_terms_of(
-    rate: Cause | None, schedule: Callable[[int], float] | None, step: int, ratio: float
-) -> Cause:
-    """Say what the port's `rate` at `step`, `ratio` times the reference's, is of its schedule."""
-    if schedule is not None:
-        own = schedule(step) * ratio
-        for by, kind in ((1, "rate_ahead"), (-1, "rate_behind")):
-            if step + by >= 0 and close(schedule(step + by), own, 1e-9):
-                return Cause(kind, rate=rate)
-    return Cause("rate_times", rate=rate, factor=ratio)
+def tell_schedules(calls: Sequence[Comparison], schedules: Schedules, steps: int) -> None:
+    """Say of rates that are all off alike what the port's schedule is of the reference's.
+
+    `calls` are those of all steps. Two functions are asked for their rates at `steps` steps, so
+    that more than those that were run tell a shift from something else.
+    """
+    alike = [call for call in calls if call.layer == OPTIMIZER and call.where == "lr"]
+    known = [call for call in alike if call.verdict != UNCHECKED]
+    wrong = [call for call in known if call.verdict == DIFFERS]
+    if not wrong:
+        return
+    theirs, ours = schedules.theirs, schedules.ours
+    if theirs is not None and ours is not None:
+        rates = [[schedule(step) for step in range(steps)] for schedule in (theirs, ours)]
+    else:
+        rates = [
+            [call.reference_value or 0.0 for call in known],
+            [call.port_value or 0.0 for call in known],
+        ]
+    said = None if schedules.forgotten else in_terms_of(*rates)
+    for call in wrong:
+        call.cause = joined([_of_schedule(call, said), schedules.forgotten])
+
+
+def _of_schedule(rate: Comparison, said: Cause | None) -> Cause | None:
+    """Return the cause of a rate: what its schedule is, else by what factor it is off."""
+    if said is not None or not rate.reference_value or not rate.port_value:
+        return joined([rate.cause, said])
+    return Cause("rate_times", rate=rate.cause, factor=rate.port_value / rate.reference_value)
+
+
+def in_terms_of(theirs: Sequence[float], ours: Sequence[float]) -> Cause | None:
+    """Say what a schedule is of the reference's, where that fits the rates of all steps.
+
+    At least `TELLING` steps have to tell it from no change. None where nothing fits.
+    """
+    count = len(theirs)
+    if count > TELLING and len({*ours}) == 1 and not _same(theirs, [ours[0]] * count):
+        return Cause("rate_stays", count=count)
+    tried = [(Cause(kind), by) for kind, by in (("rate_ahead", 1), ("rate_behind", -1))]
+    for cause, by in tried:
+        held = slice(max(-by, 0), count - max(by, 0))
+        moved = slice(max(by, 0), count - max(-by, 0))
+        if _fits(theirs[moved], ours[held], theirs[held]):
+            return cause
+    every = next(
+        (step for step in range(1, count) if not _same(ours[:1], ours[step : step + 1])), 1
+    )
+    slower = [theirs[step // every] for step in range(count)]
+    return Cause("rate_every", steps=every) if _fits(slower, ours, theirs) else None
+
+
+def _fits(changed: Sequence[float], ours: Sequence[float], theirs: Sequence[float]) -> bool:
+    """Tell whether rates are `ours` after a change, and enough of them other ones before it."""
+    telling = sum(not close(own, other, 1e-9) for own, other in zip(ours, theirs, strict=True))
+    return telling >= TELLING and _same(changed, ours)
+
+
+def _same(one: Sequence[float], other: Sequence[float]) -> bool:
+    return all(close(first, second, 1e-9) for first, second in zip(one, other, strict=True))
 
 
 def compare_schedules(
@@ -150,9 +197,10 @@ def compare_schedules(
     allowed is a part of the largest rate, not of each.
     """
     into = Comparison(OPTIMIZER, "", "lr", "update", floor=REST_PRECISION, step=end - 1)
-    largest = max(abs(theirs(0)), abs(ours(0)))
+    rates = [[schedule(step) for step in range(end)] for schedule in (theirs, ours)]
+    largest = max(abs(rates[0][0]), abs(rates[1][0]))
     for step in range(first, end):
-        expected, own = theirs(step), ours(step)
+        expected, own = rates[0][step], rates[1][step]
         largest = max(largest, abs(expected))
         off = abs(own - expected) / (largest or 1.0)
         if off > into.relative_error:
@@ -160,12 +208,13 @@ def compare_schedules(
             into.reference_value, into.port_value = expected, own
         if off > REST_PRECISION:
             into.step, into.verdict = step, DIFFERS
-            rate = Cause("rate", port=own, reference=expected)
-            into.cause = in_terms_of(rate, theirs, step, own / expected) if expected else rate
+            into.cause = Cause("rate", port=own, reference=expected)
+            into.cause = _of_schedule(into, in_terms_of(*rates))
             break
     return into
 
 
+TELLING = 2  # steps that tell a shifted schedule from another one, at least
 RATE_PRECISION = 1e-12  # schedules are compared to this (DESIGN's table)
 REST_PRECISION = 1e-9  # of steps that are not run: of the largest rate
 

@@ -14,9 +14,11 @@ from align.pairing.pair_nets import pair_nets
 from align.report.report import Layer, Report
 from align.rungs.loss import seen_from_the_net
 from align.rungs.training.forced_steps import ForcedSteps
-from align.rungs.training.rates import compare_schedules
+from align.rungs.training.rates import compare_schedules, tell_schedules
 from align.rungs.training.step_start import OptimizerFactory, ScheduleFunction
 from align.trial.setup import prepared, rounding_note
+
+MOST_STEPS = 1000  # of two schedules, to find out what one is of the other
 
 
 def align_step(
@@ -133,6 +135,7 @@ def _align_steps(
             steps.free_run(read)
     report.calls += unless_compared(report.calls, "no_training_batch")
     theirs, ours = schedules
+    tell_schedules(report.calls, steps.schedules, max(len(read), min(iterations, MOST_STEPS)))
     found_already = any(c.at.kind == "lr" and c.verdict == DIFFERS for c in report.calls)
     if theirs and ours and iterations > len(read) and not found_already:
         report.calls.append(compare_schedules(theirs, ours, len(read), iterations))
