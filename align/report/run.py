@@ -13,6 +13,9 @@ from common.documents import STRICT, plain, write_json
 from common.environment import environment
 
 
+MODED = ("forward", "backward")  # stages that run in eval or in train mode
+
+
 @dataclass
 class Rung:
     """One step of the ladder: what was done, with which result."""
@@ -53,6 +56,8 @@ class Run:
         """Return a run of one stage."""
         model = report.settings.get("model")
         stage = Words.told(report.stage)
+        if report.stage in MODED and isinstance(training := report.settings.get("training"), bool):
+            stage = Words.told(f"{report.stage}, {'train' if training else 'eval'} mode")
         title = Words("title_stage", name=model, stage=stage) if model else stage
         seconds = report.environment.get("seconds")
         rung = Rung(report.stage, report.exit_code, report.verdict, seconds)

@@ -23,10 +23,15 @@ def choose(name: str) -> None:
 
 def language() -> int:
     """Return ENGLISH or CHINESE: what was chosen, else what the locale says."""
+    return LANGUAGES.index(asked() or LANGUAGES[ENGLISH])
+
+
+def asked() -> str | None:
+    """Return the language that was asked for, by --lang or a Chinese locale; None: nobody did."""
     if _chosen:
-        return _chosen[0]
+        return LANGUAGES[_chosen[0]]
     locale = next((os.environ[name] for name in _VARIABLES if os.environ.get(name)), "")
-    return CHINESE if locale.lower().startswith("zh") else ENGLISH
+    return LANGUAGES[CHINESE] if locale.lower().startswith("zh") else None
 
 
 @cache

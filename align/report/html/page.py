@@ -19,6 +19,7 @@ from align.report.html.strings import HERE, say, strings
 from align.report.mends import mends, unchecked
 from align.report.run import Run
 from align.report.sources import short_source
+from common.words.language import CHINESE, ENGLISH, asked
 
 CHART = "uPlot.iife.min.js"
 SCRIPTS = ("base.js", "chart.js", "tree.js", "detail.js", "tables.js", "curves.js", "page.js")
@@ -43,12 +44,14 @@ def render(run: Run) -> str:
         for verdict in (EQUAL, DIFFERS, NOISE, UNCHECKED)
     }
     equal = [call for call in calls if call.verdict == EQUAL]
+    head = headline(run)
     return _render(
         "page.html.j2",
         [CHART, *SCRIPTS],
         [run],
+        _title(say(head.key), in_both(run.title)),
         run=run,
-        headline=headline(run),
+        headline=head,
         open_rungs=[
             rung.name for rung in run.rungs if rung.exit_code and rung.name not in run.names
         ],
@@ -71,6 +74,7 @@ def render_comparison(before: Run, after: Run) -> str:
         "compare.html.j2",
         COMPARISON,
         [before, after],
+        _title(in_both(before.title), say("side_by_side")),
         before=before,
         after=after,
         headlines=[headline(before), headline(after)],
@@ -108,7 +112,15 @@ def headline(run: Run) -> Headline:
     return Headline(("done_good", "done_bad", "done_unknown")[code], f"exit-{code}", about)
 
 
-def _render(template: str, scripts: list[str], runs: list[Run], **values: Any) -> str:
+def _title(head: list[str], rest: list[str]) -> list[str]:
+    """Return what a page's tab says in both languages."""
+    colons = say("colon")
+    return [f"{head[i]}{colons[i]}{rest[i]}" for i in (ENGLISH, CHINESE)]
+
+
+def _render(
+    template: str, scripts: list[str], runs: list[Run], title: list[str], **values: Any
+) -> str:
     style, script = asset(*STYLES), asset(*scripts)
     policy = (
         f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; "
@@ -117,7 +129,8 @@ def _render(template: str, scripts: list[str], runs: list[Run], **values: Any) -
     page = _environment().get_template(template)
     head = {"policy": policy, "style": Markup(style), "script": Markup(script)}
     named = {f"rung:{name}": in_both(name) for run in runs for name in run.names}
-    return page.render(strings=strings() | named, **head, **values)
+    words = strings() | named | {"page_title": title}
+    return page.render(strings=words, asked=asked(), **head, **values)
 
 
 @cache

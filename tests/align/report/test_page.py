@@ -4,11 +4,13 @@ import time
 
 import pytest
 
+from align.judge.words import in_both
 from align.report.html.page import render, render_comparison
 from align.report.report import Report
 from align.report.run import Run
 from align.report.write import write_page
 from common.documents import write_text
+from common.words import language
 from tests.align.report.browser import PHONE, WIDE, chromium
 from tests.align.report.reports import HOSTILE, RUNS, hostile, ladder, large, small
 
@@ -165,6 +167,7 @@ def test_language_and_theme_switch(browser, page, size):
     browser.js("document.querySelector('#detail .close').click()")
     browser.click("#language")
     assert browser.one("h1").text == "未对齐"
+    assert browser.driver.title.startswith("未对齐：")
     assert "stride 为 (2, 2)，参考为 (1, 1)" in browser.one(".cause").text
     assert "属性" in browser.js("return document.querySelector('#detail').textContent")
     browser.click("#theme")
@@ -176,6 +179,32 @@ def test_language_and_theme_switch(browser, page, size):
     browser.open(path, size, dark=True)
     assert browser.js(body) == dark  # what the system prefers
     assert browser.logs() == ([], [])
+
+
+def test_page_opens_in_the_language_that_was_asked_for(browser, page, monkeypatch):
+    run = Run.of(small("body.conv"))
+    monkeypatch.setattr(language, "_chosen", [language.CHINESE])
+    text = render(run)
+    assert '<html lang="zh-CN" data-lang="zh"' in text
+    assert "<title>未对齐：" in text
+    browser.open(page(run))  # a browser of English
+    assert browser.one("h1").text == "未对齐"
+    assert browser.js("return document.documentElement.lang") == "zh-CN"
+    browser.click("#language")
+    assert browser.driver.title.startswith("Not aligned: ")
+    browser.driver.refresh()
+    assert browser.one("h1").text == "Not aligned"  # what its reader chose
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("stage", ["forward", "backward"])
+def test_the_title_says_the_mode(stage, training):
+    report = small("body.conv")
+    report.stage, report.settings["training"] = stage, training
+    english, chinese = in_both(Run.of(report).title)
+    mode = "train" if training else "eval"
+    assert english.endswith(f"{stage}, {mode} mode")
+    assert chinese.endswith(f"，{mode} 模式")
 
 
 def test_ladder_leads_to_its_stages(browser, page):

@@ -68,13 +68,15 @@ function changed() { for (const run of listeners) run(); }
 function setLanguage(name) {
   ROOT.dataset.lang = name;
   ROOT.lang = name === "zh" ? "zh-CN" : "en";
+  document.title = STRINGS.page_title[language()];
 }
 
 function setUpSwitches() {
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const theme = () => stored("theme") || (dark.matches ? "dark" : "light");
   ROOT.dataset.theme = theme();
-  setLanguage(stored("language") || ((navigator.language || "").startsWith("zh") ? "zh" : "en"));
+  const read = (navigator.language || "").startsWith("zh") ? "zh" : "en";
+  setLanguage(stored("language") || ROOT.dataset.asked || read);
   dark.addEventListener("change", () => { ROOT.dataset.theme = theme(); changed(); });
   document.getElementById("theme").addEventListener("click", () => {
     ROOT.dataset.theme = ROOT.dataset.theme === "dark" ? "light" : "dark";
