@@ -4,8 +4,10 @@ The table says which row's checkpoint fills which place of another (`Pair.subtre
 is called otherwise there: VGG16 the trunk of an FCN, FCN-32s what it shares with FCN-16s.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -27,10 +29,12 @@ from convert.names.spec import COUNTER, PADDLE, TORCH, TensorSpec
 from convert.nets.heads import Shapes, head_by_shapes, head_of_row
 from convert.nets.recognise import recognise
 from convert.nets.rows import describe_row, shapes_of
+from convert.outputs import left_at_initialisation
 from convert.plan.account import left_anew
 from convert.plan.plan import describe_arrays, pair_tensors
 
 HEAD_REASON = "the head, of {total} classes in the file, begins anew: weights.new_head"
+_LEFT = "the conversion that wrote the file left it at initialisation"
 _OLD = "the file is older than this counter of torch's BatchNorm, which then starts at 0"
 
 
@@ -73,7 +77,7 @@ def starting_weights(
             _require_whole(checkpoint, row)
         if new_head is None:
             return _fill(checkpoint, row, place, target, framework)
-        classes = _classes_of(checkpoint, row)
+        classes = _classes_of(checkpoint, row, target)
         head = head_of_row(model, new_head, framework, classes)
         made = _fill(checkpoint, row, place, _reshaped(target, head), framework)
         return _without(made, head, target, classes)
@@ -122,23 +126,29 @@ def own_with_new_head(
     return _without(made, head, target, next(theirs for ours, theirs in pairs if ours != theirs))
 
 
-def _classes_of(checkpoint: Checkpoint, row: str) -> int:
+def _classes_of(checkpoint: Checkpoint, row: str, target: Sequence[TensorSpec]) -> int:
     """Return how many classes the file of `row` has; ConversionError where it has no such head."""
     key = PAIRS[row].classes_key
-    source = resolve(checkpoint, _rules_of_file(checkpoint, row)).sources.get(key)
+    source = resolve(checkpoint, _rules_of_file(checkpoint, row, target)).sources.get(key)
     if source is None:
         raise ConversionError(f"the file lacks {key}, which tells its number of classes")
     shape = checkpoint.shapes[source]
     return int(shape[-1] if len(shape) == 2 and checkpoint.framework == PADDLE else shape[0])
 
 
-def _rules_of_file(checkpoint: Checkpoint, row: str) -> Rules:
-    """Return the rules by which the file names the tensors of its own row."""
+def _rules_of_file(checkpoint: Checkpoint, row: str, target: Sequence[TensorSpec]) -> Rules:
+    """Return the rules by which the file names the tensors of its own row, or those of the net."""
     if checkpoint.framework != PADDLE:
         return shipped_rules(PAIRS[row].rules)
+    names = {spec.key for spec in target}
     kinds = (Rules(), *shipped_for_paddle(row))
-    key = PAIRS[row].classes_key
-    return next((rules for rules in kinds if key in resolve(checkpoint, rules).sources), kinds[0])
+    return max(kinds, key=lambda rules: len(names & set(resolve(checkpoint, rules).sources)))
+
+
+def _absent_as_told(path: Path) -> Rules:
+    """Return that a converted file lacks what the account beside it says it left."""
+    names = left_at_initialisation(path)
+    return Rules(absent=tuple(Absent(match=f"^{re.escape(n)}$", reason=_LEFT) for n in names))
 
 
 def _reshaped(target: Sequence[TensorSpec], shapes: Shapes) -> list[TensorSpec]:
@@ -182,7 +192,9 @@ def _fill(
         raise ConversionError("its layers are of another kind there; give the file of PyTorch")
     own = row == place  # the net's own file
     if not same_layout or (own and framework == PADDLE):
-        rules = _rules_of_file(checkpoint, row) + rules
+        rules = _rules_of_file(checkpoint, row, target) + rules
+    if own and checkpoint.framework == PADDLE:
+        rules += _absent_as_told(checkpoint.path)
     if same_layout and framework == TORCH:
         target = [replace(spec, kind="") for spec in target]  # torch's layouts stay as they are
         if not any(name.endswith(COUNTER) for name in checkpoint):

@@ -11,7 +11,7 @@ from convert.names.spec import TensorSpec
 from convert.nets.heads import head_by_shapes
 from tests.common.data import layouts
 from tests.nursery import run
-from tests.paths import CONFIGS, ROOT
+from tests.paths import CONFIGS, MANIFESTS, ROOT
 
 SMALL = "data.crop_hw=[32,48] data.batch_size=2 train.iterations=1 train.eval_interval=1"
 HEADS = {
@@ -110,6 +110,27 @@ def test_without_the_setting_it_is_an_error_that_says_the_line(tmp_path, side, s
         initialised(settings, net, side)
     for key, array in arrays_of(net).items():
         np.testing.assert_array_equal(array, before[key])
+
+
+def test_paddlesegs_file_and_what_it_was_converted_to(tmp_path):
+    pytest.importorskip("paddle")
+    from commands.train_start import initialised
+    from convert import convert_checkpoint
+    from convert.formats.pdparams import write_pdparams
+
+    text = (MANIFESTS / "stdc1_seg_paddleseg.json").read_text(encoding="utf-8")
+    state = {k: np.full(s, 0.5, t) for k, s, t in json.loads(text)["state_dict"]}
+    write_pdparams(state, tmp_path / "theirs.pdparams")
+    convert_checkpoint(tmp_path / "theirs.pdparams", tmp_path / "ours.pdparams")
+    for name in ("theirs", "ours"):
+        settings = settings_of("stdc1", tmp_path / f"{name}.pdparams", "weights.new_head=true")
+        net = net_of(settings, "paddle")
+        account = initialised(settings, net, "paddle")
+        left = {row["key"] for row in account["target_tensors"] if row["source"] is None}
+        backbone = {key for key in left if key.startswith("cp.backbone.")}
+        assert layers(left - backbone) == HEADS["stdc1"]
+        assert len(backbone) == 11  # its classifier, which PaddleSeg leaves out
+        assert (net.state_dict()["conv_out32.conv.bn._mean"].numpy() == 0.5).all()
 
 
 def damaged(kind, state):
