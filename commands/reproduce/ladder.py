@@ -27,7 +27,7 @@ from commands.subjects.recipe import Recipe
 from common.documents import write_text
 from common.errors import UserError
 from common.files import whole_file
-from common.settings.data import OwnData
+from common.settings.data import CityscapesData
 from common.settings.load import load_settings
 from common.settings.own import OWN, OwnModel
 
@@ -138,7 +138,7 @@ class Reproduction:
         settings = load_settings(self.config, self.overrides)
         size, *_, height, width = shape = settings.reproduce.fast_shape
         smaller = list(FAST)
-        if not isinstance(settings.data, OwnData):
+        if isinstance(settings.data, CityscapesData):  # of which a toy set can be made
             smaller.append(f"data.root={self.folder / 'toy_cityscapes'}")
         if not isinstance(settings.model, OwnModel):
             smaller.append(f"data.batch_size={size}")
@@ -208,8 +208,8 @@ class Reproduction:
     def _make_data(self) -> None:
         """Write a toy set where the config's data are absent and its root is called toy."""
         root = Path(str(self.settings.data.root))
-        own = isinstance(self.settings.data, OwnData)
-        if own or root.exists() or "toy" not in root.name:
+        of_toys = isinstance(self.settings.data, CityscapesData) and "toy" in root.name
+        if not of_toys or root.exists():
             return
         from common.data.toy import write_toy_cityscapes
 

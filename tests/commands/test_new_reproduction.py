@@ -68,6 +68,9 @@ def test_what_is_there_is_found_kept_and_checked(tmp_path):
     assert (folder / "net_torch.py").read_text() == kept
     assert found == {"model.torch": 0, "model.paddle": 0, "both": 0, "data": 2}
     assert "model.num_classes is 3, but cityscapes has 19" in told["states"][-1]["said"]
+    (folder / "mine.yml").unlink()
+    _, told, _ = states_of(folder, "--classes", 3, *ours[2:], "--data", "list")
+    assert "no list train.txt" in told["states"][-1]["said"]
     shutil.copy(EXAMPLE / "my_net.yml", folder / "mine.yml")
     code, told, found = states_of(folder)
     assert code == 0, told

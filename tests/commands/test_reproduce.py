@@ -79,3 +79,17 @@ def test_a_rung_that_cannot_run_does_not_end_the_climb(tmp_path):
     code, said = reproduction._write_evidence(None, None)
     assert code == 2
     assert "loss, training" in said
+
+
+def test_fast_reads_photos_of_ones_own_where_they_are(tmp_path, monkeypatch):
+    from tests.common.data import layouts
+
+    root = layouts.image_list(tmp_path / "toy_photos")
+    config = ROOT / "examples" / "own_photos" / "photos.yml"
+    given = (f"data.root={root}",)
+    settings, fast = trained(config, tmp_path / "run", monkeypatch, overrides=given, fast=True)
+    assert (settings.data.root, settings.model.num_classes) == (str(root), 5)
+    absent = [f"data.root={tmp_path / 'toy'}", "data.class_file=null", "data.num_classes=5"]
+    fast.settings = load_settings(config, absent)
+    fast._make_data()  # of Cityscapes alone
+    assert not (tmp_path / "toy").exists()
