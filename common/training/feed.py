@@ -9,7 +9,7 @@ import numpy as np
 from common.data import Batch, SegmentationDataset, plan_training, plan_validation
 from common.data.transforms.images import Transform
 from common.errors import ConfigError
-from common.settings.data import DATASETS
+from common.settings.data import DATASETS, PhotosData
 from common.settings.run import Settings
 from common.training.loader import group, load_batches
 
@@ -44,7 +44,8 @@ def open_data(settings: Settings, augment: Transform | None = None) -> DataSets:
     train = source(root, data.train_split, **data.source_options)
     val = source(root, data.val_split, **data.source_options)
     normalise = data.normalisation.build()
-    names = "\n".join(frame.name for frame in (*train.frames, *val.frames))
+    told = classes.names if isinstance(data, PhotosData) else ()  # by a file, which may change
+    names = "\n".join([*(frame.name for frame in (*train.frames, *val.frames)), *told])
     return DataSets(
         SegmentationDataset(
             train, data.transforms(augment), seed=settings.seed, normalisation=normalise

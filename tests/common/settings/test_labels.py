@@ -106,3 +106,12 @@ def test_a_photo_of_which_a_recipe_leaves_nothing_is_named(tmp_path):
     data = open_data(load_settings(path, ["data.augmentation.scales=[0.5]"]))
     with pytest.raises(DataError, match=r"photo003\.png: resize: 1 x 1 would become 0 x 0"):
         data.train.sample(0, 3)
+
+
+def test_a_run_is_not_resumed_on_other_classes(tmp_path):
+    root = layouts.image_list(tmp_path / "set")
+    path = config(tmp_path, FIVE.format(root=root) + "  class_file: labels.txt\n")
+    before = open_data(load_settings(path)).fingerprint
+    assert open_data(load_settings(path)).fingerprint == before
+    layouts.write(root / "labels.txt", *NAMES[::-1])
+    assert open_data(load_settings(path)).fingerprint != before
