@@ -137,3 +137,9 @@ def fitting(length: int, step: tuple[int, int]) -> int:
     """Return the largest length up to `length` that a net of this step takes."""
     multiple, plus = step
     return max((length - plus) // multiple, 1 if multiple > 1 else 0) * multiple + plus
+
+
+def next_fitting(length: int, step: tuple[int, int]) -> int:
+    """Return the smallest length from `length` on that a net of this step takes."""
+    multiple, plus = step
+    return -(-(length - plus) // multiple) * multiple + plus
