@@ -78,6 +78,10 @@ class PaddleInference:
         self.net = net
         net.eval()
 
+    def __str__(self) -> str:
+        """Say what runs it."""
+        return f"paddle, eager, {paddle.get_device()}"
+
     def classes(
         self, image: np.ndarray, seen_hw: tuple[int, int], align_corners: bool
     ) -> np.ndarray:

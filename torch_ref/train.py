@@ -74,6 +74,10 @@ class TorchInference:
         self.net = net
         net.eval()
 
+    def __str__(self) -> str:
+        """Say what runs it."""
+        return f"torch, eager, {next(self.net.parameters()).device}"
+
     def classes(
         self, image: np.ndarray, seen_hw: tuple[int, int], align_corners: bool
     ) -> np.ndarray:

@@ -61,11 +61,11 @@ def write_images(folder: Path, crop_hw: tuple[int, int], classes: int, seed: int
             label = _stretched(rng.permutation(tiles).reshape(TILES, TILES), height, width)
             noise = rng.normal(0, 12, (height, width, 3))
             image = (0.7 * colors[label] + 50 + noise).clip(0, 255).astype(np.uint8)
-            names = f"images/{number}.png", f"labels/{number}.png"
-            for name, array in zip(names, (image, label.astype(np.uint8)), strict=True):
+            pair = f"images/{number}.png", f"labels/{number}.png"
+            for name, array in zip(pair, (image, label.astype(np.uint8)), strict=True):
                 make_folder((draft / name).parent)
                 Image.fromarray(array).save(draft / name)
-            lists["train" if number < IMAGES // 2 else "val"].append(" ".join(names))
+            lists["train" if number < IMAGES // 2 else "val"].append(" ".join(pair))
         for split, lines in lists.items():
             (draft / f"{split}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
         names = [f"class_{index}" for index in range(classes)]

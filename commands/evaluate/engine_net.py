@@ -86,5 +86,5 @@ def _nearest(classes: np.ndarray, size_hw: Size) -> np.ndarray:
     if classes.shape[1:] == size_hw:
         return classes.astype(np.int64)
     small = classes.astype(np.uint8)
-    how = {"dsize": size_hw[::-1], "interpolation": cv2.INTER_NEAREST_EXACT}
-    return np.stack([cv2.resize(frame, **how) for frame in small]).astype(np.int64)
+    size, how = size_hw[::-1], cv2.INTER_NEAREST_EXACT
+    return np.stack([cv2.resize(f, size, interpolation=how) for f in small]).astype(np.int64)

@@ -57,7 +57,7 @@ def asked(parts: Parts, weights: Path, running: Running) -> Asked:
     if weights.is_dir():
         return _of_folder(parts.settings, weights, running)
     net, loaded = _filled(parts, weights, running.device)
-    eager = _inference(parts.framework, net, running.device)
+    eager = _inference(parts.framework, net)
     if parts.framework == "torch" or running.device == "gpu" or running.engine == "eager":
         return Asked(eager, loaded)
     return Asked(OnDemand(parts.settings, weights, running, eager), loaded)
@@ -79,17 +79,14 @@ def _filled(parts: Parts, weights: Path, device: str) -> tuple[Any, Loaded]:
     return net, load_weights(parts, net, weights)
 
 
-def _inference(framework: str, net: Any, device: str) -> Any:
+def _inference(framework: str, net: Any) -> Inference:
     if framework == "torch":
-        from torch_ref.train import TorchInference as Eager
-    else:
-        from paddle_impl.train import PaddleInference as Eager  # type: ignore[assignment]
+        from torch_ref.train import TorchInference
 
-    class Named(Eager):  # type: ignore[misc, valid-type]
-        def __str__(self) -> str:
-            return f"{framework}, eager, {device}"
+        return TorchInference(net)
+    from paddle_impl.train import PaddleInference
 
-    return Named(net)
+    return PaddleInference(net)
 
 
 class OnDemand:

@@ -5,11 +5,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from common.errors import UserError
 
-Given, Read, Made = TypeVar("Given"), TypeVar("Read"), TypeVar("Made")
+Given = TypeVar("Given")
+Read = TypeVar("Read")
+Made = TypeVar("Made")
 AHEAD = 2  # photos that are read in advance, and pictures that wait to be written
 
 
@@ -84,7 +86,7 @@ class Pipeline(Generic[Given, Read, Made]):
             return failed
         return writers.submit(self._timed, "write", self._write, item, read, made)
 
-    def _timed(self, part: str, function: Callable, *arguments: object) -> object:
+    def _timed(self, part: str, function: Callable[..., Any], *arguments: Any) -> Any:
         begin = time.perf_counter()
         try:
             return function(*arguments)

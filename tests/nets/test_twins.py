@@ -31,7 +31,7 @@ def outline(path: Path) -> dict[str, list[str]]:
     def walk(node: ast.AST, prefix: str) -> None:
         for child in ast.iter_child_nodes(node):
             if isinstance(child, (ast.ClassDef, ast.FunctionDef)):
-                name = f"{prefix}{child.name.replace('TorchSide', 'PaddleSide')}"
+                name = f"{prefix}{child.name.replace('Torch', 'Paddle')}"
                 found[name] = [] if isinstance(child, ast.ClassDef) else assigned(child)
                 walk(child, f"{name}.")
 
