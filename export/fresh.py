@@ -31,7 +31,7 @@ def run_fresh(engine: str, model: Path, images: Mapping[str, np.ndarray]) -> dic
     """
     with tempfile.TemporaryDirectory(prefix="export-") as folder:
         given, made = Path(folder) / "inputs.npz", Path(folder) / "outputs.npz"
-        np.savez(given, **images)
+        np.savez(given, allow_pickle=False, **images)
         command = [sys.executable, "-m", "export.fresh", engine, str(model), str(given), str(made)]
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         try:
@@ -67,7 +67,7 @@ def main() -> None:
     loaded = [room for room in NOT_LOADED if room in sys.modules]
     if loaded:
         sys.exit(f"Error: running a model loaded {', '.join(loaded)}")
-    np.savez(made, **outputs)
+    np.savez(made, allow_pickle=False, **outputs)
 
 
 if __name__ == "__main__":

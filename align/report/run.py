@@ -12,7 +12,6 @@ from align.report.report import ALIGNED, COULD_NOT_CHECK, NOT_ALIGNED, Report
 from common.documents import STRICT, plain, write_json
 from common.environment import environment
 
-
 MODED = ("forward", "backward")  # stages that run in eval or in train mode
 
 
