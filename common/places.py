@@ -47,11 +47,15 @@ def place_of(function: Any) -> str:
 
 
 def refuse_signature(
-    function: Any, what: str, given: Sequence[str], named: Iterable[str] = ()
+    function: Any,
+    what: str,
+    given: Sequence[str],
+    named: Iterable[str] = (),
+    may: Sequence[str] = (),
 ) -> None:
     """Raise UserError where `function` cannot be called with `given`, and with `named` by name.
 
-    `what` is what the user called it, for the message.
+    `what` is what the user called it, `may` what it could also take by name, for the message.
     """
     try:
         signature = inspect.signature(function)
@@ -63,10 +67,11 @@ def refuse_signature(
         name = getattr(function, "__qualname__", type(function).__qualname__)
         place = place_of(function)
         where = f" ({place})" if place else ""
+        besides = f", and with {' and '.join(may)} where it takes them by name" if may else ""
         raise UserError(
             f"could not check: {what}, {name}{signature}{where}, is called "
-            f"with ({', '.join(given)}): {error}; give what is left a default, or wrap it in a "
-            "function of these alone"
+            f"with ({', '.join(given)}){besides}: {error}; give what is left a default, or wrap it "
+            "in a function of these alone"
         ) from None
 
 

@@ -90,9 +90,8 @@ def losses(options: Any) -> tuple[Any, Any]:
     return criterion_torch(options.torch_loss), criterion_paddle(options.paddle_loss)
 
 
-def optimizers(options: Any) -> tuple[Any, Any]:
-    """Return both factories of optimizers."""
-    from commands.subjects.callables import load_callable
+def optimizers(options: Any, torch_net: Any, paddle_net: Any, losses: tuple[Any, Any]) -> Any:
+    """Return both factories of optimizers, which may ask for their net, or names of parameters."""
     from common.errors import UserError
 
     if not options.torch_optimizer or not options.torch_loss:
@@ -100,10 +99,16 @@ def optimizers(options: Any) -> tuple[Any, Any]:
             "training steps of your own nets need --torch-loss, --paddle-loss, "
             "--torch-optimizer and --paddle-optimizer"
         )
-    return (
-        load_callable(options.torch_optimizer, "--torch-optimizer"),
-        load_callable(options.paddle_optimizer, "--paddle-optimizer"),
-    )
+    theirs = _optimizer(options.torch_optimizer, "--torch-optimizer", torch_net, losses[0])
+    return theirs, _optimizer(options.paddle_optimizer, "--paddle-optimizer", paddle_net, losses[1])
+
+
+def _optimizer(spec: str, option: str, net: Any, loss: Any) -> Callable[[list[Any]], Any]:
+    from commands.subjects.callables import load_callable
+    from commands.subjects.optimizers import optimizer_of
+
+    make = load_callable(spec, option)
+    return lambda parameters: optimizer_of(make, f"{option} {spec}", parameters, net, loss)
 
 
 def schedules(options: Any) -> tuple[Callable[[int], float] | None, Callable[[int], float] | None]:

@@ -80,7 +80,9 @@ def add_optimizers(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("optimizers of your own nets")
     for side in ("torch", "paddle"):
         group.add_argument(
-            f"--{side}-optimizer", metavar="MODULE:CALLABLE", help="parameters -> optimizer"
+            f"--{side}-optimizer",
+            metavar="MODULE:CALLABLE",
+            help="parameters -> optimizer; also of net or named_parameters, by these names",
         )
 
 

@@ -47,9 +47,9 @@ def align_step(options: Any, torch_net: Any, paddle_net: Any) -> "Report":
     """Align one training step, on the first file of --inputs."""
     import align
 
-    optimizers = nets.optimizers(options)
-    batch = nets.batches(options, torch_net, paddle_net)[0]
     losses = nets.losses(options)
+    optimizers = nets.optimizers(options, torch_net, paddle_net, losses)
+    batch = nets.batches(options, torch_net, paddle_net)[0]
     return align.align_step(torch_net, paddle_net, batch, *losses, *optimizers, rules=options.rules)
 
 
@@ -68,5 +68,7 @@ def align_rounds(options: Any, torch_net: Any, paddle_net: Any, rounds: int) -> 
 def _align_steps(options: Any, torch_net: Any, paddle_net: Any, steps: list[Any]) -> "Report":
     import align
 
-    made = (*nets.losses(options), *nets.optimizers(options), *nets.schedules(options))
+    losses = nets.losses(options)
+    optimizers = nets.optimizers(options, torch_net, paddle_net, losses)
+    made = (*losses, *optimizers, *nets.schedules(options))
     return align.align_training(torch_net, paddle_net, steps, *made, rules=options.rules)

@@ -196,6 +196,82 @@ class OtherSquares(Squares):
 """
 
 
+GROUPS = """
+
+def optimizer({asks}, lr=0.05):
+    head = [p for name, p in {named} if name.startswith("head.")]
+    rest = [p for name, p in {named} if not name.startswith("head.")]
+    return """
+IN_TORCH = """torch.optim.SGD(
+        [{"params": rest}, {"params": head, "lr": 10 * lr}], lr=lr, momentum=0.9)
+"""
+IN_PADDLE = """paddle.optimizer.Momentum(
+        lr, 0.9, [{"params": rest}, {"params": head, "learning_rate": 10.0}])
+"""
+ASKS = {
+    "named_parameters": "named_parameters",
+    "net": "net.named_parameters()",
+    "parameters, net": "net.named_parameters()",
+    "parameters, *, named_parameters": "named_parameters",
+}
+
+
+def with_groups(folder, asks):
+    for framework, made in (("torch", IN_TORCH), ("paddle", IN_PADDLE)):
+        file = folder / f"net_{framework}.py"
+        head = GROUPS.format(asks=asks, named=ASKS[asks])
+        file.write_text(file.read_text() + head + made)
+
+
+@pytest.mark.parametrize("asks", ASKS)
+def test_an_optimizer_of_groups_asks_for_names_or_the_net(mine, asks):
+    with_groups(mine, asks)
+    code, report = climb("training", mine)
+    assert code == 0, report["divergences"]
+    rates = report["settings"]["free_steps"][0]
+    assert rates["reference_rates"] == pytest.approx([0.05, 0.5])
+    replace(mine, "net_paddle.py", '"learning_rate": 10.0', '"learning_rate": 5.0')
+    assert climb("training", mine)[0] == 1
+
+
+def test_optimizers_of_the_command_line_ask_alike(mine):
+    with_groups(mine, "parameters, net")
+    image = np.random.default_rng(0).standard_normal((2, 3, 16, 16)).astype(np.float32)
+    np.savez(mine / "batch.npz", arr_0=image, arr_1=np.zeros((2, 16, 16), np.int64))
+    named = [
+        word
+        for side in ("torch", "paddle")
+        for word in (f"--{side}", f"net_{side}:build", f"--{side}-loss", f"net_{side}:loss",
+                     f"--{side}-optimizer", f"net_{side}:optimizer")
+    ]  # fmt: skip
+    given = [*named, "--inputs", "batch.npz", "--steps", "1"]
+    done = run("align_training", *given, cwd=mine)
+    assert done.returncode == 0, done.stdout + done.stderr
+    replace(mine, "net_paddle.py", '"learning_rate": 10.0', '"learning_rate": 5.0')
+    assert run("align_training", *given, cwd=mine).returncode == 1
+
+
+@pytest.mark.parametrize("framework", ["torch", "paddle"])
+def test_training_gives_an_optimizer_the_net(mine, framework):
+    with_groups(mine, "parameters, net")
+    done = run(f"train_{framework}", "my_net.yml", cwd=mine)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_an_optimizer_is_called_with_is_said(mine):
+    with_groups(mine, "named_parameters")
+    file = mine / "net_paddle.py"
+    file.write_text(file.read_text().replace("(named_parameters, lr", "(parameters, head_lr, lr"))
+    done = run("align_training", "my_net.yml", cwd=mine)
+    assert done.returncode == 2
+    for said in (
+        "optimizer.paddle net_paddle:optimizer",
+        "is called with (parameters), and with net and named_parameters where it takes them",
+        "missing a required argument: 'head_lr'",
+    ):
+        assert said in done.stderr
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_the_wrong_one_is_found_at_its_rung(mine, fault):
     rung, file, old, new, places = FAULTS[fault]

@@ -15,6 +15,7 @@ from commands.subjects.named.config import Own
 from commands.subjects.named.parts import MakeOptimizer, Parts
 from commands.subjects.named.rates import Rate, SteppedRate
 from commands.subjects.named.slots_paddle import SideOfOwnOptimizer
+from commands.subjects.optimizers import optimizer_of
 from common.errors import UserError
 from common.randomness import generator
 from paddle_impl.losses import LOSSES
@@ -50,7 +51,7 @@ class PaddleParts(Parts):
         """Return an optimizer; one of the user's gets `parameters`, ours look them up."""
         own, settings = self.own("optimizer"), self.settings.optimizer
         if own is not None:
-            return own(parameters)
+            return optimizer_of(own.function, str(own), parameters, net, criterion)
         module = criterion if isinstance(criterion, nn.Layer) else None
         base, options = self.first_rate, settings.options
         return build_optimizer(settings.name, net, module, base_lr=base, **options)

@@ -17,6 +17,7 @@ from commands.subjects.named.config import Own
 from commands.subjects.named.parts import MakeOptimizer, Parts
 from commands.subjects.named.rates import Rate, SteppedRate
 from commands.subjects.named.slots_torch import SideOfOwnOptimizer
+from commands.subjects.optimizers import optimizer_of
 from common.errors import UserError
 from common.randomness import generator
 from torch_ref.losses import LOSSES
@@ -53,7 +54,7 @@ class TorchParts(Parts):
         """Return an optimizer; one of the user's gets `parameters`, ours look them up."""
         own, settings = self.own("optimizer"), self.settings.optimizer
         if own is not None:
-            return own(parameters)
+            return optimizer_of(own.function, str(own), parameters, net, criterion)
         module = criterion if isinstance(criterion, nn.Module) else None
         base, options = self.first_rate, settings.options
         return build_optimizer(settings.name, net, module, base_lr=base, **options)
