@@ -214,12 +214,15 @@ def _attribute(name: str, reference: Any, port: Any) -> Cause:
     if name == CLASS:
         return Cause("class", port=port, reference=reference)
     cause = Cause("attribute", name=name, port=port, reference=reference)
+    if name == "count_include_pad":
+        return cause.also(Cause("exclusive_as_written", own=not port, needed=not reference))
     if name != "momentum" or not all(isinstance(v, (int, float)) for v in (port, reference)):
         return cause
-    # Both are the weight of the new value, as torch has it; Paddle's is that of the old one.
+    # Both are the share of the new value, as torch has it; Paddle's number, which the port's user
+    # wrote, is the share of the old one.
     own, needed = 1.0 - port, 1.0 - reference
-    said = Cause("momentum_as_written", own=own, percent=100.0 * own, needed=needed)
-    return cause.also(said)
+    shares = {"percent": 100.0 * own, "kept": 100.0 * needed}
+    return Cause("momentum_as_written", own=own, reference=reference, needed=needed, **shares)
 
 
 def _lost(layer: str, where: str, cause: Cause) -> Comparison:

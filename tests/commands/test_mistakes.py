@@ -146,7 +146,7 @@ NETS = {
     "momentum as torch counts it": (
         ["align_stage", "weights", *pair("good:Theirs", "bad:OursMomentum")],
         1,
-        ["momentum=0.1 keeps 10 % of the old statistics; Paddle needs 0.9"],
+        ["momentum=0.1 of Paddle keeps 10 % of the old statistics", "Paddle needs momentum=0.9"],
     ),
 }
 MODULES = {

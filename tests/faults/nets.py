@@ -288,7 +288,7 @@ FAULTS: tuple[Fault, ...] = (
         "average pooling leaves the padding out",
         stages="weights forward train",
         layers="pool",
-        cause="count_include_pad",
+        cause="count_include_pad is False.*Paddle.* exclusive=True, it needs exclusive=False",
         apply=attribute("pool", exclusive=True),
     ),
     old(

@@ -343,7 +343,7 @@ FAULTS: tuple[Fault, ...] = (
         apply=attribute("norm", _momentum=0.1),
         stages="weights train step",
         layers="norm",
-        cause="momentum is 0.9",
+        cause="momentum=0.1 of Paddle keeps 10 %",
     ),
     rec(
         "dropout keeps another share",

@@ -144,7 +144,7 @@ FAULTS: tuple[Fault, ...] = (
         apply=attribute(BN, _momentum=0.1),
         stages="weights train",
         layers=BN,
-        cause=r"momentum is 0.9, the reference has 0.1",
+        cause="momentum=0.1 of Paddle keeps 10 %",
     ),
     stdc(
         "average pooling leaves the padding out",

@@ -247,7 +247,10 @@ def test_batchnorm_momentum_that_is_copied_as_it_stands():
     ours.norm._momentum = 0.1
     report = align_forward(theirs, ours, [image()], train=True)
     assert report.exit_code == 1
-    assert "momentum is 0.9, the reference has 0.1" in report.divergences[0].cause
+    assert (
+        "keeps 10 % of the old statistics, the reference's momentum=0.1"
+        in report.divergences[0].cause
+    )
 
 
 def test_flipped_channels_and_wrong_logits_behind_a_softmax():
