@@ -1,6 +1,6 @@
 """The data rung: batches equal to the bit."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice, zip_longest
 from typing import Any
 
@@ -10,14 +10,18 @@ from align.arrays.trees import leaves
 from align.causes.blame import blame_alone
 from align.judge.comparison import DIFFERS, Comparison, unless_compared
 from align.judge.relations import relation
-from align.judge.words import Cause
+from align.judge.words import Cause, joined
 from align.report.report import Report
 
 _MISSING = object()
+MOST_SAMPLES = 16  # of a batch, of which a relation is sought one by one
 
 
 def align_data(
-    torch_batches: Iterable[Any], paddle_batches: Iterable[Any], count: int = 5
+    torch_batches: Iterable[Any],
+    paddle_batches: Iterable[Any],
+    count: int = 5,
+    names: Sequence[str] = (),
 ) -> Report:
     """Compare the first `count` batches of two loaders bit by bit.
 
@@ -25,23 +29,25 @@ def align_data(
         torch_batches, paddle_batches: give batches: arrays or tensors of either framework,
             nested in tuples, lists and dicts at will.
         count: number of batches to look at.
+        names: of the tensors of a batch, in their order; those of a dict or a named tuple have
+            their own.
 
     Returns:
         A Report of stage "data". `layer` is the batch ("batch 0"), `where` the tensor in it
-        (output:i), `worst_index` the first element that differs. A loader that ends early is a
-        difference.
+        ("label", output:i without a name), `worst_index` the first element that differs. A loader
+        that ends early is a difference.
     """
     report = Report("data", settings={"count": count})
     pairs = zip_longest(
         islice(torch_batches, count), islice(paddle_batches, count), fillvalue=_MISSING
     )
     for number, (theirs, ours) in enumerate(pairs):
-        report.calls += _compare_batch(f"batch {number}", theirs, ours)
+        report.calls += _compare_batch(f"batch {number}", theirs, ours, names)
     report.calls += unless_compared(report.calls, "no_batch")
     return blame_alone(report)
 
 
-def _compare_batch(name: str, theirs: Any, ours: Any) -> list[Comparison]:
+def _compare_batch(name: str, theirs: Any, ours: Any, names: Sequence[str]) -> list[Comparison]:
     if theirs is _MISSING or ours is _MISSING:
         kind = "reference_ends" if theirs is _MISSING else "port_ends"
         return [difference(name, "calls", Cause(kind))]
@@ -49,13 +55,21 @@ def _compare_batch(name: str, theirs: Any, ours: Any) -> list[Comparison]:
     if len(expected) != len(found):
         counts = {"port": len(found), "reference": len(expected)}
         return [difference(name, "output", Cause("tensor_count", **counts))]
-    pairs = zip(expected, found, strict=True)
+    places = [*(names or _names(theirs))]
+    if len(places) != len(expected):
+        places = [f"output:{index}" for index in range(len(expected))]
     return [
-        _compare_bits(
-            as_array(reference), as_array(port), Comparison(name, "", f"output:{i}", "data")
-        )
-        for i, (reference, port) in enumerate(pairs)
+        _compare_bits(as_array(reference), as_array(port), Comparison(name, "", where, "data"))
+        for where, reference, port in zip(places, expected, found, strict=True)
     ]
+
+
+def _names(batch: Any) -> Sequence[str]:
+    """Return the names that a batch gives its tensors, in the order of its leaves; () for none."""
+    if isinstance(batch, Mapping):
+        return sorted(map(str, batch))
+    fields: Sequence[str] = getattr(batch, "_fields", ())
+    return fields
 
 
 def _compare_bits(reference: np.ndarray, port: np.ndarray, into: Comparison) -> Comparison:
@@ -86,8 +100,29 @@ def _compare_bits(reference: np.ndarray, port: np.ndarray, into: Comparison) -> 
         port=into.port_value,
         reference=into.reference_value,
     )
-    into.cause = cause.also(relation(reference, port))
+    into.cause = cause.also(relation(reference, port) or _of_samples(reference, port))
     return into
+
+
+def _of_samples(reference: np.ndarray, port: np.ndarray) -> Cause | None:
+    """Say what samples of a batch are of the reference's, one by one; None where unknown."""
+    if reference.ndim < 2 or len(reference) < 2:
+        return None
+    wrong = [n for n in range(len(reference)) if not np.array_equal(reference[n], port[n])]
+    found: dict[Cause, list[int]] = {}
+    for number in wrong[:MOST_SAMPLES]:
+        own = slice(number, number + 1)  # a batch of one: axes are those of the batch
+        if cause := relation(reference[own], port[own]):
+            found.setdefault(cause, []).append(number)
+    return joined(
+        Cause(
+            "sample_is" if len(own) == 1 else "samples_are",
+            samples=", ".join(map(str, own)),
+            count=len(wrong),
+            cause=cause,
+        )
+        for cause, own in found.items()
+    )
 
 
 def _bits(array: np.ndarray) -> np.ndarray:

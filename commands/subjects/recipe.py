@@ -77,7 +77,7 @@ class Recipe:
 
     def align_data(self) -> Report:
         """The reference's batches, read between the steps, against the port's, read ahead."""
-        return align_data(*self.loaders(), self.data_batches)
+        return align_data(*self.loaders(), self.data_batches, ("image", "label"))
 
     def loaders(self) -> tuple[Iterator[Any], Iterator[Any]]:
         """Return both sides' batches, from the first on."""

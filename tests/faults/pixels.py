@@ -172,7 +172,7 @@ def _initialised(**initializers: Any) -> Callable[[Subject], None]:
 data = functools.partial(fault, subject="data", stages="data")
 counts = functools.partial(fault, subject="metric", stages="metric", layers="metric")
 init = functools.partial(fault, subject="init", stages="init")
-IMAGE, LABEL = "output:0", "output:1"
+IMAGE, LABEL = "image", "label"
 
 FAULTS: tuple[Fault, ...] = (
     data(

@@ -31,8 +31,51 @@ def test_first_differing_pixel_is_named():
 
     report = align_data(loader(), loader(change=change))
     assert [(d.layer, d.where, d.worst_index) for d in report.divergences] == [
-        ("batch 1", "output:1", (1, 2, 3))
+        ("batch 1", "label", (1, 2, 3))
     ]
+
+
+def test_a_plain_tuple_is_told_by_its_order_or_the_names_given():
+    def tuples(change=None):
+        return (tuple(batch.values()) for batch in loader(change=change))
+
+    def other(image, label):
+        return image, label + 1
+
+    report = align_data(tuples(), tuples(other))
+    assert [d.where for d in report.divergences] == ["output:1"]
+    report = align_data(tuples(), tuples(other), names=("image", "label"))
+    assert [d.where for d in report.divergences] == ["label"]
+
+
+def test_samples_that_are_flipped_are_named():
+    def one(image, label):
+        label[1] = label[1, :, ::-1].copy()
+        return image, label
+
+    def some(image, label):
+        image = np.concatenate([image, image + 1, image - 1, image * 2])
+        image[[0, 3]] = image[[0, 3], :, :, ::-1].copy()
+        return image, label
+
+    def as_some(image, label):
+        return np.concatenate([image, image + 1, image - 1, image * 2]), label
+
+    (found,) = align_data(loader(), loader(change=one)).divergences
+    assert "sample 1 of the batch (1 differ): the values lie in reverse order along axis 2" in (
+        found.cause
+    )
+    (found,) = align_data(loader(change=as_some), loader(change=some)).divergences
+    assert "samples 0, 3 of the batch (2 differ)" in found.cause
+    assert "reverse order along axis 3" in found.cause
+
+
+def test_samples_of_which_nothing_is_known_are_only_counted():
+    def noise(image, label):
+        return image + np.random.default_rng(9).standard_normal(image.shape).astype("f4"), label
+
+    (found,) = align_data(loader(), loader(change=noise)).divergences
+    assert "samples" not in found.cause
 
 
 def test_last_bit_dtype_and_shape_count():
