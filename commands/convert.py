@@ -73,7 +73,7 @@ def _take_config(args: argparse.Namespace) -> None:
 
 def convert(args: argparse.Namespace) -> int:
     """Convert a checkpoint for Paddle."""
-    from commands.subjects.named.pair import names_advised
+    from commands.subjects.misfits import misfits_advised, of_conversion
     from convert import convert_checkpoint
     from convert.outputs import default_output
 
@@ -81,8 +81,10 @@ def convert(args: argparse.Namespace) -> int:
     model = model_of(args.model, args.arguments)
     rules = args.map if args.pair is None else args.pair.rules_for(model)
     unverified = why_unverified(args, model)
+    by_options = of_conversion(args.checkpoint, args.model, args.map)
+    step = by_options if args.pair is None else args.pair.next_step()
     start = time.monotonic()
-    with progress_bar(args) as progress, names_advised(args.pair is not None):
+    with progress_bar(args) as progress, misfits_advised(step):
         conversion = convert_checkpoint(
             args.checkpoint,
             args.output or default_output(args.checkpoint),

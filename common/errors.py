@@ -55,6 +55,16 @@ class UnpairedError(DataError):
 
 
 class ConversionError(UserError):
-    """The checkpoint was read and does not fit the net."""
+    """The checkpoint was read and does not fit the net.
+
+    names_differ: tensors are left over on both sides. classes: how many the file has, where that
+    may be all that differs. proposed: rules for names that differ. advice: what to type next.
+    """
 
     exit_code = 1
+    names_differ = False
+    classes: int | None = None
+    proposed = advice = ""
+
+    def __str__(self) -> str:
+        return "\n".join(text for text in (super().__str__(), self.proposed, self.advice) if text)

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from convert.names.proposal import Proposal
 
 
+_READABLE = 40  # lines of a proposal that a message shows
+
+
 def fill_port(reference: Reference, paddle_net: Any, rules: Any = None) -> None:
     """Convert the reference's present state into the port, in memory.
 
@@ -39,9 +42,9 @@ def fill_port(reference: Reference, paddle_net: Any, rules: Any = None) -> None:
         hidden = hidden_layers(paddle_net)
         if hidden:
             raise ConversionError("\n".join([*hidden, f"So {error}"])) from None
-        if rules is not None:
-            raise
-        raise ConversionError(f"{error}\n{_proposed(reference, paddle_net)}") from None
+        if error.names_differ and rules is None:
+            error.proposed = _proposed(reference, paddle_net)
+        raise
     load_state(paddle_net, {k: np.asarray(a, order="C") for k, a in made.state.items()}, rules)
     if rounded:
         from align.nets.prepare_paddle import hold
@@ -75,13 +78,12 @@ def proposal(
 
 
 def _proposed(reference: Reference, paddle_net: Any) -> str:
-    found = proposal(reference, paddle_net)
-    text = "".join(f"    {line}\n" for line in found.to_yaml().splitlines())
-    return (
-        "Where only the names differ, a rules file says which is which. Proposed, not adopted:\n"
-        f"{text}The same command with --propose rules.yml writes this file; read it, correct it, "
-        "and give it as --rules rules.yml (its format: docs/rules.md)"
-    )
+    """Return what a rules file is for, and the proposal of one where a message can hold it."""
+    words = "Where only the names differ, a rules file says which is which (docs/rules.md)."
+    lines = proposal(reference, paddle_net).to_yaml().splitlines()
+    if len(lines) > _READABLE:
+        return words
+    return "\n    ".join([f"{words} Proposed, not adopted:", *lines])
 
 
 def load_state(paddle_net: Any, state: dict[str, np.ndarray], rules: Any = None) -> None:

@@ -12,18 +12,20 @@ if TYPE_CHECKING:
 
 def nets(options: Any, name: str | None) -> tuple[Any, Any, str]:
     """Return (torch net, Paddle net, name) as the options say."""
+    from commands.subjects.misfits import misfits_advised, of_options
     from commands.subjects.own import own_pair
     from commands.subjects.rows import pair_with_weights, seeded_pair
 
     if is_own(options):
-        pair = own_pair(
-            options.torch,
-            options.paddle,
-            weights=options.weights,
-            rules=options.rules,
-            seed=options.seed,
-            **arguments_of_nets(options),
-        )
+        with misfits_advised(of_options(options.paddle, options.rules)):
+            pair = own_pair(
+                options.torch,
+                options.paddle,
+                weights=options.weights,
+                rules=options.rules,
+                seed=options.seed,
+                **arguments_of_nets(options),
+            )
         return *pair, options.paddle
     if options.weights:
         return pair_with_weights(options.weights, name)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from commands.subjects.misfits import CLASSES
 from common.errors import UserError
 from common.settings.data import DATASETS
 from common.settings.own import OWN
 from common.settings.recipe import AnyLoss, AnyOptimizer, AnySchedule
 
 CHECKPOINTS = (".pth", ".pt", ".tar", ".ckpt", ".bin", ".safetensors")
-CLASSES = ("num_classes", "classes", "n_classes", "nclass", "num_class", "nb_classes")
 BASES = {"torch": "Module", "paddle": "Layer"}  # the class that a net is of
 
 

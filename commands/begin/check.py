@@ -7,7 +7,7 @@ from typing import Any
 
 from commands.subjects.named.config import SECTIONS, Own, own_of
 from commands.subjects.named.parts import Parts
-from common.errors import UserError
+from common.errors import ConversionError, UserError
 from common.settings.own import FRAMEWORKS
 from common.settings.run import Settings
 
@@ -66,6 +66,9 @@ def state_of(own: Own) -> State:
 def _made(what: str, make: Callable[[], str]) -> State:
     try:
         return State(what, READY, make())
+    except ConversionError as error:  # the whole list is what the advised command prints
+        head = str(error.args[0]).partition("\n")[0].rstrip(":")
+        return State(what, WRONG, f"{head}\n{error.advice or error.args[0]}")
     except UserError as error:
         return State(what, WRONG, str(error))
 

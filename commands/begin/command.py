@@ -64,8 +64,10 @@ def _show(config: Path, written: list[Path], found: list[State]) -> None:
     words = {0: "ready", 1: "to fill in", 2: "does not work"}
     for state in found:
         style = STYLES[2 if state.code == 1 else 1] if state.code else None
-        table.add_row(state.what, words[state.code], state.said, style=style)
+        table.add_row(state.what, words[state.code], state.said.partition("\n")[0], style=style)
     console.print(table)
+    for line in (more for state in found for more in state.said.splitlines()[1:]):
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
     left = [state for state in found if state.code]
     then = command("reproduce", config)
     if left:

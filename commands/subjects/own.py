@@ -5,7 +5,7 @@ from typing import Any
 
 from align.pairing.fill import fill_port
 from align.pairing.reference import Reference
-from common.errors import ConversionError
+from common.errors import UserError
 
 
 def own_pair(
@@ -26,8 +26,9 @@ def own_pair(
         rules: a rules file, where the port calls things otherwise.
 
     Raises:
-        UserError: a callable fails or returns no net. UnreadableError: of the checkpoint.
-        ConversionError: the weights do not fit; the message has a proposal where names differ.
+        UserError: a callable fails or returns no net, the checkpoint does not fit the reference.
+        UnreadableError: of the checkpoint. ConversionError: the weights do not fit the port; the
+        message has a proposal where names differ.
     """
     torch_net, paddle_net = build_pair(torch_spec, paddle_spec, seed, torch_args, paddle_args)
     filled_pair(torch_net, paddle_net, weights, rules, f"--torch {torch_spec}")
@@ -78,19 +79,31 @@ def build_reference(spec: str, seed: int, arguments: Mapping[str, Any] | None = 
 def fill_reference(torch_net: Any, path: str, what: str, key: str | None = None) -> None:
     """Load a checkpoint (of it `key`), strictly; no code of the file is run.
 
-    Raises ConversionError where it does not fit, naming the first tensors.
+    Raises UserError where it does not fit, naming the first tensors: of the port nothing is known
+    then.
     """
     from align.arrays.arrays_torch import to_tensor
+    from align.judge.words import first_of
     from convert import read_checkpoint
 
     checkpoint = read_checkpoint(path, key)
     state = {key: to_tensor(array) for key, array in checkpoint.items()}
+    wanted = torch_net.state_dict()
     try:
         torch_net.load_state_dict(state, strict=True)
     except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines()[1:] if line.strip()]
-        listed = "\n  ".join(line[:300] for line in lines)
-        raise ConversionError(f"{path} does not fit {what}:\n  {listed}") from None
+        sizes = [line for line in lines if line.startswith("size mismatch")]
+        left = (
+            ("the file lacks", [name for name in wanted if name not in state]),
+            ("the net does not know", [name for name in state if name not in wanted]),
+        )
+        told = [f"{words} {len(names)}: {first_of(names, 6)}" for words, names in left if names]
+        listed = "\n  ".join([*told, *sizes[:8]] if told or sizes else lines)
+        raise UserError(
+            f"{path} does not fit {what}, so nothing was judged:\n  {listed}\n"
+            "Give the checkpoint of this net, or the callable and the arguments that build its net"
+        ) from None
 
 
 def without_partner(reference: Reference, paddle_net: Any, rules: Any = None) -> list[str]:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from common.errors import ConversionError
 from convert.formats.stream import same_bytes
 from convert.formats.table import PDPARAMS, Format
 from convert.names.rules import Names, Rules, resolve
@@ -127,7 +126,7 @@ def plan_moves(
     found += layouts.problems(search.moves, rules, target, prefix)
     unknown = [file[key] for key in search.left.values()]
     if found or missing or unknown:
-        raise ConversionError(problems.report(found, missing, unknown))
+        raise problems.misfit(found, missing, unknown, search.moves, file)
     return Plan(tuple(search.moves), {**names.aliases, **search.ties}, dropped, absent)
 
 
@@ -251,7 +250,7 @@ def check_aliases(plan: Plan, arrays: Mapping[str, np.ndarray]) -> None:
         if not same_bytes(take(alias), take(key))
     ]
     if differing:
-        raise ConversionError(problems.report(differing, [], []))
+        raise problems.misfit(differing, [], [])
 
 
 def _take_counters(left: dict[str, str], target: Sequence[TensorSpec]) -> dict[str, str]:

@@ -1,10 +1,12 @@
 """How a misfit between a file and a net is worded: what, where, expected, got, next step."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from common.errors import ConversionError
 from convert.formats.recipes import for_names
 from convert.formats.table import Format, written_for
 from convert.names.prefixes import rules_hint
@@ -15,6 +17,14 @@ if TYPE_CHECKING:
     from convert.plan.move import Move
 
 SHOWN = 8
+LACKED_BY_NET = (
+    "The net lacks these layers (was one forgotten, or never made?), or the file is of another "
+    "net; what is rightly left out, a rules file says under `drops` (docs/rules.md)"
+)
+LACKED_BY_FILE = (
+    "The file lacks these layers: is it of another net, or of a part of it? What is rightly left "
+    "as it is, a rules file says under `absent` (docs/rules.md)"
+)
 NO_COUNTERS = (
     f"the file holds no batch counter ({COUNTER}), so it does not tell whether its head norms are "
     'plain BatchNorm (head_norm="bn") or InPlaceABN (head_norm="inplace_abn"), whose weights mean '
@@ -86,16 +96,34 @@ def no_counters_where_plain(layers: Sequence[str]) -> str:
     )
 
 
-def report(
-    found: Sequence[str], missing: Sequence[TensorSpec], unknown: Sequence[TensorSpec]
-) -> str:
-    """Word all problems of one conversion; the list is capped, the numbers are not.
+def misfit(
+    found: Sequence[str],
+    missing: Sequence[TensorSpec],
+    unknown: Sequence[TensorSpec],
+    moves: Sequence["Move"] = (),
+    file: Mapping[str, TensorSpec] = MappingProxyType({}),
+) -> ConversionError:
+    """Return the error of one conversion; its list is capped, its numbers are not.
 
     Args:
-        found: sentences about tensors that were paired.
+        found: sentences about tensors that were paired, by `moves` from `file`.
         missing: tensors of the Paddle net that nothing fills.
         unknown: tensors of the file that the net has no place for.
     """
+    error = ConversionError(_report(found, missing, unknown))
+    error.names_differ = bool(missing and unknown)
+    paired = [(move.target, file[move.source].shape, move) for move in moves if not move.piece]
+    classes = {
+        _other_classes(target, shape[::-1] if move.transposed else shape)
+        for target, shape, move in paired
+    } - {None}
+    error.classes = classes.pop() if len(classes) == 1 else None
+    return error
+
+
+def _report(
+    found: Sequence[str], missing: Sequence[TensorSpec], unknown: Sequence[TensorSpec]
+) -> str:
     lines = list(found[:SHOWN])
     for spec in missing[:SHOWN]:
         nearest = _nearest(spec, unknown, "; nearest in the file")
@@ -111,20 +139,32 @@ def report(
     head += f" ({numbers})" if missing or unknown else ""
     hint = rules_hint([s.key for s in unknown], [s.torch_key for s in missing])
     more = f"\n{hint}" if hint else for_names(spec.key for spec in unknown)
+    if not more and bool(missing) != bool(unknown):
+        more = f"\n{LACKED_BY_FILE if missing else LACKED_BY_NET}"
     return "\n  ".join([head + ":", *lines]) + more
 
 
 def _nearest(spec: TensorSpec, others: Sequence[TensorSpec], words: str) -> str:
-    """Name the tensor that is most like `spec` by name, an equal number of elements first."""
+    """Name the tensor of the same role (weight, bias, ...) that is most like `spec` by name.
+
+    An equal number of elements comes first.
+    """
+    role = _name(spec).rpartition(".")[2]
+    others = [other for other in others if _name(other).rpartition(".")[2] == role]
     if not others:
         return ""
 
     def likeness(other: TensorSpec) -> float:
-        names = SequenceMatcher(None, spec.torch_key, other.torch_key, autojunk=False).ratio()
+        names = SequenceMatcher(None, _name(spec), _name(other), autojunk=False).ratio()
         return names + 0.5 * (sorted(spec.shape) == sorted(other.shape))
 
     best = max(others, key=likeness)
     return f"{words}: {best.key} {best.shape}" if likeness(best) > 0.8 else ""
+
+
+def _name(spec: TensorSpec) -> str:
+    """Return torch's name of a tensor of a net, or what a file calls it."""
+    return spec.torch_key if spec.role else spec.key
 
 
 def _layout_hint(target: TensorSpec, shape: tuple[int, ...]) -> str:
@@ -141,15 +181,23 @@ def _layout_hint(target: TensorSpec, shape: tuple[int, ...]) -> str:
 
 def _classes_hint(target: TensorSpec, moved: tuple[int, ...], classes_key: str | None) -> str:
     """Suggest the number of classes where only a head's output dimension differs."""
-    if target.kind not in {"Conv", "Linear"} or len(moved) != len(target.shape) or not moved:
+    classes = _other_classes(target, moved)
+    if classes is None:
         return ""
+    if classes_key is None:
+        return "; is that the number of classes?"
+    return f"; set num_classes={classes}" if target.torch_key == classes_key else ""
+
+
+def _other_classes(target: TensorSpec, moved: tuple[int, ...]) -> int | None:
+    """Return how many outputs the file has where that alone differs, else None."""
+    if target.kind not in {"Conv", "Linear"} or len(moved) != len(target.shape) or not moved:
+        return None
     out = -1 if target.kind == "Linear" else 0
     inner = slice(None, -1) if target.kind == "Linear" else slice(1, None)
     if moved[inner] != target.shape[inner] or moved[out] == target.shape[out]:
-        return ""
-    if classes_key is None:
-        return f"; if that is the number of classes, set num_classes={moved[out]}"
-    return f"; set num_classes={moved[out]}" if target.torch_key == classes_key else ""
+        return None
+    return moved[out]
 
 
 def _some(names: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -76,6 +77,26 @@ def test_what_is_there_is_found_kept_and_checked(tmp_path):
     assert code == 0, told
     assert set(found.values()) == {0}
     assert "6 training, 6 validation samples" in told["states"][-1]["said"]
+
+
+def test_names_that_differ_are_told_by_a_command_that_works(tmp_path):
+    """The advice is typed as it is printed, from the user's folder, then its result is taken."""
+    shutil.copytree(EXAMPLE, tmp_path / "mine")
+    folder = tmp_path / "mine"
+    text = (folder / "net_paddle.py").read_text()
+    (folder / "net_paddle.py").write_text(text.replace("self.stem", "self.entry"))
+    done = run("new_reproduction", ".", cwd=folder)
+    assert done.returncode == 1
+    assert max(map(len, done.stdout.splitlines())) < 300
+    advice = next(line for line in done.stdout.splitlines() if "--propose" in line)
+    _, script, *words = shlex.split(advice.split("`")[1])
+    proposed = run(Path(script).stem, *words, cwd=folder)
+    assert proposed.returncode == 0, proposed.stderr
+    assert "set model.rules: map.yml in my_net.yml" in advice
+    text = (folder / "my_net.yml").read_text()
+    (folder / "my_net.yml").write_text(text.replace("model:\n", "model:\n  rules: map.yml\n"))
+    code, told, found = states_of(folder)
+    assert (code, set(found.values())) == (0, {0}), told
 
 
 def test_questions_are_asked_where_somebody_answers(tmp_path):

@@ -554,7 +554,7 @@ def test_names_that_differ_are_proposed_tried_and_then_taken(mine):
     done = run("reproduce", "my_net.yml", "--output", "out", "--quiet", cwd=mine)
     assert done.returncode == 1
     result = summary_of(mine / "out")["convert"]["result"]
-    assert f"{TOOLS}/align_forward.py CONFIG --propose map.yml" in result
+    assert f"{TOOLS}/align_forward.py my_net.yml --propose map.yml" in result
     done = run("align_forward", "my_net.yml", "--propose", "map.yml", cwd=mine)
     assert done.returncode == 0, done.stderr
     assert f"{TOOLS}/align_forward.py my_net.yml --rules map.yml" in done.stdout

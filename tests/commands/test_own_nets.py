@@ -20,7 +20,7 @@ pytest.importorskip("paddle")
 from commands.subjects.callables import build, load_callable
 from commands.subjects.inputs import read_inputs
 from commands.subjects.own import build_pair, fill_reference, own_pair
-from common.errors import ConversionError, UserError
+from common.errors import UserError
 
 # By the clock or by signals: not beside its like.
 pytestmark = pytest.mark.xdist_group("clock")
@@ -92,6 +92,22 @@ def test_weights_that_do_not_fit_exit_with_1(folder):
     assert "Traceback" not in done.stderr
 
 
+def test_the_number_of_classes_is_advised_as_one_gives_it(folder):
+    path = folder / "heads.py"
+    path.write_text(
+        "import torch, paddle\n"
+        "def theirs(): return torch.nn.Sequential(torch.nn.Conv2d(3, 5, 1))\n"
+        "def ours(classes=7): return paddle.nn.Sequential(paddle.nn.Conv2D(3, classes, 1))\n"
+        "def seven(): return ours()\n"
+    )
+    pair = ["align_stage", "weights", "--torch", "heads:theirs", "--paddle"]
+    done = run(*pair, "heads:ours")
+    assert done.returncode == 1
+    assert "--paddle-args classes=5 builds the port with it" in done.stderr
+    assert run(*pair, "heads:ours", "--paddle-args", "classes=5").returncode == 0
+    assert "let heads:seven build the net with 5" in run(*pair, "heads:seven").stderr
+
+
 SPECS = {
     "no colon": ("small_nets", "expected MODULE:CALLABLE"),
     "no module": ("absent_nets:build", "cannot import absent_nets"),
@@ -128,8 +144,9 @@ def test_checkpoint_is_loaded_strictly(folder):
 
     build = load_callable("small_nets:Theirs", "--torch")
     torch.save({"inner.0.weight": torch.ones(4, 4)}, "half.pth")
-    with pytest.raises(ConversionError, match=r"inner\.0\.bias"):
+    with pytest.raises(UserError, match=r"the file lacks 1: inner\.0\.bias") as caught:
         fill_reference(build(), "half.pth", "small_nets:Theirs")
+    assert caught.value.exit_code == 2
     theirs, ours = own_pair("small_nets:Theirs", "small_nets:Ours", seed=3)
     assert np.array_equal(theirs.inner[0].weight.detach().numpy().T, ours.inner[0].weight.numpy())
 

@@ -23,6 +23,7 @@ def read_config(config: str | Path, overrides: Iterable[str] = ()) -> Settings:
     and the checkpoint of a net of the user's own. Raises ConfigError.
     """
     settings = load_settings(config, overrides)
+    _latest[:] = [str(config)]
     if not any(own_section(settings, name) for name in SECTIONS):
         return settings
     folder = Path(config).resolve().parent
@@ -34,6 +35,14 @@ def read_config(config: str | Path, overrides: Iterable[str] = ()) -> Settings:
         model = model.model_copy(update={"rules": _beside(folder, model.rules)})
         weights = weights.model_copy(update={"path": _beside(folder, weights.path)})
     return settings.model_copy(update={"model": model, "weights": weights})
+
+
+_latest: list[str] = []
+
+
+def latest_config() -> str:
+    """Return the path of the config that was read last, which is what a command runs on."""
+    return _latest[0] if _latest else "CONFIG"
 
 
 def _beside(folder: Path, path: str | None) -> str | None:

@@ -1,37 +1,20 @@
 """The two nets of a config, with the same weights: a row of the table, or the user's own."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from align.pairing.fill import load_state
+from commands.subjects.misfits import NextStep, misfits_advised, of_config
+from commands.subjects.named.config import latest_config
 from commands.subjects.named.parts import Parts
-from common.errors import ConversionError
 from common.settings.own import OwnModel
 from common.settings.run import Settings
-from common.words.typed import as_typed
 
 if TYPE_CHECKING:
     from convert import Conversion
 
-NAMES_DIFFER = (
-    "Where only the names differ: `python tools/align_forward.py CONFIG --propose map.yml` "
-    "proposes rules; read them, correct them, and set model.rules: map.yml in the config"
-)
 _Nets = tuple[Any, Any, str]  # torch net, Paddle net, name
-
-
-@contextmanager
-def names_advised(has_config: bool = True) -> Iterator[None]:
-    """Say with a ConversionError what a config can do about names, where there is one."""
-    try:
-        yield
-    except ConversionError as error:
-        if not has_config:
-            raise
-        raise ConversionError(f"{error}\n{as_typed(NAMES_DIFFER)}") from None
 
 
 class NetPair(ABC):
@@ -128,7 +111,8 @@ class OwnPair(NetPair):
 
         given, key = weights or self.settings.weights.path, self.settings.weights.key
         theirs, ours = (part.seeded_net(seed) for part in self.parts)
-        filled_pair(theirs, ours, given, self.rules, self.what, key)
+        with misfits_advised(self.next_step()):
+            filled_pair(theirs, ours, given, self.rules, self.what, key)
         return theirs, ours, self.name
 
     def checkpoint(self, path: Path, seed: int) -> Path:
@@ -147,8 +131,12 @@ class OwnPair(NetPair):
         port = self.parts[1].net()
         key = self.settings.weights.key if str(checkpoint) == self.settings.weights.path else None
         rules = self.rules_for(port)
-        with names_advised():
+        with misfits_advised(self.next_step()):
             return convert_checkpoint(str(checkpoint), output, port, rules, key=key)
+
+    def next_step(self) -> NextStep:
+        """Return what is typed where weights do not fit."""
+        return of_config(latest_config(), self.name, self.rules)
 
     def rules_for(self, port: Any) -> Any:
         """Return the rules with how matrices lie, which the two nets say where torch is there."""

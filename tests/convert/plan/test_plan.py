@@ -117,6 +117,35 @@ def test_several_problems_come_in_one_message_with_the_nearest_candidate():
     assert "nearest in the file: nekc.weight (3, 3, 1, 1)" in text
 
 
+def test_the_nearest_candidate_is_of_the_same_role():
+    arrays, specs = net(("neck", "Linear"))
+    arrays["nekc.weight"] = arrays.pop("neck.bias")
+    with pytest.raises(ConversionError) as caught:
+        plan(arrays, specs)
+    assert "neck.bias (3,): nothing in the file fills it\n" in str(caught.value)
+    assert caught.value.names_differ
+
+
+def test_what_one_side_alone_has_is_said_with_the_next_step():
+    arrays, specs = net(("head", "Conv"), ("neck", "Conv"))
+    with pytest.raises(ConversionError, match=r"The net lacks these layers.* `drops`") as caught:
+        plan(arrays, specs[:1])
+    assert not caught.value.names_differ
+    del arrays["neck.weight"]
+    with pytest.raises(ConversionError, match=r"The file lacks these layers.* `absent`"):
+        plan(arrays, specs)
+
+
+@pytest.mark.parametrize("kind", ["Conv", "Linear"])
+def test_the_number_of_classes_is_told_where_that_may_be_all(kind):
+    arrays, specs = net(("head", kind))
+    for key, array in arrays.items():
+        arrays[key] = np.zeros((5, *array.shape[1:]), "f4")
+    with pytest.raises(ConversionError, match="is that the number of classes") as caught:
+        plan(arrays, specs)
+    assert caught.value.classes == 5
+
+
 def test_a_long_list_of_problems_is_capped_but_counted():
     arrays, specs = net(*((f"layer{i}", "Conv") for i in range(50)))
     with pytest.raises(ConversionError) as caught:
