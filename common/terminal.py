@@ -27,7 +27,7 @@ from rich.table import Column
 from rich.text import Text
 
 from common.streams import messages, results
-from common.words.language import CHINESE, language, phrase
+from common.words.language import comma, phrase
 
 UNLIMITED = 100_000
 BAR = 10  # columns
@@ -104,7 +104,7 @@ def how_far(now: Counted) -> str:
         said.append(phrase(now.words))
         seconds = int(time.monotonic() - now.since)
         said += [phrase("{seconds} s", seconds=seconds)] if seconds >= SLOW else []
-    return ("，" if language() == CHINESE else ", ").join(said)
+    return comma().join(said)
 
 
 class _Bar(ProgressColumn):

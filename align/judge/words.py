@@ -5,6 +5,7 @@ A value may be words again.
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from numbers import Integral, Real
@@ -16,9 +17,19 @@ from typing_extensions import Self
 
 from common.words.language import CHINESE, ENGLISH, language, recognised
 
-ROOT, ROOT_IN_CHINESE = "(root)", "（整网）"  # a net as one layer
+ROOT = "(root)"  # a net as one layer
 OPTIMIZER = "(optimizer)"  # whose fault what it did to any weight is
 SCHEDULE = "(schedule)"  # where a report tells the lines of what sets the rate
+
+# What stands for a layer, or is a kind of tensor, and is a word: pattern -> its Chinese.
+_IN_CHINESE = (
+    (re.compile(r"\(root\)"), "（整网）"),
+    (re.compile(r"\(loss\)"), "（损失）"),
+    (re.compile(r"\(optimizer\)"), "（优化器）"),
+    (re.compile(r"\(schedule\)"), "（学习率策略）"),
+    (re.compile(r"\bbatch (\d+)\b"), r"批次 \1"),
+    (re.compile(r"\battribute:(?=\w)"), "属性 "),
+)
 
 # Words that only say what somebody else wrote: an older file, a rule, an error of the net.
 TOLD = "told"
@@ -148,7 +159,7 @@ def listed(words: Sequence[_Said], kind: str = "and") -> _Said:
 
 def first_of(names: Sequence[str], most: int) -> str:
     """Say the first names, and how many more there are."""
-    said = ", ".join(names[:most])
+    said = listed([Words.told(name) for name in names[:most]])
     more = len(names) - most
     return Words("and_more", names=said, count=more) if more > 0 else said
 
@@ -157,7 +168,9 @@ def in_both(text: str | None) -> list[str]:
     """Return `text` in English and in Chinese; twice as it is where nobody knows what it says."""
     english = str(text or "")
     chinese = text.chinese if isinstance(text, Words) else recognised(english)
-    return [english, chinese.replace(ROOT, ROOT_IN_CHINESE)]
+    for name, words in _IN_CHINESE:
+        chinese = name.sub(words, chinese)
+    return [english, chinese]
 
 
 def printed(text: str | None) -> str:

@@ -55,8 +55,8 @@ class Run:
         """Return a run of one stage."""
         model = report.settings.get("model")
         stage = Words.told(report.stage)
-        if report.stage in MODED and isinstance(training := report.settings.get("training"), bool):
-            stage = Words.told(f"{report.stage}, {'train' if training else 'eval'} mode")
+        if report.stage in MODED and isinstance(train := report.settings.get("train"), bool):
+            stage = Words.told(f"{report.stage}, {'train' if train else 'eval'} mode")
         title = Words("title_stage", name=model, stage=stage) if model else stage
         seconds = report.environment.get("seconds")
         rung = Rung(report.stage, report.exit_code, report.verdict, seconds)

@@ -14,7 +14,7 @@ from align.report.mends import Mend, key_of, mends
 from align.report.report import Report, how_far, subject
 from align.report.sources import short_source
 from common.terminal import STYLES, labelled, mark, verdict
-from common.words.language import phrase
+from common.words.language import comma, phrase
 
 SHOWN = 12
 WORST = 5
@@ -210,7 +210,7 @@ def _code(calls: list[Comparison]) -> int:
 def _branch(name: str, calls: list[Comparison], console: Console) -> Text:
     code = _code(calls)
     counts = [(sum(call.verdict == kind for call in calls), kind) for kind in _KINDS]
-    said = ", ".join(
+    said = comma().join(
         phrase("{count} {kind}", count=count, kind=phrase(kind)) for count, kind in counts if count
     )
     judged = any(call.verdict in (EQUAL, DIFFERS, UNCHECKED) for call in calls)

@@ -34,6 +34,11 @@ def asked() -> str | None:
     return LANGUAGES[CHINESE] if locale.lower().startswith("zh") else None
 
 
+def comma() -> str:
+    """Return what stands between the parts of a list in the language of what is printed."""
+    return "，" if language() == CHINESE else ", "
+
+
 @cache
 def _sections() -> dict[str, dict[str, str]]:
     text = Path(__file__).with_name("phrases.json").read_text(encoding="utf-8")

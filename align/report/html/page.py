@@ -154,6 +154,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"both": in_both, "digits": digits, "whole": whole, "place": place}
+    made.filters |= {"setting": setting}
     made.globals["say"] = say
     return made
 
@@ -163,6 +164,19 @@ def digits(value: float | None) -> str:
     if value is None:
         return "–"
     return re.sub(r"e\+0?", "e", f"{value:.2g}")
+
+
+def setting(value: Any) -> list[str]:
+    """Return a setting as people say it, in both languages."""
+    if value is None or isinstance(value, bool):
+        return say("none" if value is None else "yes" if value else "no")
+    if isinstance(value, dict):
+        value = ", ".join(f"{name}: {setting(one)[ENGLISH]}" for name, one in value.items())
+    elif isinstance(value, (list, tuple)):
+        numbers = all(isinstance(one, int) for one in value)
+        words = [str(one) if numbers else setting(one)[ENGLISH] for one in value]
+        value = ("×" if numbers else ", ").join(words)
+    return in_both(str(value))
 
 
 _NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,.]*(?:e[-+]?\d+)?(?:%|\b)")

@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from align.judge.comparison import DIFFERS, NOISE, UNCHECKED
-from align.judge.words import Cause, Words, printed, table
-from align.report.html.page import render, render_comparison
+from align.judge.words import Cause, Words, in_both, printed, table
+from align.report.html.page import render, render_comparison, setting
 from align.report.html.strings import strings
 from align.report.report import Divergence
 from align.report.run import Run, Rung
@@ -46,6 +46,10 @@ def english_in(text):
     return sorted({word for word in WORD.findall(text) if word not in NAMES})
 
 
+def has(word):
+    return lambda name: name.endswith(word) or name.startswith(word)
+
+
 def noisy_report():
     report = blocks()
     report.calls.append(comparison("noisy", "grad:b", NOISE))
@@ -63,7 +67,9 @@ def test_the_screen_is_chinese(chinese, make, width):
     plain = {"markup": False, "highlight": False, "color_system": None}
     given = {"file": file, "force_terminal": True, "width": width, **plain}
     print_report(make(), Screen(**given) if width else screen(file=file), "toy")
-    assert english_in(file.getvalue()) == []
+    # A line of Chinese has few spaces: a narrow window may cut a name.
+    cut = [word for word in english_in(file.getvalue()) if not any(map(has(word), NAMES))]
+    assert cut == [] if width == 60 else english_in(file.getvalue()) == []
     assert printed(make().verdict) in file.getvalue().replace("\n", "")
 
 
@@ -154,3 +160,30 @@ def typed(locale, *options, **variables):
 
 def test_said_takes_away_nothing_but_breaks():
     assert said('a<wbr>.b <span class="n">1e-07</span> &lt;i&gt;') == "a.b 1e-07 <i>"
+
+
+def test_what_stands_for_a_layer_or_a_batch_is_a_word():
+    report = small("stem")
+    report.divergences.append(Divergence("(optimizer)", "lr", 0.5, 1e-14))
+    report.divergences.append(Divergence("(loss)", "output:0", 0.5, 1e-14))
+    report.divergences.append(Divergence("batch 0", "attribute:training", 0.5, 1e-14))
+    english, chinese = in_both(report.verdict)
+    assert english == "not aligned: stem, (optimizer), (loss), batch 0"
+    assert chinese == "未对齐：stem，（优化器），（损失），批次 0"
+    told = in_both(report.divergences[-1].words)[1]
+    assert english_in(told) == ["training"]
+    assert "属性 training" in told
+
+
+@pytest.mark.parametrize(
+    ("value", "english", "chinese"),
+    [
+        (True, "yes", "是"),
+        (None, "none", "无"),
+        ({"0": [2, 3, 64, 96]}, "0: 2×3×64×96", "0: 2×3×64×96"),
+        ([{"0": [1], "label": [1, 2]}], "0: 1, label: 1×2", "0: 1, label: 1×2"),
+        (0, "0", "0"),
+    ],
+)
+def test_a_setting_is_no_python(value, english, chinese):
+    assert setting(value) == [english, chinese]

@@ -196,13 +196,13 @@ def test_page_opens_in_the_language_that_was_asked_for(browser, page, monkeypatc
     assert browser.one("h1").text == "Not aligned"  # what its reader chose
 
 
-@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("train", [False, True])
 @pytest.mark.parametrize("stage", ["forward", "backward"])
-def test_the_title_says_the_mode(stage, training):
+def test_the_title_says_the_mode(stage, train):
     report = small("body.conv")
-    report.stage, report.settings["training"] = stage, training
+    report.stage, report.settings["train"] = stage, train
     english, chinese = in_both(Run.of(report).title)
-    mode = "train" if training else "eval"
+    mode = "train" if train else "eval"
     assert english.endswith(f"{stage}, {mode} mode")
     assert chinese.endswith(f"，{mode} 模式")
 

@@ -45,6 +45,13 @@ function whole(text) {
   return String(text).split(/((?<![\w.])[-+]?\d[\d,.]*(?:e[-+]?\d+)?\b)/).map((part, i) => i % 2 ? h("span", { class: "n" }, part) : part);
 }
 
+/* A layer's name: that of what only stands for one is a word. */
+function layerName(path) {
+  const [, kind, number] = /^\(?(loss|optimizer|batch)\)?(?: (\d+))?$/.exec(path) || [];
+  if (kind === "batch") return number ? `${t("named_batch")} ${number}` : path;
+  return path.startsWith("(") && kind ? t("named_" + kind) : path;
+}
+
 /* A path or a file:line that breaks before its dots, the line's number never alone. */
 function place(text) {
   const [, path, line] = /^(.*?)(\.\w+:\d+)?$/s.exec(String(text));

@@ -81,8 +81,8 @@ class ErrorChart {
     if (index === null || index === undefined || index >= this.places.length) return;
     this.index = index;
     const i = this.places[index], calls = this.stage.calls, words = (column) => this.stage.texts[calls[column][i]] || ["", ""];
-    const name = words("layer")[0] || t("root");
-    this.readout.textContent = `${name} ${words("where")[0]}: ${show(calls.error[i])}, ${t("allowed")} ${show(calls.floor[i])}`;
+    const name = words("layer")[language()] || t("root");
+    this.readout.textContent = `${name} ${words("where")[language()]}${t("colon")}${show(calls.error[i])}${t("comma")}${t("allowed")} ${show(calls.floor[i])}`;
   }
 
   pickCurrent() { if (this.index !== null) this.choose(this.places[this.index]); }

@@ -45,7 +45,7 @@ class Detail {
     const layer = this.node.layer;
     this.holder.replaceChildren(
       h("button", { type: "button", class: "close", on: { click: () => this.hide() } }, t("close")),
-      h("h3", {}, ...(this.node.path === "" ? [t("root")] : place(this.node.path))),
+      h("h3", {}, ...(this.node.path === "" ? [t("root")] : place(layerName(this.node.path)))),
       ...(layer ? this.head(layer) : []),
       ...this.comparisons(),
       ...(this.call === null ? [] : this.one(this.call)),

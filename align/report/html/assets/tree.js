@@ -87,7 +87,7 @@ class Tree {
     const row = h("div", { class: "row" },
       h("span", { class: "caret", "aria-hidden": "true" }),
       h("span", { class: "dot d" + node.worst, role: "img", "aria-label": node.worst < 0 ? t("not_compared") : t(VERDICTS[node.worst]) }),
-      h("span", { class: "label" }, node.path === "" ? t("root") : node.name, " ", h("span", { class: "class" }, classes)),
+      h("span", { class: "label" }, node.path === "" ? t("root") : layerName(node.name), " ", h("span", { class: "class" }, classes)),
       h("span", { class: "value" }, node.worst >= 0 && node.worst !== 2 ? show(node.shown) : ""));
     const made = h("li", kinds, row);
     made.node = node;
