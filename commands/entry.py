@@ -30,6 +30,7 @@ try:
     from common.errors import UserError
     from common.streams import keep_apart, messages, results, say
     from common.words import language
+    from common.words.language import phrase
     from common.words.typed import as_typed
 except ModuleNotFoundError as error:  # pragma: no cover - only without an installation
     sys.exit(f"error: {error}; run `make setup` in {ROOT}, then use {ROOT}/.venv/bin/python")
@@ -49,7 +50,8 @@ def run(main: Callable[[], int], apart: bool = False) -> NoReturn:
 
 
 def _refused(end: Callable[[int], NoReturn], by: str) -> None:
-    complain(f"error: could not check: the process was to end by {by}. {next_step(SystemExit())}")
+    what = f"could not check: the process was to end by {by}. {next_step(SystemExit())}"
+    complain(phrase("error: {message}", message=what))
     end(COULD_NOT_CHECK)
 
 
@@ -66,7 +68,7 @@ def exit_code(main: Callable[[], int]) -> int:
     except CommandEnd as end:
         return int(end.code or 0)
     except UserError as error:
-        complain(f"error: {error}")
+        complain(phrase("error: {message}", message=error))
         return error.exit_code
     except BrokenPipeError:  # `... | head` closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), results().fileno())
@@ -85,15 +87,17 @@ def _ended_by(error: BaseException) -> int:
     missing = error.name if isinstance(error, ModuleNotFoundError) else ""
     if missing in ("torch", "paddle"):
         extra = {"torch": "torch", "paddle": "cpu"}[missing]
-        complain(
-            f"error: {missing} is not installed in {sys.executable}; run `make setup` in {ROOT} "
+        what = (
+            f"{missing} is not installed in {sys.executable}; run `make setup` in {ROOT} "
             f"and use its .venv/bin/python, or `pip install -e '{ROOT}[{extra}]'`"
         )
+        complain(phrase("error: {message}", message=what))
     elif user_frame(error) is not None or not isinstance(error, Exception):
-        complain(f"error: could not check: {told(error)}. {next_step(error)}")
+        what = f"could not check: {told(error)}. {next_step(error)}"
+        complain(phrase("error: {message}", message=what))
     elif isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""
-        complain(f"error: {place}{error.strerror or error}")
+        complain(phrase("error: {message}", message=f"{place}{error.strerror or error}"))
     else:  # of this program
         complain("".join(traceback.format_exception(error)).rstrip())
     return COULD_NOT_CHECK

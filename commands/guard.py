@@ -22,6 +22,7 @@ from commands.entry import COULD_NOT_CHECK, complain, exit_code, remove_report
 from commands.handover import Receiver, Sender
 from common.errors import UserError
 from common.streams import keep_apart
+from common.words.language import phrase
 
 TIMEOUT = 600.0  # seconds without a layer that begins or ends
 _NOTE, _PIPE = "T2P_RUNNING_NOTE", "T2P_PARENT_PIPE"
@@ -196,8 +197,8 @@ def _name(number: int) -> str:
 
 
 def _died(what: str, where: str) -> str:
-    return (
-        f"error: could not check: {what} {_while(where)}. A kernel that crashes or hangs cannot be "
+    return _error(
+        f"could not check: {what} {_while(where)}. A kernel that crashes or hangs cannot be "
         "judged: call it alone on the same input, and put another in its place (paddle's "
         "F.nll_loss with ignored labels corrupts memory: F.cross_entropy does not)"
     )
@@ -205,11 +206,15 @@ def _died(what: str, where: str) -> str:
 
 def _left(code: int, by: str, where: str) -> str:
     how = f"by {by}" if by else f"with exit code {code}"
-    return (
-        f"error: could not check: the process ended without a verdict {how} {_while(where)}. Code "
+    return _error(
+        f"could not check: the process ended without a verdict {how} {_while(where)}. Code "
         "of a net may neither end the program nor close its files: take that line out, or put it "
         'under `if __name__ == "__main__":`'
     )
+
+
+def _error(what: str) -> str:
+    return phrase("error: {message}", message=what)
 
 
 def _while(where: str) -> str:

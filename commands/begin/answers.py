@@ -12,6 +12,7 @@ from common.errors import UserError
 from common.settings.data import DATASETS
 from common.settings.own import OWN
 from common.settings.recipe import AnyLoss, AnyOptimizer, AnySchedule
+from common.words.language import said
 
 CHECKPOINTS = (".pth", ".pt", ".tar", ".ckpt", ".bin", ".safetensors")
 BASES = {"torch": "Module", "paddle": "Layer"}  # the class that a net is of
@@ -89,7 +90,10 @@ def answers_of(
         if text is None and ask is not None:
             shown = question.default
             shown = " ".join(map(str, shown)) if isinstance(shown, list) else shown
-            text = ask(f"{question.text}{'' if shown is None else f' [{shown}]'}: ").strip() or None
+            text = (
+                ask(f"{said(question.text)}{'' if shown is None else f' [{shown}]'}: ").strip()
+                or None
+            )
         if text is None and question.default is None:
             raise UserError(f"{option} is not given, and cannot be guessed: {question.text}")
         found[question.key] = question.default if text is None else _read(question, text, option)

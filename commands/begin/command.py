@@ -10,6 +10,7 @@ from commands.begin.files import write_missing
 from commands.entry import CHECKED_BAD, CHECKED_GOOD, print_json
 from commands.subjects.named.config import read_config
 from common.errors import UserError
+from common.words.language import comma, phrase, said
 from common.words.typed import command
 
 
@@ -57,21 +58,23 @@ def _show(config: Path, written: list[Path], found: list[State]) -> None:
 
     console = screen()
     if written:
-        console.print(f"written: {', '.join(map(str, written))}")
+        console.print(phrase("written: {paths}", paths=comma().join(map(str, written))))
     table = Table(box=None, show_header=False, pad_edge=False)
     for _ in range(3):
         table.add_column(overflow="fold")
     words = {0: "ready", 1: "to fill in", 2: "does not work"}
     for state in found:
         style = STYLES[2 if state.code == 1 else 1] if state.code else None
-        table.add_row(state.what, words[state.code], state.said.partition("\n")[0], style=style)
+        first = said(state.said.partition("\n")[0])
+        table.add_row(state.what, phrase(words[state.code]), first, style=style)
     console.print(table)
     for line in (more for state in found for more in state.said.splitlines()[1:]):
         console.print(line, soft_wrap=True, markup=False, highlight=False)
     left = [state for state in found if state.code]
     then = command("reproduce", config)
     if left:
-        said = f"{len(left)} things are to be filled in or mended; then: {then}"
-        verdict(console, 2 if written else 1, said)
+        todo = "{count} things are to be filled in or mended; then: {command}"
+        line = phrase(todo, count=len(left), command=then)
+        verdict(console, 2 if written else 1, line)
     else:
-        verdict(console, 0, f"ready: {then}")
+        verdict(console, 0, phrase("ready: {command}", command=then))

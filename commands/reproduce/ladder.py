@@ -30,6 +30,7 @@ from common.files import whole_file
 from common.settings.data import CityscapesData
 from common.settings.load import load_settings
 from common.settings.own import OWN, OwnModel
+from common.words.language import LANGUAGES, language
 
 ROOT = Path(__file__).resolve().parents[2]
 # What --fast changes: every rung is climbed, on less.
@@ -243,7 +244,8 @@ class Reproduction:
         output = self.folder / "train"
         overrides = [*self._overrides(), f"output={output}", *self._starting_weights()]
         command = [sys.executable, str(ROOT / "tools" / "train_paddle.py"), str(self.config)]
-        finished = subprocess.run([*command, *overrides, "--json"], stdout=subprocess.PIPE)
+        options = ["--json", "--lang", LANGUAGES[language()]]
+        finished = subprocess.run([*command, *overrides, *options], stdout=subprocess.PIPE)
         if finished.returncode:
             return COULD_NOT_CHECK, Words("training_ended", code=finished.returncode)
         try:

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import yaml
 
+from common.words.language import comma, phrase, said
 from convert.names.general_rules import ProposedRename, renames_of
 from convert.names.pair_search import LIKELY, ROLES, SURE, LayerPair
 from convert.names.rules import Alias, Rename, Rules, resolve
@@ -15,6 +16,7 @@ from convert.names.spec import COUNTER
 
 _LISTED = 6
 ROOT = "(root)"
+_HEAD = "A proposal: read it, correct it, then give it as --rules (to convert_weights as --map)."
 _CLASH = (
     "These renames alone lead two tensors to one name, or one of them elsewhere: what is open has "
     "to be said first."
@@ -142,15 +144,15 @@ def _text(proposal: Proposal, remarks: Sequence[str]) -> str:
     renames = proposal.renames
     whole = proposal.to_rules().model_dump(mode="json", exclude_defaults=True)
     given = proposal.given.model_dump(mode="json", exclude_defaults=True).get("renames", [])
-    remarks = [*remarks, *([] if proposal.accepts(_as_rules(renames)) else [_CLASH])]
+    remarks = [*remarks, *([] if proposal.accepts(_as_rules(renames)) else [phrase(_CLASH)])]
     lines = [
-        "# A proposal: read it, correct it, then give it as --rules (to convert_weights as --map).",
+        f"# {phrase(_HEAD)}",
         *(f"# {line}" for remark in remarks for line in remark.splitlines()),
         f"# {counts(proposal)}.",
         "renames:" if renames or given else "renames: []",
     ]
     for rename in given:
-        lines += ["  # as given", *_lines(rename["match"], rename["to"])]
+        lines += [f"  # {phrase('as given')}", *_lines(rename["match"], rename["to"])]
     for made in renames:
         lines += [f"  # {told(made)}", *_lines(made.match, made.to)]
     lines += _open(proposal, renames)
@@ -163,13 +165,20 @@ def counts(proposal: Proposal) -> str:
     """Say how much is paired, by how many rules, how sure these are, and what is open."""
     renames = proposal.renames
     levels = Counter(level(made.confidence) for made in renames)
-    named = ", ".join(f"{levels[word]} {word}" for word in (*LEVELS, DOUBTFUL) if levels[word])
-    rules = f"{len(renames)} rule{'s' * (len(renames) != 1)}" + (f" ({named})" if named else "")
-    return (
-        f"{len(proposal.pairs)} layers of other names are paired by {rules}, "
-        f"{len(proposal.same)} have the same name, {len(proposal.ambiguous)} are ambiguous, "
-        f"{len(proposal.unmatched)} of the file and {len(proposal.unfilled)} of the net without a "
-        "partner"
+    words = [word for word in (*LEVELS, DOUBTFUL) if levels[word]]
+    named = comma().join(phrase(f"{{count}} {word}", count=levels[word]) for word in words)
+    count = len(renames)
+    rules = phrase("1 rule") if count == 1 else phrase("{count} rules", count=count)
+    rules = phrase("{rules} ({levels})", rules=rules, levels=named) if named else rules
+    return phrase(
+        "{pairs} layers of other names are paired by {rules}, {same} have the same name, {open} "
+        "are ambiguous, {file} of the file and {net} of the net without a partner",
+        pairs=len(proposal.pairs),
+        rules=rules,
+        same=len(proposal.same),
+        open=len(proposal.ambiguous),
+        file=len(proposal.unmatched),
+        net=len(proposal.unfilled),
     )
 
 
@@ -182,9 +191,15 @@ def told(made: ProposedRename) -> str:
     """Say how sure a rename is, how many layers it serves, and why."""
     least = min(made.pairs, key=lambda pair: pair.confidence)
     count = len(made.pairs)
-    layers = f"{count} layers, " if count > 1 else ""
+    layers = phrase("{count} layers, ", count=count) if count > 1 else ""
     named = f"{least.source}: " if count > 1 else ""
-    return f"{level(made.confidence)} ({layers}{made.confidence:.2f}): {named}{least.why}"
+    return phrase(
+        "{level} ({layers}{score}): {why}",
+        level=phrase(level(made.confidence)),
+        layers=layers,
+        score=f"{made.confidence:.2f}",
+        why=named + said(least.why),
+    )
 
 
 def _open(proposal: Proposal, renames: Sequence[ProposedRename]) -> list[str]:
@@ -192,17 +207,20 @@ def _open(proposal: Proposal, renames: Sequence[ProposedRename]) -> list[str]:
     lines = []
     for source, candidates in proposal.ambiguous.items():
         listed = ", ".join(candidates[:_LISTED]) + (" ..." if len(candidates) > _LISTED else "")
-        lines.append(f"  # ambiguous: {source or ROOT} may be {listed}")
+        words = phrase("ambiguous: {name} may be {names}", name=source or ROOT, names=listed)
+        lines.append(f"  # {words}")
         if source in proposal.doubts:
-            lines.append(f"  #   {proposal.doubts[source]}")
+            lines.append(f"  #   {said(proposal.doubts[source])}")
         name = f"{source}."
         for made in renames:
             name = re.sub(made.match, made.to, name)
         if name != f"{candidates[0]}.":
             match = "^" + name.replace(".", r"\.")
             lines += ["  #" + line[1:] for line in _lines(match, f"{candidates[0]}.")]
-    lines += [f"  # no partner in the net: {path or ROOT}" for path in proposal.unmatched]
-    lines += [f"  # no partner in the file: {path or ROOT}" for path in proposal.unfilled]
+    for path in proposal.unmatched:
+        lines.append(f"  # {phrase('no partner in the net: {path}', path=path or ROOT)}")
+    for path in proposal.unfilled:
+        lines.append(f"  # {phrase('no partner in the file: {path}', path=path or ROOT)}")
     return lines
 
 

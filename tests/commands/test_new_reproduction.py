@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -18,6 +19,8 @@ from commands.begin.answers import answers_of, questions
 from commands.begin.files import config, stubs
 from common.errors import UserError
 from common.settings.load import load_settings
+from common.words import language
+from common.words.language import said
 
 EXAMPLE = ROOT / "examples" / "own_recipe"
 ALL_OWN = ["--schedule", "own", "--metric", "own", "--augmentation", "own"]
@@ -150,3 +153,20 @@ def test_every_choice_makes_a_config_that_can_be_read(tmp_path, question):
         path = tmp_path / "one.yml"
         path.write_text(config(answered(tmp_path, classes="3", **{question: choice})))
         assert load_settings(path).name == tmp_path.name
+
+
+def test_it_speaks_chinese(tmp_path):
+    done = run("new_reproduction", tmp_path / "mine", "--classes", 3, "--yes", "--lang", "zh")
+    assert done.returncode == 0, done.stderr
+    assert "已写入：" in done.stdout
+    assert done.stdout.count("待填写") >= 5
+    assert "处需要填写或修正；然后运行：" in done.stdout
+    left = re.sub(r"\S*[./:]\S*|\bpython\b|\breproduce\b", "", done.stdout)
+    assert not re.search("[a-z]{3}", left), left
+
+
+@pytest.mark.parametrize("key", ["name", "data", "loss", "metric", "checkpoint"])
+def test_its_questions_are_chinese(tmp_path, monkeypatch, key):
+    monkeypatch.setattr(language, "_chosen", [language.CHINESE])
+    (question,) = (one for one in questions(tmp_path) if one.key == key)
+    assert re.search("[\u4e00-\u9fff]", said(question.text))

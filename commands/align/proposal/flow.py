@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from align.arrays.batch import Inputs, as_batch
+from align.judge.words import printed
 from align.pairing.fill import proposal
 from align.pairing.reference_torch import LiveReference
 from align.pairing.static import hidden_layers
@@ -20,6 +21,7 @@ from common.documents import write_text
 from common.errors import UserError
 from common.streams import say
 from common.terminal import working
+from common.words.language import ENGLISH, both, comma, language, phrase
 from common.words.typed import command_line
 from convert.names.pair_search import SURE
 from convert.names.proposal import Proposal, counts
@@ -54,14 +56,14 @@ def write_proposal(options: Any) -> int:
     if options.weights:
         fill_reference(torch_net, options.weights, f"--torch {options.torch}")
     inputs = _inputs(options, torch_net, paddle_net)
-    with working("proposing who is who", options.quiet):
+    with working(phrase("proposing who is who"), options.quiet):
         run = CallsOfBoth() if inputs is None else _run(torch_net, paddle_net, inputs)
         found = proposal(LiveReference(torch_net), paddle_net, options.rules, run.calls)
         found, trial, remark = _tried(found, torch_net, paddle_net, inputs, run, options.seed)
     write_text(path, found.to_yaml(remark))
     for line in hidden_layers(paddle_net):
-        say(line)
-    say(f"written: {path}: {counts(found)}")
+        say(printed(line))
+    say(phrase("written: {path}: {what}", path=path, what=counts(found)))
     say(remark)
     say(_next(path, found, trial))
     if not found.is_whole or (trial.reports and not trial.is_aligned):
@@ -115,20 +117,18 @@ def _tried(
 ) -> tuple[Proposal, RulesTrial, str]:
     """Return the proposal after its trial, the trial, and what is to be said of it."""
     if inputs is None:
-        why = "not tried: give --inputs or --input-shape, and both nets are run as well"
+        why = phrase("not tried: give --inputs or --input-shape, and both nets are run as well")
         return found, RulesTrial(), why
     if run.calls is None:
-        return (
-            found,
-            RulesTrial(),
-            f"not tried, and paired without the order of calls: {run.failure}",
-        )
+        what = "not tried, and paired without the order of calls: {error}"
+        return found, RulesTrial(), phrase(what, error=run.failure)
     ways = choices(found)
     if not found.is_whole and not ways:
-        why = f"what is ambiguous may be paired in more than {MOST} ways, or in none that is whole"
+        many = "not tried: what is ambiguous may be paired in over {count} ways, or in none"
+        why = phrase(many, count=MOST)
         if found.unmatched or found.unfilled:
-            why = "some layers have no partner, so the port cannot be filled"
-        return found, RulesTrial(), f"not tried: {why}"
+            why = phrase("not tried: some layers have no partner, so the port cannot be filled")
+        return found, RulesTrial(), why
     from commands.align.proposal.calls_torch import distinguish
 
     changed = distinguish(torch_net, seed)
@@ -136,11 +136,22 @@ def _tried(
     trials = [
         run_trial(torch_net, paddle_net, whole.to_rules(), inputs, run.modes) for whole in wholes
     ]
-    modes = " and ".join("train" if train else "eval" for train in run.modes) + " mode"
-    said = f"{modes}, {len(trials)} way{'s' * (len(trials) != 1)} to pair the layers"
+    return _judged(found, ways, wholes, trials, _how(run.modes, len(trials), changed))
+
+
+def _how(modes: Sequence[bool], ways: int, changed: int) -> str:
+    """Say how rules were tried: in which modes, in how many ways, what was changed for it."""
+    ran = "eval and train mode" if len(modes) > 1 else "train mode" if modes[0] else "eval mode"
+    parts = [phrase(ran)]
+    parts.append(
+        phrase("1 way to pair the layers")
+        if ways == 1
+        else phrase("{count} ways to pair the layers", count=ways)
+    )
     if changed:
-        said += f", {changed} tensors of equal values made different for the trial"
-    return _judged(found, ways, wholes, trials, said)
+        equal = "{count} tensors of equal values made different for the trial"
+        parts.append(phrase(equal, count=changed))
+    return comma().join(parts)
 
 
 def _judged(
@@ -148,36 +159,45 @@ def _judged(
     ways: Sequence[dict[str, str]],
     wholes: Sequence[Proposal],
     trials: Sequence[RulesTrial],
-    said: str,
+    how: str,
 ) -> tuple[Proposal, RulesTrial, str]:
     aligned = [index for index, trial in enumerate(trials) if trial.is_aligned]
     if len(aligned) > 1:
-        why = f"{len(aligned)} of {len(ways)} ways align: the layers may be exchanged"
-        chosen = found.tried("tried").settled(ways[aligned[0]], _ANY_OF_SEVERAL, why)
-        return chosen, trials[aligned[0]], f"tried: {why} ({said})"
+        several = "{count} of {total} ways align: the layers may be exchanged"
+        why = both(several, count=len(aligned), total=len(ways))
+        chosen = found.tried("tried").settled(ways[aligned[0]], _ANY_OF_SEVERAL, why[ENGLISH])
+        return chosen, trials[aligned[0]], _tried_so(why[language()], how)
     if aligned:
         whole = wholes[aligned[0]]
-        words = "the forward pass aligns with these rules"
-        return whole.tried("tried"), trials[aligned[0]], f"tried: {words} ({said})"
+        words = phrase("the forward pass aligns with these rules")
+        return whole.tried("tried"), trials[aligned[0]], _tried_so(words, how)
     nearest = min(trials, key=lambda trial: (bool(trial.failure), trial.places))
     if len(trials) == 1:
-        kept, what = wholes[0], "with these rules the forward pass does not align yet"
+        kept, what = wholes[0], phrase("with these rules the forward pass does not align yet")
     else:
-        kept, what = found, f"no way aligns; the nearest of {len(trials)} does not, either"
-    reason = "could not be tried" if nearest.failure else f"tried: {what}"
-    return kept, nearest, f"{reason} ({said}): {nearest.told()}"
+        kept = found
+        what = phrase("no way aligns; the nearest of {count} does not, either", count=len(trials))
+    tried = phrase("could not be tried ({how})", how=how) if nearest.failure else ""
+    tried = tried or _tried_so(what, how)
+    return kept, nearest, phrase("{what}: {error}", what=tried, error=nearest.told())
+
+
+def _tried_so(what: str, how: str) -> str:
+    return phrase("tried: {what} ({how})", what=what, how=how)
 
 
 def _next(path: Path, found: Proposal, trial: RulesTrial) -> str:
     """Say what to do next, with the exact command."""
     if not found.is_whole:
-        return f"Next: read {path}, say in it what is open, and align with it: {_command(path)}"
+        read = "Next: read {path}, say in it what is open, and align with it: {command}"
+        return phrase(read, path=path, command=_command(path))
     if trial.reports and not trial.is_aligned:
-        return (
+        wrong = (
             "What differs is the port's fault or a wrong pair: align, and read the findings: "
-            f"{_command(path)}"
+            "{command}"
         )
-    return f"Next: {_command(path)}"
+        return phrase(wrong, command=_command(path))
+    return phrase("Next: {command}", command=_command(path))
 
 
 def _command(path: Path) -> str:

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from align.arrays.batch import Inputs
+from align.judge.words import printed
 from align.pairing.fill import fill_port
 from align.pairing.reference_torch import LiveReference
 from align.report.report import Report
 from commands.align.errors import errors_of_nets
 from common.errors import ConversionError, UserError
+from common.words.language import phrase
 from convert.names.rules import Rules
 
 
@@ -36,7 +38,11 @@ class RulesTrial:
             return self.failure
         worse = next(report for report in self.reports if not report.aligned)
         found = worse.divergences
-        return f"{len(found)} differ, first: {found[0]}" if found else worse.verdict
+        if not found:
+            return printed(worse.verdict)
+        return phrase(
+            "{count} differ, first: {what}", count=len(found), what=printed(found[0].words)
+        )
 
 
 def run_trial(

@@ -6,6 +6,7 @@ import re
 import pytest
 import yaml
 
+from common.words import language
 from convert.names.call_order import names_against
 from convert.names.pair_search import SURE
 from convert.names.propose import propose
@@ -290,3 +291,17 @@ def test_a_trial_makes_sure_only_what_it_called():
     sure = {p.source for p in found.pairs if p.confidence >= SURE}
     assert sure == {"a", "b"}
     assert all("not called" in p.why for p in found.pairs if p.source == "c")
+
+
+def test_a_rules_file_is_commented_in_the_language_of_what_is_printed(monkeypatch):
+    layers = layers_of_a_net()
+    truth = {path: RENAMES["stages"](path) for path, _, _ in layers}
+    found = propose(*two_sides(layers, truth))
+    monkeypatch.setattr(language, "_chosen", [language.CHINESE])
+    comments = [line for line in found.to_yaml().splitlines() if line.lstrip().startswith("#")]
+    told = [line for line in comments if not re.match(r"  #  ?(- match| to):", line)]
+    assert len(told) >= 3
+    for line in told:
+        assert re.search("[\u4e00-\u9fff]", line)
+        assert not re.search("may be|sure|only|partner|same|called|read it", line)
+    assert Rules.model_validate(yaml.safe_load(found.to_yaml())) == found.to_rules()
