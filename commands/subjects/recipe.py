@@ -24,7 +24,7 @@ from commands.subjects.named.frameworks import both_parts
 from commands.subjects.named.pair import NetPair, pair_of
 from commands.subjects.named.parts import MakeOptimizer, Parts
 from commands.subjects.named.rates import Rate
-from commands.subjects.named.written import Written
+from commands.subjects.named.with_source import WithSource
 from common.settings.own import InOptimizer, OwnSchedule
 from common.training.net_side import main_logits
 
@@ -200,8 +200,8 @@ class Recipe:
             self._written(lambda p: ours.optimizer(p, paddle_net, losses[1]), "optimizer", ours),
         )
 
-    def _written(self, function: Callable[..., Any], section: str, parts: Parts) -> Written:
-        return Written(function, parts.own(section), self.config, section)
+    def _written(self, function: Callable[..., Any], section: str, parts: Parts) -> WithSource:
+        return WithSource(function, parts.own(section), self.config, section)
 
     def _schedules(
         self, torch_net: Any, paddle_net: Any, losses: tuple[Any, Any]

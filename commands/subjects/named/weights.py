@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from commands.subjects.named.pair import OwnPair, names_advised
+from commands.subjects.misfits import misfits_advised, of_config
+from commands.subjects.named.config import latest_config
+from commands.subjects.named.pair import OwnPair
 from commands.subjects.named.parts import Parts
 from common.errors import ConversionError, UserError
 from common.settings.own import OwnModel
 from common.settings.run import Settings
 from common.words.language import phrase, said
+from common.words.typed import command
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ def _into_torch(settings: Settings, net: Any, path: Path) -> Loaded:
     if checkpoint.framework != "torch" or path.suffix == ".pdparams":
         raise UserError(
             f"{path}: weights of Paddle; --framework torch runs the reference, which takes "
-            "PyTorch's own (python tools/convert_weights.py --help tells the way back)"
+            f"PyTorch's own ({command('convert_weights', '--help')} tells the way back)"
         )
     model = settings.model
     if isinstance(model, OwnModel):
@@ -82,11 +85,13 @@ def _into_paddle(parts: Parts, net: Any, path: Path) -> Loaded:
         load_arrays(net, checkpoint, left=left)
         _require_dead(parts, net, path, left)
         return Loaded(left=tuple(left))
-    with names_advised(own):
-        if ours:  # of another toolkit, which the table knows
-            made = convert_checkpoint(path, model=model.name, num_classes=model.num_classes)
-        else:
-            made = convert_checkpoint(path, model=net, rules=_rules(parts, net))
+    if ours and not own:  # of another toolkit, which the table knows
+        made = convert_checkpoint(path, model=model.name, num_classes=model.num_classes)
+    elif isinstance(model, OwnModel):
+        with misfits_advised(of_config(latest_config(), model.name, model.rules)):
+            made = convert_checkpoint(path, model=net, rules=_rules(parts, model, net))
+    else:
+        made = convert_checkpoint(path, model=net)
     left = made.account.left_at_initialisation
     load_arrays(net, made.state, left=left)
     _require_dead(parts, net, path, left)
@@ -138,14 +143,11 @@ def _require_dead(parts: Parts, net: Any, path: Path, left: Sequence[str]) -> No
         )
 
 
-def _rules(parts: Parts, net: Any) -> Any:
-    """Return the rules of a net of the user's own; rows bring theirs."""
-    if not isinstance(parts.settings.model, OwnModel):
-        return None
+def _rules(parts: Parts, model: OwnModel, net: Any) -> Any:
+    """Return the rules of a net of the user's own."""
     from commands.subjects.named.frameworks import parts_of
 
-    has_torch = bool(parts.settings.model.torch)
-    reference = parts_of(parts.settings, "torch") if has_torch and _has_torch() else parts
+    reference = parts_of(parts.settings, "torch") if model.torch and _has_torch() else parts
     return OwnPair(parts.settings, (reference, parts)).rules_for(net)
 
 

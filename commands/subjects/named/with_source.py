@@ -8,7 +8,7 @@ from align.nets.calls import written_at
 from commands.subjects.named.config import Own
 
 
-class Written:
+class WithSource:
     """A function that stands for what a section of a config names.
 
     `source` is file:line of the user's callable, or the config and its key for one of our tables.
