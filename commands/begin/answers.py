@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from common.settings.recipe import AnyLoss, AnyOptimizer, AnySchedule
 from common.words.language import said
 
 CHECKPOINTS = (".pth", ".pt", ".tar", ".ckpt", ".bin", ".safetensors")
+LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how files of torch.save before 1.6 begin
 BASES = {"torch": "Module", "paddle": "Layer"}  # the class that a net is of
 
 
@@ -50,8 +52,9 @@ def _shape(text: str) -> list[int]:
 
 def questions(folder: Path) -> list[Question]:
     """Return all questions, with what `folder` says as their defaults."""
-    files = sorted(path for path in folder.glob("*") if path.suffix in CHECKPOINTS)
-    checkpoint = files[0].name if len(files) == 1 else ""
+    files = checkpoints_in(folder)
+    checkpoint = files[0] if len(files) == 1 else ""
+    several = f"; here are {', '.join(files)}" if len(files) > 1 else ""
     nets = {side: net_in(folder, side) or f"net_{side}:build" for side in BASES}
     listed = " or one of ours"
     return [
@@ -59,7 +62,7 @@ def questions(folder: Path) -> list[Question]:
         Question("classes", "number of classes", None, read=_positive),
         Question("torch", "the reference, MODULE:CALLABLE that returns it", nets["torch"]),
         Question("paddle", "the port, MODULE:CALLABLE that returns it", nets["paddle"]),
-        Question("checkpoint", "the authors' checkpoint (empty: none)", checkpoint),
+        Question("checkpoint", f"the authors' checkpoint (empty: none{several})", checkpoint),
         Question("input_shape", "input of the net, N C H W", [2, 3, 64, 64], read=_shape),
         Question("data", "data set: own" + listed, OWN, (OWN, *DATASETS)),
         Question("loss", "loss: own" + listed, OWN, (OWN, *ours(AnyLoss))),
@@ -68,6 +71,41 @@ def questions(folder: Path) -> list[Question]:
         Question("metric", "metric: own, or task (mIoU)", "task", (OWN, "task")),
         Question("augmentation", "augmentation: own, or none", "none", (OWN, "none")),
     ]
+
+
+def checkpoints_in(folder: Path) -> list[str]:
+    """Return the names of files that PyTorch saved, by their ending or by how they begin."""
+    files = [path for path in sorted(folder.glob("*")) if path.is_file()]
+    return [path.name for path in files if path.suffix in CHECKPOINTS or _is_torchs(path)]
+
+
+def _is_torchs(path: Path) -> bool:
+    """Tell whether `torch.save` wrote a file, whatever it is called; nothing of it is loaded."""
+    try:
+        with path.open("rb") as file:
+            if file.read(len(LEGACY)) == LEGACY:
+                return True
+        if not zipfile.is_zipfile(path):
+            return False
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/data.pkl") for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def _defined(path: Path) -> list[str]:
+    """Return the names of the functions of a file, and of its classes that have `update`."""
+    try:
+        body = ast.parse(path.read_text(encoding="utf-8")).body
+    except (OSError, SyntaxError, ValueError):
+        return []
+    metrics = [
+        node.name
+        for node in body
+        if isinstance(node, ast.ClassDef)
+        and "update" in {getattr(n, "name", "") for n in node.body}
+    ]
+    return [node.name for node in body if isinstance(node, ast.FunctionDef)] + metrics
 
 
 def _positive(text: str) -> int:
@@ -97,6 +135,8 @@ def answers_of(
         if text is None and question.default is None:
             raise UserError(f"{option} is not given, and cannot be guessed: {question.text}")
         found[question.key] = question.default if text is None else _read(question, text, option)
+    found["checkpoints"] = checkpoints_in(folder)
+    found["there"] = {side: _defined(folder / f"recipe_{side}.py") for side in BASES}
     found["takes"] = {side: classes_argument(folder, found[side]) for side in BASES}
     return found
 

@@ -1,6 +1,8 @@
 """What of a config's own things is there, and what is still to be filled in."""
 
+import ast
 import inspect
+import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +14,9 @@ from common.settings.own import FRAMEWORKS
 from common.settings.run import Settings
 
 READY, TO_FILL, WRONG = 0, 1, 2
-STUB = "raise NotImplementedError"
+# The methods of a class that are called; another one may be for subclasses to write.
+CALLED = ("__init__", "__call__", "__len__", "__getitem__", "forward", "update", "compute",
+          "accumulate", "result")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -57,10 +61,41 @@ def state_of(own: Own) -> State:
         place = f"{inspect.getsourcefile(found)}"
     except (TypeError, OSError):
         return State(str(own), READY, "ready")
-    stub = next((number for number, line in enumerate(lines) if STUB in line), None)
+    stub = _stub_in("".join(lines))
     if stub is None:
         return State(str(own), READY, f"{place}:{max(first, 1)}")
-    return State(str(own), TO_FILL, f"{place}:{first + stub}")
+    return State(str(own), TO_FILL, f"{place}:{max(first, 1) + stub}")
+
+
+def _stub_in(source: str) -> int | None:
+    """Return the line, from 0, of a stub: `raise NotImplementedError` is all that a body does.
+
+    Of a class the bodies of the methods that are called.
+    """
+    try:
+        found = ast.parse(textwrap.dedent(source)).body[0]
+    except (SyntaxError, IndexError):  # a lambda in the middle of a line
+        return None
+    inside = found.body if isinstance(found, ast.ClassDef) else [found]
+    functions = [node for node in inside if isinstance(node, ast.FunctionDef)]
+    for function in functions:
+        if function is not found and function.name not in CALLED:
+            continue
+        body = [node for node in function.body if not _is_docstring(node)]
+        if len(body) == 1 and _gives_up(body[0]):
+            return body[0].lineno - 1
+    return None
+
+
+def _is_docstring(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def _gives_up(node: ast.stmt) -> bool:
+    if not isinstance(node, ast.Raise) or node.exc is None:
+        return False
+    raised = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+    return isinstance(raised, ast.Name) and raised.id == "NotImplementedError"
 
 
 def _made(what: str, make: Callable[[], str]) -> State:

@@ -73,7 +73,11 @@ def _show(config: Path, written: list[Path], found: list[State]) -> None:
     left = [state for state in found if state.code]
     then = command("reproduce", config)
     if left:
-        todo = "{count} things are to be filled in or mended; then: {command}"
+        todo = (
+            "1 thing is to be filled in or mended; then: {command}"
+            if len(left) == 1
+            else "{count} things are to be filled in or mended; then: {command}"
+        )
         line = phrase(todo, count=len(left), command=then)
         verdict(console, 2 if written else 1, line)
     else:

@@ -99,13 +99,25 @@ def stubs(answers: Mapping[str, Any]) -> dict[str, str]:
             files[f"recipe_{side}.py"] = (
                 f'"""The recipe of {title[0].lower()}{title[1:]}."""\n{recipe}'
             )
-    if answers["schedule"] == OWN:
+    if answers["schedule"] == OWN and not _has_schedules(answers):
         files["rates.py"] = RATE
     own_data, own_augment = (answers[key] == OWN for key in ("data", "augmentation"))
     if own_data or own_augment:
         head = DATA if own_data else '"""The augmentation of both sides."""\n'
         files["my_data.py"] = head + (AUGMENT if own_augment else "")
     return files
+
+
+def _has_schedules(answers: Mapping[str, Any]) -> bool:
+    """Tell whether the recipes of both sides are there, with a schedule each."""
+    return all("schedule" in names for names in answers["there"].values())
+
+
+def _metric(answers: Mapping[str, Any]) -> str:
+    """Return the name of both sides' metric: of a class with `update` that both recipes have."""
+    theirs, ours = answers["there"].values()
+    known = [name for name in theirs if name in ours and name[0].isupper()]
+    return "Score" if "Score" in known or not known else str(known[-1])
 
 
 def config(answers: Mapping[str, Any]) -> str:
@@ -115,10 +127,18 @@ def config(answers: Mapping[str, Any]) -> str:
     weights = (
         f"weights:\n  path: {checkpoint}  # of the authors, in PyTorch\n" if checkpoint else ""
     )
-    each = {key: f"{{torch: recipe_torch:{name}, paddle: recipe_paddle:{name}}}" for key, name in
-            (("loss", "loss"), ("optimizer", "optimizer"), ("metric", "Score"))}  # fmt: skip
+    if not checkpoint and answers["checkpoints"]:
+        said = f"of the authors, in PyTorch; here: {', '.join(answers['checkpoints'])}"
+        weights = f"# weights: {{path: ...}}  # {said}\n"
+    names = {"loss": "loss", "optimizer": "optimizer", "metric": _metric(answers)}
+    each = {
+        key: f"{{torch: recipe_torch:{name}, paddle: recipe_paddle:{name}}}"
+        for key, name in names.items()
+    }
     parts = {key: each[key] if answers[key] == OWN else f"{{name: {answers[key]}}}" for key in each}
     rate = "{both: rates:rate}"
+    if _has_schedules(answers):
+        rate = "{torch: recipe_torch:schedule, paddle: recipe_paddle:schedule}"
     if answers["schedule"] != OWN:
         rate = f"{{name: {answers['schedule']}, base_lr: 0.01}}"
     return CONFIG.format(

@@ -170,3 +170,68 @@ def test_its_questions_are_chinese(tmp_path, monkeypatch, key):
     monkeypatch.setattr(language, "_chosen", [language.CHINESE])
     (question,) = (one for one in questions(tmp_path) if one.key == key)
     assert re.search("[\u4e00-\u9fff]", said(question.text))
+
+
+FORWARD = """
+    def hook(self):
+        raise NotImplementedError
+
+    def forward(self, image):
+        if image.ndim != 4:
+            raise NotImplementedError("volumes")
+"""
+
+
+def test_only_a_stub_that_does_nothing_else_is_to_be_filled_in(tmp_path):
+    folder = tmp_path / "mine"
+    shutil.copytree(EXAMPLE, folder)
+    for side in ("torch", "paddle"):
+        file = folder / f"net_{side}.py"
+        text = file.read_text().replace("\n    def forward(self, image):\n", FORWARD, 1)
+        file.write_text(text)
+    config = folder / "my_net.yml"
+    config.write_text(config.read_text().replace(":build", ":Net"))
+    code, told, found = states_of(folder)
+    assert code == 0, told
+    stub = (
+        (folder / "net_torch.py")
+        .read_text()
+        .replace("        self.right, self", "        pass #", 1)
+    )
+    start = stub.index("        kept = label")
+    stub = (
+        stub[:start]
+        + "        raise NotImplementedError\n\n"
+        + stub[stub.index("    def compute") :]
+    )
+    (folder / "net_torch.py").write_text(stub)
+    code, _, found = states_of(folder)
+    assert (code, found["metric.torch"]) == (1, 1)
+    done = run("new_reproduction", folder)
+    assert "1 thing is to be filled in or mended" in done.stdout
+
+
+def test_a_checkpoint_of_any_name_and_schedules_that_are_there_are_taken(tmp_path):
+    import torch
+
+    from convert import read_checkpoint
+
+    weights = {"weight": torch.zeros(2)}
+    torch.save(weights, tmp_path / "ENet")
+    recipe = "def schedule(*optimizer):\n    ...\n\n"
+    recipe += "class MeanIoU:\n    def update(self, p, y):\n        ...\n"
+    for side in ("torch", "paddle"):
+        (tmp_path / f"recipe_{side}.py").write_text(recipe)
+    answers = answered(tmp_path, classes="3", schedule="own", metric="own")
+    assert answers["checkpoint"] == "ENet"
+    assert list(read_checkpoint(tmp_path / "ENet")) == ["weight"]
+    assert "rates.py" not in stubs(answers)
+    text = config(answers)
+    assert "schedule: {torch: recipe_torch:schedule, paddle: recipe_paddle:schedule}" in text
+    assert "metric: {torch: recipe_torch:MeanIoU, paddle: recipe_paddle:MeanIoU}" in text
+    torch.save(weights, tmp_path / "old", _use_new_zipfile_serialization=False)
+    answers = answered(tmp_path, classes="3")
+    assert answers["checkpoint"] == ""
+    assert "# weights: {path: ...}  # of the authors, in PyTorch; here: ENet, old" in config(
+        answers
+    )
