@@ -156,7 +156,9 @@ def why_unverified(args: argparse.Namespace, model: Any) -> str:
     if args.no_verify:
         return "--no-verify"
     if args.generic or (model is not None and not isinstance(model, str)):
-        return "only nets of the table can be; see align_forward"
+        if args.generic:
+            return "only nets of the table can be; see align_forward"
+        return "a net of your own: align_forward compares it with the reference"
     from convert import read_checkpoint
 
     if read_checkpoint(args.checkpoint, args.key).framework == "paddle":

@@ -205,8 +205,11 @@ class Report:
             first, count = self.unchecked[0], len(self.unchecked)
             return Words("unchecked", count=count, place=_place(first), cause=first.cause)
         assert worst is not None
+        count = len(self.calls) - len(self.noise)
         figures = {"error": worst.relative_error, "floor": worst.floor, "place": _place(worst)}
-        said = Words("aligned", count=len(self.calls) - len(self.noise), **figures)
+        said = Words("aligned", count=count, **figures)
+        if not worst.relative_error:
+            said = Words("aligned_exactly", count=count)
         return (
             Words("aligned_but_noise", aligned=said, noise=len(self.noise)) if self.noise else said
         )

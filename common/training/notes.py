@@ -21,34 +21,40 @@ def settings_block(
     into = weights.into or phrase("the whole net")
     start = phrase("{path}{row} into {place}", path=weights.path, row=held, place=into)
     start = start if weights.path else phrase("none")
-    options = _listed(settings.model.options)
     batches = " x ".join(map(str, (data.cards, data.iter_size, data.batch_size)))
     where = _listed(data.options) if isinstance(data, OwnData) else data.root
     protocol = settings.evaluate.model_dump(exclude_defaults=True, exclude={"batch_size"})
     named = {"name": settings.name, "seed": settings.seed, "folder": folder}
     of_side = {"name": side.framework, "version": side.version, "device": side.device}
-    net = {"name": settings.model.name, "count": settings.model.num_classes, "options": options}
+    net = {"name": settings.model.name, "count": settings.model.num_classes}
+    shape = phrase("{name}, {count} classes", **net)
     seen = {"place": where, "train": frames[0], "val": frames[1]}
     cut = {"crop": crop, "name": data.augmentation.name}
     total = {"total": settings.total_batch, "parts": batches}
     rounds = f"{epochs(settings, frames[0]):.1f}"
     long = {"count": f"{train.iterations:,}", "epochs": rounds}
-    often = {"count": f"{train.eval_interval:,}", "options": _listed(protocol)}
+    every = phrase("every {count}", count=f"{train.eval_interval:,}")
     return [
         ("run", phrase("{name}, seed {seed}, in {folder}", **named)),
         ("framework", phrase("{name} {version} on {device}", **of_side)),
-        ("net", phrase("{name}, {count} classes ({options})", **net)),
+        ("net", _with_options(shape, settings.model.options)),
         ("parameters", f"{side.parameter_count():,}"),
         ("weights", start),
         ("data", phrase("{place}: {train} training, {val} validation frames", **seen)),
         ("crop", phrase("{crop} (height x width), augmented as {name}", **cut)),
         ("batch", phrase("{total} = {parts} (cards, iter_size, batch_size)", **total)),
-        ("loss", f"{settings.loss.name} ({_listed(settings.loss_options)})"),
-        ("optimizer", f"{settings.optimizer.name} ({_listed(settings.optimizer.options)})"),
-        ("schedule", f"{settings.schedule.name} ({_listed(settings.schedule.options)})"),
+        ("loss", _with_options(settings.loss.name, settings.loss_options)),
+        ("optimizer", _with_options(settings.optimizer.name, settings.optimizer.options)),
+        ("schedule", _with_options(settings.schedule.name, settings.schedule.options)),
         ("iterations", phrase("{count}, {epochs} epochs", **long)),
-        ("evaluation", phrase("every {count} ({options})", **often)),
+        ("evaluation", _with_options(every, protocol)),
     ]
+
+
+def _with_options(text: str, options: Mapping[str, Any]) -> str:
+    """Return `text` with the options behind it, alone where there are none."""
+    listed = _listed(options)
+    return phrase("{text} ({options})", text=text, options=listed) if listed else text
 
 
 def _listed(options: Mapping[str, Any]) -> str:

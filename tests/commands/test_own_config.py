@@ -150,6 +150,7 @@ def test_the_right_port_climbs_every_rung(mine, rung):
     code, report = climb(rung, mine)
     assert code == 0, report["divergences"]
     assert report["calls"]
+    assert " at attribute:" not in report["verdict"]
 
 
 PADDLE = "net_paddle.py"
@@ -256,6 +257,9 @@ def test_training_gives_an_optimizer_the_net(mine, framework):
     with_groups(mine, "parameters, net")
     done = run(f"train_{framework}", "my_net.yml", cwd=mine)
     assert done.returncode == 0, done.stderr
+    block = done.stderr.partition("iteration")[0]
+    assert "evaluation" in done.stderr
+    assert "()" not in block
 
 
 def test_what_an_optimizer_is_called_with_is_said(mine):

@@ -20,6 +20,7 @@ def test_converted_stdc_is_aligned(stdc1_pair):
     report = align_weights(*stdc1_pair)
     assert report.exit_code == 0, report.verdict
     assert sum(call.where.startswith(("weight", "buffer")) for call in report.calls) == 240
+    assert report.verdict == f"aligned: {len(report.calls)} tensors, all exactly equal"
 
 
 ATTRIBUTES = {
