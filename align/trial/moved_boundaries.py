@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Mapping
 from align.judge.comparison import DIFFERS, Comparison
 from align.judge.where import Where
 from align.judge.words import Words
+from align.pairing.tensors import ancestors
 from align.trial.findings import Findings
 
 FindingKey = tuple[str, str, str]  # layer, call and where of a finding
@@ -26,8 +27,9 @@ def across_moved_boundaries(
     moved. A container that lost a part of its code stays as it was found: what uses its result
     differs then, or nothing does, which `is_seen` tells of a module of the reference.
 
-    After the first run `most` more are asked for: with all containers at once, then with those of
-    one place of the code each (`blocks.0` and `blocks.1` are of one), then one by one.
+    After the first run `most` more are asked for: with all containers at once, then without those
+    that this showed not to be it, or where it showed none with those of one place of the code each
+    (`blocks.0` and `blocks.1` are of one), then one by one.
     """
     found = yield frozenset()
     suspects = _suspects(found)
@@ -42,7 +44,10 @@ def across_moved_boundaries(
         trial = yield frozenset(taken | groups)
         places = _places(groups, found)
         if not _explains(trial, found, taken, groups):
-            attempts += places if len(places) > 1 else _one_by_one(groups)
+            wrong = _shown_wrong(trial, found, taken | groups) & groups
+            apart = places if len(places) > 1 else _one_by_one(groups)
+            attempts += [groups] if wrong else apart
+            attempts = [left for each in attempts if (left := each - wrong)]
             continue
         seen = {group for group in groups if _all_seen(trial, group, is_seen)}
         if seen != groups:
@@ -127,6 +132,29 @@ def _explains(trial: Findings, found: Findings, taken: set[int], groups: set[int
     if inside:  # what comes out of other containers may be what differs there
         apart = {_called(key) for key, error in before.items() if _is_form(key, error)} & apart
     return any(own & end for end in ends) and all(apart & end for end in ends)
+
+
+def _shown_wrong(trial: Findings, found: Findings, dissolved: set[int]) -> set[int]:
+    """Return the groups of `dissolved` of which no boundary alone has moved.
+
+    Every call runs on the reference's tensors, so what differs anew in the code around a container
+    differs as well where that container alone is taken apart, unless another one lies there too.
+    """
+    apart = _paths(found, dissolved)
+    before = {_key(call): call.relative_error for call in _wrong(found)}
+    anew = {
+        call.layer
+        for call in _wrong(trial)
+        if not _is_close(call.relative_error, before.get(_key(call), math.nan))
+        and (_key(call) in before or _as_before(call, before, apart) is None)
+    }
+    judged = trial.judged.port_group
+    lying: dict[str, set[int]] = {}
+    for path, group in found.pairing.port_group.items():
+        if group in dissolved:
+            around = [p for p in ancestors(path)[:-1] if judged.get(p, group) not in dissolved]
+            lying.setdefault(around[-1] if around else "", set()).add(group)
+    return {group for path in anew for group in lying.get(path, ()) if len(lying[path]) == 1}
 
 
 def _as_before(
