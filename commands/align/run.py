@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from commands.align.errors import errors_of_nets
 from commands.align.nets import nets, take_nets
 from commands.align.options import is_own
+from commands.align.rungs import compares_nets
 from commands.entry import check_folder, print_json
 from commands.guard import announce_report
 from common.words.language import phrase, said
@@ -106,14 +107,23 @@ def _align_row(
     with errors_of_nets(name):
         report = align(torch_net, paddle_net, name)
     report.notes[:0] = vars(options).pop("remarks", [])
-    if is_own(options) and torch_net is not None:
-        from align.pairing.reference_torch import LiveReference
-        from commands.subjects.own import without_partner
-
-        report.notes += without_partner(LiveReference(torch_net), paddle_net, options.rules)
-    if recipe is not None and torch_net is not None:
-        report.notes += recipe.pair.notes(torch_net, paddle_net)
+    if torch_net is not None and compares_nets(report.stage):
+        report.notes += _notes_of_nets(options, recipe, torch_net, paddle_net)
     report.settings |= {"model": name, "seed": options.seed, "weights": options.weights}
     seconds = round(time.monotonic() - start, 2)
     report.environment |= {"command": command_line(), "seconds": seconds}
     return report
+
+
+def _notes_of_nets(
+    options: Any, recipe: "Recipe | None", torch_net: Any, paddle_net: Any
+) -> list[str]:
+    """Return what is said of the two nets, whatever was compared of them."""
+    if recipe is not None:
+        return recipe.pair.notes(torch_net, paddle_net)
+    if not is_own(options):
+        return []
+    from align.pairing.reference_torch import LiveReference
+    from commands.subjects.own import without_partner
+
+    return without_partner(LiveReference(torch_net), paddle_net, options.rules)

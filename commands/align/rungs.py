@@ -39,6 +39,7 @@ class RungRow:
     when_fast: bool = True  # `reproduce --fast` climbs it too
     needs_data: bool = False  # batches of the config's data set
     needs_nets: bool = True  # both, with the same weights
+    compares_nets: bool = True  # not only what comes before or after them
 
 
 def _judge(folder: Any) -> "Report":
@@ -72,6 +73,7 @@ ROWS = (
         of_arrays=own_nets.align_loss_on_arrays,
         ladder=7,
         needs_data=True,
+        compares_nets=False,
     ),
     RungRow(
         "data",
@@ -80,6 +82,7 @@ ROWS = (
         ladder=6,
         needs_data=True,
         needs_nets=False,
+        compares_nets=False,
     ),
     RungRow(
         "metric",
@@ -87,6 +90,7 @@ ROWS = (
         lambda recipe, torch_net, _: recipe.align_metric(torch_net),
         ladder=8,
         needs_data=True,
+        compares_nets=False,
     ),
     RungRow(
         "step",
@@ -128,6 +132,13 @@ ROWS = (
     ),
 )
 RUNGS = {row.name: row for row in ROWS}
+
+
+def compares_nets(stage: str) -> bool:
+    """Tell whether a report of `stage` is about the two nets: one of batches or losses is not."""
+    return stage not in RUNGS or RUNGS[stage].compares_nets
+
+
 STAGES = tuple(row.name for row in ROWS if not row.has_command)
 LADDER = tuple(
     sorted((row for row in ROWS if row.ladder is not None), key=lambda row: row.ladder or 0)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from commands.entry import check_folder, print_json
-from common.words.language import comma, phrase, said
+from common.words.language import phrase, said
 from common.words.typed import command_line
 
 
@@ -74,7 +74,7 @@ def _show(reproduction: Any, folder: Path, quiet: bool) -> None:
     """Print the ladder, where everything is, and the verdict; `quiet`: the verdict alone."""
     from rich.table import Table
 
-    from align.judge.words import printed
+    from align.judge.words import Words, listed, printed
     from common.terminal import STYLES, screen, verdict
 
     console = screen()
@@ -91,7 +91,8 @@ def _show(reproduction: Any, folder: Path, quiet: bool) -> None:
         console.print(table)
         console.print(phrase("everything is in {folder}", folder=folder))
         console.print(phrase("report: {path}", path=folder / "report" / "reproduce.html"))
-    bad = comma().join(said(rung.name) for rung in reproduction.rungs if rung.exit_code)
+    wrong = [Words.told(rung.name) for rung in reproduction.rungs if rung.exit_code]
+    bad = printed(listed(wrong, "also")) if wrong else ""  # names have commas of their own
     word, count = phrase(words[reproduction.exit_code]), len(reproduction.rungs)
     line = phrase("{word}: {count} rungs", word=word, count=count)
     line = phrase("{said}, not good: {names}", said=line, names=bad) if bad else line

@@ -10,7 +10,8 @@ from tests.paths import ROOT
 pytest.importorskip("torch")
 pytest.importorskip("paddle")
 
-from commands.reproduce import ladder
+from align.report.run import Rung
+from commands.reproduce import command, ladder
 from commands.reproduce.ladder import Reproduction
 from common.errors import UserError
 from common.settings.load import load_settings
@@ -31,8 +32,9 @@ def trained(config, folder, monkeypatch, **how):
     reproduction.settings = load_settings(config, reproduction._overrides())
     reproduction.state = {}
     reproduction._train()
-    _, tool, path, *overrides, as_json = commands[0]
-    assert (tool, path, as_json) == (str(ROOT / "tools" / "train_paddle.py"), str(config), "--json")
+    _, tool, path, *overrides, as_json, _, language = commands[0]
+    assert (tool, path) == (str(ROOT / "tools" / "train_paddle.py"), str(config))
+    assert (as_json, language) == ("--json", "en")
     return load_settings(config, overrides), reproduction
 
 
@@ -93,3 +95,10 @@ def test_fast_reads_photos_of_ones_own_where_they_are(tmp_path, monkeypatch):
     fast.settings = load_settings(config, absent)
     fast._make_data()  # of Cityscapes alone
     assert not (tmp_path / "toy").exists()
+
+
+def test_the_last_line_tells_names_with_commas_apart(tmp_path, capsys):
+    names = ("forward, eval", "forward, train", "backward")
+    rungs = [Rung(name, code, "", 1.0) for name, code in zip(names, (1, 1, 0), strict=True)]
+    command._show(SimpleNamespace(rungs=rungs, exit_code=1), tmp_path, quiet=True)
+    assert "3 rungs, not good: forward, eval; forward, train" in capsys.readouterr().out

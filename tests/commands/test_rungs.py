@@ -1,7 +1,7 @@
 """The table of rungs: what commands offer, what `reproduce` climbs, what stands behind it."""
 
 import align
-from commands.align.rungs import LADDER, ROWS, RUNGS, STAGES
+from commands.align.rungs import LADDER, ROWS, RUNGS, STAGES, compares_nets
 
 
 def test_every_rung_of_the_library_has_a_row():
@@ -28,3 +28,10 @@ def test_what_people_type_and_what_the_ladder_climbs():
         *("weights", "init", "forward, eval", "forward, train", "backward"),
         *("data", "loss", "metric", "training"),
     ]
+
+
+def test_notes_of_the_nets_stand_where_nets_are_compared():
+    without = {"loss", "data", "metric"}
+    assert {name for name in STAGES if not compares_nets(name)} == without
+    assert compares_nets("forward")
+    assert compares_nets("training")

@@ -43,7 +43,6 @@ def render(run: Run) -> str:
         verdict: sum(call.verdict == verdict for call in calls)
         for verdict in (EQUAL, DIFFERS, NOISE, UNCHECKED)
     }
-    equal = [call for call in calls if call.verdict == EQUAL]
     head = headline(run)
     return _render(
         "page.html.j2",
@@ -58,7 +57,7 @@ def render(run: Run) -> str:
         data=page_data(run),
         counts=counts,
         total=len(calls),
-        worst=max(equal, key=lambda call: call.severity, default=None),
+        worst=_worst_equal(run),
         mends=grouped(mends(run.reports, run.names)),
         unchecked=grouped(unchecked(run.reports, run.names)),
         named=NAMED,
@@ -86,6 +85,14 @@ def render_comparison(before: Run, after: Run) -> str:
             for change in changes
         ],
     )
+
+
+def _worst_equal(run: Run) -> Comparison | None:
+    """Return the largest error that is called equal; that of statistics where there is no other."""
+    values = [report for report in run.reports if report.stage != "init"]  # that: distributions
+    calls = (call for report in values or run.reports for call in report.calls)
+    equal = (call for call in calls if call.verdict == EQUAL)
+    return max(equal, key=lambda call: call.severity, default=None)
 
 
 def _cell(call: Comparison | None) -> tuple[str, Any]:
