@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from align import Report
-from align.judge.words import Words
+from align.judge.words import Words, first_of
 from align.pairing.fill import load_state
 from align.report.report import ALIGNED, COULD_NOT_CHECK
 from align.report.run import Run, Rung, without_values
@@ -223,6 +223,7 @@ class Reproduction:
 
     def _write_evidence(self, torch_net: Any, paddle_net: Any) -> tuple[int, str]:
         """Write the guide's pairs of files; what they say is shown and not judged."""
+        from commands.align.reprod_log import THRESHOLD
         from commands.reproduce.evidence import write_evidence
 
         folder = self.folder / "evidence"
@@ -236,8 +237,12 @@ class Reproduction:
         if not all(math.isfinite(distance) for distance in distances.values()):
             return COULD_NOT_CHECK, Words("distance_not_finite", folder=folder)
         worst = max(distances, key=lambda name: distances[name])
-        said = {"error": distances[worst], "name": worst, "folder": folder}
-        return ALIGNED, Words("evidence", **said)
+        said = Words("evidence", error=distances[worst], name=worst, folder=folder)
+        beyond = [name for name, distance in distances.items() if distance > THRESHOLD]
+        if beyond:
+            names = first_of(beyond, 3)
+            said = Words("evidence_beyond", said=said, names=names, threshold=THRESHOLD)
+        return ALIGNED, said
 
     def _train(self) -> tuple[int, str]:
         """Train in Paddle as long as the config says, by the very command a person types."""

@@ -95,6 +95,9 @@ def test_fault_of_a_net_is_refused(small, tmp_path):
     assert grade(tmp_path, "data")
     assert not grade(tmp_path, "forward")
     assert not grade(tmp_path, "bp_align")
+    ends = {name: (tmp_path / f"{name}_diff.log").read_text().splitlines()[-1] for name in KEYS}
+    assert ends["forward"] == ends["bp_align"] == "diff check failed"
+    assert ends["loss"] == "diff check passed"
 
 
 def test_wrong_optimizer_is_refused(small, tmp_path, monkeypatch):
