@@ -124,7 +124,9 @@ def _mapped(path: Path) -> memoryview:
                 raise UnreadableError(f"{path}: the file is empty; download or save it again")
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except FileNotFoundError:
-        raise UnreadableError(f"{path}: no such file") from None
+        whole = Path(path).absolute()
+        said = "" if str(whole) == str(path) else f" ({whole})"
+        raise UnreadableError(f"{path}: no such file{said}") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UnreadableError(f"{path}: cannot be read: {reason}") from None

@@ -580,3 +580,31 @@ def test_labels_without_void_show_nothing_of_it(mine):
             for n in climb(rung, mine, "loss.name=cross_entropy", "metric.name=task")[1]["notes"]
             if "void" in n
         ]
+
+
+ROOTED = """
+
+class Rooted(Squares):
+    def __init__(self, split, root):
+        super().__init__(split)
+        self.files = sorted(Path(root).glob("*.png"))
+
+    def __len__(self):
+        return len(self.files)
+"""
+
+
+def test_the_root_of_own_data_is_found_beside_the_config(mine, tmp_path):
+    data = (mine / "my_data.py").read_text()
+    (mine / "my_data.py").write_text("from pathlib import Path\n" + data + ROOTED)
+    replace(mine, "my_net.yml", "both: my_data:Squares", "both: my_data:Rooted\n  root: pixels")
+    from_above = ["align_stage", "data", "mine/my_net.yml"]
+    done = run(*from_above, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "split train: has no sample" in done.stderr
+    assert f"data.root is {tmp_path / 'pixels'}, which is not there, nor beside" in done.stderr
+    (mine / "pixels").mkdir()
+    for number in range(6):
+        (mine / "pixels" / f"{number}.png").touch()
+    done = run(*from_above, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from commands.subjects.callables import load_callable, users_errors
+from common.settings.data import OwnData
 from common.settings.load import load_settings
 from common.settings.own import OwnModel, OwnOfEach
 from common.settings.run import Settings
@@ -19,8 +20,9 @@ CONFIG_SUFFIXES = (".yml", ".yaml")
 def read_config(config: str | Path, overrides: Iterable[str] = ()) -> Settings:
     """Return the settings of a config; modules that it names are found beside it from now on.
 
-    They are looked for in the folder of the config, then in the current one. So are the rules file
-    and the checkpoint of a net of the user's own. Raises ConfigError.
+    They are looked for in the folder of the config, then in the current one. What is not in the
+    current folder but beside the config is found there: rules file and checkpoint of a net of the
+    user's own, root of data of the user's own. Raises ConfigError, which names what was tried.
     """
     settings = load_settings(config, overrides)
     _latest[:] = [str(config)]
@@ -34,7 +36,10 @@ def read_config(config: str | Path, overrides: Iterable[str] = ()) -> Settings:
     if isinstance(model, OwnModel):
         model = model.model_copy(update={"rules": _beside(folder, model.rules)})
         weights = weights.model_copy(update={"path": _beside(folder, weights.path)})
-    return settings.model_copy(update={"model": model, "weights": weights})
+    data = settings.data
+    if isinstance(data, OwnData):
+        data = data.model_copy(update={"root": _beside(folder, data.root)})
+    return settings.model_copy(update={"model": model, "weights": weights, "data": data})
 
 
 _latest: list[str] = []

@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -193,7 +194,7 @@ def _opened(own: Own, settings: Settings, split: str) -> Any:
     data, what = settings.data, f"{own}, split {split}"
     root = {} if data.root is None else {"root": data.root}
     with drawing(generator(settings.seed, "own data")):
-        found = _counted(own(split=split, **root), what)
+        found = _counted(own(split=split, **root), what, _looked_in(data.root))
     if data.workers:
         try:
             pickle.dumps(found)
@@ -205,7 +206,15 @@ def _opened(own: Own, settings: Settings, split: str) -> Any:
     return found
 
 
-def _counted(found: Any, what: str) -> Any:
+def _looked_in(root: str | None) -> str:
+    """Say where a data set of the user's looks, as far as is known, for a message."""
+    if root is None:
+        return f"the current folder is {Path.cwd()}; data.root is handed over as root="
+    there = "" if Path(root).exists() else ", which is not there, nor beside the config"
+    return f"data.root is {Path(root).absolute()}{there}"
+
+
+def _counted(found: Any, what: str, looked_in: str) -> Any:
     missing = [name for name in ("__len__", "__getitem__") if not hasattr(found, name)]
     if missing:
         raise DataError(
@@ -213,5 +222,5 @@ def _counted(found: Any, what: str) -> Any:
             "with __len__ and __getitem__"
         )
     if len(found) == 0:
-        raise DataError(f"{what}: has no sample")
+        raise DataError(f"{what}: has no sample; {looked_in}")
     return found
