@@ -5,15 +5,16 @@ import inspect
 import pkgutil
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from commands.entry import was_interrupted
+from commands.subjects.spelling import module_named, not_found
 from commands.subjects.users_modules import import_users
 from common.errors import UserError
-from common.places import is_users, told
+from common.places import is_users, place_of, told
 
 NETS = ("--torch", "--paddle", "--model", "model.torch", "model.paddle")
 _loaded: list[tuple[str, Any]] = []  # (what the user called it, the callable)
@@ -22,6 +23,7 @@ _loaded: list[tuple[str, Any]] = []  # (what the user called it, the callable)
 def load_callable(spec: str, option: str) -> Callable[..., Any]:
     """Return what `spec`, "package.module:name", names; the current folder is on the path.
 
+    The module may be written as the path of its file, "package/module.py:name".
     `option` is what the user called it, for messages. Raises UserError.
     """
     module, _, name = spec.partition(":")
@@ -29,8 +31,15 @@ def load_callable(spec: str, option: str) -> Callable[..., Any]:
         raise UserError(f"{option} {spec}: expected MODULE:CALLABLE, as in my_pkg.nets:build")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(1, str(Path.cwd()))  # after the checkout
-    with users_errors(f"{option} {spec}: cannot import {module}"):
-        found = import_users(module)
+    module = module_named(module, f"{option} {spec}")
+    try:
+        with users_errors(f"{option} {spec}: cannot import {module}"):
+            found = import_users(module)
+    except UserError as error:
+        missing = error.__cause__
+        if not isinstance(missing, ModuleNotFoundError):
+            raise
+        raise UserError(f"{error}{not_found(missing.name, module)}") from missing
     try:
         for part in name.split("."):
             found = getattr(found, part)
@@ -126,7 +135,7 @@ def _side_of_optimizer(owner: Any) -> str:
 
 def build_port(spec: str, option: str, arguments: Mapping[str, Any] | None = None) -> Any:
     """Call what `spec` names and return the Paddle layer; UserError where that is none."""
-    made = called(load_callable(spec, option), f"{option} {spec}", arguments)
+    made = _made(spec, option, arguments)
     if "paddle" not in _frameworks(made):
         raise _no_net(spec, option, made, "paddle.nn.Layer")
     return made
@@ -134,10 +143,50 @@ def build_port(spec: str, option: str, arguments: Mapping[str, Any] | None = Non
 
 def build(spec: str, option: str, base: type, arguments: Mapping[str, Any] | None = None) -> Any:
     """Call what `spec` names and return the net; UserError where that is no `base`."""
-    made = called(load_callable(spec, option), f"{option} {spec}", arguments)
+    made = _made(spec, option, arguments)
     if not isinstance(made, base):
         raise _no_net(spec, option, made, f"{base.__module__}.{base.__qualname__}")
     return made
+
+
+def _made(spec: str, option: str, arguments: Mapping[str, Any] | None) -> Any:
+    """Call what `spec` names; UserError where it needs arguments, says how these are given."""
+    function, what = load_callable(spec, option), f"{option} {spec}"
+    given = arguments or {}
+    try:
+        signature = inspect.signature(function)
+        kinds = [one.kind for one in signature.parameters.values()]
+    except (TypeError, ValueError):  # of compiled code: the call itself tells
+        return called(function, what, arguments)
+    needed = [
+        one.name
+        for one in signature.parameters.values()
+        if one.default is one.empty and one.kind not in _OPEN and one.name not in given
+    ]
+    strange = [name for name in given if name not in signature.parameters]
+    if needed or (strange and inspect.Parameter.VAR_KEYWORD not in kinds):
+        lacks = f"needs {', '.join(needed)}" if needed else f"takes no {', '.join(strange)}"
+        where = f" ({place_of(function)})" if place_of(function) else ""
+        raise UserError(
+            f"{what}: {spec.partition(':')[2]}{signature}{where} {lacks}: "
+            f"{_arguments_of(option, needed)}"
+        )
+    return called(function, what, arguments)
+
+
+_OPEN = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def _arguments_of(option: str, needed: Sequence[str]) -> str:
+    """Say how the arguments of a net's callable are given."""
+    shown = needed or ["KEY"]
+    if option.startswith("model."):
+        side = option.partition(".")[2]
+        words = ", ".join(f"{name}: VALUE" for name in shown)
+        return f"set model.{side}_args: {{{words}}} in the config (model.args: of both nets)"
+    if option in ("--torch", "--paddle"):
+        return f"give {option}-args {' '.join(f'{name}=VALUE' for name in shown)}"
+    return "name a function that calls it with them, or a config (model.paddle_args)"
 
 
 def _frameworks(made: Any) -> set[str]:
@@ -148,7 +197,9 @@ def _no_net(spec: str, option: str, made: Any, expected: str) -> UserError:
     """Return the error of a callable that returned no net."""
     found = f"{type(made).__module__}.{type(made).__qualname__}"
     step = ""
-    if isinstance(made, type):
+    if made is None:
+        found, step = "None", ": does it return the net?"
+    elif isinstance(made, type):
         found = f"the class {made.__qualname__} itself"
         step = f": call it there, or name it, {made.__module__}:{made.__qualname__}"
     elif _frameworks(made) and hasattr(made, "forward"):

@@ -56,7 +56,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     yield tmp_path
-    for name in ("small_nets", "broken_nets", "blamed", "lazy"):
+    for name in ("small_nets", "broken_nets", "narrow_nets", "inside", "blamed", "lazy"):
         sys.modules.pop(name, None)
 
 
@@ -106,6 +106,57 @@ def test_the_number_of_classes_is_advised_as_one_gives_it(folder):
     assert "--paddle-args classes=5 builds the port with it" in done.stderr
     assert run(*pair, "heads:ours", "--paddle-args", "classes=5").returncode == 0
     assert "let heads:seven build the net with 5" in run(*pair, "heads:seven").stderr
+
+
+PATHS = ["small_nets.py", "./small_nets.py", "{folder}/small_nets.py", "in/a/ported.py"]
+PATHS += ["../{folder.name}/small_nets", "in-side/mine.py"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_module_may_be_written_as_the_path_of_its_file(folder, path):
+    for place in ("in/a/ported.py", "in-side/mine.py"):
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        (folder / place).write_text(NETS)
+    found = load_callable(f"{path.format(folder=folder)}:Ours", "--paddle")
+    assert found().forward is not None
+    for name in ("in", "in.a", "in.a.ported", "mine"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("ports/port.py:build", "no such file; looked for {folder}/ports/port.py"),
+        ("ports/port.py:build", "As a module: ports.port"),
+        ("small_net:Ours", "looked in {folder}"),
+        ("small_net:Ours", "did you mean small_nets?"),
+        ("inside.smal:Ours", "looked in {folder}/inside; did you mean inside.small?"),
+        ("small_nets:needs", "needs classes, width: give --paddle-args classes=VALUE width=VALUE"),
+        ("small_nets:returns_nothing", "returned None, expected a paddle.nn.layer.layers.Layer"),
+        ("small_nets:returns_nothing", "does it return the net?"),
+    ],
+)
+def test_what_was_meant_is_said(folder, spec, words):
+    from commands.subjects.callables_paddle import build_paddle
+
+    (folder / "inside").mkdir()
+    (folder / "inside" / "small.py").write_text("")
+    more = "def needs(classes, width, depth=1): pass\ndef returns_nothing(): Ours()\n"
+    (folder / "small_nets.py").write_text(NETS + more)
+    with pytest.raises(UserError) as raised:
+        build_paddle(spec)
+    assert words.format(folder=folder) in str(raised.value)
+    assert spec in str(raised.value)
+
+
+def test_arguments_that_nothing_takes_are_said_with_what_is_taken(folder):
+    from commands.subjects.callables_paddle import build_paddle
+
+    with pytest.raises(UserError, match=r"Ours\(width=4\).* takes no widht: give --paddle-args"):
+        build_paddle("small_nets:Ours", {"widht": 3})
+    (folder / "narrow_nets.py").write_text("def of(classes): pass\n")
+    with pytest.raises(UserError, match=r"needs classes: set model.torch_args: {classes: VALUE}"):
+        build("narrow_nets:of", "model.torch", object)
 
 
 SPECS = {
