@@ -52,10 +52,12 @@ def refuse_signature(
     given: Sequence[str],
     named: Iterable[str] = (),
     may: Sequence[str] = (),
+    remedy: str = "give what is left a default, or wrap it in a function of these alone",
 ) -> None:
     """Raise UserError where `function` cannot be called with `given`, and with `named` by name.
 
-    `what` is what the user called it, `may` what it could also take by name, for the message.
+    `what` is what the user called it, `may` what it could also take by name, for the message, and
+    `remedy` what is to be done.
     """
     try:
         signature = inspect.signature(function)
@@ -70,8 +72,7 @@ def refuse_signature(
         besides = f", and with {' and '.join(may)} where it takes them by name" if may else ""
         raise UserError(
             f"could not check: {what}, {name}{signature}{where}, is called "
-            f"with ({', '.join(given)}){besides}: {error}; give what is left a default, or wrap it "
-            "in a function of these alone"
+            f"with ({', '.join(given)}){besides}: {error}; {remedy}"
         ) from None
 
 

@@ -118,14 +118,22 @@ def schedules(options: Any) -> tuple[Callable[[int], float] | None, Callable[[in
     return _schedule(options, "torch"), _schedule(options, "paddle")
 
 
+SCHEDULER_ADVICE = (
+    "give a function of the step, from 0, that returns its rate; a scheduler goes into the "
+    "optimizer that its callable returns, and is stepped there"
+)
+
+
 def _schedule(options: Any, side: str) -> Callable[[int], float] | None:
     from commands.subjects.callables import called, load_callable
     from commands.subjects.named.rates import checked
+    from common.places import refuse_signature
 
     spec, option = getattr(options, f"{side}_schedule", None), f"--{side}-schedule"
     if not spec:
         return None
     rate, what = load_callable(spec, option), f"{option} {spec}"
+    refuse_signature(rate, what, ["step"], remedy=SCHEDULER_ADVICE)
 
     def of_step(step: int) -> float:
         return checked(called(lambda: rate(step), what, None), f"{what}, step {step}")

@@ -106,10 +106,10 @@ def parse_alignment(command: argparse.ArgumentParser, without_nets: Collection[s
         command.error("--all takes neither --model nor --weights")
     if bool(options.torch) != bool(options.paddle):
         command.error("--torch and --paddle go together")
-    for side in ("loss", "optimizer"):
+    for side in ("loss", "optimizer", "schedule"):
         both = [getattr(options, f"{name}_{side}", None) for name in ("torch", "paddle")]
         if bool(both[0]) != bool(both[1]):
-            command.error(f"--torch-{side} and --paddle-{side} go together")
+            command.error(f"--torch-{side} and --paddle-{side} go together{MORE.get(side, '')}")
     if getattr(options, "config", None) and (options.model or options.all):
         command.error("a config names its nets: it goes without --model and --all")
     if options.torch and (options.model or options.all or getattr(options, "config", None)):
@@ -122,6 +122,9 @@ def parse_alignment(command: argparse.ArgumentParser, without_nets: Collection[s
     if (left := [name for name in given if name not in named]) and not options.torch and not alone:
         command.error(f"--{left[0]} goes with --torch and --paddle")
     return options
+
+
+MORE = {"schedule": "; a scheduler that an optimizer holds is stepped where both are left out"}
 
 
 def is_own(options: Any) -> bool:

@@ -39,6 +39,9 @@ def linear(step):
 def nothing(step):
     return None
 
+def scheduler():
+    return paddle.optimizer.lr.StepDecay(0.1, step_size=1, gamma=0.5)
+
 def raises(step):
     return poly(step) / 0
 """
@@ -63,8 +66,9 @@ def test_equal_and_wrong_schedules(tmp_path):
     done = aligned(tmp_path, *theirs, "--paddle-schedule", "nets:linear")
     assert done.returncode == 1
     assert "not aligned: (optimizer)" in done.stdout
-    done = aligned(tmp_path, *theirs)  # the port forgot it
-    assert done.returncode == 1
+    done = aligned(tmp_path, *theirs)
+    assert done.returncode == 2
+    assert "--torch-schedule and --paddle-schedule go together" in done.stderr
     done = aligned(tmp_path, optimizer="unstepped")
     assert done.returncode == 2
     assert "StepDecay" in done.stdout
@@ -75,6 +79,7 @@ def test_equal_and_wrong_schedules(tmp_path):
     [
         ("nothing", "--paddle-schedule nets:nothing, step 0: gave None as the rate"),
         ("raises", "--paddle-schedule nets:raises: ZeroDivisionError"),
+        ("scheduler", "a scheduler goes into the optimizer that its callable returns"),
     ],
 )
 def test_what_is_no_schedule(tmp_path, rate, words):
