@@ -143,12 +143,13 @@ def _schedule(options: Any, side: str) -> Callable[[int], float] | None:
 
 def batches(options: Any, torch_net: Any, paddle_net: Any, labelled: bool = True) -> list[Any]:
     """Return the arrays of every file of --inputs."""
-    from commands.subjects.inputs import read_inputs
+    from commands.subjects.inputs import forget_noted, read_inputs
     from common.errors import UserError
 
     if not options.inputs:
         raise UserError("give --inputs FILE.npz with the nets' inputs and, as the last, the label")
     say = vars(options).setdefault("remarks", []).append
+    forget_noted()
     return [read_inputs(path, torch_net, paddle_net, labelled, say) for path in options.inputs]
 
 

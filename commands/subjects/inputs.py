@@ -1,6 +1,7 @@
 """Inputs of nets: read from files, or seeded."""
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from zipfile import BadZipFile
@@ -25,8 +26,9 @@ def read_inputs(
 
     Arrays called arr_0, arr_1, ... (what `np.savez(path, image, label)` writes) are passed by
     position. Others are keywords, and must be parameters of both nets' `forward`. Where there is
-    a label it is the last array, by any name; or all arrays called label.NAME, as a dict, and
-    label.0, label.1, ... as a tuple, nested at will (label.boxes.0).
+    a label it is the last array, by any name; or the one called label beside arr_0, ...; or all
+    arrays called label.NAME, as a dict, and label.0, label.1, ... as a tuple, nested at will
+    (label.boxes.0).
 
     Without losses a batch may end with its label all the same: the last array, where the
     reference's `forward` has a place for every other one and none for this. It is left out, and
@@ -35,6 +37,11 @@ def read_inputs(
     arrays = _arrays_of(path)
     parts = [name for name in arrays if labelled and name.startswith(_LABEL)]
     label = _tree(path, {name: arrays.pop(name) for name in parts}, _LABEL)
+    if not parts and _is_named_label(arrays) and (labelled or say):
+        parts, label = [NAMED], arrays.pop(NAMED)
+        if say and not labelled:
+            say(Words("label_left_out", path=path, name=NAMED))
+            parts = []
     last_is_label = labelled and not parts
     nets = {"reference": torch_net, "port": paddle_net}
     signatures = [Signature(side, net) for side, net in nets.items() if net is not None]
@@ -43,6 +50,7 @@ def read_inputs(
     if by_position and sorted(map(int, numbers)) != list(range(len(numbers))):
         raise UserError(f"--inputs {path}: has {', '.join(arrays)}; arr_0 to the last one")
     names = sorted(arrays, key=lambda name: int(name[4:])) if by_position else list(arrays)
+    _note(path, [(name, arrays[name]) for name in names], label if parts else None, labelled, nets)
     misfit = _misfit_by_position if by_position else _misfit_by_name
     wrong = misfit(names[:-1] if last_is_label else names, signatures)
     if wrong and say and not labelled and not misfit(names[:-1], signatures, whole=True):
@@ -56,7 +64,59 @@ def read_inputs(
     return {name: arrays[name] for name in names} | ({"label": label} if parts else {})
 
 
-_LABEL = "label."
+_LABEL, NAMED = "label.", "label"
+
+
+def _is_named_label(arrays: Mapping[str, Any]) -> bool:
+    """Tell whether all arrays are numbered, arr_0, ..., but one that is called label."""
+    others = [name for name in arrays if name != NAMED]
+    return len(others) == len(arrays) - 1 > 0 and all(
+        name.startswith("arr_") and name[4:].isdigit() for name in others
+    )
+
+
+_noted: dict[str, list[tuple[float, str]]] = {}  # how likely at fault, and what it is
+
+
+def noted(what: str) -> str:
+    """Return what a file of --inputs holds as "label" or "inputs", "" where that is not known.
+
+    Of several files the oddest. For messages: what a loss or a net raises may be the file's fault.
+    """
+    return max(_noted.get(what, [(0, "")]))[1]
+
+
+def forget_noted() -> None:
+    """Forget the files that were read before."""
+    _noted.clear()
+
+
+def _note(
+    path: str, arrays: Sequence[tuple[str, Any]], label: Any, labelled: bool, nets: Mapping
+) -> None:
+    arrays = [(name, array) for name, array in arrays if labelled or name != NAMED]
+    if labelled and label is None and arrays:
+        arrays, label = arrays[:-1], arrays[-1][1]
+    if isinstance(label, np.ndarray) and label.size and label.dtype.kind in "biuf":
+        found = f"the label of {path} is {_described(label)}, values {label.min()} to {label.max()}"
+        if label.dtype.kind == "f":
+            found += "; where it holds classes, write label.astype(np.int64)"
+        if not any(net is not None for net in nets.values()):
+            first = ", ".join(_described(array) for _, array in arrays)
+            found += (
+                f"; without --torch and --paddle the arrays are outputs and label, so {first} was "
+                "taken as outputs"
+            )
+        rank = math.inf if label.dtype.kind == "f" else float(label.max())
+        _noted.setdefault("label", []).append((rank, found))
+    whole = [f"{name} is {_described(a)}" for name, a in arrays if a.dtype.kind in "biu"]
+    if whole:
+        found = f"of {path} {', '.join(whole)}; of an image write .astype(np.float32)"
+        _noted.setdefault("inputs", []).append((0, found))
+
+
+def _described(array: np.ndarray) -> str:
+    return f"{array.dtype} {list(array.shape)}"
 
 
 def _tree(path: str, arrays: Mapping[str, Any], prefix: str) -> Any:

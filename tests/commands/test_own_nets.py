@@ -159,6 +159,53 @@ def test_arguments_that_nothing_takes_are_said_with_what_is_taken(folder):
         build("narrow_nets:of", "model.torch", object)
 
 
+LOSSES = """
+import torch, paddle
+def theirs(outputs, label): return torch.nn.functional.cross_entropy(outputs, label)
+def ours(outputs, label): return paddle.nn.functional.cross_entropy(outputs, label, axis=1)
+class Conv(torch.nn.Conv2d):
+    def __init__(self): super().__init__(3, 4, 1)
+class Conv2D(paddle.nn.Conv2D):
+    def __init__(self): super().__init__(3, 4, 1)
+"""
+IMAGE = np.zeros((2, 3, 4, 4), "f4")
+CLASSES = np.zeros((2, 4, 4), "i8")
+NET = ["--torch", "losses:Conv", "--paddle", "losses:Conv2D"]
+LOSS = ["--torch-loss", "losses:theirs", "--paddle-loss", "losses:ours"]
+
+
+def fed(folder, command, options, *arrays, **named):
+    (folder / "losses.py").write_text(LOSSES)
+    np.savez(folder / "b.npz", *arrays, **named)
+    return run(*command.split(), *options, "--inputs", "b.npz", "--quiet", cwd=folder)
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "arrays", "words"),
+    [
+        ("align_backward", NET + LOSS, (IMAGE, CLASSES.astype("f4")), "write label.astype(np.in"),
+        ("align_backward", NET + LOSS, (IMAGE, CLASSES + 7), "int64 [2, 4, 4], values 7 to 7"),
+        ("align_stage loss", LOSS, (IMAGE[:, :, :3], CLASSES), "was taken as outputs"),
+        ("align_forward", NET, (IMAGE.astype("u1"),), "arr_0 is uint8 [2, 3, 4, 4]; of an image"),
+    ],
+    ids=["a label of floats", "classes beyond", "an image as outputs", "an image of bytes"],
+)
+def test_what_is_the_files_fault_names_the_file(folder, command, options, arrays, words):
+    done = fed(folder, command, options, *arrays)
+    assert done.returncode == 2
+    assert words in done.stderr, done.stderr
+    assert "b.npz" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["align_stage loss", "align_backward"])
+def test_a_label_by_name_stands_beside_arrays_by_position(folder, command):
+    done = fed(folder, command, NET + LOSS, IMAGE, label=CLASSES)
+    assert done.returncode == 0, done.stderr
+    assert fed(folder, "align_forward", NET, IMAGE, label=CLASSES).returncode == 0
+    whole = np.zeros((2, 4, 4, 4), "f4")
+    assert fed(folder, "align_stage loss", LOSS, whole, label=CLASSES).returncode == 0
+
+
 SPECS = {
     "no colon": ("small_nets", "expected MODULE:CALLABLE"),
     "no module": ("absent_nets:build", "cannot import absent_nets"),
