@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -240,6 +240,9 @@ def _explain(row: Mapping[str, Any], origins: Mapping[_Path, str], default: str)
     origin, key = _origin(path, origins, default), ".".join(path)
     if row["type"] == "extra_forbidden":
         return f"{origin}: unknown key {key}{_whose(place) or _nearest(path, place.section)}"
+    if shape := _expected(row, place):
+        key = ".".join(part for part in path if not part.isdigit())
+        return f"{origin}: {key} is {row['input']!r:.60}: {shape}"
     if row["type"] == "missing":
         origin = origins.get((*path[:-1], "name"), origin)  # what chose the kind of section
         return f"{origin}: {key} is not set, and has no default"
@@ -251,6 +254,26 @@ def _explain(row: Mapping[str, Any], origins: Mapping[_Path, str], default: str)
     if row["type"] == "value_error":
         return f"{origin}: {key}: {message}" if key else f"{origin}: {message}"
     return f"{origin}: {key} is {row['input']!r:.60}: {message}"
+
+
+def _expected(row: Mapping[str, Any], place: _Place) -> str:
+    """Say by an example what a list or a section is to be; "" where that is not what is wrong."""
+    name = next(part for part in reversed(("", *place.path)) if not part.isdigit())
+    field = place.section.model_fields.get(name)
+    if field is None:
+        return ""
+    kinds = (field.annotation, *get_args(field.annotation))
+    items = next((len(get_args(kind)) for kind in kinds if get_origin(kind) is tuple), 0)
+    counted = row["type"] == "missing" and place.path[-1].isdigit()
+    if items and (counted or row["type"] in ("too_long", "tuple_type", "list_type")):
+        example = field.default if isinstance(field.default, tuple) else (64, 96, 3, 3)[:items]
+        return f"expected {items} values, such as [{', '.join(map(str, example))}]"
+    sections = _sections(field.annotation)
+    if sections and row["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        keys = list(sections[0].model_fields)
+        example = f"{name}: {{{keys[0]}: ...}}"
+        return f"expected keys below it, such as {example}; it has {', '.join(keys)}"
+    return ""
 
 
 def _origin(path: _Path, origins: Mapping[_Path, str], default: str) -> str:
@@ -315,13 +338,15 @@ def _nearest(path: _Path, section: type[BaseModel]) -> str:
     prefix = ".".join(parents) + "." if parents else ""
     siblings = sorted(section.model_fields)
     near = difflib.get_close_matches(name, siblings, n=1)
+    near = near or [key for key in siblings if key.endswith(f"_{name}")]
     if near:
         return f"; did you mean {prefix}{near[0]}?"
     keys = [key for key in known_keys() if key.rpartition(".")[0] != prefix.rstrip(".")]
     leaves = {key: key.rpartition(".")[2] for key in keys}
     elsewhere = [key for key, leaf in leaves.items() if name == leaf]
     elsewhere += [key for key, leaf in leaves.items() if leaf.endswith(f"_{name}")]
-    elsewhere += difflib.get_close_matches(".".join(path), keys, n=1)
+    inside = [key for key in keys if not prefix.startswith(f"{key}.")]
+    elsewhere += difflib.get_close_matches(".".join(path), inside, n=1)
     if elsewhere:
         return f"; did you mean {elsewhere[0]}?"
     return f"; {prefix.rstrip('.') or 'a config'} has: {', '.join(siblings)}"
