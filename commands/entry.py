@@ -24,6 +24,7 @@ sys.path.insert(0, str(ROOT))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 warnings.filterwarnings("ignore", message="No ccache found")  # Paddle's import, on every start
+warnings.filterwarnings("ignore", message="When training, we now always track global mean")  # same
 
 try:
     from commands import endings
