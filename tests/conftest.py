@@ -54,5 +54,5 @@ def _imports_are_pythons_own(monkeypatch) -> None:
     """Take back what a test's loading of a user's module put in the place of Python's imports."""
     monkeypatch.setattr(builtins, "__import__", builtins.__import__)
     monkeypatch.setattr(importlib, "import_module", importlib.import_module)
-    if users := sys.modules.get("commands.subjects.users_modules"):
+    if users := sys.modules.get("commands.subjects.modules.users_modules"):
         monkeypatch.setattr(users, "_worlds", None)

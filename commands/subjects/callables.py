@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from commands.entry import was_interrupted
-from commands.subjects.spelling import module_named, not_found
-from commands.subjects.users_modules import import_users
+from commands.subjects.modules.spelling import module_named, not_found
+from commands.subjects.modules.users_modules import import_users
 from common.errors import UserError
 from common.places import is_users, place_of, told
 

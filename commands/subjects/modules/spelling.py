@@ -8,7 +8,7 @@ from pathlib import Path
 from common.errors import UserError
 from common.places import is_users
 
-HOME = Path(__file__).resolve().parents[2]
+HOME = Path(__file__).resolve().parents[3]
 
 
 def module_named(module: str, what: str) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 from common.places import is_users
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 ROOMS = frozenset({"align", "commands", "common", "convert", "paddle_impl", "torch_ref"})
 
 
