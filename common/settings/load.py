@@ -271,8 +271,8 @@ def _expected(row: Mapping[str, Any], place: _Place) -> str:
     sections = _sections(field.annotation)
     if sections and row["type"] in ("model_type", "model_attributes_type", "dict_type"):
         keys = list(sections[0].model_fields)
-        example = f"{name}: {{{keys[0]}: ...}}"
-        return f"expected keys below it, such as {example}; it has {', '.join(keys)}"
+        section = f"{name}: {{{keys[0]}: ...}}"
+        return f"expected keys below it, such as {section}; it has {', '.join(keys)}"
     return ""
 
 
