@@ -1,8 +1,7 @@
 """Pictures of a data set: pixels and images by class, and augmented samples under their labels."""
 
-import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +11,16 @@ from common.data.classes import Classes
 from common.data.survey import Survey
 from common.data.transforms.images import VOID, Normalisation
 from common.files import write_picture
+from common.words.drawn import drawn, lettering, written
+from common.words.language import comma
 
 ROW = 0.24  # inches of a class
 MIXED = 0.6  # of the label's colour in an overlay
 MOST_NAMES = 24  # classes of a legend
-CJK = 0x2E80  # the first letter of Chinese, Japanese, Korean
-CJK_FONTS = (
-    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Source Han Sans SC"),
-    *("WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "SimHei", "Microsoft YaHei", "PingFang SC"),
-    *("Heiti SC", "Arial Unicode MS"),
-)
 PAPER = "#e8e8e8"  # behind colours: classes are white too
 
 
+@lettering()
 def draw_classes(survey: Survey, classes: Classes, path: Path) -> None:
     """Write a PNG with a bar a class: its share of the pixels, and the images that show it.
 
@@ -53,18 +49,20 @@ def draw_classes(survey: Survey, classes: Classes, path: Path) -> None:
     shares.set_xscale("log")
     shares.set_xlim(10 ** math.floor(math.log10(least)), 100)
     shares.xaxis.set_major_formatter("{x:g}")
-    shares.set_xlabel("% of the pixels")
-    images.set_xlabel("images that show it")
+    shares.set_xlabel(drawn("% of the pixels"))
+    images.set_xlabel(drawn("images that show it"))
     names, fonts = written(classes.names)
     shares.set_yticks(place, names, fontsize=8, fontfamily=fonts)
     shares.set_ylim(count - 0.5, -0.5)
     for axes in (shares, images):
         axes.set_facecolor(PAPER)
     if len(splits) > 1:
-        figure.suptitle(f"full colour: {splits[0]}; pale: {', '.join(splits[1:])}", fontsize=9)
+        colours = {"first": splits[0], "others": comma().join(splits[1:])}
+        figure.suptitle(drawn("full colour: {first}; pale: {others}", **colours), fontsize=9)
     write_picture(figure, path)
 
 
+@lettering()
 def draw_samples(
     samples: Mapping[str, tuple[np.ndarray, np.ndarray]],
     normalisation: Normalisation,
@@ -99,24 +97,6 @@ def draw_samples(
     style = {"family": fonts, "size": 7}
     figure.legend(handles=patches, loc="outside lower center", ncols=8, prop=style)
     write_picture(figure, path)
-
-
-def written(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return names as a picture can hold them, and the fonts that have their letters.
-
-    Where no font of this machine has Chinese, Japanese or Korean, such a name is its number.
-    """
-    from matplotlib import font_manager
-
-    foreign = [max(map(ord, name), default=0) >= CJK for name in names]
-    if not any(foreign):
-        return list(names), ["DejaVu Sans"]
-    have = {font.name for font in font_manager.fontManager.ttflist}
-    if found := [name for name in CJK_FONTS if name in have][:1]:
-        logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # of its weights
-        return list(names), ["DejaVu Sans", *found]
-    pairs = zip(names, foreign, strict=True)
-    return [str(k) if other else name for k, (name, other) in enumerate(pairs)], ["DejaVu Sans"]
 
 
 def overlay(picture: np.ndarray, label: np.ndarray, colors: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Pictures of a training run: the loss over the iterations, and predictions beside the truth."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,13 @@ import numpy as np
 
 from common.data.sets.cityscapes_labels import VOID
 from common.files import write_picture
+from common.words.drawn import drawn, lettering
+
+GREYS = (204, 255, 128)  # of void, where a class has its colour
+FEW = 60  # losses that are shown as points too
 
 
+@lettering()
 def loss_curve(rows: Sequence[dict[str, Any]], path: Path) -> None:
     """Write a PNG of the loss and of validation mIoU over the iterations.
 
@@ -22,18 +28,19 @@ def loss_curve(rows: Sequence[dict[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(8, 3.6), dpi=110, layout="constrained")
     axes = figure.add_subplot()
     if losses:
-        axes.plot(*np.array(losses).T, color="#2a6f97", label="training loss")
-    axes.set_xlabel("iteration")
-    axes.set_ylabel("loss")
-    axes.set_ylim(bottom=0)
+        axes.plot(*np.array(losses).T, ".-" if len(losses) < FEW else "-", color="#2a6f97")
+    axes.set_xlabel(drawn("iteration"))
+    axes.set_ylabel(drawn("loss"))
+    axes.set_ylim(0, highest(loss for _, loss in losses))
     if values:
         right = axes.twinx()
-        right.plot(*np.array(values).T, "o-", color="#c1121f", label="validation mIoU")
+        right.plot(*np.array(values).T, "o-", color="#c1121f")
         right.set_ylabel("mIoU", color="#c1121f")
         right.set_ylim(0, 1)
     write_picture(figure, path)
 
 
+@lettering()
 def prediction_sheet(
     images: np.ndarray,
     labels: np.ndarray,
@@ -45,12 +52,13 @@ def prediction_sheet(
 
     Args:
         images: [N, H, W, 3], RGB, 0..1.
-        labels: int64 [N, H, W], train ids; void is black, also in the prediction.
+        labels: int64 [N, H, W], train ids; void has its colour, also in the prediction.
         predictions: int64 [N, H, W], classes.
         colors: uint8 [256, 3] RGB, by class.
     """
     from matplotlib.figure import Figure
 
+    colors = with_void(colors, np.unique([*np.unique(labels), *np.unique(predictions)]))
     figure = Figure(figsize=(11, 1.9 * len(images)), dpi=110, layout="constrained")
     grid = figure.subplots(len(images), 3, squeeze=False)
     for row, image, label, prediction in zip(grid, images, labels, predictions, strict=True):
@@ -58,9 +66,27 @@ def prediction_sheet(
         for axes, picture in zip(row, (image, colors[label], colors[guess]), strict=True):
             axes.imshow(picture)
             axes.set_axis_off()
-    for axes, title in zip(grid[0], ("image", "truth", "prediction"), strict=True):
+    titles = drawn("image"), drawn("truth"), drawn("prediction")
+    for axes, title in zip(grid[0], titles, strict=True):
         axes.set_title(title, fontsize=9)
     write_picture(figure, path)
+
+
+def highest(losses: Iterable[float]) -> float | None:
+    """Return where the axis of the losses ends: over all of them; None: nothing to show."""
+    finite = [loss for loss in losses if math.isfinite(loss)]
+    return 1.05 * max(finite) if finite and max(finite) > 0 else None
+
+
+def with_void(colors: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """Return colours in which void has none of a class of `shown`: a grey where it had one."""
+    classes = {tuple(colors[index]) for index in shown.tolist() if index != VOID}
+    if tuple(colors[VOID]) not in classes:
+        return colors
+    free = next((v for v in GREYS if (v, v, v) not in classes), GREYS[0])
+    changed = colors.copy()
+    changed[VOID] = free
+    return changed
 
 
 # Who draws what nets of a task predict: (images, targets, predictions, colors, path).

@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 
 from common.files import write_picture
+from common.words.drawn import drawn, lettering, written
 
 NUMBERED = 30  # classes up to which a cell has room for its number
 LIGHT = 0.3  # a share above which a cell is dark
 
 
+@lettering()
 def confusion_picture(counts: np.ndarray, class_names: tuple[str, ...], path: Path) -> None:
     """Write a PNG of `counts`, integers [C, C], row = label, column = prediction.
 
@@ -30,11 +32,13 @@ def confusion_picture(counts: np.ndarray, class_names: tuple[str, ...], path: Pa
     image = axes.imshow(100 * shares, cmap="Blues", norm=norm, interpolation="nearest")
     size = 9 if classes <= NUMBERED else 7
     places = range(classes)
-    axes.set_xticks(places, class_names, rotation=90, fontsize=size)
-    axes.set_yticks(places, class_names, fontsize=size)
-    axes.set_xlabel("predicted", fontsize=size + 2)
-    axes.set_ylabel("label", fontsize=size + 2)
-    axes.set_title("percent of a label's pixels (a row that is white has none)", fontsize=size + 2)
+    names, fonts = written(class_names)
+    axes.set_xticks(places, names, rotation=90, fontsize=size, fontfamily=fonts)
+    axes.set_yticks(places, names, fontsize=size, fontfamily=fonts)
+    axes.set_xlabel(drawn("predicted"), fontsize=size + 2)
+    axes.set_ylabel(drawn("label"), fontsize=size + 2)
+    share = drawn("percent of a label's pixels (a row that is white has none)")
+    axes.set_title(share, fontsize=size + 2)
     if classes <= NUMBERED:
         _write_numbers(axes, shares)
     else:

@@ -187,7 +187,7 @@ def test_the_command_itself(root, tmp_path):
 def test_names_that_no_font_has_are_numbers(monkeypatch):
     from matplotlib import font_manager
 
-    from commands.check_data.pictures import written
+    from common.words.drawn import written
 
     monkeypatch.setattr(font_manager.fontManager, "ttflist", [])
     assert written(("Straße", "道路"))[0] == ["Straße", "1"]

@@ -13,6 +13,7 @@ from common.documents import write_text
 from common.words import language
 from tests.align.report.browser import PHONE, WIDE, chromium
 from tests.align.report.reports import HOSTILE, RUNS, hostile, ladder, large, small
+from tests.align.report.test_agreement import converted
 
 # By the clock or by signals: not beside its like.
 pytestmark = pytest.mark.xdist_group("clock")
@@ -292,3 +293,21 @@ def test_page_of_stdc2(browser, tmp_path, size, broken):
     assert [title.text for title in browser.find(".mends.to_mend h3")] == blamed
     assert browser.logs() == ([], [])
     assert not browser.overflows
+
+
+@SIZES
+def test_every_column_of_the_account_is_in_sight(browser, page, size):
+    run, name = converted({}), "learning_to_downsample.dsconv1.conv.0.num_batches"
+    run.account["source_tensors"][0] |= {
+        "key": name,
+        "to": f"down.{name}",
+        "shape": [256, 128, 3, 3],
+    }
+    browser.open(page(run), size)
+    edges = browser.js(
+        "return [...document.querySelectorAll('#account-table tbody td')]"
+        ".map((one) => one.getBoundingClientRect().right)"
+    )
+    assert len(edges) >= 5
+    assert max(edges) <= size[0]
+    assert min(edges) > 0
