@@ -52,6 +52,8 @@ class Group:
             return Words.told("")
         names = first_of([mend.layer or "(root)" for mend in self.mends], NAMED)
         said = {"layers": len(self.mends), "count": self.count, "names": names}
+        if not self.source:
+            return Words("same_cause_in", **said)
         return Words("same_line_in", source=self.source, **said)
 
 
@@ -72,14 +74,19 @@ def _key(mend: Mend) -> object:
         return mend.layer, mend.cause
     line = mend.paddle_user or mend.paddle_source
     if not line:
-        return mend.layer
+        # First weights have no line: those of one law that should be of one other are one entry.
+        first: object = mend.cause
+        while isinstance(first, Words) and first.kind == "also":
+            first = first.values["first"]
+        laws = isinstance(first, Words) and first.has("drawn_otherwise", "drawn_otherwise_alone")
+        return _kinds(first) if laws else mend.layer
     where = mend.worst.where if mend.cause is None else ""
     inside = "" if mend.cause else mend.inside
     said = mend.cause if mend.paddle_user else _kinds(mend.cause)
     return (line, mend.torch_user or mend.torch_source, mend.torch_class, inside, where, said)
 
 
-def _kinds(cause: str | None) -> object:
+def _kinds(cause: object) -> object:
     """Return what a cause is made of, whatever its numbers are; of a user's code one line."""
     if not isinstance(cause, Words) or cause.kind == TOLD:
         return cause

@@ -7,9 +7,9 @@ import numpy as np
 
 from align.causes.blame import blame_alone
 from align.judge.comparison import DIFFERS, Comparison, unless_compared
-from align.judge.words import Cause
 from align.pairing.pair_nets import pair_nets
 from align.report.report import Report
+from align.rungs.init_laws import Drawn, Sizes, causes
 
 # Chance of one false alarm in a whole report: shared by all tensors (Bonferroni).
 FALSE_ALARM = 1e-4
@@ -43,6 +43,7 @@ def align_init(
     theirs: dict[str, list[np.ndarray]] = {}
     ours: dict[str, list[np.ndarray]] = {}
     tensors = []
+    torch_net: Any = None
     with seeds_torch.random_state_kept(), seeds_paddle.random_state_kept():
         for number in range(seeds):
             seeds_torch.seed(number)
@@ -55,14 +56,29 @@ def align_init(
                 ours.setdefault(key, []).append(_sample(tensor.numpy()))
     report = Report("init", settings={"seeds": seeds})
     known = [tensor for tensor in tensors if tensor.reference in theirs]
+    drawn: list[tuple[Comparison, Drawn]] = []
     for tensor in known:
         kind = "buffer" if tensor.buffer else "weight"
         into = Comparison(tensor.layer, "", f"{kind}:{tensor.name}", "init")
         reference = np.concatenate(theirs[str(tensor.reference)])
-        _compare(reference, np.concatenate(ours[tensor.key]), len(known), into)
+        port = np.concatenate(ours[tensor.key])
+        _compare(reference, port, len(known), into)
         report.calls.append(into)
+        if into.verdict == DIFFERS:
+            sizes = _sizes(torch_net, str(tensor.reference))
+            drawn.append((into, Drawn(tensor.name, sizes, port, reference)))
+    for (into, _), cause in zip(drawn, causes([one for _, one in drawn]), strict=True):
+        into.cause = cause
     report.calls += unless_compared(report.calls, "no_common_tensor")
     return blame_alone(report)
+
+
+def _sizes(torch_net: Any, key: str) -> Sizes | None:
+    """Return what the laws of the tensor `key` go by: the sizes of its layer's weight."""
+    path = key.rpartition(".")[0]
+    weight = torch_net.state_dict().get(f"{path}.weight" if path else "weight")
+    groups = getattr(torch_net.get_submodule(path), "groups", 1)
+    return None if weight is None else Sizes.of(tuple(weight.shape), groups)
 
 
 def _sample(array: np.ndarray) -> np.ndarray:
@@ -85,11 +101,3 @@ def _compare(reference: np.ndarray, port: np.ndarray, tests: int, into: Comparis
         into.floor = float(np.sqrt(-np.log(FALSE_ALARM / tests / 2) / 2 / count))
         if into.relative_error > into.floor:
             into.verdict = DIFFERS
-    if into.verdict == DIFFERS:
-        into.cause = Cause(
-            "distribution",
-            mean=port.mean(),
-            deviation=port.std(),
-            reference_mean=reference.mean(),
-            reference_deviation=reference.std(),
-        )

@@ -160,3 +160,99 @@ def test_stdc_initialises_as_its_reference():
     )
     assert report.exit_code == 0, report.verdict
     assert len(report.calls) == 240
+
+
+def init_report(reference, port, seeds=6):
+    pytest.importorskip("torch")
+    pytest.importorskip("paddle")
+    from align import align_init
+
+    return align_init(reference, port, seeds=seeds)
+
+
+def torch_net():
+    from torch import nn
+
+    depthwise = nn.Conv2d(16, 16, 3, groups=16, bias=False)
+    return nn.Sequential(nn.Conv2d(3, 16, 3), depthwise, nn.Conv2d(16, 32, 1, bias=False))
+
+
+def paddle_net(attr=None, bias=None):
+    from paddle import nn
+
+    depthwise = nn.Conv2D(16, 16, 3, groups=16, bias_attr=False, weight_attr=attr)
+    first = nn.Conv2D(3, 16, 3, weight_attr=attr, bias_attr=bias)
+    return nn.Sequential(first, depthwise, nn.Conv2D(16, 32, 1, bias_attr=False, weight_attr=attr))
+
+
+def test_default_first_weights_are_one_finding_that_says_what_to_write():
+    report = init_report(torch_net, paddle_net)
+    weights = [call.cause for call in report.calls if call.where == "weight:weight"]
+    assert len(weights) == 3
+    assert {str(cause.values["port"].kind) for cause in weights} == {"law_paddle"}
+    assert {str(cause.values["reference"].kind) for cause in weights} == {"law_torch"}
+    (group,) = in_groups_of(report)
+    assert [mend.layer for mend in group.mends] == ["0", "1", "2"]
+    assert "bias_attr=" in str(group.first.cause)
+
+
+def in_groups_of(report):
+    from align.report.groups import grouped
+    from align.report.mends import mends
+
+    found = grouped(mends([report], ["init"]))
+    said = [str(group.words) for group in found]
+    assert all("one cause" in words for words in said)
+    return found
+
+
+def test_what_the_advice_says_is_the_references_law():
+    pytest.importorskip("paddle")
+    import math
+
+    from paddle.nn import initializer
+
+    report = init_report(torch_net, paddle_net)
+    (code,) = {c.cause.values["code"] for c in report.calls if c.where == "weight:weight"}
+    law = eval(f"initializer.{code}", {"initializer": initializer, "math": math})
+    bound = 1 / math.sqrt(27)
+    again = init_report(torch_net, lambda: paddle_net(law, initializer.Uniform(-bound, bound)))
+    assert again.exit_code == 0, again.verdict
+
+
+@pytest.mark.parametrize(
+    ("draw", "law"),
+    [
+        ("kaiming_normal_", "law_kaiming_normal"),
+        ("kaiming_uniform_", "law_kaiming_uniform"),
+        ("xavier_uniform_", "law_xavier_uniform"),
+        ("xavier_normal_", "law_xavier_normal"),
+        ("zeros_", "law_constant"),
+        ("normal", "law_normal"),
+        ("strange", None),
+    ],
+)
+def test_a_law_is_named_where_the_values_are_of_it(draw, law):
+    torch = pytest.importorskip("torch")
+    own = {
+        "normal": lambda w: torch.nn.init.normal_(w, std=0.01),
+        "strange": lambda w: w.copy_(torch.rand_like(w) ** 3),
+    }
+
+    def reference():
+        conv = torch.nn.Conv2d(8, 24, 3, bias=False)
+        with torch.no_grad():
+            own.get(draw, getattr(torch.nn.init, draw, None))(conv.weight)
+        return conv
+
+    def port():
+        from paddle import nn
+
+        return nn.Conv2D(8, 24, 3, bias_attr=False, weight_attr=nn.initializer.Uniform(-0.7, 0.3))
+
+    (call,) = init_report(reference, port).calls
+    if law is None:
+        assert call.cause.kind == "distribution"
+    else:
+        assert call.cause.values["reference"].kind == law
+        assert call.cause.values["port"].kind == "law_other"

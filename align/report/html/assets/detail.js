@@ -115,7 +115,7 @@ class Detail {
     const calls = this.stage.calls, facts = h("dl", { class: "facts" });
     const add = (key, ...rest) => { if (rest.some((part) => part !== "" && part !== null)) facts.append(h("dt", {}, t(key)), h("dd", {}, ...rest.flatMap((part) => typeof part === "string" ? whole(part) : [part]))); };
     const error = value(calls.error[i]), floor = value(calls.floor[i]);
-    const factor = Number.isFinite(error) && floor > 0 ? ` (${t("times_floor", { n: show(error / floor) })})` : "";
+    const factor = Number.isFinite(error) && floor > 0 ? ` (${t(this.text("kind", i) === "init" ? "times_chance" : "times_floor", { n: show(error / floor) })})` : "";
     add("cause", this.text("cause", i));
     add("error", show(error), factor);
     add("floor", show(floor));
