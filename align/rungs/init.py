@@ -51,9 +51,9 @@ def align_init(
             torch_net, paddle_net = torch_factory(), paddle_factory()
             tensors = pair_nets(LiveReference(torch_net), paddle_net, rules).tensors
             for key, tensor in torch_net.state_dict().items():
-                theirs.setdefault(key, []).append(_sample(tensor.numpy()))
+                _add(theirs.setdefault(key, []), tensor.numpy())
             for key, tensor in paddle_net.state_dict().items():
-                ours.setdefault(key, []).append(_sample(tensor.numpy()))
+                _add(ours.setdefault(key, []), tensor.numpy())
     report = Report("init", settings={"seeds": seeds})
     known = [tensor for tensor in tensors if tensor.reference in theirs]
     drawn: list[tuple[Comparison, Drawn]] = []
@@ -71,6 +71,13 @@ def align_init(
         into.cause = cause
     report.calls += unless_compared(report.calls, "no_common_tensor")
     return blame_alone(report)
+
+
+def _add(samples: list[np.ndarray], array: np.ndarray) -> None:
+    """Add a net's values; those of a net that seeds itself are the first one's, and count once."""
+    sample = _sample(array)
+    if not (samples and np.array_equal(samples[0], sample)):
+        samples.append(sample)
 
 
 def _sizes(torch_net: Any, key: str) -> Sizes | None:

@@ -122,7 +122,7 @@ def _of_paddle(law: Law) -> bool:
 
 
 def _commonest(choices: Sequence[Sequence[Law]]) -> list[Law | None]:
-    counts = Counter(law.kind for laws in choices for law in laws)
+    counts = Counter(kind for laws in choices for kind in {law.kind for law in laws})
     return [max(laws, key=lambda law: counts[law.kind], default=None) for laws in choices]
 
 

@@ -256,3 +256,25 @@ def test_a_law_is_named_where_the_values_are_of_it(draw, law):
     else:
         assert call.cause.values["reference"].kind == law
         assert call.cause.values["port"].kind == "law_other"
+
+
+def test_a_net_that_seeds_itself_counts_once():
+    torch = pytest.importorskip("torch")
+    paddle = pytest.importorskip("paddle")
+
+    def reference():
+        torch.manual_seed(3)
+        return torch.nn.Conv2d(8, 16, 3)
+
+    def port():
+        paddle.seed(3)
+        bound = 1 / 72**0.5
+        uniform = paddle.nn.initializer.Uniform(-bound, bound)
+        return paddle.nn.Conv2D(8, 16, 3, weight_attr=uniform, bias_attr=uniform)
+
+    report = init_report(reference, port, seeds=20)
+    assert report.exit_code == 0, report.verdict
+    assert [call.shape for call in report.calls] == [(1152,), (16,)]
+    default = init_report(reference, lambda: (paddle.seed(3), paddle.nn.Conv2D(8, 16, 3))[1])
+    laws = {call.cause.values["reference"].kind for call in default.calls}
+    assert laws == {"law_torch", "law_torch_bias"}
