@@ -3,14 +3,18 @@
 from importlib.util import find_spec
 from pathlib import Path
 
+import paddle
+
 from common.errors import UserError
 
 OPSET = 14
+OLDEST_PADDLE = 3  # whose files paddle2onnx 2 reads
 
 
 def is_possible() -> bool:
-    """Tell whether what writes and what runs ONNX are installed."""
-    return all(find_spec(name) for name in ("paddle2onnx", "onnxruntime"))
+    """Tell whether what writes and what runs ONNX are installed, and Paddle is 3 or later."""
+    recent = int(paddle.__version__.split(".")[0]) >= OLDEST_PADDLE
+    return recent and all(find_spec(name) for name in ("paddle2onnx", "onnxruntime"))
 
 
 def write_onnx(model: Path, path: Path) -> Path:
@@ -20,8 +24,8 @@ def write_onnx(model: Path, path: Path) -> Path:
     """
     if not is_possible():
         raise UserError(
-            "--onnx needs paddle2onnx and onnxruntime: pip install 'torch2paddle-seg[onnx]'; "
-            "--format paddle exports for Paddle alone"
+            "ONNX needs Paddle 3, paddle2onnx and onnxruntime: pip install "
+            "'torch2paddle-seg[onnx]'; --format paddle exports for Paddle alone"
         )
     import paddle2onnx
 
