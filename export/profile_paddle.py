@@ -11,7 +11,10 @@ NANO = 1e-9
 
 def operators(run: Callable[[], Any]) -> dict[str, float]:
     """Return the seconds of each kind of operator in one call of `run`."""
-    watched = profiler.Profiler(targets=[profiler.ProfilerTarget.CPU])
+    # By default it leaves a folder of logs where the user stands.
+    watched = profiler.Profiler(
+        targets=[profiler.ProfilerTarget.CPU], on_trace_ready=lambda made: None
+    )
     watched.start()
     run()
     watched.stop()
