@@ -148,7 +148,7 @@ def show(account: dict[str, Any], folder: Path, quiet: bool) -> None:
         for line in labelled(rows):
             say(line)
         for row in account["differences"]:
-            say(_difference(row))
+            say(_difference(row, account["output"]))
         if account["borders_changed"] is not None:
             share = f"{account['borders_changed']:.2%}"
             say(phrase("early argmax changes {share} of the pixels of a picture", share=share))
@@ -159,14 +159,20 @@ def show(account: dict[str, Any], folder: Path, quiet: bool) -> None:
     verdict(screen(), entry.CHECKED_GOOD, words)
 
 
-def _difference(row: dict[str, Any]) -> str:
+def _difference(row: dict[str, Any], output: str) -> str:
+    values = {key: row[key] for key in ("engine", "input", "pixels")}
+    values["classes"] = row["classes_differ"]
+    if output == "argmax":
+        return phrase(
+            "{engine}, {input}: {classes} of {pixels} pixels with another class, {unexplained} of "
+            "them where two are not as good",
+            unexplained=row["unexplained"],
+            **values,
+        )
     return phrase(
         "{engine}, {input}: {error} off (allowed {allowed}), {classes} of {pixels} pixels with "
         "another class",
-        engine=row["engine"],
-        input=row["input"],
         error=f"{row['error']:.1e}",
         allowed=f"{row['allowed']:.1e}",
-        classes=row["classes_differ"],
-        pixels=row["pixels"],
+        **values,
     )
