@@ -217,6 +217,7 @@ STAGES = {
             "tests/nets/training/test_configs.py",
             "tests/convert/test_starting_weights.py",
             "tests/nets/models/test_torchvision.py",
+            "tests/export/make/test_rows.py",
         ),
     ],
     "tests": lambda: [
