@@ -102,7 +102,8 @@ class OnDemand:
         self.settings, self.weights, self.running = settings, weights, running
         self.eager: Inference = eager
         self.exported: EngineNet | None = EngineNet(self._open)
-        self.engines: dict[tuple[Size, Size, str], Engine] = {}
+        self.engines: dict[tuple[Size, str], Engine] = {}
+        self.sizes: set[Size] = set()  # of images
         self.free: Engine | None = None
 
     def __str__(self) -> str:
@@ -134,19 +135,18 @@ class OnDemand:
         return self.exported
 
     def _open(self, seen_hw: Size, own_hw: Size, output: str) -> "Engine":
-        key = (seen_hw, own_hw, output)
-        if key in self.engines:
-            return self.engines[key]
-        sizes = {own for _, own, _ in self.engines} | {own_hw}
-        if len(sizes) > FIXED:
-            return self._of_free_size()
-        from commands.deploy.engine import engine_for
+        # Logits are brought to another size outside: in the graph that takes four times as long.
+        key = (seen_hw, output if seen_hw == own_hw else "logits")
+        self.sizes.add(own_hw)
+        if key not in self.engines:
+            if len(self.sizes) > FIXED:
+                return self._of_free_size()
+            from commands.deploy.engine import engine_for
 
-        fixed = engine_for(
-            self.settings, self.weights, seen_hw, output=output, output_hw=own_hw, **self._how
-        )
-        self.engines[key] = fixed
-        return fixed
+            self.engines[key] = engine_for(
+                self.settings, self.weights, seen_hw, output=key[1], **self._how
+            )
+        return self.engines[key]
 
     def _of_free_size(self) -> "Engine":
         if self.free is None:

@@ -3,7 +3,7 @@
 For nets that are files: what a framework does beside its net is done here then.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
@@ -30,18 +30,23 @@ def argmax_of(scores: np.ndarray) -> np.ndarray:
 
     Raises UserError where a score is NaN: there is no largest.
     """
-    best = scores[:, 0].copy()
-    classes = np.zeros(best.shape, np.int64)
-    for index in range(1, scores.shape[1]):
-        higher = scores[:, index] > best
-        np.copyto(classes, index, where=higher)
-        np.maximum(best, scores[:, index], out=best)
+    return _argmax([scores[:, index] for index in range(scores.shape[1])])
+
+
+def _argmax(planes: Iterable[np.ndarray]) -> np.ndarray:
+    """Return the index of the largest of some planes [N, H, W], which may be made one by one."""
+    rest = iter(planes)
+    best = next(rest).copy()
+    classes = np.zeros(best.shape, np.uint16)  # small, for it is gone through for every plane
+    for index, plane in enumerate(rest, start=1):
+        np.copyto(classes, index, where=plane > best)
+        np.maximum(best, plane, out=best)
     if np.isnan(best).any():
         raise UserError(
             "could not check: the net's scores are NaN for some pixels; look at its weights "
             "(NaN or infinite values?) and at the image's normalisation"
         )
-    return classes
+    return classes.astype(np.int64)
 
 
 def resized_argmax(logits: np.ndarray, size_hw: Sequence[int], align_corners: bool) -> np.ndarray:
@@ -49,6 +54,11 @@ def resized_argmax(logits: np.ndarray, size_hw: Sequence[int], align_corners: bo
     height, width = size_hw
     if logits.shape[2:] == (height, width):
         return argmax_of(logits)
+    if not align_corners and logits.dtype == np.float32:
+        count = logits.shape[1]
+        return _argmax(
+            _by_opencv(logits[:, i : i + 1], (height, width))[:, 0] for i in range(count)
+        )
     classes = np.empty((len(logits), height, width), np.int64)
     for top in range(0, height, _ROWS):
         end = min(top + _ROWS, height)
