@@ -201,8 +201,9 @@ STAGES = {
     ),
     "commands": lambda: prove_tests(
         "commands",
-        "own nets, two environments, report pages",
+        "own nets, two environments, report pages, the chain",
         "tests/commands/test_own_nets.py",
+        "tests/commands/chain/test_chain.py",
         "tests/align/stored/test_recorded_reference.py",
         "tests/align/stored/test_one_framework_alone.py",
         "tests/align/report/test_page.py",
