@@ -20,7 +20,7 @@ ROOMS   := common torch_ref paddle_impl convert align commands tools
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --no-compile -c constraints.txt -e '.[torch,cpu,test,docs]'
+	$(BIN)/pip install --quiet --no-compile -c constraints.txt -e '.[torch,cpu,onnx,test,docs]'
 	@$(RUN) $(COMPILE) $(VENV)/lib $(ROOMS) || true  # some packages hold templates that do not compile
 	@command -v chromedriver >/dev/null || echo "no chromedriver: the tests of report pages will \
 	skip; apt-get install chromium chromium-driver brings it"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from align.judge.comparison import DIFFERS, UNCHECKED, Comparison
-from align.judge.words import OPTIMIZER, Words, joined
+from align.judge.words import OPTIMIZER, Cause, Words, joined
 from align.report.report import Divergence, Report, part_of_recipe, reason, subject
 from align.report.sources import is_library, users_line
 
@@ -67,8 +67,8 @@ def mends(reports: Sequence[Report], names: Sequence[str], verdict: str = DIFFER
                 known.others += 1
                 if _shows_more(call, known.worst):
                     known.worst, known.worst_stage = call, name
-                if call.kind == "init":  # each tensor has a law of its own
-                    known.cause = joined([known.cause, call.cause])
+                if call.kind == "init" and isinstance(known.cause, Cause):
+                    known.cause = joined([known.cause, call.cause])  # each tensor has its law
                 known.cause = known.cause or call.cause
             if call.layer not in known.layers:
                 known.layers.append(call.layer)

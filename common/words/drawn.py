@@ -45,7 +45,7 @@ def lettering() -> Iterator[None]:
     """
     from matplotlib import rc_context
 
-    fonts: dict[str, Any] = {}
+    fonts: Any = {}  # keys of matplotlib's settings
     if picture_language() == CHINESE:
         fonts = {"font.family": [LATIN, *cjk_fonts()]}
     with rc_context(fonts):
