@@ -27,6 +27,7 @@ from align.causes.steps import (
     word_of,
     words_at,
 )
+from align.causes.written_out import OTHERWISE
 from align.force.call_order import Order
 from align.judge.comparison import DIFFERS, Comparison
 from align.judge.relations import FLOAT32, REST, factor_of, same
@@ -241,7 +242,7 @@ def _hypotheses(
     known. Of a few numbers many a change gives nearly the right ones: they must be equal.
     """
     for cause, change in chain(replay.hypotheses(), meant):
-        if at is not None and word_of(change[0]) not in at:
+        if at is not None and word_of(change[0]) not in at and not cause.has(*OTHERWISE):
             continue
         if not budget.spend():
             return
