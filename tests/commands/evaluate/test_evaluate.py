@@ -81,7 +81,7 @@ def test_what_people_read(mine):
         (("--weights", "nowhere.pth"), 2, "nowhere.pth: no such file"),
         (("--weights", "my_net.yml"), 2, "my_net.yml"),
         (("--weights", "trained.pth", "model.num_classes=4"), 2, "class 3 occur in neither"),
-        (("--weights", "other.pth"), 1, "other.pth"),
+        (("--weights", "other.pth"), 2, "other.pth"),
         (("--weights", "trained.pth", "--scale", "0.5", "evaluate.scales=[1,2]"), 0, "mIoU"),
         (("--weights", "trained.pth", "--engine", "paddle"), 2, "--engine goes with Paddle's"),
     ],
