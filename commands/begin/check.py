@@ -5,11 +5,13 @@ import inspect
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from commands.subjects.named.config import SECTIONS, Own, own_of
 from commands.subjects.named.parts import Parts
 from common.errors import ConversionError, UserError
+from common.evaluation.evaluate import predicted
 from common.settings.own import FRAMEWORKS
 from common.settings.run import Settings
 
@@ -17,6 +19,9 @@ READY, TO_FILL, WRONG = 0, 1, 2
 # The methods of a class that are called; another one may be for subclasses to write.
 CALLED = ("__init__", "__call__", "__len__", "__getitem__", "forward", "update", "compute",
           "accumulate", "result")  # fmt: skip
+
+
+LOOKED_AT, SIZES = 16, 3  # validation images whose sizes are seen, and sizes that are tried
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,9 @@ def states(settings: Settings) -> list[State]:
         found.append(_made("both nets", lambda: _nets(settings)))
     if not any(code for key, code in codes.items() if key.startswith("data")):
         found.append(_made("data", lambda: _data(settings)))
+    made = {state.what for state in found if state.code == READY}
+    if {"both nets", "data"} <= made:
+        found.append(_made("validation", lambda: _validation(settings)))
     return found
 
 
@@ -122,6 +130,25 @@ def _nets(settings: Settings) -> str:
     counts = [sum(p.size if isinstance(p.size, int) else p.numel() for p in net.parameters())
               for net in (paddle_net, torch_net)]  # fmt: skip
     return f"have the same weights: {counts[1]:,} parameters"
+
+
+def _validation(settings: Settings) -> str:
+    """Run both nets on a validation image of each of the first sizes, as training evaluates."""
+    from paddle_impl.train import predict as predict_paddle
+    from torch_ref.train import predict as predict_torch
+
+    theirs, ours = _parts(settings)
+    val = theirs.data().val
+    found: dict[tuple[int, ...], tuple[int, Any]] = {}
+    for index in range(min(len(val), LOOKED_AT)):
+        image, _ = val.sample(0, index)
+        found.setdefault(image.shape[1:], (index, image[None]))
+    sizes = sorted(found, key=lambda size: size[0] * size[1])[:SIZES]
+    for part, predict in ((theirs, predict_torch), (ours, predict_paddle)):
+        net = part.net()
+        for index, image in (found[size] for size in sizes):
+            predicted(partial(predict, net), image, settings.evaluate, index)
+    return "both nets take " + ", ".join(f"{h} x {w}" for h, w in sizes)
 
 
 def _data(settings: Settings) -> str:

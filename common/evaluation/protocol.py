@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from common.evaluation.resizing import argmax_of, resize, resized_argmax
-from common.evaluation.sliding import scaled_size, sliding_rows
+from common.evaluation.sliding import padded, scaled_size, sliding_rows
 from common.settings.run import Evaluate
 
 
@@ -50,6 +50,12 @@ class ByProtocol:
 
 def predict(net: Inference, image: np.ndarray, options: Evaluate) -> np.ndarray:
     """Return the classes of `image` float32 [N, 3, H, W]: int64 [N, H, W], at its own size."""
+    height, width = image.shape[2:]
+    whole = padded(image, options.pad_to_multiple)
+    return _predict(net, whole, options)[:, :height, :width]
+
+
+def _predict(net: Inference, image: np.ndarray, options: Evaluate) -> np.ndarray:
     size, scales = (image.shape[2], image.shape[3]), options.all_scales
     if options.window_hw and len(scales) == 1:
         return _classes_by_windows(net, image, options)

@@ -108,6 +108,8 @@ class Evaluate(Section):
 
     With `scales` or `flip` the softmax is averaged over them. With `window_hw` over windows, too,
     that slide by `stride` of their size; padded with the mean where the image is smaller.
+    `pad_to_multiple`: the image is padded with the mean, below and at the right, until its sides
+    are multiples, and the classes are cut to its size.
     """
 
     scale: _Scale = 1.0
@@ -116,6 +118,7 @@ class Evaluate(Section):
     window_hw: Size | None = None  # height, width
     stride: Annotated[float, Field(gt=0, le=1)] = 2 / 3
     flip: bool = False  # the mirror image, too
+    pad_to_multiple: Positive = 1
     batch_size: Positive = 1
     absent: Literal["nan", "skip", "zero", "one"] = "nan"  # IoU of a class that occurs nowhere
 
@@ -126,6 +129,8 @@ class Evaluate(Section):
                 f"scales stand instead of scale, which is {self.scale:g}: take one of them out "
                 "(evaluate.scale=1, or evaluate.scales=null)"
             )
+        if self.pad_to_multiple > 1 and (self.window_hw or self.all_scales != (1,)):
+            raise ValueError("pad_to_multiple goes with scale 1, and without window_hw")
         return self
 
     @property

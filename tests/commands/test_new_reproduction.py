@@ -79,7 +79,8 @@ def test_what_is_there_is_found_kept_and_checked(tmp_path):
     code, told, found = states_of(folder)
     assert code == 0, told
     assert set(found.values()) == {0}
-    assert "6 training, 6 validation samples" in told["states"][-1]["said"]
+    said = {state["what"]: state["said"] for state in told["states"]}
+    assert "6 training, 6 validation samples" in said["data"]
 
 
 def test_names_that_differ_are_told_by_a_command_that_works(tmp_path):
@@ -235,3 +236,31 @@ def test_a_checkpoint_of_any_name_and_schedules_that_are_there_are_taken(tmp_pat
     assert "# weights: {path: ...}  # of the authors, in PyTorch; here: ENet, old" in config(
         answers
     )
+
+
+STRICT = """
+    def forward(self, image):
+        assert image.shape[2] % 32 == image.shape[3] % 32 == 0, "multiples of 32"
+"""
+
+
+def test_validation_images_that_a_net_cannot_take_are_said_before_any_training(tmp_path):
+    folder = tmp_path / "mine"
+    shutil.copytree(EXAMPLE, folder)
+    file = folder / "net_paddle.py"
+    file.write_text(file.read_text().replace("\n    def forward(self, image):\n", STRICT, 1))
+    code, told, found = states_of(folder)
+    assert (code, found["validation"]) == (1, 2)
+    said = told["states"][-1]["said"]
+    assert "validation image 0, of size 48 x 64" in said
+    assert "net_paddle.py:" in said
+    trained = run("train_paddle", "my_net.yml", "data.crop_hw=[32, 64]", cwd=folder)
+    assert trained.returncode == 2
+    assert "validation image 0, of size 48 x 64" in trained.stderr
+    assert "set evaluate.pad_to_multiple: 32" in trained.stderr
+    config = folder / "my_net.yml"
+    config.write_text(config.read_text() + "evaluate: {pad_to_multiple: 32}\n")
+    assert "evaluate:" not in (EXAMPLE / "my_net.yml").read_text()
+    code, told, found = states_of(folder)
+    assert (code, found["validation"]) == (0, 0)
+    assert "both nets take 48 x 64" in told["states"][-1]["said"]
