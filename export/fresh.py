@@ -32,7 +32,8 @@ def run_fresh(engine: str, model: Path, images: Mapping[str, np.ndarray]) -> dic
     with tempfile.TemporaryDirectory(prefix="export-") as folder:
         given, made = Path(folder) / "inputs.npz", Path(folder) / "outputs.npz"
         np.savez(given, allow_pickle=False, **images)
-        command = [sys.executable, "-m", "export.fresh", engine, str(model), str(given), str(made)]
+        files = [str(path) for path in (model.resolve(), given, made)]
+        command = [sys.executable, "-m", "export.fresh", engine, *files]
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         try:
             done = subprocess.run(

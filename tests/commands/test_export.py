@@ -25,14 +25,14 @@ def weights(tmp_path_factory):
 
 
 def test_a_net_is_exported(weights, tmp_path):
-    given = [CONFIG, NARROW, "--weights", weights, "-o", tmp_path / "out", "--format", "paddle"]
-    done = run("export", *given, "--size", 32, 48, "--output", "argmax", "--json")
+    given = [CONFIG, NARROW, "--weights", weights, "-o", "out", "--format", "paddle"]
+    done = run("export", *given, "--size", 32, 48, "--output", "argmax", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     account = json.loads(done.stdout)
     assert account["equal"]
     assert account["output"] == "argmax"
     assert (tmp_path / "out" / "deploy.yaml").is_file()
-    again = run("export", *given, "--size", 32, 48)
+    again = run("export", *given, "--size", 32, 48, cwd=tmp_path)
     assert again.returncode == 2
     assert "--force replaces it" in again.stderr
 

@@ -13,7 +13,7 @@ import hooks
 
 GUIDE, CHINESE = ROOT / "docs" / "guide", ROOT / "docs" / "zh"
 PAGES = sorted(path.name for path in GUIDE.glob("*.md"))
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", flags=re.M | re.S)
+BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```", flags=re.M | re.S)
 
 
 def blocks(text):
