@@ -43,11 +43,12 @@ def tables_of(net: nn.Layer, *, saved: bool) -> Iterator[tuple[str, str, paddle.
         unsaved = layer._non_persistable_buffer_names_set
         buffers = {n: b for n, b in layer._buffers.items() if saved or n in unsaved}
         for name, tensor in {**vars(layer), **buffers}.items():
-            if is_tensor(tensor) and tensor.dtype in _TABLES and tensor._is_initialized():
+            if (
+                is_tensor(tensor)
+                and tensor.dtype in (paddle.float32, paddle.float64)
+                and tensor._is_initialized()
+            ):
                 yield path, name, tensor
-
-
-_TABLES = (paddle.float32, paddle.float64)
 
 
 def holds_float32_constants(layer: nn.Layer) -> bool:

@@ -1,8 +1,8 @@
-"""Tables of sines, positions, anchors that one side holds in float32 and the other computes.
+"""Tables of sines, positions, anchors that one side stores, and the other side computes.
 
-What code computes from constants follows a run in float64, and no longer has the rounding of the
-float32 that the other side's table was computed in. Such a table takes the computed one's place,
-where float32's rounding alone tells the two apart.
+What code computes from constants follows a run in float64, and no longer has the rounding of
+float32, in which the other side's table was computed. Such a table stands in for the
+computed one where float32's rounding alone tells the two apart.
 """
 
 from abc import ABC, abstractmethod
