@@ -1,13 +1,15 @@
 """Few renames that say what many pairs of layers have in common.
 
-A rename is learned from what one pair's paths differ in, with more or less of the path around it
-and numbers as groups. It is taken only if it brings the names of several layers nearer to where
-they belong, takes none further away, keeps all names apart and can be turned round. What is left
+A rename takes one part of a path to its last name, with more or less of the path around it and
+numbers as groups; no later one touches that part, so that none leads through a name of neither
+side. It is taken only if it is right wherever it matches, keeps all names apart and can be turned
+round; that of most layers comes first. Then those of containers are left out where each content
+has its own, and all are ordered as in the net, as far as that makes no difference. What is left
 gets a rename for each layer.
 """
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -15,14 +17,12 @@ from functools import lru_cache
 from common.errors import ConfigError
 from convert.names.likeness import MARK, aligned
 from convert.names.pair_search import LayerPair
+from convert.names.path_parts import PartedPath, parted
 from convert.names.rules import Rename
 from convert.names.rules_backwards import turned_round
 from convert.names.spec import COUNTER
 
-_TRIED = 400  # candidates that are looked at in a round, those of most layers first
-_WORTH_A_MARK = 2  # layers that two rules may serve
 _GROUPS = 9
-_ASKED = 80  # layers, of many, whose candidates are looked at first
 _ANYWHERE = r"(^|\.)"
 
 
@@ -50,7 +50,7 @@ def renames_of(
 
     Args:
         pairs: every pair, those of one name on both sides included.
-        still: layers of the file without a partner; they may be renamed on the way.
+        still: layers of the file without a partner; they may be renamed on the one.
         taken: layers of the net; none of `still` gets the name of one.
         accepts: tells whether renames lead every tensor to its place; where the few do not, each
             layer gets its own.
@@ -58,16 +58,14 @@ def renames_of(
     if all(pair.is_plain for pair in pairs):
         return []
     leaves, roles = _leaf_renames(pairs)
-    ways = []
-    for whole in (False, True):
-        dotted = {_dotted(path) for path in taken}
-        search = _Learning({p.source: p for p in pairs}, list(still), dotted, whole)
-        general = search.learned()
-        ways += [
-            [*general, *_one_each(pairs, search.now, roles, exact), *leaves]
-            for exact in (False, True)
-        ]
-    own = {path: _dotted(path) for path in search.now}
+    dotted = {_dotted(path) for path in taken}
+    search = _Learning({p.source: p for p in pairs}, list(still), dotted)
+    learned = search.learned()
+    general = _shortened(learned, [*(p.source for p in pairs), *still], search.now)
+    ways = [
+        [*general, *_one_each(pairs, search.now, roles, exact), *leaves] for exact in (False, True)
+    ]
+    own = {p.source: _dotted(p.source) for p in pairs}
     for found in (*sorted(ways, key=len), [*_one_each(pairs, own, roles, True), *leaves]):
         if accepts(Rename(match=one.match, to=one.to) for one in found):
             return found
@@ -78,80 +76,186 @@ def renames_of(
 class _Learning:
     """Learns renames of paths; a path is written with a dot at its end, as in a tensor's name.
 
-    whole: what differs between two equal segments is mended at once, else also piece by piece.
+    Each rename takes a part of a path to its last name, and no later one meets it again: what is
+    within a container comes before the container.
+
+    Attributes:
+        pairs: layer of the file -> its pair.
+        still: layers of the file without a partner.
+        taken: names of the net's layers.
+        parted: layer of the file -> its path as far as the renames have come.
+        others: the same as a name, of layers that are not renamed by parts.
     """
 
     pairs: Mapping[str, LayerPair]
     still: Sequence[str]
     taken: Collection[str]
-    whole: bool
-    now: dict[str, str] = field(default_factory=dict)
-    unmarking: list[tuple[str, str]] = field(default_factory=list)
+    parted: dict[str, PartedPath] = field(default_factory=dict)
+    others: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def now(self) -> dict[str, str]:
+        """The names at present, by path in the file."""
+        return self.others | {path: one.name for path, one in self.parted.items()}
 
     def learned(self) -> list[ProposedRename]:
-        """Return the renames that serve more than one layer."""
-        self.now = {path: _dotted(path) for path in (*self.pairs, *self.still)}
+        """Return the renames, in the order in which they apply."""
+        self.parted = parted({path: pair.target for path, pair in self.pairs.items()})
+        self.others = {path: _dotted(path) for path in (*self.pairs, *self.still)}
+        self.others = {path: now for path, now in self.others.items() if path not in self.parted}
         found: list[ProposedRename] = []
-        while rename := self._next():
-            found.append(rename)
-            self.now = _renamed(self.now, rename.match, rename.to)
-        for match, to in self.unmarking:
-            found += self._as_proposed(match, to, _renamed(self.now, match, to))
-            self.now = _renamed(self.now, match, to)
+        unmarking: list[tuple[str, str]] = []
+        while rule := self._next() or self._marking(unmarking):
+            found += self._take(*rule)
+        for match, to in unmarking:
+            before = self.now
+            after = _renamed(before, match, to)
+            found.append(self._made(match, to, before, after))
+            self.parted = {
+                path: replace(one, mark="") if after[path] != before[path] else one
+                for path, one in self.parted.items()
+            }
         return found
 
-    def _next(self) -> ProposedRename | None:
-        """Return the rename that brings most names nearer, None where none serves two layers.
+    def _next(self) -> tuple[str, str] | None:
+        """Return the rename of most layers, None where there is none."""
+        return next((rule for rule in _ranked(self._votes()) if self._after(*rule)), None)
 
-        Of many layers some are asked first, all where these have no rename in common.
-        """
-        left = [path for path, p in self.pairs.items() if self.now[path] != _dotted(p.target)]
-        for every in sorted({max(1, len(left) // _ASKED), 1}, reverse=True):
-            if found := self._best(left[::every]):
-                return found
+    def _marking(self, unmarking: list[tuple[str, str]]) -> tuple[str, str] | None:
+        """Return a rename that goes round a circle of names by a marked one, and note its end."""
+        for match, to in _ranked(self._votes()):
+            marked = _marked(match, to)
+            if marked and self._after(match, marked):
+                unmarking.append((f"^{_escaped(marked)}", to))
+                return match, marked
         return None
 
-    def _best(self, paths: Sequence[str]) -> ProposedRename | None:
-        votes: Counter[tuple[str, str]] = Counter()
-        gains: dict[tuple[str, str], float] = defaultdict(float)
-        for path in paths:
-            target = _dotted(self.pairs[path].target)
-            for candidate, gain in _candidates(self.now[path], target, self.whole):
-                votes[candidate] += 1
-                gains[candidate] += gain
-        several = [candidate for candidate, count in votes.items() if count > 1]
-        several.sort(key=lambda c: (-gains[c], -votes[c], len(c[0]) + len(c[1]), c))
-        for match, to in several[:_TRIED]:
-            if found := self._as_proposed(match, to, self._after(match, to)):
-                return found[0]
-            marked = _marked(match, to) if votes[match, to] > _WORTH_A_MARK else None
-            if marked and (found := self._as_proposed(match, marked, self._after(match, marked))):
-                self.unmarking.append((f"^{_escaped(marked)}", to))
-                return found[0]
-        return None
-
-    def _after(self, match: str, to: str) -> dict[str, str] | None:
-        """Return the names after a rename, None where it may not be taken."""
-        after = _renamed(self.now, match, to)
-        if len(set(after.values())) < len(after):
-            return None
-        for path, now in self.now.items():
-            if (new := after[path]) == now:
-                continue
-            target = self.pairs[path].target if path in self.pairs else None
-            if target is None and new in self.taken:
-                return None
-            if target is not None and _distance(new, target) > _distance(now, target):
-                return None
-        return after if _is_reversible(match, to, self.now, after) else None
-
-    def _as_proposed(
-        self, match: str, to: str, after: Mapping[str, str] | None
-    ) -> list[ProposedRename]:
+    def _take(self, match: str, to: str) -> list[ProposedRename]:
+        before, after = self.now, self._after(match, to)
         if after is None:
             return []
-        served = tuple(p for path, p in self.pairs.items() if after[path] != self.now[path])
-        return [ProposedRename(match, to, served)] if served else []
+        self.parted, self.others = after
+        return [self._made(match, to, before, self.now)]
+
+    def _made(
+        self, match: str, to: str, before: Mapping[str, str], after: Mapping[str, str]
+    ) -> ProposedRename:
+        served = tuple(p for path, p in self.pairs.items() if after[path] != before[path])
+        return ProposedRename(match, to, served)
+
+    def _votes(self) -> Counter[tuple[str, str]]:
+        """Return {(match, to): of how many paths it renames the next part}."""
+        return Counter(rule for one in self.parted.values() for rule in _candidates(one))
+
+    def _after(self, match: str, to: str) -> tuple[dict[str, PartedPath], dict[str, str]] | None:
+        """Return the paths and the other names after a rename, None where it may not be taken."""
+        pattern, made = re.compile(match), dict(self.parted)
+        for path, one in self.parted.items():
+            new = pattern.sub(to, one.name)
+            if new != one.name:
+                made[path] = replace(one.following, mark=MARK if to.startswith(MARK) else one.mark)
+                if made[path].name != new:
+                    return None
+        after = {path: pattern.sub(to, name) for path, name in self.others.items()}
+        for path, name in after.items():
+            if name != self.others[path] and (path in self.pairs or name in self.taken):
+                return None
+        names = [*(one.name for one in made.values()), *after.values()]
+        before = [*(one.name for one in self.parted.values()), *self.others.values()]
+        if names == before or len(set(names)) < len(names):
+            return None
+        return (made, after) if _is_reversible(match, to, before, names) else None
+
+
+def _shortened(
+    learned: list[ProposedRename], paths: Sequence[str], end: Mapping[str, str]
+) -> list[ProposedRename]:
+    """Return fewer renames, as in the net, that do the same and can be turned round, if there are.
+
+    paths: every layer of the file, as in the net. end: their names after the renames.
+    """
+    for renames in (_merged(learned), learned):
+        ordered = _as_in_the_net(renames, paths)
+        names = {path: _dotted(path) for path in paths}
+        for one in ordered:
+            after = _renamed(names, one.match, one.to)
+            if not _is_reversible(one.match, one.to, list(names.values()), list(after.values())):
+                break
+            names = after
+        else:
+            if names == {path: end[path] for path in paths}:
+                return ordered
+    return learned
+
+
+def _merged(renames: Sequence[ProposedRename]) -> list[ProposedRename]:
+    """Return the renames without those of containers of which each content has its own.
+
+    These then lead to the container's last name at once.
+    """
+    left = list(renames)
+    for whole in renames:
+        start, at = _unchanged(whole.match), left.index(whole)
+        before = {pair.source: i for i, one in enumerate(left[:at]) for pair in one.pairs}
+        last = {before.get(pair.source) for pair in whole.pairs}
+        inner = {i: left[i] for i in last if i is not None}
+        served = [pair.source for one in inner.values() for pair in one.pairs]
+        if (
+            start is not None
+            and None not in last
+            and all(_is_within(one, whole.match, start) for one in inner.values())
+            and len(served) == len(whole.pairs)
+        ):
+            for i, one in inner.items():
+                left[i] = replace(one, to=whole.to + one.to.removeprefix(start))
+            del left[at]
+    return left
+
+
+def _unchanged(match: str) -> str | None:
+    """Return what `to` would be if a rename of a container changed nothing, None if it is none."""
+    if MARK in match or not match.endswith(r"\."):
+        return None
+    plain, *rest = re.split(r"\([^)]*\)", match.removeprefix("^"))
+    text = plain + "".join(f"\\{n}{piece}" for n, piece in enumerate(rest, 1))
+    return re.sub(r"\\(\D)", r"\1", text)
+
+
+def _is_within(one: ProposedRename, match: str, start: str) -> bool:
+    return one.match.startswith(match) and one.to.startswith(start)
+
+
+def _as_in_the_net(renames: Sequence[ProposedRename], paths: Sequence[str]) -> list[ProposedRename]:
+    """Order renames by the first layer that they serve, as far as it makes no difference."""
+    places = {path: i for i, path in enumerate(paths)}
+    first = [min(places[pair.source] for pair in one.pairs) for one in renames]
+    ordered: list[tuple[int, ProposedRename]] = []
+    states = [{path: _dotted(path) for path in paths}]  # names before each rename, and at the end
+    for place, one in zip(first, renames, strict=True):
+        ordered.append((place, one))
+        states.append(_renamed(states[-1], one.match, one.to))
+        for at in range(len(ordered) - 1, 0, -1):
+            before = ordered[at - 1]
+            swapped = _swapped(before[1], one, states[at - 1], states[at + 1])
+            if before[0] <= place or swapped is None:
+                break
+            ordered[at - 1 : at + 1] = [ordered[at], before]
+            states[at] = swapped
+    return [one for _, one in ordered]
+
+
+def _swapped(
+    one: ProposedRename, other: ProposedRename, start: Mapping[str, str], end: Mapping[str, str]
+) -> dict[str, str] | None:
+    """Return the names between two renames in the other order, None if that is not the same."""
+    between = _renamed(start, other.match, other.to)
+    names = [list(state.values()) for state in (start, between, end)]
+    is_same = (
+        _renamed(between, one.match, one.to) == end
+        and _is_reversible(other.match, other.to, names[0], names[1])
+        and _is_reversible(one.match, one.to, names[1], names[2])
+    )
+    return between if is_same else None
 
 
 def _renamed(names: Mapping[str, str], match: str, to: str) -> dict[str, str]:
@@ -159,65 +263,38 @@ def _renamed(names: Mapping[str, str], match: str, to: str) -> dict[str, str]:
     return {path: pattern.sub(to, name) for path, name in names.items()}
 
 
-def _is_reversible(
-    match: str, to: str, before: Mapping[str, str], after: Mapping[str, str]
-) -> bool:
+def _is_reversible(match: str, to: str, before: Sequence[str], after: Sequence[str]) -> bool:
     try:
-        back = turned_round(Rename(match=match, to=to))
+        pattern, back = turned_round(Rename(match=match, to=to))
     except ConfigError:
         return False
-    return _renamed(after, *back) == before
+    return [re.sub(pattern, back, name) for name in after] == list(before)
 
 
-@lru_cache(maxsize=1 << 15)
-def _distance(now: str, target: str) -> float:
-    return aligned(_segments(now), _segments(_dotted(target)))[0]
+def _ranked(votes: Mapping[tuple[str, str], int]) -> list[tuple[str, str]]:
+    """Return renames, those of most layers first; of as many, those of one container."""
+
+    def rank(rule: tuple[str, str]) -> tuple[int, bool, int, tuple[str, str]]:
+        is_one_place = rule[0].startswith("^") and "(" not in rule[0]
+        return -votes[rule], not is_one_place, len(rule[0]) + len(rule[1]), rule
+
+    return sorted(votes, key=rank)
 
 
-@lru_cache(maxsize=1 << 12)
-def _candidates(now: str, target: str, whole: bool) -> tuple[tuple[tuple[str, str], float], ...]:
-    """Return ((match, to), what it brings nearer) of renames that mend a part of a path.
-
-    whole: a part is all that differs between two segments that are equal.
-    """
-    ours, theirs = _segments(now), _segments(target)
-    _, steps = aligned(ours, theirs)
-    equal = [i is not None and j is not None and ours[i] == theirs[j] for i, j in steps]
-    found: dict[tuple[str, str], float] = {}
-    for start in range(len(steps)):
-        for end in range(start + 1, len(steps) + 1):
-            if equal[start] or equal[end - 1]:
-                continue
-            around = equal[start - 1 : start] + equal[end : end + 1]
-            if not whole or (all(around) and not any(equal[start:end])):
-                for candidate, gain in _of_part(ours, theirs, steps, start, end):
-                    found.setdefault(candidate, gain)
-    return tuple(found.items())
-
-
-def _of_part(
-    ours: tuple[str, ...],
-    theirs: tuple[str, ...],
-    steps: Sequence[tuple[int | None, int | None]],
-    start: int,
-    end: int,
-) -> Iterator[tuple[tuple[str, str], float]]:
-    """Yield what makes steps `start` to `end` of the way from `ours` to `theirs`, and its gain."""
-    first = sum(i is not None for i, _ in steps[:start])
-    middle = [ours[i] for i, _ in steps[start:end] if i is not None]
-    new = [theirs[j] for _, j in steps[start:end] if j is not None]
-    rest = list(ours[first + len(middle) :])
-    gain = aligned(tuple(middle), tuple(new))[0]
-    for left in sorted({0, 1, first} & set(range(first + 1))):
-        for right in sorted({0, 1, len(rest)} & set(range(len(rest) + 1))):
-            before, after = list(ours[first - left : first]), rest[:right]
-            old = [*before, *middle, *after]
-            if not old or not (middle or before or after):
-                continue
-            for anywhere in (False, True) if left == first else (True,):
-                for grouped in (True, False):
-                    if made := _pattern(old, [*before, *new, *after], anywhere, grouped):
-                        yield made, gain
+@lru_cache(maxsize=1 << 14)
+def _candidates(one: PartedPath) -> frozenset[tuple[str, str]]:
+    """Return (match, to) of renames of the part of a path that is next."""
+    if one.turn is None or one.mark:
+        return frozenset()
+    part = one.parts[one.turn]
+    before = [s for outer in one.parts[: one.turn] for s in outer.now]
+    found = set()
+    for left in sorted({0, 1, 2, len(before)} & set(range(len(before) + 1))):
+        around = before[len(before) - left :]
+        for anywhere in (False, True) if left == len(before) else (True,):
+            for grouped in (True, False):
+                found.add(_pattern([*around, *part.old], [*around, *part.new], anywhere, grouped))
+    return frozenset(rule for rule in found if rule)
 
 
 def _pattern(
@@ -379,10 +456,6 @@ def _ordered(rows: Sequence[tuple[str, str, LayerPair]]) -> list[tuple[str, str,
             name, target, pair = next(iter(left.values()))
             left[name] = (name, MARK + target, pair)
     return ordered
-
-
-def _segments(dotted: str) -> tuple[str, ...]:
-    return tuple(dotted.split(".")[:-1])
 
 
 def _dotted(path: str) -> str:

@@ -61,11 +61,17 @@ class Proposal:
 
     @cached_property
     def renames(self) -> list[ProposedRename]:
-        """The few renames that make the net's names of the file's, in their order."""
+        """The few renames that make the net's names of the file's, in their order.
+
+        That is the order of the file's layers, as far as it makes no difference.
+        """
         wanted = {target for targets in self.ambiguous.values() for target in targets}
         wanted |= {p.target for p in (*self.pairs, *self.same)} | set(self.unfilled)
         still = [*self.ambiguous, *self.unmatched, *(path for path, _ in self.aliases)]
-        return renames_of((*self.pairs, *self.same), still, wanted, self.accepts)
+        names = resolve(self.keys, self.given).sources
+        places = {name.rpartition(".")[0]: i for i, name in reversed(list(enumerate(names)))}
+        pairs = sorted((*self.pairs, *self.same), key=lambda p: places.get(p.source, 0))
+        return renames_of(pairs, still, wanted, self.accepts)
 
     def accepts(self, renames: Iterable[Rename]) -> bool:
         """Tell whether `renames` lead every tensor of the file to where this proposal says."""

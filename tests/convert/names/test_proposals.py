@@ -1,5 +1,6 @@
 """Proposals of rules: by calls as well as by shapes and names, in few renames that are sure."""
 
+import itertools
 import random
 import re
 
@@ -117,6 +118,73 @@ def test_five_systematic_renames_are_few_rules(seed):
     alone = propose(ours, theirs)
     assert alone.ambiguous
     assert all(truth[p.source] == p.target for p in alone.pairs)
+
+
+def fast_scnn():
+    """Return (path in the file, path in the port, kind) of the 92 layers of Fast-SCNN."""
+
+    def unit(old, new, first=0):
+        kinds = (("c", "Conv"), ("n", "BatchNorm"))
+        return [(f"{old}.{i}", f"{new}{t}", kind) for i, (t, kind) in enumerate(kinds, first)]
+
+    def separable(old, new):
+        return unit(f"{old}.conv", f"{new}.dw.") + unit(f"{old}.conv", f"{new}.pw.", 3)
+
+    down, body = "learning_to_downsample", "global_feature_extractor"
+    made = unit(f"{down}.conv.conv", "down.stem.")
+    for n in (1, 2):
+        made += separable(f"{down}.dsconv{n}", f"down.sep{n}")
+    for stage, block in itertools.product(range(3), range(3)):
+        old, new = f"{body}.bottleneck{stage + 1}.{block}.block", f"extract.stages.{stage}.{block}"
+        made += unit(f"{old}.0.conv", f"{new}.expand.") + unit(f"{old}.1.conv", f"{new}.depth.")
+        made += [(f"{old}.2", f"{new}.project", "Conv")]
+        made += [(f"{old}.3", f"{new}.project_n", "BatchNorm")]
+    for n in range(4):
+        made += unit(f"{body}.ppm.conv{n + 1}.conv", f"extract.pyramid.branches.{n}.")
+    made += unit(f"{body}.ppm.out.conv", "extract.pyramid.last.")
+    made += unit("feature_fusion.dwconv.conv", "fusion.dw.")
+    made += unit("feature_fusion.conv_lower_res", "fusion.low_")
+    made += unit("feature_fusion.conv_higher_res", "fusion.high_")
+    for n in (1, 2):
+        made += separable(f"classifier.dsconv{n}", f"head.sep{n}")
+    made += [("classifier.conv.1", "head.cls", "Conv")]
+    return [*made, *unit("auxlayer", "aux_"), ("auxlayer.4", "aux_cls", "Conv")]
+
+
+def test_no_rule_leads_through_a_name_of_neither_side():
+    """Each part of a path is renamed once: what a rule writes, no later one writes again."""
+    made = fast_scnn()
+    truth = {old: new for old, new, _ in made}
+    ours, theirs = two_sides([(old, kind, (4, 4)) for old, _, kind in made], truth)
+    found = propose(ours, theirs, None, (list(truth), list(truth.values())))
+    found = found.settled({s: truth[s] for s in found.ambiguous}, 1.0, "tried")
+    assert of_all(truth, found)
+    rules = [(one.match, one.to) for one in found.renames]
+    assert len(rules) <= 36, found.to_yaml()
+    known = {s for path in (*truth, *truth.values()) for s in path.split(".")}
+    for name in truth:
+        steps = [f"{name}."]
+        for match, to in rules:
+            steps.append(re.sub(match, to, steps[-1]))
+        assert steps[-1] == f"{truth[name]}."
+        assert all(set(step.split(".")) <= known | {""} for step in steps), steps
+        assert len(set(steps)) <= 1 + 3, steps
+    assert (r"^global_feature_extractor\.bottleneck2\.", "extract.stages.1.") in rules
+    assert (r"(^|\.)block\.2\.", r"\1project.") in rules
+    back = names_back((f"{new}.weight" for new in truth.values()), found.to_rules())
+    assert back.names == {f"{new}.weight": f"{old}.weight" for old, new in truth.items()}
+
+
+def test_rules_stand_as_in_the_net_and_one_leaves_out_what_is_around_all():
+    truth = {f"module.net.{path}": RENAMES["stages"](path) for path, _, _ in layers_of_a_net()}
+    layers = [(f"module.net.{path}", kind, sizes) for path, kind, sizes in layers_of_a_net()]
+    found = propose(*two_sides(layers, truth), None, (list(truth), list(truth.values())))
+    assert [(one.match, one.to, len(one.pairs)) for one in found.renames] == [
+        (r"^module\.net\.", "", 44),
+        (r"^layer1\.", "stages.0.blocks.", 10),
+        (r"^layer2\.", "stages.1.blocks.", 10),
+        (r"^layer3\.", "stages.2.blocks.", 10),
+    ]
 
 
 def named(paths, size=4, kind="Linear"):
