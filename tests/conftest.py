@@ -49,9 +49,16 @@ def _same_weights_every_time() -> None:
             getattr(sys.modules[framework], seed)(0)
 
 
+IMPORTS = builtins.__import__, importlib.import_module
+
+
 @pytest.fixture(autouse=True)
 def _imports_are_pythons_own(monkeypatch) -> None:
-    """Take back what a test's loading of a user's module put in the place of Python's imports."""
+    """Take back what loading a user's module put in the place of Python's imports.
+
+    A test did, or before it a fixture of its module.
+    """
+    builtins.__import__, importlib.import_module = IMPORTS
     monkeypatch.setattr(builtins, "__import__", builtins.__import__)
     monkeypatch.setattr(importlib, "import_module", importlib.import_module)
     if users := sys.modules.get("commands.subjects.modules.users_modules"):

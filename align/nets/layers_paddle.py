@@ -34,12 +34,14 @@ def layers_by_path(net: nn.Layer) -> dict[str, nn.Layer]:
     return found
 
 
-def tables_of(net: nn.Layer, *, saved: bool) -> Iterator[tuple[str, str, paddle.Tensor]]:
+def tables_of(
+    layers: Mapping[str, nn.Layer], *, saved: bool
+) -> Iterator[tuple[str, str, paddle.Tensor]]:
     """Yield (path, name, tensor) of the floating tensors that are held beside the parameters.
 
-    With `saved` buffers that stand in files of weights, too.
+    layers: by path. With `saved` buffers that stand in files of weights, too.
     """
-    for path, layer in layers_by_path(net).items():
+    for path, layer in layers.items():
         unsaved = layer._non_persistable_buffer_names_set
         buffers = {n: b for n, b in layer._buffers.items() if saved or n in unsaved}
         for name, tensor in {**vars(layer), **buffers}.items():

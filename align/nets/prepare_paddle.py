@@ -16,7 +16,7 @@ from paddle.jit.dy2static.program_translator import ProgramTranslator
 from align.arrays.arrays_paddle import to_array, to_tensor
 from align.nets.calls import attributes_kept, attributes_remembered
 from align.nets.casts.follow_paddle import PaddleTables, cast, follows_run
-from align.nets.layers_paddle import is_static, tables_of
+from align.nets.layers_paddle import is_static, layers_by_path, tables_of
 
 COMPLEX = (paddle.complex64, paddle.complex128)
 FLOATING = (paddle.float16, paddle.bfloat16, paddle.float32, paddle.float64, *COMPLEX)
@@ -73,7 +73,8 @@ def prepared(
                 _run_on_one_device(layer)
                 _run_as_written(layer)
             if tables is not None:
-                tables.own = {id(tensor): tensor for _, _, tensor in tables_of(net, saved=False)}
+                held = tables_of(layers_by_path(net), saved=False)
+                tables.own = {id(tensor): tensor for _, _, tensor in held}
             yield
     finally:
         for tensor, values in (*kept, *others):

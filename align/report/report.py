@@ -79,7 +79,7 @@ def subject(found: Divergence | Comparison) -> str:
 
 def part_of_recipe(found: Comparison, known: Container[str]) -> str:
     """Return what sets what differs: the schedule where all rates are off alike, if it is known."""
-    alike = found.where == "lr" and found.layer == OPTIMIZER
+    alike = Where.of(found.where).kind == "lr" and found.layer == OPTIMIZER
     return SCHEDULE if alike and SCHEDULE in known else OPTIMIZER
 
 

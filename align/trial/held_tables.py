@@ -63,7 +63,7 @@ def one_sided_tables(sides: Sides[Reference]) -> tuple[list[GivenTable], list[Gi
     stands = {tensor.key for tensor in sides.tensors if tensor.reference in known}
     port: list[GivenTable] = []
     taken: set[tuple[str, str]] = set()
-    for path, name, tensor in tables_of(sides.port, saved=True):
+    for path, name, tensor in tables_of(sides.layers, saved=True):
         if join(path, name) in stands:
             continue
         values, held = to_array(tensor), theirs.get(partners.get(path, ""), {})

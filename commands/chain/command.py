@@ -10,7 +10,7 @@ from commands import entry
 from commands.chain.lite import IMAGES, write_lite
 from commands.chain.steps import Step, run_step, training_lines
 from common.errors import UserError
-from common.files import make_folder, whole_file
+from common.files import make_folder, whole_file, whole_folder
 from common.streams import say
 from common.terminal import screen, verdict
 from common.words.language import phrase
@@ -98,11 +98,10 @@ def _photos(folder: Path) -> Path:
         return folder / "data" / "images"
     from PIL import Image
 
-    blank = folder / "blank"
-    make_folder(blank)
-    for number in range(IMAGES):
-        Image.new("RGB", (96, 64), (30 * number,) * 3).save(blank / f"{number}.png")
-    return blank
+    with whole_folder(folder / "blank") as draft:
+        for number in range(IMAGES):
+            Image.new("RGB", (96, 64), (30 * number,) * 3).save(draft / f"{number}.png")
+    return folder / "blank"
 
 
 def _checked(step: Step, did: Callable[[Mapping[str, Any]], bool]) -> Step:

@@ -107,6 +107,7 @@ def test_what_a_killed_process_left_is_swept(tmp_path):
 
 # Functions that write into a draft that their caller made, or something that nobody reads later.
 INTO_A_DRAFT = {
+    "commands/predict/painting.py": {"save"},
     "common/data/toy/write.py": {"_write_frame", "_save"},
     "common/files.py": {"whole_file", "_swap", "remove_folder", "whole_folder"},
     "convert/formats/pdparams.py": {"write_pdparams"},

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from align.judge.comparison import DIFFERS, UNCHECKED, Comparison
+from align.judge.where import Where
 from align.judge.words import OPTIMIZER, Cause, Words, joined
 from align.pairing.tensors import Tensor
 
@@ -132,7 +133,8 @@ def tell_schedules(calls: Sequence[Comparison], schedules: Schedules, steps: int
     `calls` are those of all steps. Two functions are asked for their rates at `steps` steps, so
     that more than those that were run tell a shift from something else.
     """
-    alike = [call for call in calls if call.layer == OPTIMIZER and call.where == "lr"]
+    of_optimizer = [call for call in calls if call.layer == OPTIMIZER]
+    alike = [call for call in of_optimizer if Where.of(call.where).kind == "lr"]
     known = [call for call in alike if call.verdict != UNCHECKED]
     wrong = [call for call in known if call.verdict == DIFFERS]
     if not wrong:

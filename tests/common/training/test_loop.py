@@ -254,7 +254,6 @@ def test_nothing_is_written_where_nothing_can_be_trained(go, tmp_path):
     for override, error in (
         ("data.root=nowhere", DataError),
         ("data.batch_size=30", ConfigError),
-        ("data.crop_hw=[32,128]", DataError),
         ("model.num_classes=5", ConfigError),
     ):
         with pytest.raises(error):
