@@ -109,12 +109,12 @@ NETS = {
     "the factory wants more": (
         port("bad:net_needs"),
         2,
-        ["--paddle bad:net_needs", "'width'", line("def net_needs")],
+        ["--paddle bad:net_needs", "needs width: give --paddle-args", line("def net_needs")],
     ),
     "an unknown argument": (
         [*forward(), "--torch-args", "widht=3"],
         2,
-        ["--torch good:Theirs", "'widht'", "good.py:"],
+        ["--torch good:Theirs", "takes no widht: give --torch-args", "good.py:"],
     ),
     "a callable that returns a class": (
         forward("bad:a_class"),
@@ -123,7 +123,11 @@ NETS = {
     ),
     "a class of the port": (port("bad:our_class"), 2, ["--paddle", "the class Ours itself"]),
     "a dict of weights": (forward("bad:a_state"), 2, ["returned collections.OrderedDict"]),
-    "nothing": (port("bad:nothing"), 2, ["--paddle bad:nothing", "NoneType"]),
+    "nothing": (
+        port("bad:nothing"),
+        2,
+        ["--paddle bad:nothing", "returned None", "does it return the net?"],
+    ),
     "no callable": (forward("bad:value"), 2, ["expected a callable"]),
     "no such name": (forward("bad:NoSuch"), 2, ["bad has no NoSuch; it has net_raises"]),
     "the sides exchanged": (
@@ -282,12 +286,12 @@ OPTIMIZERS = {
     "no argument": (
         training("bad:no_arguments"),
         2,
-        ["the reference's optimizer (--torch-optimizer", line("def no_arguments")],
+        ["--torch-optimizer bad:no_arguments", "(parameters)", line("def no_arguments")],
     ),
     "two arguments": (
         training("good:their_sgd", "bad:keyword"),
         2,
-        ["the port's optimizer (--paddle-optimizer", "keyword(parameters, lr)"],
+        ["--paddle-optimizer bad:keyword", "keyword(parameters, lr)"],
     ),
     "a wrong option": (step("bad:wrong_option"), 2, ["'learning_rate'", line("def wrong_option")]),
     "of the port": (
@@ -296,7 +300,11 @@ OPTIMIZERS = {
         ["--paddle-optimizer bad:our_wrong_option", line("def our_wrong_option")],
     ),
     "none": (training("bad:no_optimizer"), 2, ["the reference's optimizer is of NoneType"]),
-    "arguments exchanged": (step("good:their_sgd", "bad:our_order"), 2, ["(SGD)", "bad.py:"]),
+    "arguments exchanged": (
+        step("good:their_sgd", "bad:our_order"),
+        2,
+        ["--paddle-optimizer bad:our_order", "not iterable", "bad.py:"],
+    ),
     "its step raises": (training("bad:TheirSteps"), 2, ["reference (TheirSteps)", "no step"]),
     "the port's step raises": (step("good:their_sgd", "bad:OurSteps"), 2, ["bad:OurSteps raises"]),
     "the sides exchanged": (training("good:our_sgd", "good:their_sgd"), 2, ["torch.optim.Optimi"]),
@@ -315,7 +323,7 @@ INPUTS = {
     "rules that are no YAML": ([*forward(), "--rules", "unclosed.yml"], 2, ["unclosed.yml: not"]),
     "rules of another kind": ([*forward(), "--rules", "odd.yml"], 2, ["odd.yml: nonsense"]),
     "no checkpoint": ([*forward(), "--weights", "no.pth"], 2, ["no.pth: no such file"]),
-    "another net's checkpoint": ([*forward(), "--weights", "w.pth"], 1, ["w.pth does not fit"]),
+    "another net's checkpoint": ([*forward(), "--weights", "w.pth"], 2, ["w.pth does not fit"]),
     "no config": (["align_training", "no.yml"], 2, ["no.yml: no such config file"]),
     "a typo in a config": (
         ["align_training", ROOT / "configs" / "stdc1_toy.yml", "optimizer.nam=3"],
