@@ -197,7 +197,7 @@ _FAULTS: tuple[Fault, ...] = (
         "Adadelta",
         "rho of Adadelta",
         _own("Adadelta", **{**ADADELTA, "rho": 0.95}),
-        "rho is 0.95, the reference has 0.9",
+        "rho is 0.95, the reference's 0.9",
     ),
     wrong(
         "Adadelta",
