@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,7 @@ def run_fresh(engine: str, model: Path, images: Mapping[str, np.ndarray]) -> dic
     """
     with tempfile.TemporaryDirectory(prefix="export-") as folder:
         given, made = Path(folder) / "inputs.npz", Path(folder) / "outputs.npz"
-        np.savez(given, allow_pickle=False, **images)
+        np.savez(given, **_named(images))
         files = [str(path) for path in (model.resolve(), given, made)]
         command = [sys.executable, "-m", "export.fresh", engine, *files]
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
@@ -52,6 +53,11 @@ def run_fresh(engine: str, model: Path, images: Mapping[str, np.ndarray]) -> dic
             return {name: outputs[name] for name in images}
 
 
+def _named(arrays: Mapping[str, np.ndarray]) -> Any:
+    """Return them as keywords of `np.savez`, whose own are typed otherwise by version."""
+    return dict(arrays)
+
+
 def _told(done: subprocess.CompletedProcess) -> str:
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
     how = f"signal {-done.returncode}" if done.returncode < 0 else f"exit {done.returncode}"
@@ -68,7 +74,7 @@ def main() -> None:
     loaded = [room for room in NOT_LOADED if room in sys.modules]
     if loaded:
         sys.exit(f"Error: running a model loaded {', '.join(loaded)}")
-    np.savez(made, allow_pickle=False, **outputs)
+    np.savez(made, **_named(outputs))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Which BatchNorm follows which convolution is seen in a run, not guessed from nam
 folded net computes the same is checked by whoever folds (`export.verify_paddle`).
 """
 
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,13 +16,15 @@ from paddle.nn.layer.norm import _BatchNormBase
 
 from paddle_impl.layers import InPlaceABN
 
-_MARK = "_made_by_convolution"
-
 
 class Followers:
-    """Pairs (path of a convolution, path of the BatchNorm that alone follows it), seen in a run."""
+    """Pairs (path of a convolution, path of the BatchNorm that alone follows it), seen in a run.
+
+    `made` knows the convolution of each output that still is: {id: (the output, path)}.
+    """
 
     def __init__(self) -> None:
+        self.made: dict[int, tuple[weakref.ref, str]] = {}
         self.by_conv: dict[str, set[str]] = {}
         self.by_norm: dict[str, set[str]] = {}
 
@@ -40,7 +43,7 @@ def watching(net: nn.Layer) -> Iterator[Followers]:
     found, hooks = Followers(), []
     for path, layer in net.named_sublayers():
         if isinstance(layer, nn.Conv2D):
-            hooks.append(layer.register_forward_post_hook(_marks(path)))
+            hooks.append(layer.register_forward_post_hook(_marks(path, found)))
         elif isinstance(layer, _BatchNormBase):
             hooks.append(layer.register_forward_pre_hook(_notes(path, found)))
     try:
@@ -50,16 +53,17 @@ def watching(net: nn.Layer) -> Iterator[Followers]:
             hook.remove()
 
 
-def _marks(path: str) -> Any:
+def _marks(path: str, found: Followers) -> Any:
     def mark(layer: nn.Layer, inputs: Any, output: Any) -> None:
-        setattr(output, _MARK, path)
+        found.made[id(output)] = weakref.ref(output), path
 
     return mark
 
 
 def _notes(path: str, found: Followers) -> Any:
     def note(layer: nn.Layer, inputs: Any) -> None:
-        conv = getattr(inputs[0], _MARK, "")
+        made, conv = found.made.get(id(inputs[0]), (lambda: None, ""))
+        conv = conv if made() is inputs[0] else ""
         found.by_conv.setdefault(conv, set()).add(path)
         found.by_norm.setdefault(path, set()).add(conv)
 
