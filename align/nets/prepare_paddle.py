@@ -73,8 +73,8 @@ def prepared(
                 _run_on_one_device(layer)
                 _run_as_written(layer)
             if tables is not None:
-                held = tables_of(layers_by_path(net), saved=False)
-                tables.own = {id(tensor): tensor for _, _, tensor in held}
+                own = tables_of(layers_by_path(net), saved=False)
+                tables.own = {id(tensor): tensor for _, _, tensor in own}
             yield
     finally:
         for tensor, values in (*kept, *others):

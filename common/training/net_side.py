@@ -76,9 +76,10 @@ def main_logits(outputs: Any) -> Any:
     """
     if isinstance(outputs, Mapping):
         if "out" not in outputs:
+            keys = ", ".join(map(str, outputs))
             raise UserError(
-                f"the net returns a dict with {', '.join(map(str, outputs))}; its logits are "
-                'looked for under "out": return {"out": logits}, or the logits first in a tuple'
+                f"the net returns a dict with {keys}; its logits are looked for under `out`: "
+                "return them there, or first in a tuple"
             )
         return outputs["out"]
     return outputs[0] if isinstance(outputs, tuple | list) else outputs

@@ -10,6 +10,7 @@ from paddle import _C_ops
 from paddle.base import core
 from paddle.tensor import creation
 
+from align.arrays.arrays_paddle import to_array
 from align.nets.casts.given_tables import TableGiver
 from align.nets.casts.told import COMPARISONS, is_rounded, tell, tell_operator
 
@@ -160,9 +161,12 @@ def _adding(function: Callable[..., Any]) -> Callable[..., Any]:
     """Signs call no operator by name."""
 
     def added(self: paddle.Tensor, other: Any) -> Any:
-        if type(other) is float:
-            tell_operator("number added", (other,), {})
-        return function(self, other)
+        result = function(self, other)
+        if is_rounded(other) and self.dtype == paddle.float64 and self.size:
+            off = abs(float(np.float32(other)) - other)
+            largest = abs(to_array(result)).max()
+            tell_operator("number added", (float(off / largest) if largest else 1.0,), {})
+        return result
 
     return added
 

@@ -5,6 +5,7 @@ float32, in which the other side's table was computed. Such a table stands in fo
 computed one where float32's rounding alone tells the two apart.
 """
 
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -39,6 +40,7 @@ class TableGiver(ABC):
     def __init__(self, tables: Sequence[GivenTable]) -> None:
         self.tables = list(tables)
         self.own: dict[int, Any] = {}
+        self.constants: dict[int, weakref.ref] = {}  # by id: what code made of constants alone
         self.busy = False
 
     @abstractmethod
@@ -80,7 +82,7 @@ class TableGiver(ABC):
             constant = all(map(self._is_constant, read))
             writes = bool(tensors) and (result is None or result is tensors[0])
             if writes:
-                _mark(tensors[0], constant)
+                self._mark(tensors[0], constant)
                 table = self._table_for(tensors[0]) if constant else None
                 if table is not None:
                     self.fill(tensors[0], table)
@@ -91,18 +93,27 @@ class TableGiver(ABC):
         """Mark what a function made of constants; return it, or what is given instead."""
         if isinstance(result, (list, tuple)):
             for each in self._tensors(result):
-                _mark(each, True)
+                self._mark(each, True)
             return result
         if not self.is_tensor(result):
             return result
         table = self._table_for(result)
         result = result if table is None else self.like(table)
-        _mark(result, True)
+        self._mark(result, True)
         return result
 
     def _is_constant(self, tensor: Any) -> bool:
-        known = getattr(tensor, _MARK, False) or id(tensor) in self.own
-        return bool(known) or self.is_whole(tensor)
+        known = self.constants.get(id(tensor))
+        if known is not None and known() is tensor:
+            return True
+        return id(tensor) in self.own or self.is_whole(tensor)
+
+    def _mark(self, tensor: Any, constant: bool) -> None:
+        """Note of a tensor of a run whether it is made of constants alone."""
+        if constant:
+            self.constants[id(tensor)] = weakref.ref(tensor)
+        else:
+            self.constants.pop(id(tensor), None)
 
     def _tensors(self, tree: Any) -> Iterator[Any]:
         for value in tree.values() if isinstance(tree, dict) else tree:
@@ -124,15 +135,6 @@ class TableGiver(ABC):
                 table.error = max(table.error, error)
                 return part.reshape(tuple(tensor.shape))
         return None
-
-
-_MARK = "_align_constant"
-
-
-def _mark(tensor: Any, constant: bool) -> None:
-    """Note on a tensor of a run that it is made of constants alone."""
-    if constant or hasattr(tensor, _MARK):
-        setattr(tensor, _MARK, constant)
 
 
 def given_table(name: str, values: np.ndarray) -> GivenTable | None:

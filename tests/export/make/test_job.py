@@ -84,6 +84,8 @@ def test_a_net_that_is_exported_wrongly_is_found(subject, tmp_path, monkeypatch)
 
 def test_free_sizes_and_batches(subject, tmp_path):
     """Verified at two sizes, one of them odd; with softmax."""
+    if paddle.__version__ < "3":
+        pytest.skip("this Paddle pads by numbers alone")
     free = deployment(subject, height=None, width=None, batch=None, output="softmax")
     account = export_net(subject.build, free, tmp_path / "out", ("paddle",))
     assert account["equal"]
