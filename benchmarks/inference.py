@@ -21,8 +21,9 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from commands.deploy.benchmark import possible  # noqa: E402 - the checkout is on the path now
-from commands.deploy.measure.ways import EXPORTED, WAYS, Measured, Task, measured, merged  # noqa: E402
+# ruff: noqa: E402 - the checkout is on the path only now
+from commands.deploy.benchmark import possible
+from commands.deploy.measure.ways import EXPORTED, WAYS, Measured, Task, measured, merged
 
 CONFIG, SHAPE, THREADS = ROOT / "configs" / "stdc1.yml", (1, 3, 512, 1024), 2
 LEAST = {"paddle": 1.7, "onnxruntime": 2.5}  # times as fast as torch, contiguous

@@ -1,6 +1,7 @@
 """A confusion matrix as a picture that can be read with 2 classes and with 150."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -51,10 +52,10 @@ def confusion_picture(counts: np.ndarray, class_names: tuple[str, ...], path: Pa
     write_picture(figure, path)
 
 
-def _write_numbers(axes: object, shares: np.ndarray) -> None:
+def _write_numbers(axes: Any, shares: np.ndarray) -> None:
     """Write every share of at least half a percent, in percent, into its cell."""
     for (row, column), share in np.ndenumerate(shares):
         if share >= 0.005:
             color = "white" if share > LIGHT else "#1a1a1a"
             text = f"{100 * share:.0f}"
-            axes.text(column, row, text, ha="center", va="center", color=color, fontsize=7)  # type: ignore[attr-defined]
+            axes.text(column, row, text, ha="center", va="center", color=color, fontsize=7)

@@ -10,6 +10,7 @@ import paddle.nn.functional as PF
 import torch.nn.functional as TF
 
 from align import align_forward, align_loss
+from tests.align.function_nets import Port, Reference
 
 LABEL = np.random.default_rng(0).integers(0, 3, (2, 6, 8))
 LABEL[0, 0] = 255
@@ -55,24 +56,6 @@ def test_the_same_loss_of_small_logits_is_aligned_and_another_fault_is_not_calle
 
     report = align_loss(theirs, wrong, [(logits(60.0), logits(1.0)), LABEL])
     assert all("64 below" not in str(d.cause) for d in report.divergences)
-
-
-class Reference(torch.nn.Module):
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, x):
-        return self.function(x)
-
-
-class Port(paddle.nn.Layer):
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, x):
-        return self.function(x)
 
 
 ONE = {"size": (1, 7), "mode": "bilinear", "align_corners": False}

@@ -7,6 +7,7 @@ torch = pytest.importorskip("torch")
 paddle = pytest.importorskip("paddle")
 
 from align import align_backward
+from tests.align.function_nets import Port, Reference
 from tests.align.judge.float64_pairs import GROUPS, KNOWN, NO_PAIR, PAIRS
 
 EXACT = 1e-13  # relative; rounding of two kernels that sum in other orders is below
@@ -46,24 +47,6 @@ def apart(pair, scale):
     theirs_grad = None if theirs_x.grad is None else theirs_x.grad.numpy()
     ours_grad = None if ours_x.grad is None else ours_x.grad.numpy()
     return max(values, distance(theirs_grad, ours_grad))
-
-
-class Reference(torch.nn.Module):
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, x):
-        return self.function(x)
-
-
-class Port(paddle.nn.Layer):
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, x):
-        return self.function(x)
 
 
 @pytest.mark.parametrize("name", sorted(PAIRS))

@@ -219,15 +219,20 @@ ONE_SIDED = {
 }
 
 
+def require_cast(report, kind):
+    """The cast is the one finding, at its layer, with the line of code."""
+    assert report.exit_code == 1
+    (found,) = report.divergences
+    assert (found.layer, found.where) == ("part", "casts")
+    assert found.cause.has(kind)
+    assert "test_float32_on_purpose.py:" in found.cause
+
+
 @pytest.mark.parametrize("name", ONE_SIDED)
 def test_a_cast_on_one_side_alone_is_found_at_its_place(name):
     theirs, ours, kind = ONE_SIDED[name]
     for report in both(theirs, ours):
-        assert report.exit_code == 1
-        (found,) = report.divergences
-        assert (found.layer, found.where) == ("part", "casts")
-        assert found.cause.has(kind)
-        assert "test_float32_on_purpose.py:" in found.cause
+        require_cast(report, kind)
 
 
 def torch_both(self, x):
@@ -274,11 +279,7 @@ TWICE = {
 def test_one_cast_of_two_that_a_port_drops_is_found_at_its_place(name):
     theirs, ours, kind = TWICE[name]
     for report in both(theirs, ours):
-        assert report.exit_code == 1
-        (found,) = report.divergences
-        assert (found.layer, found.where) == ("part", "casts")
-        assert found.cause.has(kind)
-        assert "test_float32_on_purpose.py:" in found.cause
+        require_cast(report, kind)
 
 
 def test_one_cast_more_in_a_module_that_casts_is_never_aligned():
