@@ -184,6 +184,14 @@ def parser(description: str, example: str) -> Parser:
     return made
 
 
+def add_config(command: argparse.ArgumentParser, what: str = "a file of configs/") -> None:
+    """Add `config`, of which --help says `what` it is, and `overrides` of its settings."""
+    command.add_argument("config", type=Path, help=what)
+    command.add_argument(
+        "overrides", nargs="*", metavar="key.sub=value", help="settings that replace the file's"
+    )
+
+
 def _can_print_chinese() -> bool:
     """Tell whether what results go to takes Chinese at all."""
     try:

@@ -26,10 +26,7 @@ def parse(framework: str) -> argparse.Namespace:
     command = entry.parser(f"Train a net in {framework}.", EXAMPLE.format(Path(sys.argv[0]).name))
     command.epilog = (command.epilog or "") + ENDING
     command.set_defaults(framework=framework)
-    command.add_argument("config", type=Path, help="a file of configs/")
-    command.add_argument(
-        "overrides", nargs="*", metavar="key.sub=value", help="settings that replace the file's"
-    )
+    entry.add_config(command)
     command.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
     command.add_argument(
         "--resume", metavar="auto|FILE", help="the newest sound checkpoint, or a given one"

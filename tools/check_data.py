@@ -7,7 +7,7 @@ from pathlib import Path
 import _checkout  # noqa: F401 - the checkout onto the path
 
 from commands.check_data.flow import check
-from commands.entry import not_negative, parser, run
+from commands.entry import add_config, not_negative, parser, run
 
 
 def main() -> int:
@@ -21,10 +21,7 @@ def _parse() -> argparse.Namespace:
         "several splits; pixels and images by class; a picture of augmented samples.",
         "python tools/check_data.py examples/own_photos/photos.yml --workers 2",
     )
-    command.add_argument("config", type=Path, help="a config; its data section is read")
-    command.add_argument(
-        "overrides", nargs="*", metavar="key.sub=value", help="settings that replace the file's"
-    )
+    add_config(command, "a config; its data section is read")
     command.add_argument(
         "--workers",
         type=not_negative,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import _checkout  # noqa: F401 - the checkout onto the path
 
-from commands.entry import parser, run
+from commands.entry import add_config, parser, run
 from commands.reproduce.command import reproduce
 
 
@@ -16,8 +16,7 @@ def main() -> int:
 
 def _parse() -> argparse.Namespace:
     arguments = parser(__doc__ or "", "python tools/reproduce.py configs/stdc1_toy.yml --fast")
-    arguments.add_argument("config", type=Path, help="a file of configs/")
-    arguments.add_argument("overrides", nargs="*", metavar="key.sub=value")
+    add_config(arguments)
     arguments.add_argument(
         "--checkpoint", type=Path, help="a PyTorch checkpoint (default: seeded weights)"
     )

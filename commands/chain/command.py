@@ -22,10 +22,7 @@ PICTURES = ("ids", "overlay", "sheet")
 def parse(description: str, example: str) -> argparse.Namespace:
     """Read the command line."""
     command = entry.parser(description, example)
-    command.add_argument("config", type=Path, help="a file of configs/, or your own")
-    command.add_argument(
-        "overrides", nargs="*", metavar="key.sub=value", help="settings that replace the file's"
-    )
+    entry.add_config(command, "a file of configs/, or your own")
     command.add_argument(
         "--steps", type=entry.positive, default=4, help="of training (%(default)s)"
     )

@@ -21,10 +21,7 @@ LABEL = 12  # columns
 def parse(description: str, example: str) -> argparse.Namespace:
     """Read the command line, and set the number of threads before a framework is loaded."""
     command = entry.parser(description, example)
-    command.add_argument("config", type=Path, help="a file of configs/, or your own")
-    command.add_argument(
-        "overrides", nargs="*", metavar="key.sub=value", help="settings that replace the file's"
-    )
+    entry.add_config(command, "a file of configs/, or your own")
     command.add_argument(
         "--weights",
         type=Path,
