@@ -37,7 +37,6 @@ class Deployment:
         pixel_range: 1: pixels are divided by 255 first; 255: they are not.
         mean, std: subtracted, then divided by, in that order and range.
         output: one of OUTPUTS. logits, softmax: float32 [N, C, H, W]; argmax: int64 [N, H, W].
-        output_hw: height and width of the output; None: those of the input.
         net_size: whether the output has the size that the net itself returns, whatever it is.
         early_argmax: classes were chosen before the last resize: other borders.
         align_corners: how logits are to be resized, in the graph or after it.
@@ -60,7 +59,6 @@ class Deployment:
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     output: str = "logits"
-    output_hw: tuple[int, int] | None = None
     net_size: bool = False
     early_argmax: bool = False
     align_corners: bool = False
@@ -115,6 +113,12 @@ class Deployment:
         """Write it as YAML to `path`."""
         text = yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
         path.write_text(text, encoding="utf-8")
+
+
+def fitting(length: int, step: tuple[int, int]) -> int:
+    """Return the smallest length in pixels, from `length` on, that a net of this step takes."""
+    multiple, plus = step
+    return -(-max(length - plus, 0) // multiple) * multiple + plus
 
 
 def _plain(value: Any) -> Any:

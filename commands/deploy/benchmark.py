@@ -25,10 +25,7 @@ def parse() -> argparse.Namespace:
         "the reference in PyTorch, each in a process of its own.",
         EXAMPLE,
     )
-    command.add_argument("config", type=Path, help="a file of configs/")
-    command.add_argument(
-        "overrides", nargs="*", metavar="key.sub=value", help="settings that replace the file's"
-    )
+    entry.add_config(command)
     command.add_argument("--weights", help=".pdparams or .pth (default: seeded ones)")
     command.add_argument(
         "--size",
@@ -92,12 +89,13 @@ def possible(asked: Sequence[str]) -> tuple[list[str], dict[str, str]]:
 
 def sizes(options: argparse.Namespace) -> list[tuple[int, int]]:
     """Return the sizes to measure, as the net takes them."""
-    from commands.deploy.subject_paddle import next_fitting, subject_of
+    from commands.deploy.subject_paddle import subject_of
     from commands.subjects.named.config import read_config
+    from export.deployment import fitting
 
     step = subject_of(read_config(options.config, options.overrides), None).size_step
     given = options.size or SIZES
-    return [(next_fitting(height, step), next_fitting(width, step)) for height, width in given]
+    return [(fitting(height, step), fitting(width, step)) for height, width in given]
 
 
 def measure_size(

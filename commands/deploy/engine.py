@@ -13,12 +13,9 @@ if TYPE_CHECKING:
 def engine_for(
     settings: Settings,
     weights: str | Path,
-    size_hw: tuple[int, int],
+    size_hw: tuple[int, int] | None,
     *,
-    batch: int = 1,
     output: str = "logits",
-    output_hw: tuple[int, int] | None = None,
-    net_size: bool = False,
     engine: str = "auto",
     threads: int | None = None,
     progress: Callable[[str], None] = lambda words: None,
@@ -26,11 +23,8 @@ def engine_for(
     """Export the net of a config with the weights of a file once, verified, and open it.
 
     Args:
-        size_hw: height and width of the images that will come.
+        size_hw: height and width in pixels of the images that will come; None: any.
         output: "logits", "softmax" [N, C, H, W] float32, or "argmax" [N, H, W] int64.
-        output_hw: size that logits are resized to in the graph, before softmax and argmax; by
-            default that of the images.
-        net_size: leave logits at the size at which the net returns them.
         engine: "auto", "paddle" or "onnxruntime".
         progress: called with a phrase when a part of an export begins; it takes seconds.
 
@@ -40,12 +34,6 @@ def engine_for(
     from export.cache_paddle import cached_engine
 
     subject = subject_of(settings, weights)
-    deployment = subject.deployment(
-        batch=batch,
-        height=size_hw[0],
-        width=size_hw[1],
-        output=output,
-        output_hw=output_hw,
-        net_size=net_size,
-    )
+    height, width = size_hw or (None, None)
+    deployment = subject.deployment(batch=1, height=height, width=width, output=output)
     return cached_engine(subject.build, deployment, subject.identity, engine, threads, progress)

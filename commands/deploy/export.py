@@ -27,10 +27,7 @@ def parse() -> argparse.Namespace:
         "and write deploy.yaml and an account of the differences beside it.",
         EXAMPLE,
     )
-    command.add_argument("config", type=Path, help="a file of configs/")
-    command.add_argument(
-        "overrides", nargs="*", metavar="key.sub=value", help="settings that replace the file's"
-    )
+    entry.add_config(command)
     command.add_argument("--weights", required=True, help=".pdparams, or .pth (converted)")
     command.add_argument("-o", "--folder", type=Path, required=True, help="where to write; new")
     command.add_argument("--force", action="store_true", help="replace an export that is there")

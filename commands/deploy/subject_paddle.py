@@ -13,14 +13,13 @@ import paddle
 from paddle import nn
 
 from commands.subjects.named.frameworks import parts_of
-from commands.train_start import read_paddle_weights
-from common.data.classes import bit_palette
+from commands.subjects.named.weights import load_weights
 from common.errors import UserError
 from common.files import sha256_of
-from common.settings.run import Settings, Weights
+from common.settings.run import Settings
 from export.deployment import Deployment
 from paddle_impl.models.pspnet import PSPNet
-from paddle_impl.train import load_arrays
+from paddle_impl.train import load_arrays, read_arrays
 
 DEFAULT_HW = (512, 1024)  # pixels
 
@@ -59,7 +58,8 @@ class Subject:
         """Return how it is fed and what it returns; `given` replace fields."""
         settings = self.settings
         normalisation = settings.data.normalisation
-        names, colors = classes_of(settings)
+        classes = settings.classes()
+        colors = classes.colors[: len(classes)].tolist()
         fields: dict[str, Any] = {
             "net": settings.name,
             "model": "model.json",
@@ -71,8 +71,8 @@ class Subject:
             "mean": normalisation.mean,
             "std": normalisation.std,
             "align_corners": settings.evaluate.align_corners,
-            "class_names": names,
-            "colors": colors,
+            "class_names": classes.names,
+            "colors": tuple(map(tuple, colors)),
         }
         return Deployment(**fields | given)
 
@@ -84,23 +84,16 @@ def subject_of(settings: Settings, weights: str | Path | None) -> Subject:
     """
     identity = json.dumps(settings.model.model_dump(mode="json"), sort_keys=True)
     identity += _code_of(settings)
-    net = parts_of(settings, "paddle").net()
+    parts = parts_of(settings, "paddle")
+    net = parts.net()
     step = (8, 1) if isinstance(net, PSPNet) and net.align_corners else (1, 0)
     if weights is None:
         return Subject(settings, None, f"seed {settings.seed}", identity, step)
     path = Path(weights)
     if not path.is_file():
         raise UserError(f"{path}: no such file; --weights names a .pdparams or a .pth")
-    given = settings.model_copy(
-        update={"weights": Weights(path=str(path), key=settings.weights.key)}
-    )
-    arrays, left = read_paddle_weights(given, net)
-    if left:
-        raise UserError(
-            f"{path}: leaves {', '.join(left)} at initialisation; train it first "
-            "(tools/train_paddle.py CONFIG weights.path=...)"
-        )
-    arrays = {name: np.array(array) for name, array in arrays.items()}
+    load_weights(parts, net, path)
+    arrays = read_arrays(net)
     return Subject(settings, arrays, sha256_of(path), identity, step)
 
 
@@ -113,33 +106,13 @@ def _code_of(settings: Settings) -> str:
     return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
 
 
-def classes_of(settings: Settings) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...]]:
-    """Return the names of the classes, and their colours RGB.
-
-    Of a data set that has no names here they are numbers, in Pascal VOC's colours.
-    """
-    count, known = settings.model.num_classes, settings.data.classes()
-    if known is not None and len(known) == count:
-        names, table = known.names, known.colors
-    else:
-        names, table = tuple(map(str, range(count))), bit_palette(count)
-    colors = tuple((int(r), int(g), int(b)) for r, g, b in table[:count])
-    return names, colors
-
-
 def default_size(settings: Settings, step: tuple[int, int]) -> tuple[int, int]:
     """Return height and width to export for where none are given: the crop of the training."""
     height, width = settings.data.crop_hw or DEFAULT_HW
-    return fitting(height, step), fitting(width, step)
+    return _within(height, step), _within(width, step)
 
 
-def fitting(length: int, step: tuple[int, int]) -> int:
+def _within(length: int, step: tuple[int, int]) -> int:
     """Return the largest length up to `length` that a net of this step takes."""
     multiple, plus = step
     return max((length - plus) // multiple, 1 if multiple > 1 else 0) * multiple + plus
-
-
-def next_fitting(length: int, step: tuple[int, int]) -> int:
-    """Return the smallest length from `length` on that a net of this step takes."""
-    multiple, plus = step
-    return -(-(length - plus) // multiple) * multiple + plus

@@ -8,6 +8,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.evaluation.resizing import resize, resized_argmax, softmax
+from export.deployment import fitting
 
 if TYPE_CHECKING:
     from export.engine import Engine
@@ -59,7 +60,7 @@ class EngineNet:
         self._last = engine = self.opened(seen_hw, own, output)
         step = engine.deployment.size_step if engine.deployment else (1, 0)
         sizes = zip(engine.input_shape[2:], seen_hw, strict=True)
-        fed = [fixed if fixed > 0 else _fitting(seen, step) for fixed, seen in sizes]
+        fed = [fixed if fixed > 0 else fitting(seen, step) for fixed, seen in sizes]
         return engine.run(resize(image, fed, align_corners))
 
 
@@ -73,12 +74,6 @@ class OfFolder(EngineNet):
     def __str__(self) -> str:
         """Say what runs."""
         return f"{self.engine.name}, exported, cpu"
-
-
-def _fitting(length: int, step: tuple[int, int]) -> int:
-    """Return the smallest length from `length` on that a net takes: (8, 1) means 8k + 1."""
-    multiple, plus = step
-    return -(-max(length - plus, 0) // multiple) * multiple + plus
 
 
 def _nearest(classes: np.ndarray, size_hw: Size) -> np.ndarray:

@@ -102,13 +102,12 @@ class OnDemand:
         self.settings, self.weights, self.running = settings, weights, running
         self.eager: Inference = eager
         self.exported: EngineNet | None = EngineNet(self._open)
-        self.engines: dict[tuple[Size, str], Engine] = {}
+        self.engines: dict[tuple[Size | None, str], Engine] = {}  # None: of free size
         self.sizes: set[Size] = set()  # of images
-        self.free: Engine | None = None
 
     def __str__(self) -> str:
         """Say what ran."""
-        names = {engine.name for engine in (*self.engines.values(), self.free) if engine}
+        names = {engine.name for engine in self.engines.values()}
         said = [f"{name}, exported, cpu" for name in sorted(names)]
         return "; ".join(said if self.exported else [*said, str(self.eager)])
 
@@ -136,32 +135,24 @@ class OnDemand:
 
     def _open(self, seen_hw: Size, own_hw: Size, output: str) -> "Engine":
         # Logits are brought to another size outside: in the graph that takes four times as long.
-        key = (seen_hw, output if seen_hw == own_hw else "logits")
+        key: tuple[Size | None, str] = (seen_hw, output if seen_hw == own_hw else "logits")
         self.sizes.add(own_hw)
+        if key not in self.engines and len(self.sizes) > FIXED:
+            key = (None, "logits")
         if key not in self.engines:
-            if len(self.sizes) > FIXED:
-                return self._of_free_size()
             from commands.deploy.engine import engine_for
 
+            running = self.running
             self.engines[key] = engine_for(
-                self.settings, self.weights, seen_hw, output=key[1], **self._how
+                self.settings,
+                self.weights,
+                key[0],
+                output=key[1],
+                engine=running.engine,
+                threads=running.threads,
+                progress=running.tell,
             )
         return self.engines[key]
-
-    def _of_free_size(self) -> "Engine":
-        if self.free is None:
-            from commands.deploy.subject_paddle import subject_of
-            from export.cache_paddle import cached_engine
-
-            subject = subject_of(self.settings, self.weights)
-            fed = subject.deployment(batch=1, height=None, width=None, output="logits")
-            self.free = cached_engine(subject.build, fed, subject.identity, **self._how)
-        return self.free
-
-    @property
-    def _how(self) -> dict[str, Any]:
-        running = self.running
-        return {"engine": running.engine, "threads": running.threads, "progress": running.tell}
 
 
 def _of_folder(settings: Settings, folder: Path, running: Running) -> Asked:

@@ -4,15 +4,13 @@ import argparse
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from common.data.classes import bit_palette
 from common.data.transforms.images import Transform
-from common.errors import ConfigError, UserError
+from common.errors import UserError
 from common.evaluation.protocol import Inference, predict
 from common.evaluation.resizing import resize
 from common.evaluation.sliding import scaled_size
@@ -125,14 +123,14 @@ def of_config(
     parts = parts_of(settings, options.framework)
     running = Running(options.device, options.engine or "auto", options.threads, tell)
     net = asked(parts, options.weights, running)
-    names, colors = classes_of(settings)
+    classes = settings.classes()
     crop = settings.data.crop_hw or WINDOW_HW
     return PhotoNet(
         net.inference,
         settings.evaluate,
         settings.data.normalisation.build(),
-        names,
-        colors,
+        classes.names,
+        classes.colors,
         net.loaded.told or str(options.weights),
         settings.data.validation_transforms(),
         window_hw=max(crop, WINDOW_HW, key=math.prod),
@@ -171,16 +169,3 @@ def of_export(options: argparse.Namespace, given: Sequence[str]) -> PhotoNet:
         window_hw=None if fixed else WINDOW_HW,
         fixed_hw=fixed,
     )
-
-
-def classes_of(settings: Any) -> tuple[Sequence[str], np.ndarray]:
-    """Return names and colours of the classes; of a set of the user's own they have numbers."""
-    classes, count = settings.data.classes(), settings.model.num_classes
-    if classes is None:
-        return tuple(f"class {index}" for index in range(count)), bit_palette(count)
-    if len(classes) != count:
-        raise ConfigError(
-            f"model.num_classes is {count}, but {settings.data.dataset} has {len(classes)} classes;"
-            " set it to that"
-        )
-    return classes.names, classes.colors

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from common.data.classes import Classes, bit_palette
 from common.errors import ConfigError
 from common.pairs import PAIRS, unknown_net
 from common.settings.data import AnyData
@@ -185,6 +186,21 @@ class Settings(Section):
         self._check_weights()
         self._check_batch()
         return self
+
+    def classes(self) -> Classes:
+        """Return names and colours of the net's classes; where no set names them, their numbers.
+
+        Raises ConfigError where the data set has another number of classes than the net.
+        """
+        known, count = self.data.classes(), self.model.num_classes
+        if known is None:
+            return Classes(tuple(f"class {index}" for index in range(count)), bit_palette(count))
+        if len(known) != count:
+            raise ConfigError(
+                f"model.num_classes is {count}, but {self.data.dataset} has {len(known)} classes; "
+                "set it to that"
+            )
+        return known
 
     def _check_schedule(self) -> None:
         own = isinstance(self.optimizer, OwnOptimizer)

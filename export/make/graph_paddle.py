@@ -44,7 +44,7 @@ class Exported(nn.Layer):
 def finished(logits: paddle.Tensor, image: paddle.Tensor, deployment: Deployment) -> paddle.Tensor:
     """Return what `deployment` says is returned, of the logits of a net."""
     if not deployment.net_size:
-        size = list(deployment.output_hw or lengths(image)[2:])
+        size = list(lengths(image)[2:])
         if not is_fixed(*size) or list(logits.shape[2:]) != size:
             logits = resample(logits, size, deployment.align_corners)
     if deployment.output == "softmax":
@@ -58,9 +58,8 @@ def early_classes(net: nn.Layer, image: paddle.Tensor, deployment: Deployment) -
     With output "logits": the logits that they were chosen from, made larger the same way.
     """
     logits, corners = small_logits(net, image, deployment)
-    size = list(deployment.output_hw or image.shape[2:])
     made = logits.argmax(axis=1, keepdim=True) if deployment.output == "argmax" else logits
-    for axis, count in zip((2, 3), size, strict=True):
+    for axis, count in zip((2, 3), image.shape[2:], strict=True):
         places = paddle.to_tensor(nearest_of_bilinear(made.shape[axis], count, corners))
         made = paddle.index_select(made, places, axis=axis)
     return made.squeeze(1) if deployment.output == "argmax" else made

@@ -103,8 +103,7 @@ class Truth:
         self.pairs = followers.pairs()
         self.norms = sum(hasattr(layer, "_variance") for layer in net.sublayers())
         same = all(whole[name].shape[2:] == images[name].shape[2:] for name in images)
-        keeps = same and not deployment.output_hw
-        self.traced = replace(deployment, net_size=True) if keeps else deployment
+        self.traced = replace(deployment, net_size=True) if same else deployment
         as_logits = replace(self.traced, output="logits")
         self.training = whole
         if not self.traced.net_size or deployment.early_argmax:

@@ -34,6 +34,8 @@ class Loaded:
 def load_weights(parts: Parts, net: Any, path: Path) -> Loaded:
     """Fill `net`, of `parts`, with a file: of its own framework, or in Paddle of either.
 
+    Of a file of several nets that which `weights.key` names, where `weights.path` is that file.
+
     Raises:
         UnreadableError, UserError: absent, unreadable, or of Paddle where the net is torch's.
         ConversionError: it does not fit the net, with which tensors.
@@ -47,7 +49,8 @@ def _into_torch(settings: Settings, net: Any, path: Path) -> Loaded:
     from convert import read_checkpoint
     from torch_ref.train import load_arrays
 
-    checkpoint = read_checkpoint(path)
+    key = _key(settings, path)
+    checkpoint = read_checkpoint(path, key)
     if checkpoint.framework != "torch" or path.suffix == ".pdparams":
         raise UserError(
             f"{path}: weights of Paddle; --framework torch runs the reference, which takes "
@@ -57,7 +60,7 @@ def _into_torch(settings: Settings, net: Any, path: Path) -> Loaded:
     if isinstance(model, OwnModel):
         from commands.subjects.own import fill_reference
 
-        fill_reference(net, str(path), f"model.torch {model.torch}")
+        fill_reference(net, str(path), f"model.torch {model.torch}", key)
         return Loaded()
     if model.narrow:
         load_arrays(net, checkpoint)
@@ -78,7 +81,8 @@ def _into_paddle(parts: Parts, net: Any, path: Path) -> Loaded:
     from convert.outputs import left_at_initialisation
     from paddle_impl.train import load_arrays
 
-    model, checkpoint = parts.settings.model, read_checkpoint(path)
+    key = _key(parts.settings, path)
+    model, checkpoint = parts.settings.model, read_checkpoint(path, key)
     own, ours = isinstance(model, OwnModel), checkpoint.framework == "paddle"
     if ours and (own or set(checkpoint) <= set(net.state_dict())):
         left = left_at_initialisation(path)
@@ -86,16 +90,21 @@ def _into_paddle(parts: Parts, net: Any, path: Path) -> Loaded:
         _require_dead(parts, net, path, left)
         return Loaded(left=tuple(left))
     if ours and not own:  # of another toolkit, which the table knows
-        made = convert_checkpoint(path, model=model.name, num_classes=model.num_classes)
+        count = model.num_classes
+        made = convert_checkpoint(path, model=model.name, num_classes=count, key=key)
     elif isinstance(model, OwnModel):
         with misfits_advised(of_config(latest_config(), model.name, model.rules)):
-            made = convert_checkpoint(path, model=net, rules=_rules(parts, model, net))
+            made = convert_checkpoint(path, model=net, rules=_rules(parts, model, net), key=key)
     else:
-        made = convert_checkpoint(path, model=net)
+        made = convert_checkpoint(path, model=net, key=key)
     left = made.account.left_at_initialisation
     load_arrays(net, made.state, left=left)
     _require_dead(parts, net, path, left)
     return Loaded(_told(made, path), made.account.totals, tuple(left))
+
+
+def _key(settings: Settings, path: Path) -> str | None:
+    return settings.weights.key if str(path) == settings.weights.path else None
 
 
 def _told(made: Any, path: Path) -> str:

@@ -126,6 +126,26 @@ def test_tensors_that_no_file_fills_may_not_matter(mine):
         load_weights(parts, net, mine / "part.pdparams")
 
 
+def test_of_a_file_of_several_nets_the_key_of_the_config_says_which(mine):
+    """By whatever reads the weights of a config: evaluate, predict and export."""
+    torch = pytest.importorskip("torch")
+    from commands.deploy.subject_paddle import subject_of
+    from commands.subjects.named.frameworks import parts_of
+    from commands.subjects.named.weights import load_weights
+
+    path, narrow = mine / "both.pth", "model.options.width=0.125"
+    given = [narrow, f"weights.path={path}", "weights.key=ema"]
+    settings = load_settings(CONFIGS / "unet_toy.yml", given)
+    theirs, ours = parts_of(settings, "torch"), parts_of(settings, "paddle")
+    nets = {name: theirs.seeded_net(seed) for seed, name in enumerate(("model", "ema"))}
+    torch.save({name: net.state_dict() for name, net in nets.items()}, path)
+    expected = nets["ema"].state_dict()["inc.double_conv.0.weight"].numpy()
+    for net, parts in ((theirs.net(), theirs), (ours.net(), ours)):
+        load_weights(parts, net, path)
+        assert np.array_equal(net.state_dict()["inc.double_conv.0.weight"].numpy(), expected)
+    assert np.array_equal(subject_of(settings, path).arrays["inc.double_conv.0.weight"], expected)
+
+
 def test_options_stand_for_keys_of_the_config():
     def settings(*arguments, config="stdc1_toy.yml"):
         command = argparse.ArgumentParser()
