@@ -6,6 +6,9 @@ this program's alone, and what others print goes to stderr.
 
 import os
 import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -68,6 +71,31 @@ def keep_apart() -> None:
         sys.stdout.reconfigure(line_buffering=True)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_let_go)
+
+
+@contextmanager
+def set_aside() -> Iterator[Callable[[], str]]:
+    """Keep what libraries print in the block off the screen; yield a function that tells it.
+
+    Below Python too: whatever goes to the process's own streams. `results` and `messages` stay.
+    """
+    before = {number: os.dup(number) for number in (OUTPUT, ERROR)}
+    with tempfile.TemporaryFile() as file:
+
+        def told() -> str:
+            file.seek(0)
+            return file.read().decode("utf-8", "replace")
+
+        try:
+            for number, stream in ((OUTPUT, sys.stdout), (ERROR, sys.stderr)):
+                stream.flush()
+                os.dup2(file.fileno(), number)
+            yield told
+        finally:
+            for number, stream in ((OUTPUT, sys.stdout), (ERROR, sys.stderr)):
+                stream.flush()
+                os.dup2(before[number], number)
+                os.close(before[number])
 
 
 def _duplicate(number: int, stream: TextIO) -> _Kept:

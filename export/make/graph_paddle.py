@@ -9,6 +9,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from common.errors import UserError
+from common.streams import set_aside
 from common.training.net_side import main_logits
 from export.deployment import Deployment
 from export.make.resizes_paddle import exact_resizes, is_fixed, lengths, resample
@@ -103,7 +104,7 @@ def save(net: nn.Layer, deployment: Deployment, folder: Path, stem: str = "model
     shape = [None if size == -1 else size for size in deployment.input_shape]
     spec = [paddle.static.InputSpec(shape, "float32", "image")]
     try:
-        with exact_resizes():
+        with exact_resizes(), set_aside():
             paddle.jit.save(Exported(net, deployment), str(folder / stem), input_spec=spec)
     except Exception as error:
         if deployment.height and deployment.width:

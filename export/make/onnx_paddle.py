@@ -6,6 +6,7 @@ from pathlib import Path
 import paddle
 
 from common.errors import UserError
+from common.streams import set_aside
 
 OPSET = 14
 OLDEST_PADDLE = 3  # whose files paddle2onnx 2 reads
@@ -32,11 +33,13 @@ def write_onnx(model: Path, path: Path) -> Path:
     # Without a file to write it returns the bytes as they are; what writes the file also calls an
     # optimiser that installs packages by itself. ONNX Runtime optimises when it opens the file.
     weights = str(model.with_suffix(".pdiparams"))
-    try:
-        made = paddle2onnx.export(str(model), weights, opset_version=OPSET, verbose=False)
-    except Exception as error:
-        raise UserError(f"{model.name}: paddle2onnx cannot write it as ONNX: {error}") from None
+    with set_aside() as told:
+        try:
+            made = paddle2onnx.export(str(model), weights, opset_version=OPSET, verbose=False)
+            error = "".join(told().splitlines()[-1:])
+        except Exception as raised:
+            made, error = None, str(raised)
     if not made:
-        raise UserError(f"{model.name}: paddle2onnx made no ONNX of it; its messages stand above")
+        raise UserError(f"{model.name}: paddle2onnx cannot write it as ONNX: {error}")
     path.write_bytes(made)
     return path
