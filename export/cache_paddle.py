@@ -11,6 +11,7 @@ from pathlib import Path
 
 from common.environment import versions
 from common.files import make_folder, sha256_of
+from common.words.language import phrase
 from export.choice import cache_folder
 from export.deployment import Deployment
 from export.engine import Engine
@@ -39,11 +40,19 @@ def cached_engine(
     folder = cache_folder() / "exports" / f"{deployment.net}-{key(deployment, identity, formats)}"
     if not (folder / ACCOUNT).is_file():
         make_folder(folder.parent)
+        progress(_said(deployment))
         export_net(build, deployment, folder, formats, force=True, progress=progress)
         _sweep(folder.parent)
     with suppress(OSError):
         os.utime(folder)
     return open_engine(folder, engine, threads)
+
+
+def _said(deployment: Deployment) -> str:
+    if not (deployment.height and deployment.width):
+        return phrase("exporting the net for images of any size, once")
+    size = f"{deployment.width}x{deployment.height}"
+    return phrase("exporting the net for images of {size}, once", size=size)
 
 
 def key(deployment: Deployment, identity: str, formats: tuple[str, ...]) -> str:

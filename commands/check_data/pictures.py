@@ -51,6 +51,7 @@ def draw_classes(survey: Survey, classes: Classes, path: Path) -> None:
     shares.xaxis.set_major_formatter("{x:g}")
     shares.set_xlabel(drawn("% of the pixels"))
     images.set_xlabel(drawn("images that show it"))
+    images.xaxis.get_major_locator().set_params(integer=True)
     names, fonts = written(classes.names)
     shares.set_yticks(place, names, fontsize=8, fontfamily=fonts)
     shares.set_ylim(count - 0.5, -0.5)

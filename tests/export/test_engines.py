@@ -37,9 +37,9 @@ def cache(tmp_path_factory, settings, net):
         said = []
         weights = folder / "w.pdparams"
         engine = engine_for(settings, weights, SIZE, engine="paddle", progress=said.append)
-        assert len(said) == 3
+        assert len(said) == 4
         engine_for(settings, weights, SIZE, engine="paddle", progress=said.append)
-        assert len(said) == 3  # the second time nothing is exported
+        assert len(said) == 4  # the second time nothing is exported
     return folder / "cache", weights, engine
 
 
