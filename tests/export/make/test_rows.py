@@ -14,7 +14,8 @@ from tests.paths import ROOT
 
 FORMATS = ("paddle", "onnx") if is_possible() else ("paddle",)
 ROWS = [name for name, pair in PAIRS.items() if pair.task == "semantic"]
-# PSPNet pools to windows of unequal size, GloRe sums across a transpose: both went wrong silently.
+# PSPNet pools to windows of unequal size, which goes wrong silently; GloRe sums across a
+# transpose, which is refused.
 TRAPS = ("pspnet50", "glore_r50")
 F = paddle.nn.functional
 
@@ -37,6 +38,15 @@ def test_a_row_is_exported(row, tmp_path):
     assert account["batch_norms"]["fold_error"] < 1e-9
 
 
+def test_resizes_of_large_maps_are_exported(tmp_path, monkeypatch):
+    """Without the layout of a convolution: a product for each channel."""
+    monkeypatch.setattr("export.make.resizes_paddle.LARGE", 0)
+    subject = small_subject(tmp_path, "unet_bilinear_toy")
+    deployment = subject.deployment(height=64, width=96)
+    account = export_net(subject.build, deployment, tmp_path / "out", FORMATS)
+    assert account["equal"], account["differences"]
+
+
 @pytest.mark.prove
 @pytest.mark.parametrize("row", [row for row in ROWS if not row.startswith("pspnet")])
 def test_a_row_is_exported_for_free_sizes(row, tmp_path):
@@ -51,6 +61,7 @@ def test_a_row_is_exported_for_free_sizes(row, tmp_path):
     [
         lambda x: F.interpolate(x, [13, 9], mode="bilinear", align_corners=True),
         lambda x: F.interpolate(x, [3, 9], mode="bilinear"),
+        lambda x: F.interpolate(x, [896, 704], mode="bilinear"),  # large
         lambda x: F.interpolate(x, scale_factor=2.5, mode="bilinear"),
         lambda x: F.interpolate(x, [13, 9], mode="nearest"),
         lambda x: F.interpolate(x, scale_factor=2, mode="nearest"),
