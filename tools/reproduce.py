@@ -21,6 +21,9 @@ def _parse() -> argparse.Namespace:
         "--checkpoint", type=Path, help="a PyTorch checkpoint (default: seeded weights)"
     )
     arguments.add_argument("--fast", action="store_true", help="every rung, on very little")
+    arguments.add_argument(
+        "--both", action="store_true", help="train the reference too, and compare the scores"
+    )
     arguments.add_argument("--output", type=Path, help="folder of the run (default: in runs/)")
     arguments.add_argument(
         "--report", type=Path, metavar="DIR", help="write the report here too (page, JSON, JUnit)"

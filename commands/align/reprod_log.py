@@ -31,9 +31,13 @@ class Written:
 
 
 def write_pair(
-    folder: str | Path, checkpoint: str, theirs: LoggedArrays, ours: LoggedArrays
+    folder: str | Path,
+    checkpoint: str,
+    theirs: LoggedArrays,
+    ours: LoggedArrays,
+    sides: tuple[str, str] = SIDES,
 ) -> list[Path]:
-    """Write `<checkpoint>_reference.npy` and `<checkpoint>_paddle.npy`; return the paths.
+    """Write `<checkpoint>_<side>.npy` of both sides; return the paths.
 
     Raises UserError where there is nothing to write or the names differ.
     """
@@ -45,19 +49,25 @@ def write_pair(
         )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{checkpoint}_{side}.npy" for side in SIDES]
+    paths = [folder / f"{checkpoint}_{side}.npy" for side in sides]
     for path, arrays in zip(paths, (theirs, {key: ours[key] for key in theirs}), strict=True):
         _write(path, arrays)
     return paths
 
 
 def write_with_log(
-    folder: str | Path, checkpoint: str, theirs: LoggedArrays, ours: LoggedArrays
+    folder: str | Path,
+    checkpoint: str,
+    theirs: LoggedArrays,
+    ours: LoggedArrays,
+    *,
+    sides: tuple[str, str] = SIDES,
+    threshold: float = THRESHOLD,
 ) -> Written:
     """Write the pair and, beside it, `<checkpoint>_diff.log`."""
-    paths = write_pair(folder, checkpoint, theirs, ours)
+    paths = write_pair(folder, checkpoint, theirs, ours, sides)
     log = Path(folder) / f"{checkpoint}_diff.log"
-    write_text(log, diff_log(theirs, ours))
+    write_text(log, diff_log(theirs, ours, threshold))
     distances = {key: _mean_distance(theirs[key], ours[key]) for key in theirs}
     return Written([*paths, log], distances)
 
@@ -70,12 +80,12 @@ def _mean_distance(theirs: np.ndarray, ours: np.ndarray) -> float:
     return float(off.mean()) if off.size else 0.0
 
 
-def diff_log(theirs: LoggedArrays, ours: LoggedArrays) -> str:
+def diff_log(theirs: LoggedArrays, ours: LoggedArrays, threshold: float = THRESHOLD) -> str:
     """Return what reprod_log's check says, by the mean, and the largest difference beside it."""
-    lines, passed = [f"paddle against the reference; threshold of every mean: {THRESHOLD:g}"], True
+    lines, passed = [f"paddle against the reference; threshold of every mean: {threshold:g}"], True
     for key, left in theirs.items():
         right, mean = ours[key], _mean_distance(left, ours[key])
-        fits = mean <= THRESHOLD  # NaN is no pass
+        fits = mean <= threshold  # NaN is no pass
         passed = passed and fits
         lines += [f"{key}: ", f"\tmean diff: check passed: {fits}, value: {mean}"]
         if left.shape != right.shape:

@@ -19,7 +19,8 @@ def reproduce(options: argparse.Namespace) -> int:
     from common.settings.load import load_settings
     from common.terminal import screen
 
-    name = load_settings(options.config, options.overrides).name
+    overrides = [*options.overrides, *(["reproduce.train_both=true"] if options.both else [])]
+    name = load_settings(options.config, overrides).name
     folder = options.output or new_folder(name)
     if folder.exists():
         raise UserError(f"--output {folder} exists already; give a new folder")
@@ -32,7 +33,7 @@ def reproduce(options: argparse.Namespace) -> int:
         options.config,
         folder,
         fast=options.fast,
-        overrides=tuple(options.overrides),
+        overrides=tuple(overrides),
         checkpoint=options.checkpoint,
         climbing=lambda rung: _climbing(rung, options.quiet),
     )
@@ -55,10 +56,11 @@ def reproduce(options: argparse.Namespace) -> int:
 def _climbing(rung: str, quiet: bool) -> Iterator[None]:
     """Show how far a rung is; the training, a command of its own, shows that itself."""
     from align.nets import progress
+    from commands.reproduce.ladder import TRAININGS
     from common.terminal import screen, working
 
     console = screen(stderr=True)
-    if rung != "train":
+    if rung not in TRAININGS:
         progress.begin("")
         if console.is_terminal and not quiet:
             progress.count_calls()

@@ -2,8 +2,6 @@
 
 import json
 import math
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -23,16 +21,24 @@ from align.report.write import write_numbers, write_run
 from commands.align.errors import errors_of_nets
 from commands.align.rungs import LADDER
 from commands.convert_show import moved
+from commands.reproduce.pictures import loss_curve
+from commands.reproduce.training import (
+    Trained,
+    TrainingEnded,
+    common_start,
+    compare_scores,
+    run_training,
+    starting_weights,
+)
 from commands.subjects.recipe import Recipe
 from common.documents import write_text
 from common.errors import UserError
-from common.files import whole_file
 from common.settings.data import CityscapesData
 from common.settings.load import load_settings
 from common.settings.own import OWN, OwnModel
-from common.words.language import LANGUAGES, language
 
-ROOT = Path(__file__).resolve().parents[2]
+# Rungs that train, and in what.
+TRAININGS = {"train": "paddle", "train, reference": "torch"}
 # What --fast changes: every rung is climbed, on less.
 FAST = (
     "train.iterations=4",
@@ -59,11 +65,17 @@ class Reproduction:
     found: Run = field(default_factory=lambda: Run("reproduce"))
     state: dict[str, Any] = field(default_factory=dict)  # converted, in Paddle's names
     nets: tuple[Any, Any] = (None, None)
+    starts: dict[str, list[str]] | None = None  # settings of both trainings, by framework
 
     @property
     def exit_code(self) -> int:
         """1 if any rung found a difference, 2 if any could not check, else 0."""
         return self.found.exit_code
+
+    @property
+    def both(self) -> bool:
+        """Whether the reference is trained too."""
+        return self.settings.reproduce.train_both
 
     @property
     def rungs(self) -> list[Rung]:
@@ -82,8 +94,7 @@ class Reproduction:
         self._align(torch_net, paddle_net)
         with self._rung("evidence") as done:
             done(*self._write_evidence(torch_net, paddle_net))
-        with self._rung("train") as done:
-            done(*self._train())
+        self._train_all()
         summary = {
             "config": str(self.config),
             "exit_code": self.exit_code,
@@ -244,54 +255,71 @@ class Reproduction:
             said = Words("evidence_beyond", said=said, names=names, threshold=THRESHOLD)
         return ALIGNED, said
 
-    def _train(self) -> tuple[int, str]:
-        """Train in Paddle as long as the config says, by the very command a person types."""
-        output = self.folder / "train"
-        overrides = [*self._overrides(), f"output={output}", *self._starting_weights()]
-        command = [sys.executable, str(ROOT / "tools" / "train_paddle.py"), str(self.config)]
-        options = ["--json", "--lang", LANGUAGES[language()]]
-        finished = subprocess.run([*command, *overrides, *options], stdout=subprocess.PIPE)
-        if finished.returncode:
-            return COULD_NOT_CHECK, Words("training_ended", code=finished.returncode)
+    def _train_all(self) -> None:
+        """Train in Paddle, and where both are asked for in torch; compare what they scored."""
+        trained: dict[str, Trained] = {}
+        for name, framework in TRAININGS.items():
+            if framework == "torch" and not self.both:
+                continue
+            with self._rung(name) as done:
+                done(*self._train(framework, trained))
+        if not trained:
+            return
+        theirs, ours = trained.get("torch"), trained.get("paddle")
+        if ours:
+            loss_curve(ours.log, self.folder / "loss.png", theirs.log if theirs else ())
+        if self.both:
+            with self._rung("train_align") as done:
+                done(*self._compare(theirs, ours))
+
+    def _train(self, framework: str, trained: dict[str, Trained]) -> tuple[int, Any]:
+        """Train as long as the config says; what comes of it goes into `trained`."""
+        name = {"torch": "train_torch", "paddle": "train"}[framework]
         try:
-            result = json.loads(finished.stdout)
-        except ValueError:
-            return COULD_NOT_CHECK, Words("training_without_result")
-        self._draw(output, Path(result["weights"]))
-        best = result["best_mean_iou"]
+            start = self._start(framework)
+            overrides = [*self._overrides(), *start]
+            made = run_training(framework, self.config, overrides, self.folder / name)
+        except TrainingEnded as ended:
+            return COULD_NOT_CHECK, ended.args[0]
+        except UserError as error:
+            return COULD_NOT_CHECK, str(error)
+        trained[framework] = made
+        if framework == "paddle":
+            self._draw(made)
+        best = made.result["best_mean_iou"]
         if best is None:
             return COULD_NOT_CHECK, Words("not_validated")
-        reached = {"value": best, "iterations": result["best_iteration"], "folder": output}
-        return ALIGNED, Words("trained_to", **reached)
+        reached = {"value": best, "iterations": made.result["best_iteration"]}
+        return ALIGNED, Words("trained_to", **reached, folder=made.folder)
 
-    def _starting_weights(self) -> list[str]:
-        """Return settings that begin at the converted backbone, unless the config has weights."""
-        from convert.formats.pdparams import write_pdparams
+    def _start(self, framework: str) -> list[str]:
+        """Return the settings that say where a training starts; one place, where both train."""
+        if not self.both:
+            return starting_weights(self.recipe, self.state, self.folder)
+        if self.starts is None:
+            self.starts = common_start(self.recipe, self.nets[0], self.folder)
+        return self.starts[framework]
 
-        own = isinstance(self.settings.model, OwnModel) and bool(self.state)
-        if own and self.settings.weights.path:
-            return [f"weights.path={self.folder / 'model.pdparams'}", "weights.key=null"]
-        place = "cp.backbone."
-        backbone = {key: array for key, array in self.state.items() if key.startswith(place)}
-        if not backbone or self.settings.weights.path:
-            return []
-        path = self.folder / "backbone.pdparams"
-        with whole_file(path) as draft:
-            write_pdparams(backbone, draft)
-        return [f"weights.path={path}", f"weights.into={place.rstrip('.')}"]
+    def _compare(self, theirs: Trained | None, ours: Trained | None) -> tuple[int, Any]:
+        """Write the guide's pair of files of two trainings, and judge it as the guide does."""
+        if theirs is None or ours is None:
+            return COULD_NOT_CHECK, Words("needs_trainings")
+        threshold, folder = self.settings.reproduce.train_threshold, self.folder / "evidence"
+        try:
+            return compare_scores(theirs, ours, threshold, folder)
+        except UserError as error:
+            return COULD_NOT_CHECK, str(error)
 
-    def _draw(self, output: Path, weights: Path) -> None:
-        from commands.reproduce.pictures import PAINTERS, loss_curve
-        from common.training.logs import read_log
+    def _draw(self, made: Trained) -> None:
+        """Draw what the port predicts; its log is in the report."""
+        from commands.reproduce.pictures import PAINTERS
         from convert import read_checkpoint
         from paddle_impl.train import predict
 
-        log = read_log(output / "log.jsonl")
-        self.found.training = {"framework": "Paddle", "log": log}
-        loss_curve(log, self.folder / "loss.png")
+        self.found.training = {"framework": "Paddle", "log": made.log}
         port = self.recipe.whole_parts[1]
         net, data = port.net(), port.data()
-        load_state(net, dict(read_checkpoint(weights)))
+        load_state(net, dict(read_checkpoint(made.result["weights"])))
         samples = [data.val.sample(0, index) for index in range(min(4, len(data.val)))]
         alike = [pair for pair in samples if pair[0].shape == samples[0][0].shape]
         images, labels = (np.stack(arrays) for arrays in zip(*alike, strict=True))

@@ -16,28 +16,42 @@ FEW = 60  # losses that are shown as points too
 
 
 @lettering()
-def loss_curve(rows: Sequence[dict[str, Any]], path: Path) -> None:
+def loss_curve(
+    rows: Sequence[dict[str, Any]], path: Path, reference: Sequence[dict[str, Any]] = ()
+) -> None:
     """Write a PNG of the loss and of validation mIoU over the iterations.
 
-    `rows` are those of a run's `log.jsonl`: with `loss`, or with `mean_iou`.
+    `rows` are those of a run's `log.jsonl`: with `loss`, or with `mean_iou`; `reference` are those
+    of the same training in torch, which is drawn dashed.
     """
     from matplotlib.figure import Figure
 
-    losses = [(row["iteration"], row["loss"]) for row in rows if "loss" in row]
-    values = [(r["iteration"], r["mean_iou"]) for r in rows if r.get("mean_iou") is not None]
     figure = Figure(figsize=(8, 3.6), dpi=110, layout="constrained")
     axes = figure.add_subplot()
-    if losses:
-        axes.plot(*np.array(losses).T, ".-" if len(losses) < FEW else "-", color="#2a6f97")
+    both = [(rows, "Paddle", "-"), *([(reference, "PyTorch", "--")] if reference else [])]
+    losses = {name: _points(log, "loss") for log, name, _ in both}
+    values = {name: _points(log, "mean_iou") for log, name, _ in both}
+    for _, name, line in both:
+        if points := losses[name]:
+            style = f".{line}" if len(points) < FEW else line
+            axes.plot(*np.array(points).T, style, color="#2a6f97", label=name)
     axes.set_xlabel(drawn("iteration"))
     axes.set_ylabel(drawn("loss"))
-    axes.set_ylim(0, highest(loss for _, loss in losses))
-    if values:
+    axes.set_ylim(0, highest(loss for points in losses.values() for _, loss in points))
+    if reference:
+        axes.legend(loc="lower left")
+    if any(values.values()):
         right = axes.twinx()
-        right.plot(*np.array(values).T, "o-", color="#c1121f")
+        for _, name, line in both:
+            right.plot(*np.array(values[name]).reshape(-1, 2).T, f"o{line}", color="#c1121f")
         right.set_ylabel("mIoU", color="#c1121f")
         right.set_ylim(0, 1)
     write_picture(figure, path)
+
+
+def _points(rows: Sequence[dict[str, Any]], name: str) -> list[tuple[int, float]]:
+    """Return (iteration, value) of the rows of a log that have a value of `name`."""
+    return [(row["iteration"], row[name]) for row in rows if row.get(name) is not None]
 
 
 @lettering()

@@ -13,7 +13,7 @@ from common.pairs import PAIRS, unknown_net
 from common.settings.data import AnyData
 from common.settings.own import InOptimizer, OwnModel, OwnOptimizer, OwnSchedule
 from common.settings.recipe import AnyLoss, AnyMetric, AnyOptimizer, AnySchedule, Decay, TaskMetric
-from common.settings.section import NotNegative, Positive, Section, Size
+from common.settings.section import Above0, NotNegative, Positive, Section, Size
 
 
 def _in_table(name: str) -> str:
@@ -147,6 +147,8 @@ class Reproduce(Section):
     fast_shape: tuple[Positive, Positive, Positive, Positive] = (2, 3, 64, 64)  # with --fast
     seeds: Positive = 1
     training_steps: Positive = 20  # forced steps of the training alignment
+    train_both: bool = False  # the reference too, from the same weights (--both)
+    train_threshold: Above0 = 0.0015  # between both scores: the guide's 0.15 %
     toy_train: Positive = 60
     toy_val: Positive = 20
     toy_size_hw: Size = (256, 512)

@@ -160,15 +160,22 @@ def summary_of(folder):
 
 
 def test_reproduce_climbs_it_all_into_one_folder(mine):
-    done = run("reproduce", "my_net.yml", "--output", "out", cwd=mine)
+    done = run("reproduce", "my_net.yml", "--both", "--output", "out", cwd=mine)
     assert done.returncode == 0, done.stdout + done.stderr
     rungs = summary_of(mine / "out")
     assert list(rungs) == [
         *("checkpoint", "convert", "weights", "init", "forward, eval", "forward, train"),
         *("backward", "data", "loss", "metric", "training", "evidence", "train"),
+        *("train, reference", "train_align"),
     ]
     names = ["forward", "data", "metric", "loss", "bp_align"]
     files = [f"{name}_{side}.npy" for name in names for side in ("reference", "paddle")]
+    files += ["train_align_benchmark.npy", "train_align_paddle.npy", "train_align_diff.log"]
+    losses = [[row for row in log_of(mine / "out" / name) if "loss" in row]
+              for name in ("train", "train_torch")]  # fmt: skip
+    assert len(losses[0]) == 4
+    for ours, theirs in zip(*losses, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-5)
     folder = mine / "out"
     handed_in = [*(f"evidence/{file}" for file in files), "model.pdparams", "loss.png"]
     assert not [name for name in handed_in if not (folder / name).is_file()]

@@ -1,18 +1,23 @@
 """What `reproduce` trains: as long as the config and the command line say, or what it says."""
 
+import json
 import subprocess
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from tests.commands.own_recipe import replace
 from tests.paths import ROOT
 
 pytest.importorskip("torch")
 pytest.importorskip("paddle")
 
+from align.judge.words import Words
 from align.report.run import Rung
-from commands.reproduce import command, ladder
+from commands.reproduce import command, training
 from commands.reproduce.ladder import Reproduction
+from commands.reproduce.training import Trained, TrainingEnded, common_start, compare_scores
 from common.errors import UserError
 from common.settings.load import load_settings
 
@@ -27,11 +32,12 @@ def trained(config, folder, monkeypatch, **how):
         commands.append(command)
         return subprocess.CompletedProcess(command, 1)
 
-    monkeypatch.setattr(ladder, "subprocess", SimpleNamespace(run=run, PIPE=subprocess.PIPE))
+    monkeypatch.setattr(training, "subprocess", SimpleNamespace(run=run, PIPE=subprocess.PIPE))
     reproduction = Reproduction(config, folder, **how)
     reproduction.settings = load_settings(config, reproduction._overrides())
-    reproduction.state = {}
-    reproduction._train()
+    reproduction.recipe = SimpleNamespace(settings=reproduction.settings)
+    code, said = reproduction._train("paddle", {})
+    assert (code, said) == (2, "training ended with exit code 1")
     _, tool, path, *overrides, as_json, _, language = commands[0]
     assert (tool, path) == (str(ROOT / "tools" / "train_paddle.py"), str(config))
     assert (as_json, language) == ("--json", "en")
@@ -102,3 +108,96 @@ def test_the_last_line_tells_names_with_commas_apart(tmp_path, capsys):
     rungs = [Rung(name, code, "", 1.0) for name, code in zip(names, (1, 1, 0), strict=True)]
     command._show(SimpleNamespace(rungs=rungs, exit_code=1), tmp_path, quiet=True)
     assert "3 rungs, not good: forward, eval; forward, train" in capsys.readouterr().out
+
+
+def training_of(folder, best, *rows):
+    """Return a training whose log holds validations: (iteration, mIoU, metric)."""
+    folder.mkdir(parents=True)
+    keys = ("iteration", "mean_iou", "metric")
+    lines = [{"iteration": 1, "loss": 2.0}, *(dict(zip(keys, row, strict=True)) for row in rows)]
+    (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    score = next((row[1] for row in rows if row[0] == best), None)
+    return Trained(folder, {"best_iteration": best, "best_mean_iou": score})
+
+
+def held(path):
+    return np.load(path, allow_pickle=True).item()
+
+
+SCORED = (4, [(4, 0.5, {"dice": 0.7}), (8, 0.4, {"dice": 0.9})])
+SCORES = {  # of Paddle's training: exit code, the score it names
+    "alike": (4, [(4, 0.501, {"dice": 0.7}), (8, 0.1, {"dice": 0.1})], 0, "mIoU"),
+    "best elsewhere": (8, [(4, 0.1, {"dice": 0.1}), (8, 0.5, {"dice": 0.7})], 0, "mIoU"),
+    "mIoU": (4, [(4, 0.502, {"dice": 0.7})], 1, "mIoU"),
+    "the user's": (4, [(4, 0.5, {"dice": 0.702})], 1, "dice"),
+    "not a number": (4, [(4, float("nan"), {"dice": 0.7})], 2, "finite"),
+}
+
+
+@pytest.mark.parametrize("case", SCORES)
+def test_the_scores_of_both_trainings_are_graded(tmp_path, case):
+    best, rows, code, name = SCORES[case]
+    theirs = training_of(tmp_path / "torch", SCORED[0], *SCORED[1])
+    ours = training_of(tmp_path / "paddle", best, *rows)
+    found, said = compare_scores(theirs, ours, 0.0015, tmp_path)
+    assert (found, name in said) == (code, True)
+    files = [held(tmp_path / f"train_align_{side}.npy") for side in ("benchmark", "paddle")]
+    assert [set(file) for file in files] == [{"mIoU", "dice"}] * 2
+    log = (tmp_path / "train_align_diff.log").read_text()
+    assert log.endswith("diff check passed\n" if code == 0 else "diff check failed\n")
+    assert "0.0015" in log
+
+
+def test_one_score_too_few_is_no_comparison(tmp_path):
+    ours = training_of(tmp_path / "paddle", 4, (4, 0.5, None))
+    with pytest.raises(UserError, match="only one side has dice"):
+        compare_scores(training_of(tmp_path / "torch", *SCORED[:1], *SCORED[1]), ours, 1, tmp_path)
+    none = training_of(tmp_path / "none", None)
+    assert compare_scores(none, none, 1, tmp_path)[0] == 2
+
+
+def test_a_training_without_scores_leaves_nothing_to_compare(tmp_path, monkeypatch):
+    """Of the reference's; Paddle's is drawn and stays good."""
+    reproduction = Reproduction(TOY, tmp_path, overrides=("reproduce.train_both=true",))
+    reproduction.settings = load_settings(TOY, reproduction.overrides)
+    ours = training_of(tmp_path / "train", 4, (4, 0.5, None))
+
+    def run(framework, config, overrides, output):
+        if framework == "torch":
+            raise TrainingEnded(Words("training_ended", code=1))
+        return ours
+
+    monkeypatch.setattr("commands.reproduce.ladder.run_training", run)
+    monkeypatch.setattr(reproduction, "_start", lambda framework: [])
+    monkeypatch.setattr(reproduction, "_draw", lambda made: None)
+    reproduction._train_all()
+    codes = {rung.name: rung.exit_code for rung in reproduction.rungs}
+    assert codes == {"train": 0, "train, reference": 2, "train_align": 2}
+    assert (tmp_path / "loss.png").is_file()
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["first weights", "a checkpoint"])
+def test_both_trainings_start_at_the_same_weights(mine, monkeypatch, given):
+    import paddle
+    import torch
+
+    from commands.subjects.recipe import Recipe
+
+    monkeypatch.chdir(mine)
+    monkeypatch.syspath_prepend(mine)
+    if given:
+        replace(mine, "my_net.yml", "name: my_net\n", "name: my_net\nweights: {path: model.pth}\n")
+    recipe = Recipe(mine / "my_net.yml")
+    reference = recipe.parts[0].seeded_net(5)
+    if given:
+        torch.save(reference.state_dict(), "model.pth")
+    starts = common_start(recipe, reference if given else None, mine)
+    assert starts["torch"][0] == f"weights.path={mine / 'train_start.pth'}"
+    theirs = torch.load("train_start.pth")
+    ours = paddle.load(str(mine / "train_start.pdparams"))
+    assert len(ours) == 7
+    for name in ("stem.weight", "head.bias"):
+        assert np.array_equal(theirs[name].numpy(), np.asarray(ours[name]))
+        assert np.array_equal(theirs[name].numpy(), reference.state_dict()[name]) == given
+    for framework, overrides in starts.items():
+        assert load_settings(mine / "my_net.yml", overrides).weights.path, framework
