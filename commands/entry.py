@@ -28,15 +28,18 @@ warnings.filterwarnings("ignore", message="When training, we now always track gl
 
 try:
     from commands import endings
+    from commands.parser import CommandEnd, HelpFormatter, Parser, complain, error_line
     from common.errors import UserError
-    from common.streams import keep_apart, messages, results, say
+    from common.streams import keep_apart, results, say
     from common.words import language
     from common.words.language import phrase
+    from common.words.texts import help_said
     from common.words.typed import as_typed
 except ModuleNotFoundError as error:  # pragma: no cover - only without an installation
     sys.exit(f"error: {error}; run `make setup` in {ROOT}, then use {ROOT}/.venv/bin/python")
 
 CHECKED_GOOD, CHECKED_BAD, COULD_NOT_CHECK = 0, 1, 2
+EXIT_CODES = "exit: 0 checked and good, 1 checked and not good, 2 could not check or could not read"
 
 
 def run(main: Callable[[], int], apart: bool = False) -> NoReturn:
@@ -52,7 +55,7 @@ def run(main: Callable[[], int], apart: bool = False) -> NoReturn:
 
 def _refused(end: Callable[[int], NoReturn], by: str) -> None:
     what = f"could not check: the process was to end by {by}. {next_step(SystemExit())}"
-    complain(phrase("error: {message}", message=what))
+    complain(error_line(what))
     end(COULD_NOT_CHECK)
 
 
@@ -69,14 +72,14 @@ def exit_code(main: Callable[[], int]) -> int:
     except CommandEnd as end:
         return int(end.code or 0)
     except UserError as error:
-        complain(phrase("error: {message}", message=error))
+        complain(error_line(error))
         return error.exit_code
     except BrokenPipeError:  # `... | head` closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), results().fileno())
         return 141
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt) and was_interrupted():
-            complain("interrupted")
+            complain(phrase("interrupted"))
             return 130
         return _ended_by(error)
 
@@ -92,13 +95,13 @@ def _ended_by(error: BaseException) -> int:
             f"{missing} is not installed in {sys.executable}; run `make setup` in {ROOT} "
             f"and use its .venv/bin/python, or `pip install -e '{ROOT}[{extra}]'`"
         )
-        complain(phrase("error: {message}", message=what))
+        complain(error_line(what))
     elif user_frame(error) is not None or not isinstance(error, Exception):
         what = f"could not check: {told(error)}. {next_step(error)}"
-        complain(phrase("error: {message}", message=what))
+        complain(error_line(what))
     elif isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""
-        complain(phrase("error: {message}", message=f"{place}{error.strerror or error}"))
+        complain(error_line(f"{place}{error.strerror or error}"))
     else:  # of this program
         complain("".join(traceback.format_exception(error)).rstrip())
     return COULD_NOT_CHECK
@@ -112,14 +115,6 @@ def next_step(error: BaseException) -> str:
         "Nothing was judged: code of a net may not end the program; take that line out, or put it "
         'under `if __name__ == "__main__":` (parse_args too)'
     )
-
-
-def complain(text: str) -> None:
-    """Print a line on stderr; where that is closed the exit code has to do."""
-    try:
-        print(text, file=messages(), flush=True)
-    except (OSError, ValueError):
-        return
 
 
 _interrupts: list[int] = []
@@ -139,24 +134,6 @@ def _note_interrupts() -> None:
         signal.signal(signal.SIGINT, interrupt)
 
 
-class CommandEnd(SystemExit):
-    """The end of a command by its own parser: --help, or a wrong option."""
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose end is told from a `sys.exit` of a net's code."""
-
-    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
-        """End the command."""
-        if message:
-            complain(message.rstrip())
-        raise CommandEnd(status)
-
-    def print_help(self, file: Any = None) -> None:
-        """Print the help where results go."""
-        super().print_help(file or results())
-
-
 class _ChooseLanguage(argparse.Action):
     """Prints in the language of --lang from the moment at which it is read."""
 
@@ -167,11 +144,13 @@ class _ChooseLanguage(argparse.Action):
 
 def parser(description: str, example: str) -> Parser:
     """Return a parser with --lang whose --help ends with `example`; a usage error exits with 2."""
+    if not _can_print_chinese():
+        language.choose("en")
+    language.choose_by(sys.argv[1:])
     made = Parser(
         description=description,
-        epilog=f"example:\n  {as_typed(example)}\n\nexit: 0 checked and good, "
-        "1 checked and not good, 2 could not check or could not read",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"{help_said('example:')}\n  {as_typed(example)}\n\n{help_said(EXIT_CODES)}",
+        formatter_class=HelpFormatter,
     )
     made.add_argument(
         "--lang",
@@ -179,8 +158,6 @@ def parser(description: str, example: str) -> Parser:
         action=_ChooseLanguage,
         help="language of what is printed (default: the locale's); JSON is the same in both",
     )
-    if not _can_print_chinese():
-        language.choose("en")
     return made
 
 

@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import NoReturn
 
 from commands import endings
-from commands.entry import COULD_NOT_CHECK, complain, exit_code, remove_report
+from commands.entry import COULD_NOT_CHECK, exit_code, remove_report
 from commands.handover import Receiver, Sender
+from commands.parser import complain, error_line
 from common.errors import UserError
 from common.streams import keep_apart
-from common.words.language import phrase
+from common.words import language
 
 TIMEOUT = 600.0  # seconds without a layer that begins or ends
 _NOTE, _PIPE = "T2P_RUNNING_NOTE", "T2P_PARENT_PIPE"
@@ -104,6 +105,7 @@ def _watch(timeout: float) -> int:
     """Run the child and return its verdict; COULD_NOT_CHECK, said, where it has none."""
     from align.nets import progress
 
+    language.choose_by(sys.argv[1:])  # for what is said here, where no parser reads it
     receiver = Receiver()
     with tempfile.TemporaryDirectory(prefix="align-") as folder:
         note = Path(folder) / "note"
@@ -197,7 +199,7 @@ def _name(number: int) -> str:
 
 
 def _died(what: str, where: str) -> str:
-    return _error(
+    return error_line(
         f"could not check: {what} {_while(where)}. A kernel that crashes or hangs cannot be "
         "judged: call it alone on the same input, and put another in its place (paddle's "
         "F.nll_loss with ignored labels corrupts memory: F.cross_entropy does not)"
@@ -206,15 +208,11 @@ def _died(what: str, where: str) -> str:
 
 def _left(code: int, by: str, where: str) -> str:
     how = f"by {by}" if by else f"with exit code {code}"
-    return _error(
+    return error_line(
         f"could not check: the process ended without a verdict {how} {_while(where)}. Code "
         "of a net may neither end the program nor close its files: take that line out, or put it "
         'under `if __name__ == "__main__":`'
     )
-
-
-def _error(what: str) -> str:
-    return phrase("error: {message}", message=what)
 
 
 def _while(where: str) -> str:

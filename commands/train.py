@@ -12,11 +12,12 @@ from typing import Any
 from commands import entry
 from common.streams import say
 from common.words.language import phrase
+from common.words.texts import help_said
 from common.words.typed import command_line
 
 EXAMPLE = "python tools/{} configs/stdc1_toy.yml train.iterations=100 --resume auto"
 ENDING = (
-    "\nstop: Ctrl-C or SIGTERM finishes the step, saves a checkpoint and exits with 130 or 143; "
+    "stop: Ctrl-C or SIGTERM finishes the step, saves a checkpoint and exits with 130 or 143; "
     "`--resume auto` goes on from there\nexit: 1 the loss became NaN or infinite"
 )
 
@@ -24,7 +25,7 @@ ENDING = (
 def parse(framework: str) -> argparse.Namespace:
     """Read the command line, and set the number of threads before a framework is loaded."""
     command = entry.parser(f"Train a net in {framework}.", EXAMPLE.format(Path(sys.argv[0]).name))
-    command.epilog = (command.epilog or "") + ENDING
+    command.epilog = f"{command.epilog}\n{help_said(ENDING)}"
     command.set_defaults(framework=framework)
     entry.add_config(command)
     command.add_argument("--device", choices=("cpu", "gpu"), default="cpu")

@@ -8,7 +8,8 @@ from align.judge.words import Words, printed
 from commands.align.errors import errors_of_nets
 from commands.align.nets import inputs
 from commands.align.run import align_each
-from commands.entry import complain, print_json
+from commands.entry import print_json
+from commands.parser import complain
 from common.streams import say
 from common.words.language import phrase
 from common.words.typed import command_line

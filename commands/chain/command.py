@@ -9,6 +9,7 @@ from typing import Any
 from commands import entry
 from commands.chain.lite import IMAGES, write_lite
 from commands.chain.steps import Step, run_step, training_lines
+from commands.parser import complain
 from common.errors import UserError
 from common.files import make_folder, whole_file, whole_folder
 from common.streams import say
@@ -56,7 +57,7 @@ def chain(options: argparse.Namespace) -> int:
         if not quiet:
             _show(step, folder)
         elif step.code:
-            entry.complain(step.said.rstrip())
+            complain(step.said.rstrip())
     write_results(steps, folder / "results.log")
     return _tell(options, steps, folder)
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from commands import entry
 from commands.evaluate import options as protocol_options
+from commands.parser import complain
 from commands.predict import painting
 from commands.predict.model import PhotoNet, of_config, of_export
 from commands.predict.pipeline import Pipeline, Times
@@ -168,7 +169,7 @@ class _Run:
             row["outputs"] = {kind: str(path) for kind, path in item.outputs.items()}
             return
         row["error"] = str(error) if str(item.path) in str(error) else f"{item.path}: {error}"
-        entry.complain(phrase("failed: {error}", error=row["error"]))
+        complain(phrase("failed: {error}", error=row["error"]))
 
     def _read(self, item: Item) -> Image.Image:
         return read_photo(item.path)

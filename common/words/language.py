@@ -7,6 +7,7 @@ reports say (causes, notes, verdicts) has a table of its own, `align/judge/words
 import json
 import os
 import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -19,6 +20,14 @@ _chosen: list[int] = []
 def choose(name: str) -> None:
     """Print in the language `name` of LANGUAGES from now on, whatever the locale is."""
     _chosen[:] = [LANGUAGES.index(name)]
+
+
+def choose_by(arguments: Sequence[str]) -> None:
+    """Print in the language that `--lang` of a command line says; its parser speaks it, too."""
+    for word, behind in zip(arguments, (*arguments[1:], ""), strict=False):
+        option, equals, value = word.partition("=")
+        if option == "--lang" and (name := value if equals else behind) in LANGUAGES:
+            choose(name)
 
 
 def language() -> int:
