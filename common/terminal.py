@@ -162,6 +162,7 @@ def counting(words: str, total: int, quiet: bool = False) -> Iterator[Callable[[
     """Give a function that is told how many of `total` are done.
 
     On a terminal that moves a bar, elsewhere it prints a line every few seconds. `words`: a phrase.
+    What is left is estimated without the first, for whose sake things are made that serve all.
     """
     console = screen(stderr=True)
     if quiet:
@@ -179,16 +180,20 @@ def counting(words: str, total: int, quiet: bool = False) -> Iterator[Callable[[
 class _Lines:
     def __init__(self, words: str, total: int, show: Callable[[str], None]) -> None:
         self.words, self.total, self.show = words, total, show
-        self.begin = self.last = time.monotonic()
+        self.last = time.monotonic()
+        self.first: tuple[int, float] | None = None  # done, and when
 
     def __call__(self, done: int) -> None:
         now = time.monotonic()
+        began = self.first = self.first or (done, now)
         if now - self.last < EVERY or done >= self.total:
             return
         self.last = now
-        left = duration((now - self.begin) / max(done, 1) * (self.total - done))
         head = f"{phrase(self.words)} {done}/{self.total}"
-        self.show(phrase("{head}, {left} left", head=head, left=left))
+        if done > began[0]:
+            left = duration((now - began[1]) / (done - began[0]) * (self.total - done))
+            head = phrase("{head}, {left} left", head=head, left=left)
+        self.show(head)
 
 
 def duration(seconds: float) -> str:
