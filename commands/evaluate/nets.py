@@ -1,5 +1,6 @@
 """What answers for the net of a config: its layers in a framework, or an exported file."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,7 +94,7 @@ class OnDemand:
     """The exported net of a config, exported for each size as it comes, and verified.
 
     Where the engine is "auto" and the net cannot be exported, or the export is not the net, the
-    layers answer instead, which is told.
+    layers answer instead, which is told. `opening` is how many seconds all exports took.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class OnDemand:
         self.exported: EngineNet | None = EngineNet(self._open)
         self.engines: dict[tuple[Size | None, str], Engine] = {}  # None: of free size
         self.sizes: set[Size] = set()  # of images
+        self.opening = 0.0
 
     def __str__(self) -> str:
         """Say what ran."""
@@ -123,6 +125,7 @@ class OnDemand:
         """Return who answers for images of this size."""
         if self.exported is None:
             return self.eager
+        begin = time.perf_counter()
         try:
             self._open(seen_hw, (image.shape[2], image.shape[3]), output)
         except UserError as error:
@@ -131,6 +134,8 @@ class OnDemand:
             self.running.tell(f"runs as layers, slower: {error}")
             self.exported = None
             return self.eager
+        finally:
+            self.opening += time.perf_counter() - begin
         return self.exported
 
     def _open(self, seen_hw: Size, own_hw: Size, output: str) -> "Engine":

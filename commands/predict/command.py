@@ -25,6 +25,7 @@ from common.terminal import counting, labelled, screen, verdict
 from common.words.language import phrase, said
 
 LABEL = 12  # columns
+TOLD = 0.5  # seconds of an export that are told
 CONFIGS = (".yml", ".yaml")
 Tell = Callable[[str], None]
 
@@ -95,7 +96,6 @@ def _sort_out(command: argparse.ArgumentParser, options: argparse.Namespace) -> 
 def predict(options: argparse.Namespace) -> int:
     """Predict what the options name, and return the exit code."""
     listed = list_items(options.photos, options.output, options.write, options.force)
-    quiet = options.quiet or options.json
     console = screen(stderr=True)
 
     def tell(words: str) -> None:
@@ -109,7 +109,7 @@ def predict(options: argparse.Namespace) -> int:
     with _errors(options):
         model = _model(options, tell)
         run = _Run(options, model, listed, tell)
-        with counting("photos", len(listed.items), quiet) as count:
+        with counting("photos", len(listed.items), run.quiet) as count:
             run.go(count)
     return _tell(options, run)
 
@@ -137,6 +137,7 @@ class _Run:
         self, options: argparse.Namespace, model: PhotoNet, listed: Listed, tell: Tell
     ) -> None:
         self.options, self.model, self.listed, self.tell = options, model, listed, tell
+        self.quiet = options.quiet or options.json
         self.at_net = options.ids_at == "net"
         self.rows: dict[Path, dict[str, Any]] = {}
         self.times = Times()
@@ -144,8 +145,7 @@ class _Run:
     def go(self, count: Callable[[int], None]) -> None:
         """Predict; `count` is told how many are done."""
         photos = [item for item in self.listed.items if not item.is_video]
-        pipeline = Pipeline(self._read, self._ask, self._write)
-        self.times, done = pipeline.times, 0
+        pipeline, done = Pipeline(self._read, self._ask, self._write, self.times), 0
         for item, error in pipeline.run(photos):
             self._note(item, error)
             count(done := done + 1)
@@ -157,6 +157,8 @@ class _Run:
                 except UserError as error:
                     self._note(item, error)
                 count(done := done + 1)
+        self.times.parts["net"] -= self.model.opening
+        self.times.parts["export"] = self.model.opening
 
     @property
     def failed(self) -> list[dict[str, Any]]:
@@ -197,22 +199,27 @@ class _Run:
                 painting.save(picture, draft, path.suffix)
 
     def _video(self, item: Item) -> None:
-        """Write a video of the overlay, and one of the classes' colours."""
-        video = open_video(item.path)
-        with ExitStack() as open_files:
-            writers = {
-                k: open_files.enter_context(writing(p, video)) for k, p in item.outputs.items()
-            }
+        """Write a video of the overlay, and one of the classes' colours, frame by frame."""
+        video, model = open_video(item.path), self.model
+
+        def ask(frame: np.ndarray, photo: Image.Image) -> np.ndarray:
+            return model.classes(photo)
+
+        def write(frame: np.ndarray, photo: Image.Image, classes: np.ndarray) -> None:
+            for kind, put in writers.items():
+                if kind == "ids":
+                    put(model.colors[classes])
+                else:
+                    put(painting.overlay(frame, classes, model.colors))
+
+        with ExitStack() as files:
+            writers = {k: files.enter_context(writing(p, video)) for k, p in item.outputs.items()}
             done = 0
-            with counting("frames", video.frames, self.options.quiet) as count:
-                for frame in frames_of(video):
-                    classes = self.model.classes(Image.fromarray(frame))
-                    pictures = {
-                        "ids": self.model.colors[classes],
-                        "overlay": painting.overlay(frame, classes, self.model.colors),
-                    }
-                    for kind, write in writers.items():
-                        write(pictures[kind])
+            with counting("frames", video.frames, self.quiet) as count:
+                frames = Pipeline(Image.fromarray, ask, write, self.times).run(frames_of(video))
+                for _, error in frames:
+                    if error is not None:
+                        raise error
                     count(done := done + 1)
         size = [video.width, video.height]
         self.rows[item.path] = {"path": str(item.path), "size": size, "frames": done}
@@ -252,11 +259,14 @@ def _tell(options: argparse.Namespace, run: _Run) -> int:
 def _times(times: Times) -> str:
     """Say how long it took, and what of it each part did beside the others."""
     parts = {name: f"{seconds:.1f}" for name, seconds in times.parts.items()}
-    return phrase(
+    words = phrase(
         "{whole} (the net {net}; beside it reading {read}, writing {write})",
         whole=f"{times.whole:.1f}",
         **parts,
     )
+    if times.parts["export"] < TOLD:
+        return words
+    return phrase("{words}; of them {export} for the export, once", words=words, **parts)
 
 
 def _kinds(text: str) -> tuple[str, ...]:

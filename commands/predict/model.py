@@ -46,6 +46,11 @@ class PhotoNet:
     window_hw: tuple[int, int] | None = None
     fixed_hw: tuple[int, int] | None = None
 
+    @property
+    def opening(self) -> float:
+        """Seconds that making the net ready has taken since photos came."""
+        return float(getattr(self.inference, "opening", 0.0))
+
     def classes(self, photo: Image.Image, at_net: bool = False) -> np.ndarray:
         """Return the classes of a photo of mode RGB: int64 [H, W], at its own size.
 

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -12,7 +12,7 @@ from common.errors import UserError
 Given = TypeVar("Given")
 Read = TypeVar("Read")
 Made = TypeVar("Made")
-AHEAD = 2  # photos that are read in advance, and pictures that wait to be written
+AHEAD = 2  # photos that are read in advance, and that wait to be written
 
 
 @dataclass
@@ -26,7 +26,8 @@ class Times:
 class Pipeline(Generic[Given, Read, Made]):
     """Applies `read`, `ask` and `write` to every item, each of them to another one at a time.
 
-    An item's UserError ends that item alone; every other error ends all.
+    An item's UserError ends that item alone; every other error ends all, and so does one of the
+    iteration over the items, which is part of the reading. `times` is added to.
     """
 
     def __init__(
@@ -34,51 +35,56 @@ class Pipeline(Generic[Given, Read, Made]):
         read: Callable[[Given], Read],
         ask: Callable[[Given, Read], Made],
         write: Callable[[Given, Read, Made], None],
+        times: Times | None = None,
     ) -> None:
         self._read, self._ask, self._write = read, ask, write
-        self.times = Times()
+        self.times = times or Times()
 
-    def run(self, items: Sequence[Given]) -> Iterator[tuple[Given, UserError | None]]:
+    def run(self, items: Iterable[Given]) -> Iterator[tuple[Given, UserError | None]]:
         """Yield every item when it is written, or with its error, in order."""
         begin = time.perf_counter()
         with ThreadPoolExecutor(1) as readers, ThreadPoolExecutor(1) as writers:
             try:
-                yield from self._flow(items, readers, writers)
+                yield from self._flow(iter(items), readers, writers)
             finally:
                 readers.shutdown(cancel_futures=True)
                 writers.shutdown(cancel_futures=True)
-                self.times.whole = time.perf_counter() - begin
+                self.times.whole += time.perf_counter() - begin
 
     def _flow(
-        self, items: Sequence[Given], readers: ThreadPoolExecutor, writers: ThreadPoolExecutor
+        self, items: Iterator[Given], readers: ThreadPoolExecutor, writers: ThreadPoolExecutor
     ) -> Iterator[tuple[Given, UserError | None]]:
-        left = iter(items)
-        reading: deque[tuple[Given, Future[Read]]] = deque()
+        def read_on() -> Future[tuple[Given, Read | UserError] | None]:
+            return readers.submit(self._timed, "read", self._next, items)
+
+        reading = deque(read_on() for _ in range(AHEAD))
         writing: deque[tuple[Given, Future[None]]] = deque()
-
-        def read_on() -> None:
-            for item in left:
-                reading.append((item, readers.submit(self._timed, "read", self._read, item)))
-                return
-
-        for _ in range(AHEAD):
-            read_on()
-        while reading:
-            item, future = reading.popleft()
-            done = self._asked(item, future, writers)
-            del future  # the photo goes as soon as it is written
-            read_on()
+        while (found := reading.popleft().result()) is not None:
+            item, read = found
+            done = self._asked(item, read, writers)
+            del found, read  # the photo goes as soon as it is written
+            reading.append(read_on())
             writing.append((item, done))
             while len(writing) > AHEAD:
                 yield _ended(*writing.popleft())
         while writing:
             yield _ended(*writing.popleft())
 
+    def _next(self, items: Iterator[Given]) -> tuple[Given, Read | UserError] | None:
+        """Read the next item; None where there is none."""
+        for item in items:
+            try:
+                return item, self._read(item)
+            except UserError as error:
+                return item, error
+        return None
+
     def _asked(
-        self, item: Given, future: "Future[Read]", writers: ThreadPoolExecutor
+        self, item: Given, read: Read | UserError, writers: ThreadPoolExecutor
     ) -> "Future[None]":
         try:
-            read = future.result()
+            if isinstance(read, UserError):
+                raise read
             made = self._timed("net", self._ask, item, read)
         except UserError as error:
             failed: Future[None] = Future()

@@ -76,3 +76,23 @@ def test_few_photos_are_in_memory():
     pipeline = Pipeline(read, lambda item, value: value, lambda item, *made: alive.discard(item))
     assert len(list(pipeline.run(range(50)))) == 50
     assert most <= 2 * AHEAD + 2
+
+
+def test_frames_of_a_video_are_read_in_the_thread_that_reads():
+    """Decoding is done by the iteration; an error of it ends all."""
+    where, written = set(), []
+
+    def frames():
+        for number in range(6):
+            where.add(threading.current_thread().name)
+            yield number
+        raise DataError("the file is truncated")
+
+    pipeline = Pipeline(
+        lambda frame: frame, lambda frame, read: read, lambda *made: written.append(made[0])
+    )
+    with pytest.raises(DataError, match="truncated"):
+        list(pipeline.run(frames()))
+    assert written == list(range(len(written)))
+    assert threading.current_thread().name not in where
+    assert pipeline.times.parts["read"] > 0
