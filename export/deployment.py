@@ -76,12 +76,13 @@ class Deployment:
 
         Equal to the bit to what training does (`common.data.transforms.images.Normalisation`).
         """
-        pixels = np.asarray(image, np.float32)
-        pixels = pixels[..., ::-1] if self.channels == "bgr" else pixels
-        scaled = pixels / np.float32(255) if self.pixel_range == 1 else pixels
-        centred = scaled - np.asarray(self.mean, np.float32)
-        normalised = centred / np.asarray(self.std, np.float32)
-        return np.ascontiguousarray(normalised.transpose(2, 0, 1))
+        planes = np.asarray(image).transpose(2, 0, 1)
+        made = np.array(planes[::-1] if self.channels == "bgr" else planes, np.float32, order="C")
+        if self.pixel_range == 1:
+            made /= np.float32(255)
+        made -= np.asarray(self.mean, np.float32)[:, None, None]
+        made /= np.asarray(self.std, np.float32)[:, None, None]
+        return made
 
     def palette(self) -> np.ndarray:
         """Return the colours as uint8 [256, 3]; black where a class has none."""

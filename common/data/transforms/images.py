@@ -175,11 +175,13 @@ class Normalisation:
 
     def __call__(self, image: Any) -> np.ndarray:
         """Return `image`, a Pillow image of mode RGB or an array [H, W, 3], normalised."""
-        pixels = np.asarray(image, np.float32)
-        pixels = pixels[..., ::-1] if self.channels == "bgr" else pixels
-        scaled = pixels / np.float32(255) if self.pixel_range == 1 else pixels
-        normalised = (scaled - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
-        return np.ascontiguousarray(normalised.transpose(2, 0, 1))
+        planes = np.asarray(image).transpose(2, 0, 1)
+        made = np.array(planes[::-1] if self.channels == "bgr" else planes, np.float32, order="C")
+        if self.pixel_range == 1:
+            made /= np.float32(255)
+        made -= np.asarray(self.mean, np.float32)[:, None, None]
+        made /= np.asarray(self.std, np.float32)[:, None, None]
+        return made
 
     def to_rgb(self, images: np.ndarray) -> np.ndarray:
         """Return normalised images [N, 3, H, W] as [N, H, W, 3], RGB, 0..1, for looking at."""
