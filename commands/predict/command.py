@@ -208,7 +208,7 @@ class _Run:
         def write(frame: np.ndarray, photo: Image.Image, classes: np.ndarray) -> None:
             for kind, put in writers.items():
                 if kind == "ids":
-                    put(model.colors[classes])
+                    put(painting.painted(classes, model.colors))
                 else:
                     put(painting.overlay(frame, classes, model.colors))
 

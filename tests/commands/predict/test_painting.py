@@ -29,8 +29,8 @@ def test_a_palette_png_holds_classes_and_shows_colours(tmp_path):
 
 
 def test_an_overlay_is_half_photo_half_colour():
-    photo = np.full((2, 4, 3), 201, np.uint8)
-    expected = (201 + COLORS[CLASSES].astype(int) + 1) // 2
+    photo = np.arange(24, dtype=np.uint8).reshape(2, 4, 3) * 11
+    expected = (photo.astype(int) + COLORS[CLASSES] + 1) // 2
     assert np.array_equal(overlay(photo, CLASSES, COLORS), expected)
 
 
