@@ -4,8 +4,11 @@ Steps count from 0, and the rate of step i is set before the i-th update. Only `
 the validations: what it knows of them is a `PlateauState`, which belongs into a checkpoint.
 """
 
-from collections.abc import Callable
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from common.errors import ConfigError
 
@@ -63,6 +66,111 @@ def warmup_poly(
     return base_lr * (1 - (step - warmup_steps) / (max_steps - warmup_steps)) ** power
 
 
+def cosine(
+    step: int,
+    *,
+    base_lr: float,
+    max_steps: int,
+    end_lr: float = 0.0,
+    first_cycle: int | None = None,
+    cycle_multiplier: int = 1,
+) -> float:
+    """Return half a cosine from `base_lr` down to `end_lr` at `max_steps`.
+
+    first_cycle: steps after which the rate begins anew at base_lr; each further cycle takes
+    `cycle_multiplier` times as many as the one before it. As torch's CosineAnnealingLR, and
+    CosineAnnealingWarmRestarts.
+
+    Raises ConfigError for a step outside 0..max_steps or a setting outside its range.
+    """
+    _check_positive(base_lr=base_lr, max_steps=max_steps)
+    _check_end(base_lr, end_lr)
+    _check_step(step, max_steps)
+    at, length = step, max_steps
+    if first_cycle is not None:
+        _check_positive(first_cycle=first_cycle, cycle_multiplier=cycle_multiplier)
+        length = first_cycle
+        while at >= length:
+            at, length = at - length, length * cycle_multiplier
+    return end_lr + (base_lr - end_lr) * (1 + math.cos(math.pi * at / length)) / 2
+
+
+def step_decay(step: int, *, base_lr: float, max_steps: int, size: int, gamma: float) -> float:
+    """Return `base_lr`, multiplied by `gamma` every `size` steps: torch's StepLR.
+
+    Raises ConfigError for a step outside 0..max_steps or a setting outside its range.
+    """
+    _check_positive(base_lr=base_lr, max_steps=max_steps, size=size, gamma=gamma)
+    _check_step(step, max_steps)
+    return base_lr * gamma ** (step // size)
+
+
+def multistep(
+    step: int, *, base_lr: float, max_steps: int, milestones: Sequence[int], gamma: float
+) -> float:
+    """Return `base_lr`, multiplied by `gamma` from each of `milestones` on: torch's MultiStepLR.
+
+    Raises ConfigError for a step outside 0..max_steps or a setting outside its range.
+    """
+    _check_positive(base_lr=base_lr, max_steps=max_steps, gamma=gamma)
+    _check_step(step, max_steps)
+    if list(milestones) != sorted(set(milestones)):
+        raise ConfigError(f"milestones are {list(milestones)}: give growing steps, each once")
+    return base_lr * gamma ** bisect_right(milestones, step)
+
+
+def one_cycle(
+    step: int,
+    *,
+    base_lr: float,
+    max_steps: int,
+    rise: float = 0.3,
+    start_divisor: float = 25.0,
+    end_divisor: float = 1e4,
+    anneal: Literal["cosine", "linear"] = "cosine",
+) -> float:
+    """Return the rate of one rise to `base_lr` and one fall, as torch's OneCycleLR.
+
+    It starts at base_lr / start_divisor, is base_lr after the share `rise` of the steps, and ends
+    at its first value / end_divisor in the last step, `max_steps` - 1. The momentum stays (torch's
+    `cycle_momentum=False`).
+
+    Raises ConfigError for a step outside 0..max_steps or a setting outside its range.
+    """
+    _check_positive(base_lr=base_lr, start_divisor=start_divisor, end_divisor=end_divisor)
+    _check_step(step, max_steps)
+    top, last = rise * max_steps - 1, max_steps - 1
+    if not 0 < top < last:
+        raise ConfigError(
+            f"rise is {rise} of {max_steps} steps: neither the rise nor the fall may be empty"
+        )
+    start = base_lr / start_divisor
+    rates, share = (start, base_lr), step / top
+    if step > top:
+        rates, share = (base_lr, start / end_divisor), min((step - top) / (last - top), 1.0)
+    if anneal == "cosine":
+        share = (1 - math.cos(math.pi * share)) / 2
+    return rates[0] + (rates[1] - rates[0]) * share
+
+
+def grown(
+    step: int,
+    *,
+    start_lr: float,
+    end_lr: float,
+    steps: int,
+    growth: Literal["linear", "geometric"],
+) -> float:
+    """Return the rate of a warm-up: `start_lr` at step 0, `end_lr` at step `steps`.
+
+    Raises ConfigError for a setting outside its range.
+    """
+    if growth == "linear":
+        return start_lr + (end_lr - start_lr) * step / steps
+    _check_positive(start_lr=start_lr, end_lr=end_lr)
+    return float(start_lr * (end_lr / start_lr) ** (step / steps))
+
+
 @dataclass
 class PlateauState:
     """What `plateau` knows of a run's validations.
@@ -111,6 +219,10 @@ SCHEDULES: dict[str, Callable[..., float]] = {
     "constant": constant,
     "poly": poly,
     "warmup_poly": warmup_poly,
+    "cosine": cosine,
+    "step_decay": step_decay,
+    "multistep": multistep,
+    "one_cycle": one_cycle,
 }
 
 
@@ -118,6 +230,11 @@ def _check_positive(**settings: float) -> None:
     for name, value in settings.items():
         if not 0 < value < float("inf"):
             raise ConfigError(f"{name} is {value}; set a finite number above 0")
+
+
+def _check_end(base_lr: float, end_lr: float) -> None:
+    if not 0 <= end_lr <= base_lr:
+        raise ConfigError(f"end_lr is {end_lr}; set 0 <= end_lr <= base_lr ({base_lr})")
 
 
 def _check_step(step: int, max_steps: int) -> None:

@@ -5,8 +5,10 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from typing_extensions import Self
 
+from common.errors import ConfigError
 from common.param_groups import (
     FCN_BIAS_LR_MULTIPLIER,
     FCN_MOMENTUM,
@@ -15,7 +17,7 @@ from common.param_groups import (
     PSPNET_WEIGHT_DECAY,
     WEIGHT_DECAY,
 )
-from common.schedules import SCHEDULES, plateau
+from common.schedules import SCHEDULES, grown, plateau
 from common.settings.own import InOptimizer, OwnLoss, OwnMetric, OwnOptimizer, OwnSchedule
 from common.settings.section import Above0, AtLeast0, NotNegative, Positive, Section
 
@@ -152,6 +154,20 @@ class TorchvisionSGD(Optimizer):
     aux_lr_multiplier: AtLeast0 = HEAD_LR_MULTIPLIER
 
 
+class Warmup(Section):
+    """A rate that grows before the schedule begins; this then counts its steps from 0."""
+
+    steps: Positive
+    start_lr: AtLeast0 = 0.0
+    growth: Literal["linear", "geometric"] = "linear"
+
+    @model_validator(mode="after")
+    def _grows_from_something(self) -> Self:
+        if self.growth == "geometric" and self.start_lr == 0:
+            raise ValueError("start_lr is 0, from which nothing grows geometrically: set it above")
+        return self
+
+
 class Schedule(Named):
     """The learning rate of every step; base_lr 0 is allowed and means a rate of 0 throughout."""
 
@@ -159,34 +175,70 @@ class Schedule(Named):
 
     def rate(self, step: int, iterations: int, reductions: int) -> float:
         """Return the rate of update `step`. iterations: of the run."""
-        return SCHEDULES[self.name](step, max_steps=iterations, **self.options)
+        options = {**self.options, "max_steps": self.end(iterations)}
+        return SCHEDULES[self.name](step, **options)
+
+    def end(self, iterations: int) -> int:
+        """Return the step at which the schedule ends."""
+        return iterations
 
 
-class Constant(Schedule):
+class Warmed(Schedule):
+    """A schedule that may have a warm-up in front of it."""
+
+    warmup: Warmup | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What is set; the warm-up where there is one."""
+        return self.model_dump(exclude={"name"}, exclude_none=True)
+
+    def rate(self, step: int, iterations: int, reductions: int) -> float:
+        """Return the rate of update `step`. iterations: of the run.
+
+        Raises ConfigError where the warm-up leaves nothing of the schedule.
+        """
+        end, warmup = self.end(iterations), self.warmup
+        if warmup is None:
+            return self.after(step, end, reductions)
+        if warmup.steps >= end:
+            raise ConfigError(
+                f"warmup.steps is {warmup.steps}, and the schedule ends at step {end}; "
+                "set fewer than that"
+            )
+        rest = end - warmup.steps
+        if step >= warmup.steps:
+            return self.after(step - warmup.steps, rest, reductions)
+        top = self.after(0, rest, reductions)
+        return grown(step, end_lr=top, **warmup.model_dump())
+
+    def after(self, step: int, length: int, reductions: int) -> float:
+        """Return the rate `step` steps after the warm-up. length: of the schedule, in steps."""
+        options = self.model_dump(exclude={"name", "warmup", "max_steps"})
+        return SCHEDULES[self.name](step, max_steps=length, **options)
+
+
+class Constant(Warmed):
     """One rate."""
 
     name: Literal["constant"]
 
 
 class Decay(Schedule):
-    """A rate that reaches 0 at `max_steps`."""
+    """A rate that ends at `max_steps`, counted from the beginning of the run."""
 
     max_steps: Positive | None = None  # none: train.iterations
-    power: Above0 = 0.9
-
-    def rate(self, step: int, iterations: int, reductions: int) -> float:
-        """Return the rate of update `step`."""
-        return SCHEDULES[self.name](step, **{**self.options, "max_steps": self.end(iterations)})
 
     def end(self, iterations: int) -> int:
-        """Return the step at which the rate reaches 0."""
+        """Return the step at which the schedule ends."""
         return self.max_steps or iterations
 
 
-class Poly(Decay):
+class Poly(Decay, Warmed):
     """Polynomial decay; the rate changes `every` so many steps."""
 
     name: Literal["poly"]
+    power: Above0 = 0.9
     every: Positive = 1
 
 
@@ -194,11 +246,47 @@ class WarmupPoly(Decay):
     """Geometric growth, then polynomial decay."""
 
     name: Literal["warmup_poly"]
+    power: Above0 = 0.9
     warmup_start_lr: Above0
     warmup_steps: NotNegative
 
 
-class Plateau(Schedule):
+class Cosine(Decay, Warmed):
+    """Half a cosine down to `end_lr`, or several: `first_cycle` steps long, then longer ones."""
+
+    name: Literal["cosine"]
+    end_lr: AtLeast0 = 0.0
+    first_cycle: Positive | None = None  # none: one, to the end
+    cycle_multiplier: Positive = 1
+
+
+class StepDecay(Warmed):
+    """The rate is multiplied by `gamma` every `size` steps."""
+
+    name: Literal["step_decay"]
+    size: Positive
+    gamma: Above0 = 0.1
+
+
+class MultiStep(Warmed):
+    """The rate is multiplied by `gamma` at each of `milestones`."""
+
+    name: Literal["multistep"]
+    milestones: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    gamma: Above0 = 0.1
+
+
+class OneCycle(Decay, Warmed):
+    """One rise to base_lr, which takes the share `rise`, and one fall; the momentum stays."""
+
+    name: Literal["one_cycle"]
+    rise: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    start_divisor: Above0 = 25.0
+    end_divisor: Above0 = 1e4
+    anneal: Literal["cosine", "linear"] = "cosine"
+
+
+class Plateau(Warmed):
     """The rate is multiplied by `factor` when more than `patience` validations were no better.
 
     `follows` is the score that tells: mIoU, or the Dice score of all classes but 0, averaged over
@@ -213,9 +301,9 @@ class Plateau(Schedule):
     @property
     def reduction(self) -> dict[str, Any]:
         """Keyword arguments for `PlateauState.see`."""
-        return self.model_dump(exclude={"name", "follows"})
+        return self.model_dump(exclude={"name", "follows", "warmup"})
 
-    def rate(self, step: int, iterations: int, reductions: int) -> float:
+    def after(self, step: int, length: int, reductions: int) -> float:
         """Return the rate after so many reductions, whatever the step."""
         return plateau(reductions, base_lr=self.base_lr, factor=self.factor)
 
@@ -247,6 +335,16 @@ AnyOptimizer = Annotated[
     Field(discriminator="name"),
 ]
 AnySchedule = Annotated[
-    Constant | Poly | WarmupPoly | Plateau | OwnSchedule | InOptimizer, Field(discriminator="name")
+    Constant
+    | Poly
+    | WarmupPoly
+    | Plateau
+    | Cosine
+    | StepDecay
+    | MultiStep
+    | OneCycle
+    | OwnSchedule
+    | InOptimizer,
+    Field(discriminator="name"),
 ]
 AnyMetric = Annotated[TaskMetric | OwnMetric, Field(discriminator="name")]

@@ -108,3 +108,109 @@ def test_plateau_is_torchs():
             rate = plateau(ours.reductions, base_lr=base_lr, factor=0.1)
             assert rate == optimizer.param_groups[0]["lr"]
         assert ours.reductions >= 3
+
+
+STEPS = 60
+REST = {"base_lr": 0.3, "max_steps": STEPS}
+# Ours, then torch's of an optimizer and Paddle's, which mean the same.
+SAME = {
+    "cosine": (
+        {"end_lr": 0.01},
+        lambda of, o: of.CosineAnnealingLR(o, STEPS, 0.01),
+        lambda of: of.CosineAnnealingDecay(0.3, STEPS, 0.01),
+    ),
+    "cosine, restarts": (
+        {"first_cycle": 7, "cycle_multiplier": 2, "end_lr": 0.02},
+        lambda of, o: of.CosineAnnealingWarmRestarts(o, 7, 2, 0.02),
+        lambda of: of.CosineAnnealingWarmRestarts(0.3, 7, 2, 0.02),
+    ),
+    "step_decay": (
+        {"size": 7, "gamma": 0.5},
+        lambda of, o: of.StepLR(o, 7, 0.5),
+        lambda of: of.StepDecay(0.3, 7, 0.5),
+    ),
+    "multistep": (
+        {"milestones": [1, 20, 45], "gamma": 0.3},
+        lambda of, o: of.MultiStepLR(o, [1, 20, 45], 0.3),
+        lambda of: of.MultiStepDecay(0.3, [1, 20, 45], 0.3),
+    ),
+    "poly": (
+        {"power": 0.9},
+        lambda of, o: of.PolynomialLR(o, STEPS, 0.9),
+        lambda of: of.PolynomialDecay(0.3, STEPS, 0.0, 0.9),
+    ),
+    "one_cycle": (
+        {},
+        lambda of, o: of.OneCycleLR(o, 0.3, STEPS, cycle_momentum=False),
+        lambda of: of.OneCycleLR(0.3, STEPS, end_learning_rate=0.3 / 25 / 1e4),
+    ),
+    "one_cycle, linear": (
+        {"rise": 0.4, "anneal": "linear", "start_divisor": 10.0, "end_divisor": 50.0},
+        lambda of, o: of.OneCycleLR(
+            o,
+            0.3,
+            STEPS,
+            pct_start=0.4,
+            anneal_strategy="linear",
+            cycle_momentum=False,
+            div_factor=10.0,
+            final_div_factor=50.0,
+        ),
+        lambda of: of.OneCycleLR(
+            0.3,
+            STEPS,
+            divide_factor=10.0,
+            end_learning_rate=0.3 / 10 / 50,
+            phase_pct=0.4,
+            anneal_strategy="linear",
+        ),
+    ),
+}
+
+
+def torchs_rates(make, steps=STEPS):
+    """Return the rates of one of torch's schedulers, and of the same after a warm-up of 10."""
+    torch = pytest.importorskip("torch")
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.3)
+    scheduler = make(torch.optim.lr_scheduler, optimizer)
+    rates = []
+    for _ in range(steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return rates
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_schedules_are_torchs(name):
+    options, theirs, _ = SAME[name]
+    ours = [SCHEDULES[name.split(",")[0]](k, **REST, **options) for k in range(STEPS)]
+    assert ours == pytest.approx(torchs_rates(theirs), rel=1e-12, abs=1e-15)
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_schedules_are_paddles_where_these_mean_the_same(name):
+    paddle = pytest.importorskip("paddle")
+    options, _, theirs = SAME[name]
+    scheduler, rates = theirs(paddle.optimizer.lr), []
+    for _ in range(STEPS):
+        rates.append(scheduler())
+        scheduler.step()
+    ours = [SCHEDULES[name.split(",")[0]](k, **REST, **options) for k in range(STEPS)]
+    assert ours == pytest.approx(rates, rel=1e-12, abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "told"),
+    [
+        ("cosine", {"end_lr": 0.4}, "end_lr is 0.4"),
+        ("cosine", {"first_cycle": 0}, "first_cycle is 0"),
+        ("multistep", {"milestones": [5, 3], "gamma": 0.1}, "growing steps"),
+        ("multistep", {"milestones": [5, 5], "gamma": 0.1}, "each once"),
+        ("step_decay", {"size": 5, "gamma": 0.0}, "gamma is 0.0"),
+        ("one_cycle", {"rise": 0.01}, "neither the rise nor the fall may be empty"),
+    ],
+)
+def test_a_schedule_that_means_nothing_is_refused(name, options, told):
+    with pytest.raises(ConfigError, match=told):
+        SCHEDULES[name](0, **REST, **options)
