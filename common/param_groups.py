@@ -4,9 +4,11 @@ Names, not classes, decide: the authors' own rule (`isinstance(m, InPlaceABNSync
 another recipe as soon as a layer's class changes. Parameters have the same names on both sides.
 """
 
+import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from common.errors import ConfigError, UserError
 
@@ -19,6 +21,8 @@ FCN_MOMENTUM = 0.99
 FCN_BIAS_LR_MULTIPLIER = 2.0
 # hszhao/semseg, config/cityscapes/cityscapes_pspnet50.yaml; torchvision's is the same.
 PSPNET_WEIGHT_DECAY = 1e-4
+# torch.optim.AdamW, whose default is Paddle's, too.
+ADAMW_WEIGHT_DECAY = 1e-2
 # kazuto1011/deeplab-pytorch, main.py, get_params.
 ASPP_BIAS_FACTOR = 2.0
 
@@ -243,11 +247,56 @@ def deeplabv2_param_plan(
 
 
 def plain_param_plan(
-    names: Iterable[str], *, weight_decay: float = PSPNET_WEIGHT_DECAY
+    names: Iterable[str],
+    *,
+    weight_decay: float = PSPNET_WEIGHT_DECAY,
+    groups: Sequence[Mapping[str, Any]] = (),
 ) -> ParamPlan:
-    """Plan one group of everything. Raises ConfigError for a negative number."""
+    """Plan one group of everything, but for what `groups` names by patterns.
+
+    groups: of `match`, a regular expression that is looked for in the names, `lr_multiplier` and
+    `weight_decay` (None: the common one). The first that finds a name has it.
+
+    Raises ConfigError for a negative number, and for a pattern that finds nothing.
+    """
     _check_not_negative(weight_decay=weight_decay)
-    return ParamPlan((ParamGroup("all", tuple(names), weight_decay, 1.0),), ())
+    rest, planned = list(names), []
+    known = tuple(rest)
+    for number, group in enumerate(groups):
+        decay = weight_decay if group["weight_decay"] is None else group["weight_decay"]
+        _check_not_negative(weight_decay=decay, lr_multiplier=group["lr_multiplier"])
+        pattern, key = group["match"], f"optimizer.groups[{number}].match"
+        found = [name for name in found_by(pattern, known, key) if name in rest]
+        if not found:
+            raise ConfigError(
+                f"{key} is {pattern!r}: every parameter that it finds is in a group above it; "
+                "put the narrower pattern first"
+            )
+        rest = [name for name in rest if name not in found]
+        planned.append(ParamGroup(pattern, tuple(found), decay, group["lr_multiplier"]))
+    everything = ParamGroup("all", tuple(rest), weight_decay, 1.0)
+    return ParamPlan((*planned, *([everything] if rest else [])), ())
+
+
+def found_by(pattern: str, names: Sequence[str], key: str, what: str = "parameter") -> list[str]:
+    """Return the `names` in which the regular expression `pattern` is found anywhere.
+
+    key: of the config, which a ConfigError names where there is none, with what was meant.
+    """
+    found = [name for name in names if re.search(pattern, name)]
+    if found:
+        return found
+    plain = re.sub(r"[\\^$*+?()\[\]|]", "", pattern).strip(".")
+    parts = [name.split(".") for name in names]
+    beginnings = {".".join(own[:length]) for own in parts for length in range(1, len(own) + 1)}
+    known = sorted(beginnings | {part for own in parts for part in own if not part.isdigit()})
+    near = difflib.get_close_matches(plain, known, n=3, cutoff=0.5)
+    meant = f"did you mean {', '.join(near)}? " if near else ""
+    listed = ", ".join(names[:3])
+    raise ConfigError(
+        f"{key} is {pattern!r}, which is found in no {what}; {meant}"
+        f"There are {len(names)}: {listed}, ..."
+    )
 
 
 def _two_rates(

@@ -7,7 +7,8 @@ leaves zeros, under which parameters without a gradient would decay: call
 `clear_grad(set_to_zero=False)`.
 """
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import paddle
@@ -17,9 +18,7 @@ from common.errors import ConfigError
 from common.param_groups import (
     CRITERION,
     FCN_MOMENTUM,
-    HEAD_LR_MULTIPLIER,
     MOMENTUM,
-    WEIGHT_DECAY,
     ParamPlan,
     deeplabv2_param_plan,
     fcn_param_plan,
@@ -29,48 +28,6 @@ from common.param_groups import (
     stdc_param_plan,
     torchvision_param_plan,
 )
-
-
-def stdc_param_groups(
-    net: nn.Layer,
-    criterion: nn.Layer | None = None,
-    *,
-    weight_decay: float = WEIGHT_DECAY,
-    head_lr_multiplier: float = HEAD_LR_MULTIPLIER,
-    train_backbone_norm: bool = False,
-) -> list[dict[str, Any]]:
-    """Return groups of STDC's recipe: `params`, `weight_decay`, `learning_rate` (a multiplier).
-
-    Options and errors are those of `common.param_groups.stdc_param_plan`.
-    """
-    params = trainable_parameters(net, criterion)
-    plan = stdc_param_plan(
-        params,
-        weight_decay=weight_decay,
-        head_lr_multiplier=head_lr_multiplier,
-        train_backbone_norm=train_backbone_norm,
-    )
-    return groups_of_plan(plan, params)
-
-
-def stdc_sgd(
-    net: nn.Layer,
-    criterion: nn.Layer | None = None,
-    *,
-    base_lr: float,
-    momentum: float = MOMENTUM,
-    **group_options: Any,
-) -> paddle.optimizer.Optimizer:
-    """Return SGD with momentum over `stdc_param_groups(net, criterion, **group_options)`.
-
-    Decay is coupled (added to the gradient). A parameter without a gradient stands still, decay
-    included; the fuse kernel's gradient is 0, so it decays. Paddle writes the multiplier onto the
-    parameters themselves: of two optimizers over one net the later one's count for both.
-    """
-    groups = stdc_param_groups(net, criterion, **group_options)
-    optimizer = paddle.optimizer.Momentum(base_lr, momentum=momentum, parameters=groups)
-    set_lr(optimizer, base_lr)
-    return optimizer
 
 
 def unet_rmsprop(
@@ -100,37 +57,78 @@ def unet_rmsprop(
     )
 
 
-def planned_sgd(
-    plan: Callable[..., ParamPlan], momentum: float = MOMENTUM
+def planned(
+    plan: Callable[..., ParamPlan], kind: Callable[..., paddle.optimizer.Optimizer], **defaults: Any
 ) -> Callable[..., paddle.optimizer.Optimizer]:
-    """Return an optimizer's function: SGD with momentum over the groups of `plan`.
+    """Return an optimizer's function: `kind` over the groups of `plan`.
 
-    Its options are `base_lr`, `momentum` (by default the one given here) and those of `plan`. Decay
-    is coupled; a parameter without a gradient stands still.
+    Its options are `base_lr`, `clip` (by, limit), those named in `defaults`, which go to `kind`,
+    and those of `plan`. A parameter without a gradient stands still, decay included. Paddle writes
+    the multiplier onto the parameters: of two optimizers over one net the later one's count for
+    both.
     """
 
-    def sgd(
+    def optimizer(
         net: nn.Layer,
         criterion: nn.Layer | None = None,
         *,
         base_lr: float,
-        momentum: float = momentum,
-        **group_options: Any,
+        clip: Mapping[str, Any] | None = None,
+        **options: Any,
     ) -> paddle.optimizer.Optimizer:
+        own = {name: options.pop(name, default) for name, default in defaults.items()}
         params = trainable_parameters(net, criterion)
-        groups = groups_of_plan(plan(params, **group_options), params)
-        optimizer = paddle.optimizer.Momentum(base_lr, momentum=momentum, parameters=groups)
-        set_lr(optimizer, base_lr)
-        return optimizer
+        groups = groups_of_plan(plan(params, **options), params)
+        held = [param for group in groups for param in group["params"]]
+        cut = CLIPS[clip["by"]](clip["limit"], held) if clip else None
+        made = kind(base_lr, parameters=groups, grad_clip=cut, **own)
+        set_lr(made, base_lr)
+        return made
 
-    return sgd
+    return optimizer
 
+
+def planned_sgd(
+    plan: Callable[..., ParamPlan], momentum: float = MOMENTUM
+) -> Callable[..., paddle.optimizer.Optimizer]:
+    """Return an optimizer's function: SGD over the groups of `plan`, with coupled decay."""
+    return planned(plan, _sgd, momentum=momentum, nesterov=False)
+
+
+def _sgd(rate: float, *, nesterov: bool, **settings: Any) -> paddle.optimizer.Optimizer:
+    return paddle.optimizer.Momentum(rate, use_nesterov=nesterov, **settings)
+
+
+def _adam(rate: float, **settings: Any) -> paddle.optimizer.Optimizer:
+    return paddle.optimizer.Adam(rate, **_as_paddle(**settings))
+
+
+def _adamw(rate: float, **settings: Any) -> paddle.optimizer.Optimizer:
+    return paddle.optimizer.AdamW(rate, **_as_paddle(**settings))
+
+
+def _as_paddle(*, betas: tuple[float, float], amsgrad: bool, **settings: Any) -> dict[str, Any]:
+    """Return torch's settings of Adam in Paddle's words; ConfigError for what 2.6 has not."""
+    if amsgrad and "amsgrad" not in inspect.signature(paddle.optimizer.Adam.__init__).parameters:
+        raise ConfigError(
+            f"optimizer.amsgrad is true, and Paddle {paddle.__version__} has none: install "
+            "Paddle 3, or leave it out"
+        )
+    found = {"beta1": betas[0], "beta2": betas[1], **settings}
+    return {**found, "amsgrad": True} if amsgrad else found
+
+
+_ADAM = {"betas": (0.9, 0.999), "epsilon": 1e-8, "amsgrad": False}
+
+stdc_sgd = planned_sgd(stdc_param_plan)
 
 OPTIMIZERS: dict[str, Callable[..., paddle.optimizer.Optimizer]] = {
     "stdc_sgd": stdc_sgd,
     "fcn_sgd": planned_sgd(fcn_param_plan, FCN_MOMENTUM),
     "unet_rmsprop": unet_rmsprop,
     "sgd": planned_sgd(plain_param_plan),
+    "adam": planned(plain_param_plan, _adam, **_ADAM),
+    "adamw": planned(plain_param_plan, _adamw, **_ADAM),
     "pspnet_sgd": planned_sgd(pspnet_param_plan),
     "deeplabv2_sgd": planned_sgd(deeplabv2_param_plan),
     "torchvision_sgd": planned_sgd(torchvision_param_plan),
@@ -241,7 +239,28 @@ class ClippedRMSprop(paddle.optimizer.Optimizer):
 
 
 class ClipGradNorm(nn.clip.ClipGradBase):
-    """Scales all gradients so that their common norm is at most `max_norm`, as torch does."""
+    """Scales all gradients so that their common norm is at most `max_norm`, as torch does.
+
+    parameters: whose gradients have that norm; none: those that are clipped at one time, which
+    are the ones of a group. Paddle's `ClipGradByGlobalNorm` cuts every group to the norm alone.
+    """
+
+    def __init__(self, max_norm: float, parameters: Sequence[Any] = ()) -> None:
+        super().__init__()
+        self.max_norm, self.parameters = max_norm, parameters
+
+    @paddle.no_grad()
+    def _dygraph_clip(self, params_grads: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+        all_of = [p.grad for p in self.parameters] or [g for _, g in params_grads]
+        given = [g for g in all_of if g is not None]
+        if not given:
+            return params_grads
+        factor = clip_factor(given, self.max_norm)
+        return [(p, g if g is None else _times(g, factor)) for p, g in params_grads]
+
+
+class ClipGradNormOfEach(nn.clip.ClipGradBase):
+    """Scales every gradient so that its norm is at most `max_norm`, as torch does."""
 
     def __init__(self, max_norm: float) -> None:
         super().__init__()
@@ -249,11 +268,25 @@ class ClipGradNorm(nn.clip.ClipGradBase):
 
     @paddle.no_grad()
     def _dygraph_clip(self, params_grads: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
-        given = [g for _, g in params_grads if g is not None]
-        if not given:
-            return params_grads
-        norm = float(sum((g * g).sum() for g in given).sqrt())
-        # torch adds 1e-6 (clip_grad_norm_).
-        factor = min(self.max_norm / (norm + 1e-6), 1.0)
-        scales = {g.dtype: paddle.to_tensor(factor, dtype=g.dtype) for g in given}
-        return [(p, g if g is None else g * scales[g.dtype]) for p, g in params_grads]
+        return [
+            (p, g if g is None else _times(g, clip_factor([g], self.max_norm)))
+            for p, g in params_grads
+        ]
+
+
+def clip_factor(gradients: Sequence[Any], max_norm: float) -> float:
+    """Return by what torch's `clip_grad_norm_` multiplies `gradients`: it adds 1e-6 to the norm."""
+    wide = (g if g.dtype == paddle.float64 else g.astype("float32") for g in gradients)
+    norm = float(sum((g * g).sum() for g in wide).sqrt())
+    return min(max_norm / (norm + 1e-6), 1.0)
+
+
+def _times(gradient: Any, factor: float) -> Any:
+    return gradient * paddle.to_tensor(factor, dtype=gradient.dtype)
+
+
+CLIPS: dict[str, Callable[[float, Sequence[Any]], nn.clip.ClipGradBase]] = {
+    "value": lambda limit, held: nn.ClipGradByValue(limit),
+    "norm": lambda limit, held: ClipGradNormOfEach(limit),
+    "global_norm": ClipGradNorm,
+}

@@ -27,6 +27,11 @@ _SLOTS = {
     "velocity": "velocity",
     "momentum_buffer": "velocity",
     "square_avg": "square_avg",
+    "moment1": "exp_avg",
+    "moment2": "exp_avg_sq",
+    "moment2_max": "max_exp_avg_sq",
+    "beta1_pow_acc": "beta1_pow",
+    "beta2_pow_acc": "beta2_pow",
 }
 
 
@@ -152,8 +157,8 @@ def _slots(
     found = {}
     for key, tensor in optimizer.state_dict().items():
         for own, slot in _SLOTS.items():
-            owner, separator, _ = key.rpartition(f"_{own}_")
-            if separator and owner in params:
+            owner, _, number = key.rpartition(f"_{own}_")
+            if number.isdigit() and owner in params:
                 found[f"{slot}.{params[owner]}"] = tensor
     return found
 

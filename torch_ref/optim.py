@@ -10,9 +10,7 @@ from common.errors import ConfigError
 from common.param_groups import (
     CRITERION,
     FCN_MOMENTUM,
-    HEAD_LR_MULTIPLIER,
     MOMENTUM,
-    WEIGHT_DECAY,
     ParamPlan,
     deeplabv2_param_plan,
     fcn_param_plan,
@@ -22,47 +20,6 @@ from common.param_groups import (
     stdc_param_plan,
     torchvision_param_plan,
 )
-
-
-def stdc_param_groups(
-    net: nn.Module,
-    criterion: nn.Module | None = None,
-    *,
-    weight_decay: float = WEIGHT_DECAY,
-    head_lr_multiplier: float = HEAD_LR_MULTIPLIER,
-    train_backbone_norm: bool = False,
-) -> list[dict[str, Any]]:
-    """Return groups of STDC's recipe: `params`, `weight_decay`, `lr_multiplier`.
-
-    Options and errors are those of `common.param_groups.stdc_param_plan`.
-    """
-    params = trainable_parameters(net, criterion)
-    plan = stdc_param_plan(
-        params,
-        weight_decay=weight_decay,
-        head_lr_multiplier=head_lr_multiplier,
-        train_backbone_norm=train_backbone_norm,
-    )
-    return groups_of_plan(plan, params)
-
-
-def stdc_sgd(
-    net: nn.Module,
-    criterion: nn.Module | None = None,
-    *,
-    base_lr: float,
-    momentum: float = MOMENTUM,
-    **group_options: Any,
-) -> torch.optim.Optimizer:
-    """Return SGD with momentum over `stdc_param_groups(net, criterion, **group_options)`.
-
-    Decay is coupled (added to the gradient). A parameter without a gradient stands still, decay
-    included; the fuse kernel's gradient is 0, so it decays.
-    """
-    groups = stdc_param_groups(net, criterion, **group_options)
-    optimizer = torch.optim.SGD(groups, lr=base_lr, momentum=momentum)
-    set_lr(optimizer, base_lr)
-    return optimizer
 
 
 def unet_rmsprop(
@@ -92,37 +49,61 @@ def unet_rmsprop(
     )
 
 
-def planned_sgd(
-    plan: Callable[..., ParamPlan], momentum: float = MOMENTUM
+def planned(
+    plan: Callable[..., ParamPlan], kind: Callable[..., torch.optim.Optimizer], **defaults: Any
 ) -> Callable[..., torch.optim.Optimizer]:
-    """Return an optimizer's function: SGD with momentum over the groups of `plan`.
+    """Return an optimizer's function: `kind` over the groups of `plan`.
 
-    Its options are `base_lr`, `momentum` (by default the one given here) and those of `plan`. Decay
-    is coupled; a parameter without a gradient stands still.
+    Its options are `base_lr`, `clip` (by, limit), those named in `defaults`, which go to `kind`,
+    and those of `plan`. A parameter without a gradient stands still, decay included.
     """
 
-    def sgd(
+    def optimizer(
         net: nn.Module,
         criterion: nn.Module | None = None,
         *,
         base_lr: float,
-        momentum: float = momentum,
-        **group_options: Any,
+        clip: Mapping[str, Any] | None = None,
+        **options: Any,
     ) -> torch.optim.Optimizer:
+        own = {name: options.pop(name, default) for name, default in defaults.items()}
         params = trainable_parameters(net, criterion)
-        groups = groups_of_plan(plan(params, **group_options), params)
-        optimizer = torch.optim.SGD(groups, lr=base_lr, momentum=momentum)
-        set_lr(optimizer, base_lr)
-        return optimizer
+        groups = groups_of_plan(plan(params, **options), params)
+        made = kind(groups, lr=base_lr, **own)
+        if clip:
+            clip_before_steps(made, **clip)
+        set_lr(made, base_lr)
+        return made
 
-    return sgd
+    return optimizer
 
+
+def planned_sgd(
+    plan: Callable[..., ParamPlan], momentum: float = MOMENTUM
+) -> Callable[..., torch.optim.Optimizer]:
+    """Return an optimizer's function: SGD over the groups of `plan`, with coupled decay."""
+    return planned(plan, torch.optim.SGD, momentum=momentum, nesterov=False)
+
+
+def _adam(groups: Any, *, lr: float, epsilon: float, **settings: Any) -> torch.optim.Optimizer:
+    return torch.optim.Adam(groups, lr=lr, eps=epsilon, **settings)
+
+
+def _adamw(groups: Any, *, lr: float, epsilon: float, **settings: Any) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(groups, lr=lr, eps=epsilon, **settings)
+
+
+_ADAM = {"betas": (0.9, 0.999), "epsilon": 1e-8, "amsgrad": False}
+
+stdc_sgd = planned_sgd(stdc_param_plan)
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "stdc_sgd": stdc_sgd,
     "fcn_sgd": planned_sgd(fcn_param_plan, FCN_MOMENTUM),
     "unet_rmsprop": unet_rmsprop,
     "sgd": planned_sgd(plain_param_plan),
+    "adam": planned(plain_param_plan, _adam, **_ADAM),
+    "adamw": planned(plain_param_plan, _adamw, **_ADAM),
     "pspnet_sgd": planned_sgd(pspnet_param_plan),
     "deeplabv2_sgd": planned_sgd(deeplabv2_param_plan),
     "torchvision_sgd": planned_sgd(torchvision_param_plan),
@@ -171,6 +152,23 @@ def groups_of_plan(plan: ParamPlan, params: Mapping[str, Any]) -> list[dict[str,
         }
         for group in plan.groups
     ]
+
+
+def clip_before_steps(optimizer: torch.optim.Optimizer, by: str, limit: float) -> None:
+    """Have every step cut the gradients to `limit` first, in place.
+
+    by: "value" (each element), "norm" (each tensor), "global_norm" (all of all groups together).
+    """
+
+    def clip(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        params = [p for group in optimizer.param_groups for p in group["params"]]
+        if by == "value":
+            nn.utils.clip_grad_value_(params, limit)
+        for together in [params] if by == "global_norm" else [[p] for p in params]:
+            if by != "value":
+                nn.utils.clip_grad_norm_(together, limit)
+
+    optimizer.register_step_pre_hook(clip)
 
 
 class ClippedRMSprop(torch.optim.RMSprop):

@@ -13,6 +13,7 @@ from common.errors import UserError
 from common.evaluation import protocol
 from common.settings.run import Evaluate
 from common.training.net_side import (
+    COUNTERS,
     NetSide,
     loss_parts,
     main_logits,
@@ -22,7 +23,14 @@ from common.training.net_side import (
 from torch_ref.optim import set_lr, trainable_parameters
 
 # torch's names of the slots.
-_SLOTS = {"velocity": "momentum_buffer", "square_avg": "square_avg"}
+_SLOTS = {
+    "velocity": "momentum_buffer",
+    "square_avg": "square_avg",
+    "exp_avg": "exp_avg",
+    "exp_avg_sq": "exp_avg_sq",
+    "max_exp_avg_sq": "max_exp_avg_sq",
+    "step": "step",
+}
 
 
 def train_step(
@@ -135,9 +143,10 @@ def write_slots(
         slot, _, name = key.partition(".")
         parameter = params[name]
         state = optimizer.state[parameter]
-        state[_SLOTS[slot]] = torch.from_numpy(np.array(array)).to(parameter)
+        held = torch.from_numpy(np.array(array))
+        state[_SLOTS[slot]] = held if slot in COUNTERS else held.to(parameter)
         if slot == "square_avg":
-            state["step"] = torch.zeros([])  # RMSprop counts and does not use it
+            state.setdefault("step", torch.zeros([]))  # RMSprop counts and does not use it
 
 
 def _slots(

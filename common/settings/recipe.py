@@ -3,13 +3,15 @@
 `name` says which; the other keys are the row's own options.
 """
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from typing_extensions import Self
 
 from common.errors import ConfigError
 from common.param_groups import (
+    ADAMW_WEIGHT_DECAY,
     FCN_BIAS_LR_MULTIPLIER,
     FCN_MOMENTUM,
     HEAD_LR_MULTIPLIER,
@@ -90,11 +92,23 @@ class AuxiliaryLossOptions(Named):
     aux_weight: AtLeast0 = 0.4
 
 
+class Clip(Section):
+    """Gradients are cut to `limit` before a step.
+
+    By value each element is, by norm each tensor, by global_norm all that the optimizer holds; in
+    torch's formulas on both sides.
+    """
+
+    by: Literal["value", "norm", "global_norm"]
+    limit: Above0
+
+
 class Optimizer(Named):
-    """What every optimizer here has."""
+    """What every optimizer with momentum here has."""
 
     momentum: Momentum = MOMENTUM
     weight_decay: AtLeast0 = PSPNET_WEIGHT_DECAY
+    clip: Clip | None = None
 
 
 class StdcSGD(Optimizer):
@@ -115,7 +129,7 @@ class FCNSGD(Optimizer):
     bias_lr_multiplier: AtLeast0 = FCN_BIAS_LR_MULTIPLIER
 
 
-class UNetRMSprop(Optimizer):
+class UNetRMSprop(Named):
     """RMSprop with momentum, gradients cut to a common norm; everything in one group."""
 
     name: Literal["unet_rmsprop"]
@@ -126,10 +140,56 @@ class UNetRMSprop(Optimizer):
     max_norm: Above0 = 1.0
 
 
+def _expression(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"no regular expression: {error}") from None
+    return pattern
+
+
+Pattern = Annotated[str, Field(min_length=1), AfterValidator(_expression)]
+
+
+class GroupOptions(Section):
+    """Parameters in whose names `match` is found; the first group that finds one has it."""
+
+    match: Pattern
+    lr_multiplier: AtLeast0 = 1.0
+    weight_decay: AtLeast0 | None = None  # none: the optimizer's
+
+
 class PlainSGD(Optimizer):
-    """Everything in one group."""
+    """Everything in one group, but for those of `groups`."""
 
     name: Literal["sgd"]
+    nesterov: bool = False
+    groups: tuple[GroupOptions, ...] = ()
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> Self:
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov goes with a momentum, which is 0")
+        return self
+
+
+class AdamOptions(Named):
+    """torch's Adam, whose decay is added to the gradient, and AdamW, whose decay is not."""
+
+    name: Literal["adam", "adamw"]
+    betas: tuple[Momentum, Momentum] = (0.9, 0.999)
+    epsilon: Above0 = 1e-8
+    amsgrad: bool = False
+    weight_decay: AtLeast0 | None = None  # none: torch's, 0 of adam and 0.01 of adamw
+    clip: Clip | None = None
+    groups: tuple[GroupOptions, ...] = ()
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Keyword arguments for what the row builds."""
+        decay = {"adam": 0.0, "adamw": ADAMW_WEIGHT_DECAY}[self.name]
+        set_ = decay if self.weight_decay is None else self.weight_decay
+        return {**super().options, "weight_decay": set_}
 
 
 class HeadSGD(Optimizer):
@@ -328,6 +388,7 @@ AnyOptimizer = Annotated[
     | FCNSGD
     | UNetRMSprop
     | PlainSGD
+    | AdamOptions
     | HeadSGD
     | DeepLabV2SGD
     | TorchvisionSGD

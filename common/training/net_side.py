@@ -10,6 +10,9 @@ from common.errors import ConversionError, UserError
 from common.settings.run import Evaluate
 
 
+COUNTERS = ("step", "beta1_pow", "beta2_pow")  # slots of one value: what Adam counts
+
+
 class NetSide:
     """A net, its criterion and its optimizer: the half of a `Side` that needs no framework.
 
@@ -110,10 +113,15 @@ def tensors_to_fill(
 
 
 def require_slots(parameters: Mapping[str, Any], slots: Mapping[str, np.ndarray]) -> None:
-    """Raise UserError where a slot, called <slot>.<parameter>, is not of its parameter's shape."""
+    """Raise UserError where a slot, called <slot>.<parameter>, is not of its parameter's shape.
+
+    Those of `COUNTERS` have one value, whatever their parameter's shape.
+    """
     for key, array in slots.items():
         slot, _, name = key.partition(".")
         have = tuple(parameters[name].shape) if name in parameters else None
+        if have is not None and slot in COUNTERS:
+            have = tuple(array.shape) if array.size == 1 else (1,)
         if have != tuple(array.shape):
             there = "there is no such tensor in the net" if have is None else f"the net has {have}"
             raise UserError(f"{slot} of {name}: the file has {tuple(array.shape)}, {there}")

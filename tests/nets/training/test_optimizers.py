@@ -190,8 +190,8 @@ def test_a_net_of_another_recipe_and_an_unknown_row_are_errors(side):
     net, criterion = build_stub(side, {**stub_arrays(), "head.weight": np.zeros([2, 2])})
     with pytest.raises(UserError, match=r"head\.weight"):
         side.optim.build_optimizer("stdc_sgd", net, criterion, base_lr=0.01)
-    with pytest.raises(ConfigError, match="'adam' is not known; choose one of"):
-        side.optim.build_optimizer("adam", net, criterion, base_lr=0.01)
+    with pytest.raises(ConfigError, match="'adm' is not known; choose one of"):
+        side.optim.build_optimizer("adm", net, criterion, base_lr=0.01)
 
 
 @pytest.mark.parametrize("name", PAIRS)
