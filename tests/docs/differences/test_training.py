@@ -178,6 +178,21 @@ def test_clip_global_norm_epsilon():
     assert apart(ported, theirs.grad) == pytest.approx(0.8 * 2e-7, rel=0.01)
 
 
+def test_clip_global_norm_of_groups():
+    weights = [filled(1), filled(1)]
+    groups = [{"params": [weight]} for weight in weights]
+    optimizer = popt.SGD(1.0, parameters=groups, grad_clip=pnn.ClipGradByGlobalNorm(1.0))
+    (weights[0] * 3 + weights[1] * 4).sum().backward()
+    optimizer.step()
+    assert [weight.item() for weight in weights] == pytest.approx([-1, -1])
+    theirs = [tnn.Parameter(torch.zeros(1)) for _ in range(2)]
+    reference = topt.SGD([{"params": [weight]} for weight in theirs], 1.0)
+    (theirs[0] * 3 + theirs[1] * 4).sum().backward()
+    tnn.utils.clip_grad_norm_(theirs, 1.0)
+    reference.step()
+    assert [weight.item() for weight in theirs] == pytest.approx([-0.6, -0.8])
+
+
 def test_gradient_after_clipping():
     weight = filled(1)
     clip = pnn.ClipGradByGlobalNorm(1.0)
