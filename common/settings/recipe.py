@@ -3,6 +3,7 @@
 `name` says which; the other keys are the row's own options.
 """
 
+import math
 import re
 from typing import Annotated, Any, Literal
 
@@ -70,12 +71,47 @@ class OhemLossOptions(Ohem, Named):
 class PlainLossOptions(Named):
     """A criterion without options."""
 
-    name: Literal[
-        "cross_entropy",
-        "summed_cross_entropy",
-        "multi_scale_cross_entropy",
-        "upsampled_cross_entropy",
-    ]
+    name: Literal["summed_cross_entropy", "multi_scale_cross_entropy"]
+
+
+def _weights(given: Any) -> Any:
+    if given is None or given == FROM_DATA:
+        return given
+    numbers = isinstance(given, list | tuple) and all(type(one) in (int, float) for one in given)
+    if not numbers or not all(0 <= one < math.inf for one in given) or not any(given):
+        raise ValueError(
+            f"expected a number of at least 0 for each class, or {FROM_DATA}, got {given!r:.60}"
+        )
+    return tuple(float(one) for one in given)
+
+
+FROM_DATA = "from_data"
+Weights = Annotated[Any, AfterValidator(_weights)]  # tuple of floats, FROM_DATA or None
+
+
+class ClassWeights(Section):
+    """Weights of the classes in a criterion of pixels."""
+
+    weights: Weights = None  # a number for each class, or from_data: by the pixels of their labels
+    weight_formula: Literal["median_frequency", "enet"] | None = None  # none: median_frequency
+
+    @model_validator(mode="after")
+    def _formula_of_data(self) -> Self:
+        if self.weight_formula and self.weights != FROM_DATA:
+            raise ValueError(f"weight_formula goes with weights: {FROM_DATA}")
+        return self
+
+    @property
+    def formula(self) -> str:
+        """A row of `common.data.class_weights.FORMULAS`."""
+        return self.weight_formula or "median_frequency"
+
+
+class CrossEntropyOptions(ClassWeights, Named):
+    """Cross-entropy of one class map, weighted and smoothed where a config says so."""
+
+    name: Literal["cross_entropy", "upsampled_cross_entropy"]
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
 class UNetLossOptions(Named):
@@ -85,11 +121,60 @@ class UNetLossOptions(Named):
     pooled_classes: bool = True  # an effect of the authors' code
 
 
-class AuxiliaryLossOptions(Named):
+class AuxiliaryLossOptions(ClassWeights, Named):
     """Cross-entropy of two heads."""
 
     name: Literal["auxiliary_cross_entropy"]
     aux_weight: AtLeast0 = 0.4
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class Dice(Section):
+    """Options of `DiceLoss`."""
+
+    smooth: Above0 = 1.0
+    squared: bool = False  # squares in the denominator, as in V-Net
+    per_image: bool = False
+    classes: Literal["all", "present"] = "all"
+    aux_weight: AtLeast0 = 0.4  # of a net's other class maps
+
+
+class DiceOptions(Dice, Named):
+    """Dice alone."""
+
+    name: Literal["dice"]
+
+
+class CrossEntropyDiceOptions(Dice, Named):
+    """Cross-entropy and Dice."""
+
+    name: Literal["cross_entropy_dice"]
+    cross_entropy_weight: AtLeast0 = 1.0
+    dice_weight: AtLeast0 = 1.0
+
+
+class FocalOptions(ClassWeights, Named):
+    """Focal loss."""
+
+    name: Literal["focal"]
+    gamma: AtLeast0 = 2.0
+    alpha: Annotated[float, Field(gt=0, lt=1)] | None = None
+    aux_weight: AtLeast0 = 0.4  # of a net's other class maps
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if self.alpha is not None and self.weights is not None:
+            raise ValueError("alpha and weights are both set: weights stand in place of alpha")
+        return self
+
+
+class LovaszOptions(Named):
+    """Lovasz-softmax."""
+
+    name: Literal["lovasz_softmax"]
+    classes: Literal["all", "present"] = "present"
+    per_image: bool = False
+    aux_weight: AtLeast0 = 0.4  # of a net's other class maps
 
 
 class Clip(Section):
@@ -380,6 +465,11 @@ AnyLoss = Annotated[
     | PlainLossOptions
     | UNetLossOptions
     | AuxiliaryLossOptions
+    | CrossEntropyOptions
+    | DiceOptions
+    | CrossEntropyDiceOptions
+    | FocalOptions
+    | LovaszOptions
     | OwnLoss,
     Field(discriminator="name"),
 ]

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from common.data.classes import Classes, bit_palette
+from common.data.transforms.images import VOID
 from common.errors import ConfigError
 from common.pairs import PAIRS, unknown_net
-from common.settings.data import AnyData
+from common.settings.data import AnyData, OwnData
 from common.settings.own import InOptimizer, OwnModel, OwnOptimizer, OwnSchedule
 from common.settings.recipe import AnyLoss, AnyMetric, AnyOptimizer, AnySchedule, Decay, TaskMetric
 from common.settings.section import Above0, NotNegative, Positive, Section, Size
@@ -284,8 +285,19 @@ class Settings(Section):
 
     @property
     def loss_options(self) -> dict[str, Any]:
-        """Keyword arguments for the criterion, with the minimum count computed."""
+        """Keyword arguments for the criterion, with the minimum count computed.
+
+        Data of the user's own may have another label than 255 for pixels that do not count.
+        """
         options = self.loss.options
+        options.pop("weight_formula", None)  # of weights that are computed before
+        void = getattr(self.data, "ignore_index", VOID)
+        if isinstance(self.data, OwnData) and void != VOID:
+            places = (
+                (options["ohem"], options["detail"]) if self.loss.name == "stdc" else (options,)
+            )
+            for place in places:
+                place["ignore_index"] = void
         if self.min_kept is not None:
             (options["ohem"] if self.loss.name == "stdc" else options)["min_kept"] = self.min_kept
         return options

@@ -10,6 +10,9 @@ from paddle_impl.losses.auxiliary import AuxiliaryCrossEntropy
 from paddle_impl.losses.cross_entropy import CrossEntropy, SummedCrossEntropy
 from paddle_impl.losses.deeplab import MultiScaleCrossEntropy, UpsampledCrossEntropy
 from paddle_impl.losses.detail import DetailLoss
+from paddle_impl.losses.dice import CrossEntropyDice, DiceLoss
+from paddle_impl.losses.focal import FocalLoss
+from paddle_impl.losses.lovasz import LovaszSoftmax
 from paddle_impl.losses.ohem import OhemCrossEntropy
 from paddle_impl.losses.stdc import StdcLoss
 from paddle_impl.losses.unet import UNetLoss
@@ -24,4 +27,8 @@ LOSSES: dict[str, type[nn.Layer]] = {
     "auxiliary_cross_entropy": AuxiliaryCrossEntropy,
     "multi_scale_cross_entropy": MultiScaleCrossEntropy,
     "upsampled_cross_entropy": UpsampledCrossEntropy,
+    "dice": DiceLoss,
+    "cross_entropy_dice": CrossEntropyDice,
+    "focal": FocalLoss,
+    "lovasz_softmax": LovaszSoftmax,
 }

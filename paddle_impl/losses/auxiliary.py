@@ -1,6 +1,6 @@
 """Cross-entropy of nets with an auxiliary head: PSPNet, GloRe, torchvision's."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from paddle import Tensor
@@ -17,18 +17,25 @@ class AuxiliaryCrossEntropy(LossOfParts):
     Args:
         aux_weight: 0.4 is PSPNet's and GloRe's, 0.5 torchvision's.
         ignore_index: label of pixels that teach nothing.
+        weights, label_smoothing: see `CrossEntropy`; their authors set none.
 
     Source: hszhao/semseg, tool/train.py; torchvision, references/segmentation/train.py.
 
     Raises ConfigError for a negative weight.
     """
 
-    def __init__(self, aux_weight: float = 0.4, ignore_index: int = IGNORE_INDEX) -> None:
+    def __init__(
+        self,
+        aux_weight: float = 0.4,
+        ignore_index: int = IGNORE_INDEX,
+        weights: Sequence[float] | None = None,
+        label_smoothing: float = 0.0,
+    ) -> None:
         super().__init__()
         if not aux_weight >= 0:
             raise ConfigError(f"aux_weight is {aux_weight}; set 0 or more")
         self.aux_weight = aux_weight
-        self.cross_entropy = CrossEntropy(ignore_index)
+        self.cross_entropy = CrossEntropy(ignore_index, weights, label_smoothing)
 
     def parts(self, outputs: Any, label: Tensor) -> dict[str, Tensor]:
         """Return the terms by name, unweighted, for logs: `main` and `aux`.

@@ -54,12 +54,18 @@ class UpsampledCrossEntropy(nn.Layer):
     """Cross-entropy of logits that are resized to the label first: DeepLabV3's loss.
 
     "it is important to keep the groundtruths intact and instead upsample the final logits"
-    (Chen et al., arXiv 1706.05587, section 4.1).
+    (Chen et al., arXiv 1706.05587, section 4.1). Theirs has no `weights` and no
+    `label_smoothing`: see `CrossEntropy`.
     """
 
-    def __init__(self, ignore_index: int = IGNORE_INDEX) -> None:
+    def __init__(
+        self,
+        ignore_index: int = IGNORE_INDEX,
+        weights: Sequence[float] | None = None,
+        label_smoothing: float = 0.0,
+    ) -> None:
         super().__init__()
-        self.cross_entropy = CrossEntropy(ignore_index)
+        self.cross_entropy = CrossEntropy(ignore_index, weights, label_smoothing)
 
     def forward(self, logits: Tensor, label: Tensor) -> Tensor:
         """Return a scalar from `logits` [N, C, h, w] floating and `label` [N, H, W] int64.

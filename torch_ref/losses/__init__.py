@@ -10,6 +10,9 @@ from torch_ref.losses.auxiliary import AuxiliaryCrossEntropy
 from torch_ref.losses.cross_entropy import CrossEntropy, SummedCrossEntropy
 from torch_ref.losses.deeplab import MultiScaleCrossEntropy, UpsampledCrossEntropy
 from torch_ref.losses.detail import DetailLoss
+from torch_ref.losses.dice import CrossEntropyDice, DiceLoss
+from torch_ref.losses.focal import FocalLoss
+from torch_ref.losses.lovasz import LovaszSoftmax
 from torch_ref.losses.ohem import OhemCrossEntropy
 from torch_ref.losses.stdc import StdcLoss
 from torch_ref.losses.unet import UNetLoss
@@ -24,4 +27,8 @@ LOSSES: dict[str, type[nn.Module]] = {
     "auxiliary_cross_entropy": AuxiliaryCrossEntropy,
     "multi_scale_cross_entropy": MultiScaleCrossEntropy,
     "upsampled_cross_entropy": UpsampledCrossEntropy,
+    "dice": DiceLoss,
+    "cross_entropy_dice": CrossEntropyDice,
+    "focal": FocalLoss,
+    "lovasz_softmax": LovaszSoftmax,
 }

@@ -14,13 +14,52 @@ def pixel_cross_entropy(logits: Tensor, label: Tensor, ignore_index: int) -> Ten
 
     logits: [N, C, H, W] floating, label: [N, H, W] int64. Raises UserError if they misfit.
     """
+    check_class_map(logits, label)
+    return F.cross_entropy(logits, label, ignore_index=ignore_index, reduction="none")
+
+
+def log_probabilities(logits: Tensor) -> Tensor:
+    """Return the logarithms of the softmax over the classes of `logits` [N, C, H, W]."""
+    return logits - torch.logsumexp(logits, dim=1, keepdim=True)
+
+
+def at_label(values: Tensor, label: Tensor, ignore_index: int) -> Tensor:
+    """Return of `values` [N, C, H, W] the ones at the classes of `label`: [N, H, W].
+
+    Where the label is ignored it is 0, whatever stands there.
+    """
+    counted = label != ignore_index
+    classes = torch.where(counted, label, torch.zeros_like(label)).unsqueeze(1)
+    found = torch.gather(values, 1, classes).squeeze(1)
+    return torch.where(counted, found, torch.zeros_like(found))
+
+
+def one_hot(label: Tensor, classes: int, ignore_index: int) -> Tensor:
+    """Return `label` [N, H, W] int64 as [N, classes, H, W] bool; an ignored pixel is in none."""
+    ids = torch.arange(classes).to(label.device).reshape([1, -1, 1, 1])
+    counted = (label != ignore_index).unsqueeze(1)
+    return (label.unsqueeze(1) == ids) & counted
+
+
+def check_class_map(logits: Tensor, label: Tensor) -> None:
+    """Raise UserError unless logits are [N, C, H, W] floating and label [N, H, W] int64."""
     check_logits_and_label(logits, label)
     if list(logits.shape[2:]) != list(label.shape[1:]):
         raise UserError(
             f"logits {list(logits.shape)} and label {list(label.shape)} differ in height or "
             "width; resize the logits to the label's size"
         )
-    return F.cross_entropy(logits, label, ignore_index=ignore_index, reduction="none")
+
+
+def check_classes(label: Tensor, classes: int, ignore_index: int) -> None:
+    """Raise UserError where `label` [N, H, W] holds what is neither a class nor ignored."""
+    strange = (label != ignore_index) & ((label < 0) | (label >= classes))
+    if bool(strange.any()):
+        values = sorted(set(label[strange].flatten().tolist()))
+        raise UserError(
+            f"label holds {', '.join(map(str, values[:5]))}; expected classes 0..{classes - 1} "
+            f"and {ignore_index} for pixels that do not count"
+        )
 
 
 def check_logits_and_label(logits: Tensor, label: Tensor) -> None:
