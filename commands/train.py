@@ -69,6 +69,7 @@ def _train(options: argparse.Namespace, framework: str) -> int:
     parts = parts_of(settings, framework)
     data = parts.data()
     side = parts.side(options.device)
+    settings = parts.settings  # weights of classes that were to come from the data are numbers now
     guides: dict[str, Any] = {
         "initialise": lambda: initialised(settings, side.net, framework),
         "rate": parts.rate(side.net, side.criterion),

@@ -119,6 +119,11 @@ class SegmentationDataset:
             raise DataError(f"{frames[index].image if frames else index}: {error}") from None
         return self.normalisation(image), np.array(label, np.int64)
 
+    def label(self, index: int) -> np.ndarray:
+        """Return a label as it lies, [H, W], void 255; raises DataError as `sample` does."""
+        alone = getattr(self.source, "read_label", None)
+        return np.asarray(alone(index) if alone else self.source.read(index)[1])
+
 
 def plan_epoch(
     count: int,

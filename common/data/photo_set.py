@@ -54,16 +54,25 @@ class PhotoSet:
             UnknownLabelsError: a value that is no class. The file, the values and their pixels are.
             DataError: the frame has no label.
         """
+        frame, path = self.frames[index], self._label_path(index)
+        image = read_photo(frame.image)
+        label = self.labelling.read(self._values(path), path)
+        require_one_size(image, label, (frame.image, path))
+        return image, label
+
+    def read_label(self, index: int) -> Image.Image:
+        """Return the label alone; see `read`."""
+        path = self._label_path(index)
+        return self.labelling.read(self._values(path), path)
+
+    def _label_path(self, index: int) -> Path:
         frame = self.frames[index]
         if frame.label is None:
             raise DataError(
                 f"{frame.image} has no label in the split {self.split}: it is for prediction "
                 "alone, not for training or validation"
             )
-        image = read_photo(frame.image)
-        label = self.labelling.read(self._values(frame.label), frame.label)
-        require_one_size(image, label, (frame.image, frame.label))
-        return image, label
+        return frame.label
 
     def _values(self, path: Path) -> np.ndarray:
         """Return the values of a label file: whole numbers [H, W]."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from commands.subjects.named.class_weights import weighed
 from commands.subjects.named.config import Own, own_of
 from commands.subjects.named.rates import Rate, called_rate
 from commands.subjects.named.samples import OwnAugment, open_samples
@@ -20,6 +21,7 @@ from common.data.transforms.images import VOID
 from common.evaluation.evaluator import Evaluator, build_evaluator
 from common.settings.data import OwnData
 from common.settings.own import InOptimizer
+from common.settings.recipe import ClassWeights
 from common.settings.run import Model, Settings
 from common.training.feed import DataSets, open_data
 
@@ -126,6 +128,14 @@ class Parts(ABC):
         if base is None and own is not None and own.key.endswith(".both"):
             return called_rate(own)(0)
         return base or 0.0
+
+    @property
+    def loss_options(self) -> dict[str, Any]:
+        """Keyword arguments of a criterion of ours; weights from the data are numbers."""
+        loss = self.settings.loss
+        if isinstance(loss, ClassWeights) and loss.weights is not None:
+            self.settings = weighed(self.settings, self.data())
+        return self.settings.loss_options
 
     def data(self) -> DataSets:
         """Return both splits."""

@@ -42,9 +42,9 @@ class PaddleParts(Parts):
 
     def criterion(self) -> Any:
         """Return the criterion: a Layer, or a function of the user's."""
-        own, settings = self.own("loss"), self.settings
+        own = self.own("loss")
         if own is None:
-            return LOSSES[settings.loss.name](**settings.loss_options)
+            return LOSSES[self.settings.loss.name](**self.loss_options)
         return criterion(own.spec, own.key, nn.Layer, own.arguments)
 
     def optimizer(self, parameters: list[Any], net: nn.Layer, criterion: Any) -> Any:

@@ -45,9 +45,9 @@ class TorchParts(Parts):
 
     def criterion(self) -> Any:
         """Return the criterion: a Module, or a function of the user's."""
-        own, settings = self.own("loss"), self.settings
+        own = self.own("loss")
         if own is None:
-            return LOSSES[settings.loss.name](**settings.loss_options)
+            return LOSSES[self.settings.loss.name](**self.loss_options)
         return criterion(own.spec, own.key, nn.Module, own.arguments)
 
     def optimizer(self, parameters: list[Any], net: nn.Module, criterion: Any) -> Any:

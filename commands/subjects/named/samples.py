@@ -121,6 +121,16 @@ class OwnSamples(SegmentationDataset):
             "[3, H, W], ready for the net"
         )
 
+    def label(self, index: int) -> np.ndarray:
+        """Return a label as it lies, uint8 [H, W]; raises as `sample` does."""
+        from commands.subjects.callables import users_errors
+
+        what = f"{self.what}, item {index}"
+        with users_errors(what), drawing(sample_generator(self.seed, 0, index)):
+            item = self.source[index]  # type: ignore[index]  # anything with __getitem__
+        label = pair_of(item, what)[1]
+        return labels_of(label, label.shape, what)
+
     def _transformed(self, image: Any, label: Any, rng: np.random.Generator) -> Sample:
         image, label = Image.fromarray(np.ascontiguousarray(image)), Image.fromarray(label)
         for transform in self.transforms:

@@ -98,9 +98,14 @@ class Cityscapes:
         """
         frame = self.frames[index]
         image = read_png(frame.image, ("RGB",))
-        label = read_png(frame.label, ("L", "P"))
+        label = self.read_label(index)
         require_one_size(image, label, (frame.image, frame.label))
-        return image, _as_train_ids(label, self._kinds[index], frame.label)
+        return image, label
+
+    def read_label(self, index: int) -> Image.Image:
+        """Return the label alone; see `read`."""
+        path = self.frames[index].label
+        return _as_train_ids(read_png(path, ("L", "P")), self._kinds[index], path)
 
 
 def _as_train_ids(label: Image.Image, kind: str, path: Path) -> Image.Image:
