@@ -9,7 +9,6 @@ from common.data import Batch
 from common.errors import ConversionError, UserError
 from common.settings.run import Evaluate
 
-
 COUNTERS = ("step", "beta1_pow", "beta2_pow")  # slots of one value: what Adam counts
 
 
