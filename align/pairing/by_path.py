@@ -19,7 +19,8 @@ class Pairing:
     says (a query projection in a packed one); `dropped` and `absent` are tensors of the reference
     and of the port that the rules say the other side lacks, with the reason. `layouts` tells of
     the port's matrices whether the reference holds them the other way round, where that is not
-    what the layer's kind says.
+    what the layer's kind says. `by_content` are groups of containers whose names say nothing: they
+    hold just the same layers, and where their code begins and ends is a guess.
     """
 
     reference_group: Mapping[str, int]
@@ -28,6 +29,7 @@ class Pairing:
     dropped: Mapping[str, str] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
     layouts: Mapping[str, bool] = field(default_factory=dict)
+    by_content: frozenset[int] = frozenset()
 
     @property
     def partners(self) -> dict[str, str]:

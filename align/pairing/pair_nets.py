@@ -35,34 +35,45 @@ def pair_nets(reference: Given, paddle_net: Any, rules: Any = None) -> Sides[Giv
     read = settled(reference, paddle_net, load_rules(rules)).rules or Rules()
     theirs, ours = reference.specs(), describe_port(paddle_net)
     modules, prefix = reference.paths, NET if reference.is_whole else ""
+    paths, guessed = layer_paths(paddle_net), set[str]()
     if rules is not None:
-        modules = _renamed(modules, [spec.key for spec in theirs], read, prefix)
-    pairing = pair_by_path(modules, layer_paths(paddle_net))
+        keys = [spec.key for spec in theirs]
+        modules, guessed = _renamed(modules, keys, read, prefix, paths)
+    pairing = pair_by_path(modules, paths)
+    led = {first for first, every in reference.paths.items() if guessed.intersection(every)}
+    content = {group for path, group in pairing.reference_group.items() if path in led}
+    pairing = replace(pairing, by_content=frozenset(content))
     pairing = _with_tensors(pairing, theirs, ours, read, prefix)
     boundaries = Boundaries(read.boundaries, reference.is_whole)
     return Sides(reference, paddle_net, pairing, ours, boundaries)
 
 
 def _renamed(
-    modules: Mapping[str, Sequence[str]], keys: Sequence[str], rules: "Rules", prefix: str
-) -> dict[str, list[str]]:
-    """Rename what lies under `prefix`; the rest keeps its paths."""
+    modules: Mapping[str, Sequence[str]],
+    keys: Sequence[str],
+    rules: "Rules",
+    prefix: str,
+    port: Mapping[str, Sequence[str]],
+) -> tuple[dict[str, list[str]], set[str]]:
+    """Rename what lies under `prefix`; the rest keeps its paths. See `renamed_paths`."""
+    there = [path for paths in port.values() for path in paths]
     if not prefix:
-        return renamed_paths(modules, keys, rules)
+        return renamed_paths(modules, keys, rules, there)
 
     def cut(names: Sequence[str]) -> list[str]:
         dotted = [f"{name}." for name in names if f"{name}.".startswith(prefix)]
         return [name.removeprefix(prefix).removesuffix(".") for name in dotted]
 
     inner = {first: cut(paths) for first, paths in modules.items()}
-    found = renamed_paths(inner, cut(keys), rules)
-    return {
+    found, guessed = renamed_paths(inner, cut(keys), rules, cut(there))
+    led = {
         first: [
             *(f"{prefix}{path}".removesuffix(".") for path in found[first]),
             *(path for path in paths if not f"{path}.".startswith(prefix)),
         ]
         for first, paths in modules.items()
     }
+    return led, {f"{prefix}{path}" for path in guessed}
 
 
 def _with_tensors(

@@ -71,10 +71,18 @@ def across_moved_boundaries(
 
 
 def _suspects(found: Findings) -> set[int]:
-    """Return the groups of containers whose own code does not return the reference's values."""
+    """Return the groups of containers whose own code does not return the reference's values.
+
+    And of those that are paired by what they hold alone which get others: what their code takes, or
+    in which order, is as much a guess.
+    """
     judged = found.judged.port_group
-    glue = {call.layer for call in _wrong(found) if call.kind == "glue"}
-    return {judged[path] for path in glue & judged.keys() if path and _holds(path, judged)}
+    wrong = _wrong(found)
+    glue = {call.layer for call in wrong if call.kind == "glue"}
+    own = {judged[path] for path in glue & judged.keys() if path and _holds(path, judged)}
+    called = {_called(_key(call)) for call in wrong}
+    theirs = found.judged.reference_group.items()
+    return own | {group for path, group in theirs if path in called} & found.judged.by_content
 
 
 def _all_seen(trial: Findings, group: int, is_seen: Callable[[Findings, str], bool | None]) -> bool:

@@ -237,7 +237,7 @@ def test_where_tensors_go_counts_more_than_half_of_the_way_of_a_path():
         )
     )
     modules = {"": [""], "stem": ["stem"], "stem.norm": ["stem.norm"], "stem.act": ["stem.act"]}
-    places = renamed_paths(modules, ["stem.norm.weight", "stem.norm.bias"], rules)
+    places = renamed_paths(modules, ["stem.norm.weight", "stem.norm.bias"], rules)[0]
     assert places["stem.norm"] == ["first.bn"]
     assert places["stem"] == ["first"]
     assert places["stem.act"] == ["first.act"]
