@@ -39,13 +39,18 @@ def train_step(
     optimizer: torch.optim.Optimizer,
     batches: Sequence[Batch],
     lr: float,
+    *,
+    frozen: Sequence[nn.Module] = (),
 ) -> dict[str, float]:
     """Make one update with the mean gradient over the micro-batches `batches`.
 
-    lr: the schedule's rate of this step, set before the update. Images are cast to the net's
-    dtype. Returns the terms of the loss, averaged over the micro-batches, and their sum "loss".
+    lr: the schedule's rate of this step, set before the update. frozen: layers that stay in eval
+    mode. Images are cast to the net's dtype. Returns the terms of the loss, averaged over the
+    micro-batches, and their sum "loss".
     """
     net.train()
+    for layer in frozen:
+        layer.eval()
     set_lr(optimizer, lr)
     parameter = next(net.parameters())
     sums: dict[str, float] = {}

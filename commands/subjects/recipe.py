@@ -1,6 +1,7 @@
 """The rungs of a config's recipe: its data, loss, metric, optimizer and schedule on both sides."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -142,8 +143,9 @@ class Recipe:
     def align_step(self, torch_net: Any, paddle_net: Any) -> Report:
         """One forced training step."""
         batch, losses = tuple(next(self.small_batches())), self._losses()
-        makers = self._optimizers(torch_net, paddle_net, losses)
-        return align_step(torch_net, paddle_net, batch, *losses, *makers, rules=self.pair.rules)
+        makers, rules = self._optimizers(torch_net, paddle_net, losses), self.pair.rules
+        with self._frozen(torch_net, paddle_net):
+            return align_step(torch_net, paddle_net, batch, *losses, *makers, rules=rules)
 
     def align_training(self, torch_net: Any, paddle_net: Any, steps: int | None = None) -> Report:
         """`steps` forced training steps (default: `reproduce.training_steps`)."""
@@ -160,16 +162,25 @@ class Recipe:
         losses = self._losses()
         makers = self._optimizers(torch_net, paddle_net, losses)
         rates = self._schedules(torch_net, paddle_net, losses)
-        return align_training(
-            torch_net,
-            paddle_net,
-            batches,
-            *losses,
-            *makers,
-            *rates,
-            rules=self.pair.rules,
-            iterations=self._iterations,
-        )
+        options: dict[str, Any] = {"rules": self.pair.rules, "iterations": self._iterations}
+        with self._frozen(torch_net, paddle_net):
+            return align_training(
+                torch_net, paddle_net, batches, *losses, *makers, *rates, **options
+            )
+
+    @contextmanager
+    def _frozen(self, torch_net: Any, paddle_net: Any) -> Iterator[None]:
+        """Let both nets be as the training freezes them; other rungs see all of them."""
+        nets = torch_net, paddle_net
+        for net in nets:  # a layer in eval mode inside of a net in train mode stays so
+            if self.settings.freeze.statistics and not net.training:
+                net.train()
+        frozen = [part.frozen(net) for part, net in zip(self.parts, nets, strict=True)]
+        try:
+            yield
+        finally:
+            for each in frozen:
+                each.thaw()
 
     @property
     def _iterations(self) -> int:

@@ -13,7 +13,15 @@ from common.errors import ConfigError
 from common.pairs import PAIRS, unknown_net
 from common.settings.data import AnyData, OwnData
 from common.settings.own import InOptimizer, OwnModel, OwnOptimizer, OwnSchedule
-from common.settings.recipe import AnyLoss, AnyMetric, AnyOptimizer, AnySchedule, Decay, TaskMetric
+from common.settings.recipe import (
+    AnyLoss,
+    AnyMetric,
+    AnyOptimizer,
+    AnySchedule,
+    Decay,
+    Pattern,
+    TaskMetric,
+)
 from common.settings.section import Above0, NotNegative, Positive, Section, Size
 
 
@@ -90,6 +98,13 @@ class Weights(Section):
     @classmethod
     def _row_in_table(cls, row: str | None) -> str | None:
         return row if row is None else _in_table(row)
+
+
+class Freeze(Section):
+    """What of the net stays as it is; of both, regular expressions that are found in its names."""
+
+    parameters: tuple[Pattern, ...] = ()  # which get no gradient, so no update and no decay
+    statistics: tuple[Pattern, ...] = ()  # of BatchNorms: these run on those that they have
 
 
 class Train(Section):
@@ -169,6 +184,7 @@ class Settings(Section):
     schedule: AnySchedule
     metric: AnyMetric = TaskMetric(name="task")
     train: Train
+    freeze: Freeze = Freeze()
     evaluate: Evaluate = Evaluate()
     reproduce: Reproduce = Reproduce()
 

@@ -16,8 +16,10 @@ class NetSide:
     """A net, its criterion and its optimizer: the half of a `Side` that needs no framework.
 
     A framework's side sets the functions, which are those of its `train.py`, and adds the rest.
-    Arrays of `state` have their tensors' dtypes.
+    Arrays of `state` have their tensors' dtypes. `frozen` are layers that stay in eval mode.
     """
+
+    frozen: Sequence[Any] = ()
 
     train_step: Callable[..., dict[str, float]]
     predict_classes: Callable[..., np.ndarray]
@@ -31,7 +33,8 @@ class NetSide:
 
     def step(self, batches: Sequence[Batch], lr: float) -> dict[str, float]:
         """Make one update; see `train_step`."""
-        return self.train_step(self.net, self.criterion, self.optimizer, batches, lr)
+        made = (self.net, self.criterion, self.optimizer)
+        return self.train_step(*made, batches, lr, frozen=self.frozen)
 
     def predict(self, image: np.ndarray, options: Evaluate) -> np.ndarray:
         """Return the classes of `image`; see `predict`."""

@@ -75,6 +75,10 @@ class Parts(ABC):
         """Return the same of a net that is there."""
 
     @abstractmethod
+    def frozen(self, net: Any) -> Any:
+        """Freeze what the config says of the net; `thaw` of what is returned undoes it."""
+
+    @abstractmethod
     def to_tensor(self, array: np.ndarray) -> Any:
         """Return an array as a tensor of the framework."""
 

@@ -18,6 +18,7 @@ from commands.subjects.named.slots_paddle import SideOfOwnOptimizer
 from commands.subjects.optimizers import optimizer_of
 from common.errors import UserError
 from common.randomness import generator
+from paddle_impl.freeze import Frozen
 from paddle_impl.losses import LOSSES
 from paddle_impl.optim import build_optimizer
 from paddle_impl.train import PaddleSide, choose_device, to_tensors
@@ -64,14 +65,23 @@ class PaddleParts(Parts):
 
     def side_of(self, net: nn.Layer) -> PaddleSide:
         """Return a net with criterion and optimizer; UserError where that is none."""
+        frozen = self.frozen(net)
         loss = trainable(self.criterion(), net)
         made, own = self.optimizer(self.parameters(net, loss), net, loss), self.own("optimizer")
         if own is None:
-            return PaddleSide(net, loss, made)
+            side = PaddleSide(net, loss, made)
+            side.frozen = frozen.layers
+            return side
         if not isinstance(made, paddle.optimizer.Optimizer):
             kind = f"{type(made).__module__}.{type(made).__qualname__}"
             raise UserError(f"{own}: returned {kind}, expected a paddle.optimizer.Optimizer")
-        return SideOfOwnOptimizer(net, loss, made)
+        side = SideOfOwnOptimizer(net, loss, made)
+        side.frozen = frozen.layers
+        return side
+
+    def frozen(self, net: nn.Layer) -> Frozen:
+        """Freeze what the config says of the net, until it is thawed."""
+        return Frozen(net, **self.settings.freeze.model_dump())
 
     def parameters(self, net: nn.Layer, criterion: Any) -> list[Any]:
         """Return the trainable parameters of the net, then of the criterion."""

@@ -20,6 +20,7 @@ from commands.subjects.named.slots_torch import SideOfOwnOptimizer
 from commands.subjects.optimizers import optimizer_of
 from common.errors import UserError
 from common.randomness import generator
+from torch_ref.freeze import Frozen
 from torch_ref.losses import LOSSES
 from torch_ref.optim import build_optimizer
 from torch_ref.train import TorchSide, choose_device, to_tensors
@@ -67,16 +68,25 @@ class TorchParts(Parts):
 
     def side_of(self, net: nn.Module) -> TorchSide:
         """Return a net with criterion and optimizer; UserError where that is none."""
+        frozen = self.frozen(net)
         loss = trainable(self.criterion(), net).to(next(net.parameters()).device)
         made, own = self.optimizer(self.parameters(net, loss), net, loss), self.own("optimizer")
         if own is None:
-            return TorchSide(net, loss, made)
+            side = TorchSide(net, loss, made)
+            side.frozen = frozen.layers
+            return side
         if not isinstance(made, torch.optim.Optimizer):
             kind = f"{type(made).__module__}.{type(made).__qualname__}"
             raise UserError(f"{own}: returned {kind}, expected a torch.optim.Optimizer")
         for group, ratio in zip(made.param_groups, Rates(made).ratios, strict=True):
             group["lr_multiplier"] = ratio
-        return SideOfOwnOptimizer(net, loss, made)
+        side = SideOfOwnOptimizer(net, loss, made)
+        side.frozen = frozen.layers
+        return side
+
+    def frozen(self, net: nn.Module) -> Frozen:
+        """Freeze what the config says of the net, until it is thawed."""
+        return Frozen(net, **self.settings.freeze.model_dump())
 
     def parameters(self, net: nn.Module, criterion: Any) -> list[Any]:
         """Return the parameters of the net, then of the criterion."""
