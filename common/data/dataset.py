@@ -15,7 +15,7 @@ from PIL import Image
 
 from common.data.transforms.images import Normalisation, Transform
 from common.errors import ConfigError, DataError
-from common.randomness import epoch_order, sample_generator
+from common.randomness import choice, epoch_order, sample_generator
 
 EpochIndex = tuple[int, int]  # (epoch, index)
 
@@ -109,15 +109,29 @@ class SegmentationDataset:
         Raises:
             DataError: the source could not be read, or a transform does not fit it.
         """
-        image, label = self.source.read(index)
+        image, label = self.read(index)
         rng = sample_generator(self.seed, epoch, index)
         try:
-            for transform in self.transforms:
-                image, label = transform(image, label, rng)
+            image, label = self.transformed(image, label, rng)
         except DataError as error:
             frames = getattr(self.source, "frames", None)
             raise DataError(f"{frames[index].image if frames else index}: {error}") from None
         return self.normalisation(image), np.array(label, np.int64)
+
+    def read(self, index: int) -> tuple[Any, Any]:
+        """Return image and label as they lie; see `SampleSource.read`."""
+        return self.source.read(index)
+
+    def transformed(self, image: Any, label: Any, rng: np.random.Generator) -> tuple[Any, Any]:
+        """Apply the transforms; one that takes other frames of the set gets them as it asks."""
+
+        def other() -> tuple[Any, Any]:
+            return self.read(choice(rng, len(self)))
+
+        for transform in self.transforms:
+            more = (other,) if getattr(transform, "takes_others", False) else ()
+            image, label = transform(image, label, rng, *more)
+        return image, label
 
     def label(self, index: int) -> np.ndarray:
         """Return a label as it lies, [H, W], void 255; raises DataError as `sample` does."""

@@ -7,7 +7,7 @@ of `Data`), a row of `DATASETS`, and its name in `AnyData`.
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from typing_extensions import Self
 
 from common.data.classes import Classes
@@ -29,7 +29,13 @@ from common.data.transforms.images import (
     RandomShortSide,
     Transform,
 )
-from common.data.transforms.recipes import AUGMENTATIONS, KAZUTO_SCALES, STDC_SCALES
+from common.data.transforms.recipes import (
+    AUGMENTATIONS,
+    FAST,
+    KAZUTO_SCALES,
+    STDC_SCALES,
+    STEPS,
+)
 from common.settings.labels import LabelOptions
 from common.settings.own import OWN, OwnAugmentation, OwnOfBoth
 from common.settings.recipe import Named
@@ -67,6 +73,7 @@ class StdcAugmentation(Named):
     saturation: AtLeast0 = 0.5
     flip: Share = 0.5
     scales: Scales = STDC_SCALES
+    order: Literal["authors", "fast"] = "authors"  # fast: only the crop is resized and jittered
 
 
 class SemsegAugmentation(Named):
@@ -96,12 +103,56 @@ class TorchvisionAugmentation(Named):
     flip: Share = 0.5
 
 
+def _order(given: Any) -> Any:
+    if given == FAST:
+        return given
+    steps = tuple(given) if isinstance(given, list | tuple) else ()
+    if sorted(map(str, steps)) != sorted(STEPS):
+        raise ValueError(
+            f"expected {FAST}, or each of {', '.join(STEPS)} once, in the order in which they are "
+            f"to come, got {given!r:.80}"
+        )
+    if steps.index("crop") < steps.index("scale"):
+        raise ValueError("scale comes behind crop, so that crops would differ in size")
+    return steps
+
+
+class CustomAugmentation(Named):
+    """Steps of one's own choice; what is 0 or not set is not done, and the crop always is."""
+
+    name: Literal["custom"]
+    order: Annotated[Any, AfterValidator(_order)] = STEPS  # or fast: geometry first, at once
+    mosaic: Share = 0.0  # probability of four frames in one
+    jitter: Share = 1.0  # probability of the four that follow
+    brightness: AtLeast0 = 0.0
+    contrast: AtLeast0 = 0.0
+    saturation: AtLeast0 = 0.0
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0  # share of the circle
+    flip: Share = 0.0
+    scale_range: tuple[Above0, Above0] | None = None
+    scales: Scales | None = None
+    degrees: AtLeast0 = 0.0
+    rotate: Share = 0.5  # probability of a rotation, where degrees are set
+    blur: Share = 0.0
+    blur_size: Positive = 5  # pixels, odd
+    pad: Literal["corner", "centre"] = "corner"  # where a frame lies that is smaller than the crop
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.scale_range and self.scales:
+            raise ValueError("scale_range and scales are both set: take out one of them")
+        if self.blur_size % 2 == 0:
+            raise ValueError(f"blur_size is {self.blur_size}: a blur has an odd number of pixels")
+        return self
+
+
 AnyAugmentation = Annotated[
     NoAugmentation
     | StdcAugmentation
     | SemsegAugmentation
     | KazutoAugmentation
     | TorchvisionAugmentation
+    | CustomAugmentation
     | OwnAugmentation,
     Field(discriminator="name"),
 ]
@@ -129,7 +180,7 @@ class Data(Section):
         if self.crop_hw is None and self.augmentation.name not in ("none", OWN):
             raise ValueError(f"crop_hw is not set, and the {self.augmentation.name} recipe crops")
         for key in ("scale_range", "short_side"):
-            low, high = getattr(self.augmentation, key, (0, 0))
+            low, high = getattr(self.augmentation, key, None) or (0, 0)
             if low > high:
                 raise ValueError(f"augmentation.{key} is [{low}, {high}]: the smaller comes first")
         return self

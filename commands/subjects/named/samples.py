@@ -17,7 +17,7 @@ from align.rungs.data import as_array
 from commands.subjects.named.config import Own
 from common.data import SegmentationDataset
 from common.data.sets.voc import palette
-from common.data.transforms.images import Transform
+from common.data.transforms.images import VOID, Transform
 from common.errors import ConfigError, DataError
 from common.randomness import choice, generator, sample_generator
 from common.settings.data import NormalisationOptions
@@ -88,6 +88,7 @@ class OwnSamples(SegmentationDataset):
             found, transforms, seed=settings.seed, normalisation=data.normalisation.build()
         )
         self.what = str(own)
+        self.void = settings.data.ignore_index  # type: ignore[union-attr]  # own data have it
         self.crop_hw = data.crop_hw if crop else None
         self.unused = [
             *(["data.augmentation"] if data.augmentation.name != "none" else []),
@@ -101,14 +102,11 @@ class OwnSamples(SegmentationDataset):
 
         Raises UserError of what the user's code raises, DataError of what it returns.
         """
-        from commands.subjects.callables import users_errors
-
-        what, rng = f"{self.what}, item {index}", sample_generator(self.seed, epoch, index)
-        with users_errors(what), drawing(rng):
-            item = self.source[index]  # type: ignore[index]  # anything with __getitem__
-        image, label = pair_of(item, what)
+        rng = sample_generator(self.seed, epoch, index)
+        image, label = self._item(index, rng)
+        what = f"{self.what}, item {index}"
         if image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8:
-            return self._transformed(image, labels_of(label, image.shape[:2], what), rng)
+            return self._transformed(image, self._classes(label, image.shape[:2], what), rng)
         if image.ndim == 3 and image.shape[0] == 3 and image.dtype == np.float32:
             if self.unused:
                 raise ConfigError(
@@ -123,19 +121,43 @@ class OwnSamples(SegmentationDataset):
 
     def label(self, index: int) -> np.ndarray:
         """Return a label as it lies, uint8 [H, W]; raises as `sample` does."""
+        what = f"{self.what}, item {index}"
+        label = self._item(index, sample_generator(self.seed, 0, index))[1]
+        return labels_of(label, label.shape, what)
+
+    def read(self, index: int) -> Sample:
+        """Return image uint8 [H, W, 3] and label, of a frame that others are laid beside."""
+        what = f"{self.what}, item {index}"
+        image, label = self._item(index, sample_generator(self.seed, 0, index))
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise DataError(f"{what}: its image is {_told(image)}; expected uint8 [H, W, 3], RGB")
+        return image, self._classes(label, image.shape[:2], what)
+
+    def _classes(self, label: np.ndarray, size_hw: Sequence[int], what: str) -> np.ndarray:
+        """Return a label as uint8; DataError where it holds what augmentation marks void with."""
+        found = labels_of(label, size_hw, what)
+        if self.void != VOID and self.transforms and (found == VOID).any():
+            raise DataError(
+                f"{what}: its label holds {VOID}, and data.ignore_index is {self.void}: "
+                f"expected classes and {self.void}"
+            )
+        return found
+
+    def _item(self, index: int, rng: np.random.Generator) -> Sample:
         from commands.subjects.callables import users_errors
 
         what = f"{self.what}, item {index}"
-        with users_errors(what), drawing(sample_generator(self.seed, 0, index)):
+        with users_errors(what), drawing(rng):
             item = self.source[index]  # type: ignore[index]  # anything with __getitem__
-        label = pair_of(item, what)[1]
-        return labels_of(label, label.shape, what)
+        return pair_of(item, what)
 
     def _transformed(self, image: Any, label: Any, rng: np.random.Generator) -> Sample:
         image, label = Image.fromarray(np.ascontiguousarray(image)), Image.fromarray(label)
-        for transform in self.transforms:
-            image, label = transform(image, label, rng)
-        return self.normalisation(image), np.array(label, np.int64)
+        image, label = self.transformed(image, label, rng)
+        classes = np.array(label, np.int64)
+        if self.void != VOID:  # what came in from outside the frame
+            classes[classes == VOID] = self.void
+        return self.normalisation(image), classes
 
     def _window(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Sample:
         """Cut a window of `crop_hw`; a side that is shorter stays whole."""

@@ -113,8 +113,8 @@ class RandomCrop:
         image, label = _resize(image, label, w, h)
         size = max(w, width), max(h, height)
         return (
-            _laid_on(image, size, tuple(round(value) for value in self.fill)),
-            _laid_on(label, size, VOID),
+            laid_on(image, size, tuple(round(value) for value in self.fill)),
+            laid_on(label, size, VOID),
         )
 
 
@@ -200,7 +200,7 @@ def _factor(strength: float, rng: np.random.Generator) -> float:
     return uniform(rng, max(1.0 - strength, 0.0), 1.0 + strength)
 
 
-def _laid_on(image: Image.Image, size: tuple[int, int], color: Any) -> Image.Image:
+def laid_on(image: Image.Image, size: tuple[int, int], color: Any) -> Image.Image:
     """Return `image` at the upper left of one of `size` (width, height) that is all `color`."""
     if image.size == size:
         return image

@@ -16,6 +16,7 @@ from common.data.transforms.arrays import (
     Rotate,
     UniformScale,
 )
+from common.data.transforms.fast import ScaledCrop, Warp
 from common.data.transforms.images import (
     ColorJitter,
     HorizontalFlip,
@@ -24,6 +25,7 @@ from common.data.transforms.images import (
     RandomShortSide,
     Transform,
 )
+from common.data.transforms.mixing import Jitter, Mosaic
 from common.errors import ConfigError
 
 # MichaelFan01/STDC-Seg, train.py, randomscale.
@@ -32,6 +34,8 @@ STDC_SCALES = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0, 1.125, 1.25, 1.
 KAZUTO_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5)
 BLACK = (0.0, 0.0, 0.0)
 CropSize = tuple[int, int]
+AUTHORS, FAST = "authors", "fast"  # orders
+STEPS = ("mosaic", "jitter", "flip", "scale", "rotate", "blur", "crop")  # of `custom`
 
 
 def none(crop_hw: CropSize | None, fill: Color) -> tuple[Transform, ...]:
@@ -48,12 +52,17 @@ def stdc(
     saturation: float = 0.5,
     flip: float = 0.5,
     scales: Sequence[float] = STDC_SCALES,
+    order: str = AUTHORS,
 ) -> tuple[Transform, ...]:
     """Return MichaelFan01/STDC-Seg, cityscapes.py; theirs is crop_hw = (512, 1024).
 
     Contrast depends on the mean of the whole frame, so jitter comes before the crop. Small frames
-    are enlarged; what a longer window leaves then is padded with the mean.
+    are enlarged; what a longer window leaves then is padded with the mean. `order`: "fast" resizes
+    nothing but the window and jitters it alone, whose contrast is then about its own mean.
     """
+    if order == FAST:
+        cut = ScaledCrop(tuple(scales), _needed(crop_hw), fill)
+        return (cut, HorizontalFlip(flip), ColorJitter(brightness, contrast, saturation))
     return (
         ColorJitter(brightness, contrast, saturation),
         HorizontalFlip(flip),
@@ -110,12 +119,57 @@ def torchvision(
     return (RandomShortSide(*short_side), HorizontalFlip(flip), AsArrays(), crop)
 
 
+def custom(
+    crop_hw: CropSize | None,
+    fill: Color,
+    *,
+    order: Sequence[str] | str = STEPS,
+    mosaic: float = 0.0,
+    jitter: float = 1.0,
+    brightness: float = 0.0,
+    contrast: float = 0.0,
+    saturation: float = 0.0,
+    hue: float = 0.0,
+    flip: float = 0.0,
+    scale_range: tuple[float, float] | None = None,
+    scales: Sequence[float] | None = None,
+    degrees: float = 0.0,
+    rotate: float = 0.5,
+    blur: float = 0.0,
+    blur_size: int = 5,
+    pad: str = "corner",
+) -> tuple[Transform, ...]:
+    """Return the steps that are on, in `order`; `fast`: geometry in one resampling, then the rest.
+
+    Nothing is on by itself but the crop. Padding is the mean, below and at the right, or on all
+    sides with `pad` "centre".
+    """
+    size, centred = _needed(crop_hw), pad == "centre"
+    rates, strengths = None if scales is None else tuple(scales), (brightness, contrast, saturation)
+    scale = ChosenScale(rates) if rates else UniformScale(*scale_range) if scale_range else None
+    steps: dict[str, Transform | None] = {
+        "mosaic": Mosaic(fill, mosaic) if mosaic else None,
+        "jitter": Jitter(*strengths, hue, jitter) if any((*strengths, hue)) else None,
+        "flip": Flip(flip) if flip else None,
+        "scale": scale,
+        "rotate": Rotate(degrees, fill, rotate) if degrees else None,
+        "blur": Blur(blur_size, blur) if blur else None,
+        "crop": PadAndCrop(size, fill, centred),
+    }
+    if order == FAST:
+        warp = Warp(size, fill, scale_range, rates, degrees, rotate, flip, centred)
+        chosen = [steps["mosaic"], warp, steps["jitter"], steps["blur"]]
+        return tuple(step for step in chosen if step)
+    return (AsArrays(), *(step for name in order if (step := steps[name])))
+
+
 AUGMENTATIONS: dict[str, Callable[..., tuple[Transform, ...]]] = {
     "none": none,
     "stdc": stdc,
     "semseg": semseg,
     "kazuto": kazuto,
     "torchvision": torchvision,
+    "custom": custom,
 }
 
 

@@ -26,6 +26,7 @@ KINDS = {
     "semseg": ["AsArrays", "UniformScale", "Rotate", "Blur", "Flip", "PadAndCrop"],
     "kazuto": ["AsArrays", "ChosenScale", "PadAndCrop", "Flip"],
     "torchvision": ["RandomShortSide", "HorizontalFlip", "AsArrays", "PadAndCrop"],
+    "custom": ["AsArrays", "PadAndCrop"],
 }
 
 
