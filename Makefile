@@ -29,8 +29,9 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 demo: setup  ## the main job on STDC: convert, align, train (FAST=1: one minute)
 	$(RUN) tools/reproduce.py configs/stdc1_toy.yml $(if $(FAST),--fast)
 
-test: lint types imports unit  ## what CI runs
-	$(MAKE) demo FAST=1
+test: setup  ## what CI runs
+	$(MAKE) --jobs=2 --output-sync FAST=1 lint types imports demo
+	$(MAKE) unit
 
 lint: setup
 	$(BIN)/ruff check .
