@@ -110,6 +110,7 @@ def summary(outcome: Any) -> dict[str, Any]:
         "folder": str(outcome.folder),
         "iteration": outcome.iteration,
         "finished": outcome.stopped_by is None,
+        "stopped_early": outcome.stopped_early,
         "best_mean_iou": outcome.best.mean_iou if outcome.best else None,
         "best_metric": outcome.best.metric if outcome.best else None,
         "best_iteration": outcome.best.iteration if outcome.best else None,

@@ -171,6 +171,15 @@ def grown(
     return float(start_lr * (end_lr / start_lr) ** (step / steps))
 
 
+def ema_decay(updates: int, decay: float, warm_up: bool) -> float:
+    """Return what an exponential moving average keeps that has seen so many updates.
+
+    With `warm_up` at most (1 + updates) / (10 + updates), as TensorFlow's
+    ExponentialMovingAverage(num_updates=).
+    """
+    return min(decay, (1 + updates) / (10 + updates)) if warm_up else decay
+
+
 @dataclass
 class PlateauState:
     """What `plateau` knows of a run's validations.

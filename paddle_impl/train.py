@@ -234,7 +234,8 @@ class PaddleSide(NetSide):
         return sum(int(np.prod(p.shape)) for p in trainable_parameters(self.net, None).values())
 
     def save_weights(self, path: Path) -> None:
-        """Write a `.pdparams` file, whatever the name of `path`."""
+        """Write a `.pdparams` file, whatever the name of `path`: of the average, if any."""
+        self._show_average(True)
         paddle.save(self.net.state_dict(), str(path))
 
 

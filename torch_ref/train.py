@@ -219,7 +219,8 @@ class TorchSide(NetSide):
         return sum(p.numel() for p in trainable_parameters(self.net, None).values())
 
     def save_weights(self, path: Path) -> None:
-        """Write a file of `torch.save`, whatever the name of `path`."""
+        """Write a file of `torch.save`, whatever the name of `path`: of the average, if any."""
+        self._show_average(True)
         torch.save(self.net.state_dict(), path)
 
 

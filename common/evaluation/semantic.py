@@ -61,7 +61,8 @@ class SemanticEvaluator:
 def build_semantic(
     settings: Settings, class_names: tuple[str, ...], ignore_index: int
 ) -> SemanticEvaluator:
-    """Build it as a config says: with Dice where the schedule follows that."""
-    schedule = settings.schedule
+    """Build it as a config says: with Dice where the schedule or the early stop follows that."""
+    schedule, stop = settings.schedule, settings.train.early_stop
     dice = isinstance(schedule, Plateau) and schedule.follows == "dice"
+    dice = dice or (stop is not None and stop.metric == "dice")
     return SemanticEvaluator(class_names, ignore_index, absent=settings.evaluate.absent, dice=dice)

@@ -12,7 +12,7 @@ from common.data.transforms.images import VOID
 from common.errors import ConfigError
 from common.pairs import PAIRS, unknown_net
 from common.settings.data import AnyData, OwnData
-from common.settings.own import InOptimizer, OwnModel, OwnOptimizer, OwnSchedule
+from common.settings.own import InOptimizer, OwnMetric, OwnModel, OwnOptimizer, OwnSchedule
 from common.settings.recipe import (
     AnyLoss,
     AnyMetric,
@@ -22,7 +22,7 @@ from common.settings.recipe import (
     Pattern,
     TaskMetric,
 )
-from common.settings.section import Above0, NotNegative, Positive, Section, Size
+from common.settings.section import Above0, AtLeast0, NotNegative, Positive, Section, Size
 
 
 def _in_table(name: str) -> str:
@@ -107,6 +107,28 @@ class Freeze(Section):
     statistics: tuple[Pattern, ...] = ()  # of BatchNorms: these run on those that they have
 
 
+class Ema(Section):
+    """The exponential moving average of weights and buffers, which is validated and saved.
+
+    With `warm_up` the decay of update t is at most (1 + t) / (10 + t), so that the first weights
+    are soon forgotten.
+    """
+
+    decay: Annotated[float, Field(gt=0, lt=1)] = 0.9999
+    warm_up: bool = True
+
+
+class EarlyStop(Section):
+    """The run ends when more than `patience` validations were no better by `min_delta`.
+
+    metric: a score of the validation, of which more is better; `metric` is the user's own.
+    """
+
+    metric: Literal["mean_iou", "pixel_accuracy", "dice", "metric"] = "mean_iou"
+    patience: NotNegative
+    min_delta: AtLeast0 = 0.0
+
+
 class Train(Section):
     """How long, and how often what is written. Intervals are in iterations, 0 = never."""
 
@@ -115,6 +137,8 @@ class Train(Section):
     eval_interval: NotNegative = 0
     checkpoint_interval: NotNegative = 0  # one is written at the end and when stopped, too
     keep: Positive = 2  # newest checkpoints kept
+    ema: Ema | None = None
+    early_stop: EarlyStop | None = None
 
 
 _Scale = Annotated[float, Field(gt=0, le=4)]
@@ -201,6 +225,7 @@ class Settings(Section):
                 "schedule.name is plateau, which follows the validations, and there are none: "
                 "train.eval_interval is 0"
             )
+        self._check_early_stop()
         self._check_schedule()
         self._check_weights()
         self._check_batch()
@@ -220,6 +245,21 @@ class Settings(Section):
                 "set it to that"
             )
         return known
+
+    def _check_early_stop(self) -> None:
+        stop = self.train.early_stop
+        if stop is None:
+            return
+        if not self.train.eval_interval:
+            raise ValueError(
+                "train.early_stop follows the validations, and there are none: "
+                "train.eval_interval is 0"
+            )
+        if stop.metric == "metric" and not isinstance(self.metric, OwnMetric):
+            raise ValueError(
+                "train.early_stop.metric is metric, which is the user's own, and the section "
+                "metric names none"
+            )
 
     def _check_schedule(self) -> None:
         own = isinstance(self.optimizer, OwnOptimizer)

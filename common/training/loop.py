@@ -49,7 +49,11 @@ class Diverged(UserError):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended; `stopped_by` is the number of the signal that ended it early."""
+    """How a run ended.
+
+    `stopped_by` is the number of the signal that ended it early; `stopped_early` says that
+    validations that got no better did.
+    """
 
     folder: Path
     iteration: int
@@ -57,6 +61,7 @@ class Outcome:
     checkpoint: Path
     best: Best | None
     weights: Path | None  # of the best validation, else of the last iteration
+    stopped_early: bool = False
 
 
 def train(
@@ -176,12 +181,18 @@ class _Run:
         while True:
             if self._due(train.eval_interval) and self.position.iteration > 0:
                 self._validate(stop)
-            ended = stop.signal is not None or self.position.iteration >= train.iterations
+            early = self._ends_early()
+            ended = early or stop.signal is not None or self.position.iteration >= train.iterations
             if ended or (self._due(train.checkpoint_interval) and self.position.iteration > 0):
                 self._save()
             if ended:
                 return self._outcome(stop.signal)
             self._step()
+
+    def _ends_early(self) -> bool:
+        """Tell whether the validations say that the run ends here, before its last iteration."""
+        position, options = self.position, self.settings.train.early_stop
+        return position.early.over(options) and position.iteration < self.settings.train.iterations
 
     def close(self) -> None:
         """Stop the readers, finish the files."""
@@ -249,6 +260,8 @@ class _Run:
         position.validated = position.iteration
         if isinstance(schedule, Plateau):
             position.plateau.see(scores[schedule.follows], **schedule.reduction)
+        if early_stop := self.settings.train.early_stop:
+            position.early.see(scores, early_stop)
         metric = scores.get("metric")
         own = metric if isinstance(metric, float) else None
         now = Best(scores["mean_iou"], position.iteration, own)
@@ -293,13 +306,24 @@ class _Run:
         return path
 
     def _outcome(self, signal: int | None) -> Outcome:
-        position, weights = self.position, None
+        position, weights, early = self.position, None, self._ends_early()
+        if early:
+            options = self.settings.train.early_stop
+            assert options is not None
+            self.reporter.message(
+                f"stopped early, after iteration {position.iteration}: {position.early.bad} "
+                f"validations had no better {options.metric} than {position.early.best:.4f} "
+                f"(train.early_stop.patience is {options.patience})"
+            )
         if signal is None:
             weights = self._save_weights("final", {"iteration": position.iteration})
         if position.best:
             weights = self.folder / f"best{self.side.weights_suffix}"
         newest = list_checkpoints(self.checkpoints)[0]
-        return Outcome(self.folder, position.iteration, signal, newest, position.best, weights)
+        return Outcome(
+            *(self.folder, position.iteration, signal, newest, position.best, weights),
+            stopped_early=early,
+        )
 
     def _diverged(self, losses: dict[str, float], lr: float) -> Diverged:
         terms = ", ".join(f"{name} {value:g}" for name, value in losses.items())

@@ -12,14 +12,20 @@ from common.settings.run import Evaluate
 COUNTERS = ("step", "beta1_pow", "beta2_pow")  # slots of one value: what Adam counts
 
 
+AVERAGE = "ema"  # the part of a state that is the moving average
+
+
 class NetSide:
     """A net, its criterion and its optimizer: the half of a `Side` that needs no framework.
 
     A framework's side sets the functions, which are those of its `train.py`, and adds the rest.
     Arrays of `state` have their tensors' dtypes. `frozen` are layers that stay in eval mode.
+    `averaged`: makes the moving average of the net's weights, which is kept from the first step on,
+    and which is what is evaluated and saved as weights; None: there is none.
     """
 
     frozen: Sequence[Any] = ()
+    averaged: Callable[[Any], Any] | None = None
 
     train_step: Callable[..., dict[str, float]]
     predict_classes: Callable[..., np.ndarray]
@@ -30,36 +36,66 @@ class NetSide:
 
     def __init__(self, net: Any, criterion: Any, optimizer: Any) -> None:
         self.net, self.criterion, self.optimizer = net, criterion, optimizer
+        self._average: Any = None
 
     def step(self, batches: Sequence[Batch], lr: float) -> dict[str, float]:
         """Make one update; see `train_step`."""
+        self._begin_average()
+        self._show_average(False)
         made = (self.net, self.criterion, self.optimizer)
-        return self.train_step(*made, batches, lr, frozen=self.frozen)
+        losses = self.train_step(*made, batches, lr, frozen=self.frozen)
+        if self._average:
+            self._average.update()
+        return losses
 
     def predict(self, image: np.ndarray, options: Evaluate) -> np.ndarray:
         """Return the classes of `image`; see `predict`."""
+        self._show_average(True)
         return self.predict_classes(self.net, image, options)
 
     def state(self) -> dict[str, np.ndarray]:
         """Return weights, buffers and slots as net.*, criterion.*, velocity.* and so on."""
+        self._begin_average()
+        self._show_average(False)
         arrays = {
             f"{part}.{key}": array
             for part, module in self._parts().items()
             for key, array in self.read_arrays(module).items()
         }
+        average = self._average.state() if self._average else {}
+        arrays |= {f"{AVERAGE}.{key}": array for key, array in average.items()}
         return {**arrays, **self.read_slots(self.net, self.criterion, self.optimizer)}
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Put back what `state` gave."""
+        self._begin_average()
+        self._show_average(False)
         for part, module in self._parts().items():
-            place = f"{part}."
-            own = {k.removeprefix(place): a for k, a in state.items() if k.startswith(place)}
-            self.load_arrays(module, own)
-        slots = {key: a for key, a in state.items() if key.split(".")[0] not in self._parts()}
+            self.load_arrays(module, _below(part, state))
+        if self._average:
+            self._average.load_state(_below(AVERAGE, state))
+        others = (*self._parts(), AVERAGE)
+        slots = {key: a for key, a in state.items() if key.split(".")[0] not in others}
         self.write_slots(self.net, self.criterion, self.optimizer, slots)
+
+    def _begin_average(self) -> None:
+        """Begin the average at the net's present weights, where there is to be one."""
+        if self.averaged is not None and self._average is None:
+            self._average = self.averaged(self.net)
+
+    def _show_average(self, average: bool) -> None:
+        """Let the net hold the average, or its own weights."""
+        if self._average:
+            self._average.show(average)
 
     def _parts(self) -> dict[str, Any]:
         return {"net": self.net, "criterion": self.criterion}
+
+
+def _below(part: str, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the arrays of one part, without its name."""
+    place = f"{part}."
+    return {key.removeprefix(place): a for key, a in state.items() if key.startswith(place)}
 
 
 def loss_parts(criterion: Any, outputs: Any, label: Any) -> dict[str, Any]:

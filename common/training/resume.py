@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
@@ -19,7 +20,9 @@ from safetensors.numpy import save as save_arrays
 from common.errors import ConfigError, UserError
 from common.files import remove_folder, sweep, whole_folder
 from common.schedules import PlateauState
+from common.settings.run import Settings
 from common.settings.section import flatten
+from common.training.early_stop import EarlyState
 
 FORMAT = 1
 ARRAYS, MANIFEST = "state.safetensors", "checkpoint.json"
@@ -35,6 +38,7 @@ FREE_KEYS = (
     "train.eval_interval",
     "train.checkpoint_interval",
     "train.keep",
+    "train.early_stop",
     "reproduce",
 )
 
@@ -68,6 +72,7 @@ class Position:
         sums: terms of the loss, summed since the last line of the log.
         counted: iterations in `sums`.
         plateau: what the schedule of that name knows of the validations.
+        early: what the early stop knows of them.
     """
 
     iteration: int = 0
@@ -76,6 +81,11 @@ class Position:
     sums: dict[str, float] = field(default_factory=dict)
     counted: int = 0
     plateau: PlateauState = field(default_factory=PlateauState)
+    early: EarlyState = field(default_factory=EarlyState)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.early, dict):
+            self.early = EarlyState(**self.early)
 
 
 @dataclass(frozen=True)
@@ -200,7 +210,7 @@ def require_same_run(
         raise CheckpointError(
             f"{found.path}: written by the run in {found.framework}, this one is in {framework}"
         )
-    before, now = flatten(found.settings), flatten(settings)
+    before, now = flatten(_as_read_now(found.settings)), flatten(settings)
     changed = [
         f"{key} was {json.dumps(before.get(key))} and is {json.dumps(now.get(key))}"
         for key in sorted({*before, *now})
@@ -213,6 +223,14 @@ def require_same_run(
             f"{found.path} cannot be continued with changed settings: {'; '.join(changed)}. Set "
             "it back, or begin a new run with another output=FOLDER"
         )
+
+
+def _as_read_now(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a checkpoint's settings with the defaults of keys that did not exist then."""
+    try:
+        return Settings.model_validate(settings).model_dump(mode="json")
+    except ValidationError:
+        return settings
 
 
 def _is_free(key: str) -> bool:

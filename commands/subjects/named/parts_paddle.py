@@ -1,5 +1,6 @@
 """What a config names, made in Paddle."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from commands.subjects.named.slots_paddle import SideOfOwnOptimizer
 from commands.subjects.optimizers import optimizer_of
 from common.errors import UserError
 from common.randomness import generator
+from paddle_impl.average import Average
 from paddle_impl.freeze import Frozen
 from paddle_impl.losses import LOSSES
 from paddle_impl.optim import build_optimizer
@@ -69,14 +71,17 @@ class PaddleParts(Parts):
         loss = trainable(self.criterion(), net)
         made, own = self.optimizer(self.parameters(net, loss), net, loss), self.own("optimizer")
         if own is None:
-            side = PaddleSide(net, loss, made)
-            side.frozen = frozen.layers
-            return side
+            return self._as_trained(PaddleSide(net, loss, made), frozen)
         if not isinstance(made, paddle.optimizer.Optimizer):
             kind = f"{type(made).__module__}.{type(made).__qualname__}"
             raise UserError(f"{own}: returned {kind}, expected a paddle.optimizer.Optimizer")
-        side = SideOfOwnOptimizer(net, loss, made)
+        return self._as_trained(SideOfOwnOptimizer(net, loss, made), frozen)
+
+    def _as_trained(self, side: PaddleSide, frozen: Frozen) -> PaddleSide:
+        """Return the side with what the config says of how it is trained."""
         side.frozen = frozen.layers
+        if ema := self.settings.train.ema:
+            side.averaged = partial(Average, **ema.model_dump())
         return side
 
     def frozen(self, net: nn.Layer) -> Frozen:

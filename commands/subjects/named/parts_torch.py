@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from commands.subjects.named.slots_torch import SideOfOwnOptimizer
 from commands.subjects.optimizers import optimizer_of
 from common.errors import UserError
 from common.randomness import generator
+from torch_ref.average import Average
 from torch_ref.freeze import Frozen
 from torch_ref.losses import LOSSES
 from torch_ref.optim import build_optimizer
@@ -72,16 +74,19 @@ class TorchParts(Parts):
         loss = trainable(self.criterion(), net).to(next(net.parameters()).device)
         made, own = self.optimizer(self.parameters(net, loss), net, loss), self.own("optimizer")
         if own is None:
-            side = TorchSide(net, loss, made)
-            side.frozen = frozen.layers
-            return side
+            return self._as_trained(TorchSide(net, loss, made), frozen)
         if not isinstance(made, torch.optim.Optimizer):
             kind = f"{type(made).__module__}.{type(made).__qualname__}"
             raise UserError(f"{own}: returned {kind}, expected a torch.optim.Optimizer")
         for group, ratio in zip(made.param_groups, Rates(made).ratios, strict=True):
             group["lr_multiplier"] = ratio
-        side = SideOfOwnOptimizer(net, loss, made)
+        return self._as_trained(SideOfOwnOptimizer(net, loss, made), frozen)
+
+    def _as_trained(self, side: TorchSide, frozen: Frozen) -> TorchSide:
+        """Return the side with what the config says of how it is trained."""
         side.frozen = frozen.layers
+        if ema := self.settings.train.ema:
+            side.averaged = partial(Average, **ema.model_dump())
         return side
 
     def frozen(self, net: nn.Module) -> Frozen:
