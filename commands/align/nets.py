@@ -126,7 +126,7 @@ SCHEDULER_ADVICE = (
 
 def _schedule(options: Any, side: str) -> Callable[[int], float] | None:
     from commands.subjects.callables import called, load_callable
-    from commands.subjects.named.rates import checked
+    from commands.subjects.named.own.rates import checked
     from common.places import refuse_signature
 
     spec, option = getattr(options, f"{side}_schedule", None), f"--{side}-schedule"

@@ -22,9 +22,9 @@ from align.rungs.weights import align_weights
 from commands.subjects.inputs import seeded_input
 from commands.subjects.named.config import read_config
 from commands.subjects.named.frameworks import both_parts
+from commands.subjects.named.own.rates import Rate
 from commands.subjects.named.pair import NetPair, pair_of
 from commands.subjects.named.parts import MakeOptimizer, Parts
-from commands.subjects.named.rates import Rate
 from commands.subjects.named.with_source import WithSource
 from common.settings.own import InOptimizer, OwnSchedule
 from common.training.net_side import main_logits

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from commands.subjects.named.config import Own
-from commands.subjects.named.samples import open_samples
+from commands.subjects.named.own.samples import open_samples
 from common.errors import DataError
 from common.settings.load import load_settings
 from tests.paths import CONFIGS

@@ -8,9 +8,9 @@ import numpy as np
 
 from commands.subjects.named.class_weights import weighed
 from commands.subjects.named.config import Own, own_of
-from commands.subjects.named.rates import Rate, called_rate
-from commands.subjects.named.samples import OwnAugment, open_samples
-from commands.subjects.named.scores import (
+from commands.subjects.named.own.rates import Rate, called_rate
+from commands.subjects.named.own.samples import OwnAugment, open_samples
+from commands.subjects.named.own.scores import (
     CountsOfClasses,
     MetricOfLogits,
     Score,

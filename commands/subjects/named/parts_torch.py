@@ -15,9 +15,9 @@ from align.nets.asked import asked_by, given_to
 from align.rungs.training.optimizers_torch import HeldSchedulers, Rates
 from commands.subjects.callables import build, criterion
 from commands.subjects.named.config import Own
+from commands.subjects.named.own.rates import Rate, SteppedRate
+from commands.subjects.named.own.slots_torch import SideOfOwnOptimizer
 from commands.subjects.named.parts import MakeOptimizer, Parts
-from commands.subjects.named.rates import Rate, SteppedRate
-from commands.subjects.named.slots_torch import SideOfOwnOptimizer
 from commands.subjects.optimizers import optimizer_of
 from common.errors import UserError
 from common.randomness import generator

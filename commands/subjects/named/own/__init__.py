@@ -1,0 +1,1 @@
+"""What is of the user's own in a config: schedules, data, metrics, optimizers with any slots."""
