@@ -207,7 +207,12 @@ class Replay:
             return
         for group in dict.fromkeys([*expected, *called]):
             theirs, ours = expected.get(group, 0), called.get(group, 0)
-            if theirs != ours:
+            if theirs and not ours:
+                path = self.pairing.partners[ports[group]].removeprefix("net.")
+                yield Cause("not_called", path=path)
+            elif ours and not theirs:
+                yield Cause("called_alone", path=ports[group].removeprefix("net."))
+            elif theirs != ours:
                 yield Cause("called_unevenly", path=ports[group], port=ours, reference=theirs)
 
     def pool(self) -> dict[Words, np.ndarray]:

@@ -82,7 +82,7 @@ class _Watch:
             if path in self.uneven:
                 if above is not None:
                     above.called.append(path)
-                return forward(*args, **kwargs)
+                return _named_output(around, path, forward(*args, **kwargs))
             keep = path in self.wanted and path not in self.found
             own = Replayed(path) if keep or above is not None else None
             if own is not None:
@@ -119,12 +119,18 @@ class _Watch:
                     own.steps = recorder.found
                 if around is not None:
                     own.passed = [around.value(leaf) for leaf in made]
-                    for index, leaf in enumerate(made):
-                        number = index if len(made) > 1 else None
-                        around.name(named("output_of", number, path=path), leaf)
-            return outputs
+            return outputs if own is None else _named_output(around, path, outputs)
 
         return watched
+
+
+def _named_output(around: TorchRecorder | None, path: str, outputs: Any) -> Any:
+    """Tell the recorder of the code around a call what its outputs are called; return them."""
+    made = [leaf for leaf in leaves(outputs) if is_tensor(leaf)] if around is not None else []
+    for index, leaf in enumerate(made):
+        assert around is not None
+        around.name(named("output_of", index if len(made) > 1 else None, path=path), leaf)
+    return outputs
 
 
 def _names(net: nn.Module) -> dict[int, str]:

@@ -297,17 +297,16 @@ def _try_other_way(way: Way, differing: set[CallKey]) -> None:
 
 def _uneven_in_words(uneven: Mapping[int, tuple[int, int]], pairing: Pairing) -> list[Words]:
     """Say which matched layers are called another number of times than their partners."""
-    return [
-        Words(
-            "uneven_calls",
-            path=port,
-            port=uneven[group][1],
-            partner=pairing.partners[port],
-            reference=uneven[group][0],
-        )
-        for port, group in pairing.port_group.items()
-        if group in uneven
-    ]
+    said = []
+    for port, group in pairing.port_group.items():
+        if group not in uneven:
+            continue
+        (theirs, ours), names = uneven[group], {"path": port, "partner": pairing.partners[port]}
+        if theirs and ours:
+            said.append(Words("uneven_calls", **names, port=ours, reference=theirs))
+        else:
+            said.append(Words("never_called" if theirs else "called_by_port", **names))
+    return said
 
 
 def _as_code_in_words(plain: "PlainPass", pairing: Pairing) -> list[Words]:
