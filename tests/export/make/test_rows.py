@@ -14,10 +14,11 @@ from tests.paths import ROOT
 
 FORMATS = ("paddle", "onnx") if is_possible() else ("paddle",)
 ROWS = [name for name, pair in PAIRS.items() if pair.task == "semantic"]
-# PSPNet pools to windows of unequal size, which goes wrong silently; GloRe sums across a
-# transpose, which is refused.
+# PSPNet pools to windows of unequal size, which went wrong silently; GloRe sums across a transpose,
+# and a graph with that was refused.
 TRAPS = ("pspnet50", "glore_r50")
 F = paddle.nn.functional
+pytestmark = pytest.mark.timeout(1200)  # seconds: the deepest rows, on a machine that does other things
 
 
 def config_of(row):
