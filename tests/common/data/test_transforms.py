@@ -69,6 +69,17 @@ def test_jitter_is_always_applied_and_leaves_the_label():
     assert same(neutral, image)
 
 
+def test_jitter_is_pillows_enhancement_to_the_bit():
+    image, label = frame(64, 48)
+    for numbers in ((0.0, 0.999, 0.3), (0.21, 0.64, 0.0), (0.999, 0.0, 0.999)):
+        brightness, contrast, saturation = (0.5 + number for number in numbers)
+        wanted = ImageEnhance.Brightness(image).enhance(brightness)
+        wanted = ImageEnhance.Contrast(wanted).enhance(contrast)
+        wanted = ImageEnhance.Color(wanted).enhance(saturation)
+        got, _ = ColorJitter(0.5, 0.5, 0.5)(image, label, Fixed(*numbers))
+        assert same(got, wanted)
+
+
 @pytest.mark.parametrize(("number", "flipped"), [(0.0, True), (0.499, True), (0.501, False)])
 def test_flip_takes_image_and_label_together(number, flipped):
     image, label = frame(6, 4)
@@ -158,6 +169,15 @@ def test_pictures_show_the_pixels_again(normalisation):
     image, _ = frame(31, 17)
     shown = normalisation.to_rgb(normalisation(image)[None])[0]
     np.testing.assert_allclose(shown * 255, np.array(image), atol=1e-3)
+
+
+@pytest.mark.parametrize("options", [(), ("bgr", 255, (104.0, 116.7, 122.7), (57.0, 58.0, 59.0))])
+def test_looking_up_and_computing_are_one_to_the_bit(options):
+    pixels = np.stack([np.arange(256, dtype=np.uint8)] * 3, -1)[None] // np.array([1, 2, 3], "u1")
+    normalise = Normalisation(*options)
+    looked_up = normalise(pixels)
+    assert (looked_up == normalise(pixels.astype(np.float32))).all()
+    assert looked_up.flags.c_contiguous
 
 
 def test_the_mean_colour_of_imagenet_is_semsegs_padding():
