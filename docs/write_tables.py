@@ -28,6 +28,7 @@ FAULTS = re.compile(
 NAMES = {
     "align.py": "cost of alignment, against the bare passes",
     "convert.py": "cost of a conversion, against torch.load + paddle.save",
+    "data.py": "cost of a training sample, against PaddleSeg's transforms",
     "trace.py": "cost of a stored trace, against the bare pass of the reference",
 }
 # The cells of these tables in Chinese; one that is not here stays English.
@@ -46,6 +47,9 @@ CHINESE = {
     "cost of alignment, against the bare passes": "对齐的开销，与裸跑相比",
     "cost of a conversion, against torch.load + paddle.save": (
         "权重转换的开销，与 torch.load + paddle.save 相比"
+    ),
+    "cost of a training sample, against PaddleSeg's transforms": (
+        "读取并增强一个训练样本的开销，与 PaddleSeg 的 transforms 相比"
     ),
     "cost of a stored trace, against the bare pass of the reference": (
         "保存的 trace 的开销，与参考网络裸跑相比"
