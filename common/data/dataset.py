@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from PIL import Image
 
+from common.data.broken import usable_sample
 from common.data.transforms.images import Normalisation, Transform
 from common.errors import ConfigError, DataError
 from common.randomness import choice, epoch_order, sample_generator
@@ -99,6 +100,8 @@ class SegmentationDataset:
         self.transforms = tuple(transforms)
         self.seed = seed
         self.normalisation = normalisation or Normalisation()
+        self.skips: tuple[type[Exception], ...] = ()  # see common/data/broken.py
+        self.broken: dict[int, str] = {}
 
     def __len__(self) -> int:
         return len(self.source)
@@ -228,4 +231,4 @@ def read_batches(
 ) -> Iterator[Batch]:
     """The batches of a plan, one after the other, in this process."""
     for keys in plan:
-        yield stack([dataset.sample(epoch, index) for epoch, index in keys])
+        yield stack([usable_sample(dataset, epoch, index) for epoch, index in keys])

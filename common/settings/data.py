@@ -172,6 +172,7 @@ class Data(Section):
     iter_size: Positive = 1  # batches whose gradients are averaged on each card of the recipe
     cards: Positive = 1  # of the recipe; on fewer, gradients of as many micro-batches are averaged
     workers: NotNegative = 0  # processes that read ahead; 0 reads between the steps
+    skip_broken: bool = False  # training images that cannot be read are left out, and named
     normalisation: NormalisationOptions = NormalisationOptions()
     augmentation: AnyAugmentation
 

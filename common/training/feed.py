@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.data import Batch, SegmentationDataset, plan_training, plan_validation
+from common.data.broken import name_of, skip_broken, usable_index
 from common.data.transforms.images import Transform
 from common.errors import ConfigError
 from common.settings.data import DATASETS, PhotosData
@@ -45,11 +46,14 @@ def open_data(settings: Settings, augment: Transform | None = None) -> DataSets:
     val = source(root, data.val_split, **data.source_options)
     normalise = data.normalisation.build()
     told = classes.names if isinstance(data, PhotosData) else ()  # by a file, which may change
+    trained = SegmentationDataset(
+        train, data.transforms(augment), seed=settings.seed, normalisation=normalise
+    )
+    if data.skip_broken:
+        skip_broken(trained)
     names = "\n".join([*(frame.name for frame in (*train.frames, *val.frames)), *told])
     return DataSets(
-        SegmentationDataset(
-            train, data.transforms(augment), seed=settings.seed, normalisation=normalise
-        ),
+        trained,
         SegmentationDataset(val, data.validation_transforms(), normalisation=normalise),
         classes.names,
         source.ignore_index,
@@ -78,6 +82,23 @@ def training_batches(
     )
     micro = (keys[at : at + size] for keys in plan for at in range(0, len(keys), size))
     return group(load_batches(dataset, micro, data.workers), settings.micro_batches)
+
+
+def step_images(dataset: SegmentationDataset, settings: Settings, step: int) -> list[list[str]]:
+    """Name the images of iteration `step`, from 0, micro-batch by micro-batch, as they were read.
+
+    Of several processes: those of all.
+    """
+    data, size = settings.data, settings.data.batch_size
+    start = step * data.iter_size
+    plan = plan_training(
+        len(dataset), size, seed=settings.seed, start_step=start, replicas=data.cards
+    )
+    indices = [
+        index for _, keys in zip(range(data.iter_size), plan, strict=False) for _, index in keys
+    ]
+    names = [name_of(dataset, usable_index(dataset, index)) for index in indices]
+    return [names[at : at + size] for at in range(0, len(names), size)]
 
 
 def validation_batches(dataset: SegmentationDataset, settings: Settings) -> Iterator[Batch]:

@@ -13,11 +13,12 @@ from concurrent.futures.process import BrokenProcessPool
 import numpy as np
 
 from common.data import Batch, SegmentationDataset, read_batches, stack
+from common.data.broken import usable_sample
 from common.data.dataset import EpochIndex
 from common.data.readers import become_a_reader
 from common.errors import DataError
 
-_Sample = tuple[np.ndarray, np.ndarray]
+_Sample = tuple[np.ndarray, np.ndarray, dict[int, str]]  # image, label, broken frames
 _dataset: SegmentationDataset  # in a reading process: what it reads
 
 
@@ -39,9 +40,9 @@ def load_batches(
             waiting.append([pool.submit(_read, *key) for key in keys])
             # Enough for every process to have a sample in hand and one to come.
             if (len(waiting) - 1) * len(keys) >= 2 * workers:
-                yield _join(waiting.popleft())
+                yield _join(dataset, waiting.popleft())
         while waiting:
-            yield _join(waiting.popleft())
+            yield _join(dataset, waiting.popleft())
     except BrokenProcessPool:
         raise DataError(
             "a process that read images was ended from outside, probably for want of memory; "
@@ -60,9 +61,11 @@ def group(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
         yield members
 
 
-def _join(futures: Sequence[Future[_Sample]]) -> Batch:
+def _join(dataset: SegmentationDataset, futures: Sequence[Future[_Sample]]) -> Batch:
     samples = [future.result() for future in futures]
-    return stack([(image, label.astype(np.int64)) for image, label in samples])
+    for _, _, broken in samples:
+        dataset.broken.update(broken)
+    return stack([(image, label.astype(np.int64)) for image, label, _ in samples])
 
 
 def _begin(dataset: SegmentationDataset) -> None:
@@ -74,5 +77,6 @@ def _begin(dataset: SegmentationDataset) -> None:
 
 def _read(epoch: int, index: int) -> _Sample:
     """Read a sample; its label, train ids and void, travels as uint8."""
-    image, label = _dataset.sample(epoch, index)
-    return image, label.astype(np.uint8)
+    _dataset.broken.clear()
+    image, label = usable_sample(_dataset, epoch, index)
+    return image, label.astype(np.uint8), dict(_dataset.broken)

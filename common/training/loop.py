@@ -23,6 +23,7 @@ from common.randomness import generator
 from common.settings.recipe import Plateau
 from common.settings.run import Settings
 from common.training.clock import Clock
+from common.training.faults.broken_images import BrokenImages
 from common.training.feed import DataSets, training_batches, validation_batches
 from common.training.logs import RunLog, read_log
 from common.training.notes import differences, settings_block
@@ -134,6 +135,7 @@ class _Run:
         self.batches: Iterator[list[Batch]] = iter(())
         self.log: RunLog | None = None
         self.clock = Clock()
+        self.broken = BrokenImages(data.train, self.folder, self.reporter)
         self.identity: dict[str, Any] = {
             "framework": side.framework,
             "settings": settings.model_dump(mode="json"),
@@ -186,6 +188,7 @@ class _Run:
             if ended or (self._due(train.checkpoint_interval) and self.position.iteration > 0):
                 self._save()
             if ended:
+                self.broken.sum_up()
                 return self._outcome(stop.signal)
             self._step()
 
@@ -223,6 +226,7 @@ class _Run:
         batches = next(self.batches)
         data_s = time.perf_counter() - begin
         lr = self.rate(position.iteration, position.plateau.reductions)
+        self.broken.look()
         self.side.seed(step_seed(self.settings.seed, position.iteration))
         losses = self.side.step(batches, lr)
         if not math.isfinite(losses["loss"]):

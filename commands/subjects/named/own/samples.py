@@ -16,6 +16,7 @@ from PIL import Image
 from align.rungs.data import as_array
 from commands.subjects.named.config import Own
 from common.data import SegmentationDataset
+from common.data.broken import skip_broken
 from common.data.sets.voc import palette
 from common.data.transforms.images import VOID, Transform
 from common.errors import ConfigError, DataError
@@ -211,8 +212,11 @@ def open_samples(own: Own, settings: Settings, augment: Transform | None) -> Dat
             "set it to that"
         )
     identity = f"{own.spec} {sorted(own.arguments.items())} {len(train)} {len(val)}"
+    trained = OwnSamples(own, train, settings, data.transforms(augment), crop=True)
+    if data.skip_broken:
+        skip_broken(trained, own=True)
     return DataSets(
-        OwnSamples(own, train, settings, data.transforms(augment), crop=True),
+        trained,
         OwnSamples(own, val, settings, data.validation_transforms(), crop=False),
         names,
         data.ignore_index,  # type: ignore[union-attr]  # own data have it
