@@ -12,6 +12,7 @@ from common.data import Batch
 from common.errors import UserError
 from common.evaluation import protocol
 from common.settings.run import Evaluate
+from common.training.faults.not_finite import require_finite
 from common.training.net_side import (
     COUNTERS,
     NetSide,
@@ -47,6 +48,8 @@ def train_step(
     lr: the schedule's rate of this step, set before the update. frozen: layers that stay in eval
     mode. Images are cast to the net's dtype. Returns the terms of the loss, averaged over the
     micro-batches, and their sum "loss".
+
+    Raises NotFinite, before the update, where the loss or a gradient is not finite.
     """
     net.train()
     for layer in frozen:
@@ -60,9 +63,18 @@ def train_step(
         (parts["loss"] / len(batches)).backward()
         for name, value in parts.items():
             sums[name] = sums.get(name, 0.0) + float(value.detach())
+    losses = {name: value / len(batches) for name, value in sums.items()}
+    require_finite(losses, lambda: finite_gradients(net, criterion))
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return {name: value / len(batches) for name, value in sums.items()}
+    return losses
+
+
+def finite_gradients(net: nn.Module, criterion: nn.Module | None) -> bool:
+    """Tell whether all gradients are finite; the device is waited for once."""
+    gradients = [p.grad for p in trainable_parameters(net, criterion).values()]
+    found = [g.isfinite().all() for g in gradients if g is not None]
+    return not found or bool(torch.stack(found).all())
 
 
 def to_tensors(

@@ -8,7 +8,7 @@ and names checkpoints.
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,9 @@ from common.settings.recipe import Plateau
 from common.settings.run import Settings
 from common.training.clock import Clock
 from common.training.faults.broken_images import BrokenImages
-from common.training.feed import DataSets, training_batches, validation_batches
+from common.training.faults.not_finite import NotFinite, require_finite
+from common.training.faults.saved_step import SavedStep, told_images, write_step
+from common.training.feed import DataSets, step_images, training_batches, validation_batches
 from common.training.logs import RunLog, read_log
 from common.training.notes import differences, settings_block
 from common.training.reporter import Reporter
@@ -38,6 +40,7 @@ from common.training.resume import (
     write_checkpoint,
 )
 from common.training.stop import StopRequest
+from common.words.typed import command
 
 Rate = Callable[[int, int], float]  # (update from 0, reductions of a plateau so far) -> rate
 
@@ -228,9 +231,11 @@ class _Run:
         lr = self.rate(position.iteration, position.plateau.reductions)
         self.broken.look()
         self.side.seed(step_seed(self.settings.seed, position.iteration))
-        losses = self.side.step(batches, lr)
-        if not math.isfinite(losses["loss"]):
-            raise self._diverged(losses, lr)
+        try:
+            losses = self.side.step(batches, lr)
+            require_finite(losses, lambda: True)
+        except NotFinite as found:
+            raise self._diverged(found, batches, lr) from None
         self.clock.add(data_s, time.perf_counter() - begin)
         for name, value in losses.items():
             position.sums[name] = position.sums.get(name, 0.0) + value
@@ -329,13 +334,32 @@ class _Run:
             stopped_early=early,
         )
 
-    def _diverged(self, losses: dict[str, float], lr: float) -> Diverged:
-        terms = ", ".join(f"{name} {value:g}" for name, value in losses.items())
+    def _diverged(self, found: NotFinite, batches: Sequence[Batch], lr: float) -> Diverged:
+        """Save the step for a replay; say what is not finite, of which images."""
+        step = SavedStep(
+            framework=self.side.framework,
+            version=self.side.version,
+            device=self.side.device,
+            iteration=self.position.iteration,
+            lr=lr,
+            seed=step_seed(self.settings.seed, self.position.iteration),
+            losses=found.losses,
+            images=step_images(self.data.train, self.settings, self.position.iteration),
+            settings=self.identity["settings"],
+            batches=list(batches),
+            state=self.side.state(),
+        )
+        terms = ", ".join(f"{name} {value:g}" for name, value in found.losses.items())
         saved = list_checkpoints(self.checkpoints)
         last = f"; the last checkpoint is {saved[0]}" if saved else ""
+        try:
+            again = command("replay_batch", write_step(self.folder / "nan", step))
+            next_step = f"Where it begins, on both frameworks: {again}"
+        except UserError as error:
+            next_step = f"The step could not be saved for a replay: {error}"
         return Diverged(
-            f"the loss is not finite in iteration {self.position.iteration + 1} ({terms}; rate "
-            f"{lr:g}); nothing of it was saved{last}. Lower schedule.base_lr, or look at the data"
+            f"{found.what} is not finite in iteration {step.iteration + 1} ({terms}; rate {lr:g}); "
+            f"it went into no checkpoint{last}. Images: {told_images(step.images)}. {next_step}"
         )
 
 
