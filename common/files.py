@@ -4,6 +4,7 @@ Every file that a reader may find under its name is written by `whole_file`, eve
 `whole_folder`: to a draft beside it, synced to disk, renamed. Only logs grow in place.
 """
 
+import errno
 import glob
 import hashlib
 import os
@@ -140,8 +141,35 @@ def make_folder(path: Path) -> None:
         raise _unwritable(path, error) from None
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota, a limit on files
+
+
 def _unwritable(path: Path, error: OSError) -> UserError:
-    return UserError(f"{path}: cannot be written: {error.strerror or error}")
+    return UserError(f"{path}: cannot be written: {error.strerror or error}{_of_disk(path, error)}")
+
+
+def _of_disk(path: Path, error: OSError) -> str:
+    """Say which disk is full and how much of it is free, where that is why."""
+    if error.errno not in FULL:
+        return ""
+    place = next((folder for folder in (path, *path.absolute().parents) if folder.exists()), path)
+    try:
+        usage, disk = shutil.disk_usage(place), place.absolute()
+        while not os.path.ismount(disk):
+            disk = disk.parent
+    except OSError:
+        return ""
+    free, total = (f"{size / 2**30:.2f} GB" for size in (usage.free, usage.total))
+    return f" (disk {disk}: {free} free of {total}; a quota may leave less). Make room there"
+
+
+@contextmanager
+def writing_in(path: Path) -> Iterator[None]:
+    """Turn what fails while the block writes in `path` into the UserError of `whole_file`."""
+    try:
+        yield
+    except OSError as error:
+        raise _unwritable(path, error) from None
 
 
 def sha256_of(path: Path) -> str:

@@ -1,5 +1,6 @@
 """Training in PyTorch: one step, and what the loop in `common.training` asks of a framework."""
 
+import io
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -233,7 +234,9 @@ class TorchSide(NetSide):
     def save_weights(self, path: Path) -> None:
         """Write a file of `torch.save`, whatever the name of `path`: of the average, if any."""
         self._show_average(True)
-        torch.save(self.net.state_dict(), path)
+        content = io.BytesIO()  # of a full disk torch's own writer says nothing that can be told
+        torch.save(self.net.state_dict(), content)
+        path.write_bytes(content.getbuffer())
 
 
 def choose_device(name: str) -> torch.device:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
-from common.files import whole_file
+from common.files import whole_file, writing_in
 
 
 class RunLog:
@@ -61,7 +61,8 @@ class RunLog:
         self._events.close()
 
     def _append(self, name: str, row: Mapping[str, Any]) -> None:
-        with (self.folder / name).open("a", encoding="utf-8") as file:
+        path = self.folder / name
+        with writing_in(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(_plain(row), allow_nan=False) + "\n")
 
 

@@ -6,7 +6,8 @@ checkpoints/iteration_00000100/state.safetensors
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,13 +126,24 @@ def write_checkpoint(
         "arrays": {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()},
     }
     path = folder / f"iteration_{position.iteration:08d}"
-    with whole_folder(path) as draft:
+    with _earlier_named(folder), whole_folder(path) as draft:
         (draft / ARRAYS).write_bytes(content)
         sealed = {**manifest, "sha256": _seal(manifest)}
         (draft / MANIFEST).write_text(json.dumps(sealed, indent=1) + "\n", encoding="utf-8")
     for old in [other for other in list_checkpoints(folder) if other != path][max(keep - 1, 0) :]:
         remove_folder(old)
     return path
+
+
+@contextmanager
+def _earlier_named(folder: Path) -> Iterator[None]:
+    """Say which checkpoint stands where the block cannot write another."""
+    try:
+        yield
+    except UserError as error:
+        earlier = next(iter(list_checkpoints(folder)), None)
+        stands = f"; {earlier} stands, and `--resume auto` goes on from it" if earlier else ""
+        raise UserError(f"{error}{stands}") from None
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
