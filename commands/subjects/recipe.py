@@ -26,7 +26,8 @@ from commands.subjects.named.own.rates import Rate
 from commands.subjects.named.pair import NetPair, pair_of
 from commands.subjects.named.parts import MakeOptimizer, Parts
 from commands.subjects.named.with_source import WithSource
-from common.settings.own import InOptimizer, OwnSchedule
+from common.errors import UserError
+from common.settings.own import InOptimizer, OwnMetric, OwnSchedule
 from common.training.net_side import main_logits
 
 BATCHES, FEW_BATCHES = 5, 2  # that the data rung compares
@@ -127,18 +128,38 @@ class Recipe:
             )
             for b in batches
         ]
+        void = self._void_of_metric(batches)
         theirs, ours = (side.metric() for side in self.parts)
         report = align_metric(
             theirs,
             ours,
             pairs,
             num_classes=self.settings.model.num_classes,
-            ignore_index=self.parts[1].void,
+            ignore_index=void,
             anew=(self.parts[0].metric, self.parts[1].metric),
         )
+        if void is None:
+            report.notes.append(Words("metric_no_void"))
         sides = (("reference", theirs), ("port", ours))
         report.settings["scores"] = {side: metric.scores() for side, metric in sides}
         return report
+
+    def _void_of_metric(self, batches: list[Any]) -> int | None:
+        """Return the label that does not count, None where the config says that none has it.
+
+        Raises UserError where a label of `batches` has it all the same.
+        """
+        metric, void = self.settings.metric, self.parts[1].void
+        if not isinstance(metric, OwnMetric) or metric.void:
+            return void
+        for number, batch in enumerate(batches):
+            if count := int((batch.label == void).sum()):
+                raise UserError(
+                    f"metric.void is false, but {count} pixels of batch {number} are "
+                    f"{void}, which does not count (data.ignore_index; crops of smaller images are "
+                    "filled with it): take metric.void out of the config"
+                )
+        return None
 
     def align_step(self, torch_net: Any, paddle_net: Any) -> Report:
         """One forced training step."""

@@ -156,9 +156,13 @@ class OwnAugmentation(OwnOfBoth):
 
 
 class OwnMetric(OwnOfBoth):
-    """Functions of (prediction, label), or classes with `update` and `compute`."""
+    """Functions of (prediction, label), or classes with `update` and `compute`.
+
+    `void`: labels may hold `data.ignore_index`; false: none does, and how it counts is not asked.
+    """
 
     name: Literal["own"]
+    void: bool = True
 
 
 def named_own(tree: Mapping[str, Any]) -> dict[str, Any]:

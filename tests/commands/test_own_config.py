@@ -147,6 +147,23 @@ def test_the_wrong_one_is_found_at_its_rung(mine, fault):
     assert {place for each in found for place in (each["where"], each["layer"])} >= set(places)
 
 
+def test_data_without_void_are_not_asked_about_it(mine):
+    """A label that has it all the same is found: nothing passes by saying so."""
+    replace(mine, PADDLE, "self.right / max(self.all, 1)",
+            "self.right / self.all if self.all else 1.0")  # fmt: skip
+    code, report = climb("metric", mine)
+    assert code == 1
+    assert any("metric.void: false" in note for note in report["notes"])
+    replace(mine, "my_net.yml", "metric: {", "metric: {void: false, ")
+    done = run("align_stage", "metric", "my_net.yml", cwd=mine)
+    assert done.returncode == 2
+    assert "metric.void is false, but " in done.stderr
+    replace(mine, "my_data.py", "= 255", "= 0")
+    code, report = climb("metric", mine)
+    assert code == 0
+    assert "metric.void is false" in report["notes"][-1]
+
+
 def test_a_schedule_that_parts_late_is_found_at_its_step(mine):
     replace(mine, *FAULTS["a schedule that parts late"][1:4])
     _, report = climb("training", mine)

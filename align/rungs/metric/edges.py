@@ -59,7 +59,7 @@ def _cause(found: _Found, place: int, kind: Kind) -> Cause | None:
 
 def _compare_case(case: MadeCase, theirs: Read, ours: Read, found: _Found) -> None:
     for number, batch in enumerate(case.batches):
-        name = f"made batch {number} ({case.words})" if number else f"made batch ({case.words})"
+        name = case.names[number]
         results = [_read(read, batch) for read in (theirs, ours)]
         errors = [isinstance(result, Exception) for result in results]
         if all(errors):

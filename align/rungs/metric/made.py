@@ -8,6 +8,7 @@ import numpy as np
 
 from align.judge.words import Words
 
+OF_VOID = ("made_all_void", "made_void")  # kinds of the cases in whose labels there is void
 Pair = tuple[np.ndarray, np.ndarray]  # classes [N, ...] that are predicted, and the label
 
 
@@ -23,13 +24,19 @@ class MadeCase:
     batches: list[Pair]
     classes: list[Pair]
 
+    @property
+    def names(self) -> list[str]:
+        """What reports call the batches."""
+        numbers = ["", *(f" {number}" for number in range(1, len(self.batches)))]
+        return [f"made batch{number} ({self.words})" for number in numbers]
+
 
 @dataclass(frozen=True)
 class Kind:
     """What batches of the user's are: (prediction, label) of so many classes.
 
     `prediction` has the label's shape, or one axis of classes more, behind the first. `void` is
-    the label that does not count, None where the label's type cannot hold it.
+    the label that does not count, None where there is none, or the label's type cannot hold it.
     """
 
     prediction: np.ndarray
@@ -52,7 +59,9 @@ class Kind:
         return np.stack(planes, 1).astype(self.prediction.dtype), label
 
 
-def kind_of(batches: Sequence[Any], num_classes: int | None, ignore_index: int) -> Kind | None:
+def kind_of(
+    batches: Sequence[Any], num_classes: int | None, ignore_index: int | None
+) -> Kind | None:
     """Return what the user's batches are; None where they are not (prediction, label) of classes.
 
     Without `num_classes` it is the axis of the prediction, or what occurs in the batches.
@@ -74,7 +83,8 @@ def kind_of(batches: Sequence[Any], num_classes: int | None, ignore_index: int) 
     if not 2 <= num_classes <= label.size or (logits and prediction.shape[1] != num_classes):
         return None
     held = np.iinfo(label.dtype)
-    void = ignore_index if held.min <= ignore_index <= held.max else None
+    can_be = ignore_index is not None and held.min <= ignore_index <= held.max
+    void = ignore_index if can_be else None
     return Kind(prediction, label, num_classes, void)
 
 

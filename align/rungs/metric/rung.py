@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from align.causes.blame import blame_alone
-from align.judge.comparison import unless_compared
+from align.judge.comparison import DIFFERS, unless_compared
 from align.judge.words import Words, listed
 from align.report.report import Report
 from align.rungs.metric.edges import compare_at_edges
-from align.rungs.metric.made import Kind, kind_of, made_cases
+from align.rungs.metric.made import OF_VOID, Kind, kind_of, made_cases
 from align.rungs.metric.results import compare_results, reader
 
 Anew = Callable[[], Any]  # gives a metric without a past
@@ -21,7 +21,7 @@ def align_metric(
     batches: Iterable[Any],
     *,
     num_classes: int | None = None,
-    ignore_index: int = 255,
+    ignore_index: int | None = 255,
     anew: tuple[Anew, Anew] | None = None,
 ) -> Report:
     """Compare two metrics on the same batches: counts exactly, numbers to 1e-12.
@@ -37,7 +37,7 @@ def align_metric(
             `accumulate()`, `result()`, which is read after every batch.
         batches: sequences of arrays, such as (prediction [N, H, W], label [N, H, W]).
         num_classes: of the made batches; None: the axis of logits, or what occurs in the batches.
-        ignore_index: the label that does not count.
+        ignore_index: the label that does not count; None: no label has one, so it is not asked.
         anew: functions that return each metric without a past, for made batches; None: objects
             are copied before the first batch, functions taken as they are.
 
@@ -80,3 +80,7 @@ def _at_edges(report: Report, makers: tuple[Anew, Anew], kind: Kind) -> None:
     report.calls += calls
     report.settings["made"] = [str(word) for word in words]
     report.notes += [Words("metric_made", cases=listed(words)), *notes]
+    void = {name for case in cases if case.words.has(*OF_VOID) for name in case.names}
+    wrong = {call.layer for call in report.calls if call.verdict == DIFFERS}
+    if wrong and wrong <= void:
+        report.notes.append(Words("metric_void_alone", void=kind.void))

@@ -137,3 +137,37 @@ def test_nan_alike_on_the_users_batches_leaves_the_other_values_to_compare():
     assert align_metric(MeanIoU(of="class"), MeanIoU(of="class"), pair).exit_code == 0
     nothing = [(pair[0][0], np.full((1, 4, 4), 255))]
     assert align_metric(MeanIoU(), MeanIoU(), nothing).exit_code == 2
+
+
+def pair_of(void):
+    """Two metrics that part where every pixel is void, or some are, alone."""
+
+    def theirs(prediction, label):
+        return float((prediction == label)[label != void].mean()) if (label != void).any() else 0.0
+
+    def ours(prediction, label):
+        return theirs(prediction, label) if (label != void).any() else 1.0
+
+    return theirs, ours
+
+
+def test_a_user_without_void_can_say_so():
+    random = np.random.default_rng(0)
+    batches = [random.integers(0, CLASSES, (2, 2, 6, 7))]
+    report = align_metric(*pair_of(255), batches, num_classes=CLASSES)
+    assert report.exit_code == 1
+    (note,) = (note for note in report.notes if note.kind == "metric_void_alone")
+    assert "metric.void: false" in note
+    report = align_metric(*pair_of(255), batches, num_classes=CLASSES, ignore_index=None)
+    assert report.exit_code == 0
+    assert not [name for name in report.settings["made"] if "void" in name]
+
+
+def test_a_fault_elsewhere_is_not_put_down_to_void():
+    random = np.random.default_rng(0)
+    theirs, _ = pair_of(255)
+    report = align_metric(
+        theirs, lambda *batch: theirs(*batch) * 2, [random.integers(0, CLASSES, (2, 2, 6, 7))]
+    )
+    assert report.exit_code == 1
+    assert not [note for note in report.notes if note.kind == "metric_void_alone"]
