@@ -282,7 +282,8 @@ def clip_factor(gradients: Sequence[Any], max_norm: float) -> float:
 
 
 def _times(gradient: Any, factor: float) -> Any:
-    return gradient * paddle.to_tensor(factor, dtype=gradient.dtype)
+    wide = gradient if gradient.dtype == paddle.float64 else gradient.astype("float32")
+    return (wide * paddle.to_tensor(factor, dtype=wide.dtype)).astype(gradient.dtype)
 
 
 CLIPS: dict[str, Callable[[float, Sequence[Any]], nn.clip.ClipGradBase]] = {

@@ -22,6 +22,7 @@ from common.training.net_side import (
     tensors_to_fill,
 )
 from paddle_impl.optim import set_lr, trainable_parameters
+from paddle_impl.precision import FLOAT32, Precision
 
 # Paddle's optimizers call a slot <parameter>_velocity_0.
 _SLOTS = {
@@ -44,14 +45,16 @@ def train_step(
     lr: float,
     *,
     frozen: Sequence[nn.Layer] = (),
+    precision: Precision = FLOAT32,
 ) -> dict[str, float]:
     """Make one update with the mean gradient over the micro-batches `batches`.
 
     lr: the schedule's rate of this step, set before the update. frozen: layers that stay in eval
-    mode. Images are cast to the net's dtype. Returns the terms of the loss, averaged over the
-    micro-batches, and their sum "loss".
+    mode. precision: how outputs and gradients are computed. Images are cast to the net's dtype.
+    Returns the terms of the loss, averaged over the micro-batches, and their sum "loss".
 
-    Raises NotFinite, before the update, where the loss or a gradient is not finite.
+    Raises NotFinite, before the update, where the loss or a gradient is not finite; a scaler skips
+    updates whose gradients are not.
     """
     net.train()
     for layer in frozen:
@@ -61,13 +64,15 @@ def train_step(
     sums: dict[str, float] = {}
     for batch in batches:
         image, label = to_tensors(batch)
-        parts = loss_parts(criterion, net(image.astype(dtype)), label)
-        (parts["loss"] / len(batches)).backward()
+        with precision.computing():
+            parts = loss_parts(criterion, net(image.astype(dtype)), label)
+        precision.backward(parts["loss"] / len(batches))
         for name, value in parts.items():
             sums[name] = sums.get(name, 0.0) + float(value.detach())
     losses = {name: value / len(batches) for name, value in sums.items()}
-    require_finite(losses, lambda: finite_gradients(net, criterion))
-    optimizer.step()
+    scaled = precision.scaler is not None
+    require_finite(losses, lambda: scaled or finite_gradients(net, criterion))
+    precision.update(optimizer)
     # Not zeros: under them a parameter without a gradient would decay.
     optimizer.clear_grad(set_to_zero=False)
     return losses
@@ -172,7 +177,13 @@ def _slots(
     """The optimizer's own tensors, found by the internal names of their parameters."""
     params = {p.name: name for name, p in trainable_parameters(net, criterion).items()}
     found = {}
-    for key, tensor in optimizer.state_dict().items():
+    state = dict(optimizer.state_dict())
+    masters = state.pop("master_weights", {})  # in float32, of weights in half precision
+    for own, tensor in masters.items():
+        if own in params:
+            found[f"master.{params[own]}"] = tensor
+            params[tensor.name] = params[own]  # whose slots these weights' are
+    for key, tensor in state.items():
         for own, slot in _SLOTS.items():
             owner, _, number = key.rpartition(f"_{own}_")
             if number.isdigit() and owner in params:
@@ -187,7 +198,9 @@ def make_slots(optimizer: paddle.optimizer.Optimizer, params: list[paddle.Tensor
     """
     rate = optimizer.get_lr()
     set_lr(optimizer, 0.0)
-    sum((param.sum() * 0.0 for param in params), start=paddle.zeros([], params[0].dtype)).backward()
+    kind = "float64" if params[0].dtype == paddle.float64 else "float32"
+    nothing = [(param.sum() * 0.0).astype(kind) for param in params]
+    sum(nothing, start=paddle.zeros([], kind)).backward()
     optimizer.step()
     optimizer.clear_grad(set_to_zero=False)
     set_lr(optimizer, rate)
@@ -213,14 +226,22 @@ def load_arrays(
     own = tensors_to_fill(net.state_dict(), arrays, into, left)
     for key, array in arrays.items():
         dtype = str(own[key].dtype).removeprefix("paddle.")
-        if array.dtype == np.uint16 and dtype.startswith("float"):
-            array = array.view(ml_dtypes.bfloat16)
-        own[key].set_value(np.ascontiguousarray(array, dtype))
+        own[key].set_value(_as_held(array, dtype))
+
+
+def _as_held(array: np.ndarray, dtype: str) -> np.ndarray:
+    """Return an array as a tensor of `dtype` takes it: bfloat16 as its bits."""
+    if array.dtype == np.uint16 and dtype.startswith(("float", "bfloat")):
+        array = array.view(ml_dtypes.bfloat16)
+    if dtype == "bfloat16":
+        return np.ascontiguousarray(array, ml_dtypes.bfloat16).view(np.uint16)
+    return np.ascontiguousarray(array, dtype)
 
 
 class PaddleSide(NetSide):
     """`common.evaluation.side.Side` in Paddle."""
 
+    precision = FLOAT32
     framework = "paddle"
     version = str(paddle.__version__)
     weights_suffix = ".pdparams"
@@ -248,7 +269,10 @@ class PaddleSide(NetSide):
     def save_weights(self, path: Path) -> None:
         """Write a `.pdparams` file, whatever the name of `path`: of the average, if any."""
         self._show_average(True)
-        paddle.save(self.net.state_dict(), str(path))
+        half = (paddle.float16, paddle.bfloat16)
+        state = self.net.state_dict()
+        wide = {k: t.astype("float32") for k, t in state.items() if t.dtype in half}
+        paddle.save({**state, **wide} if wide else state, str(path))
 
 
 def choose_device(name: str) -> None:

@@ -23,6 +23,7 @@ from common.training.net_side import (
     tensors_to_fill,
 )
 from torch_ref.optim import set_lr, trainable_parameters
+from torch_ref.precision import FLOAT32, Precision
 
 # torch's names of the slots.
 _SLOTS = {
@@ -43,14 +44,16 @@ def train_step(
     lr: float,
     *,
     frozen: Sequence[nn.Module] = (),
+    precision: Precision = FLOAT32,
 ) -> dict[str, float]:
     """Make one update with the mean gradient over the micro-batches `batches`.
 
     lr: the schedule's rate of this step, set before the update. frozen: layers that stay in eval
-    mode. Images are cast to the net's dtype. Returns the terms of the loss, averaged over the
-    micro-batches, and their sum "loss".
+    mode. precision: how outputs and gradients are computed. Images are cast to the net's dtype.
+    Returns the terms of the loss, averaged over the micro-batches, and their sum "loss".
 
-    Raises NotFinite, before the update, where the loss or a gradient is not finite.
+    Raises NotFinite, before the update, where the loss or a gradient is not finite; a scaler skips
+    updates whose gradients are not.
     """
     net.train()
     for layer in frozen:
@@ -60,13 +63,15 @@ def train_step(
     sums: dict[str, float] = {}
     for batch in batches:
         image, label = to_tensors(batch, parameter.device)
-        parts = loss_parts(criterion, net(image.to(parameter.dtype)), label)
-        (parts["loss"] / len(batches)).backward()
+        with precision.computing():
+            parts = loss_parts(criterion, net(image.to(parameter.dtype)), label)
+        precision.backward(parts["loss"] / len(batches))
         for name, value in parts.items():
             sums[name] = sums.get(name, 0.0) + float(value.detach())
     losses = {name: value / len(batches) for name, value in sums.items()}
-    require_finite(losses, lambda: finite_gradients(net, criterion))
-    optimizer.step()
+    scaled = precision.scaler is not None
+    require_finite(losses, lambda: scaled or finite_gradients(net, criterion))
+    precision.update(optimizer)
     optimizer.zero_grad(set_to_none=True)
     return losses
 
@@ -207,6 +212,7 @@ def load_arrays(
 class TorchSide(NetSide):
     """`common.evaluation.side.Side` in PyTorch."""
 
+    precision = FLOAT32
     framework = "torch"
     version = str(torch.__version__)
     weights_suffix = ".pth"

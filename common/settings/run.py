@@ -129,8 +129,34 @@ class EarlyStop(Section):
     min_delta: AtLeast0 = 0.0
 
 
+class Amp(Section):
+    """Mixed precision. A loss is scaled for float16 alone, as torch's GradScaler does it."""
+
+    dtype: Literal["bfloat16", "float16"] = "bfloat16"
+    loss_scale: Above0 | None = None  # the first one; none: 65536
+    growth_interval: Positive | None = None  # steps until it is doubled; none: 2000
+
+    @model_validator(mode="after")
+    def _scaled_for_float16(self) -> "Amp":
+        given = [key for key in ("loss_scale", "growth_interval") if getattr(self, key) is not None]
+        if given and self.dtype != "float16":
+            raise ValueError(f"{given[0]} goes with dtype float16; bfloat16 needs no scaling")
+        return self
+
+    @property
+    def scaling(self) -> dict[str, Any]:
+        """Keyword arguments of torch's GradScaler."""
+        return {
+            "init_scale": self.loss_scale or 2.0**16,
+            "growth_interval": self.growth_interval or 2000,
+        }
+
+
 class Train(Section):
-    """How long, and how often what is written. Intervals are in iterations, 0 = never."""
+    """How long, how often what is written, and how it computes.
+
+    Intervals are in iterations, 0 = never.
+    """
 
     iterations: Positive
     log_interval: Positive = 10
@@ -139,6 +165,17 @@ class Train(Section):
     keep: Positive = 2  # newest checkpoints kept
     ema: Ema | None = None
     early_stop: EarlyStop | None = None
+    precision: Literal["float32", "amp_o1", "amp_o2"] = "float32"
+    amp: Amp = Amp()
+    tf32: bool | None = None  # of float32 on a GPU; none: as the framework has it
+    channels_last: bool = False
+    compile: bool = False
+
+    @model_validator(mode="after")
+    def _amp_is_on(self) -> "Train":
+        if self.precision == "float32" and self.amp != Amp():
+            raise ValueError("amp goes with precision amp_o1 or amp_o2, and precision is float32")
+        return self
 
 
 _Scale = Annotated[float, Field(gt=0, le=4)]

@@ -13,6 +13,7 @@ COUNTERS = ("step", "beta1_pow", "beta2_pow")  # slots of one value: what Adam c
 
 
 AVERAGE = "ema"  # the part of a state that is the moving average
+SCALER = "scaler"  # and that of the scale of the loss
 
 
 class NetSide:
@@ -21,11 +22,13 @@ class NetSide:
     A framework's side sets the functions, which are those of its `train.py`, and adds the rest.
     Arrays of `state` have their tensors' dtypes. `frozen` are layers that stay in eval mode.
     `averaged`: makes the moving average of the net's weights, which is kept from the first step on,
-    and which is what is evaluated and saved as weights; None: there is none.
+    and which is what is evaluated and saved as weights; None: there is none. `precision` is how a
+    step computes.
     """
 
     frozen: Sequence[Any] = ()
     averaged: Callable[[Any], Any] | None = None
+    precision: Any
 
     train_step: Callable[..., dict[str, float]]
     predict_classes: Callable[..., np.ndarray]
@@ -43,7 +46,7 @@ class NetSide:
         self._begin_average()
         self._show_average(False)
         made = (self.net, self.criterion, self.optimizer)
-        losses = self.train_step(*made, batches, lr, frozen=self.frozen)
+        losses = self.train_step(*made, batches, lr, frozen=self.frozen, precision=self.precision)
         if self._average:
             self._average.update()
         return losses
@@ -51,7 +54,8 @@ class NetSide:
     def predict(self, image: np.ndarray, options: Evaluate) -> np.ndarray:
         """Return the classes of `image`; see `predict`."""
         self._show_average(True)
-        return self.predict_classes(self.net, image, options)
+        with self.precision.predicting():
+            return self.predict_classes(self.net, image, options)
 
     def state(self) -> dict[str, np.ndarray]:
         """Return weights, buffers and slots as net.*, criterion.*, velocity.* and so on."""
@@ -64,6 +68,7 @@ class NetSide:
         }
         average = self._average.state() if self._average else {}
         arrays |= {f"{AVERAGE}.{key}": array for key, array in average.items()}
+        arrays |= {f"{SCALER}.{key}": array for key, array in self.precision.state().items()}
         return {**arrays, **self.read_slots(self.net, self.criterion, self.optimizer)}
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
@@ -74,7 +79,8 @@ class NetSide:
             self.load_arrays(module, _below(part, state))
         if self._average:
             self._average.load_state(_below(AVERAGE, state))
-        others = (*self._parts(), AVERAGE)
+        self.precision.load_state(_below(SCALER, state))
+        others = (*self._parts(), AVERAGE, SCALER)
         slots = {key: a for key, a in state.items() if key.split(".")[0] not in others}
         self.write_slots(self.net, self.criterion, self.optimizer, slots)
 

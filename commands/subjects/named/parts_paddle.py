@@ -23,6 +23,7 @@ from paddle_impl.average import Average
 from paddle_impl.freeze import Frozen
 from paddle_impl.losses import LOSSES
 from paddle_impl.optim import build_optimizer
+from paddle_impl.precision import precision_of
 from paddle_impl.train import PaddleSide, choose_device, to_tensors
 
 
@@ -80,6 +81,7 @@ class PaddleParts(Parts):
     def _as_trained(self, side: PaddleSide, frozen: Frozen) -> PaddleSide:
         """Return the side with what the config says of how it is trained."""
         side.frozen = frozen.layers
+        side.precision = precision_of(self.settings.train, side.net, side.optimizer)
         if ema := self.settings.train.ema:
             side.averaged = partial(Average, **ema.model_dump())
         return side

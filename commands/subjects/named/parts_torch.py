@@ -25,6 +25,7 @@ from torch_ref.average import Average
 from torch_ref.freeze import Frozen
 from torch_ref.losses import LOSSES
 from torch_ref.optim import build_optimizer
+from torch_ref.precision import precision_of
 from torch_ref.train import TorchSide, choose_device, to_tensors
 
 
@@ -85,6 +86,7 @@ class TorchParts(Parts):
     def _as_trained(self, side: TorchSide, frozen: Frozen) -> TorchSide:
         """Return the side with what the config says of how it is trained."""
         side.frozen = frozen.layers
+        side.precision = precision_of(self.settings.train, side.net)
         if ema := self.settings.train.ema:
             side.averaged = partial(Average, **ema.model_dump())
         return side

@@ -25,7 +25,11 @@ def _live(
     names = {p.name: name for name, p in trainable_parameters(net, criterion).items()}
     longest = sorted(names, key=len, reverse=True)
     found: dict[str, paddle.Tensor] = {}
-    for key, tensor in optimizer.state_dict().items():
+    state = dict(optimizer.state_dict())
+    for own, tensor in state.pop("master_weights", {}).items():  # of weights in half precision
+        if own in names:
+            found[f"master.{names[own]}"] = tensor
+    for key, tensor in state.items():
         owner = next((name for name in longest if key.startswith(f"{name}_")), None)
         if owner is not None and isinstance(tensor, paddle.Tensor):
             slot = key.removeprefix(f"{owner}_").rpartition("_")[0]
