@@ -1,7 +1,7 @@
 """The parser of every command: its help and its errors in the language of what is printed.
 
 What a tool says of its options stands in English in its code and with its Chinese in
-`common/words/help.json`, and so does what argparse says of itself.
+`common/words/help.json`; what argparse says of itself, there and in `errors.json`.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from common.streams import messages, results
 from common.words import language
 from common.words.language import phrase
-from common.words.texts import help_said
+from common.words.texts import error_said, help_said
 
 # A word, or a letter of Chinese, with what may not end or begin a line.
 _UNBROKEN = re.compile("[（“《]*(?:[!-~]+|.)[，。；：！？、）》”…]*\\s*")
@@ -53,7 +53,7 @@ class Parser(argparse.ArgumentParser):
 
 def error_line(message: object) -> str:
     """Return the line that says an error, in the language of what is printed."""
-    return phrase("error: {message}", message=message)
+    return phrase("error: {message}", message=error_said(str(message)))
 
 
 def complain(text: str) -> None:

@@ -7,9 +7,10 @@ reports say (causes, notes, verdicts) has a table of its own, `align/judge/words
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from pathlib import Path
+from string import Formatter
 
 ENGLISH, CHINESE = 0, 1
 LANGUAGES = ("en", "zh")
@@ -99,7 +100,7 @@ TOLD = "told elsewhere: "  # how sections of such phrases begin
 @cache
 def _told() -> list[tuple[re.Pattern[str], str]]:
     return [
-        (re.compile(_pattern(english), re.DOTALL), chinese)
+        (re.compile(pattern_of(english), re.DOTALL), chinese)
         for name, rows in _sections().items()
         if name.startswith(TOLD)
         for english, chinese in rows.items()
@@ -107,12 +108,28 @@ def _told() -> list[tuple[re.Pattern[str], str]]:
     ]
 
 
-NUMBERS = ("count", "second", "total")  # places that hold nothing but a number
+# Places that hold nothing but a number, a shape, one word, an option, a list, or several lines.
+PLACES = {
+    **dict.fromkeys(("count", "second", "total"), "[0-9,]+"),
+    "integer": "-?[0-9]+",
+    **dict.fromkeys(("shape", "other_shape"), r"[(\[][-0-9, ]*[)\]]"),
+    "key": r"\S+",
+    "option": r"(?:--?[\w-]+|\w+\.\w+)",
+    "names": "[^;\n]+?",
+    "code": "(?s:.+)",
+}
+_REST = r"(?s:(?:; |, |: | \().*?)?"  # of a place behind another: what begins like a part
 
 
-def _pattern(english: str) -> str:
-    parts = re.split(r"{(\w+)}", english)
-    return "".join(
-        f"(?P<{part}>{r'[0-9,]+' if part in NUMBERS else '.+?'})" if place % 2 else re.escape(part)
-        for place, part in enumerate(parts)
-    )
+def pattern_of(english: str, empty: Collection[str] = ()) -> str:
+    """Return the regular expression of a phrase; places called as one of `empty` may hold nothing.
+
+    What stands in those may be several lines.
+    """
+    pattern = ""
+    for before, name, *_ in Formatter().parse(english):
+        values = PLACES.get(name or "", ".+?")
+        if name in empty:
+            values = "(?s:.*?)" if before or not pattern else _REST
+        pattern += re.escape(before) + (f"(?P<{name}>{values})" if name else "")
+    return pattern

@@ -2,13 +2,17 @@
 
 import ast
 import re
+from itertools import chain
 
 import pytest
 import yaml
 
 from common.words import language
 from common.words.language import both, phrase, phrases, recognised, said
+from tests.common.words.sources import trees_of
 from tests.paths import ROOT
+
+pytestmark = pytest.mark.xdist_group("words")  # with test_texts.py, which reads the same trees
 
 ROOMS = ("align", "commands", "common", "convert", "export", "tools")
 CHINESE = re.compile("[\u4e00-\u9fff\u3000-\u303f\uff00-\uffef]")
@@ -26,16 +30,10 @@ def chosen(monkeypatch):
     return monkeypatch
 
 
-def trees():
-    for room in ROOMS:
-        for path in (ROOT / room).rglob("*.py"):
-            yield path, ast.parse(path.read_text("utf-8"))
-
-
 def spoken():
     """Return {phrase: where} of all texts that code asks the table for."""
     found = {}
-    for path, tree in trees():
+    for path, tree in chain.from_iterable(map(trees_of, ROOMS)):
         for node in ast.walk(tree):
             if not isinstance(node, ast.Call):
                 continue
