@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from typing_extensions import Self
 
 from common.words.language import CHINESE, ENGLISH, language, recognised
+from common.words.texts import in_chinese
 
 ROOT = "(root)"  # a net as one layer
 OPTIMIZER = "(optimizer)"  # whose fault what it did to any weight is
@@ -171,6 +172,12 @@ def in_both(text: str | None) -> list[str]:
     for name, words in _IN_CHINESE:
         chinese = name.sub(words, chinese)
     return [english, chinese]
+
+
+def outcome(text: str | None) -> list[str]:
+    """Return in both languages what a rung came to: words, or an error that ended it."""
+    english, chinese = in_both(text)
+    return [english, in_chinese(english) if chinese == english else chinese]
 
 
 def printed(text: str | None) -> str:

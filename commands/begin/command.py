@@ -11,6 +11,7 @@ from commands.entry import CHECKED_BAD, CHECKED_GOOD, print_json
 from commands.subjects.named.config import read_config
 from common.errors import UserError
 from common.words.language import comma, phrase, said
+from common.words.texts import error_said
 from common.words.typed import command
 
 
@@ -63,12 +64,14 @@ def _show(config: Path, written: list[Path], found: list[State]) -> None:
     for _ in range(3):
         table.add_column(overflow="fold")
     words = {0: "ready", 1: "to fill in", 2: "does not work"}
+    below: list[str] = []  # further lines of what a state says
     for state in found:
         style = STYLES[2 if state.code == 1 else 1] if state.code else None
-        first = said(state.said.partition("\n")[0])
+        first, *more = error_said(said(state.said)).splitlines() or [""]
         table.add_row(state.what, phrase(words[state.code]), first, style=style)
+        below += more
     console.print(table)
-    for line in (more for state in found for more in state.said.splitlines()[1:]):
+    for line in below:
         console.print(line, soft_wrap=True, markup=False, highlight=False)
     left = [state for state in found if state.code]
     then = command("reproduce", config)

@@ -21,6 +21,7 @@ from common.settings.run import Settings
 from common.streams import say
 from common.terminal import labelled, screen, verdict
 from common.words.language import phrase, said
+from common.words.texts import error_said
 
 FIRST = 3  # findings of a kind that are shown
 NAMED = 100  # that stand in JSON
@@ -91,7 +92,7 @@ def show(settings: Settings, survey: Survey, pictures: Sequence[Path], quiet: bo
             about = {"count": len(rows), "kind": said(kind), "what": said(EXPLAINED[kind])}
             say(phrase("{kind}: {count} ({what})", **about))
             for row in rows[:FIRST]:
-                say(f"  {row.said}")
+                say(f"  {error_said(row.said)}")
             if len(rows) > FIRST:
                 say(f"  {phrase('and {count} more', count=len(rows) - FIRST)}")
         for number, value in list(survey.strange.items())[:NAMED]:

@@ -12,6 +12,7 @@ from commands import entry
 from commands.deploy.measure.ways import EXPORTED, WAYS, Measured, Task, measured, merged
 from common.streams import messages
 from common.words.language import phrase
+from common.words.texts import error_said
 
 EXAMPLE = "python tools/benchmark.py configs/stdc1.yml --size 512 1024"
 SIZES = ((512, 1024), (768, 1536))  # of STDC's paper: Cityscapes at 0.5 and 0.75
@@ -200,7 +201,7 @@ def show(result: dict[str, Any]) -> None:
     ]
     rows.append((phrase("threads"), str(result["threads"])))
     rows += [
-        (WAYS[way], phrase("not measured: {why}", why=why))
+        (WAYS[way], phrase("not measured: {why}", why=error_said(why)))
         for way, why in result["not_measured"].items()
     ]
     for line in labelled(rows):

@@ -23,6 +23,7 @@ from common.files import make_folder, whole_file
 from common.streams import say
 from common.terminal import counting, labelled, screen, verdict
 from common.words.language import phrase, said
+from common.words.texts import error_said
 
 LABEL = 12  # columns
 TOLD = 0.5  # seconds of an export that are told
@@ -171,7 +172,7 @@ class _Run:
             row["outputs"] = {kind: str(path) for kind, path in item.outputs.items()}
             return
         row["error"] = str(error) if str(item.path) in str(error) else f"{item.path}: {error}"
-        complain(phrase("failed: {error}", error=row["error"]))
+        complain(phrase("failed: {error}", error=error_said(row["error"])))
 
     def _read(self, item: Item) -> Image.Image:
         return read_photo(item.path)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from commands.entry import check_folder, print_json
-from common.words.language import phrase, said
+from common.words.language import language, phrase, said
 from common.words.typed import command_line
 
 
@@ -76,7 +76,7 @@ def _show(reproduction: Any, folder: Path, quiet: bool) -> None:
     """Print the ladder, where everything is, and the verdict; `quiet`: the verdict alone."""
     from rich.table import Table
 
-    from align.judge.words import Words, listed, printed
+    from align.judge.words import Words, listed, outcome, printed
     from common.terminal import STYLES, screen, verdict
 
     console = screen()
@@ -88,7 +88,8 @@ def _show(reproduction: Any, folder: Path, quiet: bool) -> None:
             table.add_column(phrase(column) if column else "", overflow="fold", justify=side)
         for rung in reproduction.rungs:
             style = STYLES[rung.exit_code]
-            how = phrase(words[rung.exit_code]), f"{rung.seconds:.1f}", printed(rung.result)
+            result = outcome(rung.result)[language()]
+            how = phrase(words[rung.exit_code]), f"{rung.seconds:.1f}", result
             table.add_row(said(rung.name), *how, style=style if rung.exit_code else None)
         console.print(table)
         console.print(phrase("everything is in {folder}", folder=folder))

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from align.judge.comparison import DIFFERS, EQUAL, NOISE, UNCHECKED, Comparison
-from align.judge.words import in_both
+from align.judge.words import in_both, outcome
 from align.report.changes import compare_runs
 from align.report.groups import NAMED, grouped
 from align.report.html.data import VERDICTS, number, page_data, places
@@ -161,7 +161,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"both": in_both, "digits": digits, "whole": whole, "place": place}
-    made.filters |= {"setting": setting}
+    made.filters |= {"outcome": outcome, "setting": setting}
     made.globals["say"] = say
     return made
 

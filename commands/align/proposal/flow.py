@@ -22,6 +22,7 @@ from common.errors import UserError
 from common.streams import say
 from common.terminal import working
 from common.words.language import ENGLISH, both, comma, language, phrase
+from common.words.texts import error_said
 from common.words.typed import command_line
 from convert.names.pair_search import SURE
 from convert.names.proposal import Proposal, counts
@@ -121,7 +122,7 @@ def _tried(
         return found, RulesTrial(), why
     if run.calls is None:
         what = "not tried, and paired without the order of calls: {error}"
-        return found, RulesTrial(), phrase(what, error=run.failure)
+        return found, RulesTrial(), phrase(what, error=error_said(run.failure))
     ways = choices(found)
     if not found.is_whole and not ways:
         many = "not tried: what is ambiguous may be paired in over {count} ways, or in none"
@@ -179,7 +180,7 @@ def _judged(
         what = phrase("no way aligns; the nearest of {count} does not, either", count=len(trials))
     tried = phrase("could not be tried ({how})", how=how) if nearest.failure else ""
     tried = tried or _tried_so(what, how)
-    return kept, nearest, phrase("{what}: {error}", what=tried, error=nearest.told())
+    return kept, nearest, phrase("{what}: {error}", what=tried, error=error_said(nearest.told()))
 
 
 def _tried_so(what: str, how: str) -> str:

@@ -187,3 +187,11 @@ def test_what_stands_for_a_layer_or_a_batch_is_a_word():
 )
 def test_a_setting_is_no_python(value, english, chinese):
     assert setting(value) == [english, chinese]
+
+
+def test_an_error_that_ended_a_rung_is_told_in_both_languages():
+    run = Run("stdc toy")
+    run.rungs.append(Rung("convert", 2, "nowhere.pth: no such file", 0.1))
+    for page in (render(run), render_comparison(run, run)):
+        assert '<span lang="zh">nowhere.pth：没有这样的文件</span>' in page
+        assert '<span lang="en">nowhere.pth: no such file</span>' in page
