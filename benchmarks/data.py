@@ -94,7 +94,7 @@ def frames(folder: Path) -> Cityscapes:
 def _ways(source: Cityscapes) -> dict[str, Sample]:
     """Return by name what makes sample number `key`."""
     fill = Normalisation().mean_color
-    like_stdc = {"brightness": 0.5, "contrast": 0.5, "saturation": 0.5, "flip": 0.5}
+    like_stdc: dict[str, Any] = {"brightness": 0.5, "contrast": 0.5, "saturation": 0.5, "flip": 0.5}
     orders = {
         "authors": stdc(CROP_HW, fill),
         "fast": stdc(CROP_HW, fill, order="fast"),
@@ -102,11 +102,14 @@ def _ways(source: Cityscapes) -> dict[str, Sample]:
     }
     ways: dict[str, Sample] = {}
     for name, steps in orders.items():
-        dataset = SegmentationDataset(source, steps)
-        ways[name] = lambda key, own=dataset: own.sample(key, key % FRAMES)
+        ways[name] = _sampled(SegmentationDataset(source, steps))
     ways["reading alone"] = lambda key: source.read(key % FRAMES)
     peer = _paddleseg(source)
     return {**ways, "PaddleSeg": peer} if peer else ways
+
+
+def _sampled(dataset: SegmentationDataset) -> Sample:
+    return lambda key: dataset.sample(key, key % FRAMES)
 
 
 def _paddleseg(source: Cityscapes) -> Sample | None:

@@ -15,8 +15,9 @@ from PIL import Image, ImageEnhance, ImageStat
 from common.errors import DataError
 from common.randomness import choice, uniform
 
-# (image, label, rng) -> (image, label): Pillow images, or arrays after `AsArrays`.
-Transform = Callable[[Any, Any, np.random.Generator], tuple[Any, Any]]
+# (image, label, rng) -> (image, label): Pillow images, or arrays after `AsArrays`. One that has
+# `takes_others` gets a fourth argument: a function that returns another frame of the set.
+Transform = Callable[..., tuple[Any, Any]]
 
 VOID = 255  # label of what is outside the image
 
