@@ -217,6 +217,14 @@ class Evaluate(Section):
         return self.scales or (self.scale,)
 
 
+class Log(Section):
+    """What a run writes for viewers, beside its log.jsonl."""
+
+    tensorboard: bool = True
+    visualdl: bool = False
+    images: NotNegative = 4  # of a validation: photo, label and prediction
+
+
 class Reproduce(Section):
     """What the demo does with this config (tools/reproduce.py)."""
 
@@ -247,6 +255,7 @@ class Settings(Section):
     train: Train
     freeze: Freeze = Freeze()
     evaluate: Evaluate = Evaluate()
+    log: Log = Log()
     reproduce: Reproduce = Reproduce()
 
     @model_validator(mode="after")

@@ -1,17 +1,20 @@
-"""Files that a run grows: lines of JSON and TensorBoard's events.
+"""Files that a run grows: lines of JSON, and events for TensorBoard and VisualDL.
 
 `log.jsonl` holds what a resumed run repeats to the bit; times go to `speed.jsonl`.
 """
 
 import json
 import math
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from common.errors import UserError
 from common.files import whole_file, writing_in
+from common.settings.run import Log
+from common.training.events import Events
 
 
 class RunLog:
@@ -21,17 +24,20 @@ class RunLog:
         folder: of the run; made if absent.
         iteration: where the run (re)starts: later lines of an earlier process are cut off.
         validated: iteration of the last validation that the run knows of.
+        log: which events are written.
 
-    Raises UserError where they cannot be written.
+    Raises UserError where they cannot be written, or what writes them is not installed.
     """
 
-    def __init__(self, folder: Path, iteration: int, validated: int) -> None:
+    def __init__(
+        self, folder: Path, iteration: int, validated: int, log: Log | None = None
+    ) -> None:
         self.folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for name in ("log.jsonl", "speed.jsonl"):
                 _cut(folder / name, iteration, validated)
-            self._events = _event_writer(folder / "tensorboard", iteration)
+            self._events = Events(folder, iteration, log or Log())
         except OSError as error:
             raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from None
 
@@ -41,7 +47,7 @@ class RunLog:
         self._append("speed.jsonl", {"iteration": row["iteration"], **speed})
         for key, value in {**row, **speed}.items():
             if key != "iteration":
-                self._events.add_scalar(f"train/{key}", value, row["iteration"])
+                self._events.scalar(f"train/{key}", value, row["iteration"])
         self._events.flush()
 
     def validation(self, row: Mapping[str, Any]) -> None:
@@ -51,13 +57,19 @@ class RunLog:
             if isinstance(score, Mapping):
                 for name, value in score.items():
                     tag = f"{key}/{name.replace(' ', '_')}"
-                    self._events.add_scalar(tag, value, row["iteration"])
+                    self._events.scalar(tag, value, row["iteration"])
             elif key != "iteration":
-                self._events.add_scalar(f"validation/{key}", score, row["iteration"])
+                self._events.scalar(f"validation/{key}", score, row["iteration"])
         self._events.flush()
 
+    def picture(self, iteration: int, picture: np.ndarray | None) -> None:
+        """Write a validation's images beside their classes: uint8 [H, W, 3] RGB, or none."""
+        if picture is not None:
+            self._events.picture("validation/photo_label_prediction", picture, iteration)
+            self._events.flush()
+
     def close(self) -> None:
-        """Finish the event file."""
+        """Finish the event files."""
         self._events.close()
 
     def _append(self, name: str, row: Mapping[str, Any]) -> None:
@@ -97,16 +109,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _event_writer(folder: Path, iteration: int) -> Any:
-    # tensorboardX imports torch where it finds it; nothing of what is used here needs it.
-    hidden = "torch" not in sys.modules
-    if hidden:
-        sys.modules["torch"] = None  # type: ignore[assignment]  # None forbids the import
-    try:
-        from tensorboardX import SummaryWriter
-    finally:
-        if hidden:
-            del sys.modules["torch"]
-    return SummaryWriter(logdir=str(folder), purge_step=iteration + 1 if iteration else None)

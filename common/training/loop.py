@@ -17,6 +17,7 @@ from common.data import Batch
 from common.errors import UserError
 from common.evaluation.evaluate import evaluate
 from common.evaluation.evaluator import Evaluator, build_evaluator
+from common.evaluation.gallery import Gallery
 from common.evaluation.side import Side
 from common.files import remove_folder, whole_file
 from common.randomness import generator
@@ -137,6 +138,8 @@ class _Run:
         self.saved: tuple[int, int] | None = None  # (iteration, validated) of the last checkpoint
         self.batches: Iterator[list[Batch]] = iter(())
         self.log: RunLog | None = None
+        log, shown = settings.log, (data.val.normalisation, data.colors)
+        self.gallery = Gallery(side, log.images * (log.tensorboard or log.visualdl), *shown)
         self.clock = Clock()
         self.broken = BrokenImages(data.train, self.folder, self.reporter)
         self.identity: dict[str, Any] = {
@@ -166,7 +169,7 @@ class _Run:
         if resume is not None:
             place = f"resuming {found.path}" if found else "nothing to resume yet"
             self.reporter.message(f"{place}: from iteration {start}")
-        self.log = RunLog(self.folder, start, self.position.validated)
+        self.log = RunLog(self.folder, start, self.position.validated, self.settings.log)
         with whole_file(self.folder / "settings.json") as draft:
             draft.write_text(json.dumps(self.identity["settings"], indent=1) + "\n")
         if account:
@@ -280,6 +283,7 @@ class _Run:
         row = {"iteration": position.iteration, **scores}
         assert self.log is not None
         self.log.validation(row)
+        self.log.picture(position.iteration, self.gallery.picture())
         self.reporter.validation({**row, "best": position.best})
 
     def _scores(self, stop: StopRequest) -> dict[str, Any] | None:
@@ -291,8 +295,9 @@ class _Run:
             return stop.signal is None or done == total
 
         batches = validation_batches(self.data.val, self.settings)
+        seen_by, batches = self.gallery.watching(batches)
         options = self.settings.evaluate
-        return evaluate(self.side, batches, self.evaluator, options=options, progress=progress)
+        return evaluate(seen_by, batches, self.evaluator, options=options, progress=progress)
 
     def _save(self) -> None:
         place = (self.position.iteration, self.position.validated)

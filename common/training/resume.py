@@ -40,6 +40,7 @@ FREE_KEYS = (
     "train.checkpoint_interval",
     "train.keep",
     "train.early_stop",
+    "log",
     "reproduce",
 )
 
