@@ -5,13 +5,12 @@ import inspect
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from commands.subjects.named.config import SECTIONS, Own, own_of
 from commands.subjects.named.parts import Parts
+from commands.subjects.validation import sizes_taken
 from common.errors import ConversionError, UserError
-from common.evaluation.evaluate import predicted
 from common.settings.own import FRAMEWORKS
 from common.settings.run import Settings
 
@@ -19,9 +18,6 @@ READY, TO_FILL, WRONG = 0, 1, 2
 # The methods of a class that are called; another one may be for subclasses to write.
 CALLED = ("__init__", "__call__", "__len__", "__getitem__", "forward", "update", "compute",
           "accumulate", "result")  # fmt: skip
-
-
-LOOKED_AT, SIZES = 16, 3  # validation images whose sizes are seen, and sizes that are tried
 
 
 @dataclass(frozen=True)
@@ -133,22 +129,8 @@ def _nets(settings: Settings) -> str:
 
 
 def _validation(settings: Settings) -> str:
-    """Run both nets on a validation image of each of the first sizes, as training evaluates."""
-    from paddle_impl.train import predict as predict_paddle
-    from torch_ref.train import predict as predict_torch
-
     theirs, ours = _parts(settings)
-    val = theirs.data().val
-    found: dict[tuple[int, ...], tuple[int, Any]] = {}
-    for index in range(min(len(val), LOOKED_AT)):
-        image, _ = val.sample(0, index)
-        found.setdefault(image.shape[1:], (index, image[None]))
-    sizes = sorted(found, key=lambda size: size[0] * size[1])[:SIZES]
-    for part, predict in ((theirs, predict_torch), (ours, predict_paddle)):
-        net = part.net()
-        for index, image in (found[size] for size in sizes):
-            predicted(partial(predict, net), image, settings.evaluate, index)
-    return "both nets take " + ", ".join(f"{h} x {w}" for h, w in sizes)
+    return "both nets take " + ", ".join(f"{h} x {w}" for h, w in sizes_taken((theirs, ours)))
 
 
 def _data(settings: Settings) -> str:

@@ -31,9 +31,10 @@ from commands.reproduce.training import (
     starting_weights,
 )
 from commands.subjects.recipe import Recipe
+from commands.subjects.validation import sizes_taken
 from common.documents import write_text
 from common.errors import UserError
-from common.settings.data import CityscapesData
+from common.settings.data import CityscapesData, OwnData, PhotosData
 from common.settings.load import load_settings
 from common.settings.own import OWN, OwnModel
 
@@ -91,6 +92,8 @@ class Reproduction:
         start = time.monotonic()
         self.folder.mkdir(parents=True)
         torch_net, paddle_net = self._nets()
+        if torch_net is not None and self._has_own_images:
+            self._did("validation", self._validation)
         self._align(torch_net, paddle_net)
         with self._rung("evidence") as done:
             done(*self._write_evidence(torch_net, paddle_net))
@@ -122,6 +125,18 @@ class Reproduction:
                 return False
             done(ALIGNED, result)
         return True
+
+    @property
+    def _has_own_images(self) -> bool:
+        """Whether nobody knows yet that the nets take the validation images."""
+        settings = self.settings
+        own_data = isinstance(settings.data, OwnData | PhotosData)
+        return own_data or isinstance(settings.model, OwnModel)
+
+    def _validation(self) -> Words:
+        """Run both nets on validation images; else only the end of a training would."""
+        sizes = sizes_taken(self.recipe.whole_parts)
+        return Words("sizes_taken", sizes=", ".join(f"{h} x {w}" for h, w in sizes))
 
     @property
     def shortened(self) -> list[str]:

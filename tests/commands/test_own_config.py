@@ -181,8 +181,18 @@ def test_reproduce_climbs_it_all_into_one_folder(mine):
     assert done.returncode == 0, done.stdout + done.stderr
     rungs = summary_of(mine / "out")
     assert list(rungs) == [
-        *("checkpoint", "convert", "weights", "init", "forward, eval", "forward, train"),
-        *("backward", "data", "loss", "metric", "training", "evidence", "train"),
+        *("checkpoint", "convert", "validation", "weights", "init"),
+        *(
+            "forward, eval",
+            "forward, train",
+            "backward",
+            "data",
+            "loss",
+            "metric",
+            "training",
+            "evidence",
+            "train",
+        ),
         *("train, reference", "train_align"),
     ]
     names = ["forward", "data", "metric", "loss", "bp_align"]

@@ -20,6 +20,7 @@ from commands.reproduce.ladder import Reproduction
 from commands.reproduce.training import Trained, TrainingEnded, common_start, compare_scores
 from common.errors import UserError
 from common.settings.load import load_settings
+from common.settings.run import Evaluate
 
 TOY, PAPER = ROOT / "configs" / "stdc1_toy.yml", ROOT / "configs" / "stdc1.yml"
 
@@ -201,3 +202,33 @@ def test_both_trainings_start_at_the_same_weights(mine, monkeypatch, given):
         assert np.array_equal(theirs[name].numpy(), reference.state_dict()[name]) == given
     for framework, overrides in starts.items():
         assert load_settings(mine / "my_net.yml", overrides).weights.path, framework
+
+
+def strict_parts(multiple):
+    """Parts of a torch net that takes any image, and of a Paddle net that takes multiples."""
+    import paddle
+    import torch
+
+    class Strict(paddle.nn.Conv2D):
+        def forward(self, image):
+            assert not image.shape[2] % multiple, "of no such height"
+            return super().forward(image)
+
+    sizes = [(32, 40), (32, 40), (16, 40), (24, 40)]
+    samples = [(np.zeros((3, *size), np.float32), np.zeros(size, np.int64)) for size in sizes]
+    val = type("Val", (), {"__len__": lambda _: 4, "sample": lambda _, e, i: samples[i]})()
+    settings = SimpleNamespace(evaluate=Evaluate())
+    nets = (lambda: torch.nn.Conv2d(3, 2, 1)), (lambda: Strict(3, 2, 1))
+    data = SimpleNamespace(val=val)
+    return tuple(SimpleNamespace(net=n, data=lambda: data, settings=settings) for n in nets)
+
+
+@pytest.mark.parametrize("multiple", [8, 16])
+def test_validation_images_that_a_net_cannot_take_are_said_before_the_rungs(tmp_path, multiple):
+    reproduction = Reproduction(TOY, tmp_path)
+    reproduction.settings = load_settings(TOY)
+    reproduction.recipe = SimpleNamespace(whole_parts=strict_parts(multiple))
+    assert reproduction._did("validation", reproduction._validation) == (multiple == 8)
+    (rung,) = reproduction.rungs
+    said = ("16 x 40, 24 x 40, 32 x 40", "validation image 3, of size 24 x 40")[multiple > 8]
+    assert said in rung.result
