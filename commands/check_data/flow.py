@@ -3,29 +3,34 @@
 import argparse
 import multiprocessing
 import os
-from collections.abc import Iterator
+import pickle
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from commands.check_data.pictures import draw_classes, draw_samples
 from commands.check_data.result import as_json, show
+from commands.check_data.users import UsersSplit, own_augmentation, users_splits
 from commands.entry import CHECKED_BAD, CHECKED_GOOD, print_json
 from commands.subjects.named.config import read_config
+from commands.subjects.named.samples import OwnAugment
 from common.data import SegmentationDataset
 from common.data.dataset import DataSource
 from common.data.readers import become_a_reader
 from common.data.survey import UNPAIRED, UNUSABLE, Finding, Look, Survey, look_at
-from common.errors import ConfigError, DataError, UnpairedError, UserError
+from common.errors import DataError, UnpairedError, UserError
 from common.files import make_folder
-from common.settings.data import DATASETS, ListData, NoAugmentation
-from common.settings.own import OwnAugmentation
+from common.settings.data import DATASETS, ListData
 from common.settings.run import Settings
 from common.terminal import screen
 from common.words.language import phrase
 
-Sources = dict[str, DataSource]
+Sources = Mapping[str, DataSource | UsersSplit]
+Drawn = tuple[str, str, Callable[[], tuple[np.ndarray, np.ndarray]]]
 AT_ONCE = 8  # frames that a process is given
 FEW = 200  # frames that this process reads alone as fast
 MOST_WORKERS = 8
@@ -39,7 +44,8 @@ def check(options: argparse.Namespace) -> int:
     sources, survey = open_splits(settings)
     workers = options.workers
     if workers is None:
-        many = sum(survey.frames.values()) > FEW
+        users = any(isinstance(source, UsersSplit) for source in sources.values())
+        many = sum(survey.frames.values()) > FEW and not users
         workers = min(os.cpu_count() or 1, MOST_WORKERS) if many else 0
     for look in _watched(read_all(sources, workers), survey, options.quiet):
         survey.looks.append(look)
@@ -55,18 +61,16 @@ def check(options: argparse.Namespace) -> int:
 def open_splits(settings: Settings) -> tuple[Sources, Survey]:
     """Open every split that the config names; what lacks its partner is a finding.
 
-    Raises DataError where there is nothing to read, ConfigError for data that are callables.
+    Raises DataError where there is nothing to read, UserError as the user's own callable does.
     """
     data, classes = settings.data, settings.data.classes()
     if classes is None:
-        raise ConfigError(
-            "data: is a callable of your own, whose files are not known here; this command reads "
-            f"sets of our own kinds: data.dataset is one of {', '.join(DATASETS)}"
-        )
+        users, classes = users_splits(settings)
+        return users, Survey(classes, {split: len(found) for split, found in users.items()})
     splits = dict.fromkeys((data.train_split, data.val_split))
     if isinstance(data, ListData) and data.test_path:
         splits["test"] = None
-    sources: Sources = {}
+    sources: dict[str, DataSource] = {}
     lonely: dict[str, Finding] = {}
     for split in splits:
         try:
@@ -78,7 +82,7 @@ def open_splits(settings: Settings) -> tuple[Sources, Survey]:
                 lonely |= {n: Finding(n, split, f"{n}: {kind}") for n in names if n not in lonely}
     others = {UNPAIRED: list(lonely.values())} if lonely else {}
     frames = {split: len(source) for split, source in sources.items()}
-    return sources, Survey(classes.names, frames, others=others)
+    return sources, Survey(classes, frames, others=others)
 
 
 def read_all(sources: Sources, workers: int) -> Iterator[Look]:
@@ -86,8 +90,15 @@ def read_all(sources: Sources, workers: int) -> Iterator[Look]:
     keys = [(split, index) for split, source in sources.items() for index in range(len(source))]
     if not workers:
         for split, index in keys:
-            yield look_at(sources[split], split, index)
+            yield _looked(sources[split], split, index)
         return
+    try:
+        pickle.dumps(sources)
+    except Exception as error:  # of a user's data set
+        raise DataError(
+            f"data: cannot be handed to other processes ({error}); give --workers 0, or keep in it "
+            "only what Python can pickle"
+        ) from None
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(sources,))
     try:
@@ -112,7 +123,13 @@ def _begin(sources: Sources) -> None:
 
 def _look(key: tuple[str, int]) -> Look:
     split, index = key
-    return look_at(_sources[split], split, index)
+    return _looked(_sources[split], split, index)
+
+
+def _looked(source: DataSource | UsersSplit, split: str, index: int) -> Look:
+    if isinstance(source, UsersSplit):
+        return source.look(split, index)
+    return look_at(source, split, index)
 
 
 def _watched(looks: Iterator[Look], survey: Survey, quiet: bool) -> Iterator[Look]:
@@ -132,28 +149,38 @@ def _watched(looks: Iterator[Look], survey: Survey, quiet: bool) -> Iterator[Loo
 def _draw(settings: Settings, sources: Sources, survey: Survey, folder: Path) -> list[Path]:
     """Write the pictures; what the augmentation refuses becomes a finding."""
     make_folder(folder)
-    data, classes = settings.data, settings.data.classes()
-    if isinstance(data.augmentation, OwnAugmentation):  # a callable of a framework: crops alone
-        data = data.model_copy(update={"augmentation": NoAugmentation(name="none")})
-    assert classes is not None
-    written = [folder / "classes.png"]
-    draw_classes(survey, classes, written[0])
-    dataset = SegmentationDataset(
-        sources[data.train_split],
-        data.transforms(),
-        seed=settings.seed,
-        normalisation=data.normalisation.build(),
-    )
-    good = [k.place for k in survey.looks if k.split == data.train_split and not k.problem]
+    split = settings.data.train_split
+    written, drawn_as = [folder / "classes.png"], _drawer(settings, sources[split])
+    draw_classes(survey, written[0])
+    good = [look.place for look in survey.looks if look.split == split and not look.problem]
     samples: dict[str, Any] = {}
     for index in good[:: max(len(good) // SAMPLES, 1)][:SAMPLES]:
-        frame = dataset.source.frames[index]  # type: ignore[attr-defined]  # a DataSource
+        name, file, draw = drawn_as(index)
         try:
-            samples[frame.name] = dataset.sample(0, index)
+            samples[name] = draw()
         except UserError as error:
-            finding = Finding(str(frame.image), data.train_split, str(error))
-            survey.others.setdefault(UNUSABLE, []).append(finding)
+            survey.others.setdefault(UNUSABLE, []).append(Finding(file, split, str(error)))
     if samples:
         written.append(folder / "samples.png")
-        draw_samples(samples, dataset.normalisation, classes, written[1])
+        draw_samples(samples, survey.classes, written[1])
     return written
+
+
+def _drawer(settings: Settings, source: DataSource | UsersSplit) -> Callable[[int], Drawn]:
+    """Return what gives (name, file, function that draws the training sample) of an index."""
+    if isinstance(source, UsersSplit):
+        users = source
+        return lambda index: (f"item {index}", f"item {index}", lambda: users.sample(index))
+    augment, frames = own_augmentation(settings), source.frames
+    dataset = SegmentationDataset(
+        source,
+        settings.data.transforms(None if augment is None else OwnAugment(augment)),
+        seed=settings.seed,
+        normalisation=settings.data.normalisation.build(),
+    )
+
+    def sample(index: int) -> tuple[np.ndarray, np.ndarray]:
+        image, label = dataset.sample(0, index)
+        return dataset.normalisation.to_rgb(image[None])[0], label
+
+    return lambda i: (frames[i].name, str(frames[i].image), lambda: sample(i))

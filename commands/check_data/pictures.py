@@ -9,7 +9,7 @@ import numpy as np
 
 from common.data.classes import Classes
 from common.data.survey import Survey
-from common.data.transforms.images import VOID, Normalisation
+from common.data.transforms.images import VOID
 from common.files import write_picture
 from common.words.drawn import drawn, lettering, written
 from common.words.language import comma
@@ -21,7 +21,7 @@ PAPER = "#e8e8e8"  # behind colours: classes are white too
 
 
 @lettering()
-def draw_classes(survey: Survey, classes: Classes, path: Path) -> None:
+def draw_classes(survey: Survey, path: Path) -> None:
     """Write a PNG with a bar a class: its share of the pixels, and the images that show it.
 
     Bars of the splits stand one over the other, the first in full colour; the axis of the pixels is
@@ -29,6 +29,7 @@ def draw_classes(survey: Survey, classes: Classes, path: Path) -> None:
     """
     from matplotlib.figure import Figure
 
+    classes = survey.classes
     count, splits = len(classes), [name for name in survey.frames if survey.pixels(name).any()]
     figure = Figure(figsize=(11, 1.4 + ROW * count), dpi=100, layout="constrained")
     shares, images = figure.subplots(1, 2, sharey=True)
@@ -66,14 +67,13 @@ def draw_classes(survey: Survey, classes: Classes, path: Path) -> None:
 @lettering()
 def draw_samples(
     samples: Mapping[str, tuple[np.ndarray, np.ndarray]],
-    normalisation: Normalisation,
     classes: Classes,
     path: Path,
 ) -> None:
     """Write a PNG of training samples as a net gets them, each beside its label laid on it.
 
-    samples: (image float32 [3, H, W], normalised; label int64 [H, W]) by the frame's name. What
-    does not count is light grey.
+    samples: (picture [H, W, 3], 0..1; label int64 [H, W]) by the frame's name. What does not count
+    is light grey.
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
@@ -84,8 +84,7 @@ def draw_samples(
     for axes in grid.ravel():
         axes.set_axis_off()
     shown: set[int] = set()
-    for (name, (image, label)), (left, right) in zip(samples.items(), grid, strict=False):
-        picture = normalisation.to_rgb(image[None])[0]
+    for (name, (picture, label)), (left, right) in zip(samples.items(), grid, strict=False):
         left.imshow(picture)
         right.imshow(overlay(picture, label, classes.colors))
         left.set_title(name[-40:], fontsize=7)

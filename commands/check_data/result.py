@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from commands.check_data.users import framework_of
 from commands.entry import CHECKED_BAD, CHECKED_GOOD
+from commands.subjects.named.config import own_of
 from common.data.survey import (
     EMPTY,
     MIS_SIZED,
@@ -38,14 +40,13 @@ EXPLAINED = {
 
 def as_json(settings: Settings, survey: Survey, pictures: Sequence[Path]) -> dict[str, Any]:
     """Return everything that was found as plain values; of a kind the first 100 files."""
-    data, classes = settings.data, settings.data.classes()
-    assert classes is not None
+    data, classes = settings.data, survey.classes
     pixels = {split: survey.pixels(split) for split in survey.frames}
     images = {split: survey.images(split) for split in survey.frames}
     return {
         "config": settings.name,
         "dataset": data.dataset,
-        "root": str(data.root),
+        "root": str(data.root or ""),
         "good": not survey.findings,
         "splits": {
             split: {
@@ -112,7 +113,8 @@ def show(settings: Settings, survey: Survey, pictures: Sequence[Path], quiet: bo
 def _head(settings: Settings, survey: Survey) -> list[tuple[str, str]]:
     """Return labels and values: the set, its splits, what photos are not plain."""
     data = settings.data
-    rows = [(phrase("data"), f"{data.dataset}, {data.root}")]
+    own = own_of(settings, "data", framework_of(settings, "data"))
+    rows = [(phrase("data"), str(own) if own else f"{data.dataset}, {data.root}")]
     for split, count in survey.frames.items():
         sizes = " - ".join(f"{width}x{height}" for height, width in _ends(survey.sizes(split)))
         frames = phrase("{count} frames, width x height {sizes}", count=count, sizes=sizes or "?")
@@ -135,7 +137,7 @@ def _class_table(survey: Survey) -> Any:
         table.add_column(phrase("images"), justify="right")
     shares = {split: _shares(survey.pixels(split)) for split in splits}
     images = {split: survey.images(split) for split in splits}
-    for index, name in enumerate(survey.class_names):
+    for index, name in enumerate(survey.classes.names):
         cells = [cell for s in splits for cell in (shares[s][index], str(images[s][index]))]
         table.add_row(name, *cells)
     void = [cell for s in splits for cell in (shares[s][-1], "")]

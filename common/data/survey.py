@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from common.data.classes import Classes
 from common.data.dataset import DataSource
 from common.data.photos import read_photo, traits_of
 from common.data.transforms.images import VOID
@@ -57,7 +58,7 @@ def look_at(source: DataSource, split: str, index: int) -> Look:
         counts = np.bincount(np.asarray(classes).ravel(), minlength=256)
         traits = traits_of(frame.image)
     except Exception as error:  # of files anything may be wrong
-        return _wrong(look, error)
+        return problem_of(look, error)
     held = {value: int(counts[value]) for value in np.flatnonzero(counts).tolist()}
     look = look._replace(counts=held, size=image.size[::-1], traits=traits)
     if set(held) <= {VOID}:
@@ -66,7 +67,8 @@ def look_at(source: DataSource, split: str, index: int) -> Look:
     return look
 
 
-def _wrong(look: Look, error: Exception) -> Look:
+def problem_of(look: Look, error: Exception) -> Look:
+    """Return `look` with the problem that reading it raised."""
     files = [Path(name) for name in (look.image, look.label) if name]
     if void := [str(path) for path in files if path.is_file() and not path.stat().st_size]:
         return look._replace(problem=EMPTY, said=f"{' and '.join(void)}: 0 bytes")
@@ -99,13 +101,13 @@ class Survey:
     """What was found in the splits of a data set.
 
     Attributes:
-        class_names: by class.
+        classes: of the set.
         frames: number of frames by split.
         looks: of every frame, in any order.
         findings: by kind, those that are not of one frame.
     """
 
-    class_names: tuple[str, ...]
+    classes: Classes
     frames: dict[str, int]
     looks: list[Look] = field(default_factory=list)
     others: dict[str, list[Finding]] = field(default_factory=dict)
@@ -149,7 +151,7 @@ class Survey:
 
     def pixels(self, split: str) -> np.ndarray:
         """Return the pixels of each class in a split, and last those that do not count: int64."""
-        total = np.zeros(len(self.class_names) + 1, np.int64)
+        total = np.zeros(len(self.classes) + 1, np.int64)
         for look in self._of(split):
             for value, count in look.counts.items():
                 total[-1 if value == VOID else value] += count
@@ -157,7 +159,7 @@ class Survey:
 
     def images(self, split: str) -> np.ndarray:
         """Return the number of frames of a split that show each class: int64 [classes]."""
-        total = np.zeros(len(self.class_names), np.int64)
+        total = np.zeros(len(self.classes), np.int64)
         for look in self._of(split):
             total[[value for value in look.counts if value != VOID]] += 1
         return total

@@ -9,7 +9,7 @@ from PIL import Image
 
 from commands.check_data.flow import check
 from commands.check_data.pictures import overlay
-from common.errors import ConfigError, DataError
+from common.errors import DataError
 from common.words import language
 from tests.common.data import layouts
 from tests.common.data.layouts import ORIENTATION, TURNED, photo_of, values
@@ -154,14 +154,6 @@ def test_photos_that_an_augmentation_refuses_are_findings(tmp_path, capsys):
 def test_what_cannot_be_checked(root, capsys):
     with pytest.raises(DataError, match="no list nowhere"):
         checked(root, capsys, "  val_path: nowhere.txt")
-    own = root.parent / "own.yml"
-    own.write_text(
-        f"_base_: {CONFIGS}/stdc1_toy.yml\nname: own\n"
-        "data: {both: 'a:b', labels: null, train_split: a, val_split: b}\n"
-    )
-    given = {"overrides": [], "output": None, "json": True, "quiet": True, "workers": 0}
-    with pytest.raises(ConfigError, match="is a callable of your own"):
-        check(argparse.Namespace(config=own, **given))
 
 
 def test_the_overlay_lays_colours_on_the_picture():

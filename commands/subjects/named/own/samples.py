@@ -19,7 +19,7 @@ from common.data import SegmentationDataset
 from common.data.broken import skip_broken
 from common.data.sets.voc import palette
 from common.data.transforms.images import VOID, Transform
-from common.errors import ConfigError, DataError
+from common.errors import ConfigError, DataError, SizeMismatchError, UnknownLabelsError
 from common.randomness import choice, generator, sample_generator
 from common.settings.data import NormalisationOptions
 from common.settings.run import Settings
@@ -105,34 +105,49 @@ class OwnSamples(SegmentationDataset):
         """
         rng = sample_generator(self.seed, epoch, index)
         image, label = self._item(index, rng)
+        if image.dtype == np.uint8:
+            return self._transformed(image, label, rng)
+        return self._window(image, label, rng)
+
+    def item(self, epoch: int, index: int) -> Sample:
+        """Return what the user's data set does: the image as it is, the label uint8 [H, W].
+
+        Raises as `sample` does.
+        """
+        return self._item(index, sample_generator(self.seed, epoch, index))
+
+    def label(self, index: int) -> np.ndarray:
+        """Return a label as it lies, uint8 [H, W]; raises as `sample` does."""
         what = f"{self.what}, item {index}"
+        label = self._given(index, sample_generator(self.seed, 0, index))[1]
+        return labels_of(label, label.shape, what)
+
+    def read(self, index: int) -> Sample:
+        """Return image uint8 [H, W, 3] and label, of a frame that others are laid beside."""
+        image, label = self.item(0, index)
+        if image.dtype != np.uint8:
+            raise DataError(
+                f"{self.what}, item {index}: its image is {_told(image)}; expected uint8 "
+                "[H, W, 3], RGB"
+            )
+        return image, label
+
+    def _item(self, index: int, rng: np.random.Generator) -> Sample:
+        what = f"{self.what}, item {index}"
+        image, label = self._given(index, rng)
         if image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8:
-            return self._transformed(image, self._classes(label, image.shape[:2], what), rng)
+            return image, self._classes(label, image.shape[:2], what)
         if image.ndim == 3 and image.shape[0] == 3 and image.dtype == np.float32:
             if self.unused:
                 raise ConfigError(
                     f"{what}: is float32 [3, H, W], ready for the net, and {self.unused[0]} would "
                     "change it: take that out of the config, or return uint8 [H, W, 3]"
                 )
-            return self._window(image, labels_of(label, image.shape[1:], what), rng)
+            return image, labels_of(label, image.shape[1:], what)
         raise DataError(
             f"{what}: its image is {_told(image)}; expected uint8 [H, W, 3], RGB, or float32 "
             "[3, H, W], ready for the net"
         )
-
-    def label(self, index: int) -> np.ndarray:
-        """Return a label as it lies, uint8 [H, W]; raises as `sample` does."""
-        what = f"{self.what}, item {index}"
-        label = self._item(index, sample_generator(self.seed, 0, index))[1]
-        return labels_of(label, label.shape, what)
-
-    def read(self, index: int) -> Sample:
-        """Return image uint8 [H, W, 3] and label, of a frame that others are laid beside."""
-        what = f"{self.what}, item {index}"
-        image, label = self._item(index, sample_generator(self.seed, 0, index))
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise DataError(f"{what}: its image is {_told(image)}; expected uint8 [H, W, 3], RGB")
-        return image, self._classes(label, image.shape[:2], what)
 
     def _classes(self, label: np.ndarray, size_hw: Sequence[int], what: str) -> np.ndarray:
         """Return a label as uint8; DataError where it holds what augmentation marks void with."""
@@ -144,7 +159,7 @@ class OwnSamples(SegmentationDataset):
             )
         return found
 
-    def _item(self, index: int, rng: np.random.Generator) -> Sample:
+    def _given(self, index: int, rng: np.random.Generator) -> Sample:
         from commands.subjects.callables import users_errors
 
         what = f"{self.what}, item {index}"
@@ -181,15 +196,19 @@ def pair_of(item: Any, what: str) -> Sample:
 def labels_of(label: np.ndarray, size_hw: Sequence[int], what: str) -> np.ndarray:
     """Return a label as uint8 [H, W]; DataError where it is none of an image of that size."""
     if label.shape != tuple(size_hw) or label.dtype.kind not in "iu":
-        raise DataError(
+        fault = SizeMismatchError if label.shape != tuple(size_hw) else DataError
+        raise fault(
             f"{what}: its label is {_told(label)}; expected whole numbers {list(size_hw)}, as many "
             "as the image has pixels"
         )
     if label.size and not 0 <= int(label.min()) <= int(label.max()) <= 255:
-        raise DataError(
+        error = UnknownLabelsError(
             f"{what}: its label holds {int(label.min())} to {int(label.max())}; classes, and "
             "data.ignore_index, lie in 0..255"
         )
+        values, pixels = np.unique(label[(label < 0) | (label > 255)], return_counts=True)
+        error.pixels = dict(zip(values.tolist(), pixels.tolist(), strict=True))
+        raise error
     return np.ascontiguousarray(label, np.uint8)
 
 
