@@ -17,6 +17,7 @@ from common.errors import UnreadableError
 NAME = "deploy.yaml"
 OWN = "torch2paddle"  # our section
 OUTPUTS = ("logits", "softmax", "argmax")
+SWAP = "RGB2BGR"  # no class of PaddleSeg's: a net fed with BGR stops it, for it would be wrong
 _OPERATORS = {"logits": "none", "softmax": "softmax", "argmax": "argmax"}  # PaddleSeg's words
 _DTYPES = {"logits": "float32", "softmax": "float32", "argmax": "int64"}
 
@@ -93,22 +94,32 @@ class Deployment:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document as plain values."""
-        divide = 255 if self.pixel_range == 255 else 1
-        normalize = {
-            "type": "Normalize",  # PaddleSeg's divides by 255 first
-            "mean": [value / divide for value in self.mean],
-            "std": [value / divide for value in self.std],
-        }
         deploy = {
             "model": self.model,
             "params": self.params,
-            "transforms": [normalize],
+            "transforms": self._transforms(),
             "input_shape": self.input_shape,
             "output_op": _OPERATORS[self.output],
             "output_dtype": _DTYPES[self.output],
         }
         own = {key: _plain(value) for key, value in asdict(self).items()}
         return {"Deploy": deploy, OWN: own}
+
+    def _transforms(self) -> list[dict[str, Any]]:
+        """Return what is done to a photo, as arguments of PaddleSeg's classes of these names.
+
+        Its loader feeds RGB; of what it has no class for it says so, and does not go on.
+        """
+        swap = [{"type": SWAP}] if self.channels == "bgr" else []
+        fixed = self.height is not None and self.width is not None
+        resize = [{"type": "Resize", "target_size": [self.width, self.height]}] if fixed else []
+        divide = 255 if self.pixel_range == 255 else 1
+        normalize = {
+            "type": "Normalize",  # PaddleSeg's divides by 255 first
+            "mean": [value / divide for value in self.mean],
+            "std": [value / divide for value in self.std],
+        }
+        return [*swap, *resize, normalize]
 
     def write(self, path: Path) -> None:
         """Write it as YAML to `path`."""

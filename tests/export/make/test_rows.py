@@ -18,7 +18,7 @@ ROWS = [name for name, pair in PAIRS.items() if pair.task == "semantic"]
 # and a graph with that was refused.
 TRAPS = ("pspnet50", "glore_r50")
 F = paddle.nn.functional
-pytestmark = pytest.mark.timeout(1200)  # seconds: the deepest rows, on a machine that does other things
+pytestmark = pytest.mark.timeout(1200)  # s: the deepest rows, on a machine with other work
 
 
 def config_of(row):
