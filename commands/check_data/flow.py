@@ -17,7 +17,7 @@ from commands.check_data.result import as_json, show
 from commands.check_data.users import UsersSplit, own_augmentation, users_splits
 from commands.entry import CHECKED_BAD, CHECKED_GOOD, print_json
 from commands.subjects.named.config import read_config
-from commands.subjects.named.samples import OwnAugment
+from commands.subjects.named.own.samples import OwnAugment
 from common.data import SegmentationDataset
 from common.data.dataset import DataSource
 from common.data.readers import become_a_reader

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 
 from commands.subjects.named.config import Own, own_of, own_section
-from commands.subjects.named.samples import OwnAugment, OwnSamples, open_samples
+from commands.subjects.named.own.samples import OwnAugment, OwnSamples, open_samples
 from common.data.classes import Classes
 from common.data.survey import EMPTY, MISLABELLED, UNREADABLE, Look, problem_of
 from common.data.transforms.images import VOID
