@@ -147,11 +147,12 @@ def _bytes(arrays: Iterable[tuple[str, np.ndarray]]) -> bytes:
     return bytes(save_arrays({name: np.asarray(array, order="C") for name, array in arrays}))
 
 
-def _arrays(path: Path, digest: str) -> Mapping[str, np.ndarray] | Any:
+def _arrays(path: Path, digest: str) -> dict[str, np.ndarray]:
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != digest:
         raise ValueError(f"{path.name} does not match its check sum")
-    return load_arrays(content)
+    arrays: dict[str, np.ndarray] = load_arrays(content)
+    return arrays
 
 
 def _batches(arrays: Mapping[str, np.ndarray]) -> Iterator[Batch]:

@@ -83,3 +83,33 @@ def test_nan_terms_travel(toy, tmp_path):
     losses = read_step(tmp_path / "run" / "nan" / "iteration_00000004").losses
     assert math.isnan(losses["loss"])
     assert losses["part"] == 1.0
+
+
+@pytest.mark.parametrize("side", ["torch", "paddle"])
+def test_no_update_is_made_of_what_is_not_finite(side, toy):
+    """Loss NaN; or finite, with a gradient that is not: the weights stay."""
+    framework = pytest.importorskip(side)
+    from tests.nets.training.stubs import SIDES
+
+    made, base = SIDES[side](), framework.nn.Module if side == "torch" else framework.nn.Layer
+    train_step = __import__(f"{made.room.__name__}.train", fromlist=["train"]).train_step
+
+    class Net(base):
+        def forward(self, image):
+            return (image.mean() * 0 + self.weight).sum()
+
+    class Criterion(base):
+        def forward(self, outputs, label):
+            return framework.sqrt(outputs * 0) if bad == "gradient" else framework.log(outputs - 9)
+
+    batch = next(training_batches(open_data(settings_of(toy)).train, settings_of(toy)))
+    for bad in ("gradient", "loss"):
+        net = Net()
+        made.parameter(net, "weight", np.ones(1, np.float32))
+        optimizer = framework.optim.SGD(net.parameters(), 0.1) if side == "torch" else None
+        if optimizer is None:
+            optimizer = framework.optimizer.SGD(0.1, net.parameters())
+        with pytest.raises(NotFinite) as caught:
+            train_step(net, Criterion(), optimizer, batch, 0.1)
+        assert caught.value.what == ("a gradient" if bad == "gradient" else "the loss")
+        assert made.array(net.weight) == 1
