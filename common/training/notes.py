@@ -48,7 +48,22 @@ def settings_block(
         ("schedule", _with_options(settings.schedule.name, settings.schedule.options)),
         ("iterations", phrase("{count}, {epochs} epochs", **long)),
         ("evaluation", _with_options(every, protocol)),
+        *_where_set(settings),
     ]
+
+
+def _where_set(settings: Settings) -> list[tuple[str, str]]:
+    """Label and value of what most runs leave as it is, where this one does not."""
+    train = settings.train
+    chosen = {
+        "frozen": settings.freeze.model_dump(exclude_defaults=True),
+        "average": train.ema.model_dump() if train.ema else {},
+        "early stop": train.early_stop.model_dump() if train.early_stop else {},
+        "precision": train.model_dump(
+            include={"precision", "amp", "tf32", "channels_last", "compile"}, exclude_defaults=True
+        ),
+    }
+    return [(label, _listed(options)) for label, options in chosen.items() if options]
 
 
 def _with_options(text: str, options: Mapping[str, Any]) -> str:

@@ -104,3 +104,19 @@ def test_dice_is_computed_where_it_is_followed(go):  # noqa: F811
     outcome, _ = go(side=Same(), overrides=overrides)
     assert outcome.iteration == 2
     assert "dice" in read_log(outcome.folder / "log.jsonl")[-1]
+
+
+def test_what_is_set_beside_the_ordinary_stands_in_the_settings_of_the_run(go):  # noqa: F811
+    class Told(Listener):
+        def start(self, settings, notes, total):
+            self.settings = dict(settings)
+
+    told = Told()
+    go("plain", reporter=told, overrides=("train.iterations=4",))
+    assert not {"frozen", "average", "early stop", "precision"} & told.settings.keys()
+    more = ("freeze.statistics=[bn]", "train.ema={decay: 0.9}", "train.compile=true", STOP[0])
+    go("more", reporter=told, overrides=("train.iterations=4", *more))
+    assert told.settings["frozen"] == "statistics=['bn']"
+    assert told.settings["average"] == "decay=0.9, warm_up=True"
+    assert told.settings["early stop"] == "metric=mean_iou, patience=1, min_delta=0.0"
+    assert told.settings["precision"] == "compile=True"
