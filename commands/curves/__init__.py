@@ -1,0 +1,1 @@
+"""Logs of several trainings laid over each other."""
