@@ -137,6 +137,7 @@ class Dice(Section):
     per_image: bool = False
     classes: Literal["all", "present"] = "all"
     aux_weight: AtLeast0 = 0.4  # of a net's other class maps
+    maps: Positive | None = None  # outputs that are class maps, the first ones; none: all
 
 
 class DiceOptions(Dice, Named):
@@ -160,6 +161,7 @@ class FocalOptions(ClassWeights, Named):
     gamma: AtLeast0 = 2.0
     alpha: Annotated[float, Field(gt=0, lt=1)] | None = None
     aux_weight: AtLeast0 = 0.4  # of a net's other class maps
+    maps: Positive | None = None  # outputs that are class maps, the first ones; none: all
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
@@ -175,6 +177,7 @@ class LovaszOptions(Named):
     classes: Literal["all", "present"] = "present"
     per_image: bool = False
     aux_weight: AtLeast0 = 0.4  # of a net's other class maps
+    maps: Positive | None = None  # outputs that are class maps, the first ones; none: all
 
 
 class Clip(Section):

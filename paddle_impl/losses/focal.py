@@ -19,7 +19,7 @@ class FocalLoss(HeadsLoss):
         alpha: None: 1. One number: of a net with one channel it is class 1's, and 1 - alpha
             class 0's, as in the paper; of one with more channels a factor of all.
         weights: of each class, in place of alpha.
-        aux_weight, ignore_index: see `HeadsLoss`.
+        aux_weight, ignore_index, maps: see `HeadsLoss`.
 
     p is of the softmax over the classes. The mean is over pixels, whatever their weights. 1 - p is
     the sum of the other classes' probabilities, so that nothing is lost where p is nearly 1.
@@ -34,8 +34,9 @@ class FocalLoss(HeadsLoss):
         weights: Sequence[float] | None = None,
         aux_weight: float = 0.4,
         ignore_index: int = IGNORE_INDEX,
+        maps: int | None = None,
     ) -> None:
-        super().__init__(aux_weight, ignore_index)
+        super().__init__(aux_weight, ignore_index, maps)
         if not gamma >= 0:
             raise ConfigError(f"gamma is {gamma}; set 0 or more")
         if alpha is not None and not 0 < alpha < 1:

@@ -36,18 +36,26 @@ class HeadsLoss(LossOfParts):
     Args:
         aux_weight: what terms of the other maps count, those of the first being 1; 0.4 is PSPNet's.
         ignore_index: label of pixels that teach nothing.
+        maps: of the outputs so many are class maps, the first ones; None: all. STDC's nets return
+            three and then logits of details.
 
     Logits of another size are resized to the label, bilinear, corners not aligned. A net with one
     channel knows the classes 0 and 1: its logit is that of class 1.
     Raises ConfigError for a negative weight.
     """
 
-    def __init__(self, aux_weight: float = 0.4, ignore_index: int = IGNORE_INDEX) -> None:
+    def __init__(
+        self,
+        aux_weight: float = 0.4,
+        ignore_index: int = IGNORE_INDEX,
+        maps: int | None = None,
+    ) -> None:
         super().__init__()
         if not aux_weight >= 0:
             raise ConfigError(f"aux_weight is {aux_weight}; set 0 or more")
         self.aux_weight = aux_weight
         self.ignore_index = ignore_index
+        self.maps = maps
 
     def parts(self, outputs: Any, label: Tensor) -> dict[str, Tensor]:
         """Return the terms by name, unweighted, for logs; those of other maps end in `_aux1`, ...
@@ -57,7 +65,7 @@ class HeadsLoss(LossOfParts):
         anything else.
         """
         found: dict[str, Tensor] = {}
-        for number, logits in enumerate(class_maps(outputs)):
+        for number, logits in enumerate(class_maps(outputs, self.maps)):
             end = f"_aux{number}" if number else ""
             terms = self.terms(self.class_map(logits, label))
             found.update({f"{name}{end}": term for name, term in terms.items()})
@@ -92,19 +100,23 @@ class HeadsLoss(LossOfParts):
         return ClassMap(log_probabilities(logits), label, 1 if one else 0)
 
 
-def class_maps(outputs: Any) -> list[Tensor]:
+def class_maps(outputs: Any, count: int | None = None) -> list[Tensor]:
     """Return the maps among the outputs of a net, of which all have the same number of channels.
 
-    Raises UserError where there is none, or one that is no class map.
+    count: how many there are, the first outputs; None: all are. Raises UserError where one is no
+    class map, or there are fewer.
     """
     if isinstance(outputs, Mapping):
         outputs = [outputs[name] for name in ("out", "aux") if name in outputs]
     maps = list(outputs) if isinstance(outputs, tuple | list) else [outputs]
-    kinds = [list(getattr(one, "shape", [])) or type(one).__name__ for one in maps]
-    channels = {kind[1] for kind in kinds if isinstance(kind, list) and len(kind) == 4}
-    if len(channels) != 1 or not all(isinstance(kind, list) for kind in kinds):
+    kinds = [list(getattr(one, "shape", [])) for one in maps]
+    alike = [len(kind) == 4 and kind[1] == kinds[0][1] for kind in kinds]
+    wanted = len(maps) if count is None else count
+    if not maps or wanted > len(maps) or not all(alike[:wanted]):
+        shown = [kind or type(one).__name__ for kind, one in zip(kinds, maps, strict=True)]
+        first = alike.index(False) if False in alike else len(maps)
+        hint = f"; loss.maps={first} takes the first {first} alone" if first else ""
         raise UserError(
-            f"outputs: expected logits [N, C, h, w], or several of one C, got {kinds}; this "
-            "criterion is of class maps alone: take one that is made for what this net returns"
+            f"outputs: expected logits [N, C, h, w], or several of one C, got {shown}{hint}"
         )
-    return maps
+    return maps[:wanted]

@@ -18,7 +18,7 @@ class LovaszSoftmax(HeadsLoss):
     Args:
         classes: "present", those that the label holds, or "all".
         per_image: a loss of each image, then the mean; else of all pixels of the batch.
-        aux_weight, ignore_index: see `HeadsLoss`.
+        aux_weight, ignore_index, maps: see `HeadsLoss`.
 
     Where errors tie, every order of them is a subgradient of the same value, and the authors take
     that which the sort happens to give; here the earlier pixel comes first.
@@ -32,8 +32,9 @@ class LovaszSoftmax(HeadsLoss):
         per_image: bool = False,
         aux_weight: float = 0.4,
         ignore_index: int = IGNORE_INDEX,
+        maps: int | None = None,
     ) -> None:
-        super().__init__(aux_weight, ignore_index)
+        super().__init__(aux_weight, ignore_index, maps)
         if classes not in ("all", "present"):
             raise ConfigError(f"classes is {classes!r}; choose all or present")
         self.classes = classes

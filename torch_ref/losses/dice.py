@@ -17,7 +17,7 @@ class DiceLoss(HeadsLoss):
         per_image: sums run over an image and the mean over images, too; else over the batch.
         classes: "all", in which an absent class teaches that nothing is of it, or "present": those
             that the label holds.
-        aux_weight, ignore_index: see `HeadsLoss`.
+        aux_weight, ignore_index, maps: see `HeadsLoss`.
 
     Of a net with one channel it is the Dice of class 1. Source: Milletari et al. (V-Net,
     arXiv 1606.04797, section 3); the smoothed form, PaddlePaddle/PaddleSeg,
@@ -33,8 +33,9 @@ class DiceLoss(HeadsLoss):
         classes: str = "all",
         aux_weight: float = 0.4,
         ignore_index: int = IGNORE_INDEX,
+        maps: int | None = None,
     ) -> None:
-        super().__init__(aux_weight, ignore_index)
+        super().__init__(aux_weight, ignore_index, maps)
         if not smooth > 0:
             raise ConfigError(f"smooth is {smooth}; set a number above 0")
         if classes not in ("all", "present"):
@@ -71,7 +72,7 @@ class CrossEntropyDice(DiceLoss):
     Args:
         cross_entropy_weight, dice_weight: of the two terms.
         smooth, squared, per_image, classes: see `DiceLoss`.
-        aux_weight, ignore_index: see `HeadsLoss`.
+        aux_weight, ignore_index, maps: see `HeadsLoss`.
 
     Source: Isensee et al. (nnU-Net, Nature Methods 18, 2021); MIC-DKFZ/nnUNet,
     nnunetv2/training/loss/compound_losses.py.
@@ -87,8 +88,9 @@ class CrossEntropyDice(DiceLoss):
         classes: str = "all",
         aux_weight: float = 0.4,
         ignore_index: int = IGNORE_INDEX,
+        maps: int | None = None,
     ) -> None:
-        super().__init__(smooth, squared, per_image, classes, aux_weight, ignore_index)
+        super().__init__(smooth, squared, per_image, classes, aux_weight, ignore_index, maps)
         if not (cross_entropy_weight >= 0 and dice_weight >= 0):
             given = f"{cross_entropy_weight} and {dice_weight}"
             raise ConfigError(f"cross_entropy_weight, dice_weight are {given}; set 0 or more")

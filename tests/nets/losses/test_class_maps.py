@@ -209,8 +209,13 @@ def test_what_is_no_class_map_is_refused(side, name):
     label = side.tensor(np.zeros((2, 6, 8), np.int64))
     maps = [side.tensor(np.zeros((2, channels, 6, 8))) for channels in (5, 1)]
     criterion = side.build(name)
-    with pytest.raises(UserError, match="several of one C"):
+    with pytest.raises(UserError, match=r"several of one C.*loss\.maps=1 takes the first 1 alone"):
         criterion(tuple(maps), label)  # STDC's detail head has one channel
+    assert list(side.build(name, maps=1).parts(tuple(maps), label)) == list(
+        criterion.parts(maps[0], label)
+    )
+    with pytest.raises(UserError, match="several of one C"):
+        side.build(name, maps=2)(maps[0], label)
     with pytest.raises(UserError, match="several of one C"):
         criterion({"mask": maps[0]}, label)
     strange = np.zeros((2, 6, 8), np.int64)
