@@ -97,7 +97,7 @@ def explain(
             found.notes.append(_not_sought("no_cause_of_layer_sought", error, path=path))
             continue
         for comparison in own if cause else ():
-            keeps = comparison.relative_error == float("inf")
+            keeps = comparison.relative_error == float("inf") and not _tells(cause, comparison)
             comparison.cause = joined([comparison.cause, cause]) if keeps else cause
     found.notes += budget.notes
 
@@ -108,6 +108,15 @@ def _told_order(comparison: Comparison, order: Order) -> bool:
     if cause:
         comparison.cause = joined([comparison.cause, cause])
     return bool(cause)
+
+
+def _tells(cause: Cause | None, comparison: Comparison) -> bool:
+    """Tell whether a cause says of a layer that the port lost what its comparison says."""
+    lost = comparison.cause
+    if cause is None or lost is None or lost.kind != "not_called":
+        return False
+    told = (part for part in cause.parts() if part.kind == "not_called_here")
+    return any(part.values["partner"] == lost.values["path"] for part in told)
 
 
 def _not_sought(kind: str, error: Exception, **values: str) -> Words:

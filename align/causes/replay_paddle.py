@@ -29,6 +29,7 @@ from align.nets.prepare_paddle import state_kept
 from align.pairing.by_path import Pairing
 from align.pairing.reference import Reference
 from align.pairing.sides import Sides
+from align.pairing.tensors import ancestors
 from align.record.trace import TENSOR
 
 # Where functions live that code of nets calls by attribute.
@@ -205,13 +206,14 @@ class Replay:
         ports = {group: path for path, group in reversed(list(self.pairing.port_group.items()))}
         if self.failure:
             return
+        alone: set[str] = set()  # paths of containers that are told: what they hold is not
         for group in dict.fromkeys([*expected, *called]):
             theirs, ours = expected.get(group, 0), called.get(group, 0)
-            if theirs and not ours:
-                path = self.pairing.partners[ports[group]].removeprefix("net.")
-                yield Cause("not_called", path=path)
-            elif ours and not theirs:
-                yield Cause("called_alone", path=ports[group].removeprefix("net."))
+            path = ports[group]
+            if theirs != ours and not (theirs and ours):
+                if alone.isdisjoint(ancestors(path)):
+                    yield _never_called(path, self.pairing.partners[path], bool(theirs))
+                alone.add(path)
             elif theirs != ours:
                 yield Cause("called_unevenly", path=ports[group], port=ours, reference=theirs)
 
@@ -308,3 +310,8 @@ def _arguments(function: Any, args: Any, kwargs: Any) -> dict[str, Any]:
         return dict(bound.arguments)
     except (TypeError, ValueError):
         return {**{f"arg{i}": value for i, value in enumerate(args)}, **kwargs}
+
+
+def _never_called(port: str, reference: str, by_port: bool) -> Cause:
+    names = {"path": port.removeprefix("net."), "partner": reference.removeprefix("net.")}
+    return Cause("not_called_here" if by_port else "called_alone", **names)

@@ -17,6 +17,7 @@ from align.nets import progress
 from align.nets.calls import is_net_with_loss
 from align.pairing.by_path import Pairing
 from align.pairing.sides import AnyReference, Sides
+from align.pairing.tensors import ancestors
 from align.record.draws import CallKey
 from align.record.trace import BackwardRaises, CallPlace, LossDifferentiates, Trace
 from align.rounding.floors import Floors
@@ -297,14 +298,16 @@ def _try_other_way(way: Way, differing: set[CallKey]) -> None:
 
 def _uneven_in_words(uneven: Mapping[int, tuple[int, int]], pairing: Pairing) -> list[Words]:
     """Say which matched layers are called another number of times than their partners."""
-    said = []
+    said: list[Words] = []
+    alone: set[str] = set()  # containers that are told: what they hold is not
     for port, group in pairing.port_group.items():
         if group not in uneven:
             continue
         (theirs, ours), names = uneven[group], {"path": port, "partner": pairing.partners[port]}
         if theirs and ours:
             said.append(Words("uneven_calls", **names, port=ours, reference=theirs))
-        else:
+        elif alone.isdisjoint(ancestors(port)):
+            alone.add(port)
             said.append(Words("never_called" if theirs else "called_by_port", **names))
     return said
 

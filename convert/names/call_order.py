@@ -6,14 +6,19 @@ evidence. Where names say that pairs should be exchanged, both are told and noth
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, takewhile
 
 from convert.names.likeness import likeness
 
 _FEW = 60  # layers of one kind and group whose names are compared each with each
-WHOLE, BETWEEN, BESIDE = 0.9, 0.8, 0.6
+WHOLE, BETWEEN, COMMON, BESIDE = 0.9, 0.8, 0.75, 0.6
+# Of two stretches of calls that are not equal, so much must be, and so many are looked at.
+_MOSTLY, _MOST = 0.8, 1000
+
+
+_Gap = tuple[int, int]  # calls from .. to, that one not
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,37 @@ class Calls:
 
     def pairs(self, found: Mapping[str, str]) -> list[ByOrder]:
         """Return the pairs that follow from places between those `found`, {source: target}."""
+        whole = self._forms(True, 0, None) == self._forms(False, 0, None)
+        proposed: list[ByOrder] = []
+        for ours, after, before in self._stretches(found):
+            if after == before:
+                proposed += self._between(*ours, *after, whole)
+            else:
+                proposed += self._beside(ours, after, before)
+        return proposed
+
+    def in_common(self, found: Mapping[str, str]) -> list[ByOrder]:
+        """Return the pairs of stretches that mostly agree: one side calls a few layers more.
+
+        Only what every way to pair the most of them says.
+        """
+        proposed: list[ByOrder] = []
+        for ours, after, before in self._stretches(found):
+            if after != before:
+                continue
+            one, other = self._forms(True, *ours), self._forms(False, *after)
+            for at, there in _in_every_way(one, other):
+                proposed += self._zipped(
+                    ours[0] + at, after[0] + there, 1, COMMON, "called in the same order as others"
+                )
+        return proposed
+
+    def _stretches(self, found: Mapping[str, str]) -> Iterator[tuple[_Gap, _Gap, _Gap]]:
+        """Yield each stretch of calls between two pairs of `found`, and the other side's.
+
+        These are what follows the first and what leads to the second: one, where nothing that is
+        paired lies between.
+        """
         theirs = {path: at for at, path in enumerate(self.target)}
         anchors = [
             (at, theirs[found[path]])
@@ -47,18 +83,10 @@ class Calls:
         ]
         ends = [(-1, -1), *anchors, (len(self.source), len(self.target))]
         taken = sorted(there for _, there in ends)
-        whole = self._forms(True, 0, None) == self._forms(False, 0, None)
-        proposed: list[ByOrder] = []
         for (here, there), (until, to) in pairwise(ends):
             if until - here > 1:
                 after, before = taken[taken.index(there) + 1], taken[taken.index(to) - 1]
-                if after == to:
-                    proposed += self._between(here + 1, until, there + 1, to, whole)
-                else:
-                    proposed += self._beside(
-                        (here + 1, until), (there + 1, after), (before + 1, to)
-                    )
-        return proposed
+                yield (here + 1, until), (there + 1, after), (before + 1, to)
 
     def _forms(self, ours: bool, start: int, end: int | None) -> list[Hashable]:
         return [self.form(path, ours) for path in (self.source if ours else self.target)[start:end]]
@@ -80,9 +108,7 @@ class Calls:
             if ours.count(form) == theirs.count(form) == 1
         ]
 
-    def _beside(
-        self, gap: tuple[int, int], after: tuple[int, int], before: tuple[int, int]
-    ) -> list[ByOrder]:
+    def _beside(self, gap: _Gap, after: _Gap, before: _Gap) -> list[ByOrder]:
         """Pair what follows the same pair on both sides and what leads to the same one.
 
         What both would claim is nobody's.
@@ -114,6 +140,38 @@ class Calls:
 def _common(one: Sequence[Hashable], other: Sequence[Hashable]) -> int:
     """Return how many entries at the beginnings of both are equal."""
     return sum(1 for _ in takewhile(lambda both: both[0] == both[1], zip(one, other, strict=False)))
+
+
+def _in_every_way(one: Sequence[Hashable], other: Sequence[Hashable]) -> Iterator[tuple[int, int]]:
+    """Yield the places of the entries that every longest common subsequence pairs.
+
+    Nothing where the two are not mostly one.
+    """
+    size = max(len(one), len(other), 1)
+    if size > _MOST:
+        return
+    ahead = _common_lengths(one, other)
+    behind = [row[::-1] for row in _common_lengths(one[::-1], other[::-1])[::-1]]
+    longest = behind[0][0]
+    if longest < _MOSTLY * size:
+        return
+    ways: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for i, entry in enumerate(one):
+        for j, also in enumerate(other):
+            if entry == also and ahead[i][j] + 1 + behind[i + 1][j + 1] == longest:
+                ways[ahead[i][j]].append((i, j))
+    yield from (pairs[0] for pairs in ways.values() if len(pairs) == 1)
+
+
+def _common_lengths(one: Sequence[Hashable], other: Sequence[Hashable]) -> list[list[int]]:
+    """Return by (i, j) the length of the longest common subsequence of the first i and j."""
+    table = [[0] * (len(other) + 1)]
+    for entry in one:
+        above, row = table[-1], [0]
+        for j, also in enumerate(other):
+            row.append(above[j] + 1 if entry == also else max(above[j + 1], row[j]))
+        table.append(row)
+    return table
 
 
 def names_against(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:

@@ -14,6 +14,7 @@ ROLES |= {"moving_variance": "running_var", "_variance": "running_var", "_weight
 _OF_FRAMEWORKS = {"weight", "bias", "running_mean", "running_var"}  # what their layers hold
 _MARGIN, _LIKE = 0.15, 0.5
 SURE, LIKELY = 0.95, 0.7  # least confidence that is called so
+BY_CONTAINER = 0.75
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,10 @@ class PairSearch:
             ]
             self._sizes = counts[0] | counts[1]
             self._same_names()
-            steps = (self._only_one, self._by_calls, self._same_place, self._by_names)
+            steps = (
+                *(self._only_one, self._by_calls, self._same_place, self._by_names),
+                *(self._by_most_calls, self._left_in_container),
+            )
             while any(step() for step in steps):
                 pass
 
@@ -199,10 +203,18 @@ class PairSearch:
     def _by_calls(self) -> bool:
         """Pair by the order of calls, where the names of no circle of pairs contradict it."""
         calls = self._known_calls()
-        if calls is None:
-            return False
+        known = {pair.source: pair.target for pair in self.found.values()}
+        return calls is not None and self._take_ordered(calls.pairs(known))
+
+    def _by_most_calls(self) -> bool:
+        """Pair likewise where one side calls a few layers that the other does not."""
+        calls = self._known_calls()
+        known = {pair.source: pair.target for pair in self.found.values()}
+        return calls is not None and self._take_ordered(calls.in_common(known))
+
+    def _take_ordered(self, made: Sequence[ByOrder]) -> bool:
+        """Take pairs that calls propose; return whether there were any."""
         ours, theirs = set(self._open(True)), set(self._open(False))
-        made = calls.pairs({pair.source: pair.target for pair in self.found.values()})
         proposed = {p.source: p for p in made if p.source in ours and p.target in theirs}
         classes: dict[Hashable, list[tuple[str, str]]] = defaultdict(list)
         for pair in proposed.values():
@@ -265,6 +277,28 @@ class PairSearch:
             if len(targets) == 1 and len(back[next(iter(targets))]) == 1
         }
 
+    def _left_in_container(self) -> bool:
+        """Pair what is left of one form in two containers that hold partners of each other alone.
+
+        That finds a layer that one side holds and never calls.
+        """
+        targets = {pair.source: pair.target for pair in self.found.values()}
+        places = containers_alike(targets)
+        taken = False
+        for ours, theirs in self._classes().values():
+            for container, place in places.items():
+                one, other = (
+                    [path for path in side if path.startswith(f"{around}.")]
+                    for side, around in ((ours, container), (theirs, place))
+                )
+                if len(one) == len(other) == 1 and one[0] not in self.found:
+                    why = f"the only one of its shapes left in {container}"
+                    self._take(one[0], other[0], BY_CONTAINER, why)
+                    taken = True
+            if taken:
+                break
+        return taken
+
     def _by_names(self) -> bool:
         """Pair a class of layers by names where that gives each exactly one partner.
 
@@ -280,6 +314,29 @@ class PairSearch:
                 self._take(source, target, round(min(0.85, 0.5 + margin / 2), 2), why)
             taken |= bool(pairs)
         return taken
+
+
+def containers_alike(targets: Mapping[str, str]) -> dict[str, str]:
+    """Return {container: the other side's} of those that hold just each other's partners.
+
+    `targets` are pairs, {source: target}. The innermost containers come first.
+    """
+    held: dict[str, set[str]] = defaultdict(set)
+    back: dict[str, set[str]] = defaultdict(set)
+    for source, target in targets.items():
+        for path, sides in ((source, held), (target, back)):
+            parts = path.split(".")
+            for length in range(1, len(parts)):
+                sides[".".join(parts[:length])].add(source)
+    others: dict[frozenset[str], list[str]] = defaultdict(list)
+    for place, sources in back.items():
+        others[frozenset(sources)].append(place)
+    found = {}
+    for container in sorted(held, key=lambda path: -path.count(".")):
+        places = others.get(frozenset(held[container]), [])
+        if places:
+            found[container] = min(places, key=len)
+    return found
 
 
 def _unshifted(ours: Iterable[str], theirs: Iterable[str]) -> set[str]:

@@ -62,7 +62,7 @@ NEXT = {"bn": "act#0", "act": "extra#0", "extra": "head#0"}
 def test_a_layer_that_the_port_forgets(name):
     report = report_of(Reference(), Port(name))
     (found,) = report.divergences
-    assert f"the reference calls {name} here and the port never does" in found.cause
+    assert f"the port never calls its {name} here, as the reference calls {name}" in found.cause
     assert "call it in the port's forward" in found.cause
     assert f"the input of {NEXT[name]} is the output of " in found.cause
     assert "running_mean" not in found.cause
@@ -76,13 +76,44 @@ def test_a_layer_that_the_port_forgets(name):
 def test_a_layer_that_only_the_port_calls(name):
     report = report_of(Reference(name), Port())
     (found,) = report.divergences
-    assert f"the port calls {name} here and the reference never does" in found.cause
+    assert f"the port calls its {name} here, and the reference never calls {name}" in found.cause
     assert [note.kind for note in report.notes].count("called_by_port") == 1
+
+
+class ReferenceTwice(tnn.Module):
+    def __init__(self):
+        super().__init__()
+        self.mid = tnn.Sequential(tnn.Conv2d(3, 3, 1), tnn.ReLU())
+        self.head = tnn.Conv2d(3, 2, 1)
+
+    def forward(self, x):
+        return self.head(self.mid(x))
+
+
+class PortTwice(pnn.Layer):
+    def __init__(self):
+        super().__init__()
+        self.mid = pnn.Sequential(pnn.Conv2D(3, 3, 1), pnn.ReLU())
+        self.head = pnn.Conv2D(3, 2, 1)
+
+    def forward(self, x):
+        return self.head(x)
+
+
+def test_of_a_container_that_is_not_called_its_parts_are_not_told():
+    theirs, ours = ReferenceTwice(), PortTwice()
+    arrays = {key: tensor.detach().numpy() for key, tensor in theirs.state_dict().items()}
+    load_state(ours, convert_state(arrays, ours).state)
+    report = align_forward(theirs, ours, [X])
+    (found,) = report.divergences
+    assert found.cause.count("never calls") == 1
+    assert "the port never calls its mid here" in found.cause
+    assert [note.kind for note in report.notes].count("never_called") == 1
 
 
 def test_a_function_that_stands_for_a_layer_is_no_fault_of_its_own():
     assert report_of(Reference(), Port(instead={"act": PF.relu})).exit_code == 0
     wrong = Port(instead={"act": lambda x: PF.leaky_relu(x, 0.1)})
     (found,) = report_of(Reference(), wrong).divergences
-    assert "the reference calls act here and the port never does" in found.cause
+    assert "the port never calls its act here" in found.cause
     assert "leaky_relu" in found.cause or "slope" in found.cause
