@@ -13,9 +13,10 @@ from common.data.read_image import load_image
 from common.data.transforms.images import VOID
 from common.errors import ConfigError, DamagedFileError, UnknownLabelsError
 
-LABEL_KINDS = ("PNG", "BMP", "GIF")
-SUFFIXES = (".png", ".bmp", ".gif")
+LABEL_KINDS = ("PNG", "BMP", "GIF", "TIFF")
+SUFFIXES = (".png", ".bmp", ".gif", ".tif", ".tiff")
 VALUES = 1 << 16  # of a label of 16 bits
+BITS, PHOTOMETRIC, WHITE_IS_0 = 258, 262, 0  # tags of a TIFF, and a value
 _UNKNOWN = -1
 
 
@@ -103,8 +104,16 @@ def read_label(path: Path) -> np.ndarray:
             f"{path}: a label may be no JPEG, which changes values; write it as PNG from its source"
         )
     image = load_image(path, LABEL_KINDS)
+    if image.format == "TIFF":
+        _require_plain(image, path)
     if image.mode in ("I;16", "I;16B", "I"):
-        return np.asarray(image).astype(np.uint16)
+        values = np.asarray(image)
+        if values.size and not 0 <= int(values.min()) <= int(values.max()) < VALUES:
+            raise DamagedFileError(
+                f"{path}: a label holds values 0..{VALUES - 1}, got {int(values.min())} to "
+                f"{int(values.max())}"
+            )
+        return values.astype(np.uint16)
     if image.mode not in ("1", "L", "P"):
         raise DamagedFileError(
             f"{path}: expected a label of one channel (grey or with a palette), whose values are "
@@ -113,6 +122,26 @@ def read_label(path: Path) -> np.ndarray:
         )
     values = np.asarray(image).astype(np.uint8)
     return values // _scale(path) if image.mode == "L" and image.format == "PNG" else values
+
+
+def _require_plain(image: Image.Image, path: Path) -> None:
+    """Raise DamagedFileError for a TIFF whose values are not read as they are stored."""
+    tags: Any = image.tag_v2  # type: ignore[attr-defined]  # of a TIFF
+    bits, compression = tags.get(BITS, (1,)), image.info.get("compression", "")
+    problem = ""
+    if getattr(image, "n_frames", 1) > 1:
+        problem = f"has {getattr(image, 'n_frames', 1)} pages"
+    elif "jpeg" in str(compression) or "webp" in str(compression):
+        problem = f"is compressed by {compression}, which changes values"
+    elif tags.get(PHOTOMETRIC) == WHITE_IS_0:
+        problem = "is stored inverted (its smallest value is white)"
+    elif bits[0] not in (1, 8, 16, 32):
+        problem = f"has {bits[0]} bits a pixel"
+    if problem:
+        raise DamagedFileError(
+            f"{path}: a label may be a TIFF of one page, of 8 or 16 bits, whose values are as they "
+            f"are stored; this one {problem}: write it as PNG from its source"
+        )
 
 
 def read_mat(path: Path, key: str) -> np.ndarray:

@@ -168,6 +168,41 @@ def test_a_wrong_matrix_is_named(tmp_path, matrices, words):
         read_mat(tmp_path / "a.mat", "groundtruth")
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32])
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate"])
+def test_a_label_may_be_a_tiff(tmp_path, dtype, compression):
+    label = values(0).astype(dtype) * (1 if dtype == np.uint8 else 100)
+    layouts.save(label, tmp_path / "a.tif", compression=compression)
+    assert np.array_equal(read_label(tmp_path / "a.tif"), label)
+
+
+def with_pages(path):
+    pages = [Image.fromarray(values(index)) for index in range(2)]
+    pages[0].save(path, save_all=True, append_images=pages[1:])
+
+
+def inverted(path):
+    Image.fromarray(values(0)).save(path, tiffinfo={262: 0})
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (with_pages, "has 2 pages"),
+        (inverted, "smallest value is white"),
+        (lambda path: layouts.save(values(0), path, compression="jpeg"), "changes values"),
+        (lambda path: layouts.save(values(0).astype(np.int32) - 1, path), "got -1 to 3"),
+        (lambda path: layouts.save(values(0).astype(np.int32) << 14, path), "got 0 to 65536"),
+        (lambda path: layouts.save(values(0).astype(np.float32), path), "mode F"),
+        (lambda path: path.write_bytes(b"II*" + bytes(40)), "damaged"),
+    ],
+)
+def test_a_tiff_that_is_no_label_is_refused(tmp_path, write, words):
+    write(tmp_path / "a.tif")
+    with pytest.raises(DamagedFileError, match=words):
+        read_label(tmp_path / "a.tif")
+
+
 def grey16(path):
     layouts.save((values(0).astype(np.uint16) * 40 + 3) * 256 + 7, path)
     return values(0) * 40 + 3
