@@ -56,14 +56,14 @@ class PhotoSet:
         """
         frame, path = self.frames[index], self._label_path(index)
         image = read_photo(frame.image)
-        label = self.labelling.read(self._values(path), path)
+        label = self.labelling.read(self._values(self.frames[index], path), path)
         require_one_size(image, label, (frame.image, path))
         return image, label
 
     def read_label(self, index: int) -> Image.Image:
         """Return the label alone; see `read`."""
         path = self._label_path(index)
-        return self.labelling.read(self._values(path), path)
+        return self.labelling.read(self._values(self.frames[index], path), path)
 
     def _label_path(self, index: int) -> Path:
         frame = self.frames[index]
@@ -74,8 +74,8 @@ class PhotoSet:
             )
         return frame.label
 
-    def _values(self, path: Path) -> np.ndarray:
-        """Return the values of a label file: whole numbers [H, W]."""
+    def _values(self, frame: PhotoFrame, path: Path) -> np.ndarray:
+        """Return the values of a frame's label, of the file `path`: whole numbers [H, W]."""
         return read_label(path)
 
     def _hold(self, frames: Iterable[PhotoFrame], problems: Mapping[str, Sequence[str]]) -> None:

@@ -385,8 +385,8 @@ DATASETS: dict[str, DataSetRow] = {
     "pascal_context": DataSetRow(
         PascalContext,
         PascalContextData,
-        "`JPEGImages/`, `ImageSets/`, and `SegmentationClassContext/`, `Context/` or "
-        "`trainval/*.mat`",
+        "`JPEGImages/`, `ImageSets/`, and `SegmentationClassContext/`, `Context/`, "
+        "`trainval/*.mat` or `trainval_merged.json`",
         "`train`, `val`, every list there",
     ),
     "clothing_co_parsing": DataSetRow(

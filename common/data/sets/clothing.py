@@ -70,7 +70,7 @@ class ClothingCoParsing(PhotoSet):
         chosen = drawn(len(paired), val_share, split_seed, split)
         self._hold([paired[index] for index in chosen], {"labels without photo": lonely})
 
-    def _values(self, path: Path) -> np.ndarray:
+    def _values(self, frame: PhotoFrame, path: Path) -> np.ndarray:
         return read_mat(path, "groundtruth")
 
     def _require_names(self) -> None:

@@ -18,8 +18,9 @@ import numpy as np
 from PIL import Image
 
 from common.data.read_image import read_image
+from common.data.sets.run_lengths import compressed, masks_for
 from common.data.sets.voc import CLASS_NAMES, VOID, palette
-from common.errors import ConfigError, DataError, UserError
+from common.errors import ConfigError, DataError
 
 SPLITS = ("train", "val")
 # VOC's classes 1..20 as ids and names of COCO; coco_utils.py:94 (at 030d27a), CAT_LIST.
@@ -96,7 +97,7 @@ class Coco:
     def __init__(self, root: str | Path, split: str) -> None:
         if split not in SPLITS:
             raise ConfigError(f"split: expected {' or '.join(SPLITS)}, got {split!r}")
-        _masks()
+        masks_for("coco")
         self.root = Path(root)
         self.split = split
         self._folder = self.root / f"{split}2017"
@@ -177,15 +178,13 @@ class Coco:
 
     def _mask(self, region: Region, frame: CocoFrame) -> np.ndarray:
         """Return the pixels of a region: uint8 [H, W], 0 or 1."""
-        masks, segmentation = _masks(), region.segmentation
+        masks, segmentation = masks_for("coco"), region.segmentation
         try:
-            _check(segmentation, frame)
             size = (frame.height, frame.width)
             if isinstance(segmentation, Mapping) and isinstance(segmentation["counts"], str):
-                runs = {"size": list(size), "counts": segmentation["counts"].encode()}
-            else:
-                runs = masks.frPyObjects(segmentation, *size)
-            drawn: np.ndarray = masks.decode(runs)
+                return compressed(segmentation, size, masks)
+            _check(segmentation, frame)
+            drawn: np.ndarray = masks.decode(masks.frPyObjects(segmentation, *size))
         except (ValueError, TypeError, KeyError) as error:
             raise DataError(
                 f"{self._list}: annotation {region.annotation} of {frame.image.name}: {error}"
@@ -218,7 +217,7 @@ def _check(segmentation: Any, frame: CocoFrame) -> None:
                 f"{[frame.height, frame.width]}"
             )
         counts = segmentation["counts"]
-        if not isinstance(counts, str) and sum(counts) != frame.height * frame.width:
+        if sum(counts) != frame.height * frame.width:
             raise ValueError(f"run lengths of {sum(counts)} pixels in all, not of the whole image")
         return
     if not segmentation:
@@ -236,14 +235,3 @@ def _kind(path: Path) -> str:
             return "PNG" if file.read(4) == PNG else "JPEG"
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-
-
-def _masks() -> Any:
-    try:
-        from pycocotools import mask
-    except ModuleNotFoundError:
-        raise UserError(
-            "data.dataset=coco needs pycocotools, which is not installed: "
-            "pip install 'torch2paddle-seg[coco]'"
-        ) from None
-    return mask

@@ -4,10 +4,12 @@
     SegmentationClassContext/<name>.png          mmsegmentation's: 0 = other, 1..59
     Context/<name>.png                           PaddleSeg's: the same values
     trainval/<name>.mat                          the original: `LabelMap`, 0..459
+    trainval_merged.json                         Pascal in Detail: run lengths, of these numbers
     ImageSets/SegmentationContext/<split>.txt    or ImageSets/Segmentation/<split>_context.txt,
                                                  or, for the original, ImageSets/Main/<split>.txt
+                                                 or, for Pascal in Detail, the phase that it says
 
-The first of these folders and lists that is there is taken. All have the same classes in the same
+The first of these labels and lists that is there is taken. All have the same classes in the same
 order, that of the original numbers: alphabetical. What is none of them does not count.
 
 Source: R. Mottaghi et al., The Role of Context for Object Detection and Semantic Segmentation in
@@ -23,10 +25,12 @@ import numpy as np
 from common.data.classes import bit_palette, make_classes
 from common.data.labels import Labelling, read_label, read_mat
 from common.data.photo_set import PhotoFrame, PhotoSet, some
+from common.data.sets.pascal_detail import Detail, label_of, read_details
 from common.data.transforms.images import VOID
 from common.errors import ConfigError, DataError
 
 IMAGES, PNGS = "JPEGImages", ("SegmentationClassContext", "Context")
+MERGED = "trainval_merged.json"
 MATS = ("trainval", "context_raw/trainval", "context_raw/trainval/trainval")
 LISTS = ("SegmentationContext/{}.txt", "Segmentation/{}_context.txt")
 ORIGINAL = 459  # classes
@@ -74,30 +78,48 @@ class PascalContext(PhotoSet):
     colors = bit_palette(len(CLASS_NAMES))
 
     def __init__(self, root: str | Path, split: str) -> None:
-        self.labels, suffix = self._folder(Path(root))
+        self.details: dict[str, Detail] = {}  # of trainval_merged.json
+        self.labels, suffix = self._found(Path(root))
         self.original = suffix == ".mat"
         converted = Labelling(CLASSES, reduce_zero_label=True)
-        super().__init__(root, split, _of_originals() if self.original else converted)
+        super().__init__(root, split, converted if suffix == ".png" else _of_originals())
+        if suffix == ".json":
+            self.details = self._details()
+        names = list(self.details) or self._names()
         frames = [
-            PhotoFrame(name, self.root / IMAGES / f"{name}.jpg", self.labels / f"{name}{suffix}")
-            for name in self._names()
+            PhotoFrame(
+                name,
+                self.root / IMAGES / f"{name}.jpg",
+                self.labels if self.details else self.labels / f"{name}{suffix}",
+            )
+            for name in names
         ]
         absent = {path for f in frames for path in f[1:] if path and not path.is_file()}
         there = [f for f in frames if f.image not in absent and f.label not in absent]
         self._hold(there, {"files that are not there": sorted(map(str, absent))})
 
-    def _folder(self, root: Path) -> tuple[Path, str]:
-        """Return the folder of the labels, and their suffix."""
+    def _found(self, root: Path) -> tuple[Path, str]:
+        """Return the folder of the labels, or the file that holds all, and the suffix."""
         for folders, suffix in ((PNGS, ".png"), (MATS, ".mat")):
             for folder in folders:
                 if next((root / folder).glob(f"*{suffix}"), None):
                     return root / folder, suffix
-        merged = "trainval_merged.json"
-        hint = f"{merged} alone is not read. " if (root / merged).is_file() else ""
+        if (root / MERGED).is_file():
+            return root / MERGED, ".json"
         raise DataError(
-            f"no Pascal-Context data: looked for {', '.join((*PNGS, *MATS))} with labels in "
-            f"{root.absolute()}. {hint}{HOW_TO_GET}"
+            f"no Pascal-Context data: looked for {', '.join((*PNGS, *MATS))} with labels, and for "
+            f"{MERGED}, in {root.absolute()}. {HOW_TO_GET}"
         )
+
+    def _details(self) -> dict[str, Detail]:
+        """Return the images of the split in trainval_merged.json, by name."""
+        phases = read_details(self.labels)
+        if not phases.get(self.split):
+            known = ", ".join(phases) or "none"
+            raise ConfigError(
+                f"split: {self.labels} has no images of the phase {self.split!r}, only of {known}"
+            )
+        return phases[self.split]
 
     def _names(self) -> list[str]:
         for path in self._lists():
@@ -110,5 +132,7 @@ class PascalContext(PhotoSet):
         shapes = (*LISTS, "Main/{}.txt") if self.original else LISTS
         return (self.root / "ImageSets" / shape.format(self.split) for shape in shapes)
 
-    def _values(self, path: Path) -> np.ndarray:
+    def _values(self, frame: PhotoFrame, path: Path) -> np.ndarray:
+        if self.details:
+            return label_of(self.details[frame.name], path)
         return read_mat(path, "LabelMap") if self.original else read_label(path)

@@ -96,6 +96,8 @@ def ade20k(root, train=3, val=2):
 
 def pascal_context(root, kind):
     """Write two images a split; kind: mmseg, paddleseg, or mat with the original's numbers."""
+    from common.data.sets.pascal_context import NUMBERS
+
     lists = {
         "mmseg": "SegmentationContext/{}.txt",
         "paddleseg": "Segmentation/{}_context.txt",
@@ -107,14 +109,39 @@ def pascal_context(root, kind):
             label = values(int(name[-1]), classes=60)
             save(photo_of(label % 6), root / "JPEGImages" / f"{name}.jpg")
             if kind == "mat":
-                from common.data.sets.pascal_context import NUMBERS
-
                 numbers = np.array([0, *NUMBERS], np.uint16)[label]
                 numbers[0, 0] = 459  # of the original, and none of the 59
                 save_mat(root / "trainval" / f"{name}.mat", LabelMap=numbers)
             else:
                 folder = {"mmseg": "SegmentationClassContext", "paddleseg": "Context"}[kind]
                 save(label, root / folder / f"{name}.png")
+    return root
+
+
+def pascal_detail(root):
+    """Write the same as `pascal_context` of kind mat, as run lengths in trainval_merged.json."""
+    import json
+
+    from pycocotools import mask
+    from scipy.io import loadmat
+
+    pascal_context(root, "mat")
+    told = {"images": [], "annos_segmentation": [], "annos_boundary": [], "categories": []}
+    for number, (phase, name) in enumerate(
+        (("train", "2008_0001"), ("train", "2008_0002"), ("val", "2008_0003"))
+    ):
+        path = root / "trainval" / f"{name}.mat"
+        label = loadmat(path)["LabelMap"]
+        path.unlink()
+        size = {"height": label.shape[0], "width": label.shape[1]}
+        image = {"image_id": number, "file_name": f"{name}.jpg", "phase": phase}
+        told["images"].append(image | size)
+        for category in np.unique(label[label > 0]).tolist():
+            runs = mask.encode(np.asfortranarray((label == category).astype(np.uint8)))
+            segmentation = {"size": runs["size"], "counts": runs["counts"].decode()}
+            row = {"image_id": number, "category_id": category, "segmentation": segmentation}
+            told["annos_segmentation"].append(row)
+    (root / "trainval_merged.json").write_text(json.dumps(told))
     return root
 
 

@@ -1,5 +1,8 @@
 """ADE20K and Pascal-Context on folders of their layouts."""
 
+import json
+import os
+
 import numpy as np
 import pytest
 
@@ -42,13 +45,14 @@ def test_ade20k_that_is_wrong_is_named(tmp_path):
         Ade20k(root, "val")
 
 
-@pytest.mark.parametrize("kind", ["mmseg", "paddleseg", "mat"])
+@pytest.mark.parametrize("kind", ["mmseg", "paddleseg", "mat", "detail"])
 def test_pascal_context_is_one_set_in_every_layout(tmp_path, kind):
-    root = layouts.pascal_context(tmp_path, kind)
+    detail = kind == "detail"
+    root = layouts.pascal_detail(tmp_path) if detail else layouts.pascal_context(tmp_path, kind)
     train, val = (PascalContext(root, split) for split in ("train", "val"))
     assert [len(train), len(val), PascalContext.num_classes] == [2, 1, 59]
     expected = less_one(values(3, classes=60))
-    expected[0, 0] = 255 if kind == "mat" else expected[0, 0]
+    expected[0, 0] = 255 if kind in ("mat", "detail") else expected[0, 0]
     assert (np.asarray(val.read(0)[1]) == expected).all()
 
 
@@ -59,8 +63,7 @@ def test_pascal_contexts_classes_are_in_the_order_of_the_original():
 
 
 def test_pascal_context_that_is_wrong_is_named(tmp_path):
-    (tmp_path / "trainval_merged.json").write_text("{}")
-    with pytest.raises(DataError, match=r"Context, .*trainval_merged\.json alone is not read.*VOC"):
+    with pytest.raises(DataError, match=r"Context, .*trainval_merged\.json, in .*VOC"):
         PascalContext(tmp_path, "train")
     root = layouts.pascal_context(tmp_path, "mmseg")
     with pytest.raises(ConfigError, match=r"no list of 'test', looked for .*test_context\.txt"):
@@ -69,3 +72,36 @@ def test_pascal_context_that_is_wrong_is_named(tmp_path):
     with pytest.raises(UnpairedError, match=r"not there: .*2008_0001\.jpg") as got:
         PascalContext(root, "train")
     assert len(got.value.source) == 1
+
+
+def test_pascal_in_detail_that_is_wrong_is_named(tmp_path):
+    root = layouts.pascal_detail(tmp_path)
+    merged = root / "trainval_merged.json"
+    told = json.loads(merged.read_text())
+    with pytest.raises(ConfigError, match=r"no images of the phase 'test', only of train, val"):
+        PascalContext(root, "test")
+
+    def changed(key, value):
+        rows = [row | {key: value} if at == 0 else row for at, row in enumerate(told[key_of[key]])]
+        merged.write_text(json.dumps(told | {key_of[key]: rows}))
+        os.utime(merged, ns=(0, len(seen)))  # however coarse the clock of the disk
+        seen.append(key)
+        return PascalContext(root, "train")
+
+    key_of, seen = {"segmentation": "annos_segmentation", "height": "images"}, [0]
+    for key, value, words in (
+        ("segmentation", [[1, 2, 3, 4, 5, 6]], "no compressed run lengths"),
+        (
+            "segmentation",
+            {"size": [3, 4], "counts": "1"},
+            r"size \[3, 4\] in an image of \[30, 40\]",
+        ),
+        ("height", 31, r"in an image of \[31, 40\]"),
+    ):
+        with pytest.raises(DataError, match=rf"json: a mask of category \d+ of .*{words}"):
+            changed(key, value).read(0)
+    with pytest.raises(DataError, match="not the annotations of Pascal in Detail"):
+        changed("height", "tall")
+    (root / "JPEGImages" / "2008_0003.jpg").unlink()
+    with pytest.raises(UnpairedError, match=r"2008_0003\.jpg"):
+        changed("height", 30) and PascalContext(root, "val")
