@@ -84,7 +84,7 @@ def _photos(folder: Path, args: argparse.Namespace) -> list[Path]:
     """Write so many street scenes of Cityscapes' size; return the files."""
     from PIL import Image
 
-    options = {"quality": JPEG} if args.kind == "jpg" else {"compress_level": 4}
+    options: dict[str, Any] = {"quality": JPEG} if args.kind == "jpg" else {"compress_level": 4}
     paths = [folder / "photos" / f"{number:04}.{args.kind}" for number in range(args.photos)]
     paths[0].parent.mkdir()
     for number, path in enumerate(paths[:DRAWN]):

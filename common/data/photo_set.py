@@ -56,7 +56,7 @@ class PhotoSet:
         """
         frame, path = self.frames[index], self._label_path(index)
         image = read_photo(frame.image)
-        label = self.labelling.read(self._values(self.frames[index], path), path)
+        label = self.labelling.read(self._values(frame, path), path)
         require_one_size(image, label, (frame.image, path))
         return image, label
 

@@ -120,6 +120,7 @@ NOT_KEPT = {
     # Into a temporary folder of their caller's.
     "benchmarks/convert.py": {"_make", "_plain", "_against_x2paddle", "run"},
     "benchmarks/data.py": {"frames"},
+    "benchmarks/predict.py": {"_weights", "_photos"},
     "docs/proof/prove.py": {"run_readme"},
     "align/nets/progress.py": {"create_note"},  # how far a child is, in a temporary folder
     "common/training/logs.py": {"_append"},  # a log grows; a line that a kill cut is left out

@@ -99,7 +99,7 @@ def test_rate_0_is_a_rate():
             ("data.labels=auto", "data.dataset=voc"),
             ["labels is a setting of cityscapes, not of voc"],
         ),
-        ("data.augmentation.degrees=3", ["degrees is a setting of semseg, not of stdc"]),
+        ("data.augmentation.degrees=3", ["degrees is a setting of semseg, custom, not of stdc"]),
         (("data.augmentation.name=semseg", "data.crop_hw=null"), ["crop_hw is not set"]),
         ("evaluate.scales=[0.5, 1]", ["scales stand instead of scale, which is 0.5"]),
         (
