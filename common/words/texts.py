@@ -17,8 +17,9 @@ from common.words.language import CHINESE, language, pattern_of
 
 # Places that hold what is a text of the table itself, or nothing.
 NESTED = ("what", "why", "more", "then")
-ORIGIN = "origin"  # a place like that, which may as well hold a file's name
-FEW = 4  # letters of a template such as "{path}: {why}", which fits where its parts are known
+# Those of which that may be, but as well a name.
+PERHAPS = ("origin", "layer", "place", "who", "how")
+FEW = 8  # letters of a template such as "{origin}: {why}", which fits where its parts are known
 MOST_PARTS = 12
 _JOINT = re.compile(r"(?=; |, | \()")  # where a text may be two of the table
 
@@ -115,8 +116,10 @@ def _whole(text: str) -> str | None:
     for template in templates():
         if template.longest not in text or (values := template.values(text)) is None:
             continue
-        inside = (*NESTED, ORIGIN)
-        told = {k: in_chinese(v) if k in inside else _listed(v) for k, v in values.items()}
+        told = {
+            place: in_chinese(value) if place in (*NESTED, *PERHAPS) else _listed(value)
+            for place, value in values.items()
+        }
         unknown = any(told[place] == values[place] != "" for place in NESTED if place in values)
         if template.letters > FEW or not unknown:
             return template.chinese.format(**told)
