@@ -9,6 +9,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 
 from commands.entry import CHECKED_GOOD, print_json
 from common.data.toy import write_toy_cityscapes
+from common.streams import say
+from common.words.language import phrase
 
 
 def write_toy(options: argparse.Namespace) -> int:
@@ -31,9 +33,7 @@ def write_toy(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"dir": options.dir, **about})
     else:
-        print(
-            f"{options.dir}: {about['train']} train and {about['val']} val frames of "
-            f"{about['width']}x{about['height']}, seed {about['seed']}, "
-            f"in {time.monotonic() - begin:.0f} s"
-        )
+        values = {"size": f"{about['width']}x{about['height']}", "folder": options.dir, **about}
+        what = "{folder}: {train} train and {val} val frames of {size}, seed {seed}, in {seconds} s"
+        say(phrase(what, seconds=f"{time.monotonic() - begin:.0f}", **values))
     return CHECKED_GOOD

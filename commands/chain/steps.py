@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from commands.entry import COULD_NOT_CHECK, ROOT
+from common.words.language import asked
 
 # Whose exit code says that it was stopped, and by which signal.
 STOPPED = (130, 143)
@@ -40,9 +41,10 @@ def run_step(name: str, arguments: Sequence[str], beside: Path, quiet: bool = Fa
     """
     tool = {"train": "train_paddle"}.get(name, name)
     typed = [f"tools/{tool}.py", *arguments, "--json"]
+    spoken = ["--lang", tongue] if (tongue := asked()) else []
     places = [str(beside), *filter(None, [os.environ.get("PYTHONPATH")])]
     done = subprocess.run(
-        [sys.executable, str(ROOT / typed[0]), *typed[1:]],
+        [sys.executable, str(ROOT / typed[0]), *typed[1:], *spoken],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(places)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
