@@ -38,6 +38,9 @@ def parse(framework: str) -> argparse.Namespace:
         default=os.cpu_count() or 1,
         help="of the framework's kernels on the CPU; results are equal to the bit for one number",
     )
+    command.add_argument(
+        "--show-schedule", action="store_true", help="print the learning rates; train nothing"
+    )
     command.add_argument("--report", metavar="DIR", help="write page, JSON and JUnit XML")
     command.add_argument("--quiet", action="store_true", help="no progress on stderr")
     command.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -67,6 +70,8 @@ def _train(options: argparse.Namespace, framework: str) -> int:
 
     settings = read_config(options.config, options.overrides)
     parts = parts_of(settings, framework)
+    if options.show_schedule:
+        return show_schedule(options, parts)
     data = parts.data()
     side = parts.side(options.device)
     settings = parts.settings  # weights of classes that were to come from the data are numbers now
@@ -99,6 +104,32 @@ def run(options: argparse.Namespace, settings: Any, side: Any, data: Any, **guid
     else:
         show(result, options.quiet)
     return 128 + outcome.stopped_by if outcome.stopped_by else entry.CHECKED_GOOD
+
+
+SHOWN, BAR = 16, 40  # rates of a schedule, columns of the largest
+
+
+def show_schedule(options: argparse.Namespace, parts: Any) -> int:
+    """Print rates of the whole run, as they are without a plateau's reductions."""
+    from commands.subjects.named.config import own_section
+    from common.settings.own import InOptimizer
+
+    settings = parts.settings
+    rate = settings.learning_rate
+    if own_section(settings, "schedule") or isinstance(settings.schedule, InOptimizer):
+        side = parts.side(options.device)
+        rate = parts.rate(side.net, side.criterion)
+    last = settings.train.iterations - 1
+    steps = sorted({round(number * last / (SHOWN - 1)) for number in range(SHOWN)})
+    rates = [(step + 1, rate(step, 0)) for step in steps]
+    if options.json:
+        entry.print_json({"schedule": settings.schedule.name, "rates": rates})
+        return entry.CHECKED_GOOD
+    largest = max(value for _, value in rates) or 1.0
+    for iteration, value in rates:
+        label = phrase("iteration {iteration}", iteration=iteration)
+        say(f"{label:<20} {value:.3e} {'#' * round(BAR * value / largest)}".rstrip())
+    return entry.CHECKED_GOOD
 
 
 def summary(outcome: Any) -> dict[str, Any]:

@@ -207,3 +207,17 @@ def test_images_are_read_by_processes_of_their_own(toy, tmp_path):
     config = ROOT / "configs" / "stdc1_toy.yml"
     done = as_typed("train_paddle", config, *given, f"output={tmp_path / 'run'}")
     assert done.returncode == 0, done.stderr
+
+
+def test_the_schedule_is_shown_and_nothing_is_trained(tmp_path):
+    warm = "schedule={name: poly, base_lr: 0.1, warmup: {steps: 20}}"
+    output = f"output={tmp_path / 'run'}"
+    done = command("paddle", warm, output, "--show-schedule", "train.iterations=31")
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert lines[0] == ["iteration", "1", "0.000e+00"]
+    assert lines[10] == ["iteration", "21", "1.000e-01", "#" * 40]
+    assert len(lines) == 16
+    done = command("paddle", warm, output, "--show-schedule", "train.iterations=31", "--json")
+    assert json.loads(done.stdout)["rates"][5] == [11, pytest.approx(0.05)]
+    assert not (tmp_path / "run").exists()
