@@ -38,9 +38,9 @@ def fastest(files: Mapping[str, Path], deployment: Deployment | None, threads: i
     if key in known and known[key]["engine"] in files:
         return str(known[key]["engine"])
     times = {name: _seconds(file, name, deployment, threads) for name, file in files.items()}
-    measured = {name: seconds for name, seconds in times.items() if seconds is not None}
+    measured = {name: found for name, found in times.items() if isinstance(found, float)}
     if not measured:
-        raise UserError(f"{', '.join(map(str, files.values()))}: no engine can run it")
+        raise UserError(f"no engine can run it: {'; '.join(map(str, times.values()))}")
     winner = min(measured, key=lambda name: measured[name])
     _remember(path, key, {"engine": winner, "seconds": measured})
     return winner
@@ -48,13 +48,13 @@ def fastest(files: Mapping[str, Path], deployment: Deployment | None, threads: i
 
 def _seconds(
     path: Path, name: str, deployment: Deployment | None, threads: int | None
-) -> float | None:
-    """Return the time of one image, None where the engine cannot run the model."""
+) -> float | UserError:
+    """Return the time of one image, the error where the engine cannot run the model."""
     try:
         engine = open_file(path, name, deployment, threads)
         return timed(engine, example(engine))
-    except UserError:
-        return None
+    except UserError as error:
+        return error
 
 
 def example(engine: Engine) -> np.ndarray:

@@ -22,11 +22,12 @@ class EngineNet:
     """Inference of an exported net.
 
     opened: gives an engine for images of a size; one that returns something else than is asked for
-    may be given, if it can be made of that.
+    may be given, if it can be made of that. exact: an engine of one size is never given images that
+    are to be seen at another.
     """
 
-    def __init__(self, opened: Opened) -> None:
-        self.opened = opened
+    def __init__(self, opened: Opened, exact: bool = False) -> None:
+        self.opened, self.exact = opened, exact
 
     def classes(self, image: np.ndarray, seen_hw: Size, align_corners: bool) -> np.ndarray:
         """Return the class of the largest logit: int64 [N, H, W]."""
@@ -61,14 +62,21 @@ class EngineNet:
         step = engine.deployment.size_step if engine.deployment else (1, 0)
         sizes = zip(engine.input_shape[2:], seen_hw, strict=True)
         fed = [fixed if fixed > 0 else fitting(seen, step) for fixed, seen in sizes]
+        if self.exact and fed != [fitting(seen, step) for seen in seen_hw]:
+            height, width = fed
+            raise UserError(
+                f"could not check: this exported net takes images of {width}x{height} alone, and "
+                f"is to see one at {seen_hw[1]}x{seen_hw[0]}, which would be another score: give "
+                f"--scale or --window {width}x{height}, or export the net with --free-size"
+            )
         return engine.run(resize(image, fed, align_corners))
 
 
 class OfFolder(EngineNet):
     """One exported model, whatever is asked for."""
 
-    def __init__(self, engine: "Engine") -> None:
-        super().__init__(lambda seen_hw, own_hw, output: engine)
+    def __init__(self, engine: "Engine", exact: bool = False) -> None:
+        super().__init__(lambda seen_hw, own_hw, output: engine, exact)
         self.engine = engine
 
     def __str__(self) -> str:

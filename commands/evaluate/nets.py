@@ -169,7 +169,7 @@ def _of_folder(settings: Settings, folder: Path, running: Running) -> Asked:
     if engine.deployment is None:
         raise UserError(f"{folder}: no deploy.yaml beside the model, which says how it is fed")
     _require_same(settings, engine.deployment, folder)
-    return Asked(OfFolder(engine))
+    return Asked(OfFolder(engine, exact=True))
 
 
 def _require_same(settings: Settings, deployment: "Deployment", folder: Path) -> None:

@@ -54,7 +54,7 @@ def test_an_engine_that_cannot_run_it_is_out(fakes):
     seconds["onnxruntime"] = None
     assert choice.fastest(files, None, None) == "paddle"
     seconds["paddle"] = None
-    with pytest.raises(UserError, match="no engine can run it"):
+    with pytest.raises(UserError, match="no engine can run it: it refuses the graph; it refuses"):
         choice.fastest(files, None, 1)
 
 
