@@ -101,9 +101,12 @@ class InPlaceABN(BatchNorm2D):
 
     def forward(self, input: paddle.Tensor) -> paddle.Tensor:
         """Normalise `input` [N, C, H, W] with batch (train) or running (eval) statistics."""
+        return self._normalise(input, self.scale())
+
+    def scale(self) -> paddle.Tensor:
+        """Return what normalised values are multiplied by: [C]."""
         # A tensor, not a number: Paddle 2.6.2 rounds a number that is added to float32.
-        epsilon = paddle.full_like(self.weight, self._epsilon)
-        return self._normalise(input, self.weight.abs() + epsilon)
+        return self.weight.abs() + paddle.full_like(self.weight, self._epsilon)
 
 
 HEAD_NORMS: dict[str, type[BatchNorm2D]] = {"inplace_abn": InPlaceABN, "bn": BatchNorm2D}

@@ -12,6 +12,7 @@ from paddle import nn
 from common.data import Batch
 from common.errors import UserError
 from common.evaluation import protocol
+from common.processes.group import ALONE, ProcessGroup
 from common.settings.run import Evaluate
 from common.training.faults.not_finite import require_finite
 from common.training.net_side import (
@@ -46,16 +47,19 @@ def train_step(
     *,
     frozen: Sequence[nn.Layer] = (),
     precision: Precision = FLOAT32,
+    group: ProcessGroup = ALONE,
 ) -> dict[str, float]:
     """Make one update with the mean gradient over the micro-batches `batches`.
 
     lr: the schedule's rate of this step, set before the update. frozen: layers that stay in eval
-    mode. precision: how outputs and gradients are computed. Images are cast to the net's dtype.
-    Returns the terms of the loss, averaged over the micro-batches, and their sum "loss".
+    mode. precision: how outputs and gradients are computed. group: each of its processes has as
+    many micro-batches, the mean is over all. Images are cast to the net's dtype. Returns the terms
+    of the loss, averaged over the micro-batches, and their sum "loss".
 
     Raises NotFinite, before the update, where the loss or a gradient is not finite; a scaler skips
     updates whose gradients are not.
     """
+    count = len(batches) * group.size
     net.train()
     for layer in frozen:
         layer.eval()
@@ -66,10 +70,11 @@ def train_step(
         image, label = to_tensors(batch)
         with precision.computing():
             parts = loss_parts(criterion, net(image.astype(dtype)), label)
-        precision.backward(parts["loss"] / len(batches))
+        precision.backward(parts["loss"] / count)
         for name, value in parts.items():
             sums[name] = sums.get(name, 0.0) + float(value.detach())
-    losses = {name: value / len(batches) for name, value in sums.items()}
+    losses = group.means(sums, count)
+    group.add_gradients(trainable_parameters(net, criterion).values())
     scaled = precision.scaler is not None
     require_finite(losses, lambda: scaled or finite_gradients(net, criterion))
     precision.update(optimizer)

@@ -12,6 +12,7 @@ import json
 import os
 import runpy
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -46,14 +47,15 @@ class Nursery:
         )
         self.process.stdout.readline()  # it has loaded: what follows may be timed
 
-    def start(self, script, *arguments, cwd=None, out=os.devnull, err=os.devnull):
+    def start(self, script, *arguments, cwd=None, out=os.devnull, err=os.devnull, environment=None):
         """Return the pid of `python <script> <arguments>`; `out` and `err` are files."""
         argv = list(map(str, (script, *arguments)))
-        return self._ask("start", argv, str(cwd or Path.cwd()), str(out), str(err))
+        where = str(cwd or Path.cwd()), str(out), str(err)
+        return self._ask("start", argv, *where, environment or {})
 
-    def wait(self):
-        """Return the exit code of the last command, negative for a signal."""
-        code, self.processor_s = self._ask("wait")
+    def wait(self, pid=None):
+        """Return the exit code of a command (default: the last), negative for a signal."""
+        code, self.processor_s = self._ask("wait", pid)
         return code
 
     def _ask(self, *message):
@@ -83,6 +85,58 @@ def run_script(script, *arguments, cwd=None):
         return subprocess.CompletedProcess(script, code, out.read_text(), err.read_text())
 
 
+class Group:
+    """Processes of one training, as the launcher of "torch" or "paddle" would start them."""
+
+    def __init__(self, framework, script, *arguments, folder, size=2):
+        self.folder, self.nursery = Path(folder), of_this_worker()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        ports = free_ports(size + 1)
+        self.pids = [
+            self.nursery.start(
+                *(script, *arguments),
+                cwd=ROOT,
+                out=self.folder / f"out.{rank}",
+                err=self.folder / f"err.{rank}",
+                environment=environment_of(framework, rank, size, ports),
+            )
+            for rank in range(size)
+        ]
+
+    def wait(self):
+        """Return the exit codes by number."""
+        return [self.nursery.wait(pid) for pid in self.pids]
+
+    def said(self, rank, stream="err"):
+        """Return what a process printed."""
+        return (self.folder / f"{stream}.{rank}").read_text()
+
+
+def free_ports(count):
+    """Return ports that nobody listens at."""
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def environment_of(framework, rank, size, ports):
+    """Return what the launcher of a framework sets for process `rank` of `size`."""
+    if framework == "torch":
+        place = {"RANK": rank, "WORLD_SIZE": size, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": size}
+        place |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": ports[0]}
+    else:
+        points = [f"127.0.0.1:{port}" for port in ports[1:]]
+        place = {"PADDLE_TRAINER_ID": rank, "PADDLE_TRAINERS_NUM": size}
+        place |= {"PADDLE_RANK_IN_NODE": rank, "PADDLE_LOCAL_SIZE": size}
+        place |= {"PADDLE_TRAINER_ENDPOINTS": ",".join(points)}
+        place |= {"PADDLE_CURRENT_ENDPOINT": points[rank], "PADDLE_MASTER": f"127.0.0.1:{ports[0]}"}
+    return {name: str(value) for name, value in place.items()}
+
+
 @cache
 def of_this_worker():
     """Return the one nursery of this process; it ends with it, for its input is closed then."""
@@ -105,7 +159,7 @@ def serve():
         for line in sys.stdin:
             what, *about = json.loads(line)
             if what == "wait":
-                code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+                code = os.waitstatus_to_exitcode(os.waitpid(about[0] or pid, 0)[1])
                 answer = code, sum(os.times()[:4])
             else:
                 answer = pid = os.fork()
@@ -129,7 +183,7 @@ def load():
     gc.enable()
 
 
-def _command(note, argv, cwd, out, err):
+def _command(note, argv, cwd, out, err, environment):
     """Run a command in this process; return its exit code."""
     from align.nets import progress
     from commands.handover import Receiver
@@ -138,7 +192,7 @@ def _command(note, argv, cwd, out, err):
     progress.create_note(note)
     # What commands/guard.py gives to the process that it starts.
     parent = {"T2P_RUNNING_NOTE": note, "T2P_PARENT_PIPE": str(os.pipe()[0])}
-    os.environ |= Receiver().environment | parent
+    os.environ |= Receiver().environment | parent | environment
     for descriptor, path in enumerate((os.devnull, out, err)):
         os.dup2(os.open(path, os.O_RDWR | os.O_CREAT), descriptor)
     signal.alarm(LIMIT_S)

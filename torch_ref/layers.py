@@ -37,12 +37,16 @@ class InPlaceABN(BatchNorm2d):
             input,
             self.running_mean,
             self.running_var,
-            self.weight.abs() + self.eps,
+            self.scale(),
             self.bias,
             self.training,
             0.0 if self.momentum is None else self.momentum,
             self.eps,
         )
+
+    def scale(self) -> torch.Tensor:
+        """Return what normalised values are multiplied by: [C]."""
+        return self.weight.abs() + self.eps
 
 
 HEAD_NORMS: dict[str, type[BatchNorm2d]] = {"inplace_abn": InPlaceABN, "bn": BatchNorm2d}

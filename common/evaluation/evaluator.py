@@ -4,8 +4,8 @@ To add a task: a class with the three methods in a file of its own, a function t
 the settings, and a row of `EVALUATORS`; then rows of `common.pairs.PAIRS` may name it.
 """
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -34,6 +34,19 @@ class Evaluator(Protocol):
 
         "mean_iou" is among them: the weights of its highest value are a run's best ones.
         """
+        ...
+
+
+@runtime_checkable
+class Additive(Protocol):
+    """An evaluator whose counts of parts of a set add up to those of the whole."""
+
+    def counted(self) -> Any:
+        """What was counted so far, in what JSON has."""
+        ...
+
+    def take(self, counted: Sequence[Any]) -> None:
+        """Put the sum of several `counted()` in place of its own."""
         ...
 
 

@@ -1,5 +1,6 @@
 """Semantic segmentation: every pixel has one class."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,21 @@ class SemanticEvaluator:
         self.counts.update(prediction, batch.label)
         if self.dice:
             self.dice.update(prediction, batch.label)
+
+    def counted(self) -> dict[str, Any]:
+        """Return the confusion matrix, and the Dice scores of the images."""
+        return {
+            "counts": self.counts.counts.tolist(),
+            "dice": self.dice.scores if self.dice else [],
+        }
+
+    def take(self, counted: Sequence[dict[str, Any]]) -> None:
+        """Put the sum of several `counted()` in place of its own."""
+        self.reset()
+        for part in counted:
+            self.counts.counts += np.array(part["counts"], np.int64)
+            if self.dice:
+                self.dice.scores += part["dice"]
 
     def compute(self) -> dict[str, Any]:
         """Return mean_iou, pixel_accuracy, where it is asked for dice, and iou by class name."""

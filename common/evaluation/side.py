@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from common.data import Batch
+from common.processes.group import ProcessGroup
 from common.settings.run import Evaluate
 
 Batches = Sequence[Batch]  # the micro-batches of one iteration
@@ -30,9 +31,13 @@ class Side(Predicts, Protocol):
     version: str
     device: str
     weights_suffix: str  # of the framework's own weight files, with its dot
+    group: ProcessGroup  # the processes of the training
 
     def step(self, batches: Batches, lr: float) -> dict[str, float]:
-        """One update in train mode; returns the terms of the loss and their sum, "loss"."""
+        """One update in train mode; returns the terms of the loss and their sum, "loss".
+
+        Of several processes each has batches of its own; the update and the terms are of all.
+        """
         ...
 
     def seed(self, seed: int) -> None:

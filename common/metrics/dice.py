@@ -20,11 +20,14 @@ class ForegroundDice:
     Args:
         num_classes: number of classes C.
         ignore_index: label of pixels that do not count.
+
+    Attributes:
+        scores: of the images so far.
     """
 
     def __init__(self, num_classes: int, ignore_index: int = 255) -> None:
         self.num_classes, self.ignore_index = num_classes, ignore_index
-        self._scores: list[float] = []
+        self.scores: list[float] = []
 
     def update(self, prediction: np.ndarray, label: np.ndarray) -> None:
         """Score a batch: both integers [N, H, W]. Raises DataError as `ConfusionMatrix` does."""
@@ -35,8 +38,9 @@ class ForegroundDice:
             hit = np.diag(matrix.counts)[1:]
             sizes = (matrix.counts.sum(0) + matrix.counts.sum(1))[1:]
             dice = (2 * hit + EPSILON) / (sizes + EPSILON)
-            self._scores.append(float(dice.mean()) if dice.size else math.nan)
+            self.scores.append(float(dice.mean()) if dice.size else math.nan)
 
     def mean(self) -> float:
         """Return the mean over the images so far; NaN before the first."""
-        return float(np.mean(self._scores)) if self._scores else math.nan
+        # Exact, so that the order in which processes saw the images does not matter.
+        return math.fsum(self.scores) / len(self.scores) if self.scores else math.nan

@@ -13,6 +13,7 @@ from common.errors import ConfigError
 from common.pairs import PAIRS, unknown_net
 from common.settings.data import AnyData, OwnData
 from common.settings.own import InOptimizer, OwnMetric, OwnModel, OwnOptimizer, OwnSchedule
+from common.settings.processes import Processes
 from common.settings.recipe import (
     AnyLoss,
     AnyMetric,
@@ -254,6 +255,7 @@ class Settings(Section):
     metric: AnyMetric = TaskMetric(name="task")
     train: Train
     freeze: Freeze = Freeze()
+    processes: Processes = Processes()
     evaluate: Evaluate = Evaluate()
     log: Log = Log()
     reproduce: Reproduce = Reproduce()
@@ -373,7 +375,7 @@ class Settings(Section):
 
     @property
     def micro_batches(self) -> int:
-        """Batches whose gradients make one update here, on one card."""
+        """Batches whose gradients make one update, on all processes together."""
         return self.data.cards * self.data.iter_size
 
     @property

@@ -1,8 +1,10 @@
 """From settings to data sets and to the batches of every iteration."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from typing import Any
 
 import numpy as np
 
@@ -10,9 +12,10 @@ from common.data import Batch, SegmentationDataset, plan_training, plan_validati
 from common.data.broken import name_of, skip_broken, usable_index
 from common.data.transforms.images import Transform
 from common.errors import ConfigError
+from common.processes.group import ALONE, ProcessGroup
 from common.settings.data import DATASETS, PhotosData
 from common.settings.run import Settings
-from common.training.loader import group, load_batches
+from common.training.loader import grouped, load_batches
 
 
 @dataclass(frozen=True)
@@ -62,17 +65,40 @@ def open_data(settings: Settings, augment: Transform | None = None) -> DataSets:
     )
 
 
+def own_share(settings: Settings, group: ProcessGroup = ALONE) -> range:
+    """Numbers of an iteration's micro-batches that this process takes: each `group.size`-th one.
+
+    Raises ConfigError where they cannot be shared out evenly, with numbers of processes that can.
+    """
+    data, count = settings.data, settings.micro_batches
+    if count % group.size == 0:
+        return range(group.rank, count, group.size)
+    fit = ", ".join(str(size) for size in range(1, count + 1) if count % size == 0)
+    images = settings.total_batch
+    spread = f"data.cards={group.size} data.iter_size=1 data.batch_size={images // group.size}"
+    instead = (
+        f"Or set {spread}, which keeps the {images} images of an iteration"
+        if images % group.size == 0
+        else f"{images} images of an iteration do not divide by {group.size} either"
+    )
+    raise ConfigError(
+        f"an iteration has {count} batches of {data.batch_size} images (data.cards {data.cards} x "
+        f"data.iter_size {data.iter_size}), which {group.size} processes cannot share evenly. "
+        f"Start one of {fit}. {instead}"
+    )
+
+
 def training_batches(
-    dataset: SegmentationDataset, settings: Settings, start: int = 0
+    dataset: SegmentationDataset, settings: Settings, start: int = 0, group: ProcessGroup = ALONE
 ) -> Iterator[list[Batch]]:
-    """The micro-batches of every iteration from `start` on, without end.
+    """The micro-batches of every iteration from `start` on, without end: those of `own_share`.
 
     Of an iteration's micro-batches the first `cards` hold the images that the cards of the recipe
     would get, and so on `iter_size` times.
-    Raises ConfigError where the data set does not fill one batch, DataError where a file cannot
-    be read.
+    Raises ConfigError where the data set does not fill one batch or the processes do not fit,
+    DataError where a file cannot be read.
     """
-    data, size = settings.data, settings.data.batch_size
+    data, size, share = settings.data, settings.data.batch_size, own_share(settings, group)
     plan = plan_training(
         len(dataset),
         size,
@@ -81,7 +107,8 @@ def training_batches(
         replicas=data.cards,
     )
     micro = (keys[at : at + size] for keys in plan for at in range(0, len(keys), size))
-    return group(load_batches(dataset, micro, data.workers), settings.micro_batches)
+    own = islice(micro, group.rank, None, group.size)
+    return grouped(load_batches(dataset, own, data.workers), len(share))
 
 
 def step_images(dataset: SegmentationDataset, settings: Settings, step: int) -> list[list[str]]:
@@ -101,7 +128,35 @@ def step_images(dataset: SegmentationDataset, settings: Settings, step: int) -> 
     return [names[at : at + size] for at in range(0, len(names), size)]
 
 
-def validation_batches(dataset: SegmentationDataset, settings: Settings) -> Iterator[Batch]:
-    """Every frame of the set once, in order. Raises DataError where a file cannot be read."""
+class Seeded(Sequence[Batch]):
+    """Micro-batches of a step; the framework's generator is seeded anew before each is taken.
+
+    So what a net draws for one does not depend on the process that computes it.
+    """
+
+    def __init__(
+        self, batches: Sequence[Batch], seed: Callable[[int], None], seeds: Sequence[int]
+    ) -> None:
+        self.batches, self.seed, self.seeds = batches, seed, seeds
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self.batches[place]
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch, seed in zip(self.batches, self.seeds, strict=True):
+            self.seed(seed)
+            yield batch
+
+
+def validation_batches(
+    dataset: SegmentationDataset, settings: Settings, group: ProcessGroup = ALONE
+) -> Iterator[Batch]:
+    """Every frame of the set once, in order; of several processes each gets each n-th batch.
+
+    Raises DataError where a file cannot be read.
+    """
     plan = plan_validation(len(dataset), settings.evaluate.batch_size)
-    return load_batches(dataset, plan, settings.data.workers)
+    return load_batches(dataset, plan[group.rank :: group.size], settings.data.workers)

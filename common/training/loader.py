@@ -52,7 +52,7 @@ def load_batches(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def group(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
+def grouped(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
     """Lists of `size` batches: the micro-batches of an iteration."""
     while True:
         members = [batch for _, batch in zip(range(size), batches, strict=False)]

@@ -20,6 +20,8 @@ from common.evaluation.evaluator import Evaluator, build_evaluator
 from common.evaluation.gallery import Gallery
 from common.evaluation.side import Side
 from common.files import remove_folder, whole_file
+from common.processes.stop import StopRequest
+from common.processes.validation import evaluate_together
 from common.randomness import generator
 from common.settings.recipe import Plateau
 from common.settings.run import Settings
@@ -27,7 +29,14 @@ from common.training.clock import Clock
 from common.training.faults.broken_images import BrokenImages
 from common.training.faults.not_finite import NotFinite, require_finite
 from common.training.faults.saved_step import SavedStep, told_images, write_step
-from common.training.feed import DataSets, step_images, training_batches, validation_batches
+from common.training.feed import (
+    DataSets,
+    Seeded,
+    own_share,
+    step_images,
+    training_batches,
+    validation_batches,
+)
 from common.training.logs import RunLog, read_log
 from common.training.notes import differences, settings_block
 from common.training.reporter import Reporter
@@ -38,9 +47,9 @@ from common.training.resume import (
     find_checkpoint,
     list_checkpoints,
     require_same_run,
+    require_same_state,
     write_checkpoint,
 )
-from common.training.stop import StopRequest
 from common.words.typed import command
 
 Rate = Callable[[int, int], float]  # (update from 0, reductions of a plateau so far) -> rate
@@ -100,9 +109,9 @@ def train(
     """
     scores = evaluator or build_evaluator(settings, data.class_names, data.ignore_index)
     run = _Run(settings, side, data, reporter or Reporter(), rate or settings.learning_rate, scores)
-    with StopRequest() as stop:
+    with StopRequest(side.group) as stop:
         try:
-            run.begin(resume, initialise)
+            run.begin(resume, initialise, stop)
             return run.go(stop)
         finally:
             run.close()
@@ -113,9 +122,13 @@ def run_folder(settings: Settings, framework: str) -> Path:
     return Path(settings.folder(framework))
 
 
-def step_seed(seed: int, step: int) -> int:
-    """Seed of the framework's generator in update `step`, so that it has no state to keep."""
-    return int(generator(seed, "step", step).random() * 2**53)
+def step_seed(seed: int, step: int, number: int = 0) -> int:
+    """Seed of the framework's generator in micro-batch `number` of update `step`: no state to keep.
+
+    It is the same whichever process computes that.
+    """
+    names = ("step", step) if number == 0 else ("step", step, number)
+    return int(generator(seed, *names).random() * 2**53)
 
 
 class _Run:
@@ -131,7 +144,8 @@ class _Run:
         evaluator: Evaluator,
     ) -> None:
         self.settings, self.side, self.data, self.reporter = settings, side, data, reporter
-        self.rate, self.evaluator = rate, evaluator
+        self.rate, self.evaluator, self.group = rate, evaluator, side.group
+        self.share = own_share(settings, side.group)
         self.folder = run_folder(settings, side.framework)
         self.checkpoints = self.folder / "checkpoints"
         self.position = Position()
@@ -149,26 +163,50 @@ class _Run:
         }
 
     def begin(
-        self, resume: str | None, initialise: Callable[[], Mapping[str, Any] | None] | None
+        self,
+        resume: str | None,
+        initialise: Callable[[], Mapping[str, Any] | None] | None,
+        stop: StopRequest,
     ) -> None:
-        """Find the place to start at and read the first batch; only then touch the disk."""
-        found, account = self._find(resume), None
-        if found:
-            require_same_run(found, **self.identity)
-            self.side.load_state(found.arrays)
-            self.position = found.position
-        elif initialise:
-            account = initialise()
+        """Find the place to start at and read the first batch; only then touch the disk.
+
+        Of several processes the first one reads checkpoint or weights, the others get its own.
+        """
+        found: ResumePoint | None = None
+        account: Mapping[str, Any] | None = None
+
+        def fill() -> dict[str, Any]:
+            nonlocal found, account
+            found = self._find(resume)
+            if found:
+                require_same_run(found, **self.identity)
+                self.side.load_state(found.arrays)
+                self.position = found.position
+            elif initialise:
+                account = initialise()
+            return asdict(self.position)
+
+        self.position = Position.of(self.group.on_first(fill))
+        if self.group.several:
+            self.side.load_state(self.group.of_first(self.side.state()))
         start = self.position.iteration
-        batches = training_batches(self.data.train, self.settings, start)
-        self.batches = _chain(next(batches), batches)
+        with stop.together():
+            batches = training_batches(self.data.train, self.settings, start, self.group)
+            self.batches = _chain(next(batches), batches)
 
         frames = (len(self.data.train), len(self.data.val))
         block = settings_block(self.settings, self.side, frames, str(self.folder))
-        self.reporter.start(block, differences(self.settings), self.settings.train.iterations)
+        notes = differences(self.settings, self.group.size)
+        self.reporter.start(block, notes, self.settings.train.iterations)
         if resume is not None:
             place = f"resuming {found.path}" if found else "nothing to resume yet"
             self.reporter.message(f"{place}: from iteration {start}")
+        if self.group.is_first:
+            self._open_files(found, account)
+
+    def _open_files(self, found: ResumePoint | None, account: Mapping[str, Any] | None) -> None:
+        """Begin the logs, and take away what an interrupted run wrote after its checkpoint."""
+        start = self.position.iteration
         self.log = RunLog(self.folder, start, self.position.validated, self.settings.log)
         with whole_file(self.folder / "settings.json") as draft:
             draft.write_text(json.dumps(self.identity["settings"], indent=1) + "\n")
@@ -196,7 +234,7 @@ class _Run:
             if ended:
                 self.broken.sum_up()
                 return self._outcome(stop.signal)
-            self._step()
+            self._step(stop)
 
     def _ends_early(self) -> bool:
         """Tell whether the validations say that the run ends here, before its last iteration."""
@@ -225,17 +263,19 @@ class _Run:
         last = iteration == self.settings.train.iterations
         return interval > 0 and (iteration % interval == 0 or last)
 
-    def _step(self) -> None:
+    def _step(self, stop: StopRequest) -> None:
         """One update, and what is said about it."""
         position = self.position
         begin = time.perf_counter()
-        batches = next(self.batches)
+        with stop.together():
+            batches = next(self.batches)
         data_s = time.perf_counter() - begin
         lr = self.rate(position.iteration, position.plateau.reductions)
-        self.broken.look()
-        self.side.seed(step_seed(self.settings.seed, position.iteration))
+        if self.group.is_first:
+            self.broken.look()
+        seeds = [step_seed(self.settings.seed, position.iteration, n) for n in self.share]
         try:
-            losses = self.side.step(batches, lr)
+            losses = self.side.step(Seeded(batches, self.side.seed, seeds), lr)
             require_finite(losses, lambda: True)
         except NotFinite as found:
             raise self._diverged(found, batches, lr) from None
@@ -255,8 +295,8 @@ class _Run:
         position = self.position
         means = {name: total / position.counted for name, total in position.sums.items()}
         row = {"iteration": position.iteration, "lr": lr, **means}
-        assert self.log is not None
-        self.log.losses(row, speed)
+        if self.log:
+            self.log.losses(row, speed)
         self.reporter.log({**row, **speed, "left_s": left})
         position.sums, position.counted = {}, 0
         self.clock.restart()
@@ -281,9 +321,9 @@ class _Run:
             position.best = now
             self._save_weights("best", {k: v for k, v in asdict(now).items() if v is not None})
         row = {"iteration": position.iteration, **scores}
-        assert self.log is not None
-        self.log.validation(row)
-        self.log.picture(position.iteration, self.gallery.picture())
+        if self.log:
+            self.log.validation(row)
+            self.log.picture(position.iteration, self.gallery.picture())
         self.reporter.validation({**row, "best": position.best})
 
     def _scores(self, stop: StopRequest) -> dict[str, Any] | None:
@@ -294,29 +334,38 @@ class _Run:
             self.reporter.validating(done, total)
             return stop.signal is None or done == total
 
-        batches = validation_batches(self.data.val, self.settings)
+        batches = validation_batches(self.data.val, self.settings, self.group)
         seen_by, batches = self.gallery.watching(batches)
         options = self.settings.evaluate
-        return evaluate(seen_by, batches, self.evaluator, options=options, progress=progress)
+        if not self.group.several:
+            return evaluate(seen_by, batches, self.evaluator, options=options, progress=progress)
+        shared: dict[str, Any] = {"frames": total, "stop": stop, "progress": progress}
+        return evaluate_together(seen_by, batches, self.evaluator, options=options, **shared)
 
     def _save(self) -> None:
         place = (self.position.iteration, self.position.validated)
-        if self.saved != place:
-            write_checkpoint(
-                self.checkpoints,
-                self.position,
-                self.side.state(),
-                keep=self.settings.train.keep,
-                **self.identity,
-            )
-            self.saved = place
+        if self.saved == place:
+            return
+        state = self.side.state()
+        require_same_state(state, self.group)
+
+        def write() -> None:
+            keep = self.settings.train.keep
+            write_checkpoint(self.checkpoints, self.position, state, keep=keep, **self.identity)
+
+        self.group.on_first(write)
+        self.saved = place
 
     def _save_weights(self, name: str, about: dict[str, Any]) -> Path:
         path = self.folder / f"{name}{self.side.weights_suffix}"
-        with whole_file(path) as draft:
-            self.side.save_weights(draft)
-        with whole_file(self.folder / f"{name}.json") as draft:
-            draft.write_text(json.dumps({"model": self.settings.model.name, **about}) + "\n")
+
+        def write() -> None:
+            with whole_file(path) as draft:
+                self.side.save_weights(draft)
+            with whole_file(self.folder / f"{name}.json") as draft:
+                draft.write_text(json.dumps({"model": self.settings.model.name, **about}) + "\n")
+
+        self.group.on_first(write)
         return path
 
     def _outcome(self, signal: int | None) -> Outcome:
@@ -333,7 +382,7 @@ class _Run:
             weights = self._save_weights("final", {"iteration": position.iteration})
         if position.best:
             weights = self.folder / f"best{self.side.weights_suffix}"
-        newest = list_checkpoints(self.checkpoints)[0]
+        newest = Path(self.group.on_first(lambda: str(list_checkpoints(self.checkpoints)[0])))
         return Outcome(
             *(self.folder, position.iteration, signal, newest, position.best, weights),
             stopped_early=early,

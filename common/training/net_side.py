@@ -7,6 +7,7 @@ import numpy as np
 
 from common.data import Batch
 from common.errors import ConversionError, UserError
+from common.processes.group import ALONE, ProcessGroup
 from common.settings.run import Evaluate
 
 COUNTERS = ("step", "beta1_pow", "beta2_pow")  # slots of one value: what Adam counts
@@ -23,12 +24,13 @@ class NetSide:
     Arrays of `state` have their tensors' dtypes. `frozen` are layers that stay in eval mode.
     `averaged`: makes the moving average of the net's weights, which is kept from the first step on,
     and which is what is evaluated and saved as weights; None: there is none. `precision` is how a
-    step computes.
+    step computes, `group` the processes of the training.
     """
 
     frozen: Sequence[Any] = ()
     averaged: Callable[[Any], Any] | None = None
     precision: Any
+    group: ProcessGroup = ALONE
 
     train_step: Callable[..., dict[str, float]]
     predict_classes: Callable[..., np.ndarray]
@@ -42,11 +44,16 @@ class NetSide:
         self._average: Any = None
 
     def step(self, batches: Sequence[Batch], lr: float) -> dict[str, float]:
-        """Make one update; see `train_step`."""
+        """Make one update with the batches of all processes; see `train_step`.
+
+        Afterwards all have the same weights, and the buffers of the first one.
+        """
         self._begin_average()
         self._show_average(False)
         made = (self.net, self.criterion, self.optimizer)
-        losses = self.train_step(*made, batches, lr, frozen=self.frozen, precision=self.precision)
+        how = {"frozen": self.frozen, "precision": self.precision, "group": self.group}
+        losses = self.train_step(*made, batches, lr, **how)
+        self.group.share_buffers(self.net, self.criterion)
         if self._average:
             self._average.update()
         return losses

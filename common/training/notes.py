@@ -26,6 +26,8 @@ def settings_block(
     protocol = settings.evaluate.model_dump(exclude_defaults=True, exclude={"batch_size"})
     named = {"name": settings.name, "seed": settings.seed, "folder": folder}
     of_side = {"name": side.framework, "version": side.version, "device": side.device}
+    several = {"count": side.group.size, "backend": side.group.backend}
+    processes = phrase(", {count} processes ({backend})", **several) if side.group.several else ""
     net = {"name": settings.model.name, "count": settings.model.num_classes}
     shape = phrase("{name}, {count} classes", **net)
     seen = {"place": where, "train": frames[0], "val": frames[1]}
@@ -36,7 +38,7 @@ def settings_block(
     every = phrase("every {count}", count=f"{train.eval_interval:,}")
     return [
         ("run", phrase("{name}, seed {seed}, in {folder}", **named)),
-        ("framework", phrase("{name} {version} on {device}", **of_side)),
+        ("framework", phrase("{name} {version} on {device}", **of_side) + processes),
         ("net", _with_options(shape, settings.model.options)),
         ("parameters", f"{side.parameter_count():,}"),
         ("weights", start),
@@ -85,28 +87,31 @@ def epochs(settings: Settings, frames: int) -> float:
     return settings.train.iterations * data.iter_size / max(per_epoch, 1)
 
 
-def differences(settings: Settings, cards: int = 1) -> list[str]:
+def differences(settings: Settings, processes: int = 1) -> list[str]:
     """What is not as on the recipe's own number of cards; empty where nothing differs."""
-    recipe, size = settings.data.cards, settings.data.batch_size
-    if recipe <= cards:
+    data, total, pattern = settings.data, settings.total_batch, settings.processes.sync_norm
+    recipe, size, own = data.cards, data.batch_size, settings.micro_batches // processes
+    if recipe == processes:
         return []
-    total = recipe * size
-    averaged = (
-        f"the recipe has {recipe} cards of {size} images; on {cards} card the gradients of "
-        f"{recipe} micro-batches of {size} are averaged to the same total of {total}"
-    )
-    if settings.loss.name != "stdc":
-        return [
-            averaged,
-            f"BatchNorms see {size} images at a time, and their running statistics move with "
-            f"every micro-batch; cards that synchronise them see all {total}",
-        ]
-    return [
-        averaged,
-        f"as there, OHEM (at least {settings.min_kept:,} pixels) and the BatchNorms of the "
-        f"backbone see {size} images at a time",
-        f"otherwise than there, the BatchNorms of the heads see {size} images too: the authors "
-        f"synchronise those over all {total}",
-        f"otherwise than there, running statistics move with every micro-batch, {recipe} times an "
-        "iteration; the authors' backbone keeps those of its first card",
+    where = f"on {processes} card" if processes == 1 else f"on each of {processes} cards"
+    notes = [
+        f"the recipe has {recipe} cards of {size} images; {where} the gradients of "
+        f"{own} micro-batches of {size} are averaged to the same total of {total}"
     ]
+    if settings.min_kept is not None:
+        notes.append(
+            f"as there, OHEM (at least {settings.min_kept:,} pixels) sees {size} images at a time"
+        )
+    if pattern is None:
+        notes.append(f"as there, BatchNorms see {size} images at a time")
+    else:
+        notes.append(
+            f"otherwise than there, the BatchNorms of processes.sync_norm see {size * processes} "
+            f"images at a time, not {size * recipe}"
+        )
+    if own != data.iter_size:
+        notes.append(
+            f"otherwise than there, running statistics move {own} times an iteration, not "
+            f"{data.iter_size}"
+        )
+    return notes

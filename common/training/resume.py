@@ -6,6 +6,7 @@ checkpoints/iteration_00000100/state.safetensors
 
 import hashlib
 import json
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -20,6 +21,7 @@ from safetensors.numpy import save as save_arrays
 
 from common.errors import ConfigError, UserError
 from common.files import remove_folder, sweep, whole_folder
+from common.processes.group import ProcessGroup
 from common.schedules import PlateauState
 from common.settings.run import Settings
 from common.settings.section import flatten
@@ -41,6 +43,7 @@ FREE_KEYS = (
     "train.keep",
     "train.early_stop",
     "log",
+    "processes.timeout_s",
     "reproduce",
 )
 
@@ -88,6 +91,16 @@ class Position:
     def __post_init__(self) -> None:
         if isinstance(self.early, dict):
             self.early = EarlyState(**self.early)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "Position":
+        """Return what `asdict` made of one. Raises TypeError where a name is unknown."""
+        position = cls(**values)
+        if isinstance(position.best, dict):
+            position.best = Best(**position.best)
+        if isinstance(position.plateau, dict):
+            position.plateau = PlateauState(**position.plateau)
+        return position
 
 
 @dataclass(frozen=True)
@@ -175,13 +188,9 @@ def read_resume_point(path: Path) -> ResumePoint:
                 "bytes) does not match its check sum"
             )
         arrays = load_arrays(content)
-        position = Position(**manifest["position"])
+        position = Position.of(manifest["position"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise CheckpointError(f"{folder}: damaged: {type(error).__name__}: {error}") from None
-    if isinstance(position.best, dict):
-        position.best = Best(**position.best)
-    if isinstance(position.plateau, dict):
-        position.plateau = PlateauState(**position.plateau)
     return ResumePoint(
         folder, position, arrays, manifest["framework"], manifest["settings"], manifest["data"]
     )
@@ -244,6 +253,23 @@ def _as_read_now(settings: Mapping[str, Any]) -> Mapping[str, Any]:
         return Settings.model_validate(settings).model_dump(mode="json")
     except ValidationError:
         return settings
+
+
+def require_same_state(state: Mapping[str, np.ndarray], group: ProcessGroup) -> None:
+    """Raise CheckpointError where the processes of a training do not hold the same arrays."""
+    if not group.several:
+        return
+    own = {key: zlib.crc32(np.ascontiguousarray(array).tobytes()) for key, array in state.items()}
+    every = group.gather(own)
+    for rank, other in enumerate(every):
+        wrong = sorted(key for key in {*other, *every[0]} if other.get(key) != every[0].get(key))
+        if wrong:
+            raise CheckpointError(
+                f"process {rank} and process 0 hold different {wrong[0]} ({len(wrong)} tensors "
+                "differ), so that no checkpoint was written: code of the net or of the optimizer "
+                "changes them by what one process alone knows (its rank, its clock, an unseeded "
+                "draw); resume from the checkpoint before, or train on one process"
+            )
 
 
 def _is_free(key: str) -> bool:

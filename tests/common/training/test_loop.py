@@ -12,6 +12,7 @@ import pytest
 from common.data.toy import write_toy_cityscapes
 from common.errors import ConfigError, DataError, UserError
 from common.files import whole_folder
+from common.processes.group import ALONE
 from common.schedules import PlateauState, plateau
 from common.settings.load import load_settings
 from common.training import CheckpointError, Diverged, Reporter, train
@@ -41,6 +42,7 @@ BASE = [
 
 class NumpySide:
     framework, version, device, weights_suffix = "numpy", "0", "cpu", ".npy"
+    group = ALONE
 
     def __init__(self, stop_in_step=None, nan_in_step=None, stop_in_validation=False):
         self.weights, self.velocity = np.zeros(4), np.zeros(4)
@@ -270,7 +272,8 @@ def test_fewer_cards_than_the_recipe_are_announced(go):
     assert [len(micro) for micro in side.batches] == [2, 2, 2, 2]
     said = " ".join(listener.notes)
     assert "2 micro-batches of 2" in said
-    assert "BatchNorms of the heads see 2 images too" in said
+    assert "BatchNorms of processes.sync_norm see 2 images at a time, not 4" in said
+    assert "statistics move 2 times an iteration, not 1" in said
 
 
 @pytest.mark.parametrize("workers", [1, 3])

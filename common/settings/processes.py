@@ -1,0 +1,27 @@
+"""What several processes of a training do together, each with a card or cores of its own."""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from common.settings.section import Above0, Section
+
+
+def _expression(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"no regular expression: {error}") from None
+    return pattern
+
+
+class Processes(Section):
+    """Which BatchNorms see the images of all processes, and how long one waits for another.
+
+    `sync_norm` is a regular expression that is looked for in the paths of the BatchNorms: `.` finds
+    all. Without it each sees its own images, and the first process keeps its running statistics.
+    """
+
+    sync_norm: Annotated[str, AfterValidator(_expression)] | None = None
+    timeout_s: Above0 = 1800.0
