@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from commands import entry
+from common.processes.place import LAUNCHERS, place_of
 from common.streams import say
 from common.words.language import phrase
 from common.words.texts import help_said
 from common.words.typed import command_line
 
+SIDES = {"PyTorch": "torch", "Paddle": "paddle"}
 EXAMPLE = "python tools/{} configs/stdc1_toy.yml train.iterations=100 --resume auto"
 ENDING = (
     "stop: Ctrl-C or SIGTERM finishes the step, saves a checkpoint and exits with 130 or 143; "
@@ -25,7 +27,8 @@ ENDING = (
 def parse(framework: str) -> argparse.Namespace:
     """Read the command line, and set the number of threads before a framework is loaded."""
     command = entry.parser(f"Train a net in {framework}.", EXAMPLE.format(Path(sys.argv[0]).name))
-    command.epilog = f"{command.epilog}\n{help_said(ENDING)}"
+    launcher = f"several processes: {LAUNCHERS[SIDES[framework]]}"
+    command.epilog = f"{command.epilog}\n{help_said(ENDING)}\n{help_said(launcher)}"
     command.set_defaults(framework=framework)
     entry.add_config(command)
     command.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
@@ -35,8 +38,9 @@ def parse(framework: str) -> argparse.Namespace:
     command.add_argument(
         "--threads",
         type=int,
-        default=os.cpu_count() or 1,
-        help="of the framework's kernels on the CPU; results are equal to the bit for one number",
+        default=max((os.cpu_count() or 1) // place_of(SIDES[framework]).local_size, 1),
+        help="of the framework's kernels on the CPU; results are equal to the bit for one number "
+        "(default: the cores of this machine, shared by its processes)",
     )
     command.add_argument(
         "--show-schedule", action="store_true", help="print the learning rates; train nothing"
@@ -65,16 +69,20 @@ def train_paddle(options: argparse.Namespace) -> int:
 def _train(options: argparse.Namespace, framework: str) -> int:
     from commands.align.errors import errors_of_nets
     from commands.subjects.named.config import SECTIONS, own_section, read_config
-    from commands.subjects.named.frameworks import parts_of
+    from commands.subjects.named.frameworks import parts_of, processes_of
     from commands.train_start import initialised
 
     settings = read_config(options.config, options.overrides)
+    group = processes_of(settings, framework, options.device)
     parts = parts_of(settings, framework)
     if options.show_schedule:
         return show_schedule(options, parts)
     data = parts.data()
     side = parts.side(options.device)
     settings = parts.settings  # weights of classes that were to come from the data are numbers now
+    if group.several:
+        side.group = group
+        group.synchronise(side.net, settings.processes.sync_norm)
     guides: dict[str, Any] = {
         "initialise": lambda: initialised(settings, side.net, framework),
         "rate": parts.rate(side.net, side.criterion),
@@ -82,7 +90,9 @@ def _train(options: argparse.Namespace, framework: str) -> int:
     }
     own = any(own_section(settings, name) for name in SECTIONS)
     with errors_of_nets(settings.model.name) if own else nullcontext():
-        return run(options, settings, side, data, **guides)
+        code = run(options, settings, side, data, **guides)
+    group.leave()
+    return code
 
 
 def run(options: argparse.Namespace, settings: Any, side: Any, data: Any, **guides: Any) -> int:
@@ -90,20 +100,30 @@ def run(options: argparse.Namespace, settings: Any, side: Any, data: Any, **guid
     from common.training import Reporter, train
     from common.training.screen import TrainingScreen
 
-    entry.check_folder(options.report, ["train"])
-    reporter = Reporter() if options.quiet else TrainingScreen()
+    first = side.group.is_first
+    if first:
+        entry.check_folder(options.report, ["train"])
+    reporter = TrainingScreen() if first and not options.quiet else Reporter()
     start = time.monotonic()
     outcome = train(settings, side, data, resume=options.resume, reporter=reporter, **guides)
-    result = summary(outcome)
+    code = 128 + outcome.stopped_by if outcome.stopped_by else entry.CHECKED_GOOD
+    if first:
+        _tell(options, settings.name, summary(outcome), time.monotonic() - start)
+    return code
+
+
+def _tell(
+    options: argparse.Namespace, name: str, result: Mapping[str, Any], seconds: float
+) -> None:
+    """Print and write what the training came to."""
     if options.report:
-        written = write_report(options, settings.name, result, time.monotonic() - start)
+        written = write_report(options, name, result, seconds)
         if not options.json and not options.quiet:
             say(phrase("written: {paths}", paths=", ".join(map(str, written))))
     if options.json:
         entry.print_json(result)
     else:
         show(result, options.quiet)
-    return 128 + outcome.stopped_by if outcome.stopped_by else entry.CHECKED_GOOD
 
 
 SHOWN, BAR = 16, 40  # rates of a schedule, columns of the largest

@@ -1,6 +1,7 @@
 """The parts of a config in either framework; the other one is not loaded."""
 
 from commands.subjects.named.parts import Parts
+from common.processes.group import ProcessGroup
 from common.settings.own import FRAMEWORKS
 from common.settings.run import Settings
 
@@ -14,6 +15,21 @@ def parts_of(settings: Settings, framework: str) -> Parts:
     from commands.subjects.named.parts_paddle import PaddleParts
 
     return PaddleParts(settings)
+
+
+def processes_of(settings: Settings, framework: str, device: str) -> ProcessGroup:
+    """Join the other processes of a training in "torch" or "paddle", where a launcher says so.
+
+    Raises UserError where there is no such device, or one of them is not there.
+    """
+    if framework == "torch":
+        from torch_ref.processes import start_processes as start
+        from torch_ref.train import choose_device as choose
+    else:
+        from paddle_impl.processes import start_processes as start
+        from paddle_impl.train import choose_device as choose  # type: ignore[assignment]
+    choose(device)
+    return start(device, settings.processes.timeout_s)
 
 
 def both_parts(settings: Settings) -> tuple[Parts, Parts]:
