@@ -23,6 +23,7 @@ from paddle.nn.layer.norm import _BatchNormBase
 from common.processes.group import ALONE, ProcessGroup, process_lost
 from common.processes.norms import joined_statistics, norms_found
 from common.processes.place import Place, place_of
+from common.processes.stop import signals_wait
 from paddle_impl.layers import BatchNorm2D, InPlaceABN
 
 BUCKET = 2**23  # elements that are summed at once
@@ -75,14 +76,13 @@ class PaddleGroup(ProcessGroup):
         self.meetings += 1
         key, since = f"torch2paddle/{self.meetings}", time.monotonic()
         try:
-            store = core.create_or_get_global_tcp_store()
-            here = store.add(key, 1)
+            here = _count(key, 1)
             while here < self.size:
                 if time.monotonic() - since > self.timeout_s:
                     what = f"{here} of {self.size} were there after {self.timeout_s:g} s"
                     raise process_lost(self.rank, self.size, what)
                 time.sleep(_POLL_S)
-                here = store.add(key, 0)
+                here = _count(key, 0)
         except (RuntimeError, ValueError) as error:
             raise process_lost(self.rank, self.size, _first_line(error)) from None
 
@@ -134,6 +134,12 @@ def _moving(modules: Iterable[Any]) -> Iterator[paddle.Tensor]:
             for layer in module.sublayers(include_self=True):
                 if isinstance(layer, _BatchNormBase):
                     yield from (layer._mean, layer._variance)
+
+
+def _count(key: str, more: int) -> int:
+    """Add to a number that all processes know; a signal would break the store's connection."""
+    with signals_wait():
+        return int(core.create_or_get_global_tcp_store().add(key, more))
 
 
 def _first_line(error: Exception) -> str:

@@ -14,6 +14,16 @@ from common.processes.group import ALONE, ProcessGroup, ProcessLostError, ended_
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+@contextmanager
+def signals_wait() -> Iterator[None]:
+    """Let signals that ask to stop wait for the end of a call that they would break."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class StopRequest:
     """Context in which the first signal is noted; a second one acts as ever.
 

@@ -175,18 +175,21 @@ class _Run:
         found: ResumePoint | None = None
         account: Mapping[str, Any] | None = None
 
-        def fill() -> dict[str, Any]:
+        def fill() -> tuple[dict[str, Any], tuple[int, int] | None]:
             nonlocal found, account
             found = self._find(resume)
             if found:
                 require_same_run(found, **self.identity)
                 self.side.load_state(found.arrays)
                 self.position = found.position
+                if found.path.parent.resolve() == self.checkpoints.resolve():
+                    self.saved = (self.position.iteration, self.position.validated)
             elif initialise:
                 account = initialise()
-            return asdict(self.position)
+            return asdict(self.position), self.saved
 
-        self.position = Position.of(self.group.on_first(fill))
+        position, saved = self.group.on_first(fill)
+        self.position, self.saved = Position.of(position), saved and (saved[0], saved[1])
         if self.group.several:
             self.side.load_state(self.group.of_first(self.side.state()))
         start = self.position.iteration
@@ -214,8 +217,7 @@ class _Run:
             self.reporter.message(account["told"])
             with whole_file(self.folder / "weights.account.json") as draft:
                 draft.write_text(json.dumps(account, indent=1) + "\n")
-        if found and found.path.parent.resolve() == self.checkpoints.resolve():
-            self.saved = (start, self.position.validated)
+        if found and self.saved:
             for path in list_checkpoints(self.checkpoints):
                 if path.name > found.path.name:
                     self.reporter.message(f"removing {path}, which is later than that")

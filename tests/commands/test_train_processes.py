@@ -1,0 +1,176 @@
+"""The two training commands in two processes: by their launchers, killed, stopped, resumed."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.data.toy import write_toy_cityscapes
+from tests import nursery
+from tests.paths import ROOT, TOOLS
+
+# By the clock or by signals: not beside its like.
+pytestmark = pytest.mark.xdist_group("clock")
+SMALL = (
+    "configs/unet_toy.yml model.options.width=0.125 data.scale=1.0 data.crop_hw=[32,64] "
+    "data.batch_size=1 data.cards=2 train.iterations=4 train.log_interval=1 train.eval_interval=4 "
+    "train.checkpoint_interval=1 --quiet --threads 1"
+)
+SIDES = ("torch", "paddle")
+LAUNCHERS = {
+    "torch": [str(Path(sys.executable).parent / "torchrun"), "--nproc_per_node", "2"],
+    "paddle": [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2"],
+}
+STATISTICS = ("_mean", "_variance", "_var", "num_batches_tracked")
+LIMIT_S = 150
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "toy"
+    write_toy_cityscapes(folder, train=4, val=3, size_hw=(64, 128))
+    return folder
+
+
+class Trainings:
+    """Runs of one side on the toy set."""
+
+    def __init__(self, side, toy, folder):
+        self.side, self.folder = side, folder
+        self.script, self.given = TOOLS / f"train_{side}.py", [*SMALL.split(), f"data.root={toy}"]
+
+    def alone(self, name, *more):
+        """Return the folder of a run in one process."""
+        done = nursery.run_script(self.script, *self.arguments(name, *more), cwd=ROOT)
+        assert done.returncode == 0, done.stderr
+        return self.folder / name
+
+    def two(self, name, *more):
+        """Start a run in two processes."""
+        folder = self.folder / f"{name}.said"
+        return nursery.Group(self.side, self.script, *self.arguments(name, *more), folder=folder)
+
+    def launcher(self, name, *more):
+        """Start the same by the framework's launcher."""
+        place = ["--log_dir", str(self.folder / "logs")] if self.side == "paddle" else []
+        words = [*LAUNCHERS[self.side], *place, self.script, *self.arguments(name, *more)]
+        with (self.folder / f"{name}.said").open("a") as said:
+            return subprocess.Popen(list(map(str, words)), cwd=ROOT, stdout=said, stderr=said)
+
+    def arguments(self, name, *more):
+        return [*self.given, f"output={self.folder / name}", *more]
+
+    def at(self, name, iteration):
+        """Wait until a run has written a checkpoint."""
+        place = self.folder / name / "checkpoints" / f"iteration_{iteration:08d}"
+        deadline = time.monotonic() + LIMIT_S
+        while not place.exists() and time.monotonic() < deadline:
+            time.sleep(0.005)
+        assert place.exists()
+
+
+@pytest.fixture(scope="module", params=SIDES)
+def trainings(request, toy, tmp_path_factory):
+    pytest.importorskip(request.param)
+    return Trainings(request.param, toy, tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture(scope="module")
+def whole(trainings):
+    """The last checkpoint of an uninterrupted run in two processes, and its log."""
+    group = trainings.two("whole")
+    assert group.wait() == [0, 0], group.said(0) + group.said(1)
+    return remains(trainings.folder / "whole")
+
+
+def remains(folder):
+    last = folder / "checkpoints" / "iteration_00000004" / "state.safetensors"
+    return last.read_bytes(), (folder / "log.jsonl").read_bytes()
+
+
+def weights(folder):
+    """Return what the last checkpoint holds but for running statistics."""
+    from common.training.resume import read_resume_point
+
+    arrays = read_resume_point(folder / "checkpoints" / "iteration_00000004").arrays
+    return {k: a for k, a in arrays.items() if not k.endswith(STATISTICS)}
+
+
+def test_the_launchers_train_as_one_process_does(trainings, whole):
+    """Running statistics are those of the first process, so validations differ a little."""
+    launcher = trainings.launcher("launched")
+    alone = trainings.alone("alone")
+    assert launcher.wait(LIMIT_S) == 0, (trainings.folder / "launched.said").read_text()
+    launched = trainings.folder / "launched"
+    assert remains(launched) == whole
+    logs = [(folder / "log.jsonl").read_text().splitlines() for folder in (launched, alone)]
+    trained = [[row for row in map(json.loads, log) if "lr" in row] for log in logs]
+    assert trained[0] == trained[1]
+    expected, found = weights(alone), weights(launched)
+    assert expected.keys() == found.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array, err_msg=name)
+
+
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_killed_process_ends_the_job_and_it_is_resumed(trainings, whole, killed):
+    name = f"killed_{killed}"
+    group = trainings.two(name)
+    trainings.at(name, 2)
+    os.kill(group.pids[killed], signal.SIGKILL)
+    codes = group.wait()
+    assert (codes[killed], codes[1 - killed]) == (-signal.SIGKILL, 2)
+    said = group.said(1 - killed)
+    assert f"process {1 - killed} of 2: another process of this training ended" in said
+    assert "--resume auto" in said
+    resumed = trainings.two(name, "--resume", "auto")
+    assert resumed.wait() == [0, 0], resumed.said(0)
+    assert remains(trainings.folder / name) == whole
+
+
+def test_a_signal_to_any_process_saves_and_ends_all(trainings, whole):
+    group = trainings.two("stopped")
+    trainings.at("stopped", 1)
+    os.kill(group.pids[1], signal.SIGTERM)
+    assert group.wait() == [143, 143], group.said(0) + group.said(1)
+    assert not list(trainings.folder.glob("stopped/**/*.part"))
+    resumed = trainings.two("stopped", "--resume", "auto")
+    assert resumed.wait() == [0, 0], resumed.said(0)
+    assert remains(trainings.folder / "stopped") == whole
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("seed", range(10))
+def test_killed_by_chance_it_ends_as_if_it_had_not_been(trainings, whole, seed):
+    """Any process at any moment, and once in two the launcher by SIGTERM; ten seeds a side."""
+    name, rng, done = f"chance_{seed}", random.Random(seed), 0
+    while True:
+        launcher = trainings.launcher(name, "--resume", "auto")
+        if done < 3:
+            time.sleep(rng.uniform(3, 9))
+            children = processes_of(launcher.pid)
+            if rng.random() < 0.5 or not children:
+                launcher.terminate()
+            else:
+                os.kill(rng.choice(children), signal.SIGKILL)
+            done += 1
+        if launcher.wait(LIMIT_S) == 0:
+            break
+        assert done <= 3
+    assert remains(trainings.folder / name) == whole
+
+
+def processes_of(pid):
+    """Return the processes that a launcher started."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    children = [int(child) for task in tasks for child in task.read_text().split()]
+    lines = {child: Path(f"/proc/{child}/cmdline") for child in children}
+    return [c for c, line in lines.items() if line.exists() and b"train_" in line.read_bytes()]
