@@ -6,6 +6,7 @@ decay leaves it alone on any number of processes.
 """
 
 import datetime
+import os
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
@@ -43,12 +44,13 @@ class TorchGroup(ProcessGroup):
         if device == "gpu":
             torch.cuda.set_device(place.local_rank)
             self.device = torch.device("cuda", place.local_rank)
+        limit = datetime.timedelta(seconds=timeout_s)
         try:
+            store = next(dist.rendezvous("env://", self.rank, self.size, timeout=limit))[0]
+            # torchrun --max-restarts gives the next attempt the store of the last one.
+            store = dist.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
             dist.init_process_group(
-                self.backend,
-                rank=self.rank,
-                world_size=self.size,
-                timeout=datetime.timedelta(seconds=timeout_s),
+                self.backend, timeout=limit, store=store, rank=self.rank, world_size=self.size
             )
         except (RuntimeError, ValueError) as error:
             raise process_lost(self.rank, self.size, _first_line(error)) from None

@@ -118,8 +118,10 @@ class ProcessGroup:
             whole = np.zeros(shape, dtype)
             if self.is_first:
                 whole[...] = arrays[name]
-            content = self.add(whole.reshape(-1).view(np.uint8))
-            found[name] = content.view(dtype).reshape(shape)
+            if whole.size:
+                content = self.add(whole.reshape(-1).view(np.uint8))
+                whole = content.view(dtype).reshape(shape)
+            found[name] = whole
         return found
 
 
