@@ -27,8 +27,8 @@ ENDING = (
 def parse(framework: str) -> argparse.Namespace:
     """Read the command line, and set the number of threads before a framework is loaded."""
     command = entry.parser(f"Train a net in {framework}.", EXAMPLE.format(Path(sys.argv[0]).name))
-    launcher = f"several processes: {LAUNCHERS[SIDES[framework]]}"
-    command.epilog = f"{command.epilog}\n{help_said(ENDING)}\n{help_said(launcher)}"
+    launcher = f"{help_said('several processes:')} {LAUNCHERS[SIDES[framework]]}"
+    command.epilog = f"{command.epilog}\n{help_said(ENDING)}\n{launcher}"
     command.set_defaults(framework=framework)
     entry.add_config(command)
     command.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
@@ -39,8 +39,7 @@ def parse(framework: str) -> argparse.Namespace:
         "--threads",
         type=int,
         default=max((os.cpu_count() or 1) // place_of(SIDES[framework]).local_size, 1),
-        help="of the framework's kernels on the CPU; results are equal to the bit for one number "
-        "(default: the cores of this machine, shared by its processes)",
+        help="of the framework's kernels on the CPU; results are equal to the bit for one number",
     )
     command.add_argument(
         "--show-schedule", action="store_true", help="print the learning rates; train nothing"
