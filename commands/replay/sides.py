@@ -24,6 +24,8 @@ from common.settings.own import FRAMEWORKS
 from common.settings.run import Settings
 from common.training.faults.not_finite import NotFinite
 from common.training.faults.saved_step import SavedStep
+from common.training.feed import Seeded
+from common.training.loop import step_seed
 
 
 @dataclass
@@ -110,10 +112,12 @@ class Replay:
         watch = Watch(tensors, side.net, side.criterion)
         before, losses = self._at_rest(tensors, side), dict[str, float]()
         if before is None:
-            side.seed(self.step.seed)
+            more = range(1, len(self.step.batches))
+            drawn = (step_seed(self.settings.seed, self.step.iteration, number) for number in more)
+            batches = Seeded(self.step.batches, side.seed, [self.step.seed, *drawn])
             with watch.watching():
                 try:
-                    losses = side.step(self.step.batches, self.step.lr)
+                    losses = side.step(batches, self.step.lr)
                 except NotFinite as found:
                     losses = found.losses
         found_all = [before] if before else watch.findings or self._after(side)

@@ -88,6 +88,15 @@ class ProcessGroup:
         cells = self.add(cells)
         return [row[:length].tobytes() for row, length in zip(cells, lengths, strict=True)]
 
+    def gather_array(self, own: np.ndarray) -> list[np.ndarray]:
+        """Return the arrays of all processes by their number, whatever their shapes."""
+        about = self.gather((own.dtype.name, own.shape))
+        contents = self.gather_bytes(own.tobytes())
+        return [
+            np.frombuffer(content, dtype).reshape(shape)
+            for (dtype, shape), content in zip(about, contents, strict=True)
+        ]
+
     def on_first(self, work: Callable[[], Any]) -> Any:
         """Do `work` on the first process alone, and return on all what it returns, as JSON has it.
 

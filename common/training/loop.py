@@ -345,6 +345,7 @@ class _Run:
         return evaluate_together(seen_by, batches, self.evaluator, options=options, **shared)
 
     def _save(self) -> None:
+        self._share_broken()
         place = (self.position.iteration, self.position.validated)
         if self.saved == place:
             return
@@ -357,6 +358,23 @@ class _Run:
 
         self.group.on_first(write)
         self.saved = place
+
+    def _share_broken(self) -> None:
+        """Let all processes know of images that one of them left out."""
+        broken = self.data.train.broken
+        if self.settings.data.skip_broken:
+            for told in self.group.gather(list(broken.items())):
+                broken.update(told)
+        if self.group.is_first:
+            self.broken.look()
+
+    def _batches_of_all(self, own: Sequence[Batch]) -> list[Batch]:
+        """Return the micro-batches of a step of all processes, in their order."""
+        gather = self.group.gather_array
+        both = ((gather(batch.image), gather(batch.label)) for batch in own)
+        return [
+            Batch(*arrays) for images, labels in both for arrays in zip(images, labels, strict=True)
+        ]
 
     def _save_weights(self, name: str, about: dict[str, Any]) -> Path:
         path = self.folder / f"{name}{self.side.weights_suffix}"
@@ -392,6 +410,7 @@ class _Run:
 
     def _diverged(self, found: NotFinite, batches: Sequence[Batch], lr: float) -> Diverged:
         """Save the step for a replay; say what is not finite, of which images."""
+        self._share_broken()
         step = SavedStep(
             framework=self.side.framework,
             version=self.side.version,
@@ -402,14 +421,15 @@ class _Run:
             losses=found.losses,
             images=step_images(self.data.train, self.settings, self.position.iteration),
             settings=self.identity["settings"],
-            batches=list(batches),
+            batches=self._batches_of_all(batches) if self.group.several else list(batches),
             state=self.side.state(),
         )
         terms = ", ".join(f"{name} {value:g}" for name, value in found.losses.items())
         saved = list_checkpoints(self.checkpoints)
         last = f"; the last checkpoint is {saved[0]}" if saved else ""
         try:
-            again = command("replay_batch", write_step(self.folder / "nan", step))
+            place = self.group.on_first(lambda: str(write_step(self.folder / "nan", step)))
+            again = command("replay_batch", place)
             next_step = f"Where it begins, on both frameworks: {again}"
         except UserError as error:
             next_step = f"The step could not be saved for a replay: {error}"

@@ -1,6 +1,7 @@
 """The loop on several processes: the same run whatever their number, and one end for all."""
 
 import json
+import shutil
 from functools import cache
 
 import numpy as np
@@ -13,6 +14,7 @@ from common.processes.group import ALONE, EndedElsewhereError
 from common.processes.stop import StopRequest
 from common.settings.load import load_settings
 from common.training import CheckpointError, Diverged, Reporter, loop, train
+from common.training.faults.saved_step import read_step
 from common.training.feed import open_data, own_share
 from common.training.notes import differences
 from tests.common.processes.threads import together
@@ -198,10 +200,34 @@ def test_a_frame_that_one_process_cannot_take_ends_all(go):
     assert isinstance(second, DataError)
 
 
-def test_a_loss_that_is_not_finite_ends_all_as_checked(go):
+def test_a_loss_that_is_not_finite_ends_all_as_checked(go, tmp_path):
+    """The step is saved with the batches of all, in the order that one process has them in."""
     faults = {"nan_in": 2}
     found = go("run", 2, faults={0: faults, 1: faults})
     assert [type(error) for error in found] == [Diverged, Diverged]
+    with pytest.raises(Diverged):
+        go("alone", 1, faults={0: faults})
+    told, alone = (read_step(tmp_path / n / "nan" / "iteration_00000002") for n in ("run", "alone"))
+    assert told.images == alone.images
+    assert len(told.batches) == 6
+    for ours, expected in zip(told.batches, alone.batches, strict=True):
+        np.testing.assert_array_equal(ours.image, expected.image)
+        np.testing.assert_array_equal(ours.label, expected.label)
+
+
+def test_an_image_that_one_process_leaves_out_is_named_by_all(toy, go, tmp_path):
+    data = tmp_path / "broken"
+    shutil.copytree(toy, data)
+    for image in sorted(data.glob("leftImg8bit/train/*/*.png"))[:2]:
+        image.write_bytes(b"no image")
+    overrides = [f"data.root={data}", "data.skip_broken=true"]
+    go("alone", 1, overrides)
+    go("several", 3, overrides)
+    name = "broken_images.json"
+    named = [json.loads((tmp_path / run / name).read_text()) for run in ("alone", "several")]
+    assert len(named[0]) == 2
+    assert named[0] == named[1]
+    assert remains(tmp_path / "several") == remains(tmp_path / "alone")
 
 
 def test_processes_that_part_are_not_saved(go, tmp_path):
