@@ -87,14 +87,51 @@ def test_it_is_torchs_averaged_model():
             np.testing.assert_allclose(shown[key], array, rtol=1e-5, atol=1e-6, err_msg=key)
 
 
-def side_with_average(side):
+def averages_after_steps(decays):
+    """Return the averages of both sides after the same four steps in float64, by torch's names."""
+    from align.pairing.fill import fill_port
+    from align.pairing.reference_torch import LiveReference
+
+    sides, found = (Torch(), Paddle()), []
+    kinds = [side.fw.get_default_dtype() for side in sides]
+    try:
+        sides[0].fw.set_default_dtype(sides[0].fw.float64)
+        sides[1].fw.set_default_dtype("float64")
+        theirs, ours = (side.net() for side in sides)
+        fill_port(LiveReference(theirs), ours)
+        for side, net, decay in zip(sides, (theirs, ours), decays, strict=True):
+            made = side_with_average(side, net, decay, warm_up=True)
+            for seed in range(4):
+                made.step([small(seed)], 0.1)
+            found.append({k[4:]: v for k, v in made.state().items() if k.startswith("ema.")})
+    finally:
+        for side, kind in zip(sides, kinds, strict=True):
+            side.fw.set_default_dtype(kind)
+    renamed = {"_mean": "running_mean", "_variance": "running_var"}
+    ours = {}
+    for key, array in found[1].items():
+        place, _, name = key.rpartition(".")
+        ours[f"{place}.{renamed.get(name, name)}".lstrip(".")] = array
+    return found[0], ours
+
+
+def test_k_steps_of_both_sides_have_the_same_average_and_another_decay_shows():
+    theirs, ours = averages_after_steps((0.75, 0.75))
+    assert theirs.keys() == ours.keys()
+    for key, array in theirs.items():
+        np.testing.assert_allclose(ours[key], array, rtol=1e-10, atol=1e-10, err_msg=key)
+    theirs, ours = averages_after_steps((0.75, 0.2))
+    assert np.abs(theirs["0.0.weight"] - ours["0.0.weight"]).max() > 1e-6
+
+
+def side_with_average(side, net=None, decay=0.5, warm_up=False):
     train = importlib.import_module(f"{side.room}.train")
     loss = importlib.import_module(f"{side.room}.losses").LOSSES["cross_entropy"]()
-    net = side.net()
+    net = side.net() if net is None else net
     kind = train.TorchSide if side.room == "torch_ref" else train.PaddleSide
     made = kind(net, loss, side.sgd(net))
     made.averaged = partial(
-        importlib.import_module(f"{side.room}.average").Average, decay=0.5, warm_up=False
+        importlib.import_module(f"{side.room}.average").Average, decay=decay, warm_up=warm_up
     )
     return made
 
