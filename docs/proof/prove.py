@@ -216,6 +216,7 @@ STAGES = {
             "tests/nets/models/test_dilated.py",
             "tests/nets/models/test_fcn_unet.py",
             "tests/nets/training/test_configs.py",
+            "tests/commands/test_losses_of_configs.py",
             "tests/convert/test_starting_weights.py",
             "tests/nets/models/test_torchvision.py",
             "tests/export/make/test_rows.py",
