@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("torch")
 pytest.importorskip("paddle")
@@ -11,8 +12,9 @@ pytest.importorskip("paddle")
 from commands.subjects.named.class_weights import weighed
 from commands.subjects.named.frameworks import both_parts
 from common.data.class_weights import class_weights, count_labels
+from common.data.sets.cityscapes_labels import train_id_table
 from common.data.toy import write_toy_cityscapes
-from common.errors import ConfigError
+from common.errors import ConfigError, DataError
 from common.settings.load import load_settings
 from common.training import train
 from tests.common.training.test_loop import NumpySide
@@ -50,6 +52,21 @@ def test_numbers_stand_in_the_settings_of_a_run(toy, tmp_path):
     held = json.loads((outcome.folder / "settings.json").read_text())["loss"]
     assert len(held["weights"]) == 19
     assert held["weight_formula"] is None  # they are numbers now
+
+
+def test_a_damaged_label_is_left_out_where_the_training_leaves_it_out(tmp_path):
+    folder = tmp_path / "toy"
+    write_toy_cityscapes(folder, train=3, val=1, size_hw=(32, 64))
+    labels = sorted(folder.glob("gtFine/train/*/*labelIds.png"))
+    whole = [np.asarray(Image.open(path)) for path in labels]
+    labels[1].write_bytes(labels[1].read_bytes()[:60])
+    strict = settings_of(folder, "loss.weights=from_data")
+    with pytest.raises(DataError, match=labels[1].name):
+        both_parts(strict)[0].criterion()
+    settings = settings_of(folder, "loss.weights=from_data", "data.skip_broken=true")
+    ids = train_id_table()
+    counts = count_labels([ids[whole[0]], ids[whole[2]]], 19, 255)
+    assert both_parts(settings)[1].criterion().weights == class_weights(counts, "median_frequency")
 
 
 def test_numbers_that_are_not_as_many_as_the_classes_are_refused(toy):

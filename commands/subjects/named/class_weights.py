@@ -1,5 +1,9 @@
 """`loss.weights: from_data` turned into numbers, once a data set."""
 
+from collections.abc import Iterator
+
+import numpy as np
+
 from common.data.class_weights import LabelCounts, class_weights, count_labels
 from common.errors import ConfigError
 from common.settings.recipe import ClassWeights
@@ -12,7 +16,8 @@ _counted: dict[str, LabelCounts] = {}  # by the fingerprint of a data set
 def weighed(settings: Settings, data: DataSets) -> Settings:
     """Return the settings with a number for each class where `loss.weights` says from_data.
 
-    The labels of the training split are read for that, as they lie, and every one once. Raises
+    The labels of the training split are read for that, as they lie, and every one once; a damaged
+    one is left out where the training leaves it out (`data.skip_broken`). Raises
     ConfigError for numbers that are not as many as the classes, DataError for a label that cannot
     be read.
     """
@@ -27,8 +32,15 @@ def weighed(settings: Settings, data: DataSets) -> Settings:
             )
         return settings
     if data.fingerprint not in _counted:
-        labels = (data.train.label(index) for index in range(len(data.train)))
-        _counted[data.fingerprint] = count_labels(labels, classes, data.ignore_index)
+        _counted[data.fingerprint] = count_labels(_labels(data), classes, data.ignore_index)
     weights = class_weights(_counted[data.fingerprint], loss.formula)
     numbers = {"weights": weights, "weight_formula": None}
     return settings.model_copy(update={"loss": loss.model_copy(update=numbers)})
+
+
+def _labels(data: DataSets) -> Iterator[np.ndarray]:
+    for index in range(len(data.train)):
+        try:
+            yield data.train.label(index)
+        except data.train.skips:
+            continue
