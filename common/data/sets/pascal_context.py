@@ -25,7 +25,7 @@ import numpy as np
 from common.data.classes import bit_palette, make_classes
 from common.data.labels import Labelling, read_label, read_mat
 from common.data.photo_set import PhotoFrame, PhotoSet, some
-from common.data.sets.pascal_detail import Detail, label_of, read_details
+from common.data.sets.pascal_detail import DetailedImage, label_of, read_details
 from common.data.transforms.images import VOID
 from common.errors import ConfigError, DataError
 
@@ -78,7 +78,7 @@ class PascalContext(PhotoSet):
     colors = bit_palette(len(CLASS_NAMES))
 
     def __init__(self, root: str | Path, split: str) -> None:
-        self.details: dict[str, Detail] = {}  # of trainval_merged.json
+        self.details: dict[str, DetailedImage] = {}  # of trainval_merged.json
         self.labels, suffix = self._found(Path(root))
         self.original = suffix == ".mat"
         converted = Labelling(CLASSES, reduce_zero_label=True)
@@ -111,7 +111,7 @@ class PascalContext(PhotoSet):
             f"{MERGED}, in {root.absolute()}. {HOW_TO_GET}"
         )
 
-    def _details(self) -> dict[str, Detail]:
+    def _details(self) -> dict[str, DetailedImage]:
         """Return the images of the split in trainval_merged.json, by name."""
         phases = read_details(self.labels)
         if not phases.get(self.split):

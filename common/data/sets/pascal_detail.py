@@ -18,7 +18,7 @@ from common.data.sets.run_lengths import compressed, masks_for
 from common.errors import DataError
 
 
-class Detail(NamedTuple):
+class DetailedImage(NamedTuple):
     """An image: file name, height, width, and masks as (number of the original, run lengths)."""
 
     file_name: str
@@ -27,7 +27,7 @@ class Detail(NamedTuple):
     masks: list[tuple[int, Any]]
 
 
-def read_details(path: Path) -> dict[str, dict[str, Detail]]:
+def read_details(path: Path) -> dict[str, dict[str, DetailedImage]]:
     """Return {phase: {name: what is in it}}, in the order of the file.
 
     Raises DataError where it is something else, UserError where pycocotools is not installed.
@@ -37,13 +37,13 @@ def read_details(path: Path) -> dict[str, dict[str, Detail]]:
 
 
 @lru_cache(maxsize=1)  # both splits are in one file of many hundred MB
-def _details(path: Path, changed: int) -> dict[str, dict[str, Detail]]:
-    phases: dict[str, dict[str, Detail]] = {}
+def _details(path: Path, changed: int) -> dict[str, dict[str, DetailedImage]]:
+    phases: dict[str, dict[str, DetailedImage]] = {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         by_id = {}
         for row in content["images"]:
-            detail = Detail(row["file_name"], int(row["height"]), int(row["width"]), [])
+            detail = DetailedImage(row["file_name"], int(row["height"]), int(row["width"]), [])
             by_id[row["image_id"]] = detail
             phases.setdefault(row["phase"], {})[Path(row["file_name"]).stem] = detail
         for row in content["annos_segmentation"]:
@@ -58,7 +58,7 @@ def _details(path: Path, changed: int) -> dict[str, dict[str, Detail]]:
     return phases
 
 
-def label_of(detail: Detail, path: Path) -> np.ndarray:
+def label_of(detail: DetailedImage, path: Path) -> np.ndarray:
     """Return the numbers of the original: uint16 [H, W]; 0 where nothing is annotated.
 
     path: of the file, for messages. Raises DataError for a mask that is none, or of another size.
