@@ -217,8 +217,12 @@ class Watch:
         self.ends.append(self.tensors.hook(tensor, seen))
 
     def _made(self, name: str, tensor: Any, place: str, backward: bool) -> None:
-        """A line of code made a tensor."""
-        bad = self.tensors.bad(tensor)
+        """A line of code made a tensor; statistics and masks, without a gradient, are no matter.
+
+        What comes of them in a tensor that has one is seen there.
+        """
+        counts = backward or self.tensors.has_gradient(tensor)
+        bad = self.tensors.bad(tensor) if counts else None
         if bad is None:
             return
         where = f"variable {name}" if name else "what it returns"

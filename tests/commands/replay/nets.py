@@ -40,12 +40,19 @@ def build(side, fault=""):
                 return self.second(fw.log(y - 100))
             if fault == "backward":
                 y = y + fw.sqrt(y * 0)
+            if fault == "statistic":
+                y = self.statistic(y)
             if fault == "mask":
                 y = y + self.masked(y)
             return self.second(y)
 
+        def statistic(self, y):
+            with fw.no_grad():
+                variance = (y * 1e30).var()
+            return y + fw.nn.functional.relu(-variance)
+
         def masked(self, y):
-            hidden = fw.log(fw.zeros_like(y))
+            hidden = fw.log(fw.zeros_like(y) + y * 0)
             return fw.nn.functional.softmax(fw.stack([y, hidden]), 0)[0]
 
     class Net(base):

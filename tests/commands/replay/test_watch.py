@@ -87,6 +87,11 @@ def test_backward_of_the_criterion(side):
 
 
 @SIDES
+def test_an_infinite_statistic_that_nothing_is_made_of_is_no_finding(side):
+    assert watched(side, "statistic")[0] == []
+
+
+@SIDES
 def test_an_infinite_mask_is_no_nan(side):
     """What is infinite by intent is told, and is not taken for the first NaN."""
     findings, code, _ = watched(side, "mask")
