@@ -13,6 +13,7 @@ from paddle_impl.losses.pixels import (
     check_classes,
     log_probabilities,
     pixel_cross_entropy,
+    wide,
 )
 
 
@@ -53,6 +54,7 @@ class CrossEntropy(nn.Layer):
             return losses.sum() / max(counted, 1)
         check_class_map(logits, label)
         check_classes(label, logits.shape[1], self.ignore_index)
+        logits = wide(logits)
         logs = log_probabilities(logits)
         weights = weights_like(self.weights, logits)
         losses = -at_label(logs * weights, label, self.ignore_index)

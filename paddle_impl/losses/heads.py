@@ -14,6 +14,7 @@ from paddle_impl.losses.pixels import (
     check_classes,
     check_logits_and_label,
     log_probabilities,
+    wide,
 )
 
 
@@ -90,6 +91,7 @@ class HeadsLoss(LossOfParts):
     def class_map(self, logits: Tensor, label: Tensor) -> ClassMap:
         """Return a map of logits [N, C, h, w] at the size of its label, as probabilities."""
         check_logits_and_label(logits, label)
+        logits = wide(logits)
         size = list(label.shape[1:])
         if list(logits.shape[2:]) != size:
             logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)

@@ -23,6 +23,12 @@ def log_probabilities(logits: Tensor) -> Tensor:
     return logits - torch.logsumexp(logits, dim=1, keepdim=True)
 
 
+def wide(logits: Tensor) -> Tensor:
+    """Return logits of half precision as float32, in which counts of pixels do not overflow."""
+    half = logits.dtype in (torch.float16, torch.bfloat16)
+    return logits.to(torch.float32) if half else logits
+
+
 def at_label(values: Tensor, label: Tensor, ignore_index: int) -> Tensor:
     """Return of `values` [N, C, H, W] the ones at the classes of `label`: [N, H, W].
 

@@ -189,6 +189,18 @@ def test_ignored_pixels_only_is_zero_and_a_nan_stays(side, name):
     assert np.isnan(value)
 
 
+@pytest.mark.parametrize("name", ROWS)
+def test_half_precision_is_widened_first(side, name):
+    """A map of more pixels than float16 can count: 65504."""
+    label = np.random.default_rng(0).integers(0, 2, (1, 260, 260))
+    logits = np.random.default_rng(1).standard_normal((1, CLASSES, 260, 260)).astype(np.float16)
+    criterion = side.build(name, **ROWS[name])
+    (value,), ((gradient,),) = evaluate(side, criterion, logits, label)
+    (wanted,), ((slope,),) = evaluate(side, criterion, logits.astype(np.float32), label)
+    assert value == pytest.approx(wanted, rel=1e-6)
+    np.testing.assert_allclose(gradient, slope, atol=6e-8)  # float16's smallest step
+
+
 @pytest.mark.parametrize("name", OF_HEADS)
 def test_every_map_of_a_net_counts(side, name):
     logits, label = case()
