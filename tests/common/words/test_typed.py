@@ -64,7 +64,8 @@ def test_examples_of_the_help_can_be_pasted(elsewhere):
 
 def test_no_text_says_a_command_as_the_documentation_does():
     """What is printed goes through `command` or `as_typed`; examples of `--help` do in `entry`."""
-    examples = {f"commands/{name}.py" for name in ("train", "deploy/benchmark", "deploy/export")}
+    names = ("train", "deploy/benchmark", "deploy/export", "curves/command", "replay/command")
+    examples = {f"commands/{name}.py" for name in names}
     known = {*examples, "common/data/sets/cityscapes.py", "common/words/typed.py"}
     found = {
         str(path.relative_to(ROOT))
