@@ -153,6 +153,7 @@ def show_schedule(options: argparse.Namespace, parts: Any) -> int:
 
 def summary(outcome: Any) -> dict[str, Any]:
     """Return the outcome as plain values, with IoU by class of the last validation."""
+    from common.training.faults.broken_images import read_broken
     from common.training.logs import is_validation, read_log
 
     validations = [row for row in read_log(outcome.folder / "log.jsonl") if is_validation(row)]
@@ -165,6 +166,7 @@ def summary(outcome: Any) -> dict[str, Any]:
         "best_metric": outcome.best.metric if outcome.best else None,
         "best_iteration": outcome.best.iteration if outcome.best else None,
         "validation": validations[-1] if validations else None,
+        "broken_images": len(read_broken(outcome.folder)),
         "weights": str(outcome.weights) if outcome.weights else None,
         "checkpoint": str(outcome.checkpoint),
     }

@@ -10,8 +10,10 @@ from common.errors import DataError
 from common.training import train
 from common.training.faults.broken_images import FILE
 from common.training.feed import open_data, training_batches
+from common.words.language import recognised
 from tests.common.training.faults.settings import settings_of
 from tests.common.training.test_loop import Listener, NumpySide
+from tests.common.words.test_language import CHINESE
 
 
 def first_batches(root, *overrides, count=6):
@@ -51,6 +53,7 @@ def test_broken_images_are_told_counted_and_written(harmed, tmp_path):
     told = [text for text in listener.messages if path.name in text]
     assert len(told) == 1
     assert "left out of 6 training images: 1" in listener.messages[-1]
+    assert CHINESE.search(recognised(listener.messages[-1]))
     named = json.loads((tmp_path / "run" / FILE).read_text())
     assert list(named) == [str(path)]
     assert "cannot be read" in named[str(path)]
