@@ -197,13 +197,17 @@ STAGES = {
         )
     ],
     "kills": lambda: prove_tests(
-        "kills", "50 kills while training", "tests/commands/test_train_killed.py"
+        "kills",
+        "50 kills while training; processes that are killed",
+        "tests/commands/test_train_killed.py",
+        "tests/commands/test_train_processes.py",
     ),
     "commands": lambda: prove_tests(
         "commands",
-        "own nets, two environments, report pages, the chain",
+        "own nets, two environments, report pages, the chain, a large photo",
         "tests/commands/test_own_nets.py",
         "tests/commands/chain/test_chain.py",
+        "tests/commands/predict/test_memory.py",
         "tests/align/stored/test_recorded_reference.py",
         "tests/align/stored/test_one_framework_alone.py",
         "tests/align/report/test_page.py",
