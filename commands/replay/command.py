@@ -38,7 +38,7 @@ def replay_batch(options: argparse.Namespace) -> int:
     has changed since the run. 2: it cannot be read or run, or does not happen again.
     """
     from commands.align.errors import errors_of_nets
-    from commands.replay.sides import Replay, Replayed, opened
+    from commands.replay.sides import ReplayedSide, StepReplay, opened
     from commands.replay.verdict import judged
     from common.terminal import working
     from common.training.faults.saved_step import read_step
@@ -46,12 +46,12 @@ def replay_batch(options: argparse.Namespace) -> int:
     step = read_step(options.folder)
     opened(step.folders)
     own_net = step.settings.get("model", {}).get("kind") == "own"
-    other: Replayed | None = None
+    other: ReplayedSide | None = None
     reason = ""
     words = phrase("replaying iteration {iteration}", iteration=step.iteration + 1)
     with working(words, options.quiet):
         with errors_of_nets(step.framework) if own_net else nullcontext():
-            replay = Replay(step, options.device)
+            replay = StepReplay(step, options.device)
             own = replay.own_side()
         try:
             if own.first is None or own.first.phase not in ("data", "weights"):

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from commands.replay.finding import (
+from commands.replay.sighting import (
     DATA,
     NET,
     UPDATE,
     WEIGHTS,
-    Finding,
+    Sighting,
     bad_image,
     bad_weight,
 )
@@ -29,7 +29,7 @@ from common.training.loop import step_seed
 
 
 @dataclass
-class Replayed:
+class ReplayedSide:
     """What a step came to on one framework.
 
     first: the first value that is not finite, None where all are. first_nan: the first NaN, where
@@ -39,12 +39,12 @@ class Replayed:
     framework: str
     version: str
     device: str
-    first: Finding | None
-    first_nan: Finding | None
+    first: Sighting | None
+    first_nan: Sighting | None
     losses: dict[str, float]
 
 
-class Replay:
+class StepReplay:
     """A saved step, to be run on both frameworks.
 
     device: "cpu" or "gpu" of the framework of the run; the other one computes on the CPU. Raises
@@ -67,11 +67,11 @@ class Replay:
         """The framework that the run was not in."""
         return next(name for name in FRAMEWORKS if name != self.step.framework)
 
-    def own_side(self) -> Replayed:
+    def own_side(self) -> ReplayedSide:
         """Run the step as the run did."""
         return self._run(self.step.framework, self.side)
 
-    def other_side(self) -> Replayed:
+    def other_side(self) -> ReplayedSide:
         """Run it on the other framework, from the same weights, converted.
 
         Raises UserError where that is not installed, or the config names no net of it.
@@ -107,7 +107,7 @@ class Replay:
     def _rules(self) -> Any:
         return getattr(self.settings.model, "rules", None)
 
-    def _run(self, framework: str, side: Any) -> Replayed:
+    def _run(self, framework: str, side: Any) -> ReplayedSide:
         tensors = tensors_of(framework)
         watch = Watch(tensors, side.net, side.criterion)
         before, losses = self._at_rest(tensors, side), dict[str, float]()
@@ -124,20 +124,20 @@ class Replay:
         nan = next((f for f in found_all if f.bad.nan), None)
         first = found_all[0] if found_all else None
         told = (framework, side.version, side.device)
-        return Replayed(*told, first, None if nan is first else nan, losses)
+        return ReplayedSide(*told, first, None if nan is first else nan, losses)
 
-    def _at_rest(self, tensors: Tensors, side: Any) -> Finding | None:
+    def _at_rest(self, tensors: Tensors, side: Any) -> Sighting | None:
         """What is not finite before anything ran: pixels, or weights."""
         if found := bad_image([batch.image for batch in self.step.batches]):
             number, bad = found
             names = self.step.images[number] if number < len(self.step.images) else []
             name = names[bad.index[0]] if bad.index[0] < len(names) else ""
-            return Finding(DATA, NET, "", "", f"image {name}".strip(), bad, "", number)
+            return Sighting(DATA, NET, "", "", f"image {name}".strip(), bad, "", number)
         weights = side.read_arrays(side.net)
         held = [name for name in tensors.parameters(side.net) if name in weights]
         return _of_weight(WEIGHTS, {name: weights[name] for name in held})
 
-    def _after(self, side: Any) -> list[Finding]:
+    def _after(self, side: Any) -> list[Sighting]:
         """What the update made of the weights, where everything before it was finite."""
         found = _of_weight(UPDATE, side.read_arrays(side.net))
         return [found] if found else []
@@ -154,12 +154,12 @@ def tensors_of(framework: str) -> Tensors:
     return PaddleTensors()
 
 
-def _of_weight(phase: str, arrays: dict[str, np.ndarray]) -> Finding | None:
+def _of_weight(phase: str, arrays: dict[str, np.ndarray]) -> Sighting | None:
     found = bad_weight(arrays)
     if found is None:
         return None
     layer, _, name = found[0].rpartition(".")
-    return Finding(phase, NET, layer, "", f"weight:{name}", found[1], "", 0)
+    return Sighting(phase, NET, layer, "", f"weight:{name}", found[1], "", 0)
 
 
 def _into_paddle(torch_net: Any, side: Any, rules: Any) -> None:

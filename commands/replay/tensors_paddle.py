@@ -8,7 +8,7 @@ from paddle import nn
 
 from align.arrays.arrays_paddle import is_tensor, to_array
 from align.nets.layers_paddle import layers_by_path
-from commands.replay.finding import Bad, bad_values
+from commands.replay.sighting import Bad, bad_values
 
 
 class PaddleTensors:

@@ -8,7 +8,7 @@ from torch import nn
 
 from align.arrays.arrays_torch import alias, is_tensor, to_array
 from align.nets.layers_torch import module_paths
-from commands.replay.finding import Bad, bad_values
+from commands.replay.sighting import Bad, bad_values
 
 
 class TorchTensors:

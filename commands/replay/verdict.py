@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from commands.entry import CHECKED_BAD, CHECKED_GOOD, COULD_NOT_CHECK
-from commands.replay.finding import Finding
-from commands.replay.sides import Replay, Replayed
+from commands.replay.sides import ReplayedSide, StepReplay
+from commands.replay.sighting import Sighting
 from common.words.language import phrase
 
 # Phases of a step, as phrases.
@@ -28,7 +28,7 @@ class ReplayVerdict:
     words: str
 
 
-def judged(replay: Replay, own: Replayed, other: Replayed | None) -> ReplayVerdict:
+def judged(replay: StepReplay, own: ReplayedSide, other: ReplayedSide | None) -> ReplayVerdict:
     """Return the verdict of a step; `other` is None where the other framework could not run it."""
     names = {"name": own.framework, "other": replay.other}
     if own.first is None:
@@ -58,7 +58,7 @@ def judged(replay: Replay, own: Replayed, other: Replayed | None) -> ReplayVerdi
     return ReplayVerdict("elsewhere", CHECKED_BAD, text)
 
 
-def _finite(replay: Replay, other: Replayed | None, names: dict[str, str]) -> ReplayVerdict:
+def _finite(replay: StepReplay, other: ReplayedSide | None, names: dict[str, str]) -> ReplayVerdict:
     if other is not None and other.first is not None:
         text = phrase(
             "the step is finite in {name} now, and not in {other}: there it begins {at}",
@@ -78,14 +78,14 @@ def _finite(replay: Replay, other: Replayed | None, names: dict[str, str]) -> Re
     return ReplayVerdict("gone", COULD_NOT_CHECK, text)
 
 
-def _place(replay: Replay, side: Replayed) -> tuple[str, str, str]:
+def _place(replay: StepReplay, side: ReplayedSide) -> tuple[str, str, str]:
     assert side.first is not None
     phase, part, layer = side.first.place
     is_port = side.framework == "paddle" and part == "net"
     return phase, part, replay.partner(layer) if is_port else layer
 
 
-def told_place(found: Finding) -> str:
+def told_place(found: Sighting) -> str:
     """Say in words where a value stood: phase, layer, tensor."""
     layer = found.layer if found.part == "net" else f"criterion.{found.layer}".rstrip(".")
     words = {"phase": phrase(PHASES[found.phase]), "layer": layer, "where": found.where}
@@ -95,7 +95,7 @@ def told_place(found: Finding) -> str:
     return phrase("{phase}, layer {layer}, {where}", **{**words, "layer": layer + kind})
 
 
-def told_values(found: Finding) -> str:
+def told_values(found: Sighting) -> str:
     """Say how many values it was, and at which line."""
     bad = found.bad
     text = phrase(
@@ -108,7 +108,7 @@ def told_values(found: Finding) -> str:
     return f"{text}; {found.source}" if found.source else text
 
 
-def as_plain(side: Replayed | None, reason: str) -> dict[str, Any]:
+def as_plain(side: ReplayedSide | None, reason: str) -> dict[str, Any]:
     """Return one side as plain values; `reason` says why it could not run."""
     if side is None:
         return {"could_not_run": reason}

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 from align.arrays.trees import leaves, map_leaves
 from align.nets.calls import code_of, wrapped_forwards
-from commands.replay.finding import BACKWARD, CRITERION, DATA, FORWARD, LOSS, NET, Bad, Finding
 from commands.replay.lines import Lines, running_line
+from commands.replay.sighting import BACKWARD, CRITERION, DATA, FORWARD, LOSS, NET, Bad, Sighting
 
 MOST = 200  # findings that are kept: after the first ones all is NaN
 
@@ -79,7 +79,7 @@ class Watch:
 
     def __init__(self, tensors: Tensors, net: Any, criterion: Any) -> None:
         self.tensors, self.net, self.criterion = tensors, net, criterion
-        self.findings: list[Finding] = []
+        self.findings: list[Sighting] = []
         self.stack: list[WatchedCall] = []
         self.batch = -1
         self.backward = False  # of the present micro-batch has begun
@@ -236,7 +236,7 @@ class Watch:
     def _found(self, phase: str, call: WatchedCall, where: str, bad: Bad, source: str) -> None:
         if len(self.findings) < MOST:
             place = (phase, call.part, call.path, call.kind, where)
-            self.findings.append(Finding(*place, bad, source or call.source, max(self.batch, 0)))
+            self.findings.append(Sighting(*place, bad, source or call.source, max(self.batch, 0)))
 
 
 def code_of_criterion(criterion: Any) -> str:

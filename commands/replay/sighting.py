@@ -24,7 +24,7 @@ class Bad:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Sighting:
     """The first tensor of a step that is not finite, or a later one.
 
     Attributes:
