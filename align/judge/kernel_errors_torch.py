@@ -139,7 +139,8 @@ def _weights(at: torch.Tensor, size: int) -> torch.Tensor:
 
 def _resized(tensor: torch.Tensor, weights: Sequence[torch.Tensor]) -> torch.Tensor:
     """Return `tensor` [N, C, ...] with each dimension after the first two times its matrix."""
-    for axis, matrix in enumerate(weights, 2 - tensor.dim()):
+    own = (matrix.to(tensor.dtype) for matrix in weights)  # float32 where that is looked at
+    for axis, matrix in enumerate(own, 2 - tensor.dim()):
         if axis == -1:
             tensor = tensor @ matrix.T
         elif axis == -2:

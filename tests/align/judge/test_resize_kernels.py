@@ -56,6 +56,15 @@ def test_healthy_resize_is_aligned(size, out, settings, reduce):
         assert report.exit_code == 0, report.verdict
 
 
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_a_resize_is_looked_at_in_float32_too(settings):
+    """The matrices of its error were float64, whatever was resized."""
+    x = np.random.default_rng(0).standard_normal((2, 3, 5, 7)).astype(np.float32)
+    nets = [net((23, 17), SETTINGS[settings], False) for net in (Reference, Port)]
+    report = align_forward(*nets, [x], dtype="float32")
+    assert report.exit_code == 0, report.verdict
+
+
 def test_the_weights_of_a_resize_are_rounded_too():
     """One pixel: no coordinate matters, yet its two weights of float32 do not add up to one."""
     settings = {"mode": "bilinear", "align_corners": False}
