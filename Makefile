@@ -61,7 +61,7 @@ test-paddle26: .venv-paddle26/.ready  ## the core tests on Paddle 2.6.2, the GPU
 	@.venv-paddle26/bin/python $(COMPILE) .venv-paddle26/lib $(ROOMS) || true
 	@touch $@
 
-test-gpu: setup  ## convert, align and train on one GPU (skips with its reason without one)
+test-gpu: setup  ## convert, align, train and AMP on GPUs, a table for docs/proof (else skips, says why)
 	$(BIN)/pytest -m gpu -rs
 
 docs: setup  ## the documentation into site/ (a warning is an error)
