@@ -119,7 +119,7 @@ def test_the_launchers_train_as_one_process_does(trainings, whole):
         np.testing.assert_array_equal(found[name], array, err_msg=name)
 
 
-@pytest.mark.parametrize("killed", [0, 1])
+@pytest.mark.parametrize("killed", [pytest.param(0, marks=pytest.mark.prove), 1])
 def test_a_killed_process_ends_the_job_and_it_is_resumed(trainings, whole, killed):
     name = f"killed_{killed}"
     group = trainings.two(name)
