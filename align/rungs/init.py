@@ -8,17 +8,21 @@ import numpy as np
 from align.causes.blame import blame_alone
 from align.judge.comparison import DIFFERS, Comparison, unless_compared
 from align.pairing.pair_nets import pair_nets
+from align.pairing.tensors import Tensor
 from align.report.report import Report
 from align.rungs.init_laws import Drawn, Sizes, causes
 
 # Chance of one false alarm in a whole report: shared by all tensors (Bonferroni).
 FALSE_ALARM = 1e-4
+SEEDS = 20
+Samples = dict[str, list[np.ndarray]]  # a tensor's key -> its values, net by net
+ENOUGH = 40_000_000  # parameters, drawn in all: a large net shows its laws in few draws
 
 
 def align_init(
     torch_factory: Callable[[], Any],
     paddle_factory: Callable[[], Any],
-    seeds: int = 20,
+    seeds: int | None = SEEDS,
     *,
     rules: Any = None,
 ) -> Report:
@@ -29,7 +33,7 @@ def align_init(
 
     Args:
         torch_factory, paddle_factory: build a net with new random weights at every call.
-        seeds: number of nets on each side.
+        seeds: number of nets on each side; None: 20, of a large net fewer, down to 2.
         rules: how the reference names what the port names otherwise (`convert.names.rules`).
 
     Returns:
@@ -37,24 +41,8 @@ def align_init(
         distance between the two distribution functions (0 to 1), `floor` the distance that
         chance explains.
     """
-    from align.nets import seeds_paddle, seeds_torch
-    from align.pairing.reference_torch import LiveReference
-
-    theirs: dict[str, list[np.ndarray]] = {}
-    ours: dict[str, list[np.ndarray]] = {}
-    tensors = []
-    torch_net: Any = None
-    with seeds_torch.random_state_kept(), seeds_paddle.random_state_kept():
-        for number in range(seeds):
-            seeds_torch.seed(number)
-            seeds_paddle.seed(number)
-            torch_net, paddle_net = torch_factory(), paddle_factory()
-            tensors = pair_nets(LiveReference(torch_net), paddle_net, rules).tensors
-            for key, tensor in torch_net.state_dict().items():
-                _add(theirs.setdefault(key, []), tensor.numpy())
-            for key, tensor in paddle_net.state_dict().items():
-                _add(ours.setdefault(key, []), tensor.numpy())
-    report = Report("init", settings={"seeds": seeds})
+    torch_net, tensors, theirs, ours = _drawn(torch_factory, paddle_factory, seeds, rules)
+    report = Report("init", settings={"seeds": seeds or _seeds(torch_net)})
     known = [tensor for tensor in tensors if tensor.reference in theirs]
     drawn: list[tuple[Comparison, Drawn]] = []
     for tensor in known:
@@ -71,6 +59,40 @@ def align_init(
         into.cause = cause
     report.calls += unless_compared(report.calls, "no_common_tensor")
     return blame_alone(report)
+
+
+def _drawn(
+    torch_factory: Callable[[], Any],
+    paddle_factory: Callable[[], Any],
+    seeds: int | None,
+    rules: Any,
+) -> tuple[Any, list[Tensor], Samples, Samples]:
+    """Return the last reference, the paired tensors and each side's first values, net by net."""
+    from align.nets import seeds_paddle, seeds_torch
+    from align.pairing.reference_torch import LiveReference
+
+    theirs: Samples = {}
+    ours: Samples = {}
+    number = 0
+    with seeds_torch.random_state_kept(), seeds_paddle.random_state_kept():
+        while True:
+            seeds_torch.seed(number)
+            seeds_paddle.seed(number)
+            torch_net, paddle_net = torch_factory(), paddle_factory()
+            tensors = pair_nets(LiveReference(torch_net), paddle_net, rules).tensors
+            for key, tensor in torch_net.state_dict().items():
+                _add(theirs.setdefault(key, []), tensor.numpy())
+            for key, tensor in paddle_net.state_dict().items():
+                _add(ours.setdefault(key, []), tensor.numpy())
+            number += 1
+            if number >= (seeds or _seeds(torch_net)):
+                return torch_net, tensors, theirs, ours
+
+
+def _seeds(torch_net: Any) -> int:
+    """Return how many nets of this size say enough."""
+    size = sum(parameter.numel() for parameter in torch_net.parameters())
+    return int(np.clip(ENOUGH // max(size, 1), 2, SEEDS))
 
 
 def _add(samples: list[np.ndarray], array: np.ndarray) -> None:

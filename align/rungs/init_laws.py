@@ -43,6 +43,21 @@ class Law:
         allowed = np.sqrt(-np.log(CHANCE / 2) / 2 / values.size)
         return bool(stats.kstest(values, known.cdf).statistic <= allowed)
 
+    def likelihood(self, values: np.ndarray) -> float:
+        """Return the logarithm of the density of `values`."""
+        if self.family == "constant":
+            return np.inf
+        if self.family == "uniform":  # the ends are float32's
+            outside = np.abs(values).max() > self.scale * (1 + 1e-6)
+            return -np.inf if outside else -values.size * float(np.log(2 * self.scale))
+        squares = float(np.sum((values / self.scale) ** 2))
+        return -values.size * float(np.log(self.scale * np.sqrt(2 * np.pi))) - squares / 2
+
+    @property
+    def counted_as(self) -> tuple[str, float | None]:
+        """Which tensors share this law: of a number that people write, those of that number."""
+        return self.kind, self.scale if self.kind in ("law_normal", "law_constant") else None
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -104,7 +119,11 @@ class Drawn:
         if np.ptp(values) == 0.0:
             value = float(values.flat[0])
             return [Law("law_constant", "constant", value, f"Constant({value:g})")]
-        return [law for law in _laws(self.name, self.sizes) if law.fits(values)]
+        laws = [law for law in _laws(self.name, self.sizes) if law.fits(values)]
+        # Of few values almost every law may be one: those far less likely than another are not.
+        likely = [law.likelihood(values) for law in laws]
+        least = max(likely, default=0.0) + np.log(CHANCE)
+        return [law for law, one in zip(laws, likely, strict=True) if one >= least]
 
 
 def causes(found: Sequence[Drawn]) -> list[Cause]:
@@ -122,8 +141,8 @@ def _of_paddle(law: Law) -> bool:
 
 
 def _commonest(choices: Sequence[Sequence[Law]]) -> list[Law | None]:
-    counts = Counter(kind for laws in choices for kind in {law.kind for law in laws})
-    return [max(laws, key=lambda law: counts[law.kind], default=None) for laws in choices]
+    counts = Counter(shared for laws in choices for shared in {law.counted_as for law in laws})
+    return [max(laws, key=lambda law: counts[law.counted_as], default=None) for laws in choices]
 
 
 def _cause(one: Drawn, ours: Law | None, theirs: Law | None) -> Cause:

@@ -98,7 +98,8 @@ class Recipe:
     def align_init(self) -> Report:
         """Distributions of freshly built nets."""
         theirs, ours = self.parts
-        seeds = max(2, self.settings.reproduce.seeds)
+        given = self.settings.reproduce.seeds
+        seeds = given if given > 1 else None  # by the size of the net
         return align_init(theirs.net, ours.net, seeds=seeds, rules=self.pair.rules)
 
     def align_loss(self, torch_net: Any) -> Report:

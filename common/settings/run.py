@@ -231,7 +231,7 @@ class Reproduce(Section):
 
     input_shape: tuple[Positive, Positive, Positive, Positive] = (2, 3, 64, 96)
     fast_shape: tuple[Positive, Positive, Positive, Positive] = (2, 3, 64, 64)  # with --fast
-    seeds: Positive = 1
+    seeds: Positive = 1  # nets of each side in the init rung; 1: by the size of the net
     training_steps: Positive = 20  # forced steps of the training alignment
     train_both: bool = False  # the reference too, from the same weights (--both)
     train_threshold: Above0 = 0.0015  # between both scores: the guide's 0.15 %

@@ -258,6 +258,49 @@ def test_a_law_is_named_where_the_values_are_of_it(draw, law):
         assert call.cause.values["port"].kind == "law_other"
 
 
+def test_few_values_are_not_said_to_be_of_a_law_that_they_are_hardly_of():
+    """Of ten values the test of distributions alone refuses no law, not even one of a hundredth."""
+    torch = pytest.importorskip("torch")
+
+    def reference():
+        convs = [torch.nn.Conv2d(3, 5, 3), *(torch.nn.Conv2d(5, 5, 1) for _ in range(3))]
+        for conv in convs:
+            torch.nn.init.kaiming_normal_(conv.weight, mode="fan_out")
+        return torch.nn.Sequential(*convs)
+
+    def port():
+        from paddle import nn
+
+        return nn.Sequential(nn.Conv2D(3, 5, 3), *(nn.Conv2D(5, 5, 1) for _ in range(3)))
+
+    for seeds in (2, None):
+        found = [call for call in init_report(reference, port, seeds).calls if call.cause]
+        laws = {(call.where, str(call.cause.values["reference"].kind)) for call in found}
+        assert ("weight:bias", "law_torch_bias") in laws
+        assert laws <= {
+            ("weight:bias", "law_torch_bias"),
+            ("weight:weight", "law_kaiming_normal_out"),
+        }
+
+
+def test_a_small_net_is_built_until_it_says_enough():
+    """Two builds of a few weights pass whatever they were drawn from."""
+    torch = pytest.importorskip("torch")
+    paddle = pytest.importorskip("paddle")
+
+    def port():
+        return paddle.nn.Conv2D(5, 5, 1, bias_attr=False)  # half again as far spread
+
+    def reference():
+        conv = torch.nn.Conv2d(5, 5, 1, bias=False)
+        torch.nn.init.normal_(conv.weight, std=0.3)
+        return conv
+
+    assert init_report(reference, port, 2).exit_code == 0
+    report = init_report(reference, port, None)
+    assert (report.exit_code, report.settings["seeds"]) == (1, 20)
+
+
 def test_a_net_that_seeds_itself_counts_once():
     torch = pytest.importorskip("torch")
     paddle = pytest.importorskip("paddle")
