@@ -79,14 +79,15 @@ def _drawn(
             seeds_torch.seed(number)
             seeds_paddle.seed(number)
             torch_net, paddle_net = torch_factory(), paddle_factory()
-            tensors = pair_nets(LiveReference(torch_net), paddle_net, rules).tensors
             for key, tensor in torch_net.state_dict().items():
                 _add(theirs.setdefault(key, []), tensor.numpy())
             for key, tensor in paddle_net.state_dict().items():
                 _add(ours.setdefault(key, []), tensor.numpy())
             number += 1
             if number >= (seeds or _seeds(torch_net)):
-                return torch_net, tensors, theirs, ours
+                break
+        tensors = pair_nets(LiveReference(torch_net), paddle_net, rules).tensors
+    return torch_net, tensors, theirs, ours
 
 
 def _seeds(torch_net: Any) -> int:
