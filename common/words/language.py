@@ -114,7 +114,7 @@ PLACES = {
     "integer": "-?[0-9]+",
     **dict.fromkeys(("shape", "other_shape"), r"[(\[][-0-9, ]*[)\]]"),
     "key": r"\S+",
-    "option": r"(?:--?[\w-]+|\w+\.\w+)",
+    "option": r"(?:--?[\w-]+|\w+(?:\.\w+)+)",
     "names": "[^;\n]+?",
     "code": "(?s:.+)",
 }
