@@ -201,10 +201,10 @@ def _name(number: int) -> str:
 def _died(what: str, where: str) -> str:
     return error_line(
         f"could not check: {what} {_while(where)}. A kernel that crashes or hangs cannot be "
-        "judged: call it alone on the same input, and mend it or put another in its place (paddle's "
-        "convolutions crash where the kernel is larger than the padded input: compare kernel_size, "
-        "padding and dilation; F.nll_loss with ignored labels corrupts memory: F.cross_entropy "
-        "does not)"
+        "judged: call it alone on the same input, and mend it or put another in its place "
+        "(paddle's convolutions crash where the kernel is larger than the padded input: compare "
+        "kernel_size, padding and dilation; F.nll_loss with ignored labels corrupts memory: "
+        "F.cross_entropy does not)"
     )
 
 

@@ -221,8 +221,8 @@ def test_most_errors_have_their_chinese(room):
         ),
         ("argument --seed: -1 is negative", "参数 --seed：-1 是负数"),
         (
-            "data.augmentation.paddle utils.shapes:flipp: utils.shapes has no flipp; it has augment",
-            "data.augmentation.paddle utils.shapes:flipp：utils.shapes 中没有 flipp；其中有 augment",
+            "data.augmentation.torch my.shapes:flipp: my.shapes has no flipp; it has augment",
+            "data.augmentation.torch my.shapes:flipp：my.shapes 中没有 flipp；其中有 augment",
         ),
         (
             "the checkpoint does not fit the net:\n  a (5,): nothing in the file fills it\n"
@@ -231,7 +231,8 @@ def test_most_errors_have_their_chinese(room):
             "只是名字不同时，由规则文件说明哪个对应哪个（docs/rules.md）。",
         ),
         (
-            "the checkpoint does not fit the net (2 of its tensors unfilled, 3 of the file's unknown)",
+            "the checkpoint does not fit the net (2 of its tensors unfilled, 3 of the file's "
+            "unknown)",
             "检查点与网络不符（网络有 2 个张量未填入，文件有 3 个未知）",
         ),
         ("the port cannot run on this input: x (1)", "移植网络 无法在此输入上运行：x (1)"),
