@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import takewhile
 
 import yaml
 
@@ -211,15 +212,18 @@ def told(made: ProposedRename) -> str:
 def _open(proposal: Proposal, renames: Sequence[ProposedRename]) -> list[str]:
     """Return what is open as comments: of a choice, the rename to take, by the name it then has."""
     lines = []
-    for source, candidates in proposal.ambiguous.items():
+    taken: set[str] = set()
+    for source, found in proposal.ambiguous.items():
+        name = f"{source}."
+        for made in renames:
+            name = re.sub(made.match, made.to, name)
+        candidates = sorted(found, key=lambda path: (-_shared(path, name), path in taken))
+        taken.add(candidates[0])
         listed = ", ".join(candidates[:_LISTED]) + (" ..." if len(candidates) > _LISTED else "")
         words = phrase("ambiguous: {name} may be {names}", name=source or ROOT, names=listed)
         lines.append(f"  # {words}")
         if source in proposal.doubts:
             lines.append(f"  #   {said(proposal.doubts[source])}")
-        name = f"{source}."
-        for made in renames:
-            name = re.sub(made.match, made.to, name)
         if name != f"{candidates[0]}.":
             match = "^" + name.replace(".", r"\.")
             lines += ["  #" + line[1:] for line in _lines(match, f"{candidates[0]}.")]
@@ -228,6 +232,12 @@ def _open(proposal: Proposal, renames: Sequence[ProposedRename]) -> list[str]:
     for path in proposal.unfilled:
         lines.append(f"  # {phrase('no partner in the file: {path}', path=path or ROOT)}")
     return lines
+
+
+def _shared(path: str, name: str) -> int:
+    """Return how many parts two names begin with alike: layers of one block have one."""
+    alike = zip(path.split("."), name.split("."), strict=False)
+    return sum(1 for _ in takewhile(lambda parts: parts[0] == parts[1], alike))
 
 
 def _as_rules(renames: Sequence[ProposedRename]) -> list[Rename]:

@@ -260,3 +260,20 @@ def test_prefixes_follow_the_net(tmp_path):
         made = convert_checkpoint(tmp_path / "a.pth", model=net)
         assert list(made.state) == [f"{path}.weight"]
     assert read_checkpoint(tmp_path / "a.pth").prefix == "module.backbone."
+
+
+def test_a_comment_names_a_layer_of_the_same_block_and_none_twice():
+    """Whoever takes the comments as they stand fills no layer of the net twice."""
+    ends = (("conv_1_l", "left_1"), ("conv_1_r", "right_1"), ("last", "tail"))
+    ours, theirs = [], []
+    for block in range(2):
+        for ending, other in ends:
+            shape = (4, 4, 1, 1) if ending != "last" else (8 + block, 4, 3, 3)
+            ours.append(TensorSpec(f"layers.{block}.{ending}.weight", shape, "float32"))
+            name = f"blocks.{block}.{other}.weight"
+            theirs.append(TensorSpec(name, shape, "float32", "Conv", "weight"))
+    found = propose(ours, theirs)
+    assert len(found.ambiguous) == 4
+    comments = [line for line in found.to_yaml().splitlines() if line.startswith("  #   to:")]
+    named = [f"{spec.key.removesuffix('weight')}" for spec in theirs if "tail" not in spec.key]
+    assert [line.split("'")[1] for line in comments] == named
