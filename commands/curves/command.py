@@ -7,6 +7,7 @@ from typing import Any
 
 from commands.curves.band import SEEDS, CurveVerdict, in_band, same_rate
 from commands.curves.logs import LOSS, MIOU, RATE, ROUNDED, RunCurves, read_run
+from commands.curves.settings import differing_settings, of_more_than_seeds
 from commands.entry import CHECKED_BAD, CHECKED_GOOD, COULD_NOT_CHECK, parser, print_json
 from common.errors import UserError
 from common.streams import say
@@ -55,7 +56,8 @@ def compare_runs(options: argparse.Namespace) -> int:
     """Judge the run of the options by the references; return the exit code.
 
     0: all that both have lies in the band. 1: something lies outside. 2: nothing says how far runs
-    may be apart, a value of both is NaN, or they have no iteration in common (UserError).
+    may be apart, a value of both is NaN, the references differ in more than their seeds, or they
+    have no iteration in common (UserError).
     """
     from commands.curves.picture import draw_curves
 
@@ -64,8 +66,10 @@ def compare_runs(options: argparse.Namespace) -> int:
     verdicts = judged(run, references, options.tolerance)
     if options.output:
         draw_curves(run, references, verdicts, options.output)
-    code = code_of(verdicts)
-    words = said(verdicts, len(references))
+    code, words = code_of(verdicts), said(verdicts, len(references))
+    mixed = of_more_than_seeds(options.references) if options.tolerance is None else []
+    if code == CHECKED_GOOD and mixed:
+        code, words = COULD_NOT_CHECK, _mixed(mixed)
     if options.json:
         print_json(_as_json(run, references, verdicts, code))
     else:
@@ -145,6 +149,13 @@ def said(verdicts: Sequence[CurveVerdict], references: int) -> str:
     return phrase("inside the band: {curves}", curves=names)
 
 
+def _mixed(keys: Sequence[str]) -> str:
+    return phrase(
+        "could not check: the references differ in {keys}, so their band is not the noise of seeds",
+        keys=", ".join(keys),
+    )
+
+
 def _curve(name: str) -> str:
     return {LOSS: phrase("loss"), RATE: phrase("rate"), MIOU: "mIoU"}[name]
 
@@ -159,6 +170,7 @@ def _as_json(
         "run": about(run),
         "references": [about(one) for one in references],
         "curves": {verdict.name: verdict.to_dict() for verdict in verdicts},
+        "settings_that_differ": differing_settings([run.path, *(o.path for o in references)]),
         "exit_code": code,
     }
 
@@ -184,6 +196,9 @@ def _show(
                     intervals=intervals,
                 )
             )
+        for key, values in differing_settings([one.path for one in runs]).items():
+            shown = ", ".join(str(value) for value in values)
+            say(phrase("note: the runs differ in {key}: {values}", key=key, values=shown))
         for line in labelled([(_curve(v.name), _line(v)) for v in verdicts], LABEL):
             say(line)
         if options.output:

@@ -66,6 +66,35 @@ def test_the_first_step_outside_is_named(tmp_path, seeds):
     assert loss["outside"] == 17
 
 
+def say_settings(folder, names, **changed):
+    for seed, name in enumerate(names):
+        said = {"name": name, "seed": seed, "schedule": {"base_lr": 0.01}, "train": {"ema": None}}
+        said |= changed.get(name, {})
+        (folder / name / "settings.json").write_text(json.dumps(said))
+
+
+def test_settings_that_differ_are_said(tmp_path, seeds):
+    port = write_run(tmp_path, "paddle", 8)
+    say_settings(tmp_path, [port, *seeds])
+    alike = compared(tmp_path, port, *seeds)
+    assert alike.returncode == 0
+    assert "differ" not in alike.stdout
+    say_settings(tmp_path, [port, *seeds], paddle={"train": {"ema": {"decay": 0.9}}})
+    done = compared(tmp_path, port, *seeds)
+    notes = [line for line in done.stdout.splitlines() if line.startswith("note")]
+    assert notes == ["note: the runs differ in train.ema.decay: 0.9, unset, unset, unset"]
+    told = json.loads(compared(tmp_path, port, *seeds, "--json").stdout)["settings_that_differ"]
+    assert told["train.ema.decay"] == [0.9, "unset", "unset", "unset"]
+
+
+def test_a_band_of_other_settings_is_no_band_of_seeds(tmp_path, seeds):
+    port = write_run(tmp_path, "paddle", 8)
+    say_settings(tmp_path, [port, *seeds], torch_2={"schedule": {"base_lr": 0.1}})
+    done = compared(tmp_path, port, *seeds)
+    assert done.returncode == 2
+    assert "the references differ in schedule.base_lr" in done.stdout.splitlines()[-1]
+
+
 def test_a_rate_has_no_noise(tmp_path, seeds):
     port = write_run(tmp_path, "paddle", 8, rate=lambda place: 0.01 if place < 100 else 0.010001)
     done = compared(tmp_path, port, *seeds, "--quiet")
