@@ -185,8 +185,8 @@ def _unknown(path: Path, pixels: Mapping[int, int], labelling: Labelling) -> Unk
         hint = "; are the classes numbered from 1? Then set data.reduce_zero_label: true"
     error = UnknownLabelsError(
         f"{path}: expected {labelling.expected} in a label of {count} classes, got {shown}{more}"
-        f"{hint}; name a value that does not count as data.ignore_index, or map them by "
-        "data.label_map"
+        f"{hint}; correct the label, or set data.ignore_index to the one value that does not "
+        "count, or map every value there is by data.label_map"
     )
     error.pixels = dict(pixels)
     return error
