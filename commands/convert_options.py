@@ -20,7 +20,9 @@ def conversion_parser(example: str) -> argparse.ArgumentParser:
         "checkpoint", type=Path, help="the file (its code is never run), or a config that names it"
     )
     parser.add_argument(
-        "--output", type=Path, help=".pdparams or .safetensors (default: beside it, .pdparams)"
+        *("-o", "--output"),
+        type=Path,
+        help=".pdparams or .safetensors (default: beside it, .pdparams)",
     )
     parser.add_argument("--key", help="which state dict, where the file holds several")
     parser.add_argument("--force", action="store_true", help="replace an existing output")

@@ -53,7 +53,7 @@ def test_a_strangers_net_by_a_proposal_and_back(folder):
     written = paddle.load(str(folder / "a.pdparams"), return_numpy=True)
     assert np.array_equal(written["first.weight"], STATE["one.weight"].T)
     (folder / "a.pdparams.account.json").unlink()
-    back = ("--reverse", "--model", "strange:net", "--map", "map.yml", "--output", "b.pth")
+    back = ("--reverse", "--model", "strange:net", "--map", "map.yml", "-o", "b.pth")
     done = run(folder, "a.pdparams", *back)
     assert done.returncode == 0, done.stderr
     back = read_checkpoint(folder / "b.pth")
