@@ -349,7 +349,7 @@ def test_advice_on_a_value_that_is_no_class_holds_when_followed():
         Labelling(FIVE).read(np.array([[7, 255, 4]]), None)
     every = {value: value for value in range(5)} | {7: 255, 255: 255}
     read = Labelling(FIVE, label_map=every).read(np.array([[7, 255, 4]]), None)
-    assert read.tolist() == [[255, 255, 4]]
+    assert np.asarray(read).tolist() == [[255, 255, 4]]
 
 
 @pytest.mark.parametrize(
