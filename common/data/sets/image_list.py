@@ -89,7 +89,8 @@ class ImageList(PhotoSet):
             raise DataError(
                 f"{self.list}, line {number}: expected an image and its label with "
                 f"{self.separator!r} between them, got {len(parts)}: {line!r}; data.separator says "
-                "what stands between them, where that is something else or paths have spaces"
+                "what stands between them, where that is something else or paths have spaces; an "
+                "image without label stands in the list of data.test_path alone"
             )
         label = self.root / parts[1] if len(parts) == 2 else None
         return PhotoFrame(Path(parts[0]).with_suffix("").as_posix(), self.root / parts[0], label)
