@@ -1,10 +1,10 @@
 """Which BatchNorms are synchronised, and the statistics of all images from those of parts."""
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
 from common.errors import ConfigError
+from common.param_groups import found_by
 
 KEY = "processes.sync_norm"
 
@@ -12,19 +12,14 @@ KEY = "processes.sync_norm"
 def norms_found(pattern: str | None, names: Iterable[str]) -> list[str]:
     """Return the paths of BatchNorms in which the expression `pattern` is found; None: none.
 
-    Raises ConfigError where it finds none of `names`.
+    Raises ConfigError where it finds none of `names`, with the nearest.
     """
     if pattern is None:
         return []
     known = list(names)
-    found = [name for name in known if re.search(pattern, name)]
-    if not found:
-        listed = ", ".join(known[:3]) if known else "the net has no BatchNorm"
-        raise ConfigError(
-            f"{KEY} is {pattern!r}, which is found in the path of no BatchNorm; there are "
-            f"{len(known)}: {listed}{', ...' if len(known) > 3 else ''}. `.` finds all, null none"
-        )
-    return found
+    if not known:
+        raise ConfigError(f"{KEY} is {pattern!r}, and the net has no BatchNorm; null finds none")
+    return found_by(pattern, known, KEY, "BatchNorm")
 
 
 def joined_statistics(cells: Any) -> tuple[Any, Any, Any]:

@@ -162,8 +162,10 @@ def test_norms_are_found_by_their_path():
     assert norms_found(None, names) == []
     assert norms_found(".", names) == names
     assert norms_found(r"^(?!cp\.backbone\.)", names) == names[1:]
-    with pytest.raises(ConfigError, match=r"'head'.*no BatchNorm; there are 3: cp\.backbone"):
+    with pytest.raises(ConfigError, match=r"'head'.*no BatchNorm; There are 3: cp\.backbone"):
         norms_found("head", names)
+    with pytest.raises(ConfigError, match=r"did you mean cp\.backbone\b"):
+        norms_found(r"^cp\.backbon\.", names)
     with pytest.raises(ConfigError, match="the net has no BatchNorm"):
         norms_found(".", [])
 
