@@ -42,7 +42,7 @@ class FocalLoss(HeadsLoss):
         if alpha is not None and not 0 < alpha < 1:
             raise ConfigError(f"alpha is {alpha}; set a number between 0 and 1, or weights")
         if alpha is not None and weights is not None:
-            raise ConfigError("alpha and weights are both set; weights stand in place of alpha")
+            raise ConfigError("alpha and weights are both set: weights stand in place of alpha")
         self.gamma = gamma
         self.alpha = alpha
         self.weights = checked_weights(weights)
