@@ -127,8 +127,12 @@ def _whole(text: str) -> str | None:
 
 
 def _listed(names: str) -> str:
-    names = names.replace(" and no folder ", "、")
-    return re.sub(r",? and ([0-9,]+) more$", r" 等，另有 \1 个", names)
+    """Return a list of names, or of values with their pixels, in Chinese."""
+    names = names.replace(" and no folder ", "、").replace(" (does not count)", "（不计分）")
+    names = re.sub(r"([0-9]+) in ([0-9]+) pixels", r"\1（\2 个像素）", names)
+    names = re.sub(r" \(([0-9]+) pixels?\)", r"（\1 个像素）", names)
+    names = re.sub(r" or ([0-9]+) \(void\)$", r" 或 \1（忽略）", names)
+    return re.sub(r",? and ([0-9,]+) more( values| ids)?$", r" 等，另有 \1 个", names)
 
 
 def _in_parts(text: str) -> Iterator[str]:
