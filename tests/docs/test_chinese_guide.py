@@ -45,6 +45,18 @@ def test_the_counterpart_has_the_same_parts(name):
     assert ours - theirs <= {f"../guide/{name}"}
 
 
+@pytest.mark.parametrize("name", PAGES)
+def test_the_counterpart_names_the_same_options_keys_and_examples(name):
+    english, chinese = ((folder / name).read_text("utf-8") for folder in (GUIDE, CHINESE))
+    named = {
+        code
+        for code in re.findall(r"`([^`\n]+)`", BLOCK.sub("", english))
+        if re.match(r"--[a-z]|[a-z_]+\.[a-z_]+\b", code)
+    }
+    shown = re.findall(r"<!-- include: (examples/\w+)", english)
+    assert {text for text in (*named, *shown) if text not in chinese} == set()
+
+
 @pytest.mark.parametrize("name", ["index.md", *PAGES])
 def test_no_paragraph_is_left_in_english(name):
     text = BLOCK.sub("", (CHINESE / name).read_text("utf-8"))
