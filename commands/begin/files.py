@@ -20,6 +20,11 @@ def build(classes):
     """
     raise NotImplementedError("return your net here: return Net(classes)")
 '''
+# Keys that a schedule has no default for, for the 1000 iterations that the config begins with.
+NEEDED_BY_SCHEDULES = {
+    "step_decay": ", size: 300",
+    "multistep": ", milestones: [600, 900]",
+}
 LOSS = '''
 
 def loss(outputs, label):
@@ -140,7 +145,8 @@ def config(answers: Mapping[str, Any]) -> str:
     if _has_schedules(answers):
         rate = "{torch: recipe_torch:schedule, paddle: recipe_paddle:schedule}"
     if answers["schedule"] != OWN:
-        rate = f"{{name: {answers['schedule']}, base_lr: 0.01}}"
+        more = NEEDED_BY_SCHEDULES.get(answers["schedule"], "")
+        rate = f"{{name: {answers['schedule']}, base_lr: 0.01{more}}}"
     return CONFIG.format(
         name=answers["name"],
         torch=answers["torch"],
