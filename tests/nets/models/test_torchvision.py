@@ -174,7 +174,7 @@ def test_segmentation_nets_of_torchvision(models, tmp_path, name, row, classes, 
 
 
 CLASSIFIERS = [
-    pytest.param("resnet50", {}),
+    pytest.param("resnet50", {}, marks=LONG),  # FCN's body above
     pytest.param("resnet101", {}, marks=LONG),
     pytest.param("vgg16", {}, marks=LONG),
     pytest.param("vgg16_bn", {}, marks=LONG),
