@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -249,7 +249,6 @@ class Reproduction:
 
     def _write_evidence(self, torch_net: Any, paddle_net: Any) -> tuple[int, str]:
         """Write the guide's pairs of files; what they say is shown and not judged."""
-        from commands.align.reprod_log import THRESHOLD
         from commands.reproduce.evidence import write_evidence
 
         folder = self.folder / "evidence"
@@ -260,15 +259,7 @@ class Reproduction:
             distances = write_evidence(self.recipe, torch_net, paddle_net, reports, folder)
         except UserError as error:
             return COULD_NOT_CHECK, str(error)
-        if not all(math.isfinite(distance) for distance in distances.values()):
-            return COULD_NOT_CHECK, Words("distance_not_finite", folder=folder)
-        worst = max(distances, key=lambda name: distances[name])
-        said = Words("evidence", error=distances[worst], name=worst, folder=folder)
-        beyond = [name for name, distance in distances.items() if distance > THRESHOLD]
-        if beyond:
-            names = first_of(beyond, 3)
-            said = Words("evidence_beyond", said=said, names=names, threshold=THRESHOLD)
-        return ALIGNED, said
+        return said_of(distances, reports, folder)
 
     def _train_all(self) -> None:
         """Train in Paddle, and where both are asked for in torch; compare what they scored."""
@@ -351,3 +342,23 @@ def new_folder(settings_name: str) -> Path:
     if folder.exists():
         raise UserError(f"{folder} exists already; wait a second, or give --output")
     return folder
+
+
+def said_of(
+    distances: Mapping[str, float], reports: Mapping[str, Report], folder: Path
+) -> tuple[int, str]:
+    """Return (exit code, words) of evidence: how far its values are apart, by checkpoint/name."""
+    from commands.align.reprod_log import THRESHOLD
+
+    if not all(math.isfinite(distance) for distance in distances.values()):
+        return COULD_NOT_CHECK, Words("distance_not_finite", folder=folder)
+    worst = max(distances, key=lambda name: distances[name])
+    said = Words("evidence", error=distances[worst], name=worst, folder=folder)
+    beyond = [name for name, distance in distances.items() if distance > THRESHOLD]
+    if beyond:
+        names = first_of(beyond, 3)
+        said = Words("evidence_beyond", said=said, names=names, threshold=THRESHOLD)
+        forward = reports.get("forward, eval")
+        if forward and forward.exit_code == ALIGNED and beyond[0].startswith("forward/"):
+            said = Words("evidence_of_resizes", said=said)
+    return ALIGNED, said

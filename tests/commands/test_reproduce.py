@@ -13,10 +13,10 @@ from tests.paths import ROOT
 pytest.importorskip("torch")
 pytest.importorskip("paddle")
 
-from align.judge.words import Words
+from align.judge.words import Words, printed
 from align.report.run import Rung
 from commands.reproduce import command, training
-from commands.reproduce.ladder import Reproduction
+from commands.reproduce.ladder import Reproduction, said_of
 from commands.reproduce.training import Trained, TrainingEnded, common_start, compare_scores
 from common.errors import UserError
 from common.settings.load import load_settings
@@ -232,3 +232,13 @@ def test_validation_images_that_a_net_cannot_take_are_said_before_the_rungs(tmp_
     (rung,) = reproduction.rungs
     said = ("16 x 40, 24 x 40, 32 x 40", "validation image 3, of size 24 x 40")[multiple > 8]
     assert said in rung.result
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_evidence_that_a_grader_refuses_says_what_to_do(tmp_path, code):
+    """Where the forward pass is aligned, it is what Paddle computes in float32."""
+    reports = {"forward, eval": SimpleNamespace(exit_code=code)}
+    exit_code, said = said_of({"forward/logits": 2.3e-6, "loss/loss": 0.0}, reports, tmp_path)
+    assert exit_code == 0
+    assert "graders refuse a mean above 1e-06: forward/logits" in printed(said)
+    assert ("resize_bilinear" in printed(said)) == (code == 0)
