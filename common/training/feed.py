@@ -84,7 +84,7 @@ def own_share(settings: Settings, group: ProcessGroup = ALONE) -> range:
     raise ConfigError(
         f"an iteration has {count} batches of {data.batch_size} images (data.cards {data.cards} x "
         f"data.iter_size {data.iter_size}), which {group.size} processes cannot share evenly. "
-        f"Start one of {fit}. {instead}"
+        f"Numbers that fit: {fit}. {instead}"
     )
 
 

@@ -247,7 +247,7 @@ def test_a_run_that_is_there_is_refused_by_all(go):
 def test_a_number_that_does_not_divide_is_refused_with_what_does(go):
     for error in go("run", 4):
         assert isinstance(error, ConfigError)
-        assert "Start one of 1, 2, 3, 6" in str(error)
+        assert "Numbers that fit: 1, 2, 3, 6" in str(error)
         assert "6 images of an iteration do not divide by 4" in str(error)
     settings = load_settings(CONFIG, [*BASE, "data.batch_size=4"])
     group = together(5, lambda group: group)[4]
