@@ -28,7 +28,7 @@ class ImageList(PhotoSet):
     Raises:
         ConfigError: another split, or one without a list.
         DataError: the list cannot be read, is empty, or a line holds something else.
-        UnpairedError: it names files that are not there.
+        UnpairedError: it names files that are not there, or a line of some has no label.
     """
 
     def __init__(
@@ -50,12 +50,20 @@ class ImageList(PhotoSet):
                 "and data.val_split: val, where a config that it builds on says otherwise"
             )
         self.list = self._found(lists[split])
-        frames = [self._frame(number, line) for number, line in self._lines()]
+        lines = self._lines()
+        alone = [] if split == "test" else [row for row in lines if len(self._parts(row[1])) == 1]
+        if len(alone) == len(lines):
+            alone = []  # another separator rather than labels that are missing
+        frames = [self._frame(*row) for row in lines if row not in alone]
         files = dict.fromkeys(path for f in frames for path in (f.image, f.label) if path)
         absent = {path for path in files if not path.is_file()}
         there = [f for f in frames if f.image not in absent and f.label not in absent]
         missing = [str(path) for path in files if path in absent]
-        self._hold(there, {f"{self.list} names files that are not there": missing})
+        problems = {
+            f"{self.list} names files that are not there": missing,
+            f"{self.list} has lines without a label": [f"line {n}: {line}" for n, line in alone],
+        }
+        self._hold(there, problems)
 
     def _found(self, path: str | None) -> Path:
         """Return where the list is that the config calls `path`."""
@@ -83,8 +91,7 @@ class ImageList(PhotoSet):
         return held
 
     def _frame(self, number: int, line: str) -> PhotoFrame:
-        parts = [part.strip() for part in line.split(self.separator)]
-        parts = [part for part in parts if part]
+        parts = self._parts(line)
         if not (len(parts) == 2 or (len(parts) == 1 and self.split == "test")):
             raise DataError(
                 f"{self.list}, line {number}: expected an image and its label with "
@@ -94,3 +101,7 @@ class ImageList(PhotoSet):
             )
         label = self.root / parts[1] if len(parts) == 2 else None
         return PhotoFrame(Path(parts[0]).with_suffix("").as_posix(), self.root / parts[0], label)
+
+    def _parts(self, line: str) -> list[str]:
+        parts = [part.strip() for part in line.split(self.separator)]
+        return [part for part in parts if part]

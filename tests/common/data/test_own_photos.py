@@ -88,6 +88,16 @@ def test_files_of_a_list_that_are_not_there_are_named(tmp_path):
         ImageList(tmp_path, "train", LABELLING)
 
 
+def test_lines_of_a_list_without_a_label_are_counted_beside_the_rest(tmp_path):
+    layouts.image_list(tmp_path)
+    text = (tmp_path / "train.txt").read_text().splitlines()
+    text[1] = text[1].split()[0]
+    (tmp_path / "train.txt").write_text("\n".join(text))
+    with pytest.raises(UnpairedError, match=r"lines without a label: line 2: images/") as got:
+        ImageList(tmp_path, "train", LABELLING)
+    assert len(got.value.source) == 5
+
+
 def test_folders_are_split_by_a_share_by_lists_or_by_folders(tmp_path):
     root = layouts.folder_pair(tmp_path / "share", suffix="_mask")
     options = {"label_suffix": "_mask", "val_share": 0.3}
