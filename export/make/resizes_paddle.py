@@ -106,9 +106,9 @@ def apply(x: paddle.Tensor, size: Sequence[Any], matrix: Any) -> paddle.Tensor:
         high = paddle.matmul(high, matrix(rows, height).t())
         return high.reshape([-1, channels, width, height]).transpose([0, 1, 3, 2])
     if is_fixed(x.shape[0]) and rows * height * width >= LARGE:
-        each = paddle.tile(matrix(rows, height).unsqueeze(0), [x.shape[0] * channels, 1, 1])
-        high = paddle.matmul(each, wide.reshape([-1, rows, width]))
-        return high.reshape([-1, channels, height, width])
+        # Of four axes, so that the large result is not reshaped: oneDNN copies it.
+        each = paddle.tile(matrix(rows, height).unsqueeze([0, 1]), [x.shape[0], channels, 1, 1])
+        return paddle.matmul(each, wide.reshape([x.shape[0], channels, rows, width]))
     kernel = matrix(rows, height).reshape([height, rows, 1, 1])
     return F.conv2d(wide.reshape([-1, rows, width, 1]), kernel).reshape(
         [-1, channels, height, width]
