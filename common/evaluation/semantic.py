@@ -7,8 +7,8 @@ import numpy as np
 
 from common.data import Batch
 from common.metrics import ConfusionMatrix, ForegroundDice
-from common.settings.recipe import Plateau
 from common.settings.run import Settings
+from common.settings.schedules import Plateau
 
 
 class SemanticEvaluator:

@@ -38,8 +38,16 @@ from common.data.transforms.recipes import (
 )
 from common.settings.labels import LabelOptions
 from common.settings.own import OWN, OwnAugmentation, OwnOfBoth
-from common.settings.recipe import Named
-from common.settings.section import Above0, AtLeast0, NotNegative, Positive, Section, Share, Size
+from common.settings.section import (
+    Above0,
+    AtLeast0,
+    Named,
+    NotNegative,
+    Positive,
+    Section,
+    Share,
+    Size,
+)
 
 Triple = tuple[float, float, float]
 Scales = Annotated[tuple[Above0, ...], Field(min_length=1)]

@@ -1,19 +1,6 @@
 """What several processes of a training do together, each with a card or cores of its own."""
 
-import re
-from typing import Annotated
-
-from pydantic import AfterValidator
-
-from common.settings.section import Above0, Section
-
-
-def _expression(pattern: str) -> str:
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"no regular expression: {error}") from None
-    return pattern
+from common.settings.section import Above0, Expression, Section
 
 
 class Processes(Section):
@@ -23,5 +10,5 @@ class Processes(Section):
     all. Without it each sees its own images, and the first process keeps its running statistics.
     """
 
-    sync_norm: Annotated[str, AfterValidator(_expression)] | None = None
+    sync_norm: Expression | None = None
     timeout_s: Above0 = 1800.0

@@ -19,11 +19,10 @@ from common.settings.recipe import (
     AnyMetric,
     AnyOptimizer,
     AnySchedule,
-    Decay,
-    Pattern,
     TaskMetric,
 )
-from common.settings.section import Above0, AtLeast0, NotNegative, Positive, Section, Size
+from common.settings.schedules import Decay
+from common.settings.section import Above0, AtLeast0, NotNegative, Pattern, Positive, Section, Size
 
 
 def _in_table(name: str) -> str:

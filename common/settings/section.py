@@ -1,9 +1,10 @@
 """What the sections of a config are made of."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
@@ -13,10 +14,33 @@ Above0 = Annotated[float, Field(gt=0)]
 Size = tuple[Positive, Positive]  # height, width
 
 
+def _expression(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"no regular expression: {error}") from None
+    return pattern
+
+
+Expression = Annotated[str, AfterValidator(_expression)]  # a regular one
+Pattern = Annotated[Expression, Field(min_length=1)]
+
+
 class Section(BaseModel):
     """Frozen, and every key it does not know is refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Named(Section):
+    """A row of a table and its options."""
+
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Keyword arguments for what the row builds."""
+        return self.model_dump(exclude={"name"})
 
 
 def flatten(tree: Mapping[str, Any], at: str = "") -> dict[str, Any]:

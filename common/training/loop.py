@@ -23,8 +23,8 @@ from common.files import remove_folder, whole_file
 from common.processes.stop import StopRequest
 from common.processes.validation import evaluate_together
 from common.randomness import generator
-from common.settings.recipe import Plateau
 from common.settings.run import Settings
+from common.settings.schedules import Plateau
 from common.training.clock import Clock
 from common.training.faults.broken_images import BrokenImages
 from common.training.faults.not_finite import NotFinite, require_finite

@@ -23,13 +23,11 @@ def processes_of(settings: Settings, framework: str, device: str) -> ProcessGrou
     Raises UserError where there is no such device, or one of them is not there.
     """
     if framework == "torch":
-        from torch_ref.processes import start_processes as start
-        from torch_ref.train import choose_device as choose
+        from torch_ref import processes, train
     else:
-        from paddle_impl.processes import start_processes as start
-        from paddle_impl.train import choose_device as choose  # type: ignore[assignment]
-    choose(device)
-    return start(device, settings.processes.timeout_s)
+        from paddle_impl import processes, train  # type: ignore[no-redef]  # twins
+    train.choose_device(device)
+    return processes.start_processes(device, settings.processes.timeout_s)
 
 
 def both_parts(settings: Settings) -> tuple[Parts, Parts]:
