@@ -28,8 +28,9 @@ def settings_block(
     of_side = {"name": side.framework, "version": side.version, "device": side.device}
     several = {"count": side.group.size, "backend": side.group.backend}
     processes = phrase(", {count} processes ({backend})", **several) if side.group.several else ""
-    net = {"name": settings.model.name, "count": settings.model.num_classes}
-    shape = phrase("{name}, {count} classes", **net)
+    model = settings.model
+    own = getattr(model, side.framework, None)  # its callable, where the net is the user's
+    shape = phrase("{name}, {count} classes", name=own or model.name, count=model.num_classes)
     seen = {"place": where, "train": frames[0], "val": frames[1]}
     cut = {"crop": crop, "name": data.augmentation.name}
     total = {"total": settings.total_batch, "parts": batches}
