@@ -17,7 +17,7 @@ from common.data.toy import write_toy_cityscapes
 from common.errors import ConfigError, DataError
 from common.settings.load import load_settings
 from common.training import train
-from tests.common.training.test_loop import NumpySide
+from tests.common.training.numpy_side import NumpySide
 from tests.paths import CONFIGS
 
 

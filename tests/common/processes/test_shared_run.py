@@ -18,6 +18,7 @@ from common.training.faults.saved_step import read_step
 from common.training.feed import open_data, own_share
 from common.training.notes import differences
 from tests.common.processes.threads import together
+from tests.common.training.numpy_side import NumpySide
 from tests.paths import ROOT
 
 CONFIG = ROOT / "configs" / "unet_toy.yml"
@@ -37,10 +38,10 @@ BASE = [
 ]
 
 
-class Side:
+class Side(NumpySide):
     """A net of four numbers; what a step adds to them is exact in any order."""
 
-    framework, version, device, weights_suffix = "numpy", "0", "cpu", ".npy"
+    stop_in_validation = False
 
     def __init__(self, group, **faults):
         self.group, self.faults, self.steps = group, faults, 0
@@ -66,23 +67,13 @@ class Side:
             self.group.stop._note(15, None)
         if self.faults.get("bad_validation"):
             raise DataError("a frame")
-        return (np.abs(image[:, 0] * self.weights[0] * 1e3) % 19).astype(np.int64)
-
-    def seed(self, seed):
-        self.own_seed = seed
-
-    def parameter_count(self):
-        return 4
+        return super().predict(image, options)
 
     def state(self):
         return {"weights": self.weights.copy()}
 
     def load_state(self, state):
         self.weights = state["weights"].copy()
-
-    def save_weights(self, path):
-        with path.open("wb") as file:
-            np.save(file, self.weights)
 
 
 class InOrder:

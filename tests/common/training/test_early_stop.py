@@ -11,14 +11,7 @@ from common.settings.load import load_settings
 from common.settings.run import EarlyStop
 from common.training.early_stop import EarlyState
 from common.training.logs import read_log
-from tests.common.training.test_loop import (  # noqa: F401  # fixtures
-    CONFIG,
-    Listener,
-    NumpySide,
-    go,
-    log_of,
-    toy,
-)
+from tests.common.training.numpy_side import CONFIG, Listener, NumpySide, log_of
 
 STOP = ("train.early_stop={patience: 1}", "train.eval_interval=1", "train.iterations=7")
 
@@ -46,7 +39,7 @@ def test_a_score_that_is_not_there_is_an_error_that_names_those_that_are():
         EarlyState().see({"mean_iou": 0.5, "iou": {}}, EarlyStop(metric="dice", patience=1))
 
 
-def test_the_run_ends_whole_and_says_so(go):  # noqa: F811
+def test_the_run_ends_whole_and_says_so(go):
     listener = Listener()
     outcome, side = go(side=Same(), overrides=STOP, reporter=listener)
     assert (outcome.iteration, outcome.stopped_early, outcome.stopped_by) == (3, True, None)
@@ -58,7 +51,7 @@ def test_the_run_ends_whole_and_says_so(go):  # noqa: F811
     assert read_log(outcome.folder / "log.jsonl")[-1]["iteration"] == 3
 
 
-def test_resumed_it_ends_where_the_whole_run_does(go):  # noqa: F811
+def test_resumed_it_ends_where_the_whole_run_does(go):
     whole, _ = go("whole", Same(), overrides=STOP)
     cut, _ = go("cut", Same(stop_in_step=1), overrides=STOP)
     assert (cut.stopped_by, cut.stopped_early) == (signal.SIGTERM, False)
@@ -73,7 +66,7 @@ def test_resumed_it_ends_where_the_whole_run_does(go):  # noqa: F811
     assert (longer.iteration, longer.stopped_early) == (4, True)
 
 
-def test_the_last_iteration_is_no_early_one(go):  # noqa: F811
+def test_the_last_iteration_is_no_early_one(go):
     outcome, _ = go(
         side=Same(), overrides=(*STOP[:2], "train.iterations=3", "schedule.warmup_steps=1")
     )
@@ -99,14 +92,14 @@ def test_keys_are_checked(override, told):
     assert told in str(caught.value)
 
 
-def test_dice_is_computed_where_it_is_followed(go):  # noqa: F811
+def test_dice_is_computed_where_it_is_followed(go):
     overrides = ("train.early_stop={patience: 0, metric: dice}", *STOP[1:])
     outcome, _ = go(side=Same(), overrides=overrides)
     assert outcome.iteration == 2
     assert "dice" in read_log(outcome.folder / "log.jsonl")[-1]
 
 
-def test_what_is_set_beside_the_ordinary_stands_in_the_settings_of_the_run(go):  # noqa: F811
+def test_what_is_set_beside_the_ordinary_stands_in_the_settings_of_the_run(go):
     class Told(Listener):
         def start(self, settings, notes, total):
             self.settings = dict(settings)

@@ -18,7 +18,7 @@ from common.settings.run import Evaluate, Log
 from common.training import train
 from common.training.feed import open_data
 from common.training.logs import RunLog
-from tests.common.training.test_loop import NumpySide
+from tests.common.training.numpy_side import NumpySide
 from tests.paths import CONFIGS
 
 TAG = "validation/photo_label_prediction"

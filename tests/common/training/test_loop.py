@@ -1,9 +1,7 @@
 """The loop with a side of NumPy: order, stopping, resuming, damage, bad input."""
 
 import json
-import os
 import signal
-import zlib
 from itertools import chain
 
 import numpy as np
@@ -12,10 +10,9 @@ import pytest
 from common.data.toy import write_toy_cityscapes
 from common.errors import ConfigError, DataError, UserError
 from common.files import whole_folder
-from common.processes.group import ALONE
 from common.schedules import PlateauState, plateau
 from common.settings.load import load_settings
-from common.training import CheckpointError, Diverged, Reporter, train
+from common.training import CheckpointError, Diverged
 from common.training.feed import open_data, training_batches
 from common.training.logs import RunLog, read_log
 from common.training.resume import (
@@ -24,98 +21,7 @@ from common.training.resume import (
     read_resume_point,
     write_checkpoint,
 )
-from tests.paths import ROOT
-
-CONFIG = ROOT / "configs" / "stdc1_toy.yml"
-BASE = [
-    "data.crop_hw=[32,64]",
-    "data.batch_size=2",
-    "data.workers=0",
-    "train.iterations=7",
-    "train.log_interval=3",
-    "train.eval_interval=3",
-    "train.checkpoint_interval=2",
-    "train.keep=3",
-    "schedule.warmup_steps=3",
-]
-
-
-class NumpySide:
-    framework, version, device, weights_suffix = "numpy", "0", "cpu", ".npy"
-    group = ALONE
-
-    def __init__(self, stop_in_step=None, nan_in_step=None, stop_in_validation=False):
-        self.weights, self.velocity = np.zeros(4), np.zeros(4)
-        self.rates, self.batches = [], []
-        self.stop_in_step, self.nan_in_step = stop_in_step, nan_in_step
-        self.stop_in_validation = stop_in_validation
-
-    def step(self, batches, lr):
-        self.rates.append(lr)
-        self.batches.append([zlib.crc32(batch.image.tobytes()) for batch in batches])
-        if len(self.rates) - 1 == self.stop_in_step:
-            os.kill(os.getpid(), signal.SIGTERM)
-        means = np.mean([batch.image.mean((0, 2, 3)) for batch in batches], axis=0)
-        noise = np.random.Generator(np.random.PCG64(self.own_seed)).random()
-        self.velocity = 0.9 * self.velocity + np.append(means, noise)
-        self.weights = self.weights - lr * self.velocity
-        bad = len(self.rates) - 1 == self.nan_in_step
-        return {"part": 1.0, "loss": float("nan") if bad else float(self.weights.sum())}
-
-    def predict(self, image, options):
-        if self.stop_in_validation:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return (np.abs(image[:, 0] * self.weights[0] * 1e3) % 19).astype(np.int64)
-
-    def seed(self, seed):
-        self.own_seed = seed
-
-    def parameter_count(self):
-        return 4
-
-    def state(self):
-        return {"weights": self.weights.copy(), "velocity": self.velocity.copy()}
-
-    def load_state(self, state):
-        self.weights, self.velocity = state["weights"].copy(), state["velocity"].copy()
-
-    def save_weights(self, path):
-        with path.open("wb") as file:
-            np.save(file, self.weights)
-
-
-class Listener(Reporter):
-    def __init__(self):
-        self.messages, self.notes = [], []
-
-    def start(self, settings, notes, total):
-        self.notes = notes
-
-    def message(self, text):
-        self.messages.append(text)
-
-
-@pytest.fixture(scope="module")
-def toy(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data") / "toy"
-    write_toy_cityscapes(folder, train=6, val=3, size_hw=(64, 128))
-    return folder
-
-
-@pytest.fixture
-def go(toy, tmp_path):
-    def run(folder="run", side=None, resume=None, overrides=(), reporter=None, base=BASE):
-        paths = [f"data.root={toy}", f"output={tmp_path / folder}"]
-        settings = load_settings(CONFIG, [*base, *paths, *overrides])
-        side = side or NumpySide()
-        data = open_data(settings)
-        return train(settings, side, data, resume=resume, reporter=reporter), side
-
-    return run
-
-
-def log_of(outcome):
-    return (outcome.folder / "log.jsonl").read_text()
+from tests.common.training.numpy_side import BASE, CONFIG, Listener, NumpySide, log_of
 
 
 def newest(outcome):

@@ -1,7 +1,7 @@
 """Settings that these tests train by."""
 
 from common.settings.load import load_settings
-from tests.common.training.test_loop import BASE, CONFIG
+from tests.common.training.numpy_side import BASE, CONFIG
 
 
 def settings_of(root, *overrides):

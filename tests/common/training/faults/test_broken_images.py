@@ -12,7 +12,7 @@ from common.training.faults.broken_images import FILE
 from common.training.feed import open_data, training_batches
 from common.words.language import recognised
 from tests.common.training.faults.settings import settings_of
-from tests.common.training.test_loop import Listener, NumpySide
+from tests.common.training.numpy_side import Listener, NumpySide
 from tests.common.words.test_language import CHINESE
 
 

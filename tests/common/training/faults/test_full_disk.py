@@ -10,7 +10,7 @@ from common.training import Diverged, train
 from common.training.feed import open_data
 from common.training.resume import Position, list_checkpoints, write_checkpoint
 from tests.common.training.faults.settings import settings_of
-from tests.common.training.test_loop import NumpySide
+from tests.common.training.numpy_side import NumpySide
 
 
 @pytest.fixture

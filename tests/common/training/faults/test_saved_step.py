@@ -11,7 +11,7 @@ from common.training.faults.not_finite import NotFinite
 from common.training.faults.saved_step import ABOUT, BATCHES, read_step
 from common.training.feed import open_data, step_images, training_batches
 from tests.common.training.faults.settings import settings_of
-from tests.common.training.test_loop import NumpySide
+from tests.common.training.numpy_side import NumpySide
 
 
 class NotFiniteSide(NumpySide):
