@@ -57,7 +57,7 @@ def parse(description: str, example: str) -> argparse.Namespace:
         type=_kinds,
         default=tuple(SUFFIXES),
         metavar="KIND,..",
-        help="ids (a palette PNG), overlay, sheet (photo, prediction, legend); default: all",
+        help="ids (a palette PNG), overlay, sheet (photo, prediction, legend); default: all three",
     )
     command.add_argument(
         "--ids-at", choices=("photo", "net"), default="photo",
@@ -251,6 +251,7 @@ def _tell(options: argparse.Namespace, run: _Run) -> int:
         return code
     if not options.quiet:
         rows = [(phrase("weights"), run.model.told), (phrase("runs"), str(run.model.inference))]
+        rows = [row for row in rows if row[1]]  # nothing runs where no photo can be read
         rows.append((phrase("seconds"), _times(times)))
         say("\n".join(labelled(rows, LABEL)))
     verdict(screen(), code, words)
