@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from common.settings import recipe, run
+from common.settings import recipe, run, schedules
 from common.settings.load import load_settings
 from tests.paths import ROOT
 
@@ -34,8 +34,8 @@ def keys():
             for kind in get_args(get_args(recipe.AnyOptimizer)[0])
             if "Own" not in kind.__name__
         ),
-        *(kind for kind in get_args(get_args(recipe.AnySchedule)[0]) if "Own" not in kind.__name__),
-        *(run.Train, run.Freeze, run.Ema, run.EarlyStop, run.Amp, recipe.Clip, recipe.Warmup),
+        *(kind for kind in get_args(get_args(schedules.AnySchedule)[0]) if "Own" not in kind.__name__),
+        *(run.Train, run.Freeze, run.Ema, run.EarlyStop, run.Amp, recipe.Clip, schedules.Warmup),
         recipe.GroupOptions,
     ]
     for kind in kinds:
@@ -47,6 +47,6 @@ def keys():
 def test_every_key_stands_on_the_page(page):
     shown = set(re.findall(r"\w+", page.read_text("utf-8")))
     assert {*keys()} - ELSEWHERE - shown == set()
-    schedules = get_args(get_args(recipe.AnySchedule)[0])
-    names = {n for kind in schedules for n in get_args(kind.model_fields["name"].annotation)}
+    kinds = get_args(get_args(schedules.AnySchedule)[0])
+    names = {n for kind in kinds for n in get_args(kind.model_fields["name"].annotation)}
     assert names - {"own", "in_optimizer"} - shown == set()
