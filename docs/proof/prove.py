@@ -173,11 +173,30 @@ def prove_tests(stage: str, name: str, *files: str) -> list[Result]:
     return [run(stage, name, command, r"passed|failed|error")]
 
 
+# What is shown of each benchmark; of one that is not named, its last line.
+SHOWN = {
+    "align": r"^STDC1-Seg \[",
+    "convert": r"^ours {2,}",
+    "data": r"^ours {2,}|^samples a second",
+    "inference": r" x torch|products alone",
+    "predict": r"photos of|x the net",
+    "trace": r"^stdc1_seg \[",
+    "train": r"training in Paddle",
+}
+
+
 def benchmarks(stage: str) -> list[Result]:
     """Run every benchmark."""
-    paths = sorted((ROOT / "benchmarks").glob("*.py"))
-    lines = r"^ours {2,}|^(STDC1-Seg|stdc1_seg) \["
-    return [run(stage, path.name, [sys.executable, str(path)], lines) for path in paths]
+    return [
+        run(
+            stage,
+            path.name,
+            [sys.executable, str(path)],
+            SHOWN.get(path.stem, ""),
+            path.stem in SHOWN,
+        )
+        for path in sorted((ROOT / "benchmarks").glob("*.py"))
+    ]
 
 
 STAGES = {
