@@ -44,6 +44,10 @@ class UnknownLabelsError(DataError):
     pixels: Mapping[int, int] = MappingProxyType({})
 
 
+class SegmentsError(DataError):
+    """Segments of an image are listed otherwise than its map of ids has them."""
+
+
 class UnpairedError(DataError):
     """Files of a data set lack their partner.
 

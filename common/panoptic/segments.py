@@ -1,0 +1,155 @@
+"""Segments of an image: which ids there are, of which class, and what a crop leaves of them."""
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple, TypedDict
+
+import numpy as np
+
+from common.data.transforms.images import VOID
+from common.errors import SegmentsError
+from common.panoptic.ids import MOST, VOID_ID
+
+FEW_IDS = 1 << 18  # ids below it are counted and looked up in a table
+SHOWN = 5  # ids of a message
+
+
+class Segment(TypedDict):
+    """A segment of an image: its id, its class (train id), 1 of a crowd, its pixels."""
+
+    id: int
+    category_id: int
+    iscrowd: int
+    area: int
+
+
+class PanopticSample(NamedTuple):
+    """An image and its segments.
+
+    image: uint8 [H, W, 3], RGB. ids: uint32 [H, W], 24 bits, 0 where there is no segment.
+    segments: those that have pixels, in their order; crowds are kept apart.
+    """
+
+    image: np.ndarray
+    ids: np.ndarray
+    segments: list[Segment]
+
+
+def thing_ids(things: Collection[int] | np.ndarray) -> frozenset[int]:
+    """Return the classes that are things; `things`: these, or a truth value for every class."""
+    flags = np.asarray(things if isinstance(things, np.ndarray) else list(things))
+    chosen = np.flatnonzero(flags) if flags.dtype == bool else flags
+    return frozenset(chosen.astype(np.int64).tolist())
+
+
+def areas_of(ids: np.ndarray) -> dict[int, int]:
+    """Return the pixels of every id of a map [H, W] but 0, by id in ascending order."""
+    if ids.size and int(ids.max()) < FEW_IDS:
+        counts = np.bincount(ids.ravel().astype(np.int64, copy=False))
+        found = np.flatnonzero(counts)
+        pixels = counts[found]
+    else:
+        found, pixels = np.unique(ids, return_counts=True)
+    held = dict(zip(found.tolist(), pixels.tolist(), strict=True))
+    held.pop(VOID_ID, None)
+    return held
+
+
+def places_of(ids: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
+    """Return which of `segments` every pixel of a map [H, W] is of: intp [H, W].
+
+    A pixel of an id that no segment has gets their number. Raises SegmentsError where an id stands
+    there twice, or is none.
+    """
+    names = np.array([segment["id"] for segment in segments], np.int64)
+    _require_ids(names)
+    count = len(names)
+    if not count:
+        return np.zeros(ids.shape, np.intp)
+    if max(int(ids.max(initial=0)), int(names.max())) < FEW_IDS:
+        table = np.full(FEW_IDS, count, np.intp)
+        table[names] = np.arange(count)
+        found: np.ndarray = table[ids]
+        return found
+    order = np.argsort(names)
+    place = np.minimum(np.searchsorted(names[order], ids), count - 1)
+    return np.where(names[order][place] == ids, order[place], count)
+
+
+def _require_ids(names: np.ndarray) -> None:
+    """Raise SegmentsError where ids of segments are no ids, or one is there twice."""
+    if wrong := names[(names <= VOID_ID) | (names >= MOST)].tolist():
+        raise SegmentsError(
+            f"segments: expected ids 1..{MOST - 1} (0 is where there is no segment), got "
+            f"{some_ids(wrong)}"
+        )
+    values, counts = np.unique(names, return_counts=True)
+    if twice := values[counts > 1].tolist():
+        raise SegmentsError(f"segments: the ids {some_ids(twice)} stand there twice")
+
+
+def present(ids: np.ndarray, segments: Iterable[Segment]) -> list[Segment]:
+    """Return the segments that have pixels in a map [H, W], with their areas there."""
+    areas = areas_of(ids)
+    return [
+        Segment(
+            id=row["id"],
+            category_id=row["category_id"],
+            iscrowd=row["iscrowd"],
+            area=areas[row["id"]],
+        )
+        for row in segments
+        if row["id"] in areas
+    ]
+
+
+def semantic_of(ids: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
+    """Return the class of every pixel: uint8 [H, W], 255 where there is no segment.
+
+    Raises SegmentsError as `places_of`, and where a class is none that a byte holds.
+    """
+    classes = np.array([*(row["category_id"] for row in segments), VOID], np.int64)
+    if wrong := classes[:-1][(classes[:-1] < 0) | (classes[:-1] >= VOID)].tolist():
+        raise SegmentsError(
+            f"segments: expected a category_id 0..{VOID - 1}, which is the class (train id), got "
+            f"{some_ids(wrong)}"
+        )
+    found: np.ndarray = classes.astype(np.uint8)[places_of(ids, segments)]
+    return found
+
+
+def require_agreement(ids: np.ndarray, listed: Sequence[int], files: tuple[str, str]) -> None:
+    """Raise SegmentsError where the ids of a map and those that are listed for it are not the same.
+
+    files: what holds the map, and what the list, for the message.
+    """
+    held = areas_of(ids)
+    _require_listed(listed, files)
+    unlisted = [number for number in held if number not in set(listed)]
+    empty = [number for number in listed if number not in held]
+    faults = []
+    if unlisted:
+        pixels = sum(held[number] for number in unlisted)
+        faults.append(
+            f"the ids {some_ids(unlisted)} have {pixels} pixels in {files[0]} and are no segment "
+            f"of {files[1]}"
+        )
+    if empty:
+        faults.append(f"the segments {some_ids(empty)} of {files[1]} have no pixel in {files[0]}")
+    if faults:
+        raise SegmentsError(
+            f"{'; '.join(faults)}. Both must have the same ids: get the two files again from one "
+            "source"
+        )
+
+
+def _require_listed(listed: Sequence[int], files: tuple[str, str]) -> None:
+    try:
+        _require_ids(np.array(listed, np.int64))
+    except SegmentsError as error:
+        raise SegmentsError(f"{files[1]}, of {files[0]}: {error}") from None
+
+
+def some_ids(numbers: Sequence[int]) -> str:
+    """Name the first five ids, and say how many more there are."""
+    shown = ", ".join(map(str, numbers[:SHOWN]))
+    return shown if len(numbers) <= SHOWN else f"{shown} and {len(numbers) - SHOWN} more"
