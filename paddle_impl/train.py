@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -10,6 +11,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from common.data import Batch
+from common.data.batch import as_given
 from common.errors import UserError
 from common.evaluation import protocol
 from common.processes.group import ALONE, ProcessGroup
@@ -67,9 +69,9 @@ def train_step(
     dtype = net.parameters()[0].dtype
     sums: dict[str, float] = {}
     for batch in batches:
-        image, label = to_tensors(batch)
+        image, target = to_tensors(batch)
         with precision.computing():
-            parts = loss_parts(criterion, net(image.astype(dtype)), label)
+            parts = loss_parts(criterion, net(image.astype(dtype)), target)
         precision.backward(parts["loss"] / count)
         for name, value in parts.items():
             sums[name] = sums.get(name, 0.0) + float(value.detach())
@@ -90,9 +92,12 @@ def finite_gradients(net: nn.Layer, criterion: nn.Layer | None) -> bool:
     return not found or bool(paddle.stack(found).all())
 
 
-def to_tensors(batch: Batch) -> tuple[paddle.Tensor, paddle.Tensor]:
-    """Wrap a batch: image [N, 3, H, W] and label [N, H, W], dtypes kept, on Paddle's device."""
-    return paddle.to_tensor(batch.image), paddle.to_tensor(batch.label)
+def to_tensors(batch: Batch) -> tuple[paddle.Tensor, Any]:
+    """Wrap a batch: image [N, 3, H, W] and label [N, H, W], dtypes kept, on Paddle's device.
+
+    A target of several arrays is tensors by name.
+    """
+    return paddle.to_tensor(batch.image), as_given(batch.target, paddle.to_tensor)
 
 
 def predict(net: nn.Layer, image: np.ndarray, options: Evaluate) -> np.ndarray:

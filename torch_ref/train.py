@@ -3,6 +3,7 @@
 import io
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from common.data import Batch
+from common.data.batch import as_given
 from common.errors import UserError
 from common.evaluation import protocol
 from common.processes.group import ALONE, ProcessGroup
@@ -66,9 +68,9 @@ def train_step(
     parameter = next(net.parameters())
     sums: dict[str, float] = {}
     for batch in batches:
-        image, label = to_tensors(batch, parameter.device)
+        image, target = to_tensors(batch, parameter.device)
         with precision.computing():
-            parts = loss_parts(criterion, net(image.to(parameter.dtype)), label)
+            parts = loss_parts(criterion, net(image.to(parameter.dtype)), target)
         precision.backward(parts["loss"] / count)
         for name, value in parts.items():
             sums[name] = sums.get(name, 0.0) + float(value.detach())
@@ -88,11 +90,16 @@ def finite_gradients(net: nn.Module, criterion: nn.Module | None) -> bool:
     return not found or bool(torch.stack(found).all())
 
 
-def to_tensors(
-    batch: Batch, device: torch.device | str = "cpu"
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Wrap a batch: image [N, 3, H, W] and label [N, H, W], dtypes kept, on `device`."""
-    return torch.from_numpy(batch.image).to(device), torch.from_numpy(batch.label).to(device)
+def to_tensors(batch: Batch, device: torch.device | str = "cpu") -> tuple[torch.Tensor, Any]:
+    """Wrap a batch: image [N, 3, H, W] and label [N, H, W], dtypes kept, on `device`.
+
+    A target of several arrays is tensors by name.
+    """
+
+    def placed(array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(array).to(device)
+
+    return placed(batch.image), as_given(batch.target, placed)
 
 
 def predict(net: nn.Module, image: np.ndarray, options: Evaluate) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import Any
 from commands.subjects.named.config import SECTIONS, Own, own_of
 from commands.subjects.named.parts import Parts
 from commands.subjects.validation import sizes_taken
+from common.data.batch import arrays_of
 from common.errors import ConversionError, UserError
 from common.settings.own import FRAMEWORKS
 from common.settings.run import Settings
@@ -136,6 +137,8 @@ def _validation(settings: Settings) -> str:
 def _data(settings: Settings) -> str:
     theirs, _ = _parts(settings)
     data = theirs.data()
-    image, label = data.train.sample(0, 0)
-    sizes = f"image {list(image.shape)}, label {list(label.shape)}"
+    image, target = data.train.sample(0, 0)
+    shapes = {name or "label": list(array.shape) for name, array in arrays_of(target).items()}
+    held = {"image": list(image.shape), **shapes}
+    sizes = ", ".join(f"{name} {shape}" for name, shape in held.items())
     return f"{len(data.train)} training, {len(data.val)} validation samples; {sizes}"

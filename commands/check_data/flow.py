@@ -30,7 +30,7 @@ from common.terminal import screen
 from common.words.language import phrase
 
 Sources = Mapping[str, DataSource | UsersSplit]
-Drawn = tuple[str, str, Callable[[], tuple[np.ndarray, np.ndarray]]]
+Drawn = tuple[str, str, Callable[[], tuple[np.ndarray, Any]]]
 AT_ONCE = 8  # frames that a process is given
 FEW = 200  # frames that this process reads alone as fast
 MOST_WORKERS = 8
@@ -179,7 +179,7 @@ def _drawer(settings: Settings, source: DataSource | UsersSplit) -> Callable[[in
         normalisation=settings.data.normalisation.build(),
     )
 
-    def sample(index: int) -> tuple[np.ndarray, np.ndarray]:
+    def sample(index: int) -> tuple[np.ndarray, Any]:
         image, label = dataset.sample(0, index)
         return dataset.normalisation.to_rgb(image[None])[0], label
 

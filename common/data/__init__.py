@@ -1,14 +1,13 @@
 """Data sets, transforms, palettes, the toy Cityscapes: NumPy in, NumPy out."""
 
+from common.data.batch import Batch, stack
 from common.data.dataset import (
-    Batch,
     DataSource,
     SegmentationDataset,
     plan_epoch,
     plan_training,
     plan_validation,
     read_batches,
-    stack,
 )
 from common.data.sets.carvana import Carvana
 from common.data.sets.cityscapes import Cityscapes

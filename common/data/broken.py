@@ -2,8 +2,7 @@
 
 from typing import Any, Protocol
 
-import numpy as np
-
+from common.data.batch import Sample
 from common.errors import ConfigError, DamagedFileError, DataError, SizeMismatchError, UserError
 
 MOST_IN_A_ROW = 16  # broken frames: more are no accident
@@ -23,8 +22,8 @@ class CanSkip(Protocol):
 
     def __len__(self) -> int: ...
 
-    def sample(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return image and label."""
+    def sample(self, epoch: int, index: int) -> Sample:
+        """Return image and target."""
         ...
 
 
@@ -36,7 +35,7 @@ def skip_broken(dataset: CanSkip, own: bool = False) -> None:
     dataset.skips = (UserError,) if own else (DamagedFileError, SizeMismatchError)
 
 
-def usable_sample(dataset: CanSkip, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+def usable_sample(dataset: CanSkip, epoch: int, index: int) -> Sample:
     """Return the sample; where its frame is broken and may be left out, the next one's.
 
     It depends on (epoch, index) alone, so it is the same in any process.

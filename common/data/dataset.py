@@ -8,11 +8,12 @@ of every batch. Both are the same in any process.
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count as count_from
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
 
+from common.data.batch import Batch, Sample, stack
 from common.data.broken import usable_sample
 from common.data.transforms.images import Normalisation, Transform
 from common.errors import ConfigError, DataError
@@ -67,17 +68,6 @@ class DataSource(SampleSource, Protocol):
         ...
 
 
-class Batch(NamedTuple):
-    """Images and their target, which the criterion and the evaluator of a task take.
-
-    image: float32 [N, 3, H, W], normalised. label: the target of semantic nets, int64 [N, H, W],
-    void 255. Another task's target (boxes, classes and masks, or segments) takes its place.
-    """
-
-    image: np.ndarray
-    label: np.ndarray
-
-
 class SegmentationDataset:
     """A source, its transforms and its normalisation.
 
@@ -106,7 +96,7 @@ class SegmentationDataset:
     def __len__(self) -> int:
         return len(self.source)
 
-    def sample(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def sample(self, epoch: int, index: int) -> Sample:
         """Image float32 [3, H, W] (normalised) and label int64 [H, W] (void 255).
 
         Raises:
@@ -210,20 +200,6 @@ def plan_validation(count: int, batch_size: int) -> list[list[EpochIndex]]:
     """The keys of every validation batch: each index once, in order; the last may be small."""
     batches = plan_epoch(count, batch_size, seed=0, epoch=0, shuffle=False, drop_last=False)
     return [[(0, index) for index in batch] for batch in batches]
-
-
-def stack(samples: Sequence[tuple[np.ndarray, np.ndarray]]) -> Batch:
-    """Join samples to a batch.
-
-    Raises:
-        DataError: their sizes differ.
-    """
-    shapes = sorted({image.shape[1:] for image, _ in samples})
-    if len(shapes) > 1:
-        raise DataError(
-            f"batch: images of different sizes (height, width) {shapes}; use a batch size of 1"
-        )
-    return Batch(np.stack([s[0] for s in samples]), np.stack([s[1] for s in samples]))
 
 
 def read_batches(

@@ -24,7 +24,7 @@ class Evaluator(Protocol):
     def update(self, batch: Batch, prediction: np.ndarray) -> None:
         """Count what was predicted for `batch.image` against what is true.
 
-        What is true is the batch's target: of semantic nets its `label`, int64 [N, H, W], and the
+        What is true is the batch's `target`: of semantic nets its label, int64 [N, H, W], and the
         prediction is of that shape. Raises DataError where they do not fit.
         """
         ...

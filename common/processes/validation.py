@@ -5,12 +5,16 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from common.data import Batch
+from common.data.batch import Target
 from common.evaluation.evaluate import predicted
 from common.evaluation.evaluator import Additive, Evaluator
 from common.evaluation.side import Predicts
+from common.processes.batches import packed, unpacked
 from common.processes.group import ProcessGroup
 from common.processes.stop import StopRequest
 from common.settings.run import Evaluate
+
+_Seen = tuple[Target, np.ndarray]  # target, prediction
 
 
 def evaluate_together(
@@ -39,9 +43,10 @@ def evaluate_together(
             if first + group.rank < count:
                 batch = next(batches)
                 place = (first + group.rank) * options.batch_size
-                own = batch.label, predicted(side.predict, batch.image, options, place)
+                prediction = predicted(side.predict, batch.image, options, place)
+                own = batch.target, prediction
                 if added:
-                    evaluator.update(batch, own[1])
+                    evaluator.update(batch, prediction)
         if not added:
             _show_all(evaluator, own, group)
         done = min(done + group.size * options.batch_size, frames)
@@ -53,14 +58,10 @@ def evaluate_together(
     return evaluator.compute()
 
 
-def _show_all(
-    evaluator: Evaluator, own: tuple[np.ndarray, np.ndarray] | None, group: ProcessGroup
-) -> None:
-    """Show the evaluator (label, prediction) of all processes by their number."""
-    shapes = group.gather(None if own is None else own[0].shape)
-    content = b"" if own is None else np.stack(own).astype(np.int32).tobytes()
-    for shape, told in zip(shapes, group.gather_bytes(content), strict=True):
-        if shape is not None:
-            label, prediction = np.frombuffer(told, np.int32).astype(np.int64).reshape(2, *shape)
-            images = np.zeros((shape[0], 3, 0, 0), np.float32)  # no evaluator looks at them
-            evaluator.update(Batch(images, label), prediction)
+def _show_all(evaluator: Evaluator, own: _Seen | None, group: ProcessGroup) -> None:
+    """Show the evaluator (target, prediction) of all processes by their number."""
+    for told in group.gather_bytes(b"" if own is None else packed(own)):
+        if told:
+            target, prediction = unpacked(told)
+            images = np.zeros((len(prediction), 3, 0, 0), np.float32)  # no evaluator looks at them
+            evaluator.update(Batch(images, target), prediction)

@@ -13,12 +13,13 @@ from concurrent.futures.process import BrokenProcessPool
 import numpy as np
 
 from common.data import Batch, SegmentationDataset, read_batches, stack
+from common.data.batch import Target
 from common.data.broken import usable_sample
 from common.data.dataset import EpochIndex
 from common.data.readers import become_a_reader
 from common.errors import DataError
 
-_Sample = tuple[np.ndarray, np.ndarray, dict[int, str]]  # image, label, broken frames
+_Read = tuple[np.ndarray, Target, dict[int, str]]  # image, target, broken frames
 _dataset: SegmentationDataset  # in a reading process: what it reads
 
 
@@ -34,7 +35,7 @@ def load_batches(
         return
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(dataset,))
-    waiting: deque[list[Future[_Sample]]] = deque()
+    waiting: deque[list[Future[_Read]]] = deque()
     try:
         for keys in plan:
             waiting.append([pool.submit(_read, *key) for key in keys])
@@ -61,11 +62,11 @@ def grouped(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
         yield members
 
 
-def _join(dataset: SegmentationDataset, futures: Sequence[Future[_Sample]]) -> Batch:
+def _join(dataset: SegmentationDataset, futures: Sequence[Future[_Read]]) -> Batch:
     samples = [future.result() for future in futures]
     for _, _, broken in samples:
         dataset.broken.update(broken)
-    return stack([(image, label.astype(np.int64)) for image, label, _ in samples])
+    return stack([(image, _as_read(target)) for image, target, _ in samples])
 
 
 def _begin(dataset: SegmentationDataset) -> None:
@@ -75,8 +76,15 @@ def _begin(dataset: SegmentationDataset) -> None:
     become_a_reader()
 
 
-def _read(epoch: int, index: int) -> _Sample:
-    """Read a sample; its label, train ids and void, travels as uint8."""
+def _read(epoch: int, index: int) -> _Read:
+    """Read a sample; a label, train ids and void, travels as uint8."""
     _dataset.broken.clear()
-    image, label = usable_sample(_dataset, epoch, index)
-    return image, label.astype(np.uint8), dict(_dataset.broken)
+    image, target = usable_sample(_dataset, epoch, index)
+    if isinstance(target, np.ndarray):
+        target = target.astype(np.uint8)
+    return image, target, dict(_dataset.broken)
+
+
+def _as_read(target: Target) -> Target:
+    """Return a target that travelled as the data set gave it."""
+    return target.astype(np.int64) if isinstance(target, np.ndarray) else target

@@ -20,6 +20,7 @@ from common.evaluation.evaluator import Evaluator, build_evaluator
 from common.evaluation.gallery import Gallery
 from common.evaluation.side import Side
 from common.files import remove_folder, whole_file
+from common.processes.batches import batches_of_all
 from common.processes.stop import StopRequest
 from common.processes.validation import evaluate_together
 from common.randomness import generator
@@ -368,14 +369,6 @@ class _Run:
         if self.group.is_first:
             self.broken.look()
 
-    def _batches_of_all(self, own: Sequence[Batch]) -> list[Batch]:
-        """Return the micro-batches of a step of all processes, in their order."""
-        gather = self.group.gather_array
-        both = ((gather(batch.image), gather(batch.label)) for batch in own)
-        return [
-            Batch(*arrays) for images, labels in both for arrays in zip(images, labels, strict=True)
-        ]
-
     def _save_weights(self, name: str, about: dict[str, Any]) -> Path:
         path = self.folder / f"{name}{self.side.weights_suffix}"
 
@@ -421,7 +414,7 @@ class _Run:
             losses=found.losses,
             images=step_images(self.data.train, self.settings, self.position.iteration),
             settings=self.identity["settings"],
-            batches=self._batches_of_all(batches) if self.group.several else list(batches),
+            batches=[each for batch in batches for each in batches_of_all(batch, self.group)],
             state=self.side.state(),
         )
         terms = ", ".join(f"{name} {value:g}" for name, value in found.losses.items())

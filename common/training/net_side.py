@@ -111,14 +111,14 @@ def _below(part: str, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {key.removeprefix(place): a for key, a in state.items() if key.startswith(place)}
 
 
-def loss_parts(criterion: Any, outputs: Any, label: Any) -> dict[str, Any]:
+def loss_parts(criterion: Any, outputs: Any, target: Any) -> dict[str, Any]:
     """Return the terms of the loss by name, and "loss", which is to be differentiated.
 
     All are scalars; a criterion without named terms has "loss" alone.
     """
     if not hasattr(criterion, "parts"):
-        return {"loss": criterion(outputs, label)}
-    parts = criterion.parts(outputs, label)
+        return {"loss": criterion(outputs, target)}
+    parts = criterion.parts(outputs, target)
     return {**parts, "loss": criterion.total(parts)}
 
 

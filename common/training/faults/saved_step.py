@@ -1,7 +1,8 @@
 """The step at which a training stopped being finite, as a folder that can be run again.
 
 runs/NAME/nan/iteration_00000004/step.json           what it was, and check sums
-                                 batches.safetensors image_0, label_0, ... of its micro-batches
+                                 batches.safetensors image_0, label_0, ... of its micro-batches;
+                                                     target_0.NAME where a target has several
                                  state.safetensors   weights, buffers and slots before the update
 
 Weights and slots are those that the step began with. Buffers stand as its forward pass left them.
@@ -22,6 +23,7 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from common.data import Batch
+from common.data.batch import arrays_of
 from common.errors import UnreadableError
 from common.files import sha256_of, whole_folder
 from common.places import is_users
@@ -76,12 +78,7 @@ def write_step(folder: Path, step: SavedStep) -> Path:
 
     Raises UserError where it cannot be written.
     """
-    pairs = (
-        (f"{name}_{number}", array)
-        for number, batch in enumerate(step.batches)
-        for name, array in (("image", batch.image), ("label", batch.label))
-    )
-    contents = {BATCHES: _bytes(pairs), STATE: _bytes(step.state.items())}
+    contents = {BATCHES: _bytes(_named(step.batches)), STATE: _bytes(step.state.items())}
     about = {
         "format": FORMAT,
         **{name: getattr(step, name) for name in _PLAIN},
@@ -155,9 +152,19 @@ def _arrays(path: Path, digest: str) -> dict[str, np.ndarray]:
     return arrays
 
 
+def _named(batches: Sequence[Batch]) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the arrays of micro-batches, which is what their step computed with."""
+    for number, batch in enumerate(batches):
+        yield f"image_{number}", batch.image
+        for name, array in arrays_of(batch.target).items():
+            yield (f"target_{number}.{name}" if name else f"label_{number}"), array
+
+
 def _batches(arrays: Mapping[str, np.ndarray]) -> Iterator[Batch]:
-    for number in range(len(arrays) // 2):
-        yield Batch(arrays[f"image_{number}"], arrays[f"label_{number}"])
+    for number in range(sum(name.startswith("image_") for name in arrays)):
+        place = f"target_{number}."
+        named = {name.removeprefix(place): a for name, a in arrays.items() if place in name}
+        yield Batch(arrays[f"image_{number}"], named or arrays[f"label_{number}"])
 
 
 def told_images(images: Sequence[Sequence[str]], most: int = 6) -> str:

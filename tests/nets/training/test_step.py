@@ -171,6 +171,34 @@ def test_the_mean_over_micro_batches_is_not_their_sum(side):
         assert np.allclose(value, weights(other)[key], atol=1e-6), key
 
 
+class OfSeveral:
+    """A criterion of a target with several arrays: a cross-entropy, weighted pixel by pixel."""
+
+    def __init__(self, loss):
+        self.loss, self.named_parameters = loss, loss.named_parameters
+
+    def parts(self, outputs, target):
+        weight = target["weight"].mean()
+        return {"semantic": self.loss(outputs, target["semantic"]) * weight, "twice": weight * 2}
+
+    def total(self, parts):
+        return parts["semantic"] + parts["twice"]
+
+
+def test_a_target_may_be_several_arrays(side):
+    one, other = side.net(), side.net()
+    copy_weights(side, one, other)
+    whole = batch(4)
+    arrays = {"semantic": whole.label, "weight": np.ones((4, 16, 24), np.float32)}
+    of_several = Batch(whole.image, {**arrays, "points": [[], [1], [2], []]})
+    a = side.train.train_step(one, criterion(side), side.optimizer(one), [whole], 0.5)
+    loss = OfSeveral(criterion(side))
+    b = side.train.train_step(other, loss, side.optimizer(other), [of_several], 0.5)
+    assert b == {"semantic": a["loss"], "twice": 2.0, "loss": pytest.approx(a["loss"] + 2)}
+    for key, value in weights(one).items():
+        assert np.array_equal(value, weights(other)[key]), key
+
+
 def test_the_rate_counts_in_the_very_step_it_is_given_to(side):
     net = side.net()
     before, optimizer = weights(net), side.optimizer(net)
