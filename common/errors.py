@@ -38,10 +38,11 @@ class SizeMismatchError(DataError):
 class UnknownLabelsError(DataError):
     """A label holds values that are no class.
 
-    `pixels` counts them by value.
+    `pixels` counts them by value. `source` is the data set where opening it told so.
     """
 
     pixels: Mapping[int, int] = MappingProxyType({})
+    source: Any = None
 
 
 class SegmentsError(DataError):

@@ -109,7 +109,11 @@ class SegmentationDataset:
         except DataError as error:
             frames = getattr(self.source, "frames", None)
             raise DataError(f"{frames[index].image if frames else index}: {error}") from None
-        return self.normalisation(image), np.array(label, np.int64)
+        return self.normalisation(image), self.target(index, label)
+
+    def target(self, index: int, label: Any) -> Any:
+        """Return what a net is trained on, of a transformed label of frame `index`."""
+        return np.array(label, np.int64)
 
     def read(self, index: int) -> tuple[Any, Any]:
         """Return image and label as they lie; see `SampleSource.read`."""

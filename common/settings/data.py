@@ -36,6 +36,8 @@ from common.data.transforms.recipes import (
     STDC_SCALES,
     STEPS,
 )
+from common.panoptic.sets.cityscapes import CityscapesPanoptic
+from common.panoptic.sets.coco import CocoPanoptic
 from common.settings.labels import LabelOptions
 from common.settings.own import OWN, OwnAugmentation, OwnOfBoth
 from common.settings.section import (
@@ -64,6 +66,15 @@ class NormalisationOptions(Section):
     def build(self) -> Normalisation:
         """The function."""
         return Normalisation(**self.model_dump())
+
+
+class PanopticDeeplabAugmentation(Named):
+    """Panoptic-DeepLab's."""
+
+    name: Literal["panoptic_deeplab"]
+    scale_range: tuple[Above0, Above0] = (0.5, 2.0)
+    scale_step: AtLeast0 = 0.1  # between factors; 0: any factor of the range
+    flip: Share = 0.5
 
 
 class NoAugmentation(Named):
@@ -161,6 +172,7 @@ AnyAugmentation = Annotated[
     | KazutoAugmentation
     | TorchvisionAugmentation
     | CustomAugmentation
+    | PanopticDeeplabAugmentation
     | OwnAugmentation,
     Field(discriminator="name"),
 ]
@@ -269,6 +281,18 @@ class PascalContextData(Data):
     dataset: Literal["pascal_context"]
 
 
+class CityscapesPanopticData(Data):
+    """Cityscapes with its segments."""
+
+    dataset: Literal["cityscapes_panoptic"]
+
+
+class CocoPanopticData(Data):
+    """COCO panoptic 2017."""
+
+    dataset: Literal["coco_panoptic"]
+
+
 class PhotosData(LabelOptions, Data):
     """Photos and labels of one's own: what the values of the labels mean stands in the config."""
 
@@ -338,6 +362,8 @@ AnyData = Annotated[
     | Ade20kData
     | PascalContextData
     | ClothingData
+    | CityscapesPanopticData
+    | CocoPanopticData
     | ListData
     | FoldersData
     | OwnData,
@@ -401,6 +427,19 @@ DATASETS: dict[str, DataSetRow] = {
         ClothingCoParsing,
         ClothingData,
         "`photos/`, `annotations/pixel-level/*.mat`",
+        "`train`, `val`",
+    ),
+    "cityscapes_panoptic": DataSetRow(
+        CityscapesPanoptic,
+        CityscapesPanopticData,
+        "`leftImg8bit/`, `gtFine/`, in it `cityscapes_panoptic_*.json` and their folders, else "
+        "`*_instanceIds.png`",
+        "`train`, `val`, `trainval`",
+    ),
+    "coco_panoptic": DataSetRow(
+        CocoPanoptic,
+        CocoPanopticData,
+        "`train2017/`, `val2017/`, `annotations/panoptic_*2017.json` and their folders",
         "`train`, `val`",
     ),
     "list": DataSetRow(

@@ -7,7 +7,7 @@ Names are checked for the whole split when the set is opened, pixels when they a
 is skipped. Hidden files and files that are no PNG are not looked at.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -81,10 +81,11 @@ class Cityscapes:
             )
         self.root = Path(root)
         self.split = split
-        found = [_open_split(self.root, part, labels) for part in SPLITS[split]]
-        kinds = [kind for kind, frames in found for _ in frames]
+        kinds = [labels] if labels != "auto" else list(LABEL_SUFFIXES)
+        suffixes = {kind: LABEL_SUFFIXES[kind] for kind in kinds}
+        found = [open_split(self.root, part, suffixes) for part in SPLITS[split]]
         self.frames = tuple(frame for _, frames in found for frame in frames)
-        self._kinds = tuple(kinds)
+        self._kinds = tuple(kind for kind, frames in found for _ in frames)
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -124,25 +125,38 @@ def _as_train_ids(label: Image.Image, kind: str, path: Path) -> Image.Image:
     return indices.point(train_id_table().tolist()) if kind == "labelIds" else indices
 
 
-def _open_split(root: Path, split: str, labels: str) -> tuple[str, list[CityscapesFrame]]:
+def open_split(
+    root: Path, split: str, suffixes: Mapping[str, str]
+) -> tuple[str, list[CityscapesFrame]]:
+    """Return the frames of train, val or test, and of which kind their labels are.
+
+    suffixes: of the names of labels by their kind; the first kind is taken that is there.
+    Raises DataError: no data, an image without label, a label without image, a stray PNG.
+    """
+    images = images_of(root, split)
+    image_folder, label_folder = root / IMAGES / split, root / LABELS / split
+    for kind, suffix in suffixes.items():
+        found = _by_frame(label_folder, suffix)
+        if found:
+            return kind, _pair(images, found, image_folder, label_folder, suffix)
+    wanted = " or ".join("*" + suffix for suffix in suffixes.values())
+    raise no_data(root, split, f"{label_folder} holds no <city>/{wanted}")
+
+
+def images_of(root: Path, split: str) -> dict[tuple[str, str], Path]:
+    """Return {(city, frame): file} of the images of train, val or test; raises as `open_split`."""
     image_folder, label_folder = root / IMAGES / split, root / LABELS / split
     missing = [path for path in (image_folder, label_folder) if not path.is_dir()]
     if missing:
-        raise _no_data(root, split, f"no folder {' and no folder '.join(map(str, missing))}")
+        raise no_data(root, split, f"no folder {' and no folder '.join(map(str, missing))}")
     images = _by_frame(image_folder, IMAGE_SUFFIX)
     if not images:
-        raise _no_data(root, split, f"{image_folder} holds no <city>/*{IMAGE_SUFFIX}")
+        raise no_data(root, split, f"{image_folder} holds no <city>/*{IMAGE_SUFFIX}")
     if stray := _stray_pngs(image_folder, images.values()):
         raise DataError(
             f"{image_folder}: expected only <city>/<frame>{IMAGE_SUFFIX}, got {_some(stray)}"
         )
-    kinds = [labels] if labels != "auto" else list(LABEL_SUFFIXES)
-    for kind in kinds:
-        found = _by_frame(label_folder, LABEL_SUFFIXES[kind])
-        if found:
-            return kind, _pair(images, found, image_folder, label_folder, LABEL_SUFFIXES[kind])
-    wanted = " or ".join("*" + LABEL_SUFFIXES[kind] for kind in kinds)
-    raise _no_data(root, split, f"{label_folder} holds no <city>/{wanted}")
+    return images
 
 
 def _pair(
@@ -178,7 +192,8 @@ def _stray_pngs(folder: Path, known: Iterable[Path]) -> list[Path]:
     return sorted(files - set(known))
 
 
-def _no_data(root: Path, split: str, why: str) -> DataError:
+def no_data(root: Path, split: str, why: str) -> DataError:
+    """Return the error that says what was looked for, why it is not there, where to get it."""
     return DataError(
         f"no Cityscapes data: looked for {IMAGES}/{split} and {LABELS}/{split} in "
         f"{root.absolute()}; {why}. {as_typed(HOW_TO_GET)}"
@@ -188,7 +203,3 @@ def _no_data(root: Path, split: str, why: str) -> DataError:
 def _some(paths: list[Path]) -> str:
     more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
     return ", ".join(map(str, paths[:3])) + more
-
-
-def _size(image: Image.Image) -> str:
-    return f"{image.width} x {image.height}"

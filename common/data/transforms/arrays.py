@@ -1,7 +1,8 @@
 """Augmentation on float32 arrays by OpenCV, as semseg, kazuto1011 and wkentaro have it.
 
 Each transform is called as (image, label, rng) and returns (image, label): image float32 [H, W, 3],
-RGB, 0..255, never rounded in between; label uint8 [H, W], void 255. `AsArrays` comes first.
+RGB, 0..255, never rounded in between; label uint8 [H, W], void 255, or int32 [H, W], ids of
+segments, where void is 0. `AsArrays` comes first.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from common.data.transforms.images import VOID
+from common.data.transforms.images import holds_ids, void_of
 from common.errors import DataError
 from common.randomness import choice, uniform
 
@@ -25,7 +26,12 @@ class AsArrays:
 
     def __call__(self, image: Any, label: Any, rng: np.random.Generator) -> ImageAndLabel:
         """Draws nothing."""
-        return np.asarray(image, np.float32), np.asarray(label, np.uint8)
+        return np.asarray(image, np.float32), as_label(label)
+
+
+def as_label(label: Any) -> np.ndarray:
+    """Return a label, an image or an array, as an array: uint8 [H, W], ids of segments int32."""
+    return np.asarray(label, np.int32 if holds_ids(label) else np.uint8)
 
 
 def _vanished(label: np.ndarray) -> DataError:
@@ -36,25 +42,38 @@ def _vanished(label: np.ndarray) -> DataError:
 class UniformScale:
     """Resize by a factor from [low, high); sizes are rounded, image bilinear, label nearest.
 
-    Source: hszhao/semseg, util/transform.py, RandScale.
+    step: the factor is one of low, low + step, ... up to high, each as likely. whole: the image is
+    resized in float64 and its values cut to whole numbers.
+    Sources: hszhao/semseg, util/transform.py, RandScale; with `step` and `whole`
+    bowenc0221/panoptic-deeplab, segmentation/data/transforms/transforms.py, RandomScale.
 
     Raises DataError where nothing would be left of an image.
     """
 
     low: float = 0.5
     high: float = 2.0
+    step: float = 0.0
+    whole: bool = False
 
     def __call__(
         self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator
     ) -> ImageAndLabel:
         """Draws one number."""
-        scale = uniform(rng, self.low, self.high)
+        scale = self._scale(rng)
         if min(round(side * scale) for side in label.shape) < 1:
             raise _vanished(label)
+        pixels = image.astype(np.float64) if self.whole else image
+        pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
         return (
-            cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR),
+            np.trunc(pixels).astype(np.float32) if self.whole else pixels,
             cv2.resize(label, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST),
         )
+
+    def _scale(self, rng: np.random.Generator) -> float:
+        if not self.step:
+            return uniform(rng, self.low, self.high)
+        scales = np.linspace(self.low, self.high, int((self.high - self.low) / self.step + 1))
+        return float(scales[choice(rng, len(scales))])
 
 
 @dataclass(frozen=True)
@@ -108,7 +127,7 @@ class Rotate:
 
         return (
             turned(image, cv2.INTER_LINEAR, self.fill),
-            turned(label, cv2.INTER_NEAREST, VOID),
+            turned(label, cv2.INTER_NEAREST, void_of(label)),
         )
 
 
@@ -151,25 +170,33 @@ class PadAndCrop:
     """Cut out a window of size_hw = (height, width), each offset as likely.
 
     An image too small for it is padded with `fill` and void first: on all sides with `centred`
-    (semseg), else below and to the right (kazuto1011, torchvision).
+    (semseg), at a drawn place with `anywhere` (bowenc0221), else below and to the right
+    (kazuto1011, torchvision).
     """
 
     size_hw: tuple[int, int]
     fill: Color
     centred: bool = False
+    anywhere: bool = False
 
     def __call__(
         self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator
     ) -> ImageAndLabel:
-        """Draws two numbers."""
+        """Draws two numbers; with `anywhere` two more where it pads."""
         height, width = self.size_hw
         rows, columns = max(height - label.shape[0], 0), max(width - label.shape[1], 0)
         if rows or columns:
-            top, left = (rows // 2, columns // 2) if self.centred else (0, 0)
+            top, left = self._before(rows, columns, rng)
             sides = (top, rows - top, left, columns - left)
             image = cv2.copyMakeBorder(image, *sides, cv2.BORDER_CONSTANT, value=self.fill)
-            label = cv2.copyMakeBorder(label, *sides, cv2.BORDER_CONSTANT, value=VOID)
+            label = cv2.copyMakeBorder(label, *sides, cv2.BORDER_CONSTANT, value=void_of(label))
         top = choice(rng, label.shape[0] - height + 1)
         left = choice(rng, label.shape[1] - width + 1)
         window = (slice(top, top + height), slice(left, left + width))
         return image[window], label[window]
+
+    def _before(self, rows: int, columns: int, rng: np.random.Generator) -> tuple[int, int]:
+        """Return how many of the rows and columns that are added come before the image."""
+        if self.anywhere:
+            return choice(rng, rows + 1), choice(rng, columns + 1)
+        return (rows // 2, columns // 2) if self.centred else (0, 0)

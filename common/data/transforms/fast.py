@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from common.data.transforms.arrays import Color, ImageAndLabel
-from common.data.transforms.images import VOID, laid_on
+from common.data.transforms.arrays import Color, ImageAndLabel, as_label
+from common.data.transforms.images import laid_on, void_of
 from common.errors import DataError
 from common.randomness import choice, uniform
 from common.shapes import nearest_places
@@ -56,7 +56,7 @@ class ScaledCrop:
         columns = nearest_places(label.width, size[0])[left : left + shown[0]]
         truth = Image.fromarray(np.asarray(label)[rows[:, None], columns])
         fill = tuple(round(value) for value in self.fill)
-        return laid_on(part, (width, height), fill), laid_on(truth, (width, height), VOID)
+        return laid_on(part, (width, height), fill), laid_on(truth, (width, height), void_of(label))
 
     def _enlarged(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return the size (width, height) that `RandomCrop` gives a frame of `size`."""
@@ -95,22 +95,26 @@ class Warp:
 
     def __call__(self, image: Any, label: Any, rng: np.random.Generator) -> ImageAndLabel:
         """Draws a number for each of flip, scale, rotation and its angle that is on, and two."""
-        pixels, classes = np.asarray(image), np.asarray(label, np.uint8)
+        pixels, classes = np.asarray(image), as_label(label)
         inverse = np.linalg.inv(self.matrix(classes.shape, rng))[:2]
         made = self._warped(pixels, inverse, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
-        truth = self._warped(classes, inverse, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
+        truth = self._nearest(classes, inverse, void_of(classes))
         made = made.astype(np.float32)
         if self._leaves(classes.shape, inverse):
-            whole = np.ones_like(classes)
-            there = self._warped(whole, inverse, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
-            made[there == VOID] = self.fill
+            there = self._nearest(np.ones(classes.shape, np.uint8), inverse, 0)
+            made[there == 0] = self.fill
         return made, truth
 
-    def _warped(self, array: np.ndarray, inverse: np.ndarray, how: int, border: int) -> np.ndarray:
+    def _nearest(self, array: np.ndarray, inverse: np.ndarray, outside: int) -> np.ndarray:
+        return self._warped(array, inverse, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT, outside)
+
+    def _warped(
+        self, array: np.ndarray, inverse: np.ndarray, how: int, border: int, outside: int = 0
+    ) -> np.ndarray:
         """Return the window of `array`; `inverse` says where its pixels come from."""
         size, flags = (self.size_hw[1], self.size_hw[0]), how | cv2.WARP_INVERSE_MAP
         found: np.ndarray = cv2.warpAffine(
-            array, inverse, size, flags=flags, borderMode=border, borderValue=VOID
+            array, inverse, size, flags=flags, borderMode=border, borderValue=outside
         )
         return found
 

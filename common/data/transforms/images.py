@@ -1,7 +1,8 @@
 """Augmentation on Pillow images, and the way to normalised arrays.
 
 Each transform takes plain values, is called as (image, label, rng) and returns (image, label):
-image of mode RGB, label of mode L. Source, where nothing else is said: STDC-Seg, transform.py.
+image of mode RGB, label of mode L, or of mode I: ids of segments. Source, where nothing else is
+said: STDC-Seg, transform.py.
 """
 
 from collections.abc import Callable
@@ -13,13 +14,14 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageStat
 
 from common.errors import DataError
+from common.panoptic.ids import VOID_ID
 from common.randomness import choice, uniform
 
 # (image, label, rng) -> (image, label): Pillow images, or arrays after `AsArrays`. One that has
 # `takes_others` gets a fourth argument: a function that returns another frame of the set.
 Transform = Callable[..., tuple[Any, Any]]
 
-VOID = 255  # label of what is outside the image
+VOID = 255  # label of what is outside the image; of ids of segments it is VOID_ID
 
 # ImageNet statistics of RGB in 0..1; authors' cityscapes.py, to_tensor.
 MEAN = (0.485, 0.456, 0.406)
@@ -118,7 +120,7 @@ class RandomCrop:
         size = max(w, width), max(h, height)
         return (
             laid_on(image, size, tuple(round(value) for value in self.fill)),
-            laid_on(label, size, VOID),
+            laid_on(label, size, void_of(label)),
         )
 
 
@@ -227,6 +229,18 @@ def _towards(image: Image.Image, value: int, factor: float) -> Image.Image:
     """Return `image` blended with one that is `value` throughout, which is `factor` 0."""
     table = Image.blend(Image.new("L", VALUES.size, value), VALUES, factor)
     return image.point(np.asarray(table).ravel().tolist() * 3)
+
+
+def holds_ids(label: Any) -> bool:
+    """Return whether a label holds ids of segments: Pillow's mode I, or an array of int32."""
+    if isinstance(label, Image.Image):
+        return label.mode == "I"
+    return bool(label.dtype == np.int32)
+
+
+def void_of(label: Any) -> int:
+    """Return what a label has outside the image: 255 of classes, 0 of ids of segments."""
+    return VOID_ID if holds_ids(label) else VOID
 
 
 def laid_on(image: Image.Image, size: tuple[int, int], color: Any) -> Image.Image:

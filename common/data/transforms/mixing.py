@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 
 from common.data.transforms.arrays import Color, ImageAndLabel
-from common.data.transforms.images import VOID
+from common.data.transforms.images import VOID, holds_ids
+from common.errors import DataError
 from common.randomness import choice, uniform
 
 GREY = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green, blue; ITU-R 601, as Pillow's
@@ -76,6 +77,11 @@ class Mosaic:
 
         other: returns a drawn frame of the data set, image and label.
         """
+        if holds_ids(label):
+            raise DataError(
+                "mosaic: lays several frames together, and segments of several frames have no one "
+                "list; set data.augmentation.mosaic: 0"
+            )
         if rng.random() >= self.probability:
             return image, label
         image, label = np.asarray(image), np.asarray(label)

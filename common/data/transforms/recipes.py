@@ -163,6 +163,27 @@ def custom(
     return (AsArrays(), *(step for name in order if (step := steps[name])))
 
 
+def panoptic_deeplab(
+    crop_hw: CropSize | None,
+    fill: Color,
+    *,
+    scale_range: tuple[float, float] = (0.5, 2.0),
+    scale_step: float = 0.1,
+    flip: float = 0.5,
+) -> tuple[Transform, ...]:
+    """Return bowenc0221/panoptic-deeplab, segmentation/data/transforms/build.py.
+
+    Padding is the mean, cut to whole numbers, with the frame at a drawn place in it.
+    """
+    whole = (float(int(fill[0])), float(int(fill[1])), float(int(fill[2])))
+    return (
+        AsArrays(),
+        UniformScale(*scale_range, scale_step, whole=True),
+        PadAndCrop(_needed(crop_hw), whole, anywhere=True),
+        Flip(flip),
+    )
+
+
 AUGMENTATIONS: dict[str, Callable[..., tuple[Transform, ...]]] = {
     "none": none,
     "stdc": stdc,
@@ -170,6 +191,7 @@ AUGMENTATIONS: dict[str, Callable[..., tuple[Transform, ...]]] = {
     "kazuto": kazuto,
     "torchvision": torchvision,
     "custom": custom,
+    "panoptic_deeplab": panoptic_deeplab,
 }
 
 

@@ -27,6 +27,7 @@ KINDS = {
     "kazuto": ["AsArrays", "ChosenScale", "PadAndCrop", "Flip"],
     "torchvision": ["RandomShortSide", "HorizontalFlip", "AsArrays", "PadAndCrop"],
     "custom": ["AsArrays", "PadAndCrop"],
+    "panoptic_deeplab": ["AsArrays", "UniformScale", "PadAndCrop", "Flip"],
 }
 
 

@@ -1,0 +1,1 @@
+"""Panoptic data sets as they lie on disk."""
