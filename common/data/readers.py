@@ -4,6 +4,16 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+from common.errors import DataError
+
+AT_ONCE = 8  # items that a process is given
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 def become_a_reader() -> None:
@@ -18,3 +28,36 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
+
+
+_work: Callable[[Any], Any]  # in a reading process: what it does with each item
+
+
+def in_processes(
+    work: Callable[[_Item], _Result], items: Iterable[_Item], count: int
+) -> Iterator[_Result]:
+    """Yield what `work` gives for each of `items`, in their order, by `count` new processes.
+
+    `work` is handed to each of them once. What it raises is raised; DataError where one was ended.
+    """
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(count, context, initializer=_begin, initargs=(work,))
+    try:
+        yield from pool.map(_do, items, chunksize=AT_ONCE)
+    except BrokenProcessPool:
+        raise DataError(
+            "a process that read images was ended from outside, probably for want of memory; "
+            "give fewer --workers"
+        ) from None
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _begin(work: Callable[[Any], Any]) -> None:
+    global _work
+    _work = work
+    become_a_reader()
+
+
+def _do(item: Any) -> Any:
+    return _work(item)

@@ -11,6 +11,7 @@ import numpy as np
 
 from common.errors import ConfigError, DataError
 from common.evaluation.resizing import resize
+from common.panoptic.segments import thing_classes
 
 _PIXELS = 1 << 15  # whose distances are compared at a time
 
@@ -70,13 +71,6 @@ def panoptic_deeplab_panoptic(
         if area >= stuff_area:
             panoptic[semantic == number] = int(number) * label_divisor
     return panoptic, centres
-
-
-def thing_classes(things: Collection[int] | np.ndarray) -> list[int]:
-    """Return the classes that are things, in the order in which they are given."""
-    flags = np.asarray(things if isinstance(things, np.ndarray) else list(things))
-    chosen: list[int] = (np.flatnonzero(flags) if flags.dtype == bool else flags).tolist()
-    return chosen
 
 
 def _require_maps(semantic: np.ndarray, center: np.ndarray, offset: np.ndarray) -> None:

@@ -1,6 +1,6 @@
 """Segments of an image: which ids there are, of which class, and what a crop leaves of them."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypedDict
 
 import numpy as np
@@ -34,11 +34,17 @@ class PanopticSample(NamedTuple):
     segments: list[Segment]
 
 
-def thing_ids(things: Collection[int] | np.ndarray) -> frozenset[int]:
-    """Return the classes that are things; `things`: these, or a truth value for every class."""
+def thing_classes(things: Collection[int] | np.ndarray) -> list[int]:
+    """Return the classes that are things, as given; `things`: these, or a truth value for each."""
     flags = np.asarray(things if isinstance(things, np.ndarray) else list(things))
     chosen = np.flatnonzero(flags) if flags.dtype == bool else flags
-    return frozenset(chosen.astype(np.int64).tolist())
+    classes: list[int] = chosen.astype(np.int64).tolist()
+    return classes
+
+
+def thing_ids(things: Collection[int] | np.ndarray) -> frozenset[int]:
+    """Return the classes that are things, in no order; `things` as of `thing_classes`."""
+    return frozenset(thing_classes(things))
 
 
 def areas_of(ids: np.ndarray) -> dict[int, int]:
@@ -122,9 +128,16 @@ def require_agreement(ids: np.ndarray, listed: Sequence[int], files: tuple[str, 
 
     files: what holds the map, and what the list, for the message.
     """
-    held = areas_of(ids)
+    require_same_ids(areas_of(ids), listed, files)
+
+
+def require_same_ids(
+    held: Mapping[int, int], listed: Sequence[int], files: tuple[str, str]
+) -> None:
+    """Do it for a map of which the pixels of every id are known, as of `areas_of`."""
     _require_listed(listed, files)
-    unlisted = [number for number in held if number not in set(listed)]
+    known = set(listed)
+    unlisted = [number for number in held if number not in known]
     empty = [number for number in listed if number not in held]
     faults = []
     if unlisted:
