@@ -20,7 +20,7 @@ from common.panoptic.files import (
     require_known,
 )
 from common.panoptic.ids import VOID_ID, read_ids
-from common.panoptic.overlaps import overlaps
+from common.panoptic.overlaps import Overlaps, overlaps
 from common.panoptic.segments import require_same_ids
 
 Progress = Callable[[int], Any]
@@ -85,11 +85,7 @@ def panoptic_counts(
 
 
 def image_matches(
-    truth_ids: np.ndarray,
-    truth_segments: Sequence[Any],
-    predicted_ids: np.ndarray,
-    predicted_segments: Sequence[Any],
-    files: Callable[[int], tuple[str, str]] | None = None,
+    shared: Overlaps, truth_segments: Sequence[Any], predicted_segments: Sequence[Any]
 ) -> Matches:
     """Match the segments of an image; panopticapi/evaluation.py (at 7bb4655) is what it does.
 
@@ -98,18 +94,11 @@ def image_matches(
     of a class the last one counts.
 
     Args:
-        truth_ids, predicted_ids: whole numbers [H, W].
-        truth_segments: rows with id, category_id, area, iscrowd. predicted_segments: id and
-            category_id.
-        files: what holds map and rows of the truth (0) or the prediction (1), for messages; None:
-            both are known to agree.
+        shared: of the map of the truth's ids and that of the prediction's.
+        truth_segments: rows with id, category_id, area, iscrowd.
+        predicted_segments: rows with id and category_id, of all ids in the map.
     """
-    shared = overlaps(truth_ids, predicted_ids)
-    held = shared.areas()
-    if files is not None:
-        _require_agreement(held[0], truth_segments, files(0))
-        _require_agreement(held[1], predicted_segments, files(1), zero=True)
-    pairs = shared.by_pair()
+    pairs, (_, areas) = shared.by_pair(), shared.areas()
     crowds = {r["category_id"]: r["id"] for r in truth_segments if r["iscrowd"] == 1}
 
     def ignored(number: int, category: int) -> int:
@@ -119,12 +108,12 @@ def image_matches(
     wanted = {
         r["id"]: Known(r["category_id"], r["area"]) for r in truth_segments if r["iscrowd"] != 1
     }
-    guessed = {r["id"]: Known(r["category_id"], held[1][r["id"]]) for r in predicted_segments}
+    guessed = {r["id"]: Known(r["category_id"], areas[r["id"]]) for r in predicted_segments}
     return match(pairs, wanted, guessed, VOID_ID, ignored)
 
 
 def _require_agreement(
-    held: dict[int, int], segments: Sequence[Any], files: tuple[str, str], zero: bool = False
+    held: dict[int, int], segments: Sequence[Any], files: tuple[str, str], zero: bool
 ) -> None:
     """Raise SegmentsError where the ids of a map and of its rows differ; `zero`: 0 may be one."""
     listed = [row["id"] for row in segments]
@@ -160,11 +149,10 @@ def _matches(truth: PanopticFile, predictions: PanopticFile, pair: Pair) -> Matc
         )
     require_known(truth.categories, pair[1], predictions.place(pair[1]), truth.path)
 
-    def files(number: int) -> tuple[str, str]:
-        side, image = sides[number]
-        return str(side.png(image)), side.place(image)
-
-    return image_matches(own, pair[0].segments, other, pair[1].segments, files)
+    shared = overlaps(own, other)
+    for held, (side, image), zero in zip(shared.areas(), sides, (False, True), strict=True):
+        _require_agreement(held, image.segments, (str(side.png(image)), side.place(image)), zero)
+    return image_matches(shared, pair[0].segments, pair[1].segments)
 
 
 def _size(ids: np.ndarray) -> str:

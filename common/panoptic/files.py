@@ -14,6 +14,7 @@ from common.documents import load_object, write_text
 from common.errors import DataError
 from common.files import make_folder, whole_file
 from common.panoptic.ids import save_ids
+from common.panoptic.segments import areas_of
 
 ADVICE = "give a JSON of panopticapi: images, annotations with segments_info, categories"
 _WHOLE = (int,)
@@ -163,13 +164,18 @@ def _is_one(value: Any, kinds: tuple[type, ...]) -> bool:
     return isinstance(value, kinds) and not isinstance(value, bool)
 
 
+def apart_from_void(panoptic: np.ndarray, label_divisor: int) -> np.ndarray:
+    """Return (class + 1) * label_divisor + number, and 0 of void, which is negative: uint32."""
+    ids: np.ndarray = np.where(panoptic >= 0, panoptic + label_divisor, 0).astype(np.uint32)
+    return ids
+
+
 def segments_in(
     panoptic: np.ndarray, label_divisor: int, category_ids: Sequence[int]
 ) -> tuple[np.ndarray, list[dict[str, int]]]:
     """Return what panopticapi takes of a panoptic map: ids uint32 [H, W] and segments_info.
 
-    Void, which is negative here, gets id 0 and is kept apart from class 0, whose ids begin at
-    `label_divisor`: (class + 1) * label_divisor + number.
+    Void is kept apart from class 0, as `apart_from_void` does it.
 
     Args:
         panoptic: whole numbers [H, W], class * label_divisor + number of the instance.
@@ -178,18 +184,16 @@ def segments_in(
 
     Raises DataError where a class is none of them.
     """
-    ids = np.where(panoptic >= 0, panoptic + label_divisor, 0).astype(np.uint32)
-    found, areas = np.unique(ids, return_counts=True)
+    ids = apart_from_void(panoptic, label_divisor)
     rows = []
-    for number, area in zip(found.tolist(), areas.tolist(), strict=True):
+    for number, area in areas_of(ids).items():
         place = number // label_divisor - 1
         if place >= len(category_ids):
             raise DataError(
                 f"panoptic map: expected classes 0..{len(category_ids) - 1}, got {place} "
                 f"(id {number - label_divisor} with a label_divisor of {label_divisor})"
             )
-        if number:
-            rows.append({"id": number, "category_id": category_ids[place], "area": area})
+        rows.append({"id": number, "category_id": category_ids[place], "area": area})
     return ids, rows
 
 

@@ -9,6 +9,7 @@ from common.errors import DataError, UnreadableError
 from common.metrics.panoptic import image_matches, panoptic_counts, panoptic_quality
 from common.panoptic.files import read_predictions, read_truth
 from common.panoptic.ids import save_ids
+from common.panoptic.overlaps import overlaps
 from tests.common.metrics.panoptic_sets import CATEGORIES, drawn_pair, drawn_set, write_set
 
 
@@ -36,6 +37,10 @@ def test_counts_are_those_of_panopticapi(tmp_path):
     assert counts[:, 1:].tolist() == [
         *([3, 1, 2], [4, 1, 2], [3, 5, 3], [2, 1, 1], [2, 2, 2], [3, 1, 1], [4, 2, 2])
     ]
+
+
+def matches(truth, truth_rows, guess, guess_rows):
+    return image_matches(overlaps(truth, guess), truth_rows, guess_rows)
 
 
 def by_masks(truth, predicted):
@@ -68,7 +73,7 @@ def by_masks(truth, predicted):
 @pytest.mark.parametrize("seed", range(12))
 def test_matches_are_those_of_the_masks(seed):
     truth, predicted = drawn_pair(seed)
-    found = image_matches(*truth, *predicted)
+    found = matches(*truth, *predicted)
     tally = {}
     for column, rows in enumerate(([c for c, _ in found.hits], found.missed, found.false)):
         for category in rows:
@@ -84,31 +89,29 @@ def rows(*numbers, crowd=0, category=7):
 
 def test_an_iou_of_a_half_is_no_match():
     truth, guess = np.array([[1, 1, 0, 2]]), np.array([[5, 6, 0, 5]])
-    found = image_matches(truth, rows((1, 2), (2, 1)), guess, rows((5, 0), (6, 0)))
+    found = matches(truth, rows((1, 2), (2, 1)), guess, rows((5, 0), (6, 0)))
     assert found == ([], [7, 7], [7, 7])  # 1 and 6: exactly a half; 2 and 5: likewise
 
 
 def test_void_is_in_no_union_and_a_segment_half_in_it_is_a_false_one():
     truth = np.array([[1, 0, 0, 0]])
-    assert image_matches(truth, rows((1, 1)), np.array([[5, 5, 5, 5]]), rows((5, 0))).hits == [
-        (7, 1)
-    ]
+    assert matches(truth, rows((1, 1)), np.array([[5, 5, 5, 5]]), rows((5, 0))).hits == [(7, 1)]
     other = rows((5, 0), category=8)
-    assert image_matches(truth, rows((1, 1)), np.array([[5, 5, 0, 0]]), other).false == [8]
-    assert image_matches(truth, rows((1, 1)), np.array([[5, 5, 5, 0]]), other).false == []
+    assert matches(truth, rows((1, 1)), np.array([[5, 5, 0, 0]]), other).false == [8]
+    assert matches(truth, rows((1, 1)), np.array([[5, 5, 5, 0]]), other).false == []
 
 
 def test_of_crowds_of_a_class_the_last_excuses():
     truth, guess = np.array([[1, 1, 2, 2]]), np.array([[5, 5, 6, 6]])
     crowds = rows((1, 2), (2, 2), crowd=1)
-    assert image_matches(truth, crowds, guess, rows((5, 0), (6, 0))) == ([], [], [7])
-    assert image_matches(truth, crowds, guess, rows((5, 0), (6, 0), category=8)).false == [8, 8]
+    assert matches(truth, crowds, guess, rows((5, 0), (6, 0))) == ([], [], [7])
+    assert matches(truth, crowds, guess, rows((5, 0), (6, 0), category=8)).false == [8, 8]
 
 
 def test_the_area_of_the_truth_is_that_of_its_file():
     truth = np.array([[1, 1, 1, 1]])
-    assert image_matches(truth, rows((1, 8)), truth, rows((1, 0))).hits == []  # 4 / (4 + 8 - 4)
-    assert image_matches(truth, rows((1, 4)), truth, rows((1, 0))).hits == [(7, 1.0)]
+    assert matches(truth, rows((1, 8)), truth, rows((1, 0))).hits == []  # 4 / (4 + 8 - 4)
+    assert matches(truth, rows((1, 4)), truth, rows((1, 0))).hits == [(7, 1.0)]
 
 
 def test_a_predicted_segment_may_have_the_id_0(tmp_path):
