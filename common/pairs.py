@@ -247,6 +247,27 @@ _GLORE = Pair(
 )
 
 
+def _panoptic_deeplab(layers: tuple[int, ...]) -> Pair:
+    return Pair(
+        module="panoptic_deeplab",
+        factory="panoptic_deeplab",
+        settings={"layers": layers},
+        default_input=(2, 3, 65, 97),
+        rules=(),
+        classes_key="decoder.semantic_head.classifier.semantic.1.weight",
+        task="panoptic",
+        paper=_PANOPTIC_DEEPLAB_PAPER,
+        source="https://github.com/bowenc0221/panoptic-deeplab",
+        weights_licence="none released",
+    )
+
+
+_PANOPTIC_DEEPLAB_PAPER = (
+    "Panoptic-DeepLab: A Simple, Strong, and Fast Baseline for Bottom-Up Panoptic Segmentation, "
+    "CVPR 2020"
+)
+
+
 PAIRS: dict[str, Pair] = {
     "stdc1_cls": _stdc_cls((2, 2, 2), "stdc1_seg"),
     "stdc2_cls": _stdc_cls((4, 5, 3), "stdc2_seg"),
@@ -265,10 +286,17 @@ PAIRS: dict[str, Pair] = {
     "unet_bilinear": _unet(bilinear=True),
     "resnet50": _resnet(
         _RESNET50,
-        ("deeplabv3_tv_r50:backbone", "fcn_tv_r50:backbone", "glore_r50:backbone"),
+        (
+            *("deeplabv3_tv_r50:backbone", "fcn_tv_r50:backbone", "glore_r50:backbone"),
+            "panoptic_deeplab_r50:backbone",
+        ),
         "pspnet50",
     ),
-    "resnet101": _resnet(_RESNET101, ("deeplabv3_tv_r101:backbone",), "pspnet101"),
+    "resnet101": _resnet(
+        _RESNET101,
+        ("deeplabv3_tv_r101:backbone", "panoptic_deeplab_r101:backbone"),
+        "pspnet101",
+    ),
     "pspnet50": _pspnet(_RESNET50),
     "pspnet101": _pspnet(_RESNET101),
     "deeplabv2_r101_msc": _deeplab(
@@ -295,6 +323,8 @@ PAIRS: dict[str, Pair] = {
         "fcn", _RESNET50, "Fully Convolutional Networks for Semantic Segmentation, CVPR 2015"
     ),
     "glore_r50": _GLORE,
+    "panoptic_deeplab_r50": _panoptic_deeplab(_RESNET50),
+    "panoptic_deeplab_r101": _panoptic_deeplab(_RESNET101),
 }
 
 

@@ -1,5 +1,7 @@
 """Numbers of a net that are the same in every framework: widths and fixed kernels."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from common.errors import ConfigError
@@ -20,6 +22,22 @@ def first_width(width: float) -> int:
             "net)"
         )
     return channels
+
+
+def checked_window(window: Sequence[int] | None) -> tuple[int, int] | None:
+    """Return `window` (height, width) as two whole numbers, None as None.
+
+    Raises ConfigError for anything else.
+    """
+    if window is None:
+        return None
+    numbers = list(window) if isinstance(window, list | tuple) else []
+    if len(numbers) != 2 or not all(type(one) is int and one > 0 for one in numbers):
+        raise ConfigError(
+            f"pool_window is {window!r}; set [height, width] in cells of the backbone's last map, "
+            "or none of it for the average of the whole map"
+        )
+    return numbers[0], numbers[1]
 
 
 def bilinear_kernel(channels: int, size: int) -> np.ndarray:

@@ -83,15 +83,22 @@ class TorchvisionImagePool(nn.Sequential):
 class TorchvisionASPP(nn.Module):
     """DeepLabV3's, with projection and dropout. [N, in, h, w] -> [N, out, h, w].
 
+    `image_pool` stands in place of `TorchvisionImagePool`.
     Names: torchvision, models/segmentation/deeplabv3.py.
     """
 
-    def __init__(self, in_ch: int, out_ch: int, rates: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        in_ch: int,
+        out_ch: int,
+        rates: tuple[int, ...],
+        image_pool: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.convs = nn.ModuleList([nn.Sequential(*conv_bn_relu(in_ch, out_ch))])
         for rate in rates:
             self.convs.append(nn.Sequential(*conv_bn_relu(in_ch, out_ch, 3, rate)))
-        self.convs.append(TorchvisionImagePool(in_ch, out_ch))
+        self.convs.append(image_pool or TorchvisionImagePool(in_ch, out_ch))
         self.project = nn.Sequential(
             *conv_bn_relu(out_ch * len(self.convs), out_ch), nn.Dropout(0.5)
         )
@@ -101,11 +108,13 @@ class TorchvisionASPP(nn.Module):
         return self.project(torch.cat([conv(x) for conv in self.convs], dim=1))
 
 
-def conv_bn_relu(in_ch: int, out_ch: int, kernel_size: int = 1, dilation: int = 1) -> list:
+def conv_bn_relu(
+    in_ch: int, out_ch: int, kernel_size: int = 1, dilation: int = 1, groups: int = 1
+) -> list:
     """Return a convolution without bias that keeps the size, its BatchNorm, and ReLU."""
-    padding = dilation * (kernel_size // 2)
+    sizes = {"padding": dilation * (kernel_size // 2), "dilation": dilation, "groups": groups}
     return [
-        nn.Conv2d(in_ch, out_ch, kernel_size, padding=padding, dilation=dilation, bias=False),
+        nn.Conv2d(in_ch, out_ch, kernel_size, bias=False, **sizes),
         BatchNorm2d(out_ch),
         nn.ReLU(),
     ]

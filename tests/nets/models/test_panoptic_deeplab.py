@@ -1,0 +1,182 @@
+"""Panoptic-DeepLab and ViP-DeepLab: names and sizes of the authors' files, equal pairs."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.paths import MANIFESTS
+
+torch = pytest.importorskip("torch")
+
+import torch_ref
+from common.errors import ConfigError, UserError
+from common.pairs import PAIRS
+from torch_ref.seeded import build_seeded
+
+FILES = {
+    "panoptic_deeplab_bowenc_r50_os32": ("panoptic_deeplab_r50", {}, 530, 55_308_870),
+    "panoptic_deeplab_bowenc_r101_os32": ("panoptic_deeplab_r101", {}, 836, 74_300_998),
+}
+ROWS = tuple(dict.fromkeys(row for row, *_ in FILES.values()))
+SMALL = {"width": 0.0625, "num_classes": 5}
+# What computes something else, and is no deeper than another: row, options, input.
+CASES = [
+    ("panoptic_deeplab_r50", {}, (2, 3, 65, 97)),
+    ("panoptic_deeplab_r50", {"output_stride": 16, "pool_window": [3, 4]}, (2, 3, 65, 97)),
+]
+
+
+def on_meta(row, **options):
+    with torch.device("meta"):
+        return torch_ref.build_model(row, **options)
+
+
+def manifest(file):
+    return json.loads((MANIFESTS / f"{file}.json").read_text())["state_dict"]
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_reference_has_the_keys_shapes_and_order_of_the_authors_file(file):
+    row, options, keys, parameters = FILES[file]
+    net = on_meta(row, **options)
+    held = [[k, list(v.shape), str(v.dtype)[6:]] for k, v in net.state_dict().items()]
+    assert held == manifest(file)
+    assert (len(held), sum(p.numel() for p in net.parameters())) == (keys, parameters)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_file_says_by_itself_what_it_is(file):
+    from convert.nets.recognise import recognise
+
+    row, options, *_ = FILES[file]
+    found = recognise({key: tuple(shape) for key, shape, _ in manifest(file)})
+    assert (found.row, dict(found.options)) == (row, {"num_classes": 19, **options})
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_width_and_classes_are_plain_arguments(row):
+    full, small = on_meta(row).state_dict(), on_meta(row, **SMALL).state_dict()
+    assert full.keys() == small.keys()
+    assert small[PAIRS[row].classes_key].shape[0] == 5
+    shares = {s.shape[0] / full[k].shape[0] for k, s in small.items() if s.ndim}
+    assert shares == {0.0625, 5 / 19, 1.0}  # 1.0: the center and the two offsets
+    with pytest.raises(ConfigError, match=r"width is 0\.05"):
+        on_meta(row, width=0.05)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"output_stride": 8}, "choose 16 or 32"),
+        ({"pool_window": 3}, "pool_window is 3"),
+        ({"pool_window": [0, 4]}, r"pool_window is \[0, 4\]"),
+    ],
+)
+def test_settings_that_are_not_possible_are_refused(options, told):
+    with pytest.raises(ConfigError, match=told):
+        on_meta("panoptic_deeplab_r50", **options)
+
+
+@pytest.mark.parametrize(
+    ("stride", "rates", "fourth"), [(32, [3, 6, 9], [1, 1, 1]), (16, [6, 12, 18], [1, 2, 2])]
+)
+def test_rates_and_dilations_follow_the_output_stride(stride, rates, fourth):
+    net = on_meta("panoptic_deeplab_r50", output_stride=stride)
+    for decoder in (net.decoder.semantic_decoder, net.decoder.instance_decoder):
+        assert [conv[0].dilation[0] for conv in list(decoder.aspp.convs)[1:4]] == rates
+    assert [block.conv2.dilation[0] for block in net.backbone.layer4] == fourth
+
+
+def test_batchnorms_keep_what_the_authors_keep():
+    kept = {1 - m.momentum for m in on_meta("panoptic_deeplab_r50").modules() if norm(m)}
+    assert kept == {0.99}
+    given = on_meta("panoptic_deeplab_r50", bn_kept=0.9)
+    assert {round(1 - m.momentum, 9) for m in given.modules() if norm(m)} == {0.9}
+
+
+def norm(module):
+    return isinstance(module, torch.nn.BatchNorm2d)
+
+
+def test_the_decoders_begin_small_and_the_backbone_does_not():
+    torch.manual_seed(0)
+    net = torch_ref.build_model("panoptic_deeplab_r50", **SMALL)
+    wide = net.decoder.semantic_decoder.aspp.convs[3][0].weight.detach()
+    assert 0.9e-3 < float(wide.std()) < 1.1e-3
+    head = net.decoder.instance_head.classifier["offset"][1]
+    assert 0 < float(head.bias.detach().abs().max()) < 1 / head.in_channels**0.5
+    assert float(net.backbone.layer4[0].conv2.weight.detach().std()) > 0.05
+
+
+def test_outputs_have_the_image_s_size_in_both_modes():
+    net = build_seeded("panoptic_deeplab_r50", 0, **SMALL)
+    for train, size in ((False, (65, 97)), (True, (47, 80))):
+        with torch.no_grad():
+            out = net.train(train)(torch.randn(2, 3, *size))
+        assert isinstance(out, list)
+        assert [tuple(o.shape) for o in out] == [(2, c, *size) for c in (5, 1, 2)]
+    with pytest.raises(UserError, match="5 at least"):
+        net(torch.randn(2, 3, 4, 97))
+
+
+@pytest.mark.parametrize(("height", "factor"), [(65, 4), (8, 7), (6, 5), (1025, 4)])
+def test_the_offset_is_in_pixels_of_the_image(height, factor):
+    """(H - 1) // (h - 1) of the heights, for both axes, whatever the widths are."""
+    from torch_ref.models.panoptic_deeplab import upsample_offset
+
+    offset = torch.ones(1, 2, (height + 3) // 4, 5, dtype=torch.float64)
+    scaled = upsample_offset(offset, torch.zeros(1, 3, height, 80))
+    torch.testing.assert_close(scaled, torch.full_like(scaled, factor))
+
+
+def test_a_window_of_the_whole_map_is_its_average():
+    """And a smaller one moves over the map by one cell: the authors' test crop."""
+    from torch_ref.models.panoptic_deeplab import WindowPool
+
+    x = torch.rand(1, 1, 3, 9, dtype=torch.float64)
+    average, whole, part = (WindowPool(1, 1, window).double() for window in (None, (3, 9), (3, 5)))
+    for pool in (average, whole, part):
+        torch.nn.init.ones_(pool.aspp_pooling[1].weight)
+    torch.testing.assert_close(average(x), x.mean().expand(1, 1, 3, 9))
+    torch.testing.assert_close(whole(x), average(x))
+    windows = torch.stack([x[..., i : i + 5].mean() for i in range(5)])
+    torch.testing.assert_close(part(x)[0, 0, 1, ::2], windows)
+    with pytest.raises(UserError, match=r"pool_window is \[3, 5\]"):
+        part(x[..., :4])
+
+
+@pytest.mark.parametrize(("row", "options", "shape"), CASES)
+def test_outputs_gradients_and_statistics_of_the_whole_net(row, options, shape):
+    pytest.importorskip("paddle")
+    from tests.nets.models.whole_net import whole_net
+
+    for train in (False, True):
+        found = whole_net(row, 1, shape, train, **SMALL, **options)
+        for what, error in found.items():
+            assert error < (1e-9 if what.startswith("output") else 1e-7), (train, what, error)
+
+
+@pytest.mark.parametrize(("row", "options", "shape"), CASES[:1])
+def test_every_call_is_aligned(row, options, shape):
+    pytest.importorskip("paddle")
+    from align import align_forward
+    from commands.subjects.inputs import seeded_input
+    from commands.subjects.rows import seeded_pair
+
+    nets = seeded_pair(row, 1, **SMALL, **options)
+    report = align_forward(*nets, [seeded_input(shape, 1)], train=True)
+    assert report.aligned, report.divergences[:3]
+    assert {call.verdict for call in report.calls} == {"equal"}
+
+
+def test_imagenet_weights_fill_the_backbone(tmp_path):
+    pytest.importorskip("paddle")
+    from convert import convert_checkpoint
+
+    net = build_seeded("resnet50", 0)
+    torch.save(net.state_dict(), tmp_path / "imagenet.pth")
+    made = convert_checkpoint(tmp_path / "imagenet.pth", into="panoptic_deeplab_r50:backbone")
+    filled = made.state["backbone.layer4.2.conv3.weight"]
+    np.testing.assert_array_equal(filled, net.state_dict()["layer4.2.conv3.weight"].numpy())
+    assert len(made.state) == sum("num_batches" not in k for k in net.state_dict()) - 2
