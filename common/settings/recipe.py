@@ -176,6 +176,30 @@ class LovaszOptions(Named):
     maps: Positive | None = None  # outputs that are class maps, the first ones; none: all
 
 
+class PanopticTerms(Section):
+    """Options of `PanopticDeepLabLoss`."""
+
+    top_k: Annotated[float, Field(gt=0, le=1)] | None = 0.2  # none: plain cross-entropy
+    semantic_weight: AtLeast0 = 1.0
+    center_weight: AtLeast0 = 200.0
+    offset_weight: AtLeast0 = 0.01
+
+
+class PanopticDeepLabOptions(PanopticTerms, Named):
+    """Classes, centers and offsets."""
+
+    name: Literal["panoptic_deeplab"]
+
+
+class ViPDeepLabOptions(PanopticTerms, Named):
+    """The same, offsets to the next frame, and depths."""
+
+    name: Literal["vip_deeplab"]
+    next_offset_weight: AtLeast0 = 0.01
+    depth_weight: AtLeast0 = 0.1
+    ignore_depth: float = 0.0
+
+
 class Clip(Section):
     """Gradients are cut to `limit` before a step.
 
@@ -304,6 +328,8 @@ AnyLoss = Annotated[
     | CrossEntropyDiceOptions
     | FocalOptions
     | LovaszOptions
+    | PanopticDeepLabOptions
+    | ViPDeepLabOptions
     | OwnLoss,
     Field(discriminator="name"),
 ]

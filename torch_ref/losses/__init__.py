@@ -9,11 +9,13 @@ from torch import nn
 from torch_ref.losses.auxiliary import AuxiliaryCrossEntropy
 from torch_ref.losses.cross_entropy import CrossEntropy, SummedCrossEntropy
 from torch_ref.losses.deeplab import MultiScaleCrossEntropy, UpsampledCrossEntropy
+from torch_ref.losses.depth import DepthLoss
 from torch_ref.losses.detail import DetailLoss
 from torch_ref.losses.dice import CrossEntropyDice, DiceLoss
 from torch_ref.losses.focal import FocalLoss
 from torch_ref.losses.lovasz import LovaszSoftmax
 from torch_ref.losses.ohem import OhemCrossEntropy
+from torch_ref.losses.panoptic_deeplab import PanopticDeepLabLoss, ViPDeepLabLoss
 from torch_ref.losses.stdc import StdcLoss
 from torch_ref.losses.unet import UNetLoss
 
@@ -31,4 +33,7 @@ LOSSES: dict[str, type[nn.Module]] = {
     "cross_entropy_dice": CrossEntropyDice,
     "focal": FocalLoss,
     "lovasz_softmax": LovaszSoftmax,
+    "panoptic_deeplab": PanopticDeepLabLoss,
+    "vip_deeplab": ViPDeepLabLoss,
+    "depth": DepthLoss,
 }

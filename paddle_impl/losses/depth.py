@@ -1,0 +1,65 @@
+"""ViP-DeepLab's loss of depths: scale-invariant logarithmic and relative squared error."""
+
+import paddle
+from torch import Tensor
+
+from common.errors import UserError
+from paddle_impl.losses.parts import LossOfParts
+from paddle_impl.losses.pixels import wide
+
+
+class DepthLoss(LossOfParts):
+    """mean(e^2) - mean(e)^2 + sqrt(mean(((gt - d) / gt)^2)), e = log gt - log d, mean of images.
+
+    The means of an image are over its pixels of known depth; an image without any adds 0, with
+    zero gradients, where the authors' is NaN. Neither is the first term rooted nor is any
+    multiplied by 100, unlike in the two benchmarks that they are from.
+
+    ignore_depth: depth of pixels where it is not known.
+
+    Source: google-research/deeplab2, model/loss/base_loss.py, SILogPlusRelativeSquaredLoss.
+    """
+
+    def __init__(self, ignore_depth: float = 0.0) -> None:
+        super().__init__()
+        self.ignore_depth = ignore_depth
+
+    # A depth stands in place of a label.
+    def parts(self, outputs: Tensor, label: Tensor) -> dict[str, Tensor]:
+        """Return the terms by name, for logs: `scale_invariant` and `relative`, scalars.
+
+        outputs: depths that were predicted, in metres, above 0, [N, 1, H, W] or [N, H, W]
+        floating; label: the true ones, of any dtype. Raises UserError for other shapes.
+        """
+        pred = wide(outputs)
+        gt = like(label, "depth", pred)
+        known = (gt != self.ignore_depth).flatten(1)
+        ones = paddle.ones_like(pred).flatten(1)
+        pred = paddle.where(known, pred.flatten(1), ones)
+        gt = paddle.where(known, gt.flatten(1), ones)
+        count = known.astype(pred.dtype).sum(1)
+        divisor = paddle.where(count > 0, count, paddle.ones_like(count))
+        error = paddle.log(gt) - paddle.log(pred)
+        mean = error.sum(1) / divisor
+        relative = (gt - pred) / gt
+        squared = (relative * relative).sum(1) / divisor
+        # An image without a known depth: the root of 0 has no gradient.
+        rooted = paddle.sqrt(paddle.where(count > 0, squared, paddle.ones_like(squared)))
+        rooted = paddle.where(count > 0, rooted, paddle.zeros_like(rooted))
+        scale_invariant = (error * error).sum(1) / divisor - mean * mean
+        return {"scale_invariant": scale_invariant.mean(), "relative": rooted.mean()}
+
+
+def like(values: Tensor, name: str, output: Tensor) -> Tensor:
+    """Return `values` of a target in the dtype and shape of `output`; its one channel may miss.
+
+    Raises UserError where the shapes differ otherwise: nothing is broadcast.
+    """
+    if output.ndim == 4 and output.shape[1] == 1 and values.ndim == 3:
+        values = values.unsqueeze(1)
+    if list(values.shape) != list(output.shape):
+        raise UserError(
+            f"target: {name} has the shape {list(values.shape)}, expected {list(output.shape)} of "
+            "the output"
+        )
+    return values.astype(output.dtype)
