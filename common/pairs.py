@@ -177,6 +177,22 @@ def _resnet(layers: tuple[int, ...], bodies: tuple[str, ...], pspnet: str) -> Pa
     )
 
 
+def _axial(layers: tuple[int, ...], scale: float) -> Pair:
+    return Pair(
+        module="backbones.axial",
+        factory="axial",
+        settings={"layers": layers, "scale": scale},
+        default_input=(1, 3, 224, 224),  # no other size: the tables of positions are made for it
+        rules=(),
+        classes_key="fc.weight",
+        task="classification",
+        paper=_AXIAL_PAPER,
+        source="https://github.com/csrhddlam/axial-deeplab",
+        weights_licence="MIT",
+    )
+
+
+_AXIAL_PAPER = "Axial-DeepLab: Stand-Alone Axial-Attention for Panoptic Segmentation, ECCV 2020"
 _YASSOUALI = {"aux_channels": 512, "first_dilation": "previous", "align_corners": False}
 
 
@@ -297,6 +313,10 @@ PAIRS: dict[str, Pair] = {
         ("deeplabv3_tv_r101:backbone", "panoptic_deeplab_r101:backbone"),
         "pspnet101",
     ),
+    "axial_r26s": _axial((1, 2, 4, 1), 0.5),
+    "axial_r50s": _axial(_RESNET50, 0.5),
+    "axial_r50m": _axial(_RESNET50, 0.75),
+    "axial_r50l": _axial(_RESNET50, 1.0),
     "pspnet50": _pspnet(_RESNET50),
     "pspnet101": _pspnet(_RESNET101),
     "deeplabv2_r101_msc": _deeplab(

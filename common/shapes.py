@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from common.errors import ConfigError
+from common.errors import ConfigError, UserError
 
 FULL_WIDTH = 64  # channels of the first stage of VGG, ResNet and U-Net
 
@@ -84,3 +84,33 @@ def nearest_places(size: int, count: int) -> np.ndarray:
     """
     step = size / count
     return np.cumsum([step * 0.5] + [step] * (count - 1)).astype(np.int64)
+
+
+def relative_places(length: int) -> np.ndarray:
+    """Return where the distance of two of `length` pixels stands in a table: [length ** 2] int64.
+
+    The table holds the distances -(length - 1) to length - 1. Row i, column j of the result, laid
+    flat, is i - j + length - 1 (csrhddlam/axial-deeplab, lib/models/axialnet.py:41-43).
+    """
+    place = np.arange(length)
+    return (place[:, None] - place + length - 1).reshape(-1)
+
+
+def refuse_size(found: Sequence[int], expected: int | None, step: int) -> None:
+    """Refuse an image of another size (height, width) than a net with tables of positions takes.
+
+    expected: height and width that the tables are made for; None: any multiple of `step` will do.
+    Raises UserError. A size that an export leaves open (-1) is not looked at.
+    """
+    known = [length for length in found if length > 0]
+    if expected is not None and any(length != expected for length in known):
+        raise UserError(
+            f"image: expected {expected}x{expected}, the size that the net's tables of positions "
+            f"are made for, got {found[0]}x{found[1]}; resize or crop the image, or build the net "
+            "with image_size of yours"
+        )
+    if any(length % step for length in known):
+        raise UserError(
+            f"image: expected a height and a width that are multiples of {step}, got "
+            f"{found[0]}x{found[1]}; resize, crop or pad the image"
+        )

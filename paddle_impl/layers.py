@@ -91,6 +91,17 @@ class BatchNorm2D(nn.BatchNorm2D):
         )
 
 
+class BatchNorm1D(BatchNorm2D):
+    """`BatchNorm2D` of lines: input and output [N, C, L], with torch's meaning as there.
+
+    Paddle's own of three dimensions has neither torch's running variance nor its epsilon.
+    """
+
+    def forward(self, input: paddle.Tensor) -> paddle.Tensor:
+        """Normalise `input` [N, C, L] with batch (train) or running (eval) statistics."""
+        return self._normalise(input.unsqueeze(-1), self.weight).squeeze(-1)
+
+
 class InPlaceABN(BatchNorm2D):
     """BatchNorm whose scale is |weight| + eps and that keeps no batch counter.
 

@@ -12,6 +12,7 @@ from torch import nn
 from common.errors import ConfigError, UserError
 
 BatchNorm2d = nn.BatchNorm2d
+BatchNorm1d = nn.BatchNorm1d
 
 
 class InPlaceABN(BatchNorm2d):
@@ -94,7 +95,7 @@ def keep_statistics(net: nn.Module, kept: float) -> None:
     if not 0 <= kept <= 1:
         raise ConfigError(f"bn_kept is {kept}; set a share of 0 to 1")
     for layer in net.modules():
-        if isinstance(layer, BatchNorm2d):
+        if isinstance(layer, BatchNorm2d | BatchNorm1d):
             layer.momentum = 1 - kept
 
 

@@ -39,6 +39,7 @@ def test_which_rows_have_configs():
     backbones = {row for row, pair in PAIRS.items() if pair.task == "classification"}
     assert backbones == {
         *("stdc1_cls", "stdc2_cls", "vgg16", "vgg16_bn", "resnet50", "resnet101"),
+        *("axial_r26s", "axial_r50s", "axial_r50m", "axial_r50l"),
     }
 
 
