@@ -21,6 +21,7 @@ from common.training.net_side import (
     NetSide,
     loss_parts,
     main_logits,
+    map_outputs,
     require_slots,
     tensors_to_fill,
 )
@@ -136,6 +137,12 @@ class PaddleInference:
             logits = self._logits(image, seen_hw, align_corners)
             array: np.ndarray = F.softmax(logits, axis=1).numpy()
         return array
+
+    def outputs(self, image: np.ndarray) -> Any:
+        """Return what the net returns for `image` [N, 3, H, W]: arrays, nested as its tensors."""
+        with paddle.no_grad():
+            tensor = paddle.to_tensor(image).astype(self.net.parameters()[0].dtype)
+            return map_outputs(self.net(tensor), lambda found: found.numpy())
 
     def _logits(
         self, image: np.ndarray, seen_hw: tuple[int, int], align_corners: bool
@@ -256,7 +263,7 @@ class PaddleSide(NetSide):
     version = str(paddle.__version__)
     weights_suffix = ".pdparams"
     train_step = staticmethod(train_step)
-    predict_classes = staticmethod(predict)
+    inference = PaddleInference
     read_arrays = staticmethod(read_arrays)
     load_arrays = staticmethod(load_arrays)
     read_slots = staticmethod(read_slots)

@@ -22,6 +22,7 @@ from common.training.net_side import (
     NetSide,
     loss_parts,
     main_logits,
+    map_outputs,
     require_slots,
     tensors_to_fill,
 )
@@ -139,6 +140,12 @@ class TorchInference:
             array: np.ndarray = torch.softmax(logits, dim=1).cpu().numpy()
         return array
 
+    def outputs(self, image: np.ndarray) -> Any:
+        """Return what the net returns for `image` [N, 3, H, W]: arrays, nested as its tensors."""
+        with torch.no_grad():
+            tensor = torch.from_numpy(image).to(next(self.net.parameters()))
+            return map_outputs(self.net(tensor), lambda found: found.cpu().numpy())
+
     def _logits(
         self, image: np.ndarray, seen_hw: tuple[int, int], align_corners: bool
     ) -> torch.Tensor:
@@ -229,7 +236,7 @@ class TorchSide(NetSide):
     version = str(torch.__version__)
     weights_suffix = ".pth"
     train_step = staticmethod(train_step)
-    predict_classes = staticmethod(predict)
+    inference = TorchInference
     read_arrays = staticmethod(read_arrays)
     load_arrays = staticmethod(load_arrays)
     read_slots = staticmethod(read_slots)

@@ -91,7 +91,7 @@ def _evaluated(options: argparse.Namespace, settings: Any) -> dict[str, Any]:
     begin = time.monotonic()
     with counting("images", len(data.val), options.quiet or options.json) as count:
         scores = pass_over(
-            ByProtocol(net.inference),
+            ByProtocol(net.inference, parts.ask),
             validation_batches(data.val, settings),
             AlsoSeen(evaluator, files.add) if files else evaluator,
             options=settings.evaluate,

@@ -63,17 +63,14 @@ def _export_metric(recipe: Recipe, torch_net: Any, paddle_net: Any, folder: Path
     from align.pairing.pair_nets import pair_nets
     from align.pairing.reference_torch import LiveReference
     from align.trial.setup import prepared
-    from paddle_impl.train import predict as predict_paddle
-    from torch_ref.train import predict as predict_torch
 
     batches = list(islice(recipe.small_batches(), 2))
     sides = pair_nets(LiveReference(torch_net), paddle_net, recipe.pair.rules)
-    both = ((torch_net, predict_torch), (paddle_net, predict_paddle))
     scores = []
     with prepared(sides, dtype="float64", train=False):
-        for part, (net, predict) in zip(recipe.parts, both, strict=True):
+        for part, net in zip(recipe.parts, (torch_net, paddle_net), strict=True):
             metric = part.metric(of_classes=True)
             for batch in batches:
-                metric.update(predict(net, batch.image, recipe.settings.evaluate), batch.label)
+                metric.update(part.predict(net, batch.image), batch.label)
             scores.append(as_arrays(metric.scores()))
     return write_with_log(folder, "metric", *scores)

@@ -320,7 +320,6 @@ class Reproduction:
         """Draw what the port predicts; its log is in the report."""
         from commands.reproduce.pictures import PAINTERS
         from convert import read_checkpoint
-        from paddle_impl.train import predict
 
         self.found.training = {"framework": "Paddle", "log": made.log}
         port = self.recipe.whole_parts[1]
@@ -329,7 +328,7 @@ class Reproduction:
         samples = [data.val.sample(0, index) for index in range(min(4, len(data.val)))]
         alike = [pair for pair in samples if pair[0].shape == samples[0][0].shape]
         images, labels = (np.stack(arrays) for arrays in zip(*alike, strict=True))
-        guesses = predict(net, images, self.settings.evaluate)
+        guesses = port.predict(net, images)
         shown = data.val.normalisation.to_rgb(images)
         paint = PAINTERS[self.settings.model.task]
         paint(shown, labels, guesses, data.colors, self.folder / "predictions.png")

@@ -1,10 +1,10 @@
 """Whether both nets of a config take its validation images, asked before anything is trained."""
 
-from functools import partial
 from typing import Any
 
 from commands.subjects.named.parts import Parts
 from common.evaluation.evaluate import predicted
+from common.evaluation.protocol import ByProtocol
 
 LOOKED_AT, SIZES = 16, 3  # validation images whose sizes are seen, and sizes that are tried
 
@@ -21,17 +21,14 @@ def sizes_taken(parts: tuple[Parts, Parts]) -> list[tuple[int, int]]:
     Raises:
         UserError: a net cannot take an image, which it names with its size and what helps.
     """
-    from paddle_impl.train import predict as predict_paddle
-    from torch_ref.train import predict as predict_torch
-
     val = parts[0].data().val
     found: dict[tuple[int, int], tuple[int, Any]] = {}
     for index in range(min(len(val), LOOKED_AT)):
         image, _ = val.sample(0, index)
         found.setdefault((image.shape[1], image.shape[2]), (index, image[None]))
     sizes = sorted(found, key=lambda size: size[0] * size[1])[:SIZES]
-    for part, predict in zip(parts, (predict_torch, predict_paddle), strict=True):
-        net = part.net()
+    for part in parts:
+        net = part.inference(part.net())
         for index, image in (found[size] for size in sizes):
-            predicted(partial(predict, net), image, part.settings.evaluate, index)
+            predicted(ByProtocol(net, part.ask).predict, image, part.settings.evaluate, index)
     return sizes

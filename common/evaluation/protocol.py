@@ -7,8 +7,8 @@ Several scales and mirror images are averaged as probabilities, after the softma
 tool/test.py, net_process and scale_process; PaddleSeg, paddleseg/core/infer.py, aug_inference.
 """
 
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -37,21 +37,25 @@ class Inference(Protocol):
         ...
 
 
-class ByProtocol:
-    """Predicts classes by asking `net`, see `predict`."""
+# (what runs a net, image [N, 3, H, W], protocol) -> its prediction, for the evaluator of a task
+Ask = Callable[[Any, np.ndarray, Evaluate], np.ndarray]
 
-    def __init__(self, net: Inference) -> None:
-        self.net = net
+
+class ByProtocol:
+    """Predicts by asking `net` as a task has it; by default for classes, see `predict`."""
+
+    def __init__(self, net: Any, ask: Ask | None = None) -> None:
+        self.net, self.ask = net, ask or predict
 
     def predict(self, image: np.ndarray, options: Evaluate) -> np.ndarray:
-        """Return the classes of `image` [N, 3, H, W]: int64 [N, H, W]."""
-        return predict(self.net, image, options)
+        """Return the prediction for `image` [N, 3, H, W]."""
+        return self.ask(self.net, image, options)
 
 
 def predict(net: Inference, image: np.ndarray, options: Evaluate) -> np.ndarray:
     """Return the classes of `image` float32 [N, 3, H, W]: int64 [N, H, W], at its own size."""
     height, width = image.shape[2:]
-    whole = padded(image, options.pad_to_multiple)
+    whole = padded(image, options.pad_to_multiple, options.pad_beyond)
     return _predict(net, whole, options)[:, :height, :width]
 
 

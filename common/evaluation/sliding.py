@@ -15,9 +15,12 @@ def scaled_size(size_hw: tuple[int, int], scale: float) -> tuple[int, int]:
     return max(int(height * scale), 1), max(int(width * scale), 1)
 
 
-def padded(image: np.ndarray, multiple: int) -> np.ndarray:
-    """Return images [N, 3, H, W] with sides that are multiples: 0, the mean, below and right."""
-    below, right = (-size % multiple for size in image.shape[2:])
+def padded(image: np.ndarray, multiple: int, beyond: int = 0) -> np.ndarray:
+    """Return images [N, 3, H, W] with sides that are multiples, and `beyond` more.
+
+    What is added, below and at the right, is 0, the mean.
+    """
+    below, right = (-(size - beyond) % multiple for size in image.shape[2:])
     if not below and not right:
         return image
     return np.pad(image, ((0, 0), (0, 0), (0, below), (0, right)))

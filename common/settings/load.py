@@ -183,7 +183,10 @@ def _without_unset(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 # Sections in which a key decides which other keys they have; data sets share most of theirs.
-NAMED = {section: kind for section, kind in KIND_OF.items() if section != "data"}
+NAMED = {
+    **{section: kind for section, kind in KIND_OF.items() if section != "data"},
+    **dict.fromkeys(("target", "post"), "name"),
+}
 
 
 def _merge(tree: dict[str, Any], over: Mapping[str, Any]) -> None:

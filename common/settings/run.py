@@ -13,6 +13,14 @@ from common.errors import ConfigError
 from common.pairs import PAIRS, unknown_net
 from common.settings.data import AnyData, OwnData
 from common.settings.own import InOptimizer, OwnMetric, OwnModel, OwnOptimizer, OwnSchedule
+from common.settings.panoptic import (
+    ARGMAX,
+    LABEL,
+    AnyPost,
+    AnyTarget,
+    ArgmaxPost,
+    LabelTarget,
+)
 from common.settings.processes import Processes
 from common.settings.recipe import (
     AnyLoss,
@@ -23,6 +31,8 @@ from common.settings.recipe import (
 )
 from common.settings.schedules import Decay
 from common.settings.section import Above0, AtLeast0, NotNegative, Pattern, Positive, Section, Size
+
+SEMANTIC = "semantic"  # the task of nets that are taught by labels
 
 
 def _in_table(name: str) -> str:
@@ -124,7 +134,7 @@ class EarlyStop(Section):
     metric: a score of the validation, of which more is better; `metric` is the user's own.
     """
 
-    metric: Literal["mean_iou", "pixel_accuracy", "dice", "metric"] = "mean_iou"
+    metric: Literal["mean_iou", "pixel_accuracy", "dice", "pq", "metric"] = "mean_iou"
     patience: NotNegative
     min_delta: AtLeast0 = 0.0
 
@@ -187,7 +197,7 @@ class Evaluate(Section):
     With `scales` or `flip` the softmax is averaged over them. With `window_hw` over windows, too,
     that slide by `stride` of their size; padded with the mean where the image is smaller.
     `pad_to_multiple`: the image is padded with the mean, below and at the right, until its sides
-    are multiples, and the classes are cut to its size.
+    are multiples, and the classes are cut to its size. `post`: what becomes of a net's maps.
     """
 
     scale: _Scale = 1.0
@@ -197,8 +207,10 @@ class Evaluate(Section):
     stride: Annotated[float, Field(gt=0, le=1)] = 2 / 3
     flip: bool = False  # the mirror image, too
     pad_to_multiple: Positive = 1
+    pad_beyond: NotNegative = 0  # pixels that sides have beyond a multiple: 33 is 32 and 1
     batch_size: Positive = 1
     absent: Literal["nan", "skip", "zero", "one"] = "nan"  # IoU of a class that occurs nowhere
+    post: AnyPost = ArgmaxPost(name=ARGMAX)
 
     @model_validator(mode="after")
     def _one_protocol(self) -> "Evaluate":
@@ -209,6 +221,11 @@ class Evaluate(Section):
             )
         if self.pad_to_multiple > 1 and (self.window_hw or self.all_scales != (1,)):
             raise ValueError("pad_to_multiple goes with scale 1, and without window_hw")
+        if self.pad_beyond >= self.pad_to_multiple and self.pad_beyond:
+            raise ValueError(
+                f"pad_beyond is {self.pad_beyond}: fewer than pad_to_multiple, which is "
+                f"{self.pad_to_multiple}"
+            )
         return self
 
     @property
@@ -248,6 +265,7 @@ class Settings(Section):
     model: AnyModel
     weights: Weights = Weights()
     data: AnyData
+    target: AnyTarget = LabelTarget(name=LABEL)
     loss: AnyLoss
     optimizer: AnyOptimizer
     schedule: AnySchedule
@@ -272,6 +290,7 @@ class Settings(Section):
                 "schedule.name is plateau, which follows the validations, and there are none: "
                 "train.eval_interval is 0"
             )
+        self._check_task()
         self._check_early_stop()
         self._check_schedule()
         self._check_weights()
@@ -292,6 +311,26 @@ class Settings(Section):
                 "set it to that"
             )
         return known
+
+    def _check_task(self) -> None:
+        """Nets of a task are taught and read by what that task has."""
+        task, evaluate = self.model.task, self.evaluate
+        chosen = {"target.name": self.target.name, "evaluate.post.name": evaluate.post.name}
+        plain = {"target.name": LABEL, "evaluate.post.name": ARGMAX}
+        for key, value in chosen.items():
+            if (value == plain[key]) != (task == SEMANTIC):
+                other = "another" if task != SEMANTIC else plain[key]
+                raise ValueError(
+                    f"{key} is {value}, and {self.model.name} is a net of {task} segmentation: "
+                    f"set {other}"
+                )
+        if task != SEMANTIC and (
+            evaluate.window_hw or evaluate.flip or evaluate.all_scales != (1,)
+        ):
+            raise ValueError(
+                "evaluate.scale, scales, flip and window_hw average probabilities of classes, and "
+                f"{self.model.name} has maps of segments: take them out of the config"
+            )
 
     def _check_early_stop(self) -> None:
         stop = self.train.early_stop

@@ -7,6 +7,7 @@ import numpy as np
 
 from common.data import Batch
 from common.errors import ConversionError, UserError
+from common.evaluation.protocol import Ask, predict
 from common.processes.group import ALONE, ProcessGroup
 from common.settings.run import Evaluate
 
@@ -24,16 +25,17 @@ class NetSide:
     Arrays of `state` have their tensors' dtypes. `frozen` are layers that stay in eval mode.
     `averaged`: makes the moving average of the net's weights, which is kept from the first step on,
     and which is what is evaluated and saved as weights; None: there is none. `precision` is how a
-    step computes, `group` the processes of the training.
+    step computes, `group` the processes of the training, `ask` how a task predicts.
     """
 
     frozen: Sequence[Any] = ()
     averaged: Callable[[Any], Any] | None = None
     precision: Any
     group: ProcessGroup = ALONE
+    ask: Ask = staticmethod(predict)
 
     train_step: Callable[..., dict[str, float]]
-    predict_classes: Callable[..., np.ndarray]
+    inference: Callable[[Any], Any]
     read_arrays: Callable[..., dict[str, np.ndarray]]
     load_arrays: Callable[..., None]
     read_slots: Callable[..., dict[str, np.ndarray]]
@@ -59,10 +61,10 @@ class NetSide:
         return losses
 
     def predict(self, image: np.ndarray, options: Evaluate) -> np.ndarray:
-        """Return the classes of `image`; see `predict`."""
+        """Return what the net predicts for `image`, in eval mode; see `Side`."""
         self._show_average(True)
         with self.precision.predicting():
-            return self.predict_classes(self.net, image, options)
+            return self.ask(self.inference(self.net), image, options)
 
     def state(self) -> dict[str, np.ndarray]:
         """Return weights, buffers and slots as net.*, criterion.*, velocity.* and so on."""
@@ -137,6 +139,15 @@ def main_logits(outputs: Any) -> Any:
             )
         return outputs["out"]
     return outputs[0] if isinstance(outputs, tuple | list) else outputs
+
+
+def map_outputs(outputs: Any, function: Callable[[Any], Any]) -> Any:
+    """Return what a net returns with `function` applied to its tensors; tuples become lists."""
+    if isinstance(outputs, Mapping):
+        return {name: map_outputs(value, function) for name, value in outputs.items()}
+    if isinstance(outputs, tuple | list):
+        return [map_outputs(value, function) for value in outputs]
+    return function(outputs)
 
 
 def tensors_to_fill(

@@ -18,7 +18,9 @@ from commands.subjects.named.own.scores import (
     WithScore,
 )
 from common.data.transforms.images import VOID
+from common.evaluation.asking import ask_of
 from common.evaluation.evaluator import Evaluator, build_evaluator
+from common.evaluation.protocol import Ask
 from common.settings.data import OwnData
 from common.settings.own import InOptimizer
 from common.settings.recipe import ClassWeights
@@ -73,6 +75,10 @@ class Parts(ABC):
     @abstractmethod
     def side_of(self, net: Any) -> Any:
         """Return the same of a net that is there."""
+
+    @abstractmethod
+    def inference(self, net: Any) -> Any:
+        """Return what runs the net in eval mode."""
 
     @abstractmethod
     def frozen(self, net: Any) -> Any:
@@ -149,6 +155,18 @@ class Parts(ABC):
         if own is None:
             return open_data(self.settings, transform)
         return open_samples(own, self.settings, transform)
+
+    def predict(self, net: Any, image: np.ndarray) -> np.ndarray:
+        """Return what the net predicts for `image` float32 [N, 3, H, W], as the config evaluates.
+
+        Of semantic nets classes, of panoptic ones ids of segments, int64 [N, H, W].
+        """
+        return self.ask(self.inference(net), image, self.settings.evaluate)
+
+    @property
+    def ask(self) -> Ask:
+        """How a net is asked for the prediction of its task."""
+        return ask_of(self.settings)
 
     def metric(self, of_classes: bool = False) -> MetricOfLogits:
         """Return the metric of (logits, label), or of (classes, label)."""

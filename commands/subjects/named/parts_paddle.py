@@ -24,7 +24,7 @@ from paddle_impl.freeze import Frozen
 from paddle_impl.losses import LOSSES
 from paddle_impl.optim import build_optimizer
 from paddle_impl.precision import precision_of
-from paddle_impl.train import PaddleSide, choose_device, to_tensors
+from paddle_impl.train import PaddleInference, PaddleSide, choose_device, to_tensors
 
 
 class PaddleParts(Parts):
@@ -78,9 +78,13 @@ class PaddleParts(Parts):
             raise UserError(f"{own}: returned {kind}, expected a paddle.optimizer.Optimizer")
         return self._as_trained(SideOfOwnOptimizer(net, loss, made), frozen)
 
+    def inference(self, net: Any) -> PaddleInference:
+        """Return what runs the net in eval mode."""
+        return PaddleInference(net)
+
     def _as_trained(self, side: PaddleSide, frozen: Frozen) -> PaddleSide:
         """Return the side with what the config says of how it is trained."""
-        side.frozen = frozen.layers
+        side.frozen, side.ask = frozen.layers, self.ask
         side.precision = precision_of(self.settings.train, side.net, side.optimizer)
         if ema := self.settings.train.ema:
             side.averaged = partial(Average, **ema.model_dump())

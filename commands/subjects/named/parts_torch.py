@@ -26,7 +26,7 @@ from torch_ref.freeze import Frozen
 from torch_ref.losses import LOSSES
 from torch_ref.optim import build_optimizer
 from torch_ref.precision import precision_of
-from torch_ref.train import TorchSide, choose_device, to_tensors
+from torch_ref.train import TorchInference, TorchSide, choose_device, to_tensors
 
 
 class TorchParts(Parts):
@@ -83,9 +83,13 @@ class TorchParts(Parts):
             group["lr_multiplier"] = ratio
         return self._as_trained(SideOfOwnOptimizer(net, loss, made), frozen)
 
+    def inference(self, net: Any) -> TorchInference:
+        """Return what runs the net in eval mode."""
+        return TorchInference(net)
+
     def _as_trained(self, side: TorchSide, frozen: Frozen) -> TorchSide:
         """Return the side with what the config says of how it is trained."""
-        side.frozen = frozen.layers
+        side.frozen, side.ask = frozen.layers, self.ask
         side.precision = precision_of(self.settings.train, side.net)
         if ema := self.settings.train.ema:
             side.averaged = partial(Average, **ema.model_dump())

@@ -1,0 +1,83 @@
+"""What a net is taught, and what becomes of its maps: sections of a config that tasks differ in.
+
+`name` says which row of `common.panoptic.makers.TARGETS` or `common.panoptic.post.POST`; the other
+keys are the row's own options.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+from common.settings.section import Named, NotNegative, Positive, Share
+
+LABEL, ARGMAX = "label", "argmax"  # of semantic nets
+
+
+class LabelTarget(Named):
+    """The label as it is, as nets of semantic segmentation are taught."""
+
+    name: Literal["label"]
+
+
+class PanopticDeepLabTarget(Named):
+    """Classes, a heat map of centres and the way to them, each with weights by pixel."""
+
+    name: Literal["panoptic_deeplab"]
+    centre_rounding: Literal["int", "round"] = "int"  # round: as detectron2
+    sigma: Positive = 8  # of a centre's Gaussian, in pixels
+    ignore_stuff_in_offset: bool = True  # as all configs of both authors
+    small_instance_area: NotNegative = 0  # pixels below which a thing is small; 0: none is
+    small_instance_weight: Positive = 1  # of a small thing's pixels in the loss of classes
+    ignore_crowd_in_semantic: bool = False
+
+
+class MaxDeepLabTarget(Named):
+    """Masks and classes of the segments."""
+
+    name: Literal["max_deeplab"]
+    style: Literal["simplified", "paper"] = "simplified"
+
+
+class ArgmaxPost(Named):
+    """The class of the largest logit: all that a semantic net needs."""
+
+    name: Literal["argmax"]
+
+
+class _PanopticPost(Named):
+    """Ids of segments are class * label_divisor + number."""
+
+    label_divisor: Positive = 1000
+
+
+class PanopticDeepLabPost(_PanopticPost):
+    """Pixels are grouped around centres; a group has the class of most of its pixels."""
+
+    name: Literal["panoptic_deeplab"]
+    threshold: Share = 0.1  # of the heat map: below it there is no centre
+    nms_kernel: Positive = 7  # pixels, odd: a centre is the highest of as many a side
+    top_k: Positive = 200  # centres
+    stuff_area: NotNegative = 2048  # pixels that a class of stuff has at least
+
+    @model_validator(mode="after")
+    def _kernel_has_a_middle(self) -> Self:
+        if self.nms_kernel % 2 == 0:
+            raise ValueError(f"nms_kernel is {self.nms_kernel}: an odd number has a middle")
+        return self
+
+
+class MaxDeepLabPost(_PanopticPost):
+    """A pixel is of the mask that is largest there, where both are sure enough."""
+
+    name: Literal["max_deeplab"]
+    thing_area_limit: NotNegative = 100  # pixels that a thing has at least
+    stuff_area_limit: NotNegative = 1600
+    pixel_confidence_threshold: Share = 0.4
+    transformer_class_confidence_threshold: Share = 0.7
+
+
+AnyTarget = Annotated[
+    LabelTarget | PanopticDeepLabTarget | MaxDeepLabTarget, Field(discriminator="name")
+]
+AnyPost = Annotated[ArgmaxPost | PanopticDeepLabPost | MaxDeepLabPost, Field(discriminator="name")]
