@@ -16,6 +16,10 @@ def test_sides_become_multiples_below_and_at_the_right():
     assert made[:, :, :5].all()
     assert not made[:, :, 5:].any()
     assert padded(image, 1) is image
+    assert padded(image, 4, 1).shape == (1, 3, 5, 9)
+    assert padded(image[:, :, :4], 4, 1).shape == (1, 3, 5, 9)
+    with pytest.raises(ValueError, match="pad_beyond is 4: fewer than pad_to_multiple"):
+        Evaluate(pad_to_multiple=4, pad_beyond=4)
 
 
 @pytest.mark.parametrize("other", [{"scale": 0.5}, {"window_hw": (8, 8)}])

@@ -209,3 +209,16 @@ def test_the_rate_follows_a_plateau():
     schedule = "schedule={name: plateau, base_lr: 1.0e-5, patience: 5}"
     run = load_settings(CONFIGS / "stdc1.yml", [schedule])
     assert [run.learning_rate(9, count) for count in (0, 1)] == [1e-5, 1e-5 * 0.1]
+
+
+def test_a_net_of_classes_is_not_taught_segments():
+    text = refused("target={name: panoptic_deeplab}")
+    assert "target.name is panoptic_deeplab, and stdc2_seg is a net of semantic" in text
+    assert text.endswith("set label")
+    text = refused("evaluate.post={name: panoptic_deeplab, nms_kernel: 3}")
+    assert "evaluate.post.name is panoptic_deeplab" in text
+    assert "set argmax" in text
+    assert "an odd number has a middle" in refused(
+        "evaluate.post={name: panoptic_deeplab, nms_kernel: 4}"
+    )
+    assert "did you mean panoptic_deeplab" in refused("target.name=panoptic_deeplap")
