@@ -4,7 +4,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 from align.judge.comparison import DIFFERS, Comparison
-from align.judge.words import OPTIMIZER, Cause, Words, joined, listed
+from align.judge.words import AVERAGE, OPTIMIZER, Cause, Words, joined, listed
 from align.nets.calls import code_of, source_of
 from align.pairing.reference import PLAIN, Reference
 from align.pairing.sides import Sides
@@ -28,8 +28,8 @@ def blame(
 
     A layer whose output differs and that has another static attribute or another weight than its
     partner gets that as the cause. What differs at several steps is one divergence, at the first.
-    `rename` changes the layers' names in the end. `recipe` is {`OPTIMIZER` or `SCHEDULE`: what is
-    known of it}, of which steps judge what it did.
+    `rename` changes the layers' names in the end. `recipe` is {`OPTIMIZER`, `SCHEDULE`, `AVERAGE`:
+    what is known of it}, of which steps judge what it did.
     """
     report.layers = describe_layers(sides)
     wrong = [call for call in report.calls if call.verdict == DIFFERS]
@@ -81,6 +81,8 @@ def blame(
 
 def _part_of(recipe: Mapping[str, Layer], call: Comparison) -> str:
     """Return the part of the recipe whose fault a difference is, "" for a layer's."""
+    if call.at.kind == "average":
+        return AVERAGE
     if subject(call) != OPTIMIZER:
         return ""
     whose = part_of_recipe(call, recipe)

@@ -21,6 +21,7 @@ from common.words.texts import in_chinese
 ROOT = "(root)"  # a net as one layer
 OPTIMIZER = "(optimizer)"  # whose fault what it did to any weight is
 SCHEDULE = "(schedule)"  # where a report tells the lines of what sets the rate
+AVERAGE = "(average)"  # of the weights: where it is off by one number for all of them
 
 # What stands for a layer, or is a kind of tensor, and is a word: pattern -> its Chinese.
 _IN_CHINESE = (
@@ -28,6 +29,7 @@ _IN_CHINESE = (
     (re.compile(r"\(loss\)"), "（损失）"),
     (re.compile(r"\(optimizer\)"), "（优化器）"),
     (re.compile(r"\(schedule\)"), "（学习率策略）"),
+    (re.compile(r"\(average\)"), "（滑动平均）"),
     (re.compile(r"\bbatch (\d+)\b"), r"批次 \1"),
     (re.compile(r"\battribute:(?=\w)"), "属性 "),
 )

@@ -118,6 +118,18 @@ def schedules(options: Any) -> tuple[Callable[[int], float] | None, Callable[[in
     return _schedule(options, "torch"), _schedule(options, "paddle")
 
 
+def averages(options: Any) -> dict[str, Callable[[Any], Any]]:
+    """Return what makes both moving averages, as the rungs take it; nothing where none is given."""
+    from commands.subjects.callables import load_callable
+
+    found = {}
+    for side in ("torch", "paddle"):
+        spec, option = getattr(options, f"{side}_average", None), f"--{side}-average"
+        if spec:
+            found[f"{side}_average"] = load_callable(spec, option)
+    return found
+
+
 SCHEDULER_ADVICE = (
     "give a function of the step, from 0, that returns its rate; a scheduler goes into the "
     "optimizer that its callable returns, and is stepped there"

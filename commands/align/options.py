@@ -84,6 +84,11 @@ def add_optimizers(command: argparse.ArgumentParser) -> None:
             metavar="MODULE:CALLABLE",
             help="parameters -> optimizer; also of net or named_parameters, by these names",
         )
+        group.add_argument(
+            f"--{side}-average",
+            metavar="MODULE:CALLABLE",
+            help="net -> moving average of its weights, with update() and state()",
+        )
 
 
 def add_schedules(command: argparse.ArgumentParser) -> None:
@@ -106,7 +111,7 @@ def parse_alignment(command: argparse.ArgumentParser, without_nets: Collection[s
         command.error("--all takes neither --model nor --weights")
     if bool(options.torch) != bool(options.paddle):
         command.error("--torch and --paddle go together")
-    for side in ("loss", "optimizer", "schedule"):
+    for side in ("loss", "optimizer", "schedule", "average"):
         both = [getattr(options, f"{name}_{side}", None) for name in ("torch", "paddle")]
         if bool(both[0]) != bool(both[1]):
             command.error(f"--torch-{side} and --paddle-{side} go together{MORE.get(side, '')}")

@@ -50,7 +50,8 @@ def align_step(options: Any, torch_net: Any, paddle_net: Any) -> "Report":
     losses = nets.losses(options)
     optimizers = nets.optimizers(options, torch_net, paddle_net, losses)
     batch = nets.batches(options, torch_net, paddle_net)[0]
-    return align.align_step(torch_net, paddle_net, batch, *losses, *optimizers, rules=options.rules)
+    more = {"rules": options.rules, **nets.averages(options)}
+    return align.align_step(torch_net, paddle_net, batch, *losses, *optimizers, **more)
 
 
 def align_training(options: Any, torch_net: Any, paddle_net: Any) -> "Report":
@@ -71,4 +72,5 @@ def _align_steps(options: Any, torch_net: Any, paddle_net: Any, steps: list[Any]
     losses = nets.losses(options)
     optimizers = nets.optimizers(options, torch_net, paddle_net, losses)
     made = (*losses, *optimizers, *nets.schedules(options))
-    return align.align_training(torch_net, paddle_net, steps, *made, rules=options.rules)
+    more = {"rules": options.rules, **nets.averages(options)}
+    return align.align_training(torch_net, paddle_net, steps, *made, **more)

@@ -165,9 +165,10 @@ class Recipe:
     def align_step(self, torch_net: Any, paddle_net: Any) -> Report:
         """One forced training step."""
         batch, losses = tuple(next(self.small_batches())), self._losses()
-        makers, rules = self._optimizers(torch_net, paddle_net, losses), self.pair.rules
+        makers = self._optimizers(torch_net, paddle_net, losses)
+        options: dict[str, Any] = {"rules": self.pair.rules, **self._averages()}
         with self._frozen(torch_net, paddle_net):
-            return align_step(torch_net, paddle_net, batch, *losses, *makers, rules=rules)
+            return align_step(torch_net, paddle_net, batch, *losses, *makers, **options)
 
     def align_training(self, torch_net: Any, paddle_net: Any, steps: int | None = None) -> Report:
         """`steps` forced training steps (default: `reproduce.training_steps`)."""
@@ -185,6 +186,7 @@ class Recipe:
         makers = self._optimizers(torch_net, paddle_net, losses)
         rates = self._schedules(torch_net, paddle_net, losses)
         options: dict[str, Any] = {"rules": self.pair.rules, "iterations": self._iterations}
+        options |= self._averages()
         with self._frozen(torch_net, paddle_net):
             return align_training(
                 torch_net, paddle_net, batches, *losses, *makers, *rates, **options
@@ -232,6 +234,14 @@ class Recipe:
             self._written(lambda p: theirs.optimizer(p, torch_net, losses[0]), "optimizer", theirs),
             self._written(lambda p: ours.optimizer(p, paddle_net, losses[1]), "optimizer", ours),
         )
+
+    def _averages(self) -> dict[str, WithSource]:
+        """Return what makes both moving averages, as the rungs take it; nothing without them."""
+        return {
+            f"{part.framework}_average": WithSource(make, None, self.config, "train.ema")
+            for part in self.parts
+            if (make := part.average())
+        }
 
     def _written(self, function: Callable[..., Any], section: str, parts: Parts) -> WithSource:
         return WithSource(function, parts.own(section), self.config, section)

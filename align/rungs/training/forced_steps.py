@@ -10,9 +10,15 @@ from align.judge.comparison import DIFFERS, EQUAL, Comparison
 from align.judge.words import Words
 from align.pairing.sides import Sides
 from align.report.report import Report
+from align.rungs.training.averages import ForcedAverages
 from align.rungs.training.clipping import factors, norm_of
 from align.rungs.training.rates import Schedules, compare_rates
-from align.rungs.training.step_start import OptimizerFactory, ScheduleFunction, StepStart
+from align.rungs.training.step_start import (
+    AverageFactory,
+    OptimizerFactory,
+    ScheduleFunction,
+    StepStart,
+)
 from align.rungs.training.updates.compare_update import UpdateComparison
 from align.trial.findings import Findings
 from align.trial.trial import run_backward
@@ -25,8 +31,8 @@ if TYPE_CHECKING:
 class ForcedSteps:
     """Both nets, `prepared`, with their optimizers, step after step.
 
-    `optimizers` and `schedules` are the reference's and the port's. Comparisons, notes and a row
-    for each step go into `report`.
+    `optimizers`, `schedules` and `averages` are the reference's and the port's, without averages
+    None. Comparisons, notes and a row for each step go into `report`.
     """
 
     def __init__(
@@ -34,6 +40,7 @@ class ForcedSteps:
         sides: "Sides[LiveReference]",
         optimizers: tuple[OptimizerFactory, OptimizerFactory],
         schedules: tuple[ScheduleFunction | None, ScheduleFunction | None],
+        averages: tuple[AverageFactory, AverageFactory] | None,
         report: Report,
     ) -> None:
         from align.rungs.training.free_run_paddle import FreeRun
@@ -45,6 +52,8 @@ class ForcedSteps:
         self.reference = ReferenceSide(sides.reference.net, tensors, optimizers[0])
         self.port = PortSide(sides.port, tensors, optimizers[1])
         self.schedules = Schedules(self.reference, self.port, *schedules)
+        made = (self.reference, self.port)
+        self.averages = ForcedAverages(*made, averages) if averages else None
         report.notes += self.schedules.notes
         if self.port.plain:
             name = type(self.port.optimizer).__name__
@@ -84,6 +93,8 @@ class ForcedSteps:
         updates = UpdateComparison(self.reference, self.port, step, start, earlier, used)
         comparisons += [*rates, *updates.compare(skipped=wrong)]
         self._note_known(updates.known)
+        if self.averages is not None:
+            comparisons += self.averages.judge(updates.after, step)
         self._keep(step, comparisons)
         self.start = start
         self._log(step, rate, comparisons, start)
@@ -118,6 +129,12 @@ class ForcedSteps:
             )
             for name, cause in unshown_settings(*optimizers, groups, self.port.settings())
         ]
+
+    def note_average(self) -> None:
+        """Say over how many updates averages were compared: a warm-up hides what comes later."""
+        if self.averages is not None and self.averages.share is not None:
+            said = {"count": self.averages.updates, "share": self.averages.share}
+            self.report.notes.append(Words("average_compared", **said))
 
     def free_run(self, batches: Sequence[NetBatch]) -> None:
         """Train the port alone from the start, and lay it beside the reference in the report.

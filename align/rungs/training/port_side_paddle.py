@@ -7,10 +7,12 @@ import numpy as np
 import paddle
 
 from align.arrays.arrays_paddle import to_array, to_tensor
+from align.nets.whole import NET
 from align.pairing.tensors import Tensor
 from align.rungs.training import optimizers_paddle
 from align.rungs.training.clipping_paddle import watched_clips
-from align.rungs.training.step_start import OptimizerFactory, StepStart
+from align.rungs.training.held_average import HeldAverage
+from align.rungs.training.step_start import AverageFactory, OptimizerFactory, StepStart
 from common.places import refuse_signature
 
 
@@ -72,6 +74,15 @@ class PortSide:
             if parameter.name in clip.clipped:
                 return clip.clipped.pop(parameter.name)
         return None if parameter.grad is None else np.array(to_array(parameter.grad))
+
+    def average(self, make: AverageFactory) -> HeldAverage:
+        """Return the average of the net alone, without its loss, begun now."""
+        return HeldAverage(make, "port", self.net.net, to_array)
+
+    def averages(self, average: HeldAverage) -> dict[str, np.ndarray]:
+        """Return the averages by key, as copies."""
+        names = {name: id(value) for name, value in self.net.net.state_dict().items()}
+        return {f"{NET}{name}": array for name, array in average.arrays(names).items()}
 
     def clipped_as_torch(self) -> list[tuple[float, float]]:
         """Return (norm, factor) of each clipping that was given torch's epsilon."""

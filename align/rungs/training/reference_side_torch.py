@@ -10,10 +10,12 @@ from torch import nn
 from align.arrays.arrays_torch import to_array
 from align.arrays.batch import NetBatch
 from align.causes.replayed_torch import replayed_by
+from align.nets.whole import NET
 from align.pairing.tensors import Tensor
 from align.record.trace import Trace
 from align.rungs.training import optimizers_torch
-from align.rungs.training.step_start import OptimizerFactory, Slots, StepStart
+from align.rungs.training.held_average import HeldAverage
+from align.rungs.training.step_start import AverageFactory, OptimizerFactory, Slots, StepStart
 from common.places import refuse_signature
 
 
@@ -99,6 +101,17 @@ class ReferenceSide:
         used = self._by_key({name: to_array(gradient) for name, gradient in held.items()})
         self.optimizer.zero_grad(set_to_none=True)
         return used
+
+    def average(self, make: AverageFactory) -> HeldAverage:
+        """Return the average of the net alone, without its loss, begun now."""
+        return HeldAverage(make, "reference", self.net.net, to_array)
+
+    def averages(self, average: HeldAverage) -> dict[str, np.ndarray]:
+        """Return the averages by key, in the port's layout, as copies."""
+        own = self.net.net.state_dict(keep_vars=True)
+        names = {name: id(value) for name, value in own.items()}
+        found = {f"{NET}{name}": array for name, array in average.arrays(names).items()}
+        return {t.key: np.array(t.of(found)) for t in self.tensors if t.reference in found}
 
     @property
     def rate(self) -> float:

@@ -6,7 +6,7 @@ from typing import Any
 from align.arrays.batch import Inputs, NetBatch, as_batch
 from align.causes.blame import blame
 from align.judge.comparison import DIFFERS, unless_compared
-from align.judge.words import OPTIMIZER, SCHEDULE
+from align.judge.words import AVERAGE, OPTIMIZER, SCHEDULE
 from align.nets import progress
 from align.nets.calls import written_at
 from align.nets.whole import Criterion, whole_pair
@@ -15,8 +15,13 @@ from align.report.report import Layer, Report
 from align.rungs.loss import seen_from_the_net
 from align.rungs.training.forced_steps import ForcedSteps
 from align.rungs.training.rates import compare_schedules, tell_schedules
-from align.rungs.training.step_start import OptimizerFactory, ScheduleFunction
+from align.rungs.training.step_start import (
+    AverageFactory,
+    OptimizerFactory,
+    ScheduleFunction,
+)
 from align.trial.setup import prepared, rounding_note
+from common.errors import UserError
 
 MOST_STEPS = 1000  # of two schedules, to find out what one is of the other
 
@@ -30,6 +35,8 @@ def align_step(
     torch_optimizer: OptimizerFactory,
     paddle_optimizer: OptimizerFactory,
     *,
+    torch_average: AverageFactory | None = None,
+    paddle_average: AverageFactory | None = None,
     rules: Any = None,
 ) -> Report:
     """Judge one training step; see `align_training`. Returns a Report of stage "step"."""
@@ -40,6 +47,7 @@ def align_step(
         (torch_loss, paddle_loss),
         (torch_optimizer, paddle_optimizer),
         (None, None),
+        (torch_average, paddle_average),
         free_run=False,
         rules=rules,
     )
@@ -56,6 +64,8 @@ def align_training(
     torch_schedule: ScheduleFunction | None = None,
     paddle_schedule: ScheduleFunction | None = None,
     *,
+    torch_average: AverageFactory | None = None,
+    paddle_average: AverageFactory | None = None,
     rules: Any = None,
     iterations: int = 0,
 ) -> Report:
@@ -76,6 +86,10 @@ def align_training(
             told with the line of its factory, or what the factory's attribute `source` says.
         torch_schedule, paddle_schedule: rate of the optimizer as a function of the step, from 0,
             set before the step; groups keep their multiplier.
+        torch_average, paddle_average: called with the net alone, return the moving average of its
+            weights (and buffers) that a training keeps beside it: an object with `update()`, which
+            takes the net's present tensors in, and `state()`, arrays by the net's names. torch's
+            `AveragedModel` is one as well. Both or neither.
         rules: how the reference names what the port names otherwise (`convert.names.rules`).
         iterations: of a whole run, where it is longer than `batches`: the schedules are compared
             over all of it.
@@ -99,6 +113,7 @@ def align_training(
         (torch_loss, paddle_loss),
         (torch_optimizer, paddle_optimizer),
         (torch_schedule, paddle_schedule),
+        (torch_average, paddle_average),
         free_run=True,
         rules=rules,
         iterations=iterations,
@@ -112,6 +127,7 @@ def _align_steps(
     losses: tuple[Criterion, Criterion],
     optimizers: tuple[OptimizerFactory, OptimizerFactory],
     schedules: tuple[ScheduleFunction | None, ScheduleFunction | None],
+    averages: tuple[AverageFactory | None, AverageFactory | None],
     free_run: bool,
     rules: Any,
     iterations: int = 0,
@@ -119,6 +135,7 @@ def _align_steps(
     from align.nets.prepare_paddle import state_kept
     from align.pairing.reference_torch import LiveReference
 
+    both = _both(averages)
     torch_whole, paddle_whole = whole_pair(*nets, *losses)
     sides = pair_nets(LiveReference(torch_whole), paddle_whole, rules)
     report = Report(stage)
@@ -126,9 +143,10 @@ def _align_steps(
     report.settings["inputs"] = [batch.shapes for batch in read[:1]]
     with prepared(sides, dtype="float64", train=True) as rounded:
         with state_kept(paddle_whole):
-            steps = ForcedSteps(sides, optimizers, schedules, report)
+            steps = ForcedSteps(sides, optimizers, schedules, both, report)
             whole = _run_steps(steps, read)
             report.calls += steps.unshown_settings() if whole else []
+            steps.note_average()
         report.notes += rounding_note(rounded, steps.found.trace) if steps.found else []
         if free_run and whole:
             progress.begin("running the port freely")
@@ -142,7 +160,25 @@ def _align_steps(
     recipe = {OPTIMIZER: _layer(optimizers, steps.kinds)}
     if theirs and ours:
         recipe[SCHEDULE] = _layer((theirs, ours), ("", ""))
+    if both:
+        recipe[AVERAGE] = _layer(both, ("", ""))
     return blame(report, sides, seen_from_the_net, recipe)
+
+
+def _both(
+    averages: tuple[AverageFactory | None, AverageFactory | None],
+) -> tuple[AverageFactory, AverageFactory] | None:
+    """Return both factories, None where there is none. Raises UserError where one is alone."""
+    theirs, ours = averages
+    if theirs is not None and ours is not None:
+        return theirs, ours
+    if theirs is None and ours is None:
+        return None
+    given, missing = ("torch", "paddle") if ours is None else ("paddle", "torch")
+    raise UserError(
+        f"could not check: {given}_average is given and {missing}_average is not; give both, or "
+        "neither"
+    )
 
 
 def _layer(made_by: tuple[Any, Any], kinds: tuple[str, str]) -> Layer:

@@ -10,6 +10,7 @@ import numpy as np
 from common.errors import UserError
 
 OptimizerFactory = Callable[[list[Any]], Any]  # parameters -> optimizer
+AverageFactory = Callable[[Any], Any]  # net -> the moving average of its weights
 ScheduleFunction = Callable[[int], float]  # step, from 0 -> rate
 Slots = dict[str, dict[str, np.ndarray]]  # by the port's key, by the slot's name in torch
 

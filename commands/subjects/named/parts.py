@@ -85,6 +85,10 @@ class Parts(ABC):
         """Freeze what the config says of the net; `thaw` of what is returned undoes it."""
 
     @abstractmethod
+    def average(self) -> Callable[[Any], Any] | None:
+        """Return what makes the moving average of a net, None where the config has none."""
+
+    @abstractmethod
     def to_tensor(self, array: np.ndarray) -> Any:
         """Return an array as a tensor of the framework."""
 

@@ -1,7 +1,7 @@
 """What a config names, made in PyTorch."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -91,9 +91,13 @@ class TorchParts(Parts):
         """Return the side with what the config says of how it is trained."""
         side.frozen, side.ask = frozen.layers, self.ask
         side.precision = precision_of(self.settings.train, side.net)
-        if ema := self.settings.train.ema:
-            side.averaged = partial(Average, **ema.model_dump())
+        side.averaged = self.average()
         return side
+
+    def average(self) -> Callable[[Any], Average] | None:
+        """Return what makes the moving average of a net, None where the config has none."""
+        ema = self.settings.train.ema
+        return partial(Average, **ema.model_dump()) if ema else None
 
     def frozen(self, net: nn.Module) -> Frozen:
         """Freeze what the config says of the net, until it is thawed."""
