@@ -78,6 +78,7 @@ def _as_json(folder: Path, step: Any, sides: Any, reason: str, result: Any) -> d
         "lr": step.lr,
         "losses": {name: repr(value) for name, value in step.losses.items()},
         "images": step.images,
+        "compiled": step.compiled,
         "sides": {name: as_plain(side, reason) for name, side in sides.items()},
         "verdict": result.kind,
         "exit_code": result.exit_code,
@@ -97,6 +98,8 @@ def _show(step: Any, sides: Any, reason: str, result: Any, quiet: bool) -> None:
         )
         say(head)
         rows = [(phrase("images"), told_images(step.images))]
+        if step.compiled:
+            rows.append((phrase("the net"), phrase("compiled in the run, here as it is written")))
         for name, side in sides.items():
             rows += [(name if not n else "", text) for n, text in enumerate(_lines(side, reason))]
         for line in labelled(rows, LABEL):

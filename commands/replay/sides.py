@@ -47,13 +47,16 @@ class ReplayedSide:
 class StepReplay:
     """A saved step, to be run on both frameworks.
 
-    device: "cpu" or "gpu" of the framework of the run; the other one computes on the CPU. Raises
-    UserError where its settings name what is not there any more.
+    device: "cpu" or "gpu" of the framework of the run; the other one computes on the CPU. A net
+    that was compiled runs as it is written: inside of a compiled one nobody sees layers and lines.
+    Raises UserError where its settings name what is not there any more.
     """
 
     def __init__(self, step: SavedStep, device: str = "cpu") -> None:
         self.step, self.device = step, device
-        self.settings = Settings.model_validate(step.settings)
+        settings = Settings.model_validate(step.settings)
+        as_written = settings.train.model_copy(update={"compile": False})
+        self.settings = settings.model_copy(update={"train": as_written})
         self.parts = {name: parts_of(self.settings, name) for name in FRAMEWORKS if find_spec(name)}
         if step.framework not in self.parts:
             raise UserError(

@@ -5,7 +5,7 @@ from typing import Any
 
 from commands.entry import CHECKED_BAD, CHECKED_GOOD, COULD_NOT_CHECK
 from commands.replay.sides import ReplayedSide, StepReplay
-from commands.replay.sighting import Sighting
+from commands.replay.sighting import UPDATE, Sighting
 from common.words.language import phrase
 
 # Phases of a step, as phrases.
@@ -21,7 +21,7 @@ PHASES = {
 
 @dataclass(frozen=True)
 class ReplayVerdict:
-    """kind: both, elsewhere, one, alone, other, mended, gone; `words` say it."""
+    """kind: both, elsewhere, one, update, alone, other, mended, gone; `words` say it."""
 
     kind: str
     exit_code: int
@@ -37,6 +37,13 @@ def judged(replay: StepReplay, own: ReplayedSide, other: ReplayedSide | None) ->
     if other is None:
         text = phrase("the first value that is not finite stands {at}, in {name}", at=at, **names)
         return ReplayVerdict("alone", CHECKED_BAD, text)
+    if other.first is None and own.first.phase == UPDATE:
+        text = phrase(
+            "the first value that is not finite stands {at}, in {name}: look at the rate and at "
+            "what the optimizer holds (momentum, squares), which {other} began without",
+            **{"at": at, **names},
+        )
+        return ReplayVerdict("update", CHECKED_BAD, text)
     if other.first is None:
         text = phrase(
             "the first value that is not finite stands {at}, in {name} alone: the same step is "
@@ -71,6 +78,12 @@ def _finite(replay: StepReplay, other: ReplayedSide | None, names: dict[str, str
             files=", ".join(changed),
         )
         return ReplayVerdict("mended", CHECKED_GOOD, text)
+    if replay.step.compiled:
+        text = phrase(
+            "could not check: the step is finite where the net runs as it is written, and the run "
+            "computed with a compiled one: train with train.compile=false, and see"
+        )
+        return ReplayVerdict("gone", COULD_NOT_CHECK, text)
     text = phrase(
         "could not check: the step is finite now, and no code of yours changed; what made it "
         "infinite is not in what was saved (another device or version, or a generator)"

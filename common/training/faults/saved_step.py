@@ -64,6 +64,11 @@ class SavedStep:
     code: dict[str, str] = field(default_factory=dict)
 
     @property
+    def compiled(self) -> bool:
+        """Whether the run computed with a compiled net."""
+        return bool(self.settings.get("train", {}).get("compile"))
+
+    @property
     def changed(self) -> list[str]:
         """Files of the user's code that are not what they were in the run."""
         return [
