@@ -1,4 +1,4 @@
-"""A saved step that nobody trained: values that first stand in the update, nets that are compiled."""
+"""A saved step that nobody trained: values first not finite in the update, and compiled nets."""
 
 import numpy as np
 import pytest
