@@ -205,6 +205,7 @@ STAGES = {
         "STDC1-Seg, 20 seeds, forward and backward, eval and train",
         "tests/align/rungs/test_forward.py",
         "tests/align/rungs/test_backward.py",
+        "tests/align/rungs/test_training.py",
     ),
     "faults": lambda: [
         run(

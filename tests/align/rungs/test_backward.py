@@ -20,12 +20,14 @@ from common.errors import UserError
 from convert import convert_state
 from tests.faults import STDC_FAULTS, small_pair
 
+LONG = pytest.mark.prove
+
 
 def blamed(report):
     return {(divergence.layer, divergence.where.split(":")[0]) for divergence in report.divergences}
 
 
-@pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
+@pytest.mark.parametrize("train", [pytest.param(False, marks=LONG), True], ids=["eval", "train"])
 def test_healthy_stdc_is_aligned(stdc1_pair, stdc_input, train):
     report = align_backward(*stdc1_pair, [stdc_input], train=train)
     assert report.exit_code == 0, report.verdict
@@ -47,7 +49,11 @@ def test_healthy_stdc_is_aligned_for_every_seed(seed, train):
     assert report.exit_code == 0, report.verdict
 
 
-@pytest.mark.parametrize("fault", ["epsilon", "kernel axes", "scaled weight", "attention lost"])
+# `make unit` takes the one whose layers lose their gradients; the forward pass finds all.
+ALONE = [pytest.param(name, marks=LONG) for name in ("epsilon", "kernel axes", "scaled weight")]
+
+
+@pytest.mark.parametrize("fault", [*ALONE, "attention lost"])
 def test_fault_of_the_forward_pass_is_blamed_on_its_layer(stdc1_pair, stdc_input, fault):
     torch_net, paddle_net = stdc1_pair
     with STDC_FAULTS[fault](paddle_net) as layer:

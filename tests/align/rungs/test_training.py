@@ -292,6 +292,7 @@ def test_step_of_the_stdc_recipe_is_aligned():
     assert any(call.where == "weight:fuse_kernel" for call in report.calls)
 
 
+@pytest.mark.prove
 def test_missing_group_of_the_stdc_recipe_is_named():
     report = stdc_step(paddle_options={"head_lr_multiplier": 1.0})
     heads = {d.layer.split(".")[0] for d in report.divergences if d.where == "lr"}
