@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from commands.check_data.pictures import draw_classes, draw_samples
+from commands.check_data.pictures import Shown, draw_classes, draw_samples
 from commands.check_data.result import as_json, show
 from commands.check_data.users import UsersSplit, own_augmentation, users_splits
 from commands.entry import CHECKED_BAD, CHECKED_GOOD, print_json
@@ -22,15 +22,18 @@ from common.data import SegmentationDataset
 from common.data.dataset import DataSource
 from common.data.readers import become_a_reader
 from common.data.survey import UNPAIRED, UNUSABLE, Finding, Look, Survey, look_at
-from common.errors import DataError, UnpairedError, UserError
+from common.errors import DataError, UnknownLabelsError, UnpairedError, UserError
 from common.files import make_folder
+from common.panoptic.dataset import PanopticDataset
+from common.panoptic.segments import Segment, outlines_of, semantic_of
+from common.panoptic.sets.base import PanopticSet
 from common.settings.data import DATASETS, ListData
 from common.settings.run import Settings
 from common.terminal import screen
 from common.words.language import phrase
 
 Sources = Mapping[str, DataSource | UsersSplit]
-Drawn = tuple[str, str, Callable[[], tuple[np.ndarray, Any]]]
+Drawn = tuple[str, str, Callable[[], Shown]]
 AT_ONCE = 8  # frames that a process is given
 FEW = 200  # frames that this process reads alone as fast
 MOST_WORKERS = 8
@@ -80,6 +83,10 @@ def open_splits(settings: Settings) -> tuple[Sources, Survey]:
             sources[split] = error.source
             for kind, names in error.problems.items():
                 lonely |= {n: Finding(n, split, f"{n}: {kind}") for n in names if n not in lonely}
+        except UnknownLabelsError as error:
+            if error.source is None:
+                raise
+            sources[split] = error.source  # whose frames tell it, each of itself
     others = {UNPAIRED: list(lonely.values())} if lonely else {}
     frames = {split: len(source) for split, source in sources.items()}
     return sources, Survey(classes, frames, others=others)
@@ -170,17 +177,35 @@ def _drawer(settings: Settings, source: DataSource | UsersSplit) -> Callable[[in
     """Return what gives (name, file, function that draws the training sample) of an index."""
     if isinstance(source, UsersSplit):
         users = source
-        return lambda index: (f"item {index}", f"item {index}", lambda: users.sample(index))
-    augment, frames = own_augmentation(settings), source.frames
-    dataset = SegmentationDataset(
-        source,
-        settings.data.transforms(None if augment is None else OwnAugment(augment)),
-        seed=settings.seed,
-        normalisation=settings.data.normalisation.build(),
-    )
+        named = "item {}".format
+        return lambda i: (named(i), named(i), lambda: Shown(*users.sample(i)))
+    frames, dataset = source.frames, _samples(settings, source)
 
-    def sample(index: int) -> tuple[np.ndarray, Any]:
-        image, label = dataset.sample(0, index)
-        return dataset.normalisation.to_rgb(image[None])[0], label
+    def sample(index: int) -> Shown:
+        image, target = dataset.sample(0, index)
+        picture = dataset.normalisation.to_rgb(image[None])[0]
+        return Shown(picture, **target if isinstance(target, dict) else {"label": target})
 
     return lambda i: (frames[i].name, str(frames[i].image), lambda: sample(i))
+
+
+def _samples(settings: Settings, source: DataSource) -> SegmentationDataset:
+    """Return the training samples of a source; of a panoptic one with outlines of its segments.
+
+    A step that lays frames together takes classes alone.
+    """
+    augment = own_augmentation(settings)
+    transforms = settings.data.transforms(None if augment is None else OwnAugment(augment))
+    ways: dict[str, Any] = {
+        "seed": settings.seed,
+        "normalisation": settings.data.normalisation.build(),
+    }
+    mixes = any(getattr(step, "takes_others", False) for step in transforms)
+    if isinstance(source, PanopticSet) and not mixes:
+        return PanopticDataset(source, labels_and_outlines, transforms, **ways)
+    return SegmentationDataset(source, transforms, **ways)
+
+
+def labels_and_outlines(ids: np.ndarray, segments: list[Segment]) -> dict[str, np.ndarray]:
+    """Return what is drawn of segments: their classes uint8 [H, W], and where they end, bool."""
+    return {"label": semantic_of(ids, segments), "outlines": outlines_of(ids)}

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from common.words.language import comma
 ROW = 0.24  # inches of a class
 MIXED = 0.6  # of the label's colour in an overlay
 MOST_NAMES = 24  # classes of a legend
+OUTLINE = 1.0  # white, of segments
 PAPER = "#e8e8e8"  # behind colours: classes are white too
 
 
@@ -64,16 +65,27 @@ def draw_classes(survey: Survey, path: Path) -> None:
     write_picture(figure, path)
 
 
+class Shown(NamedTuple):
+    """A training sample to look at.
+
+    picture: [H, W, 3], 0..1. label: whole numbers [H, W], void 255. outlines: bool [H, W], where
+    segments end; None: there are none.
+    """
+
+    picture: np.ndarray
+    label: np.ndarray
+    outlines: np.ndarray | None = None
+
+
 @lettering()
 def draw_samples(
-    samples: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    samples: Mapping[str, Shown],
     classes: Classes,
     path: Path,
 ) -> None:
     """Write a PNG of training samples as a net gets them, each beside its label laid on it.
 
-    samples: (picture [H, W, 3], 0..1; label int64 [H, W]) by the frame's name. What does not count
-    is light grey.
+    samples: by the frame's name. What does not count is light grey, segments are outlined.
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
@@ -84,11 +96,11 @@ def draw_samples(
     for axes in grid.ravel():
         axes.set_axis_off()
     shown: set[int] = set()
-    for (name, (picture, label)), (left, right) in zip(samples.items(), grid, strict=False):
-        left.imshow(picture)
-        right.imshow(overlay(picture, label, classes.colors))
+    for (name, sample), (left, right) in zip(samples.items(), grid, strict=False):
+        left.imshow(sample.picture)
+        right.imshow(overlay(*sample[:2], classes.colors, sample.outlines))
         left.set_title(name[-40:], fontsize=7)
-        shown |= set(np.unique(label).tolist()) - {VOID}
+        shown |= set(np.unique(sample.label).tolist()) - {VOID}
     names, fonts = written(classes.names)
     patches = [
         Patch(facecolor=classes.colors[k] / 255, edgecolor="#444444", label=names[k])
@@ -99,9 +111,19 @@ def draw_samples(
     write_picture(figure, path)
 
 
-def overlay(picture: np.ndarray, label: np.ndarray, colors: np.ndarray) -> np.ndarray:
-    """Return a picture [H, W, 3], 0..1, with the colours of its label [H, W] laid on it."""
+def overlay(
+    picture: np.ndarray,
+    label: np.ndarray,
+    colors: np.ndarray,
+    outlines: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return a picture [H, W, 3], 0..1, with the colours of its label [H, W] laid on it.
+
+    outlines: bool [H, W], drawn over it in white.
+    """
     laid = colors[label] / 255
     laid[label == VOID] = 0.8
     mixed: np.ndarray = (1 - MIXED) * picture + MIXED * laid
+    if outlines is not None:
+        mixed[outlines] = OUTLINE
     return mixed

@@ -11,6 +11,7 @@ from commands.entry import CHECKED_BAD, CHECKED_GOOD
 from commands.subjects.named.config import own_of
 from common.data.survey import (
     EMPTY,
+    MIS_SEGMENTED,
     MIS_SIZED,
     MISLABELLED,
     SHARED,
@@ -31,6 +32,7 @@ EXPLAINED = {
     UNREADABLE: "files that cannot be read",
     MIS_SIZED: "pairs of image and label that differ in size",
     MISLABELLED: "labels with values that are no class",
+    MIS_SEGMENTED: "ids of segments that only the map or only the list has",
     EMPTY: "files of 0 bytes, labels without any class",
     UNPAIRED: "files without their partner",
     SHARED: "photos that another split has, too",

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from common.data.batch import Batch, Sample, stack
+from common.data.batch import Batch, Sample, Target, stack
 from common.data.broken import usable_sample
 from common.data.transforms.images import Normalisation, Transform
 from common.errors import ConfigError, DataError
@@ -111,7 +111,7 @@ class SegmentationDataset:
             raise DataError(f"{frames[index].image if frames else index}: {error}") from None
         return self.normalisation(image), self.target(index, label)
 
-    def target(self, index: int, label: Any) -> Any:
+    def target(self, index: int, label: Any) -> Target:
         """Return what a net is trained on, of a transformed label of frame `index`."""
         return np.array(label, np.int64)
 

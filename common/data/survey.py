@@ -13,12 +13,13 @@ from common.data.classes import Classes
 from common.data.dataset import DataSource
 from common.data.photos import read_photo, traits_of
 from common.data.transforms.images import VOID
-from common.errors import SizeMismatchError, UnknownLabelsError, UserError
+from common.errors import SegmentsError, SizeMismatchError, UnknownLabelsError, UserError
 
 UNREADABLE, MIS_SIZED, MISLABELLED = "unreadable", "mis-sized", "mislabelled"
+MIS_SEGMENTED = "mis-segmented"  # of panoptic sets: map and list of segments disagree
 EMPTY, UNPAIRED, SHARED = "empty", "unpaired", "in several splits"
 UNUSABLE = "not augmented"  # of the samples that are drawn
-KINDS = (UNREADABLE, MIS_SIZED, MISLABELLED, EMPTY, UNPAIRED, SHARED, UNUSABLE)
+KINDS = (UNREADABLE, MIS_SIZED, MISLABELLED, MIS_SEGMENTED, EMPTY, UNPAIRED, SHARED, UNUSABLE)
 MOST_VALUES = 1000  # of a frame that are told apart
 
 
@@ -75,6 +76,8 @@ def problem_of(look: Look, error: Exception) -> Look:
     said = str(error) if isinstance(error, UserError) else f"{look.image}: {error!r}"
     if isinstance(error, SizeMismatchError):
         return look._replace(problem=MIS_SIZED, said=said)
+    if isinstance(error, SegmentsError):
+        return look._replace(problem=MIS_SEGMENTED, said=said)
     if isinstance(error, UnknownLabelsError):
         strange = dict(list(error.pixels.items())[:MOST_VALUES])
         return look._replace(problem=MISLABELLED, said=said, strange=strange)
@@ -118,7 +121,8 @@ class Survey:
         found: dict[str, list[Finding]] = {kind: [] for kind in KINDS}
         for look in sorted(self.looks, key=lambda look: (look.split, look.place)):
             if look.problem:
-                file = look.label if look.problem in (MISLABELLED, EMPTY) else look.image
+                of_label = look.problem in (MISLABELLED, MIS_SEGMENTED, EMPTY)
+                file = look.label if of_label else look.image
                 found[look.problem].append(Finding(file or look.image, look.split, look.said))
         found[SHARED] += self._shared()
         for kind, rows in self.others.items():

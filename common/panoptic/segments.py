@@ -123,6 +123,14 @@ def semantic_of(ids: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
     return found
 
 
+def outlines_of(ids: np.ndarray) -> np.ndarray:
+    """Return where one segment of a map [H, W] ends and another begins: bool, a pixel wide."""
+    edge = np.zeros(ids.shape, bool)
+    edge[:, :-1] |= ids[:, :-1] != ids[:, 1:]
+    edge[:-1] |= ids[:-1] != ids[1:]
+    return edge
+
+
 def require_agreement(ids: np.ndarray, listed: Sequence[int], files: tuple[str, str]) -> None:
     """Raise SegmentsError where the ids of a map and those that are listed for it are not the same.
 

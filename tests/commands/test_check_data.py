@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from commands.check_data.flow import check
+from commands.check_data.flow import check, labels_and_outlines, open_splits, read_all
 from commands.check_data.pictures import overlay
+from commands.subjects.named.config import read_config
 from common.errors import DataError
 from common.words import language
 from tests.common.data import layouts
 from tests.common.data.layouts import ORIENTATION, TURNED, photo_of, values
+from tests.common.panoptic import layouts as panoptic_layouts
+from tests.common.panoptic import scenes
 from tests.nursery import run
 from tests.paths import CONFIGS, ROOT
 
@@ -183,3 +186,69 @@ def test_names_that_no_font_has_are_numbers(monkeypatch):
 
     monkeypatch.setattr(font_manager.fontManager, "ttflist", [])
     assert written(("Straße", "道路"))[0] == ["Straße", "1"]
+
+
+def panoptic_config(root, dataset):
+    path = root.parent / "panoptic.yml"
+    data = [
+        *(f"  dataset: {dataset}", f"  root: {root}", "  crop_hw: [16, 24]", "  batch_size: 2"),
+        "  augmentation: {name: panoptic_deeplab}",
+    ]
+    path.write_text("\n".join([f"_base_: {CONFIGS}/stdc1_toy.yml", "data:", *data]) + "\n")
+    return path
+
+
+def test_a_good_panoptic_set_is_good_and_its_segments_are_outlined(tmp_path, capsys):
+    root = panoptic_layouts.cityscapes(tmp_path / "set")
+    given = {"overrides": [], "output": tmp_path / "out", "json": True, "quiet": False}
+    path = panoptic_config(root, "cityscapes_panoptic")
+    code = check(argparse.Namespace(config=path, workers=0, **given))
+    told = json.loads(capsys.readouterr().out)
+    assert (code, told["findings"]) == (0, {})
+    assert told["classes"][13]["pixels"] == {"train": 54, "val": 27}
+    assert len(told["pictures"]) == 2
+    ids, segments = scenes.street()
+    made = labels_and_outlines(ids, segments)
+    assert made["outlines"][2].tolist() == [1, 0, 0, 0, 1, 1, 1, 1]
+    grey = np.full((6, 8, 3), 0.5)
+    laid = overlay(grey, **made, colors=np.zeros((256, 3), np.uint8))
+    assert (laid[made["outlines"]] == 1).all()
+    assert laid[1, 1:4] == pytest.approx(0.2)
+
+
+def found_in(path):
+    """Return what is wrong with the set of a config, without the pictures, and its frames."""
+    sources, survey = open_splits(read_config(path, []))
+    survey.looks += read_all(sources, 0)
+    return survey.findings, survey
+
+
+def test_every_fault_of_a_panoptic_set_is_listed(tmp_path):
+    root = panoptic_layouts.coco(tmp_path / "set", train=7)
+    maps = root / "annotations/panoptic_train2017"
+    about = json.loads((root / "annotations/panoptic_train2017.json").read_text())
+    rows = {row["image_id"]: row["segments_info"] for row in about["annotations"]}
+    del rows[0][0]
+    rows[1].append(scenes.segment(77, 1))
+    rows[2][0]["category_id"] = 91
+    del rows[3][:]
+    panoptic_layouts.save(np.zeros((8, 9, 3), np.uint8), maps / "000000000003.png")
+    (maps / "000000000004.png").write_bytes(b"")
+    (root / "annotations/panoptic_train2017.json").write_text(json.dumps(about))
+    path = panoptic_config(root, "coco_panoptic")
+    findings, survey = found_in(path)
+    names = {kind: [row.file.rpartition("/")[2] for row in rows] for kind, rows in findings.items()}
+    assert names == {
+        "mis-segmented": ["000000000000.png", "000000000001.png"],
+        "mislabelled": ["000000000002.png"],
+        "mis-sized": ["000000000003.jpg"],
+        "empty": ["000000000004.png"],
+    }
+    assert survey.strange[91].pixels == 40
+    said = [row.said for row in findings["mis-segmented"]]
+    assert "ids 1000 have 40 pixels" in said[0]
+    assert "segments 77 of" in said[1]
+    (root / "train2017/000000000005.jpg").unlink()
+    findings, survey = found_in(path)
+    assert len(findings["unpaired"]) == 1
+    assert survey.frames == {"train": 6, "val": 2}

@@ -77,7 +77,7 @@ def cityscapes(root, train=2, val=1):
             name = f"{CITY}_{number:06d}_000019"
             values = instance_ids(number)
             folder = root / "leftImg8bit" / split / CITY
-            save(photo(number, values.shape), folder / f"{name}_leftImg8bit.png")
+            save(photo(number + len(split), values.shape), folder / f"{name}_leftImg8bit.png")
             file = root / "gtFine" / split / CITY / f"{name}_gtFine_instanceIds.png"
             save(values, file)
     return root
