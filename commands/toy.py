@@ -26,7 +26,7 @@ def write_toy(options: argparse.Namespace) -> int:
             force=options.force,
             **{
                 key: value
-                for key in ("train", "val", "size_hw", "seed")
+                for key in ("layout", "train", "val", "size_hw", "seed")
                 if (value := getattr(options, key)) is not None
             },
         )

@@ -20,6 +20,11 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         "python tools/make_toy_cityscapes.py data/toy_cityscapes --train 60 --val 20 --seed 0",
     )
     command.add_argument("dir", metavar="DIR", help="absent or empty folder to write to")
+    command.add_argument(
+        "--layout",
+        choices=("cityscapes", "coco_panoptic"),
+        help="how the set lies on disk, with its segments either way (cityscapes)",
+    )
     command.add_argument("--train", type=int, metavar="N", help="training frames (60)")
     command.add_argument("--val", type=int, metavar="N", help="validation frames (20)")
     command.add_argument(

@@ -34,12 +34,18 @@ from commands.subjects.recipe import Recipe
 from commands.subjects.validation import sizes_taken
 from common.documents import write_text
 from common.errors import UserError
-from common.settings.data import CityscapesData, OwnData, PhotosData
+from common.settings.data import OwnData, PhotosData
 from common.settings.load import load_settings
 from common.settings.own import OWN, OwnModel
 
 # Rungs that train, and in what.
 TRAININGS = {"train": "paddle", "train, reference": "torch"}
+# How the toy set lies on disk that stands for a data set.
+TOYS = {
+    "cityscapes": "cityscapes",
+    "cityscapes_panoptic": "cityscapes",
+    "coco_panoptic": "coco_panoptic",
+}
 # What --fast changes: every rung is climbed, on less.
 FAST = (
     "train.iterations=4",
@@ -165,8 +171,8 @@ class Reproduction:
         settings = load_settings(self.config, self.overrides)
         size, *_, height, width = shape = settings.reproduce.fast_shape
         smaller = list(FAST)
-        if isinstance(settings.data, CityscapesData):  # of which a toy set can be made
-            smaller.append(f"data.root={self.folder / 'toy_cityscapes'}")
+        if layout := TOYS.get(settings.data.dataset):
+            smaller.append(f"data.root={self.folder / f'toy_{layout}'}")
         if not isinstance(settings.model, OwnModel):
             smaller.append(f"data.batch_size={size}")
             smaller.append(f"data.crop_hw=[{height}, {width}]")
@@ -235,15 +241,19 @@ class Reproduction:
     def _make_data(self) -> None:
         """Write a toy set where the config's data are absent and its root is called toy."""
         root = Path(str(self.settings.data.root))
-        of_toys = isinstance(self.settings.data, CityscapesData) and "toy" in root.name
-        if not of_toys or root.exists():
+        layout = TOYS.get(self.settings.data.dataset)
+        if layout is None or "toy" not in root.name or root.exists():
             return
         from common.data.toy import write_toy_cityscapes
 
         with self._rung("toy data") as done:
             size = self.settings.reproduce
             marker = write_toy_cityscapes(
-                root, train=size.toy_train, val=size.toy_val, size_hw=size.toy_size_hw
+                root,
+                layout=layout,
+                train=size.toy_train,
+                val=size.toy_val,
+                size_hw=size.toy_size_hw,
             )
             done(ALIGNED, Words("toy_data", train=marker["train"], val=marker["val"], folder=root))
 

@@ -1,33 +1,55 @@
-"""Writing the toy set: all of it or nothing, and never over anything that is not a toy set."""
+"""Writing toy sets: all of one or nothing, and never over anything that is not a toy set."""
 
 import json
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from common.data.sets.cityscapes import open_split
+from common.data.toy import coco
 from common.data.toy.render import Rendering, render
 from common.errors import ConfigError, DataError, UserError
 from common.files import whole_folder
+from common.panoptic.sets.cityscapes import INSTANCES, files_of
+from common.panoptic.sets.write import write_annotations, write_maps
 
 MARKER = "toy_cityscapes.json"
 VERSION = 1  # of the pictures: the same seed and version give the same bytes
 CITIES = {"train": ("toyburg", "toydorf", "toyhafen"), "val": ("toystadt",)}
+SPLITS = tuple(CITIES)
 SMALLEST = 32  # pixels a side
+Progress = Callable[[int, int], None] | None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a toy set lies on disk.
+
+    title: what messages call it. marker: the file that says that it is one. folders: what it has
+    beside. write: (root, about, progress) writes its frames.
+    """
+
+    title: str
+    marker: str
+    folders: tuple[str, ...]
+    write: Callable[[Path, dict[str, Any], Progress], None]
 
 
 def write_toy_cityscapes(
     folder: str | Path,
     *,
+    layout: str = "cityscapes",
     train: int = 60,
     val: int = 20,
     size_hw: tuple[int, int] = (256, 512),
     seed: int = 0,
     force: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = None,
 ) -> dict[str, Any]:
     """Write a toy Cityscapes to `folder` and return what its marker file holds.
 
@@ -36,6 +58,8 @@ def write_toy_cityscapes(
 
     Args:
         folder: absent or empty; with `force` also an earlier toy set, which is replaced.
+        layout: a row of `LAYOUTS`; "coco_panoptic" writes the same streets as COCO panoptic has
+            them.
         train, val: number of frames.
         size_hw: (height, width) in pixels.
         seed: at least 0.
@@ -43,12 +67,15 @@ def write_toy_cityscapes(
         progress: called with (frames written, frames in all).
 
     Raises:
-        ConfigError: numbers or sizes that make no sense.
+        ConfigError: numbers or sizes that make no sense, or an unknown layout.
         DataError: `folder` holds something else, or cannot be written.
     """
-    _require_sensible(train, val, size_hw, seed)
+    if layout not in LAYOUTS:
+        raise ConfigError(f"layout: expected {' or '.join(LAYOUTS)}, got {layout!r}")
+    chosen = LAYOUTS[layout]
+    _require_sensible(chosen, train, val, size_hw, seed)
     target = Path(folder).absolute()
-    _require_replaceable(target, force)
+    _require_replaceable(chosen, target, force)
     about = {
         "made_by": "make_toy_cityscapes",
         "version": VERSION,
@@ -60,25 +87,25 @@ def write_toy_cityscapes(
     }
     try:
         with whole_folder(target) as draft:
-            _write_frames(draft, about, progress)
-            (draft / MARKER).write_text(json.dumps(about, indent=2) + "\n")
+            chosen.write(draft, about, progress)
+            (draft / chosen.marker).write_text(json.dumps(about, indent=2) + "\n")
     except UserError as error:
-        raise DataError(f"toy Cityscapes: {error}") from error
+        raise DataError(f"{chosen.title}: {error}") from error
     return about
 
 
-def _require_sensible(train: int, val: int, size_hw: tuple[int, int], seed: int) -> None:
+def _require_sensible(
+    layout: Layout, train: int, val: int, size_hw: tuple[int, int], seed: int
+) -> None:
     if train < 1 or val < 1 or min(size_hw) < SMALLEST or seed < 0:
         raise ConfigError(
-            f"toy Cityscapes: expected at least one train and one val frame of at least {SMALLEST} "
+            f"{layout.title}: expected at least one train and one val frame of at least {SMALLEST} "
             f"pixels a side and a seed of at least 0, got train {train}, val {val}, "
             f"size {size_hw[1]}x{size_hw[0]}, seed {seed}"
         )
 
 
-def _write_frames(
-    root: Path, about: dict[str, Any], progress: Callable[[int, int], None] | None
-) -> None:
+def _write_cityscapes(root: Path, about: dict[str, Any], progress: Progress) -> None:
     size_hw = (about["height"], about["width"])
     done, total = 0, about["train"] + about["val"]
     for split, cities in CITIES.items():
@@ -90,6 +117,9 @@ def _write_frames(
             done += 1
             if progress:
                 progress(done, total)
+        file, maps = files_of(root, split)
+        maps.mkdir()
+        write_annotations(write_maps(open_split(root, split, INSTANCES)[1], maps), file)
 
 
 def _write_frame(root: Path, split: str, city: str, name: str, frame: Rendering) -> None:
@@ -108,34 +138,59 @@ def _save(pixels: np.ndarray, path: Path) -> None:
     Image.fromarray(pixels).save(path, compress_level=4)
 
 
-def _require_replaceable(target: Path, force: bool) -> None:
+def _write_coco_panoptic(root: Path, about: dict[str, Any], progress: Progress) -> None:
+    seed, size_hw = about["seed"], (about["height"], about["width"])
+    done, total = 0, about["train"] + about["val"]
+    for place, split in enumerate(SPLITS):
+        listed = []
+        for index in range(about[split]):
+            number = len(SPLITS) * index + place + 1  # no image of one split is one of the other
+            frame = render(seed, split, index, size_hw)
+            listed.append(coco.write_frame(root, split, number, frame, seed))
+            done += 1
+            if progress:
+                progress(done, total)
+        coco.write_lists(root, split, listed)
+
+
+LAYOUTS = {
+    "cityscapes": Layout("toy Cityscapes", MARKER, ("leftImg8bit", "gtFine"), _write_cityscapes),
+    "coco_panoptic": Layout(
+        "toy COCO panoptic",
+        "toy_coco_panoptic.json",
+        ("train2017", "val2017", "annotations"),
+        _write_coco_panoptic,
+    ),
+}
+
+
+def _require_replaceable(layout: Layout, target: Path, force: bool) -> None:
     if not os.path.lexists(target):
         return
     if not target.is_dir() or target.is_symlink():
-        raise DataError(f"toy Cityscapes: {target} is there and is no folder; choose another DIR")
+        raise DataError(f"{layout.title}: {target} is there and is no folder; choose another DIR")
     if not any(target.iterdir()):
         return
-    if not _is_toy(target):
+    if not _is_toy(layout, target):
         raise DataError(
-            f"toy Cityscapes: {target} holds something else than a toy set ({MARKER}, leftImg8bit "
-            "and gtFine alone) and is never replaced; choose another DIR"
+            f"{layout.title}: {target} holds something else than a toy set ({layout.marker}, "
+            f"{' and '.join(layout.folders)} alone) and is never replaced; choose another DIR"
         )
     if not force:
         raise DataError(
-            f"toy Cityscapes: {target} holds a toy set already; choose another DIR, or replace it "
+            f"{layout.title}: {target} holds a toy set already; choose another DIR, or replace it "
             "with --force"
         )
 
 
-def _is_toy(folder: Path) -> bool:
+def _is_toy(layout: Layout, folder: Path) -> bool:
     """A marker of ours, and nothing that this command would not have written."""
     try:
-        about = json.loads((folder / MARKER).read_text())
+        about = json.loads((folder / layout.marker).read_text())
     except (OSError, ValueError):
         return False
-    ours = {MARKER, "leftImg8bit", "gtFine"}
     return (
         isinstance(about, dict)
         and about.get("made_by") == "make_toy_cityscapes"
-        and {path.name for path in folder.iterdir()} <= ours
+        and {path.name for path in folder.iterdir()} <= {layout.marker, *layout.folders}
     )

@@ -15,6 +15,7 @@ from common.errors import ConfigError, DataError
 from tests.paths import ROOT
 
 SIZE = (64, 128)
+TRAIN_LIST = "gtFine/cityscapes_panoptic_train.json"
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,8 @@ def test_every_file_of_the_real_layout_is_there(toy):
     assert "leftImg8bit/train/toyburg/toyburg_000000_000019_leftImg8bit.png" in files
     for kind in ("labelIds.png", "instanceIds.png", "color.png", "polygons.json"):
         assert f"gtFine/val/toystadt/toystadt_000001_000019_gtFine_{kind}" in files
-    assert len(files) == 7 * 5
+    assert "gtFine/cityscapes_panoptic_val/toystadt_000001_000019_gtFine_panoptic.png" in files
+    assert len(files) == 7 * 6 + 2
 
 
 def test_our_reader_takes_it_for_cityscapes(toy):
@@ -57,7 +59,10 @@ def test_same_seed_same_bytes_and_frames_do_not_depend_on_their_number(toy, tmp_
     again = tmp_path / "again"
     write_toy_cityscapes(again, train=3, val=2, size_hw=SIZE, seed=1)
     first, second = digests(toy), digests(again)
+    del second[TRAIN_LIST]
     assert second.items() <= first.items()
+    few, many = (json.loads((folder / TRAIN_LIST).read_text()) for folder in (again, toy))
+    assert all(row in many["annotations"] for row in few["annotations"])
     other = render(2, "train", 0, SIZE)
     assert (other.image != render(1, "train", 0, SIZE).image).any()
     assert (render(1, "val", 0, SIZE).image != render(1, "train", 0, SIZE).image).any()

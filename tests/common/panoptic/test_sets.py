@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.data.toy import write_toy_cityscapes
 from common.errors import (
     ConfigError,
     DamagedFileError,
@@ -15,9 +16,11 @@ from common.errors import (
     UnknownLabelsError,
     UnpairedError,
 )
+from common.panoptic.segments import FEW_IDS
 from common.panoptic.sets.cityscapes import CityscapesPanoptic
 from common.panoptic.sets.coco import CocoPanoptic
 from common.panoptic.sets.coco_categories import CATEGORIES, CLASS_OF
+from common.panoptic.sets.instances import read_instances
 from common.panoptic.sets.write import write_cityscapes_panoptic
 from tests.common.panoptic import layouts
 from tests.common.panoptic.scenes import segment
@@ -305,3 +308,41 @@ def test_a_map_that_cannot_be_read(coco):
     Image.new("L", (30, 20)).save(coco / "annotations/panoptic_train2017" / PNG)
     with pytest.raises(DamagedFileError, match="mode RGB, got L"):
         CocoPanoptic(coco, "train").read(0)
+
+
+INSTANCE_IDS = "toyburg_000000_000019_gtFine_instanceIds.png"
+
+
+def test_the_toy_streets_lie_on_disk_in_both_ways(tmp_path):
+    size = {"train": 3, "val": 1, "size_hw": (64, 128), "seed": 1}
+    write_toy_cityscapes(tmp_path / "city", **size)
+    write_toy_cityscapes(tmp_path / "coco", layout="coco_panoptic", **size)
+    city, coco = (
+        CityscapesPanoptic(tmp_path / "city", "train"),
+        CocoPanoptic(tmp_path / "coco", "train"),
+    )
+    assert {frame.annotations is not None for frame in city.frames} == {True}
+    assert len(city) == len(coco) == 3
+    values = read_instances(city.root / "gtFine/train/toyburg" / INSTANCE_IDS)
+    burg = next(k for k, frame in enumerate(city.frames) if "toyburg" in frame.name)
+    assert (city.read_panoptic(burg).ids == values).all()
+    found = coco.read_panoptic(0)  # the same street
+    assert {row["iscrowd"] for row in found.segments} == {0, 1}
+    assert max(row["id"] for row in found.segments) > FEW_IDS
+    areas = [
+        sorted(row["area"] for row in sample.segments if row["category_id"] == car)
+        for sample, car in ((city.read_panoptic(burg), CAR), (found, CLASS_OF[3]))
+    ]
+    assert areas[0] == areas[1] != []
+    assert len(CocoPanoptic(tmp_path / "coco", "val")) == 1
+    again = tmp_path / "again"
+    write_toy_cityscapes(again, layout="coco_panoptic", **size)
+    files = sorted(path.relative_to(again) for path in again.rglob("*") if path.is_file())
+    assert len(files) == 2 * 4 + 2 + 1
+    assert all((again / f).read_bytes() == (tmp_path / "coco" / f).read_bytes() for f in files)
+    with pytest.raises(DataError, match=r"toy COCO panoptic: .* holds a toy set already"):
+        write_toy_cityscapes(again, layout="coco_panoptic", **size)
+    with pytest.raises(DataError, match="something else than a toy set"):
+        write_toy_cityscapes(again, force=True, **size)
+    with pytest.raises(ConfigError, match="cityscapes or coco_panoptic, got 'voc'"):
+        write_toy_cityscapes(tmp_path / "voc", layout="voc")

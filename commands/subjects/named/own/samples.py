@@ -18,8 +18,9 @@ from commands.subjects.named.config import Own
 from common.data import SegmentationDataset
 from common.data.broken import skip_broken
 from common.data.sets.voc import palette
-from common.data.transforms.images import VOID, Transform
+from common.data.transforms.images import VOID, Transform, holds_ids
 from common.errors import ConfigError, DataError, SizeMismatchError, UnknownLabelsError
+from common.panoptic.ids import MOST
 from common.randomness import choice, generator, sample_generator
 from common.settings.data import NormalisationOptions
 from common.settings.run import Settings
@@ -46,7 +47,8 @@ class OwnAugment:
     """An augmentation of the user's: (image, label), and `rng` where it takes that.
 
     It gets image uint8 [H, W, 3] RGB and label uint8 [H, W] and returns the two, of one size, the
-    image as uint8, or as float32 in 0..255. `random` and `numpy.random` are seeded for it.
+    image as uint8, or as float32 in 0..255. Where segments are learnt the label is int32 [H, W],
+    their ids, 0 where there is none. `random` and `numpy.random` are seeded for it.
     """
 
     def __init__(self, own: Own) -> None:
@@ -63,7 +65,8 @@ class OwnAugment:
                 f"{self.own}: returned an image {_told(pixels)}; expected uint8 or float32 "
                 "[H, W, 3], in 0..255: normalisation comes after it"
             )
-        return pixels, labels_of(classes, pixels.shape[:2], str(self.own))
+        as_asked = ids_of if holds_ids(label) else labels_of
+        return pixels, as_asked(classes, pixels.shape[:2], str(self.own))
 
     @cached_property
     def _takes_rng(self) -> bool:
@@ -195,12 +198,7 @@ def pair_of(item: Any, what: str) -> Sample:
 
 def labels_of(label: np.ndarray, size_hw: Sequence[int], what: str) -> np.ndarray:
     """Return a label as uint8 [H, W]; DataError where it is none of an image of that size."""
-    if label.shape != tuple(size_hw) or label.dtype.kind not in "iu":
-        fault = SizeMismatchError if label.shape != tuple(size_hw) else DataError
-        raise fault(
-            f"{what}: its label is {_told(label)}; expected whole numbers {list(size_hw)}, as many "
-            "as the image has pixels"
-        )
+    _require_whole(label, size_hw, what)
     if label.size and not 0 <= int(label.min()) <= int(label.max()) <= 255:
         error = UnknownLabelsError(
             f"{what}: its label holds {int(label.min())} to {int(label.max())}; classes, and "
@@ -210,6 +208,26 @@ def labels_of(label: np.ndarray, size_hw: Sequence[int], what: str) -> np.ndarra
         error.pixels = dict(zip(values.tolist(), pixels.tolist(), strict=True))
         raise error
     return np.ascontiguousarray(label, np.uint8)
+
+
+def ids_of(label: np.ndarray, size_hw: Sequence[int], what: str) -> np.ndarray:
+    """Return ids of segments as int32 [H, W]; DataError where they are none of such an image."""
+    _require_whole(label, size_hw, what)
+    if label.size and not 0 <= int(label.min()) <= int(label.max()) < MOST:
+        raise DataError(
+            f"{what}: its label holds {int(label.min())} to {int(label.max())}; ids of segments "
+            f"lie in 0..{MOST - 1}"
+        )
+    return np.ascontiguousarray(label, np.int32)
+
+
+def _require_whole(label: np.ndarray, size_hw: Sequence[int], what: str) -> None:
+    if label.shape != tuple(size_hw) or label.dtype.kind not in "iu":
+        fault = SizeMismatchError if label.shape != tuple(size_hw) else DataError
+        raise fault(
+            f"{what}: its label is {_told(label)}; expected whole numbers {list(size_hw)}, as many "
+            "as the image has pixels"
+        )
 
 
 def _told(array: np.ndarray) -> str:
