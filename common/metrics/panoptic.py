@@ -11,7 +11,7 @@ import numpy as np
 from common.data.readers import in_processes
 from common.errors import DataError, SizeMismatchError
 from common.metrics.matching import Known, Matches, match
-from common.metrics.quality import FN, FP, IOU, TP, quality_by_class, quality_of_groups
+from common.metrics.quality import add_matches, quality_by_class, quality_of_groups
 from common.panoptic.files import (
     Annotation,
     PanopticFile,
@@ -177,13 +177,3 @@ def _added(found: Iterator[Matches], images: int, categories: Sequence[int]) -> 
             add_matches(counts, next(found), place)
         total += counts
     return total
-
-
-def add_matches(counts: np.ndarray, found: Matches, place: dict[int, int]) -> None:
-    """Add matches to counts [classes, 4]; `place`: the row of every category."""
-    for category, iou in found.hits:
-        counts[place[category], IOU] += iou
-        counts[place[category], TP] += 1
-    for column, missing in ((FN, found.missed), (FP, found.false)):
-        for category in missing:
-            counts[place[category], column] += 1

@@ -10,8 +10,24 @@ from typing import Any
 
 import numpy as np
 
+from common.metrics.matching import Matches
+
 IOU, TP, FN, FP = range(4)  # columns
 Quality = dict[str, Any]
+
+
+def add_matches(counts: np.ndarray, found: Matches, place: Mapping[int, int] | None = None) -> None:
+    """Add matches to counts [classes, 4]; `place`: the row of every class, by default its number.
+
+    IoUs are added one by one, in their order.
+    """
+    for category, iou in found.hits:
+        row = category if place is None else place[category]
+        counts[row, IOU] += iou
+        counts[row, TP] += 1
+    for column, categories in ((FN, found.missed), (FP, found.false)):
+        for category in categories:
+            counts[category if place is None else place[category], column] += 1
 
 
 def class_quality(row: Sequence[float]) -> Quality:
