@@ -13,6 +13,7 @@ from common.errors import ConfigError, DataError
 from common.evaluation.resizing import resize
 from common.panoptic.segments import thing_classes
 
+_CLASSES = 1 << 16  # that a map may have
 _PIXELS = 1 << 15  # whose distances are compared at a time
 
 
@@ -61,15 +62,14 @@ def panoptic_deeplab_panoptic(
     """
     _require_maps(semantic, center, offset)
     centres = _centres(center[0], threshold, nms_kernel, top_k)
-    known = thing_classes(things)
-    thing = np.isin(semantic, known)
-    panoptic = np.full(semantic.shape, void_label, np.int64)
+    areas = np.bincount(semantic.ravel().astype(np.int64, copy=False))
+    is_thing = np.isin(np.arange(len(areas)), thing_classes(things))
+    pasted = ~is_thing & (areas >= stuff_area)
+    panoptic = np.where(pasted, np.arange(len(areas)) * label_divisor, void_label)[semantic]
     if len(centres):
+        thing = is_thing[semantic]
         groups = _nearest(centres, offset, thing)
         panoptic[thing] = _voted(semantic[thing], groups, len(centres), label_divisor)
-    for number, area in zip(*np.unique(semantic[~thing], return_counts=True), strict=True):
-        if area >= stuff_area:
-            panoptic[semantic == number] = int(number) * label_divisor
     return panoptic, centres
 
 
@@ -80,8 +80,11 @@ def _require_maps(semantic: np.ndarray, center: np.ndarray, offset: np.ndarray) 
             f"grouping: expected semantic [H, W], center [1, H, W] and offset [2, H, W], got "
             f"{list(size)}, {list(center.shape)} and {list(offset.shape)}"
         )
-    if semantic.dtype.kind not in "iu":
-        raise DataError(f"grouping: semantic must be classes, whole numbers, got {semantic.dtype}")
+    if semantic.dtype.kind not in "iu" or not 0 <= semantic.min() <= semantic.max() < _CLASSES:
+        raise DataError(
+            f"grouping: semantic must be classes, whole numbers 0..{_CLASSES - 1}, got "
+            f"{semantic.dtype}, {semantic.min()} to {semantic.max()}"
+        )
     for name, values in (("center", center), ("offset", offset)):
         if not np.isfinite(values).all():
             raise DataError(
@@ -135,13 +138,13 @@ def _nearest_of(points: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 def _voted(classes: np.ndarray, groups: np.ndarray, count: int, divisor: int) -> np.ndarray:
     """Return the panoptic id of pixels of things by their classes and groups, both [pixels]."""
-    known, place = np.unique(classes, return_inverse=True)
-    cells = groups * len(known) + place.ravel()
-    votes = np.bincount(cells, minlength=count * len(known)).reshape(count, len(known))
+    kinds = int(classes.max(initial=0)) + 1
+    cells = groups * kinds + classes.astype(np.int64)
+    votes = np.bincount(cells, minlength=count * kinds).reshape(count, kinds)
     ids = np.zeros(count, np.int64)
     numbers: dict[int, int] = {}
     for group in np.flatnonzero(votes.sum(1)).tolist():
-        chosen = int(known[votes[group].argmax()])
+        chosen = int(votes[group].argmax())
         numbers[chosen] = numbers.get(chosen, 0) + 1
         ids[group] = chosen * divisor + numbers[chosen]
     if max(numbers.values(), default=0) >= divisor:

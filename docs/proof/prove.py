@@ -179,6 +179,7 @@ SHOWN = {
     "convert": r"^ours {2,}",
     "data": r"^ours {2,}|^samples a second",
     "inference": r" x torch|products alone",
+    "panoptic": r"^(quality|grouping): ",
     "predict": r"photos of|x the net",
     "trace": r"^stdc1_seg \[",
     "train": r"training in Paddle",

@@ -99,8 +99,9 @@ def test_maps_that_do_not_fit_or_are_not_finite_are_refused():
     semantic, center, offset = scene((0, 0, 0.9))
     with pytest.raises(DataError, match=r"center \[1, H, W\]"):
         panoptic_deeplab_panoptic(semantic, center[0], offset, things=(1,))
-    with pytest.raises(DataError, match="whole numbers"):
-        panoptic_deeplab_panoptic(semantic.astype(float), center, offset, things=(1,))
+    for wrong in (semantic.astype(float), semantic - 2):
+        with pytest.raises(DataError, match=r"whole numbers 0\.\.65535"):
+            panoptic_deeplab_panoptic(wrong, center, offset, things=(1,))
     offset[0, 1, 1] = np.nan
     with pytest.raises(DataError, match="could not check: the net's offset is NaN"):
         panoptic_deeplab_panoptic(semantic, center, offset, things=(1,))
