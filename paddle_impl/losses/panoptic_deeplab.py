@@ -27,7 +27,8 @@ class PanopticDeepLabLoss(LossOfParts):
     the authors' mean is then NaN.
 
     Source: bowenc0221/panoptic-deeplab, segmentation/model/loss/criterion.py and
-    meta_arch/panoptic_deeplab.py; weights and share: configs/*cityscapes.yaml there.
+    meta_arch/panoptic_deeplab.py; weights and share: configs/*cityscapes.yaml there. detectron2
+    divides the offsets' term by the weights of one channel, not of both: its 0.01 is 0.02 here.
 
     Raises ConfigError for a setting outside its range.
     """
