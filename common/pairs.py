@@ -283,6 +283,20 @@ _PANOPTIC_DEEPLAB_PAPER = (
     "CVPR 2020"
 )
 
+_PANOPTIC_DEEPLAB_D2 = Pair(
+    module="panoptic_deeplab_d2",
+    factory="panoptic_deeplab_d2",
+    settings={"layers": _RESNET50[:3]},
+    default_input=(2, 3, 64, 128),
+    rules=("panoptic_deeplab_d2",),
+    classes_key="sem_seg_head.predictor.weight",
+    variants=({"dsconv": True}, {"dsconv": False}),
+    task="panoptic",
+    paper=_PANOPTIC_DEEPLAB_PAPER,
+    source="https://github.com/facebookresearch/detectron2",
+    weights_licence="CC BY-SA 3.0",
+)
+
 
 PAIRS: dict[str, Pair] = {
     "stdc1_cls": _stdc_cls((2, 2, 2), "stdc1_seg"),
@@ -345,6 +359,7 @@ PAIRS: dict[str, Pair] = {
     "glore_r50": _GLORE,
     "panoptic_deeplab_r50": _panoptic_deeplab(_RESNET50),
     "panoptic_deeplab_r101": _panoptic_deeplab(_RESNET101),
+    "panoptic_deeplab_d2_r52": _PANOPTIC_DEEPLAB_D2,
 }
 
 

@@ -9,17 +9,17 @@ from common.errors import ConfigError, UserError
 FULL_WIDTH = 64  # channels of the first stage of VGG, ResNet and U-Net
 
 
-def first_width(width: float) -> int:
+def first_width(width: float, least: int = 1) -> int:
     """Return the channels of a net's first stage, 64 times `width`; the others follow from it.
 
     width: 1.0 is the authors' net; smaller ones are for toy training. Raises ConfigError where
-    nothing would be left.
+    fewer than `least` would be left.
     """
     channels = int(FULL_WIDTH * width) if 0 < width < float("inf") else 0
-    if channels < 1:
+    if channels < least:
         raise ConfigError(
-            f"width is {width}; set a finite number of at least {1 / FULL_WIDTH} (1.0 is the full "
-            "net)"
+            f"width is {width}; set a finite number of at least {least / FULL_WIDTH} (1.0 is the "
+            "full net)"
         )
     return channels
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from common.errors import ConfigError, UserError
-from common.shapes import checked_window
+from common.shapes import checked_window, first_width
 from torch_ref.layers import fan_in_uniform_, keep_statistics, resize_bilinear
 from torch_ref.models.aspp import TorchvisionASPP, conv_bn_relu
 from torch_ref.models.backbones.resnet import ResNet
@@ -141,9 +141,10 @@ class PanopticDeepLab(nn.Module):
         layers: blocks of each stage of the ResNet.
         output_stride: 32, or 16 with a dilated last stage.
         pool_window: (height, width) of the image pooling in cells of the last map; None: all of it.
-        width: scales all channels; a sixteenth at least.
+        width: scales all channels.
 
-    Raises ConfigError for another stride, and a window that is not two positive numbers.
+    Raises ConfigError for another stride, a window that is not two positive numbers, and a width
+    that leaves nothing.
     """
 
     def __init__(
@@ -157,8 +158,8 @@ class PanopticDeepLab(nn.Module):
         super().__init__()
         if output_stride not in RATES:
             raise ConfigError(f"output_stride={output_stride} is not possible; choose 16 or 32")
+        base = first_width(width, least=4)
         self.backbone = ResNet(layers, "plain", output_stride, "previous", width)
-        base = checked_base(self.backbone.base, width)
         low = [(base * 16, base * 2), (base * 8, base), (base * 4, base // 2)]
         rates = RATES[output_stride]
         self.decoder = PanopticDecoder(base, low, num_classes, rates, pool_window)
@@ -174,13 +175,6 @@ def separable_conv(in_ch: int, out_ch: int) -> nn.Sequential:
     """Return a depthwise 5x5 and a 1x1 convolution: a stack of one, as the authors hold it."""
     depthwise = nn.Sequential(*conv_bn_relu(in_ch, in_ch, 5, groups=in_ch))
     return nn.Sequential(nn.Sequential(depthwise, *conv_bn_relu(in_ch, out_ch)))
-
-
-def checked_base(base: int, width: float) -> int:
-    """Return the backbone's `base`; ConfigError where a quarter of it leaves no channel."""
-    if base < 4:
-        raise ConfigError(f"width is {width}; set at least {4 / 64}: a decoder has base / 4 maps")
-    return base
 
 
 def init_decoder(decoder: nn.Module) -> None:

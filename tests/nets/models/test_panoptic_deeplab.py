@@ -1,6 +1,7 @@
 """Panoptic-DeepLab and ViP-DeepLab: names and sizes of the authors' files, equal pairs."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -14,9 +15,12 @@ from common.errors import ConfigError, UserError
 from common.pairs import PAIRS
 from torch_ref.seeded import build_seeded
 
+D2 = "panoptic_deeplab_d2_r52"
 FILES = {
     "panoptic_deeplab_bowenc_r50_os32": ("panoptic_deeplab_r50", {}, 530, 55_308_870),
     "panoptic_deeplab_bowenc_r101_os32": ("panoptic_deeplab_r101", {}, 836, 74_300_998),
+    "panoptic_deeplab_detectron2_r52_os16_dsconv": (D2, {"dsconv": True}, 544, 30_271_350),
+    "panoptic_deeplab_detectron2_r52_os16": (D2, {"dsconv": False}, 508, 59_770_166),
 }
 ROWS = tuple(dict.fromkeys(row for row, *_ in FILES.values()))
 SMALL = {"width": 0.0625, "num_classes": 5}
@@ -24,6 +28,8 @@ SMALL = {"width": 0.0625, "num_classes": 5}
 CASES = [
     ("panoptic_deeplab_r50", {}, (2, 3, 65, 97)),
     ("panoptic_deeplab_r50", {"output_stride": 16, "pool_window": [3, 4]}, (2, 3, 65, 97)),
+    (D2, {}, (2, 3, 64, 128)),
+    (D2, {"dsconv": False, "pool_window": [2, 4]}, (1, 3, 64, 128)),
 ]
 
 
@@ -61,8 +67,8 @@ def test_width_and_classes_are_plain_arguments(row):
     assert small[PAIRS[row].classes_key].shape[0] == 5
     shares = {s.shape[0] / full[k].shape[0] for k, s in small.items() if s.ndim}
     assert shares == {0.0625, 5 / 19, 1.0}  # 1.0: the center and the two offsets
-    with pytest.raises(ConfigError, match=r"width is 0\.05"):
-        on_meta(row, width=0.05)
+    with pytest.raises(ConfigError, match=r"width is 0\.02; .* at least 0\.0"):
+        on_meta(row, width=0.02)
 
 
 @pytest.mark.parametrize(
@@ -180,3 +186,25 @@ def test_imagenet_weights_fill_the_backbone(tmp_path):
     filled = made.state["backbone.layer4.2.conv3.weight"]
     np.testing.assert_array_equal(filled, net.state_dict()["layer4.2.conv3.weight"].numpy())
     assert len(made.state) == sum("num_batches" not in k for k in net.state_dict()) - 2
+
+
+def test_a_pickle_of_detectron2_s_is_converted(tmp_path):
+    """Its model zoo holds NumPy arrays; older nets their image's mean and deviation, too."""
+    pytest.importorskip("paddle")
+    from convert import convert_checkpoint
+
+    held = {k: v.numpy() for k, v in build_seeded(D2, 0).state_dict().items()}
+    shape = (3, 1, 1)
+    model = held | {"pixel_mean": np.ones(shape, "f4"), "pixel_std": np.ones(shape, "f4")}
+    path = tmp_path / "model_final.pkl"
+    about = {"model": model, "__author__": "Detectron2 Model Zoo", "matching_heuristics": True}
+    path.write_bytes(pickle.dumps(about))
+    made = convert_checkpoint(path)
+    assert made.account.net["row"] == D2
+    assert made.account.net["options"] == {"num_classes": 19, "dsconv": True}
+    for ours, theirs in (("weight", "weight"), ("norm._mean", "norm.running_mean")):
+        at = "sem_seg_head.decoder.res5.project_conv.convs.2.depthwise"
+        np.testing.assert_array_equal(made.state[f"{at}.{ours}"], held[f"{at}.{theirs}"])
+    assert len(made.state) == sum("num_batches" not in key for key in held)
+    dropped = {row.key for row in made.account.source_tensors if row.reason}
+    assert {key for key in dropped if "num_batches" not in key} == {"pixel_mean", "pixel_std"}
