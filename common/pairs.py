@@ -5,11 +5,34 @@ To add a net: `torch_ref/models/x.py`, its twin `paddle_impl/models/x.py`, a row
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from common.errors import UserError
+
+
+@dataclass(frozen=True)
+class Told:
+    """An option of a factory that a tensor's shape tells: (length of `axis` + plus) * times.
+
+    A length that makes no multiple of `step`, or more than `most`, tells nothing.
+    """
+
+    key: str
+    axis: int = 0
+    plus: int = 0
+    times: int = 1
+    step: int = 1
+    most: int = 4096
+
+    def of(self, shapes: Mapping[str, Sequence[int]]) -> int | None:
+        """Return the option that a file with tensors of `shapes` was made with, None if unknown."""
+        shape = shapes.get(self.key, ())
+        if len(shape) <= self.axis:
+            return None
+        value = (shape[self.axis] + self.plus) * self.times
+        return value if 0 < value <= self.most and value % self.step == 0 else None
 
 
 @dataclass(frozen=True)
@@ -25,6 +48,7 @@ class Pair:
         classes_key: tensor of the reference whose first dimension is the number of classes.
         classes_option: keyword argument of the factory that sets it.
         variants: overrides that change which tensors exist; recognition tries them in this order.
+        told: option of the factory -> the tensor of the reference whose shape tells it.
         subtrees: places ("row:path", or "row" for its root) of other rows whose names and shapes
             this row's checkpoint fills.
         subtree_rules: place -> file of `convert/rules/` that says what is called otherwise there,
@@ -48,12 +72,24 @@ class Pair:
     settings: Mapping[str, Any] = field(default_factory=dict)
     classes_option: str = "num_classes"
     variants: tuple[Mapping[str, Any], ...] = ({},)
+    told: Mapping[str, Told] = field(default_factory=dict)
     subtrees: tuple[str, ...] = ()
     subtree_rules: Mapping[str, str] = field(default_factory=dict)
     task: str = "semantic"
     minimum_batch: int = 1
 
+    def told_by(self, shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+        """Return the options, but for the classes, that tensors of `shapes` tell, by `told`."""
+        found = {option: told.of(shapes) for option, told in self.told.items()}
+        return {option: value for option, value in found.items() if value is not None}
 
+    def input_of(self, options: Mapping[str, Any]) -> tuple[int, int, int, int]:
+        """Return `default_input`, of `image_size` where the net made with `options` has one."""
+        size = options.get(IMAGE_SIZE)
+        return self.default_input if size is None else (*self.default_input[:2], size, size)
+
+
+IMAGE_SIZE = "image_size"  # option of nets that take square images of one size
 _STDC_PAPER = "Rethinking BiSeNet For Real-time Semantic Segmentation, CVPR 2021"
 _STDC_SOURCE = "https://github.com/MichaelFan01/STDC-Seg"
 _STDC_LICENCE = "MIT"
@@ -185,6 +221,7 @@ def _axial(layers: tuple[int, ...], scale: float) -> Pair:
         default_input=(1, 3, 224, 224),  # no other size: the tables of positions are made for it
         rules=(),
         classes_key="fc.weight",
+        told={IMAGE_SIZE: Told("layer1.0.hight_block.relative", 1, plus=1, times=2, step=32)},
         task="classification",
         paper=_AXIAL_PAPER,
         source="https://github.com/csrhddlam/axial-deeplab",
@@ -192,6 +229,21 @@ def _axial(layers: tuple[int, ...], scale: float) -> Pair:
     )
 
 
+_MAX_DEEPLAB = Pair(
+    module="max_deeplab",
+    factory="max_deeplab",
+    default_input=(1, 3, 640, 640),
+    rules=(),
+    classes_key="decoder.mem_class.1.weight",
+    told={
+        IMAGE_SIZE: Told("encoder.layer3.0.axial_net.1.pos_emb", 1, plus=1, times=4, step=16),
+        "num_masks": Told("global_memory"),
+    },
+    task="panoptic",
+    paper="MaX-DeepLab: End-to-End Panoptic Segmentation with Mask Transformers, CVPR 2021",
+    source="https://github.com/conradry/max-deeplab",
+    weights_licence="none released",
+)
 _AXIAL_PAPER = "Axial-DeepLab: Stand-Alone Axial-Attention for Panoptic Segmentation, ECCV 2020"
 _YASSOUALI = {"aux_channels": 512, "first_dilation": "previous", "align_corners": False}
 
@@ -360,6 +412,7 @@ PAIRS: dict[str, Pair] = {
     "panoptic_deeplab_r50": _panoptic_deeplab(_RESNET50),
     "panoptic_deeplab_r101": _panoptic_deeplab(_RESNET101),
     "panoptic_deeplab_d2_r52": _PANOPTIC_DEEPLAB_D2,
+    "max_deeplab_s": _MAX_DEEPLAB,
 }
 
 

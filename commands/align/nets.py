@@ -171,7 +171,7 @@ def inputs(
     """Return the inputs of the options, or seeded ones of the row's shape."""
     from commands.subjects.inputs import check_input_shape, seeded_inputs
     from common.errors import UserError
-    from common.pairs import get_pair
+    from common.pairs import IMAGE_SIZE, get_pair
 
     if options.inputs:
         if options.input_shape or len(options.inputs) > 1:
@@ -183,7 +183,8 @@ def inputs(
             what = "with the label as the last array" if labelled else "or --input-shape"
             raise UserError(f"nets of your own need --inputs FILE.npz, {what}")
     else:
-        default = get_pair(name).default_input
+        fixed = {IMAGE_SIZE: getattr(nets[0], IMAGE_SIZE, None)}
+        default = get_pair(name).input_of(fixed)
         shapes = shapes or [list(default)]
         if len(shapes) > 1:
             raise UserError("a row of the table takes one --input-shape")

@@ -149,7 +149,7 @@ def _misfits(row: str, pair: Pair, shapes: Shapes, rules: Rules | None) -> Itera
     head = file.get(pair.classes_key)
     classes = {pair.classes_option: head[0]} if head else {}
     for variant in pair.variants:
-        candidate = Recognised(row, {**classes, **variant})
+        candidate = Recognised(row, {**classes, **pair.told_by(file), **variant})
         net = shapes_of(row, candidate.options)
         net = {name: net[key] for name, key in resolve(net, rules).sources.items()}
         # torch before 0.4.1 wrote no counters. Where they tell variants apart they must be there.

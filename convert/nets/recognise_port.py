@@ -73,7 +73,8 @@ def _misfits(row: str, pair: Pair, shapes: Shapes, rules: Rules) -> Iterator[Mis
     classes = head[-1] if len(head) == 2 else head[0]  # Paddle's Linear is [in, out]
     variants: tuple[Mapping[str, Any], ...] = (rules.options,) if rules.options else pair.variants
     for variant in variants:
-        candidate = Recognised(row, {pair.classes_option: classes, **variant})
+        told = {pair.classes_option: classes, **pair.told_by(file)}
+        candidate = Recognised(row, {**told, **variant})
         net = {spec.key: spec.shape for spec in describe_row(row, candidate.options)}
         yield Misfit(
             candidate,

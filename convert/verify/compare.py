@@ -49,7 +49,7 @@ def verify(
     from convert.verify.run_paddle import run_port
     from convert.verify.run_torch import run_reference
 
-    image = np.random.default_rng(SEED).standard_normal(net.pair.default_input)
+    image = np.random.default_rng(SEED).standard_normal(net.pair.input_of(net.options))
     expected, inexact = run_reference(net.row, net.options, arrays, rules, image)
     got = run_port(net.row, net.options, state, image)
     allowed = outputs.INEXACT_RESIZE if inexact else outputs.NET_OUTPUTS
@@ -72,7 +72,7 @@ def judge(
             f"{net}: the converted net does not compute what the reference computes: {listed} "
             f"of its largest value, allowed {allowed:.0e}. Nothing was written"
         )
-    return Verification(differences, allowed, net.pair.default_input)
+    return Verification(differences, allowed, net.pair.input_of(net.options))
 
 
 def relative_difference(expected: np.ndarray, got: np.ndarray) -> float:

@@ -50,7 +50,23 @@ def test_a_file_says_by_itself_what_it_is(file):
     from convert.nets.recognise import recognise
 
     found = recognise({key: tuple(shape) for key, shape, _ in manifest(file)})
-    assert (found.row, dict(found.options)) == (FILES[file][0], {"num_classes": 1000})
+    assert found.row == FILES[file][0]
+    assert found.options == {"num_classes": 1000, "image_size": 224}
+
+
+def test_a_file_of_another_size_tells_it():
+    from convert.nets.recognise import recognise
+
+    with torch.device("meta"):
+        net = torch_ref.build_model("axial_r26s", image_size=64)
+    shapes = {key: tuple(tensor.shape) for key, tensor in net.state_dict().items()}
+    found = recognise(shapes)
+    assert (found.row, found.options["image_size"]) == ("axial_r26s", 64)
+    assert found.pair.input_of(found.options) == (1, 3, 64, 64)
+    table = "layer1.0.hight_block.relative"
+    for length in (2**40 - 1, 32, -1):
+        assert found.pair.told_by({**shapes, table: (16, length)}) == {}
+    assert found.pair.told_by({**shapes, table: (16,)}) == {}
 
 
 def test_a_conversion_accounts_for_every_tensor_and_keeps_the_indices():

@@ -6,6 +6,7 @@ the net is made for square images of one size.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -54,17 +55,18 @@ class AxialAttention(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return what the pixels of `x` [N, C, H, W] read from their columns or rows."""
-        lines = x.permute(0, 2, 1, 3) if self.rows else x.permute(0, 3, 1, 2)
-        count, others, channels, length = lines.shape
-        qkv = self.bn_qkv(self.qkv_transform(lines.reshape(count * others, channels, length)))
+        length = x.shape[3] if self.rows else x.shape[2]
         table, index = self.relative, self.flatten_index
         if self.resizes and length != self.length:
             table, index = resize_table(table, length)
         places = spread(table, index, length)
-        out = attend(qkv, places, self.bn_similarity, self.bn_output)
-        out = out.reshape(count, others, channels, length)
-        out = out.permute(0, 2, 1, 3) if self.rows else out.permute(0, 2, 3, 1)
+        norms = self.bn_similarity, self.bn_output
+        out = attend_lines(x, self.rows, self.project, places, *norms)
         return out if self.pooling is None else self.pooling(out)
+
+    def project(self, lines: torch.Tensor) -> torch.Tensor:
+        """Return queries, keys and values of `lines` [B, C, L]: [B, 2 C, L]."""
+        return self.bn_qkv(self.qkv_transform(lines))
 
 
 class AxialBlock(nn.Module):
@@ -244,6 +246,26 @@ def resize_table(table: torch.Tensor, length: int) -> tuple[torch.Tensor, torch.
 def spread(table: torch.Tensor, index: torch.Tensor, length: int) -> torch.Tensor:
     """Return the entry of `table` [D, 2 length - 1] of each two pixels: [D, length, length]."""
     return torch.index_select(table, 1, index).reshape(table.shape[0], length, length)
+
+
+def attend_lines(
+    x: torch.Tensor,
+    rows: bool,
+    project: Callable[[torch.Tensor], torch.Tensor],
+    places: torch.Tensor,
+    norm_similarity: nn.Module,
+    norm_output: nn.Module,
+) -> torch.Tensor:
+    """Return what the pixels of `x` [N, C, H, W] read from their columns or `rows`, of its shape.
+
+    project: lines [B, C, L] to what `attend` takes, as it takes the rest.
+    """
+    lines = x.permute(0, 2, 1, 3) if rows else x.permute(0, 3, 1, 2)
+    count, others, channels, length = lines.shape
+    qkv = project(lines.reshape(count * others, channels, length))
+    out = attend(qkv, places, norm_similarity, norm_output)
+    out = out.reshape(count, others, channels, length)
+    return out.permute(0, 2, 1, 3) if rows else out.permute(0, 2, 3, 1)
 
 
 def attend(
