@@ -164,6 +164,7 @@ def summary(outcome: Any) -> dict[str, Any]:
         "stopped_early": outcome.stopped_early,
         "best_mean_iou": outcome.best.mean_iou if outcome.best else None,
         "best_metric": outcome.best.metric if outcome.best else None,
+        "best_pq": outcome.best.pq if outcome.best else None,
         "best_iteration": outcome.best.iteration if outcome.best else None,
         "validation": validations[-1] if validations else None,
         "broken_images": len(read_broken(outcome.folder)),
@@ -200,6 +201,8 @@ def said(result: Mapping[str, Any]) -> Any:
     proof = Words("training_not_validated")
     if result["best_metric"] is not None:
         proof = Words("best_metric", metric=result["best_metric"], value=best)
+    elif result["best_pq"] is not None:
+        proof = Words("best_pq", pq=result["best_pq"], value=best)
     elif best is not None:
         proof = Words("best_mean_iou", value=best)
     return Words("training_done", iterations=result["iteration"], proof=proof)
@@ -226,17 +229,18 @@ def _show_files(console: Any, result: Mapping[str, Any]) -> None:
     if result["validation"]:
         from common.training.screen import class_table
 
-        console.print(class_table(result["validation"]["iou"]))
-        mean = result["validation"]["mean_iou"]
+        validation = result["validation"]
+        named = {"PQ": "pq_by_class", "IoU": "iou"}
+        console.print(class_table({k: validation[n] for k, n in named.items() if n in validation}))
+        mean = validation["mean_iou"]
         undefined = phrase("undefined (a class occurs nowhere)")
         shown = undefined if mean is None else f"{mean:.4f}"
-        rows.append(("mIoU", _at(shown, result["validation"]["iteration"])))
-    if result["best_metric"] is not None:
-        best = _at(f"{result['best_metric']:.4f}", result["best_iteration"])
-        rows.append((phrase("best metric"), best))
-    elif result["best_mean_iou"] is not None:
-        best = _at(f"{result['best_mean_iou']:.4f}", result["best_iteration"])
-        rows.append((phrase("best mIoU"), best))
+        rows.append(("mIoU", _at(shown, validation["iteration"])))
+    bests = {"best_metric": "best metric", "best_pq": "best PQ", "best_mean_iou": "best mIoU"}
+    for key, label in bests.items():
+        if result[key] is not None:
+            rows.append((phrase(label), _at(f"{result[key]:.4f}", result["best_iteration"])))
+            break
     if result["weights"]:
         rows.append((phrase("weights"), result["weights"]))
     rows.append((phrase("checkpoint"), result["checkpoint"]))

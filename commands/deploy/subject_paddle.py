@@ -16,7 +16,7 @@ from commands.subjects.named.frameworks import parts_of
 from commands.subjects.named.weights import load_weights
 from common.errors import UserError
 from common.files import sha256_of
-from common.settings.run import Settings
+from common.settings.run import SEMANTIC, Settings
 from export.deployment import Deployment
 from paddle_impl.models.pspnet import PSPNet
 from paddle_impl.train import load_arrays, read_arrays
@@ -82,6 +82,12 @@ def subject_of(settings: Settings, weights: str | Path | None) -> Subject:
 
     A .pth is converted on the way. Raises UserError, ConversionError where the file does not fit.
     """
+    if settings.model.task != SEMANTIC:
+        raise UserError(
+            f"{settings.model.name} is a net of {settings.model.task} segmentation, which returns "
+            "maps of several kinds; what is exported and compared here are nets that return logits "
+            "of classes. evaluate and predict run it as layers"
+        )
     identity = json.dumps(settings.model.model_dump(mode="json"), sort_keys=True)
     identity += _code_of(settings)
     parts = parts_of(settings, "paddle")

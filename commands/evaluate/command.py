@@ -41,12 +41,21 @@ def parse(description: str, example: str) -> argparse.Namespace:
         "--save-ids", type=Path, metavar="DIR", help="write label-id PNGs, as the server takes them"
     )
     command.add_argument(
+        "--save",
+        type=Path,
+        metavar="DIR",
+        help="write panopticapi's PNGs and JSON (panoptic nets)",
+    )
+    command.add_argument(
         "--confusion", type=Path, metavar="FILE.png", help="write the confusion matrix as a picture"
     )
-    command.add_argument("--force", action="store_true", help="write over files of --save-ids")
     command.add_argument(
-        "--at-least", type=float, metavar="X", help="exit with 1 where mIoU (0..1) is below X"
+        "--force", action="store_true", help="write over files of --save-ids and --save"
     )
+    command.add_argument(
+        "--at-least", type=float, metavar="X", help="exit with 1 where mIoU (of panoptic nets PQ, "
+        "0..1) is below X"
+    )  # fmt: skip
     command.add_argument("--quiet", action="store_true", help="the verdict alone, no progress")
     command.add_argument("--json", action="store_true", help="print the result as JSON")
     options = command.parse_intermixed_args()
@@ -73,7 +82,7 @@ def evaluate(options: argparse.Namespace) -> int:
 
 def _evaluated(options: argparse.Namespace, settings: Any) -> dict[str, Any]:
     """Return what came out as plain values."""
-    from commands.evaluate.ids import AlsoSeen, IdFiles
+    from commands.evaluate.ids import AlsoSeen
     from commands.evaluate.nets import Running, asked
     from commands.subjects.named.frameworks import parts_of
     from common.evaluation.evaluate import evaluate as pass_over
@@ -83,7 +92,7 @@ def _evaluated(options: argparse.Namespace, settings: Any) -> dict[str, Any]:
 
     parts = parts_of(settings, options.framework)
     data = parts.data()
-    files = options.save_ids and IdFiles(options.save_ids, data.val, options.force)
+    files = _files(options, settings, data.val)
     running = Running(options.device, options.engine or "auto", options.threads, _teller(options))
     net = asked(parts, options.weights, running)
     _begin(options, settings, net, len(data.val))
@@ -102,13 +111,49 @@ def _evaluated(options: argparse.Namespace, settings: Any) -> dict[str, Any]:
     own_metric = {"metric": scores["metric"]} if "metric" in scores else {}
     return {
         **_about(options, settings, net),
-        **scores_of(counts_of(evaluator), data.class_names, settings.evaluate.absent),
+        **_scores(settings, evaluator, scores, data.class_names),
         **own_metric,
         "images": len(data.val),
         "seconds": round(seconds, 2),
-        "ids": str(options.save_ids) if files else None,
+        "ids": str(options.save_ids) if options.save_ids else None,
+        "segments": str(files.close()) if options.save else None,
         "picture": _picture(options, evaluator, data.class_names),
     }
+
+
+def _files(options: argparse.Namespace, settings: Any, dataset: Any) -> Any:
+    """Return what writes predictions, None where that is not asked for.
+
+    Raises UserError for an option of another task than the net's.
+    """
+    from commands.evaluate.ids import IdFiles
+    from common.settings.run import SEMANTIC
+
+    panoptic = settings.model.task != SEMANTIC
+    given = {"--save-ids": options.save_ids, "--confusion": options.confusion}
+    foreign = given if panoptic else {"--save": options.save}
+    if wrong := [name for name, value in foreign.items() if value]:
+        instead = "--save writes its segments" if panoptic else "--save-ids writes its classes"
+        raise UserError(
+            f"{wrong[0]}: {settings.model.name} is a net of {settings.model.task} segmentation; "
+            f"{instead}"
+        )
+    if options.save:
+        from commands.evaluate.panoptic import SavedSegments
+
+        return SavedSegments(options.save, dataset, settings, options.force)
+    return options.save_ids and IdFiles(options.save_ids, dataset, options.force)
+
+
+def _scores(
+    settings: Any, evaluator: Any, scores: Any, class_names: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return the scores of the net's task as plain values."""
+    if "pq" in scores:
+        from commands.evaluate.panoptic import plain
+
+        return plain(scores)
+    return scores_of(counts_of(evaluator), class_names, settings.evaluate.absent)
 
 
 def _teller(options: argparse.Namespace) -> Callable[[str], None]:
@@ -166,6 +211,8 @@ def protocol_in_words(evaluate: Any) -> str:
         words.append(phrase("and mirrored"))
     if evaluate.align_corners:
         words.append("align_corners")
+    if evaluate.post.name != "argmax":
+        words.append(evaluate.post.name)
     return ", ".join(words)
 
 
@@ -178,12 +225,16 @@ def _tell(options: argparse.Namespace, settings: Any, result: dict[str, Any]) ->
     console = screen()
     if not options.quiet:
         say(*labelled([(phrase("runs"), result["runs"])], LABEL))
-        if result["pixels"]:
+        if "pq" in result:
+            from commands.evaluate.panoptic import table_of as table_of_segments
+
+            console.print(table_of_segments(result))
+        elif result["pixels"]:
             console.print(table_of(result))
             console.print(line_of(result))
         if isinstance(result.get("metric"), float):
             console.print(f"{phrase('metric')} {number(result['metric'])}")
-        written = [path for path in (result["ids"], result["picture"]) if path]
+        written = [result[name] for name in ("ids", "segments", "picture") if result[name]]
         if written:
             say(phrase("written: {paths}", paths=", ".join(written)))
     verdict(console, code, words)
@@ -193,6 +244,8 @@ def _tell(options: argparse.Namespace, settings: Any, result: dict[str, Any]) ->
 def _judged(options: argparse.Namespace, result: dict[str, Any]) -> tuple[int, str]:
     """Return the exit code and the last line."""
     count, mean = result["images"], result["mean_iou"]
+    if "pq" in result:
+        return _judged_segments(options, result)
     if not result["pixels"] and result["ids"]:
         folder = result["ids"]
         text = phrase("{count} files in {folder}; no label counts here", count=count, folder=folder)
@@ -211,8 +264,25 @@ def _judged(options: argparse.Namespace, result: dict[str, Any]) -> tuple[int, s
         )
         return entry.COULD_NOT_CHECK, text
     words = phrase("{count} images: mIoU {mean}", count=count, mean=f"{mean:.4f}")
+    return _enough(options, mean, words)
+
+
+def _judged_segments(options: argparse.Namespace, result: dict[str, Any]) -> tuple[int, str]:
+    """Return the exit code and the last line of a panoptic net."""
+    count, pq = result["images"], result["pq"]
+    if pq is None:
+        raise UserError(
+            f"could not check: in {count} images of {result['split']} no segment counts, in the "
+            "truth or predicted, so there is no score"
+        )
+    words = phrase("{count} images: PQ {pq}", count=count, pq=f"{pq:.4f}")
+    return _enough(options, pq, words)
+
+
+def _enough(options: argparse.Namespace, score: float, words: str) -> tuple[int, str]:
+    """Return the exit code of a score, and what is said of it."""
     if options.at_least is None:
         return entry.CHECKED_GOOD, words
-    if mean >= options.at_least:
+    if score >= options.at_least:
         return entry.CHECKED_GOOD, f"{words} >= {options.at_least:g}"
     return entry.CHECKED_BAD, f"{words} < {options.at_least:g}"

@@ -11,7 +11,7 @@ from commands.subjects.named.parts import Parts
 from commands.subjects.named.weights import Loaded, load_weights
 from common.errors import UserError
 from common.evaluation.protocol import Inference
-from common.settings.run import Settings
+from common.settings.run import SEMANTIC, Settings
 
 if TYPE_CHECKING:
     from export.deployment import Deployment
@@ -55,11 +55,18 @@ def asked(parts: Parts, weights: Path, running: Running) -> Asked:
 
     Raises UserError, ConversionError where the file does not fit, or the engine is not there.
     """
+    semantic = parts.settings.model.task == SEMANTIC
+    if not semantic and (weights.is_dir() or running.engine not in ("auto", "eager")):
+        raise UserError(
+            f"{weights}: {parts.settings.model.name} is a net of {parts.settings.model.task} "
+            "segmentation, which is not exported yet: it runs as layers (--engine eager), from a "
+            ".pdparams or a checkpoint of PyTorch"
+        )
     if weights.is_dir():
         return _of_folder(parts.settings, weights, running)
     net, loaded = _filled(parts, weights, running.device)
-    eager = _inference(parts.framework, net)
-    if parts.framework == "torch" or running.device == "gpu" or running.engine == "eager":
+    eager, as_layers = parts.inference(net), running.device == "gpu" or running.engine == "eager"
+    if parts.framework == "torch" or as_layers or not semantic:
         return Asked(eager, loaded)
     return Asked(OnDemand(parts.settings, weights, running, eager), loaded)
 
@@ -78,16 +85,6 @@ def _filled(parts: Parts, weights: Path, device: str) -> tuple[Any, Loaded]:
     on_paddle(device)
     net = parts.net()
     return net, load_weights(parts, net, weights)
-
-
-def _inference(framework: str, net: Any) -> Inference:
-    if framework == "torch":
-        from torch_ref.train import TorchInference
-
-        return TorchInference(net)
-    from paddle_impl.train import PaddleInference
-
-    return PaddleInference(net)
 
 
 class OnDemand:

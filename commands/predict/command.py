@@ -141,6 +141,7 @@ class _Run:
         self.quiet = options.quiet or options.json
         self.at_net = options.ids_at == "net"
         self.rows: dict[Path, dict[str, Any]] = {}
+        self.files: list[Path] = []  # beside those of every photo
         self.times = Times()
 
     def go(self, count: Callable[[int], None]) -> None:
@@ -158,6 +159,7 @@ class _Run:
                 except UserError as error:
                     self._note(item, error)
                 count(done := done + 1)
+        self.files = self.model.painter.finish(self.options.output)
         self.times.parts["net"] -= self.model.opening
         self.times.parts["export"] = self.model.opening
 
@@ -178,40 +180,33 @@ class _Run:
         return read_photo(item.path)
 
     def _ask(self, item: Item, photo: Image.Image) -> np.ndarray:
-        return self.model.classes(photo, self.at_net)
+        return self.model.prediction(photo, self.at_net)
 
-    def _write(self, item: Item, photo: Image.Image, classes: np.ndarray) -> None:
-        model, pixels = self.model, np.asarray(photo)
-        shares = painting.shares_of(classes, model.names)
+    def _write(self, item: Item, photo: Image.Image, found: np.ndarray) -> None:
+        painter, pixels = self.model.painter, np.asarray(photo)
+        shares = painter.shares(found)
         self.rows[item.path] = {
             "path": str(item.path),
             "size": [photo.width, photo.height],
             "classes": {name: round(share, 6) for name, share in shares.items()},
         }
         for kind, path in item.outputs.items():
-            if kind == "ids":
-                picture = painting.palette_png(classes, model.colors)
-            elif kind == "overlay":
-                picture = Image.fromarray(painting.overlay(pixels, classes, model.colors))
-            else:
-                picture = painting.sheet(pixels, classes, model.colors, model.names)
+            picture = painter.picture(kind, pixels, found)
             make_folder(path.parent)
             with whole_file(path) as draft:
                 painting.save(picture, draft, path.suffix)
+        painter.note(item.path, item.outputs, found)
 
     def _video(self, item: Item) -> None:
         """Write a video of the overlay, and one of the classes' colours, frame by frame."""
         video, model = open_video(item.path), self.model
 
         def ask(frame: np.ndarray, photo: Image.Image) -> np.ndarray:
-            return model.classes(photo)
+            return model.prediction(photo)
 
-        def write(frame: np.ndarray, photo: Image.Image, classes: np.ndarray) -> None:
+        def write(frame: np.ndarray, photo: Image.Image, found: np.ndarray) -> None:
             for kind, put in writers.items():
-                if kind == "ids":
-                    put(painting.painted(classes, model.colors))
-                else:
-                    put(painting.overlay(frame, classes, model.colors))
+                put(model.painter.frame(kind, frame, found))
 
         with ExitStack() as files:
             writers = {k: files.enter_context(writing(p, video)) for k, p in item.outputs.items()}
@@ -241,6 +236,7 @@ def _tell(options: argparse.Namespace, run: _Run) -> int:
                 "weights": run.model.told,
                 "output": str(options.output),
                 "items": list(run.rows.values()),
+                "files": [str(path) for path in run.files],
                 "skipped": [{"path": str(path), "why": why} for path, why in run.listed.skipped],
                 "seconds": {"whole": round(times.whole, 3)}
                 | {name: round(seconds, 3) for name, seconds in times.parts.items()},

@@ -9,14 +9,16 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from commands.predict.painters import ClassPainter, Painter, SegmentPainter
 from common.data.transforms.images import Transform
 from common.errors import UserError
-from common.evaluation.protocol import Inference, predict
+from common.evaluation.protocol import Ask, Inference, predict
 from common.evaluation.resizing import resize
 from common.evaluation.sliding import scaled_size
-from common.settings.run import Evaluate
+from common.settings.run import SEMANTIC, Evaluate, Settings
 
 MOST_PIXELS = 2048 * 1024  # that a net sees at once; a larger photo is seen by windows
+MOST_WHOLE = 4096 * 2160  # that a net sees whose prediction no windows can make
 WINDOW_HW = (512, 1024)  # by which a large photo is seen, or the crop where that is larger
 LEAST = 33  # pixels a side: a smaller photo is enlarged, so that no map in a net vanishes
 
@@ -29,44 +31,50 @@ class PhotoNet:
         inference: asked by arrays.
         evaluate: the protocol.
         normalise: photo [H, W, 3] RGB, 0..255 -> float32 [3, H, W].
-        names, colors: of the classes; colors uint8 [256, 3] RGB.
+        names: of the classes. painter: what is written of a prediction.
         told: of its weights, in one line.
         transforms: what is done to a photo first.
         window_hw: of the windows by which a large photo is seen; None: it is seen whole.
         fixed_hw: the one size that an exported net takes.
+        ask: how the net is asked, by its task.
+        most_pixels: of an image that the net sees whole; None: any.
     """
 
     inference: Inference
     evaluate: Evaluate
     normalise: Callable[[np.ndarray], np.ndarray]
     names: Sequence[str]
-    colors: np.ndarray
+    painter: Painter
     told: str
     transforms: Sequence[Transform] = ()
     window_hw: tuple[int, int] | None = None
     fixed_hw: tuple[int, int] | None = None
+    ask: Ask = predict
+    most_pixels: int | None = None
 
     @property
     def opening(self) -> float:
         """Seconds that making the net ready has taken since photos came."""
         return float(getattr(self.inference, "opening", 0.0))
 
-    def classes(self, photo: Image.Image, at_net: bool = False) -> np.ndarray:
-        """Return the classes of a photo of mode RGB: int64 [H, W], at its own size.
+    def prediction(self, photo: Image.Image, at_net: bool = False) -> np.ndarray:
+        """Return what the net predicts of a photo of mode RGB: int64 [H, W], at its own size.
 
+        Of semantic nets classes, of panoptic ones ids of segments.
         at_net: at the size at which the net sees it. Raises UserError where it predicts more
         classes than there are.
         """
         image = self._prepared(photo)
         found = self._at_net(image) if at_net else self._at_own_size(image)
-        if found.max() >= len(self.names):
+        if (largest := self.painter.largest(found)) >= len(self.names):
             raise UserError(
-                f"the net predicts class {int(found.max())}, and there are {len(self.names)} "
+                f"the net predicts class {largest}, and there are {len(self.names)} "
                 "classes; set model.num_classes to what it was trained with"
             )
         if at_net or photo.size == image.size:
             return found
-        ids = Image.fromarray(found.astype(np.uint8))
+        small = found.min() >= 0 and found.max() < 256
+        ids = Image.fromarray(found.astype(np.uint8 if small else np.int32))
         return np.asarray(ids.resize(photo.size, Image.Resampling.NEAREST)).astype(np.int64)
 
     def protocol(self, size_hw: tuple[int, int], evaluate: Evaluate) -> Evaluate:
@@ -90,11 +98,15 @@ class PhotoNet:
         return image
 
     def _at_own_size(self, image: Image.Image) -> np.ndarray:
+        if self.most_pixels and image.width * image.height > self.most_pixels:
+            raise UserError(
+                f"a photo of {image.width} x {image.height} pixels, which a panoptic net would see "
+                f"whole, and at most {self.most_pixels} are seen: data.val_short_side=1024 lets "
+                "it see photos smaller; the prediction has the photo's size again"
+            )
         options = self.protocol((image.height, image.width), self.evaluate)
-        found: np.ndarray = predict(
-            self.inference, self.normalise(np.asarray(image))[None], options
-        )
-        return found[0]
+        (found,) = self.ask(self.inference, self.normalise(np.asarray(image))[None], options)
+        return found if found.ndim == 2 else found[0]  # of segments, and classes beside them
 
     def _at_net(self, image: Image.Image) -> np.ndarray:
         """Resize first: normalising is linear, and the smaller image is the cheaper one."""
@@ -128,18 +140,34 @@ def of_config(
     parts = parts_of(settings, options.framework)
     running = Running(options.device, options.engine or "auto", options.threads, tell)
     net = asked(parts, options.weights, running)
-    classes = settings.classes()
     crop = settings.data.crop_hw or WINDOW_HW
+    semantic = settings.model.task == SEMANTIC
+    if not semantic and options.ids_at == "net":
+        raise UserError(
+            "--ids-at net: a panoptic net's ids are brought to the photo's size; leave it out"
+        )
     return PhotoNet(
         net.inference,
         settings.evaluate,
         settings.data.normalisation.build(),
-        classes.names,
-        classes.colors,
+        settings.classes().names,
+        painter_of(settings),
         net.loaded.told or str(options.weights),
         settings.data.validation_transforms(),
-        window_hw=max(crop, WINDOW_HW, key=math.prod),
+        window_hw=max(crop, WINDOW_HW, key=math.prod) if semantic else None,
+        ask=parts.ask,
+        most_pixels=None if semantic else MOST_WHOLE,
     )
+
+
+def painter_of(settings: Settings) -> Painter:
+    """Return what is written of predictions of the config's net."""
+    classes, data = settings.classes(), settings.data
+    if settings.model.task == SEMANTIC:
+        return ClassPainter(classes.names, classes.colors)
+    divisor = settings.evaluate.post.options["label_divisor"]
+    own = (data.things, divisor, data.categories)
+    return SegmentPainter(classes.names, classes.colors, *own)
 
 
 def of_export(options: argparse.Namespace, given: Sequence[str]) -> PhotoNet:
@@ -169,7 +197,7 @@ def of_export(options: argparse.Namespace, given: Sequence[str]) -> PhotoNet:
         evaluate,
         about.normalise,
         about.class_names,
-        about.palette(),
+        ClassPainter(about.class_names, about.palette()),
         str(options.model),
         window_hw=None if fixed else WINDOW_HW,
         fixed_hw=fixed,

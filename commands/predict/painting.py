@@ -15,6 +15,7 @@ TEXT, LINE, GAP = 15, 24, 12  # pixels
 COLUMNS = 4  # of a legend at most, however low the photo
 BACKGROUND, INK, GREY = (255, 255, 255), (30, 30, 30), (150, 150, 150)
 QUALITY = 92  # of JPEGs
+Line = tuple[int, str]  # of a legend: the class whose colour it has, its text
 
 
 def palette_png(classes: np.ndarray, colors: np.ndarray) -> Image.Image:
@@ -41,13 +42,20 @@ def sheet(
     photo: np.ndarray, classes: np.ndarray, colors: np.ndarray, names: Sequence[str]
 ) -> Image.Image:
     """Return photo, prediction and a legend of the classes that are in it, by their share."""
-    height, width = classes.shape
+    return side_by_side(photo, palette_png(classes, colors), lines_of(classes, names), colors)
+
+
+def side_by_side(
+    photo: np.ndarray, painted: Image.Image, lines: Sequence[Line], colors: np.ndarray
+) -> Image.Image:
+    """Return photo [H, W, 3], its painted prediction and a legend of `lines`, side by side."""
+    height, width = photo.shape[:2]
     scale = min(PANEL / max(height, width), max(1.0, LEAST / max(height, width)))
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
     how = cv2.INTER_NEAREST if scale > 1 else cv2.INTER_AREA
     left = Image.fromarray(cv2.resize(photo, size, interpolation=how))
-    right = palette_png(classes, colors).resize(size, Image.Resampling.NEAREST).convert("RGB")
-    legend = legend_of(classes, colors, names, max(size[1], LEAST))
+    right = painted.resize(size, Image.Resampling.NEAREST).convert("RGB")
+    legend = legend_of(lines, colors, max(size[1], LEAST))
     full = (2 * size[0] + legend.width + 2 * GAP, max(size[1], legend.height))
     made = Image.new("RGB", full, BACKGROUND)
     for image, x in ((left, 0), (right, size[0] + GAP), (legend, 2 * (size[0] + GAP))):
@@ -55,17 +63,20 @@ def sheet(
     return made
 
 
-def legend_of(
-    classes: np.ndarray, colors: np.ndarray, names: Sequence[str], height: int
-) -> Image.Image:
-    """Return a list of the classes that occur, the most frequent first, in columns."""
+def lines_of(classes: np.ndarray, names: Sequence[str]) -> list[Line]:
+    """Return a line of a legend for every class that occurs, the most frequent first."""
     shares = shares_of(classes, names)
-    rows = max(height // LINE, -(-len(shares) // COLUMNS))
-    lines = [(names.index(name), f"{name}  {100 * share:.1f} %") for name, share in shares.items()]
+    return [(names.index(name), f"{name}  {100 * share:.1f} %") for name, share in shares.items()]
+
+
+def legend_of(lines: Sequence[Line], colors: np.ndarray, height: int) -> Image.Image:
+    """Return lines, each behind the colour of its class, in columns."""
+    rows = max(height // LINE, -(-len(lines) // COLUMNS))
     columns = [lines[at : at + rows] for at in range(0, len(lines), rows)]
     font = _font()
     widths = [max(int(font.getlength(text)) for _, text in c) + LINE + 2 * GAP for c in columns]
-    image = Image.new("RGB", (sum(widths), min(len(lines), rows) * LINE), BACKGROUND)
+    widths = widths or [LINE]  # of a prediction that is all void
+    image = Image.new("RGB", (sum(widths), max(min(len(lines), rows), 1) * LINE), BACKGROUND)
     draw, x = ImageDraw.Draw(image), 0
     for column, width in zip(columns, widths, strict=True):
         for row, (index, text) in enumerate(column):

@@ -32,7 +32,8 @@ class Evaluator(Protocol):
     def compute(self) -> dict[str, Any]:
         """The scores so far by name: numbers, and by class name where there is one a class.
 
-        "mean_iou" is among them: the weights of its highest value are a run's best ones.
+        "mean_iou" is among them; the weights of the highest "pq", where there is that, or else of
+        its highest value are a run's best ones.
         """
         ...
 

@@ -1,15 +1,17 @@
 """The first images of a validation as one picture: photo, label and prediction, a row each."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from common.data import Batch
+from common.data.batch import Target
 from common.data.transforms.images import Normalisation
 from common.evaluation.side import Predicts
 from common.settings.run import Evaluate
 
+# (targets, predictions) of a batch -> pictures uint8 [H, W, 3] of both, one an image
+Paint = Callable[[Target, np.ndarray], tuple[Sequence[np.ndarray], Sequence[np.ndarray]]]
 LONGEST, GAP, PAPER = 512, 4, 255  # pixels of a side, and between pictures; their colour
 
 
@@ -20,15 +22,15 @@ class Gallery:
         side: that predicts.
         count: images; 0 keeps none.
         normalisation: of the images.
-        colors: uint8 [256, 3] RGB, by class.
+        paint: what paints targets and predictions, see `Paint`.
     """
 
     def __init__(
-        self, side: Predicts, count: int, normalisation: Normalisation, colors: np.ndarray
+        self, side: Predicts, count: int, normalisation: Normalisation, paint: Paint
     ) -> None:
-        self.side, self.count, self.normalisation, self.colors = side, count, normalisation, colors
+        self.side, self.count, self.normalisation, self.paint = side, count, normalisation, paint
         self._rows: list[np.ndarray] = []
-        self._label = np.zeros((0, 0, 0), np.int64)
+        self._target: Target = np.zeros((0, 0, 0), np.int64)
 
     def watching(self, batches: Iterator[Batch]) -> tuple[Predicts, Iterator[Batch]]:
         """Return what predicts, and the batches of a validation, as they are: both are seen."""
@@ -39,8 +41,9 @@ class Gallery:
         """Return what the side predicts."""
         found = self.side.predict(image, options)
         if len(self._rows) < self.count:
-            triples = zip(self.normalisation.to_rgb(image), self._label, found, strict=False)
-            self._rows += [self._row(*triple) for triple in triples]
+            painted = self.paint(self._target, found)
+            triples = zip(self.normalisation.to_rgb(image), *painted, strict=True)
+            self._rows += [_row(*triple) for triple in triples]
         return found
 
     def picture(self) -> np.ndarray | None:
@@ -58,13 +61,14 @@ class Gallery:
 
     def _seen(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         for batch in batches:
-            self._label = batch.label
+            self._target = batch.target
             yield batch
 
-    def _row(self, photo: np.ndarray, label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-        step = -(-max(label.shape) // LONGEST)
-        parts: list[Any] = [np.rint(255 * photo[::step, ::step]).astype(np.uint8)]
-        for classes in (label, prediction):
-            parts.append(self.colors[classes[::step, ::step]])
-        gap = np.full((len(parts[0]), GAP, 3), PAPER, np.uint8)
-        return np.concatenate([parts[0], gap, parts[1], gap, parts[2]], axis=1)
+
+def _row(photo: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """Return a photo [H, W, 3], 0..1, beside two pictures uint8 of its size."""
+    step = -(-max(photo.shape) // LONGEST)
+    parts = [np.rint(255 * photo[::step, ::step]).astype(np.uint8)]
+    parts += [picture[::step, ::step] for picture in (truth, prediction)]
+    gap = np.full((len(parts[0]), GAP, 3), PAPER, np.uint8)
+    return np.concatenate([parts[0], gap, parts[1], gap, parts[2]], axis=1)

@@ -217,6 +217,19 @@ class Data(Section):
         source = DATASETS[self.dataset].source
         return Classes(source.class_names, source.colors)
 
+    @property
+    def things(self) -> tuple[int, ...]:
+        """The classes of which a set knows the segments one by one; none of a set of labels."""
+        row = DATASETS.get(self.dataset)
+        return tuple(getattr(row.source, "things", ())) if row else ()
+
+    @property
+    def categories(self) -> tuple[int, ...]:
+        """What files of a panoptic set call its classes: a number for each."""
+        class_of = DATASETS[self.dataset].source.class_of  # type: ignore[attr-defined]  # of those
+        by_class = {index: category for category, index in reversed(class_of.items())}
+        return tuple(by_class[index] for index in range(len(by_class)))
+
     def transforms(self, augment: Transform | None = None) -> tuple[Transform, ...]:
         """The training augmentation; `augment` is the own one, after which the crop is cut."""
         fill = self.normalisation.build().mean_color

@@ -11,7 +11,7 @@ from common.data.classes import Classes, bit_palette
 from common.data.transforms.images import VOID
 from common.errors import ConfigError
 from common.pairs import PAIRS, unknown_net
-from common.settings.data import AnyData, OwnData
+from common.settings.data import DATASETS, AnyData, OwnData
 from common.settings.own import InOptimizer, OwnMetric, OwnModel, OwnOptimizer, OwnSchedule
 from common.settings.panoptic import (
     ARGMAX,
@@ -324,9 +324,16 @@ class Settings(Section):
                     f"{key} is {value}, and {self.model.name} is a net of {task} segmentation: "
                     f"set {other}"
                 )
-        if task != SEMANTIC and (
-            evaluate.window_hw or evaluate.flip or evaluate.all_scales != (1,)
-        ):
+        averaged = evaluate.window_hw or evaluate.flip or evaluate.all_scales != (1,)
+        if task != SEMANTIC and not self.data.things:
+            sets = ", ".join(
+                name for name, row in DATASETS.items() if hasattr(row.source, "things")
+            )
+            raise ValueError(
+                f"data.dataset is {self.data.dataset}, which has no segments, and "
+                f"{self.model.name} is a net of {task} segmentation: set one of {sets}"
+            )
+        if task != SEMANTIC and averaged:
             raise ValueError(
                 "evaluate.scale, scales, flip and window_hw average probabilities of classes, and "
                 f"{self.model.name} has maps of segments: take them out of the config"

@@ -11,11 +11,16 @@ from common.settings.section import Above0, AtLeast0, Named, NotNegative, Positi
 
 
 class Warmup(Section):
-    """A rate that grows before the schedule begins; this then counts its steps from 0."""
+    """A rate that grows before the schedule begins; this then counts its steps from 0.
+
+    With `within` the schedule counts from the first step on, and its rate is multiplied by a share
+    that grows to 1: detectron2's way (projects/DeepLab/deeplab/lr_scheduler.py, WarmupPolyLR).
+    """
 
     steps: Positive
     start_lr: AtLeast0 = 0.0
     growth: Literal["linear", "geometric"] = "linear"
+    within: bool = False
 
     @model_validator(mode="after")
     def _grows_from_something(self) -> Self:
@@ -62,11 +67,16 @@ class Warmed(Schedule):
                 f"warmup.steps is {warmup.steps}, and the schedule ends at step {end}; "
                 "set fewer than that"
             )
+        growth = warmup.model_dump(exclude={"within", "start_lr"})
+        if warmup.within:
+            rate, first = self.after(step, end, reductions), warmup.start_lr / self.base_lr
+            share = grown(step, start_lr=first, end_lr=1.0, **growth)
+            return rate * share if step < warmup.steps else rate
         rest = end - warmup.steps
         if step >= warmup.steps:
             return self.after(step - warmup.steps, rest, reductions)
         top = self.after(0, rest, reductions)
-        return grown(step, end_lr=top, **warmup.model_dump())
+        return grown(step, start_lr=warmup.start_lr, end_lr=top, **growth)
 
     def after(self, step: int, length: int, reductions: int) -> float:
         """Return the rate `step` steps after the warm-up. length: of the schedule, in steps."""

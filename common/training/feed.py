@@ -12,10 +12,15 @@ from common.data import Batch, SegmentationDataset, plan_training, plan_validati
 from common.data.broken import name_of, skip_broken, usable_index
 from common.data.transforms.images import Transform
 from common.errors import ConfigError
+from common.panoptic.dataset import PanopticDataset
+from common.panoptic.makers import TargetMaker, as_they_are
 from common.processes.group import ALONE, ProcessGroup
 from common.settings.data import DATASETS, PhotosData
+from common.settings.panoptic import LABEL
 from common.settings.run import Settings
 from common.training.loader import grouped, load_batches
+
+Transforms = Sequence[Transform]
 
 
 @dataclass(frozen=True)
@@ -47,21 +52,36 @@ def open_data(settings: Settings, augment: Transform | None = None) -> DataSets:
     root = str(data.root)
     train = source(root, data.train_split, **data.source_options)
     val = source(root, data.val_split, **data.source_options)
-    normalise = data.normalisation.build()
     told = classes.names if isinstance(data, PhotosData) else ()  # by a file, which may change
-    trained = SegmentationDataset(
-        train, data.transforms(augment), seed=settings.seed, normalisation=normalise
-    )
+    transforms = data.transforms(augment), data.validation_transforms()
+    trained, validated = _samples(settings, (train, val), transforms)
     if data.skip_broken:
         skip_broken(trained)
     names = "\n".join([*(frame.name for frame in (*train.frames, *val.frames)), *told])
     return DataSets(
         trained,
-        SegmentationDataset(val, data.validation_transforms(), normalisation=normalise),
+        validated,
         classes.names,
         source.ignore_index,
         classes.colors,
         hashlib.sha256(names.encode()).hexdigest(),
+    )
+
+
+def _samples(
+    settings: Settings, sources: tuple[Any, Any], transforms: tuple[Transforms, Transforms]
+) -> tuple[SegmentationDataset, SegmentationDataset]:
+    """Return the samples of training and validation, with the target that the config names."""
+    ways: dict[str, Any] = {"normalisation": settings.data.normalisation.build()}
+    trained, validated = sources
+    if settings.target.name == LABEL:
+        samples = SegmentationDataset(trained, transforms[0], seed=settings.seed, **ways)
+        return samples, SegmentationDataset(validated, transforms[1], **ways)
+    target = settings.target
+    maker = TargetMaker(target.name, settings.data.things, target.options)
+    return (
+        PanopticDataset(trained, maker, transforms[0], seed=settings.seed, **ways),
+        PanopticDataset(validated, as_they_are, transforms[1], **ways),
     )
 
 

@@ -19,6 +19,7 @@ from common.evaluation.evaluate import evaluate
 from common.evaluation.evaluator import Evaluator, build_evaluator
 from common.evaluation.gallery import Gallery
 from common.evaluation.side import Side
+from common.evaluation.tasks import paint_of
 from common.files import remove_folder, whole_file
 from common.processes.batches import batches_of_all
 from common.processes.stop import StopRequest
@@ -153,7 +154,7 @@ class _Run:
         self.saved: tuple[int, int] | None = None  # (iteration, validated) of the last checkpoint
         self.batches: Iterator[list[Batch]] = iter(())
         self.log: RunLog | None = None
-        log, shown = settings.log, (data.val.normalisation, data.colors)
+        log, shown = settings.log, (data.val.normalisation, paint_of(settings, data.colors))
         self.gallery = Gallery(side, log.images * (log.tensorboard or log.visualdl), *shown)
         self.clock = Clock()
         self.broken = BrokenImages(data.train, self.folder, self.reporter)
@@ -319,7 +320,7 @@ class _Run:
             position.early.see(scores, early_stop)
         metric = scores.get("metric")
         own = metric if isinstance(metric, float) else None
-        now = Best(scores["mean_iou"], position.iteration, own)
+        now = Best(scores["mean_iou"], position.iteration, own, scores.get("pq"))
         if now.score > (position.best.score if position.best else -math.inf):  # NaN never is
             position.best = now
             self._save_weights("best", {k: v for k, v in asdict(now).items() if v is not None})

@@ -54,16 +54,21 @@ class CheckpointError(UserError):
 
 @dataclass
 class Best:
-    """The best validation so far: by the metric of the user's, where there is one, else by mIoU."""
+    """The best validation so far.
+
+    By the metric of the user's, where there is one, else by PQ of panoptic nets, else by mIoU.
+    """
 
     mean_iou: float
     iteration: int
     metric: float | None = None
+    pq: float | None = None
 
     @property
     def score(self) -> float:
         """What says which is best: higher is better."""
-        return self.mean_iou if self.metric is None else self.metric
+        scores = (self.metric, self.pq, self.mean_iou)
+        return next(score for score in scores if score is not None)
 
 
 @dataclass

@@ -67,13 +67,8 @@ class TrainingScreen(Reporter):
         if best:
             known = {"score": f"{best.score:.4f}", "iteration": best.iteration}
             so_far = phrase("best {score} at {iteration}", **known)
-        line = phrase(
-            "validation mIoU {mean}  pixel accuracy {accuracy}",
-            mean=f"{row['mean_iou']:.4f}",
-            accuracy=f"{row['pixel_accuracy']:.4f}",
-        )
         number = phrase("iteration {iteration}", iteration=row["iteration"])
-        self.console.print(f"{number}  {line}{more}  ({so_far})")
+        self.console.print(f"{number}  {_scores(row)}{more}  ({so_far})")
 
     def close(self) -> None:
         """Leave the terminal as it was."""
@@ -94,11 +89,26 @@ def describe(row: ReportedRow) -> str:
     )
 
 
-def class_table(iou: dict[str, float | None]) -> Any:
-    """IoU by class, for the end of a run."""
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+def _scores(row: ReportedRow) -> str:
+    """The means of a validation."""
+    if "pq" in row:
+        names = {"pq": "pq", "sq": "sq", "rq": "rq", "mean": "mean_iou"}
+        means = {place: f"{row[name]:.4f}" for place, name in names.items()}
+        return phrase("validation PQ {pq}  SQ {sq}  RQ {rq}  mIoU {mean}", **means)
+    return phrase(
+        "validation mIoU {mean}  pixel accuracy {accuracy}",
+        mean=f"{row['mean_iou']:.4f}",
+        accuracy=f"{row['pixel_accuracy']:.4f}",
+    )
+
+
+def class_table(scores: dict[str, dict[str, float | None]]) -> Any:
+    """Scores by class, for the end of a run; of several by their heads."""
+    table = Table(box=None, show_header=len(scores) > 1, padding=(0, 2, 0, 0))
     table.add_column()
-    table.add_column(justify="right")
-    for name, value in iou.items():
-        table.add_row(name, phrase("absent") if value is None else f"{value:.4f}")
+    for head in scores:
+        table.add_column(head, justify="right")
+    for name in next(iter(scores.values())):
+        values = [each[name] for each in scores.values()]
+        table.add_row(name, *(phrase("absent") if v is None else f"{v:.4f}" for v in values))
     return table

@@ -18,9 +18,9 @@ from commands.subjects.named.own.scores import (
     WithScore,
 )
 from common.data.transforms.images import VOID
-from common.evaluation.asking import ask_of
 from common.evaluation.evaluator import Evaluator, build_evaluator
 from common.evaluation.protocol import Ask
+from common.evaluation.tasks import ask_of
 from common.settings.data import OwnData
 from common.settings.own import InOptimizer
 from common.settings.recipe import ClassWeights

@@ -7,6 +7,7 @@ from commands.predict.painting import (
     LEAST,
     PANEL,
     legend_of,
+    lines_of,
     overlay,
     palette_png,
     save,
@@ -42,7 +43,7 @@ def test_a_sheet_has_photo_prediction_and_a_legend_of_any_length():
     photo = np.zeros((2, 4, 3), np.uint8)
     found = sheet(photo, CLASSES, COLORS, NAMES)
     assert found.height >= LEAST // 2
-    legend = np.asarray(legend_of(CLASSES, COLORS, NAMES, 100))
+    legend = np.asarray(legend_of(lines_of(CLASSES, NAMES), COLORS, 100))
     present = {tuple(color) for color in legend.reshape(-1, 3).tolist()}
     assert {tuple(COLORS[i].tolist()) for i in (1, 2)} <= present
     large = np.arange(150).repeat(40).reshape(60, 100)

@@ -56,6 +56,15 @@ def test_a_geometric_warm_up_and_poly_are_the_authors_schedule():
     assert ours == pytest.approx(rates_of(old), rel=1e-12)
 
 
+def test_a_warm_up_within_a_schedule_is_detectron2s():
+    warm = "warmup: {steps: 10, start_lr: 0.0003, within: true}"
+    ours = rates_of(f"{{name: poly, base_lr: 0.3, {warm}}}")
+    # WarmupPolyLR: base * (0.001 (1 - a) + a) * (1 - step / 50)^0.9, a = min(step / 10, 1).
+    share = [min(step / 10, 1) for step in range(50)]
+    theirs = [0.3 * (0.001 * (1 - a) + a) * (1 - n / 50) ** 0.9 for n, a in enumerate(share)]
+    assert ours == pytest.approx(theirs, rel=1e-12)
+
+
 def test_a_warm_up_leads_to_where_the_schedule_begins():
     schedule = "{name: one_cycle, base_lr: 0.5, warmup: {steps: 10}}"
     rates = rates_of(schedule)
