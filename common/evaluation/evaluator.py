@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from common.data import Batch
+from common.evaluation.panoptic import build_panoptic
 from common.evaluation.semantic import build_semantic
 from common.settings.run import Settings
 
@@ -54,7 +55,10 @@ class Additive(Protocol):
 # (settings, names of the classes, the label of pixels that do not count) -> evaluator
 BuildEvaluator = Callable[[Settings, tuple[str, ...], int], Evaluator]
 
-EVALUATORS: dict[str, BuildEvaluator] = {"semantic": build_semantic}
+EVALUATORS: dict[str, BuildEvaluator] = {
+    "semantic": build_semantic,
+    "panoptic": build_panoptic,
+}
 
 
 def build_evaluator(

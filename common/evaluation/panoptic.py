@@ -15,6 +15,7 @@ from common.metrics.quality import FN, FP, IOU, TP, class_quality, quality_of_gr
 from common.panoptic.files import apart_from_void
 from common.panoptic.overlaps import overlaps
 from common.panoptic.segments import semantic_of, thing_ids
+from common.settings.run import Settings
 
 GROUPS = {"All": "", "Things": "_things", "Stuff": "_stuff"}
 
@@ -151,3 +152,16 @@ class PanopticEvaluator:
             "pixel_accuracy": self.confusion.pixel_accuracy(),
             "iou": dict(zip(self.class_names, iou.tolist(), strict=True)),
         }
+
+
+def build_panoptic(
+    settings: Settings, class_names: tuple[str, ...], ignore_index: int
+) -> PanopticEvaluator:
+    """Build it as a config says."""
+    return PanopticEvaluator(
+        class_names,
+        settings.data.things,
+        label_divisor=settings.evaluate.post.options["label_divisor"],
+        ignore_index=ignore_index,
+        absent=settings.evaluate.absent,
+    )
