@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common.panoptic.files import PredictionFiles
 from PIL import Image
 from rich.table import Table
 
@@ -14,6 +13,7 @@ from commands.evaluate.ids import names_of
 from commands.evaluate.scores import number
 from common.data import SegmentationDataset
 from common.errors import UserError
+from common.panoptic.files import PredictionFiles
 from common.settings.run import Settings
 from common.words.language import phrase
 

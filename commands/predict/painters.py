@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from common.panoptic.files import segments_in
 from PIL import Image
 
 from commands.predict import painting
 from commands.predict.segments import sheet
 from common.documents import write_text
+from common.panoptic.files import segments_in
 from common.panoptic.ids import ids_to_rgb
 from common.panoptic.pictures import Segments, overlay
 

@@ -10,8 +10,9 @@ from common.data.transforms.images import Normalisation
 from common.evaluation.side import Predicts
 from common.settings.run import Evaluate
 
-# (targets, predictions) of a batch -> pictures uint8 [H, W, 3] of both, one an image
-Paint = Callable[[Target, np.ndarray], tuple[Sequence[np.ndarray], Sequence[np.ndarray]]]
+Pictures = Sequence[np.ndarray]  # uint8 [H, W, 3] each
+# (targets, predictions) of a batch -> pictures of both, one an image
+Paint = Callable[[Target, np.ndarray], tuple[Pictures, Pictures]]
 LONGEST, GAP, PAPER = 512, 4, 255  # pixels of a side, and between pictures; their colour
 
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.data.batch import Target
-from common.evaluation.gallery import Paint
+from common.evaluation.gallery import Paint, Pictures
 from common.evaluation.panoptic_maps import PaintSegments, ask_panoptic
 from common.evaluation.protocol import Ask, predict
 from common.settings.run import Settings
 
 
 @dataclass(frozen=True)
-class Task:
+class TaskWays:
     """A row of the table of tasks.
 
     ask: of the settings, what asks a net for its prediction. paint: of settings and colours of the
@@ -25,16 +25,16 @@ class Task:
 
 
 def _paint_classes(settings: Settings, colors: np.ndarray) -> Paint:
-    def paint(target: Target, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def paint(target: Target, prediction: np.ndarray) -> tuple[Pictures, Pictures]:
         assert isinstance(target, np.ndarray)
-        return colors[target], colors[prediction]
+        return list(colors[target]), list(colors[prediction])
 
     return paint
 
 
-TASKS: dict[str, Task] = {
-    "semantic": Task(lambda settings: predict, _paint_classes),
-    "panoptic": Task(ask_panoptic, PaintSegments),
+TASKS: dict[str, TaskWays] = {
+    "semantic": TaskWays(lambda settings: predict, _paint_classes),
+    "panoptic": TaskWays(ask_panoptic, PaintSegments),
 }
 
 

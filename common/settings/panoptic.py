@@ -4,14 +4,15 @@
 keys are the row's own options.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from common.settings.section import Named, NotNegative, Positive, Share
 
-LABEL, ARGMAX = "label", "argmax"  # of semantic nets
+LABEL: Final = "label"  # the names of what semantic nets have
+ARGMAX: Final = "argmax"
 
 
 class LabelTarget(Named):
