@@ -75,8 +75,8 @@ def legend_of(lines: Sequence[Line], colors: np.ndarray, height: int) -> Image.I
     columns = [lines[at : at + rows] for at in range(0, len(lines), rows)]
     font = _font()
     widths = [max(int(font.getlength(text)) for _, text in c) + LINE + 2 * GAP for c in columns]
-    widths = widths or [LINE]  # of a prediction that is all void
-    image = Image.new("RGB", (sum(widths), max(min(len(lines), rows), 1) * LINE), BACKGROUND)
+    size = (sum(widths) or 1, min(len(lines), rows) * LINE or 1)  # of nothing: a pixel
+    image = Image.new("RGB", size, BACKGROUND)
     draw, x = ImageDraw.Draw(image), 0
     for column, width in zip(columns, widths, strict=True):
         for row, (index, text) in enumerate(column):

@@ -10,8 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from align import Report
 from align.judge.words import Words, first_of
 from align.pairing.fill import load_state
@@ -32,6 +30,7 @@ from commands.reproduce.training import (
 )
 from commands.subjects.recipe import Recipe
 from commands.subjects.validation import sizes_taken
+from common.data.batch import stack
 from common.documents import write_text
 from common.errors import UserError
 from common.settings.data import OwnData, PhotosData
@@ -306,6 +305,8 @@ class Reproduction:
         if best is None:
             return COULD_NOT_CHECK, Words("not_validated")
         reached = {"value": best, "iterations": made.result["best_iteration"]}
+        if (pq := made.result["best_pq"]) is not None:
+            return ALIGNED, Words("trained_to_pq", pq=pq, **reached, folder=made.folder)
         return ALIGNED, Words("trained_to", **reached, folder=made.folder)
 
     def _start(self, framework: str) -> list[str]:
@@ -337,11 +338,11 @@ class Reproduction:
         load_state(net, dict(read_checkpoint(made.result["weights"])))
         samples = [data.val.sample(0, index) for index in range(min(4, len(data.val)))]
         alike = [pair for pair in samples if pair[0].shape == samples[0][0].shape]
-        images, labels = (np.stack(arrays) for arrays in zip(*alike, strict=True))
-        guesses = port.predict(net, images)
-        shown = data.val.normalisation.to_rgb(images)
-        paint = PAINTERS[self.settings.model.task]
-        paint(shown, labels, guesses, data.colors, self.folder / "predictions.png")
+        batch = stack(alike)
+        guesses = port.predict(net, batch.image)
+        shown = data.val.normalisation.to_rgb(batch.image)
+        draw = PAINTERS[self.settings.model.task]
+        draw(shown, batch.target, guesses, self.folder / "predictions.png", self.settings, data)
 
 
 def new_folder(settings_name: str) -> Path:

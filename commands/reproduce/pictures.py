@@ -70,14 +70,21 @@ def prediction_sheet(
         predictions: int64 [N, H, W], classes.
         colors: uint8 [256, 3] RGB, by class.
     """
+    colors = with_void(colors, np.unique([*np.unique(labels), *np.unique(predictions)]))
+    guesses = np.where(labels == VOID, VOID, predictions)
+    _write_sheet(images, colors[labels], colors[guesses], path)
+
+
+def _write_sheet(
+    images: np.ndarray, truths: Sequence[np.ndarray], guesses: Sequence[np.ndarray], path: Path
+) -> None:
+    """Write a PNG with a row for each frame: image, picture of the truth and of the prediction."""
     from matplotlib.figure import Figure
 
-    colors = with_void(colors, np.unique([*np.unique(labels), *np.unique(predictions)]))
     figure = Figure(figsize=(11, 1.9 * len(images)), dpi=110, layout="constrained")
     grid = figure.subplots(len(images), 3, squeeze=False)
-    for row, image, label, prediction in zip(grid, images, labels, predictions, strict=True):
-        guess = np.where(label == VOID, VOID, prediction)
-        for axes, picture in zip(row, (image, colors[label], colors[guess]), strict=True):
+    for row, *pictures in zip(grid, images, truths, guesses, strict=True):
+        for axes, picture in zip(row, pictures, strict=True):
             axes.imshow(picture)
             axes.set_axis_off()
     titles = drawn("image"), drawn("truth"), drawn("prediction")
@@ -103,5 +110,20 @@ def with_void(colors: np.ndarray, shown: np.ndarray) -> np.ndarray:
     return changed
 
 
-# Who draws what nets of a task predict: (images, targets, predictions, colors, path).
-PAINTERS: dict[str, Callable[..., None]] = {"semantic": prediction_sheet}
+def _draw_classes(
+    images: np.ndarray, labels: Any, guesses: np.ndarray, path: Path, settings: Any, data: Any
+) -> None:
+    prediction_sheet(images, labels, guesses, data.colors, path)
+
+
+@lettering()
+def _draw_segments(
+    images: np.ndarray, target: Any, guesses: np.ndarray, path: Path, settings: Any, data: Any
+) -> None:
+    from common.evaluation.tasks import paint_of
+
+    _write_sheet(images, *paint_of(settings, data.colors)(target, guesses), path)
+
+
+# Who draws what nets of a task predict: (images, targets, predictions, path, settings, data sets).
+PAINTERS: dict[str, Callable[..., None]] = {"semantic": _draw_classes, "panoptic": _draw_segments}
