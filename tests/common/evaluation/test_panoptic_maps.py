@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from commands.evaluate.panoptic import SavedSegments, plain, table_of
-from common.data import Batch
 from common.data.toy import write_toy_cityscapes
 from common.errors import ConfigError, DataError, UserError
 from common.evaluation.evaluate import evaluate
@@ -150,13 +149,3 @@ def test_what_a_panoptic_net_needs_is_asked_for(override, said):
     with pytest.raises(ConfigError) as caught:
         load_settings(CONFIG, [override])
     assert said in str(caught.value)
-
-
-def test_an_evaluator_of_classes_refuses_segments(settings):
-    semantic = load_settings(CONFIGS / "unet_toy.yml")
-    scores = build_evaluator(semantic, ("a", "b"), 255)
-    batch = Batch(
-        np.zeros((1, 3, 4, 4), np.float32), {"ids": np.zeros((1, 4, 4)), "segments": [[]]}
-    )
-    with pytest.raises(DataError, match="its target is ids, segments"):
-        scores.update(batch, np.zeros((1, 4, 4), np.int64))
