@@ -1,7 +1,7 @@
 """Pictures of a data set: pixels and images by class, and augmented samples under their labels."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,16 +95,16 @@ def draw_samples(
     grid = figure.subplots(rows, 4, squeeze=False).reshape(-1, 2)
     for axes in grid.ravel():
         axes.set_axis_off()
-    shown: set[int] = set()
+    laid = []
     for (name, sample), (left, right) in zip(samples.items(), grid, strict=False):
         left.imshow(sample.picture)
-        right.imshow(overlay(*sample[:2], classes.colors, sample.outlines))
+        laid.append((overlay(*sample[:2], classes.colors, sample.outlines), sample.label))
+        right.imshow(laid[-1][0])
         left.set_title(name[-40:], fontsize=7)
-        shown |= set(np.unique(sample.label).tolist()) - {VOID}
     names, fonts = written(classes.names)
     patches = [
-        Patch(facecolor=classes.colors[k] / 255, edgecolor="#444444", label=names[k])
-        for k in sorted(shown)[:MOST_NAMES]
+        Patch(facecolor=color, edgecolor="#444444", label=names[k])
+        for k, color in list(colors_seen(laid).items())[:MOST_NAMES]
     ]
     style = {"family": fonts, "size": 7}
     figure.legend(handles=patches, loc="outside lower center", ncols=8, prop=style)
@@ -127,3 +127,18 @@ def overlay(
     if outlines is not None:
         mixed[outlines] = OUTLINE
     return mixed
+
+
+def colors_seen(laid: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[int, np.ndarray]:
+    """Return the mean colour (RGB, 0..1) of each class that counts, as its pixels show it.
+
+    laid: (overlay [H, W, 3], 0..1; label int64 [H, W]). A legend in the classes' own colours would
+    show none that the pictures have.
+    """
+    count, sums = np.zeros(VOID + 1), np.zeros((VOID + 1, 3))
+    for picture, label in laid:
+        classes, pixels = label.reshape(-1), picture.reshape(-1, 3)
+        count += np.bincount(classes, minlength=VOID + 1)
+        for channel in range(3):
+            sums[:, channel] += np.bincount(classes, pixels[:, channel], VOID + 1)
+    return {int(k): sums[k] / count[k] for k in np.flatnonzero(count) if k != VOID}

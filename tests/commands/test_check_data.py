@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from commands.check_data.flow import check, labels_and_outlines, open_splits, read_all
-from commands.check_data.pictures import overlay
+from commands.check_data.pictures import colors_seen, overlay
 from commands.subjects.named.config import read_config
 from common.errors import DataError
 from common.words import language
@@ -165,6 +165,18 @@ def test_the_overlay_lays_colours_on_the_picture():
     colors[1] = (255, 0, 0)
     laid = overlay(picture, np.array([[0, 1, 255]]), colors)[0]
     np.testing.assert_allclose(laid, [[0.2] * 3, [0.8, 0.2, 0.2], [0.68] * 3])
+
+
+def test_a_legend_has_the_colours_that_the_overlays_show():
+    colors = np.zeros((256, 3))
+    colors[:2] = [[255, 0, 0], [0, 0, 255]]
+    label = np.array([[0, 0, 1, 255]])
+    white, black = np.ones((1, 4, 3)), np.zeros((1, 4, 3))
+    laid = [(overlay(picture, label, colors), label) for picture in (white, black)]
+    found = colors_seen(laid)
+    assert list(found) == [0, 1]
+    assert np.allclose(found[0], [0.8, 0.2, 0.2])
+    assert np.allclose(found[1], [0.2, 0.2, 0.8])
 
 
 def test_the_command_itself(root, tmp_path):
