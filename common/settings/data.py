@@ -53,6 +53,7 @@ from common.settings.section import (
 
 Triple = tuple[float, float, float]
 Scales = Annotated[tuple[Above0, ...], Field(min_length=1)]
+Order = Literal["authors", "fast"]  # fast: what costs is done to the pixels of the crop alone
 
 
 class NormalisationOptions(Section):
@@ -92,7 +93,7 @@ class StdcAugmentation(Named):
     saturation: AtLeast0 = 0.5
     flip: Share = 0.5
     scales: Scales = STDC_SCALES
-    order: Literal["authors", "fast"] = "authors"  # fast: only the crop is resized and jittered
+    order: Order = "authors"
 
 
 class SemsegAugmentation(Named):
@@ -104,6 +105,7 @@ class SemsegAugmentation(Named):
     rotate: Share = 0.5
     blur: Share = 0.5
     flip: Share = 0.5
+    order: Order = "authors"
 
 
 class KazutoAugmentation(Named):
@@ -112,6 +114,7 @@ class KazutoAugmentation(Named):
     name: Literal["kazuto"]
     scales: Scales = KAZUTO_SCALES
     flip: Share = 0.5
+    order: Order = "authors"
 
 
 class TorchvisionAugmentation(Named):
@@ -120,6 +123,7 @@ class TorchvisionAugmentation(Named):
     name: Literal["torchvision"]
     short_side: tuple[Positive, Positive] = (260, 1040)
     flip: Share = 0.5
+    order: Order = "authors"
 
 
 def _order(given: Any) -> Any:

@@ -75,6 +75,7 @@ class Warp:
         size_hw: of the window, height and width.
         fill: what comes in from outside, beside void.
         scale_range, scales: a range of factors, or factors each as likely; neither: 1.
+        short_side: instead, from where to where the shorter side's pixels are, both included.
         degrees, rotate: an angle from [-degrees, degrees), with this probability.
         flip: probability of the mirror image.
         centred: where the scaled frame is smaller than the window it lies in its middle; else at
@@ -92,6 +93,7 @@ class Warp:
     rotate: float = 0.5
     flip: float = 0.0
     centred: bool = False
+    short_side: tuple[int, int] | None = None
 
     def __call__(self, image: Any, label: Any, rng: np.random.Generator) -> ImageAndLabel:
         """Draws a number for each of flip, scale, rotation and its angle that is on, and two."""
@@ -135,7 +137,7 @@ class Warp:
         found = np.eye(3)
         if self.flip and rng.random() < self.flip:
             found = np.array([[-1.0, 0, width - 1], [0, 1, 0], [0, 0, 1]])
-        scale = self._scale(rng)
+        scale = self._scale(min(size_hw), rng)
         size = (max(round(width * scale), 1), max(round(height * scale), 1))
         x, y = size[0] / width, size[1] / height
         found = np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]]) @ found
@@ -146,7 +148,10 @@ class Warp:
         left, top = (self._offset(size[i], self.size_hw[1 - i], rng) for i in (0, 1))
         return np.array([[1.0, 0, -left], [0, 1, -top], [0, 0, 1]]) @ found
 
-    def _scale(self, rng: np.random.Generator) -> float:
+    def _scale(self, short: int, rng: np.random.Generator) -> float:
+        if self.short_side:
+            low, high = self.short_side
+            return (low + choice(rng, high - low + 1)) / short
         if self.scales:
             return self.scales[choice(rng, len(self.scales))]
         return uniform(rng, *self.scale_range) if self.scale_range else 1.0

@@ -80,8 +80,16 @@ def semseg(
     rotate: float = 0.5,
     blur: float = 0.5,
     flip: float = 0.5,
+    order: str = AUTHORS,
 ) -> tuple[Transform, ...]:
-    """Return hszhao/semseg, tool/train.py; padding is the mean."""
+    """Return hszhao/semseg, tool/train.py; padding is the mean.
+
+    `order`: "fast" resamples the window once, and blurs it alone.
+    """
+    if order == FAST:
+        size = _needed(crop_hw)
+        warp = Warp(size, fill, scale_range, None, degrees, rotate, flip, centred=True)
+        return (warp, Blur(5, blur))
     return (
         AsArrays(),
         UniformScale(*scale_range),
@@ -98,8 +106,14 @@ def kazuto(
     *,
     scales: Sequence[float] = KAZUTO_SCALES,
     flip: float = 0.5,
+    order: str = AUTHORS,
 ) -> tuple[Transform, ...]:
-    """Return kazuto1011/deeplab-pytorch, libs/datasets/base.py; padding is the mean."""
+    """Return kazuto1011/deeplab-pytorch, libs/datasets/base.py; padding is the mean.
+
+    `order`: "fast" resamples the window once; what is mirrored is padded at the right, too.
+    """
+    if order == FAST:
+        return (Warp(_needed(crop_hw), fill, scales=tuple(scales), flip=flip),)
     crop = PadAndCrop(_needed(crop_hw), fill)
     return (AsArrays(), ChosenScale(tuple(scales)), crop, Flip(flip))
 
@@ -110,11 +124,14 @@ def torchvision(
     *,
     short_side: tuple[int, int] = (260, 1040),
     flip: float = 0.5,
+    order: str = AUTHORS,
 ) -> tuple[Transform, ...]:
     """Return torchvision, references/segmentation/presets.py: base size 520, x 0.5 to 2.
 
-    Padding is black, not the mean.
+    Padding is black, not the mean. `order`: "fast" resamples the window once.
     """
+    if order == FAST:
+        return (Warp(_needed(crop_hw), BLACK, flip=flip, short_side=short_side),)
     crop = PadAndCrop(_needed(crop_hw), BLACK)
     return (RandomShortSide(*short_side), HorizontalFlip(flip), AsArrays(), crop)
 

@@ -12,7 +12,7 @@ from common.data.transforms.arrays import PadAndCrop, Rotate
 from common.data.transforms.fast import ScaledCrop, Warp
 from common.data.transforms.images import RandomCrop, RandomScale
 from common.data.transforms.mixing import Jitter, Mosaic
-from common.data.transforms.recipes import STEPS, custom, stdc
+from common.data.transforms.recipes import AUGMENTATIONS, STEPS, custom, stdc
 from common.errors import ConfigError, DataError
 from common.randomness import generator
 from common.settings.load import load_settings
@@ -81,6 +81,40 @@ def test_label_and_image_move_together(name, order):
         moved += not np.array_equal(label, np.asarray(data.read(index)[1])[:48, :56])
     assert len(seen) > 5
     assert moved
+
+
+PAPERS = {
+    "semseg": {"blur": 0.0},
+    "kazuto": {},
+    "torchvision": {"short_side": (40, 80)},
+}
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_the_fast_orders_of_papers_move_label_and_image_together(name):
+    fill = (0.0, 0.0, 0.0) if name == "torchvision" else FILL
+    colors = COLORS.copy()
+    colors[255] = fill
+    data, shares = Blocks(), {}
+    for order in ("authors", "fast"):
+        steps = AUGMENTATIONS[name]((48, 56), FILL, **PAPERS[name], order=order)
+        dataset, flat = SegmentationDataset(data, steps, seed=3), []
+        for index in range(len(data)):
+            rng = generator(index, "test")
+            image, label = dataset.transformed(*data.read(index), rng)
+            assert image.shape == (48, 56, 3)
+            flat.append(inside(label, 2))
+            assert np.abs(image[flat[-1]] - colors[label[flat[-1]]]).max() < 1.01
+        shares[order] = np.mean(flat)
+    assert shares["fast"] == pytest.approx(shares["authors"], rel=0.25)
+
+
+def test_the_fast_order_of_torchvision_draws_the_shorter_side():
+    image, label = (np.asarray(part) for part in frame(24, 16))
+    warp = Warp((8, 12), FILL, short_side=(8, 32))
+    got, _ = warp(image, label, Fixed(0.999, 0.0, 0.0))
+    whole = cv2.resize(image, (48, 32), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_allclose(got, whole[:8, :12], atol=1)
 
 
 LISTED = ("blur", "scale", "crop", "rotate", "jitter", "mosaic", "flip")
