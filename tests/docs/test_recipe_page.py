@@ -36,7 +36,7 @@ def keys():
         ),
         *(
             kind
-            for kind in get_args(get_args(schedules.AnySchedule)[0])
+            for kind in get_args(get_args(recipe.AnySchedule)[0])
             if "Own" not in kind.__name__
         ),
         *(run.Train, run.Freeze, run.Ema, run.EarlyStop, run.Amp, recipe.Clip, schedules.Warmup),
@@ -51,6 +51,6 @@ def keys():
 def test_every_key_stands_on_the_page(page):
     shown = set(re.findall(r"\w+", page.read_text("utf-8")))
     assert {*keys()} - ELSEWHERE - shown == set()
-    kinds = get_args(get_args(schedules.AnySchedule)[0])
+    kinds = get_args(get_args(recipe.AnySchedule)[0])
     names = {n for kind in kinds for n in get_args(kind.model_fields["name"].annotation)}
     assert names - {"own", "in_optimizer"} - shown == set()
