@@ -27,7 +27,7 @@ Progress = Callable[[int, int], None] | None
 
 
 @dataclass(frozen=True)
-class Layout:
+class ToyLayout:
     """How a toy set lies on disk.
 
     title: what messages call it. marker: the file that says that it is one. folders: what it has
@@ -95,7 +95,7 @@ def write_toy_cityscapes(
 
 
 def _require_sensible(
-    layout: Layout, train: int, val: int, size_hw: tuple[int, int], seed: int
+    layout: ToyLayout, train: int, val: int, size_hw: tuple[int, int], seed: int
 ) -> None:
     if train < 1 or val < 1 or min(size_hw) < SMALLEST or seed < 0:
         raise ConfigError(
@@ -154,8 +154,8 @@ def _write_coco_panoptic(root: Path, about: dict[str, Any], progress: Progress) 
 
 
 LAYOUTS = {
-    "cityscapes": Layout("toy Cityscapes", MARKER, ("leftImg8bit", "gtFine"), _write_cityscapes),
-    "coco_panoptic": Layout(
+    "cityscapes": ToyLayout("toy Cityscapes", MARKER, ("leftImg8bit", "gtFine"), _write_cityscapes),
+    "coco_panoptic": ToyLayout(
         "toy COCO panoptic",
         "toy_coco_panoptic.json",
         ("train2017", "val2017", "annotations"),
@@ -164,7 +164,7 @@ LAYOUTS = {
 }
 
 
-def _require_replaceable(layout: Layout, target: Path, force: bool) -> None:
+def _require_replaceable(layout: ToyLayout, target: Path, force: bool) -> None:
     if not os.path.lexists(target):
         return
     if not target.is_dir() or target.is_symlink():
@@ -183,7 +183,7 @@ def _require_replaceable(layout: Layout, target: Path, force: bool) -> None:
         )
 
 
-def _is_toy(layout: Layout, folder: Path) -> bool:
+def _is_toy(layout: ToyLayout, folder: Path) -> bool:
     """A marker of ours, and nothing that this command would not have written."""
     try:
         about = json.loads((folder / layout.marker).read_text())

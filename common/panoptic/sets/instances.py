@@ -1,4 +1,4 @@
-"""Instance ids of Cityscapes as ids of segments: what a *_gtFine_instanceIds.png says of them.
+"""InstanceId ids of Cityscapes as ids of segments: what a *_gtFine_instanceIds.png says of them.
 
 A value below 1000 is a label id: stuff, or a crowd of things. Any other is label id * 1000 + k, the
 k-th thing of that label. Source: cityscapesScripts, preparation/createPanopticImgs.py, which takes
@@ -20,7 +20,7 @@ PER_LABEL = 1000  # instance ids of a label
 _TRAINED = {row.id: row for row in TRAINED}
 
 
-class Instance(NamedTuple):
+class InstanceId(NamedTuple):
     """What an instance id says: its label id, its class (train id), whether it is a crowd."""
 
     label_id: int
@@ -28,10 +28,10 @@ class Instance(NamedTuple):
     crowd: bool
 
 
-def instance_of(value: int) -> Instance | None:
+def instance_of(value: int) -> InstanceId | None:
     """Return what an instance id says; None of a label that is not trained on nor evaluated."""
     row = _TRAINED.get(_label_id(value))
-    return row and Instance(row.id, row.train_id, value < PER_LABEL and row.has_instances)
+    return row and InstanceId(row.id, row.train_id, value < PER_LABEL and row.has_instances)
 
 
 def read_instances(path: Path) -> np.ndarray:
