@@ -97,10 +97,8 @@ def to_tensors(batch: Batch, device: torch.device | str = "cpu") -> tuple[torch.
     A target of several arrays is tensors by name.
     """
 
-    def placed(array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(array).to(device)
-
-    return placed(batch.image), as_given(batch.target, placed)
+    image = torch.from_numpy(batch.image).to(device)
+    return image, as_given(batch.target, lambda array: torch.from_numpy(array).to(device))
 
 
 def predict(net: nn.Module, image: np.ndarray, options: Evaluate) -> np.ndarray:
