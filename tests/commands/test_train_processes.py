@@ -21,10 +21,10 @@ pytestmark = pytest.mark.xdist_group("clock")
 SMALL = [
     *("configs/unet_toy.yml", "model.options.width=0.125", "data.scale=1.0", "--quiet"),
     *("data.crop_hw=[32,64]", "data.batch_size=1", "data.cards=2", "--threads", "1"),
-    *("train.iterations=4", "train.log_interval=1", "train.eval_interval=4"),
+    *("train.iterations=6", "train.log_interval=1", "train.eval_interval=6"),
     *("train.checkpoint_interval=1", "train.ema={decay: 0.5}", "data.iter_size=2"),
     "optimizer={name: sgd, clip: {by: global_norm, limit: 0.1}}",
-    "schedule={name: constant, base_lr: 0.05}",
+    "schedule={name: constant, base_lr: 0.01}",
 ]
 SIDES = ("torch", "paddle")
 LAUNCHERS = {
@@ -94,7 +94,7 @@ def whole(trainings):
 
 
 def remains(folder):
-    last = folder / "checkpoints" / "iteration_00000004" / "state.safetensors"
+    last = folder / "checkpoints" / "iteration_00000006" / "state.safetensors"
     return last.read_bytes(), (folder / "log.jsonl").read_bytes()
 
 
@@ -102,57 +102,72 @@ def weights(folder):
     """Return what the last checkpoint holds but for running statistics."""
     from common.training.resume import read_resume_point
 
-    arrays = read_resume_point(folder / "checkpoints" / "iteration_00000004").arrays
+    arrays = read_resume_point(folder / "checkpoints" / "iteration_00000006").arrays
     return {k: a for k, a in arrays.items() if not k.endswith(STATISTICS)}
 
 
-def test_the_launchers_train_as_one_process_does(trainings, whole):
+def test_two_processes_train_as_one_does(trainings, whole):
     """Clipped after two processes have accumulated two batches each, and averaged over updates.
 
     One process adds the four gradients in another order. Running statistics are those of the first
     process, so validations differ a little.
     """
-    launcher = trainings.launcher("launched")
-    alone = trainings.alone("alone")
-    assert launcher.wait(LIMIT_S) == 0, (trainings.folder / "launched.said").read_text()
-    launched = trainings.folder / "launched"
-    assert remains(launched) == whole
-    logs = [(folder / "log.jsonl").read_text().splitlines() for folder in (launched, alone)]
+    both, alone = trainings.folder / "whole", trainings.alone("alone")
+    logs = [(folder / "log.jsonl").read_text().splitlines() for folder in (both, alone)]
     trained = [[row for row in map(json.loads, log) if "lr" in row] for log in logs]
     for row, expected in zip(*trained, strict=True):
         assert row == pytest.approx(expected, rel=1e-6)
-    expected, found = weights(alone), weights(launched)
+    expected, found = weights(alone), weights(both)
     assert expected.keys() == found.keys()
     assert any(name.startswith("ema.") for name in found)
     for name, array in expected.items():
         np.testing.assert_allclose(found[name], array, rtol=1e-5, atol=1e-7, err_msg=name)
 
 
-@pytest.mark.parametrize("killed", [pytest.param(0, marks=pytest.mark.prove), 1])
-def test_a_killed_process_ends_the_job_and_it_is_resumed(trainings, whole, killed):
-    name = f"killed_{killed}"
-    group = trainings.two(name)
-    trainings.at(name, 2)
-    os.kill(group.pids[killed], signal.SIGKILL)
-    codes = group.wait()
-    assert (codes[killed], codes[1 - killed]) == (-signal.SIGKILL, 2)
-    said = group.said(1 - killed)
-    assert f"process {1 - killed} of 2: another process of this training ended" in said
-    assert "--resume auto" in said
-    resumed = trainings.two(name, "--resume", "auto")
-    assert resumed.wait() == [0, 0], resumed.said(0)
-    assert remains(trainings.folder / name) == whole
+LAUNCHED = [pytest.param("torch", marks=pytest.mark.prove), "paddle"]
 
 
-def test_a_signal_to_any_process_saves_and_ends_all(trainings, whole):
-    group = trainings.two("stopped")
-    trainings.at("stopped", 1)
-    os.kill(group.pids[1], signal.SIGTERM)
-    assert group.wait() == [143, 143], group.said(0) + group.said(1)
-    assert not list(trainings.folder.glob("stopped/**/*.part"))
-    resumed = trainings.two("stopped", "--resume", "auto")
-    assert resumed.wait() == [0, 0], resumed.said(0)
-    assert remains(trainings.folder / "stopped") == whole
+@pytest.mark.parametrize("trainings", LAUNCHED, indirect=True)
+def test_the_launchers_start_these_processes(trainings, whole):
+    launcher = trainings.launcher("launched")
+    assert launcher.wait(LIMIT_S) == 0, (trainings.folder / "launched.said").read_text()
+    assert remains(trainings.folder / "launched") == whole
+
+
+def ended_by(trainings, name, number, killed):
+    """Start a run in two processes, signal one of them, and return its group and exit codes."""
+    written = (trainings.folder / name / "checkpoints").glob("iteration_*")
+    last = max((int(path.name.rpartition("_")[2]) for path in written), default=0)
+    group = trainings.two(name, "--resume", "auto")
+    trainings.at(name, last + 1)
+    os.kill(group.pids[killed], number)
+    return group, group.wait()
+
+
+def resumed(trainings, name):
+    """Finish a run in two processes; return what remains of it."""
+    group = trainings.two(name, "--resume", "auto")
+    assert group.wait() == [0, 0], group.said(0) + group.said(1)
+    return remains(trainings.folder / name)
+
+
+def test_a_signal_to_any_process_saves_and_a_killed_one_ends_the_job(trainings, whole):
+    group, codes = ended_by(trainings, "ended", signal.SIGTERM, 1)
+    assert codes == [143, 143], group.said(0) + group.said(1)
+    assert not list(trainings.folder.glob("ended/**/*.part"))
+    group, codes = ended_by(trainings, "ended", signal.SIGKILL, 1)
+    assert codes == [2, -signal.SIGKILL]
+    assert "process 0 of 2: another process of this training ended" in group.said(0)
+    assert "--resume auto" in group.said(0)
+    assert resumed(trainings, "ended") == whole
+
+
+@pytest.mark.prove
+def test_the_first_process_is_killed_and_the_job_is_resumed(trainings, whole):
+    group, codes = ended_by(trainings, "first", signal.SIGKILL, 0)
+    assert codes == [-signal.SIGKILL, 2]
+    assert "process 1 of 2: another process of this training ended" in group.said(1)
+    assert resumed(trainings, "first") == whole
 
 
 @pytest.mark.prove
