@@ -203,9 +203,10 @@ def test_bad_input_is_one_message_and_exit_2(side, case, toy, tmp_path, monkeypa
 
 def test_images_are_read_by_processes_of_their_own(toy, tmp_path):
     """They begin by importing the command anew: what it needs must be on their path."""
-    given = [*SMALL.split(), f"data.root={toy}", "data.workers=2", "--quiet"]
-    config = ROOT / "configs" / "stdc1_toy.yml"
-    done = as_typed("train_paddle", config, *given, f"output={tmp_path / 'run'}")
+    given = [word for word in SMALL.split() if not word.startswith("schedule.")]
+    given += [f"data.root={toy}", "data.workers=1", "--quiet"]
+    narrow = [ROOT / "configs" / "unet_toy.yml", "model.options.width=0.0625", "data.scale=1"]
+    done = as_typed("train_paddle", *narrow, *given, f"output={tmp_path / 'run'}")
     assert done.returncode == 0, done.stderr
 
 
