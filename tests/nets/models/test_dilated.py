@@ -1,5 +1,6 @@
 """ResNet, PSPNet, DeepLab, torchvision's nets, GloRe: names, dilations, sizes, equal pairs."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -46,6 +47,17 @@ VARIANTS = [
 ]
 # Rows whose last resize, or whose resizes at the default input, have no power of two as ratio.
 INEXACT = ("deeplabv3plus_r50", "deeplabv3_tv_r50", "deeplabv3_tv_r101", "fcn_tv_r50", "glore_r50")
+
+
+@pytest.fixture
+def shallow(monkeypatch):
+    """Leave each stage the blocks that differ: the first, one of the rest, all of a multi-grid.
+
+    Depth is the full nets', of which `make prove` compares every call.
+    """
+    for row in ROWS:
+        settings = {**PAIRS[row].settings, "layers": (1, 2, 2, 3)}
+        monkeypatch.setitem(PAIRS, row, dataclasses.replace(PAIRS[row], settings=settings))
 
 
 def on_meta(row, **options):
@@ -202,6 +214,7 @@ def run(row, size, train=False, batch=1, **options):
         return net(torch.zeros(batch, 3, *size))
 
 
+@pytest.mark.usefixtures("shallow")
 @pytest.mark.parametrize("size", [(123, 123), (47, 473), (17, 16)])
 @pytest.mark.parametrize(
     "row", ["deeplabv3plus_r50", "deeplabv3_tv_r50", "fcn_tv_r50", "glore_r50"]
@@ -212,6 +225,7 @@ def test_any_size_and_logits_of_that_size(row, size):
     assert {tuple(logits.shape) for logits in out.values()} == {(1, 5, *size)}
 
 
+@pytest.mark.usefixtures("shallow")
 @pytest.mark.parametrize(
     ("row", "size", "expected"),
     [
@@ -225,6 +239,7 @@ def test_sizes_of_the_logits(row, size, expected):
     assert run(row, size).shape == (1, 5, *expected)
 
 
+@pytest.mark.usefixtures("shallow")
 def test_pspnet_takes_8k_plus_1_unless_told_otherwise():
     for size in ((123, 123), (47, 473), (41, 472)):
         with pytest.raises(UserError, match=r"8k \+ 1"):
@@ -234,6 +249,7 @@ def test_pspnet_takes_8k_plus_1_unless_told_otherwise():
     assert run("pspnet50", (33, 41), zoom_factor=1).shape == (1, 5, 5, 6)
 
 
+@pytest.mark.usefixtures("shallow")
 def test_what_is_returned_in_train_mode():
     for row in ("pspnet50", "glore_r50"):
         out = run(row, (33, 41), train=True, batch=2)
@@ -246,6 +262,7 @@ def test_what_is_returned_in_train_mode():
     assert [tuple(o.shape[2:]) for o in out] == [(5, 7), (3, 4), (4, 5), (5, 7)]
 
 
+@pytest.mark.usefixtures("shallow")
 def test_multi_scale_logits_are_the_maximum():
     net = build_seeded("deeplabv2_r101_msc", 0, freeze_bn=True, **SMALL)
     x = torch.randn(1, 3, 33, 49)
@@ -258,6 +275,7 @@ def test_multi_scale_logits_are_the_maximum():
     torch.testing.assert_close(again, highest)
 
 
+@pytest.mark.usefixtures("shallow")
 def test_frozen_batchnorms_keep_their_statistics():
     for freeze, same in ((True, True), (False, False)):
         net = build_seeded("deeplabv2_r101_msc", 0, freeze_bn=freeze, **SMALL).train()
@@ -266,6 +284,7 @@ def test_frozen_batchnorms_keep_their_statistics():
         assert all(torch.equal(net.state_dict()[k], v) for k, v in before.items()) == same
 
 
+@pytest.mark.usefixtures("shallow")
 def test_short_trainings_can_follow_their_statistics_faster():
     """What is kept in a step is the authors' 0.999 unless asked for, in both twins."""
     pytest.importorskip("paddle")
@@ -319,6 +338,7 @@ def test_the_unit_of_glore_by_hand(normalize):
 # ------------------------------------------------------------------------------ initialisation
 
 
+@pytest.mark.usefixtures("shallow")
 @pytest.mark.parametrize("row", ["pspnet50", "deeplabv2_r101_msc", "deeplabv3_tv_r50", "glore_r50"])
 def test_both_sides_start_alike(row):
     """Constants are equal; of what is drawn, spread and largest value are."""
@@ -395,11 +415,10 @@ def check_alignment(row, seed, modes=(False, True), **options):
 def check_whole_net(row, seed, **options):
     """DESIGN's table: 1e-9 outputs, 1e-7 gradients, 5e-6 where a resize is not exact."""
     pytest.importorskip("paddle")
-    from tests.nets.models.whole_net import whole_net
+    from tests.nets.models.whole_net import in_both_modes
 
     inexact = row in INEXACT or options.get("align_corners") is False
-    for train in (False, True):
-        found = whole_net(row, seed, PAIRS[row].default_input, train, **options)
+    for found in in_both_modes(row, seed, PAIRS[row].default_input, **options):
         for what, error in found.items():
             strict = 1e-9 if what.startswith("output") else 1e-7
             assert error < (5e-6 if inexact else strict), (what, error)
@@ -421,12 +440,14 @@ OTHER_CALLS = [
 ]
 
 
+@pytest.mark.usefixtures("shallow")
 @pytest.mark.parametrize(("row", "options"), OTHER_CALLS)
 def test_every_call_is_aligned(row, options):
     """In train mode; the whole of both modes is the next test's, every case the full nets'."""
     check_alignment(row, 1, (True,), **SMALL, **options)
 
 
+@pytest.mark.usefixtures("shallow")
 @pytest.mark.parametrize(("row", "options"), CASES)
 def test_outputs_gradients_and_statistics_of_the_whole_net(row, options):
     check_whole_net(row, 1, **SMALL, **options)

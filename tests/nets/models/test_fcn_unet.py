@@ -280,10 +280,9 @@ def check_alignment(row, seed, shape, **options):
 def check_whole_net(row, seed, shape, **options):
     """Compare whole nets: 1e-9 for outputs, 1e-7 for gradients and statistics."""
     pytest.importorskip("paddle")
-    from tests.nets.models.whole_net import whole_net
+    from tests.nets.models.whole_net import in_both_modes
 
-    for train in (False, True):
-        found = whole_net(row, seed, shape, train, **options)
+    for found in in_both_modes(row, seed, shape, **options):
         for what, error in found.items():
             strict = 1e-9 if what.startswith("output") else 1e-7
             assert error < strict, (what, error)

@@ -22,6 +22,7 @@ from convert import read_checkpoint
 SHAPE = (2, 3, 33, 49)
 ODD = [(2, 3, 123, 123), (2, 3, 47, 473)]
 LONG = pytest.mark.prove
+BOTH = (False, True)  # eval mode, then train mode
 # DESIGN's table; a resize whose ratio is no power of two is computed in float32 by Paddle.
 WHOLE_NET, GRADIENTS, RESIZED = 1e-9, 1e-7, 5e-6
 
@@ -151,23 +152,24 @@ def compare(theirs, ours, account, shape, train):
 
 
 SEGMENTATION = [
-    pytest.param("fcn_resnet50", "fcn_tv_r50", 21, [SHAPE]),
-    pytest.param("deeplabv3_resnet50", "deeplabv3_tv_r50", 21, [SHAPE], marks=LONG),
-    pytest.param("deeplabv3_resnet101", "deeplabv3_tv_r101", 19, [SHAPE], marks=LONG),
-    pytest.param("fcn_resnet50", "fcn_tv_r50", 150, ODD, marks=LONG),
-    pytest.param("deeplabv3_resnet50", "deeplabv3_tv_r50", 2, ODD, marks=LONG),
+    pytest.param("fcn_resnet50", "fcn_tv_r50", 21, [SHAPE], (True,)),
+    pytest.param("fcn_resnet50", "fcn_tv_r50", 21, [SHAPE], BOTH, marks=LONG),
+    pytest.param("deeplabv3_resnet50", "deeplabv3_tv_r50", 21, [SHAPE], BOTH, marks=LONG),
+    pytest.param("deeplabv3_resnet101", "deeplabv3_tv_r101", 19, [SHAPE], BOTH, marks=LONG),
+    pytest.param("fcn_resnet50", "fcn_tv_r50", 150, ODD, BOTH, marks=LONG),
+    pytest.param("deeplabv3_resnet50", "deeplabv3_tv_r50", 2, ODD, BOTH, marks=LONG),
 ]
 
 
-@pytest.mark.parametrize(("name", "row", "classes", "shapes"), SEGMENTATION)
-def test_segmentation_nets_of_torchvision(models, tmp_path, name, row, classes, shapes):
+@pytest.mark.parametrize(("name", "row", "classes", "shapes", "modes"), SEGMENTATION)
+def test_segmentation_nets_of_torchvision(models, tmp_path, name, row, classes, shapes, modes):
     build = getattr(models.segmentation, name)
     theirs = seeded(build(weights=None, weights_backbone=None, num_classes=classes, aux_loss=True))
     ours, account = converted(theirs, tmp_path)
     assert account["net"]["row"] == row
     assert account["net"]["options"]["num_classes"] == classes
     for shape in shapes:
-        for train in (False, True):
+        for train in modes:
             found = compare(theirs, ours, account, shape, train)
             assert all(value < RESIZED for value in found.values()), (shape, train, found)
             assert found["buffers"] < WHOLE_NET  # no resize in front of a BatchNorm

@@ -11,10 +11,23 @@ def whole_net(name, seed, shape, train, **overrides):
     A gradient is related to the largest of its layer: that of a bias in front of a BatchNorm
     is rounding noise.
     """
+    return _run(*_pair(name, seed, overrides), seed, shape, train)
+
+
+def in_both_modes(name, seed, shape, **overrides):
+    """Yield what `whole_net` returns, in eval mode and then, of the same nets, in train mode."""
+    reference, port = _pair(name, seed, overrides)
+    for train in (False, True):
+        yield _run(reference, port, seed, shape, train)
+        reference.zero_grad()
+        for parameter in port.parameters():
+            parameter.clear_gradient(False)
+
+
+def _run(reference, port, seed, shape, train):
     import paddle
     import torch
 
-    reference, port = _pair(name, seed, overrides)
     for net in (reference, port):
         net.train() if train else net.eval()
     _dropout_off(reference.modules(), port.sublayers())
