@@ -12,13 +12,23 @@ from tests.faults import ALL, SUBJECTS, Fault, run_stage, triples
 from tests.faults.core import found_layers
 
 SLOW = {"stdc"}
-# One stage a fault here, the one that sees most; the proof runs all.
-SMALL = [(fault, list(fault.blame)[-1]) for fault in ALL if fault.subject not in SLOW]
+
+
+def stage(number, fault):
+    """Return one stage of a fault; the proof runs all.
+
+    Of one fault in two the one that sees most, of the other the first that runs the net.
+    """
+    runs = [name for name in ("forward", "train") if number % 2 and name in fault.blame]
+    return [*fault.blame, *runs[:1]][-1]
+
+
+SMALL = [(f, stage(number, f)) for number, f in enumerate(ALL) if f.subject not in SLOW]
 STDC = [
     (fault, stages[-1])
     for fault in ALL
     if fault.subject in SLOW
-    and fault.name in {"detached branch", "OHEM threshold"}  # docs/proof/faults.py runs all
+    and fault.name == "OHEM threshold"  # docs/proof/faults.py runs all
     and (stages := [s for s in fault.blame if s in ("forward", "backward", "loss")])
 ]
 
@@ -48,7 +58,7 @@ def test_healthy_subject_raises_no_alarm(name):
 
 def test_three_faults_at_once_are_three_findings():
     small = [fault for fault in ALL if fault.subject not in SLOW]
-    for stage, three in triples(small, count=6, seed=1):
+    for stage, three in triples(small, count=3, seed=1):
         subject = SUBJECTS[three[0].subject]()
         for fault in three:
             fault.apply(subject)
