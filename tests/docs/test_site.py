@@ -60,6 +60,15 @@ def look(browser, url):
     return browser.logs()[0]
 
 
+def framed(browser, site, place, names):
+    """Open pages in frames of one; return {page: what it put on the console}."""
+    frames = "".join(f'<iframe src="{name}"></iframe>' for name in names)
+    (site / "frames.html").write_text(f"<!doctype html><link rel=icon href=data:,>{frames}")
+    if not look(browser, f"{place}frames.html"):
+        return {}
+    return {name: found for name in names if (found := look(browser, place + name))}
+
+
 def test_no_page_has_an_error_on_its_console(browser, site, address):
     """All from the disk, where a missing file is an error too; one of each folder from a server."""
     pages = [page for page in sorted(site.rglob("*.html")) if page.name != "404.html"]
@@ -67,9 +76,19 @@ def test_no_page_has_an_error_on_its_console(browser, site, address):
     served = {page.parent: page.relative_to(site).as_posix() for page in pages}
     assert len(served) > 2
     load(browser, "about:blank")
-    urls = [*(page.as_uri() for page in pages), *(address + name for name in served.values())]
-    loud = {url: found for url in urls if (found := look(browser, url))}
-    assert loud == {}
+    names = [page.relative_to(site).as_posix() for page in pages]
+    assert framed(browser, site, f"{site.as_uri()}/", names) == {}
+    assert framed(browser, site, address, list(served.values())) == {}
+
+
+@pytest.mark.parametrize("fault", ["<script src=gone.js></script>", "<script>gone()</script>"])
+def test_a_page_with_an_error_is_told_among_others(browser, site, fault):
+    names = ["index.html", "broken.html", "zh/index.html"]
+    (site / "broken.html").write_text(f"<!doctype html><link rel=icon href=data:,>{fault}")
+    load(browser, "about:blank")
+    found = framed(browser, site, f"{site.as_uri()}/", names)
+    (site / "broken.html").unlink()
+    assert list(found) == ["broken.html"]
 
 
 def test_a_page_fits_a_phone(browser, site, address):
