@@ -31,6 +31,7 @@ from common.data.transforms.images import (
 )
 from common.data.transforms.recipes import (
     AUGMENTATIONS,
+    DETECTRON2_SIDES,
     FAST,
     KAZUTO_SCALES,
     STDC_SCALES,
@@ -73,8 +74,18 @@ class PanopticDeeplabAugmentation(Named):
     """Panoptic-DeepLab's."""
 
     name: Literal["panoptic_deeplab"]
+    fitted: tuple[Positive, Positive, Positive] | None = None  # shortest, longest, factor; first
     scale_range: tuple[Above0, Above0] = (0.5, 2.0)
     scale_step: AtLeast0 = 0.1  # between factors; 0: any factor of the range
+    flip: Share = 0.5
+
+
+class Detectron2Augmentation(Named):
+    """Panoptic-DeepLab's of detectron2."""
+
+    name: Literal["detectron2"]
+    short_sides: Annotated[tuple[Positive, ...], Field(min_length=1)] = DETECTRON2_SIDES
+    longest: Positive = 4096  # pixels
     flip: Share = 0.5
 
 
@@ -177,6 +188,7 @@ AnyAugmentation = Annotated[
     | TorchvisionAugmentation
     | CustomAugmentation
     | PanopticDeeplabAugmentation
+    | Detectron2Augmentation
     | OwnAugmentation,
     Field(discriminator="name"),
 ]

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from commands.subjects.named.config import Own
-from commands.subjects.named.own.samples import open_samples
+from commands.subjects.named.own.samples import OwnAugment, open_samples
 from common.errors import DataError
 from common.settings.load import load_settings
 from tests.paths import CONFIGS
@@ -59,3 +60,31 @@ def test_a_mosaic_takes_other_items():
 
 def test_a_label_can_be_read_alone():
     assert (opened().label(2) == 3).all()
+
+
+class Given:
+    """Stands for a callable that a config names."""
+
+    def __init__(self, function):
+        self.found = function
+
+    def __call__(self, *given, **more):
+        return self.found(*given, **more)
+
+    def __str__(self):
+        return "data.augmentation.both mine:flip"
+
+
+def test_an_augmentation_gets_ids_of_segments_as_they_are():
+    image = np.zeros((2, 3, 3), np.uint8)
+    ids = np.array([[0, 7, 26001], [7, 7, 1 << 23]], np.int32)
+    flip = OwnAugment(Given(lambda image, label: (image[:, ::-1], label[:, ::-1].astype("int64"))))
+    made, moved = flip(Image.fromarray(image), Image.fromarray(ids), np.random.default_rng(0))
+    assert made.shape == image.shape
+    assert moved.dtype == np.int32
+    assert moved.tolist() == ids[:, ::-1].tolist()
+    wrong = OwnAugment(Given(lambda image, label: (image, label - 1)))
+    with pytest.raises(DataError, match=r"holds -1 to 8388607; ids of segments lie in 0..16777215"):
+        wrong(image, ids, np.random.default_rng(0))
+    classes = np.full((2, 3), 4, np.uint8)
+    assert flip(image, classes, np.random.default_rng(0))[1].dtype == np.uint8

@@ -62,11 +62,12 @@ class UniformScale:
         scale = self._scale(rng)
         if min(round(side * scale) for side in label.shape) < 1:
             raise _vanished(label)
-        pixels = image.astype(np.float64) if self.whole else image
-        pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
+        ways = {"dsize": None, "fx": scale, "fy": scale}
+        if self.whole:
+            return _in_whole_numbers(image, label, ways)
         return (
-            np.trunc(pixels).astype(np.float32) if self.whole else pixels,
-            cv2.resize(label, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST),
+            cv2.resize(image, interpolation=cv2.INTER_LINEAR, **ways),
+            cv2.resize(label, interpolation=cv2.INTER_NEAREST, **ways),
         )
 
     def _scale(self, rng: np.random.Generator) -> float:
@@ -74,6 +75,44 @@ class UniformScale:
             return uniform(rng, self.low, self.high)
         scales = np.linspace(self.low, self.high, int((self.high - self.low) / self.step + 1))
         return float(scales[choice(rng, len(scales))])
+
+
+def _in_whole_numbers(image: np.ndarray, label: np.ndarray, ways: dict[str, Any]) -> ImageAndLabel:
+    """Resize in float64 and cut the image's values; `ways`: keywords of OpenCV's resize."""
+    made = cv2.resize(image.astype(np.float64), interpolation=cv2.INTER_LINEAR, **ways)
+    truth = cv2.resize(label, interpolation=cv2.INTER_NEAREST, **ways)
+    return np.trunc(made).astype(np.float32), truth
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Resize so that the shorter side has `shortest` pixels, or the longer one at most `longest`.
+
+    Either side then grows to the next multiple of `factor` and one, or shrinks by a factor where
+    that is beyond `longest`. Image bilinear, in float64, its values cut to whole numbers; label
+    nearest. Source: bowenc0221/panoptic-deeplab,
+    segmentation/data/transforms/pre_augmentation_transforms.py, Resize.
+    """
+
+    shortest: int
+    longest: int
+    factor: int
+
+    def __call__(
+        self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator
+    ) -> ImageAndLabel:
+        """Draws nothing."""
+        height, width = label.shape
+        longest = self.longest - (self.longest - 1) % self.factor
+        scale = self.shortest / min(height, width)
+        sides = [int(side * scale) for side in (height, width)]
+        if max(sides) > longest:
+            sides = [int(side * (longest / max(height, width))) for side in (height, width)]
+        grown = [side + (1 - side) % self.factor for side in sides]
+        rows, columns = (side - self.factor * (side > longest) for side in grown)
+        if min(rows, columns) < 1:
+            raise _vanished(label)
+        return _in_whole_numbers(image, label, {"dsize": (columns, rows)})
 
 
 @dataclass(frozen=True)

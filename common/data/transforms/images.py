@@ -162,6 +162,31 @@ class RandomShortSide:
 
 
 @dataclass(frozen=True)
+class ChosenShortSide:
+    """Resize so that the shorter side has one of `sides` pixels, each as likely.
+
+    Where the longer one would be beyond `longest` it has that. Image bilinear, label nearest; sizes
+    are rounded. Source: detectron2, detectron2/data/transforms/augmentation_impl.py,
+    ResizeShortestEdge.
+    """
+
+    sides: tuple[int, ...]
+    longest: int
+
+    def __call__(
+        self, image: Image.Image, label: Image.Image, rng: np.random.Generator
+    ) -> tuple[Image.Image, Image.Image]:
+        """Draws one number."""
+        side = float(self.sides[choice(rng, len(self.sides))])
+        scale = side / min(image.size)
+        width, height = (side if each == min(image.size) else scale * each for each in image.size)
+        if max(width, height) > self.longest:
+            scale = self.longest / max(width, height)
+            width, height = width * scale, height * scale
+        return _resize(image, label, int(width + 0.5), int(height + 0.5))
+
+
+@dataclass(frozen=True)
 class Normalisation:
     """Pixels of RGB, 0..255, to float32 [3, H, W] as the authors of a net feed it.
 

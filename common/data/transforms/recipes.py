@@ -11,6 +11,7 @@ from common.data.transforms.arrays import (
     Blur,
     ChosenScale,
     Color,
+    Fitted,
     Flip,
     PadAndCrop,
     Rotate,
@@ -18,6 +19,7 @@ from common.data.transforms.arrays import (
 )
 from common.data.transforms.fast import ScaledCrop, Warp
 from common.data.transforms.images import (
+    ChosenShortSide,
     ColorJitter,
     HorizontalFlip,
     RandomCrop,
@@ -32,6 +34,11 @@ from common.errors import ConfigError
 STDC_SCALES = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0, 1.125, 1.25, 1.375, 1.5)
 # kazuto1011/deeplab-pytorch, configs/voc12.yaml.
 KAZUTO_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5)
+# detectron2, projects/Panoptic-DeepLab/configs/Cityscapes-PanopticSegmentation/
+# Base-PanopticDeepLab-OS16.yaml, MIN_SIZE_TRAIN.
+DETECTRON2_SIDES = (
+    *(512, 640, 704, 832, 896, 1024, 1152, 1216, 1344, 1408, 1536, 1664, 1728, 1856, 1920, 2048),
+)
 BLACK = (0.0, 0.0, 0.0)
 CropSize = tuple[int, int]
 AUTHORS, FAST = "authors", "fast"  # orders
@@ -184,21 +191,40 @@ def panoptic_deeplab(
     crop_hw: CropSize | None,
     fill: Color,
     *,
+    fitted: tuple[int, int, int] | None = None,
     scale_range: tuple[float, float] = (0.5, 2.0),
     scale_step: float = 0.1,
     flip: float = 0.5,
 ) -> tuple[Transform, ...]:
     """Return bowenc0221/panoptic-deeplab, segmentation/data/transforms/build.py.
 
-    Padding is the mean, cut to whole numbers, with the frame at a drawn place in it.
+    fitted: shortest side, longest side and factor of `Fitted`, which comes first. Padding is the
+    mean, cut to whole numbers, with the frame at a drawn place in it.
     """
     whole = (float(int(fill[0])), float(int(fill[1])), float(int(fill[2])))
     return (
         AsArrays(),
+        *([Fitted(*fitted)] if fitted else []),
         UniformScale(*scale_range, scale_step, whole=True),
         PadAndCrop(_needed(crop_hw), whole, anywhere=True),
         Flip(flip),
     )
+
+
+def detectron2(
+    crop_hw: CropSize | None,
+    fill: Color,
+    *,
+    short_sides: Sequence[int] = DETECTRON2_SIDES,
+    longest: int = 4096,
+    flip: float = 0.5,
+) -> tuple[Transform, ...]:
+    """Return detectron2, projects/Panoptic-DeepLab/panoptic_deeplab/dataset_mapper.py.
+
+    What is smaller than the crop is padded below and at the right with the mean, as its nets do.
+    """
+    crop = PadAndCrop(_needed(crop_hw), fill)
+    return (ChosenShortSide(tuple(short_sides), longest), AsArrays(), crop, Flip(flip))
 
 
 AUGMENTATIONS: dict[str, Callable[..., tuple[Transform, ...]]] = {
@@ -209,6 +235,7 @@ AUGMENTATIONS: dict[str, Callable[..., tuple[Transform, ...]]] = {
     "torchvision": torchvision,
     "custom": custom,
     "panoptic_deeplab": panoptic_deeplab,
+    "detectron2": detectron2,
 }
 
 

@@ -27,6 +27,7 @@ KINDS = {
     "kazuto": ["AsArrays", "ChosenScale", "PadAndCrop", "Flip"],
     "torchvision": ["RandomShortSide", "HorizontalFlip", "AsArrays", "PadAndCrop"],
     "custom": ["AsArrays", "PadAndCrop"],
+    "detectron2": ["ChosenShortSide", "AsArrays", "PadAndCrop", "Flip"],
     "panoptic_deeplab": ["AsArrays", "UniformScale", "PadAndCrop", "Flip"],
 }
 

@@ -4,11 +4,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.data.transforms.arrays import AsArrays, ChosenScale, PadAndCrop, Rotate, UniformScale
+from common.data.transforms.arrays import (
+    AsArrays,
+    ChosenScale,
+    Fitted,
+    PadAndCrop,
+    Rotate,
+    UniformScale,
+)
 from common.data.transforms.fast import ScaledCrop, Warp
-from common.data.transforms.images import FixedScale, RandomCrop, RandomScale, RandomShortSide
+from common.data.transforms.images import (
+    ChosenShortSide,
+    FixedScale,
+    RandomCrop,
+    RandomScale,
+    RandomShortSide,
+)
 from common.data.transforms.mixing import Mosaic
-from common.data.transforms.recipes import AUGMENTATIONS, panoptic_deeplab
+from common.data.transforms.recipes import AUGMENTATIONS, detectron2, panoptic_deeplab
 from common.errors import DataError
 from common.panoptic.dataset import PanopticDataset
 from common.panoptic.segments import areas_of, present
@@ -43,7 +56,8 @@ STEPS = [
     [AsArrays(), Rotate(30.0, FILL, 1.0)],
     [AsArrays(), PadAndCrop(SIZE, FILL, centred=True)],
     [AsArrays(), PadAndCrop(SIZE, FILL, anywhere=True)],
-    panoptic_deeplab(SIZE, FILL),
+    panoptic_deeplab(SIZE, FILL, fitted=(30, 41, 8)),
+    detectron2(SIZE, FILL, short_sides=(20, 40), longest=46),
 ]
 
 
@@ -133,3 +147,35 @@ def test_scales_of_the_recipe():
     assert set(made.ravel().tolist()) == {100.0}
     one = UniformScale(1.5, 1.5, 0.1)
     assert one(image, label, np.random.default_rng(1))[1].shape == (4, 6)  # 4.5 is rounded to 4
+
+
+@pytest.mark.parametrize(
+    ("size_hw", "limits", "expected"),
+    [
+        # bowenc0221's Resize (cf8e20b) gives these sizes.
+        ((480, 640), (641, 641, 32), (481, 641)),
+        ((427, 640), (641, 641, 32), (449, 641)),
+        ((30, 20), (33, 200, 8), (49, 33)),
+        ((30, 20), (40, 40, 8), (33, 25)),
+    ],
+)
+def test_sides_are_a_multiple_and_one(size_hw, limits, expected):
+    image, label = np.zeros((*size_hw, 3), np.float32), np.zeros(size_hw, np.int32)
+    made, truth = Fitted(*limits)(image, label, np.random.default_rng(0))
+    assert made.shape[:2] == truth.shape == expected
+
+
+@pytest.mark.parametrize(
+    ("size_hw", "side", "longest", "expected"),
+    [
+        # detectron2's ResizeShortestEdge (02b5c4e) gives these sizes.
+        ((427, 640), 512, 4096, (512, 767)),
+        ((427, 640), 640, 960, (640, 959)),
+        ((427, 640), 640, 640, (427, 640)),
+        ((640, 427), 700, 960, (960, 641)),
+    ],
+)
+def test_the_shorter_side_has_a_chosen_length(size_hw, side, longest, expected):
+    image, label = Image.new("RGB", size_hw[::-1]), Image.new("I", size_hw[::-1])
+    made, truth = ChosenShortSide((side,), longest)(image, label, np.random.default_rng(0))
+    assert made.size == truth.size == expected[::-1]
