@@ -80,39 +80,36 @@ def panoptic_deeplab_targets(
         "center": _heat(pixels, ids.shape, sigma)[None],
         "center_weights": (~crowd).astype(np.float32)[place],
         "center_points": points,
-        "offset": _offsets(place, thing, centres),
+        "offset": centres.offset,
         "offset_weights": counted.astype(np.float32)[place],
     }
 
 
 class _Centres(NamedTuple):
-    """Of every segment, and last of what is none: pixels and mean place; `shown`: whose count."""
+    """Of every segment that is a thing: pixels and mean place; 0 of others.
+
+    offset: float32 [2, H, W], the way from every pixel of a thing to that place, 0 elsewhere.
+    shown: which segments are things with pixels.
+    """
 
     area: np.ndarray
     y: np.ndarray
     x: np.ndarray
+    offset: np.ndarray
     shown: list[int]
 
 
 def _centres(place: np.ndarray, thing: np.ndarray) -> _Centres:
     """Return the centres of the segments that `place` [H, W] names, float64."""
-    (height, width), flat = place.shape, place.ravel()
-    area = np.bincount(flat, minlength=len(thing))
-    rows, columns = np.repeat(np.arange(height), width), np.tile(np.arange(width), height)
+    there = np.nonzero(thing[place])
+    of = place[there]
+    area = np.bincount(of, minlength=len(thing))
     y, x = (
-        np.bincount(flat, weights=weights, minlength=len(thing)) / np.maximum(area, 1)
-        for weights in (rows, columns)
+        np.bincount(of, weights=axis, minlength=len(thing)) / np.maximum(area, 1) for axis in there
     )
-    return _Centres(area, y, x, np.flatnonzero(thing & (area > 0)).tolist())
-
-
-def _offsets(place: np.ndarray, thing: np.ndarray, centres: _Centres) -> np.ndarray:
-    """Return the way from every pixel of a thing to its centre: float32 [2, H, W], 0 elsewhere."""
-    height, width = place.shape
-    there = thing[place]
-    y = np.where(there, centres.y[place] - np.arange(height)[:, None], 0.0)
-    x = np.where(there, centres.x[place] - np.arange(width), 0.0)
-    return np.stack([y, x]).astype(np.float32)
+    offset = np.zeros((2, *place.shape), np.float32)
+    offset[0][there], offset[1][there] = y[of] - there[0], x[of] - there[1]
+    return _Centres(area, y, x, offset, np.flatnonzero(area).tolist())
 
 
 def _heat(pixels: Sequence[tuple[int, int]], size_hw: tuple[int, ...], sigma: int) -> np.ndarray:

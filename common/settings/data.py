@@ -78,6 +78,7 @@ class PanopticDeeplabAugmentation(Named):
     scale_range: tuple[Above0, Above0] = (0.5, 2.0)
     scale_step: AtLeast0 = 0.1  # between factors; 0: any factor of the range
     flip: Share = 0.5
+    order: Order = "authors"
 
 
 class Detectron2Augmentation(Named):
@@ -87,6 +88,7 @@ class Detectron2Augmentation(Named):
     short_sides: Annotated[tuple[Positive, ...], Field(min_length=1)] = DETECTRON2_SIDES
     longest: Positive = 4096  # pixels
     flip: Share = 0.5
+    order: Order = "authors"
 
 
 class NoAugmentation(Named):

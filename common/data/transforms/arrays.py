@@ -6,6 +6,7 @@ segments, where void is 0. `AsArrays` comes first.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -73,8 +74,13 @@ class UniformScale:
     def _scale(self, rng: np.random.Generator) -> float:
         if not self.step:
             return uniform(rng, self.low, self.high)
-        scales = np.linspace(self.low, self.high, int((self.high - self.low) / self.step + 1))
-        return float(scales[choice(rng, len(scales))])
+        return self.factors[choice(rng, len(self.factors))]
+
+    @cached_property
+    def factors(self) -> tuple[float, ...]:
+        """The factors that there are, with a `step`."""
+        count = int((self.high - self.low) / self.step + 1)
+        return tuple(np.linspace(self.low, self.high, count).tolist())
 
 
 def _in_whole_numbers(image: np.ndarray, label: np.ndarray, ways: dict[str, Any]) -> ImageAndLabel:

@@ -76,10 +76,11 @@ class Warp:
         fill: what comes in from outside, beside void.
         scale_range, scales: a range of factors, or factors each as likely; neither: 1.
         short_side: instead, from where to where the shorter side's pixels are, both included.
+        short_sides, longest: instead, its pixels, each as likely, and the most of the longer side.
         degrees, rotate: an angle from [-degrees, degrees), with this probability.
         flip: probability of the mirror image.
-        centred: where the scaled frame is smaller than the window it lies in its middle; else at
-            the upper left.
+        centred, anywhere: where the scaled frame is smaller than the window it lies in its middle,
+            or at a drawn place; else at the upper left.
 
     The window lies anywhere in the scaled frame, as in `PadAndCrop`; the frame turns about its
     middle, as in `Rotate`. uint8 stays uint8 until the end, so that values are rounded once.
@@ -94,6 +95,9 @@ class Warp:
     flip: float = 0.0
     centred: bool = False
     short_side: tuple[int, int] | None = None
+    short_sides: tuple[int, ...] | None = None
+    longest: int = 0
+    anywhere: bool = False
 
     def __call__(self, image: Any, label: Any, rng: np.random.Generator) -> ImageAndLabel:
         """Draws a number for each of flip, scale, rotation and its angle that is on, and two."""
@@ -137,7 +141,7 @@ class Warp:
         found = np.eye(3)
         if self.flip and rng.random() < self.flip:
             found = np.array([[-1.0, 0, width - 1], [0, 1, 0], [0, 0, 1]])
-        scale = self._scale(min(size_hw), rng)
+        scale = self._scale(size_hw, rng)
         size = (max(round(width * scale), 1), max(round(height * scale), 1))
         x, y = size[0] / width, size[1] / height
         found = np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]]) @ found
@@ -148,10 +152,13 @@ class Warp:
         left, top = (self._offset(size[i], self.size_hw[1 - i], rng) for i in (0, 1))
         return np.array([[1.0, 0, -left], [0, 1, -top], [0, 0, 1]]) @ found
 
-    def _scale(self, short: int, rng: np.random.Generator) -> float:
+    def _scale(self, size_hw: tuple[int, ...], rng: np.random.Generator) -> float:
         if self.short_side:
             low, high = self.short_side
-            return (low + choice(rng, high - low + 1)) / short
+            return (low + choice(rng, high - low + 1)) / min(size_hw)
+        if self.short_sides:
+            side = self.short_sides[choice(rng, len(self.short_sides))]
+            return min(side / min(size_hw), self.longest / max(size_hw))
         if self.scales:
             return self.scales[choice(rng, len(self.scales))]
         return uniform(rng, *self.scale_range) if self.scale_range else 1.0
@@ -160,5 +167,5 @@ class Warp:
         """Return where the window begins in a frame of that side; negative: padded before it."""
         if side >= window:
             return choice(rng, side - window + 1)
-        rng.random()
-        return -((window - side) // 2) if self.centred else 0
+        drawn = choice(rng, window - side + 1)
+        return -drawn if self.anywhere else -((window - side) // 2) if self.centred else 0

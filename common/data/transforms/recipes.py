@@ -195,20 +195,22 @@ def panoptic_deeplab(
     scale_range: tuple[float, float] = (0.5, 2.0),
     scale_step: float = 0.1,
     flip: float = 0.5,
+    order: str = AUTHORS,
 ) -> tuple[Transform, ...]:
     """Return bowenc0221/panoptic-deeplab, segmentation/data/transforms/build.py.
 
     fitted: shortest side, longest side and factor of `Fitted`, which comes first. Padding is the
-    mean, cut to whole numbers, with the frame at a drawn place in it.
+    mean, cut to whole numbers, with the frame at a drawn place in it. `order`: "fast" resamples the
+    window once, after that.
     """
-    whole = (float(int(fill[0])), float(int(fill[1])), float(int(fill[2])))
-    return (
-        AsArrays(),
-        *([Fitted(*fitted)] if fitted else []),
-        UniformScale(*scale_range, scale_step, whole=True),
-        PadAndCrop(_needed(crop_hw), whole, anywhere=True),
-        Flip(flip),
-    )
+    size, whole = _needed(crop_hw), (float(int(fill[0])), float(int(fill[1])), float(int(fill[2])))
+    first = (AsArrays(), Fitted(*fitted)) if fitted else ()
+    scale = UniformScale(*scale_range, scale_step, whole=True)
+    if order == FAST:
+        ways = {"scales": scale.factors} if scale_step else {"scale_range": scale_range}
+        return (*first, Warp(size, whole, flip=flip, anywhere=True, **ways))
+    crop = PadAndCrop(size, whole, anywhere=True)
+    return (*(first or (AsArrays(),)), scale, crop, Flip(flip))
 
 
 def detectron2(
@@ -218,13 +220,17 @@ def detectron2(
     short_sides: Sequence[int] = DETECTRON2_SIDES,
     longest: int = 4096,
     flip: float = 0.5,
+    order: str = AUTHORS,
 ) -> tuple[Transform, ...]:
     """Return detectron2, projects/Panoptic-DeepLab/panoptic_deeplab/dataset_mapper.py.
 
     What is smaller than the crop is padded below and at the right with the mean, as its nets do.
+    `order`: "fast" resamples the window once.
     """
-    crop = PadAndCrop(_needed(crop_hw), fill)
-    return (ChosenShortSide(tuple(short_sides), longest), AsArrays(), crop, Flip(flip))
+    sides, size = tuple(short_sides), _needed(crop_hw)
+    if order == FAST:
+        return (Warp(size, fill, flip=flip, short_sides=sides, longest=longest),)
+    return (ChosenShortSide(sides, longest), AsArrays(), PadAndCrop(size, fill), Flip(flip))
 
 
 AUGMENTATIONS: dict[str, Callable[..., tuple[Transform, ...]]] = {

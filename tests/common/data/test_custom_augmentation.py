@@ -87,6 +87,8 @@ PAPERS = {
     "semseg": {"blur": 0.0},
     "kazuto": {},
     "torchvision": {"short_side": (40, 80)},
+    "panoptic_deeplab": {},
+    "detectron2": {"short_sides": (30, 40, 80), "longest": 90},
 }
 
 

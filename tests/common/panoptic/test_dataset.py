@@ -57,7 +57,10 @@ STEPS = [
     [AsArrays(), PadAndCrop(SIZE, FILL, centred=True)],
     [AsArrays(), PadAndCrop(SIZE, FILL, anywhere=True)],
     panoptic_deeplab(SIZE, FILL, fitted=(30, 41, 8)),
+    panoptic_deeplab(SIZE, FILL, order="fast"),
+    panoptic_deeplab(SIZE, FILL, fitted=(30, 41, 8), scale_step=0.0, order="fast"),
     detectron2(SIZE, FILL, short_sides=(20, 40), longest=46),
+    detectron2(SIZE, FILL, short_sides=(20, 40), longest=46, order="fast"),
 ]
 
 
