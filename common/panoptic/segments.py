@@ -9,7 +9,6 @@ from common.data.transforms.images import VOID
 from common.errors import SegmentsError
 from common.panoptic.ids import MOST, VOID_ID
 
-FEW_IDS = 1 << 18  # ids below it are counted and looked up in a table
 SHOWN = 5  # ids of a message
 
 
@@ -49,15 +48,22 @@ def thing_ids(things: Collection[int] | np.ndarray) -> frozenset[int]:
 
 def areas_of(ids: np.ndarray) -> dict[int, int]:
     """Return the pixels of every id of a map [H, W] but 0, by id in ascending order."""
-    if ids.size and int(ids.max()) < FEW_IDS:
-        counts = np.bincount(ids.ravel().astype(np.int64, copy=False))
-        found = np.flatnonzero(counts)
-        pixels = counts[found]
-    else:
-        found, pixels = np.unique(ids, return_counts=True)
+    values, lengths = _runs(ids)
+    found, places = np.unique(values, return_inverse=True)
+    pixels = np.bincount(places, weights=lengths, minlength=len(found)).astype(np.int64)
     held = dict(zip(found.tolist(), pixels.tolist(), strict=True))
     held.pop(VOID_ID, None)
     return held
+
+
+def _runs(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ids of a map row by row, each once while it repeats, and how often it does.
+
+    They are far fewer than pixels, of which every one would have to be looked up.
+    """
+    flat = ids.ravel()
+    starts = np.flatnonzero(np.concatenate([[True], flat[1:] != flat[:-1]])[: flat.size])
+    return flat[starts], np.diff(starts, append=flat.size)
 
 
 def places_of(ids: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
@@ -71,14 +77,11 @@ def places_of(ids: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
     count = len(names)
     if not count:
         return np.zeros(ids.shape, np.intp)
-    if max(int(ids.max(initial=0)), int(names.max())) < FEW_IDS:
-        table = np.full(FEW_IDS, count, np.intp)
-        table[names] = np.arange(count)
-        found: np.ndarray = table[ids]
-        return found
+    values, lengths = _runs(ids)
     order = np.argsort(names)
-    place = np.minimum(np.searchsorted(names[order], ids), count - 1)
-    return np.where(names[order][place] == ids, order[place], count)
+    place = np.minimum(np.searchsorted(names[order], values), count - 1)
+    found = np.where(names[order][place] == values, order[place], count)
+    return np.repeat(found, lengths).reshape(ids.shape)
 
 
 def _require_ids(names: np.ndarray) -> None:

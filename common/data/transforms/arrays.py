@@ -63,7 +63,7 @@ class UniformScale:
         scale = self._scale(rng)
         if min(round(side * scale) for side in label.shape) < 1:
             raise _vanished(label)
-        ways = {"dsize": None, "fx": scale, "fy": scale}
+        ways: dict[str, Any] = {"dsize": None, "fx": scale, "fy": scale}
         if self.whole:
             return _in_whole_numbers(image, label, ways)
         return (

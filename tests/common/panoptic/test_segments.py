@@ -46,6 +46,18 @@ def test_large_ids_and_small_ones_are_counted_and_placed_alike(most):
     assert (place[~np.isin(ids, [row["id"] for row in known])] == len(known)).all()
 
 
+@pytest.mark.parametrize("size_hw", [(0, 4), (3, 0), (1, 1), (1, 5)])
+def test_small_maps_and_empty_ones(size_hw):
+    ids = np.full(size_hw, 7, np.uint32)
+    pixels = size_hw[0] * size_hw[1]
+    assert areas_of(ids) == ({7: pixels} if pixels else {})
+    assert areas_of(np.zeros(size_hw, np.uint32)) == {}
+    for number in (7, 8):
+        place = places_of(ids, [segment(number, 0)])
+        assert place.shape == size_hw
+        assert (place == number - 7).all()
+
+
 def test_a_crop_drops_what_it_empties_and_counts_anew():
     ids, segments = street()
     left = present(ids[1:5, :5], segments)
