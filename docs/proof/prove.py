@@ -111,7 +111,7 @@ def prepared(command: str, folder: Path) -> list[str]:
         words = [word for word in words if not word.startswith("train.iterations")]
         words += ["train.iterations=2", "train.eval_interval=0"]
     if words[0] == "tools/make_toy_cityscapes.py":
-        words[1:] = [str(folder / "toy_cityscapes")]
+        words[1] = str(folder / Path(words[1]).name)
     if words[0].startswith("tools/train"):
         output = folder / re.sub(r"\W+", "_", command.removeprefix("python tools/"))
         words += [f"output={output}", "schedule.warmup_steps=1"]
