@@ -54,12 +54,22 @@ def imported(module: str) -> Iterator[str]:
 
 @cache
 def graph() -> dict[str, set[str]]:
-    """Return {module: modules of the rooms that it imports}; a package stands for its __init__."""
+    """Return {module: modules of the rooms that it imports}; a package stands for its __init__.
+
+    Who imports of a package that it is not in imports the package, too.
+    """
     found: dict[str, set[str]] = {}
     for module in files():
-        names = (n if n in files() else n.rpartition(".")[0] for n in imported(module))
-        found[module] = {name for name in names if name in files() and name != module}
+        names = {n if n in files() else n.rpartition(".")[0] for n in imported(module)}
+        around = {name for other in names for name in packages(other)} - packages(module)
+        found[module] = {name for name in names | around if name in files() and name != module}
     return found
+
+
+def packages(module: str) -> set[str]:
+    """Return the packages around a module."""
+    parts = module.split(".")
+    return {".".join(parts[:count]) for count in range(1, len(parts))}
 
 
 def circles(edges: dict[str, set[str]]) -> list[list[str]]:

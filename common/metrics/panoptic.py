@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from common.data.readers import in_processes
+from common.data.transforms.images import VOID_ID
 from common.errors import DataError, SizeMismatchError
 from common.metrics.matching import Known, Matches, match
 from common.metrics.quality import add_matches, quality_by_class, quality_of_groups
@@ -19,7 +20,7 @@ from common.panoptic.files import (
     read_truth,
     require_known,
 )
-from common.panoptic.ids import VOID_ID, read_ids
+from common.panoptic.ids import read_ids
 from common.panoptic.overlaps import Overlaps, overlaps
 from common.panoptic.segments import require_same_ids
 

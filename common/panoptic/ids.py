@@ -8,7 +8,6 @@ from PIL import Image
 from common.data.read_image import read_png
 from common.errors import DataError
 
-VOID_ID = 0  # of pixels that belong to no segment
 BASE = 256  # id = R + 256 G + 65536 B
 MOST = BASE**3  # ids lie below it
 

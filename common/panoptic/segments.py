@@ -5,9 +5,9 @@ from typing import NamedTuple, TypedDict
 
 import numpy as np
 
-from common.data.transforms.images import VOID
+from common.data.transforms.images import VOID, VOID_ID
 from common.errors import SegmentsError
-from common.panoptic.ids import MOST, VOID_ID
+from common.panoptic.ids import MOST
 
 SHOWN = 5  # ids of a message
 

@@ -14,14 +14,14 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageStat
 
 from common.errors import DataError
-from common.panoptic.ids import VOID_ID
 from common.randomness import choice, uniform
 
 # (image, label, rng) -> (image, label): Pillow images, or arrays after `AsArrays`. One that has
 # `takes_others` gets a fourth argument: a function that returns another frame of the set.
 Transform = Callable[..., tuple[Any, Any]]
 
-VOID = 255  # label of what is outside the image; of ids of segments it is VOID_ID
+VOID = 255  # label of what is outside the image
+VOID_ID = 0  # of ids of segments: what belongs to none
 
 # ImageNet statistics of RGB in 0..1; authors' cityscapes.py, to_tensor.
 MEAN = (0.485, 0.456, 0.406)

@@ -12,8 +12,8 @@ import numpy as np
 
 from common.data.labels import read_label
 from common.data.sets.cityscapes_labels import LABEL_IDS, TRAINED, describe
+from common.data.transforms.images import VOID_ID
 from common.errors import UnknownLabelsError
-from common.panoptic.ids import VOID_ID
 from common.panoptic.segments import Segment, areas_of
 
 PER_LABEL = 1000  # instance ids of a label
