@@ -111,6 +111,24 @@ def test_no_circle_of_imports():
     assert circles(graph()) == []
 
 
+def at_the_top(module: str) -> set[str]:
+    """Return what a file imports as it is loaded: modules, and the packages around each."""
+    found = set()
+    for node in tree_of(module).body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [alias.name for alias in node.names]
+            if isinstance(node, ast.ImportFrom):
+                names = [f"{node.module}.{name}" for name in names]
+            for name in names:
+                parts = name.split(".")
+                found |= {".".join(parts[:k]) for k in range(1, len(parts) + 1)}
+    return {name for name in found & files().keys() if not f"{module}.".startswith(f"{name}.")}
+
+
+def test_every_module_can_be_the_first_that_is_imported():
+    assert circles({module: at_the_top(module) for module in files()}) == []
+
+
 def test_no_folder_is_a_heap():
     counts: dict[Path, int] = defaultdict(int)
     for path in files().values():
