@@ -65,6 +65,7 @@ def test_examples_of_the_help_can_be_pasted(elsewhere):
 def test_no_text_says_a_command_as_the_documentation_does():
     """What is printed goes through `command` or `as_typed`; examples of `--help` do in `entry`."""
     names = ("train", "deploy/benchmark", "deploy/export", "curves/command", "replay/command")
+    names += ("evaluate/panoptic_files",)
     examples = {f"commands/{name}.py" for name in names}
     known = {*examples, "common/data/sets/cityscapes.py", "common/words/typed.py"}
     found = {
