@@ -1,11 +1,15 @@
 """panoptic_quality: a stranger's files, their scores, and exit codes."""
 
 import json
+import sys
 
+import numpy as np
 import pytest
 
+from commands import entry
+from commands.evaluate.panoptic_files import parse, score
 from common.metrics.panoptic import panoptic_quality
-from tests import nursery
+from common.words import language
 from tests.common.metrics.panoptic_sets import CATEGORIES, drawn_set, write_set
 
 
@@ -14,15 +18,24 @@ def files(tmp_path_factory):
     return drawn_set(tmp_path_factory.mktemp("panoptic"))
 
 
-def run(*arguments):
-    return nursery.run("panoptic_quality", *arguments, "--lang", "en")
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Return a function that gives exit code, output and messages of a command line."""
+    monkeypatch.setattr(language, "_chosen", [language.ENGLISH])
+
+    def command(*arguments):
+        monkeypatch.setattr(sys, "argv", ["panoptic_quality.py", *map(str, arguments)])
+        code = entry.exit_code(lambda: score(parse("Score.")))
+        return code, *capsys.readouterr()
+
+    return command
 
 
-def test_the_scores_are_those_of_the_library(files):
+def test_the_scores_are_those_of_the_library(files, run):
     expected = panoptic_quality(*files)
-    done = run(*files, "--json")
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
+    code, out, err = run(*files, "--json")
+    assert (code, err) == (0, "")
+    told = json.loads(out)
     assert {name: told[name] for name in ("All", "Things", "Stuff")} == {
         name: expected[name] for name in ("All", "Things", "Stuff")
     }
@@ -39,18 +52,32 @@ def test_the_scores_are_those_of_the_library(files):
 
 
 @pytest.mark.parametrize(("least", "code", "said"), [("0.4", 0, ">= 0.4"), ("0.5", 1, "< 0.5")])
-def test_the_exit_code_says_whether_it_is_good_enough(files, least, code, said):
-    done = run(*files, "--at-least", least)
-    assert done.returncode == code
-    assert done.stdout.splitlines()[-1] == f"5 images: PQ 0.4779 {said}"
-    assert "things (2)" in done.stdout
-    assert "class 26" in done.stdout
+def test_the_exit_code_says_whether_it_is_good_enough(files, run, least, code, said):
+    found, out, _ = run(*files, "--at-least", least)
+    assert found == code
+    assert out.splitlines()[-1] == f"5 images: PQ 0.4779 {said}"
+    assert "things (2)" in out
+    assert "class 26" in out
+    quiet = run(*files, "--at-least", least, "--quiet")
+    assert quiet == (code, f"{out.splitlines()[-1]}\n", "")
 
 
-def test_files_that_do_not_agree_are_one_message(files, tmp_path):
+def test_files_that_do_not_agree_are_one_message(files, tmp_path, run):
     truth = write_set(tmp_path / "gt.json", {}, CATEGORIES)
-    done = run(truth, files[1])
-    assert (done.returncode, done.stdout) == (2, "")
-    assert (
-        done.stderr.strip() == f"error: {truth}: annotations is empty, so there is nothing to score"
-    )
+    said = f"error: {truth}: annotations is empty, so there is nothing to score\n"
+    assert run(truth, files[1]) == (2, "", said)
+
+
+def test_without_a_segment_nothing_was_checked(tmp_path, run):
+    ids = np.zeros((2, 2), int)
+    files = [
+        write_set(tmp_path / f"{name}.json", {"a": (ids, [])}, CATEGORIES) for name in ("t", "p")
+    ]
+    code, out, _ = run(*files, "--quiet")
+    assert (code, out) == (2, "could not check: 1 images have no segment that counts\n")
+    assert json.loads(run(*files, "--json")[1])["All"] == {
+        "pq": None,
+        "sq": None,
+        "rq": None,
+        "n": 0,
+    }
