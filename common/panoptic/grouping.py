@@ -165,7 +165,7 @@ def max_deeplab_panoptic(
     label_divisor: int,
     thing_area_limit: int = 100,
     stuff_area_limit: int = 1600,
-    image_shape: Sequence[int],
+    image_shape: Sequence[int] | None = None,
     pixel_confidence_threshold: float = 0.4,
     transformer_class_confidence_threshold: float = 0.7,
 ) -> np.ndarray:
@@ -187,7 +187,7 @@ def max_deeplab_panoptic(
         void_label: a class that is none; one below the number of classes is left out of them.
         label_divisor: the step from class to class.
         thing_area_limit, stuff_area_limit: pixels that a segment has at least.
-        image_shape: (height, width).
+        image_shape: (height, width); by default that of the mask logits.
         pixel_confidence_threshold, transformer_class_confidence_threshold: see above.
 
     Returns:
@@ -202,10 +202,10 @@ def max_deeplab_panoptic(
     place, sure = probabilities.argmax(1), probabilities.max(1)
     classes = np.array(_channels(probabilities.shape[1], known, void_label), np.int64)[place]
     kept = np.flatnonzero(sure >= transformer_class_confidence_threshold)
-    void = void_label * label_divisor
+    void, size_hw = void_label * label_divisor, tuple(image_shape or mask_logits.shape[1:])
     if not len(kept):
-        return np.full((image_shape[0], image_shape[1]), void, np.int64)
-    slot, confident = _slots(mask_logits, kept, image_shape, pixel_confidence_threshold)
+        return np.full(size_hw, void, np.int64)
+    slot, confident = _slots(mask_logits, kept, size_hw, pixel_confidence_threshold)
     # Things stand first among the channels; a slot of stuff is known by its class alone.
     is_thing = place < len(known)
     ids = classes * label_divisor + np.where(is_thing, np.arange(len(classes)) + 1, 0)

@@ -1,8 +1,10 @@
 """ViP-DeepLab's stitching: the ids of one frame's instances handed on to the next frame.
 
 Source: google-research/deeplab2, model/post_processor/vip_deeplab.py (at 64bc1c1), its NumPy
-version.
+version, and of clips ViP_DeepLab_Demo.ipynb.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -31,7 +33,7 @@ def stitch(
         DataError: shapes differ, or a raised instance would have the id of the next class (the
             NumPy version goes on).
     """
-    instances = np.where(next_panoptic >= 0, next_panoptic % label_divisor, 0)
+    instances = _instances(next_panoptic, label_divisor)
     highest = int(instances.max(initial=0)) + offset
     if instances.any() and not 0 < highest < label_divisor:
         raise DataError(
@@ -43,6 +45,59 @@ def stitch(
     for own, other in renamed.items():
         stitched[next_panoptic == own] = other
     return stitched
+
+
+def stitch_clip(
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]], label_divisor: int, offset: int
+) -> list[np.ndarray]:
+    """Return the maps of a clip, in which an instance has one id from its first frame on.
+
+    A frame between two pairs was predicted by both. A segment of the later pair takes the id of
+    what covers most of it in the earlier one (of equals the larger id), in its second frame too;
+    what `stitch` raised there is new, and gets the next free numbers. The demo renames one id after
+    another in place, so that an id may be renamed twice; here each is once.
+
+    Args:
+        pairs: (map of frame t, `stitch`ed map of frame t + 1), for every t; whole numbers [H, W].
+        label_divisor, offset: as of `stitch`.
+
+    Returns:
+        Whole numbers [H, W], one more than pairs; the first is that of the first pair.
+
+    Raises DataError where numbers of instances reach `label_divisor`.
+    """
+    clip, highest = [pairs[0][0]], 0
+    for panoptic, following in pairs:
+        highest = max(highest, int(_instances(panoptic, label_divisor).max(initial=0)))
+        instances = _instances(following, label_divisor)
+        new = instances > offset
+        last = int((instances[new] - offset).max(initial=0)) + highest
+        if last >= label_divisor:
+            raise DataError(
+                f"stitching: instances of a clip reach the number {last}, and the label_divisor "
+                f"{label_divisor} has ids for {label_divisor - 1}; raise it, or take shorter clips"
+            )
+        joined = following + np.where(new, highest - offset, 0).astype(following.dtype)
+        for own, earlier in _covered_by(panoptic, clip[-1]).items():
+            joined[(following == own) & ~new] = earlier
+        clip.append(joined)
+        highest = max(highest, int(_instances(joined, label_divisor).max(initial=0)))
+    return clip
+
+
+def _covered_by(panoptic: np.ndarray, earlier: np.ndarray) -> dict[int, int]:
+    """Return for each id of a map the one of another map of the frame that covers most of it."""
+    there = (panoptic >= 0) & (earlier >= 0)
+    shared = overlaps(panoptic[there], earlier[there])
+    order = np.argsort(shared.pixels, kind="stable")
+    first, second = shared.first[order].tolist(), shared.second[order].tolist()
+    return dict(zip(first, second, strict=True))
+
+
+def _instances(panoptic: np.ndarray, divisor: int) -> np.ndarray:
+    """Return the number of the instance of every pixel, 0 of stuff and void."""
+    found: np.ndarray = np.where(panoptic >= 0, panoptic % divisor, 0)
+    return found
 
 
 def _same_instances(concat: np.ndarray, following: np.ndarray, divisor: int) -> dict[int, int]:

@@ -160,6 +160,8 @@ def test_logits_are_resized_with_aligned_corners():
     options = {"thing_area_limit": 0, "stuff_area_limit": 0, **MAX, "image_shape": (1, 7)}
     found = max_deeplab_panoptic(masks, classes, pixel_confidence_threshold=0.6, **options)
     assert found.tolist() == [[201, 201, 201, 25500, 2, 2, 2]]
+    options["image_shape"] = None  # that of the masks
+    assert max_deeplab_panoptic(masks, classes, **options).tolist() == [[201, 2]]
 
 
 @pytest.mark.parametrize(

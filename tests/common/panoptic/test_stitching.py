@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from common.errors import DataError
-from common.panoptic.stitching import stitch
+from common.panoptic.stitching import stitch, stitch_clip
 
 
 def test_instances_take_the_ids_of_those_that_they_cover():
@@ -40,3 +40,36 @@ def test_an_instance_is_never_raised_into_the_next_class():
         stitch(np.array([[300]]), np.array([[391]]), 256, 128)
     with pytest.raises(DataError, match="of one frame"):
         stitch(np.zeros((1, 2), int), np.zeros((2, 1), int), 256, 128)
+
+
+def row(*ids):
+    return np.array([ids])
+
+
+def test_a_clip_has_one_id_an_instance():
+    # ViP_DeepLab_Demo.ipynb (deeplab2 at 64bc1c1) gives this for the offset 100.
+    pairs = [
+        (row(1001, 1001, 1002, 0), row(1001, 1001, 1102, 0)),  # number 2 is new after the two: 4
+        (row(1002, 1002, 1001, 0), row(1002, 1001, 1001, 1103)),  # it numbers them otherwise
+    ]
+    clip = stitch_clip(pairs, 1000, 100)
+    assert [found.ravel().tolist() for found in clip] == [
+        [1001, 1001, 1002, 0],
+        [1001, 1001, 1004, 0],
+        [1001, 1004, 1004, 1007],
+    ]
+
+
+def test_an_id_of_a_clip_is_renamed_once():
+    pairs = [
+        (row(1001, 1002, 1002), row(1001, 1002, 1002)),
+        (row(1002, 1001, 1001), row(1002, 1001, -1)),
+    ]
+    assert stitch_clip(pairs, 1000, 100)[-1].tolist() == [[1001, 1002, -1]]
+
+
+def test_a_clip_with_more_instances_than_ids_is_refused():
+    pairs = [(row(1001, 1090), row(1001, 1055))]
+    assert stitch_clip(pairs, 1000, 50)[-1].tolist() == [[1001, 1095]]
+    with pytest.raises(DataError, match="reach the number 104, and the label_divisor 100"):
+        stitch_clip([(row(101, 190), row(101, 164))], 100, 50)
