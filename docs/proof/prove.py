@@ -225,13 +225,14 @@ STAGES = {
     ),
     "commands": lambda: prove_tests(
         "commands",
-        "own nets, two environments, report pages, the chain, a large photo",
+        "own nets, two environments, report pages, the chain, a large photo, readers of segments",
         "tests/commands/test_own_nets.py",
         "tests/commands/chain/test_chain.py",
         "tests/commands/predict/test_memory.py",
         "tests/align/stored/test_recorded_reference.py",
         "tests/align/stored/test_one_framework_alone.py",
         "tests/align/report/test_page.py",
+        "tests/common/metrics/test_panoptic.py",
     ),
     "nets": lambda: [
         run("nets", "every row of the table, in full", [sys.executable, "docs/proof/nets.py"]),
