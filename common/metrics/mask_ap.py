@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import DataError, UserError
+from common.panoptic.files import is_one
 from common.panoptic.instances import Instance
 
 # In COCOeval's order: precision by least IoU and by size of the object, recall by the number of
@@ -21,10 +22,10 @@ Row = Mapping[str, Any]
 _IMAGE = {"id": (int, str), "height": (int,), "width": (int,)}
 _OBJECT = {"id": (int,), "image_id": (int, str), "category_id": (int,), "area": (int, float)}
 _RESULT = {"image_id": (int, str), "category_id": (int,), "score": (int, float)}
-_NEEDED = {
+_NEEDED: Mapping[str, Mapping[str, tuple[type, ...]]] = {
     "images": _IMAGE,
     "categories": {"id": (int,)},
-    "annotations": {**_OBJECT, "iscrowd": (int,), "segmentation": (list, Mapping)},
+    "annotations": {**_OBJECT, "iscrowd": (int, bool), "segmentation": (list, Mapping)},
     "results": {**_RESULT, "segmentation": (Mapping,)},
 }
 
@@ -122,7 +123,7 @@ def _rows(held: Any, name: str) -> list[dict[str, Any]]:
         raise DataError(f"average precision: {name} must be a list of objects")
     for place, row in enumerate(held):
         for key, kinds in needed.items():
-            if not isinstance(row.get(key), kinds) or isinstance(row[key], bool):
+            if not is_one(row.get(key), kinds):
                 raise DataError(
                     f"average precision: {name}[{place}] has {row.get(key)!r} for {key}; each "
                     f"needs {', '.join(needed)}"

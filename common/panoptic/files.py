@@ -65,7 +65,7 @@ def read_truth(path: Path, folder: Path | None = None) -> PanopticFile:
     """
     data = load_object(path, ADVICE)
     categories = _categories(path, _rows(data, "categories", str(path)))
-    needed = {"id": _WHOLE, "category_id": _WHOLE, "area": (int, float), "iscrowd": _WHOLE}
+    needed = {"id": _WHOLE, "category_id": _WHOLE, "area": (int, float), "iscrowd": (int, bool)}
     images = _images(path, data, needed)
     for image in images.values():
         require_known(categories, image, f"{path} (image_id {image.image_id})", path)
@@ -152,7 +152,7 @@ def _images(path: Path, data: Row, needed: Mapping[str, tuple[type, ...]]) -> di
 
 
 def _require_fields(row: Row, needed: Mapping[str, tuple[type, ...]], place: str) -> None:
-    wrong = [name for name, kinds in needed.items() if not _is_one(row.get(name), kinds)]
+    wrong = [name for name, kinds in needed.items() if not is_one(row.get(name), kinds)]
     if wrong:
         raise DataError(
             f"{place}: each of segments_info needs {', '.join(needed)}, which are numbers; got "
@@ -160,8 +160,9 @@ def _require_fields(row: Row, needed: Mapping[str, tuple[type, ...]], place: str
         )
 
 
-def _is_one(value: Any, kinds: tuple[type, ...]) -> bool:
-    return isinstance(value, kinds) and not isinstance(value, bool)
+def is_one(value: Any, kinds: tuple[type, ...]) -> bool:
+    """Tell whether a value of JSON is of one of `kinds`; true and false are no numbers."""
+    return isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
 
 
 def apart_from_void(panoptic: np.ndarray, label_divisor: int) -> np.ndarray:

@@ -155,6 +155,15 @@ def test_ids_of_png_and_json_must_be_the_same(tmp_path):
     )
 
 
+def test_a_crowd_may_be_said_by_true(tmp_path):
+    ids = np.array([[1, 1, 2]])
+    said = [{**rows((1, 2))[0], "iscrowd": True}, *rows((2, 1))]
+    truth = write_set(tmp_path / "gt.json", {"a": (ids, said)}, CATEGORIES)
+    predictions = write_set(tmp_path / "pred.json", {"a": (ids, rows((1, 2), (2, 1)))})
+    counts = panoptic_counts(read_truth(truth), read_predictions(predictions))
+    assert counts[0].tolist() == [1, 1, 0, 0]
+
+
 @pytest.mark.parametrize("side", [0, 1])
 def test_a_segment_without_pixels_is_named(tmp_path, side):
     def add(*both):
