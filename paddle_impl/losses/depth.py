@@ -1,7 +1,7 @@
 """ViP-DeepLab's loss of depths: scale-invariant logarithmic and relative squared error."""
 
 import paddle
-from torch import Tensor
+from paddle import Tensor
 
 from common.errors import UserError
 from paddle_impl.losses.parts import LossOfParts

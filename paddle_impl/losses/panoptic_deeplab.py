@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import paddle
-from torch import Tensor
+from paddle import Tensor
 
 from common.errors import ConfigError, UserError
 from paddle_impl.losses.depth import DepthLoss, like
