@@ -168,10 +168,11 @@ def _require_frames(truth: np.ndarray, guess: np.ndarray, k: int) -> None:
 def _require_classes(what: str, ids: np.ndarray, divisor: int, known: set[int]) -> None:
     if ids.dtype.kind not in "iu":
         raise DataError(f"metric: {what} must be integers, got {ids.dtype}")
-    wrong = sorted(set(np.unique(ids // divisor).tolist()) - known)
-    if wrong:
+    classes = ids // divisor
+    wrong = classes[~np.isin(classes, sorted(known))]
+    if wrong.size:
         raise DataError(
-            f"metric: the class {wrong[0]} of the {what} is none of those that count "
+            f"metric: the class {wrong.min()} of the {what} is none of those that count "
             f"({_ranges(known)}); ids are class * {divisor} + instance"
         )
 
