@@ -1,5 +1,6 @@
 """Reference nets with seeded weights for checks: no statistic is trivial, no sign is missing."""
 
+import math
 from typing import Any
 
 import torch
@@ -8,15 +9,18 @@ from torch import nn
 from torch_ref import build_model
 from torch_ref.layers import InPlaceABN
 
+FAINT = 0.2  # share of He's deviation, of the larger of both fans
+
 
 def build_seeded(name: str, seed: int = 0, **overrides: Any) -> nn.Module:
     """Build row `name` with seeded weights, float32, in train mode.
 
-    Convolutions and linear layers keep the authors' initialisation, but what that leaves at zero
-    becomes He-normal (weights) or N(0, 0.1) (biases). Normalisations get scales in [0.5, 1.5]
-    (those of InPlaceABN negative in a fifth of the channels, as trained ones can be), biases and
-    running means of N(0, 0.1) and running variances in [0.5, 2]. The global random state is left
-    as it was.
+    Convolutions and linear layers keep the authors' initialisation, but weights that it leaves at
+    zero, and convolutions so faint that outputs would hardly depend on the input
+    (Panoptic-DeepLab's), become He-normal, and biases of zero N(0, 0.1). Normalisations get scales
+    in [0.5, 1.5] (those of InPlaceABN negative in a fifth of the channels, as trained ones can be),
+    biases and running means of N(0, 0.1) and running variances in [0.5, 2]. The global random state
+    is left as it was.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -26,15 +30,23 @@ def build_seeded(name: str, seed: int = 0, **overrides: Any) -> nn.Module:
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     _seed_norm(module)
                 elif isinstance(module, nn.Linear | nn.modules.conv._ConvNd):
-                    _seed_zeros(module)
+                    _seed_faint(module)
     return net
 
 
-def _seed_zeros(layer: nn.Linear | nn.modules.conv._ConvNd) -> None:
-    if not layer.weight.any():
+def _seed_faint(layer: nn.Linear | nn.modules.conv._ConvNd) -> None:
+    if _is_faint(layer):
         nn.init.kaiming_normal_(layer.weight)
     if layer.bias is not None and not layer.bias.any():
         layer.bias.normal_(0.0, 0.1)
+
+
+def _is_faint(layer: nn.Linear | nn.modules.conv._ConvNd) -> bool:
+    if isinstance(layer, nn.Linear):
+        return not layer.weight.any()
+    out, *into = layer.weight.shape
+    he = math.sqrt(2 / max(math.prod(into), out * math.prod(into[1:])))
+    return bool(layer.weight.square().mean().sqrt() < FAINT * he)
 
 
 def _seed_norm(norm: nn.modules.batchnorm._BatchNorm) -> None:
