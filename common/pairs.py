@@ -56,8 +56,8 @@ class Pair:
         paper: title, venue and year.
         source: where the authors' code and weights are.
         weights_licence: licence under which the authors publish the weights.
-        task: what it is for: a row of `common.evaluation.evaluator.EVALUATORS`, or
-            "classification", a backbone that no config trains.
+        task: what it is for: a row of `common.evaluation.evaluator.EVALUATORS`, or what no config
+            trains: "classification", a backbone, and "video_panoptic", of which there are no data.
         minimum_batch: images that training needs at least: 2 where a BatchNorm sees 1x1 maps.
     """
 
@@ -349,6 +349,22 @@ _PANOPTIC_DEEPLAB_D2 = Pair(
     weights_licence="CC BY-SA 3.0",
 )
 
+_VIP_DEEPLAB = Pair(
+    module="vip_deeplab",
+    factory="vip_deeplab",
+    settings={"layers": _RESNET50},
+    default_input=(2, 6, 65, 97),
+    rules=(),
+    classes_key="decoder.semantic_head.classifier.semantic.1.weight",
+    task="video_panoptic",
+    paper=(
+        "ViP-DeepLab: Learning Visual Perception with Depth-aware Video Panoptic Segmentation, "
+        "CVPR 2021"
+    ),
+    source="https://github.com/google-research/deeplab2",
+    weights_licence="none released",
+)
+
 
 PAIRS: dict[str, Pair] = {
     "stdc1_cls": _stdc_cls((2, 2, 2), "stdc1_seg"),
@@ -370,7 +386,7 @@ PAIRS: dict[str, Pair] = {
         _RESNET50,
         (
             *("deeplabv3_tv_r50:backbone", "fcn_tv_r50:backbone", "glore_r50:backbone"),
-            "panoptic_deeplab_r50:backbone",
+            *("panoptic_deeplab_r50:backbone", "vip_deeplab_r50:backbone"),
         ),
         "pspnet50",
     ),
@@ -412,6 +428,7 @@ PAIRS: dict[str, Pair] = {
     "panoptic_deeplab_r50": _panoptic_deeplab(_RESNET50),
     "panoptic_deeplab_r101": _panoptic_deeplab(_RESNET101),
     "panoptic_deeplab_d2_r52": _PANOPTIC_DEEPLAB_D2,
+    "vip_deeplab_r50": _VIP_DEEPLAB,
     "max_deeplab_s": _MAX_DEEPLAB,
 }
 

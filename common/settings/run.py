@@ -55,6 +55,11 @@ class Model(Section):
         _in_table(name)
         if PAIRS[name].task == "classification":
             raise ValueError(f"{name} is a net of classification; configs train segmentation")
+        if PAIRS[name].task == "video_panoptic":
+            raise ValueError(
+                f"{name} is a net of clips, of which there is no data set here: align it with "
+                "--model, and train it in a loop of your own"
+            )
         return name
 
     @property

@@ -15,14 +15,14 @@ from common.errors import ConfigError, UserError
 from common.pairs import PAIRS
 from torch_ref.seeded import build_seeded
 
-D2 = "panoptic_deeplab_d2_r52"
+D2, VIP = "panoptic_deeplab_d2_r52", "vip_deeplab_r50"
 FILES = {
     "panoptic_deeplab_bowenc_r50_os32": ("panoptic_deeplab_r50", {}, 530, 55_308_870),
     "panoptic_deeplab_bowenc_r101_os32": ("panoptic_deeplab_r101", {}, 836, 74_300_998),
     "panoptic_deeplab_detectron2_r52_os16_dsconv": (D2, {"dsconv": True}, 544, 30_271_350),
     "panoptic_deeplab_detectron2_r52_os16": (D2, {"dsconv": False}, 508, 59_770_166),
 }
-ROWS = tuple(dict.fromkeys(row for row, *_ in FILES.values()))
+ROWS = (*dict.fromkeys(row for row, *_ in FILES.values()), VIP)
 SMALL = {"width": 0.0625, "num_classes": 5}
 # What computes something else, and is no deeper than another: row, options, input.
 CASES = [
@@ -30,6 +30,7 @@ CASES = [
     ("panoptic_deeplab_r50", {"output_stride": 16, "pool_window": [3, 4]}, (2, 3, 65, 97)),
     (D2, {}, (2, 3, 64, 128)),
     (D2, {"dsconv": False, "pool_window": [2, 4]}, (1, 3, 64, 128)),
+    (VIP, {}, (2, 6, 65, 97)),
 ]
 
 
@@ -66,7 +67,7 @@ def test_width_and_classes_are_plain_arguments(row):
     assert full.keys() == small.keys()
     assert small[PAIRS[row].classes_key].shape[0] == 5
     shares = {s.shape[0] / full[k].shape[0] for k, s in small.items() if s.ndim}
-    assert shares == {0.0625, 5 / 19, 1.0}  # 1.0: the center and the two offsets
+    assert shares == {0.0625, 5 / 19, 1.0}  # 1.0: center, offset, depth
     with pytest.raises(ConfigError, match=r"width is 0\.02; .* at least 0\.0"):
         on_meta(row, width=0.02)
 
@@ -115,6 +116,15 @@ def test_the_decoders_begin_small_and_the_backbone_does_not():
     assert float(net.backbone.layer4[0].conv2.weight.detach().std()) > 0.05
 
 
+def test_seeded_nets_look_at_their_image_all_the_same():
+    """With N(0, 0.001) in the decoders an evaluation would show little but biases."""
+    net = build_seeded("panoptic_deeplab_r50", 0, **SMALL).eval()
+    with torch.no_grad():
+        two = [net(torch.randn(1, 3, 65, 97)) for _ in range(2)]
+    for one, other in zip(*two, strict=True):
+        assert (one - other).abs().max() > 0.01 * one.abs().max()
+
+
 def test_outputs_have_the_image_s_size_in_both_modes():
     net = build_seeded("panoptic_deeplab_r50", 0, **SMALL)
     for train, size in ((False, (65, 97)), (True, (47, 80))):
@@ -152,6 +162,31 @@ def test_a_window_of_the_whole_map_is_its_average():
         part(x[..., :4])
 
 
+def test_vip_takes_two_frames_and_of_the_next_only_its_offsets():
+    net = build_seeded(VIP, 0, **SMALL).eval()
+    x, other = torch.randn(2, 6, 33, 65), torch.randn(2, 3, 33, 65)
+    with torch.no_grad():
+        maps, again, changed = net(x), net(x[:, :3], x[:, 3:]), net(x[:, :3], other)
+    assert [tuple(m.shape) for m in maps] == [(2, c, 33, 65) for c in (5, 1, 2, 2, 1)]
+    assert all(torch.equal(*two) for two in zip(maps, again, strict=True))
+    assert [torch.equal(*two) for two in zip(maps, changed, strict=True)] == [
+        *(True, True, True, False, True)
+    ]
+    assert maps[4].min() > 0
+    assert maps[4].max() < 88
+    for wrong in ((x[:, :3],), (x[:, :3], other[..., :-1]), (x, x)):
+        with pytest.raises(UserError, match="two frames"):
+            net(*wrong)
+
+
+def test_vip_s_offset_has_a_factor_for_each_axis():
+    from torch_ref.models.vip_deeplab import upsample_by_axis
+
+    offset = torch.ones(1, 2, 3, 5, dtype=torch.float64)
+    scaled = upsample_by_axis(offset, torch.zeros(1, 3, 8, 17))
+    torch.testing.assert_close(scaled[0, :, 0, 0], torch.tensor([3.5, 4.0], dtype=torch.float64))
+
+
 @pytest.mark.parametrize(("row", "options", "shape"), CASES)
 def test_outputs_gradients_and_statistics_of_the_whole_net(row, options, shape):
     pytest.importorskip("paddle")
@@ -176,13 +211,14 @@ def test_every_call_is_aligned(row, options, shape):
     assert {call.verdict for call in report.calls} == {"equal"}
 
 
-def test_imagenet_weights_fill_the_backbone(tmp_path):
+@pytest.mark.parametrize(("row", "stem"), [("panoptic_deeplab_r50", "plain"), (VIP, "deep")])
+def test_imagenet_weights_fill_the_backbone(tmp_path, row, stem):
     pytest.importorskip("paddle")
     from convert import convert_checkpoint
 
-    net = build_seeded("resnet50", 0)
+    net = build_seeded("resnet50", 0, stem=stem)
     torch.save(net.state_dict(), tmp_path / "imagenet.pth")
-    made = convert_checkpoint(tmp_path / "imagenet.pth", into="panoptic_deeplab_r50:backbone")
+    made = convert_checkpoint(tmp_path / "imagenet.pth", into=f"{row}:backbone")
     filled = made.state["backbone.layer4.2.conv3.weight"]
     np.testing.assert_array_equal(filled, net.state_dict()["layer4.2.conv3.weight"].numpy())
     assert len(made.state) == sum("num_batches" not in k for k in net.state_dict()) - 2
