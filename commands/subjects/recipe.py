@@ -26,6 +26,7 @@ from commands.subjects.named.own.rates import Rate
 from commands.subjects.named.pair import NetPair, pair_of
 from commands.subjects.named.parts import MakeOptimizer, Parts
 from commands.subjects.named.with_source import WithSource
+from common.data.batch import Batch, as_given
 from common.errors import UserError
 from common.settings.own import InOptimizer, OwnMetric, OwnSchedule
 from common.training.net_side import main_logits
@@ -106,11 +107,11 @@ class Recipe:
         """The criterion on the reference's outputs in train mode."""
         from commands.subjects.run_torch import outputs_in_train_mode
 
-        batch = next(self.small_batches())
-        outputs = outputs_in_train_mode(torch_net, batch.image)
-        report = align_loss(*self._losses(), [outputs, batch.label])
+        image, target = as_taught(next(self.small_batches()))
+        report = align_loss(*self._losses(), [outputs_in_train_mode(torch_net, image), target])
         void = self.parts[1].void
-        if self.parts[1].own("loss") and not (batch.label == void).any():
+        own_label = self.parts[1].own("loss") and isinstance(target, np.ndarray)
+        if own_label and not (target == void).any():
             report.notes.append(Words("labels_without_void", void=void))
         return report
 
@@ -164,7 +165,7 @@ class Recipe:
 
     def align_step(self, torch_net: Any, paddle_net: Any) -> Report:
         """One forced training step."""
-        batch, losses = tuple(next(self.small_batches())), self._losses()
+        batch, losses = as_taught(next(self.small_batches())), self._losses()
         makers = self._optimizers(torch_net, paddle_net, losses)
         options: dict[str, Any] = {"rules": self.pair.rules, **self._averages()}
         with self._frozen(torch_net, paddle_net):
@@ -173,12 +174,12 @@ class Recipe:
     def align_training(self, torch_net: Any, paddle_net: Any, steps: int | None = None) -> Report:
         """`steps` forced training steps (default: `reproduce.training_steps`)."""
         count = steps or self.settings.reproduce.training_steps
-        batches = [tuple(batch) for batch in islice(self.small_batches(), count)]
+        batches = [as_taught(batch) for batch in islice(self.small_batches(), count)]
         return self._align_steps(torch_net, paddle_net, batches)
 
     def align_rounds(self, torch_net: Any, paddle_net: Any, rounds: int) -> Report:
         """`rounds` forced training steps on one batch, as the guide's step 8 has it."""
-        batch = tuple(next(self.small_batches()))
+        batch = as_taught(next(self.small_batches()))
         return self._align_steps(torch_net, paddle_net, [batch] * rounds)
 
     def _align_steps(self, torch_net: Any, paddle_net: Any, batches: list[Any]) -> Report:
@@ -257,6 +258,11 @@ class Recipe:
             self._written(part.rate(net, loss), "schedule", part) for part, net, loss in pairs
         )
         return theirs, ours
+
+
+def as_taught(batch: Batch) -> tuple[np.ndarray, Any]:
+    """Return image and target as a step gets them: without lists, in which images differ."""
+    return batch.image, as_given(batch.target, lambda array: array)
 
 
 def _batches(parts: Parts, workers: int) -> Iterator[Any]:
