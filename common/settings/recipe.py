@@ -29,7 +29,7 @@ from common.settings.schedules import (
     StepDecay,
     WarmupPoly,
 )
-from common.settings.section import Above0, AtLeast0, Named, Pattern, Positive, Section
+from common.settings.section import Above0, AtLeast0, Named, NotNegative, Pattern, Positive, Section
 
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 
@@ -200,6 +200,24 @@ class ViPDeepLabOptions(PanopticTerms, Named):
     ignore_depth: float = 0.0
 
 
+class MaxDeepLabOptions(Named):
+    """Slots are matched with objects; then masks, classes, mask ids, instances and pixels."""
+
+    name: Literal["max_deeplab"]
+    style: Literal["simplified", "paper"] = "simplified"
+    things: tuple[NotNegative, ...] = ()  # classes that are things; for style paper
+    ignore_label: int = 255  # void in the semantic target; for style paper
+    crowds_push: bool = True  # an effect of the authors' code, see `MaxDeepLabLoss`; style paper
+
+    @model_validator(mode="after")
+    def _paper_has_things(self) -> Self:
+        if self.style == "paper" and not self.things:
+            raise ValueError(
+                "style paper needs things, the classes of the data set that are things"
+            )
+        return self
+
+
 class Clip(Section):
     """Gradients are cut to `limit` before a step.
 
@@ -330,6 +348,7 @@ AnyLoss = Annotated[
     | LovaszOptions
     | PanopticDeepLabOptions
     | ViPDeepLabOptions
+    | MaxDeepLabOptions
     | OwnLoss,
     Field(discriminator="name"),
 ]

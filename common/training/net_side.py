@@ -116,12 +116,13 @@ def _below(part: str, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def loss_parts(criterion: Any, outputs: Any, target: Any) -> dict[str, Any]:
     """Return the terms of the loss by name, and "loss", which is to be differentiated.
 
-    All are scalars; a criterion without named terms has "loss" alone.
+    All are scalars, of terms by image the mean; a criterion without named terms has "loss" alone.
     """
     if not hasattr(criterion, "parts"):
         return {"loss": criterion(outputs, target)}
     parts = criterion.parts(outputs, target)
-    return {**parts, "loss": criterion.total(parts)}
+    shown = {name: part.mean() if len(part.shape) else part for name, part in parts.items()}
+    return {**shown, "loss": criterion.total(parts)}
 
 
 def main_logits(outputs: Any) -> Any:

@@ -14,6 +14,7 @@ from paddle_impl.losses.detail import DetailLoss
 from paddle_impl.losses.dice import CrossEntropyDice, DiceLoss
 from paddle_impl.losses.focal import FocalLoss
 from paddle_impl.losses.lovasz import LovaszSoftmax
+from paddle_impl.losses.max_deeplab import MaxDeepLabLoss
 from paddle_impl.losses.ohem import OhemCrossEntropy
 from paddle_impl.losses.panoptic_deeplab import PanopticDeepLabLoss, ViPDeepLabLoss
 from paddle_impl.losses.stdc import StdcLoss
@@ -33,6 +34,7 @@ LOSSES: dict[str, type[nn.Layer]] = {
     "cross_entropy_dice": CrossEntropyDice,
     "focal": FocalLoss,
     "lovasz_softmax": LovaszSoftmax,
+    "max_deeplab": MaxDeepLabLoss,
     "panoptic_deeplab": PanopticDeepLabLoss,
     "vip_deeplab": ViPDeepLabLoss,
     "depth": DepthLoss,

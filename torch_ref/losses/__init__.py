@@ -14,6 +14,7 @@ from torch_ref.losses.detail import DetailLoss
 from torch_ref.losses.dice import CrossEntropyDice, DiceLoss
 from torch_ref.losses.focal import FocalLoss
 from torch_ref.losses.lovasz import LovaszSoftmax
+from torch_ref.losses.max_deeplab import MaxDeepLabLoss
 from torch_ref.losses.ohem import OhemCrossEntropy
 from torch_ref.losses.panoptic_deeplab import PanopticDeepLabLoss, ViPDeepLabLoss
 from torch_ref.losses.stdc import StdcLoss
@@ -33,6 +34,7 @@ LOSSES: dict[str, type[nn.Module]] = {
     "cross_entropy_dice": CrossEntropyDice,
     "focal": FocalLoss,
     "lovasz_softmax": LovaszSoftmax,
+    "max_deeplab": MaxDeepLabLoss,
     "panoptic_deeplab": PanopticDeepLabLoss,
     "vip_deeplab": ViPDeepLabLoss,
     "depth": DepthLoss,
