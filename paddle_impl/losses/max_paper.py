@@ -8,7 +8,7 @@ import paddle.nn.functional as F
 from paddle import Tensor
 
 from common.errors import UserError
-from common.matching import chosen_pairs
+from common.panoptic.matching import chosen_pairs
 from common.panoptic.max_targets import paper_objects, strided
 from paddle_impl.losses.arrays import array_of, tensor_like
 from paddle_impl.losses.pixels import at_label, log_probabilities, wide

@@ -8,7 +8,7 @@ import paddle.nn.functional as F
 from paddle import Tensor
 
 from common.errors import UserError
-from common.matching import FREE, chosen_pairs
+from common.panoptic.matching import FREE, chosen_pairs
 from common.panoptic.max_targets import NO_OBJECT
 from paddle_impl.losses.arrays import array_of, tensor_like
 from paddle_impl.losses.pixels import log_probabilities, pixel_cross_entropy, wide

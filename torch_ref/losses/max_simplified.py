@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from common.errors import UserError
-from common.matching import FREE, chosen_pairs
+from common.panoptic.matching import FREE, chosen_pairs
 from common.panoptic.max_targets import NO_OBJECT
 from torch_ref.losses.arrays import array_of, tensor_like
 from torch_ref.losses.pixels import log_probabilities, pixel_cross_entropy, wide

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from common.errors import ConfigError, UserError
-from common.matching import objects_of_slots
+from common.panoptic.matching import objects_of_slots
 from common.panoptic.max_targets import max_deeplab_targets
 from tests.nets.losses.criteria import both
 
