@@ -1,4 +1,4 @@
-"""What a loss asks for besides the outputs of the net and the label."""
+"""What a loss asks for besides the outputs of the net and the label, and what it offers."""
 
 import inspect
 from collections.abc import Mapping
@@ -7,6 +7,10 @@ from typing import Any
 from common.errors import UserError
 
 ASKED = ("net", "inputs")
+# A loss with a method of this name, (outputs, label) -> arrays, that takes what it returned under
+# this name: which output stands for which object. It is asked alone, so that a loss that finds no
+# order in its outputs is judged on the reference's, and the port's own is compared with that.
+ASSIGNMENT = "assignment"
 
 
 def asked_by(criterion: Any) -> frozenset[str]:
@@ -17,6 +21,20 @@ def asked_by(criterion: Any) -> frozenset[str]:
     except (TypeError, ValueError):
         return frozenset()
     return frozenset(ASKED) & frozenset(parameters[2:])
+
+
+def offers_assignment(criterion: Any) -> bool:
+    """Tell whether a criterion says which output stands for which object, and lets itself be told.
+
+    It has a method `assignment`, and a parameter of that name beside the outputs and the label.
+    """
+    if not callable(getattr(criterion, ASSIGNMENT, None)):
+        return False
+    try:
+        parameters = inspect.signature(getattr(criterion, "forward", criterion)).parameters
+    except (TypeError, ValueError):
+        return False
+    return ASSIGNMENT in list(parameters)[2:]
 
 
 def given_to(asked: frozenset[str], net: Any, args: tuple, kwargs: Mapping[str, Any]) -> Any:

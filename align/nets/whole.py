@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from align.nets.asked import asked_by
+from align.nets.asked import ASSIGNMENT, asked_by, offers_assignment
+from common.errors import UserError
 from common.places import refuse_signature
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ def whole_pair(
 ) -> tuple[Any, Any]:
     """Return (torch module, Paddle layer) that run a net and its loss; the nets may be None.
 
-    Raises UserError where a loss cannot be called with (outputs, label).
+    Raises UserError where a loss cannot be called with (outputs, label), and where one offers its
+    assignment and the other does not.
     """
     from align.nets import whole_paddle, whole_torch
 
@@ -31,9 +33,22 @@ def whole_pair(
         what = f"the {side}'s loss (--{option}-loss, {option}_loss)"
         function = getattr(loss, "forward", loss)
         refuse_signature(function, what, ("outputs", "label"), asked_by(loss))
-
+    refuse_one_sided(offers_assignment(torch_loss), offers_assignment(paddle_loss))
     theirs = whole_torch.NetWithLoss(torch_net, torch_loss)
     return theirs, whole_paddle.NetWithLoss(paddle_net, paddle_loss)
+
+
+def refuse_one_sided(theirs: bool, ours: bool) -> None:
+    """Raise UserError where one side's loss alone offers its `assignment`: none can be handed on.
+
+    Args: whether the reference's loss offers it, and the port's.
+    """
+    if theirs != ours:
+        has, lacks = ("reference", "port") if theirs else ("port", "reference")
+        raise UserError(
+            f"could not check: the {has}'s loss offers {ASSIGNMENT}(outputs, label) and takes "
+            f"{ASSIGNMENT}=, the {lacks}'s does not; write both there too, or take them away"
+        )
 
 
 @contextmanager

@@ -7,8 +7,27 @@ from typing import Any
 import paddle
 from paddle import nn
 
-from align.nets.asked import asked_by, given_to
+from align.arrays.arrays_paddle import is_tensor, to_tensor
+from align.arrays.trees import map_leaves
+from align.nets.asked import ASSIGNMENT, asked_by, given_to, offers_assignment
 from align.nets.calls import WITH_LOSS_MARK
+
+
+class Assignment(nn.Layer):
+    """Which output stands for which object, as a criterion says it: a call of its own.
+
+    So it is recorded, compared and handed on like the outputs of a layer.
+    """
+
+    def __init__(self, criterion: Any) -> None:
+        super().__init__()
+        self.__dict__["criterion"] = criterion
+
+    def forward(self, outputs: Any, label: Any) -> Any:
+        """Return what the criterion's `assignment` returns, arrays as tensors, without gradient."""
+        with paddle.no_grad():
+            found = self.criterion.assignment(outputs, label)
+        return map_leaves(found, lambda leaf: leaf if is_tensor(leaf) else to_tensor(leaf))
 
 
 class NetWithLoss(nn.Layer):
@@ -31,6 +50,8 @@ class NetWithLoss(nn.Layer):
             self.criterion = criterion
         else:
             self.__dict__["criterion"] = criterion
+        if offers_assignment(criterion):
+            self.assignment = Assignment(criterion)
         self.__dict__["asked"] = asked_by(criterion)
         self.leaves_out_loss = False
 
@@ -40,10 +61,11 @@ class NetWithLoss(nn.Layer):
         if self.leaves_out_loss:
             return net(*args, **kwargs)
         more = given_to(self.asked, net, args, kwargs)
-        if net is None:
-            return self.criterion(args[0] if len(args) == 1 else args, label)
-        if not more:
-            return self.criterion(net(*args, **kwargs), label)
-        forward = getattr(type(self.criterion), "forward", None)
-        run = self.criterion if forward is None else partial(forward, self.criterion)
-        return run(net(*args, **kwargs), label, **more)
+        outputs = net(*args, **kwargs) if net is not None else args[0] if len(args) == 1 else args
+        run = self.criterion
+        if more:
+            forward = getattr(type(self.criterion), "forward", None)
+            run = self.criterion if forward is None else partial(forward, self.criterion)
+        if ASSIGNMENT in self._sub_layers:
+            more = {**more, ASSIGNMENT: self.assignment(outputs, label)}
+        return run(outputs, label, **more)

@@ -7,12 +7,29 @@ from typing import Any
 import torch
 from torch import nn
 
-from align.arrays.arrays_torch import is_tensor
-from align.arrays.trees import leaves
-from align.nets.asked import asked_by, given_to
+from align.arrays.arrays_torch import is_tensor, to_tensor
+from align.arrays.trees import leaves, map_leaves
+from align.nets.asked import ASSIGNMENT, asked_by, given_to, offers_assignment
 from align.nets.calls import WITH_LOSS_MARK
 from common.errors import UserError
 from common.places import place_of
+
+
+class Assignment(nn.Module):
+    """Which output stands for which object, as a criterion says it: a call of its own.
+
+    So it is recorded, compared and handed on like the outputs of a layer.
+    """
+
+    def __init__(self, criterion: Any) -> None:
+        super().__init__()
+        self.__dict__["criterion"] = criterion
+
+    def forward(self, outputs: Any, label: Any) -> Any:
+        """Return what the criterion's `assignment` returns, arrays as tensors, without gradient."""
+        with torch.no_grad():
+            found = self.criterion.assignment(outputs, label)
+        return map_leaves(found, lambda leaf: leaf if is_tensor(leaf) else to_tensor(leaf))
 
 
 class NetWithLoss(nn.Module):
@@ -35,6 +52,8 @@ class NetWithLoss(nn.Module):
             self.criterion = criterion
         else:
             self.__dict__["criterion"] = criterion
+        if offers_assignment(criterion):
+            self.assignment = Assignment(criterion)
         self.__dict__["asked"] = asked_by(criterion)
         self.leaves_out_loss = False
 
@@ -54,10 +73,11 @@ class NetWithLoss(nn.Module):
     def _loss(self, args: tuple, kwargs: dict[str, Any], label: torch.Tensor) -> Any:
         net = self._modules.get("net")
         more = given_to(self.asked, net, args, kwargs)
-        if net is None:
-            return self.criterion(args[0] if len(args) == 1 else args, label)
-        if not more:
-            return self.criterion(net(*args, **kwargs), label)
-        forward = getattr(type(self.criterion), "forward", None)
-        run = self.criterion if forward is None else partial(forward, self.criterion)
-        return run(net(*args, **kwargs), label, **more)
+        outputs = net(*args, **kwargs) if net is not None else args[0] if len(args) == 1 else args
+        run = self.criterion
+        if more:
+            forward = getattr(type(self.criterion), "forward", None)
+            run = self.criterion if forward is None else partial(forward, self.criterion)
+        if ASSIGNMENT in self._modules:
+            more = {**more, ASSIGNMENT: self.assignment(outputs, label)}
+        return run(outputs, label, **more)

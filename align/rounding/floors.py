@@ -1,12 +1,16 @@
 """What rounding explains at each place, measured on the reference."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from align.judge.compare import Allowance
 from align.judge.where import Where
+from align.nets.asked import ASSIGNMENT
+from align.nets.calls import is_net_with_loss
 from align.pairing.by_path import Pairing
 from align.record.trace import Call, CallPlace, Trace
 from align.rounding.allowances import Sums
@@ -79,4 +83,14 @@ class Floors:
         if not path and at.name and at.kind in ("grad", "buffer"):
             path = at.module
         rounding, kernels = self.rounding.get(place, 0.0), self.kernels.get(place, 0.0)
-        return self.sums.allowance(path, rounding, kernels, self.unit)
+        allowance = self.sums.allowance(path, rounding, kernels, self.unit)
+        if path == ASSIGNMENT and at.kind == "output" and is_net_with_loss(self.net):
+            return replace(allowance, others=partial(self._other_choices, place, int(at.name)))
+        return allowance
+
+    def _other_choices(self, place: CallPlace, index: int) -> list[np.ndarray]:
+        """Return what else the criterion may choose, see `other_choices`."""
+        from align.rounding.other_choices_torch import other_choices
+
+        call = next(c for c in self.trace.calls if (c.path, c.index) == place[:2])
+        return other_choices(self.net.get_submodule(ASSIGNMENT), call, index)

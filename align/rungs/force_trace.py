@@ -6,6 +6,8 @@ from typing import Any
 
 from align.arrays.batch import NetBatch
 from align.judge.words import Words
+from align.nets.asked import ASSIGNMENT, offers_assignment
+from align.nets.whole import refuse_one_sided
 from align.pairing.pair_nets import pair_nets
 from align.pairing.sides import Sides
 from align.report.report import Report
@@ -81,6 +83,7 @@ def _judged(reference: StoredReference, paddle_net: Any, loss: Any, rules: Any) 
     if loss is not None:
         from align.nets.whole_paddle import NetWithLoss
 
+        refuse_one_sided(ASSIGNMENT in reference.paths, offers_assignment(loss))
         paddle_net = NetWithLoss(paddle_net, loss)
     sides = pair_nets(reference, paddle_net, rules)
     _refuse_spectral_norms(sides, manifest.train)

@@ -8,6 +8,7 @@ from align.causes.blame import blame
 from align.causes.explain import explain
 from align.judge.comparison import Comparison, unless_compared
 from align.judge.where import Where
+from align.nets.asked import ASSIGNMENT
 from align.nets.whole import Criterion, whole_pair
 from align.pairing.pair_nets import pair_nets
 from align.report.report import Report
@@ -32,6 +33,8 @@ def seen_from_the_net(call: Comparison, alone: bool = False) -> Comparison:
         call.layer = ""
     elif path.startswith("net."):
         call.layer = path.removeprefix("net.")
+    elif path == ASSIGNMENT:
+        call.layer = f"{loss}.{path}".lstrip(".")
     elif path.startswith("criterion."):
         call.layer = f"{loss}.{path.removeprefix('criterion.')}".lstrip(".")
     call.call = call.call.removeprefix("net.").removeprefix("criterion.")

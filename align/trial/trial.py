@@ -11,9 +11,10 @@ import numpy as np
 from align.arrays.batch import NetBatch
 from align.arrays.trees import map_leaves
 from align.force.frame import NeedsWholeRun
-from align.judge.comparison import DIFFERS, Comparison, not_compared
+from align.judge.comparison import DIFFERS, NOISE, Comparison, not_compared
 from align.judge.words import Words
 from align.nets import progress
+from align.nets.asked import ASSIGNMENT
 from align.nets.calls import is_net_with_loss
 from align.pairing.by_path import Pairing
 from align.pairing.sides import AnyReference, Sides
@@ -183,6 +184,8 @@ class Trial(ABC, Generic[AnyReference]):
         progress.begin("judging the port", calls)
         forced.run(*self.setup.arguments)
         _try_other_way(way, forced.undecided)
+        if is_net_with_loss(self.setup.sides.port):
+            found.notes += _tied(found.comparisons)
         self._rest(found, forced, copied_buffers(forced.layers))
         if not plain.failure:
             found.unreached += compare_casts(found, plain.casts)
@@ -294,6 +297,12 @@ def _try_other_way(way: Way, differing: set[CallKey]) -> None:
         raise MaskTheOtherWay(frozenset(differing))
     if way.turned == 1 and way.below & differing:
         raise MaskTheOtherWay(way.below - differing)
+
+
+def _tied(comparisons: Sequence[Comparison]) -> list[Words]:
+    """Say that the sides' own assignments differ within rounding, if they do."""
+    own = (c for c in comparisons if c.layer == ASSIGNMENT and c.at.kind == "output")
+    return [Words("assignment_tied")] if any(c.verdict == NOISE for c in own) else []
 
 
 def _uneven_in_words(uneven: Mapping[int, tuple[int, int]], pairing: Pairing) -> list[Words]:
