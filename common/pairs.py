@@ -213,7 +213,7 @@ def _resnet(layers: tuple[int, ...], bodies: tuple[str, ...], pspnet: str) -> Pa
     )
 
 
-def _axial(layers: tuple[int, ...], scale: float) -> Pair:
+def _axial(layers: tuple[int, ...], scale: float, bodies: tuple[str, ...] = ()) -> Pair:
     return Pair(
         module="backbones.axial",
         factory="axial",
@@ -222,6 +222,8 @@ def _axial(layers: tuple[int, ...], scale: float) -> Pair:
         rules=(),
         classes_key="fc.weight",
         told={IMAGE_SIZE: Told("layer1.0.hight_block.relative", 1, plus=1, times=2, step=32)},
+        subtrees=bodies,
+        subtree_rules=dict.fromkeys(bodies, "resnet_trunk"),
         task="classification",
         paper=_AXIAL_PAPER,
         source="https://github.com/csrhddlam/axial-deeplab",
@@ -242,6 +244,21 @@ _MAX_DEEPLAB = Pair(
     task="panoptic",
     paper="MaX-DeepLab: End-to-End Panoptic Segmentation with Mask Transformers, CVPR 2021",
     source="https://github.com/conradry/max-deeplab",
+    weights_licence="none released",
+)
+_AXIAL_DEEPLAB = Pair(
+    module="axial_deeplab",
+    factory="axial_deeplab",
+    settings={"layers": _RESNET50, "scale": 0.75},
+    default_input=(1, 3, 64, 96),
+    rules=(),
+    classes_key="decoder.semantic_head.classifier.semantic.1.weight",
+    told={
+        "table_size": Told("backbone.layer1.0.hight_block.relative", 1, plus=1, times=2, step=32),
+    },
+    task="panoptic",
+    paper="Axial-DeepLab: Stand-Alone Axial-Attention for Panoptic Segmentation, ECCV 2020",
+    source="https://github.com/csrhddlam/axial-deeplab",
     weights_licence="none released",
 )
 _AXIAL_PAPER = "Axial-DeepLab: Stand-Alone Axial-Attention for Panoptic Segmentation, ECCV 2020"
@@ -397,7 +414,7 @@ PAIRS: dict[str, Pair] = {
     ),
     "axial_r26s": _axial((1, 2, 4, 1), 0.5),
     "axial_r50s": _axial(_RESNET50, 0.5),
-    "axial_r50m": _axial(_RESNET50, 0.75),
+    "axial_r50m": _axial(_RESNET50, 0.75, ("axial_deeplab_r50m:backbone",)),
     "axial_r50l": _axial(_RESNET50, 1.0),
     "pspnet50": _pspnet(_RESNET50),
     "pspnet101": _pspnet(_RESNET101),
@@ -429,6 +446,7 @@ PAIRS: dict[str, Pair] = {
     "panoptic_deeplab_r101": _panoptic_deeplab(_RESNET101),
     "panoptic_deeplab_d2_r52": _PANOPTIC_DEEPLAB_D2,
     "vip_deeplab_r50": _VIP_DEEPLAB,
+    "axial_deeplab_r50m": _AXIAL_DEEPLAB,
     "max_deeplab_s": _MAX_DEEPLAB,
 }
 

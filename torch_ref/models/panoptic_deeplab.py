@@ -108,10 +108,12 @@ class PanopticDecoder(nn.Module):
 
     low: channels of the features before the last, from coarse to fine; the semantic branch
     projects them to `base` * 2, base, base / 2, the instance branch to half of that.
+    in_ch: channels of the last feature.
     """
 
     def __init__(
         self,
+        in_ch: int,
         base: int,
         low: Sequence[tuple[int, int]],
         num_classes: int,
@@ -120,9 +122,9 @@ class PanopticDecoder(nn.Module):
     ) -> None:
         super().__init__()
         half = [(channels, projected // 2) for channels, projected in low]
-        self.semantic_decoder = SingleDecoder(base * 32, base * 4, base * 4, low, rates, window)
+        self.semantic_decoder = SingleDecoder(in_ch, base * 4, base * 4, low, rates, window)
         self.semantic_head = SingleHead(base * 4, base * 4, {"semantic": num_classes})
-        self.instance_decoder = SingleDecoder(base * 32, base * 4, base * 2, half, rates, window)
+        self.instance_decoder = SingleDecoder(in_ch, base * 4, base * 2, half, rates, window)
         self.instance_head = SingleHead(base * 2, base // 2, {"center": 1, "offset": 2})
 
     def forward(self, features: Sequence[torch.Tensor]) -> list[torch.Tensor]:
@@ -162,7 +164,7 @@ class PanopticDeepLab(nn.Module):
         self.backbone = ResNet(layers, "plain", output_stride, "previous", width)
         low = [(base * 16, base * 2), (base * 8, base), (base * 4, base // 2)]
         rates = RATES[output_stride]
-        self.decoder = PanopticDecoder(base, low, num_classes, rates, pool_window)
+        self.decoder = PanopticDecoder(base * 32, base, low, num_classes, rates, pool_window)
         init_decoder(self.decoder)
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
