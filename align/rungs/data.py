@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from align.arrays.trees import leaves
+from align.arrays.trees import children, leaves
 from align.causes.blame import blame_alone
 from align.judge.comparison import DIFFERS, Comparison, unless_compared
 from align.judge.relations import relation
@@ -29,8 +29,8 @@ def align_data(
         torch_batches, paddle_batches: give batches: arrays or tensors of either framework,
             nested in tuples, lists and dicts at will.
         count: number of batches to look at.
-        names: of the tensors of a batch, in their order; those of a dict or a named tuple have
-            their own.
+        names: of the parts of a batch, in their order; those of a dict or a named tuple have
+            their own, and those of a dict among the parts both: "target.center".
 
     Returns:
         A Report of stage "data". `layer` is the batch ("batch 0"), `where` the tensor in it
@@ -55,13 +55,30 @@ def _compare_batch(name: str, theirs: Any, ours: Any, names: Sequence[str]) -> l
     if len(expected) != len(found):
         counts = {"port": len(found), "reference": len(expected)}
         return [difference(name, "output", Cause("tensor_count", **counts))]
-    places = [*(names or _names(theirs))]
-    if len(places) != len(expected):
-        places = [f"output:{index}" for index in range(len(expected))]
+    places = places_of(theirs, names)
     return [
         _compare_bits(as_array(reference), as_array(port), Comparison(name, "", where, "data"))
         for where, reference, port in zip(places, expected, found, strict=True)
     ]
+
+
+def places_of(batch: Any, names: Sequence[str] = ()) -> list[str]:
+    """Return what the tensors of a batch are called, in the order of its leaves.
+
+    names: of its parts; without them its own, and where it has none "output:0" and so on.
+    """
+    own, parts = [*(names or _names(batch))], children(batch)
+    if parts is not None and not isinstance(batch, Mapping) and len(parts) == len(own):
+        named = zip(own, parts.values(), strict=True)
+        own = [place for name, part in named for place in _places_in(name, part)]
+    count = len(leaves(batch))
+    return own if len(own) == count else [f"output:{index}" for index in range(count)]
+
+
+def _places_in(name: str, part: Any) -> list[str]:
+    if isinstance(part, Mapping):
+        return [f"{name}.{key}" for key in sorted(map(str, part))]
+    return [name] * len(leaves(part))
 
 
 def _names(batch: Any) -> Sequence[str]:

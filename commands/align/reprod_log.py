@@ -159,16 +159,18 @@ def export_steps(folder: str | Path, report: Report) -> Written:
 
 
 def export_data(folder: str | Path, loaders: tuple[Any, Any], count: int) -> Written:
-    """Write the first image and label of each of the first `count` batches of both loaders."""
+    """Write the first image and its target of each of the first `count` batches of both loaders."""
     from align.arrays.trees import leaves
-    from align.rungs.data import as_array
+    from align.rungs.data import as_array, places_of
 
     sides: list[dict[str, np.ndarray]] = []
     for batches in loaders:
         firsts: dict[str, np.ndarray] = {}
         for number, batch in enumerate(islice(batches, count)):
-            for index, tensor in enumerate(leaves(batch)):
-                name = ("image", "label")[index] if index < 2 else f"tensor_{index}"
+            tensors, several = leaves(batch), isinstance(batch[-1], Mapping)
+            plain = ["image", "label", *(f"tensor_{index}" for index in range(2, len(tensors)))]
+            names = places_of(batch, ("image", "target")) if several else plain
+            for name, tensor in zip(names, tensors, strict=False):
                 firsts[f"{name}_{number}"] = np.array(as_array(tensor)[0])
         sides.append(firsts)
     return write_with_log(folder, "data", *sides)

@@ -71,6 +71,7 @@ def _export_metric(recipe: Recipe, torch_net: Any, paddle_net: Any, folder: Path
         for part, net in zip(recipe.parts, (torch_net, paddle_net), strict=True):
             metric = part.metric(of_classes=True)
             for batch in batches:
-                metric.update(part.predict(net, batch.image), batch.label)
+                found = part.predict(net, batch.image)
+                metric.update(found if found.ndim == 3 else found[:, 1], batch.semantic)
             scores.append(as_arrays(metric.scores()))
     return write_with_log(folder, "metric", *scores)

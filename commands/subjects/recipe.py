@@ -28,7 +28,9 @@ from commands.subjects.named.parts import MakeOptimizer, Parts
 from commands.subjects.named.with_source import WithSource
 from common.data.batch import Batch, as_given
 from common.errors import UserError
+from common.panoptic.makers import semantic_logits
 from common.settings.own import InOptimizer, OwnMetric, OwnSchedule
+from common.settings.panoptic import LABEL
 from common.training.net_side import main_logits
 
 BATCHES, FEW_BATCHES = 5, 2  # that the data rung compares
@@ -80,7 +82,8 @@ class Recipe:
 
     def align_data(self) -> Report:
         """The reference's batches, read between the steps, against the port's, read ahead."""
-        return align_data(*self.loaders(), self.data_batches, ("image", "label"))
+        names = ("image", "label" if self.settings.target.name == LABEL else "target")
+        return align_data(*self.loaders(), self.data_batches, names)
 
     def loaders(self) -> tuple[Iterator[Any], Iterator[Any]]:
         """Return both sides' batches, from the first on."""
@@ -123,12 +126,10 @@ class Recipe:
         from commands.subjects.run_torch import outputs_in_train_mode, resized
 
         batches = list(islice(self.small_batches(), 2))
+        outputs = [outputs_in_train_mode(torch_net, batch.image) for batch in batches]
         pairs = [
-            (
-                resized(main_logits(outputs_in_train_mode(torch_net, b.image)), b.label.shape[1:]),
-                b.label,
-            )
-            for b in batches
+            (resized(self._semantic(found), batch.semantic.shape[1:]), batch.semantic)
+            for found, batch in zip(outputs, batches, strict=True)
         ]
         void = self._void_of_metric(batches)
         theirs, ours = (side.metric() for side in self.parts)
@@ -146,6 +147,11 @@ class Recipe:
         report.settings["scores"] = {side: metric.scores() for side, metric in sides}
         return report
 
+    def _semantic(self, outputs: Any) -> Any:
+        """Return the logits of classes among what a net returns."""
+        taught = self.settings.target.name
+        return semantic_logits(taught, outputs) if taught != LABEL else main_logits(outputs)
+
     def _void_of_metric(self, batches: list[Any]) -> int | None:
         """Return the label that does not count, None where the config says that none has it.
 
@@ -155,7 +161,7 @@ class Recipe:
         if not isinstance(metric, OwnMetric) or metric.void:
             return void
         for number, batch in enumerate(batches):
-            if count := int((batch.label == void).sum()):
+            if count := int((batch.semantic == void).sum()):
                 raise UserError(
                     f"metric.void is false, but {count} pixels of batch {number} are "
                     f"{void}, which does not count (data.ignore_index; crops of smaller images are "

@@ -36,6 +36,17 @@ class Batch(NamedTuple):
             "nets of another task than semantic segmentation"
         )
 
+    @property
+    def semantic(self) -> np.ndarray:
+        """The class of every pixel: the label, or what a target has under "semantic".
+
+        int64 [N, H, W]. Raises DataError where it has nothing of that name.
+        """
+        if isinstance(self.target, dict) and "semantic" in self.target:
+            found: np.ndarray = self.target["semantic"]
+            return found
+        return self.label
+
 
 def arrays_of(target: Target) -> dict[str, np.ndarray]:
     """Return the arrays of a target by name, without its lists; "" is a label's."""

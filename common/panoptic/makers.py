@@ -32,6 +32,16 @@ class TargetMaker:
         return TARGETS[self.name](ids, segments, self.things, **self.options)
 
 
+# The place of the logits of classes among what a net returns: a number, or a name of the paper's
+# heads, by the name of what it is taught.
+_SEMANTIC: dict[str, int] = {"panoptic_deeplab": 0, "max_deeplab": 2}
+
+
+def semantic_logits(name: str, outputs: Any) -> Any:
+    """Return the logits [N, C, h, w] of classes of a net that is taught as `name` of TARGETS."""
+    return outputs["semantic"] if isinstance(outputs, Mapping) else outputs[_SEMANTIC[name]]
+
+
 def as_they_are(ids: np.ndarray, segments: list[Segment]) -> dict[str, Any]:
     """Return what an evaluation compares with: "ids" uint32 [H, W], and the list "segments"."""
     return {"ids": ids, "segments": segments}

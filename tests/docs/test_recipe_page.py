@@ -34,11 +34,7 @@ def keys():
             for kind in get_args(get_args(recipe.AnyOptimizer)[0])
             if "Own" not in kind.__name__
         ),
-        *(
-            kind
-            for kind in get_args(get_args(recipe.AnySchedule)[0])
-            if "Own" not in kind.__name__
-        ),
+        *(kind for kind in get_args(get_args(recipe.AnySchedule)[0]) if "Own" not in kind.__name__),
         *(run.Train, run.Freeze, run.Ema, run.EarlyStop, run.Amp, recipe.Clip, schedules.Warmup),
         recipe.GroupOptions,
     ]

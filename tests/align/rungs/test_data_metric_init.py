@@ -321,3 +321,13 @@ def test_a_net_that_seeds_itself_counts_once():
     default = init_report(reference, lambda: (paddle.seed(3), paddle.nn.Conv2D(8, 16, 3))[1])
     laws = {call.cause.values["reference"].kind for call in default.calls}
     assert laws == {"law_torch", "law_torch_bias"}
+
+
+def test_arrays_of_a_target_are_named():
+    def batch(offset):
+        semantic = np.zeros((2, 3), np.int64)
+        return np.zeros((2, 3)), {"semantic": semantic, "offset": np.full((2, 3), offset)}
+
+    report = align_data([batch(1.0)], [batch(2.0)], names=("image", "target"))
+    assert [call.where for call in report.calls] == ["image", "target.offset", "target.semantic"]
+    assert [d.where for d in report.divergences] == ["target.offset"]

@@ -23,6 +23,7 @@ from tests.paths import CONFIGS
 NAMES = {"stdc1_seg": "stdc1", "stdc2_seg": "stdc2"}
 ROWS = {NAMES.get(row, row): row for row, pair in PAIRS.items() if pair.task in EVALUATORS}
 # One of each family for `make test`; the others are steps of `make prove`.
+MORE = {"panoptic_deeplab_r50_coco", "panoptic_deeplab_d2_r52_coco"}  # a row's second data set
 QUICK = ("unet", "fcn8s", "pspnet50", "deeplabv3plus_r50", "fcn_tv_r50", "glore_r50")
 
 
@@ -33,7 +34,7 @@ def configs():
 
 def test_which_rows_have_configs():
     wanted = {f"{name}{end}" for name in ROWS for end in ("", "_toy")}
-    assert {path.stem for path in CONFIGS.glob("*.yml")} == wanted
+    assert {path.stem for path in CONFIGS.glob("*.yml")} == wanted | MORE
     no_configs = {"classification", "video_panoptic"}
     assert {pair.task for pair in PAIRS.values()} == {*EVALUATORS, *no_configs}
     assert set(PAINTERS) == set(EVALUATORS)
@@ -51,7 +52,13 @@ def test_both_configs_load_and_are_of_one_recipe(name):
         assert (config.name, config.model.name) == (f"{name}{end}", ROWS[name])
         shape = config.reproduce.input_shape
         assert config.resized(shape).data.crop_hw == shape[2:]
-    assert (toy.data.dataset, toy.model.num_classes) == ("cityscapes", 19)
+    plain = PAIRS[ROWS[name]].task == "semantic"
+    assert toy.data.dataset == ("cityscapes" if plain else "cityscapes_panoptic")
+    assert toy.model.num_classes == 19
+    assert (toy.target.name, toy.evaluate.post.name) == (
+        paper.target.name,
+        paper.evaluate.post.name,
+    )
     paper_pixels, toy_pixels = (c.data.normalisation.model_dump() for c in (paper, toy))
     if PAIRS[ROWS[name]].module == "fcn" and paper_pixels["pixel_range"] == 255:
         toy_pixels["std"] = paper_pixels["std"]  # from scratch, which VGG's range is not made for
@@ -74,6 +81,9 @@ def test_both_configs_load_and_are_of_one_recipe(name):
         ("deeplabv2_r101_msc", ("voc", (321, 321), 10, "deeplabv2_sgd", 2.5e-4, 2.7e-7)),
         ("fcn16s", ("voc", None, 1, "fcn_sgd", 1e-12, 1e-12)),
         ("deeplabv3_tv_r101", ("coco", (480, 480), 32, "torchvision_sgd", 0.02, 7.2e-7)),
+        ("panoptic_deeplab_r50", ("cityscapes_panoptic", (1025, 2049), 8, "adam", 5e-5, 1.7e-9)),
+        ("panoptic_deeplab_d2_r52", ("cityscapes_panoptic", (512, 1024), 32, "adam", 1e-6, 3.5e-8)),
+        ("panoptic_deeplab_r50_coco", ("coco_panoptic", (641, 641), 64, "adam", 0, 8.5e-9)),
     ],
 )
 def test_numbers_of_the_authors(name, expected):
@@ -155,8 +165,6 @@ def test_a_step_of_the_toy_config_is_aligned_and_its_net_evaluates(name, toy):
     pytest.importorskip("paddle")
     from commands.subjects.recipe import Recipe
     from commands.subjects.rows import seeded_pair
-    from paddle_impl.train import predict as paddle_predict
-    from torch_ref.train import predict as torch_predict
 
     narrow = [] if name.startswith("stdc") else ["model.options.width=0.0625"]
     recipe = Recipe(CONFIGS / f"{name}_toy.yml", (f"data.root={toy}", "data.scale=1.0", *narrow))
@@ -172,10 +180,11 @@ def test_a_step_of_the_toy_config_is_aligned_and_its_net_evaluates(name, toy):
     if options.window_hw:
         options = options.model_copy(update={"window_hw": (33, 41), "flip": True})
     theirs, ours = (
-        f(net, image, options)
-        for f, net in ((torch_predict, torch_net), (paddle_predict, paddle_net))
+        part.ask(part.inference(net), image, options)
+        for part, net in zip(recipe.parts, (torch_net, paddle_net), strict=True)
     )
-    assert theirs.shape == ours.shape == (2, 40, 60)
+    assert theirs.shape == ours.shape
+    assert theirs.shape[-2:] == (40, 60)
     assert (theirs == ours).mean() > 0.99
 
 
