@@ -68,7 +68,7 @@ def _take_config(args: argparse.Namespace) -> None:
             "convert it by its own name: give the file instead of the config"
         )
     else:
-        args.model, args.num_classes = model.name, model.num_classes
+        args.model, args.num_classes = model.name, model.net_classes
 
 
 def convert(args: argparse.Namespace) -> int:

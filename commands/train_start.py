@@ -52,7 +52,7 @@ def _hint_of_head(settings: Any, net: Any, framework: str) -> str:
         return ""
     from convert.starting_weights import HEAD_REASON
 
-    left, same = made.account.left_at_initialisation, settings.model.num_classes
+    left, same = made.account.left_at_initialisation, settings.model.net_classes
     if HEAD_REASON.format(total=same) in made.account.dropped_by_reason:
         return ""  # it is not the number of classes
     return (
@@ -119,7 +119,7 @@ def read_paddle_weights(settings: Any, net: Any) -> tuple[Any, list[str]]:
     if own or set(arrays) <= set(net.state_dict()):
         return arrays, left_at_initialisation(Path(path))
     try:
-        made = convert_checkpoint(path, model=model.name, num_classes=model.num_classes, key=key)
+        made = convert_checkpoint(path, model=model.name, num_classes=model.net_classes, key=key)
     except ConversionError:
         return arrays, []  # the net refuses them, by name
     return made.state, made.account.left_at_initialisation

@@ -47,6 +47,7 @@ class Pair:
         rules: files of `convert/rules/` (without `.yml`) that say what its checkpoints call things.
         classes_key: tensor of the reference whose first dimension is the number of classes.
         classes_option: keyword argument of the factory that sets it.
+        more_classes: of the net than of the data set it is trained on: "no object", say.
         variants: overrides that change which tensors exist; recognition tries them in this order.
         told: option of the factory -> the tensor of the reference whose shape tells it.
         subtrees: places ("row:path", or "row" for its root) of other rows whose names and shapes
@@ -71,6 +72,7 @@ class Pair:
     weights_licence: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     classes_option: str = "num_classes"
+    more_classes: int = 0
     variants: tuple[Mapping[str, Any], ...] = ({},)
     told: Mapping[str, Told] = field(default_factory=dict)
     subtrees: tuple[str, ...] = ()
@@ -237,6 +239,7 @@ _MAX_DEEPLAB = Pair(
     default_input=(1, 3, 640, 640),
     rules=(),
     classes_key="decoder.mem_class.1.weight",
+    more_classes=1,  # the first: no object, and void
     told={
         IMAGE_SIZE: Told("encoder.layer3.0.axial_net.1.pos_emb", 1, plus=1, times=4, step=16),
         "num_masks": Told("global_memory"),

@@ -109,6 +109,11 @@ class OwnModel(OwnOfEach):
     minimum_batch: Positive = 1
 
     @property
+    def net_classes(self) -> int:
+        """Classes of the net: those of the label."""
+        return self.num_classes
+
+    @property
     def name(self) -> str:
         """What reports call it."""
         return str(self.paddle or self.torch)

@@ -65,7 +65,12 @@ class Model(Section):
     @property
     def overrides(self) -> dict[str, Any]:
         """Keyword arguments for `build_model`."""
-        return {**self.options, PAIRS[self.name].classes_option: self.num_classes}
+        return {**self.options, PAIRS[self.name].classes_option: self.net_classes}
+
+    @property
+    def net_classes(self) -> int:
+        """Classes of the net itself: those of the data set, and what it has beside them."""
+        return self.num_classes + PAIRS[self.name].more_classes
 
     @property
     def narrow(self) -> bool:

@@ -79,7 +79,7 @@ class RowPair(NetPair):
         if model.narrow:  # no row has such a checkpoint; the rungs of alignment verify it
             net = paddle_impl.build_model(model.name, **model.overrides)
             return convert_checkpoint(str(checkpoint), output, net)
-        classes = model.num_classes
+        classes = model.net_classes
         return convert_checkpoint(
             str(checkpoint), output, model.name, verify=True, num_classes=classes
         )

@@ -70,7 +70,7 @@ def _into_torch(settings: Settings, net: Any, path: Path) -> Loaded:
     from convert.nets.recognise import recognise
     from convert.verify.run_torch import reference_state
 
-    recognise(checkpoint.shapes, model.name, model.num_classes)
+    recognise(checkpoint.shapes, model.name, model.net_classes)
     rules = rules_for(get_pair(model.name), None)
     net.load_state_dict(reference_state(net, checkpoint, rules), strict=True)
     return Loaded()
@@ -90,7 +90,7 @@ def _into_paddle(parts: Parts, net: Any, path: Path) -> Loaded:
         _require_dead(parts, net, path, left)
         return Loaded(left=tuple(left))
     if ours and not own:  # of another toolkit, which the table knows
-        count = model.num_classes
+        count = model.net_classes
         made = convert_checkpoint(path, model=model.name, num_classes=count, key=key)
     elif isinstance(model, OwnModel):
         with misfits_advised(of_config(latest_config(), model.name, model.rules)):
