@@ -95,7 +95,7 @@ def test_paddle_trains_it_from_the_same_weights_to_the_same(folder):
         assert done.returncode == 0, done.stderr
         assert "best PQ" in done.stdout
     theirs, ours = (
-        [row for row in read_log(folder / f"both_{name}" / "log.jsonl") if is_validation(row)][0]
+        next(row for row in read_log(folder / f"both_{name}" / "log.jsonl") if is_validation(row))
         for name in ("torch", "paddle")
     )
     assert theirs["pq"] == pytest.approx(ours["pq"], abs=0.02)
