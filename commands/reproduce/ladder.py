@@ -179,6 +179,8 @@ class Reproduction:
             smaller.append(f"reproduce.input_shape={list(shape)}")
         if settings.schedule.name == "warmup_poly":
             smaller.append("schedule.warmup_steps=2")
+        if getattr(settings.schedule, "warmup", None):
+            smaller.append("schedule.warmup.steps=2")
         return smaller
 
     @contextmanager
