@@ -11,7 +11,7 @@ from align.judge.words import Words
 from align.pairing.sides import Sides
 from align.report.report import Report
 from align.rungs.training.averages import ForcedAverages
-from align.rungs.training.clipping import factors, norm_of
+from align.rungs.training.clipping import EPSILON, factors, norm_of
 from align.rungs.training.rates import Schedules, compare_rates
 from align.rungs.training.step_start import (
     AverageFactory,
@@ -162,7 +162,7 @@ class ForcedSteps:
     def _note_clipping(self) -> None:
         """Say once that the port's clipping was given torch's epsilon, if it was."""
         for norm, factor in self.port.clipped_as_torch()[:1]:
-            note = Words("clip_epsilon", norm=norm, factor=factor)
+            note = Words("clip_epsilon", norm=norm, factor=factor, share=EPSILON / norm)
             self.report.notes += [] if note in self.report.notes else [note]
 
     def _note_known(self, shares: dict[str, float]) -> None:

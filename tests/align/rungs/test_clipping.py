@@ -77,6 +77,8 @@ def test_epsilon_of_the_norm_is_a_known_difference(kind, stage):
     notes = [note for note in report.notes if "known difference" in note]
     assert len(notes) == 1
     assert "norm + 1e-6" in notes[0]
+    norm = next(note for note in report.notes if note.kind == "clip_epsilon").values["norm"]
+    assert f"{1e-6 / norm:.2g} of it below Paddle's" in notes[0]
 
 
 @pytest.mark.parametrize(
