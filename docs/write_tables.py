@@ -1,7 +1,7 @@
 """Writes the tables of both READMEs and the guide that come from the code and from `make prove`.
 
 The nets with what docs/proof/nets.py measured of them, the faults that were found, the benchmarks;
-in the guide the data sets.
+in the guide the data sets, and how memory and time of a training step grow (docs/proof/growth.py).
 """
 
 import argparse
@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 NETS = ROOT / "docs" / "proof" / "nets.json"
 PROOF = ROOT / "docs" / "proof" / "proof.json"
+GROWTH = ROOT / "docs" / "proof" / "growth.json"
 
 # One line of docs/proof/faults.py; a dash where nothing was counted.
 RATE = r"([\d.]+%|-)"
@@ -40,6 +41,7 @@ CHINESE = {
     "own nets, two environments, report pages": "自己的网络、两个环境、报告页面",
     "the other rows of the table": "模型表的其余各行",
     "every toy config": "所有玩具配置",
+    "memory and time of a training step by size": "训练步的内存与时间随尺寸的变化",
     "core tests on Paddle 2.6.2": "Paddle 2.6.2 上的核心测试",
     "`make docs`, warnings are errors": "`make docs`，警告即错误",
     "the crash of nll_loss, the noise of the answers": "nll_loss 的崩溃，常见问题中的噪声数字",
@@ -70,6 +72,15 @@ CHINESE = {
     "all stages": "所有阶段",
     "stage": "阶段",
     "not measured": "未测",
+    "net": "网络",
+    "days": "天",
+    "hours": "小时",
+    "a million pixels": "每百万像素",
+    "error of the line there, time and memory": "直线在该处的误差（时间、内存）",
+    "16 crops of 512x1024": "16 个 512x1024 裁剪",
+    "crops that 11, 24, 40, 80 GB hold": "11、24、40、80 GB 可容纳的裁剪数",
+    "60,000 iterations on one core": "60,000 次迭代，单核",
+    "at 10 TFLOP/s": "按 10 TFLOP/s",
     "not aligned": "未对齐",
     "not stated": "未说明",
     "none released": "未发布",
@@ -112,9 +123,16 @@ def model_table(say: Say) -> list[list[str]]:
     return rows
 
 
-@cache
 def cost(name: str) -> tuple[str, str]:
     """Return two cells: parameters and multiply-accumulates of a row."""
+    parameters, macs, size = weight_of(name)
+    note = "" if size == (512, 1024) else f" ({size[0]}x{size[1]})"
+    return f"{parameters / 1e6:.2f} M", f"{macs / 1e9:.2f} G{note}"
+
+
+@cache
+def weight_of(name: str) -> tuple[int, int, tuple[int, int]]:
+    """Return parameters and multiply-accumulates of a row, and of which image size these are."""
     import torch
 
     import torch_ref
@@ -124,9 +142,7 @@ def cost(name: str) -> tuple[str, str]:
         net = torch_ref.build_model(name).eval()
     parameters = sum(p.numel() for p in net.parameters())
     classifier = net.state_dict()[PAIRS[name].classes_key].ndim == 2
-    macs, size = macs_of(net, classifier=classifier)
-    note = "" if size == (512, 1024) else f" ({size[0]}x{size[1]})"
-    return f"{parameters / 1e6:.2f} M", f"{macs / 1e9:.2f} G{note}"
+    return (parameters, *macs_of(net, classifier=classifier))
 
 
 def aligned(figures: Mapping[str, Any] | None, say: Say) -> list[str]:
@@ -144,6 +160,41 @@ def data_set_table() -> list[list[str]]:
 
     rows = [[f"`{name}`", row.folders, row.splits] for name, row in DATASETS.items()]
     return [["`data.dataset`", "folder `data.root`", "splits"], *rows]
+
+
+CROP = 512 * 1024  # pixels; the paper trains on 48 of them an iteration, 16 a card
+CARDS, BESIDE = (11, 24, 40, 80), 1.5  # GB; what a card needs beside the tensors
+ITERATIONS, IMAGES, RATE = 60_000, 48, 1e13  # operations a second
+
+
+def growth_table(say: Say) -> list[list[str]]:
+    """Return what docs/proof/growth.py measured, and what that says of the paper's run."""
+    head = ["net", "a million pixels:", "error of the line there, time and memory:"]
+    head += ["16 crops of 512x1024:", "crops that 11, 24, 40, 80 GB hold:"]
+    rows = [[*head, "60,000 iterations on one core:", "at 10 TFLOP/s:"]]
+    for config, found in json.loads(GROWTH.read_text(encoding="utf-8")).items():
+        of_batch, of_pixel = found["bytes"]["line"]
+        card_s, card_bytes = (
+            found[name]["line"][0] + 16 * CROP * found[name]["line"][1]
+            for name in ("seconds", "bytes")
+        )
+        off = [f"{100 * found[name]['off_beyond']:+.1f} %" for name in ("seconds", "bytes")]
+        held = [int(((gb - BESIDE) * 1e9 - of_batch) / (of_pixel * CROP)) for gb in CARDS]
+        seconds = ITERATIONS * IMAGES / 16 * card_s
+        # A backward pass takes twice the forward one's operations, of which a MAC is two.
+        work = ITERATIONS * IMAGES * 6 * weight_of(f"{config}_seg")[1]
+        rows.append(
+            [
+                config.upper(),
+                f"{1e6 * found['seconds']['line'][1]:.1f} s, {of_pixel / 1e3:.2f} GB",
+                ", ".join(off),
+                f"{card_bytes / 1e9:.1f} GB",
+                ", ".join(map(str, held)),
+                f"{seconds / 86400:.0f} {say('days')}",
+                f"{work / RATE / 3600:.0f} {say('hours')}",
+            ]
+        )
+    return rows
 
 
 def source_name(source: str) -> str:
@@ -261,7 +312,11 @@ def written(text: str, tables: Mapping[str, str]) -> str:
 def pages() -> dict[str, dict[str, str]]:
     """Return page -> table's name -> the table in Markdown."""
     results = json.loads(PROOF.read_text(encoding="utf-8"))["results"]
-    found = {"docs/guide/train.md": {"data sets": markdown(data_set_table(), in_english)}}
+    found = {
+        "docs/guide/train.md": {"data sets": markdown(data_set_table(), in_english)},
+        "docs/guide/distributed.md": {"growth": markdown(growth_table(in_english), in_english)},
+        "docs/zh/distributed.md": {"growth": markdown(growth_table(in_chinese), in_chinese)},
+    }
     for name, say in (("README.md", in_english), ("README.zh-CN.md", in_chinese)):
         tables = {
             "models": model_table(say),

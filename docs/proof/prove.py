@@ -248,6 +248,15 @@ STAGES = {
             "tests/export/make/test_rows.py",
         ),
     ],
+    "growth": lambda: [
+        run(
+            "growth",
+            "memory and time of a training step by size",
+            [sys.executable, "docs/proof/growth.py"],
+            r"a million",
+            every=True,
+        )
+    ],
     "tests": lambda: [
         run("tests", "`make seconds`, all tests", ["make", "seconds"], "passed|failed")
     ],

@@ -11,6 +11,7 @@ from tests.paths import ROOT
 
 sys.path += [str(ROOT / "docs"), str(ROOT / "docs" / "proof")]
 
+import growth
 import prove
 import write_tables
 
@@ -167,6 +168,17 @@ def test_a_net_that_is_not_aligned_is_shown():
     figures = {"differing": ["seed 0: not aligned: conv"], "forward": 1e-14}
     assert write_tables.aligned(figures, str) == ["**not aligned**"] * 2
     assert write_tables.aligned(None, write_tables.in_chinese) == ["未测"] * 2
+
+
+def test_the_line_of_growth_is_laid_through_all_sizes_but_the_last():
+    sizes = [[2, 100, 100], [4, 100, 100], [2, 200, 400]]
+    rows = [{"size": s, "seconds": 1 + 1e-4 * s[0] * s[1] * s[2], "bytes": 50} for s in sizes]
+    rows[-1]["seconds"] /= 2
+    found = growth.fitted(rows)
+    assert found["seconds"]["line"] == pytest.approx([1, 1e-4])
+    assert found["seconds"]["off"] == pytest.approx(0, abs=1e-9)
+    assert found["seconds"]["off_beyond"] == pytest.approx(1)
+    assert found["bytes"]["line"] == pytest.approx([50, 0])
 
 
 def test_a_readme_without_a_place_for_a_table_is_an_error():
