@@ -141,8 +141,7 @@ def weight_of(name: str) -> tuple[int, int, tuple[int, int]]:
     with torch.device("meta"):
         net = torch_ref.build_model(name).eval()
     parameters = sum(p.numel() for p in net.parameters())
-    classifier = net.state_dict()[PAIRS[name].classes_key].ndim == 2
-    return (parameters, *macs_of(net, classifier=classifier))
+    return (parameters, *macs_of(net, classifier=PAIRS[name].task == "classification"))
 
 
 def aligned(figures: Mapping[str, Any] | None, say: Say) -> list[str]:
@@ -164,7 +163,7 @@ def data_set_table() -> list[list[str]]:
 
 CROP = 512 * 1024  # pixels; the paper trains on 48 of them an iteration, 16 a card
 CARDS, BESIDE = (11, 24, 40, 80), 1.5  # GB; what a card needs beside the tensors
-ITERATIONS, IMAGES, RATE = 60_000, 48, 1e13  # operations a second
+ITERATIONS, IMAGES, OPERATIONS_A_S = 60_000, 48, 1e13
 
 
 def growth_table(say: Say) -> list[list[str]]:
@@ -191,7 +190,7 @@ def growth_table(say: Say) -> list[list[str]]:
                 f"{card_bytes / 1e9:.1f} GB",
                 ", ".join(map(str, held)),
                 f"{seconds / 86400:.0f} {say('days')}",
-                f"{work / RATE / 3600:.0f} {say('hours')}",
+                f"{work / OPERATIONS_A_S / 3600:.0f} {say('hours')}",
             ]
         )
     return rows
@@ -205,12 +204,15 @@ def source_name(source: str) -> str:
 def macs_of(net: object, classifier: bool) -> tuple[int, tuple[int, int]]:
     """Return (multiply-accumulates, image size): 224x224 for classifiers, else 512x1024.
 
-    513x1025 for a net that takes sizes of the form 8k + 1 only.
+    513x1025 for a net that takes sizes of the form 8k + 1 only; its `image_size` for one that
+    takes no other.
     """
     from common.errors import UserError
 
     if classifier:
         return count_macs(net, (1, 3, 224, 224)), (224, 224)
+    if side := getattr(net, "image_size", None):
+        return count_macs(net, (1, 3, side, side)), (side, side)
     try:
         return count_macs(net, (1, 3, 512, 1024)), (512, 1024)
     except UserError:
@@ -224,6 +226,7 @@ def count_macs(net: object, shape: tuple[int, ...]) -> int:
     from torch.utils.flop_counter import FlopCounterMode
 
     assert isinstance(net, nn.Module)
+    net.requires_grad_(False)  # the counter wants a graph of what does
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         net(torch.empty(shape, device="meta"))
     return counter.get_total_flops() // 2

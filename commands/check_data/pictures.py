@@ -103,7 +103,7 @@ def draw_samples(
         left.set_title(name[-40:], fontsize=7)
     names, fonts = written(classes.names)
     patches = [
-        Patch(facecolor=color, edgecolor="#444444", label=names[k])
+        Patch(facecolor=tuple(color), edgecolor="#444444", label=names[k])
         for k, color in list(colors_seen(laid).items())[:MOST_NAMES]
     ]
     style = {"family": fonts, "size": 7}

@@ -66,7 +66,7 @@ def measure(config: str, size: list[int]) -> dict[str, Any]:
     given = (f"data.crop_hw={crop}", f"data.batch_size={count}", "data.cards=1")
     settings = read_config(ROOT / "configs" / f"{config}.yml", given)
     batch, before = _batch(size), _memory("VmRSS")
-    side, seconds = PaddleParts(settings).side("cpu"), []
+    side, seconds = PaddleParts(settings).side("cpu"), list[float]()
     while len(seconds) <= STEPS and sum(seconds) < MOST_STEPS_S:
         start = time.process_time()
         side.step([batch], RATE)

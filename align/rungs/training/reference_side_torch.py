@@ -108,8 +108,8 @@ class ReferenceSide:
 
     def averages(self, average: HeldAverage) -> dict[str, np.ndarray]:
         """Return the averages by key, in the port's layout, as copies."""
-        own = self.net.net.state_dict(keep_vars=True)
-        names = {name: id(value) for name, value in own.items()}
+        own: Any = self.net.net
+        names = {name: id(value) for name, value in own.state_dict(keep_vars=True).items()}
         found = {f"{NET}{name}": array for name, array in average.arrays(names).items()}
         return {t.key: np.array(t.of(found)) for t in self.tensors if t.reference in found}
 
