@@ -43,7 +43,7 @@ class ViPDecoder(PanopticDecoder):
         window: Sequence[int] | None,
     ) -> None:
         rates = RATES[32]
-        super().__init__(base, low, num_classes, rates, window)
+        super().__init__(base * 32, base, low, num_classes, rates, window)
         half = [(channels, projected // 2) for channels, projected in low]
         self.next_instance_decoder = SingleDecoder(
             base * 64, base * 4, base * 2, half, rates, window
