@@ -139,9 +139,11 @@ def weight_of(name: str) -> tuple[int, int, tuple[int, int]]:
     from common.pairs import PAIRS
 
     with torch.device("meta"):
-        net = torch_ref.build_model(name).eval()
+        net = torch_ref.build_model(name).eval().requires_grad_(False)
     parameters = sum(p.numel() for p in net.parameters())
-    return (parameters, *macs_of(net, classifier=PAIRS[name].task == "classification"))
+    pair = PAIRS[name]
+    classifier = pair.task == "classification"
+    return (parameters, *macs_of(net, pair.default_input, classifier))
 
 
 def aligned(figures: Mapping[str, Any] | None, say: Say) -> list[str]:
@@ -201,22 +203,20 @@ def source_name(source: str) -> str:
     return "/".join(source.rstrip("/").split("/")[-2:])
 
 
-def macs_of(net: object, classifier: bool) -> tuple[int, tuple[int, int]]:
+def macs_of(net: object, own: tuple[int, ...], classifier: bool) -> tuple[int, tuple[int, int]]:
     """Return (multiply-accumulates, image size): 224x224 for classifiers, else 512x1024.
 
-    513x1025 for a net that takes sizes of the form 8k + 1 only; its `image_size` for one that
-    takes no other.
+    513x1025 for a net that takes sizes of the form 8k + 1 only, else that of its `own` input
+    [N, C, H, W].
     """
     from common.errors import UserError
 
-    if classifier:
-        return count_macs(net, (1, 3, 224, 224)), (224, 224)
-    if side := getattr(net, "image_size", None):
-        return count_macs(net, (1, 3, side, side)), (side, side)
-    try:
-        return count_macs(net, (1, 3, 512, 1024)), (512, 1024)
-    except UserError:
-        return count_macs(net, (1, 3, 513, 1025)), (513, 1025)
+    for size in [(224, 224)] if classifier else [(512, 1024), (513, 1025)]:
+        try:
+            return count_macs(net, (1, own[1], *size)), size
+        except UserError:
+            continue
+    return count_macs(net, (1, *own[1:])), (own[2], own[3])
 
 
 def count_macs(net: object, shape: tuple[int, ...]) -> int:
