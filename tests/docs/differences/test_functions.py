@@ -209,6 +209,17 @@ def test_ce_nothing_counted():
     assert PF.cross_entropy(pt(SQUARE), pt(void), axis=1, ignore_index=255).item() == 0
 
 
+def test_ce_negative_ignore_index():
+    for ignored in (255, -1, -100):
+        labels = np.array([0, 2, ignored, ignored, 1])
+        logits = noise(5, 4)
+        reference = TF.cross_entropy(tt(logits), tt(labels), ignore_index=ignored).item()
+        ported = PF.cross_entropy(pt(logits), pt(labels), ignore_index=ignored).item()
+        if not PADDLE2:
+            share = 1.0 if ignored > 0 else 3 / 5
+            assert ported == pytest.approx(reference * share, rel=1e-5)
+
+
 def test_ce_soft_label_weight():
     """Paddle weighs whole samples, by the weight that their label expects; torch the classes."""
     soft = np.array([[0.7, 0.1, 0.1, 0.1], [0.25] * 4], "float32")
