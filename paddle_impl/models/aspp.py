@@ -4,6 +4,8 @@
 The branches are concatenated in one order in both: 1x1, the atrous ones, image pooling.
 """
 
+from typing import Any
+
 import paddle
 from paddle import nn
 
@@ -108,11 +110,17 @@ class TorchvisionASPP(nn.Layer):
         return self.project(paddle.concat([conv(x) for conv in self.convs], axis=1))
 
 
+def image_average(window: tuple[int, int] | None) -> nn.Layer:
+    """Return the average of a map, or with `window` (height, width) of every window of it."""
+    return nn.AvgPool2D(window, stride=1) if window else nn.AdaptiveAvgPool2D(1)
+
+
 def conv_bn_relu(
     in_ch: int, out_ch: int, kernel_size: int = 1, dilation: int = 1, groups: int = 1
 ) -> list:
     """Return a convolution without bias that keeps the size, its BatchNorm, and ReLU."""
-    sizes = {"padding": dilation * (kernel_size // 2), "dilation": dilation, "groups": groups}
+    padding = dilation * (kernel_size // 2)
+    sizes: dict[str, Any] = {"padding": padding, "dilation": dilation, "groups": groups}
     return [
         nn.Conv2D(in_ch, out_ch, kernel_size, bias_attr=False, **sizes),
         BatchNorm2D(out_ch),

@@ -13,7 +13,7 @@ from paddle import nn
 from common.errors import ConfigError, UserError
 from common.shapes import checked_window, first_width
 from paddle_impl.layers import fan_in_uniform_, keep_statistics, resize_bilinear
-from paddle_impl.models.aspp import TorchvisionASPP, conv_bn_relu
+from paddle_impl.models.aspp import TorchvisionASPP, conv_bn_relu, image_average
 from paddle_impl.models.backbones.resnet import ResNet
 
 # segmentation/config/default.py and configs/*.yaml there: output_stride -> rates of the pyramids.
@@ -32,11 +32,8 @@ class WindowPool(nn.Layer):
     def __init__(self, in_ch: int, out_ch: int, window: Sequence[int] | None) -> None:
         super().__init__()
         self.window = checked_window(window)
-        pool = nn.AdaptiveAvgPool2D(1)
-        if self.window:
-            pool = nn.AvgPool2D(self.window, stride=1)
         self.aspp_pooling = nn.Sequential(
-            pool, nn.Conv2D(in_ch, out_ch, 1, bias_attr=False), nn.ReLU()
+            image_average(self.window), nn.Conv2D(in_ch, out_ch, 1, bias_attr=False), nn.ReLU()
         )
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:

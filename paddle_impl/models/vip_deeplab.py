@@ -51,7 +51,8 @@ class ViPDecoder(PanopticDecoder):
         self.next_instance_head = SingleHead(base * 2, base // 2, {"next_offset": 2})
         self.depth_head = SingleHead(base * 4, base, {"depth": 1})
 
-    def forward(
+    # Two frames in place of one: as a type, it is no decoder of one.
+    def forward(  # type: ignore[override]
         self, features: Sequence[paddle.Tensor], next_features: Sequence[paddle.Tensor]
     ) -> list[paddle.Tensor]:
         """Return the five maps of both frames' features, which go from fine to coarse.

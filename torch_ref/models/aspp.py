@@ -4,6 +4,8 @@
 The branches are concatenated in one order in both: 1x1, the atrous ones, image pooling.
 """
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -108,11 +110,17 @@ class TorchvisionASPP(nn.Module):
         return self.project(torch.cat([conv(x) for conv in self.convs], dim=1))
 
 
+def image_average(window: tuple[int, int] | None) -> nn.Module:
+    """Return the average of a map, or with `window` (height, width) of every window of it."""
+    return nn.AvgPool2d(window, stride=1) if window else nn.AdaptiveAvgPool2d(1)
+
+
 def conv_bn_relu(
     in_ch: int, out_ch: int, kernel_size: int = 1, dilation: int = 1, groups: int = 1
 ) -> list:
     """Return a convolution without bias that keeps the size, its BatchNorm, and ReLU."""
-    sizes = {"padding": dilation * (kernel_size // 2), "dilation": dilation, "groups": groups}
+    padding = dilation * (kernel_size // 2)
+    sizes: dict[str, Any] = {"padding": padding, "dilation": dilation, "groups": groups}
     return [
         nn.Conv2d(in_ch, out_ch, kernel_size, bias=False, **sizes),
         BatchNorm2d(out_ch),

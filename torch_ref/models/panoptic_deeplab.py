@@ -13,7 +13,7 @@ from torch import nn
 from common.errors import ConfigError, UserError
 from common.shapes import checked_window, first_width
 from torch_ref.layers import fan_in_uniform_, keep_statistics, resize_bilinear
-from torch_ref.models.aspp import TorchvisionASPP, conv_bn_relu
+from torch_ref.models.aspp import TorchvisionASPP, conv_bn_relu, image_average
 from torch_ref.models.backbones.resnet import ResNet
 
 # segmentation/config/default.py and configs/*.yaml there: output_stride -> rates of the pyramids.
@@ -32,10 +32,9 @@ class WindowPool(nn.Module):
     def __init__(self, in_ch: int, out_ch: int, window: Sequence[int] | None) -> None:
         super().__init__()
         self.window = checked_window(window)
-        pool = nn.AdaptiveAvgPool2d(1)
-        if self.window:
-            pool = nn.AvgPool2d(self.window, stride=1)
-        self.aspp_pooling = nn.Sequential(pool, nn.Conv2d(in_ch, out_ch, 1, bias=False), nn.ReLU())
+        self.aspp_pooling = nn.Sequential(
+            image_average(self.window), nn.Conv2d(in_ch, out_ch, 1, bias=False), nn.ReLU()
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the averages at every pixel of `x`; UserError where `x` is below the window."""

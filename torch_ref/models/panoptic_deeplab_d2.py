@@ -7,6 +7,7 @@ multi-grid ("R-52") at stride 16, no /16 feature, no aligned corners, and concat
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ from torch import nn
 from common.errors import UserError
 from common.shapes import checked_window, first_width
 from torch_ref.layers import BatchNorm2d, kaiming_normal_, resize_bilinear
+from torch_ref.models.aspp import image_average
 
 # Base-PanopticDeepLab-OS16.yaml and panoptic_deeplab_R_52_os16_mg124*.yaml there.
 DILATION, MULTI_GRID = 2, (1, 2, 4)  # of the last stage
@@ -44,8 +46,8 @@ class NormConv(nn.Conv2d):
         msra: bool = False,
     ) -> None:
         padding = dilation * (kernel_size // 2)
-        sizes = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-        super().__init__(in_ch, out_ch, kernel_size, bias=not norm, **sizes)
+        sizes: dict[str, Any] = {"stride": stride, "padding": padding, "groups": groups}
+        super().__init__(in_ch, out_ch, kernel_size, dilation=dilation, bias=not norm, **sizes)
         self.norm = BatchNorm2d(out_ch) if norm else None
         self.relu = nn.ReLU() if relu else None
         if msra:
@@ -153,10 +155,8 @@ class NormASPP(nn.Module):
                 self.convs.append(SeparableNormConv(in_ch, out_ch, 3, rate))
             else:
                 self.convs.append(NormConv(in_ch, out_ch, 3, dilation=rate))
-        pool = nn.AdaptiveAvgPool2d(1)
-        if self.window:
-            pool = nn.AvgPool2d(self.window, stride=1)
-        self.convs.append(nn.Sequential(pool, NormConv(in_ch, out_ch, norm=False)))
+        pooled = NormConv(in_ch, out_ch, norm=False)
+        self.convs.append(nn.Sequential(image_average(self.window), pooled))
         self.project = NormConv(out_ch * len(self.convs), out_ch)
         self.dropout = nn.Dropout(DROPOUT)
 
@@ -174,35 +174,55 @@ class NormASPP(nn.Module):
         return self.dropout(self.project(torch.cat(found, dim=1)))
 
 
+class PyramidStage(nn.Module):
+    """The last feature's stage of a decoder: the pyramid."""
+
+    def __init__(self, in_ch: int, out_ch: int, dsconv: bool, window: Sequence[int] | None) -> None:
+        super().__init__()
+        self.project_conv = NormASPP(in_ch, out_ch, dsconv, window)
+
+    def forward(self, feature: torch.Tensor) -> torch.Tensor:
+        """Return the context of `feature`, of its size."""
+        return self.project_conv(feature)
+
+
+class FusionStage(nn.Module):
+    """The stage of a finer feature: it is projected, and joined to the running map."""
+
+    def __init__(
+        self, in_ch: int, projected_ch: int, running_ch: int, out_ch: int, dsconv: bool
+    ) -> None:
+        super().__init__()
+        self.project_conv = NormConv(in_ch, projected_ch)
+        self.fuse_conv = fusion(projected_ch + running_ch, out_ch, out_ch, dsconv)
+
+    def forward(self, feature: torch.Tensor, running: torch.Tensor) -> torch.Tensor:
+        """Return the next running map, of the size of `feature`."""
+        projected = self.project_conv(feature)
+        running = resize_bilinear(running, projected.shape[2:])
+        return self.fuse_conv(torch.cat([projected, running], dim=1))
+
+
 class PyramidDecoder(nn.Module):
     """The pyramid, then /8 and /4 joined to it: `decoder` of both of detectron2's heads.
 
-    base: channels of the backbone's stem are 2 `base`. out_ch: channels after each fusion.
+    base: a 32nd of the channels of the last feature. out_ch: channels after each fusion.
     """
 
     def __init__(self, base: int, out_ch: int, dsconv: bool, window: Sequence[int] | None) -> None:
         super().__init__()
-        self.dsconv = dsconv
-        low = {"res2": (base * 4, base // 2, out_ch), "res3": (base * 8, base, base * 4)}
-        stages: dict[str, nn.Module] = {}
-        for name, (in_ch, projected, running) in low.items():
-            stage = {
-                "project_conv": NormConv(in_ch, projected),
-                "fuse_conv": fusion(projected + running, out_ch, out_ch, dsconv),
-            }
-            stages[name] = nn.ModuleDict(stage)
-        pyramid = NormASPP(base * 32, base * 4, dsconv, window)
-        stages["res5"] = nn.ModuleDict({"project_conv": pyramid})
+        stages: dict[str, nn.Module] = {
+            "res2": FusionStage(base * 4, base // 2, out_ch, out_ch, dsconv),
+            "res3": FusionStage(base * 8, base, base * 4, out_ch, dsconv),
+            "res5": PyramidStage(base * 32, base * 4, dsconv, window),
+        }
         self.decoder = nn.ModuleDict(stages)
 
     def decoded(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
         """Return the map [N, out, h, w] at /4 of [res2, res3, res5]."""
-        running = self.decoder["res5"]["project_conv"](features[2])
-        for name, feature in (("res3", features[1]), ("res2", features[0])):
-            projected = self.decoder[name]["project_conv"](feature)
-            running = resize_bilinear(running, projected.shape[2:])
-            running = self.decoder[name]["fuse_conv"](torch.cat([projected, running], dim=1))
-        return running
+        running = self.decoder["res5"](features[2])
+        running = self.decoder["res3"](features[1], running)
+        return self.decoder["res2"](features[0], running)
 
 
 class SemanticHead(PyramidDecoder):
