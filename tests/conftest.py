@@ -3,6 +3,8 @@
 import builtins
 import gc
 import importlib
+import logging
+import logging.handlers
 import os
 import sys
 
@@ -43,10 +45,30 @@ def _one_thread() -> None:
 
 @pytest.fixture(autouse=True)
 def _same_weights_every_time() -> None:
-    """Let nets that a test builds without a seed have the same weights in every run."""
-    for framework, seed in (("torch", "manual_seed"), ("paddle", "seed")):
-        if framework in sys.modules:
-            getattr(sys.modules[framework], seed)(0)
+    """Let nets that a test builds without a seed have the same weights in every run.
+
+    Of torch the generators that exist: `torch.manual_seed` also formats the stack, once for every
+    kind of device that it may come to seed.
+    """
+    if "torch" in sys.modules:
+        torch = sys.modules["torch"]
+        torch.default_generator.manual_seed(0)
+        if torch.cuda.is_initialized():
+            torch.cuda.manual_seed_all(0)
+    if "paddle" in sys.modules:
+        sys.modules["paddle"].seed(0)
+
+
+@pytest.fixture
+def logged():
+    """Return the records that are logged from now on, by loggers that keep theirs too."""
+    handler = logging.handlers.BufferingHandler(sys.maxsize)
+    loggers = [logging.getLogger(), logging.getLogger("Dynamic-to-Static")]
+    for logger in loggers:
+        logger.addHandler(handler)
+    yield handler.buffer
+    for logger in loggers:
+        logger.removeHandler(handler)
 
 
 IMPORTS = builtins.__import__, importlib.import_module

@@ -1,6 +1,5 @@
 """Ports decorated with `to_static`: judged as they are written; what was loaded is refused."""
 
-import logging
 
 import numpy as np
 import pytest
@@ -89,8 +88,7 @@ def reports(theirs, ours):
 
 
 @pytest.mark.parametrize("which", PORTS)
-def test_a_decorated_port_is_judged_as_it_is_written(which, caplog):
-    logging.getLogger("Dynamic-to-Static").addHandler(caplog.handler)
+def test_a_decorated_port_is_judged_as_it_is_written(which, logged):
     ours = PORTS[which]()
     forwards = [type(layer.forward) for layer in ours.sublayers(include_self=True)]
     for report in reports(Reference(), ours):
@@ -98,7 +96,7 @@ def test_a_decorated_port_is_judged_as_it_is_written(which, caplog):
         told = any("decorated with to_static" in note for note in report.notes)
         assert told == (which != "code that calls layers")
     assert [type(layer.forward) for layer in ours.sublayers(include_self=True)] == forwards
-    assert not caplog.records
+    assert not logged
 
 
 @pytest.mark.parametrize("which", PORTS)

@@ -1,7 +1,6 @@
 """Curves and pictures of a run, read by the viewers' own readers."""
 
 import io
-import logging
 import sys
 
 import numpy as np
@@ -45,11 +44,10 @@ def write(folder, log=None, start=0, last=3, picture=None):
     written.close()
 
 
-def test_tensorboards_own_reader_finds_curves_and_the_picture(tmp_path, caplog, capsys):
+def test_tensorboards_own_reader_finds_curves_and_the_picture(tmp_path, logged, capsys):
     picture = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
-    with caplog.at_level(logging.WARNING):
-        write(tmp_path, picture=picture)
-    assert caplog.records == []  # no warning of the absent class
+    write(tmp_path, picture=picture)
+    assert logged == []  # no warning of the absent class
     assert capsys.readouterr() == ("", "")
     events = tensorboard(tmp_path)
     assert [(e.step, e.value) for e in events.Scalars("train/loss")] == [
