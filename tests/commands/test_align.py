@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.nursery import as_typed, run
+from tests.nursery import run
 from tests.paths import TOOLS
 
 pytest.importorskip("torch")
@@ -28,7 +28,7 @@ def test_aligned_row_exits_0_and_writes_its_report(tmp_path):
 
 def test_json_is_all_that_stands_on_stdout(tmp_path):
     shape = ["--input-shape", 2, 3, 32, 32]
-    done = as_typed("align_backward", "--model", "stdc1_cls", "--json", *shape, cwd=tmp_path)
+    done = run("align_backward", "--model", "stdc1_cls", "--json", *shape, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)[0]["stage"] == "backward"
 

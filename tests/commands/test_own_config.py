@@ -2,14 +2,12 @@
 
 import json
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from tests.commands.own_recipe import RUNGS, climb, log_of, replace
-from tests.nursery import run
+from tests.nursery import run, run_script
 from tests.paths import TOOLS
 
 pytest.importorskip("torch")
@@ -218,7 +216,8 @@ def test_a_checkpoint_is_converted_and_is_where_all_begins(mine):
     replace(mine, "my_net.yml", "  num_classes: 3\n", "  num_classes: 3\n  rules: map.yml\n")
     code = "import torch, net_torch; torch.manual_seed(7); "
     code += "torch.save({'net': net_torch.build().state_dict()}, 'model.pth')"
-    subprocess.run([sys.executable, "-c", code], cwd=mine, check=True)
+    (mine / "make.py").write_text(code)
+    assert run_script(mine / "make.py", cwd=mine).returncode == 0
     text = (mine / "my_net.yml").read_text()
     (mine / "my_net.yml").write_text(text + "weights: {path: model.pth}\n")
     done = run("convert_weights", "my_net.yml", cwd=mine)

@@ -1,5 +1,7 @@
 """A repository whose modules are called as ours are: everyone gets their own."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -92,8 +94,10 @@ def test_a_fault_is_found_in_the_users_file(repository):
 def test_a_module_that_is_called_as_a_room(repository):
     (repository / "torch_ref" / "__init__.py").unlink()  # a folder without one is a package, too
     given = ["--torch", "torch_ref.net:Net", "--paddle", "paddle_impl:Net"]
-    done = as_typed("align_forward", *given, "--input-shape", 2, 4, cwd=repository)
+    done = as_typed("align_forward", *given, "--input-shape", 2, 4, "--json", cwd=repository)
     assert done.returncode == 0, done.stdout + done.stderr
+    # Of what frameworks print while they load, nothing stands there.
+    assert json.loads(done.stdout)[0]["stage"] == "forward"
 
 
 def test_who_has_none_of_that_name_gets_ours(tmp_path):
