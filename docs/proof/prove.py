@@ -227,6 +227,7 @@ STAGES = {
         "commands",
         "own nets, two environments, report pages, the chain, a large photo, readers of segments",
         "tests/commands/test_own_nets.py",
+        "tests/convert/formats/test_hostile.py",
         "tests/commands/chain/test_chain.py",
         "tests/commands/predict/test_memory.py",
         "tests/align/stored/test_recorded_reference.py",

@@ -45,14 +45,17 @@ def good_files(folder):
     return files
 
 
-def corpus(folder, mark):
-    """Return {name: bytes}; `mark` is a path that appears if code of a file runs."""
+def corpus(folder, mark, every=1):
+    """Return {name: bytes}; `mark` is a path that appears if code of a file runs.
+
+    Of the good files cut short and of those with a flipped bit, one of `every`.
+    """
     good = good_files(folder)
     made = {}
     for name, data in good.items():
-        made |= truncated(name, data)
-        made |= flipped(name, data, 60 if name == "zip.pth" else 25)
-    for at in range(len(good["zip.pth"]) - 22, len(good["zip.pth"])):
+        made |= truncated(name, data, every)
+        made |= flipped(name, data, (60 if name == "zip.pth" else 25) // every)
+    for at in range(len(good["zip.pth"]) - 22, len(good["zip.pth"]), every):
         made[f"end record {at} zip.pth"] = flip(good["zip.pth"], at, 0xFF)
     made |= zips(good["zip.pth"])
     made |= safetensors()
@@ -64,8 +67,8 @@ def corpus(folder, mark):
     return made
 
 
-def truncated(name, data):
-    ends = sorted({len(data) * percent // 100 for percent in range(100)})
+def truncated(name, data, every):
+    ends = sorted({len(data) * percent // 100 for percent in range(0, 100, every)})
     return {f"cut at {end} {name}": data[:end] for end in ends}
 
 
