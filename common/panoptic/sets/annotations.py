@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from operator import index
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,7 +44,7 @@ def read_annotations(path: Path) -> Annotations:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        categories = {int(row["id"]): str(row["name"]) for row in content.get("categories", ())}
+        categories = {index(row["id"]): str(row["name"]) for row in content.get("categories", ())}
         images = {row["id"]: row for row in content["images"]}
         annotations = _by_image(content["annotations"], images)
         found = tuple(
@@ -88,13 +89,13 @@ def _by_image(rows: Iterable[Any], images: Mapping[Any, Any]) -> dict[Any, Any]:
 
 def _listed(image: Mapping[str, Any], annotation: Mapping[str, Any]) -> ListedImage:
     rows = [
-        (int(row["id"]), int(row["category_id"]), int(bool(row.get("iscrowd", 0))))
+        (index(row["id"]), index(row["category_id"]), int(bool(row.get("iscrowd", 0))))
         for row in annotation["segments_info"]
     ]
     return ListedImage(
         image["id"],
         str(image["file_name"]),
-        (int(image["height"]), int(image["width"])),
+        (index(image["height"]), index(image["width"])),
         str(annotation["file_name"]),
         np.array(rows, np.int64).reshape(-1, 3),
     )

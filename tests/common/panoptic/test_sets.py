@@ -1,6 +1,7 @@
 """COCO and Cityscapes panoptic: what is read, and what is wrong with what is on disk."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -68,6 +69,12 @@ def test_coco_is_joined_by_the_images_id(coco):
         expected = [row | {"category_id": CLASS_OF[row["category_id"]]} for row in rows]
         assert found.segments == expected
     assert len(CocoPanoptic(coco, "val")) == 2
+
+
+def test_sets_travel_to_reading_processes(coco, city):
+    for source in (CocoPanoptic(coco, "val"), CityscapesPanoptic(city, "val")):
+        there = pickle.loads(pickle.dumps(source))
+        assert there.read_panoptic(0).segments == source.read_panoptic(0).segments
 
 
 def test_a_panoptic_set_is_one_of_classes_too(coco):
@@ -231,6 +238,8 @@ def test_files_that_are_not_there(coco):
         "[]",
         '{"images": [], "annotations": [{"image_id": 1, "file_name": "a", "segments_info": []}]}',
         '{"images": [{"id": 1}], "annotations": [{"image_id": 1, "segments_info": [{}]}]}',
+        '{"images": [{"id": 1, "file_name": "a", "height": 2, "width": 2}], "annotations": '
+        '[{"image_id": 1, "file_name": "a", "segments_info": [{"id": 7, "category_id": 1.5}]}]}',
     ],
 )
 def test_what_is_no_annotation_file(coco, text):
