@@ -45,7 +45,6 @@ TOYS = {
     "cityscapes_panoptic": "cityscapes",
     "coco_panoptic": "coco_panoptic",
 }
-TOYS = ("cityscapes", "cityscapes_panoptic")  # data sets of which a toy can be made
 # What --fast changes: every rung is climbed, on less.
 FAST = (
     "train.iterations=4",
@@ -159,8 +158,8 @@ class Reproduction:
         toy = self.config.with_name(f"{self.config.stem}_toy.yml")
         other = f"run it on {toy}" if toy.is_file() else "give a config on Cityscapes"
         raise UserError(
-            f"{self.config}: reads data of {kind}, and --fast makes toy data of Cityscapes alone; "
-            f"{other}, or leave out --fast"
+            f"{self.config}: reads data of {kind}, and --fast makes toy data of Cityscapes and "
+            f"COCO panoptic alone; {other}, or leave out --fast"
         )
 
     def _overrides(self) -> list[str]:

@@ -19,6 +19,7 @@ from commands.reproduce import command, training
 from commands.reproduce.ladder import Reproduction, said_of
 from commands.reproduce.training import Trained, TrainingEnded, common_start, compare_scores
 from common.errors import UserError
+from common.panoptic.sets.coco import CocoPanoptic
 from common.settings.load import load_settings
 from common.settings.run import Evaluate
 
@@ -100,8 +101,13 @@ def test_fast_reads_photos_of_ones_own_where_they_are(tmp_path, monkeypatch):
     assert (settings.data.root, settings.model.num_classes) == (str(root), 5)
     absent = [f"data.root={tmp_path / 'toy'}", "data.class_file=null", "data.num_classes=5"]
     fast.settings = load_settings(config, absent)
-    fast._make_data()  # of Cityscapes alone
+    fast._make_data()  # of Cityscapes and COCO panoptic alone
     assert not (tmp_path / "toy").exists()
+    small = [f"reproduce.toy_{key}" for key in ("train=1", "val=1", "size_hw=[32,64]")]
+    coco = ROOT / "configs" / "panoptic_deeplab_r50_coco.yml"
+    fast.settings = load_settings(coco, [f"data.root={tmp_path / 'toy'}", *small])
+    fast._make_data()
+    assert len(CocoPanoptic(tmp_path / "toy", "train")) == 1
 
 
 def test_the_last_line_tells_names_with_commas_apart(tmp_path, capsys):
