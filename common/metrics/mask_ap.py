@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from common.errors import DataError, UserError
+from common.metrics.instances import Instance
 from common.panoptic.files import is_one
-from common.panoptic.instances import Instance
 
 # In COCOeval's order: precision by least IoU and by size of the object, recall by the number of
 # masks an image and by size. -1 where there is no object of the size.

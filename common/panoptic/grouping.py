@@ -11,6 +11,7 @@ import numpy as np
 
 from common.errors import ConfigError, DataError
 from common.evaluation.resizing import resize
+from common.panoptic.max_targets import class_order
 from common.panoptic.segments import thing_classes
 
 _CLASSES = 1 << 16  # that a map may have
@@ -200,7 +201,7 @@ def max_deeplab_panoptic(
     known = thing_classes(things)
     probabilities = _softmax(class_logits)[:, :-1]
     place, sure = probabilities.argmax(1), probabilities.max(1)
-    classes = np.array(_channels(probabilities.shape[1], known, void_label), np.int64)[place]
+    classes = np.array(class_order(known, probabilities.shape[1], void_label))[place]
     kept = np.flatnonzero(sure >= transformer_class_confidence_threshold)
     void, size_hw = void_label * label_divisor, tuple(image_shape or mask_logits.shape[1:])
     if not len(kept):
@@ -235,13 +236,6 @@ def _require_logits(masks: np.ndarray, classes: np.ndarray, divisor: int) -> Non
             f"post-processing: {len(masks)} mask slots, and the label_divisor {divisor} has ids "
             f"for {divisor - 1}; raise it"
         )
-
-
-def _channels(count: int, things: list[int], void_label: int) -> list[int]:
-    """Return the class of each of `count` channels (deeplab2, model/utils.py:457)."""
-    shifted = 0 <= void_label < count
-    classes = [number for number in range(count + shifted) if number != void_label]
-    return [*things, *(number for number in classes if number not in things)]
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from common.errors import DataError
-from common.panoptic.instances import Instance
+from common.metrics.instances import Instance
 
 pytest.importorskip("pycocotools")
 
