@@ -1,12 +1,10 @@
 """Open the splits that a config names, read every frame, draw, tell."""
 
 import argparse
-import multiprocessing
 import os
 import pickle
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from commands.subjects.named.config import read_config
 from commands.subjects.named.own.samples import OwnAugment
 from common.data import SegmentationDataset
 from common.data.dataset import DataSource
-from common.data.readers import become_a_reader
+from common.data.readers import in_processes
 from common.data.survey import UNPAIRED, UNUSABLE, Finding, Look, Survey, look_at
 from common.errors import DataError, UnknownLabelsError, UnpairedError, UserError
 from common.files import make_folder
@@ -34,7 +32,6 @@ from common.words.language import phrase
 
 Sources = Mapping[str, DataSource | UsersSplit]
 Drawn = tuple[str, str, Callable[[], Shown]]
-AT_ONCE = 8  # frames that a process is given
 FEW = 200  # frames that this process reads alone as fast
 MOST_WORKERS = 8
 SAMPLES = 8
@@ -96,8 +93,7 @@ def read_all(sources: Sources, workers: int) -> Iterator[Look]:
     """Look at every frame of every split, with so many processes (0: in this one)."""
     keys = [(split, index) for split, source in sources.items() for index in range(len(source))]
     if not workers:
-        for split, index in keys:
-            yield _looked(sources[split], split, index)
+        yield from map(partial(_look, sources), keys)
         return
     try:
         pickle.dumps(sources)
@@ -106,31 +102,12 @@ def read_all(sources: Sources, workers: int) -> Iterator[Look]:
             f"data: cannot be handed to other processes ({error}); give --workers 0, or keep in it "
             "only what Python can pickle"
         ) from None
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(sources,))
-    try:
-        yield from pool.map(_look, keys, chunksize=AT_ONCE)
-    except BrokenProcessPool:
-        raise DataError(
-            "a process that read images was ended from outside, probably for want of memory; "
-            "give fewer --workers"
-        ) from None
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    yield from in_processes(partial(_look, sources), keys, workers)
 
 
-_sources: Sources  # in a reading process: what it reads
-
-
-def _begin(sources: Sources) -> None:
-    global _sources
-    _sources = sources
-    become_a_reader()
-
-
-def _look(key: tuple[str, int]) -> Look:
+def _look(sources: Sources, key: tuple[str, int]) -> Look:
     split, index = key
-    return _looked(_sources[split], split, index)
+    return _looked(sources[split], split, index)
 
 
 def _looked(source: DataSource | UsersSplit, split: str, index: int) -> Look:
