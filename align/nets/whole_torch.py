@@ -21,6 +21,8 @@ class Assignment(nn.Module):
     So it is recorded, compared and handed on like the outputs of a layer.
     """
 
+    criterion: Any
+
     def __init__(self, criterion: Any) -> None:
         super().__init__()
         self.__dict__["criterion"] = criterion
@@ -74,7 +76,7 @@ class NetWithLoss(nn.Module):
         net = self._modules.get("net")
         more = given_to(self.asked, net, args, kwargs)
         outputs = net(*args, **kwargs) if net is not None else args[0] if len(args) == 1 else args
-        run = self.criterion
+        run: Any = self.criterion
         if more:
             forward = getattr(type(self.criterion), "forward", None)
             run = self.criterion if forward is None else partial(forward, self.criterion)

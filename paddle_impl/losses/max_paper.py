@@ -106,7 +106,7 @@ class PaperTerms:
         channels = np.arange(self.class_logits.shape[2])
         one_hot = (self.objects.channel[..., None] == channels).astype(np.float64)
         taught = np.matmul(pairs.astype(np.float64), one_hot)
-        free = ~pairs.any(axis=2)
+        free = np.logical_not(pairs.any(axis=2))
         taught[..., -1] = free
         outside = (self.shares * (1 - self.valid)).sum(axis=2)
         outside = outside / (self.shares.sum(axis=2) + EPSILON)

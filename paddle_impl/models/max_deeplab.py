@@ -6,7 +6,7 @@ of positions fix the size of the image.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import paddle
 import paddle.nn.functional as F
@@ -17,10 +17,11 @@ from common.shapes import refuse_size, relative_places
 from paddle_impl.layers import BatchNorm1D, BatchNorm2D, fan_in_uniform_, resize_bilinear
 from paddle_impl.models.backbones.axial import HEADS, attend_lines, spread
 from paddle_impl.models.backbones.resnet import Bottleneck
+from paddle_impl.models.panoptic_deeplab import RATES, SingleDecoder, SingleHead
 
 EXPANSION = 4
 STRIDE = 16  # of the coarsest map
-MEMORY = 256  # channels of a slot at full width
+VOID_PRIOR = 0.9  # of the paper's class head, before it has learned anything
 
 Both = tuple[paddle.Tensor, paddle.Tensor]
 
@@ -98,6 +99,8 @@ class AxialMultiHeadAttention(nn.Layer):
     What `AxialAttention` of the Axial-ResNets computes, under other names.
     """
 
+    flat_index: paddle.Tensor
+
     def __init__(self, planes: int, length: int, rows: bool, stride: int = 1) -> None:
         super().__init__()
         self.rows = rows
@@ -113,8 +116,8 @@ class AxialMultiHeadAttention(nn.Layer):
 
     def init_weight(self) -> None:
         """Initialise the projection and the table as the authors do."""
-        fan_in = self.qkv[0].weight.shape[1]
-        nn.initializer.Normal(0.0, 1 / math.sqrt(fan_in))(self.qkv[0].weight)
+        weight, *_ = self.qkv[0].parameters()
+        nn.initializer.Normal(0.0, 1 / math.sqrt(weight.shape[1]))(weight)
         nn.initializer.Normal(0.0, math.sqrt(2 / self.pos_emb.shape[0]))(self.pos_emb)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
@@ -271,55 +274,92 @@ class MaxEncoder(nn.Layer):
 class MaxDecoder(nn.Layer):
     """One more dual path, up to /4, and the heads of masks and classes."""
 
-    def __init__(
-        self, image_size: int, base: int, memory: int, num_classes: int, num_masks: int
-    ) -> None:
+    # features: of a pixel and of a slot's mask. norms: of the mask logits, one or one a slot.
+    def __init__(self, image_size: int, base: int, features: int, classes: int, norms: int) -> None:
         super().__init__()
+        memory = base * 4
         self.dual_path = DualPathXF(base * 32, base * 8, memory, image_size // STRIDE)
         self.bottleneck1 = DecoderBottleneck(base * 32, base * 8, base * 8)
         self.bottleneck2 = DecoderBottleneck(base * 8, base * 2, base * 4)
-        self.mask_head = MaskHead(base * 4, num_masks)
+        self.mask_head = MaskHead(base * 4, features)
         self.mem_mask = nn.Sequential(
-            MemoryUnit(memory, memory), MemoryUnit(memory, num_masks, relu=False)
+            MemoryUnit(memory, memory), MemoryUnit(memory, features, relu=False)
         )
-        self.mem_class = nn.Sequential(MemoryUnit(memory, memory), nn.Linear(memory, num_classes))
-        self.fg_bn = BatchNorm2D(num_masks)
+        self.mem_class = nn.Sequential(MemoryUnit(memory, memory), nn.Linear(memory, classes))
+        self.fg_bn = BatchNorm2D(norms)
         self.upsample = Enlarged(4)
 
     def forward(self, features: Sequence[paddle.Tensor], memory: paddle.Tensor) -> Both:
         """Return (mask logits [N, masks, H, W], class logits [N, masks, classes])."""
+        feature, mask, classes = self.read(features, memory)
+        return self.upsample(self.fg_bn(mask_logits(mask, feature))), classes
+
+    def read(
+        self, features: Sequence[paddle.Tensor], memory: paddle.Tensor
+    ) -> tuple[paddle.Tensor, paddle.Tensor, paddle.Tensor]:
+        """Return features of pixels [N, D, h, w] and slots [slots, N, D], and class logits."""
         feat1, feat2, pixels = features
         pixels, memory = self.dual_path(pixels, memory)
         pixels = self.bottleneck2(self.bottleneck1(pixels, feat2), feat1)
-        masks = mask_logits(self.mem_mask(memory), self.mask_head(pixels))
-        return self.upsample(self.fg_bn(masks)), self.mem_class(memory).transpose([1, 0, 2])
+        classes = self.mem_class(memory).transpose([1, 0, 2])
+        return self.mask_head(pixels), self.mem_mask(memory), classes
 
 
-class MaxDeepLab(nn.Layer):
-    """MaX-DeepLab-S. Image [N, 3, S, S] float32, RGB, ImageNet-normalised, S = `image_size`.
+class PaperDecoder(MaxDecoder):
+    """The same up to the heads, which are the paper's (deeplab2, model/decoder/max_deeplab.py).
 
-    Returns (mask logits [N, num_masks, S, S], class logits [N, num_masks, num_classes], semantic
-    logits [N, num_classes, S, S]) in both modes. Class 0 of a slot is "no object".
+    Features of unit length, one BatchNorm for the logits of all masks, a class of its own for "no
+    object" that every slot begins with, and a decoder of Panoptic-DeepLab for the semantic map.
     """
 
+    def __init__(self, image_size: int, base: int, num_classes: int) -> None:
+        super().__init__(image_size, base, base * 2, num_classes + 1, 1)
+        low = [(base * 8, base), (base * 4, base // 2)]
+        self.semantic_decoder = SingleDecoder(
+            base * 32, base * 4, base * 4, low, RATES[STRIDE], None
+        )
+        self.semantic_head = SingleHead(base * 4, base * 4, {"semantic": num_classes})
+
+    def init_heads(self) -> None:
+        """Initialise what differs: faint masks, and classes of N(0, 0.01), cut at 2 sigma."""
+        nn.initializer.Constant(0.1)(self.fg_bn.weight)
+        weight, bias = self.mem_class[1].parameters()
+        nn.initializer.TruncatedNormal(0.0, 0.01)(weight)
+        nn.initializer.Constant(0.0)(bias)
+
+    # Arrays by name in place of a tuple.
+    def forward(
+        self, features: Sequence[paddle.Tensor], memory: paddle.Tensor
+    ) -> dict[str, paddle.Tensor]:
+        """Return "feature", "mask", "class" and "semantic", see `MaxDeepLabPaper`."""
+        feature, mask, classes = self.read(features, memory)
+        length = (feature * feature).sum(axis=1, keepdim=True).clip(min=1e-12).sqrt()
+        feature = feature / length
+        masks = mask_logits(mask, feature)
+        count, slots, height, width = masks.shape
+        masks = self.fg_bn(masks.reshape([count, 1, slots * height, width]))
+        return {
+            "feature": feature,
+            "mask": masks.reshape([count, slots, height, width]),
+            "class": towards_void(classes),
+            "semantic": self.semantic_head(self.semantic_decoder(features))[0],
+        }
+
+
+class MaxTrunk(nn.Layer):
+    """The encoder, the memory and a decoder: what nets with either heads share."""
+
     def __init__(
-        self, layers: Sequence[int], image_size: int, num_classes: int, num_masks: int, base: int
+        self, layers: Sequence[int], image_size: int, num_masks: int, base: int, decoder: nn.Layer
     ) -> None:
         super().__init__()
         self.image_size = image_size
-        memory = MEMORY * base // 64
-        self.encoder = MaxEncoder(layers, image_size, base, memory)
-        self.decoder = MaxDecoder(image_size, base, memory, num_classes, num_masks)
-        self.semantic_head = nn.Sequential(
-            ConvUnit(base * 32, base * 4, 5, groups=base * 4),
-            ConvUnit(base * 4, num_classes, norm=False, relu=False),
-            Enlarged(STRIDE),
-        )
-        self.global_memory = self.create_parameter([num_masks, memory])
-        self.init_weight()
+        self.encoder = MaxEncoder(layers, image_size, base, base * 4)
+        self.decoder = decoder
+        self.global_memory = self.create_parameter([num_masks, base * 4])
 
     def init_weight(self) -> None:
-        """Initialise as the authors do: torch's defaults, N(0, 1) in the memory."""
+        """Initialise as conradry does: torch's defaults, N(0, 1) in the memory."""
         nn.initializer.Normal(0.0, 1.0)(self.global_memory)
         for layer in self.sublayers():
             if isinstance(layer, nn.Conv2D):
@@ -329,17 +369,66 @@ class MaxDeepLab(nn.Layer):
             elif isinstance(layer, AxialMultiHeadAttention):
                 layer.init_weight()
 
-    def forward(self, x: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor, paddle.Tensor]:
-        """Return masks, classes and the semantic map of the image `x` [N, 3, S, S].
+    def encode(self, x: paddle.Tensor) -> tuple[list[paddle.Tensor], paddle.Tensor]:
+        """Return the encoder's maps (/4, /8, /16) and the memory of the image `x` [N, 3, S, S].
 
         Raises UserError for an image of another size.
         """
         refuse_size(x.shape[2:], self.image_size, STRIDE)
         memory = self.global_memory.unsqueeze(1).expand([-1, x.shape[0], -1])
-        features, memory = self.encoder(x, memory)
+        return self.encoder(x, memory)
+
+
+class MaxDeepLab(MaxTrunk):
+    """MaX-DeepLab-S. Image [N, 3, S, S] float32, RGB, ImageNet-normalised, S = `image_size`.
+
+    Returns (mask logits [N, num_masks, S, S], class logits [N, num_masks, num_classes], semantic
+    logits [N, num_classes, S, S]) in both modes. Class 0 of a slot is "no object".
+    """
+
+    def __init__(
+        self, layers: Sequence[int], image_size: int, num_classes: int, num_masks: int, base: int
+    ) -> None:
+        decoder = MaxDecoder(image_size, base, num_masks, num_classes, num_masks)
+        super().__init__(layers, image_size, num_masks, base, decoder)
+        self.semantic_head = nn.Sequential(
+            ConvUnit(base * 32, base * 4, 5, groups=base * 4),
+            ConvUnit(base * 4, num_classes, norm=False, relu=False),
+            Enlarged(STRIDE),
+        )
+        self.init_weight()
+
+    def forward(self, x: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor, paddle.Tensor]:
+        """Return masks, classes and the semantic map of the image `x` [N, 3, S, S]."""
+        features, memory = self.encode(x)
         semantic = self.semantic_head(features[-1])
         masks, classes = self.decoder(features, memory)
         return masks, classes, semantic
+
+
+class MaxDeepLabPaper(MaxTrunk):
+    """MaX-DeepLab-S with the paper's heads, on the simplified trunk. Image as of `MaxDeepLab`.
+
+    Returns by name, in both modes and at S / 4: "feature" [N, D, h, w] of unit length, "mask"
+    logits [N, num_masks, h, w], "class" logits [N, num_masks, num_classes + 1], void last, and
+    "semantic" logits [N, num_classes, h, w]. Of the paper's net it has not: deeper keys and
+    queries, BatchNorm in the exchange with the memory, strides by slicing.
+    """
+
+    def __init__(
+        self, layers: Sequence[int], image_size: int, num_classes: int, num_masks: int, base: int
+    ) -> None:
+        decoder = PaperDecoder(image_size, base, num_classes)
+        super().__init__(layers, image_size, num_masks, base, decoder)
+        self.init_weight()
+        decoder.init_heads()
+
+    def forward(self, x: paddle.Tensor) -> dict[str, paddle.Tensor]:
+        """Return the four maps of the image `x` [N, 3, S, S] by name."""
+        return self.decoder(*self.encode(x))
+
+
+HEADS_OF: dict[str, Callable[..., MaxTrunk]] = {"simplified": MaxDeepLab, "paper": MaxDeepLabPaper}
 
 
 def read_each_other(pixels: paddle.Tensor, memory: paddle.Tensor) -> Both:
@@ -370,6 +459,16 @@ def mask_logits(vectors: paddle.Tensor, features: paddle.Tensor) -> paddle.Tenso
     return paddle.einsum("nbd,bdhw->bnhw", vectors, features)
 
 
+def towards_void(logits: paddle.Tensor) -> paddle.Tensor:
+    """Return class `logits` [N, slots, classes + 1] moved so that void begins at 0.9.
+
+    Source: deeplab2, model/decoder/max_deeplab.py, add_bias_towards_void.
+    """
+    void = logits[..., -1:]
+    bias = math.log((logits.shape[-1] - 1) * VOID_PRIOR / (1 - VOID_PRIOR))
+    return paddle.concat([logits[..., :-1], void + paddle.full_like(void, bias)], axis=-1)
+
+
 def residual_stage(in_ch: int, planes: int, blocks: int, stride: int) -> nn.Sequential:
     """Return a stage of bottlenecks: [N, in, H, W] -> [N, 4 planes, H / s, W / s]."""
     first = Bottleneck(in_ch, planes, stride, 1)
@@ -397,20 +496,26 @@ def max_deeplab(
     image_size: int = 640,
     num_classes: int = 80,
     num_masks: int = 50,
+    heads: str = "simplified",
     layers: Sequence[int] = (3, 4, 6, 3),
     width: float = 1.0,
-) -> MaxDeepLab:
+) -> MaxTrunk:
     """Build MaX-DeepLab-S.
 
     Args:
         image_size: height and width of the image, which the tables of positions are made for.
-        num_classes: classes of a slot, the first of which is "no object", and of the semantic map.
+        num_classes: of the semantic map and of a slot. Of simplified heads the first is "no
+            object"; the paper's have one more for it.
         num_masks: slots of the memory.
+        heads: "simplified", whose files there are, or "paper"; see `MaxDeepLabPaper`.
         layers: blocks of each stage of the encoder.
         width: scales all channels; 1.0 is the authors' net.
 
-    Raises ConfigError for an `image_size` that is no multiple of 16, and for no width.
+    Raises ConfigError for an `image_size` that is no multiple of 16, for no width, and for other
+    heads.
     """
     if image_size < STRIDE or image_size % STRIDE:
         raise ConfigError(f"image_size={image_size} is not possible; set a multiple of {STRIDE}")
-    return MaxDeepLab(layers, image_size, num_classes, num_masks, checked_base(width))
+    if heads not in HEADS_OF:
+        raise ConfigError(f"heads={heads!r} is not known; choose one of {sorted(HEADS_OF)}")
+    return HEADS_OF[heads](layers, image_size, num_classes, num_masks, checked_base(width))

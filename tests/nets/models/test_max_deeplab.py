@@ -112,6 +112,7 @@ def softmax(scores):
         ({"image_size": 100}, "multiple of 16"),
         ({"image_size": 0}, "multiple of 16"),
         ({"width": 0}, "width is 0"),
+        ({"heads": "own"}, "heads='own'"),
     ],
 )
 def test_sizes_that_no_net_has(options, says):
@@ -130,14 +131,50 @@ def test_another_size_is_refused_on_both_sides():
 
 
 @pytest.mark.parametrize("train", [False, True])
-def test_the_pair_is_equal_as_a_whole(train):
+@pytest.mark.parametrize(("heads", "outputs"), [("simplified", 3), ("paper", 4)])
+def test_the_pair_is_equal_as_a_whole(heads, outputs, train):
     pytest.importorskip("paddle")
     from tests.nets.models.whole_net import whole_net
 
-    found = whole_net("max_deeplab_s", 0, image().shape, train, **SMALL)
-    assert sum(what.startswith("output") for what in found) == 3
+    found = whole_net("max_deeplab_s", 0, image().shape, train, **SMALL, heads=heads)
+    assert sum(what.startswith("output") for what in found) == outputs
     for what, error in found.items():
         assert error < (1e-9 if what.startswith("output") else 1e-7), (what, error)
+
+
+def test_the_papers_heads():
+    """Features of unit length at a quarter of the image; slots begin with no object at 0.9."""
+    torch.manual_seed(0)
+    net = torch_ref.build_model("max_deeplab_s", **SMALL, heads="paper").double()
+    maps = net(torch.from_numpy(image()))
+    assert {name: tuple(array.shape) for name, array in maps.items()} == {
+        "feature": (2, 8, 8, 8),
+        "mask": (2, 6, 8, 8),
+        "class": (2, 6, 6),
+        "semantic": (2, 5, 8, 8),
+    }
+    assert torch.allclose(maps["feature"].square().sum(1), torch.ones(2, 8, 8).double())
+    assert (maps["class"].softmax(-1)[..., -1] - 0.9).abs().max() < 0.01
+    assert net.decoder.fg_bn.weight.tolist() == pytest.approx([0.1])
+    assert float(maps["mask"].detach().std()) == pytest.approx(0.1, rel=0.01)
+
+
+@pytest.mark.parametrize("style", ["simplified", "paper"])
+def test_the_loss_takes_what_the_net_returns(style):
+    from common.panoptic.max_targets import max_deeplab_targets
+    from torch_ref.losses import LOSSES
+
+    rng = np.random.default_rng(0)
+    ids = rng.integers(0, 4, (4, 4)).repeat(8, 0).repeat(8, 1).astype(np.uint32)
+    segments = [{"id": k, "category_id": k, "iscrowd": 0, "area": 64} for k in (1, 2, 3)]
+    made = max_deeplab_targets(ids, segments, (1, 3), style=style, max_objects=4)
+    target = {name: torch.from_numpy(np.stack([array] * 2)) for name, array in made.items()}
+    net = torch_ref.build_model("max_deeplab_s", **SMALL, heads=style)
+    loss = LOSSES["max_deeplab"](style=style, things=(1, 3))(
+        net(torch.from_numpy(image()).float()), target
+    )
+    loss.backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
 
 
 @pytest.mark.prove

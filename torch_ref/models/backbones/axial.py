@@ -31,6 +31,8 @@ class AxialAttention(nn.Module):
         resizes: a line of another length resizes the table; otherwise it is an error.
     """
 
+    flatten_index: torch.Tensor
+
     def __init__(
         self, planes: int, length: int, rows: bool, stride: int = 1, resizes: bool = False
     ) -> None:
@@ -56,7 +58,8 @@ class AxialAttention(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return what the pixels of `x` [N, C, H, W] read from their columns or rows."""
         length = x.shape[3] if self.rows else x.shape[2]
-        table, index = self.relative, self.flatten_index
+        table: torch.Tensor = self.relative
+        index = self.flatten_index
         if self.resizes and length != self.length:
             table, index = resize_table(table, length)
         places = spread(table, index, length)

@@ -33,7 +33,7 @@ class Bottleneck(nn.Module):
         self.conv3 = nn.Conv2d(planes, outplanes, 1, bias=False)
         self.bn3 = BatchNorm2d(outplanes)
         self.relu = nn.ReLU()
-        self.downsample = None
+        self.downsample: nn.Module | None = None
         if stride != 1 or inplanes != outplanes:
             self.downsample = nn.Sequential(
                 nn.Conv2d(inplanes, outplanes, 1, stride=stride, bias=False),
