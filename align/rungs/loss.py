@@ -48,7 +48,9 @@ def align_loss(
 
     Args:
         torch_loss, paddle_loss: called with (outputs, label); modules or functions. They return
-            a scalar, or a tuple of scalars.
+            a scalar, or a tuple of scalars. Where both have a method `assignment(outputs, label)`
+            and take `assignment=`, they are called with the reference's, and the port's own is
+            judged as layer "assignment".
         inputs: the outputs of the net, then the label. One array of outputs is passed as it is,
             several (or one tuple) as a tuple.
         rules: how the reference names what the port names otherwise (`convert.names.rules`).
