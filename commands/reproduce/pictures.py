@@ -72,7 +72,7 @@ def prediction_sheet(
     """
     colors = with_void(colors, np.unique([*np.unique(labels), *np.unique(predictions)]))
     guesses = np.where(labels == VOID, VOID, predictions)
-    _write_sheet(images, colors[labels], colors[guesses], path)
+    _write_sheet(images, list(colors[labels]), list(colors[guesses]), path)
 
 
 def _write_sheet(

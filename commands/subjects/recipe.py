@@ -137,7 +137,7 @@ class Recipe:
             theirs,
             ours,
             pairs,
-            num_classes=self.settings.model.num_classes,
+            num_classes=self.settings.model.net_classes,
             ignore_index=void,
             anew=(self.parts[0].metric, self.parts[1].metric),
         )

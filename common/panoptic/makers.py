@@ -10,10 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from common.panoptic.max_targets import max_deeplab_targets
 from common.panoptic.segments import Segment
 from common.panoptic.targets import panoptic_deeplab_targets
 
-TARGETS: dict[str, Callable[..., dict[str, Any]]] = {"panoptic_deeplab": panoptic_deeplab_targets}
+TARGETS: dict[str, Callable[..., dict[str, Any]]] = {
+    "panoptic_deeplab": panoptic_deeplab_targets,
+    "max_deeplab": max_deeplab_targets,
+}
 
 
 @dataclass(frozen=True)

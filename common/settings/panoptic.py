@@ -38,6 +38,8 @@ class MaxDeepLabTarget(Named):
 
     name: Literal["max_deeplab"]
     style: Literal["simplified", "paper"] = "simplified"
+    max_objects: Positive | None = None  # of an image; none: 50, of the paper 128
+    crowds_are_objects: bool = False
 
 
 class ArgmaxPost(Named):

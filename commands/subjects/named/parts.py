@@ -176,7 +176,7 @@ class Parts(ABC):
         """Return the metric of (logits, label), or of (classes, label)."""
         own, argmax = self.own("metric"), np.asarray if of_classes else self.argmax
         if own is None:
-            return CountsOfClasses(self.settings.model.num_classes, self.void, argmax)
+            return CountsOfClasses(self.settings.model.net_classes, self.void, argmax)
         return ScoreOfClasses(self._score(own), argmax)
 
     def evaluator(self, data: DataSets) -> Evaluator:

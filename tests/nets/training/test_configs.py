@@ -83,7 +83,7 @@ def test_both_configs_load_and_are_of_one_recipe(name):
         ("deeplabv3_tv_r101", ("coco", (480, 480), 32, "torchvision_sgd", 0.02, 7.2e-7)),
         ("panoptic_deeplab_r50", ("cityscapes_panoptic", (1025, 2049), 8, "adam", 5e-5, 1.74e-9)),
         ("panoptic_deeplab_d2_r52", ("cityscapes_panoptic", (512, 1024), 32, "adam", 1e-6, 3.5e-8)),
-        ("panoptic_deeplab_r50_coco", ("coco_panoptic", (641, 641), 64, "adam", 0, 8.5e-9)),
+        ("panoptic_deeplab_r50_coco", ("coco_panoptic", (641, 641), 64, "adam", 2.5e-7, 8.5e-9)),
     ],
 )
 def test_numbers_of_the_authors(name, expected):
