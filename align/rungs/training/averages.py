@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from align.judge.compare import Allowance, compare
-from align.judge.comparison import DIFFERS, Comparison
+from align.judge.comparison import DIFFERS, Comparison, not_compared
 from align.judge.words import AVERAGE, Cause
 from align.pairing.tensors import Tensor
 from align.rungs.training.step_start import AverageFactory
@@ -39,6 +39,8 @@ class Averages:
         """Judge the averages of the tensors; one finding where all are off by one number."""
         theirs, ours = self.after
         known = [t for t in tensors if t.key in theirs or t.key in ours]
+        if not known:
+            return [not_compared(Cause("no_average"))]
         found = {tensor.key: self._one(tensor, step) for tensor in known}
         wrong = {key: one for key, one in found.items() if one.verdict == DIFFERS}
         both = [key for key in wrong if key in theirs and key in ours]
@@ -61,16 +63,18 @@ class Averages:
         """
         before, after = self.before[side], self.after[side]
         known = [key for key in keys if key in before]
+        if any(after[key].shape != self.held[key].shape for key in known):
+            return None
         pairs = [(after[k] - self.held[k], before[k] - self.held[k]) for k in known]
         weight = sum(float((was * was).sum()) for _, was in pairs)
-        if not weight:
+        if not weight or not np.isfinite(weight):
             return None
         share = sum(float((now * was).sum()) for now, was in pairs) / weight
-        for key, (now, was) in zip(known, pairs, strict=True):
-            allowed = PRECISION * _largest(was) + self._rounding(key)
-            if _largest(now - share * was) > allowed:
-                return None
-        return share
+        fits = (
+            _largest(now - share * was) <= PRECISION * _largest(was) + self._rounding(key)
+            for key, (now, was) in zip(known, pairs, strict=True)
+        )
+        return share if all(fits) else None
 
     def _moved(self, keys: Iterable[str]) -> list[str]:
         """Return those of the tensors that an average shows: they are not what it was anyway."""
@@ -88,8 +92,9 @@ class Averages:
             into.verdict, into.relative_error = DIFFERS, float("inf")
             into.cause = Cause("average_of_port" if theirs is None else "average_of_reference")
             return into
-        units = [np.finfo(array.dtype).eps for array in (theirs, ours) if array.dtype.kind == "f"]
-        allowance = Allowance(unit=float(max(units)), summed=ROUNDINGS * (step + 1))
+        floats = [array for array in (theirs, ours) if array.dtype.kind == "f"]
+        unit = max((float(np.finfo(a.dtype).eps) for a in floats), default=Allowance.unit)
+        allowance = Allowance(unit=unit, summed=ROUNDINGS * (step + 1))
         return compare(theirs, ours, allowance, into)
 
 

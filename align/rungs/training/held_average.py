@@ -25,7 +25,7 @@ class HeldAverage:
         self, make: AverageFactory, side: str, net: Any, to_array: Callable[[Any], np.ndarray]
     ) -> None:
         option = "torch" if side == "reference" else "paddle"
-        what = f"the {side}'s average (--{option}-average, {option}_average)"
+        self.what = what = f"the {side}'s average (--{option}-average, {option}_average)"
         refuse_signature(make, what, ("net",))
         self.net, self.to_array, self.made = net, to_array, make(net)
         if not self._whole_model and not all(
@@ -51,9 +51,16 @@ class HeldAverage:
     def arrays(self, names: Mapping[str, int]) -> dict[str, np.ndarray]:
         """Return copies of the averages by the net's names, of a tensor with several under all.
 
-        names: of the net's tensors, with what is the same for those of one tensor.
+        names: of the net's tensors, with what is the same for those of one tensor. Raises UserError
+        where none of them has an average.
         """
         found = self.made.module.state_dict() if self._whole_model else self.made.state()
+        if not set(found) & set(names):
+            held, name = ", ".join(map(str, [*found][:3])), next(iter(names), "")
+            raise UserError(
+                f"could not check: {self.what} holds {held or 'nothing'}, and no tensor by a name "
+                f"of the net, such as {name}"
+            )
         known = {names[name]: value for name, value in found.items() if name in names}
         arrays = {
             one: value if isinstance(value, np.ndarray) else self.to_array(value)

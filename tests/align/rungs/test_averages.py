@@ -113,6 +113,37 @@ def test_statistics_that_are_not_averaged_are_found_at_their_layer():
         assert all(words in found.cause for found in report.divergences)
 
 
+class Unknown(Port):
+    """Names tensors in its own way."""
+
+    def state(self):
+        return {f"shadow.{name}": array for name, array in super().state().items()}
+
+
+class Broken(Port):
+    """Of the weights NaN, of a bias another shape."""
+
+    def state(self):
+        state = super().state()
+        state["0.weight"][...] = np.nan
+        return state | {"3.bias": state["3.bias"][:2]}
+
+
+def test_an_average_without_a_tensor_of_the_net_is_no_pass():
+    with pytest.raises(
+        UserError, match=r"holds shadow\.0\.weight.* by a name of the net, such as 0"
+    ):
+        run(of(Reference), of(Unknown))
+
+
+def test_what_is_not_finite_or_of_another_shape_differs():
+    report = run(of(Reference), of(Broken))
+    assert {(d.layer, d.where) for d in report.divergences} == {
+        ("0", "average:weight"),
+        ("3", "average:bias"),
+    }
+
+
 def test_a_forgotten_update_is_found_at_its_step():
     report = run(of(Reference), of(Late))
     assert [(found.step, found.layer) for found in report.divergences] == [(1, "(average)")]
