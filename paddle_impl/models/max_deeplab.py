@@ -328,7 +328,7 @@ class PaperDecoder(MaxDecoder):
         nn.initializer.Constant(0.0)(bias)
 
     # Arrays by name in place of a tuple.
-    def forward(
+    def forward(  # type: ignore[override]
         self, features: Sequence[paddle.Tensor], memory: paddle.Tensor
     ) -> dict[str, paddle.Tensor]:
         """Return "feature", "mask", "class" and "semantic", see `MaxDeepLabPaper`."""
