@@ -129,6 +129,11 @@ def _pairs(truth: PanopticFile, predictions: PanopticFile) -> list[Pair]:
     lacking = [number for number in truth.images if number not in predictions.images]
     if lacking:
         shown = ", ".join(map(str, lacking[:5]))
+        if str(lacking[0]) in map(str, predictions.images):
+            raise DataError(
+                f"{predictions.path}: the image_id {lacking[0]} is a number in one file and a text "
+                f"in the other, {truth.path}; write it as the truth has it"
+            )
         raise DataError(
             f"{predictions.path}: no prediction of {len(lacking)} of the {len(truth.images)} "
             f"images of {truth.path} (image_id {shown}); predict all of them, or leave them out "

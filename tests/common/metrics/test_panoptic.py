@@ -180,6 +180,10 @@ def test_a_segment_without_pixels_is_named(tmp_path, side):
         (lambda t, p: put(first(p)["segments_info"][0], category_id=1), "none of the 7 categories"),
         (lambda t, p: put(first(t)["segments_info"][0], category_id=1), "none of the 7 categories"),
         (lambda t, p: put(first(p), image_id="b"), "no prediction of 1 of the 1 images"),
+        (
+            lambda t, p: [put(first(d), image_id=k) for d, k in ((t, 7), (p, "7"))],
+            "a number in one",
+        ),
         (lambda t, p: p["annotations"].append(first(p)), "the image_id a stands there twice"),
         (lambda t, p: first(t)["segments_info"][0].pop("iscrowd"), "got None for iscrowd"),
         (lambda t, p: put(first(p)["segments_info"][0], id="1"), "got '1' for id"),
