@@ -47,7 +47,7 @@ function whole(text) {
 
 /* A layer's name: that of what only stands for one is a word. */
 function layerName(path) {
-  const [, kind, number] = /^\(?(loss|optimizer|batch)\)?(?: (\d+))?$/.exec(path) || [];
+  const [, kind, number] = /^\(?(loss|optimizer|average|batch)\)?(?: (\d+))?$/.exec(path) || [];
   if (kind === "batch") return number ? `${t("named_batch")} ${number}` : path;
   return path.startsWith("(") && kind ? t("named_" + kind) : path;
 }
