@@ -24,6 +24,8 @@ class Subject:
     paddle_optimizer: Any = None
     torch_schedule: Any = None
     paddle_schedule: Any = None
+    torch_average: Any = None
+    paddle_average: Any = None
     torch_factory: Any = None
     paddle_factory: Any = None
     torch_batches: Any = None
@@ -145,6 +147,7 @@ def run_stage(stage: str, s: Subject) -> Any:
     """Return the report of one stage ("train" is forward in train mode)."""
     nets, losses = (s.torch_net, s.paddle_net), (s.torch_loss, s.paddle_loss)
     optimizers = (s.torch_optimizer, s.paddle_optimizer)
+    averages = {"torch_average": s.torch_average, "paddle_average": s.paddle_average}
     if stage == "weights":
         return align.align_weights(*nets)
     if stage == "init":
@@ -156,11 +159,12 @@ def run_stage(stage: str, s: Subject) -> Any:
     if stage == "backward":
         return align.align_backward(*nets, s.inputs)
     if stage == "step":
-        return align.align_step(*nets, _batch(s, 0), *losses, *optimizers)
+        return align.align_step(*nets, _batch(s, 0), *losses, *optimizers, **averages)
     if stage == "training":
         batches = [_batch(s, step) for step in range(s.steps)]
         schedules = (s.torch_schedule, s.paddle_schedule)
-        return align.align_training(*nets, batches, *losses, *optimizers, *schedules)
+        made = (*losses, *optimizers, *schedules)
+        return align.align_training(*nets, batches, *made, **averages)
     if stage == "data":
         return align.align_data(s.torch_batches(), s.paddle_batches())
     return align.align_metric(s.torch_metric(), s.paddle_metric(), s.predictions)

@@ -12,9 +12,11 @@ from paddle import nn
 from torch import nn as tnn
 
 from common.schedules import poly, warmup_poly
+from paddle_impl.average import Average
 from paddle_impl.layers import BatchNorm2D
 from tests.faults.core import Fault, Subject, attribute, fault, setting
 from tests.faults.students import make_pair
+from torch_ref.average import Average as TorchAverage
 
 
 class TorchNet(tnn.Module):
@@ -86,6 +88,8 @@ def _subject(theirs: Any = sgd, ours: Any = momentum, scheduled: bool = True) ->
         s.torch_optimizer, s.paddle_optimizer = theirs, ours
         if scheduled:
             s.torch_schedule, s.paddle_schedule = schedule, schedule
+        s.torch_average = functools.partial(TorchAverage, decay=0.9, warm_up=False)
+        s.paddle_average = functools.partial(Average, decay=0.9, warm_up=False)
         s.stages = ("weights", "forward", "train", "loss", "backward", "step", "training")
         return s
 
@@ -219,6 +223,16 @@ def _decoupled(s: Subject) -> None:
 
 def _forgot_one(s: Subject) -> None:
     s.paddle_optimizer = lambda p: momentum([q for q in p if q.ndim > 1])
+
+
+class _OfParameters(Average):
+    """Copies running statistics instead of averaging them."""
+
+    def update(self) -> None:
+        super().update()
+        for name, tensor in self._live().items():
+            if name.endswith(("_mean", "_variance")):
+                self.held[name].set_value(tensor)
 
 
 def _wrong_ignore(outputs: Any, label: Any) -> Any:
@@ -391,6 +405,27 @@ FAULTS: tuple[Fault, ...] = (
         step="(loss)",
         apply=setting("paddle_loss", lambda o, y: F.cross_entropy(o, y, ignore_index=255, axis=-1)),
         cause="cross_entropy.*axis",
+    ),
+    rec(
+        "average with another decay",
+        apply=setting("paddle_average", functools.partial(Average, decay=0.99, warm_up=False)),
+        stages=STEP,
+        layers="(average)",
+        cause="an update keeps 0.99 of the moving average, in the reference 0.9$",
+    ),
+    rec(
+        "average with a warm-up",
+        apply=setting("paddle_average", functools.partial(Average, decay=0.9, warm_up=True)),
+        stages=STEP,
+        layers="(average)",
+        cause="an update keeps 0.1 of",
+    ),
+    rec(
+        "running statistics are not averaged",
+        apply=setting("paddle_average", functools.partial(_OfParameters, decay=0.9, warm_up=False)),
+        stages=STEP,
+        layers="norm",
+        cause="an update keeps 0 of",
     ),
     fault(
         "clip missing",
