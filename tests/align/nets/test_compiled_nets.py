@@ -1,6 +1,5 @@
 """Ports decorated with `to_static`: judged as they are written; what was loaded is refused."""
 
-
 import numpy as np
 import pytest
 
