@@ -32,11 +32,11 @@ class DepthLoss(LossOfParts):
         floating; label: the true ones, of any dtype. Raises UserError for other shapes.
         """
         pred = wide(outputs)
-        gt = like(label, "depth", pred)
-        known = (gt != self.ignore_depth).flatten(1)
-        ones = paddle.ones_like(pred).flatten(1)
-        pred = paddle.where(known, pred.flatten(1), ones)
-        gt = paddle.where(known, gt.flatten(1), ones)
+        gt = like(label, "depth", pred).flatten(1)
+        pred = pred.flatten(1)
+        known = gt != self.ignore_depth
+        pred = paddle.where(known, pred, paddle.ones_like(pred))
+        gt = paddle.where(known, gt, paddle.ones_like(gt))
         count = known.astype(pred.dtype).sum(1)
         divisor = paddle.where(count > 0, count, paddle.ones_like(count))
         error = paddle.log(gt) - paddle.log(pred)

@@ -32,11 +32,11 @@ class DepthLoss(LossOfParts):
         floating; label: the true ones, of any dtype. Raises UserError for other shapes.
         """
         pred = wide(outputs)
-        gt = like(label, "depth", pred)
-        known = (gt != self.ignore_depth).flatten(1)
-        ones = torch.ones_like(pred).flatten(1)
-        pred = torch.where(known, pred.flatten(1), ones)
-        gt = torch.where(known, gt.flatten(1), ones)
+        gt = like(label, "depth", pred).flatten(1)
+        pred = pred.flatten(1)
+        known = gt != self.ignore_depth
+        pred = torch.where(known, pred, torch.ones_like(pred))
+        gt = torch.where(known, gt, torch.ones_like(gt))
         count = known.to(pred.dtype).sum(1)
         divisor = torch.where(count > 0, count, torch.ones_like(count))
         error = torch.log(gt) - torch.log(pred)
