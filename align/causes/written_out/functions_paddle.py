@@ -5,6 +5,7 @@ matter, the cause, and the same call as torch computes it.
 """
 
 import inspect
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -24,6 +25,9 @@ def as_torch(name: str, arguments: Arguments) -> Iterator[tuple[Cause, Replacing
     if name == "cross_entropy" and arguments.get("use_softmax", True):
         if soft and arguments.get("weight") is not None:
             yield Cause("weighs_samples"), cross_entropy
+        if _divides_by_all(arguments):
+            ignored = arguments["ignore_index"]
+            yield Cause("divides_by_all", ignored=ignored), _mean_of_counted
         yield Cause("softmax_stops", function=name), cross_entropy
     if name == "log_softmax":
         yield Cause("softmax_stops", function=name), _log_softmax_of_call
@@ -77,6 +81,21 @@ def cross_entropy(function: Any, args: Any, kwargs: Any) -> Any:
     if given["reduction"] == "none":
         return losses
     return losses.sum() if given["reduction"] == "sum" else losses.sum() / divisor
+
+
+def _divides_by_all(arguments: Arguments) -> bool:
+    """Tell whether a mean is over ignored elements, too: those below 0, without weights."""
+    ignored, label = arguments.get("ignore_index", -100), arguments.get("label")
+    mean = arguments.get("reduction", "mean") == "mean" and arguments.get("weight") is None
+    if not mean or ignored >= 0 or arguments.get("soft_label") or label is None:
+        return False
+    return bool((label == ignored).any()) and bool((label != ignored).any())
+
+
+def _mean_of_counted(function: Any, args: Any, kwargs: Any) -> Any:
+    given = _given(function, args, kwargs)
+    counted = int((given["label"] != given["ignore_index"]).astype("int64").sum())
+    return function(*args, **kwargs) * (math.prod(given["label"].shape) / counted)
 
 
 def _smooth_l1(function: Any, args: Any, kwargs: Any) -> Any:

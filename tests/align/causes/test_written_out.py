@@ -58,6 +58,29 @@ def test_the_same_loss_of_small_logits_is_aligned_and_another_fault_is_not_calle
     assert all("64 below" not in str(d.cause) for d in report.divergences)
 
 
+@pytest.mark.parametrize("ignored", [-1, -100])
+@pytest.mark.parametrize("as_module", [False, True])
+def test_a_mean_that_is_divided_by_ignored_pixels_too_is_told_so(ignored, as_module):
+    label = np.where(LABEL == 255, ignored, LABEL)
+    settings = {"ignore_index": ignored, "axis": 1}
+    if ignored == -100:
+        settings.pop("ignore_index")  # the default of both
+    if as_module:
+        reference = torch.nn.CrossEntropyLoss(ignore_index=ignored)
+        port = paddle.nn.CrossEntropyLoss(**settings)
+    else:
+        reference, port = (
+            lambda o, y: TF.cross_entropy(o, y, ignore_index=ignored),
+            lambda o, y: PF.cross_entropy(o, y, **settings),
+        )
+    report = align_loss(reference, port, [logits(1.0), label])
+    assert report.exit_code == 1
+    causes = {str(d.cause) for d in report.divergences}
+    assert all(f"where ignore_index is below 0 ({ignored})" in cause for cause in causes), causes
+    nothing_ignored = align_loss(reference, port, [logits(1.0), np.where(label < 0, 0, label)])
+    assert nothing_ignored.exit_code == 0
+
+
 ONE = {"size": (1, 7), "mode": "bilinear", "align_corners": False}
 CASES = {
     "log_softmax": (
