@@ -8,6 +8,7 @@ from align.causes.blame import blame
 from align.causes.explain import explain
 from align.judge.comparison import DIFFERS, Comparison, unless_compared
 from align.judge.words import Words
+from align.nets.asked import ASSIGNMENT
 from align.nets.whole import whole_pair
 from align.pairing.pair_nets import pair_nets
 from align.pairing.reference import Reference
@@ -129,4 +130,4 @@ def _ends(call: Comparison) -> bool:
 
 
 def _is_loss(call: Comparison) -> bool:
-    return call.layer in {"", "criterion"} and call.at.kind == "output"
+    return call.layer in {"", "criterion", ASSIGNMENT} and call.at.kind == "output"

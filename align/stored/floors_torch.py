@@ -3,9 +3,13 @@
 from torch import nn
 
 from align.arrays.memory import give_back
+from align.judge.compare import UNSTABLE
+from align.nets.asked import ASSIGNMENT
+from align.nets.calls import is_net_with_loss
 from align.record.recording_torch import ReferenceRun
 from align.record.trace import CallPlace, Trace
 from align.rounding.movements_torch import Movements
+from align.rounding.other_choices_torch import other_choices
 from align.rounding.rounding_torch import Rounding, constant_moves, kernel_moves
 from align.stored.format import Floor
 
@@ -18,6 +22,21 @@ def is_layer(net: nn.Module, path: str) -> bool:
     return not path or (
         not module._modules and any(p is not None for p in module._parameters.values())
     )
+
+
+def choice_moves(net: nn.Module, trace: Trace) -> Movements:
+    """Return how many whole numbers of a criterion's `assignment` other choices change at most.
+
+    As `compare` takes what was seen once: a part of it.
+    """
+    found: Movements = {}
+    for call in trace.calls:
+        for index, chosen in enumerate(call.outputs if call.path == ASSIGNMENT else ()):
+            if chosen.dtype.kind in "iub":
+                others = other_choices(net.get_submodule(ASSIGNMENT), call, index)
+                changed = [int((o != chosen).sum()) for o in others if o.shape == chosen.shape]
+                found[call.place(f"output:{index}")] = max(changed, default=0) / UNSTABLE
+    return found
 
 
 def floors(net: nn.Module, trace: Trace, run: ReferenceRun) -> list[Floor]:
@@ -47,6 +66,8 @@ def floors(net: nn.Module, trace: Trace, run: ReferenceRun) -> list[Floor]:
         give_back()
         kernels[level] = kernel_moves(net, trace, run, judged[level], watched)
         give_back()
+    if is_net_with_loss(net):
+        rounding["all"] |= choice_moves(net, trace)
     constants = constant_moves(net, trace, run)
     places = dict.fromkeys(place for level in LEVELS for place in rounding[level])
 

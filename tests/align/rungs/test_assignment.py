@@ -250,6 +250,29 @@ def test_a_stored_trace_holds_the_assignment(nets, tmp_path):
         force_trace(port, folder, loss=lambda outputs, label: PaddleDetr()(outputs, label))
 
 
+class TorchAsItIs(torch.nn.Module):
+    """A net whose outputs are its inputs, so that a batch says what ties."""
+
+    def forward(self, logits, boxes):
+        return logits * 1, boxes * 1
+
+
+class PaddleAsItIs(paddle.nn.Layer):
+    def forward(self, logits, boxes):
+        return logits * 1, boxes * 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_tie_against_a_stored_trace_is_no_fault(tmp_path, seed):
+    folder, batch = tmp_path / "trace", [*outputs_of(seed, tied=True), label_of()]
+    record_trace(TorchAsItIs(), batch, folder, train=True, backward=True, torch_loss=TorchDetr())
+    report = force_trace(PaddleAsItIs(), folder, loss=PaddleDetr(backwards=True))
+    assert report.exit_code == 0, report.verdict
+    assert {c.verdict for c in report.calls if c.at.kind == "output" and "assign" in c.layer} == {
+        "noise"
+    }
+
+
 def test_an_offer_of_one_side_alone_could_not_be_checked():
     def alone(outputs, label):
         return PaddleDetr()(outputs, label)

@@ -159,22 +159,49 @@ def test_the_papers_heads():
     assert float(maps["mask"].detach().std()) == pytest.approx(0.1, rel=0.01)
 
 
-@pytest.mark.parametrize("style", ["simplified", "paper"])
-def test_the_loss_takes_what_the_net_returns(style):
+def target_of(style):
+    """Three segments of blocks, twice."""
     from common.panoptic.max_targets import max_deeplab_targets
-    from torch_ref.losses import LOSSES
 
     rng = np.random.default_rng(0)
     ids = rng.integers(0, 4, (4, 4)).repeat(8, 0).repeat(8, 1).astype(np.uint32)
     segments = [{"id": k, "category_id": k, "iscrowd": 0, "area": 64} for k in (1, 2, 3)]
     made = max_deeplab_targets(ids, segments, (1, 3), style=style, max_objects=4)
-    target = {name: torch.from_numpy(np.stack([array] * 2)) for name, array in made.items()}
+    return {name: np.stack([array] * 2) for name, array in made.items()}
+
+
+@pytest.mark.parametrize("style", ["simplified", "paper"])
+def test_the_loss_takes_what_the_net_returns(style):
+    from torch_ref.losses import LOSSES
+
+    target = {name: torch.from_numpy(array) for name, array in target_of(style).items()}
     net = torch_ref.build_model("max_deeplab_s", **SMALL, heads=style)
     loss = LOSSES["max_deeplab"](style=style, things=(1, 3))(
         net(torch.from_numpy(image()).float()), target
     )
     loss.backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("style", ["simplified", "paper"])
+def test_training_is_aligned(style):
+    paddle = pytest.importorskip("paddle")
+    from align import align_training
+    from commands.subjects.rows import seeded_pair
+    from paddle_impl.losses import LOSSES as PORTS
+    from torch_ref.losses import LOSSES
+
+    pair = seeded_pair("max_deeplab_s", 0, **SMALL, heads=style)
+    criteria = [losses["max_deeplab"](style=style, things=(1, 3)) for losses in (LOSSES, PORTS)]
+    report = align_training(
+        *pair,
+        [[image(), target_of(style)]],
+        *criteria,
+        lambda parameters: torch.optim.SGD(parameters, lr=0.01),
+        lambda parameters: paddle.optimizer.SGD(0.01, parameters=parameters),
+    )
+    assert report.exit_code == 0, report.verdict
 
 
 @pytest.mark.prove
