@@ -25,7 +25,7 @@ from align.causes.steps import Handed, Instead, Steps, Value, named
 from align.force.stock.cells_paddle import states_alone
 from align.judge.words import Cause, Words
 from align.nets.calls import wrapped_forwards
-from align.nets.prepare_paddle import state_kept
+from align.nets.prepare_paddle import state_kept, state_of
 from align.pairing.by_path import Pairing
 from align.pairing.reference import Reference
 from align.pairing.sides import Sides
@@ -60,6 +60,7 @@ class Replay:
     def __init__(self, sides: Sides[Reference], path: str, call: Replayed, judged: Pairing) -> None:
         self.path, self.call, self.pairing, self.judged = path, call, sides.pairing, judged
         self.net, self.layers = sides.port, sides.layers
+        self.state = state_of(self.net)  # which every run begins with and leaves
         self.layer = self.layers[path]
         self.held = held_functions(self.layer)
         self.failure = ""
@@ -137,7 +138,7 @@ class Replay:
         args, kwargs = map_leaves((self.call.args, dict(self.call.kwargs)), _to_paddle)
         self._give("input", (args, kwargs), self.call.given)
         wrapped = wrapped_forwards(inside, states_alone(wrap))
-        with state_kept(self.net), wrapped, watching:
+        with state_kept(self.net, self.state), wrapped, watching:
             try:
                 outputs = self.layer(*args, **kwargs)
                 self.outside += 1

@@ -212,16 +212,30 @@ def _once(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda run, *args, **kwargs: run(*args[settings - 1 :], **kwargs)
 
 
+State = list[tuple[paddle.Tensor, Any, paddle.Tensor]]  # tensor, its dtype, its values
+
+
+def state_of(net: nn.Layer) -> State:
+    """Return the values of every parameter and buffer, to be given back by `state_kept`."""
+    return [(tensor, tensor.dtype, _compact(tensor)) for tensor in _tensors(net)]
+
+
 @contextmanager
-def state_kept(net: nn.Layer) -> Iterator[None]:
-    """Give every parameter and buffer its values back at the end, and other attributes."""
-    values = [(tensor, tensor.dtype, _compact(tensor)) for tensor in _tensors(net)]
+def state_kept(net: nn.Layer, state: State | None = None) -> Iterator[None]:
+    """Give every parameter and buffer its values back at the end, and other attributes.
+
+    `state` is `state_of` the net as it is, from who gives it back more than once.
+    """
+    values = state_of(net) if state is None else state
     try:
         with attributes_kept(net.sublayers(include_self=True)):
             yield
     finally:
         for tensor, dtype, value in values:
-            _rebind(tensor, value if value.dtype == dtype else value.cast(dtype))
+            if value.dtype != dtype:
+                _rebind(tensor, value.cast(dtype))
+            else:
+                _rebind(tensor, value if state is None else value.clone())
 
 
 @contextmanager
