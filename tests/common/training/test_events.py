@@ -12,6 +12,7 @@ from common.data.toy import write_toy_cityscapes
 from common.data.transforms.images import Normalisation
 from common.errors import UserError
 from common.evaluation.gallery import GAP, Gallery
+from common.evaluation.tasks import paint_of
 from common.settings.load import load_settings
 from common.settings.run import Evaluate, Log
 from common.training import train
@@ -22,6 +23,7 @@ from tests.paths import CONFIGS
 
 TAG = "validation/photo_label_prediction"
 COLORS = np.random.default_rng(1).integers(0, 256, (256, 3), dtype=np.uint8)
+PAINT = paint_of(load_settings(CONFIGS / "unet_toy.yml"), COLORS)
 NAN = float("nan")
 
 
@@ -140,7 +142,7 @@ def watched(gallery, sizes, count=1):
 
 
 def test_the_picture_has_photo_label_and_prediction_of_the_first_images():
-    gallery = Gallery(Side(), 2, Normalisation(), COLORS)
+    gallery = Gallery(Side(), 2, Normalisation(), PAINT)
     picture = watched(gallery, [(4, 6), (3, 5), (9, 9)])
     assert picture.shape == (4 + GAP + 3, 3 * 6 + 2 * GAP, 3)
     first = picture[:4]
@@ -154,9 +156,9 @@ def test_the_picture_has_photo_label_and_prediction_of_the_first_images():
 
 
 def test_large_images_are_made_smaller_and_none_are_kept_of_none():
-    picture = watched(Gallery(Side(), 1, Normalisation(), COLORS), [(300, 1200)])
+    picture = watched(Gallery(Side(), 1, Normalisation(), PAINT), [(300, 1200)])
     assert picture.shape == (100, 3 * 400 + 2 * GAP, 3)
-    nothing = Gallery(Side(), 0, Normalisation(), COLORS)
+    nothing = Gallery(Side(), 0, Normalisation(), PAINT)
     assert nothing.watching(iter(()))[0] is nothing.side
     assert nothing.picture() is None
 
