@@ -33,7 +33,8 @@ def toy(tmp_path_factory):
 
 @pytest.fixture
 def settings(toy):
-    small = ["data.crop_hw=[33,65]", "data.batch_size=2", "evaluate.batch_size=2"]
+    small = ["data.scale=1.0", "data.crop_hw=[33,65]", "data.batch_size=2"]
+    small += ["evaluate.batch_size=2"]
     return load_settings(CONFIG, [f"data.root={toy}", *small, "evaluate.post.stuff_area=0"])
 
 
