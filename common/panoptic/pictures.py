@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.panoptic.segments import Segment, places_of
+from common.panoptic.segments import Segment, outlines_of, places_of
 
 STEPS = 7  # colours of things of one class that are told apart
 STRENGTH = 56  # how far they go from that of the class, in 0..255
@@ -28,10 +28,7 @@ class Segments:
 
     def outlines(self) -> np.ndarray:
         """Return where one segment ends and another begins: bool [H, W], a pixel wide."""
-        edge = np.zeros(self.panoptic.shape, bool)
-        edge[:, :-1] |= self.panoptic[:, :-1] != self.panoptic[:, 1:]
-        edge[:-1] |= self.panoptic[:-1] != self.panoptic[1:]
-        return edge
+        return outlines_of(self.panoptic)
 
     def painted(self, colors: np.ndarray) -> np.ndarray:
         """Return the colours of the segments: uint8 [H, W, 3]; `colors` are those of classes."""
