@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from common.errors import DataError, UserError
 from common.metrics.instances import Instance
-from common.panoptic.files import is_one
+from common.panoptic.files import is_of_kind
 
 # In COCOeval's order: precision by least IoU and by size of the object, recall by the number of
 # masks an image and by size. -1 where there is no object of the size.
@@ -96,8 +97,6 @@ def _pycocotools() -> tuple[Any, Any, Any]:
 
 def _loaded(given: Any) -> Any:
     """Return what a JSON file holds, or what is given itself."""
-    import json
-
     if not isinstance(given, str | Path):
         return given
     try:
@@ -123,7 +122,7 @@ def _rows(held: Any, name: str) -> list[dict[str, Any]]:
         raise DataError(f"average precision: {name} must be a list of objects")
     for place, row in enumerate(held):
         for key, kinds in needed.items():
-            if not is_one(row.get(key), kinds):
+            if not is_of_kind(row.get(key), kinds):
                 raise DataError(
                     f"average precision: {name}[{place}] has {row.get(key)!r} for {key}; each "
                     f"needs {', '.join(needed)}"

@@ -3,6 +3,7 @@
 Format: cocodataset/panopticapi, README.md. The folder is the JSON's path without its suffix.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,7 @@ class PanopticFile:
 
     def place(self, image: Annotation) -> str:
         """Name what the JSON says of an image, for a message."""
-        return f"{self.path} (image_id {image.image_id})"
+        return _place(self.path, image.image_id)
 
 
 def read_truth(path: Path, folder: Path | None = None) -> PanopticFile:
@@ -68,7 +69,7 @@ def read_truth(path: Path, folder: Path | None = None) -> PanopticFile:
     needed = {"id": _WHOLE, "category_id": _WHOLE, "area": (int, float), "iscrowd": (int, bool)}
     images = _images(path, data, needed)
     for image in images.values():
-        require_known(categories, image, f"{path} (image_id {image.image_id})", path)
+        require_known(categories, image, _place(path, image.image_id), path)
     return PanopticFile(path, _folder(path, folder), categories, images)
 
 
@@ -93,6 +94,10 @@ def require_known(
                 f"of the {len(numbers)} categories of {listed_in} ({_few(numbers)}); write the "
                 "data set's own category ids, not train ids"
             )
+
+
+def _place(path: Path, image_id: int | str) -> str:
+    return f"{path} (image_id {image_id})"
 
 
 def _few(numbers: Sequence[int]) -> str:
@@ -143,7 +148,7 @@ def _images(path: Path, data: Row, needed: Mapping[str, tuple[type, ...]]) -> di
             )
         if number in found:
             raise DataError(f"{path}: the image_id {number} stands there twice")
-        place = f"{path} (image_id {number})"
+        place = _place(path, number)
         segments = _rows(row, "segments_info", place)
         for segment in segments:
             _require_fields(segment, needed, place)
@@ -152,7 +157,7 @@ def _images(path: Path, data: Row, needed: Mapping[str, tuple[type, ...]]) -> di
 
 
 def _require_fields(row: Row, needed: Mapping[str, tuple[type, ...]], place: str) -> None:
-    wrong = [name for name, kinds in needed.items() if not is_one(row.get(name), kinds)]
+    wrong = [name for name, kinds in needed.items() if not is_of_kind(row.get(name), kinds)]
     if wrong:
         raise DataError(
             f"{place}: each of segments_info needs {', '.join(needed)}, which are numbers; got "
@@ -160,7 +165,7 @@ def _require_fields(row: Row, needed: Mapping[str, tuple[type, ...]], place: str
         )
 
 
-def is_one(value: Any, kinds: tuple[type, ...]) -> bool:
+def is_of_kind(value: Any, kinds: tuple[type, ...]) -> bool:
     """Tell whether a value of JSON is of one of `kinds`; true and false are no numbers."""
     return isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
 
@@ -226,7 +231,5 @@ class PredictionFiles:
 
     def close(self, categories: Sequence[Row] = ()) -> None:
         """Write the JSON, with the `categories` of the data set's own file where they are known."""
-        import json
-
         document = {"annotations": self.annotations, "categories": list(categories)}
         write_text(self.path, json.dumps(document))
