@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from common.errors import DataError
+from common.errors import ConfigError, DataError
 from common.panoptic.overlaps import overlaps
 
 
@@ -27,15 +27,18 @@ def stitch(
             frame grouped around the centres of the frame before, with whose ids.
         next_panoptic: the same frame on its own, of that shape.
         label_divisor: the step from class to class.
-        offset: deeplab2 has 128 in NumPy and label_divisor // 2 in TensorFlow.
+        offset: at least 0; deeplab2 has 128 in NumPy and label_divisor // 2 in TensorFlow.
 
     Raises:
+        ConfigError: a negative offset, by which an instance would become another, or stuff.
         DataError: shapes differ, or a raised instance would have the id of the next class (the
             NumPy version goes on).
     """
+    if offset < 0:
+        raise ConfigError(f"stitching: expected an offset of 0 or more, got {offset}")
     instances = _instances(next_panoptic, label_divisor)
     highest = int(instances.max(initial=0)) + offset
-    if instances.any() and not 0 < highest < label_divisor:
+    if instances.any() and highest >= label_divisor:
         raise DataError(
             f"stitching: an instance is raised by {offset} to {highest}, which is none below the "
             f"label_divisor {label_divisor}; take a smaller offset, or a larger label_divisor"

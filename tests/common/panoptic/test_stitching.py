@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from common.errors import DataError
+from common.errors import ConfigError, DataError
 from common.panoptic.stitching import stitch, stitch_clip
 
 
@@ -38,6 +38,8 @@ def test_classes_stuff_and_void_are_never_joined():
 def test_an_instance_is_never_raised_into_the_next_class():
     with pytest.raises(DataError, match="raised by 128 to 263"):
         stitch(np.array([[300]]), np.array([[391]]), 256, 128)
+    with pytest.raises(ConfigError, match="an offset of 0 or more, got -1"):
+        stitch(np.array([[257]]), np.array([[257, 261]]), 256, -1)  # 257 would be stuff
     with pytest.raises(DataError, match="of one frame"):
         stitch(np.zeros((1, 2), int), np.zeros((2, 1), int), 256, 128)
 
