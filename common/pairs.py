@@ -215,6 +215,10 @@ def _resnet(layers: tuple[int, ...], bodies: tuple[str, ...], pspnet: str) -> Pa
     )
 
 
+_AXIAL_PAPER = "Axial-DeepLab: Stand-Alone Axial-Attention for Panoptic Segmentation, ECCV 2020"
+_AXIAL_SOURCE = "https://github.com/csrhddlam/axial-deeplab"
+
+
 def _axial(layers: tuple[int, ...], scale: float, bodies: tuple[str, ...] = ()) -> Pair:
     return Pair(
         module="backbones.axial",
@@ -228,7 +232,7 @@ def _axial(layers: tuple[int, ...], scale: float, bodies: tuple[str, ...] = ()) 
         subtree_rules=dict.fromkeys(bodies, "resnet_trunk"),
         task="classification",
         paper=_AXIAL_PAPER,
-        source="https://github.com/csrhddlam/axial-deeplab",
+        source=_AXIAL_SOURCE,
         weights_licence="MIT",
     )
 
@@ -260,11 +264,10 @@ _AXIAL_DEEPLAB = Pair(
         "table_size": Told("backbone.layer1.0.hight_block.relative", 1, plus=1, times=2, step=32),
     },
     task="panoptic",
-    paper="Axial-DeepLab: Stand-Alone Axial-Attention for Panoptic Segmentation, ECCV 2020",
-    source="https://github.com/csrhddlam/axial-deeplab",
+    paper=_AXIAL_PAPER,
+    source=_AXIAL_SOURCE,
     weights_licence="none released",
 )
-_AXIAL_PAPER = "Axial-DeepLab: Stand-Alone Axial-Attention for Panoptic Segmentation, ECCV 2020"
 _YASSOUALI = {"aux_channels": 512, "first_dilation": "previous", "align_corners": False}
 
 
