@@ -9,7 +9,7 @@ from typing import Any
 
 from commands import entry
 from commands.evaluate import options as protocol_options
-from commands.evaluate.scores import counts_of, line_of, number, scores_of, table_of
+from commands.evaluate.scores import counts_of, enough, line_of, number, scores_of, table_of
 from common.errors import UserError
 from common.streams import say
 from common.terminal import labelled, screen, verdict
@@ -264,7 +264,7 @@ def _judged(options: argparse.Namespace, result: dict[str, Any]) -> tuple[int, s
         )
         return entry.COULD_NOT_CHECK, text
     words = phrase("{count} images: mIoU {mean}", count=count, mean=f"{mean:.4f}")
-    return _enough(options, mean, words)
+    return enough(mean, options.at_least, words)
 
 
 def _judged_segments(options: argparse.Namespace, result: dict[str, Any]) -> tuple[int, str]:
@@ -276,13 +276,4 @@ def _judged_segments(options: argparse.Namespace, result: dict[str, Any]) -> tup
             "truth or predicted, so there is no score"
         )
     words = phrase("{count} images: PQ {pq}", count=count, pq=f"{pq:.4f}")
-    return _enough(options, pq, words)
-
-
-def _enough(options: argparse.Namespace, score: float, words: str) -> tuple[int, str]:
-    """Return the exit code of a score, and what is said of it."""
-    if options.at_least is None:
-        return entry.CHECKED_GOOD, words
-    if score >= options.at_least:
-        return entry.CHECKED_GOOD, f"{words} >= {options.at_least:g}"
-    return entry.CHECKED_BAD, f"{words} < {options.at_least:g}"
+    return enough(pq, options.at_least, words)

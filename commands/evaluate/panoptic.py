@@ -13,12 +13,12 @@ from commands.evaluate.ids import names_of
 from commands.evaluate.scores import number
 from common.data import SegmentationDataset
 from common.errors import UserError
+from common.metrics.quality import QUALITIES
 from common.panoptic.files import PredictionFiles
 from common.settings.run import Settings
 from common.words.language import phrase
 
 GROUPS = {"": "all classes", "_things": "things", "_stuff": "stuff"}  # ending of a score: its name
-NAMES = ("pq", "sq", "rq")
 
 
 def plain(scores: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,10 +40,10 @@ def table_of(scores: Mapping[str, Any]) -> Table:
     for head in ("PQ", "SQ", "RQ", "IoU"):
         table.add_column(head, justify="right")
     for name, iou in scores["iou"].items():
-        own = [scores[f"{score}_by_class"][name] for score in NAMES]
+        own = [scores[f"{score}_by_class"][name] for score in QUALITIES]
         table.add_row(name, *(number(value) for value in (*own, iou)))
     for ending, group in GROUPS.items():
-        own = [scores[f"{score}{ending}"] for score in NAMES]
+        own = [scores[f"{score}{ending}"] for score in QUALITIES]
         mean = [scores["mean_iou"]] if not ending else []
         table.add_row(phrase(group), *(number(value) for value in (*own, *mean)))
     return table

@@ -8,17 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from commands.entry import (
-    CHECKED_BAD,
-    CHECKED_GOOD,
-    COULD_NOT_CHECK,
-    not_negative,
-    parser,
-    print_json,
-)
-from commands.evaluate.scores import number
+from commands.entry import COULD_NOT_CHECK, not_negative, parser, print_json
+from commands.evaluate.panoptic import plain
+from commands.evaluate.scores import enough, number
 from common.metrics.panoptic import panoptic_counts
-from common.metrics.quality import TP, quality_by_class, quality_of_groups
+from common.metrics.quality import QUALITIES, TP, quality_by_class, quality_of_groups
 from common.panoptic.files import PanopticFile, read_predictions, read_truth
 from common.streams import say
 from common.terminal import counting, labelled, screen, verdict
@@ -29,7 +23,6 @@ EXAMPLE = """python tools/panoptic_quality.py panoptic_val2017.json predictions.
 FEW = 200  # images that this process reads alone as fast
 MOST_WORKERS = 8
 GROUPS = {"All": "all classes", "Things": "things", "Stuff": "stuff"}
-NAMES = ("pq", "sq", "rq")
 COUNTS = ("tp", "fn", "fp")  # in the order of the columns
 
 
@@ -83,7 +76,7 @@ def score(options: argparse.Namespace) -> int:
                 "predictions": str(predictions.path),
                 "images": images,
                 "not_in_truth": len(predictions.images.keys() - truth.images.keys()),
-                **{name: _plain(means) for name, means in groups.items()},
+                **{name: plain(means) for name, means in groups.items()},
                 "per_class": _by_class(truth, counts),
                 "exit_code": code,
                 "verdict": words,
@@ -108,18 +101,7 @@ def _judged(quality: float, images: int, least: float | None) -> tuple[int, str]
             "could not check: {count} images have no segment that counts", count=images
         )
     words = phrase("{count} images: PQ {pq}", count=images, pq=f"{quality:.4f}")
-    if least is None:
-        return CHECKED_GOOD, words
-    if quality >= least:
-        return CHECKED_GOOD, f"{words} >= {least:g}"
-    return CHECKED_BAD, f"{words} < {least:g}"
-
-
-def _plain(means: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: None if isinstance(value, float) and math.isnan(value) else value
-        for name, value in means.items()
-    }
+    return enough(quality, least, words)
 
 
 def _by_class(truth: PanopticFile, counts: np.ndarray) -> dict[str, Any]:
@@ -127,7 +109,7 @@ def _by_class(truth: PanopticFile, counts: np.ndarray) -> dict[str, Any]:
     found = {}
     quality = quality_by_class(counts, list(truth.categories))
     for (category_id, category), row in zip(truth.categories.items(), counts.tolist(), strict=True):
-        own = quality[category_id] if any(row[TP:]) else dict.fromkeys(NAMES)
+        own = quality[category_id] if any(row[TP:]) else dict.fromkeys(QUALITIES)
         about = {"name": category.name, "isthing": category.is_thing, "iou": row[0]}
         segments = {name: int(value) for name, value in zip(COUNTS, row[TP:], strict=True)}
         found[str(category_id)] = {**about, **own, **segments}
@@ -140,13 +122,13 @@ def _table(truth: PanopticFile, counts: np.ndarray, groups: dict[str, Any]) -> A
 
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column(phrase("class"))
-    for head in (*NAMES, *COUNTS):
+    for head in (*QUALITIES, *COUNTS):
         table.add_column(head.upper(), justify="right")
     for row in _by_class(truth, counts).values():
         cells = [str(row[name]) for name in COUNTS]
-        table.add_row(row["name"], *(number(row[name]) for name in NAMES), *cells)
+        table.add_row(row["name"], *(number(row[name]) for name in QUALITIES), *cells)
     for group, words in GROUPS.items():
         means = groups[group]
         name = f"{phrase(words)} ({means['n']})"
-        table.add_row(name, *(number(_plain(means)[score]) for score in NAMES))
+        table.add_row(name, *(number(plain(means)[score]) for score in QUALITIES))
     return table

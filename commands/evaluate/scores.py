@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from commands.entry import CHECKED_BAD, CHECKED_GOOD
 from common.evaluation.evaluator import Evaluator
 from common.evaluation.semantic import SemanticEvaluator
 from common.metrics import ConfusionMatrix
@@ -54,6 +55,15 @@ def table_of(scores: Mapping[str, Any]) -> Table:
 def number(value: float | None) -> str:
     """Return a score with four digits, or that it is none."""
     return phrase("absent") if value is None else f"{value:.4f}"
+
+
+def enough(score: float, least: float | None, words: str) -> tuple[int, str]:
+    """Return the exit code of a score that is to be at least that, and `words` with it."""
+    if least is None:
+        return CHECKED_GOOD, words
+    if score >= least:
+        return CHECKED_GOOD, f"{words} >= {least:g}"
+    return CHECKED_BAD, f"{words} < {least:g}"
 
 
 def line_of(scores: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from common.errors import DataError
 from common.metrics import ConfusionMatrix
 from common.metrics.iou import require_same_shape
 from common.metrics.panoptic import image_matches
-from common.metrics.quality import FN, FP, IOU, TP, class_quality, quality_of_groups
+from common.metrics.quality import FN, FP, IOU, QUALITIES, TP, class_quality, quality_of_groups
 from common.panoptic.files import apart_from_void
 from common.panoptic.overlaps import overlaps
 from common.panoptic.segments import semantic_of, thing_ids
@@ -138,8 +138,8 @@ class PanopticEvaluator:
         counts = self.counts()
         scores: dict[str, Any] = {}
         for group, means in quality_of_groups(counts, self.things).items():
-            scores |= {f"{name}{GROUPS[group]}": means[name] for name in ("pq", "sq", "rq")}
-        none = dict.fromkeys(("pq", "sq", "rq"), math.nan)
+            scores |= {f"{name}{GROUPS[group]}": means[name] for name in QUALITIES}
+        none = dict.fromkeys(QUALITIES, math.nan)
         rows = [class_quality(row) if any(row[TP:]) else none for row in counts.tolist()]
         for name in none:
             own = [row[name] for row in rows]

@@ -13,6 +13,7 @@ import numpy as np
 from common.metrics.matching import Matches
 
 IOU, TP, FN, FP = range(4)  # columns
+QUALITIES = ("pq", "sq", "rq")  # panoptic, of segmentation (the matches' IoU), of recognition
 Quality = dict[str, Any]
 
 
@@ -44,7 +45,7 @@ def mean_quality(counts: Iterable[Sequence[float]]) -> Quality:
     """
     there = [class_quality(row) for row in counts if any(row[TP:])]
     means: Quality = {}
-    for name in ("pq", "sq", "rq"):
+    for name in QUALITIES:
         total = 0.0
         for one in there:  # as panopticapi adds them: one by one
             total += one[name]
@@ -68,6 +69,6 @@ def quality_of_groups(counts: np.ndarray, things: Sequence[bool]) -> dict[str, Q
 
 def quality_by_class(counts: np.ndarray, names: Sequence[Any]) -> dict[Any, Quality]:
     """Return the quality of every class by its name; zeros of one without segments."""
-    none = {"pq": 0.0, "sq": 0.0, "rq": 0.0}
+    none = dict.fromkeys(QUALITIES, 0.0)
     rows: Mapping[Any, list[float]] = dict(zip(names, counts.tolist(), strict=True))
     return {name: class_quality(row) if any(row[TP:]) else dict(none) for name, row in rows.items()}

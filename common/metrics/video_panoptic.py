@@ -10,7 +10,7 @@ import numpy as np
 
 from common.errors import ConfigError, DataError
 from common.metrics.matching import Known, match
-from common.metrics.quality import Quality, add_matches, quality_of_groups
+from common.metrics.quality import QUALITIES, Quality, add_matches, quality_of_groups
 from common.panoptic.overlaps import overlaps
 
 DIVISOR = 1000  # of ids: class * 1000 + instance
@@ -148,10 +148,9 @@ def mean_video_quality(parts: Sequence[dict[str, Quality]]) -> dict[str, dict[st
     VPQ is that of 1 to 4 frames (SemKITTI: 1, 5, 10, 20), DVPQ that of all pairs of a length and a
     threshold. SQ and RQ likewise.
     """
-    names: tuple[str, ...] = ("pq", "sq", "rq")
     found: dict[str, dict[str, float]] = {}
     for group in parts[0]:
-        found[group] = {name: sum(p[group][name] for p in parts) / len(parts) for name in names}
+        found[group] = {name: sum(p[group][name] for p in parts) / len(parts) for name in QUALITIES}
     return found
 
 
