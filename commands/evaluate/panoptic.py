@@ -14,7 +14,7 @@ from commands.evaluate.scores import number
 from common.data import SegmentationDataset
 from common.errors import UserError
 from common.metrics.quality import QUALITIES
-from common.panoptic.files import PredictionFiles
+from common.panoptic.files import PredictionFiles, category_rows
 from common.settings.run import Settings
 from common.words.language import phrase
 
@@ -68,7 +68,9 @@ class SavedSegments:
         self.path, self.dataset = path, dataset
         self.names, self.written = names_of(dataset), 0
         divisor = settings.evaluate.post.options["label_divisor"]
-        self.files = PredictionFiles(path, divisor, settings.data.categories)
+        classes, data = settings.classes(), settings.data
+        self.files = PredictionFiles(path, divisor, data.categories)
+        self.categories = category_rows(data.categories, classes.names, data.things, classes.colors)
 
     def add(self, prediction: np.ndarray) -> None:
         """Write the next frames, int64 [N, 2, H, W]: see `AskPanoptic`."""
@@ -84,5 +86,5 @@ class SavedSegments:
 
     def close(self) -> Path:
         """Write the list of all, and return its path."""
-        self.files.close()
+        self.files.close(self.categories)
         return self.path

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
@@ -12,7 +12,7 @@ from PIL import Image
 from commands.predict import painting
 from commands.predict.segments import sheet
 from common.documents import write_text
-from common.panoptic.files import segments_in
+from common.panoptic.files import category_rows, segments_in
 from common.panoptic.ids import ids_to_rgb
 from common.panoptic.pictures import Segments, overlay
 
@@ -141,20 +141,10 @@ class SegmentPainter:
             for photo, png, rows in self.listed
         ]
         path = folder / "panoptic.json"
-        document = {"annotations": annotations, "categories": self._categories()}
+        classes = category_rows(self.categories, self.names, self.things, self.colors)
+        document = {"annotations": annotations, "categories": classes}
         write_text(path, json.dumps(document, ensure_ascii=False))
         return [path]
 
     def _ids(self, found: np.ndarray) -> tuple[np.ndarray, list[dict[str, int]]]:
         return segments_in(found, self.divisor, self.categories)
-
-    def _categories(self) -> list[dict[str, Any]]:
-        return [
-            {
-                "id": category,
-                "name": name,
-                "isthing": int(index in self.things),
-                "color": self.colors[index].tolist(),
-            }
-            for index, (category, name) in enumerate(zip(self.categories, self.names, strict=True))
-        ]

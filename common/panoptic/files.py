@@ -4,7 +4,7 @@ Format: cocodataset/panopticapi, README.md. The folder is the JSON's path withou
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -203,6 +203,28 @@ def segments_in(
     return ids, rows
 
 
+def category_rows(
+    category_ids: Sequence[int], names: Sequence[str], things: Collection[int], colors: np.ndarray
+) -> list[dict[str, Any]]:
+    """Return what panopticapi's files say of classes, a row each.
+
+    Args:
+        category_ids, names: of every class, the data set's own number and its name.
+        things: the classes that are things.
+        colors: uint8 [classes or more, 3] RGB.
+    """
+    named = enumerate(zip(category_ids, names, strict=True))
+    return [
+        {
+            "id": category,
+            "name": name,
+            "isthing": int(place in things),
+            "color": colors[place].tolist(),
+        }
+        for place, (category, name) in named
+    ]
+
+
 class PredictionFiles:
     """Writes predictions as panopticapi reads them: PNGs one by one, the JSON at the end.
 
@@ -230,6 +252,6 @@ class PredictionFiles:
         self.annotations.append({"image_id": image_id, "file_name": file, "segments_info": rows})
 
     def close(self, categories: Sequence[Row] = ()) -> None:
-        """Write the JSON, with the `categories` of the data set's own file where they are known."""
+        """Write the JSON, with rows of `category_rows`, or those of the data set's own file."""
         document = {"annotations": self.annotations, "categories": list(categories)}
         write_text(self.path, json.dumps(document))

@@ -83,6 +83,10 @@ def test_a_net_that_knows_its_targets_scores_and_its_files_score_the_same(settin
 
     path = saved.close()
     listed = json.loads(path.read_text())
+    assert {row["id"] for row in listed["categories"] if row["isthing"]} == {*range(24, 34)} - {
+        29,
+        30,
+    }
     assert [row["image_id"] for row in listed["annotations"]] == [
         frame.image_id for frame in data.val.source.frames
     ]
