@@ -155,7 +155,10 @@ def _checked_results(
     for number, row in enumerate(rows, start=1):
         _require_there(row, "results", sizes, categories)
         if not np.isfinite(row["score"]):
-            raise DataError(f"could not check: a result has the score {row['score']}")
+            raise DataError(
+                f"could not check: a result has the score {row['score']}; look at the weights of "
+                "the net that gave it"
+            )
         lengths, size = row["segmentation"], list(sizes[row["image_id"]])
         if (
             not isinstance(lengths.get("counts"), str | bytes)
@@ -175,4 +178,5 @@ def _require_there(row: Row, name: str, images: Mapping[Any, Any], categories: s
         if row[key] not in known:
             raise DataError(
                 f"average precision: {name} have {key} {row[key]}, which the dataset does not list"
+                "; write its own ids"
             )

@@ -105,8 +105,8 @@ def relative_depth_error(
 ) -> np.ndarray:
     """Return |predicted - true| / true, float64, NaN where the truth is not known (0).
 
-    Its `nanmean` is the absolute relative error. Raises DataError where shapes differ, or a depth
-    is negative or not finite.
+    Its `nanmean` is the absolute relative error. Raises DataError where shapes differ, a true depth
+    is negative or not finite, or a predicted one is not finite where the truth is known.
     """
     truth, guess = (np.asarray(depth, np.float64) for depth in (depth_gt, depth_pred))
     if truth.shape != guess.shape:
@@ -120,7 +120,10 @@ def relative_depth_error(
         or truth.min(initial=0) < 0
         or not np.isfinite(guess[known]).all()
     ):
-        raise DataError("could not check: a depth is negative, NaN or infinite")
+        raise DataError(
+            "could not check: a true depth is negative, or one of either side NaN or infinite; "
+            "give depths of 0 or more, 0 where the truth is not known"
+        )
     error: np.ndarray = np.full(truth.shape, np.nan)
     error[known] = np.abs(guess[known] - truth[known]) / truth[known]
     return error
@@ -161,7 +164,9 @@ def _require_frames(truth: np.ndarray, guess: np.ndarray, k: int) -> None:
             f"prediction {list(guess.shape)}; give as many frames of one size for both"
         )
     if not 1 <= k <= len(truth):
-        raise DataError(f"metric: a window of {k} frames in a clip of {len(truth)}")
+        raise DataError(
+            f"metric: a window of {k} frames in a clip of {len(truth)}; expected 1 to {len(truth)}"
+        )
 
 
 def _require_classes(what: str, ids: np.ndarray, divisor: int, known: set[int]) -> None:

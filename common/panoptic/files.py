@@ -147,7 +147,7 @@ def _images(path: Path, data: Row, needed: Mapping[str, tuple[type, ...]]) -> di
                 f"{name}"
             )
         if number in found:
-            raise DataError(f"{path}: the image_id {number} stands there twice")
+            raise DataError(f"{path}: the image_id {number} stands there twice; leave one")
         place = _place(path, number)
         segments = _rows(row, "segments_info", place)
         for segment in segments:
@@ -197,7 +197,8 @@ def segments_in(
         if place >= len(category_ids):
             raise DataError(
                 f"panoptic map: expected classes 0..{len(category_ids) - 1}, got {place} "
-                f"(id {number - label_divisor} with a label_divisor of {label_divisor})"
+                f"(id {number - label_divisor} with a label_divisor of {label_divisor}); give the "
+                "label_divisor with which the map was made"
             )
         rows.append({"id": number, "category_id": category_ids[place], "area": area})
     return ids, rows

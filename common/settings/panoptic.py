@@ -66,7 +66,9 @@ class PanopticDeepLabPost(_PanopticPost):
     @model_validator(mode="after")
     def _kernel_has_a_middle(self) -> Self:
         if self.nms_kernel % 2 == 0:
-            raise ValueError(f"nms_kernel is {self.nms_kernel}: an odd number has a middle")
+            raise ValueError(
+                f"nms_kernel is {self.nms_kernel}: set an odd number, which has a middle"
+            )
         return self
 
 

@@ -233,7 +233,7 @@ class Evaluate(Section):
             raise ValueError("pad_to_multiple goes with scale 1, and without window_hw")
         if self.pad_beyond >= self.pad_to_multiple and self.pad_beyond:
             raise ValueError(
-                f"pad_beyond is {self.pad_beyond}: fewer than pad_to_multiple, which is "
+                f"pad_beyond is {self.pad_beyond}: set less than pad_to_multiple, which is "
                 f"{self.pad_to_multiple}"
             )
         return self

@@ -46,8 +46,11 @@ class PanopticDeepLabLoss(LossOfParts):
         super().__init__()
         if top_k is not None and not 0 < top_k <= 1:
             raise ConfigError(f"top_k is {top_k}; set a share in (0, 1], or none")
-        if min(semantic_weight, center_weight, offset_weight) < 0:
-            raise ConfigError("a weight of the loss is below 0; set 0 or more")
+        refuse_negative(
+            semantic_weight=semantic_weight,
+            center_weight=center_weight,
+            offset_weight=offset_weight,
+        )
         self.top_k = top_k
         self.semantic_weight = semantic_weight
         self.center_weight = center_weight
@@ -143,8 +146,7 @@ class ViPDeepLabLoss(PanopticDeepLabLoss):
         ignore_depth: float = 0.0,
     ) -> None:
         super().__init__(top_k, semantic_weight, center_weight, offset_weight, ignore_index)
-        if min(next_offset_weight, depth_weight) < 0:
-            raise ConfigError("a weight of the loss is below 0; set 0 or more")
+        refuse_negative(next_offset_weight=next_offset_weight, depth_weight=depth_weight)
         self.next_offset_weight = next_offset_weight
         self.depth_weight = depth_weight
         self.depth = DepthLoss(ignore_depth)
@@ -163,6 +165,13 @@ class ViPDeepLabLoss(PanopticDeepLabLoss):
             "next_offset": moved * self.next_offset_weight,
             "depth": depth * self.depth_weight,
         }
+
+
+def refuse_negative(**weights: float) -> None:
+    """Raise ConfigError where one of the terms' weights is below 0."""
+    for name, weight in weights.items():
+        if weight < 0:
+            raise ConfigError(f"{name} is {weight}; set 0 or more")
 
 
 def weighted_error(

@@ -147,4 +147,7 @@ def check(outputs: Sequence[Tensor], target: Mapping[str, Tensor]) -> None:
         )
     shapes = [list(array.shape[2:]) for array in (outputs[0], target["masks"])]
     if shapes[0] != shapes[1]:
-        raise UserError(f"mask logits {shapes[0]} and masks {shapes[1]} differ in height or width")
+        raise UserError(
+            f"mask logits {shapes[0]} and masks {shapes[1]} differ in height or width; give masks "
+            "of the size of the net's image"
+        )

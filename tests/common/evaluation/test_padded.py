@@ -18,7 +18,7 @@ def test_sides_become_multiples_below_and_at_the_right():
     assert padded(image, 1) is image
     assert padded(image, 4, 1).shape == (1, 3, 5, 9)
     assert padded(image[:, :, :4], 4, 1).shape == (1, 3, 5, 9)
-    with pytest.raises(ValueError, match="pad_beyond is 4: fewer than pad_to_multiple"):
+    with pytest.raises(ValueError, match="pad_beyond is 4: set less than pad_to_multiple"):
         Evaluate(pad_to_multiple=4, pad_beyond=4)
 
 

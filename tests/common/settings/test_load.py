@@ -218,7 +218,7 @@ def test_a_net_of_classes_is_not_taught_segments():
     text = refused("evaluate.post={name: panoptic_deeplab, nms_kernel: 3}")
     assert "evaluate.post.name is panoptic_deeplab" in text
     assert "set argmax" in text
-    assert "an odd number has a middle" in refused(
+    assert "set an odd number, which has a middle" in refused(
         "evaluate.post={name: panoptic_deeplab, nms_kernel: 4}"
     )
     assert "did you mean panoptic_deeplab" in refused("target.name=panoptic_deeplap")

@@ -131,9 +131,9 @@ def test_other_outputs_and_settings_are_refused(side):
     tiny = {key: array[..., :1, :1] for key, array in target.items()}
     with pytest.raises(UserError, match="of 2 pixels is none"):
         parts(side, [output[..., :1, :1] for output in outputs], tiny)
-    for settings in ({"top_k": 0}, {"top_k": 1.5}, {"center_weight": -1.0}):
-        with pytest.raises(ConfigError):
-            side.build("panoptic_deeplab", **settings)
+    for option, value in (("top_k", 0), ("top_k", 1.5), ("center_weight", -1.0)):
+        with pytest.raises(ConfigError, match=f"{option} is {value}; set"):
+            side.build("panoptic_deeplab", **{option: value})
 
 
 # ----------------------------------------------------------------------------- ViP, and depth
