@@ -24,6 +24,16 @@ def first_width(width: float, least: int = 1) -> int:
     return channels
 
 
+def stepped_width(channels: float, width: float, step: int) -> int:
+    """Return `channels` times `width`, a multiple of `step` (heads, say) and at least that.
+
+    width: as of `first_width`. Raises ConfigError where it is no finite number above 0.
+    """
+    if not 0 < width < float("inf"):
+        raise ConfigError(f"width is {width}; set a finite number above 0 (1.0 is the full net)")
+    return step * max(1, int(channels * width / step))
+
+
 def checked_window(window: Sequence[int] | None) -> tuple[int, int] | None:
     """Return `window` (height, width) as two whole numbers, None as None.
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from common.errors import ConfigError
+from common.shapes import FULL_WIDTH, stepped_width
 from torch_ref.layers import keep_statistics
 from torch_ref.models.backbones.axial import AxialNet
 from torch_ref.models.panoptic_deeplab import (
@@ -46,11 +46,9 @@ class AxialDeepLab(nn.Module):
         width: float,
     ) -> None:
         super().__init__()
-        if output_stride not in RATES:
-            raise ConfigError(f"output_stride={output_stride} is not possible; choose 16 or 32")
         self.backbone = AxialNet(layers, scale, table_size, output_stride, True, width)
         planes = self.backbone.planes
-        base = 4 * max(1, int(16 * width))  # of the decoders, whatever the trunk's scale
+        base = stepped_width(FULL_WIDTH, width, 4)  # of the decoders, whatever the trunk's scale
         low = [(planes * 8, base * 2), (planes * 4, base), (planes * 2, base // 2)]
         rates = RATES[output_stride]
         self.decoder = PanopticDecoder(planes * 16, base, low, num_classes, rates, pool_window)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from common.errors import ConfigError
-from common.shapes import refuse_size, relative_places
+from common.shapes import FULL_WIDTH, refuse_size, relative_places, stepped_width
 from torch_ref.layers import BatchNorm1d, BatchNorm2d, fan_in_uniform_, resize_bilinear
 from torch_ref.models.backbones.axial import HEADS, attend_lines, spread
 from torch_ref.models.backbones.resnet import Bottleneck
@@ -479,13 +479,6 @@ def fan_in_linear_(layer: nn.Linear) -> None:
         nn.init.uniform_(layer.bias, -bound, bound)
 
 
-def checked_base(width: float) -> int:
-    """Return the stem's channels, 64 times `width`, a multiple of 4; ConfigError for no width."""
-    if not 0 < width < float("inf"):
-        raise ConfigError(f"width is {width}; set a finite number above 0 (1.0 is the full net)")
-    return 4 * max(1, int(16 * width))
-
-
 def max_deeplab(
     image_size: int = 640,
     num_classes: int = 80,
@@ -512,4 +505,5 @@ def max_deeplab(
         raise ConfigError(f"image_size={image_size} is not possible; set a multiple of {STRIDE}")
     if heads not in HEADS_OF:
         raise ConfigError(f"heads={heads!r} is not known; choose one of {sorted(HEADS_OF)}")
-    return HEADS_OF[heads](layers, image_size, num_classes, num_masks, checked_base(width))
+    base = stepped_width(FULL_WIDTH, width, 4)
+    return HEADS_OF[heads](layers, image_size, num_classes, num_masks, base)

@@ -13,7 +13,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from common.errors import ConfigError
-from common.shapes import bilinear_matrix, refuse_size, relative_places
+from common.shapes import bilinear_matrix, refuse_size, relative_places, stepped_width
 from paddle_impl.layers import BatchNorm1D, BatchNorm2D, kaiming_normal_
 
 HEADS = 8
@@ -133,7 +133,7 @@ class AxialNet(nn.Layer):
         width: float = 1.0,
     ) -> None:
         super().__init__()
-        planes = first_planes(scale, width)
+        planes = stepped_width(128 * scale, width, 2 * HEADS)  # inside the first blocks
         strides = stage_strides(image_size, output_stride)
         self.planes = planes
         self.image_size = None if resizes else image_size
@@ -195,16 +195,6 @@ class AxialClassifier(AxialNet):
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Return the logits [N, num_classes] of the image `x` [N, 3, S, S]."""
         return self.fc(self.avgpool(super().forward(x)[-1]).flatten(1))
-
-
-def first_planes(scale: float, width: float) -> int:
-    """Return the channels inside the first stage's blocks: 128 times both, a multiple of 16.
-
-    Raises ConfigError where nothing would be left.
-    """
-    if not 0 < width < float("inf"):
-        raise ConfigError(f"width is {width}; set a finite number above 0 (1.0 is the full net)")
-    return 16 * max(1, int(8 * scale * width))
 
 
 def stage_strides(image_size: int, output_stride: int) -> tuple[int, int, int, int]:
