@@ -1,6 +1,7 @@
 """JSON documents as dataclasses: written whole, read strictly."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from functools import cache
@@ -27,6 +28,13 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     return str(value)
+
+
+def with_null(value: Any) -> Any:
+    """Return numbers, in mappings of mappings or alone, with None for what is not finite."""
+    if isinstance(value, Mapping):
+        return {key: with_null(entry) for key, entry in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def without_defaults(record: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 from commands import entry
 from commands.evaluate import options as protocol_options
 from commands.evaluate.scores import counts_of, enough, line_of, number, scores_of, table_of
+from common.documents import with_null
 from common.errors import UserError
 from common.streams import say
 from common.terminal import labelled, screen, verdict
@@ -150,9 +151,7 @@ def _scores(
 ) -> dict[str, Any]:
     """Return the scores of the net's task as plain values."""
     if "pq" in scores:
-        from commands.evaluate.panoptic import plain
-
-        return plain(scores)
+        return {name: with_null(value) for name, value in scores.items()}
     return scores_of(counts_of(evaluator), class_names, settings.evaluate.absent)
 
 

@@ -1,6 +1,5 @@
 """Panoptic scores of a validation: as plain values, as a table, as one line; and its files."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,18 +18,6 @@ from common.settings.run import Settings
 from common.words.language import phrase
 
 GROUPS = {"": "all classes", "_things": "things", "_stuff": "stuff"}  # ending of a score: its name
-
-
-def plain(scores: Mapping[str, Any]) -> dict[str, Any]:
-    """Return scores as JSON has them: NaN as None."""
-    return {
-        name: plain(value) if isinstance(value, Mapping) else _plain(value)
-        for name, value in scores.items()
-    }
-
-
-def _plain(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def table_of(scores: Mapping[str, Any]) -> Table:

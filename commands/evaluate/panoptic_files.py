@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from commands.entry import COULD_NOT_CHECK, not_negative, parser, print_json
-from commands.evaluate.panoptic import plain
 from commands.evaluate.scores import enough, number
+from common.documents import with_null
 from common.metrics.panoptic import panoptic_counts
 from common.metrics.quality import QUALITIES, TP, quality_by_class, quality_of_groups
 from common.panoptic.files import PanopticFile, read_predictions, read_truth
@@ -76,7 +76,7 @@ def score(options: argparse.Namespace) -> int:
                 "predictions": str(predictions.path),
                 "images": images,
                 "not_in_truth": len(predictions.images.keys() - truth.images.keys()),
-                **{name: plain(means) for name, means in groups.items()},
+                **{name: with_null(means) for name, means in groups.items()},
                 "per_class": _by_class(truth, counts),
                 "exit_code": code,
                 "verdict": words,
@@ -130,5 +130,5 @@ def _table(truth: PanopticFile, counts: np.ndarray, groups: dict[str, Any]) -> A
     for group, words in GROUPS.items():
         means = groups[group]
         name = f"{phrase(words)} ({means['n']})"
-        table.add_row(name, *(number(plain(means)[score]) for score in QUALITIES))
+        table.add_row(name, *(number(with_null(means)[score]) for score in QUALITIES))
     return table

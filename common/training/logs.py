@@ -4,13 +4,13 @@
 """
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from common.documents import with_null
 from common.errors import UserError
 from common.files import whole_file, writing_in
 from common.settings.run import Log
@@ -75,7 +75,7 @@ class RunLog:
     def _append(self, name: str, row: Mapping[str, Any]) -> None:
         path = self.folder / name
         with writing_in(path), path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(_plain(row), allow_nan=False) + "\n")
+            file.write(json.dumps(with_null(row), allow_nan=False) + "\n")
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -102,10 +102,3 @@ def _cut(path: Path, iteration: int, validated: int) -> None:
     ]
     with whole_file(path) as draft:
         draft.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-
-
-def _plain(value: Any) -> Any:
-    """NaN, which JSON has not, as null."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -168,7 +168,11 @@ def _named(batches: Sequence[Batch]) -> Iterator[tuple[str, np.ndarray]]:
 def _batches(arrays: Mapping[str, np.ndarray]) -> Iterator[Batch]:
     for number in range(sum(name.startswith("image_") for name in arrays)):
         place = f"target_{number}."
-        named = {name.removeprefix(place): a for name, a in arrays.items() if place in name}
+        named = {
+            name.removeprefix(place): array
+            for name, array in arrays.items()
+            if name.startswith(place)
+        }
         yield Batch(arrays[f"image_{number}"], named or arrays[f"label_{number}"])
 
 

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from commands.evaluate.panoptic import SavedSegments, plain, table_of
+from commands.evaluate.panoptic import SavedSegments, table_of
 from common.data.toy import write_toy_cityscapes
+from common.documents import with_null
 from common.errors import ConfigError, DataError, UserError
 from common.evaluation.evaluate import evaluate
 from common.evaluation.evaluator import build_evaluator
@@ -101,7 +102,7 @@ def test_a_net_that_knows_its_targets_scores_and_its_files_score_the_same(settin
     with pytest.raises(UserError, match=r"holds panoptic\.json already"):
         SavedSegments(tmp_path / "out", data.val, settings)
 
-    told = json.loads(json.dumps(plain(found), allow_nan=False))
+    told = json.loads(json.dumps(with_null(found), allow_nan=False))
     assert told["pq_by_class"]["road"] == 1
     assert table_of(told).row_count == 19 + 3
 
