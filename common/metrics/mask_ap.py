@@ -103,7 +103,7 @@ def _loaded(given: Any) -> Any:
         return json.loads(Path(given).read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"{given}: {error.strerror or error}; give a JSON file of COCO") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{given}: is not JSON: {error}; give a JSON file of COCO") from None
 
 

@@ -10,6 +10,11 @@ import numpy as np
 
 from common.errors import DataError
 
+# What reading a file of another format may raise.
+FAULTS = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError),
+)
+
 
 class ListedImage(NamedTuple):
     """An image of an annotation file: its id there, its file, its PNG of ids, its segments.
@@ -53,7 +58,7 @@ def read_annotations(path: Path) -> Annotations:
             if key in annotations
         )
         without = tuple(row["file_name"] for key, row in images.items() if key not in annotations)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+    except FAULTS as error:
         raise DataError(
             f"{path}: not the annotations of a panoptic set ({type(error).__name__}: {error}); "
             "expected JSON with images, annotations and segments_info, as panopticapi has it"

@@ -236,6 +236,7 @@ def test_files_that_are_not_there(coco):
     [
         "{",
         "[]",
+        "[" * 100_000,
         '{"images": [], "annotations": [{"image_id": 1, "file_name": "a", "segments_info": []}]}',
         '{"images": [{"id": 1}], "annotations": [{"image_id": 1, "segments_info": [{}]}]}',
         '{"images": [{"id": 1, "file_name": "a", "height": 2, "width": 2}], "annotations": '
