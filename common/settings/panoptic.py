@@ -13,6 +13,11 @@ from common.settings.section import Named, NotNegative, Positive, Share
 
 LABEL: Final = "label"  # the names of what semantic nets have
 ARGMAX: Final = "argmax"
+TAKES: Final = {  # losses that take another target than the label
+    "panoptic_deeplab": "panoptic_deeplab",
+    "vip_deeplab": "panoptic_deeplab",
+    "max_deeplab": "max_deeplab",
+}
 
 
 class LabelTarget(Named):
@@ -86,3 +91,26 @@ AnyTarget = Annotated[
     LabelTarget | PanopticDeepLabTarget | MaxDeepLabTarget, Field(discriminator="name")
 ]
 AnyPost = Annotated[ArgmaxPost | PanopticDeepLabPost | MaxDeepLabPost, Field(discriminator="name")]
+
+
+def require_one_kind(loss: Named, target: Named, post: Named) -> None:
+    """Raise ValueError where a loss of ours takes another target, or maps are read otherwise.
+
+    A loss tells what maps a net returns, so also how they are read.
+    """
+    takes = TAKES.get(loss.name, LABEL)
+    if target.name != takes:
+        raise ValueError(
+            f"loss.name is {loss.name}, which takes the target {takes}, and target.name is "
+            f"{target.name}: set target.name={takes}, or another loss"
+        )
+    styles = [section.style for section in (loss, target) if hasattr(section, "style")]
+    if len(set(styles)) > 1:
+        raise ValueError(
+            f"loss.style is {styles[0]}, and target.style is {styles[1]}: set both to one"
+        )
+    if takes != LABEL and post.name != takes:
+        raise ValueError(
+            f"evaluate.post.name is {post.name}, and loss.name is {loss.name}, whose maps are "
+            f"read by {takes}: set evaluate.post.name={takes}"
+        )

@@ -12,7 +12,7 @@ from common.data.transforms.images import VOID
 from common.errors import ConfigError
 from common.pairs import PAIRS, unknown_net
 from common.settings.data import DATASETS, AnyData, OwnData
-from common.settings.own import InOptimizer, OwnMetric, OwnModel, OwnOptimizer, OwnSchedule
+from common.settings.own import InOptimizer, OwnLoss, OwnMetric, OwnModel, OwnOptimizer, OwnSchedule
 from common.settings.panoptic import (
     ARGMAX,
     LABEL,
@@ -20,6 +20,7 @@ from common.settings.panoptic import (
     AnyTarget,
     ArgmaxPost,
     LabelTarget,
+    require_one_kind,
 )
 from common.settings.processes import Processes
 from common.settings.recipe import (
@@ -334,6 +335,8 @@ class Settings(Section):
                     f"{key} is {value}, and {self.model.name} is a net of {task} segmentation: "
                     f"set {other}"
                 )
+        if not isinstance(self.loss, OwnLoss):
+            require_one_kind(self.loss, self.target, evaluate.post)
         averaged = evaluate.window_hw or evaluate.flip or evaluate.all_scales != (1,)
         if task != SEMANTIC and not self.data.things:
             sets = ", ".join(

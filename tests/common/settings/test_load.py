@@ -222,3 +222,28 @@ def test_a_net_of_classes_is_not_taught_segments():
         "evaluate.post={name: panoptic_deeplab, nms_kernel: 4}"
     )
     assert "did you mean panoptic_deeplab" in refused("target.name=panoptic_deeplap")
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("loss={name: cross_entropy}", "loss.name is cross_entropy, which takes the target label"),
+        ("target={name: max_deeplab}", "which takes the target panoptic_deeplab, and target.name"),
+        ("evaluate.post={name: max_deeplab}", "read by panoptic_deeplab: set evaluate.post.name="),
+    ],
+)
+def test_loss_target_and_post_are_of_one_kind(override, words):
+    assert words in refused(override, config=CONFIGS / "panoptic_deeplab_r50_toy.yml")
+
+
+def test_a_loss_of_segments_does_not_take_labels_nor_another_style():
+    text = refused("loss={name: panoptic_deeplab}")
+    assert "which takes the target panoptic_deeplab, and target.name is label" in text
+    text = refused("target.style=paper", config=CONFIGS / "max_deeplab_s_toy.yml")
+    assert "loss.style is simplified, and target.style is paper" in text
+
+
+def test_a_loss_of_ones_own_takes_any_target():
+    loss = "loss={name: own, torch: mine:loss, paddle: mine:loss}"
+    run = load_settings(CONFIGS / "panoptic_deeplab_r50_toy.yml", [loss])
+    assert (run.loss.name, run.target.name) == ("own", "panoptic_deeplab")
