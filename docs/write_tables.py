@@ -126,12 +126,12 @@ def model_table(say: Say) -> list[list[str]]:
 def cost(name: str) -> tuple[str, str]:
     """Return two cells: parameters and multiply-accumulates of a row."""
     parameters, macs, size = weight_of(name)
-    note = "" if size == (512, 1024) else f" ({size[0]}x{size[1]})"
+    note = "" if size == (512, 1024) else f" ({'x'.join(map(str, size))})"
     return f"{parameters / 1e6:.2f} M", f"{macs / 1e9:.2f} G{note}"
 
 
 @cache
-def weight_of(name: str) -> tuple[int, int, tuple[int, int]]:
+def weight_of(name: str) -> tuple[int, int, tuple[int, ...]]:
     """Return parameters and multiply-accumulates of a row, and of which image size these are."""
     import torch
 
@@ -203,11 +203,11 @@ def source_name(source: str) -> str:
     return "/".join(source.rstrip("/").split("/")[-2:])
 
 
-def macs_of(net: object, own: tuple[int, ...], classifier: bool) -> tuple[int, tuple[int, int]]:
+def macs_of(net: object, own: tuple[int, ...], classifier: bool) -> tuple[int, tuple[int, ...]]:
     """Return (multiply-accumulates, image size): 224x224 for classifiers, else 512x1024.
 
     513x1025 for a net that takes sizes of the form 8k + 1 only, else that of its `own` input
-    [N, C, H, W].
+    [N, C, H, W] or [N, C, D, H, W].
     """
     from common.errors import UserError
 
@@ -216,7 +216,7 @@ def macs_of(net: object, own: tuple[int, ...], classifier: bool) -> tuple[int, t
             return count_macs(net, (1, own[1], *size)), size
         except UserError:
             continue
-    return count_macs(net, (1, *own[1:])), (own[2], own[3])
+    return count_macs(net, (1, *own[1:])), own[2:]
 
 
 def count_macs(net: object, shape: tuple[int, ...]) -> int:

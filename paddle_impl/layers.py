@@ -102,6 +102,15 @@ class BatchNorm1D(BatchNorm2D):
         return self._normalise(input.unsqueeze(-1), self.weight).squeeze(-1)
 
 
+class BatchNorm3D(BatchNorm2D):
+    """`BatchNorm2D` of volumes: input and output [N, C, D, H, W], torch's meaning as there."""
+
+    def forward(self, input: paddle.Tensor) -> paddle.Tensor:
+        """Normalise `input` [N, C, D, H, W] with batch (train) or running (eval) statistics."""
+        flat = input.flatten(2).unsqueeze(-1)
+        return self._normalise(flat, self.weight).reshape(input.shape)
+
+
 class InPlaceABN(BatchNorm2D):
     """BatchNorm whose scale is |weight| + eps and that keeps no batch counter.
 

@@ -13,6 +13,7 @@ from common.errors import ConfigError, UserError
 
 BatchNorm2d = nn.BatchNorm2d
 BatchNorm1d = nn.BatchNorm1d
+BatchNorm3d = nn.BatchNorm3d
 
 
 class InPlaceABN(BatchNorm2d):
@@ -95,7 +96,7 @@ def keep_statistics(net: nn.Module, kept: float) -> None:
     if not 0 <= kept <= 1:
         raise ConfigError(f"bn_kept is {kept}; set a share of 0 to 1")
     for layer in net.modules():
-        if isinstance(layer, BatchNorm2d | BatchNorm1d):
+        if isinstance(layer, BatchNorm2d | BatchNorm1d | BatchNorm3d):
             layer.momentum = 1 - kept
 
 

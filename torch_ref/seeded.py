@@ -29,6 +29,8 @@ def build_seeded(name: str, seed: int = 0, **overrides: Any) -> nn.Module:
             for module in net.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     _seed_norm(module)
+                elif isinstance(module, nn.GroupNorm):
+                    _seed_scale(module)
                 elif isinstance(module, nn.Linear | nn.modules.conv._ConvNd):
                     _seed_faint(module)
     return net
@@ -49,9 +51,13 @@ def _is_faint(layer: nn.Linear | nn.modules.conv._ConvNd) -> bool:
     return bool(layer.weight.square().mean().sqrt() < FAINT * he)
 
 
-def _seed_norm(norm: nn.modules.batchnorm._BatchNorm) -> None:
+def _seed_scale(norm: nn.modules.batchnorm._BatchNorm | nn.GroupNorm) -> None:
     norm.weight.uniform_(0.5, 1.5)
     norm.bias.normal_(0.0, 0.1)
+
+
+def _seed_norm(norm: nn.modules.batchnorm._BatchNorm) -> None:
+    _seed_scale(norm)
     if isinstance(norm, InPlaceABN):
         norm.weight[torch.rand_like(norm.weight) < 0.2] *= -1
     if norm.running_mean is not None and norm.running_var is not None:

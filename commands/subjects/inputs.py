@@ -248,13 +248,20 @@ def options_of(pairs: Sequence[str], option: str) -> dict[str, Any]:
 
 
 def seeded_input(shape: tuple[int, ...], seed: int) -> np.ndarray:
-    """Return an input [N, C, H, W] float64 of N(0, 1), as a normalised image is."""
+    """Return an input of `shape`, float64 of N(0, 1), as a normalised image is."""
     return np.random.default_rng(seed).standard_normal(shape)
 
 
-def check_input_shape(shape: tuple[int, ...], channels: int, train: bool) -> tuple[int, ...]:
-    """Return `shape` [N, C, H, W] where a net can run it; UserError says what is wrong."""
-    if len(shape) != 4 or min(shape) < 1:
+def check_input_shape(
+    shape: tuple[int, ...], channels: int, train: bool, volume: bool = False
+) -> tuple[int, ...]:
+    """Return `shape` where a net can run it; UserError says what is wrong.
+
+    It is [N, C, H, W], and [N, C, D, H, W] of a net that takes a `volume`.
+    """
+    if volume and (len(shape) != 5 or min(shape) < 1):
+        raise UserError(f"--input-shape takes five positive numbers N C D H W, got {list(shape)}")
+    if not volume and (len(shape) != 4 or min(shape) < 1):
         raise UserError(f"--input-shape takes four positive numbers N C H W, got {list(shape)}")
     if shape[1] != channels:
         raise UserError(f"the net takes {channels} channels, --input-shape has {shape[1]}")
