@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from common.errors import UserError
+from common.shapes import FULL_WIDTH
 
 
 @dataclass(frozen=True)
 class Told:
     """An option of a factory that a tensor's shape tells: (length of `axis` + plus) * times.
 
-    A length that makes no multiple of `step`, or more than `most`, tells nothing.
+    A length that makes no multiple of `step`, or more than `most`, tells nothing. share_of: the
+    option is a share of so many, 0.5 where 64 are halved.
     """
 
     key: str
@@ -25,14 +27,17 @@ class Told:
     times: int = 1
     step: int = 1
     most: int = 4096
+    share_of: int | None = None
 
-    def of(self, shapes: Mapping[str, Sequence[int]]) -> int | None:
+    def of(self, shapes: Mapping[str, Sequence[int]]) -> float | None:
         """Return the option that a file with tensors of `shapes` was made with, None if unknown."""
         shape = shapes.get(self.key, ())
         if len(shape) <= self.axis:
             return None
         value = (shape[self.axis] + self.plus) * self.times
-        return value if 0 < value <= self.most and value % self.step == 0 else None
+        if not 0 < value <= self.most or value % self.step:
+            return None
+        return value if self.share_of is None else value / self.share_of
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,8 @@ class Pair:
         module: file under `models/` of both packages, without `.py`.
         factory: function or class in that file; called with `settings` and a caller's overrides.
         settings: keyword arguments that make this row out of the factory.
-        default_input: shape of the input [N, C, H, W] that commands use when none is given.
+        default_input: shape of the input that commands use when none is given: [N, C, H, W], or
+            [N, C, D, H, W] of a net of volumes.
         rules: files of `convert/rules/` (without `.yml`) that say what its checkpoints call things.
         classes_key: tensor of the reference whose first dimension is the number of classes.
         classes_option: keyword argument of the factory that sets it.
@@ -58,13 +64,14 @@ class Pair:
         source: where the authors' code and weights are.
         weights_licence: licence under which the authors publish the weights.
         task: what it is for: a row of `common.evaluation.evaluator.EVALUATORS`, or what no config
-            trains: "classification", a backbone, and "video_panoptic", of which there are no data.
+            trains: "classification", a backbone, "video_panoptic" and "volumetric", of which there
+            are no data.
         minimum_batch: images that training needs at least: 2 where a BatchNorm sees 1x1 maps.
     """
 
     module: str
     factory: str
-    default_input: tuple[int, int, int, int]
+    default_input: tuple[int, ...]
     rules: tuple[str, ...]
     classes_key: str
     paper: str
@@ -85,7 +92,7 @@ class Pair:
         found = {option: told.of(shapes) for option, told in self.told.items()}
         return {option: value for option, value in found.items() if value is not None}
 
-    def input_of(self, options: Mapping[str, Any]) -> tuple[int, int, int, int]:
+    def input_of(self, options: Mapping[str, Any]) -> tuple[int, ...]:
         """Return `default_input`, of `image_size` where the net made with `options` has one."""
         size = options.get(IMAGE_SIZE)
         return self.default_input if size is None else (*self.default_input[:2], size, size)
@@ -388,6 +395,52 @@ _VIP_DEEPLAB = Pair(
     weights_licence="none released",
 )
 
+_WOLNY = "https://github.com/wolny/pytorch-3dunet"
+_VOLUME_WIDTH = Told("final_conv.weight", 1, share_of=FULL_WIDTH)
+# Of the orders one of each that has tensors of its own; activations are in no file.
+_NORM_FIRST: tuple[Mapping[str, Any], ...] = ({}, {"order": "bcr"}, {"order": "cr"})
+_CONV_FIRST: tuple[Mapping[str, Any], ...] = ({"order": "cgr"}, {"order": "cbr"})
+_UNET3D = Pair(
+    module="unet3d",
+    factory="unet3d",
+    default_input=(2, 1, 8, 16, 24),
+    rules=(),
+    classes_key="final_conv.weight",
+    variants=tuple(
+        {**order, **upsample}
+        for upsample in ({}, {"upsample": "deconv"})
+        for order in (*_NORM_FIRST, *_CONV_FIRST)
+    ),
+    told={
+        "width": _VOLUME_WIDTH,
+        "in_channels": Told("encoders.0.basic_module.SingleConv1.conv.weight", 1),
+    },
+    task="volumetric",
+    paper=("3D U-Net: Learning Dense Volumetric Segmentation from Sparse Annotation, MICCAI 2016"),
+    source=_WOLNY,
+    weights_licence="none released",
+)
+_RESIDUAL_UNET3D = Pair(
+    module="unet3d",
+    factory="residual_unet3d",
+    default_input=(2, 1, 16, 16, 32),
+    rules=(),
+    classes_key="final_conv.weight",
+    variants=tuple(
+        {**order, **excite}
+        for excite in ({}, *({"excite": kind} for kind in ("scse", "cse", "sse")))
+        for order in _NORM_FIRST  # blocks keep their channels: norms before and after look alike
+    ),
+    told={
+        "width": _VOLUME_WIDTH,
+        "in_channels": Told("encoders.0.basic_module.conv1.weight", 1),
+    },
+    task="volumetric",
+    paper="Superhuman Accuracy on the SNEMI3D Connectomics Challenge, 2017",
+    source=_WOLNY,
+    weights_licence="none released",
+)
+
 
 PAIRS: dict[str, Pair] = {
     "stdc1_cls": _stdc_cls((2, 2, 2), "stdc1_seg"),
@@ -454,6 +507,8 @@ PAIRS: dict[str, Pair] = {
     "vip_deeplab_r50": _VIP_DEEPLAB,
     "axial_deeplab_r50m": _AXIAL_DEEPLAB,
     "max_deeplab_s": _MAX_DEEPLAB,
+    "unet3d": _UNET3D,
+    "residual_unet3d": _RESIDUAL_UNET3D,
 }
 
 

@@ -34,6 +34,20 @@ def stepped_width(channels: float, width: float, step: int) -> int:
     return step * max(1, int(channels * width / step))
 
 
+def check_volume(shape: Sequence[int], channels: int, levels: int) -> None:
+    """Raise UserError unless `shape` is [N, channels, D, H, W] that can be halved levels - 1 times.
+
+    levels: resolutions of the net.
+    """
+    sizes, least = list(shape), 2 ** (levels - 1)
+    if len(sizes) != 5 or sizes[1] != channels:
+        raise UserError(f"the net takes volumes [N, {channels}, D, H, W], got {sizes}")
+    if min(sizes[2:]) < least:
+        raise UserError(
+            f"a net of {levels} levels takes volumes of at least {least} voxels a side, got {sizes}"
+        )
+
+
 def checked_window(window: Sequence[int] | None) -> tuple[int, int] | None:
     """Return `window` (height, width) as two whole numbers, None as None.
 

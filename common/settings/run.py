@@ -61,6 +61,11 @@ class Model(Section):
                 f"{name} is a net of clips, of which there is no data set here: align it with "
                 "--model, and train it in a loop of your own"
             )
+        if PAIRS[name].task == "volumetric":
+            raise ValueError(
+                f"{name} is a net of volumes, of which there is no data set here: align it with "
+                "--model, and train it in a loop of your own"
+            )
         return name
 
     @property
