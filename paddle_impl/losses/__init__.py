@@ -19,6 +19,7 @@ from paddle_impl.losses.ohem import OhemCrossEntropy
 from paddle_impl.losses.panoptic_deeplab import PanopticDeepLabLoss, ViPDeepLabLoss
 from paddle_impl.losses.stdc import StdcLoss
 from paddle_impl.losses.unet import UNetLoss
+from paddle_impl.losses.volume import VolumeLoss
 
 LOSSES: dict[str, type[nn.Layer]] = {
     "cross_entropy": CrossEntropy,
@@ -38,4 +39,5 @@ LOSSES: dict[str, type[nn.Layer]] = {
     "panoptic_deeplab": PanopticDeepLabLoss,
     "vip_deeplab": ViPDeepLabLoss,
     "depth": DepthLoss,
+    "volume": VolumeLoss,
 }

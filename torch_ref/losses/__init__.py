@@ -19,6 +19,7 @@ from torch_ref.losses.ohem import OhemCrossEntropy
 from torch_ref.losses.panoptic_deeplab import PanopticDeepLabLoss, ViPDeepLabLoss
 from torch_ref.losses.stdc import StdcLoss
 from torch_ref.losses.unet import UNetLoss
+from torch_ref.losses.volume import VolumeLoss
 
 LOSSES: dict[str, type[nn.Module]] = {
     "cross_entropy": CrossEntropy,
@@ -38,4 +39,5 @@ LOSSES: dict[str, type[nn.Module]] = {
     "panoptic_deeplab": PanopticDeepLabLoss,
     "vip_deeplab": ViPDeepLabLoss,
     "depth": DepthLoss,
+    "volume": VolumeLoss,
 }
