@@ -64,8 +64,7 @@ class Pair:
         source: where the authors' code and weights are.
         weights_licence: licence under which the authors publish the weights.
         task: what it is for: a row of `common.evaluation.evaluator.EVALUATORS`, or what no config
-            trains: "classification", a backbone, "video_panoptic" and "volumetric", of which there
-            are no data.
+            trains: "classification", a backbone, and `WITHOUT_DATA`.
         minimum_batch: images that training needs at least: 2 where a BatchNorm sees 1x1 maps.
     """
 
@@ -442,6 +441,24 @@ _RESIDUAL_UNET3D = Pair(
 )
 
 
+def _solo(module: str, paper: str) -> Pair:
+    return Pair(
+        module=module,
+        factory=module,
+        settings={"layers": _RESNET50},
+        default_input=(1, 3, 64, 128),
+        rules=(),
+        classes_key="mask_head.conv_cls.weight",
+        task="instances",
+        paper=paper,
+        source="https://github.com/open-mmlab/mmdetection",
+        weights_licence="Apache-2.0",
+    )
+
+
+# Tasks of which there is no data set here: their rows are aligned, and configs refuse them.
+WITHOUT_DATA = ("video_panoptic", "volumetric", "instances")
+
 PAIRS: dict[str, Pair] = {
     "stdc1_cls": _stdc_cls((2, 2, 2), "stdc1_seg"),
     "stdc2_cls": _stdc_cls((4, 5, 3), "stdc2_seg"),
@@ -463,6 +480,7 @@ PAIRS: dict[str, Pair] = {
         (
             *("deeplabv3_tv_r50:backbone", "fcn_tv_r50:backbone", "glore_r50:backbone"),
             *("panoptic_deeplab_r50:backbone", "vip_deeplab_r50:backbone"),
+            *("solo_r50_fpn:backbone", "solov2_r50_fpn:backbone"),
         ),
         "pspnet50",
     ),
@@ -509,6 +527,10 @@ PAIRS: dict[str, Pair] = {
     "max_deeplab_s": _MAX_DEEPLAB,
     "unet3d": _UNET3D,
     "residual_unet3d": _RESIDUAL_UNET3D,
+    "solo_r50_fpn": _solo("solo", "SOLO: Segmenting Objects by Locations, ECCV 2020"),
+    "solov2_r50_fpn": _solo(
+        "solov2", "SOLOv2: Dynamic and Fast Instance Segmentation, NeurIPS 2020"
+    ),
 }
 
 

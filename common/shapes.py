@@ -64,6 +64,29 @@ def checked_window(window: Sequence[int] | None) -> tuple[int, int] | None:
     return numbers[0], numbers[1]
 
 
+def checked_grids(num_grids: Sequence[int]) -> tuple[int, ...]:
+    """Return SOLO's `num_grids`, cells on a side, as five whole numbers.
+
+    Raises ConfigError for anything else.
+    """
+    numbers = list(num_grids) if isinstance(num_grids, list | tuple) else []
+    if len(numbers) != 5 or not all(type(one) is int and one > 0 for one in numbers):
+        raise ConfigError(
+            f"num_grids is {num_grids!r}; set five whole numbers above 0, the cells on a side of "
+            "each level, as [40, 36, 24, 16, 12]"
+        )
+    return tuple(numbers)
+
+
+def coordinates(height: int, width: int) -> np.ndarray:
+    """Return the places of the pixels of a map, [1, 2, height, width] float64: x, then y.
+
+    From -1, the middle of the first, to 1, that of the last.
+    """
+    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
+    return np.stack([x, y])[None]
+
+
 def bilinear_kernel(channels: int, size: int) -> np.ndarray:
     """Return the weight of a transposed convolution that upsamples each channel bilinearly.
 

@@ -181,6 +181,23 @@ def keep_statistics(net: nn.Layer, kept: float) -> None:
             layer._momentum = kept
 
 
+def freeze_parameters(net: nn.Layer) -> None:
+    """Leave every parameter of `net` out of training."""
+    for parameter in net.parameters():
+        parameter.stop_gradient = True
+
+
+def freeze_statistics(net: nn.Layer) -> None:
+    """Let every BatchNorm of `net` run on the statistics that it has.
+
+    In train mode too: that of a net around `net` passes over a `train` that `net` wrote itself.
+    """
+    for layer in net.sublayers():
+        if isinstance(layer, BatchNorm2D):
+            layer.eval()
+            layer._use_global_stats = True
+
+
 def resize_bilinear(
     x: paddle.Tensor, size: Sequence[int], align_corners: bool = False
 ) -> paddle.Tensor:

@@ -100,6 +100,19 @@ def keep_statistics(net: nn.Module, kept: float) -> None:
             layer.momentum = 1 - kept
 
 
+def freeze_parameters(net: nn.Module) -> None:
+    """Leave every parameter of `net` out of training."""
+    for parameter in net.parameters():
+        parameter.requires_grad = False
+
+
+def freeze_statistics(net: nn.Module) -> None:
+    """Let every BatchNorm of `net` run on the statistics that it has, until `net.train()`."""
+    for layer in net.modules():
+        if isinstance(layer, BatchNorm2d | BatchNorm1d):
+            layer.eval()
+
+
 def resize_bilinear(
     x: torch.Tensor, size: Sequence[int], align_corners: bool = False
 ) -> torch.Tensor:

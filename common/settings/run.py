@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from common.data.classes import Classes, bit_palette
 from common.data.transforms.images import VOID
 from common.errors import ConfigError
-from common.pairs import PAIRS, unknown_net
+from common.pairs import PAIRS, WITHOUT_DATA, unknown_net
 from common.settings.data import DATASETS, AnyData, OwnData
 from common.settings.own import InOptimizer, OwnLoss, OwnMetric, OwnModel, OwnOptimizer, OwnSchedule
 from common.settings.panoptic import (
@@ -56,15 +56,10 @@ class Model(Section):
         _in_table(name)
         if PAIRS[name].task == "classification":
             raise ValueError(f"{name} is a net of classification; configs train segmentation")
-        if PAIRS[name].task == "video_panoptic":
+        if PAIRS[name].task in WITHOUT_DATA:
             raise ValueError(
-                f"{name} is a net of clips, of which there is no data set here: align it with "
-                "--model, and train it in a loop of your own"
-            )
-        if PAIRS[name].task == "volumetric":
-            raise ValueError(
-                f"{name} is a net of volumes, of which there is no data set here: align it with "
-                "--model, and train it in a loop of your own"
+                f"{name} is of the task {PAIRS[name].task}, of which there is no data set here: "
+                "align it with --model, and train it in a loop of your own"
             )
         return name
 

@@ -11,7 +11,7 @@ from common.data.toy import write_toy_cityscapes
 from common.data.transforms.recipes import AUGMENTATIONS
 from common.errors import ConfigError
 from common.evaluation.evaluator import EVALUATORS
-from common.pairs import PAIRS
+from common.pairs import PAIRS, WITHOUT_DATA
 from common.schedules import SCHEDULES
 from common.settings.data import DATASETS, AnyAugmentation, AnyData, Data, PhotosData
 from common.settings.load import load_settings
@@ -35,7 +35,7 @@ def configs():
 def test_which_rows_have_configs():
     wanted = {f"{name}{end}" for name in ROWS for end in ("", "_toy")}
     assert {path.stem for path in CONFIGS.glob("*.yml")} == wanted | MORE
-    no_configs = {"classification", "video_panoptic", "volumetric"}
+    no_configs = {"classification", *WITHOUT_DATA}
     assert {pair.task for pair in PAIRS.values()} == {*EVALUATORS, *no_configs}
     assert set(PAINTERS) == set(EVALUATORS)
     backbones = {row for row, pair in PAIRS.items() if pair.task == "classification"}
