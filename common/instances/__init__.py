@@ -1,0 +1,1 @@
+"""Instances: what nets of masks learn, and what their outputs say."""
