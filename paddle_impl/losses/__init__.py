@@ -17,6 +17,7 @@ from paddle_impl.losses.lovasz import LovaszSoftmax
 from paddle_impl.losses.max_deeplab import MaxDeepLabLoss
 from paddle_impl.losses.ohem import OhemCrossEntropy
 from paddle_impl.losses.panoptic_deeplab import PanopticDeepLabLoss, ViPDeepLabLoss
+from paddle_impl.losses.solo import SOLOLoss
 from paddle_impl.losses.stdc import StdcLoss
 from paddle_impl.losses.unet import UNetLoss
 from paddle_impl.losses.volume import VolumeLoss
@@ -37,6 +38,7 @@ LOSSES: dict[str, type[nn.Layer]] = {
     "lovasz_softmax": LovaszSoftmax,
     "max_deeplab": MaxDeepLabLoss,
     "panoptic_deeplab": PanopticDeepLabLoss,
+    "solo": SOLOLoss,
     "vip_deeplab": ViPDeepLabLoss,
     "depth": DepthLoss,
     "volume": VolumeLoss,

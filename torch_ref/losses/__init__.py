@@ -17,6 +17,7 @@ from torch_ref.losses.lovasz import LovaszSoftmax
 from torch_ref.losses.max_deeplab import MaxDeepLabLoss
 from torch_ref.losses.ohem import OhemCrossEntropy
 from torch_ref.losses.panoptic_deeplab import PanopticDeepLabLoss, ViPDeepLabLoss
+from torch_ref.losses.solo import SOLOLoss
 from torch_ref.losses.stdc import StdcLoss
 from torch_ref.losses.unet import UNetLoss
 from torch_ref.losses.volume import VolumeLoss
@@ -37,6 +38,7 @@ LOSSES: dict[str, type[nn.Module]] = {
     "lovasz_softmax": LovaszSoftmax,
     "max_deeplab": MaxDeepLabLoss,
     "panoptic_deeplab": PanopticDeepLabLoss,
+    "solo": SOLOLoss,
     "vip_deeplab": ViPDeepLabLoss,
     "depth": DepthLoss,
     "volume": VolumeLoss,
