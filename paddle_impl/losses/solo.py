@@ -62,7 +62,9 @@ class SOLOLoss(LossOfParts):
             if len(cells_of(level))
         ]
         masks = sum(dice, start=first.sum() * 0) / max(positives, 1)
-        focal = sum(self.focal(x, i, images) for i, x in enumerate(classes))
+        focal = sum(
+            (self.focal(x, i, images) for i, x in enumerate(classes)), start=first.sum() * 0
+        )
         return {
             "loss_mask": masks * self.mask_weight,
             "loss_cls": focal / (positives + 1) * self.class_weight,

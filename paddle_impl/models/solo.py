@@ -158,7 +158,7 @@ def init_head(head: nn.Layer) -> None:
                 nn.initializer.Constant(0.0)(layer.bias)
 
 
-def set_rare(*convs: nn.Layer) -> None:
+def set_rare(*convs: Any) -> None:
     """Let the sigmoids behind `convs` begin at one in a hundred."""
     for conv in convs:
         nn.initializer.Constant(RARE)(conv.bias)

@@ -158,7 +158,7 @@ def init_head(head: nn.Module) -> None:
                 nn.init.zeros_(layer.bias)
 
 
-def set_rare(*convs: nn.Module) -> None:
+def set_rare(*convs: Any) -> None:
     """Let the sigmoids behind `convs` begin at one in a hundred."""
     for conv in convs:
         nn.init.constant_(conv.bias, RARE)
