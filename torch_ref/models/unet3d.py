@@ -100,13 +100,13 @@ class ResNetBlock(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, order: str, excite: str | None) -> None:
         super().__init__()
-        self.conv1 = nn.Identity()
+        self.conv1: nn.Module = nn.Identity()
         if in_channels != out_channels:
             self.conv1 = nn.Conv3d(in_channels, out_channels, 1)
         self.conv2 = single_conv(out_channels, out_channels, order)
         linear = "".join(letter for letter in order if letter not in "rel")
         self.conv3 = single_conv(out_channels, out_channels, linear)
-        self.non_linearity = nn.ReLU()
+        self.non_linearity: nn.Module = nn.ReLU()
         if "l" in order:
             self.non_linearity = nn.LeakyReLU(0.1)
         elif "e" in order:
