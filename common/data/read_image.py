@@ -41,14 +41,19 @@ def load_image(path: Path, kinds: tuple[str, ...]) -> Image.Image:
     Raises:
         DamagedFileError: absent, of another kind, truncated or damaged.
     """
+    kind = " or ".join(kinds)
     try:
         content = path.read_bytes()
         Image.open(BytesIO(content), formats=kinds).verify()
         image = Image.open(BytesIO(content), formats=kinds)
         image.load()
+    except FileNotFoundError as error:
+        raise DamagedFileError(
+            f"{path}: no such file; expected a {kind}: look for its name, or copy or unpack it "
+            "again"
+        ) from error
     # Pillow reports damage by all of these; SyntaxError is its word for a bad chunk.
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        kind = " or ".join(kinds)
         raise DamagedFileError(
             f"{path}: cannot be read as {kind} ({_reason(error, kind)}); the file is damaged, "
             f"truncated or of another format: copy or unpack it again"
@@ -59,6 +64,4 @@ def load_image(path: Path, kinds: tuple[str, ...]) -> Image.Image:
 def _reason(error: Exception, kind: str) -> str:
     if isinstance(error, Image.UnidentifiedImageError):
         return f"no {kind} signature or no valid header"
-    if isinstance(error, FileNotFoundError):
-        return "no such file"
     return str(error) or type(error).__name__

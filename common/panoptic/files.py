@@ -160,8 +160,8 @@ def _require_fields(row: Row, needed: Mapping[str, tuple[type, ...]], place: str
     wrong = [name for name, kinds in needed.items() if not is_of_kind(row.get(name), kinds)]
     if wrong:
         raise DataError(
-            f"{place}: each of segments_info needs {', '.join(needed)}, which are numbers; got "
-            f"{row.get(wrong[0])!r} for {wrong[0]}"
+            f"{place}: each of segments_info needs {', '.join(needed)}, which are numbers, "
+            f"ids whole ones; got {row.get(wrong[0])!r} for {wrong[0]}"
         )
 
 

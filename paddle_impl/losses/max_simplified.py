@@ -133,6 +133,12 @@ def check(outputs: Sequence[Tensor], target: Mapping[str, Tensor]) -> None:
             f"outputs: expected ({', '.join(OUTPUTS)}), got {found}; pass what max_deeplab_s "
             "returns"
         )
+    layout = [list(output.shape) for output in outputs]
+    if [len(shape) for shape in layout] != [4, 3, 4]:
+        raise UserError(
+            f"outputs: expected ({', '.join(OUTPUTS)}) of 4, 3 and 4 axes, got "
+            f"{', '.join(map(str, layout))}; pass what max_deeplab_s returns"
+        )
     missing = [name for name in TARGET if name not in target]
     if missing:
         raise UserError(

@@ -318,6 +318,7 @@ WRONG = {
         lambda o, t: ([o[0][:, :1], o[1][:, :1], o[2]], t),
         "num_masks",
     ),
+    "maps of another net": ("simplified", lambda o, t: ([o[0]] * 3, t), "4, 3 and 4 axes"),
     "a class too many": (
         "simplified",
         lambda o, t: ([o[0], o[1][..., :2], o[2]], t),
