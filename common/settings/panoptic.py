@@ -99,10 +99,11 @@ def require_one_kind(loss: Named, target: Named, post: Named) -> None:
     A loss tells what maps a net returns, so also how they are read.
     """
     takes = TAKES.get(loss.name, LABEL)
-    if target.name != takes:
+    if target.name != takes:  # the net says whether it is taught labels, so the loss gives way
+        other = "cross_entropy" if target.name == LABEL else target.name
         raise ValueError(
             f"loss.name is {loss.name}, which takes the target {takes}, and target.name is "
-            f"{target.name}: set target.name={takes}, or another loss"
+            f"{target.name}: set another loss, such as {other}"
         )
     styles = [section.style for section in (loss, target) if hasattr(section, "style")]
     if len(set(styles)) > 1:

@@ -239,6 +239,7 @@ def test_loss_target_and_post_are_of_one_kind(override, words):
 def test_a_loss_of_segments_does_not_take_labels_nor_another_style():
     text = refused("loss={name: panoptic_deeplab}")
     assert "which takes the target panoptic_deeplab, and target.name is label" in text
+    assert text.endswith("set another loss, such as cross_entropy")
     text = refused("target.style=paper", config=CONFIGS / "max_deeplab_s_toy.yml")
     assert "loss.style is simplified, and target.style is paper" in text
 
