@@ -38,6 +38,7 @@ class FPN(nn.Module):
 def bare_conv(in_ch: int, out_ch: int, size: int) -> nn.Sequential:
     """Return a convolution with bias, Glorot-uniform, that keeps height and width."""
     conv = nn.Conv2d(in_ch, out_ch, size, padding=size // 2)
-    nn.init.xavier_uniform_(conv.weight)
-    nn.init.zeros_(conv.bias)
+    weight, bias = conv.parameters()
+    nn.init.xavier_uniform_(weight)
+    nn.init.zeros_(bias)
     return named_sequential({"conv": conv})
