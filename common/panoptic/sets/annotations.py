@@ -94,7 +94,7 @@ def _by_image(rows: Iterable[Any], images: Mapping[Any, Any]) -> dict[Any, Any]:
 
 def _listed(image: Mapping[str, Any], annotation: Mapping[str, Any]) -> ListedImage:
     rows = [
-        (index(row["id"]), index(row["category_id"]), int(bool(row.get("iscrowd", 0))))
+        (index(row["id"]), index(row["category_id"]), int(bool(index(row.get("iscrowd", 0)))))
         for row in annotation["segments_info"]
     ]
     return ListedImage(

@@ -241,6 +241,9 @@ def test_files_that_are_not_there(coco):
         '{"images": [{"id": 1}], "annotations": [{"image_id": 1, "segments_info": [{}]}]}',
         '{"images": [{"id": 1, "file_name": "a", "height": 2, "width": 2}], "annotations": '
         '[{"image_id": 1, "file_name": "a", "segments_info": [{"id": 7, "category_id": 1.5}]}]}',
+        '{"images": [{"id": 1, "file_name": "a", "height": 2, "width": 2}], "annotations": '
+        '[{"image_id": 1, "file_name": "a", "segments_info": [{"id": 7, "category_id": 1, '
+        '"iscrowd": "0"}]}]}',
     ],
 )
 def test_what_is_no_annotation_file(coco, text):
