@@ -12,6 +12,7 @@ from commands.subjects.misfits import CLASSES
 from common.errors import UserError
 from common.settings.data import DATASETS
 from common.settings.own import OWN
+from common.settings.panoptic import TAKES
 from common.settings.recipe import AnyLoss, AnyOptimizer, AnySchedule
 from common.words.language import said
 
@@ -23,7 +24,7 @@ BASES = {"torch": "Module", "paddle": "Layer"}  # the class that a net is of
 def ours(kinds: Any) -> list[str]:
     """Return the names of our own kinds of a section that can stand alone in a new config."""
     found = [kind for kind in get_args(get_args(kinds)[0]) if "name" in kind.model_fields]
-    needing = ("own", "in_optimizer", "warmup_poly", "plateau")
+    needing = ("own", "in_optimizer", "warmup_poly", "plateau", *TAKES)
     names = [name for kind in found for name in get_args(kind.model_fields["name"].annotation)]
     return [name for name in names if name not in needing]
 

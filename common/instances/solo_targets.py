@@ -15,7 +15,7 @@ from common.errors import UserError
 REACH = 0.2  # share of a box, about the centre of its mask, whose cells are positive
 
 
-class Thing(NamedTuple):
+class SoloObject(NamedTuple):
     """An object of the image: mask [H, W] of 0 and 1, and the half of its box that teaches."""
 
     mask: np.ndarray
@@ -88,15 +88,15 @@ def check_objects(
         )
 
 
-def thing_of(mask: np.ndarray, box: np.ndarray, label: int) -> Thing:
+def thing_of(mask: np.ndarray, box: np.ndarray, label: int) -> SoloObject:
     """Return an object as `level_targets` takes it."""
     kind = box.dtype.type
     width, height = (kind(0.5) * (box[i + 2] - box[i]) * kind(REACH) for i in (0, 1))
-    return Thing((mask != 0).astype(np.uint8), label, height, width)
+    return SoloObject((mask != 0).astype(np.uint8), label, height, width)
 
 
 def level_targets(
-    things: Sequence[Thing], size: Sequence[int], grid: int, step: float, num_classes: int
+    things: Sequence[SoloObject], size: Sequence[int], grid: int, step: float, num_classes: int
 ) -> dict[str, np.ndarray]:
     """Return the targets of a level: every mask of every cell, in the order of `things`.
 
@@ -135,7 +135,7 @@ def only_the_last(level: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {**level, "masks": level["masks"][places], "cells": cells}
 
 
-def cells_of(thing: Thing, size: Sequence[int], grid: int) -> tuple[slice, slice]:
+def cells_of(thing: SoloObject, size: Sequence[int], grid: int) -> tuple[slice, slice]:
     """Return the rows and the columns of the positive cells of `thing`.
 
     Those that a part of its box about the centre of mass touches, at most one beside the centre's.

@@ -19,6 +19,7 @@ from commands.reproduce import command, training
 from commands.reproduce.ladder import Reproduction, said_of
 from commands.reproduce.training import Trained, TrainingEnded, common_start, compare_scores
 from common.errors import UserError
+from common.evaluation.tasks import ask_of
 from common.panoptic.sets.coco import CocoPanoptic
 from common.settings.load import load_settings
 from common.settings.run import Evaluate
@@ -124,7 +125,8 @@ def training_of(folder, best, *rows):
     lines = [{"iteration": 1, "loss": 2.0}, *(dict(zip(keys, row, strict=True)) for row in rows)]
     (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     score = next((row[1] for row in rows if row[0] == best), None)
-    return Trained(folder, {"best_iteration": best, "best_mean_iou": score})
+    result = {"best_iteration": best, "best_mean_iou": score, "best_pq": None}
+    return Trained(folder, result)
 
 
 def held(path):
@@ -215,6 +217,9 @@ def strict_parts(multiple):
     import paddle
     import torch
 
+    from paddle_impl.train import PaddleInference
+    from torch_ref.train import TorchInference
+
     class Strict(paddle.nn.Conv2D):
         def forward(self, image):
             assert not image.shape[2] % multiple, "of no such height"
@@ -223,10 +228,15 @@ def strict_parts(multiple):
     sizes = [(32, 40), (32, 40), (16, 40), (24, 40)]
     samples = [(np.zeros((3, *size), np.float32), np.zeros(size, np.int64)) for size in sizes]
     val = type("Val", (), {"__len__": lambda _: 4, "sample": lambda _, e, i: samples[i]})()
-    settings = SimpleNamespace(evaluate=Evaluate())
-    nets = (lambda: torch.nn.Conv2d(3, 2, 1)), (lambda: Strict(3, 2, 1))
-    data = SimpleNamespace(val=val)
-    return tuple(SimpleNamespace(net=n, data=lambda: data, settings=settings) for n in nets)
+    held = {
+        "settings": SimpleNamespace(evaluate=Evaluate()),
+        "data": lambda: SimpleNamespace(val=val),
+        "ask": ask_of(load_settings(TOY)),
+    }
+    return (
+        SimpleNamespace(net=lambda: torch.nn.Conv2d(3, 2, 1), inference=TorchInference, **held),
+        SimpleNamespace(net=lambda: Strict(3, 2, 1), inference=PaddleInference, **held),
+    )
 
 
 @pytest.mark.parametrize("multiple", [8, 16])

@@ -216,7 +216,7 @@ def test_no_config_trains_it_yet(row):
     from common.settings.run import Model
 
     assert len(PAIRS[row].default_input) == 5
-    with pytest.raises(ValueError, match=f"{row} is a net of volumes"):
+    with pytest.raises(ValueError, match=f"{row} is of the task volumetric"):
         Model(name=row)
 
 

@@ -121,8 +121,9 @@ def test_settings_know_every_row_of_the_tables(package):
 
     pytest.importorskip("torch" if package == "torch_ref" else "paddle")
     losses = importlib.import_module(f"{package}.losses").LOSSES
-    # `detail` is a term of STDC's loss and returns two numbers, `depth` one of ViP-DeepLab's.
-    assert names_of(AnyLoss) == {*losses, OWN} - {"detail", "depth"}
+    # `detail` is a term of STDC's loss and returns two numbers, `depth` one of ViP-DeepLab's; of
+    # instances and volumes there are no data.
+    assert names_of(AnyLoss) == {*losses, OWN} - {"detail", "depth", "solo", "volume"}
     optimizers = importlib.import_module(f"{package}.optim").OPTIMIZERS
     assert names_of(AnyOptimizer) == {*optimizers, OWN}
     assert names_of(AnySchedule) == {*SCHEDULES, "plateau", "in_optimizer", OWN}
