@@ -283,6 +283,7 @@ STAGES = {
             "the crash of nll_loss, the noise of the answers",
             "tests/docs/differences/test_functions.py",
             "tests/docs/test_pages.py",
+            "tests/docs/test_readmes.py",
         ),
     ],
     "readme": lambda: run_readme(ROOT / "runs" / f"prove_{time.strftime('%H%M%S')}"),
