@@ -188,5 +188,5 @@ def inputs(
         shapes = shapes or [list(default)]
         if len(shapes) > 1:
             raise UserError("a row of the table takes one --input-shape")
-        check_input_shape(tuple(shapes[0]), default[1], train, volume=len(default) == 5)
+        check_input_shape(tuple(shapes[0]), default, train)
     return seeded_inputs(shapes, options.seed)

@@ -253,19 +253,21 @@ def seeded_input(shape: tuple[int, ...], seed: int) -> np.ndarray:
 
 
 def check_input_shape(
-    shape: tuple[int, ...], channels: int, train: bool, volume: bool = False
+    shape: tuple[int, ...], default: tuple[int, ...], train: bool
 ) -> tuple[int, ...]:
     """Return `shape` where a net can run it; UserError says what is wrong.
 
-    It is [N, C, H, W], and [N, C, D, H, W] of a net that takes a `volume`.
+    It is [N, C, H, W], and [N, C, D, H, W] of a net of volumes, as its `default` input is. A net
+    whose default is one image has no BatchNorm over a 1x1 map.
     """
+    volume, channels = len(default) == 5, default[1]
     if volume and (len(shape) != 5 or min(shape) < 1):
         raise UserError(f"--input-shape takes five positive numbers N C D H W, got {list(shape)}")
     if not volume and (len(shape) != 4 or min(shape) < 1):
         raise UserError(f"--input-shape takes four positive numbers N C H W, got {list(shape)}")
     if shape[1] != channels:
         raise UserError(f"the net takes {channels} channels, --input-shape has {shape[1]}")
-    if train and shape[0] < 2:
+    if train and shape[0] < min(default[0], 2):
         raise UserError(
             "train mode needs a batch of at least 2: BatchNorm over a 1x1 map has a single value "
             f"per channel otherwise; got --input-shape {' '.join(map(str, shape))}"

@@ -223,8 +223,9 @@ def test_no_config_trains_it_yet(row):
 def test_a_shape_of_an_image_is_refused_for_a_net_of_volumes():
     from commands.subjects.inputs import check_input_shape
 
-    assert check_input_shape((2, 1, 8, 8, 8), 1, True, volume=True) == (2, 1, 8, 8, 8)
+    volume, image = (2, 1, 8, 16, 24), (2, 1, 64, 64)
+    assert check_input_shape((2, 1, 8, 8, 8), volume, True) == (2, 1, 8, 8, 8)
     with pytest.raises(UserError, match="five positive numbers N C D H W"):
-        check_input_shape((2, 1, 8, 8), 1, False, volume=True)
+        check_input_shape((2, 1, 8, 8), volume, False)
     with pytest.raises(UserError, match="four positive numbers"):
-        check_input_shape((2, 1, 8, 8, 8), 1, False)
+        check_input_shape((2, 1, 8, 8, 8), image, False)
