@@ -66,6 +66,7 @@ class SavedSegments:
                 size = self.dataset.source.read(self.written)[0].size
                 image = Image.fromarray(found.astype(np.int32))
                 found = np.asarray(image.resize(size, Image.Resampling.NEAREST)).astype(np.int64)
+            # Its frames are a panoptic set's, which a config of this task always has.
             frame = self.dataset.source.frames[self.written]  # type: ignore[attr-defined]
             name = self.names[self.written].replace("/", "_")
             self.files.add(found, frame.image_id, name)

@@ -118,7 +118,7 @@ class PanopticSet:
         ]
 
     def _photo(self, path: Path) -> Image.Image:
-        """Return the image of the file `path`, of mode RGB."""
+        """Return the image of the file `path`, of mode RGB; each set says how."""
         raise NotImplementedError
 
     def _image(self, frame: PanopticFrame, ids: np.ndarray) -> Image.Image:
