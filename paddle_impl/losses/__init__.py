@@ -9,15 +9,15 @@ from paddle import nn
 from paddle_impl.losses.auxiliary import AuxiliaryCrossEntropy
 from paddle_impl.losses.cross_entropy import CrossEntropy, SummedCrossEntropy
 from paddle_impl.losses.deeplab import MultiScaleCrossEntropy, UpsampledCrossEntropy
-from paddle_impl.losses.depth import DepthLoss
 from paddle_impl.losses.detail import DetailLoss
+from paddle_impl.losses.detection.solo import SOLOLoss
 from paddle_impl.losses.dice import CrossEntropyDice, DiceLoss
 from paddle_impl.losses.focal import FocalLoss
 from paddle_impl.losses.lovasz import LovaszSoftmax
-from paddle_impl.losses.max_deeplab import MaxDeepLabLoss
 from paddle_impl.losses.ohem import OhemCrossEntropy
-from paddle_impl.losses.panoptic_deeplab import PanopticDeepLabLoss, ViPDeepLabLoss
-from paddle_impl.losses.solo import SOLOLoss
+from paddle_impl.losses.panoptic.depth import DepthLoss
+from paddle_impl.losses.panoptic.max_deeplab import MaxDeepLabLoss
+from paddle_impl.losses.panoptic.panoptic_deeplab import PanopticDeepLabLoss, ViPDeepLabLoss
 from paddle_impl.losses.stdc import StdcLoss
 from paddle_impl.losses.unet import UNetLoss
 from paddle_impl.losses.volume import VolumeLoss

@@ -10,7 +10,7 @@ from tests.paths import ROOT
 # Only what a framework has and the other has not may stand on one side alone.
 ONE_SIDED = {
     "models/backbones/stdc.py": {"STDCNet._alias_stages"},  # second names in the authors' files
-    "models/solo.py": {"SOLO.train"},  # Paddle's takes no mode
+    "models/detection/solo.py": {"SOLO.train"},  # Paddle's takes no mode
     # Paddle makes slots in the first step only, and takes bfloat16 as bits; torch's tensors have a
     # device of their own.
     "train.py": {"make_slots", "_as_held", "to_tensors"},

@@ -9,15 +9,15 @@ from torch import nn
 from torch_ref.losses.auxiliary import AuxiliaryCrossEntropy
 from torch_ref.losses.cross_entropy import CrossEntropy, SummedCrossEntropy
 from torch_ref.losses.deeplab import MultiScaleCrossEntropy, UpsampledCrossEntropy
-from torch_ref.losses.depth import DepthLoss
 from torch_ref.losses.detail import DetailLoss
+from torch_ref.losses.detection.solo import SOLOLoss
 from torch_ref.losses.dice import CrossEntropyDice, DiceLoss
 from torch_ref.losses.focal import FocalLoss
 from torch_ref.losses.lovasz import LovaszSoftmax
-from torch_ref.losses.max_deeplab import MaxDeepLabLoss
 from torch_ref.losses.ohem import OhemCrossEntropy
-from torch_ref.losses.panoptic_deeplab import PanopticDeepLabLoss, ViPDeepLabLoss
-from torch_ref.losses.solo import SOLOLoss
+from torch_ref.losses.panoptic.depth import DepthLoss
+from torch_ref.losses.panoptic.max_deeplab import MaxDeepLabLoss
+from torch_ref.losses.panoptic.panoptic_deeplab import PanopticDeepLabLoss, ViPDeepLabLoss
 from torch_ref.losses.stdc import StdcLoss
 from torch_ref.losses.unet import UNetLoss
 from torch_ref.losses.volume import VolumeLoss

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 
 import torch_ref
 from common.errors import ConfigError, UserError
-from torch_ref.models import max_deeplab
+from torch_ref.models.panoptic import max_deeplab
 
 FILES = {
     "max_deeplab_s_conradry_640": ({}, 61_782_860),
@@ -221,7 +221,7 @@ def test_a_memory_that_reads_pixels_alone_is_found_at_its_place(monkeypatch):
     from align import align_forward
     from align.pairing.fill import load_state
     from convert import convert_state
-    from paddle_impl.models import max_deeplab as port_of
+    from paddle_impl.models.panoptic import max_deeplab as port_of
 
     def pixels_alone(pixels, memory):
         read = right(pixels, memory)

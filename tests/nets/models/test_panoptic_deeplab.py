@@ -145,7 +145,7 @@ def test_outputs_have_the_image_s_size_in_both_modes():
 @pytest.mark.parametrize(("height", "factor"), [(65, 4), (8, 7), (6, 5), (1025, 4)])
 def test_the_offset_is_in_pixels_of_the_image(height, factor):
     """(H - 1) // (h - 1) of the heights, for both axes, whatever the widths are."""
-    from torch_ref.models.panoptic_deeplab import upsample_offset
+    from torch_ref.models.panoptic.panoptic_deeplab import upsample_offset
 
     offset = torch.ones(1, 2, (height + 3) // 4, 5, dtype=torch.float64)
     scaled = upsample_offset(offset, torch.zeros(1, 3, height, 80))
@@ -154,7 +154,7 @@ def test_the_offset_is_in_pixels_of_the_image(height, factor):
 
 def test_a_window_of_the_whole_map_is_its_average():
     """And a smaller one moves over the map by one cell: the authors' test crop."""
-    from torch_ref.models.panoptic_deeplab import WindowPool
+    from torch_ref.models.panoptic.panoptic_deeplab import WindowPool
 
     x = torch.rand(1, 1, 3, 9, dtype=torch.float64)
     average, whole, part = (WindowPool(1, 1, window).double() for window in (None, (3, 9), (3, 5)))
@@ -186,7 +186,7 @@ def test_vip_takes_two_frames_and_of_the_next_only_its_offsets():
 
 
 def test_vip_s_offset_has_a_factor_for_each_axis():
-    from torch_ref.models.vip_deeplab import upsample_by_axis
+    from torch_ref.models.panoptic.vip_deeplab import upsample_by_axis
 
     offset = torch.ones(1, 2, 3, 5, dtype=torch.float64)
     scaled = upsample_by_axis(offset, torch.zeros(1, 3, 8, 17))
@@ -254,7 +254,7 @@ def swapped(decoder):
 
 def unscaled(net):
     """A port whose offsets stay in cells."""
-    from paddle_impl.models.panoptic_deeplab import upsample
+    from paddle_impl.models.panoptic.panoptic_deeplab import upsample
 
     net.forward = lambda x: [upsample(map_, x) for map_ in net.decoder(net.backbone(x))]
 

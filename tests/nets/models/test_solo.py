@@ -86,7 +86,7 @@ def test_what_the_nets_return():
 
 
 def test_a_point_stays_where_it_is_the_largest_of_its_upper_left_four():
-    from torch_ref.models.solo import points_nms
+    from torch_ref.models.detection.solo import points_nms
 
     x = torch.tensor([[0.5, 0.4, 0.4], [0.3, 0.6, 0.1], [0.3, 0.2, 0.7]])
     kept = torch.tensor([[0.5, 0, 0.4], [0, 0.6, 0], [0.3, 0, 0.7]])
@@ -94,7 +94,7 @@ def test_a_point_stays_where_it_is_the_largest_of_its_upper_left_four():
 
 
 def test_coordinates_are_x_then_y_between_minus_and_plus_one():
-    from torch_ref.models.solo import with_coordinates
+    from torch_ref.models.detection.solo import with_coordinates
 
     x, y = with_coordinates(torch.zeros(1, 1, 2, 3))[0, 1:]
     assert torch.equal(x, torch.tensor([[-1.0, 0.0, 1.0]] * 2))
@@ -102,7 +102,7 @@ def test_coordinates_are_x_then_y_between_minus_and_plus_one():
 
 
 def test_the_pyramid_has_no_relu_and_a_fifth_level_of_every_second_value():
-    from torch_ref.models.fpn import FPN
+    from torch_ref.models.detection.fpn import FPN
 
     levels = FPN([2, 4], 8)([torch.randn(1, 2, 4, 8), torch.randn(1, 4, 2, 4)])
     assert [tuple(level.shape[2:]) for level in levels] == [(4, 8), (2, 4), (1, 2)]

@@ -17,7 +17,7 @@ from common.shapes import FULL_WIDTH, refuse_size, relative_places, stepped_widt
 from torch_ref.layers import BatchNorm1d, BatchNorm2d, fan_in_uniform_, resize_bilinear
 from torch_ref.models.backbones.axial import HEADS, attend_lines, spread
 from torch_ref.models.backbones.resnet import Bottleneck
-from torch_ref.models.panoptic_deeplab import RATES, SingleDecoder, SingleHead
+from torch_ref.models.panoptic.panoptic_deeplab import RATES, SingleDecoder, SingleHead
 
 EXPANSION = 4
 STRIDE = 16  # of the coarsest map

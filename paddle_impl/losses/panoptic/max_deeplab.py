@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+from paddle import Tensor
 
 from common.errors import ConfigError
 from common.panoptic.matching import objects_of_slots
-from torch_ref.losses.arrays import array_of
-from torch_ref.losses.max_paper import PaperTerms
-from torch_ref.losses.max_simplified import WEIGHTS, SimplifiedTerms
-from torch_ref.losses.parts import LossOfParts
+from paddle_impl.losses.arrays import array_of
+from paddle_impl.losses.panoptic.max_paper import PaperTerms
+from paddle_impl.losses.panoptic.max_simplified import WEIGHTS, SimplifiedTerms
+from paddle_impl.losses.parts import LossOfParts
 
 STYLES = ("simplified", "paper")
 

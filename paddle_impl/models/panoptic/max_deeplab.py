@@ -17,7 +17,7 @@ from common.shapes import FULL_WIDTH, refuse_size, relative_places, stepped_widt
 from paddle_impl.layers import BatchNorm1D, BatchNorm2D, fan_in_uniform_, resize_bilinear
 from paddle_impl.models.backbones.axial import HEADS, attend_lines, spread
 from paddle_impl.models.backbones.resnet import Bottleneck
-from paddle_impl.models.panoptic_deeplab import RATES, SingleDecoder, SingleHead
+from paddle_impl.models.panoptic.panoptic_deeplab import RATES, SingleDecoder, SingleHead
 
 EXPANSION = 4
 STRIDE = 16  # of the coarsest map

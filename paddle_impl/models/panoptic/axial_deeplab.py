@@ -12,7 +12,7 @@ from paddle import nn
 from common.shapes import FULL_WIDTH, stepped_width
 from paddle_impl.layers import keep_statistics
 from paddle_impl.models.backbones.axial import AxialNet
-from paddle_impl.models.panoptic_deeplab import (
+from paddle_impl.models.panoptic.panoptic_deeplab import (
     KEPT,
     RATES,
     PanopticDecoder,

@@ -16,7 +16,7 @@ from common.errors import UserError
 from common.shapes import first_width
 from torch_ref.layers import kaiming_normal_, keep_statistics, resize_bilinear
 from torch_ref.models.backbones.resnet import ResNet
-from torch_ref.models.panoptic_deeplab import (
+from torch_ref.models.panoptic.panoptic_deeplab import (
     KEPT,
     RATES,
     PanopticDecoder,

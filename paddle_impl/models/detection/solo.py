@@ -14,7 +14,7 @@ from paddle import nn
 from common.shapes import checked_grids, coordinates, first_width
 from paddle_impl.layers import freeze_parameters, freeze_statistics, resize_bilinear
 from paddle_impl.models.backbones.resnet import ResNet
-from paddle_impl.models.fpn import FPN
+from paddle_impl.models.detection.fpn import FPN
 
 GRIDS = (40, 36, 24, 16, 12)
 STD = 0.01  # of the heads' convolutions

@@ -14,7 +14,7 @@ from torch import nn
 from common.shapes import checked_grids, coordinates, first_width
 from torch_ref.layers import freeze_parameters, freeze_statistics, resize_bilinear
 from torch_ref.models.backbones.resnet import ResNet
-from torch_ref.models.fpn import FPN
+from torch_ref.models.detection.fpn import FPN
 
 GRIDS = (40, 36, 24, 16, 12)
 STD = 0.01  # of the heads' convolutions

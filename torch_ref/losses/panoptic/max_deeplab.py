@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from paddle import Tensor
+from torch import Tensor
 
 from common.errors import ConfigError
 from common.panoptic.matching import objects_of_slots
-from paddle_impl.losses.arrays import array_of
-from paddle_impl.losses.max_paper import PaperTerms
-from paddle_impl.losses.max_simplified import WEIGHTS, SimplifiedTerms
-from paddle_impl.losses.parts import LossOfParts
+from torch_ref.losses.arrays import array_of
+from torch_ref.losses.panoptic.max_paper import PaperTerms
+from torch_ref.losses.panoptic.max_simplified import WEIGHTS, SimplifiedTerms
+from torch_ref.losses.parts import LossOfParts
 
 STYLES = ("simplified", "paper")
 

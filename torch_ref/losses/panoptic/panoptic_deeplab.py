@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from common.errors import ConfigError, UserError
-from torch_ref.losses.depth import DepthLoss, like
+from torch_ref.losses.panoptic.depth import DepthLoss, like
 from torch_ref.losses.parts import LossOfParts
 from torch_ref.losses.pixels import IGNORE_INDEX, pixel_cross_entropy, wide
 

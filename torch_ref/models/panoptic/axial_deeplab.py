@@ -12,7 +12,7 @@ from torch import nn
 from common.shapes import FULL_WIDTH, stepped_width
 from torch_ref.layers import keep_statistics
 from torch_ref.models.backbones.axial import AxialNet
-from torch_ref.models.panoptic_deeplab import (
+from torch_ref.models.panoptic.panoptic_deeplab import (
     KEPT,
     RATES,
     PanopticDecoder,

@@ -10,7 +10,7 @@ from paddle import nn
 
 from common.shapes import checked_grids, first_width
 from paddle_impl.layers import named_sequential, resize_bilinear
-from paddle_impl.models.solo import (
+from paddle_impl.models.detection.solo import (
     GRIDS,
     SOLO,
     ConvGN,
@@ -50,7 +50,8 @@ class MaskFeatures(nn.Layer):
 class SOLOv2Head(nn.Layer):
     """Kernels and classes of the cells of each level, and the map that kernels are laid on.
 
-    channels: of the levels; the others follow from them. See `paddle_impl.models.solo.SOLOHead`.
+    channels: of the levels; the others follow from them.
+    See `paddle_impl.models.detection.solo.SOLOHead`.
     """
 
     def __init__(
@@ -119,7 +120,7 @@ def solov2(
     stacked_convs: int = 4,
     width: float = 1.0,
 ) -> SOLO:
-    """Build SOLOv2 on ResNet-50 (by `layers`); see `paddle_impl.models.solo.solo`."""
+    """Build SOLOv2 on ResNet-50 (by `layers`); see `paddle_impl.models.detection.solo.solo`."""
     base, grids = first_width(width, least=2), checked_grids(num_grids)
     head = SOLOv2Head(base * 4, group_count(base), num_classes, grids, stacked_convs)
     return SOLO(layers, head, width)

@@ -16,7 +16,7 @@ from common.errors import UserError
 from common.shapes import first_width
 from paddle_impl.layers import kaiming_normal_, keep_statistics, resize_bilinear
 from paddle_impl.models.backbones.resnet import ResNet
-from paddle_impl.models.panoptic_deeplab import (
+from paddle_impl.models.panoptic.panoptic_deeplab import (
     KEPT,
     RATES,
     PanopticDecoder,

@@ -6,7 +6,7 @@ import paddle
 from paddle import Tensor
 
 from common.errors import ConfigError, UserError
-from paddle_impl.losses.depth import DepthLoss, like
+from paddle_impl.losses.panoptic.depth import DepthLoss, like
 from paddle_impl.losses.parts import LossOfParts
 from paddle_impl.losses.pixels import IGNORE_INDEX, pixel_cross_entropy, wide
 

@@ -1,0 +1,27 @@
+"""Rows of nets that find objects, each with its mask."""
+
+from common.pairs.backbones import RESNET50
+from common.pairs.pair import Pair
+
+
+def _solo(module: str, paper: str) -> Pair:
+    return Pair(
+        module=f"detection.{module}",
+        factory=module,
+        settings={"layers": RESNET50},
+        default_input=(1, 3, 64, 128),
+        rules=(),
+        classes_key="mask_head.conv_cls.weight",
+        task="instances",
+        paper=paper,
+        source="https://github.com/open-mmlab/mmdetection",
+        weights_licence="Apache-2.0",
+    )
+
+
+DETECTION: dict[str, Pair] = {
+    "solo_r50_fpn": _solo("solo", "SOLO: Segmenting Objects by Locations, ECCV 2020"),
+    "solov2_r50_fpn": _solo(
+        "solov2", "SOLOv2: Dynamic and Fast Instance Segmentation, NeurIPS 2020"
+    ),
+}

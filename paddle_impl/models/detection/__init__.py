@@ -1,0 +1,1 @@
+"""Nets that find objects, each with its mask, and the pyramid that they share."""

@@ -1,0 +1,1 @@
+"""Criteria of nets that find objects."""
