@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from common.data.read_image import read_image
-from common.data.sets.run_lengths import compressed, masks_for
+from common.data.sets.run_lengths import mask_of, masks_for
 from common.data.sets.voc import CLASS_NAMES, VOID, palette
 from common.errors import ConfigError, DataError
 
@@ -178,18 +178,13 @@ class Coco:
 
     def _mask(self, region: Region, frame: CocoFrame) -> np.ndarray:
         """Return the pixels of a region: uint8 [H, W], 0 or 1."""
-        masks, segmentation = masks_for("coco"), region.segmentation
         try:
             size = (frame.height, frame.width)
-            if isinstance(segmentation, Mapping) and isinstance(segmentation["counts"], str):
-                return compressed(segmentation, size, masks)
-            _check(segmentation, frame)
-            drawn: np.ndarray = masks.decode(masks.frPyObjects(segmentation, *size))
+            return mask_of(region.segmentation, size, masks_for("coco"))
         except (ValueError, TypeError, KeyError) as error:
             raise DataError(
                 f"{self._list}: annotation {region.annotation} of {frame.image.name}: {error}"
             ) from None
-        return drawn if drawn.ndim == 2 else drawn.max(axis=2)
 
 
 def _by_image(
@@ -206,26 +201,6 @@ def _by_image(
         regions.setdefault(image, []).append(region)
         areas[image] = areas.get(image, 0) + row["area"]
     return regions, areas
-
-
-def _check(segmentation: Any, frame: CocoFrame) -> None:
-    """Raise ValueError for what pycocotools would take for something else, or read beyond."""
-    if isinstance(segmentation, Mapping):
-        if list(segmentation["size"]) != [frame.height, frame.width]:
-            raise ValueError(
-                f"run lengths of size {segmentation['size']} in an image of "
-                f"{[frame.height, frame.width]}"
-            )
-        counts = segmentation["counts"]
-        if sum(counts) != frame.height * frame.width:
-            raise ValueError(f"run lengths of {sum(counts)} pixels in all, not of the whole image")
-        return
-    if not segmentation:
-        raise ValueError("no polygon and no run lengths")
-    for polygon in segmentation:
-        # Four numbers would be taken for a box.
-        if len(polygon) < 6 or len(polygon) % 2:
-            raise ValueError(f"a polygon of {len(polygon)} numbers; three points are six")
 
 
 def _kind(path: Path) -> str:

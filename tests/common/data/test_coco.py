@@ -131,6 +131,17 @@ BAD_REGIONS = {
     "other size": ({"size": [5, 5], "counts": [25]}, "run lengths of size"),
     "too short": ({"size": [50, 60], "counts": [10, 5]}, "of 15 pixels in all"),
     "no counts": ({"size": [50, 60]}, "counts"),
+    # pycocotools takes these, and draws from beyond its arrays.
+    "below 0": ({"size": [50, 60], "counts": [-10, 3010]}, "no whole numbers"),
+    "halves": ({"size": [50, 60], "counts": [0.5, 2999.5]}, "no whole numbers"),
+    "packed, of nothing": ({"size": [50, 60], "counts": "0"}, "of 0 pixels in all"),
+    "packed, empty": ({"size": [50, 60], "counts": ""}, "of 0 pixels in all"),
+    "packed, cut off": ({"size": [50, 60], "counts": "o"}, "no compressed run lengths"),
+    "packed, without end": ({"size": [50, 60], "counts": "o" * 40}, "no compressed run lengths"),
+    "far away": ([[0, 0, 1e12, 0, 5, 5]], "1000000000000.0 for a place"),
+    "no number": ([[0, 0, float("nan"), 0, 5, 5]], "nan for a place"),
+    "a text": ("0, 0, 10, 10, 5, 5", "no polygon"),
+    "a list of numbers": ([0, 0, 10, 10, 5, 5], "a polygon that is 0"),
 }
 
 
