@@ -1,0 +1,1 @@
+"""Write a PyTorch net as readable Paddle source: record what runs, rewrite it call by call."""
