@@ -17,7 +17,7 @@ UNKNOWN = Unknown.UNKNOWN
 class NoSpelling(Exception):
     """No Paddle spelling is known for a call: the API, and why."""
 
-    def __init__(self, api: str, reason: str):
+    def __init__(self, api: str, reason: str) -> None:
         super().__init__(f"{api}: {reason}")
         self.api = api
         self.reason = reason
