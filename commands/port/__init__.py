@@ -1,0 +1,1 @@
+"""The command that ports a net: record, write, prove, repair."""

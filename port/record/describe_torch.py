@@ -1,0 +1,58 @@
+"""What is noted of a value: its kind, its rank and type, or itself where it is a constant."""
+
+import types
+from typing import Any
+
+import torch
+from torch import nn
+
+from port.calls import UNKNOWN
+from port.record.facts import Facts
+from port.record.names_torch import names_of, torch_class_of
+
+_CONSTANTS: dict[type, str] = {bool: "bool", int: "int", float: "float", str: "str"}
+_LONGEST = 16  # of a list whose values are kept
+
+
+def described(value: Any) -> Facts:
+    """Return what is noted of `value`."""
+    kind = type(value)
+    if kind in _CONSTANTS:
+        return Facts(_CONSTANTS[kind], value)
+    if value is None:
+        return Facts("none", None)
+    if isinstance(value, torch.Tensor):
+        return Facts("tensor", UNKNOWN, value.dim(), dtype_name(value.dtype))
+    if isinstance(value, torch.Size):
+        return Facts("size", tuple(value), len(value), "int")
+    if isinstance(value, list | tuple):
+        return _described_list(value, "list" if isinstance(value, list) else "tuple")
+    if isinstance(value, torch.dtype):
+        return Facts("dtype", dtype_name(value), names=names_of(value))
+    if isinstance(value, torch.device):
+        return Facts("device", str(value))
+    if isinstance(value, type):
+        return Facts("class", value.__qualname__, names=names_of(value))
+    if isinstance(value, nn.Module):
+        base = torch_class_of(type(value))
+        return Facts("module", names=names_of(base) if base else ())
+    if isinstance(value, slice):
+        return Facts("slice")
+    if isinstance(value, types.GeneratorType):
+        return Facts("generator")
+    if callable(value):
+        return Facts("function", names=names_of(value))
+    return Facts()
+
+
+def _described_list(value: Any, kind: str) -> Facts:
+    inside = [described(item) for item in value[:_LONGEST]]
+    kinds = {item.kind for item in inside}
+    constant = len(value) <= _LONGEST and all(item.value is not UNKNOWN for item in inside)
+    held = tuple(item.value for item in inside) if constant else UNKNOWN
+    return Facts(kind, held, len(value), kinds.pop() if len(kinds) == 1 else None)
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """Return "float32" of torch.float32."""
+    return str(dtype).removeprefix("torch.")

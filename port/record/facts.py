@@ -1,0 +1,107 @@
+"""What one recording holds: plain data, which travels from the process that ran the net."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from port.calls import UNKNOWN
+from port.record.instrument import Span
+
+MOST = 300  # observations of one place; a loop tells nothing new after them
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a value: see `port.calls.Argument`. names: of a class, function or module.
+
+    names are canonical names of torch ("torch.nn.Conv2d", "torch.nn.modules.conv.Conv2d"); of an
+    instance those of the class of torch nearest to it.
+    """
+
+    kind: str = "other"
+    value: Any = UNKNOWN
+    rank: int | None = None
+    dtype: str | None = None
+    names: tuple[str, ...] = ()
+
+
+def merged(one: Facts, other: Facts) -> Facts:
+    """Return what both agree in."""
+    if one == other:
+        return one
+    same_value = type(one.value) is type(other.value) and one.value == other.value
+    return Facts(
+        one.kind if one.kind == other.kind else "other",
+        one.value if same_value else UNKNOWN,
+        one.rank if one.rank == other.rank else None,
+        one.dtype if one.dtype == other.dtype else None,
+        one.names if one.names == other.names else (),
+    )
+
+
+@dataclass
+class Seen:
+    """One way in which a place called something: who, with what; all calls of the way merged.
+
+    names: of torch's function or class, () of another's. partial: by way of functools.partial.
+    built: it is a class of the user's that inherits the constructor of a class of torch.
+    positional, keywords: what arrived by position, and by name. receiver: of a method.
+    mutated: the arguments (numbers, names; "self": the receiver) into which was written.
+    returns_written: what came back is the tensor that was written into.
+    """
+
+    names: tuple[str, ...] = ()
+    partial: bool = False
+    built: bool = False
+    receiver: Facts | None = None
+    positional: list[Facts] = field(default_factory=list)
+    keywords: dict[str, Facts] = field(default_factory=dict)
+    result: Facts = Facts()
+    mutated: set[str] = field(default_factory=set)
+    returns_written: bool = False
+    ragged: bool = False  # the number of arguments differed from call to call
+    whose: str = ""  # "module:name" of what is not torch's
+
+
+@dataclass
+class Binding:
+    """What a name of a module stands for. kind: torch (names), module (value: its dotted name),
+    thing (value: "module:name" of a class or function), other.
+    """
+
+    kind: str
+    value: str = ""
+    names: tuple[str, ...] = ()
+
+
+@dataclass
+class FileRecord:
+    """One file of the user's, or of a library that builds nets, as it ran.
+
+    ran: first statements of the blocks that ran; at_work: of those that ran after the imports.
+    """
+
+    path: Path
+    module: str
+    is_package: bool
+    library: bool
+    calls: dict[Span, list[Seen]] = field(default_factory=dict)
+    values: dict[Span, Facts] = field(default_factory=dict)
+    written: dict[Span, bool] = field(default_factory=dict)
+    ran: set[Span] = field(default_factory=set)
+    at_work: set[Span] = field(default_factory=set)
+    names: dict[str, Binding] = field(default_factory=dict)
+
+
+@dataclass
+class Record:
+    """A recording: the files, the factory ("module", "name"), and what went wrong on the way.
+
+    modes: the passes that ran ("eval", "train"); failed: those that did not, and why.
+    """
+
+    files: dict[str, FileRecord]
+    root: tuple[str, str]
+    modes: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)

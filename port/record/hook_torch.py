@@ -1,0 +1,120 @@
+"""Imports files of the user's, and of libraries that build nets, with questions in them."""
+
+import functools
+import re
+import sys
+import sysconfig
+from collections.abc import Callable
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from port.record.facts import FileRecord
+from port.record.instrument import ASKED, instrumented
+from port.record.recorder_torch import Asker, Phase
+
+_IMPORTS_TORCH = re.compile(rb"^\s*(?:import|from) torch\b", re.MULTILINE)
+_LIBRARIES = tuple(sysconfig.get_path(name) for name in ("purelib", "platlib"))
+_PYTHON = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib"))
+# Not nets, or known to the table of meanings, or at home on both sides.
+_APART = frozenset(
+    "torch paddle numpy einops triton torchgen functorch sympy networkx scipy PIL cv2 yaml tqdm "
+    "safetensors huggingface_hub pytest _pytest setuptools pkg_resources pydantic rich "
+    "tensorboard tensorboardX matplotlib pandas sklearn skimage jinja2 packaging".split()
+)
+# What torch's layers hold beside tensors' own attributes.
+_OF_LAYERS = frozenset(
+    "kernel_size stride padding dilation groups bias weight in_channels out_channels "
+    "in_features out_features num_features eps momentum affine track_running_stats running_mean "
+    "running_var num_batches_tracked p inplace num_parameters embedding_dim num_embeddings "
+    "normalized_shape output_size scale_factor mode align_corners num_heads embed_dim batch_first "
+    "padding_mode output_padding transposed negative_slope upscale_factor return_indices "
+    "ceil_mode _modules _parameters _buffers training".split()
+)
+ATTRIBUTES = frozenset(
+    name for name in dir(torch.Tensor) if not name.startswith("__")
+) | _OF_LAYERS
+
+
+class Finder(MetaPathFinder):
+    """Stands first among the finders; `apart` tells of a file that it is not to be ported."""
+
+    def __init__(self, phase: Phase, apart: Callable[[Path], bool]) -> None:
+        self.phase, self.apart = phase, apart
+        self.files: dict[str, FileRecord] = {}
+
+    def find_spec(
+        self, fullname: str, path: Any = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Find a module as Python does, and load it with questions where it is to be ported."""
+        if fullname.partition(".")[0] in _APART:
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is None or not isinstance(spec.loader, SourceFileLoader) or not spec.origin:
+            return spec
+        file = Path(spec.origin)
+        if not self.apart(file) and (not is_library(file) or _names_torch(file)):
+            spec.loader = _Loader(fullname, spec.origin, self)
+        return spec
+
+
+class _Loader(SourceFileLoader):
+    def __init__(self, fullname: str, path: str, finder: Finder) -> None:
+        super().__init__(fullname, path)
+        self.finder = finder
+
+    def get_code(self, fullname: str) -> Any:
+        path = Path(self.get_filename(fullname))
+        text = self.get_source(fullname) or ""
+        tree, spans = instrumented(text, ATTRIBUTES)
+        package = path.name == "__init__.py"
+        record = FileRecord(path, fullname, package, is_library(path))
+        self.finder.files[fullname] = record
+        self.asker = Asker(record, spans, self.finder.phase)
+        return compile(tree, str(path), "exec", dont_inherit=True)
+
+    def exec_module(self, module: ModuleType) -> None:
+        code = self.get_code(module.__name__)
+        setattr(module, ASKED, self.asker)
+        exec(code, module.__dict__)
+
+
+def is_library(file: Path) -> bool:
+    """Tell whether a file was installed, and is not the user's own."""
+    return str(file).startswith(_LIBRARIES)
+
+
+def is_pythons(file: Path) -> bool:
+    """Tell whether a file is Python's own."""
+    return str(file).startswith(_PYTHON) and not is_library(file)
+
+
+def _names_torch(file: Path) -> bool:
+    """Tell whether a package of a library uses torch at all."""
+    root = next((Path(place) for place in _LIBRARIES if str(file).startswith(place)), file.parent)
+    package = root / file.relative_to(root).parts[0]
+    return _ask_package(package)
+
+
+@functools.cache
+def _ask_package(package: Path) -> bool:
+    files = sorted(package.rglob("*.py"))[:400] if package.is_dir() else [package]
+    return any(_IMPORTS_TORCH.search(_bytes_of(file)) for file in files)
+
+
+def _bytes_of(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""
+
+
+def installed(phase: Phase, apart: Callable[[Path], bool]) -> Finder:
+    """Put a finder before the others, and return it."""
+    finder = Finder(phase, apart)
+    sys.meta_path.insert(0, finder)
+    return finder

@@ -1,0 +1,192 @@
+"""Source of the user's with a question at each call: who is called, with what, was this reached.
+
+Positions stay those of the file, so tracebacks and `inspect` see the user's own lines.
+"""
+
+import ast
+from collections.abc import Container, Sequence
+from typing import Any
+
+ASKED = "__t2p__"  # the name of the asker among the module's globals
+# Calls that look at the frame they stand in, or that the compiler knows by name.
+_BY_NAME = frozenset({"super", "locals", "globals", "vars", "dir", "eval", "exec", "__import__"})
+Span = tuple[int, int, int, int]  # line, column, last line, column behind it: as ast counts them
+
+
+def span_of(node: Any) -> Span:
+    """Return where an expression or a statement stands: lines from 1, columns in bytes from 0."""
+    return node.lineno, node.col_offset, node.end_lineno, node.end_col_offset
+
+
+def instrumented(text: str, attributes: Container[str]) -> tuple[ast.Module, list[Span]]:
+    """Return the tree of `text` with its questions, and the places that they ask by number.
+
+    `attributes`: selected attributes whose owner is asked for.
+    """
+    asking = _Asking(attributes)
+    tree = asking.visit(ast.parse(text))
+    return ast.fix_missing_locations(tree), asking.spans
+
+
+class _Asking(ast.NodeTransformer):
+    """Wraps calls, owners of attributes and indices, operands; marks the beginning of blocks."""
+
+    def __init__(self, attributes: Container[str]) -> None:
+        self.attributes = attributes
+        self.spans: list[Span] = []
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        """Ask who is called: `f(x)` -> `__t2p__.call(7, f, x)`."""
+        if isinstance(node.func, ast.Name) and node.func.id in _BY_NAME:
+            self.generic_visit(node)
+            return node
+        number = self._number(node)
+        function = node.func
+        if isinstance(function, ast.Attribute):
+            function.value = self.visit(function.value)
+        else:
+            function = self.visit(function)
+        arguments = [self.visit(argument) for argument in node.args]
+        keywords = [self.visit(keyword) for keyword in node.keywords]
+        return self._asked(node, "call", number, [function, *arguments], keywords)
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        """Ask whose attribute it is."""
+        owner = node.value
+        node.value = self.visit(owner)
+        if node.attr in self.attributes and not _is_super(owner):
+            node.value = self._seen(owner, node.value)
+        return node
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        """Ask what is indexed."""
+        owner = node.value
+        node.value = self._seen(owner, self.visit(owner))
+        node.slice = self.visit(node.slice)
+        return node
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        """Ask for both operands."""
+        node.left = self._seen(node.left, self.visit(node.left))
+        node.right = self._seen(node.right, self.visit(node.right))
+        return node
+
+    def visit_Compare(self, node: ast.Compare) -> ast.AST:
+        """Ask for the operands of `==` and the like, not of `is` and `in`."""
+        if any(isinstance(one, ast.Is | ast.IsNot | ast.In | ast.NotIn) for one in node.ops):
+            self.generic_visit(node)
+            return node
+        node.left = self._seen(node.left, self.visit(node.left))
+        node.comparators = [self._seen(one, self.visit(one)) for one in node.comparators]
+        return node
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
+        """Ask what is written into: `x += y` -> `x += __t2p__.written(7, x, y)`."""
+        target, number = node.target, self._number(node)
+        value = self.visit(node.value)
+        if isinstance(target, ast.Name):
+            read = ast.copy_location(ast.Name(target.id, ast.Load()), target)
+            node.value = self._asked(node.value, "written", number, [read, value], [])
+        else:
+            node.target, node.value = self.visit(target), value
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        """Mark that the function was entered; leave annotations alone."""
+        return self._function(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        """Mark that the function was entered; leave annotations alone."""
+        return self._function(node)
+
+    def visit_If(self, node: ast.If) -> ast.AST:
+        """Mark which branch ran."""
+        return self._blocks(node, "body", "orelse")
+
+    def visit_For(self, node: ast.For) -> ast.AST:
+        """Mark whether it turned at all."""
+        return self._blocks(node, "body", "orelse")
+
+    def visit_While(self, node: ast.While) -> ast.AST:
+        """Mark whether it turned at all."""
+        return self._blocks(node, "body", "orelse")
+
+    def visit_Try(self, node: ast.Try) -> ast.AST:
+        """Mark which of its parts ran."""
+        return self._blocks(node, "body", "orelse", "finalbody")
+
+    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> ast.AST:
+        """Mark whether it ran."""
+        return self._blocks(node, "body")
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        """Leave the annotation alone."""
+        node.value = self.visit(node.value) if node.value else None
+        node.target = self.visit(node.target)
+        return node
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
+        """Leave f-strings alone: before Python 3.12 positions inside them are not the file's."""
+        return node
+
+    def visit_MatchValue(self, node: ast.MatchValue) -> ast.AST:
+        """Leave patterns alone."""
+        return node
+
+    def visit_MatchClass(self, node: ast.MatchClass) -> ast.AST:
+        """Leave patterns alone."""
+        return node
+
+    def _function(self, node: Any) -> ast.AST:
+        node.decorator_list = [self.visit(one) for one in node.decorator_list]
+        node.args.defaults = [self.visit(one) for one in node.args.defaults]
+        node.args.kw_defaults = [one and self.visit(one) for one in node.args.kw_defaults]
+        return self._blocks(node, "body", all_children=False)
+
+    def _blocks(self, node: Any, *names: str, all_children: bool = True) -> ast.AST:
+        first = {name: getattr(node, name)[0] for name in names if getattr(node, name)}
+        marks = {name: self._mark(statement) for name, statement in first.items()}
+        if all_children:
+            self.generic_visit(node)
+        else:
+            for name in names:
+                setattr(node, name, _flat([self.visit(one) for one in getattr(node, name)]))
+        for name, mark in marks.items():
+            body = getattr(node, name)
+            place = 1 if name == "body" and _is_docstring(body[0]) else 0
+            body.insert(place, mark)
+        return node
+
+    def _mark(self, first: ast.stmt) -> ast.stmt:
+        asked = self._asked(first, "ran", self._number(first), [], [])
+        return ast.copy_location(ast.Expr(asked), first)
+
+    def _seen(self, node: ast.expr, value: Any) -> ast.expr:
+        if isinstance(node, ast.Constant | ast.Call):
+            return value
+        return self._asked(node, "seen", self._number(node), [value], [])
+
+    def _number(self, node: Any) -> int:
+        self.spans.append(span_of(node))
+        return len(self.spans) - 1
+
+    def _asked(
+        self, at: ast.AST, name: str, number: int, values: list[Any], keywords: list[Any]
+    ) -> ast.expr:
+        asker = ast.Attribute(ast.Name(ASKED, ast.Load()), name, ast.Load())
+        call = ast.Call(asker, [ast.Constant(number), *values], keywords)
+        for node in (call, asker, asker.value, call.args[0]):
+            ast.copy_location(node, at)
+        return call
+
+
+def _flat(statements: Sequence[Any]) -> list[Any]:
+    return [one for one in statements if one is not None]
+
+
+def _is_docstring(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+
+def _is_super(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "super"

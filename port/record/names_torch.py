@@ -1,0 +1,145 @@
+"""Which torch function, method or class an object is, by its canonical dotted names."""
+
+import functools
+import importlib
+import inspect
+import warnings
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+# Where torch's names are looked for; the first that holds an object names it.
+_HOMES = (
+    "torch.nn",
+    "torch.nn.functional",
+    "torch.nn.init",
+    "torch",
+    "torch.linalg",
+    "torch.fft",
+    "torch.special",
+    "torch.utils.checkpoint",
+    "torch.autograd",
+    "torch.cuda.amp",
+    "torch.cuda",
+    "torch.amp",
+    "torch.jit",
+    "torch.hub",
+    "torch.nn.utils",
+    "torch.nn.parameter",
+    "torch.nn.parallel",
+    "torch.nn.modules.batchnorm",
+    "torch.nn.modules.utils",
+    "torch.nn.utils.parametrizations",
+    "torch.backends.cudnn",
+    "torch.distributed",
+    "torch.utils.model_zoo",
+    "torch._utils",
+    "torch.fx",
+    "torch.utils.data",
+)
+
+
+@functools.cache
+def _table() -> dict[int, list[str]]:
+    with warnings.catch_warnings():  # some names of torch warn when they are looked at
+        warnings.simplefilter("ignore")
+        return _made_table()
+
+
+def _made_table() -> dict[int, list[str]]:
+    found: dict[int, list[str]] = {}
+    for home in _HOMES:
+        try:
+            module = importlib.import_module(home)
+        except ImportError:
+            continue
+        for name, value in vars(module).items():
+            named = callable(value) or isinstance(value, torch.dtype | torch.layout)
+            if named and not isinstance(value, ModuleType) and not name.startswith("__"):
+                found.setdefault(id(value), []).append(f"{home}.{name}")
+    return found
+
+
+def names_of(value: Any) -> tuple[str, ...]:
+    """Return the names of a class, function or dtype of torch, () of anything else."""
+    if not _is_torchs(value):
+        return ()
+    found = _table().get(id(value), [])
+    own = getattr(value, "__qualname__", None)
+    module = getattr(value, "__module__", None)
+    if own and module and module.startswith("torch") and "<locals>" not in own:
+        full = f"{module}.{own}"
+        found = found if full in found else [*found, full]
+    return tuple(found)
+
+
+def _is_torchs(value: Any) -> bool:
+    if isinstance(value, torch.dtype | torch.layout):
+        return True
+    if not callable(value):
+        return False
+    module = getattr(value, "__module__", None) or ""
+    return id(value) in _table() or module.partition(".")[0] == "torch"
+
+
+def torch_class_of(kind: type) -> type | None:
+    """Return the class of torch that is nearest in the ancestors of a class."""
+    return next((base for base in kind.__mro__ if base.__module__.startswith("torch.")), None)
+
+
+def who_is_called(function: Any) -> tuple[tuple[str, ...], Any, bool, bool]:
+    """Return (names, receiver, by way of partial, a user's class with torch's constructor)."""
+    if isinstance(function, functools.partial):
+        names, receiver, _, built = who_is_called(function.func)
+        return names, receiver, True, built
+    if isinstance(function, nn.Module):
+        return _called_module(function)
+    if isinstance(function, type):
+        return _called_class(function)
+    owner = getattr(function, "__self__", None)
+    name = getattr(function, "__name__", "")
+    if owner is None or isinstance(owner, ModuleType):
+        return names_of(function), None, False, False
+    if isinstance(owner, torch.Tensor):
+        return (f"torch.Tensor.{name}",), owner, False, False
+    if isinstance(owner, torch.Size):
+        return (f"torch.Size.{name}",), owner, False, False
+    if isinstance(owner, nn.Module):
+        return _bound(function, type(owner), name), owner, False, False
+    if isinstance(owner, type):  # a class method
+        return _bound(function, owner, name), None, False, False
+    module = type(owner).__module__
+    names = (f"{module}.{type(owner).__qualname__}.{name}",) if module.startswith("torch") else ()
+    return names or names_of(function), owner, False, False
+
+
+def _called_module(module: nn.Module) -> tuple[tuple[str, ...], Any, bool, bool]:
+    forward = _defining(type(module), "forward")
+    if "forward" in vars(module) or forward is None or not forward.__module__.startswith("torch."):
+        return (), module, False, False
+    return tuple(f"{name}.__call__" for name in names_of(forward)), module, False, False
+
+
+def _called_class(kind: type) -> tuple[tuple[str, ...], Any, bool, bool]:
+    if names := names_of(kind):
+        return names, None, False, False
+    maker = _defining(kind, "__init__")
+    if issubclass(kind, nn.Module) and maker is not None and names_of(maker):
+        return names_of(maker), None, False, True
+    return (), None, False, False
+
+
+def _bound(function: Any, kind: type, name: str) -> tuple[str, ...]:
+    """Return the names of a method by the class that defines it."""
+    plain = getattr(function, "__func__", function)
+    for base in kind.__mro__:
+        held = inspect.getattr_static(base, name, None) if name in vars(base) else None
+        if held is not None and getattr(held, "__func__", held) is plain:
+            return tuple(f"{one}.{name}" for one in names_of(base))
+    return ()
+
+
+def _defining(kind: type, name: str) -> type | None:
+    return next((base for base in kind.__mro__ if name in vars(base)), None)

@@ -1,0 +1,128 @@
+"""Builds a net and runs it in eval and train mode, and returns what was recorded."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from port.record.facts import Binding, Record
+from port.record.hook_torch import Finder
+from port.record.names_torch import names_of
+from port.record.recorder_torch import Phase
+
+Build = Callable[[], nn.Module]
+
+
+def record_net(
+    build: Build,
+    root: tuple[str, str],
+    inputs: Sequence[Sequence[np.ndarray]],
+    modes: Sequence[str],
+    finder: Finder,
+    phase: Phase,
+) -> Record:
+    """Return the recording of one net.
+
+    build: makes the net; its modules are imported already. root: ("module", "callable").
+    inputs: one or several sets of arrays, float64 or integers; the net runs each in each mode.
+    modes: "eval" and "train". What raises in the constructor is raised here; what raises in a pass
+    is noted in `failed`.
+    """
+    record = Record(finder.files, root)
+    phase.at_work = True
+    with on_the_cpu():
+        torch.manual_seed(0)
+        net = build()
+        for mode in modes:
+            try:
+                for arrays in inputs:
+                    run(net, [tensor_of(array) for array in arrays], mode)
+                record.modes.append(mode)
+            except Exception as error:
+                record.failed[mode] = f"{type(error).__name__}: {error}"
+    phase.at_work = False
+    for name, file in finder.files.items():
+        if name in sys.modules:
+            file.names = bindings(vars(sys.modules[name]), finder.files)
+    return record
+
+
+def run(net: nn.Module, tensors: Sequence[torch.Tensor], mode: str) -> None:
+    """Run one pass; gradients are recorded in train mode."""
+    net.train(mode == "train")
+    with torch.set_grad_enabled(mode == "train"):
+        net(*tensors)
+
+
+def tensor_of(array: np.ndarray) -> torch.Tensor:
+    """Return an array as the net gets it: numbers with a point in float32."""
+    return torch.from_numpy(array.astype(np.float32) if array.dtype.kind == "f" else array)
+
+
+@contextmanager
+def on_the_cpu() -> Any:
+    """Let `.cuda()` leave tensors and layers where they are, and `torch.jit.script` functions."""
+    changed: list[tuple[Any, str, Any]] = []
+
+    def change(owner: Any, name: str, value: Any) -> None:
+        changed.append((owner, name, getattr(owner, name)))
+        setattr(owner, name, value)
+
+    if not torch.cuda.is_available():
+        change(torch.Tensor, "cuda", lambda tensor, *_, **__: tensor)
+        change(nn.Module, "cuda", lambda module, *_, **__: module)
+    try:
+        yield
+    finally:
+        for owner, name, value in changed:
+            setattr(owner, name, value)
+
+
+def leave_functions_alone() -> None:
+    """From now on compilers of functions return them as they are: what is compiled is not seen."""
+
+    def same(function: Any = None, *_: Any, **__: Any) -> Any:
+        return function if function is not None else same
+
+    for name in ("script", "script_method", "script_if_tracing"):
+        known = getattr(torch.jit, name, None)
+        if known is not None:
+            same_here = _named(same, known)
+            setattr(torch.jit, name, same_here)
+    torch.compile = _named(same, torch.compile)  # type: ignore[assignment]
+
+
+def _named(function: Any, like: Any) -> Any:
+    def made(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    made.__name__, made.__qualname__, made.__module__ = like.__name__, like.__name__, "torch.jit"
+    return made
+
+
+def bindings(names: Mapping[str, Any], files: Mapping[str, Any]) -> dict[str, Binding]:
+    """Return what the names of a module stand for, as far as they are torch's or the user's."""
+    found = {}
+    for name, value in names.items():
+        if name.startswith("__") and name.endswith("__"):
+            continue
+        bound = _binding(value, files)
+        if bound is not None:
+            found[name] = bound
+    return found
+
+
+def _binding(value: Any, files: Mapping[str, Any]) -> Binding | None:
+    if type(value).__name__ in ("module", "LazyModule") and hasattr(value, "__name__"):
+        return Binding("module", value.__name__)
+    if names := names_of(value):
+        return Binding("torch", names=names)
+    module = getattr(value, "__module__", None)
+    name = getattr(value, "__qualname__", None)
+    if isinstance(module, str) and isinstance(name, str) and module in files:
+        return Binding("thing", f"{module}:{name}")
+    return None
