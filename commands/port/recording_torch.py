@@ -19,7 +19,8 @@ from port.record.recorder_torch import Phase
 
 OPTION = "the net"
 _OURS = tuple(
-    str(ROOT / room) for room in ("align", "commands", "common", "convert", "export", "port", "tools")
+    str(ROOT / room)
+    for room in ("align", "commands", "common", "convert", "export", "port", "tools")
 )
 
 

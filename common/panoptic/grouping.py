@@ -11,7 +11,7 @@ import numpy as np
 
 from common.errors import ConfigError, DataError
 from common.evaluation.resizing import resize
-from common.panoptic.max_targets import class_order
+from common.panoptic.max_deeplab.targets import class_order
 from common.panoptic.segments import thing_classes
 
 _CLASSES = 1 << 16  # that a map may have

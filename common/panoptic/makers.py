@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from common.panoptic.max_targets import max_deeplab_targets
+from common.panoptic.max_deeplab.targets import max_deeplab_targets
 from common.panoptic.segments import Segment
 from common.panoptic.targets import panoptic_deeplab_targets
 

@@ -7,7 +7,7 @@ import numpy as np
 from paddle import Tensor
 
 from common.errors import ConfigError
-from common.panoptic.matching import objects_of_slots
+from common.panoptic.max_deeplab.matching import objects_of_slots
 from paddle_impl.losses.arrays import array_of
 from paddle_impl.losses.panoptic.max_paper import PaperTerms
 from paddle_impl.losses.panoptic.max_simplified import WEIGHTS, SimplifiedTerms

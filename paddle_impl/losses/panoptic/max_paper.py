@@ -8,8 +8,8 @@ import paddle.nn.functional as F
 from paddle import Tensor
 
 from common.errors import UserError
-from common.panoptic.matching import chosen_pairs
-from common.panoptic.max_targets import paper_objects, strided
+from common.panoptic.max_deeplab.matching import chosen_pairs
+from common.panoptic.max_deeplab.targets import paper_objects, strided
 from paddle_impl.losses.arrays import array_of, tensor_like
 from paddle_impl.losses.pixels import at_label, log_probabilities, wide
 
@@ -29,7 +29,7 @@ class PaperTerms:
         outputs: by name: "feature" [N, D, h, w] of unit length, "mask" [N, slots, h, w], "class"
             [N, slots, classes + 1] with the things in the order of `things`, then the other
             classes, then void, "semantic" [N, classes, h', w'].
-        target: of `common.panoptic.max_targets`, style "paper", stacked; labels are strided.
+        target: of `common.panoptic.max_deeplab.targets`, style "paper", stacked; labels are strided.
         things: the classes that are things. ignore_label: void. crowds_push: see `mask_id`.
 
     Raises UserError where they do not belong together.

@@ -5,7 +5,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from common.panoptic.matching import FREE, chosen_pairs, objects_of_slots
+from common.panoptic.max_deeplab.matching import FREE, chosen_pairs, objects_of_slots
 
 
 @pytest.mark.parametrize("slots", [4, 3, 2])

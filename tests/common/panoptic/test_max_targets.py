@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from common.errors import ConfigError, UserError
-from common.panoptic.max_targets import class_order, max_deeplab_targets, paper_objects, strided
+from common.panoptic.max_deeplab.targets import (
+    class_order,
+    max_deeplab_targets,
+    paper_objects,
+    strided,
+)
 
 THINGS = (2, 0)
 

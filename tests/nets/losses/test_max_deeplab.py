@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from common.errors import ConfigError, UserError
-from common.panoptic.matching import objects_of_slots
-from common.panoptic.max_targets import max_deeplab_targets
+from common.panoptic.max_deeplab.matching import objects_of_slots
+from common.panoptic.max_deeplab.targets import max_deeplab_targets
 from tests.nets.losses.criteria import both
 
 SLOTS, CLASSES, SIZE = 6, 4, 16

@@ -161,7 +161,7 @@ def test_the_papers_heads():
 
 def target_of(style):
     """Three segments of blocks, twice."""
-    from common.panoptic.max_targets import max_deeplab_targets
+    from common.panoptic.max_deeplab.targets import max_deeplab_targets
 
     rng = np.random.default_rng(0)
     ids = rng.integers(0, 4, (4, 4)).repeat(8, 0).repeat(8, 1).astype(np.uint32)

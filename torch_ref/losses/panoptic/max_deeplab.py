@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from common.errors import ConfigError
-from common.panoptic.matching import objects_of_slots
+from common.panoptic.max_deeplab.matching import objects_of_slots
 from torch_ref.losses.arrays import array_of
 from torch_ref.losses.panoptic.max_paper import PaperTerms
 from torch_ref.losses.panoptic.max_simplified import WEIGHTS, SimplifiedTerms

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from common.errors import UserError
-from common.panoptic.matching import FREE, chosen_pairs
-from common.panoptic.max_targets import NO_OBJECT
+from common.panoptic.max_deeplab.matching import FREE, chosen_pairs
+from common.panoptic.max_deeplab.targets import NO_OBJECT
 from torch_ref.losses.arrays import array_of, tensor_like
 from torch_ref.losses.pixels import log_probabilities, pixel_cross_entropy, wide
 
@@ -29,7 +29,7 @@ class SimplifiedTerms:
     Args:
         outputs: (mask logits [N, slots, H, W], class logits [N, slots, classes], semantic logits
             [N, classes, H, W]).
-        target: of `common.panoptic.max_targets`, style "simplified", stacked.
+        target: of `common.panoptic.max_deeplab.targets`, style "simplified", stacked.
 
     Raises UserError where they do not belong together.
     """

@@ -1,0 +1,1 @@
+"""What MaX-DeepLab learns, and which slot is matched with which object."""
