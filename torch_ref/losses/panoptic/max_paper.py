@@ -29,7 +29,8 @@ class PaperTerms:
         outputs: by name: "feature" [N, D, h, w] of unit length, "mask" [N, slots, h, w], "class"
             [N, slots, classes + 1] with the things in the order of `things`, then the other
             classes, then void, "semantic" [N, classes, h', w'].
-        target: of `common.panoptic.max_deeplab.targets`, style "paper", stacked; labels are strided.
+        target: of `common.panoptic.max_deeplab.targets`, style "paper", stacked; labels are
+            strided.
         things: the classes that are things. ignore_label: void. crowds_push: see `mask_id`.
 
     Raises UserError where they do not belong together.
