@@ -129,6 +129,28 @@ class InPlaceABN(BatchNorm2D):
         return self.weight.abs() + paddle.full_like(self.weight, self._epsilon)
 
 
+class FrozenBatchNorm2D(nn.Layer):
+    """BatchNorm whose scale, offset and statistics are buffers that no training moves.
+
+    As torchvision's (ops/misc.py): names of a BatchNorm without its counter. Input and output
+    [N, C, H, W].
+    """
+
+    def __init__(self, num_features: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+        self.register_buffer("weight", paddle.ones([num_features]))
+        self.register_buffer("bias", paddle.zeros([num_features]))
+        self.register_buffer("running_mean", paddle.zeros([num_features]))
+        self.register_buffer("running_var", paddle.ones([num_features]))
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """Return `x` [N, C, H, W] normalised."""
+        scale = self.weight * paddle.rsqrt(self.running_var + self.eps)
+        offset = self.bias - self.running_mean * scale
+        return x * scale.reshape([1, -1, 1, 1]) + offset.reshape([1, -1, 1, 1])
+
+
 HEAD_NORMS: dict[str, type[BatchNorm2D]] = {"inplace_abn": InPlaceABN, "bn": BatchNorm2D}
 
 

@@ -51,6 +51,33 @@ class InPlaceABN(BatchNorm2d):
         return self.weight.abs() + self.eps
 
 
+class FrozenBatchNorm2d(nn.Module):
+    """BatchNorm whose scale, offset and statistics are buffers that no training moves.
+
+    As torchvision's (ops/misc.py): names of a BatchNorm without its counter. Input and output
+    [N, C, H, W].
+    """
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+    running_mean: torch.Tensor
+    running_var: torch.Tensor
+
+    def __init__(self, num_features: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+        self.register_buffer("weight", torch.ones([num_features]))
+        self.register_buffer("bias", torch.zeros([num_features]))
+        self.register_buffer("running_mean", torch.zeros([num_features]))
+        self.register_buffer("running_var", torch.ones([num_features]))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return `x` [N, C, H, W] normalised."""
+        scale = self.weight * torch.rsqrt(self.running_var + self.eps)
+        offset = self.bias - self.running_mean * scale
+        return x * scale.reshape([1, -1, 1, 1]) + offset.reshape([1, -1, 1, 1])
+
+
 HEAD_NORMS: dict[str, type[BatchNorm2d]] = {"inplace_abn": InPlaceABN, "bn": BatchNorm2d}
 
 

@@ -5,6 +5,7 @@ Names are those of torchvision (models/resnet.py); with the deep stem those of h
 """
 
 import math
+from collections.abc import Callable
 
 import paddle
 from paddle import nn
@@ -17,27 +18,31 @@ EXPANSION = 4
 STEMS = ("plain", "deep")
 FIRST_DILATIONS = ("same", "previous")
 
+Norm = Callable[[int], nn.Layer]  # makes what follows a convolution of so many channels
+
 
 class Bottleneck(nn.Layer):
     """1x1, 3x3, 1x1 convolutions and a shortcut. [N, in, H, W] -> [N, 4 planes, H / s, W / s]."""
 
-    def __init__(self, inplanes: int, planes: int, stride: int, dilation: int) -> None:
+    def __init__(
+        self, inplanes: int, planes: int, stride: int, dilation: int, norm: Norm = BatchNorm2D
+    ) -> None:
         super().__init__()
         outplanes = planes * EXPANSION
         self.conv1 = nn.Conv2D(inplanes, planes, 1, bias_attr=False)
-        self.bn1 = BatchNorm2D(planes)
+        self.bn1 = norm(planes)
         self.conv2 = nn.Conv2D(
             planes, planes, 3, stride=stride, padding=dilation, dilation=dilation, bias_attr=False
         )
-        self.bn2 = BatchNorm2D(planes)
+        self.bn2 = norm(planes)
         self.conv3 = nn.Conv2D(planes, outplanes, 1, bias_attr=False)
-        self.bn3 = BatchNorm2D(outplanes)
+        self.bn3 = norm(outplanes)
         self.relu = nn.ReLU()
         self.downsample = None
         if stride != 1 or inplanes != outplanes:
             self.downsample = nn.Sequential(
                 nn.Conv2D(inplanes, outplanes, 1, stride=stride, bias_attr=False),
-                BatchNorm2D(outplanes),
+                norm(outplanes),
             )
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
@@ -61,6 +66,7 @@ class ResNet(nn.Layer):
         first_dilation: dilation of a dilated stage's first block: the "same" as the others'
             (semseg) or that of the "previous" stage (torchvision). No tensor tells which.
         width: scales all channels; 1.0 is the paper's.
+        norm: makes the normalisations.
 
     Raises ConfigError for an unknown stem, stride or dilation, or a width that leaves nothing.
     """
@@ -72,6 +78,7 @@ class ResNet(nn.Layer):
         output_stride: int = 32,
         first_dilation: str = "same",
         width: float = 1.0,
+        norm: Norm = BatchNorm2D,
     ) -> None:
         super().__init__()
         if stem not in STEMS:
@@ -81,22 +88,22 @@ class ResNet(nn.Layer):
         self.deep = stem == "deep"
         if self.deep:
             self.conv1 = nn.Conv2D(3, base, 3, stride=2, padding=1, bias_attr=False)
-            self.bn1 = BatchNorm2D(base)
+            self.bn1 = norm(base)
             self.conv2 = nn.Conv2D(base, base, 3, padding=1, bias_attr=False)
-            self.bn2 = BatchNorm2D(base)
+            self.bn2 = norm(base)
             self.conv3 = nn.Conv2D(base, base * 2, 3, padding=1, bias_attr=False)
-            self.bn3 = BatchNorm2D(base * 2)
+            self.bn3 = norm(base * 2)
         else:
             self.conv1 = nn.Conv2D(3, base, 7, stride=2, padding=3, bias_attr=False)
-            self.bn1 = BatchNorm2D(base)
+            self.bn1 = norm(base)
         self.relu = nn.ReLU()
         self.maxpool = nn.MaxPool2D(3, stride=2, padding=1)
         steps = stage_steps(output_stride, first_dilation)
         inplanes = base * 2 if self.deep else base
-        self.layer1 = make_stage(inplanes, base, layers[0], *steps[0])
-        self.layer2 = make_stage(base * 4, base * 2, layers[1], *steps[1])
-        self.layer3 = make_stage(base * 8, base * 4, layers[2], *steps[2])
-        self.layer4 = make_stage(base * 16, base * 8, layers[3], *steps[3])
+        self.layer1 = make_stage(inplanes, base, layers[0], *steps[0], norm)
+        self.layer2 = make_stage(base * 4, base * 2, layers[1], *steps[1], norm)
+        self.layer3 = make_stage(base * 8, base * 4, layers[2], *steps[2], norm)
+        self.layer4 = make_stage(base * 16, base * 8, layers[3], *steps[3], norm)
         self.init_weight()
 
     def init_weight(self) -> None:
@@ -168,11 +175,17 @@ def stage_steps(output_stride: int, first_dilation: str) -> list[tuple[int, int,
 
 
 def make_stage(
-    inplanes: int, planes: int, blocks: int, stride: int, dilation: int, first_dilation: int
+    inplanes: int,
+    planes: int,
+    blocks: int,
+    stride: int,
+    dilation: int,
+    first_dilation: int,
+    norm: Norm = BatchNorm2D,
 ) -> nn.Sequential:
     """Return a stage: [N, inplanes, H, W] -> [N, 4 planes, H / stride, W / stride]."""
-    first = Bottleneck(inplanes, planes, stride, first_dilation)
-    rest = [Bottleneck(planes * EXPANSION, planes, 1, dilation) for _ in range(1, blocks)]
+    first = Bottleneck(inplanes, planes, stride, first_dilation, norm)
+    rest = [Bottleneck(planes * EXPANSION, planes, 1, dilation, norm) for _ in range(1, blocks)]
     return nn.Sequential(first, *rest)
 
 

@@ -1,16 +1,17 @@
 """Feature pyramid (Lin et al., CVPR 2017): laterals, top-down sums, 3x3 convolutions.
 
-Names are those of MMDetection (mmdet/models/necks/fpn.py): every convolution is a `conv` in a
-module of its own.
+Names of `FPN` are those of MMDetection (mmdet/models/necks/fpn.py): every convolution is a `conv`
+in a module of its own. Those of `BlockFPN` are torchvision's (ops/feature_pyramid_network.py).
 """
 
+import math
 from collections.abc import Sequence
 
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from paddle_impl.layers import named_sequential
+from paddle_impl.layers import BatchNorm2D, named_sequential
 
 
 class FPN(nn.Layer):
@@ -27,12 +28,32 @@ class FPN(nn.Layer):
 
     def forward(self, features: Sequence[paddle.Tensor]) -> list[paddle.Tensor]:
         """Return the levels of `features`, fine to coarse, and the one more."""
-        maps = [conv(x) for conv, x in zip(self.lateral_convs, features, strict=True)]
-        for i in range(len(maps) - 1, 0, -1):
-            size = list(maps[i - 1].shape[2:])
-            maps[i - 1] = maps[i - 1] + F.interpolate(maps[i], size=size, mode="nearest")
-        levels = [conv(x) for conv, x in zip(self.fpn_convs, maps, strict=True)]
-        return [*levels, F.max_pool2d(levels[-1], 1, stride=2)]
+        return pyramid(features, self.lateral_convs, self.fpn_convs)
+
+
+class BlockFPN(nn.Layer):
+    """The same pyramid in torchvision's names; with `norm` every convolution has a BatchNorm."""
+
+    def __init__(self, in_chs: Sequence[int], out_ch: int, norm: bool) -> None:
+        super().__init__()
+        self.inner_blocks = nn.LayerList([block(in_ch, out_ch, 1, norm) for in_ch in in_chs])
+        self.layer_blocks = nn.LayerList([block(out_ch, out_ch, 3, norm) for _ in in_chs])
+
+    def forward(self, features: Sequence[paddle.Tensor]) -> list[paddle.Tensor]:
+        """Return the levels of `features`, fine to coarse, and the one more."""
+        return pyramid(features, self.inner_blocks, self.layer_blocks)
+
+
+def pyramid(
+    features: Sequence[paddle.Tensor], laterals: nn.LayerList, outputs: nn.LayerList
+) -> list[paddle.Tensor]:
+    """Return `features` through `laterals`, their sums and `outputs`, and one level more."""
+    maps = [conv(x) for conv, x in zip(laterals, features, strict=True)]
+    for i in range(len(maps) - 1, 0, -1):
+        size = list(maps[i - 1].shape[2:])
+        maps[i - 1] = maps[i - 1] + F.interpolate(maps[i], size=size, mode="nearest")
+    levels = [conv(x) for conv, x in zip(outputs, maps, strict=True)]
+    return [*levels, F.max_pool2d(levels[-1], 1, stride=2)]
 
 
 def bare_conv(in_ch: int, out_ch: int, size: int) -> nn.Sequential:
@@ -41,3 +62,14 @@ def bare_conv(in_ch: int, out_ch: int, size: int) -> nn.Sequential:
     nn.initializer.XavierUniform()(conv.weight)
     nn.initializer.Constant(0.0)(conv.bias)
     return named_sequential({"conv": conv})
+
+
+def block(in_ch: int, out_ch: int, size: int, norm: bool) -> nn.Sequential:
+    """Return a convolution that keeps height and width, with a bias or, if `norm`, BatchNorm."""
+    conv = nn.Conv2D(in_ch, out_ch, size, padding=size // 2, bias_attr=False if norm else None)
+    bound = math.sqrt(3 / (in_ch * size * size))
+    nn.initializer.Uniform(-bound, bound)(conv.weight)
+    if conv.bias is None:
+        return nn.Sequential(conv, BatchNorm2D(out_ch))
+    nn.initializer.Constant(0.0)(conv.bias)
+    return nn.Sequential(conv)

@@ -1,16 +1,17 @@
 """Feature pyramid (Lin et al., CVPR 2017): laterals, top-down sums, 3x3 convolutions.
 
-Names are those of MMDetection (mmdet/models/necks/fpn.py): every convolution is a `conv` in a
-module of its own.
+Names of `FPN` are those of MMDetection (mmdet/models/necks/fpn.py): every convolution is a `conv`
+in a module of its own. Those of `BlockFPN` are torchvision's (ops/feature_pyramid_network.py).
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from torch_ref.layers import named_sequential
+from torch_ref.layers import BatchNorm2d, named_sequential
 
 
 class FPN(nn.Module):
@@ -27,12 +28,32 @@ class FPN(nn.Module):
 
     def forward(self, features: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Return the levels of `features`, fine to coarse, and the one more."""
-        maps = [conv(x) for conv, x in zip(self.lateral_convs, features, strict=True)]
-        for i in range(len(maps) - 1, 0, -1):
-            size = list(maps[i - 1].shape[2:])
-            maps[i - 1] = maps[i - 1] + F.interpolate(maps[i], size=size, mode="nearest")
-        levels = [conv(x) for conv, x in zip(self.fpn_convs, maps, strict=True)]
-        return [*levels, F.max_pool2d(levels[-1], 1, stride=2)]
+        return pyramid(features, self.lateral_convs, self.fpn_convs)
+
+
+class BlockFPN(nn.Module):
+    """The same pyramid in torchvision's names; with `norm` every convolution has a BatchNorm."""
+
+    def __init__(self, in_chs: Sequence[int], out_ch: int, norm: bool) -> None:
+        super().__init__()
+        self.inner_blocks = nn.ModuleList([block(in_ch, out_ch, 1, norm) for in_ch in in_chs])
+        self.layer_blocks = nn.ModuleList([block(out_ch, out_ch, 3, norm) for _ in in_chs])
+
+    def forward(self, features: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Return the levels of `features`, fine to coarse, and the one more."""
+        return pyramid(features, self.inner_blocks, self.layer_blocks)
+
+
+def pyramid(
+    features: Sequence[torch.Tensor], laterals: nn.ModuleList, outputs: nn.ModuleList
+) -> list[torch.Tensor]:
+    """Return `features` through `laterals`, their sums and `outputs`, and one level more."""
+    maps = [conv(x) for conv, x in zip(laterals, features, strict=True)]
+    for i in range(len(maps) - 1, 0, -1):
+        size = list(maps[i - 1].shape[2:])
+        maps[i - 1] = maps[i - 1] + F.interpolate(maps[i], size=size, mode="nearest")
+    levels = [conv(x) for conv, x in zip(outputs, maps, strict=True)]
+    return [*levels, F.max_pool2d(levels[-1], 1, stride=2)]
 
 
 def bare_conv(in_ch: int, out_ch: int, size: int) -> nn.Sequential:
@@ -42,3 +63,14 @@ def bare_conv(in_ch: int, out_ch: int, size: int) -> nn.Sequential:
     nn.init.xavier_uniform_(weight)
     nn.init.zeros_(bias)
     return named_sequential({"conv": conv})
+
+
+def block(in_ch: int, out_ch: int, size: int, norm: bool) -> nn.Sequential:
+    """Return a convolution that keeps height and width, with a bias or, if `norm`, BatchNorm."""
+    conv = nn.Conv2d(in_ch, out_ch, size, padding=size // 2, bias=not norm)
+    bound = math.sqrt(3 / (in_ch * size * size))
+    nn.init.uniform_(conv.weight, -bound, bound)
+    if conv.bias is None:
+        return nn.Sequential(conv, BatchNorm2d(out_ch))
+    nn.init.zeros_(conv.bias)
+    return nn.Sequential(conv)

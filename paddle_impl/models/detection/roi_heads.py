@@ -1,0 +1,201 @@
+"""Box and mask branches of Mask R-CNN (He et al., ICCV 2017), in torchvision's names."""
+
+import math
+from collections.abc import Sequence
+
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from common.instances.sizes import Size
+from paddle_impl.layers import BatchNorm2D, fan_in_uniform_, kaiming_normal_, named_sequential
+from paddle_impl.models.detection.boxes import clip, decode, grouped_nms, large, split
+from paddle_impl.models.detection.roi_align import MultiScaleRoIAlign
+
+LEAST_SIDE = 1e-2  # pixels, of a detection
+BINS, MASK_BINS = 7, 14  # of a side
+
+Detection = dict[str, paddle.Tensor]
+
+
+class TwoMLPHead(nn.Layer):
+    """Two linear layers and ReLUs. [K, C, 7, 7] -> [K, out]."""
+
+    def __init__(self, channels: int, out: int) -> None:
+        super().__init__()
+        self.fc6 = linear(channels * BINS * BINS, out)
+        self.fc7 = linear(out, out)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """Return the features of what is pooled."""
+        return F.relu(self.fc7(F.relu(self.fc6(x.flatten(1)))))
+
+
+class FastRCNNPredictor(nn.Layer):
+    """Class logits [K, classes] and offsets [K, classes * 4] of features [K, C]."""
+
+    def __init__(self, channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.cls_score = linear(channels, num_classes)
+        self.bbox_pred = linear(channels, num_classes * 4)
+
+    def forward(self, x: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor]:
+        """Return the logits and the offsets."""
+        return self.cls_score(x), self.bbox_pred(x)
+
+
+class Detections(nn.Layer):
+    """The discrete step: which boxes of which classes are found.
+
+    Args:
+        score_thresh: probability that one must exceed.
+        nms_thresh: overlap above which the worse of two boxes of a class goes.
+        per_image: most of an image.
+        weights: what the offsets were multiplied by.
+    """
+
+    def __init__(
+        self, score_thresh: float, nms_thresh: float, per_image: int, weights: Sequence[float]
+    ) -> None:
+        super().__init__()
+        self.score_thresh = score_thresh
+        self.nms_thresh = nms_thresh
+        self.per_image = per_image
+        self.weights = tuple(weights)
+
+    def forward(
+        self,
+        class_logits: paddle.Tensor,
+        box_regression: paddle.Tensor,
+        proposals: Sequence[paddle.Tensor],
+        sizes: Sequence[Size],
+    ) -> list[Detection]:
+        """Return {boxes [D, 4], labels int64 [D], scores [D]} of each image, by falling score.
+
+        class_logits [K, classes] and box_regression [K, classes * 4] are of the proposals [P, 4]
+        of all images. Class 0 is the background.
+        """
+        scores = F.softmax(class_logits, axis=1)
+        boxes = decode(box_regression, paddle.concat(list(proposals)), self.weights)
+        counts = [len(one) for one in proposals]
+        parts = zip(split(boxes, counts), split(scores, counts), sizes, strict=True)
+        return [self.of_image(*part) for part in parts]
+
+    def of_image(self, boxes: paddle.Tensor, scores: paddle.Tensor, size: Size) -> Detection:
+        """Return what is found among `boxes` [P, classes, 4] of `scores` [P, classes]."""
+        labels = paddle.arange(scores.shape[1]).expand(list(scores.shape))
+        boxes = clip(boxes, size)[:, 1:].reshape([-1, 4])
+        scores, labels = scores[:, 1:].reshape([-1]), labels[:, 1:].reshape([-1])
+        fit = (scores > self.score_thresh) & large(boxes, LEAST_SIDE)
+        places = paddle.nonzero(fit)[:, 0]
+        boxes, scores, labels = boxes[places], scores[places], labels[places]
+        kept = grouped_nms(boxes, scores, labels, self.nms_thresh)[: self.per_image]
+        return {"boxes": boxes[kept], "labels": labels[kept], "scores": scores[kept]}
+
+
+class FastRCNNConvFCHead(nn.Sequential):
+    """Four 3x3 convolutions and a linear layer (version 2). [K, C, 7, 7] -> [K, out]."""
+
+    def __init__(self, channels: int, out: int) -> None:
+        convs = [conv_block(channels, norm=True) for _ in range(4)]
+        flat = [nn.Flatten(), linear(channels * BINS * BINS, out), nn.ReLU()]
+        super().__init__(*convs, *flat)
+
+
+class MaskRCNNHeads(nn.Sequential):
+    """Four 3x3 convolutions. [K, C, M, M] -> [K, C, M, M]."""
+
+    def __init__(self, channels: int, norm: bool) -> None:
+        super().__init__(*[conv_block(channels, norm) for _ in range(4)])
+
+
+class RoIHeads(nn.Layer):
+    """What is found in the proposals: boxes, classes, scores and masks.
+
+    Args:
+        box_roi_pool, box_head, box_predictor: the branch of the boxes.
+        detect: the discrete step behind it.
+        mask_roi_pool, mask_head, mask_predictor: the branch of the masks.
+    """
+
+    def __init__(
+        self,
+        box_roi_pool: MultiScaleRoIAlign,
+        box_head: nn.Layer,
+        box_predictor: FastRCNNPredictor,
+        detect: Detections,
+        mask_roi_pool: MultiScaleRoIAlign,
+        mask_head: MaskRCNNHeads,
+        mask_predictor: nn.Sequential,
+    ) -> None:
+        super().__init__()
+        self.box_roi_pool = box_roi_pool
+        self.box_head = box_head
+        self.box_predictor = box_predictor
+        self.detect = detect
+        self.mask_roi_pool = mask_roi_pool
+        self.mask_head = mask_head
+        self.mask_predictor = mask_predictor
+
+    def forward(
+        self,
+        features: Sequence[paddle.Tensor],
+        proposals: Sequence[paddle.Tensor],
+        sizes: Sequence[Size],
+    ) -> list[Detection]:
+        """Return {boxes, labels, scores, masks [D, 1, M, M] in 0..1} of each image.
+
+        features: levels [N, C, h, w], fine to coarse. proposals: [P, 4] of each image. sizes:
+        (height, width) of each image before padding.
+        """
+        pooled = self.box_roi_pool(features, proposals, sizes)
+        found = self.detect(*self.box_predictor(self.box_head(pooled)), proposals, sizes)
+        boxes = [one["boxes"] for one in found]
+        masks = self.masks(features, boxes, [one["labels"] for one in found], sizes)
+        return [{**one, "masks": part} for one, part in zip(found, masks, strict=True)]
+
+    def masks(
+        self,
+        features: Sequence[paddle.Tensor],
+        boxes: Sequence[paddle.Tensor],
+        labels: Sequence[paddle.Tensor],
+        sizes: Sequence[Size],
+    ) -> list[paddle.Tensor]:
+        """Return the probabilities [D, 1, M, M] of each image in its boxes of classes `labels`."""
+        counts = [len(one) for one in boxes]
+        if not sum(counts):  # the convolutions take no empty batch everywhere
+            side = 2 * self.mask_roi_pool.output_size
+            return [paddle.zeros([0, 1, side, side], dtype=features[0].dtype) for _ in boxes]
+        pooled = self.mask_roi_pool(features, boxes, sizes)
+        logits = self.mask_predictor(self.mask_head(pooled))
+        rows = paddle.arange(logits.shape[0])
+        of_label = logits[rows, paddle.concat(list(labels))]
+        return split(F.sigmoid(of_label)[:, None], counts)
+
+
+def conv_block(channels: int, norm: bool) -> nn.Sequential:
+    """Return a 3x3 convolution, with BatchNorm in place of a bias if `norm`, and ReLU."""
+    conv = nn.Conv2D(channels, channels, 3, padding=1, bias_attr=False if norm else None)
+    kaiming_normal_(conv.weight, mode="fan_out")
+    if conv.bias is None:
+        return nn.Sequential(conv, BatchNorm2D(channels), nn.ReLU())
+    nn.initializer.Constant(0.0)(conv.bias)
+    return nn.Sequential(conv, nn.ReLU())
+
+
+def linear(in_ch: int, out_ch: int) -> nn.Linear:
+    """Return a linear layer, initialised as torch does by default."""
+    layer = nn.Linear(in_ch, out_ch)
+    nn.initializer.Uniform(-1 / math.sqrt(in_ch), 1 / math.sqrt(in_ch))(layer.weight)
+    nn.initializer.Uniform(-1 / math.sqrt(in_ch), 1 / math.sqrt(in_ch))(layer.bias)
+    return layer
+
+
+def mask_predictor(channels: int, num_classes: int) -> nn.Sequential:
+    """Return what makes logits [K, num_classes, 2 M, 2 M] of [K, channels, M, M]."""
+    twice = nn.Conv2DTranspose(channels, channels, 2, stride=2)
+    logits = nn.Conv2D(channels, num_classes, 1)
+    for conv in (twice, logits):
+        fan_in_uniform_(conv.weight, conv.bias)
+        kaiming_normal_(conv.weight, mode="fan_out")
+    return named_sequential({"conv5_mask": twice, "relu": nn.ReLU(), "mask_fcn_logits": logits})
