@@ -10,6 +10,7 @@ from paddle_impl.losses.auxiliary import AuxiliaryCrossEntropy
 from paddle_impl.losses.cross_entropy import CrossEntropy, SummedCrossEntropy
 from paddle_impl.losses.deeplab import MultiScaleCrossEntropy, UpsampledCrossEntropy
 from paddle_impl.losses.detail import DetailLoss
+from paddle_impl.losses.detection.mask_rcnn import MaskRCNNLoss
 from paddle_impl.losses.detection.solo import SOLOLoss
 from paddle_impl.losses.dice import CrossEntropyDice, DiceLoss
 from paddle_impl.losses.focal import FocalLoss
@@ -38,6 +39,7 @@ LOSSES: dict[str, type[nn.Layer]] = {
     "lovasz_softmax": LovaszSoftmax,
     "max_deeplab": MaxDeepLabLoss,
     "panoptic_deeplab": PanopticDeepLabLoss,
+    "mask_rcnn": MaskRCNNLoss,
     "solo": SOLOLoss,
     "vip_deeplab": ViPDeepLabLoss,
     "depth": DepthLoss,

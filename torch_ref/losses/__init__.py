@@ -10,6 +10,7 @@ from torch_ref.losses.auxiliary import AuxiliaryCrossEntropy
 from torch_ref.losses.cross_entropy import CrossEntropy, SummedCrossEntropy
 from torch_ref.losses.deeplab import MultiScaleCrossEntropy, UpsampledCrossEntropy
 from torch_ref.losses.detail import DetailLoss
+from torch_ref.losses.detection.mask_rcnn import MaskRCNNLoss
 from torch_ref.losses.detection.solo import SOLOLoss
 from torch_ref.losses.dice import CrossEntropyDice, DiceLoss
 from torch_ref.losses.focal import FocalLoss
@@ -38,6 +39,7 @@ LOSSES: dict[str, type[nn.Module]] = {
     "lovasz_softmax": LovaszSoftmax,
     "max_deeplab": MaxDeepLabLoss,
     "panoptic_deeplab": PanopticDeepLabLoss,
+    "mask_rcnn": MaskRCNNLoss,
     "solo": SOLOLoss,
     "vip_deeplab": ViPDeepLabLoss,
     "depth": DepthLoss,

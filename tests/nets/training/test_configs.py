@@ -123,7 +123,7 @@ def test_settings_know_every_row_of_the_tables(package):
     losses = importlib.import_module(f"{package}.losses").LOSSES
     # `detail` is a term of STDC's loss and returns two numbers, `depth` one of ViP-DeepLab's; of
     # instances and volumes there are no data.
-    assert names_of(AnyLoss) == {*losses, OWN} - {"detail", "depth", "solo", "volume"}
+    assert names_of(AnyLoss) == {*losses, OWN} - {"detail", "depth", "mask_rcnn", "solo", "volume"}
     optimizers = importlib.import_module(f"{package}.optim").OPTIMIZERS
     assert names_of(AnyOptimizer) == {*optimizers, OWN}
     assert names_of(AnySchedule) == {*SCHEDULES, "plateau", "in_optimizer", OWN}
