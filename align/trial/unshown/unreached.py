@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -26,6 +27,21 @@ class _Side:
         """Return those of one group's code."""
         return [call for call in self.calls if self.groups[id(call)] == group]
 
+    def near(self, call: Bounding) -> list[Bounding]:
+        """Return those that are given as many values as `call`: a loop calls them by thousands."""
+        sizes = dict.fromkeys(view.span.size for view in call.views)
+        found = [other for size in sizes for other in self.by_size.get(size, ())]
+        return list({id(other): other for other in found}.values())
+
+    @cached_property
+    def by_size(self) -> dict[int, list[Bounding]]:
+        """Return {how many values one is given: all that are given as many}."""
+        found: dict[int, list[Bounding]] = {}
+        for call in self.calls:
+            for size in dict.fromkeys(view.span.size for view in call.views):
+                found.setdefault(size, []).append(call)
+        return found
+
 
 def compare_bounds(
     trace: Trace, bounds: Sequence[Bounding], pairing: Pairing, *, whole: bool
@@ -45,7 +61,7 @@ def compare_bounds(
         id(call)
         for one, other in ((theirs, ours), (ours, theirs))
         for call in one.calls
-        if any(_is_same(a, b) for a, b in _pairs(call, other.calls))
+        if any(_is_same(a, b) for a, b in _pairs(call, other.near(call)))
     }
     found: dict[tuple[str, Cause], Comparison] = {}
     layers = {group: path for path, group in reversed(list(pairing.port_group.items()))}
@@ -88,26 +104,34 @@ def _partings(
     One of the two at least has no partner; the other has none either, or its side has it more
     often than the opposite one: `relu(x), relu6(x)` may have become `relu(x), relu(x)`.
     """
-    for call in filter(_may_be_said, theirs.calls):
-        group = theirs.groups[id(call)]
-        for other in filter(_may_be_said, ours.of(group)):
-            if id(call) not in matched and id(other) not in matched:
-                yield call, other, group
-    for call in filter(_may_be_said, theirs.calls):
-        group = theirs.groups[id(call)]
-        for other in filter(_may_be_said, ours.of(group)):
-            known = id(call) in matched, id(other) in matched
-            if (known == (False, True) and _is_surplus(other, ours, theirs)) or (
-                known == (True, False) and _is_surplus(call, theirs, ours)
-            ):
-                yield call, other, group
+    paired = [
+        (call, other, theirs.groups[id(call)])
+        for call in filter(_may_be_said, theirs.calls)
+        for other in filter(_may_be_said, ours.near(call))
+        if theirs.groups[id(call)] == ours.groups[id(other)]
+        and not (id(call) in matched and id(other) in matched)
+    ]
+    for call, other, group in paired:
+        if id(call) not in matched and id(other) not in matched:
+            yield call, other, group
+    surplus: dict[int, bool] = {}
+    for call, other, group in paired:
+        if (id(call) in matched) == (id(other) in matched):
+            continue
+        known, sides = (other, (ours, theirs)) if id(other) in matched else (call, (theirs, ours))
+        if id(known) not in surplus:
+            surplus[id(known)] = _is_surplus(known, *sides)
+        if surplus[id(known)]:
+            yield call, other, group
 
 
 def _is_surplus(call: Bounding, side: _Side, opposite: _Side) -> bool:
     """Tell whether code on one side calls a function of the same values more often."""
     own, others = (
         sum(
-            any(_is_same(a, b) for a, b in _pairs(call, [c])) for c in each.calls if _may_be_said(c)
+            any(_is_same(a, b) for a, b in _pairs(call, [c]))
+            for c in each.near(call)
+            if _may_be_said(c)
         )
         for each in (side, opposite)
     )
