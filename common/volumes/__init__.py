@@ -1,0 +1,1 @@
+"""Volumes: reading, patches, augmentation, sliding prediction; NumPy in, NumPy out."""
