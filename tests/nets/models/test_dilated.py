@@ -484,11 +484,12 @@ def test_imagenet_weights_fill_the_body_of_a_segmentation_net(tmp_path, options,
 
     net = build_seeded("resnet50", 0, **options)
     torch.save(net.state_dict(), tmp_path / "imagenet.pth")
-    made = convert_checkpoint(tmp_path / "imagenet.pth", into=into, verify=True)
+    verify = options["stem"] == "plain"  # a net at full width, once
+    made = convert_checkpoint(tmp_path / "imagenet.pth", into=into, verify=verify)
     source = "conv3.weight" if options["stem"] == "deep" else "conv1.weight"
     np.testing.assert_array_equal(made.state[filled], net.state_dict()[source].numpy())
     account = made.account
-    assert account.verification["worst"] < 1e-12
+    assert not verify or account.verification["worst"] < 1e-12
     dropped = {r.key for r in account.source_tensors if r.reason and "ImageNet" in r.reason}
     assert dropped == {"fc.weight", "fc.bias"}
     assert len(made.state) == sum("num_batches" not in k for k in net.state_dict()) - 2

@@ -152,7 +152,6 @@ def compare(theirs, ours, account, shape, train):
 
 
 SEGMENTATION = [
-    pytest.param("fcn_resnet50", "fcn_tv_r50", 21, [SHAPE], (True,)),
     pytest.param("fcn_resnet50", "fcn_tv_r50", 21, [SHAPE], BOTH, marks=LONG),
     pytest.param("deeplabv3_resnet50", "deeplabv3_tv_r50", 21, [SHAPE], BOTH, marks=LONG),
     pytest.param("deeplabv3_resnet101", "deeplabv3_tv_r101", 19, [SHAPE], BOTH, marks=LONG),
