@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from common.instances.roi_samples import roi_samples
 from common.instances.sizes import Size, level_scale
 from torch_ref.models.detection.boxes import box_area, split
 
@@ -53,57 +54,17 @@ def align_image(
     aligned: bool,
 ) -> torch.Tensor:
     """Return `image` [C, h, w] in the bins of `boxes` [K, 4]: [K, C, bins, bins]."""
-    boxes = boxes.to(image) * scale - (0.5 if aligned else 0.0)
-    sides = boxes[:, 2:] - boxes[:, :2]
-    sides = sides if aligned else torch.clamp(sides, min=1.0)
-    y, rows = sample_places(boxes[:, 1], sides[:, 1], output_size, sampling_ratio)
-    x, columns = sample_places(boxes[:, 0], sides[:, 0], output_size, sampling_ratio)
-    samples = interpolate(image, y, x)
-    samples = samples.reshape([image.shape[0], -1, output_size, rows, output_size, columns])
+    cells = boxes.to(image.dtype).cpu().numpy()
+    size = (image.shape[1], image.shape[2])
+    found, (rows, columns) = roi_samples(cells, size, output_size, scale, sampling_ratio, aligned)
+    channels = image.shape[0]
+    flat = image.reshape([channels, -1])
+    total = image.new_zeros([channels, len(found[0][0])])
+    for places, shares in found:
+        cell = torch.index_select(flat, 1, torch.from_numpy(places).to(image.device))
+        total = total + cell * torch.from_numpy(shares).to(image.device)
+    samples = total.reshape([channels, -1, output_size, rows, output_size, columns])
     return samples.mean(dim=[3, 5]).permute([1, 0, 2, 3])
-
-
-def sample_places(
-    start: torch.Tensor, side: torch.Tensor, bins: int, sampling_ratio: int
-) -> tuple[torch.Tensor, int]:
-    """Return where an axis is sampled, [K, bins * count] in cells, and `count`, samples of a bin.
-
-    The order of the operations is the kernel's, so that a sample at the very border stays there.
-    """
-    count = sampling_ratio
-    if count <= 0:
-        count = max([1, *[math.ceil(length / bins) for length in side.tolist()]])
-    start, step = start[:, None, None], side[:, None, None] / bins
-    bin_of = torch.arange(bins).to(start).reshape([1, -1, 1])
-    sample_of = torch.arange(count).to(start).reshape([1, 1, -1])
-    places = start + bin_of * step + (sample_of + 0.5) * step / count
-    return places.reshape([-1, bins * count]), count
-
-
-def interpolate(image: torch.Tensor, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Return `image` [C, h, w] at rows `y` [K, Y] and columns `x` [K, X]: [C, K, Y, X]."""
-    channels, height, width = image.shape
-    cells = image.reshape([channels, -1])
-    total = image.new_zeros([channels, y.shape[0] * y.shape[1] * x.shape[1]])
-    for row, row_share in neighbours(y, height):
-        for column, column_share in neighbours(x, width):
-            places = (row[:, :, None] * width + column[:, None, :]).reshape([-1])
-            share = (row_share[:, :, None] * column_share[:, None, :]).reshape([-1])
-            total = total + torch.index_select(cells, 1, places) * share
-    return total.reshape([channels, y.shape[0], y.shape[1], x.shape[1]])
-
-
-def neighbours(places: torch.Tensor, length: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Return the two cells, int64, that each of `places` lies between, and the share of each.
-
-    length: cells of the axis. Shares are 0 more than one cell outside.
-    """
-    inside = ((places >= -1) & (places <= length)).to(places)
-    places = torch.clamp(places, 0, length - 1)
-    low = torch.floor(places)
-    high = torch.clamp(low + 1, max=length - 1)
-    share = places - low
-    return [(low.to(torch.int64), (1 - share) * inside), (high.to(torch.int64), share * inside)]
 
 
 class MultiScaleRoIAlign(nn.Module):
