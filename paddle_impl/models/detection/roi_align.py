@@ -56,13 +56,17 @@ class MultiScaleRoIAlign(nn.Layer):
     Args:
         output_size: bins of a side.
         sampling_ratio, aligned: as of `roi_align`.
+        side: of a box that is pooled from the third level, in pixels.
     """
 
-    def __init__(self, output_size: int, sampling_ratio: int = 2, aligned: bool = False) -> None:
+    def __init__(
+        self, output_size: int, sampling_ratio: int = 2, aligned: bool = False, side: int = SIDE
+    ) -> None:
         super().__init__()
         self.output_size = output_size
         self.sampling_ratio = sampling_ratio
         self.aligned = aligned
+        self.side = side
 
     def forward(
         self,
@@ -77,7 +81,7 @@ class MultiScaleRoIAlign(nn.Layer):
         """
         features = features[:4]
         scales = [level_scale(x.shape[2], sizes) for x in features]
-        fitting = level_of(paddle.concat(list(boxes)), scales)
+        fitting = level_of(paddle.concat(list(boxes)), scales, self.side)
         counts = [len(one) for one in boxes]
         pooled, places = [], []
         for i, (x, scale) in enumerate(zip(features, scales, strict=True)):
@@ -92,8 +96,8 @@ class MultiScaleRoIAlign(nn.Layer):
         return paddle.concat(pooled)[paddle.argsort(paddle.concat(places))]
 
 
-def level_of(boxes: paddle.Tensor, scales: Sequence[float]) -> paddle.Tensor:
+def level_of(boxes: paddle.Tensor, scales: Sequence[float], side: int = SIDE) -> paddle.Tensor:
     """Return the place among levels of `scales` that fits each of `boxes` [K, 4]: int64 [K]."""
     first, last = -math.log2(scales[0]), -math.log2(scales[-1])
-    level = LEVEL + paddle.log2(paddle.sqrt(box_area(boxes)) / SIDE)
+    level = LEVEL + paddle.log2(paddle.sqrt(box_area(boxes)) / side)
     return (paddle.clip(paddle.floor(level + ROUNDING), first, last) - first).astype("int64")

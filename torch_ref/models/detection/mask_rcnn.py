@@ -13,9 +13,9 @@ from common.errors import ConfigError, UserError
 from common.shapes import first_width
 from torch_ref.layers import BatchNorm2d, FrozenBatchNorm2d, freeze_parameters
 from torch_ref.models.backbones.resnet import Norm, ResNet
-from torch_ref.models.detection.anchors import RATIOS, AnchorGenerator
+from torch_ref.models.detection.anchors import RATIOS, SIZES, AnchorGenerator
 from torch_ref.models.detection.fpn import BlockFPN
-from torch_ref.models.detection.roi_align import MultiScaleRoIAlign
+from torch_ref.models.detection.roi_align import SIDE, MultiScaleRoIAlign
 from torch_ref.models.detection.roi_heads import (
     BINS,
     MASK_BINS,
@@ -129,21 +129,25 @@ def mask_rcnn(
     frozen_eps: float = 0.0,
     aligned: bool = False,
     sampling_ratio: int = 2,
+    anchor_sizes: Sequence[int] = SIZES,
     rounded_anchors: bool = True,
+    canonical_scale: int = SIDE,
     width: float = 1.0,
 ) -> MaskRCNN:
     """Build Mask R-CNN on ResNet-50 (by `layers`); the options are torchvision's, and some more.
 
     num_classes: with the background, which is class 0. norm: of the backbone, "frozen" (version
     1) or "batch" (version 2). frozen_eps: 0 with the released weights, 1e-5 where the backbone
-    alone is torchvision's. aligned, sampling_ratio: of RoIAlign. rounded_anchors: see
-    `AnchorGenerator`. width: scales all channels. Raises ConfigError for what is not possible.
+    alone is torchvision's. aligned, sampling_ratio: of RoIAlign. anchor_sizes, rounded_anchors: of
+    `AnchorGenerator`. canonical_scale: side of a box that is pooled from the third level. width:
+    scales all channels. Raises ConfigError for what is not possible.
     """
     second, channels = version == 2, first_width(width) * 4
     norm = ("batch" if second else "frozen") if norm is None else norm
+    pool = {"sampling_ratio": sampling_ratio, "aligned": aligned, "side": canonical_scale}
     backbone = make_backbone(layers, norm, frozen_eps, trainable_backbone_layers, second, width)
     rpn = RegionProposalNetwork(
-        AnchorGenerator(rounded=rounded_anchors),
+        AnchorGenerator(anchor_sizes, rounded=rounded_anchors),
         RPNHead(channels, len(RATIOS), depth=2 if second else 1),
         ProposalSelection(
             (rpn_pre_nms_top_n_test, rpn_pre_nms_top_n_train),
@@ -154,11 +158,11 @@ def mask_rcnn(
     )
     make_head = FastRCNNConvFCHead if second else TwoMLPHead
     roi_heads = RoIHeads(
-        MultiScaleRoIAlign(BINS, sampling_ratio, aligned),
+        MultiScaleRoIAlign(BINS, **pool),
         make_head(channels, channels * 4),
         FastRCNNPredictor(channels * 4, num_classes),
         Detections(box_score_thresh, box_nms_thresh, box_detections_per_img, bbox_reg_weights),
-        MultiScaleRoIAlign(MASK_BINS, sampling_ratio, aligned),
+        MultiScaleRoIAlign(MASK_BINS, **pool),
         MaskRCNNHeads(channels, norm=second),
         mask_predictor(channels, num_classes),
     )

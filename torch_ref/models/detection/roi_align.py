@@ -73,13 +73,17 @@ class MultiScaleRoIAlign(nn.Module):
     Args:
         output_size: bins of a side.
         sampling_ratio, aligned: as of `roi_align`.
+        side: of a box that is pooled from the third level, in pixels.
     """
 
-    def __init__(self, output_size: int, sampling_ratio: int = 2, aligned: bool = False) -> None:
+    def __init__(
+        self, output_size: int, sampling_ratio: int = 2, aligned: bool = False, side: int = SIDE
+    ) -> None:
         super().__init__()
         self.output_size = output_size
         self.sampling_ratio = sampling_ratio
         self.aligned = aligned
+        self.side = side
 
     def forward(
         self,
@@ -94,7 +98,7 @@ class MultiScaleRoIAlign(nn.Module):
         """
         features = features[:4]
         scales = [level_scale(x.shape[2], sizes) for x in features]
-        fitting = level_of(torch.cat(list(boxes)), scales)
+        fitting = level_of(torch.cat(list(boxes)), scales, self.side)
         counts = [len(one) for one in boxes]
         pooled, places = [], []
         for i, (x, scale) in enumerate(zip(features, scales, strict=True)):
@@ -109,8 +113,8 @@ class MultiScaleRoIAlign(nn.Module):
         return torch.cat(pooled)[torch.argsort(torch.cat(places))]
 
 
-def level_of(boxes: torch.Tensor, scales: Sequence[float]) -> torch.Tensor:
+def level_of(boxes: torch.Tensor, scales: Sequence[float], side: int = SIDE) -> torch.Tensor:
     """Return the place among levels of `scales` that fits each of `boxes` [K, 4]: int64 [K]."""
     first, last = -math.log2(scales[0]), -math.log2(scales[-1])
-    level = LEVEL + torch.log2(torch.sqrt(box_area(boxes)) / SIDE)
+    level = LEVEL + torch.log2(torch.sqrt(box_area(boxes)) / side)
     return (torch.clamp(torch.floor(level + ROUNDING), first, last) - first).to(torch.int64)
