@@ -9,6 +9,7 @@ from paddle import nn
 from common.instances.sizes import Size, one_each, padded
 from paddle_impl.models.detection.anchors import AnchorGenerator
 from paddle_impl.models.detection.boxes import clip, decode, descending, grouped_nms, large
+from paddle_impl.models.detection.teaching import Objects, RPNTeaching
 
 LEAST_SIDE = 1e-3  # pixels, of a proposal
 STD = 0.01  # of the head's convolutions
@@ -100,25 +101,43 @@ class ProposalSelection(nn.Layer):
 
 
 class RegionProposalNetwork(nn.Layer):
-    """Head, anchors and selection. No gradient goes through what is proposed."""
+    """Head, anchors and selection. No gradient goes through what is proposed.
+
+    teach: what they learn from in train mode.
+    """
 
     def __init__(
-        self, anchor_generator: AnchorGenerator, head: RPNHead, select: ProposalSelection
+        self,
+        anchor_generator: AnchorGenerator,
+        head: RPNHead,
+        select: ProposalSelection,
+        teach: RPNTeaching,
     ) -> None:
         super().__init__()
         self.anchor_generator = anchor_generator
         self.head = head
         self.select = select
+        self.teach = teach
 
     def forward(
-        self, features: Sequence[paddle.Tensor], sizes: Sequence[Size]
-    ) -> list[paddle.Tensor]:
-        """Return the proposals [P, 4] of each image, by falling score.
+        self,
+        features: Sequence[paddle.Tensor],
+        sizes: Sequence[Size],
+        objects: Sequence[Objects] | None = None,
+    ) -> tuple[list[paddle.Tensor], dict[str, paddle.Tensor]]:
+        """Return the proposals [P, 4] of each image, by falling score, and the losses by name.
 
         features: levels [N, C, h, w], fine to coarse. sizes: (height, width) of each image before
-        padding.
+        padding. objects: of each image, in pixels of the batch; without them there are no losses.
         """
-        return self.propose(features, sizes)[0]
+        logits, deltas = self.head(features)
+        anchors = self.anchor_generator(features, padded(sizes))
+        proposals = self.proposals(logits, deltas, anchors, sizes)[0]
+        if objects is None:
+            return proposals, {}
+        flat = paddle.concat([by_anchor(x, 1) for x in logits], axis=1)[..., 0]
+        deltas_of_all = paddle.concat([by_anchor(x, 4) for x in deltas], axis=1)
+        return proposals, self.teach(flat, deltas_of_all, paddle.concat(anchors), objects)
 
     def propose(
         self, features: Sequence[paddle.Tensor], size: Size | Sequence[Size]
@@ -127,8 +146,21 @@ class RegionProposalNetwork(nn.Layer):
         sizes = one_each(size, features[0].shape[0])
         logits, deltas = self.head(features)
         anchors = self.anchor_generator(features, padded(sizes))
-        boxes = [self.decoded(x, boxes) for x, boxes in zip(deltas, anchors, strict=True)]
-        return self.select(boxes, [by_anchor(x, 1)[..., 0].detach() for x in logits], sizes)
+        return self.proposals(logits, deltas, anchors, sizes)
+
+    def proposals(
+        self,
+        logits: Sequence[paddle.Tensor],
+        deltas: Sequence[paddle.Tensor],
+        anchors: Sequence[paddle.Tensor],
+        sizes: Sequence[Size],
+    ) -> tuple[list[paddle.Tensor], list[paddle.Tensor]]:
+        """Return boxes and scores of what the head said of the anchors of each level."""
+        boxes = [self.decoded(x, level) for x, level in zip(deltas, anchors, strict=True)]
+        found: tuple[list[paddle.Tensor], list[paddle.Tensor]] = self.select(
+            boxes, [by_anchor(x, 1)[..., 0].detach() for x in logits], sizes
+        )
+        return found
 
     def decoded(self, deltas: paddle.Tensor, anchors: paddle.Tensor) -> paddle.Tensor:
         """Return the boxes [N, anchors, 4] that `deltas` [N, shapes * 4, h, w] tell."""

@@ -28,8 +28,22 @@ from torch_ref.models.detection.roi_heads import (
     TwoMLPHead,
     mask_predictor,
 )
-from torch_ref.models.detection.rpn import ProposalSelection, RegionProposalNetwork, RPNHead
-from torch_ref.models.detection.transform import RCNNTransform
+from torch_ref.models.detection.rpn import (
+    WEIGHTS,
+    ProposalSelection,
+    RegionProposalNetwork,
+    RPNHead,
+)
+from torch_ref.models.detection.teaching import (
+    BoxSelection,
+    BoxTargets,
+    Matcher,
+    Objects,
+    RoITeaching,
+    RPNTeaching,
+    Sampler,
+)
+from torch_ref.models.detection.transform import RCNNTransform, objects_in_batch
 
 BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 NORMS = ("frozen", "batch")
@@ -66,18 +80,28 @@ class MaskRCNN(nn.Module):
         self.rpn = rpn
         self.roi_heads = roi_heads
 
-    def forward(self, images: Sequence[torch.Tensor]) -> list[Detection]:
+    def forward(
+        self, images: Sequence[torch.Tensor], targets: Sequence[Objects] | None = None
+    ) -> list[Detection] | dict[str, torch.Tensor]:
         """Return the objects of each of `images` ([3, H, W] each, or [N, 3, H, W]), best first.
 
         boxes [D, 4] in pixels of the image, labels int64 [D] from 1 on, scores [D], masks
-        [D, 1, H, W], probabilities.
+        [D, 1, H, W], probabilities. In train mode the five losses of `targets`, scalars by name:
+        of each image boxes, labels and masks as `check_objects` says. Raises UserError for
+        targets that misfit.
         """
-        if self.training:
-            raise UserError("Mask R-CNN has no train mode here yet: call net.eval() first")
         originals = [(image.shape[-2], image.shape[-1]) for image in images]
         batch, sizes = self.transform(images)
+        if self.training:
+            if targets is None:
+                raise UserError("Mask R-CNN computes its losses in train mode: give it targets")
+            classes = self.roi_heads.box_predictor.cls_score.bias.shape[0]
+            objects = objects_in_batch(targets, originals, sizes, classes, batch)
+            features = self.backbone(batch)
+            proposals, losses = self.rpn(features, sizes, objects)
+            return {**self.roi_heads.learn(features, proposals, sizes, objects), **losses}
         features = self.backbone(batch)
-        found = self.roi_heads(features, self.rpn(features, sizes), sizes)
+        found = self.roi_heads(features, self.rpn(features, sizes)[0], sizes)
         return self.transform.restored(found, sizes, originals)
 
 
@@ -119,10 +143,18 @@ def mask_rcnn(
     rpn_post_nms_top_n_train: int = 2000,
     rpn_post_nms_top_n_test: int = 1000,
     rpn_nms_thresh: float = 0.7,
+    rpn_fg_iou_thresh: float = 0.7,
+    rpn_bg_iou_thresh: float = 0.3,
+    rpn_batch_size_per_image: int = 256,
+    rpn_positive_fraction: float = 0.5,
     rpn_score_thresh: float = 0.0,
     box_score_thresh: float = 0.05,
     box_nms_thresh: float = 0.5,
     box_detections_per_img: int = 100,
+    box_fg_iou_thresh: float = 0.5,
+    box_bg_iou_thresh: float = 0.5,
+    box_batch_size_per_image: int = 512,
+    box_positive_fraction: float = 0.25,
     bbox_reg_weights: Sequence[float] = BOX_WEIGHTS,
     trainable_backbone_layers: int = 3,
     norm: str | None = None,
@@ -155,6 +187,15 @@ def mask_rcnn(
             rpn_nms_thresh,
             rpn_score_thresh,
         ),
+        RPNTeaching(
+            Matcher(rpn_fg_iou_thresh, rpn_bg_iou_thresh, best_of_each_object=True),
+            Sampler(rpn_batch_size_per_image, rpn_positive_fraction, "rpn"),
+            BoxTargets(WEIGHTS),
+        ),
+    )
+    select = BoxSelection(
+        Matcher(box_fg_iou_thresh, box_bg_iou_thresh, best_of_each_object=False),
+        Sampler(box_batch_size_per_image, box_positive_fraction, "boxes"),
     )
     make_head = FastRCNNConvFCHead if second else TwoMLPHead
     roi_heads = RoIHeads(
@@ -165,6 +206,7 @@ def mask_rcnn(
         MultiScaleRoIAlign(MASK_BINS, **pool),
         MaskRCNNHeads(channels, norm=second),
         mask_predictor(channels, num_classes),
+        RoITeaching(select, bbox_reg_weights, 2 * MASK_BINS),
     )
     transform = RCNNTransform(min_size, max_size, image_mean, image_std)
     return MaskRCNN(transform, backbone, rpn, roi_heads)

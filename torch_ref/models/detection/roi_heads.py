@@ -11,6 +11,7 @@ from common.instances.sizes import Size
 from torch_ref.layers import BatchNorm2d, fan_in_uniform_, kaiming_normal_, named_sequential
 from torch_ref.models.detection.boxes import clip, decode, grouped_nms, large, split
 from torch_ref.models.detection.roi_align import MultiScaleRoIAlign
+from torch_ref.models.detection.teaching import Chosen, Objects, RoITeaching, untaught
 
 LEAST_SIDE = 1e-2  # pixels, of a detection
 BINS, MASK_BINS = 7, 14  # of a side
@@ -116,6 +117,7 @@ class RoIHeads(nn.Module):
         box_roi_pool, box_head, box_predictor: the branch of the boxes.
         detect: the discrete step behind it.
         mask_roi_pool, mask_head, mask_predictor: the branch of the masks.
+        teach: what both learn from in train mode.
     """
 
     def __init__(
@@ -127,6 +129,7 @@ class RoIHeads(nn.Module):
         mask_roi_pool: MultiScaleRoIAlign,
         mask_head: MaskRCNNHeads,
         mask_predictor: nn.Sequential,
+        teach: RoITeaching,
     ) -> None:
         super().__init__()
         self.box_roi_pool = box_roi_pool
@@ -136,6 +139,7 @@ class RoIHeads(nn.Module):
         self.mask_roi_pool = mask_roi_pool
         self.mask_head = mask_head
         self.mask_predictor = mask_predictor
+        self.teach = teach
 
     def forward(
         self,
@@ -171,6 +175,33 @@ class RoIHeads(nn.Module):
         rows = torch.arange(logits.shape[0], device=logits.device)
         of_label = logits[rows, torch.cat(list(labels))]
         return split(torch.sigmoid(of_label)[:, None], counts)
+
+    def learn(
+        self,
+        features: Sequence[torch.Tensor],
+        proposals: Sequence[torch.Tensor],
+        sizes: Sequence[Size],
+        objects: Sequence[Objects],
+    ) -> dict[str, torch.Tensor]:
+        """Return `loss_classifier`, `loss_box_reg` and `loss_mask`.
+
+        As `forward`; objects: of each image, in pixels of the batch. Branches that no box meets
+        have zero gradients.
+        """
+        chosen: Chosen = self.teach.select(proposals, objects)
+        if sum(map(len, chosen.boxes)):
+            pooled = self.box_roi_pool(features, chosen.boxes, sizes)
+            logits, deltas = self.box_predictor(self.box_head(pooled))
+            losses = self.teach.boxes(logits, deltas, chosen, objects)
+        else:
+            nothing = untaught(self.box_head, self.box_predictor)
+            losses = {"loss_classifier": nothing, "loss_box_reg": nothing}
+        things = chosen.objects()
+        if not sum(map(len, things.boxes)):
+            return {**losses, "loss_mask": untaught(self.mask_head, self.mask_predictor)}
+        pooled = self.mask_roi_pool(features, things.boxes, sizes)
+        logits = self.mask_predictor(self.mask_head(pooled))
+        return {**losses, "loss_mask": self.teach.masks(logits, things, objects)}
 
 
 def conv_block(channels: int, norm: bool) -> nn.Sequential:

@@ -8,6 +8,7 @@ from torch import nn
 from common.instances.sizes import Size, one_each, padded
 from torch_ref.models.detection.anchors import AnchorGenerator
 from torch_ref.models.detection.boxes import clip, decode, descending, grouped_nms, large
+from torch_ref.models.detection.teaching import Objects, RPNTeaching
 
 LEAST_SIDE = 1e-3  # pixels, of a proposal
 STD = 0.01  # of the head's convolutions
@@ -99,25 +100,43 @@ class ProposalSelection(nn.Module):
 
 
 class RegionProposalNetwork(nn.Module):
-    """Head, anchors and selection. No gradient goes through what is proposed."""
+    """Head, anchors and selection. No gradient goes through what is proposed.
+
+    teach: what they learn from in train mode.
+    """
 
     def __init__(
-        self, anchor_generator: AnchorGenerator, head: RPNHead, select: ProposalSelection
+        self,
+        anchor_generator: AnchorGenerator,
+        head: RPNHead,
+        select: ProposalSelection,
+        teach: RPNTeaching,
     ) -> None:
         super().__init__()
         self.anchor_generator = anchor_generator
         self.head = head
         self.select = select
+        self.teach = teach
 
     def forward(
-        self, features: Sequence[torch.Tensor], sizes: Sequence[Size]
-    ) -> list[torch.Tensor]:
-        """Return the proposals [P, 4] of each image, by falling score.
+        self,
+        features: Sequence[torch.Tensor],
+        sizes: Sequence[Size],
+        objects: Sequence[Objects] | None = None,
+    ) -> tuple[list[torch.Tensor], dict[str, torch.Tensor]]:
+        """Return the proposals [P, 4] of each image, by falling score, and the losses by name.
 
         features: levels [N, C, h, w], fine to coarse. sizes: (height, width) of each image before
-        padding.
+        padding. objects: of each image, in pixels of the batch; without them there are no losses.
         """
-        return self.propose(features, sizes)[0]
+        logits, deltas = self.head(features)
+        anchors = self.anchor_generator(features, padded(sizes))
+        proposals = self.proposals(logits, deltas, anchors, sizes)[0]
+        if objects is None:
+            return proposals, {}
+        flat = torch.cat([by_anchor(x, 1) for x in logits], dim=1)[..., 0]
+        deltas_of_all = torch.cat([by_anchor(x, 4) for x in deltas], dim=1)
+        return proposals, self.teach(flat, deltas_of_all, torch.cat(anchors), objects)
 
     def propose(
         self, features: Sequence[torch.Tensor], size: Size | Sequence[Size]
@@ -126,8 +145,21 @@ class RegionProposalNetwork(nn.Module):
         sizes = one_each(size, features[0].shape[0])
         logits, deltas = self.head(features)
         anchors = self.anchor_generator(features, padded(sizes))
-        boxes = [self.decoded(x, boxes) for x, boxes in zip(deltas, anchors, strict=True)]
-        return self.select(boxes, [by_anchor(x, 1)[..., 0].detach() for x in logits], sizes)
+        return self.proposals(logits, deltas, anchors, sizes)
+
+    def proposals(
+        self,
+        logits: Sequence[torch.Tensor],
+        deltas: Sequence[torch.Tensor],
+        anchors: Sequence[torch.Tensor],
+        sizes: Sequence[Size],
+    ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """Return boxes and scores of what the head said of the anchors of each level."""
+        boxes = [self.decoded(x, level) for x, level in zip(deltas, anchors, strict=True)]
+        found: tuple[list[torch.Tensor], list[torch.Tensor]] = self.select(
+            boxes, [by_anchor(x, 1)[..., 0].detach() for x in logits], sizes
+        )
+        return found
 
     def decoded(self, deltas: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
         """Return the boxes [N, anchors, 4] that `deltas` [N, shapes * 4, h, w] tell."""

@@ -7,9 +7,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from common.errors import UserError
+from common.instances.resizing import CROWD, PARTS, check_objects, resize_boxes, resize_masks
 from common.instances.sizes import Size, padded, ratios, resized
 from torch_ref.layers import resize_bilinear
+from torch_ref.losses.arrays import array_of, tensor_like
 from torch_ref.models.detection.paste import paste_masks
+from torch_ref.models.detection.teaching import Objects
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's RGB in 0..1
 
@@ -77,3 +80,32 @@ class RCNNTransform(nn.Module):
             masks = paste_masks(one["masks"], boxes, original)
             results.append({**one, "boxes": boxes, "masks": masks})
         return results
+
+
+def objects_in_batch(
+    targets: Sequence[Objects],
+    originals: Sequence[Size],
+    sizes: Sequence[Size],
+    num_classes: int,
+    like: torch.Tensor,
+) -> list[Objects]:
+    """Return boxes, labels and masks of each of `targets`, whose images were resized.
+
+    Args:
+        targets: of each image what `check_objects` says, as tensors.
+        originals, sizes: (height, width) of each image before and after.
+        num_classes: with background.
+        like: what the boxes get the dtype of.
+
+    Raises UserError for targets that misfit.
+    """
+    if len(targets) != len(originals):
+        raise UserError(f"{len(targets)} targets for {len(originals)} images; give one for each")
+    found: list[Objects] = []
+    for i, (target, old, new) in enumerate(zip(targets, originals, sizes, strict=True)):
+        held = {name: array_of(target[name]) for name in (*PARTS, CROWD) if name in target}
+        check_objects(held, f"targets[{i}]", old, num_classes)
+        boxes = tensor_like(resize_boxes(held["boxes"], old, new), like)
+        masks = torch.from_numpy(resize_masks(held["masks"], new)).to(like.device)
+        found.append({"boxes": boxes, "labels": target["labels"], "masks": masks})
+    return found
