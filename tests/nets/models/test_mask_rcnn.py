@@ -10,7 +10,6 @@ from tests.paths import MANIFESTS
 torch = pytest.importorskip("torch")
 
 import torch_ref
-from common.errors import UserError
 
 V1, V2 = "mask_rcnn_r50_fpn", "mask_rcnn_r50_fpn_v2"
 FILES = {
@@ -72,9 +71,3 @@ def test_both_sides_find_the_same_objects_in_images_of_three_sizes(row):
         for key, value in one.items():
             np.testing.assert_allclose(other[key].numpy(), value.detach().numpy(), atol=1e-9)
     assert sum(len(one["boxes"]) for one in theirs) > 10
-
-
-def test_train_mode_is_refused_in_words():
-    net = torch_ref.build_model(V1, **SMALL)
-    with pytest.raises(UserError, match=r"call net.eval\(\) first"):
-        net(torch.rand(1, 3, 64, 64))

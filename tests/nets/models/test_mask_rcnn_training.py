@@ -1,0 +1,158 @@
+"""Mask R-CNN in train mode: the same losses and gradients on both sides, whatever is in a batch."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import torch_ref
+from common.errors import UserError
+
+ROW = "mask_rcnn_r50_fpn"
+SMALL = {"width": 0.125, "num_classes": 5, "min_size": 64, "max_size": 128}
+SMALL |= {"rpn_pre_nms_top_n_train": 60, "rpn_post_nms_top_n_train": 30}
+FEW = {"rpn_batch_size_per_image": 20, "box_batch_size_per_image": 16}  # fewer than candidates
+SIZES = ((64, 96), (80, 60))
+
+
+def objects(size, boxes, labels):
+    """A target: each mask fills its box."""
+    masks = np.zeros([len(boxes), *size], np.uint8)
+    for mask, (x0, y0, x1, y1) in zip(masks, boxes, strict=True):
+        mask[y0:y1, x0:x1] = 1
+    boxes = np.array(boxes, np.float64).reshape([-1, 4])
+    return {"boxes": boxes, "labels": np.array(labels, np.int64), "masks": masks}
+
+
+FIRST = objects(SIZES[0], [[4, 6, 40, 50], [50, 10, 90, 60]], [1, 3])
+SECOND = objects(SIZES[1], [[10, 10, 50, 70], [20, 5, 40, 30]], [4, 2])
+BATCHES = {
+    "two objects each": [FIRST, SECOND],
+    "one image without": [FIRST, objects(SIZES[1], [], [])],
+    "none at all": [objects(size, [], []) for size in SIZES],
+}
+
+
+def pictures(seed=0):
+    rng = np.random.default_rng(seed)
+    return [rng.random((3, *size)) for size in SIZES]
+
+
+def pair(**options):
+    """The nets in train mode, float32."""
+    pytest.importorskip("paddle")
+    from commands.subjects.rows import seeded_pair
+
+    return [net.train() or net for net in seeded_pair(ROW, 1, **{**SMALL, **options})]
+
+
+@pytest.fixture(scope="module")
+def doubles():
+    """The nets in train mode and float64, that draw fewer boxes than there are."""
+    reference, port = pair(**FEW)
+    port.to(dtype="float64")
+    return reference.double(), port
+
+
+def losses(net, targets, seed=0):
+    """Return the losses of a net of either side, of draws of `seed`."""
+    tensor = torch.tensor
+    if not isinstance(net, torch.nn.Module):
+        import paddle
+
+        tensor = paddle.to_tensor
+    for layer in (net.rpn.teach.sampler, net.roi_heads.teach.select.sampler):
+        layer.seed_samples(seed)
+    images = [tensor(image) for image in pictures()]
+    return net(images, [{k: tensor(v) for k, v in one.items()} for one in targets])
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_losses_and_gradients_of_both_sides(doubles, batch):
+    reference, port = doubles
+    theirs, ours = (losses(net, BATCHES[batch]) for net in doubles)
+    assert list(theirs) == list(ours)
+    for name, value in theirs.items():
+        assert np.isfinite(float(value.detach()))
+        assert float(ours[name]) == pytest.approx(float(value.detach()), rel=1e-10)
+    reference.zero_grad()
+    port.clear_gradients()
+    for found in (theirs, ours):
+        sum(found.values()).backward()
+    held = dict(port.named_parameters())
+    frozen = set()
+    for name, parameter in reference.named_parameters():
+        if not parameter.requires_grad:
+            assert held[name].stop_gradient
+            frozen.add(".".join(name.split(".")[:3]))
+            continue
+        right, found = parameter.grad.numpy(), held[name].grad.numpy()
+        found = found.T if right.ndim == 2 else found
+        np.testing.assert_allclose(found, right, atol=1e-9 * (np.abs(right).max() or 1))
+    assert frozen == {"backbone.body.conv1", "backbone.body.layer1"}
+
+
+def test_without_objects_boxes_and_masks_learn_nothing(doubles):
+    found = losses(doubles[0], BATCHES["none at all"])
+    kept = {name for name, value in found.items() if float(value.detach())}
+    assert kept == {"loss_classifier", "loss_objectness"}
+    doubles[0].zero_grad()
+    sum(found.values()).backward()
+    masks = doubles[0].roi_heads.mask_predictor.mask_fcn_logits
+    assert masks.weight.grad is not None  # as torchvision: decay and momentum go on
+    assert not masks.weight.grad.any()
+
+
+def test_draws_follow_the_seed_and_change_from_step_to_step(doubles):
+    def told(net, seed):
+        return [float(x.detach()) for x in losses(net, [FIRST, SECOND], seed).values()]
+
+    reference, _ = doubles
+    first = told(reference, 3)
+    assert first == told(reference, 3)
+    assert first != told(reference, 4)
+    sampler = reference.rpn.teach.sampler
+    labels = [torch.zeros(50, dtype=torch.int64)]
+    sampler.seed_samples(3)
+    assert not torch.equal(sampler(labels)[1][0], sampler(labels)[1][0])
+
+
+def test_statistics_are_frozen_in_train_mode(doubles):
+    for net in doubles:
+        before = {k: np.array(v.detach().numpy()) for k, v in net.state_dict().items()}
+        losses(net, BATCHES["one image without"])
+        for key, value in net.state_dict().items():
+            np.testing.assert_array_equal(value.detach().numpy(), before[key])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"labels": np.array([1, 5])}, r"targets\[0\]: labels hold 5; expected 1 to 4, 0 is"),
+        ({"labels": np.array([1, 0])}, r"labels hold 0; expected 1 to 4"),
+        ({"boxes": FIRST["boxes"][:1]}, r"boxes \[1, 4\], labels \[2\] and masks \[2, 64, 96\]"),
+        (
+            {"boxes": FIRST["boxes"][:, [2, 1, 0, 3]]},
+            r"box \[40\.0, 6\.0, 4\.0, 50\.0\] has no ext",
+        ),
+        ({"boxes": np.full([2, 4], np.nan)}, r"box \[nan, nan, nan, nan\] has no extent"),
+        ({"boxes": FIRST["boxes"].astype(int)}, r"boxes are int64, expected a floating dtype"),
+        ({"masks": FIRST["masks"][:, :-1]}, r"masks \[2, 63, 96\] do not belong to an image of \["),
+        ({"masks": None}, r"targets\[0\] has no masks; expected boxes, labels, masks"),
+        ({"iscrowd": np.array([False, True])}, r"iscrowd marks a crowd.*leave crowds out"),
+    ],
+)
+def test_targets_that_misfit_are_refused(change, said):
+    net = torch_ref.build_model(ROW, **SMALL).double()
+    wrong = {k: v for k, v in {**FIRST, **change}.items() if v is not None}
+    with pytest.raises(UserError, match=said):
+        losses(net, [wrong, SECOND])
+
+
+def test_targets_are_asked_for_one_for_each_image():
+    net = torch_ref.build_model(ROW, **SMALL)
+    image = torch.rand(3, 64, 64)
+    with pytest.raises(UserError, match=r"computes its losses in train mode: give it targets"):
+        net([image])
+    with pytest.raises(UserError, match=r"0 targets for 1 images"):
+        net([image], [])
