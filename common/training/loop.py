@@ -9,6 +9,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from common.evaluation.gallery import Gallery
 from common.evaluation.side import Side
 from common.evaluation.tasks import paint_of
 from common.files import remove_folder, whole_file
+from common.locks import only_run_in
 from common.processes.batches import batches_of_all
 from common.processes.stop import StopRequest
 from common.processes.validation import evaluate_together
@@ -154,6 +156,7 @@ class _Run:
         self.saved: tuple[int, int] | None = None  # (iteration, validated) of the last checkpoint
         self.batches: Iterator[list[Batch]] = iter(())
         self.log: RunLog | None = None
+        self.held = ExitStack()
         log, shown = settings.log, (data.val.normalisation, paint_of(settings, data.colors))
         self.gallery = Gallery(side, log.images * (log.tensorboard or log.visualdl), *shown)
         self.clock = Clock()
@@ -198,6 +201,7 @@ class _Run:
         with stop.together():
             batches = training_batches(self.data.train, self.settings, start, self.group)
             self.batches = _chain(next(batches), batches)
+        self.group.on_first(lambda: self._hold(new=resume is None))
 
         frames = (len(self.data.train), len(self.data.val))
         block = settings_block(self.settings, self.side, frames, str(self.folder))
@@ -208,6 +212,12 @@ class _Run:
             self.reporter.message(f"{place}: from iteration {start}")
         if self.group.is_first:
             self._open_files(found, account)
+
+    def _hold(self, new: bool) -> None:
+        """Keep other runs out of the folder from here on; one may have begun since it was read."""
+        self.held.enter_context(only_run_in(self.folder))
+        if new:
+            self._require_new()
 
     def _open_files(self, found: ResumePoint | None, account: Mapping[str, Any] | None) -> None:
         """Begin the logs, and take away what an interrupted run wrote after its checkpoint."""
@@ -250,17 +260,21 @@ class _Run:
         self.batches = iter(())
         if self.log:
             self.log.close()
+        self.held.close()
         self.reporter.close()
 
     def _find(self, resume: str | None) -> ResumePoint | None:
         if resume is not None:
             return find_checkpoint(self.checkpoints, resume, self.reporter.message)
+        self._require_new()
+        return None
+
+    def _require_new(self) -> None:
         if list_checkpoints(self.checkpoints) or read_log(self.folder / "log.jsonl"):
             raise UserError(
                 f"{self.folder} holds a run already; continue it with --resume auto, give another "
                 "output=FOLDER, or remove it"
             )
-        return None
 
     def _due(self, interval: int) -> bool:
         iteration = self.position.iteration

@@ -1,6 +1,7 @@
 """The loop with a side of NumPy: order, stopping, resuming, damage, bad input."""
 
 import json
+import os
 import signal
 from itertools import chain
 
@@ -10,9 +11,10 @@ import pytest
 from common.data.toy import write_toy_cityscapes
 from common.errors import ConfigError, DataError, UserError
 from common.files import whole_folder
+from common.locks import LOCK, only_run_in
 from common.schedules import PlateauState, plateau
 from common.settings.load import load_settings
-from common.training import CheckpointError, Diverged
+from common.training import CheckpointError, Diverged, loop
 from common.training.feed import open_data, training_batches
 from common.training.logs import RunLog, read_log
 from common.training.resume import (
@@ -62,6 +64,28 @@ def test_a_validation_that_was_stopped_is_made_up_for(go):
     go("cut", NumpySide(stop_in_validation=True), resume="auto")
     rest, _ = go("cut", resume="auto")
     assert log_of(rest) == log_of(whole)
+
+
+@pytest.mark.parametrize("resume", [None, "auto"])
+def test_a_second_run_is_told_who_writes_in_the_folder(go, tmp_path, resume):
+    with (
+        only_run_in(tmp_path / "run"),
+        pytest.raises(UserError, match=rf"run: another run writes there \(process {os.getpid()}"),
+    ):
+        go("run", resume=resume)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [LOCK]
+    assert go("run", resume=resume)[0].iteration == 7  # it is free again
+
+
+def test_a_run_that_began_meanwhile_is_not_written_over(go, monkeypatch):
+    whole, _ = go("run")
+    answers = iter([[]])  # none yet, when the second one looks for the first time
+    real = loop.list_checkpoints
+    monkeypatch.setattr(loop, "list_checkpoints", lambda folder: next(answers, real(folder)))
+    monkeypatch.setattr(loop, "read_log", lambda path: [])
+    with pytest.raises(UserError, match="holds a run already"):
+        go("run")
+    assert log_of(whole)
 
 
 def test_lines_after_the_checkpoint_are_cut_off(go, tmp_path):
