@@ -7,9 +7,13 @@ import torch
 from torch import nn
 
 from torch_ref import build_model
-from torch_ref.layers import InPlaceABN
+from torch_ref.layers import FrozenBatchNorm2d, InPlaceABN
+from torch_ref.models.detection.mask_rcnn import MaskRCNN
 
 FAINT = 0.2  # share of He's deviation, of the larger of both fans
+PROPOSALS = 0.5  # deviation of logits and offsets
+
+Scaled = nn.modules.batchnorm._BatchNorm | nn.GroupNorm | FrozenBatchNorm2d
 
 
 def build_seeded(name: str, seed: int = 0, **overrides: Any) -> nn.Module:
@@ -19,20 +23,22 @@ def build_seeded(name: str, seed: int = 0, **overrides: Any) -> nn.Module:
     zero, and convolutions so faint that outputs would hardly depend on the input
     (Panoptic-DeepLab's), become He-normal, and biases of zero N(0, 0.1). Normalisations get scales
     in [0.5, 1.5] (those of InPlaceABN negative in a fifth of the channels, as trained ones can be),
-    biases and running means of N(0, 0.1) and running variances in [0.5, 2]. The global random state
-    is left as it was.
+    biases and running means of N(0, 0.1) and running variances in [0.5, 2]. Heads of proposals are
+    scaled to what trained ones return. The global random state is left as it was.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = build_model(name, **overrides)
         with torch.no_grad():
             for module in net.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                if isinstance(module, nn.modules.batchnorm._BatchNorm | FrozenBatchNorm2d):
                     _seed_norm(module)
                 elif isinstance(module, nn.GroupNorm):
                     _seed_scale(module)
                 elif isinstance(module, nn.Linear | nn.modules.conv._ConvNd):
                     _seed_faint(module)
+            if isinstance(net, MaskRCNN):
+                _seed_proposals(net)
     return net
 
 
@@ -51,12 +57,25 @@ def _is_faint(layer: nn.Linear | nn.modules.conv._ConvNd) -> bool:
     return bool(layer.weight.square().mean().sqrt() < FAINT * he)
 
 
-def _seed_scale(norm: nn.modules.batchnorm._BatchNorm | nn.GroupNorm) -> None:
+def _seed_proposals(net: MaskRCNN) -> None:
+    """Scale the head of the proposals: boxes near their anchors, scores that no rounding makes 1.
+
+    Otherwise most boxes would be the whole image, many equal ones.
+    """
+    net.eval()
+    logits, deltas = net.rpn.head(net.backbone(torch.randn(1, 3, 64, 64)))
+    net.train()
+    for maps, conv in ((logits, net.rpn.head.cls_logits), (deltas, net.rpn.head.bbox_pred)):
+        spread = torch.cat([x.flatten() for x in maps]).std()
+        conv.weight *= PROPOSALS / spread
+
+
+def _seed_scale(norm: Scaled) -> None:
     norm.weight.uniform_(0.5, 1.5)
     norm.bias.normal_(0.0, 0.1)
 
 
-def _seed_norm(norm: nn.modules.batchnorm._BatchNorm) -> None:
+def _seed_norm(norm: nn.modules.batchnorm._BatchNorm | FrozenBatchNorm2d) -> None:
     _seed_scale(norm)
     if isinstance(norm, InPlaceABN):
         norm.weight[torch.rand_like(norm.weight) < 0.2] *= -1

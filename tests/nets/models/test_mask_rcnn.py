@@ -17,9 +17,10 @@ FILES = {
     "mask_rcnn_r50_fpn_torchvision_bn": (V1, {"norm": "batch"}, 360, 44_454_513),
     "mask_rcnn_r50_fpn_v2_torchvision": (V2, {}, 432, 46_359_409),
 }
-# Of seeded weights: about 10 objects an image.
+# So that images of 64 pixels have boxes on all levels, and about ten objects each.
 SMALL = {"width": 0.125, "num_classes": 5, "min_size": 64, "max_size": 128}
-SMALL |= {"box_score_thresh": 0.005, "rpn_pre_nms_top_n_test": 100, "rpn_post_nms_top_n_test": 30}
+SMALL |= {"anchor_sizes": (8, 16, 24, 32, 48), "canonical_scale": 28, "box_score_thresh": 0.3}
+SMALL |= {"rpn_pre_nms_top_n_test": 60, "rpn_post_nms_top_n_test": 40}
 SIZES = ((64, 96), (80, 50), (130, 101))
 
 

@@ -176,7 +176,9 @@ def mask_rcnn(
     """
     second, channels = version == 2, first_width(width) * 4
     norm = ("batch" if second else "frozen") if norm is None else norm
-    pool = {"sampling_ratio": sampling_ratio, "aligned": aligned, "side": canonical_scale}
+    pool = partial(
+        MultiScaleRoIAlign, sampling_ratio=sampling_ratio, aligned=aligned, side=canonical_scale
+    )
     backbone = make_backbone(layers, norm, frozen_eps, trainable_backbone_layers, second, width)
     rpn = RegionProposalNetwork(
         AnchorGenerator(anchor_sizes, rounded=rounded_anchors),
@@ -199,11 +201,11 @@ def mask_rcnn(
     )
     make_head = FastRCNNConvFCHead if second else TwoMLPHead
     roi_heads = RoIHeads(
-        MultiScaleRoIAlign(BINS, **pool),
+        pool(BINS),
         make_head(channels, channels * 4),
         FastRCNNPredictor(channels * 4, num_classes),
         Detections(box_score_thresh, box_nms_thresh, box_detections_per_img, bbox_reg_weights),
-        MultiScaleRoIAlign(MASK_BINS, **pool),
+        pool(MASK_BINS),
         MaskRCNNHeads(channels, norm=second),
         mask_predictor(channels, num_classes),
         RoITeaching(select, bbox_reg_weights, 2 * MASK_BINS),
