@@ -63,7 +63,8 @@ def _seed_proposals(net: MaskRCNN) -> None:
     Otherwise most boxes would be the whole image, many equal ones.
     """
     net.eval()
-    logits, deltas = net.rpn.head(net.backbone(torch.randn(1, 3, 64, 64)))
+    image = (torch.rand(1, 3, 64, 64) - 0.5) / net.transform.image_std[0]
+    logits, deltas = net.rpn.head(net.backbone(image))
     net.train()
     for maps, conv in ((logits, net.rpn.head.cls_logits), (deltas, net.rpn.head.bbox_pred)):
         spread = torch.cat([x.flatten() for x in maps]).std()

@@ -106,7 +106,7 @@ def recognise(
 
 def counters_decide(pair: Pair) -> bool:
     """Whether only batch counters tell which BatchNorms a checkpoint of `pair` was trained with."""
-    return any("head_norm" in variant for variant in pair.variants)
+    return any({"head_norm", "norm"} & variant.keys() for variant in pair.variants)
 
 
 def _why_not(row: str | None, shapes: Shapes, rules: Rules | None) -> str:

@@ -18,7 +18,7 @@ def decode(deltas: paddle.Tensor, boxes: paddle.Tensor, weights: Sequence[float]
 
     weights: what the deltas were multiplied by.
     """
-    deltas = deltas.reshape([boxes.shape[0], -1, 4])
+    deltas = deltas.reshape([boxes.shape[0], deltas.shape[1] // 4, 4])
     sides = (boxes[:, 2:] - boxes[:, :2])[:, None]
     centres = boxes[:, :2][:, None] + 0.5 * sides
     moved = paddle.stack([deltas[..., 0] / weights[0], deltas[..., 1] / weights[1]], axis=2)

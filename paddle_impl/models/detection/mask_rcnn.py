@@ -1,6 +1,7 @@
 """Mask R-CNN (He et al., ICCV 2017) on ResNet-50 and a feature pyramid.
 
-Names, options and both versions are torchvision's (models/detection/mask_rcnn.py).
+Names, options and both versions are torchvision's (models/detection/mask_rcnn.py). detectron2's
+(modeling/meta_arch/rcnn.py) is the first version with other settings.
 """
 
 from collections.abc import Sequence
@@ -24,9 +25,9 @@ from paddle_impl.models.detection.roi_heads import (
     FastRCNNConvFCHead,
     FastRCNNPredictor,
     MaskRCNNHeads,
+    MaskRCNNPredictor,
     RoIHeads,
     TwoMLPHead,
-    mask_predictor,
 )
 from paddle_impl.models.detection.rpn import (
     WEIGHTS,
@@ -111,6 +112,7 @@ def make_backbone(
     frozen_eps: float,
     trainable: int,
     norm_fpn: bool,
+    stride_in_1x1: bool,
     width: float,
 ) -> BackboneWithFPN:
     """Return the backbone, of which the `trainable` last parts of `PARTS` are trained.
@@ -122,7 +124,7 @@ def make_backbone(
     if trainable not in range(len(PARTS) + 1):
         raise ConfigError(f"trainable_backbone_layers is {trainable}; set 0 to {len(PARTS)}")
     made: Norm = partial(FrozenBatchNorm2D, eps=frozen_eps) if norm == "frozen" else BatchNorm2D
-    body = ResNet(layers, width=width, norm=made)
+    body = ResNet(layers, width=width, norm=made, stride_in_1x1=stride_in_1x1)
     for part in PARTS[trainable:]:
         freeze_parameters(getattr(body, part))
     if trainable < len(PARTS):
@@ -133,6 +135,7 @@ def make_backbone(
 def mask_rcnn(
     layers: tuple[int, ...],
     version: int,
+    detectron2: bool,
     num_classes: int = 91,
     min_size: int = 800,
     max_size: int = 1333,
@@ -168,18 +171,21 @@ def mask_rcnn(
 ) -> MaskRCNN:
     """Build Mask R-CNN on ResNet-50 (by `layers`); the options are torchvision's, and some more.
 
-    num_classes: with the background, which is class 0. norm: of the backbone, "frozen" (version
-    1) or "batch" (version 2). frozen_eps: 0 with the released weights, 1e-5 where the backbone
-    alone is torchvision's. aligned, sampling_ratio: of RoIAlign. anchor_sizes, rounded_anchors: of
-    `AnchorGenerator`. canonical_scale: side of a box that is pooled from the third level. width:
-    scales all channels. Raises ConfigError for what is not possible.
+    detectron2: its layers' order of classes (`FastRCNNPredictor`), blue first, strides in the 1x1
+    convolutions. num_classes: with the background, which is class 0. norm: of the backbone,
+    "frozen" (version 1) or "batch" (version 2). frozen_eps: 0 with the released weights, 1e-5
+    where the backbone alone is torchvision's. aligned, sampling_ratio: of RoIAlign. anchor_sizes,
+    rounded_anchors: of `AnchorGenerator`. canonical_scale: side of a box that is pooled from the
+    third level. width: scales all channels. Raises ConfigError for what is not possible.
     """
     second, channels = version == 2, first_width(width) * 4
     norm = ("batch" if second else "frozen") if norm is None else norm
     pool = partial(
         MultiScaleRoIAlign, sampling_ratio=sampling_ratio, aligned=aligned, side=canonical_scale
     )
-    backbone = make_backbone(layers, norm, frozen_eps, trainable_backbone_layers, second, width)
+    backbone = make_backbone(
+        layers, norm, frozen_eps, trainable_backbone_layers, second, detectron2, width
+    )
     rpn = RegionProposalNetwork(
         AnchorGenerator(anchor_sizes, rounded=rounded_anchors),
         RPNHead(channels, len(RATIOS), depth=2 if second else 1),
@@ -203,12 +209,12 @@ def mask_rcnn(
     roi_heads = RoIHeads(
         pool(BINS),
         make_head(channels, channels * 4),
-        FastRCNNPredictor(channels * 4, num_classes),
+        FastRCNNPredictor(channels * 4, num_classes, detectron2),
         Detections(box_score_thresh, box_nms_thresh, box_detections_per_img, bbox_reg_weights),
         pool(MASK_BINS),
         MaskRCNNHeads(channels, norm=second),
-        mask_predictor(channels, num_classes),
+        MaskRCNNPredictor(channels, num_classes, detectron2),
         RoITeaching(select, bbox_reg_weights, 2 * MASK_BINS),
     )
-    transform = RCNNTransform(min_size, max_size, image_mean, image_std)
+    transform = RCNNTransform(min_size, max_size, image_mean, image_std, bgr=detectron2)
     return MaskRCNN(transform, backbone, rpn, roi_heads)

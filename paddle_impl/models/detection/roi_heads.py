@@ -8,7 +8,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from common.instances.sizes import Size
-from paddle_impl.layers import BatchNorm2D, fan_in_uniform_, kaiming_normal_, named_sequential
+from paddle_impl.layers import BatchNorm2D, fan_in_uniform_, kaiming_normal_
 from paddle_impl.models.detection.boxes import clip, decode, grouped_nms, large, split
 from paddle_impl.models.detection.roi_align import MultiScaleRoIAlign
 from paddle_impl.models.detection.teaching import Chosen, Objects, RoITeaching, untaught
@@ -33,16 +33,49 @@ class TwoMLPHead(nn.Layer):
 
 
 class FastRCNNPredictor(nn.Layer):
-    """Class logits [K, classes] and offsets [K, classes * 4] of features [K, C]."""
+    """Class logits [K, classes] and offsets [K, classes * 4] of features [K, C].
 
-    def __init__(self, channels: int, num_classes: int) -> None:
+    background_last: as detectron2's layers have it, and without offsets. What is returned begins
+    with the background all the same, whose offsets are 0.
+    """
+
+    def __init__(self, channels: int, num_classes: int, background_last: bool = False) -> None:
         super().__init__()
+        self.background_last = background_last
         self.cls_score = linear(channels, num_classes)
-        self.bbox_pred = linear(channels, num_classes * 4)
+        self.bbox_pred = linear(channels, (num_classes - background_last) * 4)
 
     def forward(self, x: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor]:
         """Return the logits and the offsets."""
-        return self.cls_score(x), self.bbox_pred(x)
+        logits, offsets = self.cls_score(x), self.bbox_pred(x)
+        if not self.background_last:
+            return logits, offsets
+        logits = paddle.concat([logits[:, -1:], logits[:, :-1]], axis=1)
+        return logits, paddle.concat([paddle.zeros_like(offsets[:, :4]), offsets], axis=1)
+
+
+class MaskRCNNPredictor(nn.Layer):
+    """Mask logits of every class. [K, C, M, M] -> [K, classes, 2 M, 2 M].
+
+    background_last: the background has no channel in the layers; its logits are 0.
+    """
+
+    def __init__(self, channels: int, num_classes: int, background_last: bool = False) -> None:
+        super().__init__()
+        self.background_last = background_last
+        self.conv5_mask = nn.Conv2DTranspose(channels, channels, 2, stride=2)
+        self.relu = nn.ReLU()
+        self.mask_fcn_logits = nn.Conv2D(channels, num_classes - background_last, 1)
+        for conv in (self.conv5_mask, self.mask_fcn_logits):
+            fan_in_uniform_(conv.weight, conv.bias)
+            kaiming_normal_(conv.weight, mode="fan_out")
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """Return the logits."""
+        logits = self.mask_fcn_logits(self.relu(self.conv5_mask(x)))
+        if not self.background_last:
+            return logits
+        return paddle.concat([paddle.zeros_like(logits[:, :1]), logits], axis=1)
 
 
 class Detections(nn.Layer):
@@ -128,7 +161,7 @@ class RoIHeads(nn.Layer):
         detect: Detections,
         mask_roi_pool: MultiScaleRoIAlign,
         mask_head: MaskRCNNHeads,
-        mask_predictor: nn.Sequential,
+        mask_predictor: MaskRCNNPredictor,
         teach: RoITeaching,
     ) -> None:
         super().__init__()
@@ -220,13 +253,3 @@ def linear(in_ch: int, out_ch: int) -> nn.Linear:
     nn.initializer.Uniform(-1 / math.sqrt(in_ch), 1 / math.sqrt(in_ch))(layer.weight)
     nn.initializer.Uniform(-1 / math.sqrt(in_ch), 1 / math.sqrt(in_ch))(layer.bias)
     return layer
-
-
-def mask_predictor(channels: int, num_classes: int) -> nn.Sequential:
-    """Return what makes logits [K, num_classes, 2 M, 2 M] of [K, channels, M, M]."""
-    twice = nn.Conv2DTranspose(channels, channels, 2, stride=2)
-    logits = nn.Conv2D(channels, num_classes, 1)
-    for conv in (twice, logits):
-        fan_in_uniform_(conv.weight, conv.bias)
-        kaiming_normal_(conv.weight, mode="fan_out")
-    return named_sequential({"conv5_mask": twice, "relu": nn.ReLU(), "mask_fcn_logits": logits})

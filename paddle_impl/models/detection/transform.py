@@ -24,7 +24,8 @@ class RCNNTransform(nn.Layer):
 
     Args:
         min_size, max_size: of an image's shortest and longest side, in pixels.
-        image_mean, image_std: of the three channels.
+        image_mean, image_std: of red, green and blue.
+        bgr: blue comes first in the batch.
     """
 
     def __init__(
@@ -33,12 +34,14 @@ class RCNNTransform(nn.Layer):
         max_size: int,
         image_mean: Sequence[float] | None = None,
         image_std: Sequence[float] | None = None,
+        bgr: bool = False,
     ) -> None:
         super().__init__()
         self.min_size = min_size
         self.max_size = max_size
         self.image_mean = MEAN if image_mean is None else tuple(image_mean)
         self.image_std = STD if image_std is None else tuple(image_std)
+        self.bgr = bgr
 
     def forward(self, images: Sequence[paddle.Tensor]) -> tuple[paddle.Tensor, list[Size]]:
         """Return the batch [N, 3, H, W], padded by zeros, and each image's size in it.
@@ -69,7 +72,8 @@ class RCNNTransform(nn.Layer):
             paddle.to_tensor(self.image_std, dtype="float64").astype(image.dtype).reshape([3, 1, 1])
         )
         size = resized((image.shape[1], image.shape[2]), self.min_size, self.max_size)
-        return resize_bilinear(((image - mean) / std)[None], size)
+        image = (image - mean) / std
+        return resize_bilinear((paddle.flip(image, [0]) if self.bgr else image)[None], size)
 
     def restored(
         self, found: Sequence[Detection], sizes: Sequence[Size], originals: Sequence[Size]

@@ -25,14 +25,21 @@ class Bottleneck(nn.Module):
     """1x1, 3x3, 1x1 convolutions and a shortcut. [N, in, H, W] -> [N, 4 planes, H / s, W / s]."""
 
     def __init__(
-        self, inplanes: int, planes: int, stride: int, dilation: int, norm: Norm = BatchNorm2d
+        self,
+        inplanes: int,
+        planes: int,
+        stride: int,
+        dilation: int,
+        norm: Norm = BatchNorm2d,
+        stride_in_1x1: bool = False,
     ) -> None:
         super().__init__()
         outplanes = planes * EXPANSION
-        self.conv1 = nn.Conv2d(inplanes, planes, 1, bias=False)
+        first, second = (stride, 1) if stride_in_1x1 else (1, stride)
+        self.conv1 = nn.Conv2d(inplanes, planes, 1, stride=first, bias=False)
         self.bn1 = norm(planes)
         self.conv2 = nn.Conv2d(
-            planes, planes, 3, stride=stride, padding=dilation, dilation=dilation, bias=False
+            planes, planes, 3, stride=second, padding=dilation, dilation=dilation, bias=False
         )
         self.bn2 = norm(planes)
         self.conv3 = nn.Conv2d(planes, outplanes, 1, bias=False)
@@ -67,6 +74,7 @@ class ResNet(nn.Module):
             (semseg) or that of the "previous" stage (torchvision). No tensor tells which.
         width: scales all channels; 1.0 is the paper's.
         norm: makes the normalisations.
+        stride_in_1x1: of a strided block, as the authors' own ResNet, instead of in the 3x3.
 
     Raises ConfigError for an unknown stem, stride or dilation, or a width that leaves nothing.
     """
@@ -79,6 +87,7 @@ class ResNet(nn.Module):
         first_dilation: str = "same",
         width: float = 1.0,
         norm: Norm = BatchNorm2d,
+        stride_in_1x1: bool = False,
     ) -> None:
         super().__init__()
         if stem not in STEMS:
@@ -100,10 +109,11 @@ class ResNet(nn.Module):
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         steps = stage_steps(output_stride, first_dilation)
         inplanes = base * 2 if self.deep else base
-        self.layer1 = make_stage(inplanes, base, layers[0], *steps[0], norm)
-        self.layer2 = make_stage(base * 4, base * 2, layers[1], *steps[1], norm)
-        self.layer3 = make_stage(base * 8, base * 4, layers[2], *steps[2], norm)
-        self.layer4 = make_stage(base * 16, base * 8, layers[3], *steps[3], norm)
+        kind = (norm, stride_in_1x1)
+        self.layer1 = make_stage(inplanes, base, layers[0], *steps[0], *kind)
+        self.layer2 = make_stage(base * 4, base * 2, layers[1], *steps[1], *kind)
+        self.layer3 = make_stage(base * 8, base * 4, layers[2], *steps[2], *kind)
+        self.layer4 = make_stage(base * 16, base * 8, layers[3], *steps[3], *kind)
         self.init_weight()
 
     def init_weight(self) -> None:
@@ -183,10 +193,12 @@ def make_stage(
     dilation: int,
     first_dilation: int,
     norm: Norm = BatchNorm2d,
+    stride_in_1x1: bool = False,
 ) -> nn.Sequential:
     """Return a stage: [N, inplanes, H, W] -> [N, 4 planes, H / stride, W / stride]."""
-    first = Bottleneck(inplanes, planes, stride, first_dilation, norm)
-    rest = [Bottleneck(planes * EXPANSION, planes, 1, dilation, norm) for _ in range(1, blocks)]
+    kind = (norm, stride_in_1x1)
+    first = Bottleneck(inplanes, planes, stride, first_dilation, *kind)
+    rest = [Bottleneck(planes * EXPANSION, planes, 1, dilation, *kind) for _ in range(1, blocks)]
     return nn.Sequential(first, *rest)
 
 

@@ -17,7 +17,7 @@ def decode(deltas: torch.Tensor, boxes: torch.Tensor, weights: Sequence[float]) 
 
     weights: what the deltas were multiplied by.
     """
-    deltas = deltas.reshape([boxes.shape[0], -1, 4])
+    deltas = deltas.reshape([boxes.shape[0], deltas.shape[1] // 4, 4])
     sides = (boxes[:, 2:] - boxes[:, :2])[:, None]
     centres = boxes[:, :2][:, None] + 0.5 * sides
     moved = torch.stack([deltas[..., 0] / weights[0], deltas[..., 1] / weights[1]], dim=2)
