@@ -60,14 +60,17 @@ def attributes_kept(modules: Iterable[Any]) -> Iterator[None]:
         undo()
 
 
-def attributes_remembered(modules: Iterable[Any]) -> Callable[[], None]:
-    """Return what gives every module its attributes of now back, buffers assigned anew too."""
+def attributes_remembered(modules: Iterable[Any], buffers: bool = True) -> Callable[[], None]:
+    """Return what gives every module its attributes of now back.
+
+    buffers: those that code assigned anew, too; False: they stay what they are then.
+    """
     kept = [
         (
             module,
             type(module),
             dict(vars(module)),
-            {n: copy(vars(module)[n]) for n in _REGISTERS & vars(module).keys()},
+            {n: copy(vars(module)[n]) for n in _REGISTERS & vars(module).keys() if buffers},
         )
         for module in modules
     ]

@@ -57,6 +57,7 @@ class FreeRun:
         steps: list[FreeStep] = []
         for step, batch in enumerate(batches):
             args = map_leaves(batch.whole.args, to_tensor)
+            self.port.forget()
             try:
                 trace, order = self.draws[step]
                 given = Pass(self.sides, trace, self.sides.pairing, order)

@@ -7,6 +7,7 @@ import numpy as np
 import paddle
 
 from align.arrays.arrays_paddle import to_array, to_tensor
+from align.nets.calls import attributes_remembered
 from align.nets.whole import NET
 from align.pairing.tensors import Tensor
 from align.rungs.training import optimizers_paddle
@@ -24,6 +25,8 @@ class PortSide:
     ) -> None:
         self.net, self.tensors = net, tensors
         self.held = dict(net.state_dict())
+        # What layers count in attributes begins anew with every step, as it does in the reference.
+        self.forget = attributes_remembered(net.sublayers(include_self=True), buffers=False)
         what = "the port's optimizer (--paddle-optimizer, paddle_optimizer)"
         refuse_signature(make_optimizer, what, ("parameters",))
         self._make_optimizer = make_optimizer
@@ -45,6 +48,7 @@ class PortSide:
 
     def begin_at(self, start: StepStart) -> None:
         """Take the reference's weights, buffers and slots."""
+        self.forget()
         self.set_tensors(start.weights)
         slots = {self.held[key].name: own for key, own in start.slots.items()}
         optimizers_paddle.set_slots(self.optimizer, slots)

@@ -352,3 +352,34 @@ def test_decay_is_told_under_nesterov_and_a_failing_loss_ends_the_free_run():
     assert report.exit_code == 1
     assert any("no such class" in str(call.cause) for call in report.divergences)
     assert any("run freely, the port fails at step 0" in note for note in report.notes)
+
+
+def counting(kind, each):
+    """A net of either framework that counts its calls in an attribute, by `each`, and uses it."""
+
+    class Counting(kind):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            self.calls = 0
+
+        def forward(self, x):
+            self.calls += each
+            return super().forward(x) * (1 + 0.1 * self.calls)
+
+    return Counting
+
+
+@pytest.mark.parametrize("each", [1, 2])
+def test_what_layers_count_in_attributes_begins_anew_at_every_step(each):
+    torch.manual_seed(0)
+    reference, port = counting(Reference, 1)(), counting(Port, each)(BatchNorm2D)
+    arrays = {key: tensor.detach().numpy() for key, tensor in reference.state_dict().items()}
+    load_state(port, convert_state(arrays, port).state)
+    report = run((reference, port))
+    assert (reference.calls, port.calls) == (0, 0)
+    assert report.exit_code == each - 1
+    if each == 1:
+        assert max(report.settings["free_run"]) < 1e-9
+    else:
+        found = {(d.layer, d.where, d.step) for d in report.divergences}
+        assert found == {("", "output:0", 0), ("", "grad_output:0", 0)}
