@@ -5,27 +5,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-import torch_ref
 from common.errors import UserError
+from tests.nets.models.thin_mask_rcnn import FIRST, SECOND, SIZES, objects, pictures, thin_pair
 
-ROW = "mask_rcnn_r50_fpn"
-SMALL = {"width": 0.125, "num_classes": 5, "min_size": 64, "max_size": 128}
-SMALL |= {"rpn_pre_nms_top_n_train": 60, "rpn_post_nms_top_n_train": 30}
 FEW = {"rpn_batch_size_per_image": 20, "box_batch_size_per_image": 16}  # fewer than candidates
-SIZES = ((64, 96), (80, 60))
-
-
-def objects(size, boxes, labels):
-    """A target: each mask fills its box."""
-    masks = np.zeros([len(boxes), *size], np.uint8)
-    for mask, (x0, y0, x1, y1) in zip(masks, boxes, strict=True):
-        mask[y0:y1, x0:x1] = 1
-    boxes = np.array(boxes, np.float64).reshape([-1, 4])
-    return {"boxes": boxes, "labels": np.array(labels, np.int64), "masks": masks}
-
-
-FIRST = objects(SIZES[0], [[4, 6, 40, 50], [50, 10, 90, 60]], [1, 3])
-SECOND = objects(SIZES[1], [[10, 10, 50, 70], [20, 5, 40, 30]], [4, 2])
 BATCHES = {
     "two objects each": [FIRST, SECOND],
     "one image without": [FIRST, objects(SIZES[1], [], [])],
@@ -33,23 +16,11 @@ BATCHES = {
 }
 
 
-def pictures(seed=0):
-    rng = np.random.default_rng(seed)
-    return [rng.random((3, *size)) for size in SIZES]
-
-
-def pair(**options):
-    """The nets in train mode, float32."""
-    pytest.importorskip("paddle")
-    from commands.subjects.rows import seeded_pair
-
-    return [net.train() or net for net in seeded_pair(ROW, 1, **{**SMALL, **options})]
-
-
 @pytest.fixture(scope="module")
 def doubles():
     """The nets in train mode and float64, that draw fewer boxes than there are."""
-    reference, port = pair(**FEW)
+    pytest.importorskip("paddle")
+    reference, port = thin_pair(**FEW)
     port.to(dtype="float64")
     return reference.double(), port
 
@@ -142,17 +113,16 @@ def test_statistics_are_frozen_in_train_mode(doubles):
         ({"iscrowd": np.array([False, True])}, r"iscrowd marks a crowd.*leave crowds out"),
     ],
 )
-def test_targets_that_misfit_are_refused(change, said):
-    net = torch_ref.build_model(ROW, **SMALL).double()
+def test_targets_that_misfit_are_refused(doubles, change, said):
     wrong = {k: v for k, v in {**FIRST, **change}.items() if v is not None}
-    with pytest.raises(UserError, match=said):
-        losses(net, [wrong, SECOND])
+    for net in doubles:
+        with pytest.raises(UserError, match=said):
+            losses(net, [wrong, SECOND])
 
 
-def test_targets_are_asked_for_one_for_each_image():
-    net = torch_ref.build_model(ROW, **SMALL)
-    image = torch.rand(3, 64, 64)
+def test_targets_are_asked_for_one_for_each_image(doubles):
+    image = torch.rand(3, 64, 64, dtype=torch.float64)
     with pytest.raises(UserError, match=r"computes its losses in train mode: give it targets"):
-        net([image])
+        doubles[0]([image])
     with pytest.raises(UserError, match=r"0 targets for 1 images"):
-        net([image], [])
+        doubles[0]([image], [])
