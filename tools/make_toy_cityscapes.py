@@ -22,8 +22,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     command.add_argument("dir", metavar="DIR", help="absent or empty folder to write to")
     command.add_argument(
         "--layout",
-        choices=("cityscapes", "coco_panoptic"),
-        help="how the set lies on disk, with its segments either way (cityscapes)",
+        choices=("cityscapes", "coco_panoptic", "coco_instances"),
+        help="how the set lies on disk (cityscapes); coco_instances shows shapes, not streets",
     )
     command.add_argument("--train", type=int, metavar="N", help="training frames (60)")
     command.add_argument("--val", type=int, metavar="N", help="validation frames (20)")

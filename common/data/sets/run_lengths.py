@@ -36,14 +36,20 @@ def mask_of(segmentation: Any, size_hw: tuple[int, int], masks: Any) -> np.ndarr
     masks: of `masks_for`. Raises ValueError, TypeError or KeyError for what is none of them, or is
     of another size.
     """
+    require_region(segmentation, size_hw)
     if isinstance(segmentation, Mapping) and isinstance(segmentation["counts"], str):
         return compressed(segmentation, size_hw, masks)
-    if isinstance(segmentation, Mapping):
-        _require_runs(segmentation["counts"], segmentation["size"], size_hw)
-    else:
-        _require_polygons(segmentation, size_hw)
     drawn: np.ndarray = masks.decode(masks.frPyObjects(segmentation, *size_hw))
     return drawn if drawn.ndim == 2 else drawn.max(axis=2)
+
+
+def require_region(segmentation: Any, size_hw: tuple[int, int]) -> None:
+    """Raise as `mask_of` does, without drawing anything."""
+    if not isinstance(segmentation, Mapping):
+        _require_polygons(segmentation, size_hw)
+        return
+    runs = segmentation["counts"]
+    _require_runs(_unpacked(runs) if isinstance(runs, str) else runs, segmentation["size"], size_hw)
 
 
 def compressed(segmentation: Any, size_hw: tuple[int, int], masks: Any) -> np.ndarray:

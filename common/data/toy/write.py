@@ -13,6 +13,7 @@ from PIL import Image
 from common.data.sets.cityscapes import open_split
 from common.data.toy import coco
 from common.data.toy.render import Rendering, render
+from common.data.toy.shapes import render_shapes, write_shapes
 from common.errors import ConfigError, DataError, UserError
 from common.files import whole_folder
 from common.panoptic.sets.cityscapes import INSTANCES, files_of
@@ -59,7 +60,7 @@ def write_toy_cityscapes(
     Args:
         folder: absent or empty; with `force` also an earlier toy set, which is replaced.
         layout: a row of `LAYOUTS`; "coco_panoptic" writes the same streets as COCO panoptic has
-            them.
+            them, "coco_instances" discs, squares and triangles as COCO has instances.
         train, val: number of frames.
         size_hw: (height, width) in pixels.
         seed: at least 0.
@@ -153,6 +154,19 @@ def _write_coco_panoptic(root: Path, about: dict[str, Any], progress: Progress) 
         coco.write_lists(root, split, listed)
 
 
+def _write_coco_instances(root: Path, about: dict[str, Any], progress: Progress) -> None:
+    size_hw, done = (about["height"], about["width"]), 0
+    for place, split in enumerate(SPLITS):
+        frames = []
+        for index in range(about[split]):
+            number = len(SPLITS) * index + place + 1  # no image of one split is one of the other
+            frames.append((number, render_shapes(about["seed"], place, index, size_hw)))
+            done += 1
+            if progress:
+                progress(done, about["train"] + about["val"])
+        write_shapes(root, split, frames)
+
+
 LAYOUTS = {
     "cityscapes": ToyLayout("toy Cityscapes", MARKER, ("leftImg8bit", "gtFine"), _write_cityscapes),
     "coco_panoptic": ToyLayout(
@@ -160,6 +174,12 @@ LAYOUTS = {
         "toy_coco_panoptic.json",
         ("train2017", "val2017", "annotations"),
         _write_coco_panoptic,
+    ),
+    "coco_instances": ToyLayout(
+        "toy COCO instances",
+        "toy_coco_instances.json",
+        ("train2017", "val2017", "annotations"),
+        _write_coco_instances,
     ),
 }
 

@@ -1,0 +1,1 @@
+"""Sets of instances as they lie on disk."""
