@@ -1,6 +1,7 @@
 """The flow of the two training commands: their command line, and how a run ends."""
 
 import argparse
+import math
 import os
 import sys
 import time
@@ -165,6 +166,7 @@ def summary(outcome: Any) -> dict[str, Any]:
         "best_mean_iou": outcome.best.mean_iou if outcome.best else None,
         "best_metric": outcome.best.metric if outcome.best else None,
         "best_pq": outcome.best.pq if outcome.best else None,
+        "best_ap": outcome.best.ap if outcome.best else None,
         "best_iteration": outcome.best.iteration if outcome.best else None,
         "validation": validations[-1] if validations else None,
         "broken_images": len(read_broken(outcome.folder)),
@@ -200,9 +202,13 @@ def said(result: Mapping[str, Any]) -> Any:
     best = result["best_mean_iou"]
     proof = Words("training_not_validated")
     if result["best_metric"] is not None:
-        proof = Words("best_metric", metric=result["best_metric"], value=best)
+        proof = Words(
+            "best_metric", metric=result["best_metric"], value=math.nan if best is None else best
+        )
     elif result["best_pq"] is not None:
         proof = Words("best_pq", pq=result["best_pq"], value=best)
+    elif result["best_ap"] is not None:
+        proof = Words("best_ap", ap=result["best_ap"])
     elif best is not None:
         proof = Words("best_mean_iou", value=best)
     return Words("training_done", iterations=result["iteration"], proof=proof)
@@ -230,13 +236,15 @@ def _show_files(console: Any, result: Mapping[str, Any]) -> None:
         from common.training.screen import class_table
 
         validation = result["validation"]
-        named = {"PQ": "pq_by_class", "IoU": "iou"}
+        named = {"mask AP": "ap_by_class", "box AP": "box_ap_by_class"}
+        named |= {"PQ": "pq_by_class", "IoU": "iou"}
         console.print(class_table({k: validation[n] for k, n in named.items() if n in validation}))
-        mean = validation["mean_iou"]
+        label, key = ("mIoU", "mean_iou") if "mean_iou" in validation else ("mask AP", "ap")
         undefined = phrase("undefined (a class occurs nowhere)")
-        shown = undefined if mean is None else f"{mean:.4f}"
-        rows.append(("mIoU", _at(shown, validation["iteration"])))
-    bests = {"best_metric": "best metric", "best_pq": "best PQ", "best_mean_iou": "best mIoU"}
+        shown = undefined if validation[key] is None else f"{validation[key]:.4f}"
+        rows.append((phrase(label), _at(shown, validation["iteration"])))
+    bests = {"best_metric": "best metric", "best_pq": "best PQ", "best_ap": "best mask AP"}
+    bests["best_mean_iou"] = "best mIoU"
     for key, label in bests.items():
         if result[key] is not None:
             rows.append((phrase(label), _at(f"{result[key]:.4f}", result["best_iteration"])))

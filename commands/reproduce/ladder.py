@@ -30,7 +30,6 @@ from commands.reproduce.training import (
 )
 from commands.subjects.recipe import Recipe
 from commands.subjects.validation import sizes_taken
-from common.data.batch import stack
 from common.documents import write_text
 from common.errors import UserError
 from common.settings.data import OwnData, PhotosData
@@ -44,6 +43,7 @@ TOYS = {
     "cityscapes": "cityscapes",
     "cityscapes_panoptic": "cityscapes",
     "coco_panoptic": "coco_panoptic",
+    "coco_instances": "coco_instances",
 }
 # What --fast changes: every rung is climbed, on less.
 FAST = (
@@ -159,7 +159,7 @@ class Reproduction:
         other = f"run it on {toy}" if toy.is_file() else "give a config on Cityscapes"
         raise UserError(
             f"{self.config}: reads data of {kind}, and --fast makes toy data of Cityscapes and "
-            f"COCO panoptic alone; {other}, or leave out --fast"
+            f"COCO alone; {other}, or leave out --fast"
         )
 
     def _overrides(self) -> list[str]:
@@ -303,9 +303,12 @@ class Reproduction:
         trained[framework] = made
         if framework == "paddle":
             self._draw(made)
-        best = made.result["best_mean_iou"]
-        if best is None:
+        best, ap = made.result["best_mean_iou"], made.result["best_ap"]
+        if best is None and ap is None:
             return COULD_NOT_CHECK, Words("not_validated")
+        if ap is not None:
+            at = made.result["best_iteration"]
+            return ALIGNED, Words("trained_to_ap", ap=ap, iterations=at, folder=made.folder)
         reached = {"value": best, "iterations": made.result["best_iteration"]}
         if (pq := made.result["best_pq"]) is not None:
             return ALIGNED, Words("trained_to_pq", pq=pq, **reached, folder=made.folder)
@@ -340,7 +343,7 @@ class Reproduction:
         load_state(net, dict(read_checkpoint(made.result["weights"])))
         samples = [data.val.sample(0, index) for index in range(min(4, len(data.val)))]
         alike = [pair for pair in samples if pair[0].shape == samples[0][0].shape]
-        batch = stack(alike)
+        batch = data.val.batch_of(alike)
         guesses = port.predict(net, batch.image)
         shown = data.val.normalisation.to_rgb(batch.image)
         draw = PAINTERS[self.settings.model.task]

@@ -126,4 +126,8 @@ def _draw_segments(
 
 
 # Who draws what nets of a task predict: (images, targets, predictions, path, settings, data sets).
-PAINTERS: dict[str, Callable[..., None]] = {"semantic": _draw_classes, "panoptic": _draw_segments}
+PAINTERS: dict[str, Callable[..., None]] = {
+    "semantic": _draw_classes,
+    "panoptic": _draw_segments,
+    "instances": _draw_segments,
+}

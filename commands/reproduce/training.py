@@ -43,13 +43,13 @@ class Trained:
 
     @property
     def scores(self) -> dict[str, float]:
-        """What its best weights scored, by name: mIoU, PQ and the user's metric where there are."""
+        """What its best weights scored, by name: mIoU, PQ, AP, the user's metric."""
         at = self.result["best_iteration"]
         rows = [row for row in self.log if is_validation(row) and row["iteration"] == at]
         own = rows[-1].get("metric") if rows else None
         named = own if isinstance(own, dict) else {"metric": own}
-        panoptic = {"PQ": self.result["best_pq"]}
-        known = {"mIoU": self.result["best_mean_iou"], **panoptic, **named}
+        of_task = {"PQ": self.result["best_pq"], "AP": self.result["best_ap"]}
+        known = {"mIoU": self.result["best_mean_iou"], **of_task, **named}
         return {name: float(value) for name, value in known.items() if value is not None}
 
 

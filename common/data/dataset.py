@@ -111,6 +111,10 @@ class SegmentationDataset:
             raise DataError(f"{frames[index].image if frames else index}: {error}") from None
         return self.normalisation(image), self.target(index, label)
 
+    def batch_of(self, samples: Sequence[Sample]) -> Batch:
+        """Join samples to a batch; raises DataError as `common.data.batch.stack` does."""
+        return stack(samples)
+
     def target(self, index: int, label: Any) -> Target:
         """Return what a net is trained on, of a transformed label of frame `index`."""
         return np.array(label, np.int64)
@@ -211,4 +215,4 @@ def read_batches(
 ) -> Iterator[Batch]:
     """The batches of a plan, one after the other, in this process."""
     for keys in plan:
-        yield stack([usable_sample(dataset, epoch, index) for epoch, index in keys])
+        yield dataset.batch_of([usable_sample(dataset, epoch, index) for epoch, index in keys])

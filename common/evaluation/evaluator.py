@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from common.data import Batch
+from common.evaluation.instances.scores import build_instances
 from common.evaluation.panoptic import build_panoptic
 from common.evaluation.semantic import build_semantic
 from common.settings.run import Settings
@@ -33,8 +34,8 @@ class Evaluator(Protocol):
     def compute(self) -> dict[str, Any]:
         """The scores so far by name: numbers, and by class name where there is one a class.
 
-        "mean_iou" is among them; the weights of the highest "pq", where there is that, or else of
-        its highest value are a run's best ones.
+        "mean_iou" or "ap" is among them; the weights of the highest "pq" or "ap", where there is
+        one, or else "mean_iou" are a run's best ones.
         """
         ...
 
@@ -58,6 +59,7 @@ BuildEvaluator = Callable[[Settings, tuple[str, ...], int], Evaluator]
 EVALUATORS: dict[str, BuildEvaluator] = {
     "semantic": build_semantic,
     "panoptic": build_panoptic,
+    "instances": build_instances,
 }
 
 

@@ -41,7 +41,7 @@ class AskPanoptic:
         height, width = image.shape[2:]
         whole = padded(image, options.pad_to_multiple, options.pad_beyond)
         outputs = net.outputs(whole)
-        found = [self._maps(_of(outputs, number)) for number in range(len(image))]
+        found = [self._maps(of_image(outputs, number)) for number in range(len(image))]
         return np.array(found)[..., :height, :width]
 
     def _maps(self, outputs: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -50,12 +50,12 @@ class AskPanoptic:
         return panoptic, SEMANTIC[self.post](outputs, things=self.things)
 
 
-def _of(outputs: Any, number: int) -> Any:
+def of_image(outputs: Any, number: int) -> Any:
     """Return what a net returns of one image of its batch."""
     if isinstance(outputs, Mapping):
-        return {name: _of(value, number) for name, value in outputs.items()}
+        return {name: of_image(value, number) for name, value in outputs.items()}
     if isinstance(outputs, list):
-        return [_of(value, number) for value in outputs]
+        return [of_image(value, number) for value in outputs]
     return outputs[number]
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from common.data.batch import Target
 from common.evaluation.gallery import Paint, Pictures
+from common.evaluation.instances.masks import PaintObjects, ask_instances
 from common.evaluation.panoptic_maps import PaintSegments, ask_panoptic
 from common.evaluation.protocol import Ask, predict
 from common.settings.run import Settings
@@ -35,6 +36,7 @@ def _paint_classes(settings: Settings, colors: np.ndarray) -> Paint:
 TASKS: dict[str, TaskWays] = {
     "semantic": TaskWays(lambda settings: predict, _paint_classes),
     "panoptic": TaskWays(ask_panoptic, PaintSegments),
+    "instances": TaskWays(ask_instances, PaintObjects),
 }
 
 

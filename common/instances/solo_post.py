@@ -4,7 +4,7 @@ The rules are those of MMDetection 3.3.0, mmdet/models/dense_heads/solo_head.py 
 mmdet/models/layers/matrix_nms.py.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -49,12 +49,46 @@ def solo_instances(
     """
     scores, masks = np.asarray(scores), np.asarray(masks)
     check_cells(scores, masks, num_grids, strides)
+    level_strides = np.repeat(list(strides), [grid * grid for grid in num_grids])
+    found = chosen_cells(
+        scores,
+        lambda cells: masks[cells],
+        level_strides,
+        nms_pre=nms_pre,
+        score_thr=score_thr,
+        mask_thr=mask_thr,
+        filter_thr=filter_thr,
+        kernel=kernel,
+        sigma=sigma,
+        max_per_img=max_per_img,
+    )
+    whole = to_image(found["masks"], image_shape, original_shape)
+    return {**found, "masks": whole > mask_thr}
+
+
+def chosen_cells(
+    scores: np.ndarray,
+    masks: Callable[[np.ndarray], np.ndarray],
+    strides: np.ndarray,
+    *,
+    nms_pre: int,
+    score_thr: float,
+    mask_thr: float,
+    filter_thr: float,
+    kernel: str,
+    sigma: float,
+    max_per_img: int,
+) -> dict[str, np.ndarray]:
+    """Return "scores" [K], "labels" int64 [K] and "masks" [K, h, w] of an image, best first.
+
+    See `solo_instances`. masks: called with cells, returns their probabilities: of the few that
+    score. strides: of the level of each cell.
+    """
     cells, labels = np.nonzero(scores > score_thr)
-    values, probable = scores[cells, labels], masks[cells]
+    values, probable = scores[cells, labels], masks(cells)
     taken = probable > mask_thr
     areas = taken.sum((1, 2)).astype(scores.dtype)
-    level_strides = np.repeat(list(strides), [grid * grid for grid in num_grids])
-    large = areas > level_strides[cells]
+    large = areas > strides[cells]
     labels, values, areas = labels[large], values[large], areas[large]
     probable, taken = probable[large], taken[large]
     values = values * ((probable * taken).sum((1, 2)) / areas)
@@ -63,11 +97,10 @@ def solo_instances(
     kept = lowered >= filter_thr
     order, lowered = order[kept], lowered[kept]
     best = np.argsort(-lowered, kind="stable")[: max_per_img if max_per_img > 0 else None]
-    whole = to_image(probable[order[best]], image_shape, original_shape)
     return {
         "scores": lowered[best],
         "labels": labels[order[best]].astype(np.int64),
-        "masks": whole > mask_thr,
+        "masks": probable[order[best]],
     }
 
 

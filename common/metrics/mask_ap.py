@@ -1,11 +1,11 @@
-"""Average precision of instance masks, by pycocotools (extra `coco`)."""
+"""Average precision of the masks or the boxes of instances, by pycocotools (extra `coco`)."""
 
 import contextlib
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -47,6 +47,26 @@ def mask_average_precision(
         UserError: pycocotools is not installed. DataError: something in them is missing, twice, of
             an image or category that is not there, or of another size than its image.
     """
+    return average_precision(dataset, results).figures
+
+
+class AveragePrecision(NamedTuple):
+    """What COCOeval says: its twelve figures float64 [12], and AP by category id.
+
+    Both are 0..1; -1 where there is no object of that kind.
+    """
+
+    figures: np.ndarray
+    by_category: dict[int, float]
+
+
+def average_precision(
+    dataset: Row | str | Path, results: Sequence[Row] | str | Path, kind: str = "segm"
+) -> AveragePrecision:
+    """Return the figures of COCOeval, of masks ("segm") or of boxes ("bbox").
+
+    See `mask_average_precision`; for boxes each row of both sides has a bbox, x, y, width, height.
+    """
     coco, coco_eval, masks = _pycocotools()
     held = _loaded(dataset)
     if not isinstance(held, Mapping):
@@ -54,15 +74,33 @@ def mask_average_precision(
     images, categories, objects = _checked_dataset(held)
     found = _checked_results(_loaded(results), images, categories)
     for row in found:
-        row["area"], row["bbox"] = masks.area(row["segmentation"]), [0, 0, 0, 0]
+        if kind == "bbox":
+            row["area"] = _box_area(row)
+        else:
+            row["area"], row["bbox"] = masks.area(row["segmentation"]), [0, 0, 0, 0]
     with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does
         sides = [_indexed(coco, held, rows) for rows in (objects, found)]
-        judge = coco_eval(*sides, "segm")
+        judge = coco_eval(*sides, kind)
         judge.evaluate()
         judge.accumulate()
         judge.summarize()
-    figures: np.ndarray = np.asarray(judge.stats, np.float64)
-    return figures
+    # [thresholds of IoU, recalls, categories, sizes, numbers of detections]
+    precision = judge.eval["precision"][:, :, :, 0, -1]
+    by_category = {
+        category: float(own[own > -1].mean()) if (own > -1).any() else -1.0
+        for category, own in zip(judge.params.catIds, precision.transpose(2, 0, 1), strict=True)
+    }
+    return AveragePrecision(np.asarray(judge.stats, np.float64), by_category)
+
+
+def _box_area(row: Row) -> float:
+    box = row.get("bbox")
+    if not isinstance(box, Sequence) or len(box) != 4 or not np.isfinite(box).all():
+        raise DataError(
+            f"average precision: a result of image {row['image_id']} has {box!r:.60} for bbox; "
+            "expected x, y, width, height"
+        )
+    return float(box[2]) * float(box[3])
 
 
 def results_of(
@@ -72,14 +110,20 @@ def results_of(
 
     Raises UserError where pycocotools is not installed.
     """
-    masks = _pycocotools()[2]
     rows = []
     for one in instances:
-        lengths = masks.encode(np.asfortranarray(one.mask.astype(np.uint8)))
-        segmentation = {"size": list(lengths["size"]), "counts": lengths["counts"].decode()}
         known = {"image_id": image_id, "category_id": category_ids[one.category_id]}
-        rows.append({**known, "segmentation": segmentation, "score": one.score})
+        rows.append({**known, "segmentation": run_lengths_of(one.mask), "score": one.score})
     return rows
+
+
+def run_lengths_of(mask: np.ndarray) -> dict[str, Any]:
+    """Return a mask [H, W] as COCO's results have it: "size", and "counts" as text.
+
+    Raises UserError where pycocotools is not installed.
+    """
+    lengths = _pycocotools()[2].encode(np.asfortranarray(mask.astype(np.uint8)))
+    return {"size": list(lengths["size"]), "counts": lengths["counts"].decode()}
 
 
 def _pycocotools() -> tuple[Any, Any, Any]:

@@ -37,8 +37,11 @@ from common.data.transforms.recipes import (
     STDC_SCALES,
     STEPS,
 )
+from common.instances.sets.coco import CocoInstances, palette_of_objects
+from common.instances.transforms import ResizeEdges, training_transforms
 from common.panoptic.sets.cityscapes import CityscapesPanoptic
 from common.panoptic.sets.coco import CocoPanoptic
+from common.settings.instances import InstancesAugmentation
 from common.settings.labels import LabelOptions
 from common.settings.own import OWN, OwnAugmentation, OwnOfBoth
 from common.settings.section import (
@@ -52,6 +55,7 @@ from common.settings.section import (
     Size,
 )
 
+INSTANCES = "instances"  # the augmentation of sets of objects
 Triple = tuple[float, float, float]
 Scales = Annotated[tuple[Above0, ...], Field(min_length=1)]
 Order = Literal["authors", "fast"]  # fast: what costs is done to the pixels of the crop alone
@@ -191,6 +195,7 @@ AnyAugmentation = Annotated[
     | CustomAugmentation
     | PanopticDeeplabAugmentation
     | Detectron2Augmentation
+    | InstancesAugmentation
     | OwnAugmentation,
     Field(discriminator="name"),
 ]
@@ -216,7 +221,7 @@ class Data(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.crop_hw is None and self.augmentation.name not in ("none", OWN):
+        if self.crop_hw is None and self.augmentation.name not in ("none", INSTANCES, OWN):
             raise ValueError(f"crop_hw is not set, and the {self.augmentation.name} recipe crops")
         for key in ("scale_range", "short_side"):
             low, high = getattr(self.augmentation, key, None) or (0, 0)
@@ -240,6 +245,13 @@ class Data(Section):
         """The classes of which a set knows the segments one by one; none of a set of labels."""
         row = DATASETS.get(self.dataset)
         return tuple(getattr(row.source, "things", ())) if row else ()
+
+    @property
+    def task(self) -> str:
+        """What a set knows beyond labels: "panoptic", "instances"; else "semantic"."""
+        row = DATASETS.get(self.dataset)
+        objects = row is not None and hasattr(row.source, "holds_objects")
+        return "panoptic" if self.things else "instances" if objects else "semantic"
 
     @property
     def categories(self) -> tuple[int, ...]:
@@ -324,6 +336,42 @@ class CocoPanopticData(Data):
     dataset: Literal["coco_panoptic"]
 
 
+class CocoInstancesData(Data):
+    """COCO instances 2017, or a set of one's own in its format."""
+
+    dataset: Literal["coco_instances"]
+    names: Annotated[tuple[str, ...], Field(min_length=1, max_length=254)] | None = None
+    keep_empty: bool | None = None  # images without objects are trained on, too; none: false
+    augmentation: InstancesAugmentation  # others take labels alone
+
+    @model_validator(mode="after")
+    def _names_once(self) -> Self:
+        if self.names and len(set(self.names)) < len(self.names):
+            raise ValueError("data.names has a name twice")
+        for key in ("scale", "val_short_side"):
+            if getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(
+                    f"data.{key} is of labels: objects are resized by data.augmentation, "
+                    "validation images to the last of its short_sides"
+                )
+        return self
+
+    def classes(self) -> Classes:
+        """Return COCO's classes, or those that the config names, in VOC's colours."""
+        if self.names is None:
+            return Classes(CocoInstances.class_names, CocoInstances.colors)
+        return Classes(self.names, palette_of_objects(len(self.names)))
+
+    def transforms(self, augment: Any = None) -> tuple[Any, ...]:
+        """The training augmentation, of images and objects."""
+        return training_transforms(self.crop_hw, **self.augmentation.options)
+
+    def validation_transforms(self) -> tuple[Any, ...]:
+        """Images are resized so that the shorter edge is the last of `short_sides`."""
+        edges = self.augmentation
+        return (ResizeEdges(edges.short_sides[-1:], edges.longest),)
+
+
 class PhotosData(LabelOptions, Data):
     """Photos and labels of one's own: what the values of the labels mean stands in the config."""
 
@@ -395,6 +443,7 @@ AnyData = Annotated[
     | ClothingData
     | CityscapesPanopticData
     | CocoPanopticData
+    | CocoInstancesData
     | ListData
     | FoldersData
     | OwnData,
@@ -471,6 +520,13 @@ DATASETS: dict[str, DataSetRow] = {
         CocoPanoptic,
         CocoPanopticData,
         "`train2017/`, `val2017/`, `annotations/panoptic_*2017.json` and their folders",
+        "`train`, `val`",
+    ),
+    "coco_instances": DataSetRow(
+        CocoInstances,
+        CocoInstancesData,
+        "`train2017/`, `val2017/`, `annotations/instances_*2017.json`; of your own classes with "
+        "`data.names`",
         "`train`, `val`",
     ),
     "list": DataSetRow(

@@ -105,7 +105,7 @@ class OwnModel(OwnOfEach):
     kind: Literal["own"] = "own"
     num_classes: Positive  # of the label, for data and metric; the callables get `args` alone
     rules: str | None = None  # a rules file: how names differ
-    task: Literal["semantic", "panoptic"] = "semantic"
+    task: Literal["semantic", "panoptic", "instances"] = "semantic"
     minimum_batch: Positive = 1
 
     @property

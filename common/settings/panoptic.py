@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
+from common.settings.instances import ObjectsPost, ObjectsTarget, SoloPost, SoloTarget
 from common.settings.section import Named, NotNegative, Positive, Share
 
 LABEL: Final = "label"  # the names of what semantic nets have
@@ -17,6 +18,13 @@ TAKES: Final = {  # losses that take another target than the label
     "panoptic_deeplab": "panoptic_deeplab",
     "vip_deeplab": "panoptic_deeplab",
     "max_deeplab": "max_deeplab",
+    "solo": "solo",
+}
+TASKS_OF: Final = {  # what a target, or what becomes of outputs, is of; others are panoptic
+    "label": "semantic",
+    "argmax": "semantic",
+    "solo": "instances",
+    "objects": "instances",
 }
 
 
@@ -88,9 +96,18 @@ class MaxDeepLabPost(_PanopticPost):
 
 
 AnyTarget = Annotated[
-    LabelTarget | PanopticDeepLabTarget | MaxDeepLabTarget, Field(discriminator="name")
+    LabelTarget | PanopticDeepLabTarget | MaxDeepLabTarget | SoloTarget | ObjectsTarget,
+    Field(discriminator="name"),
 ]
-AnyPost = Annotated[ArgmaxPost | PanopticDeepLabPost | MaxDeepLabPost, Field(discriminator="name")]
+AnyPost = Annotated[
+    ArgmaxPost | PanopticDeepLabPost | MaxDeepLabPost | SoloPost | ObjectsPost,
+    Field(discriminator="name"),
+]
+
+
+def task_of(name: str) -> str:
+    """Return the task that a target, or a way from outputs to predictions, is of."""
+    return TASKS_OF.get(name, "panoptic")
 
 
 def require_one_kind(loss: Named, target: Named, post: Named) -> None:

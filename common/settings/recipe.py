@@ -218,6 +218,14 @@ class MaxDeepLabOptions(Named):
         return self
 
 
+class SoloLossOptions(Named):
+    """Dice of the masks of cells that hold an object, and focal loss of the classes of all."""
+
+    name: Literal["solo"]
+    mask_weight: AtLeast0 = 3.0
+    class_weight: AtLeast0 = 1.0
+
+
 class Clip(Section):
     """Gradients are cut to `limit` before a step.
 
@@ -349,6 +357,7 @@ AnyLoss = Annotated[
     | PanopticDeepLabOptions
     | ViPDeepLabOptions
     | MaxDeepLabOptions
+    | SoloLossOptions
     | OwnLoss,
     Field(discriminator="name"),
 ]

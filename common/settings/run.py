@@ -11,7 +11,8 @@ from common.data.classes import Classes, bit_palette
 from common.data.transforms.images import VOID
 from common.errors import ConfigError
 from common.pairs import PAIRS, WITHOUT_DATA, unknown_net
-from common.settings.data import DATASETS, AnyData, OwnData
+from common.settings.data import DATASETS, INSTANCES, AnyData, OwnData
+from common.settings.instances import GRIDS, SoloTarget
 from common.settings.own import InOptimizer, OwnLoss, OwnMetric, OwnModel, OwnOptimizer, OwnSchedule
 from common.settings.panoptic import (
     ARGMAX,
@@ -21,6 +22,7 @@ from common.settings.panoptic import (
     ArgmaxPost,
     LabelTarget,
     require_one_kind,
+    task_of,
 )
 from common.settings.processes import Processes
 from common.settings.recipe import (
@@ -28,12 +30,14 @@ from common.settings.recipe import (
     AnyMetric,
     AnyOptimizer,
     AnySchedule,
+    SoloLossOptions,
     TaskMetric,
 )
 from common.settings.schedules import Decay
 from common.settings.section import Above0, AtLeast0, NotNegative, Pattern, Positive, Section, Size
 
 SEMANTIC = "semantic"  # the task of nets that are taught by labels
+KNOWN_BY = {"panoptic": "things", "instances": "holds_objects"}  # what sets of a task have
 
 
 def _in_table(name: str) -> str:
@@ -145,7 +149,7 @@ class EarlyStop(Section):
     metric: a score of the validation, of which more is better; `metric` is the user's own.
     """
 
-    metric: Literal["mean_iou", "pixel_accuracy", "dice", "pq", "metric"] = "mean_iou"
+    metric: Literal["mean_iou", "pixel_accuracy", "dice", "pq", "ap", "metric"] = "mean_iou"
     patience: NotNegative
     min_delta: AtLeast0 = 0.0
 
@@ -329,7 +333,7 @@ class Settings(Section):
         chosen = {"target.name": self.target.name, "evaluate.post.name": evaluate.post.name}
         plain = {"target.name": LABEL, "evaluate.post.name": ARGMAX}
         for key, value in chosen.items():
-            if (value == plain[key]) != (task == SEMANTIC):
+            if task_of(value) != task:
                 other = "another" if task != SEMANTIC else plain[key]
                 raise ValueError(
                     f"{key} is {value}, and {self.model.name} is a net of {task} segmentation: "
@@ -338,18 +342,36 @@ class Settings(Section):
         if not isinstance(self.loss, OwnLoss):
             require_one_kind(self.loss, self.target, evaluate.post)
         averaged = evaluate.window_hw or evaluate.flip or evaluate.all_scales != (1,)
-        if task != SEMANTIC and not self.data.things:
-            sets = ", ".join(
-                name for name, row in DATASETS.items() if hasattr(row.source, "things")
-            )
-            raise ValueError(
-                f"data.dataset is {self.data.dataset}, which has no segments, and "
-                f"{self.model.name} is a net of {task} segmentation: set one of {sets}"
-            )
+        self._check_data_of_task()
         if task != SEMANTIC and averaged:
             raise ValueError(
                 "evaluate.scale, scales, flip and window_hw average probabilities of classes, and "
                 f"{self.model.name} has maps of segments: take them out of the config"
+            )
+
+    def _check_data_of_task(self) -> None:
+        """A set of segments is one of labels, too; one of objects is not."""
+        task, held = self.model.task, self.data.task
+        sets = [
+            name for name, row in DATASETS.items() if hasattr(row.source, KNOWN_BY.get(task, ""))
+        ]
+        if task != SEMANTIC and held != task:
+            what = "objects" if task == INSTANCES else "segments"
+            raise ValueError(
+                f"data.dataset is {self.data.dataset}, which has no {what}, and "
+                f"{self.model.name} is a net of {task} segmentation: set one of {', '.join(sets)}"
+            )
+        if task == SEMANTIC and held == INSTANCES:
+            raise ValueError(
+                f"data.dataset is {self.data.dataset}, whose objects are no label of every pixel, "
+                f"and {self.model.name} is a net of semantic segmentation: set coco, whose labels "
+                "have background"
+            )
+        grids = self.model.options.get("num_grids")
+        if isinstance(self.target, SoloTarget) and tuple(grids or GRIDS) != self.target.num_grids:
+            raise ValueError(
+                f"target.num_grids is {list(self.target.num_grids)}, and model.options.num_grids "
+                f"is {list(grids or GRIDS)}: set both to one"
             )
 
     def _check_early_stop(self) -> None:
@@ -452,6 +474,8 @@ class Settings(Section):
         Data of the user's own may have another label than 255 for pixels that do not count.
         """
         options = self.loss.options
+        if isinstance(self.loss, SoloLossOptions):
+            options["num_classes"] = self.model.num_classes
         options.pop("weight_formula", None)  # of weights that are computed before
         void = getattr(self.data, "ignore_index", VOID)
         if isinstance(self.data, OwnData) and void != VOID:

@@ -155,14 +155,14 @@ class OneCycle(Decay, Warmed):
 class Plateau(Warmed):
     """The rate is multiplied by `factor` when more than `patience` validations were no better.
 
-    `follows` is the score that tells: mIoU, PQ of panoptic nets, or the Dice score of all classes
-    but 0, averaged over the images (`common.metrics.ForegroundDice`).
+    `follows` is the score that tells: mIoU, PQ of panoptic nets, mask AP of instances, or the Dice
+    score of all classes but 0, averaged over the images (`common.metrics.ForegroundDice`).
     """
 
     name: Literal["plateau"]
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
     patience: NotNegative = 10
-    follows: Literal["mean_iou", "dice", "pq"] = "mean_iou"
+    follows: Literal["mean_iou", "dice", "pq", "ap"] = "mean_iou"
 
     @property
     def reduction(self) -> dict[str, Any]:

@@ -12,10 +12,12 @@ from common.data import Batch, SegmentationDataset, plan_training, plan_validati
 from common.data.broken import name_of, skip_broken, usable_index
 from common.data.transforms.images import Transform
 from common.errors import ConfigError
+from common.instances.dataset import InstanceDataset
+from common.instances.teach import Teacher
 from common.panoptic.dataset import PanopticDataset
 from common.panoptic.makers import TargetMaker, as_they_are
 from common.processes.group import ALONE, ProcessGroup
-from common.settings.data import DATASETS, PhotosData
+from common.settings.data import DATASETS, INSTANCES, PhotosData
 from common.settings.panoptic import LABEL
 from common.settings.run import Settings
 from common.training.loader import grouped, load_batches
@@ -74,6 +76,14 @@ def _samples(
     """Return the samples of training and validation, with the target that the config names."""
     ways: dict[str, Any] = {"normalisation": settings.data.normalisation.build()}
     trained, validated = sources
+    if settings.data.task == INSTANCES:
+        target = settings.target
+        teacher = Teacher(target.name, settings.model.num_classes, target.options)
+        ways |= {"seed": settings.seed}
+        trained = InstanceDataset(
+            trained, teacher, transforms[0], size_hw=settings.data.crop_hw, **ways
+        )
+        return trained, InstanceDataset(validated, None, transforms[1], **ways)
     if settings.target.name == LABEL:
         samples = SegmentationDataset(trained, transforms[0], seed=settings.seed, **ways)
         return samples, SegmentationDataset(validated, transforms[1], **ways)

@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 
-from common.data import Batch, SegmentationDataset, read_batches, stack
+from common.data import Batch, SegmentationDataset, read_batches
 from common.data.batch import Target
 from common.data.broken import usable_sample
 from common.data.dataset import EpochIndex
@@ -66,7 +66,7 @@ def _join(dataset: SegmentationDataset, futures: Sequence[Future[_Read]]) -> Bat
     samples = [future.result() for future in futures]
     for _, _, broken in samples:
         dataset.broken.update(broken)
-    return stack([(image, _as_read(target)) for image, target, _ in samples])
+    return dataset.batch_of([(image, _as_read(target)) for image, target, _ in samples])
 
 
 def _begin(dataset: SegmentationDataset) -> None:

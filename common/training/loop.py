@@ -334,7 +334,8 @@ class _Run:
             position.early.see(scores, early_stop)
         metric = scores.get("metric")
         own = metric if isinstance(metric, float) else None
-        now = Best(scores["mean_iou"], position.iteration, own, scores.get("pq"))
+        of_task = {name: scores.get(name) for name in ("pq", "ap")}
+        now = Best(scores.get("mean_iou"), position.iteration, own, **of_task)
         if now.score > (position.best.score if position.best else -math.inf):  # NaN never is
             position.best = now
             self._save_weights("best", {k: v for k, v in asdict(now).items() if v is not None})

@@ -56,18 +56,20 @@ class CheckpointError(UserError):
 class Best:
     """The best validation so far.
 
-    By the metric of the user's, where there is one, else by PQ of panoptic nets, else by mIoU.
+    By the metric of the user's, where there is one, else by PQ of panoptic nets, by mask AP of nets
+    of instances, which have no mIoU, else by mIoU.
     """
 
-    mean_iou: float
+    mean_iou: float | None
     iteration: int
     metric: float | None = None
     pq: float | None = None
+    ap: float | None = None
 
     @property
     def score(self) -> float:
         """What says which is best: higher is better."""
-        scores = (self.metric, self.pq, self.mean_iou)
+        scores = (self.metric, self.pq, self.ap, self.mean_iou)
         return next(score for score in scores if score is not None)
 
 

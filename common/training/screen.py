@@ -91,6 +91,10 @@ def describe(row: ReportedRow) -> str:
 
 def _scores(row: ReportedRow) -> str:
     """The means of a validation."""
+    if "ap" in row:
+        names = {"ap": "ap", "half": "ap50", "strict": "ap75", "box": "box_ap"}
+        means = {place: f"{row[name]:.4f}" for place, name in names.items()}
+        return phrase("validation mask AP {ap}  AP50 {half}  AP75 {strict}  box AP {box}", **means)
     if "pq" in row:
         names = {"pq": "pq", "sq": "sq", "rq": "rq", "mean": "mean_iou"}
         means = {place: f"{row[name]:.4f}" for place, name in names.items()}

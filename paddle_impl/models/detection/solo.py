@@ -99,24 +99,38 @@ class SOLOHead(nn.Layer):
 class SOLO(nn.Layer):
     """ResNet, FPN and a head. Image [N, 3, H, W] float32, RGB, ImageNet-normalised.
 
-    Returns what the head returns. The BatchNorms of the backbone run on the statistics that they
-    have, in train mode too; the stem and the first stage are not trained.
+    Returns what the head returns.
+
+    Args:
+        layers: of the ResNet. head: on its pyramid. width: of both.
+        frozen_stages: of the ResNet that are not trained, and the stem with them; -1: all are.
+        norm_eval: whether its BatchNorms run on the statistics that they have, in train mode too.
     """
 
-    def __init__(self, layers: tuple[int, ...], head: nn.Layer, width: float) -> None:
+    def __init__(
+        self,
+        layers: tuple[int, ...],
+        head: nn.Layer,
+        width: float,
+        frozen_stages: int = 1,
+        norm_eval: bool = True,
+    ) -> None:
         super().__init__()
         base = first_width(width, least=2)
         self.backbone = ResNet(layers, width=width)
         self.neck = FPN([base * 4, base * 8, base * 16, base * 32], base * 4)
         self.mask_head = head
-        for part in (self.backbone.conv1, self.backbone.bn1, self.backbone.layer1):
-            freeze_parameters(part)
+        self.norm_eval = norm_eval
+        stem = ("conv1", "bn1") if frozen_stages >= 0 else ()
+        for name in (*stem, *(f"layer{i + 1}" for i in range(frozen_stages))):
+            freeze_parameters(getattr(self.backbone, name))
         self.train()
 
     def train(self) -> "SOLO":
-        """Put everything but the backbone's BatchNorms into train mode."""
+        """Put everything but, with `norm_eval`, the backbone's BatchNorms into train mode."""
         super().train()
-        freeze_statistics(self.backbone)
+        if self.norm_eval:
+            freeze_statistics(self.backbone)
         return self
 
     def forward(self, x: paddle.Tensor) -> Any:
@@ -175,12 +189,14 @@ def solo(
     num_grids: Sequence[int] = GRIDS,
     stacked_convs: int = 7,
     width: float = 1.0,
+    frozen_stages: int = 1,
+    norm_eval: bool = True,
 ) -> SOLO:
     """Build SOLO on ResNet-50 (by `layers`).
 
-    num_grids: cells on a side, of each of the five levels. width: scales all channels. Raises
-    ConfigError for what is not possible.
+    num_grids: cells on a side, of each of the five levels. width: scales all channels. The others:
+    see `SOLO`, and `SOLOHead`. Raises ConfigError for what is not possible.
     """
     base, grids = first_width(width, least=2), checked_grids(num_grids)
     head = SOLOHead(base * 4, group_count(base), num_classes, grids, stacked_convs)
-    return SOLO(layers, head, width)
+    return SOLO(layers, head, width, frozen_stages, norm_eval)

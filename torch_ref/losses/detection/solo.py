@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from common.errors import ConfigError, UserError
+from common.instances.teach import solo_levels
 from torch_ref.losses.arrays import tensor_like
 from torch_ref.losses.parts import LossOfParts
 from torch_ref.losses.pixels import wide
@@ -42,15 +43,15 @@ class SOLOLoss(LossOfParts):
         self.mask_weight = mask_weight
         self.class_weight = class_weight
 
-    def parts(self, outputs: Sequence[Any], target: Sequence[Any]) -> dict[str, Tensor]:
+    def parts(self, outputs: Sequence[Any], target: Any) -> dict[str, Tensor]:
         """Return the weighted terms by name: `loss_mask`, `loss_cls`, scalars.
 
         outputs: (masks [N, S * S, h, w], classes [N, C, S, S]) by level, logits as SOLO returns
         them in train mode; or SOLOv2's (kernels, classes, features). target: of each image what
-        `common.instances.solo_targets` returned; that of one image may stand alone. Raises
-        UserError where they do not belong together.
+        `common.instances.solo_targets` returned; that of one image may stand alone; or of all what
+        `common.instances.teach.solo_target` did. UserError where they do not belong together.
         """
-        images = [target] if isinstance(target[0], Mapping) else list(target)
+        images = solo_levels(target)
         classes = [wide(level) for level in outputs[1]]
         check_levels(classes, images, self.num_classes)
         positives = sum(int(np.asarray(level["positive"]).sum()) for one in images for level in one)

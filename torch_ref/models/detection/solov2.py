@@ -119,8 +119,10 @@ def solov2(
     num_grids: Sequence[int] = GRIDS,
     stacked_convs: int = 4,
     width: float = 1.0,
+    frozen_stages: int = 1,
+    norm_eval: bool = True,
 ) -> SOLO:
     """Build SOLOv2 on ResNet-50 (by `layers`); see `torch_ref.models.detection.solo.solo`."""
     base, grids = first_width(width, least=2), checked_grids(num_grids)
     head = SOLOv2Head(base * 4, group_count(base), num_classes, grids, stacked_convs)
-    return SOLO(layers, head, width)
+    return SOLO(layers, head, width, frozen_stages, norm_eval)
