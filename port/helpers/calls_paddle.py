@@ -1,0 +1,184 @@
+"""Functions on tensors with torch's meaning."""
+
+from collections import namedtuple
+from collections.abc import Sequence
+from typing import Any
+
+import paddle
+import paddle.nn.functional as F
+
+ValuesAndIndices = namedtuple("ValuesAndIndices", ["values", "indices"])
+
+
+def max_along(x: Any, axis: int, keepdim: bool = False) -> Any:
+    """Return (values, indices) of the largest along an axis: Paddle's `max` returns values alone.
+
+    The gradient goes to the one that is taken; Paddle shares it among equal ones.
+    """
+    indices = paddle.argmax(x, axis=axis, keepdim=True)
+    values = paddle.take_along_axis(x, indices, axis=axis)
+    if not keepdim:
+        values, indices = values.squeeze(axis), indices.squeeze(axis)
+    return ValuesAndIndices(values, indices)
+
+
+def min_along(x: Any, axis: int, keepdim: bool = False) -> Any:
+    """Return (values, indices) of the smallest along an axis: Paddle's `min` gives values."""
+    values, indices = max_along(-x, axis, keepdim)
+    return ValuesAndIndices(-values, indices)
+
+
+def sort_along(x: Any, axis: int = -1, descending: bool = False) -> Any:
+    """Return (values, indices) in order: Paddle's `sort` returns values alone."""
+    indices = paddle.argsort(x, axis=axis, descending=descending, stable=True)
+    return ValuesAndIndices(paddle.take_along_axis(x, indices, axis=axis), indices)
+
+
+def swap_axes(x: Any, first: int, second: int) -> Any:
+    """Swap two axes: Paddle's `transpose` takes the order of all of them."""
+    order = list(range(x.ndim))
+    order[first], order[second] = order[second], order[first]
+    return x.transpose(order)
+
+
+def split_by_size(x: Any, size: int, axis: int = 0) -> Any:
+    """Cut an axis into pieces of `size`, the last may be smaller: Paddle takes their number."""
+    whole, rest = divmod(x.shape[axis], size)
+    if whole + bool(rest) == 1:
+        return [x]
+    return paddle.split(x, [size] * whole + [rest] * bool(rest), axis=axis)
+
+
+def meshgrid_indexed(tensors: Sequence[Any], indexing: str = "ij") -> Any:
+    """Return the grids of `meshgrid(indexing=)`: Paddle knows "ij" alone."""
+    if indexing == "ij":
+        return paddle.meshgrid(list(tensors))
+    grids = paddle.meshgrid(list(tensors))
+    return [grid.transpose([1, 0, *range(2, grid.ndim)]) for grid in grids]
+
+
+def pad_from_last(x: Any, amounts: Sequence[int], value: float = 0.0) -> Any:
+    """Pad pairs of axes from the last on: Paddle's order depends on their number."""
+    pairs = [list(amounts[i : i + 2]) for i in range(0, len(amounts), 2)]
+    pairs += [[0, 0]] * (x.ndim - len(pairs))
+    cut = [
+        slice(max(0, -a), n - max(0, -b)) for n, (a, b) in zip(x.shape, pairs[::-1], strict=True)
+    ]
+    kept = x[tuple(cut)]
+    for axis, pair in enumerate(pairs[::-1]):
+        before, after = (max(0, amount) for amount in pair)
+        for size, first in ((before, True), (after, False)):
+            if size:
+                shape = [*kept.shape[:axis], size, *kept.shape[axis + 1 :]]
+                filled = paddle.full(shape, value, dtype=kept.dtype)
+                kept = paddle.concat([filled, kept] if first else [kept, filled], axis=axis)
+    return kept
+
+
+def var_and_mean(x: Any, axis: Any = None, unbiased: bool = True, keepdim: bool = False) -> Any:
+    """Return (variance, mean): Paddle has no `var_mean`."""
+    variance = paddle.var(x, axis=axis, unbiased=unbiased, keepdim=keepdim)
+    return variance, paddle.mean(x, axis=axis, keepdim=keepdim)
+
+
+def std_and_mean(x: Any, axis: Any = None, unbiased: bool = True, keepdim: bool = False) -> Any:
+    """Return (standard deviation, mean): Paddle has no `std_mean`."""
+    deviation = paddle.std(x, axis=axis, unbiased=unbiased, keepdim=keepdim)
+    return deviation, paddle.mean(x, axis=axis, keepdim=keepdim)
+
+
+def round_half_to_even(x: Any) -> Any:
+    """Round halves to the even neighbour: Paddle rounds them away from 0."""
+    floor = paddle.floor(x)
+    odd = floor - 2 * paddle.floor(floor / 2)
+    up = paddle.where(x - floor == 0.5, odd, (x - floor > 0.5).astype(x.dtype))
+    return floor + up
+
+
+def resize_nearest_exact(x: Any, size: Any = None, scale_factor: Any = None) -> Any:
+    """Resize [N, C, H, W] by mode "nearest-exact", which Paddle does not have."""
+    factors = scale_factor if isinstance(scale_factor, Sequence) else [scale_factor] * 2
+    if size is None:
+        size = [int(n * f) for n, f in zip(x.shape[2:], factors, strict=True)]
+    sizes = size if isinstance(size, Sequence) else [size] * 2
+    for axis, wanted in zip((2, 3), sizes, strict=True):
+        step = x.shape[axis] / wanted if size is not None else 1
+        places = [min(int((i + 0.5) * step), x.shape[axis] - 1) for i in range(wanted)]
+        x = paddle.index_select(x, paddle.to_tensor(places), axis=axis)
+    return x
+
+
+def resize_area(x: Any, size: Any = None, scale_factor: Any = None) -> Any:
+    """Resize [N, C, H, W] by mode "area": Paddle's wants the size."""
+    if size is None:
+        factors = scale_factor if isinstance(scale_factor, Sequence) else [scale_factor] * 2
+        size = [int(n * f) for n, f in zip(x.shape[2:], factors, strict=True)]
+    return F.adaptive_avg_pool2d(x, size)
+
+
+def windows_along(x: Any, axis: int, size: int, step: int) -> Any:
+    """Return windows of one axis as a last axis.
+
+    The gradient of Paddle's `unfold` loses what windows share."""
+    starts = range(0, x.shape[axis] - size + 1, step)
+    places = [start + i for i in range(size) for start in starts]
+    taken = paddle.index_select(x, paddle.to_tensor(places), axis=axis)
+    parts = paddle.split(taken, size, axis=axis)
+    return paddle.stack(parts, axis=-1)
+
+
+def diagonal_matrices(x: Any) -> Any:
+    """Put the last axis on the diagonal of matrices: Paddle's `diag_embed` stops the gradient."""
+    return x.unsqueeze(-1) * paddle.eye(x.shape[-1], dtype=x.dtype)
+
+
+def group_norm_without_weight(x: Any, groups: int, eps: float = 1e-5) -> Any:
+    """Normalise groups of channels: the gradient of Paddle's, without a weight, is another."""
+    parts = x.reshape([x.shape[0], groups, -1])
+    mean = parts.mean(axis=-1, keepdim=True)
+    variance = (parts - mean).square().mean(axis=-1, keepdim=True)
+    return ((parts - mean) / paddle.sqrt(variance + eps)).reshape(x.shape)
+
+
+def scaled_dot_product_attention(
+    query: Any,
+    key: Any,
+    value: Any,
+    attn_mask: Any = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+) -> Any:
+    """Attend over [..., length, size]: Paddle's own wants the heads behind the length."""
+    factor = query.shape[-1] ** -0.5 if scale is None else scale
+    scores = paddle.matmul(query, key, transpose_y=True) * factor
+    if is_causal:
+        attn_mask = paddle.ones(scores.shape[-2:], dtype="bool").tril()
+    if attn_mask is not None and attn_mask.dtype == paddle.bool:
+        scores = paddle.where(attn_mask, scores, paddle.full_like(scores, float("-inf")))
+    elif attn_mask is not None:
+        scores = scores + attn_mask
+    return paddle.matmul(F.dropout(F.softmax(scores, axis=-1), dropout_p), value)
+
+
+def bernoulli_(x: Any, p: float = 0.5) -> Any:
+    """Fill a tensor with ones and zeros: Paddle's method is younger than some of its versions."""
+    paddle.assign(paddle.bernoulli(paddle.full_like(x, p)), x)
+    return x
+
+
+def with_gradient(x: Any) -> Any:
+    """Ask for the gradient of a tensor: `requires_grad_()`."""
+    x.stop_gradient = False
+    return x
+
+
+def check(condition: Any, message: str = "") -> None:
+    """Stop with a message: `torch._assert`."""
+    if not bool(condition):
+        raise AssertionError(message)
+
+
+def no_download(url: str) -> Any:
+    """Stop where PyTorch weights would be downloaded: they do not fit this net as they are."""
+    raise RuntimeError(f"{url} holds PyTorch weights: convert the file, then load it with Paddle")

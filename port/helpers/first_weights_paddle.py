@@ -1,0 +1,94 @@
+"""First weights as torch.nn.init draws them."""
+
+import math
+from typing import Any
+
+import paddle
+
+
+def fan_in_and_fan_out(tensor: Any) -> tuple[int, int]:
+    """Return how many inputs and outputs a weight joins; two axes are [in, out], as in a Linear.
+
+    Paddle's initialisers leave the groups of a convolution out.
+    """
+    if tensor.ndim == 2:
+        return tensor.shape[0], tensor.shape[1]
+    field = math.prod(tensor.shape[2:])
+    return tensor.shape[1] * field, tensor.shape[0] * field
+
+
+def gain_of(nonlinearity: str, param: float = 0.01) -> float:
+    """Return the factor by which a nonlinearity narrows a normal distribution."""
+    gains = {"relu": math.sqrt(2.0), "tanh": 5.0 / 3, "selu": 0.75}
+    if nonlinearity == "leaky_relu":
+        return math.sqrt(2.0 / (1 + param**2))
+    return gains.get(nonlinearity, 1.0)
+
+
+def constant_(tensor: Any, val: float) -> Any:
+    """Fill a tensor with a number, whether it asks for a gradient or not."""
+    tensor.set_value(paddle.full_like(tensor, val))
+    return tensor
+
+
+def normal_(tensor: Any, mean: float = 0.0, std: float = 1.0) -> Any:
+    """Draw a tensor from a normal distribution, whether it asks for a gradient or not."""
+    drawn = paddle.normal(mean, std, tensor.shape)
+    tensor.set_value(drawn.astype(tensor.dtype))
+    return tensor
+
+
+def uniform_(tensor: Any, a: float = 0.0, b: float = 1.0) -> Any:
+    """Draw a tensor between two numbers, whether it asks for a gradient or not."""
+    tensor.set_value(paddle.uniform(tensor.shape, tensor.dtype, a, b))
+    return tensor
+
+
+def trunc_normal_(
+    tensor: Any, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0
+) -> Any:
+    """Draw a normal distribution cut at two values: Paddle's is cut at two deviations."""
+    ends = [math.erf((end - mean) / (std * math.sqrt(2.0))) for end in (a, b)]
+    drawn = paddle.uniform(tensor.shape, "float64", *ends).erfinv() * (std * math.sqrt(2.0)) + mean
+    tensor.set_value(drawn.clip(a, b).astype(tensor.dtype))
+    return tensor
+
+
+def kaiming_normal_(
+    tensor: Any, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+) -> Any:
+    """Draw by He's rule: Paddle's initialiser has no fan_out."""
+    fan = fan_in_and_fan_out(tensor)[mode == "fan_out"]
+    return normal_(tensor, 0.0, gain_of(nonlinearity, a) / math.sqrt(fan))
+
+
+def kaiming_uniform_(
+    tensor: Any, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+) -> Any:
+    """Draw by He's rule: Paddle's initialiser has no fan_out."""
+    fan = fan_in_and_fan_out(tensor)[mode == "fan_out"]
+    bound = gain_of(nonlinearity, a) * math.sqrt(3.0 / fan)
+    return uniform_(tensor, -bound, bound)
+
+
+def xavier_normal_(tensor: Any, gain: float = 1.0) -> Any:
+    """Draw by Glorot's rule; Paddle's initialiser is for parameters that are being made."""
+    return normal_(tensor, 0.0, gain * math.sqrt(2.0 / sum(fan_in_and_fan_out(tensor))))
+
+
+def xavier_uniform_(tensor: Any, gain: float = 1.0) -> Any:
+    """Draw by Glorot's rule; Paddle's initialiser is for parameters that are being made."""
+    bound = gain * math.sqrt(6.0 / sum(fan_in_and_fan_out(tensor)))
+    return uniform_(tensor, -bound, bound)
+
+
+def orthogonal_(tensor: Any, gain: float = 1.0) -> Any:
+    """Draw a matrix with orthonormal rows or columns; Paddle's is for parameters being made."""
+    rows = tensor.shape[0]
+    drawn = paddle.normal(0.0, 1.0, [rows, math.prod(tensor.shape) // rows])
+    wide = drawn.shape[0] < drawn.shape[1]
+    q, r = paddle.linalg.qr(drawn.t() if wide else drawn)
+    q = q * paddle.sign(paddle.diag(r))
+    q = q.t() if wide else q
+    tensor.set_value((q * gain).reshape(tensor.shape).astype(tensor.dtype))
+    return tensor

@@ -1,0 +1,6 @@
+"""The table of meanings: what torch's calls are in Paddle, argument by argument."""
+
+from port.spelling.names import spell_attribute, spell_name, spell_setting
+from port.spelling.spell import differences, spell
+
+__all__ = ["differences", "spell", "spell_attribute", "spell_name", "spell_setting"]

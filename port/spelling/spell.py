@@ -1,0 +1,76 @@
+"""`spell(call)`: the Paddle text of one recorded call."""
+
+from dataclasses import replace
+
+from port.calls import Call, NoSpelling, Spelled
+from port.helpers import helper_names
+from port.spelling.bind import Bound, DoesNotFitError, bind
+from port.spelling.forms import Form
+from port.spelling.names import imports_of, names_of
+from port.spelling.render import rendered
+from port.spelling.table import rows
+from port.spelling.texts import TURNED, WEIGHT
+from port.spelling.written_out import WRITTEN, Writing
+
+
+def spell(call: Call, through: frozenset[str] = frozenset()) -> Spelled:
+    """Return the Paddle text of a call.
+
+    `through` names parameters that are given elsewhere: by a `functools.partial` around the
+    function that is called here.
+
+    Raises:
+        NoSpelling: where the API has no row, or no row is for these arguments; the reason says
+            why each of them is not.
+    """
+    forms = rows().get(call.api)
+    if forms is None:
+        raise NoSpelling(call.api, "it is not in the table of meanings")
+    reasons = []
+    call = _of_weights_themselves(call)
+    for form in forms:
+        try:
+            return _spelled(form, bind(form, call, through), call)
+        except DoesNotFitError as error:
+            reasons.append(str(error))
+    raise NoSpelling(call.api, "; ".join(dict.fromkeys(reasons)))
+
+
+def _of_weights_themselves(call: Call) -> Call:
+    """Return the call with a Linear's weight as it is: what writes into it wants no view of it."""
+    method = call.api.startswith("torch.Tensor.") and call.api.endswith("_")
+    if not method and not call.api.startswith("torch.nn.init."):
+        return call
+    first = call.receiver if call.receiver is not None else (*call.arguments, None)[0]
+    if first is None or not first.text.endswith(WEIGHT + TURNED):
+        return call
+    itself = replace(first, text=first.text.removesuffix(TURNED))
+    if call.receiver is not None:
+        return replace(call, receiver=itself)
+    return replace(call, arguments=(itself, *call.arguments[1:]))
+
+
+def _spelled(form: Form, bound: Bound, call: Call) -> Spelled:
+    if form.template.startswith("@"):
+        name, _, word = form.template[1:].partition(":")
+        text = WRITTEN[name](Writing(form, bound, call, word))
+        names = names_of(text)
+    else:
+        text = rendered(form, bound)
+        names = names_of(form.template)
+    helpers = frozenset(names & helper_names())
+    return Spelled(text, imports_of(names), helpers, _notes(form, bound))
+
+
+def _notes(form: Form, bound: Bound) -> tuple[str, ...]:
+    dropped = [
+        f"{name}={argument.text} left out: {form.dropped[name]}"
+        for name, argument in bound.given.items()
+        if name in form.dropped and name not in names_of(form.template)
+    ]
+    return (*form.notes, *dropped)
+
+
+def differences(api: str) -> tuple[str, ...]:
+    """Return the ids in docs/differences.yml that the rows of an API cite."""
+    return tuple(dict.fromkeys(i for form in rows().get(api, ()) for i in form.differs))

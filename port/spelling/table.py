@@ -1,0 +1,61 @@
+"""The table of meanings: what an API is called in torch, and the rows that spell it in Paddle."""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from port.spelling.forms import Form, parameters_of
+
+TABLES = Path(__file__).with_name("tables")
+ROWS = ("layers", "functions", "tensors", "modules")
+
+
+@cache
+def rows() -> Mapping[str, tuple[Form, ...]]:
+    """Return {api: its forms, the first that fits is meant}."""
+    found: dict[str, tuple[Form, ...]] = {}
+    for name in ROWS:
+        table = read(name)
+        for apis, forms in table["rows"].items():
+            for api in apis.split(" | "):
+                if api in found:
+                    raise ValueError(f"{name}.yml: {api} has two rows")
+                found[api] = tuple(_form(api, s, f, table["dropped"]) for s, f in forms.items())
+    return found
+
+
+def read(name: str) -> dict[str, Any]:
+    """Return the contents of a file of the table."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load((TABLES / f"{name}.yml").read_text("utf-8"), loader)
+
+
+def _form(api: str, signature: str, spelled: str | dict[str, Any], dropped: dict[str, str]) -> Form:
+    entry: dict[str, Any] = {"write": spelled} if isinstance(spelled, str) else spelled
+    template = entry["write"]
+    parameters = parameters_of(signature)
+    if api.startswith("torch.Tensor.") and template.startswith("paddle."):
+        template = _as_method(template, parameters[0].name)
+    return Form(
+        api,
+        parameters,
+        template,
+        {**dropped, **entry.get("drop", {})},
+        tuple(entry.get("notes", ())),
+        tuple(entry.get("differs", ())),
+    )
+
+
+def _as_method(template: str, receiver: str) -> str:
+    """`paddle.sum(input, axis=dim)` is `input.sum(axis=dim)` of a method."""
+    function, _, rest = template.partition("(")
+    name = function.removeprefix("paddle.")
+    if "." in name or not rest.startswith(receiver) or not rest.endswith(")"):
+        return template
+    after = rest[len(receiver) :]
+    if after[0] not in ",)":
+        return template
+    return f"{receiver}.{name}({after.removeprefix(',').lstrip()}"

@@ -1,0 +1,93 @@
+"""Pieces of Python source: joined with the brackets they need, constants worked out."""
+
+import ast
+
+ATOMS = (
+    ast.Name,
+    ast.Attribute,
+    ast.Call,
+    ast.Subscript,
+    ast.List,
+    ast.Dict,
+    ast.Set,
+    ast.JoinedStr,
+)
+WEIGHT, TURNED = ".weight", ".t()"  # a Linear's, [in, out] in Paddle, is read as torch's by .t()
+DIGITS = 12  # of a constant that is worked out: 1 - 0.1 is 0.9
+
+
+def parsed(text: str) -> ast.expr | None:
+    """Return the tree of an expression, None where the text is none by itself."""
+    try:
+        return ast.parse(text.strip(), mode="eval").body
+    except SyntaxError:
+        return None
+
+
+def atom(text: str) -> str:
+    """Return the text so that an operator or an attribute may stand beside it."""
+    tree = parsed(text)
+    if isinstance(tree, ATOMS):
+        return text
+    if isinstance(tree, ast.Constant) and not isinstance(tree.value, int | float | complex):
+        return text
+    if text.startswith("(") and tree is not None and _closes_at_end(text):
+        return text
+    return f"({text})"
+
+
+def operand(text: str) -> str:
+    """Return the text as one side of an operator: numbers stay as they are."""
+    tree = parsed(text)
+    if isinstance(tree, ast.Constant):
+        return text
+    return atom(text)
+
+
+def _closes_at_end(text: str) -> bool:
+    """Return whether the first bracket is closed by the last character."""
+    inner = parsed(text[1:-1]) if text.endswith(")") else None
+    return inner is not None or (parsed(f"({text[1:-1]},)") is not None and text.endswith(")"))
+
+
+def constant(text: str) -> tuple[bool, object]:
+    """Return (True, value) of a literal, (False, None) of another text."""
+    try:
+        return True, ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, TypeError):
+        return False, None
+
+
+def negated(text: str) -> str:
+    """Return `not text`, worked out where it is a constant."""
+    known, value = constant(text)
+    if known:
+        return str(not value)
+    tree = parsed(text)
+    if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.Not):
+        return ast.unparse(tree.operand)
+    return f"not {operand(text)}"
+
+
+def worked_out(left: str, sign: str, right: str) -> str:
+    """Return `left sign right`; + - * / of two numbers are worked out."""
+    (known, a), (both, b) = constant(left), constant(right)
+    if known and both and _is_number(a) and _is_number(b):
+        value = _value(a, sign, b)  # type: ignore[arg-type]
+        if value is not None:
+            return value
+    return f"{operand(left)} {sign} {operand(right)}"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _value(a: float, sign: str, b: float) -> str | None:
+    if sign == "/" and not b:
+        return None
+    results = {"+": lambda: a + b, "-": lambda: a - b, "*": lambda: a * b, "/": lambda: a / b}
+    if sign not in results:
+        return None
+    value = results[sign]()
+    return repr(value) if isinstance(value, int) else repr(float(f"{value:.{DIGITS}g}"))

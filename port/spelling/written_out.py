@@ -1,0 +1,226 @@
+"""Spellings that a template cannot hold: functions of the row and the call's arguments."""
+
+import ast
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from port.calls import UNKNOWN, Argument, Call
+from port.spelling.bind import Bound, DoesNotFitError, literal
+from port.spelling.forms import Form
+from port.spelling.render import Rendering, as_list, listed, literal_int
+from port.spelling.texts import TURNED, atom, constant, operand, parsed
+
+
+@dataclass(frozen=True)
+class Writing:
+    """What a function of this file gets: the row, its arguments, the call, a word of the row."""
+
+    form: Form
+    bound: Bound
+    call: Call
+    word: str
+
+    def argument(self, name: str) -> Argument:
+        """Return an argument, or the default in its place."""
+        return Rendering(self.form, self.bound).argument(name)
+
+    def several(self, name: str) -> tuple[Argument, ...]:
+        """Return the arguments of a variadic parameter."""
+        return self.bound.several.get(name, ())
+
+
+def reshape(writing: Writing) -> str:
+    """`view(b, -1)`, `view((b, -1))`, `view(*size)`; a dtype or a size of 0 is not meant."""
+    sizes = writing.several("shape")
+    if any(literal_int(size) == 0 for size in sizes):
+        raise DoesNotFitError("a size of 0, which Paddle reads as a copy of the axis")
+    return f"{_receiver(writing)}.reshape({listed(sizes)})"
+
+
+def _receiver(writing: Writing) -> str:
+    return atom(writing.argument("input").text)
+
+
+def transpose(writing: Writing) -> str:
+    """Two axes are swapped: the whole order is written where the rank and the axes are known."""
+    tensor = writing.argument("input")
+    names = [p.name for p in writing.form.parameters][1:3]
+    first, second = (writing.argument(name) for name in names)
+    axes = [literal_int(first), literal_int(second)]
+    if tensor.rank is None or None in axes:
+        return f"swap_axes({tensor.text}, {first.text}, {second.text})"
+    order = list(range(tensor.rank))
+    a, b = (axis % tensor.rank for axis in axes if axis is not None)
+    order[a], order[b] = order[b], order[a]
+    return f"{_receiver(writing)}.transpose({order})"
+
+
+def expand(writing: Writing) -> str:
+    """Paddle's expand reads -1 as torch's does."""
+    return f"{_receiver(writing)}.expand({listed(writing.several('sizes'))})"
+
+
+def repeat(writing: Writing) -> str:
+    """`repeat(2, 1)` is `tile([2, 1])`."""
+    return f"{_receiver(writing)}.tile({listed(writing.several('sizes'))})"
+
+
+def select(writing: Writing) -> str:
+    """One index of one axis: as a subscript where the axis is known."""
+    axis = literal_int(writing.argument("dim"))
+    index = writing.argument("index").text
+    if axis is None or axis < -1:
+        raise DoesNotFitError("the axis is not known")
+    before = ["..."] if axis == -1 else [":"] * axis
+    return f"{_receiver(writing)}[{', '.join([*before, index])}]"
+
+
+def pad(writing: Writing) -> str:
+    """torch pads from the last axis on; Paddle's short list fits the ranks 3 to 5 only."""
+    tensor, amounts = writing.argument("input"), writing.argument("pad")
+    mode, value = writing.argument("mode"), writing.argument("value")
+    rank, count = tensor.rank, amounts.rank
+    if count is None:
+        known = parsed(amounts.text)
+        count = len(known.elts) if isinstance(known, ast.List | ast.Tuple) else None
+    formats = {3: "NCL", 4: "NCHW", 5: "NCDHW"}
+    if rank not in formats or count is None or count != 2 * (rank - 2):
+        return _pad_by_helper(writing, tensor, amounts, mode, value)
+    parts = [tensor.text, as_list(amounts.text)]
+    parts += [f"mode={mode.text}"] if writing.bound.has("mode") else []
+    given = writing.bound.has("value") and constant(value.text) != (True, None)
+    parts += [f"value={value.text}"] if given else []
+    parts += [f'data_format="{formats[rank]}"'] if rank != 4 else []
+    return f"F.pad({', '.join(parts)})"
+
+
+def _pad_by_helper(
+    writing: Writing, tensor: Argument, amounts: Argument, mode: Argument, value: Argument
+) -> str:
+    """Any rank: the pairs are put in Paddle's order as it runs."""
+    if literal(mode) not in ("constant", UNKNOWN):
+        short = {"rank": tensor.rank, "numbers": amounts.rank}
+        raise DoesNotFitError(f"mode={mode.text} with {short}")
+    given = writing.bound.has("value") and constant(value.text) != (True, None)
+    more = f", {value.text}" if given else ""
+    return f"pad_from_last({tensor.text}, {amounts.text}{more})"
+
+
+def nearest_of_a_line(writing: Writing) -> str:
+    """[N, C, L]: Paddle's nearest takes an image, here of one row."""
+    row = f"{_receiver(writing)}.unsqueeze(2)"
+    if writing.bound.has("size") and literal(writing.argument("size")) is not None:
+        how = f"size=[1, {_one(writing.argument('size'))}]"
+    else:
+        how = f"scale_factor=[1, {_one(writing.argument('scale_factor'))}]"
+    return f"F.interpolate({row}, {how}).squeeze(2)"
+
+
+def _one(argument: Argument) -> str:
+    """Return a number, or the one number of a list."""
+    return argument.text if argument.kind in ("int", "float") else f"{atom(argument.text)}[0]"
+
+
+def conv_same(writing: Writing) -> str:
+    """padding='same': numbers, because Paddle's SAME sets the dilation to 1."""
+    size, step = literal(writing.argument("kernel_size")), literal(writing.argument("dilation"))
+    sizes = [size] * 2 if isinstance(size, int) else size
+    steps = [step] * 2 if isinstance(step, int) else step
+    if not isinstance(sizes, Sequence) or not isinstance(steps, Sequence):
+        raise DoesNotFitError("padding='same' of a kernel that is not known")
+    pads = [d * (k - 1) / 2 for k, d in zip(sizes, steps, strict=True)]
+    if any(p != int(p) for p in pads):
+        raise DoesNotFitError("padding='same' of an even kernel pads one side more")
+    numbers = [int(p) for p in pads]
+    text = str(numbers[0] if len(set(numbers)) == 1 else numbers)
+    given = {**writing.bound.given, "padding": Argument(text, "padding", kind="int")}
+    template = (
+        "nn.Conv2D(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, "
+        "padding_mode=padding_mode, bias_attr=truth(bias))"
+    )
+    form = Form(writing.form.api, writing.form.parameters, template, writing.form.dropped)
+    rendering = Rendering(form, Bound(given, {}, writing.bound.through))
+    tree = form.tree
+    assert isinstance(tree, ast.Call)
+    return rendering.outer_call(tree)
+
+
+def sequential(writing: Writing) -> str:
+    """Layers one after the other, or an OrderedDict of them."""
+    layers = writing.several("args")
+    if len(layers) == 1 and not layers[0].star and layers[0].kind not in ("module", "class"):
+        return _sequential_of_names(layers[0])
+    return f"nn.Sequential({', '.join(a.star + a.text for a in layers)})"
+
+
+def _sequential_of_names(layers: Argument) -> str:
+    """`OrderedDict([("a", layer)])` becomes pairs; another dict is taken apart as it runs."""
+    tree = parsed(layers.text)
+    if isinstance(tree, ast.Call) and tree.args and isinstance(tree.args[0], ast.List):
+        pairs = [ast.get_source_segment(layers.text.strip(), e) for e in tree.args[0].elts]
+        return f"nn.Sequential({', '.join(filter(None, pairs))})"
+    return f"nn.Sequential(*{atom(layers.text)}.items())"
+
+
+def module_list(writing: Writing) -> str:
+    """Paddle's list takes no None among its layers; where there may be one, a helper does."""
+    if not writing.bound.has("modules"):
+        return "nn.LayerList()"
+    modules = writing.argument("modules")
+    return f"nn.LayerList({modules.text})"
+
+
+def to(writing: Writing) -> str:
+    """`to(device)`, `to(device, dtype)`: only the dtype counts."""
+    if not writing.bound.has("dtype"):
+        return writing.argument("input").text
+    return f"{_receiver(writing)}.astype({writing.argument('dtype').text})"
+
+
+def new(writing: Writing) -> str:
+    """A tensor of the receiver's dtype."""
+    dtype = f"{_receiver(writing)}.dtype"
+    if writing.bound.has("dtype"):
+        dtype = writing.argument("dtype").text
+    return f"paddle.{writing.word}({listed(writing.several('size'))}, dtype={dtype})"
+
+
+def einsum(writing: Writing) -> str:
+    """Paddle's einsum takes the operands one by one."""
+    operands = [a.star + a.text for a in writing.several("operands")]
+    equation = writing.argument("equation").text
+    return f"paddle.einsum({', '.join([equation, *operands])})"
+
+
+def linear(writing: Writing) -> str:
+    """torch's weight is [out, in]; that of a Paddle Linear, which reads as `w.t()`, is not."""
+    weight = atom(writing.argument("weight").text)
+    turned = weight.removesuffix(TURNED) if weight.endswith(TURNED) else f"{weight}{TURNED}"
+    parts = [writing.argument("input").text, turned]
+    given = writing.bound.has("bias")
+    return f"F.linear({', '.join([*parts, writing.argument('bias').text] if given else parts)})"
+
+
+def checkpoint(writing: Writing) -> str:
+    """Memory for time: what is computed is the same."""
+    args = [a.star + a.text for a in writing.several("args")]
+    return f"{operand(writing.argument('function').text)}({', '.join(args)})"
+
+
+WRITTEN: dict[str, Callable[[Writing], str]] = {
+    "reshape": reshape,
+    "transpose": transpose,
+    "expand": expand,
+    "repeat": repeat,
+    "select": select,
+    "pad": pad,
+    "nearest_of_a_line": nearest_of_a_line,
+    "conv_same": conv_same,
+    "sequential": sequential,
+    "module_list": module_list,
+    "to": to,
+    "new": new,
+    "einsum": einsum,
+    "linear": linear,
+    "checkpoint": checkpoint,
+}

@@ -1,0 +1,70 @@
+"""First weights: drawn from torch's distribution, whatever the layout of the weight is."""
+
+import ast
+import math
+
+import pytest
+
+torch = pytest.importorskip("torch")
+paddle = pytest.importorskip("paddle")
+
+from tests.port.spelling.rows import helper_module
+from tests.port.spelling.translate import Translation
+
+LAYERS = {
+    "linear": (lambda: torch.nn.Linear(192, 96), lambda: paddle.nn.Linear(192, 96)),
+    "conv": (lambda: torch.nn.Conv2d(24, 48, 3), lambda: paddle.nn.Conv2D(24, 48, 3)),
+    "depthwise": (
+        lambda: torch.nn.Conv2d(512, 512, 3, groups=512),
+        lambda: paddle.nn.Conv2D(512, 512, 3, groups=512),
+    ),
+}
+CALLS = [
+    "kaiming_normal_(W)",
+    "kaiming_normal_(W, mode='fan_out', nonlinearity='relu')",
+    "kaiming_uniform_(W, a=1)",
+    "kaiming_uniform_(W, a=math.sqrt(5))",
+    "xavier_uniform_(W)",
+    "xavier_uniform_(W, gain=0.5)",
+    "xavier_normal_(W)",
+    "orthogonal_(W)",
+    "orthogonal_(W, gain=2)",
+    "normal_(W, 0, 0.01)",
+    "normal_(W, std=0.001)",
+    "uniform_(W, -0.1, 0.1)",
+    "trunc_normal_(W, std=0.02)",
+    "trunc_normal_(W, std=1.0)",
+    "constant_(W, 0.5)",
+    "zeros_(W)",
+    "ones_(W)",
+]
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("call", CALLS)
+def test_first_weights(call: str, layer: str) -> None:
+    """Mean, spread and bounds are torch's."""
+    torch.manual_seed(0)
+    reference, port = (make() for make in LAYERS[layer])
+    text = f"torch.nn.init.{call.replace('W', 'm.weight')}"
+    translation = Translation({"m": reference, "math": math})
+    translation.value(ast.parse(text, mode="eval").body)
+    space = {**helper_module(), "m": port, "paddle": paddle, "math": math}
+    eval(translation.translated(text), space)
+    a, b = reference.weight.detach().numpy(), port.weight.numpy()
+    scale = float(abs(a).max()) or 1.0
+    assert float(abs(a.mean() - b.mean())) <= 0.05 * scale
+    assert float(a.std()) == pytest.approx(float(b.std()), rel=0.06)
+    assert float(abs(a).max()) == pytest.approx(float(abs(b).max()), rel=0.35)
+
+
+def test_data_of_a_weight_is_written_in_place() -> None:
+    """`m.weight.data.normal_()`: no view of a Linear's weight is filled instead of it."""
+    reference, port = torch.nn.Linear(64, 32), paddle.nn.Linear(64, 32)
+    translation = Translation({"m": reference})
+    for text in ("m.weight.data.normal_(0, 5.0)", "m.weight.data.fill_(3.0)"):
+        spelled = translation.translated(text)
+        assert ".t()" not in spelled
+        eval(spelled, {"m": port})
+    assert float(port.weight.min()) == 3.0
+    assert translation.translated("m.weight.shape[0]") == "m.weight.t().shape[0]"

@@ -1,0 +1,231 @@
+"""Every row of the table of meanings: a call in torch and its spelling in Paddle are one result."""
+
+import os
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+paddle = pytest.importorskip("paddle")
+
+from port.spelling import spell
+from port.spelling.bind import DoesNotFitError, bind
+from port.spelling.table import rows
+from tests.port.spelling import translate
+from tests.port.spelling.rows import (
+    Sample,
+    call_text,
+    flat,
+    rows_by_first,
+    samples,
+    torch_values,
+)
+from tests.port.spelling.translate import Translation
+
+FLOAT32_KERNELS = {  # Paddle computes these partly in float32: docs/differences.yml
+    "interpolate": 1e-5,
+    "upsample": 1e-5,
+    "Upsampl": 1e-5,
+    "Hardsigmoid": 1e-6,
+    "SELU": 1e-6,
+    "selu": 1e-6,
+}
+EXACT = 1e-7
+BY_TEXT = {  # rows that give nothing to compare: their spelling is the test
+    "torch.Tensor.cuda": ("x4.cuda()", "x4"),
+    "torch.no_grad": ("torch.no_grad()", "paddle.no_grad()"),
+    "torch.enable_grad": ("torch.enable_grad()", "paddle.enable_grad()"),
+    "torch.set_grad_enabled": ("torch.set_grad_enabled(flag)", "paddle.set_grad_enabled(flag)"),
+    "torch.manual_seed": ("torch.manual_seed(3)", "paddle.seed(3)"),
+    "torch.cuda.is_available": (
+        "torch.cuda.is_available()",
+        "paddle.device.is_compiled_with_cuda()",
+    ),
+    "torch.cuda.amp.autocast": (
+        "torch.autocast('cpu', enabled=False)",
+        "paddle.amp.auto_cast(enable=False)",
+    ),
+    "torch.jit.is_scripting": ("torch.onnx.is_in_onnx_export()", "False"),
+    "torch.device": ("torch.device('cpu')", "'cpu'"),
+    "torch.jit.script": ("torch.jit.ignore(F.relu)", "F.relu"),
+    "torch.utils.checkpoint.checkpoint": (
+        "torch.utils.checkpoint.checkpoint(F.relu, x4, *order, use_reentrant=False)",
+        "F.relu(x4, *order)",
+    ),
+    "torch.hub.load_state_dict_from_url": (
+        "torch.hub.load_state_dict_from_url(flag, progress=flag)",
+        "no_download(flag)",
+    ),
+}
+DRAWN = re.compile(r"rand|bernoulli|[.]normal|uniform|empty|Tensor[(](2|size4)")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _float64() -> Iterator[None]:
+    before, paddles = torch.get_default_dtype(), paddle.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    paddle.set_default_dtype("float64")
+    yield
+    torch.set_default_dtype(before)
+    paddle.set_default_dtype(paddles)
+
+
+@pytest.fixture
+def forms(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Return the signatures of the forms that spelled something."""
+    used: set[str] = set()
+
+    def noting(call: Any) -> Any:
+        for form in rows().get(call.api, ()):
+            try:
+                bind(form, call)
+            except DoesNotFitError:
+                continue
+            used.add(f"{call.api} {form.parameters}")
+            break
+        return spell(call)
+
+    monkeypatch.setattr(translate, "spell", noting)
+    return used
+
+
+@pytest.mark.parametrize("first", [row for row in rows_by_first() if row not in BY_TEXT])
+def test_row(first: str, forms: set[str]) -> None:
+    apis = rows_by_first()[first]
+    problems = []
+    for api in apis:
+        tried = [*samples().get(first, []), *(samples().get(api, []) if api != first else [])]
+        own = {*samples().get(api, ())}
+        results = [checked(call_text(api, sample), sample in own) for sample in tried]
+        problems += [r for r in results if r]
+        assert any(r is not None for r in results), f"{api} has no sample that torch takes"
+    assert not problems, "\n".join(problems)
+    wanted = {str(form.parameters) for api in apis for form in rows()[api]}
+    missed = [p for p in wanted if not any(u.endswith(f" {p}") for u in forms)]
+    assert not missed, (
+        f"no sample of {first} reaches {len(missed)} of {len(wanted)} forms: {missed}"
+    )
+
+
+def checked(text: str, own: bool) -> str | None:
+    """Return what is wrong with a sample, "" if nothing is, None where torch refuses it."""
+    try:
+        sample = Sample(text)
+    except (TypeError, AttributeError, RuntimeError) as error:
+        if own or not is_torchs(error):
+            return f"{text}: {type(error).__name__}: {str(error)[:300]}"
+        return None
+    except Exception as error:
+        return f"{text}: {type(error).__name__}: {str(error)[:300]}"
+    wrong = compared(sample, text)
+    return f"{text}\n  {sample.text}\n  {wrong}" if wrong else ""
+
+
+def is_torchs(error: Exception) -> bool:
+    """Return whether an error is torch's refusal of a sample made for another function."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    assert trace is not None
+    name = trace.tb_frame.f_code.co_filename
+    return name == "sample" or f"{os.sep}torch{os.sep}" in name
+
+
+def compared(sample: Sample, text: str) -> str:
+    """Return how the two results differ, forward or backward."""
+    reference, port = (flat(result) for result in sample.results)
+    if len(reference) != len(port):
+        return f"{len(reference)} results, {len(port)} in Paddle"
+    drawn = DRAWN.search(text) is not None
+    for index, (a, b) in enumerate(zip(reference, port, strict=True)):
+        wrong = leaf(a, b, drawn, tolerance(text))
+        if wrong:
+            return f"result {index}: {wrong}"
+    return "" if drawn else gradients(sample, reference, port, tolerance(text))
+
+
+def tolerance(text: str) -> float:
+    """Return how far results may differ, relative to the largest."""
+    return next((t for name, t in FLOAT32_KERNELS.items() if name in text), EXACT)
+
+
+def leaf(a: Any, b: Any, drawn: bool, allowed: float) -> str:
+    """Return how two leaves of a result differ."""
+    if isinstance(a, torch.nn.Module):
+        same = type(a).__name__[:6].lower() == type(b).__name__[:6].lower()
+        return "" if same else f"{type(a)}, in Paddle {type(b)}"
+    if not isinstance(a, torch.Tensor) or not isinstance(b, paddle.Tensor):
+        if isinstance(a, torch.Tensor) or isinstance(b, paddle.Tensor):
+            return f"{type(a)}, in Paddle {type(b)}"
+        same = np.allclose(a, b) if isinstance(a, float | np.ndarray) else a == b
+        return "" if same else f"{a}, in Paddle {b}"
+    if list(a.shape) != list(b.shape):
+        return f"shape {list(a.shape)}, in Paddle {list(b.shape)}"
+    kinds = [str(x.dtype).rpartition(".")[2] for x in (a, b)]
+    if kinds[0] != kinds[1] and {kinds[0], kinds[1]} != {"int64", "int32"}:
+        return f"{kinds[0]}, in Paddle {kinds[1]}"
+    return "" if drawn else far(array(a), array(b), allowed)
+
+
+def array(tensor: Any) -> np.ndarray:
+    """Return a tensor's values, those of halves in float32."""
+    if str(tensor.dtype).endswith("bfloat16"):
+        tensor = tensor.float() if isinstance(tensor, torch.Tensor) else tensor.astype("float32")
+    return np.asarray(tensor.detach().cpu().numpy())
+
+
+def far(a: np.ndarray, b: np.ndarray, allowed: float) -> str:
+    """Return how far two arrays are apart where it is too far."""
+    if not np.issubdtype(a.dtype, np.inexact):
+        return "" if np.array_equal(a, b) else f"{a.ravel()[:6]}, in Paddle {b.ravel()[:6]}"
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    finite = np.where(same, 0, a - b)
+    if not np.isfinite(finite).all():
+        return "infinite in one of them"
+    scale = np.abs(a[np.isfinite(a)]).max(initial=0)
+    worst = np.abs(finite).max(initial=0)
+    return "" if worst <= allowed * max(scale, 1e-3) else f"{worst:.1e} off, largest {scale:.1e}"
+
+
+def gradients(sample: Sample, reference: list[Any], port: list[Any], allowed: float) -> str:
+    """Return how the gradients of all inputs differ under one cotangent."""
+    pairs = [
+        (a, b)
+        for a, b in zip(reference, port, strict=True)
+        if isinstance(a, torch.Tensor) and a.requires_grad and a.dtype == torch.float64
+    ]
+    if not pairs:
+        return ""
+    rng = np.random.default_rng(2)
+    cotangents = [rng.normal(size=tuple(a.shape)) for a, _ in pairs]
+    if not all(np.isfinite(array(a)).all() for a, _ in pairs):
+        return ""
+    sum(
+        (a * torch.from_numpy(c)).sum() for (a, _), c in zip(pairs, cotangents, strict=True)
+    ).backward()
+    total = sum(
+        (b * paddle.to_tensor(c)).sum() for (_, b), c in zip(pairs, cotangents, strict=True)
+    )
+    if total.stop_gradient:
+        return "no gradient in Paddle"
+    total.backward()
+    for name, value in sample.torch.items():
+        if isinstance(value, torch.Tensor) and value.grad is not None:
+            other = sample.paddle[name].grad
+            if other is None and float(value.grad.abs().max()) > 0:
+                return f"no gradient of {name} in Paddle"
+            wrong = other is not None and far(array(value.grad), array(other), max(allowed, 1e-6))
+            if wrong:
+                return f"gradient of {name}: {wrong}"
+    return ""
+
+
+@pytest.mark.parametrize("row", BY_TEXT)
+def test_row_by_its_text(row: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    text, spelled = BY_TEXT[row]
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda *_, **__: None)
+    monkeypatch.setattr(torch.Tensor, "cuda", lambda x: x)
+    assert Translation(torch_values()).translated(text) == spelled
