@@ -116,6 +116,63 @@ def resize_area(x: Any, size: Any = None, scale_factor: Any = None) -> Any:
     return F.adaptive_avg_pool2d(x, size)
 
 
+def resize_bilinear(
+    x: Any, size: Any = None, scale_factor: Any = None, align_corners: bool = False
+) -> Any:
+    """Resize [N, C, H, W] bilinearly: Paddle's places its samples in float32, and those of one
+    row or column before the first.
+    """
+    factors = scale_factor if isinstance(scale_factor, Sequence) else [scale_factor] * 2
+    for axis in (2, 3):
+        old = x.shape[axis]
+        if size is None:
+            new, step = int(old * factors[axis - 2]), 1 / factors[axis - 2]
+        else:
+            new = size[axis - 2] if isinstance(size, Sequence) else size
+            step = old / new
+        if align_corners:
+            step = (old - 1) / (new - 1) if new > 1 else 0.0
+        places = [i * step if align_corners else (i + 0.5) * step - 0.5 for i in range(new)]
+        places = [min(max(place, 0.0), old - 1.0) for place in places]
+        low = [int(place) for place in places]
+        high = [min(place + 1, old - 1) for place in low]
+        share = paddle.to_tensor([p - n for p, n in zip(places, low, strict=True)], dtype=x.dtype)
+        share = share.reshape([-1, 1] if axis == 2 else [-1])
+        first, second = (
+            paddle.index_select(x, paddle.to_tensor(n), axis=axis) for n in (low, high)
+        )
+        x = first * (1 - share) + second * share
+    return x
+
+
+def max_pool_ceiled(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0) -> Any:
+    """Pool [N, C, H, W] with ceil_mode: Paddle keeps windows that begin in the padding."""
+    kernel, pad = ([n, n] if isinstance(n, int) else list(n) for n in (kernel_size, padding))
+    step = kernel if stride is None else [stride] * 2 if isinstance(stride, int) else list(stride)
+    pooled = F.max_pool2d(x, kernel, step, pad, ceil_mode=True)
+    sizes = []
+    for n, k, s, p in zip(x.shape[2:], kernel, step, pad, strict=True):
+        count = -(-(n + 2 * p - k) // s) + 1
+        sizes.append(count - ((count - 1) * s >= n + p))
+    return pooled[:, :, : sizes[0], : sizes[1]]
+
+
+def cross_entropy_by_hand(
+    logits: Any, label: Any, ignore_index: int = -100, reduction: str = "mean"
+) -> Any:
+    """Cross entropy over axis 1: Paddle's stops 64 below the highest logit, counts labels below 0,
+    and gives 0 where nothing counts.
+    """
+    counted = label != ignore_index
+    index = paddle.where(counted, label, paddle.zeros_like(label)).unsqueeze(1)
+    picked = paddle.take_along_axis(logits, index, axis=1, broadcast=False).squeeze(1)
+    loss = paddle.logsumexp(logits, axis=1) - picked
+    loss = paddle.where(counted, loss, paddle.zeros_like(loss))
+    if reduction == "none":
+        return loss
+    return loss.sum() if reduction == "sum" else loss.sum() / counted.astype(loss.dtype).sum()
+
+
 def windows_along(x: Any, axis: int, size: int, step: int) -> Any:
     """Return windows of one axis as a last axis.
 

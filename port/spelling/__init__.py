@@ -1,6 +1,13 @@
 """The table of meanings: what torch's calls are in Paddle, argument by argument."""
 
 from port.spelling.names import spell_attribute, spell_name, spell_setting
-from port.spelling.spell import differences, spell
+from port.spelling.spell import differences, spell, spell_otherwise
 
-__all__ = ["differences", "spell", "spell_attribute", "spell_name", "spell_setting"]
+__all__ = [
+    "differences",
+    "spell",
+    "spell_attribute",
+    "spell_name",
+    "spell_otherwise",
+    "spell_setting",
+]

@@ -38,7 +38,7 @@ COMPARED: dict[type[ast.cmpop], str] = {
 
 def rendered(form: Form, bound: Bound) -> str:
     """Return the Paddle text of a call that fits `form`."""
-    template = Rendering(form, bound)
+    template = Filled(form, bound)
     tree = form.tree
     if isinstance(tree, ast.Call) and not template.is_function(tree):
         return template.outer_call(tree)
@@ -46,7 +46,7 @@ def rendered(form: Form, bound: Bound) -> str:
     return atom(text) if isinstance(tree, ast.BinOp | ast.UnaryOp | ast.Compare) else text
 
 
-class Rendering:
+class Filled:
     """A template and what stands in its places."""
 
     def __init__(self, form: Form, bound: Bound) -> None:

@@ -8,7 +8,7 @@ from port.spelling.bind import Bound, DoesNotFitError, bind
 from port.spelling.forms import Form
 from port.spelling.names import imports_of, names_of
 from port.spelling.render import rendered
-from port.spelling.table import rows
+from port.spelling.table import alternatives, rows
 from port.spelling.texts import TURNED, WEIGHT
 from port.spelling.written_out import WRITTEN, Writing
 
@@ -34,6 +34,17 @@ def spell(call: Call, through: frozenset[str] = frozenset()) -> Spelled:
         except DoesNotFitError as error:
             reasons.append(str(error))
     raise NoSpelling(call.api, "; ".join(dict.fromkeys(reasons)))
+
+
+def spell_otherwise(call: Call) -> tuple[Spelled, ...]:
+    """Return other spellings of a call, in the order in which a repair tries them; maybe none."""
+    found = []
+    for form in alternatives().get(call.api, ()):
+        try:
+            found.append(_spelled(form, bind(form, call), call))
+        except DoesNotFitError:
+            continue
+    return tuple(found)
 
 
 def _of_weights_themselves(call: Call) -> Call:

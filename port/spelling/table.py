@@ -27,6 +27,17 @@ def rows() -> Mapping[str, tuple[Form, ...]]:
     return found
 
 
+@cache
+def alternatives() -> Mapping[str, tuple[Form, ...]]:
+    """Return {api: other spellings of it, in the order in which they are tried}."""
+    table = read("alternatives")
+    return {
+        api: tuple(_form(api, s, f, table["dropped"]) for s, many in forms.items() for f in many)
+        for apis, forms in table["rows"].items()
+        for api in apis.split(" | ")
+    }
+
+
 def read(name: str) -> dict[str, Any]:
     """Return the contents of a file of the table."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

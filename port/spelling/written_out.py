@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from port.calls import UNKNOWN, Argument, Call
 from port.spelling.bind import Bound, DoesNotFitError, literal
 from port.spelling.forms import Form
-from port.spelling.render import Rendering, as_list, listed, literal_int
+from port.spelling.render import Filled, as_list, listed, literal_int
 from port.spelling.texts import TURNED, atom, constant, operand, parsed
 
 
@@ -22,7 +22,7 @@ class Writing:
 
     def argument(self, name: str) -> Argument:
         """Return an argument, or the default in its place."""
-        return Rendering(self.form, self.bound).argument(name)
+        return Filled(self.form, self.bound).argument(name)
 
     def several(self, name: str) -> tuple[Argument, ...]:
         """Return the arguments of a variadic parameter."""
@@ -139,7 +139,7 @@ def conv_same(writing: Writing) -> str:
         "padding_mode=padding_mode, bias_attr=truth(bias))"
     )
     form = Form(writing.form.api, writing.form.parameters, template, writing.form.dropped)
-    rendering = Rendering(form, Bound(given, {}, writing.bound.through))
+    rendering = Filled(form, Bound(given, {}, writing.bound.through))
     tree = form.tree
     assert isinstance(tree, ast.Call)
     return rendering.outer_call(tree)

@@ -11,9 +11,9 @@ import pytest
 torch = pytest.importorskip("torch")
 paddle = pytest.importorskip("paddle")
 
-from port.spelling import spell
+from port.spelling import spell, spell_otherwise
 from port.spelling.bind import DoesNotFitError, bind
-from port.spelling.table import rows
+from port.spelling.table import alternatives, rows
 from tests.port.spelling import translate
 from tests.port.spelling.rows import (
     Sample,
@@ -229,3 +229,56 @@ def test_row_by_its_text(row: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda *_, **__: None)
     monkeypatch.setattr(torch.Tensor, "cuda", lambda x: x)
     assert Translation(torch_values()).translated(text) == spelled
+
+
+OTHERWISE = {
+    "torch.nn.functional.log_softmax": ["(x4 * 100, 1)", "(x4, dim=-1)"],
+    "torch.log_softmax": ["(x4, 1)"],
+    "torch.Tensor.log_softmax": ["(x4, 1)"],
+    "torch.nn.functional.leaky_relu": ["(x4.masked_fill(mask4, 0.0), 0.2)"],
+    "torch.nn.functional.interpolate": [
+        "(x4, (9, 11), mode='bilinear')",
+        "(x4, (1, 3), mode='bilinear')",
+        "(x4, 1, mode='bilinear', align_corners=True)",
+        "(x4, scale_factor=1.7, mode='bilinear')",
+        "(x4, scale_factor=2, mode='bilinear', align_corners=True)",
+        "(x4, scale_factor=(0.5, 3), mode='bilinear', align_corners=False)",
+    ],
+    "torch.nn.functional.upsample": ["(x4, (9, 11), mode='bilinear')"],
+    "torch.nn.functional.max_pool2d": [
+        "(x4[:, :, :5, :5], 2, 2, 1, ceil_mode=True)",
+        "(x4, 3, 2, 1, ceil_mode=True)",
+        "(x4, (3, 2), ceil_mode=True)",
+        "(x4, 2, 3, 1, 1, True)",
+    ],
+    "torch.max_pool2d": ["(x4[:, :, :5, :5], 2, 2, 1, ceil_mode=True)"],
+    "torch.nn.functional.cross_entropy": [
+        "(x4 * 100, label)",
+        "(x4, label - 1, ignore_index=-1)",
+        "(x4, label * 0 - 100)",
+        "(x4, label, reduction='none')",
+        "(x4, label, reduction='sum', ignore_index=2)",
+    ],
+    "torch.nn.functional.normalize": ["(x4, eps=3.0)", "(x4, dim=-1)", "(x4, p=2, dim=2)"],
+    "torch.nn.Embedding": ["(4, 5, padding_idx=3)(i2)"],
+}
+
+
+def test_every_alternative_has_samples() -> None:
+    assert OTHERWISE.keys() == alternatives().keys()
+
+
+@pytest.mark.parametrize("api", OTHERWISE)
+def test_other_spelling(api: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Right where the first spelling is not: far logits, ties, zeros, sizes of 1."""
+    count = len(alternatives()[api])
+    for index in range(count):
+
+        def otherwise(call: Any, index: int = index) -> Any:
+            others = spell_otherwise(call) if call.api == api else ()
+            return others[index] if others else spell(call)
+
+        monkeypatch.setattr(translate, "spell", otherwise)
+        for arguments in OTHERWISE[api]:
+            sample = Sample(call_text(api, arguments))
+            assert compared(sample, "") == "", sample.text

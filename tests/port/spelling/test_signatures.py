@@ -16,7 +16,7 @@ from port.helpers import helper_names, helpers, source_of
 from port.spelling.bind import names_in
 from port.spelling.forms import Form
 from port.spelling.names import attribute_table, name_table, spell_name
-from port.spelling.table import rows
+from port.spelling.table import alternatives, rows
 from tests.paths import ROOT
 from tests.port.spelling.rows import helper_module
 
@@ -126,6 +126,7 @@ def test_rows_use_what_they_name() -> None:
 
 def test_helpers_are_used_and_say_why() -> None:
     used = {n for forms in rows().values() for f in forms for n in names_in(f.template)}
+    used |= {n for forms in alternatives().values() for f in forms for n in names_in(f.template)}
     used |= {"pad_from_last", "swap_axes"}  # of written_out.py
     inner = {name for helper in helpers().values() for name in helper.uses}
     assert helper_names() - used - inner == set()
