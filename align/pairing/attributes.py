@@ -8,8 +8,12 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 Reader = Callable[[Any], dict[str, Any]]
 
+# What says which places of its input a convolution or a pooling reads.
+GEOMETRY = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
 # The name under which `read` gives the class of a layer without a forward of its own.
 CLASS = "class"
 
@@ -71,19 +75,49 @@ def spread(value: Any, count: int) -> Any:
     return (value,) * count if isinstance(value, (int, float)) else tuple(value)
 
 
+def counts_padding(padding: Any, ceil_mode: bool) -> bool:
+    """Tell whether the mean of a window may take in places beyond the input."""
+    return ceil_mode or isinstance(padding, str) or any(np.ravel(padding))
+
+
 def differences(
     reference: Mapping[str, Any], port: Mapping[str, Any]
 ) -> list[tuple[str, Any, Any]]:
     """Return (name, reference's value, port's value) of what both sides have and differs.
 
-    Layers of other classes differ in nothing else: their settings mean other things.
+    Layers of other classes differ in nothing else: their settings mean other things. A dilation
+    along an axis on which the kernel is 1, and ceil_mode of stride 1, mean nothing.
     """
     found = [
         (name, value, port[name])
         for name, value in reference.items()
-        if name in port and not _same(value, port[name])
+        if name in port and not _same(value, port[name]) and _matters(name, value, reference, port)
     ]
     return [difference for difference in found if difference[0] == CLASS] or found
+
+
+def other_places(
+    reference: Mapping[str, Any], port: Mapping[str, Any]
+) -> list[tuple[str, Any, Any]]:
+    """Return those of `differences` by which a window reads other places of some input.
+
+    Padding in words ("same") hangs on the size: what it means is left to the values.
+    """
+    return [
+        (name, theirs, ours)
+        for name, theirs, ours in differences(reference, port)
+        if name in GEOMETRY and not any(isinstance(value, str) for value in (theirs, ours))
+    ]
+
+
+def _matters(name: str, theirs: Any, reference: Mapping[str, Any], port: Mapping[str, Any]) -> bool:
+    if name == "ceil_mode":
+        return max(*spread(reference["stride"], 1), *spread(port["stride"], 1)) > 1
+    kernel = port.get("kernel_size")
+    if name == "dilation" and reference.get("kernel_size") == kernel and len(kernel) == len(theirs):
+        axes = zip(theirs, port[name], kernel, strict=True)
+        return any(one != other and size > 1 for one, other, size in axes)
+    return True
 
 
 def _same(reference: Any, port: Any) -> bool:

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+import numpy as np
 from paddle import nn
 from paddle.nn.layer import conv, norm, rnn
 
-from align.pairing.attributes import Reader, read, spread
+from align.pairing.attributes import Reader, counts_padding, read, spread
 
 _MAX = (nn.MaxPool1D, nn.MaxPool2D, nn.MaxPool3D)
 _AVG = (nn.AvgPool1D, nn.AvgPool2D, nn.AvgPool3D)
@@ -44,7 +45,24 @@ def _padding_and_dilation(layer: Any, count: int) -> dict[str, Any]:
             return {"dilation": dilation}
         halves = [(k - 1) / 2 for k in layer._kernel_size]
         padding = [int(n) if n == int(n) else n for n in halves]
-    return {"padding": spread(padding, count), "dilation": dilation}
+    return {"padding": _padding(padding, count), "dilation": dilation}
+
+
+def _padding(padding: Any, count: int) -> Any:
+    """Return one number an axis where both sides of it get as much, else a pair of each.
+
+    Paddle takes one number, one an axis, [top, bottom, ...], or a pair of every axis of a batch,
+    of which those with padding are the map's.
+    """
+    if padding is None or isinstance(padding, str):
+        return padding
+    numbers = np.ravel(spread(padding, count)).tolist()
+    if len(numbers) == count:
+        return tuple(numbers)
+    pairs = [tuple(numbers[i : i + 2]) for i in range(0, len(numbers), 2)]
+    if len(pairs) > count:  # [batch, channels, *map] or [batch, *map, channels]
+        pairs = pairs[2:] if any(pairs[-1]) else pairs[1:-1]
+    return tuple(one if one == other else (one, other) for one, other in pairs)
 
 
 def _batch_norm(layer: Any) -> dict[str, Any]:
@@ -65,13 +83,15 @@ def _pool(layer: Any) -> dict[str, Any]:
     return {
         "kernel_size": spread(kernel, count),
         "stride": spread(stride, count),
-        "padding": spread(layer.padding, count),
+        "padding": _padding(layer.padding, count),
         "ceil_mode": layer.ceil_mode,
     }
 
 
 def _avg_pool(layer: Any) -> dict[str, Any]:
-    return {"count_include_pad": not layer.exclusive}
+    found = _pool(layer)
+    counts = counts_padding(found["padding"], found["ceil_mode"])
+    return {**found, **({"count_include_pad": not layer.exclusive} if counts else {})}
 
 
 def _pad(layer: Any) -> dict[str, Any]:
@@ -91,7 +111,7 @@ READERS: dict[type, Reader] = {
         "channels": layer._num_channels,
     },
     **dict.fromkeys(_MAX, _pool),
-    **dict.fromkeys(_AVG, lambda layer: {**_pool(layer), **_avg_pool(layer)}),
+    **dict.fromkeys(_AVG, _avg_pool),
     **dict.fromkeys(_ADAPTIVE, lambda layer: {"output_size": spread(layer._output_size, 2)}),
     nn.Linear: lambda layer: {"bias": layer.bias is not None},
     nn.LeakyReLU: lambda layer: {"slope": layer._negative_slope},

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.modules import batchnorm, conv, instancenorm, padding
 from torch.nn.modules.dropout import _DropoutNd
 
-from align.pairing.attributes import Reader, read, spread
+from align.pairing.attributes import Reader, counts_padding, read, spread
 
 _MAX = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 _AVG = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
@@ -69,7 +69,9 @@ def _pool(layer: Any) -> dict[str, Any]:
 
 
 def _avg_pool(layer: Any) -> dict[str, Any]:
-    return {"count_include_pad": layer.count_include_pad}
+    found = _pool(layer)
+    counts = counts_padding(found["padding"], found["ceil_mode"])
+    return {**found, **({"count_include_pad": layer.count_include_pad} if counts else {})}
 
 
 _PADS: dict[type, str] = {
@@ -94,7 +96,7 @@ READERS: dict[type, Reader] = {
         "channels": layer.num_channels,
     },
     **dict.fromkeys(_MAX, _pool),
-    **dict.fromkeys(_AVG, lambda layer: {**_pool(layer), **_avg_pool(layer)}),
+    **dict.fromkeys(_AVG, _avg_pool),
     **dict.fromkeys(
         (*_ADAPTIVE_MAX, *_ADAPTIVE_AVG),
         lambda layer: {"output_size": spread(layer.output_size, 2)},

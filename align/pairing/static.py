@@ -11,7 +11,7 @@ from align.judge.comparison import DIFFERS, Comparison
 from align.judge.relations import relation
 from align.judge.where import Where
 from align.judge.words import Cause, joined
-from align.pairing.attributes import CLASS, differences
+from align.pairing.attributes import CLASS, differences, other_places
 from align.pairing.by_path import Pairing
 from align.pairing.reference import Reference
 from align.pairing.tensors import Tensor, tensors_of
@@ -68,6 +68,14 @@ class AtRest:
         """Return a difference for each of these layers of the port of another known class."""
         compared = self._compare_attributes(self.pairing.only(layers))
         return [c for c in compared if c.at == Where("attribute", CLASS) and c.verdict == DIFFERS]
+
+    def other_geometry(self, layers: set[str]) -> list[Comparison]:
+        """Return a difference for each setting by which one of these layers reads other places."""
+        return [
+            _lost(port, f"attribute:{name}", _attribute(name, theirs, ours), "attribute")
+            for port in self.pairing.only(layers).partners
+            for name, theirs, ours in other_places(*self.attributes(port))
+        ]
 
     def attributes(self, port: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return (reference's, port's) static attributes of a layer of the port with a partner."""
@@ -225,7 +233,7 @@ def _attribute(name: str, reference: Any, port: Any) -> Cause:
     return Cause("momentum_as_written", own=own, reference=reference, needed=needed, **shares)
 
 
-def _lost(layer: str, where: str, cause: Cause) -> Comparison:
+def _lost(layer: str, where: str, cause: Cause, kind: str = "weight") -> Comparison:
     return Comparison(
-        layer, "", where, "weight", verdict=DIFFERS, relative_error=float("inf"), cause=cause
+        layer, "", where, kind, verdict=DIFFERS, relative_error=float("inf"), cause=cause
     )

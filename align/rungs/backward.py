@@ -20,6 +20,7 @@ from align.trial.findings import Findings
 from align.trial.setup import prepared, rounding_note
 from align.trial.trial import run_backward
 from align.trial.unshown.evidence import doubt_nothing_shown
+from align.trial.unshown.geometry import unshown_geometry
 from align.trial.unshown.zero_weights import run_past_zero_weights
 from common.errors import UserError
 
@@ -103,6 +104,7 @@ def backward_report(
     report.calls += found.gradients
     report.calls += _without_a_gradient(report.calls, found)
     report.calls += unread_rows(sides, report.calls)
+    report.calls += unshown_geometry(sides, found, report.calls)
     report.calls += found.unreached
     report.calls += unless_compared(found.gradients, "no_gradients")
     report.notes += found.notes + constants

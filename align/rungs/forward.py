@@ -15,6 +15,7 @@ from align.trial.findings import Findings
 from align.trial.setup import prepared, rounding_note
 from align.trial.trial import run_forced
 from align.trial.unshown.evidence import doubt_nothing_shown
+from align.trial.unshown.geometry import unshown_geometry
 from align.trial.unshown.zero_weights import run_past_zero_weights
 
 
@@ -76,7 +77,7 @@ def forward_calls(sides: Sides[Reference], found: Findings, *, train: bool) -> l
     doubt_nothing_shown(found)
     calls = list(found.values)
     idle = sides.at_rest.compare_layers(_not_run(found))
-    unshown = _unshown(sides, found, train)
+    unshown = _unshown(sides, found, train) + unshown_geometry(sides, found, calls)
     told = {call.layer for call in unshown}
     calls += idle + unshown + [c for c in found.unreached if c.layer not in told]
     calls += unread_rows(sides, calls)

@@ -21,6 +21,7 @@ from align.rungs.training.step_start import (
     ScheduleFunction,
 )
 from align.trial.setup import prepared, rounding_note
+from align.trial.unshown.geometry import unshown_geometry
 from common.errors import UserError
 
 MOST_STEPS = 1000  # of two schedules, to find out what one is of the other
@@ -151,6 +152,7 @@ def _align_steps(
         if free_run and whole:
             progress.begin("running the port freely")
             steps.free_run(read)
+    report.calls += unshown_geometry(sides, steps.found, report.calls) if steps.found else []
     report.calls += unless_compared(report.calls, "no_training_batch")
     theirs, ours = schedules
     tell_schedules(report.calls, steps.schedules, max(len(read), min(iterations, MOST_STEPS)))
