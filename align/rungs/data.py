@@ -14,6 +14,7 @@ from align.judge.words import Cause, joined
 from align.report.report import Report
 
 _MISSING = object()
+ROUNDINGS = 2  # of the largest value: what two orders of a few operations are apart
 MOST_SAMPLES = 16  # of a batch, of which a relation is sought one by one
 
 
@@ -114,11 +115,22 @@ def _compare_bits(reference: np.ndarray, port: np.ndarray, into: Comparison) -> 
         "bits_differ",
         count=int(other.sum()),
         total=other.size,
-        port=into.port_value,
-        reference=into.reference_value,
+        port=str(port.flat[first]),  # as many digits as tell it from its neighbours
+        reference=str(reference.flat[first]),
     )
-    into.cause = cause.also(relation(reference, port) or _of_samples(reference, port))
+    known = _rounding(reference, port) or relation(reference, port)
+    into.cause = cause.also(known or _of_samples(reference, port))
     return into
+
+
+def _rounding(reference: np.ndarray, port: np.ndarray) -> Cause | None:
+    """Say that two arrays of one type differ by what rounding to it explains, if they do."""
+    if reference.dtype.kind != "f":
+        return None
+    left, right = reference.astype(np.float64), port.astype(np.float64)
+    most = ROUNDINGS * float(np.finfo(reference.dtype).eps) * float(np.abs(left).max())
+    rounded = float(np.abs(left - right).max()) <= most  # not where anything is NaN
+    return Cause("rounding_of_data", dtype=reference.dtype) if rounded else None
 
 
 def _of_samples(reference: np.ndarray, port: np.ndarray) -> Cause | None:

@@ -21,6 +21,7 @@ ABSENT = {
     "one": "metric_absent_one",
     "nan": "metric_absent_nan",
     "labelled": "metric_absent_labelled",
+    "hit": "metric_absent_hit",
 }
 POOLS = {
     "counts": "metric_pool_counts",
@@ -146,8 +147,9 @@ def _scored(formula: Formula, counts: np.ndarray, by_class: bool) -> np.ndarray:
     each = np.divide(hit, over, out=np.full(len(hit), otherwise), where=over > 0)[formula.first :]
     if by_class:
         return each
-    if formula.absent == "labelled":
-        each = each[labelled[formula.first :] > 0]
+    kept = {"labelled": labelled, "hit": hit}.get(formula.absent)
+    if kept is not None:
+        each = each[kept[formula.first :] > 0]
     elif formula.absent == "skip":
         each = each[~np.isnan(each)]
     return np.asarray(each.mean() if each.size else np.nan)

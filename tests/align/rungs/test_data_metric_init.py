@@ -1,5 +1,7 @@
 """Batches bit for bit, counts exactly, and the distributions of first weights."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -331,3 +333,18 @@ def test_arrays_of_a_target_are_named():
     report = align_data([batch(1.0)], [batch(2.0)], names=("image", "target"))
     assert [call.where for call in report.calls] == ["image", "target.offset", "target.semantic"]
     assert [d.where for d in report.divergences] == ["target.offset"]
+
+
+def test_what_rounding_alone_makes_of_images_is_said_with_all_digits():
+    image = np.random.default_rng(0).uniform(0, 255, (2, 3, 8, 8)).astype(np.float32)
+    mean = np.array([105.65775, 103.329834, 99.625404]).reshape(3, 1, 1)
+    theirs, ours = (image - mean).astype(np.float32), image - mean.astype(np.float32)
+    report = align_data([theirs], [ours])
+    assert report.exit_code == 1
+    cause = str(report.divergences[0].cause)
+    one, other = re.findall(r"[-0-9]+\.[0-9]+", cause)
+    assert np.float32(one) != np.float32(other)
+    assert cause.endswith(
+        "rounding of float32 alone: one formula, computed in another precision or order"
+    )
+    assert "rounding" not in str(align_data([theirs], [ours + 1e-3]).divergences[0].cause)
