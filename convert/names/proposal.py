@@ -42,6 +42,8 @@ class Proposal:
         given: the rules that were applied to the file's names first.
         keys: names of the file's tensors.
         called: layers of the file, and of the net, that were called when both nets were run.
+        but_for_bias: layer of the file -> the one layer of the net that is left and is like it, of
+            which one of the two alone has a bias.
     """
 
     pairs: tuple[LayerPair, ...]
@@ -54,6 +56,7 @@ class Proposal:
     given: Rules = field(default_factory=Rules)
     keys: tuple[str, ...] = ()
     called: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
+    but_for_bias: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_whole(self) -> bool:
@@ -214,9 +217,7 @@ def _open(proposal: Proposal, renames: Sequence[ProposedRename]) -> list[str]:
     lines = []
     taken: set[str] = set()
     for source, found in proposal.ambiguous.items():
-        name = f"{source}."
-        for made in renames:
-            name = re.sub(made.match, made.to, name)
+        name = _renamed(source, renames)
         candidates = sorted(found, key=lambda path: (-_shared(path, name), path in taken))
         taken.add(candidates[0])
         listed = ", ".join(candidates[:_LISTED]) + (" ..." if len(candidates) > _LISTED else "")
@@ -224,14 +225,32 @@ def _open(proposal: Proposal, renames: Sequence[ProposedRename]) -> list[str]:
         lines.append(f"  # {words}")
         if source in proposal.doubts:
             lines.append(f"  #   {said(proposal.doubts[source])}")
-        if name != f"{candidates[0]}.":
-            match = "^" + name.replace(".", r"\.")
-            lines += ["  #" + line[1:] for line in _lines(match, f"{candidates[0]}.")]
+        lines += _to_take(name, f"{candidates[0]}.")
     for path in proposal.unmatched:
         lines.append(f"  # {phrase('no partner in the net: {path}', path=path or ROOT)}")
+        if path in proposal.but_for_bias:
+            target = proposal.but_for_bias[path]
+            lines.append(f"  #   {phrase('but for a bias it is {path}', path=target or ROOT)}")
+            lines += _to_take(_renamed(path, renames), f"{target}.")
     for path in proposal.unfilled:
         lines.append(f"  # {phrase('no partner in the file: {path}', path=path or ROOT)}")
     return lines
+
+
+def _renamed(path: str, renames: Sequence[ProposedRename]) -> str:
+    """Return how the names of a layer of the file begin once the renames are applied."""
+    name = f"{path}."
+    for made in renames:
+        name = re.sub(made.match, made.to, name)
+    return name
+
+
+def _to_take(name: str, target: str) -> list[str]:
+    """Return the rename of one name to another as a comment, nothing where they are equal."""
+    if name == target:
+        return []
+    match = "^" + name.replace(".", r"\.")
+    return ["  #" + line[1:] for line in _lines(match, target)]
 
 
 def _shared(path: str, name: str) -> int:

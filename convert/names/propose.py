@@ -6,7 +6,7 @@ shapes). "Ambiguous" is an answer, and nothing here is acted on: the result is a
 user to read and edit.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -69,19 +69,41 @@ def _proposal(search: PairSearch, given: Rules, keys: tuple[str, ...]) -> Propos
         else:
             unmatched.append(path)
     seen = {path for every in ambiguous.values() for path in every}
+    unfilled = tuple(p for p in open_targets if p not in seen and search.theirs[p].first is None)
     pairs = tuple(search.found.values())
     return Proposal(
         tuple(p for p in pairs if not p.is_plain),
         ambiguous,
         tuple(unmatched),
-        tuple(p for p in open_targets if p not in seen and search.theirs[p].first is None),
+        unfilled,
         tuple(p for p in pairs if p.is_plain),
         {path: why for path, (_, why) in search.doubts.items() if path in ambiguous},
         tuple(aliases),
         given,
         keys,
         (frozenset(calls[0]), frozenset(calls[1])),
+        _but_for_bias(search, unmatched, unfilled),
     )
+
+
+def _but_for_bias(
+    search: PairSearch, unmatched: Sequence[str], unfilled: Sequence[str]
+) -> dict[str, str]:
+    """Return {layer of the file: the net's} of what is left and alike but for the bias of one."""
+    alike = [
+        (source, target)
+        for source in unmatched
+        for target in unfilled
+        if _lacks_bias(search.ours[source], search.theirs[target])
+    ]
+    sources, targets = Counter(s for s, _ in alike), Counter(t for _, t in alike)
+    return {s: t for s, t in alike if sources[s] == targets[t] == 1}
+
+
+def _lacks_bias(one: ShapedLayer, other: ShapedLayer) -> bool:
+    shapes = [{r: s for r, (_, s) in layer.tensors.items()} for layer in (one, other)]
+    biases = [side.pop("bias", None) for side in shapes]
+    return biases.count(None) == 1 and bool(shapes[0]) and shapes[0] == shapes[1]
 
 
 def _wanted(

@@ -25,6 +25,14 @@ LACKED_BY_FILE = (
     "The file lacks these layers: is it of another net, or of a part of it? What is rightly left "
     "as it is, a rules file says under `absent` (docs/rules.md)"
 )
+BIAS_OF_NET = (
+    "The file has these layers without a bias: write bias_attr=False where torch has bias=False. "
+    "What is rightly left as it is, a rules file says under `absent` (docs/rules.md)"
+)
+BIAS_OF_FILE = (
+    "The net has these layers without a bias, the file with one: take bias_attr=False out. What is "
+    "rightly left out, a rules file says under `drops` (docs/rules.md)"
+)
 NO_COUNTERS = (
     f"the file holds no batch counter ({COUNTER}), so it does not tell whether its head norms are "
     'plain BatchNorm (head_norm="bn") or InPlaceABN (head_norm="inplace_abn"), whose weights mean '
@@ -110,7 +118,8 @@ def misfit(
         missing: tensors of the Paddle net that nothing fills.
         unknown: tensors of the file that the net has no place for.
     """
-    error = ConversionError(_report(found, missing, unknown))
+    filled = {move.target.layer for move in moves}, {_layer(move.source) for move in moves}
+    error = ConversionError(_report(found, missing, unknown, filled))
     error.names_differ = bool(missing and unknown)
     paired = [(move.target, file[move.source].shape, move) for move in moves if not move.piece]
     classes = {
@@ -122,7 +131,10 @@ def misfit(
 
 
 def _report(
-    found: Sequence[str], missing: Sequence[TensorSpec], unknown: Sequence[TensorSpec]
+    found: Sequence[str],
+    missing: Sequence[TensorSpec],
+    unknown: Sequence[TensorSpec],
+    filled: tuple[set[str], set[str]],
 ) -> str:
     lines = list(found[:SHOWN])
     for spec in missing[:SHOWN]:
@@ -140,8 +152,30 @@ def _report(
     hint = rules_hint([s.key for s in unknown], [s.torch_key for s in missing])
     more = f"\n{hint}" if hint else for_names(spec.key for spec in unknown)
     if not more and bool(missing) != bool(unknown):
-        more = f"\n{LACKED_BY_FILE if missing else LACKED_BY_NET}"
+        more = f"\n{_of_one_side(missing, unknown, filled)}"
     return "\n  ".join([head + ":", *lines]) + more
+
+
+def _of_one_side(
+    missing: Sequence[TensorSpec], unknown: Sequence[TensorSpec], filled: tuple[set[str], set[str]]
+) -> str:
+    """Return the next step where one side alone has tensors; `filled` are layers of net and file.
+
+    A bias beside a weight that was paired is a setting of the layer.
+    """
+    if missing:
+        biases = all(_is_bias(s.key) and s.layer in filled[0] for s in missing)
+        return BIAS_OF_NET if biases else LACKED_BY_FILE
+    biases = all(_is_bias(s.key) and _layer(s.key) in filled[1] for s in unknown)
+    return BIAS_OF_FILE if biases else LACKED_BY_NET
+
+
+def _layer(key: str) -> str:
+    return key.rpartition(".")[0]
+
+
+def _is_bias(key: str) -> bool:
+    return key.rpartition(".")[2] == "bias"
 
 
 def _nearest(spec: TensorSpec, others: Sequence[TensorSpec], words: str) -> str:

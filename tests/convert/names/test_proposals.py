@@ -104,7 +104,6 @@ def test_five_systematic_renames_are_few_rules(seed):
     found = propose(ours, theirs, None, calls)
     assert found.is_whole
     assert of_all(truth, found)
-    text = found.to_yaml()
     rules = Rules.model_validate(yaml.safe_load(text))
     assert rules == found.to_rules()
     assert 0 < len(rules.renames) <= 15, text
@@ -373,3 +372,20 @@ def test_a_rules_file_is_commented_in_the_language_of_what_is_printed(monkeypatc
         assert re.search("[\u4e00-\u9fff]", line)
         assert not re.search("may be|sure|only|partner|same|called|read it", line)
     assert Rules.model_validate(yaml.safe_load(found.to_yaml())) == found.to_rules()
+
+
+def test_a_layer_that_fits_but_for_its_bias_is_named_beside_what_is_open():
+    def conv(path, shape):
+        return TensorSpec(f"{path}.weight", shape, "float32", "Conv", "weight")
+
+    file = [conv("stem.conv", (4, 3, 3, 3)), conv("cls.0.conv", (5, 4, 1, 1))]
+    biased = TensorSpec("head.bias", (5,), "float32", "Conv", "bias")
+    net = [conv("stem.conv", (4, 3, 3, 3)), conv("head", (5, 4, 1, 1)), biased]
+    found = propose(file, net)
+    assert (found.unmatched, found.unfilled) == (("cls.0.conv",), ("head",))
+    assert found.but_for_bias == {"cls.0.conv": "head"}
+    lines = [line.strip() for line in found.to_yaml().splitlines()]
+    at = lines.index("#   but for a bias it is head")
+    assert lines[at + 1 : at + 3] == [r"# - match: '^cls\.0\.conv\.'", "#   to: 'head.'"]
+    other = conv("aux", (5, 4, 1, 1))
+    assert propose([*file, other], net).but_for_bias == {}  # which of two is not known

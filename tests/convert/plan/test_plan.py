@@ -136,6 +136,15 @@ def test_what_one_side_alone_has_is_said_with_the_next_step():
         plan(arrays, specs)
 
 
+def test_a_bias_of_one_side_is_said_as_the_setting_that_it_is():
+    arrays, specs = net(("head", "Linear"))
+    bias = arrays.pop("head.bias")
+    with pytest.raises(ConversionError, match=r"without a bias: write bias_attr=False"):
+        plan(arrays, specs)
+    with pytest.raises(ConversionError, match=r"take bias_attr=False out.* `drops`"):
+        plan({**arrays, "head.bias": bias}, specs[:1])
+
+
 @pytest.mark.parametrize("kind", ["Conv", "Linear"])
 def test_the_number_of_classes_is_told_where_that_may_be_all(kind):
     arrays, specs = net(("head", kind))
