@@ -18,6 +18,7 @@ from common.words.language import said
 
 CHECKPOINTS = (".pth", ".pt", ".tar", ".ckpt", ".bin", ".safetensors")
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how files of torch.save before 1.6 begin
+CRITERIA = ("loss", "entropy", "criterion", "dice")  # parts of the names of losses
 BASES = {"torch": "Module", "paddle": "Layer"}  # the class that a net is of
 
 
@@ -155,21 +156,63 @@ def _read(question: Question, text: str, option: str) -> Any:
 def net_in(folder: Path, framework: str) -> str:
     """Return "module:name" of the net of a framework in a Python file of `folder`, "" for none.
 
-    A function called `build...`, or the last class of modules; nothing is run.
+    A function called `build...`, or the last class of modules; nothing is run. Where no file of the
+    folder itself has one, the classes of its packages are looked at: the one file with a net that
+    no other such file imports.
     """
     for path in sorted(folder.glob("*.py")):
-        try:
-            tree = ast.parse(path.read_text(encoding="utf-8"))
-        except (OSError, SyntaxError, ValueError):
-            continue
-        if framework not in _imported(tree):
+        tree = _parsed(path)
+        if tree is None or framework not in _imported(tree):
             continue
         named = {node.name: node for node in tree.body if hasattr(node, "name")}
         builders = [name for name in named if name.startswith("build")]
         classes = [name for name, node in named.items() if _is_net(node, named, framework)]
         if builders or classes:
             return f"{path.stem}:{(builders or classes[-1:])[0]}"
-    return ""
+    found = _nets_in_packages(folder, framework)
+    used = {name for tree in found.values() for name in _modules_imported(tree)}
+    whole = {module: tree for module, tree in found.items() if module.split(".")[-1] not in used}
+    if len(whole) != 1:
+        return ""
+    module, tree = whole.popitem()
+    return f"{module}:{_nets_of(tree, framework)[-1]}"
+
+
+def _nets_in_packages(folder: Path, framework: str) -> dict[str, ast.Module]:
+    """Return {module: its code} of the files one folder below that define a net's classes."""
+    found = {}
+    for path in sorted(folder.glob("[!.]*/*.py")):
+        module = f"{path.parent.name}.{path.stem}"
+        tree = _parsed(path) if module.replace(".", "").isidentifier() else None
+        if tree is not None and framework in _imported(tree) and _nets_of(tree, framework):
+            found[module] = tree
+    return found
+
+
+def _nets_of(tree: ast.Module, framework: str) -> list[str]:
+    """Return the names of a file's classes of modules that are no criterion by their name."""
+    named = {node.name: node for node in tree.body if hasattr(node, "name")}
+    return [
+        name
+        for name, node in named.items()
+        if isinstance(node, ast.ClassDef)
+        and _is_net(node, named, framework)
+        and not any(word in name.lower() for word in CRITERIA)
+    ]
+
+
+def _modules_imported(tree: ast.Module) -> set[str]:
+    """Return the last parts of the names of modules that code imports from."""
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    parts = {(node.module or "").split(".")[-1] for node in nodes}
+    return parts | {alias.name for node in nodes for alias in node.names}
+
+
+def _parsed(path: Path) -> ast.Module | None:
+    try:
+        return ast.parse(path.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError):
+        return None
 
 
 def classes_argument(folder: Path, spec: str) -> str:

@@ -15,7 +15,7 @@ from tests.paths import ROOT
 pytest.importorskip("torch")
 pytest.importorskip("paddle")
 
-from commands.begin.answers import answers_of, questions
+from commands.begin.answers import answers_of, net_in, questions
 from commands.begin.files import config, stubs
 from common.errors import UserError
 from common.settings.load import load_settings
@@ -145,6 +145,28 @@ def test_nets_checkpoint_and_the_name_of_the_classes_are_guessed(tmp_path):
     text = config(found)
     assert "torch_args: {num_classes: 5}" in text
     assert "path: their.pth" in text
+
+
+def test_nets_in_packages_are_guessed_where_one_stands_alone(tmp_path):
+    files = {
+        "model/DABNet.py": "from torch import nn\nclass Net(nn.Module): pass\n",
+        "utils/loss.py": "from torch import nn\nclass OhemCrossEntropy(nn.Module): pass\n",
+        "data/sets.py": "from torch.utils import data\ndef build_sets(): pass\n",
+        "models/layers.py": "from paddle import nn\nclass Conv(nn.Layer): pass\n",
+        "models/net.py": "from paddle.nn import Layer\nfrom .layers import Conv\n",
+        "wrong.py": "this is no Python",
+    }
+    for name, text in files.items():
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+    (tmp_path / "models/net.py").write_text(f"{files['models/net.py']}class Net(Layer): ...\n")
+    assert net_in(tmp_path, "torch") == "model.DABNet:Net"
+    assert net_in(tmp_path, "paddle") == "models.net:Net"
+    (tmp_path / "utils/other.py").write_text(files["model/DABNet.py"])
+    assert net_in(tmp_path, "torch") == ""  # which of the two is not known
+    (tmp_path / "main.py").write_text("import torch\ndef build(): pass\n")
+    assert net_in(tmp_path, "torch") == "main:build"
 
 
 @pytest.mark.parametrize("question", ["data", "loss", "optimizer", "schedule", "metric"])
