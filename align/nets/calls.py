@@ -117,7 +117,8 @@ def source_of(module: Any) -> str:
 def written_at(function: Any) -> str:
     """Return where a user's function or class is written, as `file:line`; "" where nobody knows.
 
-    One that stands for another says it itself, in `source`.
+    The file is as people write it who are in the current folder. What stands for
+    another says it itself, in `source`.
     """
     if source := getattr(function, "source", ""):
         return str(source)
@@ -125,7 +126,9 @@ def written_at(function: Any) -> str:
         function = function.func
     function = inspect.unwrap(function)
     code: Any = getattr(function, "__func__", function)
-    return _source(code if inspect.isroutine(code) or isinstance(code, type) else type(code))
+    place = _source(code if inspect.isroutine(code) or isinstance(code, type) else type(code))
+    file, _, line = place.rpartition(":")
+    return f"{_from_here(Path(file))}:{line}" if place else ""
 
 
 @cache
@@ -180,6 +183,10 @@ def code_of(module: Any) -> str:
 @cache
 def _first_line(function: Callable[..., Any]) -> str:
     code = function.__code__
-    file = Path(code.co_filename)
+    return f"{_from_here(Path(code.co_filename))}:{code.co_firstlineno}"
+
+
+def _from_here(file: Path) -> Path:
+    """Return a file as people write it who are in the current folder, whole outside of it."""
     here = Path.cwd()
-    return f"{file.relative_to(here) if file.is_relative_to(here) else file}:{code.co_firstlineno}"
+    return file.relative_to(here) if file.is_relative_to(here) else file

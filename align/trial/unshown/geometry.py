@@ -1,4 +1,4 @@
-"""Windows that read other places, which small images do not tell: a dilation beyond the map, say."""
+"""Windows that read other places, which small maps do not tell: a dilation beyond them, say."""
 
 from collections.abc import Sequence
 from typing import Any
