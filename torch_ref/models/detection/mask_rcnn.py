@@ -134,8 +134,8 @@ def make_backbone(
 
 def mask_rcnn(
     layers: tuple[int, ...],
-    version: int,
-    detectron2: bool,
+    version: int = 1,
+    detectron2: bool = False,
     num_classes: int = 91,
     min_size: int = 800,
     max_size: int = 1333,
