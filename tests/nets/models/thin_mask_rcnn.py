@@ -4,6 +4,8 @@ import importlib
 
 import numpy as np
 
+from common.pairs import PAIRS
+
 SIZES = ((64, 96), (80, 60))
 CLASSES = 5  # with background
 
@@ -37,12 +39,10 @@ def thin_pair(**options):
     sizes = {"width": 0.125, "num_classes": CLASSES, "min_size": 64, "max_size": 128}
     few = {"rpn_pre_nms_top_n_train": 60, "rpn_post_nms_top_n_train": 30}
     torch.manual_seed(0)
-    reference, port = (
-        importlib.import_module(f"{room}.models.detection.mask_rcnn").mask_rcnn(
-            (1, 1, 1, 1), 1, **{**sizes, **few, **options}
-        )
-        for room in ("torch_ref", "paddle_impl")
-    )
+    asked = {**PAIRS["mask_rcnn_r50_fpn"].settings, "layers": (1, 1, 1, 1), **sizes, **few}
+    rooms = ("torch_ref", "paddle_impl")
+    modules = (importlib.import_module(f"{room}.models.detection.mask_rcnn") for room in rooms)
+    reference, port = (module.mask_rcnn(**{**asked, **options}) for module in modules)
     with torch.no_grad():
         for module in reference.modules():
             if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d | torch.nn.Linear):

@@ -1,0 +1,166 @@
+"""Mask R-CNN under judgement: right ports pass in every rung, wrong ones fail at their place."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+paddle = pytest.importorskip("paddle")
+
+import paddle.nn.functional as F
+
+from align import align_backward, align_forward, align_loss, align_training
+from paddle_impl.losses import LOSSES as PORTS
+from paddle_impl.losses.detection import mask_rcnn as port_losses
+from paddle_impl.models.detection import paste, rpn
+from tests.nets.models.thin_mask_rcnn import FIRST, SECOND, SIZES, objects, pictures, thin_pair
+from torch_ref.losses import LOSSES as REFERENCES
+
+pytestmark = pytest.mark.prove
+
+# Fewer than there are candidates, and so many that every level of the pyramid learns.
+FEW = {"rpn_batch_size_per_image": 100, "box_batch_size_per_image": 6}
+FEWER = {**FEW, "rpn_batch_size_per_image": 24}
+# An object that one anchor overlaps more than all others do, by less than the threshold.
+ONE_BEST = objects(SIZES[0], [[23, 23, 50, 49]], [2])
+LOSS = np.zeros(1)  # the label, at which the criterion does not look
+
+
+def batch(seed=0):
+    return [pictures(seed), [FIRST, SECOND]]
+
+
+def criteria():
+    return REFERENCES["mask_rcnn"](), PORTS["mask_rcnn"]()
+
+
+@pytest.mark.parametrize("options", [{}, FEW], ids=["all boxes", "sampled"])
+def test_a_right_port_passes_forward_backward_and_in_training(options):
+    nets = thin_pair(**options)
+    for train in (True, False):
+        report = align_forward(*nets, batch() if train else batch()[:1], train=train)
+        assert report.aligned, (report.verdict, report.divergences[:3])
+    report = align_backward(*nets, [*batch(), LOSS], *criteria())
+    assert report.aligned, (report.verdict, report.divergences[:3])
+    report = align_training(
+        *nets,
+        [[*batch(seed), LOSS] for seed in (0, 1)],
+        *criteria(),
+        lambda p: torch.optim.SGD(p, 1e-4, momentum=0.9, weight_decay=1e-4),
+        lambda p: paddle.optimizer.Momentum(1e-4, 0.9, parameters=p, weight_decay=1e-4),
+    )
+    assert report.aligned, (report.verdict, report.divergences[:3])
+
+
+def test_losses_alone():
+    rng = np.random.default_rng(0)
+    values = {name: rng.random() for name in port_losses.TERMS}
+    outputs = {name: np.array(value) for name, value in values.items()}
+    assert align_loss(*criteria(), [outputs, LOSS]).aligned
+
+
+def weights_of_targets(port, patch):
+    port.roi_heads.teach.box_targets.weights = (1.0, 1.0, 1.0, 1.0)
+
+
+def half_a_cell_off(port, patch):
+    port.roi_heads.box_roi_pool.aligned = True
+
+
+def levels_compete(port, patch):
+    right = rpn.grouped_nms
+    patch.setattr(rpn, "grouped_nms", lambda b, s, g, t: right(b, s, paddle.zeros_like(g), t))
+
+
+def statistics_learn(port, patch):
+    norm = port.backbone.body.bn1
+
+    def forward(x):
+        held = norm.running_mean.clone(), norm.running_var.clone()
+        return F.batch_norm(x, *held, norm.weight, norm.bias, training=True, epsilon=norm.eps)
+
+    patch.setattr(norm, "forward", forward)
+
+
+def labels_from_zero(port, patch):
+    select = port.roi_heads.teach.select
+    right = select.forward
+
+    def forward(proposals, objects):
+        return right(proposals, [{**one, "labels": one["labels"] - 1} for one in objects])
+
+    patch.setattr(select, "forward", forward)
+
+
+def best_are_forgotten(port, patch):
+    port.rpn.teach.matcher.best_of_each_object = False
+
+
+def more_objects(port, patch):
+    port.rpn.teach.sampler.positive_fraction = 1.0
+
+
+def another_seed(port, patch):
+    port.roi_heads.teach.select.sampler.seed_samples(1)
+
+
+def masks_are_rounded(port, patch):
+    targets = port.roi_heads.teach.mask_targets
+    right = targets.forward
+    patch.setattr(targets, "forward", lambda *given: (right(*given) > 0.5).astype("float64"))
+
+
+def huber(port, patch):
+    def smooth_l1(deltas, places, moves):
+        found = port_losses.take(deltas, places)
+        return F.smooth_l1_loss(found, moves, reduction="sum", delta=1 / 9)
+
+    patch.setattr(port_losses, "smooth_l1", smooth_l1)
+
+
+TEACH = "roi_heads.teach"
+
+
+@pytest.mark.parametrize(
+    ("fault", "places"),
+    [
+        (weights_of_targets, {f"{TEACH}.box_targets"}),
+        (half_a_cell_off, {"roi_heads.box_roi_pool"}),
+        (levels_compete, {"rpn.select"}),
+        (statistics_learn, {"backbone.body.bn1"}),
+        (labels_from_zero, {f"{TEACH}.select"}),
+        (best_are_forgotten, {"rpn.teach.matcher"}),
+        (more_objects, {"rpn.teach.sampler"}),
+        (another_seed, {f"{TEACH}.select.sampler"}),
+        (masks_are_rounded, {f"{TEACH}.mask_targets"}),
+        (huber, {"rpn.teach.loss", f"{TEACH}.box_loss"}),
+    ],
+)
+def test_a_wrong_port_is_found_at_its_place_in_train_mode(fault, places, monkeypatch):
+    reference, port = thin_pair(**FEWER)
+    fault(port, monkeypatch)
+    first = ONE_BEST if fault is best_are_forgotten else FIRST
+    report = align_forward(reference, port, [pictures(), [first, SECOND]], train=True)
+    assert report.exit_code == 1
+    assert {d.layer for d in report.divergences} == places
+
+
+def corners_are_aligned(port, patch):
+    def resize(x, size):
+        return F.interpolate(x, size=list(size), mode="bilinear", align_corners=True)
+
+    patch.setattr(paste, "resize_bilinear", resize)
+
+
+def weights_of_detections(port, patch):
+    port.roi_heads.detect.weights = (1.0, 1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("fault", "layer"), [(corners_are_aligned, ""), (weights_of_detections, "roi_heads.detect")]
+)
+def test_a_wrong_port_is_found_at_its_place_in_eval_mode(fault, layer, monkeypatch):
+    reference, port = thin_pair()
+    fault(port, monkeypatch)
+    report = align_forward(reference, port, batch()[:1], train=False)
+    assert report.exit_code == 1
+    assert {d.layer for d in report.divergences} == {layer}
