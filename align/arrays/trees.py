@@ -72,6 +72,20 @@ def children(tree: Any) -> dict[Any, Any] | None:
     return dict(zip(tree._fields, tree, strict=True) if kind == "named" else enumerate(tree))
 
 
+def leaf_names(tree: Any, name: str = "") -> list[str]:
+    """Return the keys, fields and positions that lead to each leaf, in the order of `leaves`.
+
+    Joined by dots: "0.boxes"; "" of a tree that is a leaf.
+    """
+    inside = children(tree)
+    if inside is None:
+        return [name]
+    keys = sorted(inside, key=str) if _kind(type(tree)) == "mapping" else list(inside)
+    return [
+        found for key in keys for found in leaf_names(inside[key], f"{name}.{key}".lstrip("."))
+    ]
+
+
 def is_plain(value: Any) -> bool:
     """Tell whether an argument is None, a number or text of Python's: passed on as it is."""
     return value is None or type(value) in (bool, int, float, complex, str)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -12,8 +12,10 @@ from paddle import nn
 
 from align.arrays.arguments import Forward
 from align.arrays.arrays_paddle import is_tensor, shared, to_array
-from align.arrays.trees import map_leaves
+from align.arrays.trees import leaf_names, leaves, map_leaves
 from align.force.call_order import PortOrder
+from align.force.choices.functions_paddle import asked
+from align.force.choices.given import ChoiceGiver
 from align.force.forced_run import ForcedRun
 from align.force.frame import NeedsWholeRun, RunningCall, Seen
 from align.force.framework_paddle import PaddleFramework
@@ -22,8 +24,10 @@ from align.force.stock.attention import not_turned
 from align.force.stock.attention_paddle import with_arguments
 from align.force.stock.boundaries_paddle import Wrap, in_the_references_shapes
 from align.force.stock.cells_paddle import states_alone
-from align.judge.compare import Allowance, compare_gradients
-from align.judge.comparison import DIFFERS, EQUAL, Comparison
+from align.judge.compare import NOTHING_LEFT, Allowance, compare_gradients
+from align.judge.comparison import DIFFERS, EQUAL, NOISE, UNCHECKED, Comparison
+from align.judge.rows import Beside, rows_apart
+from align.judge.ties import Apart
 from align.judge.words import Cause, joined
 from align.nets.calls import wrapped_forwards
 from align.nets.prepare_paddle import undone_on
@@ -32,8 +36,9 @@ from align.pairing.by_path import Pairing
 from align.pairing.reference import Reference
 from align.pairing.sides import Sides
 from align.pairing.tensors import ancestors
+from align.record.choices.choice import Choice
 from align.record.draws import CallKey
-from align.record.trace import Call, CallPlace, HandedOn, Slot, Trace
+from align.record.trace import TENSOR, Call, CallPlace, HandedOn, Slot, Trace
 
 Allow = Callable[[CallPlace], Allowance]
 
@@ -80,10 +85,15 @@ class ForcedPass(Pass):
             self._expected_call,
             self._judge,
             backward=backward,
-            around=self.around,
+            around=self._around,
             goes_on=True,
             passed_by=self._pass_on,
         )
+        judged = set(pairing.reference_group)
+        self.choices = ChoiceGiver(trace.choices, judged, allow, self._chose, self._otherwise)
+        self.chosen = self.choices.paired
+        self.differing: dict[CallKey, list[Comparison]] = {}  # by the call whose code is wrong
+        self.otherwise: list[tuple[Comparison, CallPlace]] = []
         holders = {above for path in pairing.port_group for above in ancestors(path)[:-1]}
         self.leaves = set(pairing.port_group) - holders
 
@@ -91,7 +101,7 @@ class ForcedPass(Pass):
     def ready(self) -> Iterator[None]:
         """Stand around every layer, for `alone` and `together`."""
         wrapped = wrapped_forwards(self.matched, self._wrapping())
-        with wrapped, self.replay.replaced(self.net):
+        with wrapped, self.replay.replaced(self.net), self._asked():
             yield
 
     def takes_alone(self, path: str) -> bool:
@@ -166,12 +176,13 @@ class ForcedPass(Pass):
         """Run it; what the layers update (running statistics) stays updated."""
         mode = nullcontext() if self.backward else paddle.no_grad()
         wrapped = wrapped_forwards(self.matched, self._wrapping())
-        with mode, wrapped, self.replay.replaced(self.net):
+        with mode, wrapped, self.replay.replaced(self.net), self._asked():
             self.net(*args, **kwargs)
         for found in self.pending.values():  # calls that this run did not come to
             for comparison, place in found:
                 self._tell(comparison, place)
         self.pending.clear()
+        self._tell_otherwise()
         self.gradients = self.forced.gradients
         if self.forced.unfed:
             self.raised = True
@@ -183,8 +194,62 @@ class ForcedPass(Pass):
             for call in calls & unknown.keys()
         }
         self.users = {key: {c[0] for c in calls} for key, calls in self.forced.summed.items()}
-        del self.forced  # it and this pass hold each other
+        del self.forced, self.choices  # they and this pass hold each other
         self.giver.told = None
+
+    def _asked(self) -> AbstractContextManager[None]:
+        """Judge the discrete steps of the port's code, where the reference takes any."""
+        return asked(self._choose) if self.choices.choices else nullcontext()
+
+    def _choose(self, own: Choice) -> np.ndarray | None:
+        frame = self.forced.stack[-1] if self.forced.stack else None
+        return None if frame is None or not frame.fed else self.choices.next(frame, own)
+
+    def _chose(self, frame: RunningCall, number: int, own: Choice, apart: Apart) -> None:
+        """Note a discrete step that chose otherwise; its code goes on with the reference's."""
+        kind, where = "layer" if frame.path in self.leaves else "glue", f"choice:{number}"
+        call = f"{frame.call.path}#{frame.call.index}"
+        into = Comparison(frame.path, call, where, kind, tuple(own.result.shape))
+        into.verdict = NOISE if apart.tied else DIFFERS
+        into.relative_error = 0.0 if apart.tied else float("inf")
+        into.worst_index, into.cause = apart.index, apart.cause
+        into.port_value, into.reference_value = apart.ours, apart.theirs
+        self._unless_equal(into)
+        self._tell(into, frame.call.place(where))
+
+    def _around(self, path: str, call: Call, forward: Forward) -> Forward:
+        run = self.around(path, call, forward)
+        if call.key not in self.choices.choices:
+            return run
+
+        def chooses(*args: Any, **kwargs: Any) -> Any:
+            outputs = run(*args, **kwargs)
+            self.choices.leave(self.forced.stack[-1])
+            return outputs
+
+        return chooses
+
+    def _otherwise(self, frame: RunningCall, number: int, own: Choice, cause: Cause) -> None:
+        """Keep what a discrete step does otherwise, until it is known if that shows."""
+        where = f"choice:{number}"
+        call = f"{frame.call.path}#{frame.call.index}"
+        kind = "layer" if frame.path in self.leaves else "glue"
+        into = Comparison(frame.path, call, where, kind, tuple(own.result.shape), UNCHECKED)
+        into.cause = cause
+        self._unless_equal(into)
+        self.otherwise.append((into, frame.call.place(where)))
+
+    def _tell_otherwise(self) -> None:
+        """Say why a call's code is wrong, or that these inputs do not show what it does."""
+        for comparison, place in self.otherwise:
+            wrong = self.differing.get(place[:2], [])
+            for each in wrong:
+                said = each.cause is not None and comparison.cause in each.cause.parts()
+                each.cause = each.cause if said else joined([each.cause, comparison.cause])
+            if not wrong:
+                assert comparison.cause is not None
+                comparison.cause = comparison.cause.also(Cause("not_shown"))
+                self._tell(comparison, place)
 
     def _wrapping(self) -> Wrap:
         return in_the_references_shapes(self.boundaries, states_alone(self._wrap))
@@ -263,7 +328,8 @@ class ForcedPass(Pass):
             found = _array(seen.found)
             compare_gradients(seen.expected, found, allowance, into)
             if into.verdict == DIFFERS:
-                into.cause = joined([into.cause, _shape_rule(seen, found)])
+                more = _shape_rule(seen, found) or _row(seen, into)
+                into.cause = joined([into.cause, more])
             if into.verdict == DIFFERS and into.at.kind == "input":
                 turned = not_turned(seen.call, seen.expected, found)
                 into.cause = joined([into.cause, turned])
@@ -272,6 +338,8 @@ class ForcedPass(Pass):
         if into.verdict == DIFFERS and seen.code.key in self.giver.either:
             self.undecided.add(seen.code.key)
         self._unless_equal(into)
+        if into.verdict == DIFFERS:
+            self.differing.setdefault(seen.code.key, []).append(into)
         self._tell(into, seen.place)
 
     def _unless_equal(self, found: Comparison) -> None:
@@ -282,6 +350,26 @@ class ForcedPass(Pass):
 
 class _Apart(NeedsWholeRun):
     """One call is not to be judged by itself."""
+
+
+def _row(seen: Seen, into: Comparison) -> Cause | None:
+    """Say which row of a list of boxes, or of what they are, the two sides do not share."""
+    expected, tensors = seen.beside
+    whole = isinstance(seen.expected, np.ndarray) and seen.expected.dtype.kind in "iub"
+    listed = whole or into.relative_error > NOTHING_LEFT
+    if into.at.is_gradient or not listed or len(expected) != len(tensors):
+        return None
+    if into.at.kind == "output" and seen.call.template is not None:
+        every = zip(leaf_names(seen.call.template), leaves(seen.call.template), strict=True)
+        names = [name for name, leaf in every if leaf is TENSOR]
+    else:
+        names = [str(index) for index in range(len(expected))]
+    if len(names) != len(expected):
+        return None
+    arrays = [to_array(tensor) if is_tensor(tensor) else tensor for tensor in tensors]
+    if not all(isinstance(array, np.ndarray) for array in arrays):
+        return None
+    return rows_apart(Beside(names, expected, arrays), int(into.at.name))
 
 
 def _shape_rule(seen: Seen, found: np.ndarray | None) -> Cause | None:

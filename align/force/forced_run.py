@@ -356,7 +356,8 @@ class ForcedRun:
             counts = (len(tensors), len(expected))
             self.visit(Seen(culprit, code.call, call, at, counts=counts))
         for index, (array, tensor) in enumerate(zip(expected, tensors, strict=False)):
-            self.visit(Seen(culprit, code.call, call, f"{where}:{index}", array, tensor))
+            at, beside = f"{where}:{index}", (expected, tensors)
+            self.visit(Seen(culprit, code.call, call, at, array, tensor, beside=beside))
 
     def _numbers_apart(self, recorded: Sequence[Any], tree: Any) -> Any:
         """Return `tree` with a `_Number` for each tensor that is a number in the reference.

@@ -1,12 +1,14 @@
 """What is known of one running call of the port's code."""
 
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from align.judge.words import Cause
+from align.record.choices.choice import Choice
 from align.record.trace import Call, CallPlace, Cotangent, HandedOn, RunAgain
 
 
@@ -32,6 +34,8 @@ class Seen:
     counts: tuple[int, int] | None = None
     raised: Cause | None = None  # what the code raised in place of an output
     cause: Cause | None = None  # why it differs, if it does
+    # All that was handed on with it: the reference's arrays and the port's tensors.
+    beside: tuple[Sequence[np.ndarray], Sequence[Any]] = ((), ())
 
     @property
     def place(self) -> CallPlace:
@@ -51,6 +55,8 @@ class RunningCall:
     handed: dict[int, "HandedTensor"] = field(default_factory=dict)
     # (leaf, what arrived): no gradient flows to it in the reference, in the port one may.
     loose: list[tuple[Any, Any]] = field(default_factory=list)
+    chosen: int = 0  # how many of the reference's discrete steps are behind it
+    unpaired: list[Choice] = field(default_factory=list)  # its own that have no partner there
     fed: bool = True  # False where it got another number of tensors: its own, not the recorded
 
     def leaf_of(self, tensor: Any, version: int) -> Any | None:

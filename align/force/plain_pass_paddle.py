@@ -1,6 +1,7 @@
 """Runs the port as its user does, for the cumulative error and the order of its calls."""
 
 import math
+from contextlib import ExitStack, nullcontext
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,16 @@ from align.arrays.trees import leaves, map_leaves
 from align.force.bounds_paddle import PaddleBounds, watched
 from align.force.call_order import CLOSE, PortCall, PortOrder, find_order
 from align.force.casts_paddle import CastPass, Casts
+from align.force.choices.functions_paddle import asked
+from align.force.choices.given import ChoiceGiver
 from align.force.forced_run import input_order, output_order
+from align.force.frame import RunningCall
 from align.force.operators_paddle import InexactOperators
 from align.force.pass_paddle import Pass
 from align.force.stock.boundaries_paddle import in_the_references_shapes
 from align.force.stock.cells_paddle import states_alone
+from align.judge.compare import UNITS, Allowance
+from align.judge.ties import Apart
 from align.judge.words import Words
 from align.nets.calls import wrapped_forwards
 from align.nets.casts.told import told_of_casts, told_of_operators
@@ -27,15 +33,21 @@ from align.nets.prepare_paddle import state_kept
 from align.pairing.reference import Reference
 from align.pairing.sides import Sides
 from align.record.bounds import Bounding
+from align.record.choices.choice import Choice
 from align.record.draws import CallKey
 from align.record.trace import CallPlace, Slot, Trace
 from common.places import told
 
 
+# Roundings that have added up on the way to a discrete step: nothing is judged by this.
+NEARLY = Allowance(unit=1e-9 / UNITS)
+
+
 class PlainPass(Pass):
     """The port as its user runs it. Afterwards `errors` holds each output's cumulative error.
 
-    It draws what the reference drew; all else is the port's own.
+    It draws what the reference drew, and where its scores tie it chooses what the reference chose;
+    all else is the port's own.
     """
 
     def __init__(self, sides: Sides[Reference], trace: Trace, port_order: PortOrder) -> None:
@@ -56,6 +68,9 @@ class PlainPass(Pass):
         self.casts: Casts = {}  # of calls whose own code casts to float32
         self._may_cast = False
         self.operators = InexactOperators(sides, trace)
+        judged = set(sides.pairing.reference_group)
+        self.choices = ChoiceGiver(trace.choices, judged, lambda place: NEARLY, _nothing_told)
+        self.frames: list[RunningCall] = []
 
     def _cast(self, flows: bool, line: str, tensor: paddle.Tensor) -> None:
         self._may_cast = True
@@ -67,13 +82,20 @@ class PlainPass(Pass):
         draws, bounds = self.replay.replaced(self.net), watched(self._bounds)
         casts = told_of_casts(self._cast)
         operators = told_of_operators(self.operators.called)
-        with state_kept(self.net), paddle.no_grad(), wrapped, draws, bounds, casts, operators:
+        choices = asked(self._choose) if self.choices.choices else nullcontext()
+        observed = (draws, bounds, casts, operators, choices)
+        with state_kept(self.net), paddle.no_grad(), wrapped, ExitStack() as stack:
+            for each in observed:
+                stack.enter_context(each)
             try:
                 self.net(*args, **kwargs)
             except Exception as error:
                 # The forced pass goes on from the reference's tensors and finds where it starts.
                 self.failure = told(error, type(self.net))
         self.bounds = self._bounds.finish()
+
+    def _choose(self, own: Choice) -> np.ndarray | None:
+        return self.choices.next(self.frames[-1], own) if self.frames else None
 
     @property
     def inexact(self) -> dict[CallKey, tuple[float, float]]:
@@ -104,12 +126,14 @@ class PlainPass(Pass):
             self.made.append(made)
             self.running.append(made)
             self.operators.running.append((path, call))
+            self.frames.append(RunningCall(path, call, layer))
             given = _versions((args, kwargs)) if path else []
             try:
                 outputs = self.around(path, call, forward)(*args, **kwargs)
             finally:
                 self.running.pop()
                 self.operators.running.pop()
+                self.frames.pop()
             if any(int(tensor.inplace_version) != version for tensor, version in given):
                 self.writing.add(group)
             if not kwargs and len(args) == 1 and is_tensor(args[0]) and is_tensor(outputs):
@@ -171,6 +195,10 @@ def plain_pass(
         plain.run(*arguments)
     plain.find_casts(*arguments)
     return plain
+
+
+def _nothing_told(frame: RunningCall, number: int, own: Choice, apart: Apart) -> None:
+    """Leave what differs to the forced pass."""
 
 
 def _versions(tree: Any) -> list[tuple[paddle.Tensor, int]]:

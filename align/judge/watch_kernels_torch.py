@@ -1,6 +1,6 @@
 """Watches which functions of torch run whose kernels Paddle computes less exactly."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -24,7 +24,8 @@ ESCAPES = (
 class WatchKernels(TorchFunctionMode):
     """Tells `called(row)` of every call of a function of the table; with `errors` it errs.
 
-    `escaped(tensor)` is told of every tensor whose memory code reaches past the counter of writes.
+    `escaped(tensor)` is told of every tensor whose memory code reaches past the counter of writes,
+    `also(name, arguments, keywords, result)` of every call of a function by one of `names`.
     """
 
     def __init__(
@@ -32,11 +33,15 @@ class WatchKernels(TorchFunctionMode):
         called: Callable[[Kernel], None],
         errors: Errors | None = None,
         escaped: Callable[[torch.Tensor], None] | None = None,
+        names: Collection[str] = (),
+        also: Callable[[str, tuple, dict[str, Any], Any], None] | None = None,
     ) -> None:
         super().__init__()
         self.called = called
         self.errors = errors
         self.escaped = escaped
+        self.names = names
+        self.also = also
         self.function = ""  # the one that is running
         self.rows = {kernel.function: kernel for kernel in KERNELS}
 
@@ -48,6 +53,10 @@ class WatchKernels(TorchFunctionMode):
             self.escaped(args[0])
         name = getattr(func, "__name__", "")
         word = name.strip("_")
+        if self.also is not None and word in self.names:
+            result = func(*args, **kwargs)
+            self.also(word, args, kwargs, result)
+            return result
         kernel = self.rows.get(NAMES.get(word, word))
         source = None if kernel is None or self.errors is None else _written(func, args, kwargs)
         if source is None:

@@ -19,6 +19,7 @@ from align.judge.kernels import Kernel
 from align.nets.casts.follow_torch import in_backward
 from align.record.bounds_torch import TorchBounds
 from align.record.casts_torch import note_cast
+from align.record.choices.choices_torch import NotesChoices
 from align.record.draws_torch import SeesDraws
 from align.record.kept_tensors_torch import KeptTensors
 from align.record.own_backward_torch import refuse_transforms
@@ -55,6 +56,7 @@ class CallRecorder:
         self.sees_draws = SeesDraws(
             trace.draws, lambda: tuple(call.key for call in stack), str, kept.drawn
         )
+        self.chose = NotesChoices(trace.choices, lambda: tuple(call.key for call in stack)).told
         self.bounds = TorchBounds(lambda: stack[-1].key if stack else None)
         self.alone: Callable[[Call], bool] | None = None
         self.together: Callable[[Call, list[Call]], bool] | None = None

@@ -19,6 +19,7 @@ from align.nets.prepare_torch import out_of_place, state_kept
 from align.nets.whole import with_loss
 from align.record.bounds_torch import WatchBounds
 from align.record.casts_torch import leave_flowing_casts
+from align.record.choices.choices_torch import FUNCTIONS
 from align.record.kept_tensors_torch import ALL, KeptTensors
 from align.record.own_backward_torch import own_backward_raises, refuses_differentiation
 from align.record.recorder_torch import CallRecorder
@@ -131,7 +132,9 @@ class Recording:
         )
         whole = is_net_with_loss(net)
         self.recorder = CallRecorder(self.trace, run.backward, self.kept, whole)
-        watch = WatchKernels(self.recorder.kernel_called, escaped=self.kept.escaped)
+        watch = WatchKernels(
+            self.recorder.kernel_called, None, self.kept.escaped, FUNCTIONS, self.recorder.chose
+        )
         bounds = WatchBounds(self.recorder.bounds)
         sees_draws = self.recorder.sees_draws
         sees_draws.function = lambda: watch.function

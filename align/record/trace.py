@@ -10,6 +10,7 @@ import numpy as np
 from align.judge.words import Cause
 from align.nets.casts.told import CastOf
 from align.record.bounds import Bounding
+from align.record.choices.choice import Choice
 from align.record.draws import CallKey, Draw
 from common.errors import UserError
 
@@ -199,6 +200,7 @@ class Trace:
     packed: list[str] = field(default_factory=list)
     draws: list[Draw] = field(default_factory=list)
     bounds: list[Bounding] = field(default_factory=list)  # what bounds values
+    choices: list[Choice] = field(default_factory=list)  # its discrete steps, in order
 
 
 def nearest(call: Call | None, judged: set[str]) -> Call | None:

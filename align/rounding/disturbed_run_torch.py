@@ -18,6 +18,7 @@ from align.force.frame import RunningCall
 from align.judge.kernel_errors_torch import Errors
 from align.nets.calls import wrapped_forwards
 from align.nets.prepare_torch import out_of_place
+from align.record.choices.choices_torch import GivesChoices
 from align.record.draws import CallKey
 from align.record.draws_torch import GivesDraws
 from align.record.recording_torch import ReferenceRun
@@ -39,7 +40,8 @@ class _Together:
 class DisturbedRun:
     """A forced run of the reference itself, disturbed: `movements` has how far each tensor moves.
 
-    `watched` are modules that run as they are; their tensors are noted too.
+    `watched` are modules that run as they are; their tensors are noted too. Its discrete steps
+    choose what they chose when they were recorded: of `given`, by call and number, or all of them.
     """
 
     def __init__(
@@ -52,8 +54,10 @@ class DisturbedRun:
         seed: int = 0,
         entered: set[str] | None = None,
         watched: Collection[str] = (),
+        given: Collection[tuple[CallKey, int]] | None = None,
     ) -> None:
         self.watched = watched
+        self.given = given
         self.entered = entered  # only these modules' code is run; None: all of it
         self.trace = trace
         self.judged = judged
@@ -93,6 +97,7 @@ class DisturbedRun:
             out_of_place(net, self.trace.as_code),
             wrapped_forwards(modules, wrap),
             self._gives_draws(),
+            self._gives_choices(),
         ):
             net(*self.run.args, **self.run.kwargs)
         self.movements.note_gradients(net, self.forced.gradients)
@@ -104,11 +109,17 @@ class DisturbedRun:
         """Let code draw what it drew when it was recorded."""
         if not self.trace.draws:
             return nullcontext()
+        return GivesDraws(self.trace.draws, self.judged, self._running, self.noise.generator)
 
-        def running() -> CallKey | None:
-            return self.forced.stack[-1].call.key if self.forced.stack else None
+    def _gives_choices(self) -> AbstractContextManager:
+        """Let code choose what it chose when it was recorded: what comes after it moves little."""
+        if not self.trace.choices:
+            return nullcontext()
+        noted = self.movements.note_choice
+        return GivesChoices(self.trace.choices, self.judged, self._running, noted, self.given)
 
-        return GivesDraws(self.trace.draws, self.judged, running, self.noise.generator)
+    def _running(self) -> CallKey | None:
+        return self.forced.stack[-1].call.key if self.forced.stack else None
 
     def _watch(self, path: str, forward: Forward) -> Forward:
         """Return `forward` that notes what passes in and out."""
@@ -192,7 +203,8 @@ class DisturbedRun:
         args, kwargs = map_leaves(call.arguments, given)
         with self._from_nothing(), self._moved_tensors(modules):
             wrapped = wrapped_forwards(inside, self.forced.wrap)
-            with torch.set_grad_enabled(self.run.backward), wrapped:
+            gives = self._gives_choices()
+            with torch.set_grad_enabled(self.run.backward), wrapped, gives:
                 self.forced.run_alone(RunningCall(call.path, call, module), forward, args, kwargs)
             self.movements.note_buffers(running)
             came = set(self.counts) == set(inside)

@@ -10,8 +10,10 @@ from torch import nn
 from align.arrays.arrays_torch import is_tensor, to_array
 from align.arrays.distances import distance, magnitude, total_of_channel
 from align.force.frame import Seen
-from align.judge.compare import LONG_SUMS, UNITS
+from align.judge.compare import LONG_SUMS, OTHER_SHAPE, UNITS
 from align.nets.layers_torch import copied_buffers
+from align.record.choices.choice import Choice
+from align.record.draws import CallKey
 from align.record.trace import CallPlace, Dropped, HandedOn, Trace
 from align.rounding.allowances import TINY
 
@@ -46,9 +48,14 @@ class NotedMovements:
         self, place: CallPlace, found: torch.Tensor, expected: np.ndarray | None
     ) -> None:
         """Note how far `found` is from what was recorded at `place`."""
-        if expected is None or not found.numel():
+        if expected is None:
             return
         array = to_array(found)
+        if array.shape != expected.shape:
+            self.moves[place] = OTHER_SHAPE
+            return
+        if not array.size:
+            return
         if found.is_floating_point() or found.is_complex():
             move = distance(expected, array).worst
             if not math.isfinite(move):
@@ -57,6 +64,12 @@ class NotedMovements:
         else:
             move = float((array != expected).sum())
         self.moves[place] = move
+
+    def note_choice(self, key: CallKey, number: int, recorded: Choice, own: Choice) -> None:
+        """Note how far the scores of a discrete step are from those recorded."""
+        pairs = zip(recorded.operands, own.operands, strict=True)
+        moves = [distance(one, other).worst for one, other in pairs if one.size]
+        self.moves[(*key, f"choice:{number}")] = sum(moves) if np.isfinite(moves).all() else 0.0
 
     def note_buffers(self, modules: Mapping[str, nn.Module]) -> None:
         """Note the buffers that `modules`, by path, came to hold."""

@@ -82,6 +82,7 @@ def write_trace(
             filing = Filing(net, writer)
             progress.begin("recording the reference", len(facts.paths))
             trace = record(net, run, lambda *_: filing)
+            trace.choices.clear()  # no port elsewhere can be given them: they move as they will
             for call in trace.calls:
                 filing.note_written(call)
             filed = _filed(trace, writer)

@@ -12,7 +12,7 @@ from align.arrays.batch import NetBatch
 from align.arrays.trees import map_leaves
 from align.force.frame import NeedsWholeRun
 from align.judge.comparison import DIFFERS, NOISE, Comparison, not_compared
-from align.judge.words import Words
+from align.judge.words import ROOT, Words
 from align.nets import progress
 from align.nets.asked import ASSIGNMENT
 from align.nets.calls import is_net_with_loss
@@ -30,6 +30,7 @@ from align.trial.lost_layers import in_place, not_reached, unseen
 from align.trial.one_sided_casts import compare_casts
 from align.trial.parameter_gradients import compare_parameter_gradients
 from align.trial.setup import Setup, spectral_norms
+from align.trial.unseen_choices import doubt_unseen_choices
 from align.trial.unshown.unreached import compare_bounds
 from align.trial.while_backward import JudgeWhileBackward
 
@@ -186,6 +187,7 @@ class Trial(ABC, Generic[AnyReference]):
         _try_other_way(way, forced.undecided)
         if is_net_with_loss(self.setup.sides.port):
             found.notes += _tied(found.comparisons)
+        found.notes += _choices_tied(found.comparisons)
         self._rest(found, forced, copied_buffers(forced.layers))
         if not plain.failure:
             found.unreached += compare_casts(found, plain.casts)
@@ -268,6 +270,7 @@ class LiveTrial(Trial["LiveReference"]):
         progress.begin("measuring rounding")
         moves.finish()
         self._finish(found, plain, forced, way)
+        doubt_unseen_choices(found, net, setup.run, forced.chosen)
         self._compare_bounds(found, plain)
         return found
 
@@ -303,6 +306,12 @@ def _tied(comparisons: Sequence[Comparison]) -> list[Words]:
     """Say that the sides' own assignments differ within rounding, if they do."""
     own = (c for c in comparisons if c.layer == ASSIGNMENT and c.at.kind == "output")
     return [Words("assignment_tied")] if any(c.verdict == NOISE for c in own) else []
+
+
+def _choices_tied(comparisons: Sequence[Comparison]) -> list[Words]:
+    """Say that discrete steps chose otherwise by ties within rounding, if they did."""
+    tied = [c for c in comparisons if c.at.kind == "choice" and c.verdict == NOISE]
+    return [Words("choices_tied", count=len(tied), path=tied[0].layer or ROOT)] if tied else []
 
 
 def _uneven_in_words(uneven: Mapping[int, tuple[int, int]], pairing: Pairing) -> list[Words]:

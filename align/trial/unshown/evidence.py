@@ -18,6 +18,22 @@ def doubt_nothing_shown(found: Findings) -> None:
             zero = "zero_gradient_on_both_sides" if gradients else "zero_on_both_sides"
             comparison.verdict = UNCHECKED
             comparison.cause = Cause("empty_on_both_sides" if empty else zero)
+    for own in _all_empty(found.values):
+        for comparison in own:
+            comparison.verdict, comparison.cause = UNCHECKED, Cause("empty_on_both_sides")
+
+
+def _all_empty(values: Iterable[Comparison]) -> list[list[Comparison]]:
+    """Return the outputs of each call that returns nothing but empty tensors: no box was found."""
+    calls: dict[str, list[Comparison]] = {}
+    for comparison in values:
+        if comparison.at.kind == "output":
+            calls.setdefault(comparison.call, []).append(comparison)
+    return [
+        own
+        for own in calls.values()
+        if all(c.verdict == EQUAL and 0 in c.shape and not c.cause for c in own)
+    ]
 
 
 def in_doubt(found: Findings) -> dict[str, list[Comparison]]:

@@ -1,0 +1,1 @@
+"""The discrete steps of a run: what code sorted, ranked and held against a threshold."""

@@ -1,0 +1,59 @@
+"""Tensors that hang on a choice which nobody sees: they differ, and nobody can tell if they should.
+
+A sort or a comparison by functions of both frameworks is judged itself (`align.force.choices`).
+One in NumPy, or in a kernel, is not seen. Where the reference itself comes to another list, or
+to other whole numbers, when all moves in its last places, a difference is no proof of a fault.
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+from align.judge.comparison import DIFFERS, UNCHECKED, Comparison
+from align.judge.compare import NOTHING_LEFT
+from align.judge.words import Cause
+from align.record.draws import CallKey
+from align.record.trace import CallPlace
+from align.trial.findings import Findings
+
+
+def doubt_unseen_choices(
+    found: Findings, net: Any, run: Any, given: Collection[tuple[CallKey, int]]
+) -> None:
+    """Turn what differs into could not check where the reference's own choice is unstable.
+
+    Args:
+        net: the reference, prepared; `run` is how it was run.
+        given: the choices of the reference that the port's code was judged on, by call and number.
+    """
+    from align.rounding.other_choices_torch import chosen_otherwise
+
+    wrong = [c for c in found.comparisons if c.verdict == DIFFERS and _is_open(c)]
+    unpaired = len(found.trace.choices) > len(given)
+    if not wrong or not (unpaired or any(map(_is_listed, wrong))):
+        return
+    places = {_place(c) for c in wrong if _is_listed(c) or c.relative_error > NOTHING_LEFT}
+    judged = set(found.judged.reference_group)
+    moved = chosen_otherwise(net, found.trace, run, judged, given, places)
+    unstable = {c.layer for c in wrong if _place(c) in moved}
+    for c in found.comparisons:
+        gradient = c.at.is_gradient and c.layer in unstable
+        if c.verdict == DIFFERS and (gradient or _place(c) in moved):
+            unseen = Cause("choice_unseen")
+            c.verdict, c.cause = UNCHECKED, c.cause.also(unseen) if c.cause else unseen
+
+
+def _is_open(comparison: Comparison) -> bool:
+    """Tell whether a value differs, and no step was seen to do another thing."""
+    known = comparison.cause is not None and comparison.cause.has("other_number", "other_count")
+    return comparison.at.kind in ("input", "output") and not known
+
+
+def _is_listed(comparison: Comparison) -> bool:
+    """Tell whether a list is of another length or order, or whole numbers are others."""
+    cause = comparison.cause
+    return cause is not None and cause.has("shape", "values_differ", "row_moved")
+
+
+def _place(comparison: Comparison) -> CallPlace:
+    path, _, index = comparison.call.rpartition("#")
+    return path, int(index or 0), comparison.where
