@@ -12,6 +12,7 @@ from align.arrays.trees import leaves, map_leaves
 from align.judge.compare import NOTHING_LEFT, UNITS
 from align.judge.where import Where
 from align.nets.prepare_torch import state_kept
+from align.pairing.tensors import ancestors
 from align.record.draws import CallKey
 from align.record.recording_torch import ReferenceRun
 from align.record.trace import Call, CallPlace, Slot, Trace
@@ -58,10 +59,12 @@ def chosen_otherwise(
     port may be off. Code comes to choices of its own there, but for those of `given`.
     """
     scales = {place: scale for place in places for scale in _scale(trace, place)}
+    entered = {above for place in scales for above in ancestors(place[0])}
     found: set[CallPlace] = set()
-    for seed in range(RUNS):
+    for seed in range(RUNS if scales else 0):
         forward_only = ReferenceRun(run.args, run.kwargs, label=run.label)
-        moved = DisturbedRun(trace, judged, forward_only, UNITS, seed=seed, given=given)
+        how = {"seed": seed, "entered": entered, "given": given}
+        moved = DisturbedRun(trace, judged, forward_only, UNITS, **how)
         with state_kept(net):
             moved.run_net(net)
         moves = moved.movements.moves

@@ -28,6 +28,8 @@ class Findings:
     notes: list[Words] = field(default_factory=list)
     # Calls whose code in the port calls an inexact operator: (of values, of gradients).
     inexact: Mapping[CallKey, tuple[float, float]] = field(default_factory=dict)
+    # The reference's discrete steps on which the port's code was judged, by call and number.
+    chosen: set[tuple[CallKey, int]] = field(default_factory=set)
     unreached: list[Comparison] = field(default_factory=list)  # what these inputs do not show
     whole: Trace | None = None  # of the free run of a loss that differentiates the net
 

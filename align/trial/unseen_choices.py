@@ -5,35 +5,29 @@ One in NumPy, or in a kernel, is not seen. Where the reference itself comes to a
 to other whole numbers, when all moves in its last places, a difference is no proof of a fault.
 """
 
-from collections.abc import Collection
 from typing import Any
 
 from align.judge.comparison import DIFFERS, UNCHECKED, Comparison
 from align.judge.compare import NOTHING_LEFT
 from align.judge.words import Cause
-from align.record.draws import CallKey
 from align.record.trace import CallPlace
 from align.trial.findings import Findings
 
 
-def doubt_unseen_choices(
-    found: Findings, net: Any, run: Any, given: Collection[tuple[CallKey, int]]
-) -> None:
+def doubt_unseen_choices(found: Findings, net: Any, run: Any) -> None:
     """Turn what differs into could not check where the reference's own choice is unstable.
 
-    Args:
-        net: the reference, prepared; `run` is how it was run.
-        given: the choices of the reference that the port's code was judged on, by call and number.
+    net: the reference, prepared; `run` is how it was run.
     """
     from align.rounding.other_choices_torch import chosen_otherwise
 
     wrong = [c for c in found.comparisons if c.verdict == DIFFERS and _is_open(c)]
-    unpaired = len(found.trace.choices) > len(given)
+    unpaired = len(found.trace.choices) > len(found.chosen)
     if not wrong or not (unpaired or any(map(_is_listed, wrong))):
         return
     places = {_place(c) for c in wrong if _is_listed(c) or c.relative_error > NOTHING_LEFT}
     judged = set(found.judged.reference_group)
-    moved = chosen_otherwise(net, found.trace, run, judged, given, places)
+    moved = chosen_otherwise(net, found.trace, run, judged, found.chosen, places)
     unstable = {c.layer for c in wrong if _place(c) in moved}
     for c in found.comparisons:
         gradient = c.at.is_gradient and c.layer in unstable

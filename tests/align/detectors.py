@@ -11,7 +11,7 @@ import torch
 from align.pairing.fill import load_state
 from convert import convert_state
 
-CLASSES, SIZE, STRIDES, TOP, KEPT = 3, 32, (4, 8), 10, 20
+CLASSES, SIZE, STRIDES, TOP, KEPT = 3, 32, (4, 8), 8, 10
 OVERLAP, LEAST, MATCHED = 0.5, 0.2, 0.4
 
 
@@ -194,7 +194,7 @@ class PaddleProposals(paddle.nn.Layer):
             edge = paddle.to_tensor(np.array([width, height] * 2, float)).astype(boxes.dtype)
             boxes = paddle.minimum(boxes.clip(min=0), edge)
             apart = 0.0 if self.fault == "all levels" else 2.0 * SIZE
-            most = 0.6 if self.fault == "overlap" else OVERLAP
+            most = 0.8 if self.fault == "overlap" else OVERLAP
             moved = boxes + levels.unsqueeze(1) * apart
             keep = paddle_nms(moved, scores, most, self.fault)[:KEPT]
             found.append(boxes[keep])
@@ -239,7 +239,7 @@ class PaddleHeads(paddle.nn.Layer):
         first = 0 if self.fault == "label" else 1
         labels = paddle.arange(first, CLASSES + first).expand([boxes.shape[0], CLASSES]).flatten()
         moved = (boxes.unsqueeze(1) + deltas[:, 1:].tanh() * 4).reshape([-1, 4])
-        least = 0.25 if self.fault == "score" else LEAST
+        least = 0.4 if self.fault == "score" else LEAST
         keep = paddle.nonzero(scores > least).flatten()
         moved, scores, labels = moved[keep], scores[keep], labels[keep]
         edge = paddle.to_tensor(np.array([size[1], size[0]] * 2, float)).astype(moved.dtype)
