@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from commands.check_data.pictures import Shown, draw_classes, draw_samples
+from commands.check_data.pictures import Drawn, Shown, draw_classes, draw_samples
 from commands.check_data.result import as_json, show
 from commands.check_data.users import UsersSplit, own_augmentation, users_splits
+from commands.check_data.volumes import drawer_of_volumes
 from commands.entry import CHECKED_BAD, CHECKED_GOOD, print_json
 from commands.subjects.named.config import read_config
 from commands.subjects.named.own.samples import OwnAugment
@@ -28,10 +29,10 @@ from common.panoptic.sets.base import PanopticSet
 from common.settings.data import DATASETS, ListData
 from common.settings.run import Settings
 from common.terminal import screen
+from common.volumes.set import VolumeSet
 from common.words.language import phrase
 
 Sources = Mapping[str, DataSource | UsersSplit]
-Drawn = tuple[str, str, Callable[[], Shown]]
 FEW = 200  # frames that this process reads alone as fast
 MOST_WORKERS = 8
 SAMPLES = 8
@@ -111,7 +112,7 @@ def _look(sources: Sources, key: tuple[str, int]) -> Look:
 
 
 def _looked(source: DataSource | UsersSplit, split: str, index: int) -> Look:
-    if isinstance(source, UsersSplit):
+    if isinstance(source, UsersSplit | VolumeSet):
         return source.look(split, index)
     return look_at(source, split, index)
 
@@ -156,6 +157,8 @@ def _drawer(settings: Settings, source: DataSource | UsersSplit) -> Callable[[in
         users = source
         named = "item {}".format
         return lambda i: (named(i), named(i), lambda: Shown(*users.sample(i)))
+    if isinstance(source, VolumeSet):
+        return drawer_of_volumes(settings, source)
     frames, dataset = source.frames, _samples(settings, source)
 
     def sample(index: int) -> Shown:

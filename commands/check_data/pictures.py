@@ -1,7 +1,7 @@
 """Pictures of a data set: pixels and images by class, and augmented samples under their labels."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,6 +75,9 @@ class Shown(NamedTuple):
     picture: np.ndarray
     label: np.ndarray
     outlines: np.ndarray | None = None
+
+
+Drawn = tuple[str, str, Callable[[], Shown]]  # name, file, what draws it
 
 
 @lettering()

@@ -57,7 +57,7 @@ class Subject:
     def deployment(self, **given: Any) -> Deployment:
         """Return how it is fed and what it returns; `given` replace fields."""
         settings = self.settings
-        normalisation = settings.data.normalisation
+        normalisation: Any = settings.data.normalisation  # of images: others are refused
         classes = settings.classes()
         colors = classes.colors[: len(classes)].tolist()
         fields: dict[str, Any] = {

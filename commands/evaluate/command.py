@@ -129,7 +129,17 @@ def _files(options: argparse.Namespace, settings: Any, dataset: Any) -> Any:
     """
     from commands.evaluate.ids import IdFiles
     from common.settings.run import SEMANTIC
+    from common.settings.volumes import VOLUMETRIC
 
+    if settings.model.task == VOLUMETRIC:
+        written = {"--save-ids": options.save_ids, "--save": options.save}
+        written["--confusion"] = options.confusion
+        if wrong := [name for name, value in written.items() if value]:
+            raise UserError(
+                f"{wrong[0]}: {settings.model.name} is a net of volumes; tools/predict.py writes "
+                "what it predicts"
+            )
+        return None
     panoptic = settings.model.task != SEMANTIC
     given = {"--save-ids": options.save_ids, "--confusion": options.confusion}
     foreign = given if panoptic else {"--save": options.save}
@@ -152,6 +162,10 @@ def _scores(
     """Return the scores of the net's task as plain values."""
     if "pq" in scores:
         return {name: with_null(value) for name, value in scores.items()}
+    if "volume_iou" in scores:
+        from commands.evaluate.volumes import scores_of_volumes
+
+        return scores_of_volumes(scores)
     return scores_of(counts_of(evaluator), class_names, settings.evaluate.absent)
 
 
@@ -230,7 +244,7 @@ def _tell(options: argparse.Namespace, settings: Any, result: dict[str, Any]) ->
             console.print(table_of_segments(result))
         elif result["pixels"]:
             console.print(table_of(result))
-            console.print(line_of(result))
+            console.print(_line(result))
         if isinstance(result.get("metric"), float):
             console.print(f"{phrase('metric')} {number(result['metric'])}")
         written = [result[name] for name in ("ids", "segments", "picture") if result[name]]
@@ -238,6 +252,15 @@ def _tell(options: argparse.Namespace, settings: Any, result: dict[str, Any]) ->
             say(phrase("written: {paths}", paths=", ".join(written)))
     verdict(console, code, words)
     return code
+
+
+def _line(result: dict[str, Any]) -> str:
+    """Return the means of classes in one line."""
+    if "volume_iou" not in result:
+        return line_of(result)
+    from commands.evaluate.volumes import line_of_volumes
+
+    return line_of_volumes(result)
 
 
 def _judged(options: argparse.Namespace, result: dict[str, Any]) -> tuple[int, str]:

@@ -96,6 +96,8 @@ def _sort_out(command: argparse.ArgumentParser, options: argparse.Namespace) -> 
 
 def predict(options: argparse.Namespace) -> int:
     """Predict what the options name, and return the exit code."""
+    if options.config is not None and (settings := _volumetric(options)):
+        return _predict_volumes(options, settings)
     listed = list_items(options.photos, options.output, options.write, options.force)
     console = screen(stderr=True)
 
@@ -112,6 +114,30 @@ def predict(options: argparse.Namespace) -> int:
         run = _Run(options, model, listed, tell)
         with counting("photos", len(listed.items), run.quiet) as count:
             run.go(count)
+    return _tell(options, run)
+
+
+def _volumetric(options: argparse.Namespace) -> Any:
+    """Return the settings of a config whose net takes volumes, None of any other."""
+    from commands.predict.volumes import of_volumes
+    from commands.subjects.named.config import read_config
+
+    given = [*options.overrides, *protocol_options.overrides(options)]
+    settings = read_config(options.config, given)
+    return settings if of_volumes(settings) else None
+
+
+def _predict_volumes(options: argparse.Namespace, settings: Any) -> int:
+    """Predict volumes, and return the exit code."""
+    from commands.predict.volumes import VolumeRun
+
+    def tell(words: str) -> None:
+        if not options.quiet:
+            screen(stderr=True).print(said(words))
+
+    with _errors(options):
+        run = VolumeRun(options, settings, tell)
+        run.go()
     return _tell(options, run)
 
 
@@ -221,7 +247,7 @@ class _Run:
         self.rows[item.path] = {"path": str(item.path), "size": size, "frames": done}
 
 
-def _tell(options: argparse.Namespace, run: _Run) -> int:
+def _tell(options: argparse.Namespace, run: Any) -> int:
     """Print what came out; return the exit code."""
     good, failed = len(run.rows) - len(run.failed), len(run.failed)
     code = entry.COULD_NOT_CHECK if not good else entry.CHECKED_BAD if failed else 0

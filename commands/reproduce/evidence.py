@@ -72,6 +72,7 @@ def _export_metric(recipe: Recipe, torch_net: Any, paddle_net: Any, folder: Path
             metric = part.metric(of_classes=True)
             for batch in batches:
                 found = part.predict(net, batch.image)
-                metric.update(found if found.ndim == 3 else found[:, 1], batch.semantic)
+                segments = recipe.settings.model.task == "panoptic"
+                metric.update(found[:, 1] if segments else found, batch.semantic)
             scores.append(as_arrays(metric.scores()))
     return write_with_log(folder, "metric", *scores)

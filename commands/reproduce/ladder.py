@@ -37,6 +37,7 @@ from common.settings.load import load_settings
 from common.settings.own import OWN, OwnModel
 
 # Rungs that train, and in what.
+VOLUMES = "volumes"
 TRAININGS = {"train": "paddle", "train, reference": "torch"}
 # How the toy set lies on disk that stands for a data set.
 TOYS = {
@@ -44,6 +45,7 @@ TOYS = {
     "cityscapes_panoptic": "cityscapes",
     "coco_panoptic": "coco_panoptic",
     "coco_instances": "coco_instances",
+    VOLUMES: VOLUMES,
 }
 # What --fast changes: every rung is climbed, on less.
 FAST = (
@@ -56,6 +58,7 @@ FAST = (
     "reproduce.toy_val=2",
     "reproduce.toy_size_hw=[128, 256]",
 )
+FAST_VOLUMES = ("evaluate.post.halo_shape=[2, 4, 4]", "reproduce.toy_shape=[16, 24, 24]")
 
 
 @dataclass
@@ -158,8 +161,8 @@ class Reproduction:
         toy = self.config.with_name(f"{self.config.stem}_toy.yml")
         other = f"run it on {toy}" if toy.is_file() else "give a config on Cityscapes"
         raise UserError(
-            f"{self.config}: reads data of {kind}, and --fast makes toy data of Cityscapes and "
-            f"COCO alone; {other}, or leave out --fast"
+            f"{self.config}: reads data of {kind}, and --fast makes toy data of Cityscapes, COCO "
+            f"and volumes alone; {other}, or leave out --fast"
         )
 
     def _overrides(self) -> list[str]:
@@ -168,14 +171,17 @@ class Reproduction:
     def _fast(self) -> list[str]:
         """Return the settings of --fast; data and input shapes of the user's own stay theirs."""
         settings = load_settings(self.config, self.overrides)
-        size, *_, height, width = shape = settings.reproduce.fast_shape
+        shape = settings.reproduce.fast_shape
         smaller = list(FAST)
         if layout := TOYS.get(settings.data.dataset):
             smaller.append(f"data.root={self.folder / f'toy_{layout}'}")
         if not isinstance(settings.model, OwnModel):
-            smaller.append(f"data.batch_size={size}")
-            smaller.append(f"data.crop_hw=[{height}, {width}]")
+            smaller.append(f"data.batch_size={shape[0]}")
+            for key, size in settings.data.cut_to(shape).items():
+                smaller.append(f"data.{key}={'null' if size is None else list(size)}")
             smaller.append(f"reproduce.input_shape={list(shape)}")
+        if settings.data.dataset == VOLUMES:
+            smaller += FAST_VOLUMES
         if settings.schedule.name == "warmup_poly":
             smaller.append("schedule.warmup_steps=2")
         if getattr(settings.schedule, "warmup", None):
@@ -245,17 +251,8 @@ class Reproduction:
         layout = TOYS.get(self.settings.data.dataset)
         if layout is None or "toy" not in root.name or root.exists():
             return
-        from common.data.toy import write_toy_cityscapes
-
         with self._rung("toy data") as done:
-            size = self.settings.reproduce
-            marker = write_toy_cityscapes(
-                root,
-                layout=layout,
-                train=size.toy_train,
-                val=size.toy_val,
-                size_hw=size.toy_size_hw,
-            )
+            marker = write_toy(root, layout, self.settings.reproduce)
             done(ALIGNED, Words("toy_data", train=marker["train"], val=marker["val"], folder=root))
 
     def _write_evidence(self, torch_net: Any, paddle_net: Any) -> tuple[int, str]:
@@ -348,6 +345,21 @@ class Reproduction:
         shown = data.val.normalisation.to_rgb(batch.image)
         draw = PAINTERS[self.settings.model.task]
         draw(shown, batch.target, guesses, self.folder / "predictions.png", self.settings, data)
+
+
+def write_toy(root: Path, layout: str, size: Any) -> dict[str, Any]:
+    """Write a toy set of a layout, as the section `reproduce` of a config says; return its marker.
+
+    Raises UserError where it cannot be written.
+    """
+    count = {"train": size.toy_train, "val": size.toy_val}
+    if layout == VOLUMES:
+        from common.data.toy.volumes import write_toy_volumes
+
+        return write_toy_volumes(root, shape=size.toy_shape, **count)
+    from common.data.toy import write_toy_cityscapes
+
+    return write_toy_cityscapes(root, layout=layout, size_hw=size.toy_size_hw, **count)
 
 
 def new_folder(settings_name: str) -> Path:

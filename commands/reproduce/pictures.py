@@ -117,7 +117,7 @@ def _draw_classes(
 
 
 @lettering()
-def _draw_segments(
+def _draw_painted(
     images: np.ndarray, target: Any, guesses: np.ndarray, path: Path, settings: Any, data: Any
 ) -> None:
     from common.evaluation.tasks import paint_of
@@ -128,6 +128,7 @@ def _draw_segments(
 # Who draws what nets of a task predict: (images, targets, predictions, path, settings, data sets).
 PAINTERS: dict[str, Callable[..., None]] = {
     "semantic": _draw_classes,
-    "panoptic": _draw_segments,
-    "instances": _draw_segments,
+    "panoptic": _draw_painted,
+    "instances": _draw_painted,
+    "volumetric": _draw_painted,
 }

@@ -28,9 +28,11 @@ from commands.subjects.named.parts import MakeOptimizer, Parts
 from commands.subjects.named.with_source import WithSource
 from common.data.batch import Batch, as_given
 from common.errors import UserError
+from common.evaluation.volumetric import as_of_classes
 from common.panoptic.makers import semantic_logits
 from common.settings.own import InOptimizer, OwnMetric, OwnSchedule
 from common.settings.panoptic import LABEL
+from common.settings.volumes import VOLUME, values_of_labels
 from common.training.net_side import main_logits
 
 BATCHES, FEW_BATCHES = 5, 2  # that the data rung compares
@@ -82,7 +84,8 @@ class Recipe:
 
     def align_data(self) -> Report:
         """The reference's batches, read between the steps, against the port's, read ahead."""
-        names = ("image", "label" if self.settings.target.name == LABEL else "target")
+        plain = self.settings.target.name in (LABEL, VOLUME)
+        names = ("image", "label" if plain else "target")
         return align_data(*self.loaders(), self.data_batches, names)
 
     def loaders(self) -> tuple[Iterator[Any], Iterator[Any]]:
@@ -123,12 +126,12 @@ class Recipe:
 
         `settings["scores"]` has what they come to: pixel accuracy, and mIoU of what occurs.
         """
-        from commands.subjects.run_torch import outputs_in_train_mode, resized
+        from commands.subjects.run_torch import outputs_in_train_mode
 
         batches = list(islice(self.small_batches(), 2))
         outputs = [outputs_in_train_mode(torch_net, batch.image) for batch in batches]
         pairs = [
-            (resized(self._semantic(found), batch.semantic.shape[1:]), batch.semantic)
+            self._scored(found, batch.semantic)
             for found, batch in zip(outputs, batches, strict=True)
         ]
         void = self._void_of_metric(batches)
@@ -137,7 +140,7 @@ class Recipe:
             theirs,
             ours,
             pairs,
-            num_classes=self.settings.model.net_classes,
+            num_classes=values_of_labels(self.settings),
             ignore_index=void,
             anew=(self.parts[0].metric, self.parts[1].metric),
         )
@@ -147,10 +150,15 @@ class Recipe:
         report.settings["scores"] = {side: metric.scores() for side, metric in sides}
         return report
 
-    def _semantic(self, outputs: Any) -> Any:
-        """Return the logits of classes among what a net returns."""
+    def _scored(self, outputs: Any, label: np.ndarray) -> tuple[Any, Any]:
+        """Return the logits of classes among what a net returns, at the label's size, and that."""
+        from commands.subjects.run_torch import resized
+
         taught = self.settings.target.name
-        return semantic_logits(taught, outputs) if taught != LABEL else main_logits(outputs)
+        if taught == VOLUME:
+            return as_of_classes(main_logits(outputs), label)
+        found = main_logits(outputs) if taught == LABEL else semantic_logits(taught, outputs)
+        return resized(found, label.shape[1:]), label
 
     def _void_of_metric(self, batches: list[Any]) -> int | None:
         """Return the label that does not count, None where the config says that none has it.

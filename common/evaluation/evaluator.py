@@ -13,6 +13,7 @@ from common.data import Batch
 from common.evaluation.instances.scores import build_instances
 from common.evaluation.panoptic import build_panoptic
 from common.evaluation.semantic import build_semantic
+from common.evaluation.volumetric import build_volumetric
 from common.settings.run import Settings
 
 
@@ -60,6 +61,7 @@ EVALUATORS: dict[str, BuildEvaluator] = {
     "semantic": build_semantic,
     "panoptic": build_panoptic,
     "instances": build_instances,
+    "volumetric": build_volumetric,
 }
 
 

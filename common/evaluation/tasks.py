@@ -10,7 +10,9 @@ from common.evaluation.gallery import Paint, Pictures
 from common.evaluation.instances.masks import PaintObjects, ask_instances
 from common.evaluation.panoptic_maps import PaintSegments, ask_panoptic
 from common.evaluation.protocol import Ask, predict
+from common.evaluation.volumetric import PaintVolumes
 from common.settings.run import Settings
+from common.volumes.sliding import ask_volume
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ TASKS: dict[str, TaskWays] = {
     "semantic": TaskWays(lambda settings: predict, _paint_classes),
     "panoptic": TaskWays(ask_panoptic, PaintSegments),
     "instances": TaskWays(ask_instances, PaintObjects),
+    "volumetric": TaskWays(ask_volume, PaintVolumes),
 }
 
 

@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 # Tasks of which there is no data set here: their rows are aligned, and configs refuse them.
-WITHOUT_DATA = ("video_panoptic", "volumetric")
+WITHOUT_DATA = ("video_panoptic",)
 
 PAIRS: dict[str, Pair] = {**BACKBONES, **SEMANTIC, **PANOPTIC, **VOLUMETRIC, **DETECTION}
 

@@ -54,6 +54,8 @@ from common.settings.section import (
     Share,
     Size,
 )
+from common.settings.volumes import VolumeKeys
+from common.volumes.set import VolumeSet
 
 INSTANCES = "instances"  # the augmentation of sets of objects
 Triple = tuple[float, float, float]
@@ -273,6 +275,10 @@ class Data(Section):
         short = self.val_short_side
         return (*self._scaled(), *([RandomShortSide(short, short)] if short else []))
 
+    def cut_to(self, shape: tuple[int, ...]) -> dict[str, Any]:
+        """Return what is changed so that samples are of a `shape` [N, C, H, W]."""
+        return {"crop_hw": shape[2:]}
+
     def _scaled(self) -> tuple[Transform, ...]:
         return () if self.scale == 1 else (FixedScale(self.scale),)
 
@@ -372,6 +378,12 @@ class CocoInstancesData(Data):
         return (ResizeEdges(edges.short_sides[-1:], edges.longest),)
 
 
+class VolumesData(VolumeKeys, Data):  # type: ignore[misc]  # voxels are normalised otherwise
+    """Volumes of one's own, whose classes the config names."""
+
+    dataset: Literal["volumes"]
+
+
 class PhotosData(LabelOptions, Data):
     """Photos and labels of one's own: what the values of the labels mean stands in the config."""
 
@@ -444,6 +456,7 @@ AnyData = Annotated[
     | CityscapesPanopticData
     | CocoPanopticData
     | CocoInstancesData
+    | VolumesData
     | ListData
     | FoldersData
     | OwnData,
@@ -528,6 +541,12 @@ DATASETS: dict[str, DataSetRow] = {
         "`train2017/`, `val2017/`, `annotations/instances_*2017.json`; of your own classes with "
         "`data.names`",
         "`train`, `val`",
+    ),
+    "volumes": DataSetRow(
+        VolumeSet,
+        VolumesData,
+        "a folder a split, of HDF5 (`raw`, `label`), NIfTI or NumPy",
+        "every sub-folder, every pattern (`train/*.h5`)",
     ),
     "list": DataSetRow(
         ImageList,

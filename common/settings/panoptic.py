@@ -11,6 +11,7 @@ from typing_extensions import Self
 
 from common.settings.instances import ObjectsPost, ObjectsTarget, SoloPost, SoloTarget
 from common.settings.section import Named, NotNegative, Positive, Share
+from common.settings.volumes import VolumePost, VolumeTarget
 
 LABEL: Final = "label"  # the names of what semantic nets have
 ARGMAX: Final = "argmax"
@@ -25,6 +26,7 @@ TASKS_OF: Final = {  # what a target, or what becomes of outputs, is of; others 
     "argmax": "semantic",
     "solo": "instances",
     "objects": "instances",
+    "volume": "volumetric",
 }
 
 
@@ -96,11 +98,16 @@ class MaxDeepLabPost(_PanopticPost):
 
 
 AnyTarget = Annotated[
-    LabelTarget | PanopticDeepLabTarget | MaxDeepLabTarget | SoloTarget | ObjectsTarget,
+    LabelTarget
+    | PanopticDeepLabTarget
+    | MaxDeepLabTarget
+    | SoloTarget
+    | ObjectsTarget
+    | VolumeTarget,
     Field(discriminator="name"),
 ]
 AnyPost = Annotated[
-    ArgmaxPost | PanopticDeepLabPost | MaxDeepLabPost | SoloPost | ObjectsPost,
+    ArgmaxPost | PanopticDeepLabPost | MaxDeepLabPost | SoloPost | ObjectsPost | VolumePost,
     Field(discriminator="name"),
 ]
 

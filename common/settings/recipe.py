@@ -30,6 +30,7 @@ from common.settings.schedules import (
     WarmupPoly,
 )
 from common.settings.section import Above0, AtLeast0, Named, NotNegative, Pattern, Positive, Section
+from common.settings.volumes import VolumeLossOptions
 
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 
@@ -358,6 +359,7 @@ AnyLoss = Annotated[
     | ViPDeepLabOptions
     | MaxDeepLabOptions
     | SoloLossOptions
+    | VolumeLossOptions
     | OwnLoss,
     Field(discriminator="name"),
 ]

@@ -35,6 +35,11 @@ from common.settings.recipe import (
 )
 from common.settings.schedules import Decay
 from common.settings.section import Above0, AtLeast0, NotNegative, Pattern, Positive, Section, Size
+from common.settings.volumes import VOLUMETRIC, VolumeKeys, require_volumes
+from common.settings.volumes import Shape as VolumeShape
+
+Batched = tuple[Positive, Positive, Positive, Positive]  # N, C, H, W
+BatchedVolumes = tuple[Positive, Positive, Positive, Positive, Positive]  # N, C, D, H, W
 
 SEMANTIC = "semantic"  # the task of nets that are taught by labels
 KNOWN_BY = {"panoptic": "things", "instances": "holds_objects"}  # what sets of a task have
@@ -260,8 +265,8 @@ class Log(Section):
 class Reproduce(Section):
     """What the demo does with this config (tools/reproduce.py)."""
 
-    input_shape: tuple[Positive, Positive, Positive, Positive] = (2, 3, 64, 96)
-    fast_shape: tuple[Positive, Positive, Positive, Positive] = (2, 3, 64, 64)  # with --fast
+    input_shape: Batched | BatchedVolumes = (2, 3, 64, 96)
+    fast_shape: Batched | BatchedVolumes = (2, 3, 64, 64)  # with --fast
     seeds: Positive = 1  # nets of each side in the init rung; 1: by the size of the net
     training_steps: Positive = 20  # forced steps of the training alignment
     train_both: bool = False  # the reference too, from the same weights (--both)
@@ -269,6 +274,7 @@ class Reproduce(Section):
     toy_train: Positive = 60
     toy_val: Positive = 20
     toy_size_hw: Size = (256, 512)
+    toy_shape: VolumeShape = (32, 64, 64)  # of volumes: depth, height, width
 
 
 class Settings(Section):
@@ -330,6 +336,9 @@ class Settings(Section):
     def _check_task(self) -> None:
         """Nets of a task are taught and read by what that task has."""
         task, evaluate = self.model.task, self.evaluate
+        if task == VOLUMETRIC or isinstance(self.data, VolumeKeys):
+            require_volumes(self)
+            return
         chosen = {"target.name": self.target.name, "evaluate.post.name": evaluate.post.name}
         plain = {"target.name": LABEL, "evaluate.post.name": ARGMAX}
         for key, value in chosen.items():
@@ -499,9 +508,9 @@ class Settings(Section):
             return 0.0
         return float(self.schedule.rate(step, self.train.iterations, reductions))
 
-    def resized(self, shape: tuple[int, int, int, int]) -> "Settings":
-        """This recipe on single batches and crops of `shape` [N, 3, H, W]."""
-        size = {"batch_size": shape[0], "crop_hw": shape[2:], "cards": 1, "iter_size": 1}
+    def resized(self, shape: tuple[int, ...]) -> "Settings":
+        """This recipe on single batches and crops of `shape` [N, 3, H, W], or [N, C, D, H, W]."""
+        size = {"batch_size": shape[0], "cards": 1, "iter_size": 1, **self.data.cut_to(shape)}
         loss = self.loss
         if loss.name == "stdc":
             loss = loss.model_copy(update={"ohem": loss.ohem.model_copy(update={"min_kept": None})})

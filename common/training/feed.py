@@ -20,9 +20,9 @@ from common.processes.group import ALONE, ProcessGroup
 from common.settings.data import DATASETS, INSTANCES, PhotosData
 from common.settings.panoptic import LABEL
 from common.settings.run import Settings
+from common.settings.volumes import VolumeKeys
 from common.training.loader import grouped, load_batches
-
-Transforms = Sequence[Transform]
+from common.volumes.samples import volume_samples
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,7 @@ def open_data(settings: Settings, augment: Transform | None = None) -> DataSets:
     train = source(root, data.train_split, **data.source_options)
     val = source(root, data.val_split, **data.source_options)
     told = classes.names if isinstance(data, PhotosData) else ()  # by a file, which may change
-    transforms = data.transforms(augment), data.validation_transforms()
-    trained, validated = _samples(settings, (train, val), transforms)
+    trained, validated = _samples(settings, (train, val), augment)
     if data.skip_broken:
         skip_broken(trained)
     names = "\n".join([*(frame.name for frame in (*train.frames, *val.frames)), *told])
@@ -71,9 +70,12 @@ def open_data(settings: Settings, augment: Transform | None = None) -> DataSets:
 
 
 def _samples(
-    settings: Settings, sources: tuple[Any, Any], transforms: tuple[Transforms, Transforms]
+    settings: Settings, sources: tuple[Any, Any], augment: Transform | None
 ) -> tuple[SegmentationDataset, SegmentationDataset]:
     """Return the samples of training and validation, with the target that the config names."""
+    if isinstance(settings.data, VolumeKeys):
+        return volume_samples(settings, *sources)
+    transforms = settings.data.transforms(augment), settings.data.validation_transforms()
     ways: dict[str, Any] = {"normalisation": settings.data.normalisation.build()}
     trained, validated = sources
     if settings.data.task == INSTANCES:

@@ -7,6 +7,7 @@ from common.evaluation.side import Side
 from common.settings.data import OwnData
 from common.settings.run import Settings
 from common.settings.section import flatten
+from common.settings.volumes import VolumeKeys
 from common.words.language import phrase
 
 
@@ -15,7 +16,6 @@ def settings_block(
 ) -> list[tuple[str, str]]:
     """Label and value of every setting worth a line. frames: of training and validation."""
     data, train = settings.data, settings.train
-    crop = "x".join(map(str, data.crop_hw)) if data.crop_hw else phrase("whole images")
     weights = settings.weights
     held = f" ({weights.row})" if weights.row else ""
     into = weights.into or phrase("the whole net")
@@ -32,7 +32,6 @@ def settings_block(
     own = getattr(model, side.framework, None)  # its callable, where the net is the user's
     shape = phrase("{name}, {count} classes", name=own or model.name, count=model.num_classes)
     seen = {"place": where, "train": frames[0], "val": frames[1]}
-    cut = {"crop": crop, "name": data.augmentation.name}
     total = {"total": settings.total_batch, "parts": batches}
     rounds = f"{epochs(settings, frames[0]):.1f}"
     long = {"count": f"{train.iterations:,}", "epochs": rounds}
@@ -44,7 +43,7 @@ def settings_block(
         ("parameters", f"{side.parameter_count():,}"),
         ("weights", start),
         ("data", phrase("{place}: {train} training, {val} validation frames", **seen)),
-        ("crop", phrase("{crop} (height x width), augmented as {name}", **cut)),
+        ("crop", _cut(data)),
         ("batch", phrase("{total} = {parts} (cards, iter_size, batch_size)", **total)),
         ("loss", _with_options(settings.loss.name, settings.loss_options)),
         ("optimizer", _with_options(settings.optimizer.name, settings.optimizer.options)),
@@ -53,6 +52,16 @@ def settings_block(
         ("evaluation", _with_options(every, protocol)),
         *_where_set(settings),
     ]
+
+
+def _cut(data: Any) -> str:
+    """Say how large training samples are, and how they are augmented."""
+    name = data.augmentation.name
+    if isinstance(data, VolumeKeys):
+        patch = "x".join(map(str, data.patch_shape))
+        return phrase("{crop} (depth x height x width), augmented as {name}", crop=patch, name=name)
+    crop = "x".join(map(str, data.crop_hw)) if data.crop_hw else phrase("whole images")
+    return phrase("{crop} (height x width), augmented as {name}", crop=crop, name=name)
 
 
 def _where_set(settings: Settings) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from common.files import whole_file
 from common.volumes.hdf5 import read_hdf5, write_hdf5
 from common.volumes.nifti import read_nifti, write_nifti
 from common.volumes.numpy_files import read_npy, read_npz, write_npy, write_npz
-from common.volumes.stored import Stored
+from common.volumes.stored import StoredVolume
 
 PREDICTIONS = (
     "predictions"  # the data set of wolny's prediction files (predictor.py, AbstractPredictor)
@@ -20,28 +20,28 @@ PREDICTIONS = (
 
 
 @dataclass(frozen=True)
-class Kind:
+class FileKind:
     """A kind of file. `several`: it holds arrays by name, a volume and its label, say.
 
     write: (path, array, name of it inside, geometry).
     """
 
-    read: Callable[[Path, str], Stored]
+    read: Callable[[Path, str], StoredVolume]
     write: Callable[[Path, np.ndarray, str, Mapping[str, Any]], None]
     several: bool
 
 
-HDF5 = Kind(read_hdf5, lambda p, array, inner, g: write_hdf5(p, {inner: array}, g), True)
-NIFTI = Kind(read_nifti, lambda p, array, inner, g: write_nifti(p, array, g), False)
-KINDS: dict[str, Kind] = {
+HDF5 = FileKind(read_hdf5, lambda p, array, inner, g: write_hdf5(p, {inner: array}, g), True)
+NIFTI = FileKind(read_nifti, lambda p, array, inner, g: write_nifti(p, array, g), False)
+KINDS: dict[str, FileKind] = {
     ".h5": HDF5,
     ".hdf5": HDF5,
     ".hdf": HDF5,
     ".hd5": HDF5,
     ".nii": NIFTI,
     ".nii.gz": NIFTI,
-    ".npz": Kind(read_npz, lambda p, array, inner, g: write_npz(p, {inner: array}), True),
-    ".npy": Kind(read_npy, lambda p, array, inner, g: write_npy(p, array), False),
+    ".npz": FileKind(read_npz, lambda p, array, inner, g: write_npz(p, {inner: array}), True),
+    ".npy": FileKind(read_npy, lambda p, array, inner, g: write_npy(p, array), False),
 }
 
 
@@ -56,7 +56,7 @@ def stem_of(path: Path) -> str:
     return path.name[: len(path.name) - len(suffix_of(path))]
 
 
-def kind_of(path: Path) -> Kind:
+def kind_of(path: Path) -> FileKind:
     """Return what reads a file. Raises DataError where its suffix says none."""
     suffix = suffix_of(path)
     if not suffix:
@@ -64,14 +64,14 @@ def kind_of(path: Path) -> Kind:
     return KINDS[suffix]
 
 
-def read_volume(path: Path, inner: str = "raw") -> Stored:
+def read_volume(path: Path, inner: str = "raw") -> StoredVolume:
     """Read a volume as [C, D, H, W]; one without channels has one.
 
     inner: its name, where the file holds several. Raises DamagedFileError, DataError.
     """
     found = kind_of(path).read(path, inner)
     array = found.array if found.array.ndim == 4 else found.array[None]
-    return Stored(array, found.geometry)
+    return StoredVolume(array, found.geometry)
 
 
 def read_label(path: Path, inner: str = "label") -> np.ndarray:

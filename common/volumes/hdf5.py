@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from common.errors import DamagedFileError
-from common.volumes.stored import NUMBERS, Stored, library, reading, require_volume
+from common.volumes.stored import NUMBERS, StoredVolume, library, reading, require_volume
 
 MOST_ATTRIBUTE = 64  # numbers of an attribute that is kept
 
 
-def read_hdf5(path: Path, inner: str) -> Stored:
+def read_hdf5(path: Path, inner: str) -> StoredVolume:
     """Read the data set `inner` of a file.
 
     Links to other files and voxels that lie elsewhere are refused: a stranger's file could name
@@ -27,7 +27,7 @@ def read_hdf5(path: Path, inner: str) -> Stored:
             for name, value in dataset.attrs.items()
             if np.asarray(value).dtype.kind in NUMBERS and np.size(value) <= MOST_ATTRIBUTE
         }
-        return Stored(dataset[()], geometry)
+        return StoredVolume(dataset[()], geometry)
 
 
 def _dataset(h5py: Any, file: Any, path: Path, inner: str) -> Any:

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from common.volumes.stored import Stored, library, reading, require_volume
+from common.volumes.stored import StoredVolume, library, reading, require_volume
 
 
-def read_nifti(path: Path, inner: str) -> Stored:
+def read_nifti(path: Path, inner: str) -> StoredVolume:
     """Read a NIfTI file: [X, Y, Z] as [Z, Y, X], [X, Y, Z, C] as [C, Z, Y, X].
 
     Voxels have the header's scaling; its affine and units are the geometry. Raises
@@ -26,7 +26,9 @@ def read_nifti(path: Path, inner: str) -> Stored:
         require_volume(path, shape, np.dtype(image.get_data_dtype()))
         voxels = np.asanyarray(image.dataobj).reshape(shape, order="A")
         array = np.ascontiguousarray(voxels.T)
-        return Stored(array, {"affine": np.array(image.affine), "header": image.header.copy()})
+        return StoredVolume(
+            array, {"affine": np.array(image.affine), "header": image.header.copy()}
+        )
 
 
 def write_nifti(path: Path, array: np.ndarray, geometry: Mapping[str, Any]) -> None:

@@ -9,20 +9,20 @@ import numpy as np
 from numpy.lib import format as npy
 
 from common.errors import DamagedFileError
-from common.volumes.stored import Stored, reading, require_volume
+from common.volumes.stored import StoredVolume, reading, require_volume
 
 
-def read_npy(path: Path, inner: str) -> Stored:
+def read_npy(path: Path, inner: str) -> StoredVolume:
     """Map the array of a `.npy` file; no code of the file runs. Raises DamagedFileError."""
     with reading(path, "npy"):
         array = np.load(path, mmap_mode="r", allow_pickle=False)
         if not isinstance(array, np.ndarray):
             raise DamagedFileError(f"{path}: holds several arrays, expected one: call it .npz")
         require_volume(path, array.shape, array.dtype)
-        return Stored(array)
+        return StoredVolume(array)
 
 
-def read_npz(path: Path, inner: str) -> Stored:
+def read_npz(path: Path, inner: str) -> StoredVolume:
     """Read the array `inner` of a `.npz` file. Raises DamagedFileError."""
     with reading(path, "npz"), zipfile.ZipFile(path) as file:
         names = [name.removesuffix(".npy") for name in file.namelist()]
@@ -34,7 +34,7 @@ def read_npz(path: Path, inner: str) -> Stored:
             shape, _, dtype = read(member)
             require_volume(path, shape, dtype)
         with file.open(f"{inner}.npy") as member:
-            return Stored(npy.read_array(member, allow_pickle=False))
+            return StoredVolume(npy.read_array(member, allow_pickle=False))
 
 
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

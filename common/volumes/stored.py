@@ -18,7 +18,7 @@ DIMENSIONS = (3, 4)  # [D, H, W] and [C, D, H, W]
 
 
 @dataclass(frozen=True, eq=False)
-class Stored:
+class StoredVolume:
     """An array of a file, and what a file of the same geometry needs beside it.
 
     Attributes:

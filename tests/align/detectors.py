@@ -176,7 +176,9 @@ class PaddleProposals(paddle.nn.Layer):
         for image, (height, width) in enumerate(sizes):
             boxes, scores, levels = [], [], []
             for level, out in enumerate(maps):
-                anchors = paddle.to_tensor(grid_of(*out.shape[2:], STRIDES[level])).astype(out.dtype)
+                anchors = paddle.to_tensor(grid_of(*out.shape[2:], STRIDES[level])).astype(
+                    out.dtype
+                )
                 flat = out[image].flatten(1).t()
                 many = TOP - 1 if self.fault == "one less" else TOP
                 best, index = flat[:, 0].detach().topk(min(many, flat.shape[0]))

@@ -25,6 +25,7 @@ from common.settings.data import OwnData
 from common.settings.own import InOptimizer
 from common.settings.recipe import ClassWeights
 from common.settings.run import Model, Settings
+from common.settings.volumes import values_of_labels
 from common.training.feed import DataSets, open_data
 
 MakeOptimizer = Callable[[list[Any]], Any]  # parameters -> optimizer
@@ -163,7 +164,8 @@ class Parts(ABC):
     def predict(self, net: Any, image: np.ndarray) -> np.ndarray:
         """Return what the net predicts for `image` float32 [N, 3, H, W], as the config evaluates.
 
-        Of semantic nets classes, of panoptic ones ids of segments, int64 [N, H, W].
+        Of semantic nets classes, of panoptic ones ids of segments, int64 [N, H, W]; of volumes
+        classes or masks, see `AskVolume`.
         """
         return self.ask(self.inference(net), image, self.settings.evaluate)
 
@@ -176,7 +178,7 @@ class Parts(ABC):
         """Return the metric of (logits, label), or of (classes, label)."""
         own, argmax = self.own("metric"), np.asarray if of_classes else self.argmax
         if own is None:
-            return CountsOfClasses(self.settings.model.net_classes, self.void, argmax)
+            return CountsOfClasses(values_of_labels(self.settings), self.void, argmax)
         return ScoreOfClasses(self._score(own), argmax)
 
     def evaluator(self, data: DataSets) -> Evaluator:

@@ -32,13 +32,14 @@ class ToyLayout:
     """How a toy set lies on disk.
 
     title: what messages call it. marker: the file that says that it is one. folders: what it has
-    beside. write: (root, about, progress) writes its frames.
+    beside. write: (root, about, progress) writes its frames. maker: the command that made it.
     """
 
     title: str
     marker: str
     folders: tuple[str, ...]
     write: Callable[[Path, dict[str, Any], Progress], None]
+    maker: str = "make_toy_cityscapes"
 
 
 def write_toy_cityscapes(
@@ -76,7 +77,7 @@ def write_toy_cityscapes(
     chosen = LAYOUTS[layout]
     _require_sensible(chosen, train, val, size_hw, seed)
     target = Path(folder).absolute()
-    _require_replaceable(chosen, target, force)
+    require_replaceable(chosen, target, force)
     about = {
         "made_by": "make_toy_cityscapes",
         "version": VERSION,
@@ -184,7 +185,8 @@ LAYOUTS = {
 }
 
 
-def _require_replaceable(layout: ToyLayout, target: Path, force: bool) -> None:
+def require_replaceable(layout: ToyLayout, target: Path, force: bool) -> None:
+    """Raise DataError unless a toy set may be written there; `force`: over an earlier one."""
     if not os.path.lexists(target):
         return
     if not target.is_dir() or target.is_symlink():
@@ -211,6 +213,6 @@ def _is_toy(layout: ToyLayout, folder: Path) -> bool:
         return False
     return (
         isinstance(about, dict)
-        and about.get("made_by") == "make_toy_cityscapes"
+        and about.get("made_by") == layout.maker
         and {path.name for path in folder.iterdir()} <= {layout.marker, *layout.folders}
     )

@@ -57,7 +57,11 @@ def test_a_right_port_is_aligned_in_train_mode_and_backward(fault):
 @pytest.mark.parametrize(
     ("fault", "layer", "words"),
     [
-        ("overlap", "rpn", "it asks > 0.8 of the same values of which the reference asks it of 0.5"),
+        (
+            "overlap",
+            "rpn",
+            "it asks > 0.8 of the same values of which the reference asks it of 0.5",
+        ),
         ("all levels", "rpn", "is not among"),
         ("one less", "rpn", "topk takes 7 of the same scores, the reference 8"),
         ("box weight", "rpn", ""),
@@ -160,12 +164,16 @@ def test_a_farther_gap_than_rounding_explains_is_no_tie():
     def port(x):
         return x.argsort(descending=True)[:, [1, 0, 2, 3, 4, 5]]
 
-    report = judged(lambda x: x.argsort(descending=True), port, np.array([[0.3, 0.5, 0.4, 0.1, 0, 1]]))
+    report = judged(
+        lambda x: x.argsort(descending=True), port, np.array([[0.3, 0.5, 0.4, 0.1, 0, 1]])
+    )
     assert report.exit_code == 1
     scores = np.array([[0.3, 0.7, 0.7 + 1e-9, 0.1]])
     nearly = judged(
         lambda x: x.argsort(descending=True),
-        lambda x: (x - paddle.to_tensor([[0.0, 0.0, 2e-9, 0.0]], "float64")).argsort(descending=True),
+        lambda x: (x - paddle.to_tensor([[0.0, 0.0, 2e-9, 0.0]], "float64")).argsort(
+            descending=True
+        ),
         scores,
     )
     assert nearly.exit_code == 1

@@ -17,6 +17,7 @@ from common.settings.data import DATASETS, AnyAugmentation, AnyData, Data, Photo
 from common.settings.load import load_settings
 from common.settings.own import OWN
 from common.settings.recipe import AnyLoss, AnyOptimizer, AnySchedule
+from common.settings.volumes import VolumeKeys
 from tests.paths import CONFIGS
 
 # STDC's configs are older than the rule that a config is called as its row.
@@ -28,7 +29,8 @@ QUICK = ("unet", "fcn8s", "pspnet50", "deeplabv3plus_r50", "fcn_tv_r50", "glore_
 
 
 def configs():
-    marks = {name: () if name in QUICK else (pytest.mark.prove,) for name in sorted(ROWS)}
+    images = [name for name in sorted(ROWS) if PAIRS[ROWS[name]].task != "volumetric"]
+    marks = {name: () if name in QUICK else (pytest.mark.prove,) for name in images}
     return [pytest.param(name, id=name, marks=own) for name, own in marks.items()]
 
 
@@ -51,7 +53,10 @@ def test_both_configs_load_and_are_of_one_recipe(name):
     for config, end in ((paper, ""), (toy, "_toy")):
         assert (config.name, config.model.name) == (f"{name}{end}", ROWS[name])
         shape = config.reproduce.input_shape
-        assert config.resized(shape).data.crop_hw == shape[2:]
+        small = config.resized(shape).data
+        assert (small.crop_hw or small.patch_shape) == shape[2:]
+    if PAIRS[ROWS[name]].task == "volumetric":
+        return
     plain = PAIRS[ROWS[name]].task == "semantic"
     assert toy.data.dataset == ("cityscapes" if plain else "cityscapes_panoptic")
     assert toy.model.num_classes == 19
@@ -122,8 +127,8 @@ def test_settings_know_every_row_of_the_tables(package):
     pytest.importorskip("torch" if package == "torch_ref" else "paddle")
     losses = importlib.import_module(f"{package}.losses").LOSSES
     # `detail` is a term of STDC's loss and returns two numbers, `depth` one of ViP-DeepLab's; of
-    # instances and volumes there are no data.
-    assert names_of(AnyLoss) == {*losses, OWN} - {"detail", "depth", "mask_rcnn", "solo", "volume"}
+    # Mask R-CNN the net itself computes it.
+    assert names_of(AnyLoss) == {*losses, OWN} - {"detail", "depth", "mask_rcnn"}
     optimizers = importlib.import_module(f"{package}.optim").OPTIMIZERS
     assert names_of(AnyOptimizer) == {*optimizers, OWN}
     assert names_of(AnySchedule) == {*SCHEDULES, "plateau", "in_optimizer", OWN}
@@ -137,6 +142,9 @@ def test_a_data_set_is_a_row_whose_keys_its_class_takes(name):
     assert get_args(row.settings.model_fields["dataset"].annotation) == (name,)
     own = row.settings.model_fields.keys() - Data.model_fields.keys()
     taken = set(inspect.signature(row.source.__init__).parameters) - {"self", "root", "split"}
+    if issubclass(row.settings, VolumeKeys):  # of its keys some are of patches
+        assert taken <= own
+        return
     if issubclass(row.settings, PhotosData):  # whose classes the config says
         assert own - PhotosData.model_fields.keys() | {"labelling"} == taken
         return

@@ -22,7 +22,7 @@ from common.data.transforms.images import VOID, Transform, holds_ids
 from common.errors import ConfigError, DataError, SizeMismatchError, UnknownLabelsError
 from common.panoptic.ids import MOST
 from common.randomness import choice, generator, sample_generator
-from common.settings.data import NormalisationOptions
+from common.settings.data import NormalisationOptions, OwnData
 from common.settings.run import Settings
 from common.training.feed import DataSets
 
@@ -88,11 +88,12 @@ class OwnSamples(SegmentationDataset):
         self, own: Own, found: Any, settings: Settings, transforms: Sequence[Transform], crop: bool
     ) -> None:
         data = settings.data
+        assert isinstance(data, OwnData)
         super().__init__(
             found, transforms, seed=settings.seed, normalisation=data.normalisation.build()
         )
         self.what = str(own)
-        self.void = settings.data.ignore_index  # type: ignore[union-attr]  # own data have it
+        self.void = data.ignore_index
         self.crop_hw = data.crop_hw if crop else None
         self.unused = [
             *(["data.augmentation"] if data.augmentation.name != "none" else []),
