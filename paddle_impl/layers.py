@@ -111,6 +111,49 @@ class BatchNorm3D(BatchNorm2D):
         return self._normalise(flat, self.weight).reshape(input.shape)
 
 
+class GroupNorm(nn.GroupNorm):
+    """`paddle.nn.GroupNorm` whose epsilon is exact in float64, whatever the version holds it in.
+
+    Paddle 2.6.2 rounds it to float32, 3.3 does not. As in `BatchNorm2D` the input is scaled by s
+    with s^2 = float32(eps) / eps, and the kernel gets float32(eps), which no version rounds. Input
+    and output [N, C, ...].
+    """
+
+    exact_constants = True  # align/: the reference's constants need no rounding to float32
+
+    def forward(self, input: paddle.Tensor) -> paddle.Tensor:
+        """Normalise `input` [N, C, ...] by the statistics of its groups of channels."""
+        exact = self._epsilon
+        rounded = float(np.float32(exact))
+        if input.dtype != paddle.float64 or rounded in (0.0, exact):
+            return super().forward(input)
+        self._epsilon = rounded
+        try:
+            return super().forward(input * math.sqrt(rounded / exact))
+        finally:
+            self._epsilon = exact
+
+
+class LeakyReLU(nn.LeakyReLU):
+    """`paddle.nn.LeakyReLU` with torch's gradient at 0, which is the slope; Paddle's is 1.
+
+    The slope is exact in float64: Paddle 2.6.2 holds it in float32.
+    """
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """Return `x` where it is above 0, and `x` times the slope elsewhere."""
+        return paddle.where(x > 0, x, x * paddle.full([], self._negative_slope, x.dtype))
+
+
+def maximum(first: paddle.Tensor, second: paddle.Tensor) -> paddle.Tensor:
+    """Return the larger of both; where they are equal each has half of the gradient, as in torch.
+
+    Paddle 2.6.2 gives `second` all of it.
+    """
+    mean = (first + second) * 0.5
+    return paddle.where(first > second, first, paddle.where(first < second, second, mean))
+
+
 class InPlaceABN(BatchNorm2D):
     """BatchNorm whose scale is |weight| + eps and that keeps no batch counter.
 

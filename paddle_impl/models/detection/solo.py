@@ -12,7 +12,12 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from common.shapes import checked_grids, coordinates, first_width
-from paddle_impl.layers import freeze_parameters, freeze_statistics, resize_bilinear
+from paddle_impl.layers import (
+    GroupNorm,
+    freeze_parameters,
+    freeze_statistics,
+    resize_bilinear,
+)
 from paddle_impl.models.backbones.resnet import ResNet
 from paddle_impl.models.detection.fpn import FPN
 
@@ -27,7 +32,7 @@ class ConvGN(nn.Layer):
     def __init__(self, in_ch: int, out_ch: int, size: int, groups: int) -> None:
         super().__init__()
         self.conv = nn.Conv2D(in_ch, out_ch, size, padding=size // 2, bias_attr=False)
-        self.gn = nn.GroupNorm(groups, out_ch)
+        self.gn = GroupNorm(groups, out_ch)
         self.relu = nn.ReLU()
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:

@@ -13,7 +13,14 @@ from paddle import nn
 
 from common.errors import ConfigError
 from common.shapes import check_volume, first_width
-from paddle_impl.layers import BatchNorm3D, fan_in_uniform_, named_sequential
+from paddle_impl.layers import (
+    BatchNorm3D,
+    GroupNorm,
+    LeakyReLU,
+    fan_in_uniform_,
+    maximum,
+    named_sequential,
+)
 
 GROUPS = 8  # of GroupNorm; one where there are fewer channels
 DROPPED = 0.1  # share of what the letters d and D drop
@@ -45,11 +52,11 @@ def single_conv(in_channels: int, out_channels: int, order: str) -> nn.Sequentia
             layers["dropout2d"] = nn.Dropout3D(DROPPED)
         else:
             name = {"r": "ReLU", "l": "LeakyReLU", "e": "ELU"}[letter]
-            layers[name] = getattr(nn, name)()
+            layers[name] = LeakyReLU() if name == "LeakyReLU" else getattr(nn, name)()
     return named_sequential(layers)
 
 
-def group_norm(channels: int) -> nn.GroupNorm:
+def group_norm(channels: int) -> GroupNorm:
     """Return GroupNorm of 8 groups, of one where there are fewer than 8 channels."""
     groups = GROUPS if channels >= GROUPS else 1
     if channels % groups:
@@ -57,7 +64,7 @@ def group_norm(channels: int) -> nn.GroupNorm:
             f"GroupNorm of {channels} channels does not have {GROUPS} equal groups; set a width "
             "of multiples of 1/8"
         )
-    return nn.GroupNorm(groups, channels)
+    return GroupNorm(groups, channels)
 
 
 def checked_order(order: str) -> str:
@@ -108,7 +115,7 @@ class ResNetBlock(nn.Layer):
         self.conv3 = single_conv(out_channels, out_channels, linear)
         self.non_linearity: nn.Layer = nn.ReLU()
         if "l" in order:
-            self.non_linearity = nn.LeakyReLU(0.1)
+            self.non_linearity = LeakyReLU(0.1)
         elif "e" in order:
             self.non_linearity = nn.ELU()
         self.se_module = None if excite is None else excitation(excite, out_channels)
@@ -159,7 +166,7 @@ class BothExcitations(nn.Layer):
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Return `x` [N, C, D, H, W], weighted."""
-        return paddle.maximum(self.cSE(x), self.sSE(x))
+        return maximum(self.cSE(x), self.sSE(x))
 
 
 def excitation(kind: str, channels: int) -> nn.Layer:

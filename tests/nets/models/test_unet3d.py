@@ -11,7 +11,6 @@ torch = pytest.importorskip("torch")
 
 import torch_ref
 from common.errors import ConfigError, UserError
-from common.pairs import PAIRS
 
 # (row, options that the file tells, parameters); counted by the authors' own nets
 FILES = {
@@ -211,15 +210,6 @@ def test_what_is_no_volume_is_refused_on_both_sides(shape, says):
             room.build_model("unet3d", **SMALL)(tensor)
 
 
-@pytest.mark.parametrize("row", ROWS)
-def test_no_config_trains_it_yet(row):
-    from common.settings.run import Model
-
-    assert len(PAIRS[row].default_input) == 5
-    with pytest.raises(ValueError, match=f"{row} is of the task volumetric"):
-        Model(name=row)
-
-
 def test_a_shape_of_an_image_is_refused_for_a_net_of_volumes():
     from commands.subjects.inputs import check_input_shape
 
@@ -229,3 +219,33 @@ def test_a_shape_of_an_image_is_refused_for_a_net_of_volumes():
         check_input_shape((2, 1, 8, 8), volume, False)
     with pytest.raises(UserError, match="four positive numbers"):
         check_input_shape((2, 1, 8, 8, 8), image, False)
+
+
+def test_layers_whose_meaning_differs_have_torchs():
+    """Epsilon and slope in float64, the gradient of LeakyReLU at 0 and of a maximum of equals."""
+    paddle = pytest.importorskip("paddle")
+    from paddle_impl.layers import GroupNorm, LeakyReLU, maximum
+
+    rng = np.random.default_rng(0)
+    x, g = rng.standard_normal((2, 2, 8, 3, 4, 5))
+    x *= 1e-3  # where epsilon counts
+    x[0, 0, 0] = 0
+    ours = GroupNorm(4, 8)
+    ours.to(dtype="float64")
+    pairs = [
+        (torch.nn.GroupNorm(4, 8).double(), ours),
+        (torch.nn.LeakyReLU(0.01), LeakyReLU(0.01)),
+        (lambda v: torch.maximum(v * 0.3, v * 0.6), lambda v: maximum(v * 0.3, v * 0.6)),
+    ]
+    for theirs, port in pairs:
+        left = torch.from_numpy(x).requires_grad_()
+        right = paddle.to_tensor(x, stop_gradient=False)
+        outputs = theirs(left), port(right)
+        (outputs[0] * torch.from_numpy(g)).sum().backward()
+        (outputs[1] * paddle.to_tensor(g)).sum().backward()
+        wanted = outputs[0].detach().numpy(), left.grad.numpy()
+        for found, expected in zip((outputs[1].numpy(), right.grad.numpy()), wanted, strict=True):
+            np.testing.assert_allclose(
+                found, expected, rtol=1e-11, atol=1e-14 * abs(expected).max()
+            )
+    assert ours._epsilon == 1e-5
