@@ -116,7 +116,8 @@ def dice_loss(logits: Tensor, masks: Any) -> Tensor:
     p = F.sigmoid(logits).flatten(1)
     taught = tensor_like(np.asarray(masks), logits).flatten(1)
     both = (p * taught).sum(1)
-    squares = (p * p).sum(1) + EPS + (taught * taught).sum(1) + EPS
+    eps = paddle.full_like(both, EPS)  # Paddle 2.6.2 rounds a number that is added to float32
+    squares = (p * p).sum(1) + eps + (taught * taught).sum(1) + eps
     return (1 - 2 * both / squares).sum()
 
 
