@@ -22,7 +22,9 @@ from common.training.net_side import (
     loss_parts,
     main_logits,
     map_outputs,
+    outputs_taught,
     require_slots,
+    seed_samples,
     tensors_to_fill,
 )
 from paddle_impl.optim import set_lr, trainable_parameters
@@ -72,7 +74,8 @@ def train_step(
     for batch in batches:
         image, target = to_tensors(batch)
         with precision.computing():
-            parts = loss_parts(criterion, net(image.astype(dtype)), target)
+            outputs = outputs_taught(net, criterion, image.astype(dtype), target)
+            parts = loss_parts(criterion, outputs, target)
         precision.backward(parts["loss"] / count)
         for name, value in parts.items():
             sums[name] = sums.get(name, 0.0) + float(value.detach())
@@ -276,8 +279,9 @@ class PaddleSide(NetSide):
         self.device = str(paddle.get_device())
 
     def seed(self, seed: int) -> None:
-        """Seed Paddle's generators."""
+        """Seed Paddle's generators, and the draws of layers that draw by themselves."""
         paddle.seed(seed)
+        seed_samples(self.net.sublayers(include_self=True), seed)
 
     def parameter_count(self) -> int:
         """Count the trainable values of the net (statistics are none, though Paddle lists them)."""

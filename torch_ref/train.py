@@ -23,7 +23,9 @@ from common.training.net_side import (
     loss_parts,
     main_logits,
     map_outputs,
+    outputs_taught,
     require_slots,
+    seed_samples,
     tensors_to_fill,
 )
 from torch_ref.optim import set_lr, trainable_parameters
@@ -71,7 +73,8 @@ def train_step(
     for batch in batches:
         image, target = to_tensors(batch, parameter.device)
         with precision.computing():
-            parts = loss_parts(criterion, net(image.to(parameter.dtype)), target)
+            outputs = outputs_taught(net, criterion, image.to(parameter.dtype), target)
+            parts = loss_parts(criterion, outputs, target)
         precision.backward(parts["loss"] / count)
         for name, value in parts.items():
             sums[name] = sums.get(name, 0.0) + float(value.detach())
@@ -247,8 +250,9 @@ class TorchSide(NetSide):
         self.device = str(next(net.parameters()).device)
 
     def seed(self, seed: int) -> None:
-        """Seed torch's generators."""
+        """Seed torch's generators, and the draws of layers that draw by themselves."""
         torch.manual_seed(seed)
+        seed_samples(self.net.modules(), seed)
 
     def parameter_count(self) -> int:
         """Count the trainable values of the net."""

@@ -38,7 +38,6 @@ from align.record.draws import CallKey
 from align.record.trace import CallPlace, Slot, Trace
 from common.places import told
 
-
 # Roundings that have added up on the way to a discrete step: nothing is judged by this.
 NEARLY = Allowance(unit=1e-9 / UNITS)
 

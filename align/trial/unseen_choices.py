@@ -7,8 +7,8 @@ to other whole numbers, when all moves in its last places, a difference is no pr
 
 from typing import Any
 
-from align.judge.comparison import DIFFERS, UNCHECKED, Comparison
 from align.judge.compare import NOTHING_LEFT
+from align.judge.comparison import DIFFERS, UNCHECKED, Comparison
 from align.judge.words import Cause
 from align.record.trace import CallPlace
 from align.trial.findings import Findings

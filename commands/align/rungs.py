@@ -40,6 +40,7 @@ class RungRow:
     needs_data: bool = False  # batches of the config's data set
     needs_nets: bool = True  # both, with the same weights
     compares_nets: bool = True  # not only what comes before or after them
+    counts_classes: bool = False  # of pixels: the ladder has it where the net tells these
 
 
 def _judge(folder: Any) -> "Report":
@@ -91,6 +92,7 @@ ROWS = (
         ladder=8,
         needs_data=True,
         compares_nets=False,
+        counts_classes=True,
     ),
     RungRow(
         "step",

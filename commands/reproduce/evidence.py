@@ -21,7 +21,11 @@ from commands.align.reprod_log import (
     write_with_log,
 )
 from commands.subjects.inputs import seeded_input
+from commands.subjects.named.parts import Parts
 from commands.subjects.recipe import Recipe
+from common.training.feed import validation_batches
+
+FEW_IMAGES = 4  # of the validation whose objects are scored
 
 
 def write_evidence(
@@ -30,9 +34,9 @@ def write_evidence(
     """Write `<checkpoint>_reference.npy`, `<checkpoint>_paddle.npy` and a log of each to `folder`.
 
     Checkpoints: forward (logits of a seeded input, eval mode), data (the first image and label of
-    the first batches), metric (pixel accuracy, and mIoU
-    over the classes that occur, of both nets' predictions on training crops), loss (of both
-    criteria on the same outputs), bp_align (losses and rates of two free training steps).
+    the first batches), metric (pixel accuracy, and mIoU over the classes that occur, of both nets'
+    predictions on training crops; of nets of instances AP on a few validation images), loss (of
+    both criteria on the same outputs), bp_align (losses and rates of two free training steps).
 
     Args:
         reports: those of the rungs "loss" and "training", by name.
@@ -64,15 +68,32 @@ def _export_metric(recipe: Recipe, torch_net: Any, paddle_net: Any, folder: Path
     from align.pairing.reference_torch import LiveReference
     from align.trial.setup import prepared
 
-    batches = list(islice(recipe.small_batches(), 2))
     sides = pair_nets(LiveReference(torch_net), paddle_net, recipe.pair.rules)
     scores = []
     with prepared(sides, dtype="float64", train=False):
         for part, net in zip(recipe.parts, (torch_net, paddle_net), strict=True):
-            metric = part.metric(of_classes=True)
-            for batch in batches:
-                found = part.predict(net, batch.image)
-                segments = recipe.settings.model.task == "panoptic"
-                metric.update(found[:, 1] if segments else found, batch.semantic)
-            scores.append(as_arrays(metric.scores()))
+            scored = _of_classes if recipe.counts_classes else _of_objects
+            scores.append(as_arrays(scored(recipe, part, net)))
     return write_with_log(folder, "metric", *scores)
+
+
+def _of_classes(recipe: Recipe, part: Parts, net: Any) -> dict[str, float]:
+    """Return the scores of the classes that a net predicts on two training batches."""
+    metric = part.metric(of_classes=True)
+    segments = recipe.settings.model.task == "panoptic"
+    for batch in islice(recipe.small_batches(), 2):
+        found = part.predict(net, batch.image)
+        metric.update(found[:, 1] if segments else found, batch.semantic)
+    return metric.scores()
+
+
+def _of_objects(recipe: Recipe, part: Parts, net: Any) -> dict[str, float]:
+    """Return AP of masks and boxes on the first validation images, 0 where there is no object."""
+    data = part.data()
+    evaluator = part.evaluator(data)
+    for batch in islice(validation_batches(data.val, part.settings), FEW_IMAGES):
+        evaluator.update(batch, part.predict(net, batch.image))
+    scores = evaluator.compute()
+    return {
+        name: 0.0 if scores[name] != scores[name] else scores[name] for name in ("ap", "box_ap")
+    }

@@ -235,6 +235,8 @@ class Reproduction:
         for row in LADDER:
             if row.of_recipe is None or (self.fast and not row.when_fast):
                 continue
+            if row.counts_classes and not recipe.counts_classes:
+                continue
             if row.needs_data and not data_are_there:
                 self._make_data()
                 data_are_there = True

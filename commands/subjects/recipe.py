@@ -29,13 +29,16 @@ from commands.subjects.named.with_source import WithSource
 from common.data.batch import Batch, as_given
 from common.errors import UserError
 from common.evaluation.volumetric import as_of_classes
+from common.instances.teach import objects_by_image, sizes_of_images
 from common.panoptic.makers import semantic_logits
+from common.settings.data import INSTANCES
 from common.settings.own import InOptimizer, OwnMetric, OwnSchedule
 from common.settings.panoptic import LABEL
 from common.settings.volumes import VOLUME, values_of_labels
 from common.training.net_side import main_logits
 
 BATCHES, FEW_BATCHES = 5, 2  # that the data rung compares
+OBJECTS, OBJECTS_HAVE = "objects", {"boxes", "size"}  # a target, and what it alone has
 
 
 class Recipe:
@@ -75,12 +78,12 @@ class Recipe:
 
     def align_forward(self, torch_net: Any, paddle_net: Any, train: bool) -> Report:
         """The forward pass of a seeded input of `reproduce.input_shape`."""
-        given = self.inputs()
+        given = self.inputs(train)
         return align_forward(torch_net, paddle_net, given, train=train, rules=self.pair.rules)
 
     def align_backward(self, torch_net: Any, paddle_net: Any) -> Report:
         """The backward pass of the same input, from random cotangents of the outputs."""
-        return align_backward(torch_net, paddle_net, self.inputs(), rules=self.pair.rules)
+        return align_backward(torch_net, paddle_net, self.inputs(True), rules=self.pair.rules)
 
     def align_data(self) -> Report:
         """The reference's batches, read between the steps, against the port's, read ahead."""
@@ -113,8 +116,8 @@ class Recipe:
         """The criterion on the reference's outputs in train mode."""
         from commands.subjects.run_torch import outputs_in_train_mode
 
-        image, target = as_taught(next(self.small_batches()))
-        report = align_loss(*self._losses(), [outputs_in_train_mode(torch_net, image), target])
+        *inputs, target = as_taught(next(self.small_batches()))
+        report = align_loss(*self._losses(), [outputs_in_train_mode(torch_net, *inputs), target])
         void = self.parts[1].void
         own_label = self.parts[1].own("loss") and isinstance(target, np.ndarray)
         if own_label and not (target == void).any():
@@ -128,6 +131,11 @@ class Recipe:
         """
         from commands.subjects.run_torch import outputs_in_train_mode
 
+        if not self.counts_classes:
+            raise UserError(
+                "could not check: a net of instances has no class of every pixel to count; its AP "
+                "is one code for both sides, pycocotools', and evaluate.py says it of either net"
+            )
         batches = list(islice(self.small_batches(), 2))
         outputs = [outputs_in_train_mode(torch_net, batch.image) for batch in batches]
         pairs = [
@@ -149,6 +157,11 @@ class Recipe:
         sides = (("reference", theirs), ("port", ours))
         report.settings["scores"] = {side: metric.scores() for side, metric in sides}
         return report
+
+    @property
+    def counts_classes(self) -> bool:
+        """Whether the net has a class for every pixel, which the metric rung counts."""
+        return self.settings.model.task != INSTANCES
 
     def _scored(self, outputs: Any, label: np.ndarray) -> tuple[Any, Any]:
         """Return the logits of classes among what a net returns, at the label's size, and that."""
@@ -232,8 +245,14 @@ class Recipe:
         """Yield the batches that the rungs run on: crops of `reproduce.input_shape`."""
         return _batches(self.parts[0], workers=0)
 
-    def inputs(self) -> list[np.ndarray]:
-        """Return a seeded input of `reproduce.input_shape`."""
+    def inputs(self, train: bool = False) -> list[Any]:
+        """Return a seeded input of `reproduce.input_shape`.
+
+        A net whose losses are its own gets a batch of the data in train mode, with its objects.
+        """
+        if train and self.settings.target.name == OBJECTS:
+            *inputs, _ = as_taught(next(self.small_batches()))
+            return inputs
         shape = tuple(self.settings.reproduce.input_shape)
         return [seeded_input(shape, self.settings.seed)]
 
@@ -274,9 +293,17 @@ class Recipe:
         return theirs, ours
 
 
-def as_taught(batch: Batch) -> tuple[np.ndarray, Any]:
-    """Return image and target as a step gets them: without lists, in which images differ."""
-    return batch.image, as_given(batch.target, lambda array: array)
+def as_taught(batch: Batch) -> tuple[Any, ...]:
+    """Return image and target as a step gets them: without lists, in which images differ.
+
+    Of a net whose losses are its own the images and objects that it is called with, and labels.
+    """
+    target = as_given(batch.target, lambda array: array)
+    if isinstance(target, dict) and set(target) >= OBJECTS_HAVE:
+        sizes = sizes_of_images(target)
+        images = [x[:, :h, :w] for x, (h, w) in zip(batch.image, sizes, strict=True)]
+        return images, objects_by_image(target), target["labels"]
+    return batch.image, target
 
 
 def _batches(parts: Parts, workers: int) -> Iterator[Any]:

@@ -13,11 +13,11 @@ from align.nets.prepare_torch import state_kept
 from common.files import whole_file
 
 
-def outputs_in_train_mode(net: Any, image: np.ndarray) -> Any:
-    """Return what the net makes of `image`, tensors as arrays; the net is left as it was."""
+def outputs_in_train_mode(net: Any, *inputs: Any) -> Any:
+    """Return what the net makes of `inputs`, tensors as arrays; the net is left as it was."""
     modes = {module: module.training for module in net.modules()}
     with torch.no_grad(), state_kept(net):
-        outputs = net.train()(torch.from_numpy(image))
+        outputs = net.train()(*map_leaves(inputs, to_tensor))
     for module, training in modes.items():
         module.training = training
     return map_leaves(outputs, lambda leaf: to_array(leaf) if is_tensor(leaf) else leaf)

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from common.instances.sets.transforms import Objects
 from common.instances.solo_targets import solo_targets
-from common.instances.transforms import Objects
 
 Level = dict[str, np.ndarray]
+_PARTS = ("boxes", "labels", "masks")
 _OF_OBJECTS = ("masks", "cells")  # of a level: one for each mask, not for each image
 
 
@@ -74,27 +75,27 @@ def objects_target(
     each image without padding. `objects_by_image` undoes it.
     """
     counts = [len(one["labels"]) for one in images]
-    joined = {
-        name: np.concatenate([one[name] for one in images]) for name in ("boxes", "labels", "masks")
-    }
+    joined = {name: np.concatenate([one[name] for one in images]) for name in _PARTS}
     sizes = np.array([one["size"] for one in images], np.int64)
     return {**joined, "image": np.repeat(np.arange(len(images)), counts), "size": sizes}
 
 
-def objects_by_image(target: Mapping[str, Any]) -> list[dict[str, Any]]:
+def objects_by_image(target: Mapping[str, Any]) -> list[dict[str, np.ndarray]]:
     """Return "boxes", "labels" and "masks" [K, h, w] of each image, cut to its own size.
 
-    target: what `objects_target` returned, arrays or tensors; parts of it are of the same kind.
+    target: what `objects_target` returned, arrays or tensors of a framework.
     """
-    of_image, sizes = _array(target["image"]), _array(target["size"])
+    held = {name: _array(target[name]) for name in (*_PARTS, "image")}
     found = []
-    for number, (height, width) in enumerate(sizes.tolist()):
-        places = np.flatnonzero(of_image == number)
-        own = slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 0)
-        masks = target["masks"][own][:, :height, :width]
-        found.append({"boxes": target["boxes"][own], "labels": target["labels"][own]})
-        found[-1]["masks"] = masks
+    for number, (height, width) in enumerate(sizes_of_images(target)):
+        one = {name: held[name][held["image"] == number] for name in _PARTS}
+        found.append({**one, "masks": np.ascontiguousarray(one["masks"][:, :height, :width])})
     return found
+
+
+def sizes_of_images(target: Mapping[str, Any]) -> list[tuple[int, int]]:
+    """Return (height, width) of each image without padding; see `objects_by_image`."""
+    return [(height, width) for height, width in _array(target["size"]).tolist()]
 
 
 TEACH: dict[str, Callable[..., dict[str, np.ndarray]]] = {

@@ -37,8 +37,8 @@ from common.data.transforms.recipes import (
     STDC_SCALES,
     STEPS,
 )
-from common.instances.sets.coco import CocoInstances, palette_of_objects
-from common.instances.transforms import ResizeEdges, training_transforms
+from common.instances.sets.coco import NAMES_BY_ID, CocoInstances, palette_of_objects
+from common.instances.sets.transforms import ResizeEdges, training_transforms
 from common.panoptic.sets.cityscapes import CityscapesPanoptic
 from common.panoptic.sets.coco import CocoPanoptic
 from common.settings.instances import InstancesAugmentation
@@ -348,12 +348,15 @@ class CocoInstancesData(Data):
     dataset: Literal["coco_instances"]
     names: Annotated[tuple[str, ...], Field(min_length=1, max_length=254)] | None = None
     keep_empty: bool | None = None  # images without objects are trained on, too; none: false
+    by_id: bool | None = None  # COCO's 90 ids are the classes, 10 of them of nothing; none: false
     augmentation: InstancesAugmentation  # others take labels alone
 
     @model_validator(mode="after")
     def _names_once(self) -> Self:
         if self.names and len(set(self.names)) < len(self.names):
             raise ValueError("data.names has a name twice")
+        if self.names and self.by_id:
+            raise ValueError("data.by_id is of COCO's own ids: take out data.names, or data.by_id")
         for key in ("scale", "val_short_side"):
             if getattr(self, key) != type(self).model_fields[key].default:
                 raise ValueError(
@@ -364,6 +367,8 @@ class CocoInstancesData(Data):
 
     def classes(self) -> Classes:
         """Return COCO's classes, or those that the config names, in VOC's colours."""
+        if self.by_id:
+            return Classes(NAMES_BY_ID, palette_of_objects(len(NAMES_BY_ID)))
         if self.names is None:
             return Classes(CocoInstances.class_names, CocoInstances.colors)
         return Classes(self.names, palette_of_objects(len(self.names)))
@@ -374,8 +379,8 @@ class CocoInstancesData(Data):
 
     def validation_transforms(self) -> tuple[Any, ...]:
         """Images are resized so that the shorter edge is the last of `short_sides`."""
-        edges = self.augmentation
-        return (ResizeEdges(edges.short_sides[-1:], edges.longest),)
+        sides, longest = self.augmentation.short_sides, self.augmentation.longest
+        return () if sides is None else (ResizeEdges(sides[-1:], longest),)
 
 
 class VolumesData(VolumeKeys, Data):  # type: ignore[misc]  # voxels are normalised otherwise

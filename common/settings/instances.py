@@ -20,7 +20,8 @@ class InstancesAugmentation(Named):
     """Edges, and mirror images; `data.crop_hw`, where it is set, is what images are shrunk to."""
 
     name: Literal["instances"]
-    short_sides: Annotated[tuple[Positive, ...], Field(min_length=1)] = (800,)  # one is drawn
+    # One is drawn; none: images keep their size, for nets that resize them themselves.
+    short_sides: Annotated[tuple[Positive, ...], Field(min_length=1)] | None = (800,)
     longest: Positive = 1333  # pixels
     flip: Share = 0.5
 

@@ -20,6 +20,7 @@ TAKES: Final = {  # losses that take another target than the label
     "vip_deeplab": "panoptic_deeplab",
     "max_deeplab": "max_deeplab",
     "solo": "solo",
+    "mask_rcnn": "objects",
 }
 TASKS_OF: Final = {  # what a target, or what becomes of outputs, is of; others are panoptic
     "label": "semantic",

@@ -227,6 +227,12 @@ class SoloLossOptions(Named):
     class_weight: AtLeast0 = 1.0
 
 
+class MaskRCNNLossOptions(Named):
+    """The sum of the five losses that the net itself computes."""
+
+    name: Literal["mask_rcnn"]
+
+
 class Clip(Section):
     """Gradients are cut to `limit` before a step.
 
@@ -360,6 +366,7 @@ AnyLoss = Annotated[
     | MaxDeepLabOptions
     | SoloLossOptions
     | VolumeLossOptions
+    | MaskRCNNLossOptions
     | OwnLoss,
     Field(discriminator="name"),
 ]

@@ -12,7 +12,7 @@ from common.data.transforms.images import VOID
 from common.errors import ConfigError
 from common.pairs import PAIRS, WITHOUT_DATA, unknown_net
 from common.settings.data import DATASETS, INSTANCES, AnyData, OwnData
-from common.settings.instances import GRIDS, SoloTarget
+from common.settings.instances import GRIDS, ObjectsTarget, SoloTarget
 from common.settings.own import InOptimizer, OwnLoss, OwnMetric, OwnModel, OwnOptimizer, OwnSchedule
 from common.settings.panoptic import (
     ARGMAX,
@@ -375,6 +375,11 @@ class Settings(Section):
                 f"data.dataset is {self.data.dataset}, whose objects are no label of every pixel, "
                 f"and {self.model.name} is a net of semantic segmentation: set coco, whose labels "
                 "have background"
+            )
+        if isinstance(self.target, ObjectsTarget) and self.evaluate.batch_size > 1:
+            raise ValueError(
+                f"evaluate.batch_size is {self.evaluate.batch_size}, and {self.model.name} resizes "
+                "every image by itself, without padding: set 1"
             )
         grids = self.model.options.get("num_grids")
         if isinstance(self.target, SoloTarget) and tuple(grids or GRIDS) != self.target.num_grids:

@@ -1,6 +1,6 @@
 """What is the same on both sides of a training: a `Side` but for the framework's own functions."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -111,6 +111,18 @@ def _below(part: str, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return the arrays of one part, without its name."""
     place = f"{part}."
     return {key.removeprefix(place): a for key, a in state.items() if key.startswith(place)}
+
+
+def outputs_taught(net: Any, criterion: Any, image: Any, target: Any) -> Any:
+    """Return what a net returns in training; one whose losses are its own gets the target, too."""
+    return criterion.ask(net, image, target) if hasattr(criterion, "ask") else net(image)
+
+
+def seed_samples(layers: Iterable[Any], seed: int) -> None:
+    """Let layers that draw by a generator of their own begin at `seed`."""
+    for layer in layers:
+        if hasattr(layer, "seed_samples"):
+            layer.seed_samples(seed)
 
 
 def loss_parts(criterion: Any, outputs: Any, target: Any) -> dict[str, Any]:

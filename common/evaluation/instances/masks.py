@@ -9,13 +9,13 @@ import numpy as np
 
 from common.data.batch import Target
 from common.data.sets.run_lengths import mask_of, masks_for
+from common.evaluation.instances.pictures import boxes_in, painted_objects
 from common.evaluation.panoptic_maps import Maps, of_image
 from common.evaluation.protocol import Ask
 from common.evaluation.sliding import padded
-from common.instances.dataset import MULTIPLE, sizes_of
-from common.instances.pictures import boxes_in, painted_objects
 from common.instances.post import POST, Detections, FoundObjects
 from common.instances.sets.coco import NAME
+from common.instances.sets.dataset import MULTIPLE, sizes_of
 from common.settings.run import Evaluate, Settings
 
 
@@ -31,10 +31,12 @@ class AskInstances:
 
     def __call__(self, net: Maps, image: np.ndarray, options: Evaluate) -> np.ndarray:
         """Return what was found in each image, N `FoundObjects`; sides become multiples."""
-        outputs = net.outputs(padded(image, MULTIPLE))
+        boxed = self.post == "objects"  # such nets pad images themselves, and return a list
+        outputs = net.outputs(image if boxed else padded(image, MULTIPLE))
         found = np.empty(len(image), object)
         for number in range(len(image)):
-            found[number] = POST[self.post](of_image(outputs, number), **self.options)
+            own = outputs[number] if boxed else of_image(outputs, number)
+            found[number] = POST[self.post](own, **self.options)
         return found
 
 

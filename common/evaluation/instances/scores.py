@@ -8,8 +8,8 @@ import numpy as np
 
 from common.data import Batch
 from common.errors import DataError
-from common.instances.dataset import sizes_of
 from common.instances.post import Detections
+from common.instances.sets.dataset import sizes_of
 from common.metrics.mask_ap import FIGURES, average_precision, run_lengths_of
 from common.settings.run import Settings
 

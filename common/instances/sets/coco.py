@@ -29,6 +29,8 @@ from common.panoptic.sets.coco_categories import CATEGORIES, NUM_THINGS, palette
 SPLITS = ("train", "val")
 NAME = "coco_instances"  # of the set in a config
 THINGS = CATEGORIES[:NUM_THINGS]
+_BY_ID = {row.id: row.name for row in THINGS}
+NAMES_BY_ID = tuple(_BY_ID.get(k, f"(no {k})") for k in range(1, max(_BY_ID) + 1))
 HOW_TO_GET = (
     "Get train2017.zip, val2017.zip and annotations_trainval2017.zip at "
     "https://cocodataset.org/#download and unpack all three into that folder"
@@ -67,6 +69,7 @@ class CocoInstances:
         split: "train" or "val".
         names: of the categories of a set of one's own, class by class; None: COCO's 80.
         keep_empty: whether images without objects are trained on, too.
+        by_id: the class is COCO's category id less 1, as in torchvision's weights: 90 classes.
 
     Attributes:
         dropped: how many objects were dropped. empty: how many images were left out.
@@ -92,10 +95,14 @@ class CocoInstances:
         split: str,
         names: Sequence[str] | None = None,
         keep_empty: bool = False,
+        by_id: bool = False,
     ) -> None:
         if split not in SPLITS:
             raise ConfigError(f"split: expected {' or '.join(SPLITS)}, got {split!r}")
         masks_for(NAME)
+        self.by_id = by_id
+        if by_id:
+            names = NAMES_BY_ID
         if names is not None:
             self.class_names, self.num_classes = tuple(names), len(names)
             self.colors = palette_of_objects(len(names))
@@ -122,7 +129,7 @@ class CocoInstances:
     def category_ids(self) -> tuple[int, ...]:
         """What annotation files call the classes: a number for each."""
         by_class = {index: category for category, index in self.class_of.items()}
-        return tuple(by_class[index] for index in range(self.num_classes))
+        return tuple(by_class.get(index, index + 1) for index in range(self.num_classes))
 
     def read_objects(self, index: int) -> InstanceSample:
         """Return an image and its objects, crowds among them.
@@ -214,7 +221,7 @@ class CocoInstances:
     def _classes_of(self, categories: Mapping[int, str]) -> dict[int, int]:
         """Return the class of each category, which names tell; DataError for other names."""
         held = {name: number for number, name in categories.items()}
-        known = dict.fromkeys(self.class_names)
+        known = dict.fromkeys(_BY_ID.values() if self.by_id else self.class_names)
         absent = [name for name in known if name not in held]
         strange = [name for name in categories.values() if name not in known]
         if absent or strange or len(held) < len(categories):
@@ -223,6 +230,8 @@ class CocoInstances:
                 f"{some(list(known))}, {len(known)} in all; data.names lists those of a set of "
                 "your own, class by class"
             )
+        if self.by_id:
+            return {number: number - 1 for number in held.values()}
         return {held[name]: index for index, name in enumerate(known)}
 
     def _hold(self, frames: Sequence[InstanceFrame], leave_empty: bool) -> None:

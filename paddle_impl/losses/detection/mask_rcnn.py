@@ -12,6 +12,7 @@ import paddle.nn.functional as F
 from paddle import Tensor, nn
 
 from common.errors import UserError
+from common.instances.teach import objects_by_image, sizes_of_images
 from paddle_impl.losses.arrays import array_of, tensor_like
 from paddle_impl.losses.parts import LossOfParts
 from paddle_impl.losses.pixels import IGNORE_INDEX, at_label, log_probabilities, wide
@@ -87,6 +88,17 @@ class MaskLoss(nn.Layer):
 
 class MaskRCNNLoss(LossOfParts):
     """The sum of what Mask R-CNN returns in train mode, where it computes its losses itself."""
+
+    def ask(self, net: Any, image: Tensor, target: Mapping[str, Any]) -> Any:
+        """Return what `net` returns of a batch: it is shown what it is taught.
+
+        image: [N, 3, H, W], padded. target: what `common.instances.teach.objects_target` returned,
+        arrays or tensors.
+        """
+        sizes, targets = sizes_of_images(target), objects_by_image(target)
+        images = [x[:, :height, :width] for x, (height, width) in zip(image, sizes, strict=True)]
+        taught = [{name: paddle.to_tensor(value) for name, value in one.items()} for one in targets]
+        return net(images, taught)
 
     def parts(self, outputs: Mapping[str, Tensor], label: Any = None) -> dict[str, Tensor]:
         """Return the terms by name, scalars; `label` was the net's to look at.

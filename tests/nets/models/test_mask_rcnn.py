@@ -160,4 +160,3 @@ def test_both_sides_find_the_same_objects_in_images_of_three_sizes(row):
     assert sum(len(one["boxes"]) for one in theirs) > 10
 
 
-from torch_ref.seeded import build_seeded

@@ -13,7 +13,14 @@ from common.errors import ConfigError
 from common.evaluation.evaluator import EVALUATORS
 from common.pairs import PAIRS, WITHOUT_DATA
 from common.schedules import SCHEDULES
-from common.settings.data import DATASETS, AnyAugmentation, AnyData, Data, PhotosData
+from common.settings.data import (
+    DATASETS,
+    INSTANCES,
+    AnyAugmentation,
+    AnyData,
+    Data,
+    PhotosData,
+)
 from common.settings.load import load_settings
 from common.settings.own import OWN
 from common.settings.recipe import AnyLoss, AnyOptimizer, AnySchedule
@@ -22,9 +29,25 @@ from tests.paths import CONFIGS
 
 # STDC's configs are older than the rule that a config is called as its row.
 NAMES = {"stdc1_seg": "stdc1", "stdc2_seg": "stdc2"}
-ROWS = {NAMES.get(row, row): row for row, pair in PAIRS.items() if pair.task in EVALUATORS}
 # One of each family for `make test`; the others are steps of `make prove`.
 MORE = {"panoptic_deeplab_r50_coco", "panoptic_deeplab_d2_r52_coco"}  # a row's second data set
+MORE |= {"solo_r50_fpn_3x", "solov2_r50_fpn_3x"}  # and a second recipe
+# Rows that are trained as another: model.name says which.
+NO_RECIPE = {"mask_rcnn_r50_fpn_v2", "mask_rcnn_r50_fpn_d2"}
+TOY_SETS = {"semantic": "cityscapes", "panoptic": "cityscapes_panoptic"}
+TOY_SETS["instances"] = "coco_instances"
+# What a toy may have beside the options of its paper: sizes, and BatchNorms that learn anew.
+TOY_OPTIONS = {"width", "bn_kept", "num_grids", "stacked_convs", "frozen_stages", "norm_eval"}
+TOY_OPTIONS |= {"norm", "trainable_backbone_layers", "min_size", "max_size", "anchor_sizes"}
+TOY_OPTIONS |= {"canonical_scale", "rpn_batch_size_per_image", "box_batch_size_per_image"}
+TOY_OPTIONS |= {
+    f"rpn_{when}_nms_top_n_{of}" for when in ("pre", "post") for of in ("train", "test")
+}
+ROWS = {
+    NAMES.get(row, row): row
+    for row, pair in PAIRS.items()
+    if pair.task in EVALUATORS and row not in NO_RECIPE
+}
 QUICK = ("unet", "fcn8s", "pspnet50", "deeplabv3plus_r50", "fcn_tv_r50", "glore_r50")
 
 
@@ -57,9 +80,8 @@ def test_both_configs_load_and_are_of_one_recipe(name):
         assert (small.crop_hw or small.patch_shape) == shape[2:]
     if PAIRS[ROWS[name]].task == "volumetric":
         return
-    plain = PAIRS[ROWS[name]].task == "semantic"
-    assert toy.data.dataset == ("cityscapes" if plain else "cityscapes_panoptic")
-    assert toy.model.num_classes == 19
+    assert toy.data.dataset == TOY_SETS[PAIRS[ROWS[name]].task]
+    assert toy.model.num_classes == (3 if toy.model.task == "instances" else 19)
     assert (toy.target.name, toy.evaluate.post.name) == (
         paper.target.name,
         paper.evaluate.post.name,
@@ -70,8 +92,8 @@ def test_both_configs_load_and_are_of_one_recipe(name):
     assert toy_pixels == paper_pixels
     assert toy.data.augmentation.name == paper.data.augmentation.name
     assert (toy.loss, toy.optimizer.name) == (paper.loss, paper.optimizer.name)
-    assert paper.model.num_classes == DATASETS[paper.data.dataset].source.num_classes
-    assert set(toy.model.options) <= {*paper.model.options, "width", "bn_kept"}
+    assert paper.model.num_classes == len(paper.data.classes())
+    assert set(toy.model.options) <= {*paper.model.options, *TOY_OPTIONS}
 
 
 @pytest.mark.parametrize(
@@ -88,6 +110,9 @@ def test_both_configs_load_and_are_of_one_recipe(name):
         ("deeplabv3_tv_r101", ("coco", (480, 480), 32, "torchvision_sgd", 0.02, 7.2e-7)),
         ("panoptic_deeplab_r50", ("cityscapes_panoptic", (1025, 2049), 8, "adam", 5e-5, 1.74e-9)),
         ("panoptic_deeplab_d2_r52", ("cityscapes_panoptic", (512, 1024), 32, "adam", 1e-6, 3.5e-8)),
+        ("solo_r50_fpn", ("coco_instances", None, 16, "sgd", 1e-5, 1e-4)),
+        ("solov2_r50_fpn", ("coco_instances", None, 16, "sgd", 1e-5, 1e-4)),
+        ("mask_rcnn_r50_fpn", ("coco_instances", None, 16, "sgd", 2e-5, 2e-4)),
         ("panoptic_deeplab_r50_coco", ("coco_panoptic", (641, 641), 64, "adam", 2.5e-7, 8.5e-9)),
     ],
 )
@@ -126,13 +151,12 @@ def test_settings_know_every_row_of_the_tables(package):
 
     pytest.importorskip("torch" if package == "torch_ref" else "paddle")
     losses = importlib.import_module(f"{package}.losses").LOSSES
-    # `detail` is a term of STDC's loss and returns two numbers, `depth` one of ViP-DeepLab's; of
-    # Mask R-CNN the net itself computes it.
-    assert names_of(AnyLoss) == {*losses, OWN} - {"detail", "depth", "mask_rcnn"}
+    # `detail` is a term of STDC's loss and returns two numbers, `depth` one of ViP-DeepLab's.
+    assert names_of(AnyLoss) == {*losses, OWN} - {"detail", "depth"}
     optimizers = importlib.import_module(f"{package}.optim").OPTIMIZERS
     assert names_of(AnyOptimizer) == {*optimizers, OWN}
     assert names_of(AnySchedule) == {*SCHEDULES, "plateau", "in_optimizer", OWN}
-    assert names_of(AnyAugmentation) == {*AUGMENTATIONS, OWN}
+    assert names_of(AnyAugmentation) == {*AUGMENTATIONS, INSTANCES, OWN}
     assert names_of(AnyData, "dataset") == {*DATASETS, OWN}
 
 
@@ -165,6 +189,7 @@ def test_rows_that_need_two_images_say_so(row):
 def toy(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data") / "toy"
     write_toy_cityscapes(folder, train=4, val=2, size_hw=(64, 128))
+    write_toy_cityscapes(folder.with_name("shapes"), layout="coco_instances", train=6, val=2)
     return folder
 
 
@@ -176,7 +201,9 @@ def test_a_step_of_the_toy_config_is_aligned_and_its_net_evaluates(name, toy):
     from commands.subjects.rows import seeded_pair
 
     narrow = [] if name.startswith("stdc") else ["model.options.width=0.0625"]
-    recipe = Recipe(CONFIGS / f"{name}_toy.yml", (f"data.root={toy}", "data.scale=1.0", *narrow))
+    shapes = PAIRS[ROWS[name]].task == "instances"
+    root = f"data.root={toy.with_name('shapes') if shapes else toy}"
+    recipe = Recipe(CONFIGS / f"{name}_toy.yml", (root, "data.scale=1.0", *narrow))
     model = recipe.settings.model
     torch_net, paddle_net = seeded_pair(model.name, 0, **model.overrides)
     report = recipe.align_step(torch_net, paddle_net)
@@ -193,6 +220,9 @@ def test_a_step_of_the_toy_config_is_aligned_and_its_net_evaluates(name, toy):
         for part, net in zip(recipe.parts, (torch_net, paddle_net), strict=True)
     )
     assert theirs.shape == ours.shape
+    if shapes:  # a list of objects for each image
+        assert [len(one.labels) for one in theirs] == [len(one.labels) for one in ours]
+        return
     assert theirs.shape[-2:] == (40, 60)
     assert (theirs == ours).mean() > 0.99
 

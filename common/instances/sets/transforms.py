@@ -92,8 +92,9 @@ def resized(
 
 
 def training_transforms(
-    size_hw: tuple[int, int] | None, short_sides: Sequence[int], longest: int, flip: float
+    size_hw: tuple[int, int] | None, short_sides: Sequence[int] | None, longest: int, flip: float
 ) -> tuple[ObjectTransform, ...]:
     """Return the augmentation; images larger than `size_hw`, where it is set, are shrunk to it."""
     fit = () if size_hw is None else (ShrinkToFit(size_hw),)
-    return (ResizeEdges(short_sides, longest), *fit, FlipObjects(flip))
+    edges = () if short_sides is None else (ResizeEdges(short_sides, longest),)
+    return (*edges, *fit, FlipObjects(flip))

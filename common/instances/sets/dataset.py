@@ -10,7 +10,7 @@ from common.data.dataset import SegmentationDataset
 from common.data.transforms.images import Normalisation
 from common.errors import DataError
 from common.instances.sets.coco import CocoInstances
-from common.instances.transforms import Objects, ObjectTransform
+from common.instances.sets.transforms import Objects, ObjectTransform
 from common.randomness import sample_generator
 
 MULTIPLE = 32  # pixels: sides of a batch are multiples, which the pyramid's levels divide
@@ -26,7 +26,8 @@ class InstanceDataset(SegmentationDataset):
             target is what an evaluation compares with, "image" and "annotations", lists.
         transforms: of image and objects.
         seed, normalisation: as of `SegmentationDataset`.
-        size_hw: height and width that every batch is padded to; None: the largest of its images.
+        size_hw: height and width that every batch is padded to; None: the largest of its images,
+            and on to a `multiple`.
     """
 
     source: CocoInstances
@@ -40,10 +41,11 @@ class InstanceDataset(SegmentationDataset):
         seed: int = 0,
         normalisation: Normalisation | None = None,
         size_hw: tuple[int, int] | None = None,
+        multiple: int = MULTIPLE,
     ) -> None:
         super().__init__(source, (), seed=seed, normalisation=normalisation)
         self.object_transforms = tuple(transforms)
-        self.make_target, self.size_hw = make_target, size_hw
+        self.make_target, self.size_hw, self.multiple = make_target, size_hw, multiple
 
     def sample(self, epoch: int, index: int) -> Sample:
         """Image float32 [3, H, W] (normalised) and its objects at that size.
@@ -86,7 +88,7 @@ class InstanceDataset(SegmentationDataset):
         """Pad images with the mean, below and at the right, and join what is learnt of them."""
         images = [image for image, _ in samples]
         targets: list[Any] = [target for _, target in samples]
-        size = self.size_hw or padded_size([image.shape[1:] for image in images])
+        size = self.size_hw or padded_size([x.shape[1:] for x in images], self.multiple)
         joined = np.zeros((len(images), 3, *size), np.float32)
         for place, image in zip(joined, images, strict=True):
             height, width = image.shape[1:]
@@ -107,10 +109,10 @@ def sizes_of(about: Mapping[str, Any]) -> tuple[tuple[int, int], tuple[int, int]
     return (height, width), (about["height"], about["width"])
 
 
-def padded_size(sizes: Sequence[Sequence[int]]) -> tuple[int, int]:
-    """Return the least height and width, multiples of 32, that hold images of `sizes`."""
+def padded_size(sizes: Sequence[Sequence[int]], multiple: int) -> tuple[int, int]:
+    """Return the least height and width, multiples of that, which hold images of `sizes`."""
     height, width = (max(size[axis] for size in sizes) for axis in (0, 1))
-    return -(-height // MULTIPLE) * MULTIPLE, -(-width // MULTIPLE) * MULTIPLE
+    return -(-height // multiple) * multiple, -(-width // multiple) * multiple
 
 
 def no_objects() -> Objects:
