@@ -248,6 +248,7 @@ STAGES = {
             "tests/nets/models/test_axial_deeplab.py",
             "tests/nets/models/test_max_deeplab.py",
             "tests/nets/models/test_unet3d.py",
+            "tests/commands/test_volumes.py",
             "tests/nets/models/test_panoptic_deeplab.py",
             "tests/common/metrics/test_panoptic.py",
             "tests/nets/training/test_configs.py",
