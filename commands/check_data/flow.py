@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from commands.check_data.pictures import Drawn, Shown, draw_classes, draw_samples
@@ -23,6 +24,9 @@ from common.data.readers import in_processes
 from common.data.survey import UNPAIRED, UNUSABLE, Finding, Look, Survey, look_at
 from common.errors import DataError, UnknownLabelsError, UnpairedError, UserError
 from common.files import make_folder
+from common.instances.sets.coco import CocoInstances, topmost
+from common.instances.sets.dataset import InstanceDataset
+from common.instances.teach import Teacher
 from common.panoptic.dataset import PanopticDataset
 from common.panoptic.segments import Segment, outlines_of, semantic_of
 from common.panoptic.sets.base import PanopticSet
@@ -87,7 +91,12 @@ def open_splits(settings: Settings) -> tuple[Sources, Survey]:
             sources[split] = error.source  # whose frames tell it, each of itself
     others = {UNPAIRED: list(lonely.values())} if lonely else {}
     frames = {split: len(source) for split, source in sources.items()}
-    return sources, Survey(classes, frames, others=others)
+    objects = {
+        split: {"dropped": source.dropped, "left_out": source.empty}
+        for split, source in sources.items()
+        if isinstance(source, CocoInstances)
+    }
+    return sources, Survey(classes, frames, others=others, objects=objects)
 
 
 def read_all(sources: Sources, workers: int) -> Iterator[Look]:
@@ -164,6 +173,8 @@ def _drawer(settings: Settings, source: DataSource | UsersSplit) -> Callable[[in
     def sample(index: int) -> Shown:
         image, target = dataset.sample(0, index)
         picture = dataset.normalisation.to_rgb(image[None])[0]
+        if isinstance(source, CocoInstances):
+            return of_objects(picture, target)
         return Shown(picture, **target if isinstance(target, dict) else {"label": target})
 
     return lambda i: (frames[i].name, str(frames[i].image), lambda: sample(i))
@@ -180,10 +191,22 @@ def _samples(settings: Settings, source: DataSource) -> SegmentationDataset:
         "seed": settings.seed,
         "normalisation": settings.data.normalisation.build(),
     }
+    if isinstance(source, CocoInstances):  # its samples are images and objects
+        return InstanceDataset(source, Teacher("objects", source.num_classes), transforms, **ways)
     mixes = any(getattr(step, "takes_others", False) for step in transforms)
     if isinstance(source, PanopticSet) and not mixes:
         return PanopticDataset(source, labels_and_outlines, transforms, **ways)
     return SegmentationDataset(source, transforms, **ways)
+
+
+def of_objects(picture: np.ndarray, objects: Any) -> Shown:
+    """Return what is drawn of objects: their classes, and the outlines of masks and boxes."""
+    label, numbers = topmost(objects, picture.shape[:2])
+    outlines = outlines_of(numbers)
+    boxes = np.zeros(outlines.shape, np.uint8)
+    for left, top, right, bottom in objects["boxes"].round().astype(int).tolist():
+        cv2.rectangle(boxes, (left, top), (right - 1, bottom - 1), 1, 1)
+    return Shown(picture, label.astype(np.int64), outlines | (boxes > 0))
 
 
 def labels_and_outlines(ids: np.ndarray, segments: list[Segment]) -> dict[str, np.ndarray]:

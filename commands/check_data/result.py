@@ -80,6 +80,7 @@ def as_json(settings: Settings, survey: Survey, pictures: Sequence[Path]) -> dic
             for index, name in enumerate(classes.names)
         ],
         "photos": survey.traits,
+        **({"objects": survey.objects} if survey.objects else {}),
         "pictures": [str(path) for path in pictures],
     }
 
@@ -121,6 +122,9 @@ def _head(settings: Settings, survey: Survey) -> list[tuple[str, str]]:
         sizes = " - ".join(f"{width}x{height}" for height, width in _ends(survey.sizes(split)))
         frames = phrase("{count} frames, width x height {sizes}", count=count, sizes=sizes or "?")
         rows.append((split, frames))
+        if objects := survey.objects.get(split):
+            told = "dropped {dropped} objects of no pixel, left out {left_out} images of no object"
+            rows.append(("", phrase(told, **objects)))
     if survey.traits:
         told = ", ".join(f"{said(name)} {count}" for name, count in survey.traits.items())
         rows.append((phrase("photos"), told))

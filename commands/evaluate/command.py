@@ -17,6 +17,10 @@ from common.terminal import labelled, screen, verdict
 from common.words.language import phrase, said
 
 LABEL = 12  # columns
+INSTEAD = {
+    "panoptic": "--save writes its segments",
+    "instances": "--save writes its objects",
+}
 
 
 def parse(description: str, example: str) -> argparse.Namespace:
@@ -45,7 +49,7 @@ def parse(description: str, example: str) -> argparse.Namespace:
         "--save",
         type=Path,
         metavar="DIR",
-        help="write panopticapi's PNGs and JSON (panoptic nets)",
+        help="write panopticapi's PNGs and JSON (panoptic nets), or COCO's results (instances)",
     )
     command.add_argument(
         "--confusion", type=Path, metavar="FILE.png", help="write the confusion matrix as a picture"
@@ -55,7 +59,7 @@ def parse(description: str, example: str) -> argparse.Namespace:
     )
     command.add_argument(
         "--at-least", type=float, metavar="X", help="exit with 1 where mIoU (of panoptic nets PQ, "
-        "0..1) is below X"
+        "of instances mask AP, 0..1) is below X"
     )  # fmt: skip
     command.add_argument("--quiet", action="store_true", help="the verdict alone, no progress")
     command.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -93,17 +97,17 @@ def _evaluated(options: argparse.Namespace, settings: Any) -> dict[str, Any]:
 
     parts = parts_of(settings, options.framework)
     data = parts.data()
-    files = _files(options, settings, data.val)
+    evaluator = parts.evaluator(data)
+    files = _files(options, settings, data.val, evaluator)
     running = Running(options.device, options.engine or "auto", options.threads, _teller(options))
     net = asked(parts, options.weights, running)
     _begin(options, settings, net, len(data.val))
-    evaluator = parts.evaluator(data)
     begin = time.monotonic()
     with counting("images", len(data.val), options.quiet or options.json) as count:
         scores = pass_over(
             ByProtocol(net.inference, parts.ask),
             validation_batches(data.val, settings),
-            AlsoSeen(evaluator, files.add) if files else evaluator,
+            AlsoSeen(evaluator, files.add) if hasattr(files, "add") else evaluator,
             options=settings.evaluate,
             progress=lambda done: count(done) or True,
         )
@@ -122,16 +126,18 @@ def _evaluated(options: argparse.Namespace, settings: Any) -> dict[str, Any]:
     }
 
 
-def _files(options: argparse.Namespace, settings: Any, dataset: Any) -> Any:
+def _files(options: argparse.Namespace, settings: Any, dataset: Any, evaluator: Any) -> Any:
     """Return what writes predictions, None where that is not asked for.
 
     Raises UserError for an option of another task than the net's.
     """
     from commands.evaluate.ids import IdFiles
+    from common.settings.data import INSTANCES
     from common.settings.run import SEMANTIC
     from common.settings.volumes import VOLUMETRIC
 
-    if settings.model.task == VOLUMETRIC:
+    task = settings.model.task
+    if task == VOLUMETRIC:
         written = {"--save-ids": options.save_ids, "--save": options.save}
         written["--confusion"] = options.confusion
         if wrong := [name for name, value in written.items() if value]:
@@ -140,15 +146,18 @@ def _files(options: argparse.Namespace, settings: Any, dataset: Any) -> Any:
                 "what it predicts"
             )
         return None
-    panoptic = settings.model.task != SEMANTIC
     given = {"--save-ids": options.save_ids, "--confusion": options.confusion}
-    foreign = given if panoptic else {"--save": options.save}
+    foreign = given if task != SEMANTIC else {"--save": options.save}
     if wrong := [name for name, value in foreign.items() if value]:
-        instead = "--save writes its segments" if panoptic else "--save-ids writes its classes"
+        instead = INSTEAD.get(task, "--save-ids writes its classes")
         raise UserError(
             f"{wrong[0]}: {settings.model.name} is a net of {settings.model.task} segmentation; "
             f"{instead}"
         )
+    if options.save and task == INSTANCES:
+        from commands.evaluate.instances import SavedObjects
+
+        return SavedObjects(options.save, dataset, evaluator, options.force)
     if options.save:
         from commands.evaluate.panoptic import SavedSegments
 
@@ -160,7 +169,7 @@ def _scores(
     settings: Any, evaluator: Any, scores: Any, class_names: tuple[str, ...]
 ) -> dict[str, Any]:
     """Return the scores of the net's task as plain values."""
-    if "pq" in scores:
+    if "pq" in scores or "ap" in scores:
         return {name: with_null(value) for name, value in scores.items()}
     if "volume_iou" in scores:
         from commands.evaluate.volumes import scores_of_volumes
@@ -238,7 +247,11 @@ def _tell(options: argparse.Namespace, settings: Any, result: dict[str, Any]) ->
     console = screen()
     if not options.quiet:
         say(*labelled([(phrase("runs"), result["runs"])], LABEL))
-        if "pq" in result:
+        if "ap" in result:
+            from commands.evaluate.instances import table_of as table_of_objects
+
+            console.print(table_of_objects(result))
+        elif "pq" in result:
             from commands.evaluate.panoptic import table_of as table_of_segments
 
             console.print(table_of_segments(result))
@@ -265,9 +278,11 @@ def _line(result: dict[str, Any]) -> str:
 
 def _judged(options: argparse.Namespace, result: dict[str, Any]) -> tuple[int, str]:
     """Return the exit code and the last line."""
-    count, mean = result["images"], result["mean_iou"]
     if "pq" in result:
         return _judged_segments(options, result)
+    if "ap" in result:
+        return _judged_objects(options, result)
+    count, mean = result["images"], result["mean_iou"]
     if not result["pixels"] and result["ids"]:
         folder = result["ids"]
         text = phrase("{count} files in {folder}; no label counts here", count=count, folder=folder)
@@ -299,3 +314,15 @@ def _judged_segments(options: argparse.Namespace, result: dict[str, Any]) -> tup
         )
     words = phrase("{count} images: PQ {pq}", count=count, pq=f"{pq:.4f}")
     return enough(pq, options.at_least, words)
+
+
+def _judged_objects(options: argparse.Namespace, result: dict[str, Any]) -> tuple[int, str]:
+    """Return the exit code and the last line of a net of instances."""
+    count, precision = result["images"], result["ap"]
+    if precision is None:
+        raise UserError(
+            f"could not check: in {count} images of {result['split']} no object is annotated, so "
+            "there is no score"
+        )
+    words = phrase("{count} images: mask AP {ap}", count=count, ap=f"{precision:.4f}")
+    return enough(precision, options.at_least, words)

@@ -15,6 +15,7 @@ from common.errors import UserError
 from common.evaluation.protocol import Ask, Inference, predict
 from common.evaluation.resizing import resize
 from common.evaluation.sliding import scaled_size
+from common.settings.data import INSTANCES
 from common.settings.run import SEMANTIC, Evaluate, Settings
 
 MOST_PIXELS = 2048 * 1024  # that a net sees at once; a larger photo is seen by windows
@@ -146,7 +147,7 @@ def of_config(
         raise UserError(
             "--ids-at net: a panoptic net's ids are brought to the photo's size; leave it out"
         )
-    return PhotoNet(
+    return kind_of(settings)(
         net.inference,
         settings.evaluate,
         settings.data.normalisation.build(),
@@ -160,9 +161,20 @@ def of_config(
     )
 
 
+def kind_of(settings: Settings) -> type[PhotoNet]:
+    """Return what predicts with the config's net."""
+    from commands.predict.objects import ObjectsNet
+
+    return ObjectsNet if settings.model.task == INSTANCES else PhotoNet
+
+
 def painter_of(settings: Settings) -> Painter:
     """Return what is written of predictions of the config's net."""
+    from commands.predict.objects import ObjectPainter
+
     classes, data = settings.classes(), settings.data
+    if settings.model.task == INSTANCES:
+        return ObjectPainter(classes.names, classes.colors, data.categories)
     if settings.model.task == SEMANTIC:
         return ClassPainter(classes.names, classes.colors)
     divisor = settings.evaluate.post.options["label_divisor"]

@@ -73,8 +73,8 @@ def legend_of(lines: Sequence[Line], colors: np.ndarray, height: int) -> Image.I
     """Return lines, each behind the colour of its class, in columns."""
     rows = max(height // LINE, -(-len(lines) // COLUMNS))
     columns = [lines[at : at + rows] for at in range(0, len(lines), rows)]
-    font = _font()
-    widths = [max(int(font.getlength(text)) for _, text in c) + LINE + 2 * GAP for c in columns]
+    letters = font()
+    widths = [max(int(letters.getlength(text)) for _, text in c) + LINE + 2 * GAP for c in columns]
     size = (sum(widths) or 1, min(len(lines), rows) * LINE or 1)  # of nothing: a pixel
     image = Image.new("RGB", size, BACKGROUND)
     draw, x = ImageDraw.Draw(image), 0
@@ -83,7 +83,7 @@ def legend_of(lines: Sequence[Line], colors: np.ndarray, height: int) -> Image.I
             y = row * LINE
             box = (x, y + 3, x + LINE - 6, y + LINE - 3)
             draw.rectangle(box, fill=tuple(map(int, colors[index])), outline=GREY)
-            draw.text((x + LINE, y + LINE / 2), text, fill=INK, font=font, anchor="lm")
+            draw.text((x + LINE, y + LINE / 2), text, fill=INK, font=letters, anchor="lm")
         x += width
     return image
 
@@ -96,7 +96,7 @@ def shares_of(classes: np.ndarray, names: Sequence[str]) -> dict[str, float]:
 
 
 @cache
-def _font() -> ImageFont.FreeTypeFont:
+def font() -> ImageFont.FreeTypeFont:
     """Return the font that matplotlib brings along."""
     import matplotlib
 

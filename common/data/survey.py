@@ -62,7 +62,7 @@ def look_at(source: DataSource, split: str, index: int) -> Look:
         return problem_of(look, error)
     held = {value: int(counts[value]) for value in np.flatnonzero(counts).tolist()}
     look = look._replace(counts=held, size=image.size[::-1], traits=traits)
-    if set(held) <= {VOID}:
+    if set(held) <= {VOID} and not hasattr(source, "holds_objects"):  # which may show nothing
         said = f"{look.label or look.image}: no pixel of it has a class"
         return look._replace(problem=EMPTY, said=said)
     return look
@@ -108,12 +108,14 @@ class Survey:
         frames: number of frames by split.
         looks: of every frame, in any order.
         findings: by kind, those that are not of one frame.
+        objects: of a set of objects by split how many were "dropped", and images "left_out".
     """
 
     classes: Classes
     frames: dict[str, int]
     looks: list[Look] = field(default_factory=list)
     others: dict[str, list[Finding]] = field(default_factory=dict)
+    objects: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def findings(self) -> dict[str, list[Finding]]:

@@ -37,7 +37,7 @@ from common.data.transforms.recipes import (
     STDC_SCALES,
     STEPS,
 )
-from common.instances.sets.coco import NAMES_BY_ID, CocoInstances, palette_of_objects
+from common.instances.sets.coco import NAMES_BY_ID, THINGS, CocoInstances, palette_of_objects
 from common.instances.sets.transforms import ResizeEdges, training_transforms
 from common.panoptic.sets.cityscapes import CityscapesPanoptic
 from common.panoptic.sets.coco import CocoPanoptic
@@ -372,6 +372,13 @@ class CocoInstancesData(Data):
         if self.names is None:
             return Classes(CocoInstances.class_names, CocoInstances.colors)
         return Classes(self.names, palette_of_objects(len(self.names)))
+
+    @property
+    def categories(self) -> tuple[int, ...]:
+        """COCO's ids of the classes; 1, 2, ... of those that the config names, and with by_id."""
+        if self.names is None and not self.by_id:
+            return tuple(row.id for row in THINGS)
+        return tuple(range(1, len(self.classes()) + 1))
 
     def transforms(self, augment: Any = None) -> tuple[Any, ...]:
         """The training augmentation, of images and objects."""
