@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from paddle import LazyGuard, nn
-from paddle.nn.layer import rnn
+from paddle.nn.layer import norm, rnn
 from paddle.nn.utils.spectral_norm_hook import SpectralNorm
 from paddle.nn.utils.weight_norm_hook import WeightNorm
 
@@ -18,10 +18,7 @@ from paddle_impl.layers import InPlaceABN
 # no `nn.Linear`: its weight has torch's layout, so it stays a bare parameter.
 _KINDS: tuple[tuple[tuple[type, ...], str], ...] = (
     ((InPlaceABN,), INPLACE_ABN),
-    (
-        (nn.BatchNorm, nn.BatchNorm1D, nn.BatchNorm2D, nn.BatchNorm3D, nn.SyncBatchNorm),
-        BATCH_NORM,
-    ),
+    ((nn.BatchNorm, norm._BatchNormBase), BATCH_NORM),
     ((nn.Linear,), "Linear"),
     ((nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose), "ConvTranspose"),
     ((nn.Conv1D, nn.Conv2D, nn.Conv3D), "Conv"),
