@@ -47,7 +47,8 @@ class Seen:
     built: it is a class of the user's that inherits the constructor of a class of torch.
     positional, keywords: what arrived by position, and by name. receiver: of a method.
     mutated: the arguments (numbers, names; "self": the receiver) into which was written.
-    returns_written: what came back is the tensor that was written into.
+    returns_written: what came back is the tensor that was written into. aliases: the caller's local
+    names of that tensor.
     """
 
     names: tuple[str, ...] = ()
@@ -59,7 +60,9 @@ class Seen:
     result: Facts = Facts()
     mutated: set[str] = field(default_factory=set)
     returns_written: bool = False
+    aliases: set[str] = field(default_factory=set)
     ragged: bool = False  # the number of arguments differed from call to call
+    through: set[str] = field(default_factory=set)  # keywords that functools.partial gave
     whose: str = ""  # "module:name" of what is not torch's
 
 
@@ -79,6 +82,7 @@ class FileRecord:
     """One file of the user's, or of a library that builds nets, as it ran.
 
     ran: first statements of the blocks that ran; at_work: of those that ran after the imports.
+    written: operators such as `+=` that wrote into a tensor, with all local names of that tensor.
     """
 
     path: Path
@@ -87,7 +91,7 @@ class FileRecord:
     library: bool
     calls: dict[Span, list[Seen]] = field(default_factory=dict)
     values: dict[Span, Facts] = field(default_factory=dict)
-    written: dict[Span, bool] = field(default_factory=dict)
+    written: dict[Span, set[str]] = field(default_factory=dict)
     ran: set[Span] = field(default_factory=set)
     at_work: set[Span] = field(default_factory=set)
     names: dict[str, Binding] = field(default_factory=dict)

@@ -21,88 +21,26 @@ _IMPORTS_TORCH = re.compile(rb"^\s*(?:import|from) torch\b", re.MULTILINE)
 _LIBRARIES = tuple(sysconfig.get_path(name) for name in ("purelib", "platlib"))
 _PYTHON = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib"))
 # Not nets, or known to the table of meanings, or at home on both sides.
-_APART = frozenset(
-    [
-        "torch",
-        "paddle",
-        "numpy",
-        "einops",
-        "triton",
-        "torchgen",
-        "functorch",
-        "sympy",
-        "networkx",
-        "scipy",
-        "PIL",
-        "cv2",
-        "yaml",
-        "tqdm",
-        "safetensors",
-        "huggingface_hub",
-        "pytest",
-        "_pytest",
-        "setuptools",
-        "pkg_resources",
-        "pydantic",
-        "rich",
-        "tensorboard",
-        "tensorboardX",
-        "matplotlib",
-        "pandas",
-        "sklearn",
-        "skimage",
-        "jinja2",
-        "packaging",
-    ]
-)
+# fmt: off
+_APART = frozenset({
+    "torch", "paddle", "numpy", "einops", "triton", "torchgen", "functorch", "sympy",
+    "networkx", "scipy", "PIL", "cv2", "yaml", "tqdm", "safetensors", "huggingface_hub",
+    "pytest", "_pytest", "setuptools", "pkg_resources", "pydantic", "rich", "tensorboard",
+    "tensorboardX", "matplotlib", "pandas", "sklearn", "skimage", "jinja2", "packaging",
+})
+# fmt: on
 # What torch's layers hold beside tensors' own attributes.
-_OF_LAYERS = frozenset(
-    [
-        "kernel_size",
-        "stride",
-        "padding",
-        "dilation",
-        "groups",
-        "bias",
-        "weight",
-        "in_channels",
-        "out_channels",
-        "in_features",
-        "out_features",
-        "num_features",
-        "eps",
-        "momentum",
-        "affine",
-        "track_running_stats",
-        "running_mean",
-        "running_var",
-        "num_batches_tracked",
-        "p",
-        "inplace",
-        "num_parameters",
-        "embedding_dim",
-        "num_embeddings",
-        "normalized_shape",
-        "output_size",
-        "scale_factor",
-        "mode",
-        "align_corners",
-        "num_heads",
-        "embed_dim",
-        "batch_first",
-        "padding_mode",
-        "output_padding",
-        "transposed",
-        "negative_slope",
-        "upscale_factor",
-        "return_indices",
-        "ceil_mode",
-        "_modules",
-        "_parameters",
-        "_buffers",
-        "training",
-    ]
-)
+# fmt: off
+_OF_LAYERS = frozenset({
+    "kernel_size", "stride", "padding", "dilation", "groups", "bias", "weight", "in_channels",
+    "out_channels", "in_features", "out_features", "num_features", "eps", "momentum", "affine",
+    "track_running_stats", "running_mean", "running_var", "num_batches_tracked", "p", "inplace",
+    "num_parameters", "embedding_dim", "num_embeddings", "normalized_shape", "output_size",
+    "scale_factor", "mode", "align_corners", "num_heads", "embed_dim", "batch_first",
+    "padding_mode", "output_padding", "transposed", "negative_slope", "upscale_factor",
+    "return_indices", "ceil_mode", "_modules", "_parameters", "_buffers", "training",
+})
+# fmt: on
 ATTRIBUTES = frozenset(name for name in dir(torch.Tensor) if not name.startswith("__")) | _OF_LAYERS
 
 

@@ -56,10 +56,18 @@ def _made_table() -> dict[int, list[str]]:
         except ImportError:
             continue
         for name, value in vars(module).items():
-            named = callable(value) or isinstance(value, torch.dtype | torch.layout)
-            if named and not isinstance(value, ModuleType) and not name.startswith("__"):
+            if not name.startswith("__") and _may_be_torchs(value):
                 found.setdefault(id(value), []).append(f"{home}.{name}")
     return found
+
+
+def _may_be_torchs(value: Any) -> bool:
+    """Tell whether what a module of torch holds is of torch, and not imported there."""
+    if isinstance(value, torch.dtype | torch.layout):
+        return True
+    module = getattr(value, "__module__", None)
+    known = module is None or str(module).partition(".")[0] == "torch"
+    return callable(value) and known and not isinstance(value, ModuleType)
 
 
 def names_of(value: Any) -> tuple[str, ...]:
@@ -127,17 +135,25 @@ def _called_class(kind: type) -> tuple[tuple[str, ...], Any, bool, bool]:
         return names, None, False, False
     maker = _defining(kind, "__init__")
     if issubclass(kind, nn.Module) and maker is not None and names_of(maker):
-        return names_of(maker), None, False, True
+        nearest = torch_class_of(kind)
+        return names_of(nearest or maker), None, False, maker is not nn.Module
     return (), None, False, False
 
 
 def _bound(function: Any, kind: type, name: str) -> tuple[str, ...]:
-    """Return the names of a method by the class that defines it."""
+    """Return the names of a method by the class that defines it, then by the nearest of torch.
+
+    Of a constructor by the nearest first: it is called as the class is.
+    """
+    nearest = torch_class_of(kind)
+    first = [f"{one}.{name}" for one in names_of(nearest)] if nearest else []
     plain = getattr(function, "__func__", function)
     for base in kind.__mro__:
         held = inspect.getattr_static(base, name, None) if name in vars(base) else None
         if held is not None and getattr(held, "__func__", held) is plain:
-            return tuple(f"{one}.{name}" for one in names_of(base))
+            own = [f"{one}.{name}" for one in names_of(base)]
+            order = [*first, *own] if name == "__init__" else [*own, *first]
+            return tuple(dict.fromkeys(order)) if own else ()
     return ()
 
 

@@ -1,6 +1,8 @@
 """Answers the questions of instrumented files, and keeps what it was told."""
 
+import sys
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -35,7 +37,8 @@ class Asker:
         result = function(*args, **kwargs)
         after = [_version(tensor) for _, tensor in tensors]
         written = [at for (at, b, a) in zip(tensors, before, after, strict=True) if b != a]
-        self._note(number, function, args, kwargs, result, written)
+        aliases = _local_names(sys._getframe(1), [tensor for _, tensor in written])
+        self._note(number, function, args, kwargs, result, written, aliases)
         return result
 
     def seen(self, number: int, value: Any) -> Any:
@@ -49,10 +52,9 @@ class Asker:
 
     def written(self, number: int, target: Any, value: Any) -> Any:
         """Note that `target` is written into by an operator such as `+=`; return the operand."""
-        self.counts[number] += 1
-        span = self.spans[number]
-        tensor = isinstance(target, torch.Tensor)
-        self.file.written[span] = self.file.written.get(span, False) or tensor
+        if isinstance(target, torch.Tensor):
+            names = _local_names(sys._getframe(1), [target])
+            self.file.written.setdefault(self.spans[number], set()).update(names)
         return value
 
     def ran(self, number: int) -> None:
@@ -69,11 +71,12 @@ class Asker:
         kwargs: dict[str, Any],
         result: Any,
         written: Sequence[tuple[str, Any]],
+        aliases: set[str],
     ) -> None:
-        names, receiver, partial, built = who_is_called(function)
+        names, receiver, by_partial, built = who_is_called(function)
         now = Seen(
             names,
-            partial,
+            by_partial,
             built,
             None if receiver is None else described(receiver),
             [described(value) for value in args],
@@ -81,11 +84,13 @@ class Asker:
             described(result),
             {at for at, _ in written},
             any(result is tensor for _, tensor in written),
+            aliases,
+            through=set(function.keywords) if isinstance(function, partial) else set(),
             whose="" if names else _whose(function),
         )
         known = self.file.calls.setdefault(self.spans[number], [])
         for one in known:
-            if (one.names, one.partial, one.built) == (names, partial, built) and (
+            if (one.names, one.partial, one.built) == (names, by_partial, built) and (
                 names or one.whose == now.whose
             ):
                 _merge(one, now)
@@ -111,6 +116,8 @@ def _merge(known: Seen, now: Seen) -> None:
         known.receiver = merged(known.receiver, now.receiver)
     known.result = merged(known.result, now.result)
     known.mutated |= now.mutated
+    known.through |= now.through
+    known.aliases |= now.aliases
     known.returns_written = known.returns_written or now.returns_written
 
 
@@ -118,6 +125,14 @@ def _tensors(owner: Any, args: Iterable[Any], kwargs: dict[str, Any]) -> list[tu
     """Return the tensors among what a call gets, with where they arrive."""
     given = [("self", owner), *((str(n), v) for n, v in enumerate(args)), *kwargs.items()]
     return [(at, value) for at, value in given if isinstance(value, torch.Tensor)]
+
+
+def _local_names(frame: Any, tensors: Sequence[Any]) -> set[str]:
+    """Return under which local names a caller holds one of `tensors`."""
+    if not tensors:
+        return set()
+    values = frame.f_locals.items()
+    return {name for name, value in values if any(value is tensor for tensor in tensors)}
 
 
 def _version(tensor: torch.Tensor) -> int:

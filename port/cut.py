@@ -1,0 +1,238 @@
+"""What of the reference's files the net needs: followed by names from the factory.
+
+A statement at the top of a file is kept when something kept needs a name that it binds, a method
+when it ran or something kept selects its name. Functions that ran are kept whoever refers to them:
+registries reach them by strings.
+"""
+
+import ast
+from collections.abc import Iterator, Mapping
+
+from port.record.facts import Record
+from port.record.instrument import span_of
+from port.source import FUNCTIONS, Source
+
+Item = tuple[str, str]  # module, name at its top
+
+
+_ALWAYS = ("__init__", "forward")  # of a class: nobody selects their names
+
+
+class Cut:
+    """What is kept. names: of every module; statements and methods: nodes of the sources' trees."""
+
+    def __init__(self, record: Record, sources: Mapping[str, Source]) -> None:
+        self.record, self.sources = record, sources
+        self.names: dict[str, set[str]] = {module: set() for module in sources}
+        self.kept: set[ast.AST] = set()
+        self.selected: set[str] = set()
+        self._waiting: list[Item] = []
+        self._pending_methods: list[tuple[Source, ast.AST]] = []
+        self._binding = {module: _bindings(source) for module, source in sources.items()}
+        self._follow()
+
+    @property
+    def modules(self) -> list[str]:
+        """Return the modules of which something is kept, and the packages around them."""
+        used = {module for module, names in self.names.items() if names}
+        around = {
+            ".".join(module.split(".")[:count])
+            for module in used
+            for count in range(1, len(module.split(".")))
+        }
+        return [module for module in self.sources if module in used | around]
+
+    def holds(self, source: Source, node: ast.AST) -> bool:
+        """Tell whether a statement stands in the port."""
+        place: ast.AST | None = node
+        while place is not None:
+            parent = source.parents.get(place)
+            method = isinstance(parent, ast.ClassDef) and isinstance(place, FUNCTIONS)
+            if (isinstance(parent, ast.Module) or method) and place not in self.kept:
+                return False
+            place = parent
+        return True
+
+    def _follow(self) -> None:
+        module, name = self.record.root
+        self._want(module, name.partition(".")[0])
+        for source in self.sources.values():
+            for statement in source.tree.body:
+                if _ran_at_work(source, statement):
+                    self._want(source.module, statement.name)  # type: ignore[attr-defined]
+        while self._waiting or self._take_methods():
+            if self._waiting:
+                self._take(*self._waiting.pop())
+
+    def _want(self, module: str, name: str) -> None:
+        if module in self.names and name not in self.names[module]:
+            self.names[module].add(name)
+            self._waiting.append((module, name))
+
+    def _take(self, module: str, name: str) -> None:
+        source = self.sources[module]
+        for statement in self._binding[module].get(name, ()):
+            if isinstance(statement, ast.Import | ast.ImportFrom):
+                self._take_import(source, statement, name)
+            elif statement not in self.kept:
+                self.kept.add(statement)
+                self._read(source, statement)
+        if name not in self._binding[module]:
+            self._take_star(source, name)
+
+    def _take_import(self, source: Source, node: ast.Import | ast.ImportFrom, name: str) -> None:
+        self.kept.add(node)
+        if isinstance(node, ast.ImportFrom):
+            module = source.imported_module(node)
+            for alias in node.names:
+                if (alias.asname or alias.name) == name:
+                    self._want_member(module, alias.name)
+
+    def _want_member(self, module: str, name: str) -> None:
+        if f"{module}.{name}" in self.names and name not in self._binding.get(module, {}):
+            self.names[f"{module}.{name}"].add("")  # the module itself
+        else:
+            self._want(module, name)
+
+    def _take_star(self, source: Source, name: str) -> None:
+        for statement in source.tree.body:
+            if isinstance(statement, ast.ImportFrom) and statement.names[0].name == "*":
+                module = source.imported_module(statement)
+                if module in self.sources and name in self.record.files[module].names:
+                    self.kept.add(statement)
+                    self._want(module, name)
+                    self._want(module, "__all__")
+
+    def _take_methods(self) -> bool:
+        """Take the methods that are selected by now; tell whether there were any."""
+        taken = [pair for pair in self._pending_methods if pair[1].name in self.selected]  # type: ignore[attr-defined]
+        for pair in taken:
+            self._pending_methods.remove(pair)
+            self.kept.add(pair[1])
+            self._read(*pair)
+        return bool(taken)
+
+    def _read(self, source: Source, node: ast.AST) -> None:
+        """Want what a kept statement refers to; methods that did not run wait to be selected."""
+        for part in self._parts(source, node):
+            if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                if part.value.isidentifier():
+                    self.selected.add(part.value)
+            elif isinstance(part, ast.Attribute):
+                self.selected.add(part.attr)
+                self._refer(source, part)
+            elif isinstance(part, ast.Name):
+                self._refer(source, part)
+            elif isinstance(part, ast.Import | ast.ImportFrom):
+                self._read_local_import(source, part)
+
+    def _parts(self, source: Source, node: ast.AST) -> Iterator[ast.AST]:
+        yield node
+        for child in ast.iter_child_nodes(node):
+            if isinstance(node, ast.ClassDef) and isinstance(child, FUNCTIONS):
+                if not self._stays(source, child):
+                    self._pending_methods.append((source, child))
+                    continue
+                self.kept.add(child)
+            yield from self._parts(source, child)
+
+    def _stays(self, source: Source, method: ast.AST) -> bool:
+        name = method.name  # type: ignore[attr-defined]
+        return source.ran(method.body) or name in self.selected or name in _ALWAYS  # type: ignore[attr-defined]
+
+    def _refer(self, source: Source, node: ast.Name | ast.Attribute) -> None:
+        """Want what a name or a chain of modules stands for."""
+        if source.record.library and not source.did_run(node):
+            return
+        if isinstance(node, ast.Name):
+            if node.id in self._top_names(source) and not source.is_local(node):
+                self._want(source.module, node.id)
+            return
+        owner = source.resolve(node.value)
+        if owner is not None and owner.kind == "module" and owner.value in self.sources:
+            self._want_member(owner.value, node.attr)
+
+    def _top_names(self, source: Source) -> set[str]:
+        return source.record.names.keys() | self._binding[source.module].keys()
+
+    def _read_local_import(self, source: Source, node: ast.Import | ast.ImportFrom) -> None:
+        if isinstance(node, ast.ImportFrom) and (source.did_run(node) or not source.record.library):
+            module = source.imported_module(node)
+            for alias in node.names:
+                self._want_member(module, alias.name)
+
+
+def _ran_at_work(source: Source, statement: ast.stmt) -> bool:
+    """Tell whether a function or a method of a class ran while the net was built or run."""
+    if isinstance(statement, FUNCTIONS):
+        return _first(statement) in source.record.at_work
+    if isinstance(statement, ast.ClassDef):
+        return any(_ran_at_work(source, one) for one in statement.body)
+    return False
+
+
+def _first(function: ast.AST) -> tuple[int, int, int, int]:
+    return span_of(function.body[0])  # type: ignore[attr-defined]
+
+
+def _bindings(source: Source) -> dict[str, list[ast.stmt]]:
+    """Return the statements at the top of a file by the names that they bind or write into."""
+    found: dict[str, list[ast.stmt]] = {}
+    imports = (ast.Import, ast.ImportFrom)
+    imported = {
+        name for one in source.tree.body if isinstance(one, imports) for name in _bound_at_top(one)
+    }
+    for statement in source.tree.body:
+        if _is_main(statement):
+            continue
+        names = _bound_at_top(statement)
+        for name in (
+            names if isinstance(statement, imports) else names - _written(statement, imported)
+        ):
+            found.setdefault(name, []).append(statement)
+    return found
+
+
+def _is_main(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.If) and "__main__" in ast.unparse(statement.test)
+
+
+def _bound_at_top(statement: ast.stmt) -> set[str]:
+    if isinstance(statement, FUNCTIONS | ast.ClassDef):
+        return {statement.name}
+    if isinstance(statement, ast.Import):
+        return {alias.asname or alias.name.partition(".")[0] for alias in statement.names}
+    if isinstance(statement, ast.ImportFrom):
+        return {alias.asname or alias.name for alias in statement.names if alias.name != "*"}
+    found = set()
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, FUNCTIONS | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            found |= _bound_at_top(node)
+        elif isinstance(node, ast.Subscript | ast.Attribute) and isinstance(node.ctx, ast.Store):
+            found |= _root_name(node)
+    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
+        found |= _root_name(statement.value.func)  # TABLE.update(...), table.append(...)
+    return found
+
+
+def _written(statement: ast.stmt, imported: set[str]) -> set[str]:
+    """Return the imported names that a statement only writes into or calls: `torch.x = True`."""
+    stored = {
+        node.id
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
+    holds_import = any(
+        isinstance(node, ast.Import | ast.ImportFrom) for node in ast.walk(statement)
+    )
+    return set() if holds_import else imported - stored
+
+
+def _root_name(node: ast.AST) -> set[str]:
+    while isinstance(node, ast.Subscript | ast.Attribute):
+        node = node.value
+    return {node.id} if isinstance(node, ast.Name) else set()
