@@ -14,6 +14,7 @@ from commands.subjects.callables import load_callable, users_errors
 from commands.subjects.inputs import read_inputs, seeded_inputs
 from common.errors import UserError
 from port.record.hook_torch import installed, is_pythons
+from port.record.old_numpy import give_back
 from port.record.record_torch import leave_functions_alone, record_net
 from port.record.recorder_torch import Phase
 
@@ -40,6 +41,7 @@ def recorded(asked: dict[str, Any]) -> Any:
 
     phase = Phase()
     leave_functions_alone()
+    give_back()
     finder = installed(phase, apart)
     sys.path[:0] = [place for place in asked["path"] if place not in sys.path]
     factory = load_callable(asked["spec"], OPTION)
@@ -56,12 +58,11 @@ def recorded(asked: dict[str, Any]) -> Any:
     files = [read_inputs(path) for path in asked["inputs"]]
     name = asked["spec"].partition(":")[2]
     root = (getattr(factory, "__module__", ""), getattr(factory, "__qualname__", name))
-    record = record_net(build, root, [*shapes, *files], asked["modes"], finder, phase)
-    return record
+    return record_net(build, root, [*shapes, *files], asked["modes"], finder, phase)
 
 
 def apart(file: Path) -> bool:
-    """Tell whether a file is Python's or this program's; its nets of torch are taken as a user's."""
+    """Tell whether a file is Python's or this program's; its twins of torch are a user's."""
     return is_pythons(file) or str(file).startswith(_OURS)
 
 

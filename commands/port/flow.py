@@ -1,0 +1,131 @@
+"""Record, write, prove: what a port came to, in words and numbers."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from commands.entry import CHECKED_BAD, CHECKED_GOOD, COULD_NOT_CHECK
+from commands.port.prove import NAMES, Outcome, proven
+from commands.port.record import recorded
+from common.errors import UserError
+from common.files import whole_file
+from common.words.language import phrase
+from port.folder import ASKED, GUIDE, check_names, check_place, guide, write_folder
+from port.port import Port, write_port
+from port.write.gaps import Gap
+
+Tell = Callable[[str], None]
+
+
+def write_and_prove(asked: dict[str, Any], folder: Path, force: bool, tell: Tell) -> dict[str, Any]:
+    """Return what came of one port: code, verdict, lines, outcomes; the folder is written."""
+    check_place(folder, force)
+    tell(phrase("recording {net}", net=asked["spec"]))
+    record = recorded(asked)
+    check_names(folder, record)
+    for mode, why in record.failed.items():
+        tell(phrase("the reference cannot run in {mode} mode: {why}", mode=mode, why=why))
+    port = write_port(record, lambda path: tell(phrase("writing {path}", path=path)))
+    write_folder(folder, port, asked)
+    gaps = [gap for gap in port.gaps if gap.ran]
+    if gaps or not record.modes:
+        outcomes: list[Outcome] = []
+        why = "" if gaps else "; ".join(record.failed.values())
+    else:
+        outcomes, why = _proven(asked, folder, tell)
+    _write_guide(folder, port, asked, outcomes, why)
+    if not outcomes:
+        return _unproven(folder, gaps, why)
+    if asked["weights"]:
+        _convert(asked, folder)
+    return _done(folder, outcomes)
+
+
+def check_again(folder: Path, tell: Tell) -> dict[str, Any]:
+    """Return what a port that was edited by hand comes to now. Raises UserError without a port."""
+    path = folder / ASKED
+    if not path.is_file():
+        raise UserError(f"--check {folder}: has no {ASKED}; give a folder that port wrote")
+    asked = json.loads(path.read_text("utf-8"))
+    outcomes, why = _proven(asked, folder, tell)
+    return _done(folder, outcomes) if outcomes else _unproven(folder, [], why)
+
+
+def _proven(asked: Mapping[str, Any], folder: Path, tell: Tell) -> tuple[list[Outcome], str]:
+    """Return the outcomes, none with the reason where no rung could be begun."""
+    try:
+        return proven(
+            asked, folder, lambda name: tell(phrase("aligning {what}", what=NAMES[name]))
+        ), ""
+    except UserError as error:
+        return [], str(error)
+
+
+def _convert(asked: Mapping[str, Any], folder: Path) -> None:
+    from commands.subjects.callables_paddle import build_paddle
+    from convert import convert_checkpoint
+
+    net = build_paddle(f"{folder.resolve().name}.builder:build", {})
+    convert_checkpoint(asked["weights"], folder / "weights.pdparams", net, force=True)
+
+
+def _write_guide(
+    folder: Path, port: Port, asked: Mapping[str, Any], outcomes: list[Outcome], why: str
+) -> None:
+    told = {NAMES[one.name]: _result(one) for one in outcomes}
+    if why:
+        told["nets"] = why.replace("\n", " ")
+    with whole_file(folder / GUIDE) as draft:
+        draft.write_text(guide(port, asked, told), encoding="utf-8")
+
+
+def _result(outcome: Outcome) -> str:
+    from align.judge.words import printed
+
+    if outcome.report is None:
+        return outcome.why.replace("\n", " ")
+    return printed(outcome.report.verdict)
+
+
+def _done(folder: Path, outcomes: list[Outcome]) -> dict[str, Any]:
+    codes = {outcome.code for outcome in outcomes}
+    code = CHECKED_BAD if CHECKED_BAD in codes else max(codes)
+    lines = [f"{NAMES[one.name]}: {_result(one)}" for one in outcomes]
+    for outcome in outcomes:
+        found = [] if outcome.report is None else outcome.report.divergences
+        lines += [f"  {_divergence(one)}" for one in found[:6]]
+    words = {
+        CHECKED_GOOD: phrase("ported and proven: {folder}", folder=folder),
+        CHECKED_BAD: phrase("ported, and not proven: {folder}", folder=folder),
+        COULD_NOT_CHECK: phrase("ported, and could not be checked: {folder}", folder=folder),
+    }
+    return _answer(code, words[code], lines, folder, outcomes)
+
+
+def _divergence(found: Any) -> str:
+    from align.judge.words import printed
+
+    return printed(found.words)
+
+
+def _unproven(folder: Path, gaps: list[Gap], why: str) -> dict[str, Any]:
+    lines = [str(gap) for gap in gaps] + ([why] if why else [])
+    words = (
+        phrase("could not be written: {count} calls have no spelling", count=len(gaps))
+        if gaps
+        else phrase("ported, and could not be checked: {folder}", folder=folder)
+    )
+    return _answer(COULD_NOT_CHECK, words, lines, folder, [])
+
+
+def _answer(
+    code: int, words: str, lines: list[str], folder: Path, outcomes: list[Outcome]
+) -> dict[str, Any]:
+    return {
+        "code": code,
+        "verdict": words,
+        "folder": str(folder),
+        "lines": lines,
+        "rungs": {one.name: one.code for one in outcomes},
+    }

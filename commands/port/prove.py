@@ -1,0 +1,114 @@
+"""Shows that a port computes what its reference computes: forward, backward, a training step."""
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from commands.align.errors import errors_of_nets
+from common.errors import UserError
+from port.folder import BUILDER
+from port.record.old_numpy import give_back
+
+NAMES = {
+    "eval": "forward, eval mode",
+    "train": "forward, train mode",
+    "backward": "backward",
+    "step": "training step",
+}
+
+
+@dataclass
+class Outcome:
+    """What one rung came to. report: None where it could not be climbed; then `why`."""
+
+    name: str
+    code: int
+    report: Any = None
+    why: str = ""
+
+
+def proven(asked: Mapping[str, Any], folder: Path, tell: Callable[[str], None]) -> list[Outcome]:
+    """Return the outcomes of all rungs for the port in `folder`.
+
+    The reference's own first weights are moved by a tenth of their spread, so that a gain of zero
+    hides nothing; those of a checkpoint are left as they are. Raises UserError where a net cannot
+    be built, ConversionError where their weights differ.
+    """
+    torch_net, paddle_net = _pair(asked, folder)
+    inputs = inputs_of(asked)
+    outcomes = []
+    for name in NAMES:
+        tell(name)
+        outcomes.append(_climbed(name, torch_net, paddle_net, inputs, asked["spec"]))
+    return outcomes
+
+
+def _pair(asked: Mapping[str, Any], folder: Path) -> tuple[Any, Any]:
+    from align.pairing.fill import fill_port
+    from align.pairing.reference_torch import LiveReference
+    from commands.port.nets_torch import moved
+    from commands.subjects.callables_paddle import build_paddle
+    from commands.subjects.own import build_reference, fill_reference
+
+    give_back()
+    sys.path[1:1] = [place for place in asked["path"] if place not in sys.path]
+    sys.path.append(str(folder.resolve().parent))
+    torch_net = build_reference(asked["spec"], asked["seed"], asked["arguments"])
+    if asked["weights"]:
+        fill_reference(torch_net, asked["weights"], asked["spec"])
+    else:
+        moved(torch_net, asked["seed"])
+    builder = f"{folder.resolve().name}.builder"
+    paddle_net = build_paddle(f"{builder}:build", {})
+    found = Path(sys.modules[builder].__file__ or "")
+    if not found.samefile(folder / BUILDER):
+        raise UserError(f"-o {folder}: {found.parent} is imported in its place; give another name")
+    fill_port(LiveReference(torch_net), paddle_net, None)
+    return torch_net, paddle_net
+
+
+def inputs_of(asked: Mapping[str, Any]) -> Any:
+    """Return the first set of inputs that was recorded."""
+    from commands.subjects.inputs import read_inputs, seeded_inputs
+
+    if asked["shapes"]:
+        return seeded_inputs(asked["shapes"][0], asked["seed"])
+    return read_inputs(asked["inputs"][0])
+
+
+def _climbed(name: str, torch_net: Any, paddle_net: Any, inputs: Any, spec: str) -> Outcome:
+    from align import align_backward, align_forward
+
+    rungs: dict[str, Callable[[], Any]] = {
+        "eval": lambda: align_forward(torch_net, paddle_net, inputs),
+        "train": lambda: align_forward(torch_net, paddle_net, inputs, train=True),
+        "backward": lambda: align_backward(torch_net, paddle_net, inputs),
+        "step": lambda: _step(torch_net, paddle_net, inputs),
+    }
+    try:
+        with errors_of_nets(spec):
+            report = rungs[name]()
+    except UserError as error:
+        return Outcome(name, error.exit_code, None, str(error))
+    return Outcome(name, report.exit_code, report)
+
+
+def _step(torch_net: Any, paddle_net: Any, inputs: Any) -> Any:
+    import numpy as np
+
+    from align import align_step
+    from commands.port import nets_paddle, nets_torch
+
+    batch = [*inputs, np.zeros(1)] if isinstance(inputs, list) else inputs | {"label": np.zeros(1)}
+    with nets_torch.nothing_in_place(torch_net, inputs):
+        return align_step(
+            torch_net,
+            paddle_net,
+            batch,
+            nets_torch.mean_square,
+            nets_paddle.mean_square,
+            nets_torch.momentum,
+            nets_paddle.momentum,
+        )

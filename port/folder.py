@@ -1,0 +1,153 @@
+"""The folder that is handed over: the port's files, what builds the net, and what to know of it."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from common.errors import UserError
+from common.files import whole_file
+from port.helpers import helpers, source_of
+from port.port import Port, WrittenFile
+from port.record.facts import Record
+from port.write.gaps import Gap
+from port.write.rewrite import STUB
+
+BUILDER, CALLS, GUIDE, ASKED = "builder.py", "torch_calls.py", "PORT.md", "port.json"
+_ROOMS = {"align", "commands", "common", "convert", "export", "paddle_impl", "port", "torch_ref"}
+_STUB_SOURCE = '''def not_ported(name: str, where: str):
+    """Raise: what the reference calls here has no spelling in Paddle that is known to be right."""
+    raise NotImplementedError(f"{where}: {name} was not ported to Paddle")
+'''
+
+
+def check_place(folder: Path, force: bool) -> None:
+    """Raise UserError where a port cannot be written into `folder`."""
+    if not folder.name.isidentifier():
+        raise UserError(
+            f"-o {folder}: a port is a Python package; give a name of letters, digits and _"
+        )
+    if folder.exists() and not force and any(folder.iterdir()):
+        raise UserError(f"-o {folder}: exists already; --force writes over the files of the port")
+
+
+def check_names(folder: Path, record: Record) -> None:
+    """Raise UserError where the port would be called as a module of the reference, or a room."""
+    name = folder.resolve().name
+    taken = {module.partition(".")[0] for module in record.files} | _ROOMS
+    if name in taken:
+        raise UserError(f"-o {folder}: {name} is a module already; give the port another name")
+
+
+def write_folder(folder: Path, port: Port, asked: Mapping[str, Any]) -> list[Path]:
+    """Write the files of a port, `builder.py` and `torch_calls.py`; return their paths."""
+    written = []
+    texts = {file.path: file.text for file in port.files}
+    texts.setdefault("__init__.py", "")
+    texts[BUILDER] = builder(port, asked)
+    if port.helpers:
+        texts[CALLS] = calls(port.helpers)
+    texts[ASKED] = json.dumps(asked, indent=2) + "\n"
+    for path, text in texts.items():
+        place = folder / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(place) as draft:
+            draft.write_text(text, encoding="utf-8")
+        written.append(place)
+    return written
+
+
+def builder(port: Port, asked: Mapping[str, Any]) -> str:
+    """Return the text of `builder.py`."""
+    module, name = port.root
+    arguments = ", ".join(f"{key}={value!r}" for key, value in asked["arguments"].items())
+    package, _, last = module.rpartition(".")
+    known = f"{last} as reference" if last == "build" else last
+    return (
+        f'"""Builds the Paddle port of {asked["spec"]}."""\n\n'
+        f"from .{package} import {known}\n\n\n"
+        "def build():\n"
+        '    """Return the net, a paddle.nn.Layer."""\n'
+        f"    return {known.split()[-1]}.{name}({arguments})\n"
+    )
+
+
+def calls(names: set[str]) -> str:
+    """Return the text of `torch_calls.py`."""
+    known = names - {STUB}
+    if not known:
+        return f'"""What stands for calls that were not ported."""\n\n\n{_STUB_SOURCE}'
+    text = source_of(known)
+    return f"{text}\n\n{_STUB_SOURCE}" if STUB in names else text
+
+
+def guide(port: Port, asked: Mapping[str, Any], outcomes: Mapping[str, str]) -> str:
+    """Return the text of `PORT.md`: what was written, what was shown of it, what to look at."""
+    lines = [f"# Port of {asked['spec']} to Paddle", ""]
+    lines += ["| shown | result |", "|---|---|"]
+    lines += [f"| {name} | {result} |" for name, result in outcomes.items()]
+    lines += ["", "## Files", ""]
+    lines += [f"- `{file.path}`{_of(file)}" for file in port.files if file.text]
+    lines += _helpers(port)
+    lines += _gaps("Could not be written", [gap for gap in port.gaps if gap.ran])
+    lines += _gaps("Did not run, and raises when it is reached", _silent(port))
+    lines += _lines(port)
+    lines += _notes(port)
+    return "\n".join(lines) + "\n"
+
+
+def _of(file: WrittenFile) -> str:
+    if file.source is None:
+        return ""
+    kept = "; licence: that of its package" if file.source.library else ""
+    return (
+        f", from `{file.source.module}`: calls of torch respelled, what is not used left out{kept}"
+    )
+
+
+def _helpers(port: Port) -> list[str]:
+    known = [helpers()[name] for name in sorted(port.helpers - {STUB})]
+    if not known:
+        return []
+    head = ["", "## Helpers in torch_calls.py", ""]
+    return [*head, *(f"- `{one.name}`: {' '.join(one.reason.split())}" for one in known)]
+
+
+def _silent(port: Port) -> list[Gap]:
+    return [gap for gap in port.gaps if not gap.ran]
+
+
+def _gaps(title: str, gaps: list[Gap]) -> list[str]:
+    if not gaps:
+        return []
+    told = [f"- {gap.where.file.name}:{gap.where.line}: `{gap.api}`: {gap.reason}" for gap in gaps]
+    return ["", f"## {title}", "", *dict.fromkeys(told)]
+
+
+def _lines(port: Port) -> list[str]:
+    found = [file for file in port.files if file.silent and file.source]
+    if not found:
+        return []
+    head = "Lines of the reference that did not run: ported by their names, and shown by nothing."
+    told = [f"- `{file.path}`: {_ranges(file.silent)}" for file in found]
+    return ["", "## Did not run", "", head, "", *told]
+
+
+def _ranges(lines: list[tuple[int, int]]) -> str:
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in lines)
+
+
+def _notes(port: Port) -> list[str]:
+    told: dict[str, list[str]] = {}
+    for file in port.files:
+        for where, note in file.needs.notes:
+            told.setdefault(note, []).append(f"{where.file.name}:{where.line}")
+    if not told:
+        return []
+    head = ["", "## To know", ""]
+    return [*head, *(f"- {note} ({_places(places)})" for note, places in told.items())]
+
+
+def _places(places: list[str]) -> str:
+    more = len(places) - 3
+    return ", ".join(places[:3]) + (f" and {more} more" if more > 0 else "")

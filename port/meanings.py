@@ -1,0 +1,103 @@
+"""The table of meanings as the writer asks it: by all names that torch has for one thing."""
+
+from collections.abc import Callable, Sequence, Set
+from dataclasses import replace
+from typing import TypeVar
+
+from port.calls import Argument, Call, NoSpelling, Spelled
+from port.helpers import helper_names
+from port.spelling.names import (
+    called_by,
+    imports_of,
+    names_of,
+    spell_attribute,
+    spell_name,
+    spell_setting,
+)
+from port.spelling.spell import spell
+from port.spelling.table import rows
+
+_T = TypeVar("_T")
+
+
+def call_spelled(names: Sequence[str], call: Call) -> Spelled:
+    """Return the spelling of a call of what torch calls `names`; NoSpelling without one."""
+    return _first(names, lambda name: spell(replace(call, api=name)))
+
+
+def part_spelled(names: Sequence[str], call: Call, through: Set[str]) -> Spelled:
+    """Return the spelling of a call by way of `functools.partial`, or of that of partial itself.
+
+    through: keywords that the other of the two gives. What torch asks for and this one does not
+    give, the other does.
+    """
+
+    def ask(name: str) -> Spelled:
+        missing = frozenset(through | _not_given(name, call))
+        return spell(replace(call, api=name), missing)
+
+    return _first(names, ask)
+
+
+def _not_given(name: str, call: Call) -> set[str]:
+    """Return the parameters without a default that a call gives neither by position nor name."""
+    forms = rows().get(name, ())
+    places = [p for p in forms[0].parameters if not p.variadic] if forms else []
+    given = {argument.name for argument in call.arguments}
+    count = sum(argument.name is None for argument in call.arguments)
+    return {p.name for p in places[count:] if p.default is None and p.name not in given}
+
+
+def value_spelled(names: Sequence[str], compared: bool = False) -> Spelled:
+    """Return the Paddle name of a class, function or dtype that stands as a value.
+
+    compared: something is asked to be of that class, and nobody calls it.
+    """
+    for name in () if compared else names:
+        if (called := called_by(name)) is not None:
+            return named(called)
+    return _first(names, spell_name)
+
+
+def named(text: str) -> Spelled:
+    """Return an expression of Paddle's as a spelling, with what it needs."""
+    names = names_of(text)
+    return Spelled(text, imports_of(names), frozenset(names & helper_names()))
+
+
+def attribute_spelled(
+    owners: Sequence[str], attribute: str, text: str, subscripted: bool
+) -> Spelled | None:
+    """Return `text.attribute` of a tensor or of a layer of torch; None where it stays.
+
+    owners: "tensor", "size", or the names of the layer's class. subscripted: an item is taken.
+    """
+    return _or_none(
+        owners, lambda owner: spell_attribute(owner, attribute, text, subscripted=subscripted)
+    )
+
+
+def setting_spelled(
+    owners: Sequence[str], attribute: str, text: str, value: Argument
+) -> Spelled | None:
+    """Return the statement for `text.attribute = value`; None where it stays."""
+    return _or_none(owners, lambda owner: spell_setting(owner, attribute, text, value))
+
+
+def _or_none(names: Sequence[str], ask: Callable[[str], _T]) -> _T | None:
+    try:
+        return _first(names, ask)
+    except NoSpelling:
+        return None
+
+
+def _first(names: Sequence[str], ask: Callable[[str], _T]) -> _T:
+    first: NoSpelling | None = None
+    for name in names:
+        try:
+            return ask(name)
+        except NoSpelling as error:
+            unknown = "not in the table" in error.reason
+            if first is None or (not unknown and "not in the table" in first.reason):
+                first = error
+    raise first or NoSpelling("?", "torch has no name for it")

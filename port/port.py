@@ -1,0 +1,86 @@
+"""The port of one recorded net: the text of every file, and what was found on the way."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from port.cut import Cut
+from port.record.facts import FileRecord, Record
+from port.source import Source
+from port.write.gaps import Gap, Needs
+from port.write.imports import with_imports
+from port.write.places import file_of, packages_around, written_name
+from port.write.rewrite import Rewriter
+from port.write.texts import without_marks
+
+
+@dataclass
+class WrittenFile:
+    """One file of the port. path: inside its folder; source: what it was written from.
+
+    silent: lines (first, last) of the source that stand in the port and did not run.
+    """
+
+    path: str
+    text: str
+    source: FileRecord | None = None
+    needs: Needs = field(default_factory=Needs)
+    silent: list[tuple[int, int]] = field(default_factory=list)
+
+
+@dataclass
+class Port:
+    """A port: its files, and the dotted name and callable that build the net."""
+
+    files: list[WrittenFile]
+    root: tuple[str, str]
+
+    @property
+    def gaps(self) -> list[Gap]:
+        """Return what has no spelling, of every file."""
+        return [gap for file in self.files for gap in file.needs.gaps]
+
+    @property
+    def helpers(self) -> set[str]:
+        """Return the helpers that any file uses."""
+        return {name for file in self.files for name in file.needs.helpers}
+
+
+def write_port(record: Record, tell: Callable[[Path], None] = lambda path: None) -> Port:
+    """Return the port of a recording; `tell` is told of each file as it is begun."""
+    sources = {
+        name: Source(file, record.files) for name, file in record.files.items() if file.names
+    }
+    cut = Cut(record, sources)
+    files = []
+    for module in cut.modules:
+        tell(record.files[module].path)
+        files.append(_written(sources[module], cut))
+    have = {file.path for file in files}
+    around = packages_around([written_name(record.files[module]) for module in cut.modules])
+    for package in sorted(around):
+        path = file_of(package, True)
+        if path not in have:
+            files.append(WrittenFile(path, ""))
+    root = record.files[record.root[0]]
+    return Port(files, (written_name(root), record.root[1]))
+
+
+def _written(source: Source, cut: Cut) -> WrittenFile:
+    rewriter = Rewriter(source, cut)
+    text = rewriter.module()
+    lines = rewriter.imports.lines(rewriter.needs.imports, rewriter.needs.helpers)
+    text = without_marks(with_imports(text, lines))
+    path = file_of(written_name(source.record), source.record.is_package)
+    return WrittenFile(path, text, source.record, rewriter.needs, silent_lines(source, cut))
+
+
+def silent_lines(source: Source, cut: Cut) -> list[tuple[int, int]]:
+    """Return the lines of kept code that did not run, as (first, last), in order."""
+    found: list[tuple[int, int]] = []
+    for block in source.blocks():
+        first, last = block[0].lineno, block[-1].end_lineno or block[-1].lineno
+        inside = found and found[-1][0] <= first and last <= found[-1][1]
+        if not source.ran(block) and not inside and cut.holds(source, block[0]):
+            found.append((first, last))
+    return found

@@ -1,0 +1,244 @@
+"""One call of the reference, respelled: who was called is known from the recording."""
+
+import ast
+from typing import TYPE_CHECKING, Any
+
+from port.calls import UNKNOWN, Argument, Call, NoSpelling, Spelled
+from port.meanings import call_spelled, part_spelled, value_spelled
+from port.record.facts import Facts, Seen
+from port.record.instrument import span_of
+from port.write.gaps import Gap
+from port.write.inplace import read_later
+from port.write.match import matched
+
+if TYPE_CHECKING:
+    from port.write.rewrite import Rewriter
+
+_KINDS = {bool: "bool", int: "int", float: "float", str: "str", type(None): "none"}
+INIT, CALLED = ".__init__", ".__call__"
+# Methods that only tensors have: where nothing was recorded, their name tells.
+# fmt: off
+_ONLY_TENSORS = frozenset({
+    "view", "permute", "contiguous", "unsqueeze", "transpose", "expand", "expand_as", "view_as",
+    "masked_fill", "masked_fill_", "flatten", "squeeze", "numel", "new_zeros", "new_ones",
+    "new_full", "new_tensor", "chunk", "matmul", "bmm", "requires_grad_", "softmax", "sigmoid",
+    "argmax", "detach", "index_select", "gather", "scatter_", "fill_", "zero_", "normal_",
+    "uniform_", "type_as", "repeat_interleave", "narrow", "unfold", "roll", "cumsum", "clamp",
+    "clamp_", "reshape_as",
+})
+# fmt: on
+
+
+class CallWriter:
+    """Writes the calls of one file; `rewriter` writes what stands inside them."""
+
+    def __init__(self, rewriter: "Rewriter") -> None:
+        self.rewriter = rewriter
+        self.source = rewriter.source
+
+    def written(self, node: ast.Call) -> str | None:
+        """Return the text of a call, None where only its parts change."""
+        seen = self.source.record.calls.get(span_of(node), [])
+        if not seen:
+            return self._unseen(node)
+        torchs = [one for one in seen if one.names]
+        if not torchs:
+            return self._users(node, seen)
+        texts = [self._respelled(node, one) for one in torchs]
+        if len(torchs) < len(seen):
+            texts.append(self.rewriter.inside(node))
+        if len(set(texts)) > 1:
+            names = ", ".join(sorted({one.names[0] for one in torchs}))
+            return self._gap(node, names, "several are called here, and Paddle calls them apart")
+        return self._explicit(node, torchs, texts[0])
+
+    # What was recorded
+
+    def _respelled(self, node: ast.Call, seen: Seen) -> str:
+        names = seen.names
+        if names[0].endswith((CALLED, ".forward")) and len(node.args) <= 1 and not node.keywords:
+            return self.rewriter.inside(node)
+        if all(name.startswith("torch.nn.modules.module.Module.__init__") for name in names[-1:]):
+            return self.rewriter.inside(node)
+        if any(name.endswith(INIT) for name in names):
+            return self._constructor(node, seen)
+        if seen.receiver is not None and isinstance(node.func, ast.Attribute):
+            return self._spelled(node, names, self._method(node, seen), seen)
+        call = self._call(node, names, seen, node.args)
+        named = self.source.resolve(node.func)
+        static = named is not None and self.source.is_imported(node.func)
+        if static and not seen.built:
+            return self._spelled(node, names, call, seen)
+        return self._by_value(node, names, call, seen)
+
+    def _constructor(self, node: ast.Call, seen: Seen) -> str:
+        """Spell `super().__init__(...)` of a class of torch as the class itself is called."""
+        names = [name.removesuffix(INIT) for name in seen.names]
+        if "torch.nn.Module" in names or names[-1].endswith("module.Module"):
+            return self.rewriter.inside(node)
+        explicit = seen.receiver is None
+        arguments = node.args[1:] if explicit else node.args
+        shifted = Seen(**{**vars(seen), "positional": seen.positional[explicit:]})
+        call = self._call(node, names, shifted, arguments)
+        function = self.rewriter.text(node.func)
+        first = self.rewriter.text(node.args[0]) if explicit else ""
+        return self._with_function(node, names, call, function, first)
+
+    def _by_value(self, node: ast.Call, names: Any, call: Call, seen: Seen) -> str:
+        """Spell a call of a variable that holds a class or function of torch."""
+        through = seen.through if seen.partial else None
+        return self._with_function(node, names, call, self.rewriter.text(node.func), "", through)
+
+    def _with_function(
+        self,
+        node: ast.Call,
+        names: Any,
+        call: Call,
+        function: str,
+        first: str,
+        through: set[str] | None = None,
+    ) -> str:
+        """Spell a call whose function keeps its text; `through`: of a call in two parts."""
+        try:
+            if through is None:
+                spelled = call_spelled(names, call)
+            else:
+                spelled = part_spelled(names, call, through)
+            tree = ast.parse(spelled.text.strip(), mode="eval").body
+            alias = value_spelled([name.removesuffix(CALLED) for name in names]).text
+        except NoSpelling as error:
+            return self._gap(node, names[0], error.reason)
+        if not isinstance(tree, ast.Call) or ast.unparse(tree.func) != alias:
+            return self._gap(node, names[0], f"is {spelled.text} in Paddle, and not called by name")
+        inside = spelled.text.strip()[len(ast.unparse(tree.func)) :]
+        if first:
+            inside = f"({first}{', ' if tree.args or tree.keywords else ''}{inside[1:]}"
+        taken = Spelled(f"{function}{inside}", frozenset(), frozenset(), spelled.notes)
+        return self.rewriter.take(node, taken)
+
+    def _method(self, node: ast.Call, seen: Seen) -> Call:
+        assert isinstance(node.func, ast.Attribute)
+        owner = node.func.value
+        receiver = argument(self.rewriter.text(owner), owner, seen.receiver or Facts())
+        return self._call(node, seen.names, seen, node.args, receiver)
+
+    def _call(
+        self, node: ast.Call, names: Any, seen: Seen, args: Any, receiver: Argument | None = None
+    ) -> Call:
+        given, starred = [], False
+        for number, one in enumerate(args):
+            if isinstance(one, ast.Starred):
+                starred = True
+                text = self.rewriter.text(one.value)
+                given.append(Argument(text, star="*", kind="list"))
+                continue
+            known = not starred and number < len(seen.positional)
+            facts = seen.positional[number] if known else Facts()
+            given.append(argument(self.rewriter.text(one), one, facts))
+        for keyword in node.keywords:
+            text = self.rewriter.text(keyword.value)
+            if keyword.arg is None:
+                given.append(Argument(text, star="**", value=tuple(sorted(seen.keywords))))
+            else:
+                facts = seen.keywords.get(keyword.arg, Facts())
+                given.append(argument(text, keyword.value, facts, keyword.arg))
+        result = argument("", None, seen.result)
+        return Call(names[0], tuple(given), self.rewriter.where(node), receiver, result)
+
+    def _spelled(self, node: ast.Call, names: Any, call: Call, seen: Seen) -> str:
+        try:
+            spelled = call_spelled(names, call)
+        except NoSpelling as error:
+            if names[0].startswith("torch.nn.Module.") or names[0].endswith(CALLED):
+                return self.rewriter.inside(node)
+            return self._gap(node, names[0], error.reason)
+        text = self.rewriter.take(node, spelled)
+        return self.rewriter.placed(node, matched(self.rewriter, node, call, text))
+
+    # What was not
+
+    def _unseen(self, node: ast.Call) -> str | None:
+        """Spell a call that did not run, where its name tells what it calls."""
+        nothing = Seen()
+        named = self.source.resolve(node.func)
+        if named is not None and self.source.is_imported(node.func):
+            names = named.names or (named.value,)
+            return self._spelled(node, names, self._call(node, names, nothing, node.args), nothing)
+        if isinstance(node.func, ast.Attribute) and node.func.attr in _ONLY_TENSORS:
+            if self.source.did_run(node):  # it was reached, and no tensor's
+                return None
+            names = (f"torch.Tensor.{node.func.attr}",)
+            seen = Seen(names, receiver=Facts("tensor"))
+            return self._spelled(node, names, self._method(node, seen), seen)
+        return None
+
+    def _users(self, node: ast.Call, seen: list[Seen]) -> str | None:
+        """Write a call of what is not torch's: its arguments change; a partial names its class."""
+        if all(one.whose == "functools:partial" for one in seen) and node.args:
+            return self._partial(node, seen[0])
+        written = {alias for one in seen for alias in one.aliases}
+        late = read_later(self.source, node, written) if written else []
+        if late:
+            where = self.rewriter.where(node)
+            note = f"{late[0]} is written into inside this call and read after it"
+            self.rewriter.needs.notes.append((where, note))
+        return None
+
+    def _partial(self, node: ast.Call, seen: Seen) -> str | None:
+        """Spell `partial(nn.LayerNorm, eps=1e-6)`: the arguments as the class takes them."""
+        names = seen.positional[0].names
+        if not names or seen.positional[0].kind == "module":
+            return None
+        rest = Seen(**{**vars(seen), "positional": seen.positional[1:]})
+        call = self._call(node, names, rest, node.args[1:])
+        function = self.rewriter.text(node.func)
+        first = self.rewriter.text(node.args[0])
+        return self._with_function(node, names, call, function, first, set())
+
+    # Writes in place
+
+    def _explicit(self, node: ast.Call, seen: list[Seen], text: str) -> str:
+        """Give a tensor that torch wrote into, and that is read later, its new value by name."""
+        if not all(
+            one.names[0].endswith((CALLED, ".forward")) or _is_plain(one.names[0]) for one in seen
+        ):
+            return text
+        aliases = {name for one in seen if one.returns_written for name in one.aliases}
+        late = read_later(self.source, node, aliases) if aliases else []
+        parent = self.source.parents.get(node)
+        if isinstance(parent, ast.Expr) and aliases:
+            return "".join(f"{name} = " for name in sorted(aliases)) + text
+        for name in late:
+            text = f"({name} := {text})"
+        return text
+
+    def _gap(self, node: ast.Call, api: str, reason: str) -> str:
+        self.rewriter.needs.gaps.append(
+            Gap(self.rewriter.where(node), api, reason, self.source.did_run(node))
+        )
+        self.rewriter.needs.helpers.add("not_ported")
+        where = self.rewriter.where(node)
+        return f'not_ported("{api}", "{where.file.name}:{where.line}")'
+
+
+def _is_plain(name: str) -> bool:
+    """Tell whether a function that wrote in place has a spelling that makes a new tensor."""
+    return name.startswith(("torch.nn.functional.", "torch.relu"))
+
+
+def argument(text: str, node: Any, facts: Facts, name: str | None = None) -> Argument:
+    """Return an argument as the table of meanings asks for it."""
+    kind, value = facts.kind, facts.value
+    if isinstance(node, ast.Constant) and type(node.value) in _KINDS:
+        kind, value = _KINDS[type(node.value)], node.value
+    elif kind == "other" and value is UNKNOWN:
+        kind = _shape_of(node)
+    return Argument(text, name, "", kind, value, facts.rank, facts.dtype)
+
+
+def _shape_of(node: Any) -> str:
+    if isinstance(node, ast.Tuple):
+        return "tuple"
+    if isinstance(node, ast.List | ast.ListComp):
+        return "list"
+    return "other"

@@ -1,0 +1,32 @@
+"""What could not be written, what did not run, and what a reader should know."""
+
+from dataclasses import dataclass, field
+
+from port.calls import Where
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A call or a name without a Paddle spelling; ran: as the reference ran, it was reached."""
+
+    where: Where
+    api: str
+    reason: str
+    ran: bool
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.api}: {self.reason}"
+
+
+@dataclass
+class Needs:
+    """What one written file needs and tells.
+
+    imports: lines; helpers: names of `torch_calls.py`; notes: by place.
+    """
+
+    imports: set[str] = field(default_factory=set)
+    helpers: set[str] = field(default_factory=set)
+    gaps: list[Gap] = field(default_factory=list)
+    notes: list[tuple[Where, str]] = field(default_factory=list)
+    calls: int = 0

@@ -1,0 +1,172 @@
+"""Imports of the port: torch's give way to Paddle's, those of ported modules become relative."""
+
+import ast
+import re
+from typing import Any
+
+from port.cut import Cut
+from port.record.facts import Binding
+from port.source import Source
+from port.write.places import relative, written_name
+from port.write.texts import DROP
+
+PLACE = "\x02"  # where the file's first import of torch stood
+_SHORT = {"F": "paddle.nn.functional", "nn": "paddle.nn"}
+
+
+class ImportWriter:
+    """Writes the imports of one file."""
+
+    def __init__(self, source: Source, cut: Cut) -> None:
+        self.source, self.cut = source, cut
+        self.name = written_name(source.record)
+
+    def written(self, node: ast.Import | ast.ImportFrom) -> str:
+        """Return the text of an import, a mark where nothing of it stays."""
+        at_top = isinstance(self.source.parents.get(node), ast.Module)
+        if isinstance(node, ast.Import):
+            return self._plain(node, at_top)
+        module = self.source.imported_module(node)
+        if module.partition(".")[0] == "torch":
+            return PLACE if at_top else DROP
+        kept = [alias for alias in node.names if self._stays(alias, at_top)]
+        if not kept:
+            return DROP
+        where = self._from(node, module)
+        if where is None:
+            if len(kept) == len(node.names):
+                return self.source.segment(node)
+            where = "." * node.level + (node.module or "")
+        return self._joined(node, where, kept)
+
+    def _joined(self, node: ast.ImportFrom, where: str, kept: list[ast.alias]) -> str:
+        segment = self.source.segment(node)
+        if len(kept) == len(node.names):
+            return re.sub(r"^from\s+\S+", f"from {where}", segment, count=1)
+        line = f"from {where} import {', '.join(map(_alias, kept))}"
+        if node.col_offset + len(line) <= 100:
+            return line
+        indent = " " * node.col_offset
+        inside = "".join(f"{indent}    {_alias(one)},\n" for one in kept)
+        return f"from {where} import (\n{inside}{indent})"
+
+    def _from(self, node: ast.ImportFrom, module: str) -> str | None:
+        """Return what stands between `from` and `import`, None where it stays."""
+        if module in self.source.files:
+            if node.level and not self._crosses(module):
+                return None
+            return self._relative(module)
+        return None
+
+    def _crosses(self, module: str) -> bool:
+        return self.source.files[module].library != self.source.record.library
+
+    def _relative(self, module: str) -> str:
+        record = self.source.record
+        target = written_name(self.source.files[module])
+        return relative(self.name, record.is_package, target)
+
+    def _stays(self, alias: ast.alias, at_top: bool) -> bool:
+        name = alias.asname or alias.name.partition(".")[0]
+        return alias.name == "*" or not at_top or name in self.cut.names[self.source.module]
+
+    def _plain(self, node: ast.Import, at_top: bool) -> str:
+        lines, torchs = [], False
+        for alias in node.names:
+            if alias.name.partition(".")[0] == "torch":
+                torchs = True
+            elif self._stays(alias, at_top):
+                lines.append(self._plain_line(alias))
+        indent = "\n" + " " * node.col_offset
+        if not lines:
+            return PLACE if torchs and at_top else DROP
+        return (f"{PLACE}\n" if torchs and at_top else "") + indent.join(lines)
+
+    def _plain_line(self, alias: ast.alias) -> str:
+        if alias.name not in self.source.files:
+            return f"import {_alias(alias)}"
+        target = written_name(self.source.files[alias.name])
+        parent, _, last = target.rpartition(".")
+        if alias.asname or not parent:
+            where = relative(self.name, self.source.record.is_package, parent)
+            return f"from {where} import {last}" + (f" as {alias.asname}" if alias.asname else "")
+        root = relative(self.name, self.source.record.is_package, "")
+        return f"from {root} import {target.partition('.')[0]}"
+
+    def all_names(self, node: ast.Assign) -> str:
+        """Return `__all__` with the names that are kept."""
+        kept = self.cut.names[self.source.module]
+        if not isinstance(node.value, ast.List | ast.Tuple):
+            return self.source.segment(node)
+        names = [one.value for one in node.value.elts if isinstance(one, ast.Constant)]
+        return f"__all__ = {[name for name in names if name in kept]}".replace("'", '"')
+
+    def without_clashes(self, text: str) -> str:
+        """Return a spelling in which `F` and `nn` are written out where the file has its own."""
+        for short, full in _SHORT.items():
+            if self._is_taken(short, full):
+                text = re.sub(rf"(?<![\w.]){short}\.(?=\w)", f"{full}.", text)
+        return text
+
+    def _is_taken(self, short: str, full: str) -> bool:
+        bound: Any = self.source.record.names.get(short)
+        if bound is None:
+            return short in self.source.all_local_names
+        theirs = full.replace("paddle", "torch")
+        return not _is(bound, theirs) or short in self.source.all_local_names
+
+    def lines(self, imports: set[str], helpers: set[str]) -> list[str]:
+        """Return the lines that stand where torch's imports stood."""
+        found = set()
+        for line in imports:
+            short = line.split()[-1]
+            taken = short in _SHORT and self._is_taken(short, _SHORT[short])
+            found.add(f"import {_SHORT[short]}" if taken else line)
+        lines = sorted(found, key=lambda line: (not line.startswith("import"), line))
+        if helpers:
+            where = relative(self.name, self.source.record.is_package, "torch_calls")
+            lines.append(f"from {where} import {', '.join(sorted(helpers))}")
+        return lines
+
+
+def _is(bound: Binding, dotted: str) -> bool:
+    return bound.value == dotted or dotted in bound.names
+
+
+def _alias(alias: ast.alias) -> str:
+    return f"{alias.name} as {alias.asname}" if alias.asname else alias.name
+
+
+def with_imports(text: str, lines: list[str]) -> str:
+    """Return a file's text with `lines` in place of its first import of torch.
+
+    Without one they stand behind the docstring and the imports `from __future__`.
+    """
+    block = "\n".join(lines)
+    if PLACE in text and lines:
+        text = text.replace(PLACE, block, 1)
+        return text.replace(PLACE, DROP)
+    text = text.replace(PLACE, DROP)
+    if not lines:
+        return text
+    place = _behind_head(text)
+    return text[:place] + block + "\n" + text[place:]
+
+
+def _behind_head(text: str) -> int:
+    """Return where the first statement stands that is neither docstring nor future import."""
+    clean = re.sub("[\x00\x01]", "0", text)
+    tree = ast.parse(clean)
+    line = 1
+    for node in tree.body:
+        docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        future = isinstance(node, ast.ImportFrom) and node.module == "__future__"
+        imports = isinstance(node, ast.Import | ast.ImportFrom)
+        zero = docstring and node.value.value == 0  # type: ignore[attr-defined]
+        if not (docstring or future or imports) or zero:
+            break
+        line = (node.end_lineno or 0) + 1
+    starts = [0]
+    for one in text.splitlines(keepends=True):
+        starts.append(starts[-1] + len(one))
+    return starts[min(line - 1, len(starts) - 1)]

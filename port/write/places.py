@@ -1,0 +1,40 @@
+"""Where the modules of the reference stand in the port: names, and imports of one by another."""
+
+from collections.abc import Collection
+
+from port.record.facts import FileRecord
+
+PREFIX = "ported_"  # of packages of libraries
+
+
+def written_name(record: FileRecord) -> str:
+    """Return the dotted name of a module inside the port's folder."""
+    return f"{PREFIX}{record.module}" if record.library else record.module
+
+
+def relative(importer: str, is_package: bool, target: str) -> str:
+    """Return how `importer` names `target` in a relative import; both inside the port's folder.
+
+    ("models.deeplab", False, "models.resnet") -> ".resnet"; the folder itself is "".
+    """
+    here = importer.split(".") if is_package else importer.split(".")[:-1]
+    there = target.split(".") if target else []
+    shared = 0
+    while shared < min(len(here), len(there)) and here[shared] == there[shared]:
+        shared += 1
+    return "." * (len(here) - shared + 1) + ".".join(there[shared:])
+
+
+def file_of(name: str, is_package: bool) -> str:
+    """Return the path of a module inside the port's folder."""
+    path = name.replace(".", "/")
+    return f"{path}/__init__.py" if is_package else f"{path}.py"
+
+
+def packages_around(names: Collection[str]) -> set[str]:
+    """Return the packages that the modules `names` stand in."""
+    return {
+        ".".join(name.split(".")[:count])
+        for name in names
+        for count in range(1, len(name.split(".")))
+    }

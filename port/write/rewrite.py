@@ -1,0 +1,330 @@
+"""The text of a file, with what is torch's respelled where it stands; all else is left as it is.
+
+Inner texts come first: the arguments of a call are Paddle source when the call is spelled.
+"""
+
+import ast
+from collections.abc import Iterator
+from typing import Any
+
+from port.calls import NoSpelling, Spelled, Where
+from port.cut import Cut
+from port.meanings import attribute_spelled, setting_spelled, value_spelled
+from port.record.facts import Binding, Facts
+from port.record.instrument import span_of
+from port.record.old_numpy import OLD_OF_NUMPY
+from port.source import FUNCTIONS, Source
+from port.write.calls import CallWriter, argument
+from port.write.gaps import Gap, Needs
+from port.write.imports import ImportWriter
+from port.write.inplace import read_later
+from port.write.texts import DECORATOR, DROP, DROP_DEFINITION, in_brackets
+
+STUB = "not_ported"
+_TIGHT = (
+    ast.BinOp | ast.UnaryOp | ast.Compare | ast.Attribute | ast.BoolOp | ast.Starred | ast.Await
+)
+_METHODS = ("__init__", "forward", "__call__")  # which a class of Paddle has under torch's name
+
+
+class Rewriter:
+    """Writes one file; `needs` tells what it found."""
+
+    def __init__(self, source: Source, cut: Cut) -> None:
+        self.source, self.cut = source, cut
+        self.needs = Needs()
+        self.calls = CallWriter(self)
+        self.imports = ImportWriter(source, cut)
+
+    def module(self) -> str:
+        """Return the text of the whole file, marks of dropped statements still in it."""
+        tree, text = self.source.tree, self.source.text
+        return self._pieces(0, len(text), self._children(tree))
+
+    # Walking
+
+    def text(self, node: Any) -> str:
+        """Return the Paddle text of a node."""
+        if self._is_of_scripts(node):
+            return DECORATOR
+        handler = getattr(self, f"_{type(node).__name__}", None)
+        made = None if handler is None else handler(node)
+        return self.inside(node) if made is None else made
+
+    def _is_of_scripts(self, node: Any) -> bool:
+        """Tell whether a decorator compiles a function: in Paddle it is left as it is."""
+        parent = self.source.parents.get(node)
+        if node not in getattr(parent, "decorator_list", ()):
+            return False
+        bound = self.source.resolve(node.func if isinstance(node, ast.Call) else node)
+        names = bound.names if bound is not None and bound.kind == "torch" else ()
+        return any(name.startswith(("torch.jit.", "torch.compile")) for name in names)
+
+    def inside(self, node: Any) -> str:
+        """Return a node's own text with its parts respelled."""
+        start, end = self.extent(node)
+        return self._pieces(start, end, self._children(node))
+
+    def extent(self, node: Any) -> tuple[int, int]:
+        """Return where a node stands; a definition begins with its decorators."""
+        start, end = self.source.extent(node)
+        decorators = getattr(node, "decorator_list", None)
+        if decorators:
+            first = min(self.source.extent(one)[0] for one in decorators)
+            start = self.source.text.rindex(b"@", 0, first)
+        return start, end
+
+    def _children(self, node: ast.AST) -> list[Any]:
+        if isinstance(node, ast.JoinedStr):
+            return []
+        return sorted(_placed(node), key=lambda child: self.extent(child)[0])
+
+    def _pieces(self, start: int, end: int, children: list[Any]) -> str:
+        pieces, place = [], start
+        for child in children:
+            first, last = self.extent(child)
+            if first < place:  # a name that stands twice in the tree, as in `{**kwargs}`
+                continue
+            pieces += [self._raw(place, first), self.text(child)]
+            place = last
+        return "".join([*pieces, self._raw(place, end)])
+
+    def _raw(self, start: int, end: int) -> str:
+        return self.source.text[start:end].decode("utf-8")
+
+    # Statements
+
+    def _is_dropped(self, node: ast.AST) -> bool:
+        parent = self.source.parents.get(node)
+        if isinstance(parent, ast.Module):
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+                return False
+            return node not in self.cut.kept and not _is_future(node)
+        if isinstance(parent, ast.ClassDef) and isinstance(node, FUNCTIONS):
+            return node not in self.cut.kept
+        return False
+
+    def _FunctionDef(self, node: ast.FunctionDef) -> str | None:
+        return DROP_DEFINITION if self._is_dropped(node) else None
+
+    _AsyncFunctionDef = _FunctionDef
+
+    def _ClassDef(self, node: ast.ClassDef) -> str | None:
+        return DROP_DEFINITION if self._is_dropped(node) else None
+
+    def _Import(self, node: ast.Import) -> str:
+        return DROP if self._is_dropped(node) else self.imports.written(node)
+
+    def _ImportFrom(self, node: ast.ImportFrom) -> str:
+        return DROP if self._is_dropped(node) else self.imports.written(node)
+
+    def _Assign(self, node: ast.Assign) -> str | None:
+        if self._is_dropped(node):
+            return DROP
+        if isinstance(node.targets[0], ast.Name) and node.targets[0].id == "__all__":
+            return self.imports.all_names(node)
+        pairs = _pairs(node)
+        settings = [self._setting(node, target, value) for target, value in pairs]
+        if not any(settings):
+            return None
+        plain = [f"{self.text(target)} = {self.text(value)}" for target, value in pairs]
+        lines = [one or other for one, other in zip(settings, plain, strict=True)]
+        return ("\n" + " " * node.col_offset).join(lines)
+
+    def _setting(self, node: ast.Assign, target: ast.expr, value: ast.expr) -> str | None:
+        """Write `layer.padding = 1`, `tensor.data = x` as Paddle's layers and tensors take it."""
+        names = owner_names(self.facts(target.value)) if isinstance(target, ast.Attribute) else ()
+        if not names:
+            return None
+        assert isinstance(target, ast.Attribute)
+        given = argument(self.text(value), value, self.facts(value))
+        spelled = setting_spelled(names, target.attr, self.text(target.value), given)
+        return None if spelled is None else self.take(node, spelled)
+
+    def _dropped_or_none(self, node: ast.AST) -> str | None:
+        return DROP if self._is_dropped(node) else None
+
+    _AnnAssign = _Expr = _For = _While = _With = _Delete = _Assert = _dropped_or_none
+    _If = _Try = _dropped_or_none
+
+    def _AugAssign(self, node: ast.AugAssign) -> str | None:
+        """Paddle's `x += y` makes a new tensor: other names of x get it, too."""
+        if self._is_dropped(node):
+            return DROP
+        written = self.source.record.written.get(span_of(node))
+        if not written or not isinstance(node.target, ast.Name):
+            return None
+        others = read_later(self.source, node, written - {node.target.id})
+        indent = " " * node.col_offset
+        more = "".join(f"\n{indent}{name} = {node.target.id}" for name in others)
+        return self.inside(node) + more if others else None
+
+    # Expressions
+
+    def _Call(self, node: ast.Call) -> str | None:
+        return self.calls.written(node)
+
+    def _Name(self, node: ast.Name) -> str | None:
+        if not isinstance(node.ctx, ast.Load):
+            return None
+        bound = self.source.resolve(node)
+        if bound is not None and is_torchs(bound):
+            return self.value(node, bound) if self.source.is_imported(node) else None
+        return self._left_out(node)
+
+    def _left_out(self, node: ast.Name) -> str | None:
+        """Return a stub for a library's name that only code refers to that did not run."""
+        source = self.source
+        if not source.record.library or source.is_local(node):
+            return None
+        known = node.id in source.record.names and source.record.names[node.id].kind != "other"
+        if known and node.id not in self.cut.names[source.module] and not source.did_run(node):
+            return self.stub(node, node.id, "did not run, and was left out with its library")
+        return None
+
+    def _Attribute(self, node: ast.Attribute) -> str | None:
+        bound = self.source.resolve(node)
+        if bound is not None and is_torchs(bound) and self.source.is_imported(node):
+            return self.value(node, bound)
+        if is_numpys_old(bound):
+            return "bool" if node.attr == "bool8" else node.attr
+        names = owner_names(self.facts(node.value))
+        if not names or not isinstance(node.ctx, ast.Load):
+            return None
+        parent = self.source.parents.get(node)
+        item = isinstance(parent, ast.Subscript) and node is parent.value
+        spelled = attribute_spelled(names, node.attr, self.text(node.value), item)
+        if spelled is None:
+            return None
+        return self.placed(node, self.take(node, spelled))
+
+    def _Subscript(self, node: ast.Subscript) -> str | None:
+        """A slice of torch's Sequential keeps its keys, Paddle's counts anew."""
+        part = node.slice
+        if not isinstance(part, ast.Slice) or part.lower is None:
+            return None
+        facts = self.facts(node.value)
+        if facts.kind != "module" or "torch.nn.Sequential" not in facts.names:
+            return None
+        ends = [part.lower, part.upper, *([part.step] if part.step else [])]
+        texts = ["None" if end is None else self.text(end) for end in ends]
+        self.needs.helpers.add("part_of")
+        return f"part_of({self.text(node.value)}, slice({', '.join(texts)}))"
+
+    def value(self, node: ast.expr, bound: Binding) -> str:
+        """Return the Paddle name of what is torch's and stands as a value."""
+        names = bound.names or (bound.value,)
+        if names == ("torch",):
+            self.needs.imports.add("import paddle")
+            return "paddle"
+        try:
+            return self.take(node, value_spelled(names, self._is_compared(node)))
+        except NoSpelling as error:
+            if isinstance(node, ast.Attribute) and node.attr in _METHODS:
+                return f"{self.text(node.value)}.{node.attr}"
+            if self._is_annotation(node):
+                return "object"
+            return self.stub(node, names[0], error.reason)
+
+    def _is_compared(self, node: ast.AST) -> bool:
+        """Tell whether a class stands in `isinstance(x, ...)` or the like, or as a base."""
+        parent = self.source.parents.get(node)
+        while isinstance(parent, ast.Tuple | ast.BinOp):
+            parent = self.source.parents.get(parent)
+        asked = isinstance(parent, ast.Call) and isinstance(parent.func, ast.Name)
+        asked = asked and parent.func.id in ("isinstance", "issubclass")  # type: ignore[union-attr]
+        return asked or isinstance(parent, ast.Compare | ast.ClassDef)
+
+    def _is_annotation(self, node: ast.AST) -> bool:
+        child, parent = node, self.source.parents.get(node)
+        while parent is not None and not isinstance(parent, ast.stmt):
+            if isinstance(parent, ast.arg):
+                return True
+            child, parent = parent, self.source.parents.get(parent)
+        if isinstance(parent, FUNCTIONS):
+            return child is parent.returns
+        return isinstance(parent, ast.AnnAssign) and child is parent.annotation
+
+    # What spellings need
+
+    def take(self, node: ast.AST, spelled: Spelled) -> str:
+        """Return the text of a spelling, and note what it needs."""
+        self.needs.imports |= spelled.imports
+        self.needs.helpers |= spelled.helpers
+        self.needs.notes += [(self.where(node), note) for note in spelled.notes]
+        self.needs.calls += 1
+        return self.imports.without_clashes(spelled.text)
+
+    def stub(self, node: ast.AST, api: str, reason: str) -> str:
+        """Return what raises when it is reached, and note the gap."""
+        where = self.where(node)
+        self.needs.gaps.append(Gap(where, api, reason, self.source.did_run(node)))
+        self.needs.helpers.add(STUB)
+        return f'{STUB}("{api}", "{where.file.name}:{where.line}")'
+
+    def placed(self, node: ast.AST, text: str) -> str:
+        """Return `text` in brackets where its neighbours need them."""
+        parent = self.source.parents.get(node)
+        tight = isinstance(parent, _TIGHT)
+        owner = isinstance(parent, ast.Subscript | ast.Call) and (
+            node is getattr(parent, "value", None) or node is getattr(parent, "func", None)
+        )
+        return in_brackets(text) if tight or owner else text
+
+    def where(self, node: Any) -> Where:
+        """Return the file and line of a node."""
+        return Where(self.source.record.path, node.lineno)
+
+    def facts(self, node: ast.AST) -> Facts:
+        """Return what was recorded of the value of an expression."""
+        span = span_of(node)
+        if isinstance(node, ast.Call):
+            seen = self.source.record.calls.get(span, [])
+            return seen[0].result if len(seen) == 1 else Facts()
+        return self.source.record.values.get(span, Facts())
+
+
+def _pairs(node: ast.Assign) -> list[tuple[ast.expr, ast.expr]]:
+    """Return (target, value) of an assignment, of `a, b = c, d` each by itself."""
+    target, value = node.targets[0], node.value
+    if len(node.targets) > 1:
+        return []
+    both = isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)
+    if both and len(target.elts) == len(value.elts):  # type: ignore[attr-defined]
+        return list(zip(target.elts, value.elts, strict=True))  # type: ignore[attr-defined]
+    return [(target, value)]
+
+
+def is_numpys_old(bound: Binding | None) -> bool:
+    """Tell whether a name is one that NumPy had for a type of Python's: `np.int`."""
+    whole = "" if bound is None else bound.value
+    return whole.startswith("numpy.") and whole.removeprefix("numpy.") in OLD_OF_NUMPY
+
+
+def is_torchs(bound: Binding) -> bool:
+    """Tell whether a name stands for torch or something in it."""
+    return bound.kind == "torch" or (
+        bound.kind == "module" and bound.value.partition(".")[0] == "torch"
+    )
+
+
+def owner_names(facts: Facts) -> tuple[str, ...]:
+    """Return the names of torch's class that an attribute is selected from."""
+    if facts.kind == "tensor":
+        return ("tensor",)
+    if facts.kind == "size":
+        return ("size",)
+    return facts.names if facts.kind == "module" else ()
+
+
+def _is_future(node: ast.AST) -> bool:
+    return isinstance(node, ast.ImportFrom) and node.module == "__future__"
+
+
+def _placed(node: ast.AST) -> Iterator[Any]:
+    """Yield the nearest parts of a node that have a place of their own."""
+    for child in ast.iter_child_nodes(node):
+        if hasattr(child, "lineno"):
+            yield child
+        else:
+            yield from _placed(child)

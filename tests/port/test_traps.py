@@ -1,0 +1,286 @@
+"""Small nets with traps: the port computes what the reference computes, or says what it cannot."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+paddle = pytest.importorskip("paddle")
+
+from tests.port.trial import both_outputs, recorded, written
+
+HEAD = """import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+
+"""
+TRAPS = {
+    "an activation writes into what is read later": """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x):
+        y = self.conv(x)
+        z = self.relu(y)
+        return self.conv(z) + y
+""",
+    "a function writes in place and returns nothing that is kept": """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+
+    def forward(self, x):
+        y = self.conv(x)
+        F.relu(y, inplace=True)
+        return y * 2
+""",
+    "+= reaches the other name": """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+
+    def forward(self, x):
+        y = self.conv(x)
+        kept = y
+        y += 1
+        return y * kept
+""",
+    "arithmetic on sizes": """
+class Net(nn.Module):
+    def forward(self, x):
+        n, c = x.size(0), x.shape[1]
+        h, w = x.size()[2:]
+        y = x.permute(0, 2, 3, 1).contiguous().view(n, h * w, -1)
+        return y.transpose(1, 2).reshape(n, c, *x.shape[-2:])
+""",
+    "classes as values": """
+class Block(nn.Module):
+    def __init__(self, norm_layer=nn.BatchNorm2d, act=nn.ReLU):
+        super().__init__()
+        self.norm = norm_layer(3, momentum=0.3)
+        self.act = act(inplace=True)
+
+    def forward(self, x):
+        return self.act(self.norm(x))
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.block = Block()
+
+    def forward(self, x):
+        return self.block(x)
+""",
+    "partial": """
+from functools import partial
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        norm = partial(nn.BatchNorm2d, eps=1e-3, momentum=0.2)
+        self.norm = norm(3)
+
+    def forward(self, x):
+        return self.norm(x)
+""",
+    "lambda": """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        make = lambda a, b: nn.Conv2d(a, b, 3, padding=1, bias=False)
+        self.first, self.second = make(3, 4), make(4, 3)
+
+    def forward(self, x):
+        return self.second(self.first(x))
+""",
+    "a subclass of a layer, with super's constructor by keyword": """
+class Same(nn.Conv2d):
+    def __init__(self, a, b, kernel):
+        super(Same, self).__init__(a, b, kernel, padding=kernel // 2, bias=False)
+
+    def forward(self, x):
+        return super().forward(x) * 2
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = Same(3, 4, 3)
+
+    def forward(self, x):
+        return self.conv(x)
+""",
+    "a subclass that inherits the constructor": """
+class ChannelsNorm(nn.LayerNorm):
+    def forward(self, x):
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm = ChannelsNorm(3, eps=1e-3)
+
+    def forward(self, x):
+        return self.norm(x)
+""",
+    "slices of a Sequential keep their keys": """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        layers = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 3, 1))
+        self.first, self.rest = layers[:1], layers[1:]
+
+    def forward(self, x):
+        return self.rest(self.first(x))
+""",
+    "properties, class attributes, keywords handed on": """
+class Base(nn.Module):
+    width = 4
+
+    def __init__(self, *args, **kwargs):
+        super().__init__()
+        self.make(*args, **kwargs)
+
+    def make(self, inner, bias=True):
+        self.conv = nn.Conv2d(3, self.width, inner, bias=bias)
+
+    @property
+    def doubled(self):
+        return 2 * self.width
+
+
+class Net(Base):
+    def __init__(self):
+        super().__init__(1, bias=False)
+
+    def forward(self, x):
+        return self.conv(x) * self.doubled
+""",
+    "a registry by string": """
+LAYERS = {}
+
+
+def register(name):
+    def keep(kind):
+        LAYERS[name] = kind
+        return kind
+    return keep
+
+
+@register("conv")
+class Conv(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+
+    def forward(self, x):
+        return self.conv(x)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = LAYERS["co" + "nv"]()
+
+    def forward(self, x):
+        return self.layer(x)
+""",
+    "a dataclass as config": """
+from dataclasses import dataclass
+
+
+@dataclass
+class Config:
+    width: int = 5
+    act: type = nn.GELU
+
+
+class Net(nn.Module):
+    def __init__(self, config=Config()):
+        super().__init__()
+        self.conv, self.act = nn.Conv2d(3, config.width, 1), config.act()
+
+    def forward(self, x):
+        return self.act(self.conv(x))
+""",
+    "imports under conditions": """
+try:
+    from inplace_abn import InPlaceABN
+except ImportError:
+    InPlaceABN = None
+try:
+    from torch.hub import load_state_dict_from_url
+except ImportError:
+    from torch.utils.model_zoo import load_url as load_state_dict_from_url
+
+
+class Net(nn.Module):
+    def __init__(self, pretrained=False):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3) if InPlaceABN is None else InPlaceABN(3)
+        if pretrained:
+            self.load_state_dict(load_state_dict_from_url("https://nowhere"))
+
+    def forward(self, x):
+        return self.norm(x)
+""",
+    "a resize by a factor": """
+class Net(nn.Module):
+    def forward(self, x):
+        x = F.interpolate(x, scale_factor=1.5, mode="bilinear", align_corners=False)
+        return F.interpolate(x, scale_factor=2)
+""",
+    "layers in a loop by name": """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        for i in range(2):
+            setattr(self, f"conv{i}", nn.Conv2d(3, 3, 1))
+
+    def forward(self, x):
+        for i in range(2):
+            x = getattr(self, "conv%d" % i)(x)
+        return x
+""",
+    "attributes set after construction": """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+        for m in self.modules():
+            if isinstance(m, nn.Conv2d):
+                m.dilation, m.padding = (2, 2), (2, 2)
+                m.weight.data.normal_(0, 0.1)
+
+    def forward(self, x):
+        return self.conv(x)
+""",
+    "parameters of one's own": """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1, 3, 1, 1) * 0.5)
+        self.register_buffer("shift", torch.arange(3.0).view(1, -1, 1, 1))
+        nn.init.trunc_normal_(self.scale, std=0.02)
+
+    def forward(self, x):
+        return x * self.scale + self.shift
+""",
+}
+
+
+@pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
+@pytest.mark.parametrize("name", TRAPS)
+def test_the_port_computes_the_same(tmp_path, name, train):
+    record, net = recorded(tmp_path, {"trapped": HEAD + TRAPS[name]})
+    theirs, ours = both_outputs(tmp_path, record, net, train=train)
+    assert written(record)[1].gaps == [] or name == "imports under conditions"
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
