@@ -92,8 +92,9 @@ class Source:
         while parent is not None:
             for name in ("body", "orelse", "finalbody"):
                 block = getattr(parent, name, None)
-                inside = isinstance(block, list) and child in block
-                if inside and _is_marked(parent, name) and not self.ran(block):
+                if not isinstance(block, list) or child not in block:
+                    continue
+                if _is_marked(parent, name) and not self.ran(block):
                     return False
             child, parent = parent, self.parents.get(parent)
         return True

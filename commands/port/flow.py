@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from commands.entry import CHECKED_BAD, CHECKED_GOOD, COULD_NOT_CHECK
-from commands.port.prove import NAMES, Outcome, proven
+from commands.port.prove import NAMES, Climb, proven
 from commands.port.record import recorded
 from common.errors import UserError
 from common.files import whole_file
@@ -30,7 +30,7 @@ def write_and_prove(asked: dict[str, Any], folder: Path, force: bool, tell: Tell
     write_folder(folder, port, asked)
     gaps = [gap for gap in port.gaps if gap.ran]
     if gaps or not record.modes:
-        outcomes: list[Outcome] = []
+        outcomes: list[Climb] = []
         why = "" if gaps else "; ".join(record.failed.values())
     else:
         outcomes, why = _proven(asked, folder, tell)
@@ -52,7 +52,7 @@ def check_again(folder: Path, tell: Tell) -> dict[str, Any]:
     return _done(folder, outcomes) if outcomes else _unproven(folder, [], why)
 
 
-def _proven(asked: Mapping[str, Any], folder: Path, tell: Tell) -> tuple[list[Outcome], str]:
+def _proven(asked: Mapping[str, Any], folder: Path, tell: Tell) -> tuple[list[Climb], str]:
     """Return the outcomes, none with the reason where no rung could be begun."""
     try:
         return proven(
@@ -71,7 +71,7 @@ def _convert(asked: Mapping[str, Any], folder: Path) -> None:
 
 
 def _write_guide(
-    folder: Path, port: Port, asked: Mapping[str, Any], outcomes: list[Outcome], why: str
+    folder: Path, port: Port, asked: Mapping[str, Any], outcomes: list[Climb], why: str
 ) -> None:
     told = {NAMES[one.name]: _result(one) for one in outcomes}
     if why:
@@ -80,7 +80,7 @@ def _write_guide(
         draft.write_text(guide(port, asked, told), encoding="utf-8")
 
 
-def _result(outcome: Outcome) -> str:
+def _result(outcome: Climb) -> str:
     from align.judge.words import printed
 
     if outcome.report is None:
@@ -88,7 +88,7 @@ def _result(outcome: Outcome) -> str:
     return printed(outcome.report.verdict)
 
 
-def _done(folder: Path, outcomes: list[Outcome]) -> dict[str, Any]:
+def _done(folder: Path, outcomes: list[Climb]) -> dict[str, Any]:
     codes = {outcome.code for outcome in outcomes}
     code = CHECKED_BAD if CHECKED_BAD in codes else max(codes)
     lines = [f"{NAMES[one.name]}: {_result(one)}" for one in outcomes]
@@ -120,7 +120,7 @@ def _unproven(folder: Path, gaps: list[Gap], why: str) -> dict[str, Any]:
 
 
 def _answer(
-    code: int, words: str, lines: list[str], folder: Path, outcomes: list[Outcome]
+    code: int, words: str, lines: list[str], folder: Path, outcomes: list[Climb]
 ) -> dict[str, Any]:
     return {
         "code": code,

@@ -43,7 +43,7 @@ def nothing_in_place(net: nn.Module, inputs: Any) -> Iterator[None]:
 
     A training step is judged with every tensor kept, which such a layer would overwrite.
     """
-    layers = [one for one in net.modules() if getattr(one, "inplace", False) is True]
+    layers: list[Any] = [one for one in net.modules() if getattr(one, "inplace", False) is True]
     before = _outputs(net, inputs) if layers else []
     for layer in layers:
         layer.inplace = False

@@ -20,7 +20,7 @@ NAMES = {
 
 
 @dataclass
-class Outcome:
+class Climb:
     """What one rung came to. report: None where it could not be climbed; then `why`."""
 
     name: str
@@ -29,7 +29,7 @@ class Outcome:
     why: str = ""
 
 
-def proven(asked: Mapping[str, Any], folder: Path, tell: Callable[[str], None]) -> list[Outcome]:
+def proven(asked: Mapping[str, Any], folder: Path, tell: Callable[[str], None]) -> list[Climb]:
     """Return the outcomes of all rungs for the port in `folder`.
 
     The reference's own first weights are moved by a tenth of their spread, so that a gain of zero
@@ -78,7 +78,7 @@ def inputs_of(asked: Mapping[str, Any]) -> Any:
     return read_inputs(asked["inputs"][0])
 
 
-def _climbed(name: str, torch_net: Any, paddle_net: Any, inputs: Any, spec: str) -> Outcome:
+def _climbed(name: str, torch_net: Any, paddle_net: Any, inputs: Any, spec: str) -> Climb:
     from align import align_backward, align_forward
 
     rungs: dict[str, Callable[[], Any]] = {
@@ -91,8 +91,8 @@ def _climbed(name: str, torch_net: Any, paddle_net: Any, inputs: Any, spec: str)
         with errors_of_nets(spec):
             report = rungs[name]()
     except UserError as error:
-        return Outcome(name, error.exit_code, None, str(error))
-    return Outcome(name, report.exit_code, report)
+        return Climb(name, error.exit_code, None, str(error))
+    return Climb(name, report.exit_code, report)
 
 
 def _step(torch_net: Any, paddle_net: Any, inputs: Any) -> Any:

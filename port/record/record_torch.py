@@ -15,12 +15,13 @@ from port.record.names_torch import names_of
 from port.record.recorder_torch import Phase
 
 Build = Callable[[], nn.Module]
+Given = Sequence[Any] | Mapping[str, Any]  # arrays, as `forward` takes them
 
 
 def record_net(
     build: Build,
     root: tuple[str, str],
-    inputs: Sequence[Sequence[np.ndarray]],
+    inputs: Sequence[Given],
     modes: Sequence[str],
     finder: Finder,
     phase: Phase,
@@ -39,8 +40,8 @@ def record_net(
         net = build()
         for mode in modes:
             try:
-                for arrays in inputs:
-                    run(net, [tensor_of(array) for array in arrays], mode)
+                for given in inputs:
+                    run(net, given, mode)
                 record.modes.append(mode)
             except Exception as error:
                 record.failed[mode] = f"{type(error).__name__}: {error}"
@@ -51,11 +52,14 @@ def record_net(
     return record
 
 
-def run(net: nn.Module, tensors: Sequence[torch.Tensor], mode: str) -> None:
-    """Run one pass; gradients are recorded in train mode."""
+def run(net: nn.Module, given: Given, mode: str) -> None:
+    """Run one pass on arrays by position or by keyword; in train mode with gradients."""
     net.train(mode == "train")
     with torch.set_grad_enabled(mode == "train"):
-        net(*tensors)
+        if isinstance(given, Mapping):
+            net(**{name: tensor_of(array) for name, array in given.items()})
+        else:
+            net(*(tensor_of(array) for array in given))
 
 
 def tensor_of(array: np.ndarray) -> torch.Tensor:
@@ -93,7 +97,7 @@ def leave_functions_alone() -> None:
         if known is not None:
             same_here = _named(same, known)
             setattr(torch.jit, name, same_here)
-    torch.compile = _named(same, torch.compile)  # type: ignore[assignment]
+    torch.compile = _named(same, torch.compile)
 
 
 def _named(function: Any, like: Any) -> Any:

@@ -1,18 +1,15 @@
 """One call of the reference, respelled: who was called is known from the recording."""
 
 import ast
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from port.calls import UNKNOWN, Argument, Call, NoSpelling, Spelled
 from port.meanings import call_spelled, part_spelled, value_spelled
-from port.record.facts import Facts, Seen
+from port.record.facts import Facts, Way
 from port.record.instrument import span_of
-from port.write.gaps import Gap
 from port.write.inplace import read_later
 from port.write.match import matched
-
-if TYPE_CHECKING:
-    from port.write.rewrite import Rewriter
+from port.write.parts import PartWriter
 
 _KINDS = {bool: "bool", int: "int", float: "float", str: "str", type(None): "none"}
 INIT, CALLED = ".__init__", ".__call__"
@@ -32,7 +29,7 @@ _ONLY_TENSORS = frozenset({
 class CallWriter:
     """Writes the calls of one file; `rewriter` writes what stands inside them."""
 
-    def __init__(self, rewriter: "Rewriter") -> None:
+    def __init__(self, rewriter: PartWriter) -> None:
         self.rewriter = rewriter
         self.source = rewriter.source
 
@@ -49,12 +46,14 @@ class CallWriter:
             texts.append(self.rewriter.inside(node))
         if len(set(texts)) > 1:
             names = ", ".join(sorted({one.names[0] for one in torchs}))
-            return self._gap(node, names, "several are called here, and Paddle calls them apart")
+            return self.rewriter.stub(
+                node, names, "several are called here, and Paddle calls them apart"
+            )
         return self._explicit(node, torchs, texts[0])
 
     # What was recorded
 
-    def _respelled(self, node: ast.Call, seen: Seen) -> str:
+    def _respelled(self, node: ast.Call, seen: Way) -> str:
         names = seen.names
         if names[0].endswith((CALLED, ".forward")) and len(node.args) <= 1 and not node.keywords:
             return self.rewriter.inside(node)
@@ -71,20 +70,20 @@ class CallWriter:
             return self._spelled(node, names, call, seen)
         return self._by_value(node, names, call, seen)
 
-    def _constructor(self, node: ast.Call, seen: Seen) -> str:
+    def _constructor(self, node: ast.Call, seen: Way) -> str:
         """Spell `super().__init__(...)` of a class of torch as the class itself is called."""
         names = [name.removesuffix(INIT) for name in seen.names]
         if "torch.nn.Module" in names or names[-1].endswith("module.Module"):
             return self.rewriter.inside(node)
         explicit = seen.receiver is None
         arguments = node.args[1:] if explicit else node.args
-        shifted = Seen(**{**vars(seen), "positional": seen.positional[explicit:]})
+        shifted = Way(**{**vars(seen), "positional": seen.positional[explicit:]})
         call = self._call(node, names, shifted, arguments)
         function = self.rewriter.text(node.func)
         first = self.rewriter.text(node.args[0]) if explicit else ""
         return self._with_function(node, names, call, function, first)
 
-    def _by_value(self, node: ast.Call, names: Any, call: Call, seen: Seen) -> str:
+    def _by_value(self, node: ast.Call, names: Any, call: Call, seen: Way) -> str:
         """Spell a call of a variable that holds a class or function of torch."""
         through = seen.through if seen.partial else None
         return self._with_function(node, names, call, self.rewriter.text(node.func), "", through)
@@ -107,23 +106,25 @@ class CallWriter:
             tree = ast.parse(spelled.text.strip(), mode="eval").body
             alias = value_spelled([name.removesuffix(CALLED) for name in names]).text
         except NoSpelling as error:
-            return self._gap(node, names[0], error.reason)
+            return self.rewriter.stub(node, names[0], error.reason)
         if not isinstance(tree, ast.Call) or ast.unparse(tree.func) != alias:
-            return self._gap(node, names[0], f"is {spelled.text} in Paddle, and not called by name")
+            return self.rewriter.stub(
+                node, names[0], f"is {spelled.text} in Paddle, and not called by name"
+            )
         inside = spelled.text.strip()[len(ast.unparse(tree.func)) :]
         if first:
             inside = f"({first}{', ' if tree.args or tree.keywords else ''}{inside[1:]}"
         taken = Spelled(f"{function}{inside}", frozenset(), frozenset(), spelled.notes)
         return self.rewriter.take(node, taken)
 
-    def _method(self, node: ast.Call, seen: Seen) -> Call:
+    def _method(self, node: ast.Call, seen: Way) -> Call:
         assert isinstance(node.func, ast.Attribute)
         owner = node.func.value
         receiver = argument(self.rewriter.text(owner), owner, seen.receiver or Facts())
         return self._call(node, seen.names, seen, node.args, receiver)
 
     def _call(
-        self, node: ast.Call, names: Any, seen: Seen, args: Any, receiver: Argument | None = None
+        self, node: ast.Call, names: Any, seen: Way, args: Any, receiver: Argument | None = None
     ) -> Call:
         given, starred = [], False
         for number, one in enumerate(args):
@@ -145,13 +146,13 @@ class CallWriter:
         result = argument("", None, seen.result)
         return Call(names[0], tuple(given), self.rewriter.where(node), receiver, result)
 
-    def _spelled(self, node: ast.Call, names: Any, call: Call, seen: Seen) -> str:
+    def _spelled(self, node: ast.Call, names: Any, call: Call, seen: Way) -> str:
         try:
             spelled = call_spelled(names, call)
         except NoSpelling as error:
             if names[0].startswith("torch.nn.Module.") or names[0].endswith(CALLED):
                 return self.rewriter.inside(node)
-            return self._gap(node, names[0], error.reason)
+            return self.rewriter.stub(node, names[0], error.reason)
         text = self.rewriter.take(node, spelled)
         return self.rewriter.placed(node, matched(self.rewriter, node, call, text))
 
@@ -159,7 +160,7 @@ class CallWriter:
 
     def _unseen(self, node: ast.Call) -> str | None:
         """Spell a call that did not run, where its name tells what it calls."""
-        nothing = Seen()
+        nothing = Way()
         named = self.source.resolve(node.func)
         if named is not None and self.source.is_imported(node.func):
             names = named.names or (named.value,)
@@ -168,11 +169,11 @@ class CallWriter:
             if self.source.did_run(node):  # it was reached, and no tensor's
                 return None
             names = (f"torch.Tensor.{node.func.attr}",)
-            seen = Seen(names, receiver=Facts("tensor"))
+            seen = Way(names, receiver=Facts("tensor"))
             return self._spelled(node, names, self._method(node, seen), seen)
         return None
 
-    def _users(self, node: ast.Call, seen: list[Seen]) -> str | None:
+    def _users(self, node: ast.Call, seen: list[Way]) -> str | None:
         """Write a call of what is not torch's: its arguments change; a partial names its class."""
         if all(one.whose == "functools:partial" for one in seen) and node.args:
             return self._partial(node, seen[0])
@@ -184,12 +185,12 @@ class CallWriter:
             self.rewriter.needs.notes.append((where, note))
         return None
 
-    def _partial(self, node: ast.Call, seen: Seen) -> str | None:
+    def _partial(self, node: ast.Call, seen: Way) -> str | None:
         """Spell `partial(nn.LayerNorm, eps=1e-6)`: the arguments as the class takes them."""
         names = seen.positional[0].names
         if not names or seen.positional[0].kind == "module":
             return None
-        rest = Seen(**{**vars(seen), "positional": seen.positional[1:]})
+        rest = Way(**{**vars(seen), "positional": seen.positional[1:]})
         call = self._call(node, names, rest, node.args[1:])
         function = self.rewriter.text(node.func)
         first = self.rewriter.text(node.args[0])
@@ -197,7 +198,7 @@ class CallWriter:
 
     # Writes in place
 
-    def _explicit(self, node: ast.Call, seen: list[Seen], text: str) -> str:
+    def _explicit(self, node: ast.Call, seen: list[Way], text: str) -> str:
         """Give a tensor that torch wrote into, and that is read later, its new value by name."""
         if not all(
             one.names[0].endswith((CALLED, ".forward")) or _is_plain(one.names[0]) for one in seen
@@ -211,14 +212,6 @@ class CallWriter:
         for name in late:
             text = f"({name} := {text})"
         return text
-
-    def _gap(self, node: ast.Call, api: str, reason: str) -> str:
-        self.rewriter.needs.gaps.append(
-            Gap(self.rewriter.where(node), api, reason, self.source.did_run(node))
-        )
-        self.rewriter.needs.helpers.add("not_ported")
-        where = self.rewriter.where(node)
-        return f'not_ported("{api}", "{where.file.name}:{where.line}")'
 
 
 def _is_plain(name: str) -> bool:

@@ -43,7 +43,7 @@ def _is_read(function: ast.AST, node: ast.AST, loop: ast.AST | None, name: str) 
 
 def _uses(node: ast.AST, name: str) -> list[tuple[tuple[int, int], bool]]:
     """Return (place, whether it is read there) of each use of a name, as Python comes to them."""
-    found = {}
+    found: dict[ast.Name, tuple[tuple[int, int], bool]] = {}
     for part in ast.walk(node):
         if isinstance(part, ast.Name) and part.id == name:
             found.setdefault(part, (_start(part), isinstance(part.ctx, ast.Load)))

@@ -1,15 +1,13 @@
 """Keeps how the user laid a call out over several lines, where the spelling has the same parts."""
 
 import ast
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from port.calls import Call
-
-if TYPE_CHECKING:
-    from port.write.rewrite import Rewriter
+from port.write.parts import PartWriter
 
 
-def matched(rewriter: "Rewriter", node: ast.Call, call: Call, text: str) -> str:
+def matched(rewriter: PartWriter, node: ast.Call, call: Call, text: str) -> str:
     """Return `text`, laid out as the user laid out `node` where that took several lines.
 
     That is where the spelling is a call whose arguments are those of the user, in their order:
@@ -64,7 +62,7 @@ def _is_same(user: str, written: str) -> bool:
     return user.strip() == written.strip() or written.strip(" ()") == user.strip(" ()")
 
 
-def _laid_out(rewriter: "Rewriter", node: ast.Call, function: str, pairs: list) -> str:
+def _laid_out(rewriter: PartWriter, node: ast.Call, function: str, pairs: list) -> str:
     source = rewriter.source
     start = rewriter.extent(node.func)[1]
     end = source.extent(node)[1]

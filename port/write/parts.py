@@ -1,0 +1,36 @@
+"""What writes the parts of a call: the rewriter of its file."""
+
+import ast
+from typing import Any, Protocol
+
+from port.calls import Spelled, Where
+from port.source import Source
+from port.write.gaps import Needs
+
+
+class PartWriter(Protocol):
+    """Writes nodes of one file, and keeps what they need."""
+
+    source: Source
+    needs: Needs
+
+    def text(self, node: Any) -> str:
+        """Return the Paddle text of a node."""
+
+    def inside(self, node: Any) -> str:
+        """Return a node's own text with its parts respelled."""
+
+    def extent(self, node: Any) -> tuple[int, int]:
+        """Return where a node stands, in bytes."""
+
+    def take(self, node: ast.AST, spelled: Spelled) -> str:
+        """Return the text of a spelling, and note what it needs."""
+
+    def placed(self, node: ast.AST, text: str) -> str:
+        """Return `text` in brackets where its neighbours need them."""
+
+    def where(self, node: Any) -> Where:
+        """Return the file and line of a node."""
+
+    def stub(self, node: ast.AST, api: str, reason: str) -> str:
+        """Return what raises when it is reached, and note the gap."""
