@@ -108,3 +108,8 @@ class MultiheadAttention(nn.Layer):
             elif mask is not None:
                 scores = scores + mask
         return scores
+
+
+def part_of(layers: Any, part: slice) -> Any:
+    """Return a slice of a Sequential under its old keys: Paddle's own slices count anew."""
+    return nn.Sequential(*list(layers.named_children())[part])
