@@ -1,7 +1,7 @@
 """The folder that is handed over: the port's files, what builds the net, and what to know of it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from port.port import Port, WrittenFile
 from port.record.facts import Record
 from port.write.gaps import Gap
 from port.write.rewrite import STUB
+from port.write.torch_like import TorchLike
 
 BUILDER, CALLS, GUIDE, ASKED = "builder.py", "torch_calls.py", "PORT.md", "port.json"
 _ROOMS = {"align", "commands", "common", "convert", "export", "paddle_impl", "port", "torch_ref"}
@@ -45,8 +46,8 @@ def write_folder(folder: Path, port: Port, asked: Mapping[str, Any]) -> list[Pat
     texts = {file.path: file.text for file in port.files}
     texts.setdefault("__init__.py", "")
     texts[BUILDER] = builder(port, asked)
-    if port.helpers:
-        texts[CALLS] = calls(port.helpers)
+    if port.helpers or port.classes:
+        texts[CALLS] = calls(port.helpers, port.classes)
     texts[ASKED] = json.dumps(asked, indent=2) + "\n"
     for path, text in texts.items():
         place = folder / path
@@ -72,13 +73,25 @@ def builder(port: Port, asked: Mapping[str, Any]) -> str:
     )
 
 
-def calls(names: set[str]) -> str:
-    """Return the text of `torch_calls.py`."""
+def calls(names: Set[str], classes: Mapping[str, TorchLike]) -> str:
+    """Return the text of `torch_calls.py`: helpers, and the classes that take torch's arguments."""
     known = names - {STUB}
-    if not known:
-        return f'"""What stands for calls that were not ported."""\n\n\n{_STUB_SOURCE}'
-    text = source_of(known)
-    return f"{text}\n\n{_STUB_SOURCE}" if STUB in names else text
+    known |= {name for one in classes.values() for name in one.helpers}
+    head = '"""What stands for calls of torch that Paddle has no exact spelling for."""\n'
+    text = source_of(known) if known else head
+    text = _with_lines(text, {line for one in classes.values() for line in one.imports})
+    parts = [classes[name].source for name in sorted(classes)]
+    parts += [_STUB_SOURCE] if STUB in names else []
+    return "\n\n".join([text, *parts])
+
+
+def _with_lines(text: str, lines: Set[str]) -> str:
+    """Return a file's text with lines of import that it lacks, behind its docstring."""
+    missing = sorted(lines - set(text.splitlines()), key=lambda one: (one.startswith("from"), one))
+    if not missing:
+        return text
+    head, _, rest = text.partition("\n")
+    return "\n".join([head, "", *missing, rest])
 
 
 def guide(port: Port, asked: Mapping[str, Any], outcomes: Mapping[str, str]) -> str:

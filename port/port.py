@@ -12,6 +12,7 @@ from port.write.imports import with_imports
 from port.write.places import file_of, packages_around, written_name
 from port.write.rewrite import Rewriter
 from port.write.texts import without_marks
+from port.write.torch_like import TorchLike
 
 
 @dataclass
@@ -43,7 +44,12 @@ class Port:
     @property
     def helpers(self) -> set[str]:
         """Return the helpers that any file uses."""
-        return {name for file in self.files for name in file.needs.helpers}
+        return {name for file in self.files for name in file.needs.helpers} - self.classes.keys()
+
+    @property
+    def classes(self) -> dict[str, TorchLike]:
+        """Return the classes that take torch's arguments, by name."""
+        return {k: v for file in self.files for k, v in file.needs.classes.items()}
 
 
 def write_port(record: Record, tell: Callable[[Path], None] = lambda path: None) -> Port:

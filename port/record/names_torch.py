@@ -118,7 +118,7 @@ def who_is_called(function: Any) -> tuple[tuple[str, ...], Any, bool, bool]:
         return _bound(function, type(owner), name), owner, False, False
     if isinstance(owner, type):  # a class method
         return _bound(function, owner, name), None, False, False
-    module = type(owner).__module__
+    module = "" if isinstance(owner, str) else type(owner).__module__
     names = (f"{module}.{type(owner).__qualname__}.{name}",) if module.startswith("torch") else ()
     return names or names_of(function), owner, False, False
 

@@ -10,6 +10,7 @@ from port.record.instrument import span_of
 from port.write.inplace import read_later
 from port.write.match import matched
 from port.write.parts import PartWriter
+from port.write.torch_like import torch_like
 
 _KINDS = {bool: "bool", int: "int", float: "float", str: "str", type(None): "none"}
 INIT, CALLED = ".__init__", ".__call__"
@@ -106,6 +107,8 @@ class CallWriter:
             tree = ast.parse(spelled.text.strip(), mode="eval").body
             alias = value_spelled([name.removesuffix(CALLED) for name in names]).text
         except NoSpelling as error:
+            if _is_open(node) and self._base_takes_all(node, names):
+                return self.rewriter.inside(node)
             return self.rewriter.stub(node, names[0], error.reason)
         if not isinstance(tree, ast.Call) or ast.unparse(tree.func) != alias:
             return self.rewriter.stub(
@@ -152,9 +155,42 @@ class CallWriter:
         except NoSpelling as error:
             if names[0].startswith("torch.nn.Module.") or names[0].endswith(CALLED):
                 return self.rewriter.inside(node)
+            if _is_open(node) and (made := self.rewriter.torch_like(node, names)):
+                return made + self._inside_brackets(node)
             return self.rewriter.stub(node, names[0], error.reason)
         text = self.rewriter.take(node, spelled)
         return self.rewriter.placed(node, matched(self.rewriter, node, call, text))
+
+    def _inside_brackets(self, node: ast.Call) -> str:
+        """Return the arguments of a call as they are, in their brackets."""
+        function = self.rewriter.inside(node.func)
+        return self.rewriter.inside(node)[len(function) :]
+
+    def open_constructor(self, node: ast.Call) -> list[str] | None:
+        """Return the names of the class whose constructor is handed what nobody counts.
+
+        None where the call can be spelled, or is none of a base's constructor.
+        """
+        ways = self.source.record.calls.get(span_of(node), [])
+        if len(ways) != 1 or not _is_open(node) or not ways[0].names:
+            return None
+        names = [name.removesuffix(INIT) for name in ways[0].names if name.endswith(INIT)]
+        if not names or "torch.nn.Module" in names or not torch_like(names):
+            return None
+        explicit = ways[0].receiver is None
+        shifted = Way(**{**vars(ways[0]), "positional": ways[0].positional[explicit:]})
+        try:
+            call_spelled(names, self._call(node, names, shifted, node.args[explicit:]))
+        except NoSpelling:
+            return names
+        return None
+
+    def _base_takes_all(self, node: ast.Call, names: Any) -> bool:
+        """Tell whether a class has a base that takes torch's arguments, for `super().__init__`."""
+        place: Any = node
+        while place is not None and not isinstance(place, ast.ClassDef):
+            place = self.source.parents.get(place)
+        return place is not None and place in self.rewriter.open_classes
 
     # What was not
 
@@ -212,6 +248,12 @@ class CallWriter:
         for name in late:
             text = f"({name} := {text})"
         return text
+
+
+def _is_open(node: ast.Call) -> bool:
+    """Tell whether a call hands on arguments that nobody counts: `*args`, `**kwargs`."""
+    starred = any(isinstance(one, ast.Starred) for one in node.args)
+    return starred or any(keyword.arg is None for keyword in node.keywords)
 
 
 def _is_plain(name: str) -> bool:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from port.calls import Where
+from port.write.torch_like import TorchLike
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,13 @@ class Gap:
 class Needs:
     """What one written file needs and tells.
 
-    imports: lines; helpers: names of `torch_calls.py`; notes: by place.
+    imports: lines; helpers: names of `torch_calls.py`; classes: those that are generated into it,
+    their source by name; notes: by place.
     """
 
     imports: set[str] = field(default_factory=set)
     helpers: set[str] = field(default_factory=set)
+    classes: dict[str, TorchLike] = field(default_factory=dict)
     gaps: list[Gap] = field(default_factory=list)
     notes: list[tuple[Where, str]] = field(default_factory=list)
     calls: int = 0

@@ -1,6 +1,7 @@
 """What writes the parts of a call: the rewriter of its file."""
 
 import ast
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from port.calls import Spelled, Where
@@ -13,6 +14,7 @@ class PartWriter(Protocol):
 
     source: Source
     needs: Needs
+    open_classes: dict[ast.AST, list[str]]
 
     def text(self, node: Any) -> str:
         """Return the Paddle text of a node."""
@@ -31,6 +33,9 @@ class PartWriter(Protocol):
 
     def where(self, node: Any) -> Where:
         """Return the file and line of a node."""
+
+    def torch_like(self, node: ast.AST, names: Sequence[str]) -> str | None:
+        """Return the name of a class that takes torch's arguments, None without one."""
 
     def stub(self, node: ast.AST, api: str, reason: str) -> str:
         """Return what raises when it is reached, and note the gap."""

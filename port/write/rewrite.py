@@ -4,7 +4,7 @@ Inner texts come first: the arguments of a call are Paddle source when the call 
 """
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from port.calls import NoSpelling, Spelled, Where
@@ -19,6 +19,7 @@ from port.write.gaps import Gap, Needs
 from port.write.imports import ImportWriter
 from port.write.inplace import read_later
 from port.write.texts import DECORATOR, DROP, DROP_DEFINITION, in_brackets
+from port.write.torch_like import torch_like
 
 STUB = "not_ported"
 _TIGHT = (
@@ -33,6 +34,7 @@ class Rewriter:
     def __init__(self, source: Source, cut: Cut) -> None:
         self.source, self.cut = source, cut
         self.needs = Needs()
+        self.open_classes: dict[ast.AST, list[str]] = {}  # with the names of their base
         self.calls = CallWriter(self)
         self.imports = ImportWriter(source, cut)
 
@@ -110,7 +112,12 @@ class Rewriter:
     _AsyncFunctionDef = _FunctionDef
 
     def _ClassDef(self, node: ast.ClassDef) -> str | None:
-        return DROP_DEFINITION if self._is_dropped(node) else None
+        if self._is_dropped(node):
+            return DROP_DEFINITION
+        calls = (one for one in ast.walk(node) if isinstance(one, ast.Call))
+        if names := next(filter(None, map(self.calls.open_constructor, calls)), None):
+            self.open_classes[node] = names
+        return None
 
     def _Import(self, node: ast.Import) -> str:
         return DROP if self._is_dropped(node) else self.imports.written(node)
@@ -214,6 +221,9 @@ class Rewriter:
     def value(self, node: ast.expr, bound: Binding) -> str:
         """Return the Paddle name of what is torch's and stands as a value."""
         names = bound.names or (bound.value,)
+        base = self.open_classes.get(self.source.parents[node], ())
+        if set(names) & set(base) and (made := self.torch_like(node, names)):
+            return made
         if names == ("torch",):
             self.needs.imports.add("import paddle")
             return "paddle"
@@ -254,6 +264,16 @@ class Rewriter:
         self.needs.notes += [(self.where(node), note) for note in spelled.notes]
         self.needs.calls += 1
         return self.imports.without_clashes(spelled.text)
+
+    def torch_like(self, node: ast.AST, names: Sequence[str]) -> str | None:
+        """Return the name of a class that takes torch's arguments, None without one."""
+        made = torch_like(names)
+        if made is None:
+            return None
+        self.needs.classes[made.name] = made
+        self.needs.helpers.add(made.name)
+        self.needs.calls += 1
+        return made.name
 
     def stub(self, node: ast.AST, api: str, reason: str) -> str:
         """Return what raises when it is reached, and note the gap."""

@@ -164,6 +164,47 @@ class Net(Base):
     def forward(self, x):
         return self.conv(x) * self.doubled
 """,
+    "arguments that nobody counts": """
+class Conv(nn.Module):
+    def __init__(self, *args, **kwargs):
+        super().__init__()
+        self.conv = nn.Conv2d(*args, **kwargs)
+
+    def forward(self, x):
+        return self.conv(x)
+
+
+class Twice(nn.Conv2d):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = Conv(3, 4, 3, padding=1)
+        self.second = Twice(4, 3, kernel_size=1, bias=False)
+
+    def forward(self, x):
+        return self.second(self.first(x))
+""",
+    "layers counted by nobody are layers all the same": """
+class Block(nn.Sequential):
+    def __init__(self, *layers):
+        super().__init__(*layers)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.block = Block(nn.Conv2d(3, 3, 1), nn.ReLU())
+
+    def forward(self, x):
+        return self.block(x)
+""",
     "a registry by string": """
 LAYERS = {}
 

@@ -1,0 +1,66 @@
+"""Classes of Paddle's that are called as torch calls its own, where nobody knows the arguments.
+
+`Conv2d(*args, **kwargs)` cannot be respelled in place: the class that it calls takes them.
+"""
+
+import ast
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from port.calls import Argument, Call, NoSpelling, Where
+from port.meanings import called_name, rows_of
+from port.spelling.forms import Form
+from port.spelling.spell import spell
+
+_LEFT_OUT = ("device", "dtype", "process_group")
+_NOWHERE = Where(Path("torch_calls.py"), 0)
+
+
+@dataclass(frozen=True)
+class TorchLike:
+    """A generated class: its name, its source, and the helpers that it uses itself."""
+
+    name: str
+    source: str
+    helpers: frozenset[str]
+    imports: frozenset[str]
+
+
+def torch_like(names: Sequence[str]) -> TorchLike | None:
+    """Return a class that takes the arguments of torch's, None where no row spells them all."""
+    for name in names:
+        base = called_name(name)
+        if base is None or not name.startswith("torch.nn."):
+            continue
+        for form in rows_of(name):
+            made = _made(name, base, form)
+            if made is not None:
+                return made
+    return None
+
+
+def _made(name: str, base: str, form: Form) -> TorchLike | None:
+    parameters = [p for p in form.parameters if p.name not in _LEFT_OUT]
+    if any(p.variadic for p in parameters):
+        return None
+    given = tuple(Argument(p.name, p.name if p.default is not None else None) for p in parameters)
+    try:
+        spelled = spell(Call(name, given, _NOWHERE))
+        tree = ast.parse(spelled.text.strip(), mode="eval").body
+    except (NoSpelling, SyntaxError):
+        return None
+    if not isinstance(tree, ast.Call) or ast.unparse(tree.func) != base:
+        return None
+    signature = ", ".join(
+        p.name if p.default is None else f"{p.name}={p.default}" for p in parameters
+    )
+    inside = spelled.text.strip()[len(base) :]
+    short = name.rpartition(".")[2]
+    source = (
+        f"class {short}({base}):\n"
+        f'    """{base.rpartition(".")[2]} that takes the arguments of torch\'s {short}."""\n\n'
+        f"    def __init__(self, {signature}):\n"
+        f"        super().__init__{inside}\n"
+    )
+    return TorchLike(short, source, spelled.helpers, spelled.imports)
