@@ -1,7 +1,7 @@
 """The folder that is handed over: the port's files, what builds the net, and what to know of it."""
 
 import json
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,6 @@ from common.errors import UserError
 from common.files import whole_file
 from port.helpers import helpers, source_of
 from port.port import Port, WrittenFile
-from port.record.facts import Record
 from port.write.gaps import Gap
 from port.write.rewrite import STUB
 from port.write.torch_like import TorchLike
@@ -32,10 +31,10 @@ def check_place(folder: Path, force: bool) -> None:
         raise UserError(f"-o {folder}: exists already; --force writes over the files of the port")
 
 
-def check_names(folder: Path, record: Record) -> None:
-    """Raise UserError where the port would be called as a module of the reference, or a room."""
+def check_names(folder: Path, modules: Iterable[str]) -> None:
+    """Raise UserError where the port would be called as one of `modules`, or as a room."""
     name = folder.resolve().name
-    taken = {module.partition(".")[0] for module in record.files} | _ROOMS
+    taken = {module.partition(".")[0] for module in modules} | _ROOMS
     if name in taken:
         raise UserError(f"-o {folder}: {name} is a module already; give the port another name")
 

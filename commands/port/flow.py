@@ -21,9 +21,10 @@ Tell = Callable[[str], None]
 def write_and_prove(asked: dict[str, Any], folder: Path, force: bool, tell: Tell) -> dict[str, Any]:
     """Return what came of one port: code, verdict, lines, outcomes; the folder is written."""
     check_place(folder, force)
+    check_names(folder, [asked["spec"].partition(":")[0]])
     tell(phrase("recording {net}", net=asked["spec"]))
     record = recorded(asked)
-    check_names(folder, record)
+    check_names(folder, record.files)
     for mode, why in record.failed.items():
         tell(phrase("the reference cannot run in {mode} mode: {why}", mode=mode, why=why))
     port = write_port(record, lambda path: tell(phrase("writing {path}", path=path)))

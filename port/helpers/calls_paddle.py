@@ -239,3 +239,11 @@ def check(condition: Any, message: str = "") -> None:
 def no_download(url: str) -> Any:
     """Stop where PyTorch weights would be downloaded: they do not fit this net as they are."""
     raise RuntimeError(f"{url} holds PyTorch weights: convert the file, then load it with Paddle")
+
+
+def none_of(given: Any, *known: str) -> dict[str, Any]:
+    """Return no keywords, and refuse those that no recorded call gave: their names are torch's."""
+    others = [name for name in given if name not in known]
+    if others:
+        raise NotImplementedError(f"{', '.join(others)}: not given when the net was ported")
+    return {}

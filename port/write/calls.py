@@ -1,14 +1,16 @@
 """One call of the reference, respelled: who was called is known from the recording."""
 
 import ast
+from dataclasses import replace
 from typing import Any
 
 from port.calls import UNKNOWN, Argument, Call, NoSpelling, Spelled
-from port.meanings import call_spelled, part_spelled, value_spelled
+from port.meanings import call_spelled, named, part_spelled, value_spelled
 from port.record.facts import Facts, Way
 from port.record.instrument import span_of
 from port.write.inplace import read_later
 from port.write.match import matched
+from port.write.open_calls import with_rest, without_stars
 from port.write.parts import PartWriter
 from port.write.torch_like import torch_like
 
@@ -101,7 +103,7 @@ class CallWriter:
         """Spell a call whose function keeps its text; `through`: of a call in two parts."""
         try:
             if through is None:
-                spelled = call_spelled(names, call)
+                spelled = self._spelled_or_closed(node, names, call)
             else:
                 spelled = part_spelled(names, call, through)
             tree = ast.parse(spelled.text.strip(), mode="eval").body
@@ -117,7 +119,9 @@ class CallWriter:
         inside = spelled.text.strip()[len(ast.unparse(tree.func)) :]
         if first:
             inside = f"({first}{', ' if tree.args or tree.keywords else ''}{inside[1:]}"
-        taken = Spelled(f"{function}{inside}", frozenset(), frozenset(), spelled.notes)
+        values = [*tree.args, *(keyword.value for keyword in tree.keywords)]
+        needed = named(ast.unparse(ast.Tuple(values, ast.Load())))
+        taken = replace(needed, text=f"{function}{inside}", notes=spelled.notes)
         return self.rewriter.take(node, taken)
 
     def _method(self, node: ast.Call, seen: Way) -> Call:
@@ -151,7 +155,7 @@ class CallWriter:
 
     def _spelled(self, node: ast.Call, names: Any, call: Call, seen: Way) -> str:
         try:
-            spelled = call_spelled(names, call)
+            spelled = self._spelled_or_closed(node, names, call)
         except NoSpelling as error:
             if names[0].startswith("torch.nn.Module.") or names[0].endswith(CALLED):
                 return self.rewriter.inside(node)
@@ -160,6 +164,17 @@ class CallWriter:
             return self.rewriter.stub(node, names[0], error.reason)
         text = self.rewriter.take(node, spelled)
         return self.rewriter.placed(node, matched(self.rewriter, node, call, text))
+
+    def _spelled_or_closed(self, node: ast.Call, names: Any, call: Call) -> Spelled:
+        """Spell a call; of `**kwargs` the keywords that were given as it ran, and no others."""
+        try:
+            return call_spelled(names, call)
+        except NoSpelling:
+            ways = self.source.record.calls.get(span_of(node), [])
+            closed = None if len(ways) != 1 or ways[0].ragged else without_stars(call)
+            if closed is None:
+                raise
+            return with_rest(call_spelled(names, closed[0]), closed[1])
 
     def _inside_brackets(self, node: ast.Call) -> str:
         """Return the arguments of a call as they are, in their brackets."""

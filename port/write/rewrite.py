@@ -230,7 +230,9 @@ class Rewriter:
         try:
             return self.take(node, value_spelled(names, self._is_compared(node)))
         except NoSpelling as error:
-            if isinstance(node, ast.Attribute) and node.attr in _METHODS:
+            if isinstance(node, ast.Attribute) and (
+                node.attr in _METHODS or ast.unparse(node.value).endswith("__version__")
+            ):
                 return f"{self.text(node.value)}.{node.attr}"
             if self._is_annotation(node):
                 return "object"

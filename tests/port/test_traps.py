@@ -191,6 +191,19 @@ class Net(nn.Module):
     def forward(self, x):
         return self.second(self.first(x))
 """,
+    "keywords handed on to a class that is a value": """
+class Net(nn.Module):
+    def __init__(self, norm=nn.BatchNorm2d, norm_kwargs=None, **kwargs):
+        super().__init__()
+        self.first = norm(3, **({} if norm_kwargs is None else norm_kwargs))
+        self.second = self.make(norm, momentum=0.3)
+
+    def make(self, norm, **kwargs):
+        return norm(3, **kwargs)
+
+    def forward(self, x):
+        return self.second(self.first(x))
+""",
     "layers counted by nobody are layers all the same": """
 class Block(nn.Sequential):
     def __init__(self, *layers):

@@ -1,0 +1,41 @@
+"""Calls that hand on `**kwargs`: what it held as the reference ran is written out, by name.
+
+What it may hold another time is refused as it arrives: its names would be torch's.
+"""
+
+import ast
+from dataclasses import replace
+
+from port.calls import Argument, Call, Spelled
+
+REFUSE = "none_of"
+
+
+def without_stars(call: Call) -> tuple[Call, str] | None:
+    """Return a call without its `**`, and the text that refuses what else may be in there.
+
+    None where it has none, has a `*` too, or its keywords cannot be taken out of an expression.
+    """
+    stars = [argument for argument in call.arguments if argument.star]
+    if len(stars) != 1 or stars[0].star != "**" or not isinstance(stars[0].value, tuple):
+        return None
+    rest = stars[0]
+    plain = tuple(argument for argument in call.arguments if not argument.star)
+    written = {argument.name for argument in plain}
+    held = [name for name in rest.value if name not in written]  # type: ignore[attr-defined]
+    if held and not rest.text.isidentifier():
+        return None
+    taken = tuple(Argument(f'{rest.text}["{name}"]', name) for name in held)
+    known = "".join(f', "{name}"' for name in held)
+    return replace(call, arguments=(*plain, *taken)), f"**{REFUSE}({rest.text}{known})"
+
+
+def with_rest(spelled: Spelled, rest: str) -> Spelled:
+    """Return a spelling that ends with `rest` as its last argument."""
+    text = spelled.text.strip()
+    tree = ast.parse(text, mode="eval").body
+    if not isinstance(tree, ast.Call):
+        return spelled
+    inside = text[:-1].rstrip()
+    joined = f"{inside}{'' if inside.endswith('(') else ', '}{rest})"
+    return replace(spelled, text=joined, helpers=spelled.helpers | {REFUSE})

@@ -1,0 +1,106 @@
+"""`port` writes, proves, says what it could not, and finds what an edit broke."""
+
+import sys
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("paddle")
+
+from commands.port.flow import check_again, write_and_prove
+from common.errors import UserError
+
+NET = """import torch
+from torch import nn
+
+
+class Block(nn.Module):
+    # what the block is for
+    def __init__(self, width, norm_layer=nn.BatchNorm2d):
+        super().__init__()
+        self.conv = nn.Conv2d(3, width, 3, padding=1, bias=False)
+        self.bn = norm_layer(width, eps=1e-3)
+
+    def forward(self, x):
+        return torch.relu(self.bn(self.conv(x)))
+
+    def never(self):
+        return torch.eig(self.conv.weight)
+
+
+def build(width=4):
+    return Block(width)
+
+
+if __name__ == "__main__":
+    print(build())
+"""
+
+
+def asked(folder, spec, **more):
+    return {
+        "spec": spec,
+        "arguments": {},
+        "shapes": [[[2, 3, 6, 6]]],
+        "inputs": [],
+        "weights": None,
+        "modes": ["eval", "train"],
+        "seed": 0,
+        "path": [str(folder)],
+    } | more
+
+
+@pytest.fixture
+def users(tmp_path, monkeypatch):
+    """A folder on the path; what it and ports in it hold is forgotten afterwards."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+def forget(name):
+    for module in [one for one in sys.modules if one.partition(".")[0] == name]:
+        del sys.modules[module]
+
+
+def test_a_port_is_written_and_proven_and_an_edit_is_found(users):
+    (users / "users_net.py").write_text(NET)
+    folder, told = users / "ported_net", []
+    done = write_and_prove(asked(users, "users_net:build"), folder, False, told.append)
+    assert done["code"] == 0, done["lines"]
+    assert done["rungs"] == dict.fromkeys(("eval", "train", "backward", "step"), 0)
+    text = (folder / "users_net.py").read_text()
+    assert "# what the block is for" in text
+    assert "nn.Conv2D(3, width, 3, padding=1, bias_attr=False)" in text
+    assert "torch" not in text.replace("torch_calls", "")
+    assert "never" not in text
+    assert "forward, train mode" in (folder / "PORT.md").read_text()
+    forget("ported_net")
+    (folder / "users_net.py").write_text(text.replace("0.001", "0.01").replace("1e-3", "1e-2"))
+    done = check_again(folder, told.append)
+    assert done["code"] == 1
+    assert "bn" in " ".join(done["lines"])
+    with pytest.raises(UserError, match="--force"):
+        write_and_prove(asked(users, "users_net:build"), folder, False, told.append)
+
+
+def test_what_has_no_spelling_is_named_with_its_line(users):
+    text = NET.replace("torch.relu(self.bn(self.conv(x)))", "torch.erfcx_unknown(x)")
+    text = text.replace("torch.erfcx_unknown(x)", "torch.special.erfcx(self.conv(x))")
+    (users / "users_gap.py").write_text(text)
+    folder = users / "ported_gap"
+    done = write_and_prove(asked(users, "users_gap:build"), folder, False, lambda words: None)
+    assert done["code"] == 2
+    assert any("users_gap.py:13" in line and "erfcx" in line for line in done["lines"])
+    assert "not_ported" in (folder / "users_gap.py").read_text()
+
+
+def test_a_name_that_is_taken_is_refused(users):
+    (users / "users_taken.py").write_text(NET)
+    with pytest.raises(UserError, match="is a module already"):
+        write_and_prove(asked(users, "users_taken:build"), users / "users_taken", False, print)
+    with pytest.raises(UserError, match="letters"):
+        write_and_prove(asked(users, "users_taken:build"), users / "a-port", False, print)
