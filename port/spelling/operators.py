@@ -33,10 +33,10 @@ def spell_operator(sign: str, left: Argument, right: Argument) -> Spelled | None
 
 def _stronger(left: Argument, right: Argument) -> Argument | None:
     """Return the operand whose dtype the result has; a tensor without axes counts by category."""
-    places = [_place(side.dtype) for side in (left, right)]
+    places = _place(left.dtype), _place(right.dtype)
     if places[0] is None or places[1] is None:
         return None
-    (first, one), (second, other) = places
+    (first, one), (second, other) = places[0], places[1]
     if first != second:
         return left if first > second else right
     if (left.rank == 0) != (right.rank == 0):
