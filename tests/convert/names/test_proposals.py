@@ -104,6 +104,7 @@ def test_five_systematic_renames_are_few_rules(seed):
     found = propose(ours, theirs, None, calls)
     assert found.is_whole
     assert of_all(truth, found)
+    text = found.to_yaml()
     rules = Rules.model_validate(yaml.safe_load(text))
     assert rules == found.to_rules()
     assert 0 < len(rules.renames) <= 15, text
