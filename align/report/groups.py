@@ -106,16 +106,24 @@ class Groups:
             return group is None or group.first.first is not finding
         return group is not None and group.first.layer != finding.layer
 
-    def shared(self, finding: Finding) -> str:
+    def shared(self, finding: Finding, words: Callable[[Words], str] = printed) -> str:
         """Return the line that follows the findings of a layer that stands for others, else ""."""
         group = self._of.get(key_of(finding))
-        return printed(group.words) if group else ""
+        return words(group.words) if group else ""
 
-    def lines(self, findings: Iterable[Finding], say: Callable[[Any], str]) -> list[list[str]]:
-        """Return what `say` makes of each finding; of a group the first, and a line of all."""
+    def lines(
+        self,
+        findings: Iterable[Finding],
+        say: Callable[[Any], str],
+        words: Callable[[Words], str] = printed,
+    ) -> list[list[str]]:
+        """Return what `say` makes of each finding; of a group the first, and a line of all.
+
+        `words` makes the text of that line: `printed` in the user's language, `str` in English.
+        """
         found, told = [], set()
         for finding in findings:
-            shared = self.shared(finding)
+            shared = self.shared(finding, words)
             group = id(self._of[key_of(finding)]) if shared else 0
             if group in told:
                 continue

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from align.arrays.batch import Inputs, as_batch
+from align.judge.comparison import DIFFERS
+from align.report.groups import in_groups
 from align.report.report import Report
 from common.documents import write_text
 from common.errors import UserError
@@ -150,7 +152,8 @@ def export_steps(folder: str | Path, report: Report) -> Written:
     for row, error in zip(rows, report.settings["free_run"], strict=True):
         curve.append(f"{row['step']},{row['reference_loss']!r},{row['port_loss']!r},{error:.3e}")
     said = [f"forced steps, each judged alone: {report.verdict}"]
-    said += [str(found) for found in report.divergences]
+    for found in in_groups(report, DIFFERS).lines(report.divergences, str, str):
+        said += [found[0], *(f"  {line}" for line in found[1:])]
     for name, lines in (("free_run.csv", curve), ("verdict.txt", said)):
         path = Path(folder) / f"bp_align_{name}"
         write_text(path, "\n".join(lines) + "\n")
