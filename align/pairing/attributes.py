@@ -113,8 +113,8 @@ def other_places(
 def _matters(name: str, theirs: Any, reference: Mapping[str, Any], port: Mapping[str, Any]) -> bool:
     if name == "ceil_mode":
         return max(*spread(reference["stride"], 1), *spread(port["stride"], 1)) > 1
-    kernel = port.get("kernel_size")
-    if name == "dilation" and reference.get("kernel_size") == kernel and len(kernel) == len(theirs):
+    kernel = port.get("kernel_size", ())
+    if name == "dilation" and reference["kernel_size"] == kernel and len(kernel) == len(theirs):
         axes = zip(theirs, port[name], kernel, strict=True)
         return any(one != other and size > 1 for one, other, size in axes)
     return True
