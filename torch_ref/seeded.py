@@ -1,6 +1,7 @@
 """Reference nets with seeded weights for checks: no statistic is trivial, no sign is missing."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch_ref.layers import FrozenBatchNorm2d, InPlaceABN
 from torch_ref.models.detection.mask_rcnn import MaskRCNN
 
 FAINT = 0.2  # share of He's deviation, of the larger of both fans
-PROPOSALS = 0.5  # deviation of logits and offsets
+SPREAD = 0.5  # deviation of a detector's logits and offsets
 
 Scaled = nn.modules.batchnorm._BatchNorm | nn.GroupNorm | FrozenBatchNorm2d
 
@@ -23,8 +24,8 @@ def build_seeded(name: str, seed: int = 0, **overrides: Any) -> nn.Module:
     zero, and convolutions so faint that outputs would hardly depend on the input
     (Panoptic-DeepLab's), become He-normal, and biases of zero N(0, 0.1). Normalisations get scales
     in [0.5, 1.5] (those of InPlaceABN negative in a fifth of the channels, as trained ones can be),
-    biases and running means of N(0, 0.1) and running variances in [0.5, 2]. Heads of proposals are
-    scaled to what trained ones return. The global random state is left as it was.
+    biases and running means of N(0, 0.1) and running variances in [0.5, 2]. Heads of a
+    detector are scaled to what trained ones return. The global random state is left as it was.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -38,7 +39,7 @@ def build_seeded(name: str, seed: int = 0, **overrides: Any) -> nn.Module:
                 elif isinstance(module, nn.Linear | nn.modules.conv._ConvNd):
                     _seed_faint(module)
             if isinstance(net, MaskRCNN):
-                _seed_proposals(net)
+                seed_detector(net)
     return net
 
 
@@ -57,18 +58,29 @@ def _is_faint(layer: nn.Linear | nn.modules.conv._ConvNd) -> bool:
     return bool(layer.weight.square().mean().sqrt() < FAINT * he)
 
 
-def _seed_proposals(net: MaskRCNN) -> None:
-    """Scale the head of the proposals: boxes near their anchors, scores that no rounding makes 1.
+def seed_detector(net: MaskRCNN) -> None:
+    """Scale the heads: boxes stay near their anchors, and no rounding makes a score 1.
 
-    Otherwise most boxes would be the whole image, many equal ones.
+    Otherwise most boxes would be the whole image, and many equal ones.
     """
     net.eval()
-    image = (torch.rand(1, 3, 64, 64) - 0.5) / net.transform.image_std[0]
-    logits, deltas = net.rpn.head(net.backbone(image))
+    levels = net.backbone((torch.rand(1, 3, 64, 64) - 0.5) / net.transform.image_std[0])
+    logits, deltas = net.rpn.head(levels)
+    corners = torch.rand(16, 2) * 32
+    boxes = torch.cat([corners, corners + 8 + torch.rand(16, 2) * 24], dim=1)
+    heads = net.roi_heads
+    pooled = heads.box_roi_pool(levels, [boxes], [(64, 64)])
+    scores, offsets = heads.box_predictor(heads.box_head(pooled))
     net.train()
-    for maps, conv in ((logits, net.rpn.head.cls_logits), (deltas, net.rpn.head.bbox_pred)):
-        spread = torch.cat([x.flatten() for x in maps]).std()
-        conv.weight *= PROPOSALS / spread
+    _scale(net.rpn.head.cls_logits, logits, SPREAD)
+    _scale(net.rpn.head.bbox_pred, deltas, SPREAD)
+    _scale(heads.box_predictor.cls_score, [scores], 2 * SPREAD)
+    _scale(heads.box_predictor.bbox_pred, [offsets], 2 * SPREAD)
+
+
+def _scale(layer: nn.Linear | nn.Conv2d, outputs: Sequence[torch.Tensor], spread: float) -> None:
+    """Let `outputs`, made by `layer`, deviate by about `spread`."""
+    layer.weight *= spread / torch.cat([x.flatten() for x in outputs]).std()
 
 
 def _seed_scale(norm: Scaled) -> None:
