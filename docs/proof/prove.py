@@ -243,6 +243,8 @@ STAGES = {
             "the other rows of the table",
             "tests/nets/models/test_dilated.py",
             "tests/nets/models/test_solo.py",
+            "tests/nets/models/test_mask_rcnn.py",
+            "tests/nets/models/test_mask_rcnn_eval.py",
             "tests/nets/models/test_mask_rcnn_faults.py",
             "tests/nets/models/test_fcn_unet.py",
             "tests/nets/models/test_axial_deeplab.py",

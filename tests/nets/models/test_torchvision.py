@@ -18,6 +18,7 @@ paddle = pytest.importorskip("paddle")
 
 import paddle_impl
 from convert import read_checkpoint
+from tests.nets.models import test_detection_operators as operators
 
 SHAPE = (2, 3, 33, 49)
 ODD = [(2, 3, 123, 123), (2, 3, 47, 473)]
@@ -192,3 +193,70 @@ def test_classifiers_of_torchvision(models, tmp_path, row, options):
         assert found.pop("output") < WHOLE_NET
         assert found.pop("buffers") < WHOLE_NET
         assert all(value < GRADIENTS for value in found.values()), (train, found)
+
+
+def stand_in(monkeypatch):
+    """Give torchvision its missing operators, as formulas that know nothing of ours."""
+    from torchvision import extension, ops
+    from torchvision.models.detection import rpn
+    from torchvision.ops import poolers
+
+    if extension._has_ops():
+        return
+
+    def suppress(boxes, scores, groups, threshold):
+        apart = boxes + groups[:, None] * (boxes.max() + 1 if len(boxes) else 0)
+        kept = operators.nms(apart.detach().numpy(), scores.detach().numpy(), threshold)
+        return torch.tensor(kept, dtype=torch.int64)
+
+    def pool(x, rois, output_size, spatial_scale, sampling_ratio):
+        found = [
+            operators.roi_align(
+                x[int(i)].numpy(), b, *output_size[:1], spatial_scale, sampling_ratio, False
+            )
+            for i, *b in rois.tolist()
+        ]
+        return torch.tensor(np.array(found).reshape([-1, x.shape[1], *output_size]))
+
+    monkeypatch.setattr(ops.boxes, "batched_nms", suppress)
+    monkeypatch.setattr(poolers, "roi_align", pool)
+    assert rpn.box_ops is ops.boxes
+
+
+@LONG
+def test_mask_rcnn_of_torchvision(models, tmp_path, monkeypatch):
+    from align.pairing.fill import load_state
+    from convert import convert_checkpoint
+    from torch_ref.seeded import build_seeded
+
+    stand_in(monkeypatch)
+    row, sizes = "mask_rcnn_r50_fpn", (8, 16, 24, 32, 48)
+    options = {"num_classes": 5, "min_size": 64, "max_size": 128, "box_score_thresh": 0.4}
+    options |= {"rpn_pre_nms_top_n_test": 60, "rpn_post_nms_top_n_test": 30}
+    anchors = models.detection.anchor_utils.AnchorGenerator(
+        tuple((size,) for size in sizes), ((0.5, 1.0, 2.0),) * 5
+    )
+    theirs = models.detection.maskrcnn_resnet50_fpn(
+        weights=None, weights_backbone=None, rpn_anchor_generator=anchors, **options
+    )
+    own = {**options, "norm": "batch", "anchor_sizes": sizes}
+    reference = build_seeded(row, 0, **own)
+    theirs.load_state_dict(reference.state_dict())
+    torch.save(theirs.state_dict(), tmp_path / "file.pth")
+    port = paddle_impl.build_model(row, **own)
+    load_state(port, convert_checkpoint(tmp_path / "file.pth").state)
+    port.to(dtype="float64")
+    for net in (theirs.double(), reference.double(), port):
+        net.eval()
+    rng = np.random.default_rng(0)
+    images = [rng.random((3, *size)) for size in ((64, 96), (80, 50), (130, 101))]
+    with torch.no_grad():
+        right = theirs([torch.from_numpy(x) for x in images])
+        ours = [reference([torch.from_numpy(x) for x in images])]
+    ours.append(port([paddle.to_tensor(x) for x in images]))
+    assert min(len(one["boxes"]) for one in right) > 2
+    for found in ours:
+        for one, other in zip(found, right, strict=True):
+            assert list(one) == list(other)
+            for key, value in other.items():
+                np.testing.assert_allclose(one[key].numpy(), value.numpy(), atol=1e-8)
