@@ -13,6 +13,7 @@ from paddle import nn
 from common.errors import ConfigError, UserError
 from common.shapes import first_width
 from paddle_impl.layers import BatchNorm2D, FrozenBatchNorm2D, freeze_parameters
+from paddle_impl.losses.pixels import wide
 from paddle_impl.models.backbones.resnet import Norm, ResNet
 from paddle_impl.models.detection.anchors import RATIOS, SIZES, AnchorGenerator
 from paddle_impl.models.detection.fpn import BlockFPN
@@ -98,10 +99,10 @@ class MaskRCNN(nn.Layer):
                 raise UserError("Mask R-CNN computes its losses in train mode: give it targets")
             classes = self.roi_heads.box_predictor.cls_score.bias.shape[0]
             objects = objects_in_batch(targets, originals, sizes, classes, batch)
-            features = self.backbone(batch)
+            features = list(map(wide, self.backbone(batch)))
             proposals, losses = self.rpn(features, sizes, objects)
             return {**self.roi_heads.learn(features, proposals, sizes, objects), **losses}
-        features = self.backbone(batch)
+        features = list(map(wide, self.backbone(batch)))
         found = self.roi_heads(features, self.rpn(features, sizes)[0], sizes)
         return self.transform.restored(found, sizes, originals)
 

@@ -9,6 +9,7 @@ from paddle import nn
 
 from common.instances.sizes import Size
 from paddle_impl.layers import BatchNorm2D, fan_in_uniform_, kaiming_normal_
+from paddle_impl.losses.pixels import wide
 from paddle_impl.models.detection.boxes import clip, decode, grouped_nms, large, split
 from paddle_impl.models.detection.roi_align import MultiScaleRoIAlign
 from paddle_impl.models.detection.teaching import Chosen, Objects, RoITeaching, untaught
@@ -186,7 +187,8 @@ class RoIHeads(nn.Layer):
         (height, width) of each image before padding.
         """
         pooled = self.box_roi_pool(features, proposals, sizes)
-        found = self.detect(*self.box_predictor(self.box_head(pooled)), proposals, sizes)
+        logits, deltas = self.box_predictor(self.box_head(pooled))
+        found = self.detect(wide(logits), wide(deltas), proposals, sizes)
         boxes = [one["boxes"] for one in found]
         masks = self.masks(features, boxes, [one["labels"] for one in found], sizes)
         return [{**one, "masks": part} for one, part in zip(found, masks, strict=True)]
@@ -204,7 +206,7 @@ class RoIHeads(nn.Layer):
             side = 2 * self.mask_roi_pool.output_size
             return [paddle.zeros([0, 1, side, side], dtype=features[0].dtype) for _ in boxes]
         pooled = self.mask_roi_pool(features, boxes, sizes)
-        logits = self.mask_predictor(self.mask_head(pooled))
+        logits = wide(self.mask_predictor(self.mask_head(pooled)))
         rows = paddle.arange(logits.shape[0])
         of_label = logits[rows, paddle.concat(list(labels))]
         return split(F.sigmoid(of_label)[:, None], counts)

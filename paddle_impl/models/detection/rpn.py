@@ -7,6 +7,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from common.instances.sizes import Size, one_each, padded
+from paddle_impl.losses.pixels import wide
 from paddle_impl.models.detection.anchors import AnchorGenerator
 from paddle_impl.models.detection.boxes import clip, decode, descending, grouped_nms, large
 from paddle_impl.models.detection.teaching import Objects, RPNTeaching
@@ -130,8 +131,8 @@ class RegionProposalNetwork(nn.Layer):
         features: levels [N, C, h, w], fine to coarse. sizes: (height, width) of each image before
         padding. objects: of each image, in pixels of the batch; without them there are no losses.
         """
-        logits, deltas = self.head(features)
-        anchors = self.anchor_generator(features, padded(sizes))
+        logits, deltas = (list(map(wide, maps)) for maps in self.head(features))
+        anchors = self.anchor_generator(logits, padded(sizes))
         proposals = self.proposals(logits, deltas, anchors, sizes)[0]
         if objects is None:
             return proposals, {}
@@ -144,8 +145,8 @@ class RegionProposalNetwork(nn.Layer):
     ) -> tuple[list[paddle.Tensor], list[paddle.Tensor]]:
         """Return the proposals [P, 4] and their scores [P] of each image; size as `one_each`."""
         sizes = one_each(size, features[0].shape[0])
-        logits, deltas = self.head(features)
-        anchors = self.anchor_generator(features, padded(sizes))
+        logits, deltas = (list(map(wide, maps)) for maps in self.head(features))
+        anchors = self.anchor_generator(logits, padded(sizes))
         return self.proposals(logits, deltas, anchors, sizes)
 
     def proposals(

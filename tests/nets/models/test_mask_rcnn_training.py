@@ -25,7 +25,7 @@ def doubles():
     return reference.double(), port
 
 
-def losses(net, targets, seed=0):
+def losses(net, targets, seed=0, kind="float64"):
     """Return the losses of a net of either side, of draws of `seed`."""
     tensor = torch.tensor
     if not isinstance(net, torch.nn.Module):
@@ -34,7 +34,7 @@ def losses(net, targets, seed=0):
         tensor = paddle.to_tensor
     for layer in (net.rpn.teach.sampler, net.roi_heads.teach.select.sampler):
         layer.seed_samples(seed)
-    images = [tensor(image) for image in pictures()]
+    images = [tensor(image.astype(kind)) for image in pictures()]
     return net(images, [{k: tensor(v) for k, v in one.items()} for one in targets])
 
 
@@ -94,6 +94,18 @@ def test_statistics_are_frozen_in_train_mode(doubles):
         losses(net, BATCHES["one image without"])
         for key, value in net.state_dict().items():
             np.testing.assert_array_equal(value.detach().numpy(), before[key])
+
+
+def test_boxes_stay_in_float32_where_a_net_runs_in_half_precision():
+    pytest.importorskip("paddle")
+    net, _ = thin_pair()  # of Paddle, CPUs have no such mode
+    right = losses(net, [FIRST, SECOND], kind="float32")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = losses(net, [FIRST, SECOND], kind="float32")
+        assert net.eval()([torch.rand(3, 64, 64)])[0]["boxes"].dtype == torch.float32
+    for name, value in right.items():
+        assert found[name].dtype == torch.float32
+        assert float(found[name].detach()) == pytest.approx(float(value.detach()), rel=0.3)
 
 
 @pytest.mark.parametrize(

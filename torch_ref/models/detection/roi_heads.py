@@ -9,6 +9,7 @@ from torch import nn
 
 from common.instances.sizes import Size
 from torch_ref.layers import BatchNorm2d, fan_in_uniform_, kaiming_normal_
+from torch_ref.losses.pixels import wide
 from torch_ref.models.detection.boxes import clip, decode, grouped_nms, large, split
 from torch_ref.models.detection.roi_align import MultiScaleRoIAlign
 from torch_ref.models.detection.teaching import Chosen, Objects, RoITeaching, untaught
@@ -186,7 +187,8 @@ class RoIHeads(nn.Module):
         (height, width) of each image before padding.
         """
         pooled = self.box_roi_pool(features, proposals, sizes)
-        found = self.detect(*self.box_predictor(self.box_head(pooled)), proposals, sizes)
+        logits, deltas = self.box_predictor(self.box_head(pooled))
+        found = self.detect(wide(logits), wide(deltas), proposals, sizes)
         boxes = [one["boxes"] for one in found]
         masks = self.masks(features, boxes, [one["labels"] for one in found], sizes)
         return [{**one, "masks": part} for one, part in zip(found, masks, strict=True)]
@@ -204,7 +206,7 @@ class RoIHeads(nn.Module):
             side = 2 * self.mask_roi_pool.output_size
             return [features[0].new_zeros([0, 1, side, side]) for _ in boxes]
         pooled = self.mask_roi_pool(features, boxes, sizes)
-        logits = self.mask_predictor(self.mask_head(pooled))
+        logits = wide(self.mask_predictor(self.mask_head(pooled)))
         rows = torch.arange(logits.shape[0], device=logits.device)
         of_label = logits[rows, torch.cat(list(labels))]
         return split(torch.sigmoid(of_label)[:, None], counts)

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from common.instances.sizes import Size, one_each, padded
+from torch_ref.losses.pixels import wide
 from torch_ref.models.detection.anchors import AnchorGenerator
 from torch_ref.models.detection.boxes import clip, decode, descending, grouped_nms, large
 from torch_ref.models.detection.teaching import Objects, RPNTeaching
@@ -129,8 +130,8 @@ class RegionProposalNetwork(nn.Module):
         features: levels [N, C, h, w], fine to coarse. sizes: (height, width) of each image before
         padding. objects: of each image, in pixels of the batch; without them there are no losses.
         """
-        logits, deltas = self.head(features)
-        anchors = self.anchor_generator(features, padded(sizes))
+        logits, deltas = (list(map(wide, maps)) for maps in self.head(features))
+        anchors = self.anchor_generator(logits, padded(sizes))
         proposals = self.proposals(logits, deltas, anchors, sizes)[0]
         if objects is None:
             return proposals, {}
@@ -143,8 +144,8 @@ class RegionProposalNetwork(nn.Module):
     ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """Return the proposals [P, 4] and their scores [P] of each image; size as `one_each`."""
         sizes = one_each(size, features[0].shape[0])
-        logits, deltas = self.head(features)
-        anchors = self.anchor_generator(features, padded(sizes))
+        logits, deltas = (list(map(wide, maps)) for maps in self.head(features))
+        anchors = self.anchor_generator(logits, padded(sizes))
         return self.proposals(logits, deltas, anchors, sizes)
 
     def proposals(
