@@ -246,6 +246,7 @@ STAGES = {
             "tests/nets/models/test_mask_rcnn.py",
             "tests/nets/models/test_mask_rcnn_eval.py",
             "tests/nets/models/test_mask_rcnn_faults.py",
+            "tests/nets/models/test_mask_rcnn_training.py",
             "tests/nets/models/test_fcn_unet.py",
             "tests/nets/models/test_axial_deeplab.py",
             "tests/nets/models/test_max_deeplab.py",

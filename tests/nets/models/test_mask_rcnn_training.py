@@ -96,6 +96,7 @@ def test_statistics_are_frozen_in_train_mode(doubles):
             np.testing.assert_array_equal(value.detach().numpy(), before[key])
 
 
+@pytest.mark.prove
 def test_boxes_stay_in_float32_where_a_net_runs_in_half_precision():
     pytest.importorskip("paddle")
     net, _ = thin_pair()  # of Paddle, CPUs have no such mode
