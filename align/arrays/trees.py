@@ -81,9 +81,7 @@ def leaf_names(tree: Any, name: str = "") -> list[str]:
     if inside is None:
         return [name]
     keys = sorted(inside, key=str) if _kind(type(tree)) == "mapping" else list(inside)
-    return [
-        found for key in keys for found in leaf_names(inside[key], f"{name}.{key}".lstrip("."))
-    ]
+    return [found for key in keys for found in leaf_names(inside[key], f"{name}.{key}".lstrip("."))]
 
 
 def is_plain(value: Any) -> bool:

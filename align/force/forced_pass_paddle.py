@@ -89,8 +89,8 @@ class ForcedPass(Pass):
             goes_on=True,
             passed_by=self._pass_on,
         )
-        judged = set(pairing.reference_group)
-        self.choices = ChoiceGiver(trace.choices, judged, allow, self._chose, self._otherwise)
+        matched = set(pairing.reference_group)
+        self.choices = ChoiceGiver(trace.choices, matched, allow, self._chose, self._otherwise)
         self.chosen = self.choices.paired
         self.differing: dict[CallKey, list[Comparison]] = {}  # by the call whose code is wrong
         self.otherwise: list[tuple[Comparison, CallPlace]] = []
@@ -243,9 +243,10 @@ class ForcedPass(Pass):
         """Say why a call's code is wrong, or that these inputs do not show what it does."""
         for comparison, place in self.otherwise:
             wrong = self.differing.get(place[:2], [])
+            kind = comparison.cause.kind if comparison.cause else ""
             for each in wrong:
-                said = each.cause is not None and comparison.cause in each.cause.parts()
-                each.cause = each.cause if said else joined([each.cause, comparison.cause])
+                if each.cause is None or not each.cause.has(kind):
+                    each.cause = joined([each.cause, comparison.cause])
             if not wrong:
                 assert comparison.cause is not None
                 comparison.cause = comparison.cause.also(Cause("not_shown"))

@@ -105,9 +105,7 @@ def _say(names: Sequence[str], arrays: Sequence[np.ndarray], row: int) -> str:
     return ", ".join(said)
 
 
-def _overlap(
-    own: Sequence[np.ndarray], others: Sequence[np.ndarray], row: int
-) -> Cause | None:
+def _overlap(own: Sequence[np.ndarray], others: Sequence[np.ndarray], row: int) -> Cause | None:
     """Say with which row of the other side a box overlaps most; None without boxes."""
     for boxes, against in zip(own, others, strict=True):
         if boxes.shape[1:] != (4,) or boxes.dtype.kind != "f":

@@ -63,8 +63,9 @@ def chosen_otherwise(
     found: set[CallPlace] = set()
     for seed in range(RUNS if scales else 0):
         forward_only = ReferenceRun(run.args, run.kwargs, label=run.label)
-        how = {"seed": seed, "entered": entered, "given": given}
-        moved = DisturbedRun(trace, judged, forward_only, UNITS, **how)
+        moved = DisturbedRun(
+            trace, judged, forward_only, UNITS, seed=seed, entered=entered, given=given
+        )
         with state_kept(net):
             moved.run_net(net)
         moves = moved.movements.moves

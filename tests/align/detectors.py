@@ -11,7 +11,7 @@ import torch
 from align.pairing.fill import load_state
 from convert import convert_state
 
-CLASSES, SIZE, STRIDES, TOP, KEPT = 3, 32, (4, 8), 8, 10
+CLASSES, SIZE, STRIDES, TOP, KEPT = 3, 32, (4, 8), 8, 16
 OVERLAP, LEAST, MATCHED = 0.5, 0.2, 0.4
 
 

@@ -110,9 +110,7 @@ def _largest(name: str, said: dict[str, Any]) -> bool:
     return bool(said.get("largest", True)) if name == "topk" else name == "argmax"
 
 
-def _given(
-    name: str, args: tuple, kwargs: dict[str, Any], result: Any, choice: np.ndarray
-) -> Any:
+def _given(name: str, args: tuple, kwargs: dict[str, Any], result: Any, choice: np.ndarray) -> Any:
     """Return `result` of an operator with the places, or decisions, of `choice`."""
     if name in COMPARISONS:
         return paddle.to_tensor(as_function_gave(name, choice))

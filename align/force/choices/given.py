@@ -128,9 +128,7 @@ class ChoiceGiver:
             said = {"port": numbers["port"][0], "reference": numbers["reference"][0]}
             self.otherwise(frame, number, own, Cause("other_count", **said))
 
-    def _floor(
-        self, frame: RunningCall, number: int, theirs: Choice, own: Choice
-    ) -> float | None:
+    def _floor(self, frame: RunningCall, number: int, theirs: Choice, own: Choice) -> float | None:
         """Return how far rounding moves the scores of both; None where they are not the same."""
         allowance = self.allow(frame.call.place(f"choice:{number}"))
         sizes = [_largest(array) for array in theirs.operands]

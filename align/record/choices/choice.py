@@ -51,9 +51,7 @@ class Choice:
     def turned(self) -> "Choice":
         """Return the same comparison told the other way about: not (a > b) as b > a."""
         left, right = self.operands
-        return Choice(
-            self.function, self.kind, self.sense, (right, left), ~self.result, self.calls
-        )
+        return Choice(self.function, self.kind, self.sense, (right, left), ~self.result, self.calls)
 
     def is_like(self, other: "Choice") -> bool:
         """Tell whether both do one thing to operands of the same shapes."""

@@ -37,9 +37,7 @@ FUNCTIONS = frozenset((*ORDERS, *COMPARISONS))
 class NotesChoices:
     """Appends every discrete step that it is told of to `choices`; `running` gives the calls."""
 
-    def __init__(
-        self, choices: list[Choice], running: Callable[[], tuple[CallKey, ...]]
-    ) -> None:
+    def __init__(self, choices: list[Choice], running: Callable[[], tuple[CallKey, ...]]) -> None:
         self.choices = choices
         self.running = running
         self.room = MOST_BYTES
@@ -75,9 +73,7 @@ class GivesChoices(TorchFunctionMode):
         only: Collection[tuple[CallKey, int]] | None = None,
     ) -> None:
         super().__init__()
-        self.left = {
-            key: iter(enumerate(own)) for key, own in by_call(choices, judged).items()
-        }
+        self.left = {key: iter(enumerate(own)) for key, own in by_call(choices, judged).items()}
         self.running = running
         self.moved = moved
         self.only = only
@@ -123,10 +119,12 @@ def read(name: str, args: tuple, kwargs: dict[str, Any], result: Any) -> Choice 
         places = result if is_tensor(result) else getattr(result, "indices", None)
         scores, axis = said.get("input"), _axis(name, said)
         best_alone = name in ("max", "min") and (axis is None or is_tensor(result))
-        if best_alone or not (is_tensor(places) and is_tensor(scores) and scores.dim()):
+        if best_alone or not (is_tensor(places) and is_tensor(scores)):
             return None
+        assert scores is not None
+        assert places is not None
         array = to_array(scores)
-        if array.dtype.kind != "f" or said.get("sorted") is False:
+        if array.dtype.kind != "f" or not array.ndim or said.get("sorted") is False:
             return None
         return order(name, array, to_array(places), axis, _largest(name, said))
 
@@ -161,7 +159,9 @@ def _given(name: str, args: tuple, kwargs: dict[str, Any], result: Any, choice: 
         given = index.reshape(places.shape)
     if is_tensor(result):
         return given
-    return type(result)((torch.take_along_dim(said["input"], index, axis).reshape(given.shape), given))
+    return type(result)(
+        (torch.take_along_dim(said["input"], index, axis).reshape(given.shape), given)
+    )
 
 
 def _side(value: Any) -> np.ndarray:

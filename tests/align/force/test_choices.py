@@ -118,7 +118,6 @@ def test_ties_within_rounding_are_no_fault(reference, port):
     [
         lambda x: (x >= 0.7).astype("float64") * x,
         lambda x: (~(x < 0.7)).astype("float64") * x,
-        lambda x: (x >= 0.7).astype("float64") * x,
     ],
 )
 def test_more_than_is_not_at_least(port):
