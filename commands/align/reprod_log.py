@@ -174,7 +174,8 @@ def export_data(folder: str | Path, loaders: tuple[Any, Any], count: int) -> Wri
             plain = ["image", "label", *(f"tensor_{index}" for index in range(2, len(tensors)))]
             names = places_of(batch, ("image", "target")) if several else plain
             for name, tensor in zip(names, tensors, strict=False):
-                firsts[f"{name}_{number}"] = np.array(as_array(tensor)[0])
+                if len(array := as_array(tensor)):  # of no object there is no first
+                    firsts[f"{name}_{number}"] = np.array(array[0])
         sides.append(firsts)
     return write_with_log(folder, "data", *sides)
 

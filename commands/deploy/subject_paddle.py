@@ -16,6 +16,7 @@ from commands.subjects.named.frameworks import parts_of
 from commands.subjects.named.weights import load_weights
 from common.errors import UserError
 from common.files import sha256_of
+from common.settings.data import INSTANCES
 from common.settings.run import SEMANTIC, Settings
 from export.deployment import Deployment
 from paddle_impl.models.pspnet import PSPNet
@@ -82,6 +83,12 @@ def subject_of(settings: Settings, weights: str | Path | None) -> Subject:
 
     A .pth is converted on the way. Raises UserError, ConversionError where the file does not fit.
     """
+    if settings.model.task == INSTANCES:
+        raise UserError(
+            f"{settings.model.name} is a net of instances: how many objects it finds differs from "
+            "image to image, and what chooses them (thresholds, NMS) is no graph of fixed shapes "
+            "that an exported file could hold. evaluate and predict run it as layers"
+        )
     if settings.model.task != SEMANTIC:
         raise UserError(
             f"{settings.model.name} is a net of {settings.model.task} segmentation, which returns "

@@ -12,7 +12,7 @@ def _solo(module: str, paper: str) -> Pair:
         factory=module,
         settings={"layers": RESNET50},
         default_input=(1, 3, 64, 128),
-        rules=(),
+        rules=("solo_authors",),
         classes_key="mask_head.conv_cls.weight",
         task="instances",
         paper=paper,

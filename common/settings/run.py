@@ -381,10 +381,15 @@ class Settings(Section):
                 f"evaluate.batch_size is {self.evaluate.batch_size}, and {self.model.name} resizes "
                 "every image by itself, without padding: set 1"
             )
+        if isinstance(self.model, Model) and isinstance(self.target, SoloTarget):
+            self._check_grids(self.target)
+
+    def _check_grids(self, target: SoloTarget) -> None:
+        """Raise ValueError where the net of a row has other grids than it is taught."""
         grids = self.model.options.get("num_grids")
-        if isinstance(self.target, SoloTarget) and tuple(grids or GRIDS) != self.target.num_grids:
+        if tuple(grids or GRIDS) != target.num_grids:
             raise ValueError(
-                f"target.num_grids is {list(self.target.num_grids)}, and model.options.num_grids "
+                f"target.num_grids is {list(target.num_grids)}, and model.options.num_grids "
                 f"is {list(grids or GRIDS)}: set both to one"
             )
 

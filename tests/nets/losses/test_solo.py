@@ -131,3 +131,46 @@ def test_what_does_not_fit_is_refused(side):
         parts(side, arrays, [image(0, mask_stride=2)] * 2)
     with pytest.raises(ConfigError, match="num_classes below 1"):
         side.build("solo", num_classes=0)
+
+
+def of_one_batch():
+    """What `image` says of two images, as a training gets it: arrays by name."""
+    levels, target = [image(0), image(1)], {}
+    for i in range(len(GRIDS)):
+        own = [one[i] for one in levels]
+        target[f"labels_{i}"] = np.stack([level["labels"] for level in own])
+        target[f"masks_{i}"] = np.concatenate([level["masks"] for level in own])
+        target[f"cells_{i}"] = np.concatenate([level["cells"] for level in own])
+        counts = [len(level["cells"]) for level in own]
+        target[f"image_{i}"] = np.repeat(np.arange(2), counts)
+    return levels, target
+
+
+def test_a_batch_s_arrays_teach_the_same(side):
+    levels, target = of_one_batch()
+    (right, gradients), (found, others) = (
+        parts(side, outputs(), given)
+        for given in (levels, {name: side.tensor(a) for name, a in target.items()})
+    )
+    assert found == right
+    for a, b in zip(gradients, others, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_port_that_swaps_rows_and_columns_of_the_grid_is_found():
+    from align import align_loss
+
+    theirs, ours = (side.build("solo", num_classes=CLASSES) for side in both())
+    given = [outputs(), of_one_batch()[1]]
+    assert align_loss(theirs, ours, given).exit_code == 0
+    right = ours.parts
+
+    def swapped(found, target):
+        masks, classes = found
+        return right((masks, [level.transpose([0, 1, 3, 2]) for level in classes]), target)
+
+    ours.parts = swapped
+    report = align_loss(theirs, ours, given)
+    assert report.exit_code == 1
+    found = {divergence.where for divergence in report.divergences}
+    assert found == {"output:0", "grad_input:2", "grad_input:3"}  # the masks' are right

@@ -1,6 +1,7 @@
 """SOLO and SOLOv2: names and sizes of MMDetection's files, equal pairs, faults of ports."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -56,14 +57,47 @@ def test_grids_that_are_not_five_numbers_are_refused(grids):
         on_meta("solo_r50_fpn", num_grids=grids)
 
 
-@pytest.mark.parametrize("row", FILES)
-def test_configs_refuse_nets_without_a_data_set(row):
-    from common.settings.run import Model
+AUTHORS = [  # ours to those of WXinlong/SOLO
+    (r"^mask_head\.mask_convs", "bbox_head.ins_convs"),
+    (r"^mask_head\.cls_convs", "bbox_head.cate_convs"),
+    (r"^mask_head\.kernel_convs", "bbox_head.kernel_convs"),
+    (r"^mask_head\.conv_mask_list", "bbox_head.solo_ins_list"),
+    (r"^mask_head\.conv_cls", "bbox_head.solo_cate"),
+    (r"^mask_head\.conv_kernel", "bbox_head.solo_kernel"),
+    (r"^mask_head\.mask_feature_head\.conv_pred", "mask_feat_head.conv_pred.0"),
+    (r"^mask_head\.mask_feature_head", "mask_feat_head"),
+]
 
-    with pytest.raises(
-        ValueError, match=r"of the task instances, of which there is no data set here"
-    ):
-        Model(name=row)
+
+@pytest.mark.parametrize("row", FILES)
+def test_a_file_of_the_authors_fills_the_port(row):
+    pytest.importorskip("paddle")
+    import paddle_impl
+    from convert import convert_state
+
+    arrays = {k: v.numpy() for k, v in build_seeded(row, 0, **SMALL).state_dict().items()}
+    renamed = {}
+    for key, value in arrays.items():
+        name = key
+        for match, to in AUTHORS:
+            name = re.sub(match, to, name)
+        renamed[name] = value
+    assert not any(name.startswith("mask_head") for name in renamed)
+    port = paddle_impl.build_model(row, **SMALL)
+    straight, made = convert_state(arrays, port).state, convert_state(renamed, port).state
+    assert straight.keys() == made.keys() == port.state_dict().keys()
+    for key, value in straight.items():
+        np.testing.assert_array_equal(made[key], value)
+
+
+def test_stages_and_statistics_may_be_trained():
+    net = torch_ref.build_model("solo_r50_fpn", **SMALL, frozen_stages=-1, norm_eval=False)
+    assert all(parameter.requires_grad for parameter in net.parameters())
+    assert net.train().backbone.bn1.training
+    net = torch_ref.build_model("solov2_r50_fpn", **SMALL, frozen_stages=2)
+    still = {n.split(".")[1] for n, p in net.named_parameters() if not p.requires_grad}
+    assert still == {"conv1", "bn1", "layer1", "layer2"}
+    assert not net.train().backbone.bn1.training
 
 
 def test_what_the_nets_return():
@@ -209,6 +243,12 @@ def normalised_by_others(port):
     port.mask_head.cls_convs[0].gn._num_groups = 2
 
 
+def normalised_late(port):
+    """A port whose GroupNorms stand behind the ReLU."""
+    block = port.mask_head.cls_convs[0]
+    block.forward = lambda x: block.gn(block.relu(block.conv(x)))
+
+
 def learning(port):
     """A port whose backbone collects statistics in train mode."""
     for layer in port.backbone.sublayers():
@@ -232,6 +272,10 @@ def forgetful(port):
     neck.forward = forward
 
 
+# The ReLU gets what the convolution gave: the code of the block hands on otherwise.
+LATE = {("mask_head.cls_convs.0", where) for where in ("input:0", "output:0")}
+
+
 @LONG
 @pytest.mark.parametrize(
     ("fault", "row", "places"),
@@ -239,6 +283,7 @@ def forgetful(port):
         (y_first, "solo_r50_fpn", {("mask_head", "input:0")}),
         (transposed, "solov2_r50_fpn", {("mask_head", f"output:{i}") for i in range(5)}),
         (normalised_by_others, "solov2_r50_fpn", {("mask_head.cls_convs.0.gn", "output:0")}),
+        (normalised_late, "solov2_r50_fpn", LATE),
         (learning, "solo_r50_fpn", {("backbone.bn1", "output:0")}),
         (forgetful, "solo_r50_fpn", {("neck", "input:0")}),
     ],
