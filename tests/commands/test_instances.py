@@ -53,6 +53,7 @@ def test_the_best_weights_are_those_of_the_highest_ap(folder):
     assert set(told["validation"]["ap_by_class"]) == {"disc", "square", "triangle"}
 
 
+@pytest.mark.prove
 def test_evaluations_of_both_sides_agree_and_results_are_saved(folder):
     weights = ("--weights", "theirs/best.pth", "--json")
     theirs = read(run("evaluate", CONFIG, *SMALL, *weights, "--framework", "torch", cwd=folder))
@@ -85,6 +86,7 @@ def test_photos_get_masks_boxes_and_a_list(folder):
     assert Image.open(folder / "out" / "7_overlay.jpg").size == (70, 50)
 
 
+@pytest.mark.prove
 def test_what_is_of_other_nets_is_refused(folder):
     weights = ("--weights", "theirs/best.pth")
     for tool, more, said in (
@@ -98,6 +100,7 @@ def test_what_is_of_other_nets_is_refused(folder):
         assert said in done.stderr, (tool, done.stderr)
 
 
+@pytest.mark.prove
 def test_the_data_are_shown_with_their_objects(folder):
     told = read(run("check_data", CONFIG, *SMALL, "--output", "looked", "--json", cwd=folder))
     assert told["good"]
