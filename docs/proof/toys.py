@@ -91,8 +91,8 @@ def write(rows: dict[str, dict]) -> None:
         "Trained in Paddle on 60 rendered streets, on one core; mIoU over the classes that occur",
         f"in the 20 streets of the validation, asked {TIMES_CHANCE:g} times that of the most",
         f"frequent class everywhere; of panoptic nets PQ, asked {LEAST_PQ:g}; of nets of volumes",
-        f"mIoU on two rendered ones, trained on six, asked {LEAST_OF_VOLUMES:g}; of nets of instances",
-        f"mask AP on 40 images of shapes, trained on 200, asked {LEAST_AP:g}. Written by",
+        f"mIoU on two rendered ones, trained on six, asked {LEAST_OF_VOLUMES:g}; of nets of",
+        f"instances mask AP on 40 images of shapes, trained on 200, asked {LEAST_AP:g}. Written by",
         "`docs/proof/toys.py`.",
         "",
         "| config | mIoU, PQ or AP | asked | CPU seconds | good |",
@@ -113,7 +113,7 @@ def write(rows: dict[str, dict]) -> None:
 
 
 def toy_of(config: Path, streets: Path) -> Path:
-    """Return the toy data of a config, rendered where they are absent; others lie beside streets."""
+    """Return the toy data of a config, rendered where they are absent; all lie beside streets."""
     from common.settings.load import load_settings
 
     dataset = load_settings(config).data.dataset
