@@ -18,7 +18,7 @@ from port.record.instrument import ASKED, instrumented
 from port.record.recorder_torch import Asker, Phase
 
 _IMPORTS_TORCH = re.compile(rb"^\s*(?:import|from) torch\b", re.MULTILINE)
-_LIBRARIES = tuple(sysconfig.get_path(name) for name in ("purelib", "platlib"))
+_PLACES = frozenset({"site-packages", "dist-packages"})  # where libraries are installed
 _PYTHON = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib"))
 # Not nets, or known to the table of meanings, or at home on both sides.
 # fmt: off
@@ -89,7 +89,7 @@ class _Loader(SourceFileLoader):
 
 def is_library(file: Path) -> bool:
     """Tell whether a file was installed, and is not the user's own."""
-    return str(file).startswith(_LIBRARIES)
+    return bool(_PLACES.intersection(file.parts))
 
 
 def is_pythons(file: Path) -> bool:
@@ -99,9 +99,8 @@ def is_pythons(file: Path) -> bool:
 
 def _names_torch(file: Path) -> bool:
     """Tell whether a package of a library uses torch at all."""
-    root = next((Path(place) for place in _LIBRARIES if str(file).startswith(place)), file.parent)
-    package = root / file.relative_to(root).parts[0]
-    return _ask_package(package)
+    depth = max(n for n, part in enumerate(file.parts) if part in _PLACES)
+    return _ask_package(Path(*file.parts[: depth + 2]))
 
 
 @functools.cache
