@@ -9,7 +9,7 @@ from typing import Any
 from commands.align.errors import errors_of_nets
 from common.errors import UserError
 from port.folder import BUILDER
-from port.record.old_numpy import give_back
+from port.record.old_worlds import give_back
 
 NAMES = {
     "eval": "forward, eval mode",
@@ -51,11 +51,12 @@ def _pair(asked: Mapping[str, Any], folder: Path) -> tuple[Any, Any]:
     from commands.port.nets_torch import moved
     from commands.subjects.callables_paddle import build_paddle
     from commands.subjects.own import build_reference, fill_reference
+    from port.record.operators_torch import lent
 
     give_back()
     sys.path[1:1] = [place for place in asked["path"] if place not in sys.path]
     sys.path.append(str(folder.resolve().parent))
-    torch_net = build_reference(asked["spec"], asked["seed"], asked["arguments"])
+    torch_net = lent(lambda: build_reference(asked["spec"], asked["seed"], asked["arguments"]))
     if asked["weights"]:
         fill_reference(torch_net, asked["weights"], asked["spec"])
     else:

@@ -14,7 +14,8 @@ from commands.subjects.callables import load_callable, users_errors
 from commands.subjects.inputs import read_inputs, seeded_inputs
 from common.errors import UserError
 from port.record.hook_torch import installed, is_pythons
-from port.record.old_numpy import give_back
+from port.record.old_worlds import give_back
+from port.record.operators_torch import lent
 from port.record.record_torch import leave_functions_alone, record_net
 from port.record.recorder_torch import Phase
 
@@ -44,7 +45,7 @@ def recorded(asked: dict[str, Any]) -> Any:
     give_back()
     finder = installed(phase, apart)
     sys.path[:0] = [place for place in asked["path"] if place not in sys.path]
-    factory = load_callable(asked["spec"], OPTION)
+    factory = lent(lambda: load_callable(asked["spec"], OPTION))
 
     def build() -> Any:
         with users_errors(f"{OPTION} {asked['spec']}: the call failed", factory):

@@ -9,7 +9,8 @@ from typing import Any
 
 ASKED = "__t2p__"  # the name of the asker among the module's globals
 # Calls that look at the frame they stand in, or that the compiler knows by name.
-_BY_NAME = frozenset({"super", "locals", "globals", "vars", "dir", "eval", "exec", "__import__"})
+_BY_FRAME = frozenset({"wrap", "currentframe", "_getframe"})
+_BY_NAME = _BY_FRAME | {"super", "locals", "globals", "vars", "dir", "eval", "exec", "__import__"}
 Span = tuple[int, int, int, int]  # line, column, last line, column behind it: as ast counts them
 
 
@@ -37,7 +38,8 @@ class _Asking(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         """Ask who is called: `f(x)` -> `__t2p__.call(7, f, x)`."""
-        if isinstance(node.func, ast.Name) and node.func.id in _BY_NAME:
+        called = getattr(node.func, "id", getattr(node.func, "attr", None))
+        if called in (_BY_NAME if isinstance(node.func, ast.Name) else _BY_FRAME):
             self.generic_visit(node)
             return node
         number = self._number(node)

@@ -12,8 +12,11 @@ from port.cut import Cut
 from port.meanings import attribute_spelled, setting_spelled, value_spelled
 from port.record.facts import Binding, Facts
 from port.record.instrument import span_of
-from port.record.old_numpy import OLD_OF_NUMPY
+from port.record.old_worlds import OLD_OF_NUMPY
 from port.source import FUNCTIONS, Source
+from port.spelling.operators import spell_operator
+from port.spelling.render import COMPARED
+from port.spelling.render import SIGNS as ARITHMETIC
 from port.write.calls import CallWriter, argument
 from port.write.gaps import Gap, Needs
 from port.write.imports import ImportWriter
@@ -22,6 +25,7 @@ from port.write.texts import DECORATOR, DROP, DROP_DEFINITION, in_brackets
 from port.write.torch_like import torch_like
 
 STUB = "not_ported"
+SIGNS: dict[type, str] = {**dict(ARITHMETIC), **dict(COMPARED)}
 _TIGHT = (
     ast.BinOp | ast.UnaryOp | ast.Compare | ast.Attribute | ast.BoolOp | ast.Starred | ast.Await
 )
@@ -167,6 +171,27 @@ class Rewriter:
         return self.inside(node) + more if others else None
 
     # Expressions
+
+    def _BinOp(self, node: ast.BinOp) -> str | None:
+        return self._operator(node, node.op, node.left, node.right)
+
+    def _Compare(self, node: ast.Compare) -> str | None:
+        if len(node.ops) > 1:
+            return None
+        return self._operator(node, node.ops[0], node.left, node.comparators[0])
+
+    def _operator(self, node: ast.expr, sign: Any, left: ast.expr, right: ast.expr) -> str | None:
+        """Turn one of two tensors into the other's type where torch does, and Paddle does not."""
+        if type(sign) not in SIGNS:
+            return None
+        facts = [self.facts(left), self.facts(right)]
+        if any(one.kind != "tensor" for one in facts) or facts[0].dtype == facts[1].dtype:
+            return None
+        sides = [
+            argument(self.text(one), one, f) for one, f in zip((left, right), facts, strict=True)
+        ]
+        spelled = spell_operator(SIGNS[type(sign)], *sides)
+        return None if spelled is None else self.take(node, spelled)
 
     def _Call(self, node: ast.Call) -> str | None:
         return self.calls.written(node)
