@@ -1,7 +1,7 @@
 """Functions on tensors with torch's meaning."""
 
 from collections import namedtuple
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import paddle
@@ -228,6 +228,11 @@ def with_gradient(x: Any) -> Any:
     """Ask for the gradient of a tensor: `requires_grad_()`."""
     x.stop_gradient = False
     return x
+
+
+def repeated(x: Any, times: int) -> tuple[Any, ...]:
+    """Return one number as `times` of it, several as they are: `_pair` and the like."""
+    return tuple(x) if isinstance(x, Iterable) else (x,) * times
 
 
 def check(condition: Any, message: str = "") -> None:

@@ -124,6 +124,8 @@ def _is(kind: str, argument: Argument, accepted: str) -> bool:
         return argument.rank == int(accepted[len(RANK) :])
     if accepted in BY_DTYPE:
         return kind == "tensor" and argument.dtype in BY_DTYPE[accepted]
+    if accepted == "unranked":
+        return argument.rank is None
     if accepted == "starred":
         return argument.star == "*"
     return kind == accepted

@@ -56,6 +56,7 @@ class Filled:
         self.functions: dict[str, Callable[[ast.expr], str]] = {
             "always": self.text,
             "truth": self.truth,
+            "unless_true": self.truth,
             "items": self.items,
             "pair": lambda e: self.repeated(e, 2),
             "triple": lambda e: self.repeated(e, 3),
@@ -91,6 +92,8 @@ class Filled:
         """Return whether an argument of the template has to be there in this call."""
         if isinstance(argument, ast.Call) and ast.unparse(argument.func) == "always":
             return not set(self.used(argument)) & self.bound.through
+        if isinstance(argument, ast.Call) and ast.unparse(argument.func) == "unless_true":
+            return self.text(argument) != "True" and self.bound.has(self.used(argument)[0])
         names = self.used(argument)
         if not names:
             return True

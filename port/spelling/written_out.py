@@ -136,7 +136,7 @@ def conv_same(writing: Writing) -> str:
     given = {**writing.bound.given, "padding": Argument(text, "padding", kind="int")}
     template = (
         "nn.Conv2D(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, "
-        "padding_mode=padding_mode, bias_attr=truth(bias))"
+        "padding_mode=padding_mode, bias_attr=unless_true(bias))"
     )
     form = Form(writing.form.api, writing.form.parameters, template, writing.form.dropped)
     rendering = Filled(form, Bound(given, {}, writing.bound.through))

@@ -21,7 +21,7 @@ from tests.paths import ROOT
 from tests.port.spelling.rows import helper_module
 
 SAME = {("topk", "dim"), ("var", "unbiased")}  # None of Paddle's is torch's default
-SPELLED_AS = {"truth", "always", "items", "pair", "triple", "listed"}
+SPELLED_AS = {"truth", "unless_true", "always", "items", "pair", "triple", "listed"}
 
 
 def calls() -> Iterator[tuple[Form, ast.Call, Any]]:
