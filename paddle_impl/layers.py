@@ -119,6 +119,7 @@ class GroupNorm(nn.GroupNorm):
     and output [N, C, ...].
     """
 
+    _epsilon: float
     exact_constants = True  # align/: the reference's constants need no rounding to float32
 
     def forward(self, input: paddle.Tensor) -> paddle.Tensor:
