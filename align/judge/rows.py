@@ -64,7 +64,9 @@ def _columns(beside: Beside, index: int) -> list[int]:
     """
     table, _, own = beside.names[index].rpartition(".")
     if own.isdigit() or not own:
-        return [index] if beside.expected[index].shape[1:] == beside.found[index].shape[1:] else []
+        one, other = beside.expected[index], beside.found[index]
+        alone = one.ndim and other.ndim and one.shape[1:] == other.shape[1:]
+        return [index] if alone else []
     size = beside.expected[index].shape[:1], beside.found[index].shape[:1]
     return [
         i

@@ -10,6 +10,7 @@ from typing import Any
 from align.judge.compare import NOTHING_LEFT
 from align.judge.comparison import DIFFERS, UNCHECKED, Comparison
 from align.judge.words import Cause
+from align.nets.asked import ASSIGNMENT
 from align.record.trace import CallPlace
 from align.trial.findings import Findings
 
@@ -37,9 +38,13 @@ def doubt_unseen_choices(found: Findings, net: Any, run: Any) -> None:
 
 
 def _is_open(comparison: Comparison) -> bool:
-    """Tell whether a value differs, and no step was seen to do another thing."""
+    """Tell whether a value differs, and no step was seen to do another thing.
+
+    What a criterion offers as its assignment is judged by all that the reference may assign.
+    """
     known = comparison.cause is not None and comparison.cause.has("other_number", "other_count")
-    return comparison.at.kind in ("input", "output") and not known
+    offered = comparison.layer == ASSIGNMENT
+    return comparison.at.kind in ("input", "output") and not (known or offered)
 
 
 def _is_listed(comparison: Comparison) -> bool:

@@ -169,7 +169,7 @@ def inputs(
     options: Any, name: str, nets: tuple[Any, Any], train: bool, labelled: bool = False
 ) -> Any:
     """Return the inputs of the options, or seeded ones of the row's shape."""
-    from commands.subjects.inputs import check_input_shape, seeded_inputs
+    from commands.subjects.inputs import check_input_shape, seeded_detection, seeded_inputs
     from common.errors import UserError
     from common.pairs import IMAGE_SIZE, get_pair
 
@@ -177,7 +177,12 @@ def inputs(
         if options.input_shape or len(options.inputs) > 1:
             raise UserError("give one file of --inputs, or --input-shape")
         return batches(options, *nets, labelled=labelled)[0]
-    shapes = options.input_shape
+    shapes, objects = options.input_shape, getattr(options, "objects", None)
+    if objects is not None:
+        if not (shapes or is_own(options)):
+            count, *image = get_pair(name).default_input
+            shapes = [image] * count
+        return seeded_detection(shapes or [], objects, options.seed, train)
     if is_own(options):
         if not shapes or labelled:
             what = "with the label as the last array" if labelled else "or --input-shape"

@@ -40,6 +40,14 @@ def alignment_parser(
             metavar="N",
             help="of a seeded input: N C H W; given several times: inputs by position",
         )
+        group.add_argument(
+            "--objects",
+            type=not_negative,
+            metavar="N",
+            help="of a detector (--input-shape 3 64 96 --input-shape 3 80 60 --objects 2): the images "
+            "are one list; in train mode N seeded objects of each stand behind it: boxes, labels, "
+            "masks",
+        )
     add_timeout(group)
     group.add_argument("--report", metavar="DIR", help="write page, JSON, CSV, picture, JUnit XML")
     group.add_argument("--json", action="store_true", help="print the report as JSON on stdout")

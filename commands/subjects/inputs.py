@@ -28,7 +28,8 @@ def read_inputs(
     position. Others are keywords, and must be parameters of both nets' `forward`. Where there is
     a label it is the last array, by any name; or the one called label beside arr_0, ...; or all
     arrays called label.NAME, as a dict, and label.0, label.1, ... as a tuple, nested at will
-    (label.boxes.0).
+    (label.boxes.0). In the same way arr_0.0, arr_0.1, ... or images.0, ... are one list, of images
+    of several sizes, and arr_1.0.boxes, arr_1.0.labels, ... a list of dicts.
 
     Without losses a batch may end with its label all the same: the last array, where the
     reference's `forward` has a place for every other one and none for this. It is left out, and
@@ -43,6 +44,7 @@ def read_inputs(
             say(Words("label_left_out", path=path, name=NAMED))
             parts = []
     last_is_label = labelled and not parts
+    arrays = _with_lists(path, arrays)
     nets = {"reference": torch_net, "port": paddle_net}
     signatures = [Signature(side, net) for side, net in nets.items() if net is not None]
     numbers = [name.removeprefix("arr_") for name in arrays]
@@ -62,6 +64,28 @@ def read_inputs(
     if by_position:
         return [*(arrays[name] for name in names), *((label,) if parts else ())]
     return {name: arrays[name] for name in names} | ({"label": label} if parts else {})
+
+
+def _with_lists(path: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arrays, those of dotted names as lists and dicts under what stands first."""
+    found: dict[str, Any] = {}
+    for name in arrays:
+        base, dot, _ = name.partition(".")
+        if not dot:
+            found[name] = arrays[name]
+        elif base in arrays:
+            raise UserError(f"--inputs {path}: {base} is an array and holds {name}")
+        elif base not in found:
+            inside = {key: array for key, array in arrays.items() if key.startswith(f"{base}.")}
+            found[base] = _listed(_tree(path, inside, f"{base}."))
+    return found
+
+
+def _listed(tree: Any) -> Any:
+    """Return a tree with lists in place of tuples, as detectors take images."""
+    if isinstance(tree, tuple):
+        return [_listed(value) for value in tree]
+    return {n: _listed(v) for n, v in tree.items()} if isinstance(tree, dict) else tree
 
 
 _LABEL, NAMED = "label.", "label"
@@ -109,13 +133,16 @@ def _note(
             )
         rank = math.inf if label.dtype.kind == "f" else float(label.max())
         _noted.setdefault("label", []).append((rank, found))
-    whole = [f"{name} is {_described(a)}" for name, a in arrays if a.dtype.kind in "biu"]
+    plain = [(name, array) for name, array in arrays if isinstance(array, np.ndarray)]
+    whole = [f"{name} is {_described(a)}" for name, a in plain if a.dtype.kind in "biu"]
     if whole:
         found = f"of {path} {', '.join(whole)}; of an image write .astype(np.float32)"
         _noted.setdefault("inputs", []).append((0, found))
 
 
-def _described(array: np.ndarray) -> str:
+def _described(array: Any) -> str:
+    if not isinstance(array, np.ndarray):
+        return f"a {type(array).__name__} of {len(array)}"
     return f"{array.dtype} {list(array.shape)}"
 
 
@@ -226,6 +253,44 @@ def seeded_inputs(shapes: Sequence[Sequence[int]], seed: int) -> list[np.ndarray
         if not shape or min(shape) < 1:
             raise UserError(f"--input-shape takes positive numbers, got {list(shape)}")
     return [seeded_input(tuple(shape), seed + index) for index, shape in enumerate(shapes)]
+
+
+def seeded_detection(
+    shapes: Sequence[Sequence[int]], count: int, seed: int, train: bool
+) -> list[Any]:
+    """Return what a detector is called with: a list of images, and in train mode their objects.
+
+    Args:
+        shapes: [C, H, W] of each image; its values are N(0, 1).
+        count: objects of an image: boxes float64 [count, 4] (x0, y0, x1, y1 in pixels, at least 2
+            wide and high), labels int64 [count], 1 or 2, masks uint8 [count, H, W], which fill
+            their boxes.
+
+    Raises UserError for a shape that is none, and for an image without room for a box.
+    """
+    for shape in shapes:
+        if len(shape) != 3 or shape[0] < 1 or min(shape[1:]) < 4:
+            raise UserError(
+                f"--objects takes --input-shape C H W of each image, 4 pixels or more, got {shape}"
+            )
+    images = seeded_inputs(shapes, seed)
+    targets = [
+        _objects(shape[1], shape[2], count, np.random.default_rng([seed, index]))
+        for index, shape in enumerate(shapes)
+    ]
+    return [images, targets] if train else [images]
+
+
+def _objects(height: int, width: int, count: int, rng: np.random.Generator) -> dict[str, Any]:
+    """Return `count` objects of an image."""
+    boxes = np.empty((count, 4))
+    for first, size in ((0, width), (1, height)):
+        low = rng.integers(0, size - 2, count)
+        boxes[:, first], boxes[:, first + 2] = low, rng.integers(low + 2, size + 1)
+    masks = np.zeros((count, height, width), np.uint8)
+    for mask, (x0, y0, x1, y1) in zip(masks, boxes.astype(int), strict=True):
+        mask[y0:y1, x0:x1] = 1
+    return {"boxes": boxes, "labels": rng.integers(1, 3, count), "masks": masks}
 
 
 def options_of(pairs: Sequence[str], option: str) -> dict[str, Any]:
