@@ -44,9 +44,9 @@ def alignment_parser(
             "--objects",
             type=not_negative,
             metavar="N",
-            help="of a detector (--input-shape 3 64 96 --input-shape 3 80 60 --objects 2): the images "
-            "are one list; in train mode N seeded objects of each stand behind it: boxes, labels, "
-            "masks",
+            help="of a detector (--input-shape 3 64 96 --input-shape 3 80 60 --objects 2): the "
+            "images are one list; in train mode N seeded objects of each stand behind it: boxes, "
+            "labels, masks",
         )
     add_timeout(group)
     group.add_argument("--report", metavar="DIR", help="write page, JSON, CSV, picture, JUnit XML")
