@@ -18,6 +18,7 @@ from common.errors import UserError
 from common.files import sha256_of
 from common.settings.data import INSTANCES
 from common.settings.run import SEMANTIC, Settings
+from common.settings.volumes import VOLUMETRIC
 from export.deployment import Deployment
 from paddle_impl.models.pspnet import PSPNet
 from paddle_impl.train import load_arrays, read_arrays
@@ -88,6 +89,12 @@ def subject_of(settings: Settings, weights: str | Path | None) -> Subject:
             f"{settings.model.name} is a net of instances: how many objects it finds differs from "
             "image to image, and what chooses them (thresholds, NMS) is no graph of fixed shapes "
             "that an exported file could hold. evaluate and predict run it as layers"
+        )
+    if settings.model.task == VOLUMETRIC:
+        raise UserError(
+            f"{settings.model.name} is a net of volumes, which is not exported: paddle2onnx takes "
+            "GroupNorm of four dimensions alone, and oneDNN in Paddle Inference no nearest resize "
+            "of five. evaluate and predict run it as layers"
         )
     if settings.model.task != SEMANTIC:
         raise UserError(

@@ -118,6 +118,15 @@ def test_evaluate_tells_iou_and_dice(toy, weights):
     assert (wrong.returncode, "is a net of volumes" in wrong.stderr) == (2, True)
 
 
+def test_export_says_which_layers_stop_it():
+    from commands.deploy.subject_paddle import subject_of
+    from common.errors import UserError
+
+    settings = load_settings(CONFIGS / "unet3d_toy.yml")
+    with pytest.raises(UserError, match="paddle2onnx takes GroupNorm of four dimensions alone"):
+        subject_of(settings, None)
+
+
 @pytest.fixture
 def volumes(tmp_path):
     """A folder of volumes to predict: NumPy, NIfTI where that is read, a damaged one."""
