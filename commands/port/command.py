@@ -38,7 +38,7 @@ def parse(description: str, example: str) -> argparse.Namespace:
     command.add_argument("--seed", type=int, default=0, help="of weights and inputs (0)")
     command.add_argument("--quiet", action="store_true", help="the verdict alone, no progress")
     command.add_argument("--json", action="store_true", help="print the result as JSON")
-    add_timeout(command.add_argument_group("running"))
+    add_timeout(command.add_argument_group("limits"))
     options = command.parse_args()
     _check(command, options)
     return options
