@@ -33,6 +33,8 @@ def rows_apart(beside: Beside, index: int) -> Cause | None:
     columns = _columns(beside, index)
     theirs = [beside.expected[i] for i in columns]
     ours = [beside.found[i] for i in columns]
+    if any(array.ndim == 0 for array in (*theirs, *ours)):  # a loss has no rows
+        return None
     counts = len(theirs[0]) if theirs else 0, len(ours[0]) if ours else 0
     if not all(counts) or max(counts) > MOST_ROWS:
         return None
