@@ -15,7 +15,7 @@ from port.spelling.names import (
     spell_name,
     spell_setting,
 )
-from port.spelling.spell import spell
+from port.spelling.spell import spell, spell_otherwise
 from port.spelling.table import rows
 
 _T = TypeVar("_T")
@@ -24,6 +24,12 @@ _T = TypeVar("_T")
 def call_spelled(names: Sequence[str], call: Call) -> Spelled:
     """Return the spelling of a call of what torch calls `names`; NoSpelling without one."""
     return _first(names, lambda name: spell(replace(call, api=name)))
+
+
+def other_spellings(names: Sequence[str], call: Call) -> tuple[Spelled, ...]:
+    """Return other spellings of a call, in the order in which a repair tries them."""
+    found = (spell_otherwise(replace(call, api=name)) for name in names)
+    return next(filter(None, found), ())
 
 
 def part_spelled(names: Sequence[str], call: Call, through: Set[str]) -> Spelled:

@@ -1,13 +1,14 @@
 """The port of one recorded net: the text of every file, and what was found on the way."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from port.cut import Cut
 from port.record.facts import FileRecord, Record
 from port.source import Source
-from port.write.gaps import Gap, Needs
+from port.write.gaps import Choice, Gap, Needs
 from port.write.imports import with_imports
 from port.write.places import file_of, packages_around, written_name
 from port.write.rewrite import Rewriter
@@ -52,8 +53,16 @@ class Port:
         return {k: v for file in self.files for k, v in file.needs.classes.items()}
 
 
-def write_port(record: Record, tell: Callable[[Path], None] = lambda path: None) -> Port:
-    """Return the port of a recording; `tell` is told of each file as it is begun."""
+def write_port(
+    record: Record,
+    tell: Callable[[Path], None] = lambda path: None,
+    otherwise: Mapping[Choice, int] = MappingProxyType({}),
+) -> Port:
+    """Return the port of a recording.
+
+    tell: is told of each file as it is begun. otherwise: the number of the spelling for calls that
+    are not to have their first.
+    """
     sources = {
         name: Source(file, record.files) for name, file in record.files.items() if file.names
     }
@@ -61,7 +70,7 @@ def write_port(record: Record, tell: Callable[[Path], None] = lambda path: None)
     files = []
     for module in cut.modules:
         tell(record.files[module].path)
-        files.append(_written(sources[module], cut))
+        files.append(_written(sources[module], cut, otherwise))
     have = {file.path for file in files}
     around = packages_around([written_name(record.files[module]) for module in cut.modules])
     for package in sorted(around):
@@ -72,8 +81,8 @@ def write_port(record: Record, tell: Callable[[Path], None] = lambda path: None)
     return Port(files, (written_name(root), record.root[1]))
 
 
-def _written(source: Source, cut: Cut) -> WrittenFile:
-    rewriter = Rewriter(source, cut)
+def _written(source: Source, cut: Cut, otherwise: Mapping[Choice, int]) -> WrittenFile:
+    rewriter = Rewriter(source, cut, otherwise)
     text = rewriter.module()
     lines = rewriter.imports.lines(rewriter.needs.imports, rewriter.needs.helpers)
     text = without_marks(with_imports(text, lines))

@@ -1,6 +1,7 @@
 """Record, write, prove: what a port came to, in words and numbers."""
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,13 @@ from typing import Any
 from commands.entry import CHECKED_BAD, CHECKED_GOOD, COULD_NOT_CHECK
 from commands.port.prove import NAMES, Climb, proven
 from commands.port.record import recorded
+from commands.port.repair import repaired
 from common.errors import UserError
 from common.files import whole_file
 from common.words.language import phrase
 from port.folder import ASKED, GUIDE, check_names, check_place, guide, write_folder
 from port.port import Port, write_port
-from port.write.gaps import Gap
+from port.write.gaps import Choice, Gap
 
 Tell = Callable[[str], None]
 
@@ -30,17 +32,36 @@ def write_and_prove(asked: dict[str, Any], folder: Path, force: bool, tell: Tell
     port = write_port(record, lambda path: tell(phrase("writing {path}", path=path)))
     write_folder(folder, port, asked)
     gaps = [gap for gap in port.gaps if gap.ran]
-    if gaps or not record.modes:
-        outcomes: list[Climb] = []
-        why = "" if gaps else "; ".join(record.failed.values())
-    else:
+    outcomes: list[Climb] = []
+    why = "" if gaps else "; ".join(record.failed.values())
+    if not gaps and record.modes:
         outcomes, why = _proven(asked, folder, tell)
+    if any(one.code == CHECKED_BAD for one in outcomes):
+        port, outcomes = _repaired(record, port, outcomes, asked, folder, tell)
     _write_guide(folder, port, asked, outcomes, why)
     if not outcomes:
         return _unproven(folder, gaps, why)
     if asked["weights"]:
         _convert(asked, folder)
     return _done(folder, outcomes)
+
+
+def _repaired(
+    record: Any, port: Port, outcomes: list[Climb], asked: dict[str, Any], folder: Path, tell: Tell
+) -> tuple[Port, list[Climb]]:
+    """Return the port with other spellings where they bring the reference's values."""
+
+    def write(otherwise: dict[Choice, int]) -> Port:
+        tell(phrase("trying other spellings"))
+        made = write_port(record, otherwise=otherwise)
+        write_folder(folder, made, asked)
+        name = folder.resolve().name
+        for module in [one for one in sys.modules if one.partition(".")[0] == name]:
+            del sys.modules[module]
+        return made
+
+    better, found, _ = repaired(port, outcomes, write, lambda _: _proven(asked, folder, tell)[0])
+    return better, found
 
 
 def check_again(folder: Path, tell: Tell) -> dict[str, Any]:

@@ -5,9 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from port.calls import UNKNOWN, Argument, Call, NoSpelling, Spelled
-from port.meanings import call_spelled, named, part_spelled, value_spelled
+from port.meanings import call_spelled, named, other_spellings, part_spelled, value_spelled
 from port.record.facts import Facts, Way
 from port.record.instrument import span_of
+from port.write.gaps import Choice
 from port.write.inplace import read_later
 from port.write.match import matched
 from port.write.open_calls import with_rest, without_stars
@@ -168,13 +169,22 @@ class CallWriter:
     def _spelled_or_closed(self, node: ast.Call, names: Any, call: Call) -> Spelled:
         """Spell a call; of `**kwargs` the keywords that were given as it ran, and no others."""
         try:
-            return call_spelled(names, call)
+            return self._chosen(node, names, call, call_spelled(names, call))
         except NoSpelling:
             ways = self.source.record.calls.get(span_of(node), [])
             closed = None if len(ways) != 1 or ways[0].ragged else without_stars(call)
             if closed is None:
                 raise
             return with_rest(call_spelled(names, closed[0]), closed[1])
+
+    def _chosen(self, node: ast.Call, names: Any, call: Call, first: Spelled) -> Spelled:
+        """Return the spelling that a repair chose, the first where it chose none."""
+        others = other_spellings(names, call)
+        if not others:
+            return first
+        choice = Choice(call.where, node.col_offset, names[0], len(others))
+        self.rewriter.needs.choices.append(choice)
+        return (first, *others)[self.rewriter.otherwise.get(choice, 0)]
 
     def _inside_brackets(self, node: ast.Call) -> str:
         """Return the arguments of a call as they are, in their brackets."""

@@ -19,17 +19,28 @@ class Gap:
         return f"{self.where}: {self.api}: {self.reason}"
 
 
+@dataclass(frozen=True)
+class Choice:
+    """A call that may be spelled otherwise: its place, and how many other spellings there are."""
+
+    where: Where
+    column: int
+    api: str
+    count: int = field(compare=False)
+
+
 @dataclass
 class Needs:
     """What one written file needs and tells.
 
     imports: lines; helpers: names of `torch_calls.py`; classes: those that are generated into it,
-    their source by name; notes: by place.
+    their source by name; choices: calls that a repair may spell otherwise; notes: by place.
     """
 
     imports: set[str] = field(default_factory=set)
     helpers: set[str] = field(default_factory=set)
     classes: dict[str, TorchLike] = field(default_factory=dict)
+    choices: list[Choice] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
     notes: list[tuple[Where, str]] = field(default_factory=list)
     calls: int = 0

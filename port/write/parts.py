@@ -1,12 +1,12 @@
 """What writes the parts of a call: the rewriter of its file."""
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from port.calls import Spelled, Where
 from port.source import Source
-from port.write.gaps import Needs
+from port.write.gaps import Choice, Needs
 
 
 class PartWriter(Protocol):
@@ -15,6 +15,7 @@ class PartWriter(Protocol):
     source: Source
     needs: Needs
     open_classes: dict[ast.AST, list[str]]
+    otherwise: Mapping[Choice, int]
 
     def text(self, node: Any) -> str:
         """Return the Paddle text of a node."""

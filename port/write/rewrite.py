@@ -4,7 +4,7 @@ Inner texts come first: the arguments of a call are Paddle source when the call 
 """
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from port.calls import NoSpelling, Spelled, Where
@@ -18,7 +18,7 @@ from port.spelling.operators import spell_operator
 from port.spelling.render import COMPARED
 from port.spelling.render import SIGNS as ARITHMETIC
 from port.write.calls import CallWriter, argument
-from port.write.gaps import Gap, Needs
+from port.write.gaps import Choice, Gap, Needs
 from port.write.imports import ImportWriter
 from port.write.inplace import read_later
 from port.write.texts import DECORATOR, DROP, DROP_DEFINITION, in_brackets
@@ -35,8 +35,8 @@ _METHODS = ("__init__", "forward", "__call__")  # which a class of Paddle has un
 class Rewriter:
     """Writes one file; `needs` tells what it found."""
 
-    def __init__(self, source: Source, cut: Cut) -> None:
-        self.source, self.cut = source, cut
+    def __init__(self, source: Source, cut: Cut, otherwise: Mapping[Choice, int]) -> None:
+        self.source, self.cut, self.otherwise = source, cut, otherwise
         self.needs = Needs()
         self.open_classes: dict[ast.AST, list[str]] = {}  # with the names of their base
         self.calls = CallWriter(self)

@@ -98,6 +98,14 @@ def test_what_has_no_spelling_is_named_with_its_line(users):
     assert "not_ported" in (folder / "users_gap.py").read_text()
 
 
+def test_another_spelling_is_tried_where_the_first_differs(users):
+    text = NET.replace("torch.relu(self.bn", "nn.functional.log_softmax(300 * self.bn")
+    (users / "users_far.py").write_text(text.replace("self.conv(x)))", "self.conv(x)), dim=1)"))
+    done = write_and_prove(asked(users, "users_far:build"), users / "ported_far", False, print)
+    assert done["code"] == 0, done["lines"]
+    assert "logsumexp" in (users / "ported_far" / "users_far.py").read_text()
+
+
 def test_a_name_that_is_taken_is_refused(users):
     (users / "users_taken.py").write_text(NET)
     with pytest.raises(UserError, match="is a module already"):

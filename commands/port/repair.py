@@ -1,0 +1,63 @@
+"""Tries other spellings of calls in the code that a proof blames; keeps what closes a finding."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from commands.port.prove import Climb
+from port.port import Port
+from port.write.gaps import Choice
+
+MOST = 4  # trials, each of which is a whole proof
+Prove = Callable[[Port], list[Climb]]
+
+
+def repaired(
+    port: Port, climbs: list[Climb], write: Callable[[dict[Choice, int]], Port], prove: Prove
+) -> tuple[Port, list[Climb], list[Choice]]:
+    """Return the port with the spellings that a proof likes best, its outcomes, what was changed.
+
+    write: writes the port with other spellings; prove: climbs the rungs for it.
+    """
+    chosen: dict[Choice, int] = {}
+    best = port, climbs
+    waiting = [(one, n) for one in candidates(port, climbs) for n in range(1, one.count + 1)]
+    for choice, number in waiting[:MOST]:
+        if choice in chosen or not faults(best[1]):
+            continue
+        tried = write({**chosen, choice: number})
+        found = prove(tried)
+        if found and faults(found) < faults(best[1]):
+            chosen[choice], best = number, (tried, found)
+    if chosen or waiting:
+        write(chosen)  # the last trial may have been another
+    return *best, list(chosen)
+
+
+def candidates(port: Port, climbs: Sequence[Climb]) -> list[Choice]:
+    """Return the calls in blamed files that may be spelled otherwise."""
+    blamed = {
+        Path(place.rpartition(":")[0])
+        for climb in climbs
+        for found in ([] if climb.report is None else climb.report.divergences)
+        for place in _places(found)
+    }
+    return [
+        choice
+        for file in port.files
+        if any(path.as_posix().endswith(f"/{file.path}") for path in blamed)
+        for choice in file.needs.choices
+    ]
+
+
+def _places(found: Any) -> list[str]:
+    return [place for place in (found.paddle_source, found.paddle_user) if place]
+
+
+def faults(climbs: Sequence[Climb]) -> int:
+    """Return how much is wrong: every rung that differs, and every place."""
+    return sum(
+        1 + (0 if climb.report is None else len(climb.report.divergences))
+        for climb in climbs
+        if climb.code == 1
+    )
