@@ -230,6 +230,13 @@ def with_gradient(x: Any) -> Any:
     return x
 
 
+def shifted_by_half(x: Any, dim: Any = None, back: bool = False) -> Any:
+    """Roll axes by half their length: Paddle's `fftshift` takes one axis."""
+    axes = list(range(x.ndim)) if dim is None else list(dim) if isinstance(dim, Iterable) else [dim]
+    halves = [x.shape[axis] // 2 for axis in axes]
+    return paddle.roll(x, [-n for n in halves] if back else halves, axis=axes)
+
+
 def repeated(x: Any, times: int) -> tuple[Any, ...]:
     """Return one number as `times` of it, several as they are: `_pair` and the like."""
     return tuple(x) if isinstance(x, Iterable) else (x,) * times

@@ -1,5 +1,7 @@
 """Layers and parameters with torch's meaning."""
 
+from copy import deepcopy
+from functools import wraps
 from typing import Any
 
 import paddle
@@ -22,6 +24,21 @@ def sublayer_at(layer: Any, path: str) -> Any:
     for name in filter(None, path.split(".")):
         layer = getattr(layer, name)
     return layer
+
+
+def requires_grad_of_layer(layer: Any, requires_grad: bool = True) -> Any:
+    """Freeze a layer, or not: `requires_grad_()` of a module."""
+    for parameter in layer.parameters():
+        parameter.stop_gradient = not requires_grad
+    return layer
+
+
+def load_all(layer: Any, state: Any, strict: bool = True) -> Any:
+    """Load a state dict, all of it if `strict`: Paddle skips what does not fit, with a warning."""
+    missing, unexpected = layer.set_state_dict(state)
+    if strict and (missing or unexpected):
+        raise RuntimeError(f"the state dict lacks {missing} and has {unexpected} too many")
+    return missing, unexpected
 
 
 class GroupNormWithoutWeight(nn.Layer):
@@ -113,3 +130,133 @@ class MultiheadAttention(nn.Layer):
 def part_of(layers: Any, part: slice) -> Any:
     """Return a slice of a Sequential under its old keys: Paddle's own slices count anew."""
     return nn.Sequential(*list(layers.named_children())[part])
+
+
+class TransformerEncoderLayer(nn.Layer):
+    """PyTorch's layer around PyTorch's attention: Paddle's has other weights and another order."""
+
+    def __init__(
+        self,
+        d_model: int,
+        nhead: int,
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: str = "relu",
+        layer_norm_eps: float = 1e-5,
+        batch_first: bool = False,
+        norm_first: bool = False,
+    ) -> None:
+        super().__init__()
+        self.self_attn = MultiheadAttention(d_model, nhead, dropout, batch_first)
+        self.linear1 = nn.Linear(d_model, dim_feedforward)
+        self.dropout = nn.Dropout(dropout)
+        self.linear2 = nn.Linear(dim_feedforward, d_model)
+        self.norm1 = nn.LayerNorm(d_model, layer_norm_eps)
+        self.norm2 = nn.LayerNorm(d_model, layer_norm_eps)
+        self.dropout1 = nn.Dropout(dropout)
+        self.dropout2 = nn.Dropout(dropout)
+        self.activation = activation
+        self.norm_first = norm_first
+
+    def forward(self, src: Any, src_mask: Any = None, src_key_padding_mask: Any = None) -> Any:
+        """Return the encoded sequence, of the shape of `src`."""
+        masks = (src_mask, src_key_padding_mask)
+        if self.norm_first:
+            src = src + self.attended(self.norm1(src), *masks)
+            return src + self.fed_forward(self.norm2(src))
+        src = self.norm1(src + self.attended(src, *masks))
+        return self.norm2(src + self.fed_forward(src))
+
+    def attended(self, x: Any, mask: Any, padding: Any) -> Any:
+        """Return what the sequence gathers from itself."""
+        found, _ = self.self_attn(x, x, x, padding, need_weights=False, attn_mask=mask)
+        return self.dropout1(found)
+
+    def fed_forward(self, x: Any) -> Any:
+        """Return the two linear layers of every place."""
+        activation = F.gelu if self.activation == "gelu" else F.relu
+        return self.dropout2(self.linear2(self.dropout(activation(self.linear1(x)))))
+
+
+class TransformerEncoder(nn.Layer):
+    """PyTorch's stack of copies of one layer."""
+
+    def __init__(self, encoder_layer: Any, num_layers: int, norm: Any = None) -> None:
+        super().__init__()
+        self.layers = nn.LayerList([deepcopy(encoder_layer) for _ in range(num_layers)])
+        self.num_layers = num_layers
+        self.norm = norm
+
+    def forward(self, src: Any, mask: Any = None, src_key_padding_mask: Any = None) -> Any:
+        """Return the sequence behind all layers."""
+        for layer in self.layers:
+            src = layer(src, mask, src_key_padding_mask)
+        return src if self.norm is None else self.norm(src)
+
+
+class AutogradFunction(paddle.autograd.PyLayer):
+    """PyTorch's Function: `saved_tensors` is no method, and every argument has a gradient.
+
+    Paddle wants the gradients of tensors alone.
+    """
+
+    def __init_subclass__(cls, **words: Any) -> None:
+        super().__init_subclass__(**words)
+        forward, backward = cls.__dict__.get("forward"), cls.__dict__.get("backward")
+        if isinstance(forward, staticmethod):
+            cls.forward = staticmethod(noting_tensors(forward.__func__))
+        if isinstance(backward, staticmethod):
+            cls.backward = staticmethod(for_tensors(backward.__func__))
+
+
+def noting_tensors(forward: Any) -> Any:
+    """Let a forward note which of its arguments are tensors."""
+
+    @wraps(forward)
+    def noting(ctx: Any, *arguments: Any) -> Any:
+        ctx.tensors = [paddle.is_tensor(argument) for argument in arguments]
+        ctx.needs_input_grad = tuple(paddle.is_tensor(a) and not a.stop_gradient for a in arguments)
+        return forward(ctx, *arguments)
+
+    return noting
+
+
+def for_tensors(backward: Any) -> Any:
+    """Let a backward return the gradients of tensors alone."""
+
+    @wraps(backward)
+    def chosen(ctx: Any, *gradients: Any) -> Any:
+        ctx.saved_tensors = ctx.saved_tensor()
+        found = backward(ctx, *gradients)
+        found = found if isinstance(found, tuple) else (found,)
+        kept = tuple(g for g, is_tensor in zip(found, ctx.tensors, strict=False) if is_tensor)
+        return kept if len(kept) != 1 else kept[0]
+
+    return chosen
+
+
+class LayerListWithNone(nn.Layer):
+    """ModuleList with None among its modules, which Paddle's list does not take."""
+
+    def __init__(self, layers: Any) -> None:
+        super().__init__()
+        self.there: list[bool] = []
+        for layer in layers:
+            self.append(layer)
+
+    def append(self, layer: Any) -> Any:
+        """Add a layer or None at the end."""
+        if layer is not None:
+            self.add_sublayer(str(len(self.there)), layer)
+        self.there.append(layer is not None)
+        return self
+
+    def __len__(self) -> int:
+        return len(self.there)
+
+    def __getitem__(self, index: int) -> Any:
+        index = range(len(self.there))[index]
+        return self._sub_layers[str(index)] if self.there[index] else None
+
+    def __iter__(self) -> Any:
+        return (self[index] for index in range(len(self.there)))

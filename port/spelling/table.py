@@ -10,7 +10,7 @@ import yaml
 from port.spelling.forms import Form, parameters_of
 
 TABLES = Path(__file__).with_name("tables")
-ROWS = ("layers", "functions", "tensors", "modules")
+ROWS = ("layers", "functions", "tensors", "modules", "rare")
 
 
 @cache

@@ -167,6 +167,8 @@ def module_list(writing: Writing) -> str:
     if not writing.bound.has("modules"):
         return "nn.LayerList()"
     modules = writing.argument("modules")
+    if modules.kind in ("list", "tuple") and modules.rank and modules.dtype is None:
+        return f"LayerListWithNone({modules.text})"
     return f"nn.LayerList({modules.text})"
 
 

@@ -17,7 +17,7 @@ from port.spelling.table import ROWS, read
 from tests.port.spelling.translate import Translation
 
 HERE = Path(__file__).parent
-FILES = ("samples.yml", "samples_tensors.yml", "samples_modules.yml")
+FILES = ("samples.yml", "samples_tensors.yml", "samples_modules.yml", "samples_rare.yml")
 NO_GRADIENT = ("idx", "mask4", "i2", "label", "array")
 
 

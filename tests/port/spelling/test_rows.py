@@ -36,6 +36,14 @@ FLOAT32_KERNELS = {  # Paddle computes these partly in float32: docs/differences
 EXACT = 1e-7
 BY_TEXT = {  # rows that give nothing to compare: their spelling is the test
     "torch.Tensor.cuda": ("x4.cuda()", "x4"),
+    "torch.nn.functional.gumbel_softmax": (
+        "F.gumbel_softmax(x4, tau=2, dim=1)",
+        "F.gumbel_softmax(x4, temperature=2, axis=1)",
+    ),
+    "torch.get_default_dtype": ("torch.get_default_dtype()", "paddle.get_default_dtype()"),
+    "torch.cuda.synchronize": ("torch.cuda.synchronize()", "paddle.device.synchronize()"),
+    "torch.cuda.empty_cache": ("torch.cuda.empty_cache()", "paddle.device.cuda.empty_cache()"),
+    "torch.cuda.device_count": ("torch.cuda.device_count()", "paddle.device.cuda.device_count()"),
     "torch.no_grad": ("torch.no_grad()", "paddle.no_grad()"),
     "torch.enable_grad": ("torch.enable_grad()", "paddle.enable_grad()"),
     "torch.set_grad_enabled": ("torch.set_grad_enabled(flag)", "paddle.set_grad_enabled(flag)"),

@@ -43,6 +43,8 @@ def described(text: str, value: Any, name: str | None = None, star: str = "") ->
         rank, dtype = value.dim(), str(value.dtype).removeprefix("torch.")
     elif kind in ("list", "tuple", "size"):
         rank = len(value)
+        kinds = {described("", item).kind for item in value}
+        dtype = kinds.pop() if len(kinds) == 1 else None
         if all(isinstance(item, CONSTANTS) for item in value):
             constant = tuple(value)
     return Argument(text, name, star, kind, constant, rank, dtype)
@@ -109,7 +111,7 @@ class Translation(ast.NodeTransformer):
             return self.take(spell_name(SHORT.get(first, first) + dotted.removeprefix(first)))
         owner = self.value(node.value)
         if not isinstance(owner, torch.Tensor | torch.nn.Module):
-            return node
+            return self.generic_visit(node)
         kind = described("", owner).kind
         if kind == "module":
             kind = f"torch.nn.{type(owner).__name__}"
