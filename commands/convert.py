@@ -194,16 +194,18 @@ def reverse(args: argparse.Namespace) -> int:
 def propose(args: argparse.Namespace) -> int:
     """Write a rules file that pairs the layers whose names differ."""
     from common.errors import UserError
-    from common.files import whole_file
+    from common.files import check_outputs, whole_file
     from convert import read_checkpoint
     from convert.names.propose import propose as pairs_of
     from convert.names.rules import load_rules
     from convert.nets.rows import describe_row
+    from convert.outputs import files_of
 
     if args.model is None:
         raise UserError("--propose needs the net: give --model")
-    if args.propose.exists() and not args.force:
-        raise UserError(f"{args.propose}: exists already; --force replaces it")
+    read = read_checkpoint(args.checkpoint, args.key)
+    inputs = [*read.files, *files_of(args.config, args.map)]
+    check_outputs([args.propose], inputs, args.force)
     model = model_of(args.model, args.arguments)
     if isinstance(model, str):
         options = {} if args.num_classes is None else {"num_classes": args.num_classes}
@@ -213,7 +215,7 @@ def propose(args: argparse.Namespace) -> int:
 
         target = describe(model)
     rules = load_rules(args.map)
-    found = pairs_of(read_checkpoint(args.checkpoint, args.key).describe(), target, rules)
+    found = pairs_of(read.describe(), target, rules)
     with whole_file(args.propose) as draft:
         draft.write_text(found.to_yaml(), encoding="utf-8")
     whole = not (found.ambiguous or found.unmatched or found.unfilled)

@@ -30,6 +30,7 @@ try:
     from commands import endings
     from commands.parser import CommandEnd, HelpFormatter, Parser, complain, error_line
     from common.errors import UserError
+    from common.files import check_outputs
     from common.streams import keep_apart, results, say
     from common.words import language
     from common.words.language import phrase
@@ -208,6 +209,7 @@ def check_folder(folder: str | Path | None, stems: Sequence[str] = ()) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path).close()
+        check_outputs(report_files(path, stems), named_files(), force=True)
         for stem in stems:
             remove_report(path, stem)
     except OSError as error:
@@ -215,10 +217,21 @@ def check_folder(folder: str | Path | None, stems: Sequence[str] = ()) -> None:
         raise UserError(f"--report {folder}: {reason}; give a folder to write to") from None
 
 
+def report_files(folder: Path, stems: Sequence[str]) -> list[Path]:
+    """Return what may be written into the folder of --report."""
+    return [folder / f"{stem}{suffix}" for stem in stems for suffix in REPORT_FILES]
+
+
+def named_files() -> list[Path]:
+    """Return what the command line names: what is read, and outputs of other options."""
+    words = [part for word in sys.argv[1:] for part in (word, word.partition("=")[2]) if part]
+    return [Path(word) for word in words]
+
+
 def remove_report(folder: Path, stem: str, process: int | None = None) -> None:
     """Remove the files of a report, and drafts of them that `process` left."""
     drafts = folder.glob(f".{glob.escape(stem)}.*.{process}.part") if process else ()
-    for path in (*(folder / f"{stem}{suffix}" for suffix in REPORT_FILES), *drafts):
+    for path in (*report_files(folder, [stem]), *drafts):
         path.unlink(missing_ok=True)
 
 

@@ -1,11 +1,16 @@
 """The flow of `report`: the page of a run again, or two runs side by side."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from commands.entry import print_json
 from common.words.language import phrase
+
+# How a page and a JUnit XML of this program begin.
+PAGE = (b"<!doctype html>", b' data-lang="', b'<meta http-equiv="Content-Security-Policy"')
+CASES = (b"<?xml ", b"<testsuites ")
 
 
 def rebuild_pages(options: argparse.Namespace) -> int:
@@ -20,6 +25,7 @@ def rebuild_pages(options: argparse.Namespace) -> int:
         return _side_by_side(options, *runs)
     (only,) = runs
     output = options.output or options.files[0].with_suffix(".html")
+    _check([output, *([options.junit] if options.junit else [])], options)
     write_page(only, output)
     written = [output]
     if options.junit:
@@ -47,6 +53,7 @@ def _side_by_side(options: argparse.Namespace, before: Any, after: Any) -> int:
         raise UserError("--junit takes one run; give it the second file alone")
     stem = f"{options.files[0].stem}-{options.files[1].stem}.html"
     output = options.output or options.files[1].with_name(stem)
+    _check([output], options)
     write_text(output, render_comparison(before, after))
     changes = compare_runs(before, after)
     found = {
@@ -67,6 +74,23 @@ def _side_by_side(options: argparse.Namespace, before: Any, after: Any) -> int:
     )
     verdict(screen(), after.exit_code, counts)
     return after.exit_code
+
+
+def _check(outputs: Sequence[Path], options: argparse.Namespace) -> None:
+    """Raise UserError where an output is an input, or there and not what this command writes."""
+    from common.files import check_outputs
+
+    check_outputs(outputs, options.files, options.force, is_ours)
+
+
+def is_ours(path: Path) -> bool:
+    """Tell whether a file is a page or a JUnit XML of this program, by its beginning."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(1000)
+    except OSError:
+        return False
+    return any(all(part in head for part in kind) for kind in (PAGE, CASES))
 
 
 def _say_written(paths: list[Path], quiet: bool) -> None:

@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,41 @@ def whole_folder(path: Path) -> Iterator[Path]:
         raise _unwritable(path, error) from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def check_outputs(
+    outputs: Iterable[Path],
+    inputs: Iterable[Path] = (),
+    force: bool = False,
+    ours: Callable[[Path], bool] = lambda path: False,
+) -> None:
+    """Raise UserError where files would be written over what is read, or unasked over others.
+
+    To be called before anything is written, with all that will be. An input is refused under any
+    of its names (links) and whatever `force` says. ours: tells what may be replaced without it.
+    """
+    read = {identity: path for path in inputs for identity in _identities(path)}
+    written: set[Any] = set()
+    for path in outputs:
+        known = _identities(path)
+        if over := next((read[one] for one in known if one in read), None):
+            raise UserError(f"{path}: would be written over {over}, which is read; choose another")
+        if written & known:
+            raise UserError(f"{path}: would be written twice; give each output its own name")
+        written |= known
+        if path.is_dir():
+            raise UserError(f"{path}: a folder; name a file in it")
+        if os.path.lexists(path) and not force and not ours(path):
+            raise UserError(f"{path}: exists already; --force replaces it, or give another name")
+
+
+def _identities(path: Path) -> set[Any]:
+    """Return what tells a file from others: its place, and which file of which disk it is."""
+    try:
+        found = path.stat()
+        return {Path(os.path.realpath(path)), (found.st_dev, found.st_ino)}
+    except (OSError, ValueError):
+        return {Path(os.path.realpath(path.absolute()))}
 
 
 def _swap(draft: Path, path: Path) -> None:

@@ -19,7 +19,7 @@ from convert.formats.stream import Finite, OnBytes, Writing, Written
 from convert.formats.table import PDPARAMS, SAFETENSORS, output_format
 from convert.job import Job, described, job_of, with_row
 from convert.names.spec import PADDLE, TORCH
-from convert.outputs import account_path, check_output, dropped_path
+from convert.outputs import account_path, check_output, dropped_path, files_of
 from convert.plan.account import DROPPED, RESHAPED, Account, nbytes_of
 from convert.verify.compare import Verification, verify
 
@@ -69,7 +69,8 @@ def convert_checkpoint(
     """
     checkpoint = read_checkpoint(path, key)
     if output is not None:
-        check_output(checkpoint.path, Path(output), force)
+        beside = (account_path(Path(output)), dropped_path(Path(output)))
+        check_output(Path(output), beside, [*checkpoint.files, *files_of(rules)], force)
     job = job_of(checkpoint, model, rules, num_classes, into, generic)
     if verify:
         job = with_row(job, model)

@@ -1,10 +1,13 @@
 """Where a conversion writes: its outputs' names, checked before it begins."""
 
 import json
+from collections.abc import Iterable, Sequence
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from common.errors import UserError
-from common.files import sha256_of
+from common.files import check_outputs, sha256_of
 from convert.formats.table import SUFFIXES
 from convert.plan.account import LEFT
 
@@ -44,13 +47,13 @@ def dropped_path(output: Path) -> Path:
     return output.with_name(f"{output.name}.dropped.safetensors")
 
 
-def check_output(source: Path, output: Path, force: bool) -> None:
-    """Raise UserError where `output` must not or cannot be written."""
-    if output.exists() and source.exists() and output.samefile(source):
-        raise UserError(f"{output}: the output would overwrite the checkpoint; choose another")
-    if output.is_dir():
-        raise UserError(f"{output}: a folder; name a file in it")
-    if not output.parent.is_dir():
+def check_output(output: Path, beside: Sequence[Path], inputs: Iterable[Path], force: bool) -> None:
+    """Raise UserError where `output`, or what is written beside it, must not or cannot be."""
+    if not output.is_dir() and not output.parent.is_dir():
         raise UserError(f"{output}: the folder {output.parent} does not exist")
-    if output.exists() and not force:
-        raise UserError(f"{output}: exists already; --force replaces it, --output names another")
+    check_outputs([output, *beside], inputs, force)
+
+
+def files_of(*given: Any) -> list[Path]:
+    """Return those of `given` that name a file: rules may be a mapping, an account None."""
+    return [Path(one) for one in given if isinstance(one, (str, PathLike))]

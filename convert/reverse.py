@@ -16,7 +16,7 @@ from convert.formats.checkpoint import Checkpoint, read_checkpoint, require_fram
 from convert.formats.stream import OnBytes, Writing, same_bytes
 from convert.formats.table import output_format
 from convert.names.spec import PADDLE, TORCH, joined
-from convert.outputs import account_path, check_output
+from convert.outputs import account_path, check_output, dropped_path, files_of
 from convert.plan.account import ALIAS, DROPPED, SourceRow, value_of
 from convert.plan.cast import back
 from convert.reverse_names import back_by_net
@@ -77,9 +77,10 @@ def reverse_checkpoint(
     """
     checkpoint = read_checkpoint(path, key)
     require_framework(checkpoint, PADDLE, "the way back")
-    if output is not None:
-        check_output(checkpoint.path, Path(output), force)
     beside = account_path(checkpoint.path)
+    if output is not None:
+        read = [*checkpoint.files, *files_of(account, rules), beside, dropped_path(checkpoint.path)]
+        check_output(Path(output), (), read, force)
     if account is None and model is None and rules is None and beside.exists():
         account = beside
     if account is not None:

@@ -25,6 +25,7 @@ def _parse() -> argparse.Namespace:
     )
     arguments.add_argument("-o", "--output", type=Path, help="default: beside the (second) file")
     arguments.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML too")
+    arguments.add_argument("--force", action="store_true", help="replace an existing output")
     arguments.add_argument("--json", action="store_true", help="print the result as JSON")
     arguments.add_argument("--quiet", action="store_true", help="the verdict alone")
     options = arguments.parse_args()

@@ -10,6 +10,7 @@ from commands.curves.logs import LOSS, MIOU, RATE, ROUNDED, RunCurves, read_run
 from commands.curves.settings import differing_settings, of_more_than_seeds
 from commands.entry import CHECKED_BAD, CHECKED_GOOD, COULD_NOT_CHECK, parser, print_json
 from common.errors import UserError
+from common.files import check_outputs
 from common.streams import say
 from common.words.language import phrase
 
@@ -40,6 +41,7 @@ def parse(description: str) -> argparse.Namespace:
     command.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="the picture: .png, .svg or .pdf"
     )
+    command.add_argument("--force", action="store_true", help="replace an existing output")
     command.add_argument("--quiet", action="store_true", help="the verdict alone")
     command.add_argument("--json", action="store_true", help="print the result as JSON")
     return command.parse_args()
@@ -61,6 +63,8 @@ def compare_runs(options: argparse.Namespace) -> int:
     """
     from commands.curves.picture import draw_curves
 
+    if options.output:
+        check_outputs([options.output], [options.run, *options.references], options.force)
     run, references = read_run(options.run), [read_run(path) for path in options.references]
     _refuse_twice([run, *references])
     verdicts = judged(run, references, options.tolerance)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from common.data.photos import PHOTO_SUFFIXES
 from common.errors import UserError
+from common.files import check_outputs
 from common.words.language import phrase
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".webm")
@@ -95,12 +96,7 @@ def _check(items: Sequence[Item], force: bool) -> None:
     outputs = [path for item in items for path in item.outputs.values()]
     if twice := {path for path in outputs if outputs.count(path) > 1}:
         raise UserError(f"{min(twice)} would be written twice: give these photos one by one")
-    inputs = {item.path.resolve() for item in items}
-    for path in outputs:
-        if path.resolve() in inputs:
-            raise UserError(
-                f"{path} is one of the photos, and would be written over: give another --output"
-            )
+    check_outputs(outputs, [item.path for item in items], force=True)
     there = [path for path in outputs if path.exists()]
     if there and not force:
         more = f" and {len(there) - 1} more of the results" if len(there) > 1 else ""

@@ -32,6 +32,7 @@ class Checkpoint(Mapping[str, np.ndarray]):
         found_as: how the tensors were found in the file, in words.
         framework: "torch" or "paddle": whose names and layouts these are.
         prefix: what was removed from every name.
+        files: all that was read: the file, and those that an index names.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Checkpoint(Mapping[str, np.ndarray]):
         prefix: str = "",
     ) -> None:
         self.path = path
+        self.files: tuple[Path, ...] = (path,)
         self.found_as = found_as
         self.framework = framework
         self.prefix = prefix
@@ -87,9 +89,10 @@ class Checkpoint(Mapping[str, np.ndarray]):
         """Return it with `prefix`, the end of what was removed, before every name again."""
         tensors = {prefix + key: tensor for key, tensor in self._tensors.items()}
         words = self.found_as + f", prefix {prefix!r} kept, as the net has it"
-        return Checkpoint(
-            self.path, tensors, words, self.framework, self.prefix.removesuffix(prefix)
-        )
+        removed = self.prefix.removesuffix(prefix)
+        made = Checkpoint(self.path, tensors, words, self.framework, removed)
+        made.files = self.files
+        return made
 
 
 def read_checkpoint(path: str | PathLike[str], key: str | None = None) -> Checkpoint:
@@ -111,7 +114,10 @@ def read_checkpoint(path: str | PathLike[str], key: str | None = None) -> Checkp
     head = FileHead(bytes(data[:1024]), len(data), path.suffix.lower())
     contents = format_of(path, head).read(path, data)
     tree = _joined(path, contents.parts) if contents.parts else contents.tree
-    return _of_tree(path, key, contents.framework, tree, contents.words)
+    found = _of_tree(path, key, contents.framework, tree, contents.words)
+    parts = dict.fromkeys(path.with_name(name) for name in contents.parts.values())
+    found.files = (path, *parts)
+    return found
 
 
 def _mapped(path: Path) -> memoryview:

@@ -100,7 +100,7 @@ def test_safetensors_out_keeps_what_pdparams_would_lose(folder):
         (("a.pth", "--generic", "--model", "stdc1_seg"), "without a net"),
         (("a.pth", "--reverse"), "needs a file of paddle"),
         (("a.pth", "--map", "none.yml", "--generic"), "cannot read rules"),
-        (("a.pth", "--generic", "--output", "a.pth", "--force"), "overwrite the checkpoint"),
+        (("a.pth", "--generic", "--output", "a.pth", "--force"), "a.pth, which is read"),
     ],
 )
 def test_what_makes_no_sense_is_exit_2(folder, arguments, said):

@@ -56,7 +56,7 @@ def test_two_photos_of_one_name_get_two_results(tmp_path):
 def test_nothing_is_written_over(tmp_path):
     given = photos(tmp_path, "a.png")
     for force in (False, True):
-        with pytest.raises(UserError, match="is one of the photos"):
+        with pytest.raises(UserError, match="which is read"):
             list_items([given], given, ("ids",), force)
     photos(tmp_path / "out", "a.png")
     with pytest.raises(UserError, match="--force"):

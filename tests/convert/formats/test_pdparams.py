@@ -69,15 +69,15 @@ def test_what_must_not_be_overwritten(tmp_path):
     other.write_bytes(b"old")
     (tmp_path / "link").symlink_to(source)
     for output in (source, tmp_path / "link"):
-        with pytest.raises(UserError, match="overwrite the checkpoint"):
-            check_output(source, output, force=True)
+        with pytest.raises(UserError, match="which is read"):
+            check_output(output, (), [source], force=True)
     with pytest.raises(UserError, match="--force"):
-        check_output(source, other, force=False)
-    check_output(source, other, force=True)
+        check_output(other, (), [source], force=False)
+    check_output(other, (), [source], force=True)
     with pytest.raises(UserError, match="does not exist"):
-        check_output(source, tmp_path / "no" / "out", force=False)
+        check_output(tmp_path / "no" / "out", (), [source], force=False)
     with pytest.raises(UserError, match="a folder"):
-        check_output(source, tmp_path, force=True)
+        check_output(tmp_path, (), [source], force=True)
 
 
 def test_paddle_reads_it(tmp_path):
