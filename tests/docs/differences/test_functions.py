@@ -31,6 +31,27 @@ def test_avg_pool_padding():
     assert apart(counted, TF.avg_pool2d(tt(IMAGE), 3, 1, 1)) < 1e-6
 
 
+def test_roi_align_aligned():
+    """torchvision's compiled operators do not load everywhere: ours is held against a formula."""
+    from torch_ref.models.detection.roi_align import roi_align
+
+    box = np.array([[1.0, 0.5, 4.0, 3.0]], "float32")
+    count = paddle.to_tensor([1, 0], dtype="int32")
+    found = paddle.vision.ops.roi_align(pt(IMAGE), pt(box), count, 2, sampling_ratio=2)
+    boxes = [tt(box), tt(box[:0])]
+    assert apart(found, roi_align(tt(IMAGE), boxes, 2, 1.0, 2, aligned=False)) > 0.1
+    assert apart(found, roi_align(tt(IMAGE), boxes, 2, 1.0, 2, aligned=True)) < 1e-6
+
+
+def test_nms_threshold():
+    from torch_ref.models.detection.boxes import nms
+
+    boxes, scores = np.array([[0.0, 0, 10, 7], [0, 0, 10, 10]]), np.array([0.9, 0.8])
+    assert nms(tt(boxes), tt(scores), 0.7).tolist() == [0, 1]
+    assert paddle.vision.ops.nms(pt(boxes), 0.7).tolist() == [0]
+    assert paddle.vision.ops.nms(pt(boxes.astype("float32")), 0.7).tolist() == [0, 1]
+
+
 def test_pool_ceil_mode():
     flat = np.zeros((1, 1, 5, 5), "float32")
     settings = {"kernel_size": 2, "stride": 2, "padding": 1, "ceil_mode": True}
