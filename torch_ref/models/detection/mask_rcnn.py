@@ -137,7 +137,7 @@ def mask_rcnn(
     layers: tuple[int, ...],
     version: int = 1,
     detectron2: bool = False,
-    num_classes: int = 91,
+    num_classes: int | None = None,
     min_size: int = 800,
     max_size: int = 1333,
     image_mean: Sequence[float] | None = None,
@@ -173,13 +173,15 @@ def mask_rcnn(
     """Build Mask R-CNN on ResNet-50 (by `layers`); the options are torchvision's, and some more.
 
     detectron2: its layers' order of classes (`FastRCNNPredictor`), blue first, strides in the 1x1
-    convolutions. num_classes: with the background, which is class 0. norm: of the backbone,
+    convolutions. num_classes: with the background, which is class 0; None: of COCO, 91 (ids with
+    gaps), detectron2's 81. norm: of the backbone,
     "frozen" (version 1) or "batch" (version 2). frozen_eps: 0 with the released weights, 1e-5
     where the backbone alone is torchvision's. aligned, sampling_ratio: of RoIAlign. anchor_sizes,
     rounded_anchors: of `AnchorGenerator`. canonical_scale: side of a box that is pooled from the
     third level. width: scales all channels. Raises ConfigError for what is not possible.
     """
     second, channels = version == 2, first_width(width) * 4
+    num_classes = num_classes or (81 if detectron2 else 91)
     norm = ("batch" if second else "frozen") if norm is None else norm
     pool = partial(
         MultiScaleRoIAlign, sampling_ratio=sampling_ratio, aligned=aligned, side=canonical_scale
