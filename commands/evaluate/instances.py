@@ -44,8 +44,8 @@ class SavedObjects:
         self.path, self.evaluator = folder / FILE, evaluator
         if self.path.exists() and not force:
             raise UserError(
-                f"--save {folder}: holds {FILE} already; give another folder, or --force to write "
-                "it anew"
+                f"--save {folder}: holds instances.json already; give another folder, or --force "
+                "to write it anew"
             )
         self.categories = dataset.source.category_ids  # type: ignore[attr-defined]  # of instances
 

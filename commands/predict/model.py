@@ -4,11 +4,13 @@ import argparse
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image
 
+from commands.predict.objects import ObjectPainter
 from commands.predict.painters import ClassPainter, Painter, SegmentPainter
 from common.data.transforms.images import Transform
 from common.errors import UserError
@@ -126,6 +128,28 @@ class PhotoNet:
         return found[0]
 
 
+class ObjectsNet(PhotoNet):
+    """A net that finds objects in photos of any size."""
+
+    def prediction(self, photo: Image.Image, at_net: bool = False) -> Any:
+        """Return the `PhotoObjects` of a photo of mode RGB, at its own size.
+
+        Raises UserError where there are more classes than the config names.
+        """
+        image, rng = np.asarray(photo), np.random.default_rng(0)
+        objects: dict[str, Any] = {"boxes": np.zeros((0, 4)), "masks": ()}
+        for transform in self.transforms:
+            image, objects = transform(image, objects, rng)  # type: ignore[arg-type]  # of objects
+        (found,) = self.ask(self.inference, self.normalise(image)[None], self.evaluate)
+        largest = int(max(found.labels, default=0))
+        if largest >= len(self.names):
+            raise UserError(
+                f"the net predicts class {largest}, and there are {len(self.names)} "
+                "classes; set model.num_classes to what it was trained with"
+            )
+        return found.at(image.shape[:2], (photo.height, photo.width))
+
+
 def of_config(
     options: argparse.Namespace, given: Sequence[str], tell: Callable[[str], None]
 ) -> PhotoNet:
@@ -147,7 +171,8 @@ def of_config(
         raise UserError(
             "--ids-at net: a panoptic net's ids are brought to the photo's size; leave it out"
         )
-    return kind_of(settings)(
+    kind = ObjectsNet if settings.model.task == INSTANCES else PhotoNet
+    return kind(
         net.inference,
         settings.evaluate,
         settings.data.normalisation.build(),
@@ -161,17 +186,8 @@ def of_config(
     )
 
 
-def kind_of(settings: Settings) -> type[PhotoNet]:
-    """Return what predicts with the config's net."""
-    from commands.predict.objects import ObjectsNet
-
-    return ObjectsNet if settings.model.task == INSTANCES else PhotoNet
-
-
 def painter_of(settings: Settings) -> Painter:
     """Return what is written of predictions of the config's net."""
-    from commands.predict.objects import ObjectPainter
-
     classes, data = settings.classes(), settings.data
     if settings.model.task == INSTANCES:
         return ObjectPainter(classes.names, classes.colors, data.categories)

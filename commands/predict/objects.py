@@ -1,4 +1,4 @@
-"""Photos to objects: what nets of instances predict, and what is written of it."""
+"""What is written of a photo's objects: masks, boxes, names and scores, and their list."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,43 +10,19 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from commands.predict import painting
-from commands.predict.model import PhotoNet
 from common.documents import write_text
-from common.errors import UserError
 from common.evaluation.instances.pictures import objects_on, painted_objects, segments_of
 from common.evaluation.instances.scores import rows_of
-from common.instances.post import Detections
+from common.instances.post import PhotoObjects
 
 FILE = "instances.json"
 SHOWN = 0.3  # the least score of an object that is drawn; the JSON has all
 INK, PAPER = (255, 255, 255), (30, 30, 30)
 
 
-class ObjectsNet(PhotoNet):
-    """A net that finds objects in photos of any size."""
-
-    def prediction(self, photo: Image.Image, at_net: bool = False) -> Any:
-        """Return the `Detections` of a photo of mode RGB, at its own size.
-
-        Raises UserError where there are more classes than the config names.
-        """
-        image, rng = np.asarray(photo), np.random.default_rng(0)
-        objects: dict[str, Any] = {"boxes": np.zeros((0, 4)), "masks": ()}
-        for transform in self.transforms:
-            image, objects = transform(image, objects, rng)  # type: ignore[arg-type]  # of objects
-        (found,) = self.ask(self.inference, self.normalise(image)[None], self.evaluate)
-        largest = int(max(found.labels, default=0))
-        if largest >= len(self.names):
-            raise UserError(
-                f"the net predicts class {largest}, and there are {len(self.names)} "
-                "classes; set model.num_classes to what it was trained with"
-            )
-        return found.at(image.shape[:2], (photo.height, photo.width))
-
-
 @dataclass(frozen=True)
 class ObjectPainter:
-    """Of nets of instances: a prediction is `Detections`, of which those above 0.3 are drawn.
+    """Of nets of instances: a prediction is `PhotoObjects`, of which those above 0.3 are drawn.
 
     `instances.json` lists all objects of all photos as COCO's results do.
     names, colors: of the classes. categories: the set's own number of every class.
@@ -57,17 +33,17 @@ class ObjectPainter:
     categories: Sequence[int]
     listed: list[dict[str, Any]] = field(default_factory=list)
 
-    def largest(self, found: Detections) -> int:
+    def largest(self, found: PhotoObjects) -> int:
         """Return the largest class of a prediction."""
         return int(max(found.labels, default=0))
 
-    def shares(self, found: Detections) -> dict[str, float]:
+    def shares(self, found: PhotoObjects) -> dict[str, float]:
         """Return the share of the pixels by name of the classes that are drawn, largest first."""
         shown = _shown(found)
         laid = segments_of(shown, found.masks.shape[1:]) if len(shown.labels) else None
         return laid.shares(self.names) if laid else {}
 
-    def picture(self, kind: str, photo: np.ndarray, found: Detections) -> Image.Image:
+    def picture(self, kind: str, photo: np.ndarray, found: PhotoObjects) -> Image.Image:
         """Return numbers of objects (16 bits, 1 is the best), an overlay, or one with a legend."""
         if kind == "ids":
             return Image.fromarray(_numbers(found, photo.shape[:2]))
@@ -80,7 +56,7 @@ class ObjectPainter:
         lines = [(self.names.index(n), f"{n} x {k}") for n, k in sorted(counts.items())]
         return painting.side_by_side(photo, laid, lines, self.colors)
 
-    def frame(self, kind: str, photo: np.ndarray, found: Detections) -> np.ndarray:
+    def frame(self, kind: str, photo: np.ndarray, found: PhotoObjects) -> np.ndarray:
         """Return masks and boxes on black for "ids", else on the photo, with names and scores."""
         shown = _shown(found)
         if kind == "ids":
@@ -94,7 +70,7 @@ class ObjectPainter:
             draw.text(place, text, fill=INK, font=font)
         return np.array(laid)
 
-    def note(self, photo: Path, outputs: Mapping[str, Path], found: Detections) -> None:
+    def note(self, photo: Path, outputs: Mapping[str, Path], found: PhotoObjects) -> None:
         """List the objects of a photo; its name, a number where it is one, is its id."""
         image_id = int(photo.stem) if photo.stem.isdecimal() else photo.stem
         for row in rows_of(found, image_id):
@@ -107,13 +83,13 @@ class ObjectPainter:
         return [path]
 
 
-def _shown(found: Detections) -> Detections:
+def _shown(found: PhotoObjects) -> PhotoObjects:
     """Return the objects that are drawn."""
     kept = found.scores >= SHOWN
-    return Detections(*(part[kept] for part in found))
+    return PhotoObjects(*(part[kept] for part in found))
 
 
-def _numbers(found: Detections, size_hw: Sequence[int]) -> np.ndarray:
+def _numbers(found: PhotoObjects, size_hw: Sequence[int]) -> np.ndarray:
     """Return the place of the best object of each pixel, from 1, 0 without one: uint16 [H, W]."""
     laid = np.zeros(size_hw, np.uint16)
     for number, mask in reversed(list(enumerate(found.masks, start=1))):

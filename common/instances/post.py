@@ -17,7 +17,7 @@ from common.instances.solo_post import chosen_cells, resize, to_image
 Size = tuple[int, int]  # height, width
 
 
-class Detections(NamedTuple):
+class PhotoObjects(NamedTuple):
     """Objects of an image, best first.
 
     boxes: float64 [K, 4], x0, y0, x1, y1 in pixels. labels: int64 [K], from 0. scores: [K].
@@ -45,16 +45,16 @@ class FoundObjects:
     mask_thr: float
     boxes: np.ndarray | None = None
 
-    def at(self, seen_hw: Size, own_hw: Size) -> Detections:
+    def at(self, seen_hw: Size, own_hw: Size) -> PhotoObjects:
         """Return the objects at the photo's own size; `seen_hw`: as the net saw it, unpadded."""
         if self.boxes is None:
             masks = to_image(self.masks, seen_hw, own_hw) > self.mask_thr
-            return Detections(boxes_of(masks), self.labels, self.scores, masks)
+            return PhotoObjects(boxes_of(masks), self.labels, self.scores, masks)
         height, width = seen_hw
         whole = self.masks[:, :height, :width]
         masks = (whole if seen_hw == own_hw else resize(whole, own_hw)) > self.mask_thr
         scales = [own_hw[1] / width, own_hw[0] / height] * 2
-        return Detections(self.boxes * np.array(scales), self.labels, self.scores, masks)
+        return PhotoObjects(self.boxes * np.array(scales), self.labels, self.scores, masks)
 
 
 def boxes_of(masks: np.ndarray) -> np.ndarray:

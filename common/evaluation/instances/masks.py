@@ -13,7 +13,7 @@ from common.evaluation.instances.pictures import boxes_in, painted_objects
 from common.evaluation.panoptic_maps import Maps, of_image
 from common.evaluation.protocol import Ask
 from common.evaluation.sliding import padded
-from common.instances.post import POST, Detections, FoundObjects
+from common.instances.post import POST, FoundObjects, PhotoObjects
 from common.instances.sets.coco import NAME
 from common.instances.sets.dataset import MULTIPLE, sizes_of
 from common.settings.run import Evaluate, Settings
@@ -66,17 +66,17 @@ class PaintObjects:
         return truths, guesses
 
 
-def _found(found: FoundObjects, seen_hw: tuple[int, int]) -> Detections:
+def _found(found: FoundObjects, seen_hw: tuple[int, int]) -> PhotoObjects:
     return found.at(seen_hw, seen_hw)
 
 
-def _truth(about: Mapping[str, Any], annotations: list[dict[str, Any]]) -> Detections:
+def _truth(about: Mapping[str, Any], annotations: list[dict[str, Any]]) -> PhotoObjects:
     """Return the objects that are annotated, without crowds, at the size at which they are seen."""
     (height, width), own = sizes_of(about)
     kept = [row for row in annotations if not row["iscrowd"]]
     masks = [mask_of(row["segmentation"], own, masks_for(NAME)) for row in kept]
     small = [cv2.resize(m, (width, height), interpolation=cv2.INTER_NEAREST) for m in masks]
-    return Detections(
+    return PhotoObjects(
         boxes_in([row["bbox"] for row in kept], (width / own[1], height / own[0])),
         np.array([row["category_id"] for row in kept], np.int64),
         np.ones(len(kept)),

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from common.instances.post import Detections
+from common.instances.post import PhotoObjects
 from common.panoptic.pictures import Segments, outlined, overlay
 
 DIVISOR = 1000  # of a map of objects: class * divisor + number
 BOX = (255, 255, 255)
 
 
-def segments_of(found: Detections, size_hw: tuple[int, int]) -> Segments:
+def segments_of(found: PhotoObjects, size_hw: tuple[int, int]) -> Segments:
     """Return the objects as segments of a map [H, W]; the best lies on top of the others."""
     numbers: dict[int, int] = {}
     named = []
@@ -26,12 +26,14 @@ def segments_of(found: Detections, size_hw: tuple[int, int]) -> Segments:
     return Segments(laid, DIVISOR, tuple(numbers))
 
 
-def painted_objects(found: Detections, size_hw: tuple[int, int], colors: np.ndarray) -> np.ndarray:
+def painted_objects(
+    found: PhotoObjects, size_hw: tuple[int, int], colors: np.ndarray
+) -> np.ndarray:
     """Return uint8 [H, W, 3]: masks and boxes on black, of an image padded to `size_hw`."""
     return _boxed(outlined(segments_of(found, size_hw), colors), found.boxes)
 
 
-def objects_on(photo: np.ndarray, found: Detections, colors: np.ndarray) -> np.ndarray:
+def objects_on(photo: np.ndarray, found: PhotoObjects, colors: np.ndarray) -> np.ndarray:
     """Return uint8 [H, W, 3]: the photo tinted by object, masks outlined, and boxes."""
     size = (photo.shape[0], photo.shape[1])
     return _boxed(overlay(photo, segments_of(found, size), colors), found.boxes)

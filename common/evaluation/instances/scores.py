@@ -8,7 +8,7 @@ import numpy as np
 
 from common.data import Batch
 from common.errors import DataError
-from common.instances.post import Detections
+from common.instances.post import PhotoObjects
 from common.instances.sets.dataset import sizes_of
 from common.metrics.mask_ap import FIGURES, average_precision, run_lengths_of
 from common.settings.run import Settings
@@ -96,7 +96,7 @@ class InstanceEvaluator:
         return scores | by_class
 
 
-def rows_of(found: Detections, image_id: int | str) -> list[dict[str, Any]]:
+def rows_of(found: PhotoObjects, image_id: int | str) -> list[dict[str, Any]]:
     """Return the objects of an image as results; category_id is the class, from 0."""
     corners = np.asarray(found.boxes, np.float64)
     boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)

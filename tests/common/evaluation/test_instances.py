@@ -15,7 +15,7 @@ from common.evaluation.gallery import Gallery
 from common.evaluation.instances.scores import InstanceEvaluator
 from common.evaluation.protocol import ByProtocol
 from common.evaluation.tasks import ask_of, paint_of
-from common.instances.post import POST, Detections, FoundObjects, boxes_of
+from common.instances.post import POST, FoundObjects, PhotoObjects, boxes_of
 from common.instances.solo_post import solo_instances
 from common.instances.teach import TEACH, Teacher, solo_levels
 from common.metrics.mask_ap import average_precision, mask_average_precision
@@ -224,7 +224,7 @@ def test_boxes_end_behind_the_pixels_of_their_masks():
     masks = np.zeros((2, 6, 8), bool)
     masks[0, 2:4, 1:6] = True
     np.testing.assert_array_equal(boxes_of(masks), [[1, 2, 6, 4], [0, 0, 0, 0]])
-    assert Detections._fields == ("boxes", "labels", "scores", "masks")
+    assert PhotoObjects._fields == ("boxes", "labels", "scores", "masks")
 
 
 def test_settings_know_every_row_and_refuse_what_does_not_belong_together(toy):
