@@ -88,6 +88,7 @@ class ChoiceGiver:
             if (frame.call.key, number) not in self.paired and _number(theirs) is not None
         ]
         found: dict[tuple[float, float], tuple[int, Choice, Cause]] = {}
+        shown: dict[tuple[float, float], bool] = {}
         for own in frame.unpaired if self.otherwise is not None else ():
             for number, recorded in left:
                 partner = self._but_for_number(frame, number, recorded, own)
@@ -95,7 +96,8 @@ class ChoiceGiver:
                     continue
                 wrong = int((partner.result != own.result).sum())
                 both = _number(own) or 0.0, _number(partner) or 0.0
-                if wrong and both[0] != both[1] and both not in found:
+                if both[0] != both[1] and (both not in found or (wrong and not shown[both])):
+                    shown[both] = bool(wrong)
                     said = {"function": own.function, "count": wrong, "total": own.result.size}
                     cause = Cause("other_number", port=both[0], reference=both[1], **said)
                     found[both] = number, own, cause

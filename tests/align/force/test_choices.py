@@ -185,3 +185,11 @@ def test_no_box_on_either_side_is_nothing_compared():
     report = align_forward(reference, port, [images()])
     assert report.exit_code == 2
     assert "empty" in said(report)
+
+
+def test_another_threshold_that_these_inputs_do_not_show_is_could_not_check():
+    report = judged(
+        lambda x: (x > 0.5).double() * x, lambda x: (x > 0.6).astype("float64") * x, TIED
+    )
+    assert report.exit_code == 2
+    assert "it asks > 0.6 of the same values of which the reference asks it of 0.5" in said(report)
