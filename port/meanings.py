@@ -1,7 +1,10 @@
 """The table of meanings as the writer asks it: by all names that torch has for one thing."""
 
+import ast
+import re
 from collections.abc import Callable, Sequence, Set
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from port.calls import Argument, Call, NoSpelling, Spelled
@@ -19,17 +22,61 @@ from port.spelling.spell import spell, spell_otherwise
 from port.spelling.table import rows
 
 _T = TypeVar("_T")
+GIVEN = "given"
 
 
 def call_spelled(names: Sequence[str], call: Call) -> Spelled:
     """Return the spelling of a call of what torch calls `names`; NoSpelling without one."""
-    return _first(names, lambda name: spell(replace(call, api=name)))
+    return _first(names, lambda name: once(call, lambda c: spell(replace(c, api=name))))
 
 
 def other_spellings(names: Sequence[str], call: Call) -> tuple[Spelled, ...]:
     """Return other spellings of a call, in the order in which a repair tries them."""
-    found = (spell_otherwise(replace(call, api=name)) for name in names)
-    return next(filter(None, found), ())
+    for name in names:
+        if found := spell_otherwise(replace(call, api=name)):
+            every = range(len(found))
+            return tuple(once(call, partial(_other, name, number)) for number in every)
+    return ()
+
+
+def _other(name: str, number: int, call: Call) -> Spelled:
+    return spell_otherwise(replace(call, api=name))[number]
+
+
+def once(call: Call, ask: Callable[[Call], Spelled]) -> Spelled:
+    """Return a spelling in which nothing is worked out twice: layers would run twice.
+
+    What a spelling needs in two places gets a name where it first stands, `(given := ...)`.
+    """
+    spelled = ask(call)
+    for argument in (call.receiver, *call.arguments):
+        if argument is None or _is_plain(argument.text) or argument.star:
+            continue
+        if spelled.text.count(argument.text) < 2:
+            continue
+        named_call = _with_text(call, argument, GIVEN)
+        again = ask(named_call)
+        text = re.sub(rf"\b{GIVEN}\b", f"({GIVEN} := {argument.text})", again.text, count=1)
+        return replace(again, text=text)
+    return spelled
+
+
+def _with_text(call: Call, argument: Argument, text: str) -> Call:
+    """Return a call in which one argument is written otherwise."""
+    changed = replace(argument, text=text)
+    if call.receiver is argument:
+        return replace(call, receiver=changed)
+    arguments = tuple(changed if one is argument else one for one in call.arguments)
+    return replace(call, arguments=arguments)
+
+
+def _is_plain(text: str) -> bool:
+    """Tell whether a text may be worked out twice: it calls nothing."""
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+    except SyntaxError:
+        return True
+    return not any(isinstance(node, ast.Call) for node in ast.walk(tree))
 
 
 def part_spelled(names: Sequence[str], call: Call, through: Set[str]) -> Spelled:

@@ -16,7 +16,7 @@ def mean_square(outputs: Any, label: Any) -> Any:
 
 
 def _counts(value: Any) -> bool:
-    return paddle.is_tensor(value) and value.is_floating_point() and not value.stop_gradient
+    return paddle.is_tensor(value) and value.is_floating_point()
 
 
 def momentum(parameters: Any) -> Any:

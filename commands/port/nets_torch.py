@@ -81,7 +81,7 @@ def mean_square(outputs: Any, label: Any) -> torch.Tensor:
 
 
 def _counts(value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and value.is_floating_point() and value.requires_grad
+    return isinstance(value, torch.Tensor) and value.is_floating_point()
 
 
 def momentum(parameters: Any) -> torch.optim.Optimizer:

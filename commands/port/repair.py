@@ -1,8 +1,6 @@
 """Tries other spellings of calls in the code that a proof blames; keeps what closes a finding."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
 
 from commands.port.prove import Climb
 from port.port import Port
@@ -35,23 +33,18 @@ def repaired(
 
 
 def candidates(port: Port, climbs: Sequence[Climb]) -> list[Choice]:
-    """Return the calls in blamed files that may be spelled otherwise."""
-    blamed = {
-        Path(place.rpartition(":")[0])
+    """Return the calls that may be spelled otherwise, those in blamed files first."""
+    blamed = [
+        (found.paddle_source or "").rpartition(":")[0]
         for climb in climbs
         for found in ([] if climb.report is None else climb.report.divergences)
-        for place in _places(found)
-    }
-    return [
-        choice
-        for file in port.files
-        if any(path.as_posix().endswith(f"/{file.path}") for path in blamed)
-        for choice in file.needs.choices
     ]
 
+    def is_blamed(path: str) -> bool:
+        return any(place.endswith(f"/{path}") for place in blamed)
 
-def _places(found: Any) -> list[str]:
-    return [place for place in (found.paddle_source, found.paddle_user) if place]
+    files = sorted(port.files, key=lambda file: not is_blamed(file.path))
+    return [choice for file in files for choice in file.needs.choices]
 
 
 def faults(climbs: Sequence[Climb]) -> int:

@@ -292,6 +292,22 @@ class Net(nn.Module):
         x = F.interpolate(x, scale_factor=1.5, mode="bilinear", align_corners=False)
         return F.interpolate(x, scale_factor=2)
 """,
+    "what a spelling needs twice runs once": """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+        self.runs = 0
+
+    def counted(self, x):
+        self.runs += 1
+        return self.norm(x) * self.runs
+
+    def forward(self, x):
+        self.runs = 0
+        y = torch.var_mean(self.counted(x), dim=1, keepdim=True)[0]
+        return y + self.counted(x).split(2, dim=1)[1] + self.counted(x).transpose(1, 2).max()
+""",
     "layers in a loop by name": """
 class Net(nn.Module):
     def __init__(self):
