@@ -15,7 +15,9 @@ from port.source import FUNCTIONS, Source
 Item = tuple[str, str]  # module, name at its top
 
 
-_ALWAYS = ("__init__", "forward")  # of a class: nobody selects their names
+# Of a class: nobody selects their names. backward: of an autograd function; the order of
+# instances: functools.total_ordering asks for it.
+_ALWAYS = ("__init__", "forward", "backward", "__eq__", "__lt__", "__le__", "__gt__", "__ge__")
 
 
 class Cut:

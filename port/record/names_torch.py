@@ -116,8 +116,12 @@ def who_is_called(function: Any) -> tuple[tuple[str, ...], Any, bool, bool]:
         return (f"torch.Size.{name}",), owner, False, False
     if isinstance(owner, nn.Module):
         return _bound(function, type(owner), name), owner, False, False
-    if isinstance(owner, type):  # a class method
+    if isinstance(owner, type):  # a class method; one that a user's class has from torch is its own
+        if not names_of(owner):
+            return (), None, False, False
         return _bound(function, owner, name), None, False, False
+    if isinstance(owner, torch.autograd.function.FunctionCtx):  # Paddle's has its methods
+        return (), None, False, False
     module = "" if isinstance(owner, str) else type(owner).__module__
     names = (f"{module}.{type(owner).__qualname__}.{name}",) if module.startswith("torch") else ()
     return names or names_of(function), owner, False, False

@@ -74,6 +74,7 @@ def on_the_cpu() -> Any:
 
     def change(owner: Any, name: str, value: Any) -> None:
         changed.append((owner, name, getattr(owner, name)))
+        value.__name__ = name  # by which a recording calls it
         setattr(owner, name, value)
 
     if not torch.cuda.is_available():
