@@ -6,6 +6,7 @@ from typing import Any, TextIO
 
 from align.judge.words import Words, listed, printed
 from common.terminal import labelled, screen, verdict
+from common.words.controls import in_one_line
 from common.words.language import phrase, said
 
 
@@ -36,7 +37,7 @@ LABEL = 11  # columns
 
 def _row(console: Any, label: str, text: object) -> None:
     """Print a label of the table of phrases and what it labels."""
-    (line,) = labelled([(phrase(label), str(text))], LABEL)
+    (line,) = labelled([(phrase(label), in_one_line(str(text)))], LABEL)
     console.print(line)
 
 

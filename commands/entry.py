@@ -31,7 +31,7 @@ try:
     from commands.parser import CommandEnd, HelpFormatter, Parser, complain, error_line
     from common.errors import UserError
     from common.files import check_outputs
-    from common.streams import keep_apart, results, say
+    from common.streams import UNKNOWN, keep_apart, results, say
     from common.words import language
     from common.words.language import phrase
     from common.words.texts import help_said
@@ -48,6 +48,8 @@ def run(main: Callable[[], int], apart: bool = False) -> NoReturn:
 
     `apart`: it runs nets, whose own prints go to stderr, and which do not end it.
     """
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors=UNKNOWN)
     if apart:
         keep_apart()
         endings.note(functools.partial(_refused, os._exit), signals_too=False)
@@ -237,4 +239,9 @@ def remove_report(folder: Path, stem: str, process: int | None = None) -> None:
 
 def print_json(value: Any) -> None:
     """Print `value` as one JSON document on stdout."""
-    say(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(getattr(results(), "encoding", None) or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        text = json.dumps(value, indent=2, allow_nan=False)
+    say(text)

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from common.streams import messages, results
 from common.words import language
+from common.words.controls import escaped
 from common.words.language import phrase
 from common.words.texts import error_said, help_said
 
@@ -59,7 +60,7 @@ def error_line(message: object) -> str:
 def complain(text: str) -> None:
     """Print a line on stderr; where that is closed the exit code has to do."""
     try:
-        print(text, file=messages(), flush=True)
+        print(escaped(text), file=messages(), flush=True)
     except (OSError, ValueError):
         return
 

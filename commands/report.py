@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from commands.entry import print_json
+from common.streams import say
 from common.words.language import phrase
 
 # How a page and a JUnit XML of this program begin.
@@ -67,7 +68,7 @@ def _side_by_side(options: argparse.Namespace, before: Any, after: Any) -> int:
     if not options.quiet:
         for status, lines in found.items():
             for line in lines:
-                print(f"- {phrase(status)}: {line}")
+                say(f"- {phrase(status)}: {line}")
     counts = ", ".join(
         phrase("{count} {kind}", count=len(lines), kind=phrase(status))
         for status, lines in found.items()
@@ -95,4 +96,4 @@ def is_ours(path: Path) -> bool:
 
 def _say_written(paths: list[Path], quiet: bool) -> None:
     if not quiet:
-        print(phrase("written: {paths}", paths=", ".join(map(str, paths))), flush=True)
+        say(phrase("written: {paths}", paths=", ".join(map(str, paths))))

@@ -47,6 +47,14 @@ def without_defaults(record: Any) -> dict[str, Any]:
     return found
 
 
+def with_whole_letters(text: str) -> str:
+    """Return `text` as UTF-8 can hold it: names of files that are no text have halves of letters.
+
+    They become `\\udc80`, which in JSON is that same half.
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path`, whole or not at all; makes the folder.
 
@@ -54,7 +62,7 @@ def write_text(path: Path, text: str) -> None:
     """
     make_folder(path.parent)
     with whole_file(path) as draft:
-        draft.write_text(text, encoding="utf-8")
+        draft.write_text(with_whole_letters(text), encoding="utf-8")
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:

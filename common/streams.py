@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from common.errors import UserError
+from common.words.controls import escaped
 
+UNKNOWN = "backslashreplace"  # what a terminal's encoding does not have
 OUTPUT, ERROR = 1, 2  # numbers of the process's own streams
 
 
@@ -52,8 +54,8 @@ def messages() -> TextIO:
 
 
 def say(text: str) -> None:
-    """Print a line of the result."""
-    print(text, file=results())
+    """Print a line of the result; what no person should meet in it is escaped."""
+    print(escaped(text), file=results())
 
 
 def keep_apart() -> None:
@@ -100,7 +102,7 @@ def set_aside() -> Iterator[Callable[[], str]]:
 
 def _duplicate(number: int, stream: TextIO) -> _Kept:
     copy = os.dup(number)
-    same = os.fdopen(copy, "w", 1, encoding=stream.encoding, errors=stream.errors)  # by lines
+    same = os.fdopen(copy, "w", 1, encoding=stream.encoding, errors=UNKNOWN)  # by lines
     return _Kept(same, _identity(copy))
 
 

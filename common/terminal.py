@@ -27,6 +27,7 @@ from rich.table import Column
 from rich.text import Text
 
 from common.streams import messages, results
+from common.words.controls import escaped
 from common.words.language import comma, phrase
 
 UNLIMITED = 100_000
@@ -43,6 +44,10 @@ class Screen(Console):
     def on_broken_pipe(self) -> None:
         """Leave it to `commands/entry.py`; rich would exit with 1, "checked and not good"."""
         raise BrokenPipeError
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return a text, or a cell of a table, in which no name moves the cursor."""
+        return super().render_str(escaped(text), **options)
 
 
 def screen(file: Any = None, stderr: bool = False) -> Screen:
@@ -146,7 +151,7 @@ def working(
         return
     console = screen(stderr=True)
     if not console.is_terminal:
-        print(f"{words} ...", file=messages(), flush=True)
+        print(f"{escaped(words)} ...", file=messages(), flush=True)
         yield
         return
     time_taken = TimeElapsedColumn(Column(no_wrap=True, min_width=7))

@@ -7,6 +7,7 @@ from xml.etree import ElementTree as xml
 from align.judge.comparison import DIFFERS, NOISE, UNCHECKED, Comparison
 from align.report.report import Report, how_far
 from align.report.run import Run
+from common.words.controls import escaped
 
 # What XML 1.0 cannot hold, not even escaped.
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -101,4 +102,4 @@ def _total(root: xml.Element) -> None:
 
 def _text(text: str) -> str:
     """Return `text` as XML can hold it: control characters as \\x00."""
-    return _FORBIDDEN.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    return escaped(_FORBIDDEN.sub(lambda found: f"\\x{ord(found[0]):02x}", text))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import UnreadableError, UserError
+from common.words.controls import in_one_line, is_name
 from convert.formats.pickles.globals import Odd
 from convert.formats.recipes import for_tensor
 from convert.formats.stored import DamagedError, FileHead, Stored, second_names
@@ -109,10 +110,16 @@ def read_checkpoint(path: str | PathLike[str], key: str | None = None) -> Checkp
             be read only by running code that it names.
         UserError: it holds several state dicts and `key` names none of them.
     """
-    path = Path(path)
+    return _read(Path(path), key)
+
+
+def _read(path: Path, key: str | None, is_part: bool = False) -> Checkpoint:
+    """Read a checkpoint, or the part of one that an index names: not by an index again."""
     data = _mapped(path)
     head = FileHead(bytes(data[:1024]), len(data), path.suffix.lower())
     contents = format_of(path, head).read(path, data)
+    if contents.parts and is_part:
+        raise UnreadableError(f"{path}: an index, which another index names as a file of tensors")
     tree = _joined(path, contents.parts) if contents.parts else contents.tree
     found = _of_tree(path, key, contents.framework, tree, contents.words)
     parts = dict.fromkeys(path.with_name(name) for name in contents.parts.values())
@@ -141,6 +148,10 @@ def _mapped(path: Path) -> memoryview:
 def _of_tree(path: Path, key: str | None, framework: str, tree: Any, words: str) -> Checkpoint:
     """Choose the state dict inside what a pickle holds."""
     found = find_state_dict(tree, _is_tensor, key, path)
+    if wrong := next((name for name in found.tensors if not is_name(name)), None):
+        raise UnreadableError(
+            f"{path}: the name of a tensor is none: {in_one_line(wrong[:80])}; rename it in PyTorch"
+        )
     if packed := next((name for name in found.beside if _PACKED in name), None):
         what = "the packed weight of a quantised layer"
         raise _not_plain(path, packed.rpartition(" (")[0], what, "quantised", found.place)
@@ -168,7 +179,7 @@ def _joined(path: Path, places: Mapping[str, str]) -> dict[str, Stored]:
     """Join the files that an index names; each must hold what the index says and nothing else."""
     files: dict[str, dict[str, Stored]] = {}
     for name in dict.fromkeys(places.values()):
-        part = read_checkpoint(path.with_name(name))
+        part = _read(path.with_name(name), None, is_part=True)
         files[name] = {part.prefix + k: part._tensors[k] for k in part}
     for name, tensors in files.items():
         if unlisted := [k for k in tensors if places.get(k) != name]:

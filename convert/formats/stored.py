@@ -97,7 +97,7 @@ class Stored:
 
     def __post_init__(self) -> None:
         numbers = (self.offset, *self.shape, *self.strides)
-        if any(type(n) is not int or not 0 <= n < 2**62 for n in numbers):
+        if not all(map(_is_length, numbers)):
             raise DamagedError("a tensor's shape, strides or offset are not numbers that can be")
         if len(self.shape) != len(self.strides) or len(self.shape) > _MOST_DIMENSIONS:
             raise DamagedError(
@@ -152,8 +152,17 @@ class Stored:
         )
 
 
+def _is_length(number: Any) -> bool:
+    return type(number) is int and 0 <= number < 2**62
+
+
 def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the strides, in elements, of an array of `shape` in C order."""
+    """Return the strides, in elements, of an array of `shape` in C order.
+
+    Raises DamagedError for a shape that no array has: its product could take minutes.
+    """
+    if len(shape) > _MOST_DIMENSIONS or not all(map(_is_length, shape)):
+        raise DamagedError("a tensor's shape is not one that can be")
     strides, step = [], 1
     for length in reversed(shape):
         strides.append(step)

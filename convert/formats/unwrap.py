@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UnreadableError, UserError
+from common.words.controls import in_one_line
 from convert.formats.pickles.globals import Inert, NumpyArray
 from convert.formats.recipes import for_list
 
@@ -41,7 +42,7 @@ class Found:
         words += f", prefix {self.prefix!r} removed" if self.prefix else ""
         words += f", {len(self.tensors)} tensors"
         words += f" ({second_names} of them second names)" if second_names else ""
-        return words + (f"; not read: {_some(self.beside)}" if self.beside else "")
+        return in_one_line(words + (f"; not read: {_some(self.beside)}" if self.beside else ""))
 
 
 def find_state_dict(tree: Any, is_tensor: IsTensor, key: str | None, path: Path) -> Found:
@@ -96,7 +97,9 @@ def _candidates(tree: Any, is_tensor: IsTensor) -> dict[str, Mapping[str, Any]]:
 
 
 def _choose(found: Mapping[str, Mapping[str, Any]], key: str | None, path: Path) -> str:
-    listed = ", ".join(f"{place or 'the file itself'} ({len(found[place])})" for place in found)
+    listed = in_one_line(
+        _some([f"{place or 'the file itself'} ({len(found[place])})" for place in found])
+    )
     if key is not None:
         if key not in found:
             raise UserError(f"{path}: has no state dict {key!r}; it has (entries): {listed}")

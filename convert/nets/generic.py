@@ -26,6 +26,7 @@ from convert.names.spec import (
 _LEAVES = {"running_mean": "_mean", "running_var": "_variance"}
 _RENAMED = {("InstanceNorm", "weight"): "scale", ("PReLU", "weight"): "_weight"}
 _RECURRENT = re.compile(r"(weight|bias)_(ih|hh)(_l\d+(_reverse)?)?$")
+_LISTED = 200  # tensors of an error
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj")
 
 
@@ -175,8 +176,10 @@ def _report(undecided: list[str]) -> str:
     """Word what is open, as lines that can be pasted into a rules file."""
     lines = [
         f"  - {{match: '^{re.escape(name.partition(' (')[0])}$', kind: ...}}  # {name}"
-        for name in undecided
+        for name in undecided[:_LISTED]
     ]
+    if len(undecided) > _LISTED:
+        lines.append(f"  # and {len(undecided) - _LISTED} more, of which one `match` may be many")
     kinds = "; ".join(f"{kind} ({what})" for kind, what in KINDS.items())
     return (
         f"{len(undecided)} tensors can be of more than one kind of layer. Say which in a rules "

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from common.documents import with_whole_letters
 from convert.formats.stored import dtype_named
 from convert.names.spec import TensorSpec
 from convert.plan.cast import CastFrom
@@ -135,7 +136,8 @@ class Account:
 
     def to_json(self) -> str:
         """Return the JSON document that is written beside the output."""
-        return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
+        return with_whole_letters(text) + "\n"
 
 
 def draw_up(

@@ -19,6 +19,7 @@ from align.report.html.strings import HERE, say, strings
 from align.report.mends import mends, unchecked
 from align.report.run import Run
 from align.report.sources import short_source
+from common.words.controls import escaped
 from common.words.language import CHINESE, ENGLISH, asked
 
 CHART = "uPlot.iife.min.js"
@@ -151,12 +152,20 @@ def _digest(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
+def _harmless(value: Any) -> Any:
+    """Return what a template prints: text is a name or a finding, and turns no line."""
+    if isinstance(value, Markup):
+        return Markup(escaped(value))
+    return escaped(value) if isinstance(value, str) else value
+
+
 @cache
 def _environment() -> Environment:
     made = Environment(
         loader=PackageLoader("align.report", "html/templates"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_harmless,
         trim_blocks=True,
         lstrip_blocks=True,
     )
