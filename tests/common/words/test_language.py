@@ -14,7 +14,7 @@ from tests.paths import ROOT
 
 pytestmark = pytest.mark.xdist_group("words")  # with test_texts.py, which reads the same trees
 
-ROOMS = ("align", "commands", "common", "convert", "export", "tools")
+ROOMS = ("align", "commands", "common", "convert", "export", "port", "tools")
 CHINESE = re.compile("[\u4e00-\u9fff\u3000-\u303f\uff00-\uffef]")
 # The same word in both languages.
 NAMES = {"SHA-256", "BatchNorm", "--no-verify", "float32", "torch", "mIoU", "{count} {kind}"}
