@@ -11,7 +11,6 @@ from tests.paths import ROOT
 ONE_SIDED = {
     "models/backbones/stdc.py": {"STDCNet._alias_stages"},  # second names in the authors' files
     "models/detection/solo.py": {"SOLO.train"},  # Paddle's takes no mode
-    "models/detection/roi_align.py": {"align_image"},  # Paddle has the operator
     # Paddle makes slots in the first step only, and takes bfloat16 as bits; torch's tensors have a
     # device of their own.
     "train.py": {"make_slots", "_as_held", "to_tensors"},

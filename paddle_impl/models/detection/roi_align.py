@@ -7,11 +7,13 @@ import paddle
 from paddle import nn
 from paddle.vision import ops
 
+from common.instances.roi_samples import roi_samples
 from common.instances.sizes import Size, level_scale
 from paddle_impl.models.detection.boxes import box_area, split
 
 SIDE, LEVEL = 224, 4  # a box of this side is pooled from this level (Lin et al., CVPR 2017, eq. 1)
 ROUNDING = 1e-6  # added to the level before its fraction is cut off
+SHARE = 64  # boxes whose samples are held at a time
 
 
 def roi_align(
@@ -39,6 +41,14 @@ def roi_align(
     counts = [len(one) for one in boxes]
     if not sum(counts):
         return paddle.zeros([0, x.shape[1], output_size, output_size], dtype=x.dtype)
+    if aligned:
+        step = SHARE if sampling_ratio > 0 else 1
+        parts = [
+            align_image(image, one[i : i + step], output_size, scale, sampling_ratio, aligned)
+            for image, one in zip(x, boxes, strict=True)
+            for i in range(0, len(one), step)
+        ]
+        return paddle.concat(parts)
     return ops.roi_align(
         x,
         paddle.concat(list(boxes)).astype(x.dtype),
@@ -48,6 +58,31 @@ def roi_align(
         sampling_ratio=sampling_ratio,
         aligned=aligned,
     )
+
+
+def align_image(
+    image: paddle.Tensor,
+    boxes: paddle.Tensor,
+    output_size: int,
+    scale: float,
+    sampling_ratio: int,
+    aligned: bool,
+) -> paddle.Tensor:
+    """Return `image` [C, h, w] in the bins of `boxes` [K, 4]: [K, C, bins, bins].
+
+    Paddle's own backward pass widens aligned boxes to a cell, which its forward pass does not.
+    """
+    cells = boxes.astype(image.dtype).numpy()
+    size = (image.shape[1], image.shape[2])
+    found, (rows, columns) = roi_samples(cells, size, output_size, scale, sampling_ratio, aligned)
+    channels = image.shape[0]
+    flat = image.reshape([channels, -1])
+    total = paddle.zeros([channels, len(found[0][0])], dtype=image.dtype)
+    for places, shares in found:
+        cell = paddle.index_select(flat, paddle.to_tensor(places), axis=1)
+        total = total + cell * paddle.to_tensor(shares)
+    samples = total.reshape([channels, -1, output_size, rows, output_size, columns])
+    return samples.mean(axis=[3, 5]).transpose([1, 0, 2, 3])
 
 
 class MultiScaleRoIAlign(nn.Layer):

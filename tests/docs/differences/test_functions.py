@@ -43,6 +43,26 @@ def test_roi_align_aligned():
     assert apart(found, roi_align(tt(IMAGE), boxes, 2, 1.0, 2, aligned=True)) < 1e-6
 
 
+def test_roi_align_backward_of_thin_boxes():
+    def gradients(box, aligned):
+        box = np.array([box], "float32")
+        x, y = tt(IMAGE, grad=True), pt(IMAGE, grad=True)
+        count = paddle.to_tensor([1, 0], dtype="int32")
+        settings = {"sampling_ratio": 2, "aligned": aligned}
+        found = paddle.vision.ops.roi_align(y, pt(box), count, 2, **settings)
+        right = roi_align(x, [tt(box), tt(box[:0])], 2, 1.0, **settings)
+        assert apart(found, right) < 1e-6
+        found.square().sum().backward()
+        right.square().sum().backward()
+        return apart(y.grad, x.grad)
+
+    from torch_ref.models.detection.roi_align import roi_align
+
+    assert gradients([0.7, 0.7, 3.4, 2.9], aligned=True) < 1e-6
+    assert gradients([0.7, 0.7, 1.3, 2.9], aligned=True) > 0.1
+    assert gradients([0.7, 0.7, 1.3, 2.9], aligned=False) < 1e-6
+
+
 def test_nms_threshold():
     from torch_ref.models.detection.boxes import nms
 

@@ -93,28 +93,25 @@ def test_roi_align_of_no_box(side):
     assert list(side.module("roi_align").roi_align(x, none, 7, 0.5, 2, False).shape) == [0, 3, 7, 7]
 
 
-def test_gradients_of_roi_align():
-    """A map gets what its cells gave, and boxes get nothing."""
+@pytest.mark.parametrize("aligned", [False, True])
+@pytest.mark.parametrize("ratio", [2, 0])
+def test_gradients_of_roi_align(side, ratio, aligned):
+    """A map gets what its cells gave, thin boxes and all; boxes get nothing."""
     maps, boxes = np.random.default_rng(0).standard_normal((1, 2, 6, 8)), np.array(BOXES)
-    found = {}
-    for name in FRAMEWORKS:
-        side = Side(name)
-        x, b = side.tensor(maps), side.tensor(boxes)
-        x.stop_gradient, x.requires_grad = False, True
-        b.stop_gradient, b.requires_grad = False, True
-        out = side.module("roi_align").roi_align(x, [b], 3, 1.0, 2, False)
-        (
-            out
-            * side.tensor(
-                np.arange(out.numpy().size if name == "paddle" else out.numel()).reshape(
-                    list(out.shape)
-                )
-                * 1.0
-            )
-        ).sum().backward()
-        assert b.grad is None or not b.grad.numpy().any()
-        found[name] = x.grad.numpy()
-    np.testing.assert_allclose(*found.values(), atol=1e-9)
+    x, b = side.tensor(maps), side.tensor(boxes)
+    for tensor in (x, b):
+        tensor.stop_gradient, tensor.requires_grad = False, True
+    out = side.module("roi_align").roi_align(x, [b], 3, 1.0, ratio, aligned)
+    cotangents = np.random.default_rng(1).standard_normal(tuple(out.shape))
+    (out * side.tensor(cotangents)).sum().backward()
+    assert b.grad is None or not b.grad.numpy().any()
+    expected = np.zeros((6, 8))
+    for row, column in np.ndindex(6, 8):
+        one = np.zeros((1, 6, 8))
+        one[0, row, column] = 1.0
+        shares = [roi_align(one, box, 3, 1.0, ratio, aligned)[0] for box in boxes]
+        expected[row, column] = (cotangents[:, 0] * np.array(shares)).sum()
+    np.testing.assert_allclose(x.grad.numpy()[0, 0], expected, atol=1e-12)
 
 
 def test_the_level_of_a_box_at_the_edge_between_two(side):
