@@ -228,8 +228,23 @@ def count_macs(net: object, shape: tuple[int, ...]) -> int:
     assert isinstance(net, nn.Module)
     net.requires_grad_(False)  # the counter wants a graph of what does
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        net(torch.empty(shape, device="meta"))
+        image = torch.empty(shape, device="meta")
+        run_detector(net, image) if hasattr(net, "roi_heads") else net(image)
     return counter.get_total_flops() // 2
+
+
+PROPOSALS, FOUND = 1000, 100  # of a detector's image, the most that it takes and returns
+
+
+def run_detector(net: Any, image: Any) -> None:
+    """Run what a detector computes for `image` where it proposes and finds as much as it may."""
+    levels, heads = net.backbone(image), net.roi_heads
+    net.rpn.head(levels)
+    for count, pool, head, predict in (
+        (PROPOSALS, heads.box_roi_pool, heads.box_head, heads.box_predictor),
+        (FOUND, heads.mask_roi_pool, heads.mask_head, heads.mask_predictor),
+    ):
+        predict(head(image.new_empty([count, levels[0].shape[1], *[pool.output_size] * 2])))
 
 
 def fault_table(results: Sequence[Mapping[str, Any]], say: Say) -> list[list[str]]:

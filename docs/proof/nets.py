@@ -25,6 +25,18 @@ INPUTS = dict.fromkeys(("fcn32s", "fcn16s", "fcn8s", "fcn8s_atonce", "fcn8s_vgg1
 SMALL_IMAGE = dict.fromkeys(
     ("axial_r26s", "axial_r50s", "axial_r50m", "axial_r50l", "max_deeplab_s"), 64
 )
+# Detectors resize their images: to small ones here, with boxes on all levels.
+SMALL_BOXES = {
+    "min_size": 64,
+    "max_size": 128,
+    "anchor_sizes": (8, 12, 16, 24, 32),
+    "canonical_scale": 9,
+    "rpn_pre_nms_top_n_test": 100,
+    "rpn_post_nms_top_n_test": 60,
+    "box_score_thresh": 0.2,
+}
+DETECTORS = ("mask_rcnn_r50_fpn", "mask_rcnn_r50_fpn_v2", "mask_rcnn_r50_fpn_d2")
+OBJECTS = ((4, 6, 30, 34), (50, 10, 80, 44))  # boxes, in an image of 64x96
 
 
 def measure(row: str, seeds: int) -> dict[str, Any]:
@@ -40,12 +52,15 @@ def measure(row: str, seeds: int) -> dict[str, Any]:
     pair, options = get_pair(row), {}
     if row in SMALL_IMAGE:
         options = {IMAGE_SIZE: SMALL_IMAGE[row]}
+    if row in DETECTORS:
+        options = {**SMALL_BOXES, "num_classes": 5}
     shape = INPUTS.get(row, pair.input_of(options))
     worst = dict.fromkeys(("forward", "backward", "inexact", "output"), 0.0)
     found: dict[str, Any] = {"input": shape, "seeds": seeds, "tensors": 0, "differing": []}
     for seed in range(seeds):
         torch_net, paddle_net = seeded_pair(row, seed, **options)
-        for report in reports(torch_net, paddle_net, seeded_input(shape, seed)):
+        make = detector_reports if row in DETECTORS else reports
+        for report in make(torch_net, paddle_net, seeded_input(shape, seed)):
             found["tensors"] += len(report.calls)
             found["differing"] += [] if report.aligned else [f"seed {seed}: {report.verdict}"]
             for call in report.calls:
@@ -65,6 +80,26 @@ def reports(torch_net: Any, paddle_net: Any, image: Any) -> Iterator[Any]:
     for train in (False, True):
         yield align_forward(torch_net, paddle_net, [image], train=train)
     yield align_backward(torch_net, paddle_net, [image])
+
+
+def detector_reports(torch_net: Any, paddle_net: Any, image: Any) -> Iterator[Any]:
+    """Yield the reports of one pair of detectors, which compute their losses themselves."""
+    import numpy as np
+
+    from align import align_backward, align_forward
+    from paddle_impl.losses import LOSSES as PORTS
+    from torch_ref.losses import LOSSES as REFERENCES
+
+    masks = np.zeros([len(OBJECTS), *image.shape[2:]], np.uint8)
+    for mask, (x0, y0, x1, y1) in zip(masks, OBJECTS, strict=True):
+        mask[y0:y1, x0:x1] = 1
+    boxes, labels = np.array(OBJECTS, np.float32), np.array([1, 3], np.int64)
+    images = list(0.5 + 0.2 * image)
+    batch = [images, [{"boxes": boxes, "labels": labels, "masks": masks}]]
+    yield align_forward(torch_net, paddle_net, [images], train=False)
+    yield align_forward(torch_net, paddle_net, batch, train=True)
+    criteria = REFERENCES["mask_rcnn"](), PORTS["mask_rcnn"]()
+    yield align_backward(torch_net, paddle_net, [*batch, np.zeros(1)], *criteria)
 
 
 def main() -> int:
