@@ -139,7 +139,7 @@ class ObjectsNet(PhotoNet):
         image, rng = np.asarray(photo), np.random.default_rng(0)
         objects: dict[str, Any] = {"boxes": np.zeros((0, 4)), "masks": ()}
         for transform in self.transforms:
-            image, objects = transform(image, objects, rng)  # type: ignore[arg-type]  # of objects
+            image, objects = transform(image, objects, rng)
         (found,) = self.ask(self.inference, self.normalise(image)[None], self.evaluate)
         largest = int(max(found.labels, default=0))
         if largest >= len(self.names):

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
@@ -18,25 +18,25 @@ from common.panoptic.pictures import Segments, overlay
 
 
 class Painter(Protocol):
-    """Knows what the numbers of a prediction [H, W] mean."""
+    """Knows what a prediction means: numbers [H, W], or objects."""
 
-    def largest(self, found: np.ndarray) -> int:
+    def largest(self, found: Any) -> int:
         """Return the largest class of a prediction."""
         ...
 
-    def shares(self, found: np.ndarray) -> dict[str, float]:
+    def shares(self, found: Any) -> dict[str, float]:
         """Return the share of the pixels by name of the classes that occur, the largest first."""
         ...
 
-    def picture(self, kind: str, photo: np.ndarray, found: np.ndarray) -> Image.Image:
+    def picture(self, kind: str, photo: np.ndarray, found: Any) -> Image.Image:
         """Return a picture of a kind, "ids", "overlay" or "sheet"; `photo` is uint8 [H, W, 3]."""
         ...
 
-    def frame(self, kind: str, photo: np.ndarray, found: np.ndarray) -> np.ndarray:
+    def frame(self, kind: str, photo: np.ndarray, found: Any) -> np.ndarray:
         """Return a frame of a video, uint8 [H, W, 3]: colours alone for "ids", else an overlay."""
         ...
 
-    def note(self, photo: Path, outputs: Mapping[str, Path], found: np.ndarray) -> None:
+    def note(self, photo: Path, outputs: Mapping[str, Path], found: Any) -> None:
         """Take note of a photo that was written."""
         ...
 
