@@ -204,6 +204,7 @@ STAGES = {
     "seeds": lambda: prove_tests(
         "seeds",
         "STDC1-Seg, 20 seeds, forward and backward, eval and train",
+        "tests/align/force/test_choices.py",
         "tests/align/rungs/test_forward.py",
         "tests/align/rungs/test_backward.py",
         "tests/align/rungs/test_training.py",

@@ -47,6 +47,7 @@ def test_a_right_port_is_aligned_where_scores_tie_too(fault, inputs):
         assert any("ties within rounding" in note for note in report.notes)
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize("fault", ["", "nudged"])
 def test_a_right_port_is_aligned_in_train_mode_and_backward(fault):
     given = [FLAT if fault else images(), targets()]
@@ -62,11 +63,11 @@ def test_a_right_port_is_aligned_in_train_mode_and_backward(fault):
             "rpn",
             "it asks > 0.8 of the same values of which the reference asks it of 0.5",
         ),
-        ("all levels", "rpn", "is not among"),
+        pytest.param("all levels", "rpn", "is not among", marks=pytest.mark.prove),
         ("one less", "rpn", "topk takes 7 of the same scores, the reference 8"),
-        ("box weight", "rpn", ""),
-        ("padded", "rpn", ""),
-        ("swapped", "rpn", ""),
+        pytest.param("box weight", "rpn", "", marks=pytest.mark.prove),
+        pytest.param("padded", "rpn", "", marks=pytest.mark.prove),
+        pytest.param("swapped", "rpn", "", marks=pytest.mark.prove),
         ("score", "roi_heads", "it asks > 0.4 of the same values"),
         ("label", "roi_heads", "1 is 0"),
     ],
@@ -78,6 +79,7 @@ def test_a_fault_of_a_detector_is_found_at_its_place(fault, layer, words):
     assert words in said(report)
 
 
+@pytest.mark.prove
 def test_a_fault_of_the_matching_is_found_in_train_mode_and_backward():
     for verb in (align_forward, align_backward):
         report = verb(*detectors("matched"), [images(), targets()], train=True)
