@@ -44,6 +44,14 @@ BY_TEXT = {  # rows that give nothing to compare: their spelling is the test
     "torch.cuda.synchronize": ("torch.cuda.synchronize()", "paddle.device.synchronize()"),
     "torch.cuda.empty_cache": ("torch.cuda.empty_cache()", "paddle.device.cuda.empty_cache()"),
     "torch.cuda.device_count": ("torch.cuda.device_count()", "paddle.device.cuda.device_count()"),
+    "torch.nn.modules.batchnorm._BatchNorm": (
+        "torch.nn.modules.batchnorm._BatchNorm(4, eps=0.001, momentum=0.2)",
+        "nn.layer.norm._BatchNormBase(4, momentum=0.8, epsilon=0.001)",
+    ),
+    "torch.nn.BatchNorm2d._check_input_dim": (
+        "torch.nn.BatchNorm2d(4)._check_input_dim(x4)",
+        "nn.BatchNorm2D(4)._check_input_dim(x4)",
+    ),
     "torch.no_grad": ("torch.no_grad()", "paddle.no_grad()"),
     "torch.enable_grad": ("torch.enable_grad()", "paddle.enable_grad()"),
     "torch.set_grad_enabled": ("torch.set_grad_enabled(flag)", "paddle.set_grad_enabled(flag)"),
