@@ -185,6 +185,22 @@ def test_scatter_add():
     assert put.tolist() == [8, 5]
 
 
+def test_unfold_gradient():
+    theirs, ours = tt([[1.0] * 5]).requires_grad_(), pt([[1.0] * 5])
+    ours.stop_gradient = False
+    theirs.unfold(1, 3, 1).sum().backward()
+    ours.unfold(1, 3, 1).sum().backward()
+    assert theirs.grad.tolist() == [[1, 2, 3, 2, 1]]
+    assert ours.grad.tolist()[0][2] < 3
+
+
+def test_diag_embed_gradient():
+    theirs, ours = tt([1.0, 2.0]).requires_grad_(), pt([1.0, 2.0])
+    ours.stop_gradient = False
+    assert torch.diag_embed(theirs).requires_grad
+    assert paddle.diag_embed(ours).stop_gradient
+
+
 def test_reshape_zero():
     assert list(paddle.zeros([2, 3]).reshape([0, 3]).shape) == [2, 3]
     with pytest.raises(RuntimeError, match="invalid"):
