@@ -191,14 +191,16 @@ def test_unfold_gradient():
     theirs.unfold(1, 3, 1).sum().backward()
     ours.unfold(1, 3, 1).sum().backward()
     assert theirs.grad.tolist() == [[1, 2, 3, 2, 1]]
-    assert ours.grad.tolist()[0][2] < 3
+    if not PADDLE2:
+        assert ours.grad.tolist() == [[1, 1, 1, 1, 1]]
 
 
 def test_diag_embed_gradient():
     theirs, ours = tt([1.0, 2.0]).requires_grad_(), pt([1.0, 2.0])
     ours.stop_gradient = False
     assert torch.diag_embed(theirs).requires_grad
-    assert paddle.diag_embed(ours).stop_gradient
+    if not PADDLE2:
+        assert paddle.diag_embed(ours).stop_gradient
 
 
 def test_reshape_zero():
