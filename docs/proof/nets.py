@@ -36,7 +36,7 @@ SMALL_BOXES = {
     "box_score_thresh": 0.2,
 }
 DETECTORS = ("mask_rcnn_r50_fpn", "mask_rcnn_r50_fpn_v2", "mask_rcnn_r50_fpn_d2")
-OBJECTS = ((4, 6, 30, 34), (50, 10, 80, 44))  # boxes, in an image of 64x96
+OBJECTS = ((4, 6, 30, 34), (50, 10, 80, 44), (34, 40, 48, 52), (60, 46, 86, 62))  # boxes
 
 
 def measure(row: str, seeds: int) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def detector_reports(torch_net: Any, paddle_net: Any, image: Any) -> Iterator[An
     masks = np.zeros([len(OBJECTS), *image.shape[2:]], np.uint8)
     for mask, (x0, y0, x1, y1) in zip(masks, OBJECTS, strict=True):
         mask[y0:y1, x0:x1] = 1
-    boxes, labels = np.array(OBJECTS, np.float32), np.array([1, 3], np.int64)
+    boxes, labels = np.array(OBJECTS, np.float32), np.array([1, 3, 2, 4], np.int64)
     images = list(0.5 + 0.2 * image)
     batch = [images, [{"boxes": boxes, "labels": labels, "masks": masks}]]
     yield align_forward(torch_net, paddle_net, [images], train=False)
