@@ -2,6 +2,7 @@
 
 import ast
 import math
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -73,18 +74,24 @@ def arrays() -> dict[str, np.ndarray]:
 PLAIN = {"n": 2, "flag": True, "how": "bilinear", "order": [0, 2, 3, 1]}
 
 
-def torch_values() -> dict[str, Any]:
-    """Return the names of samples as torch tensors that ask for their gradients."""
-    found: dict[str, Any] = {k: torch.from_numpy(a.copy()) for k, a in arrays().items()}
+def arrays_of(text: str) -> dict[str, np.ndarray]:
+    """Return the arrays that a text names; x4 for the size of it."""
+    names = set(re.findall(r"\w+", text)) | {"x4"}
+    return {name: array for name, array in arrays().items() if name in names}
+
+
+def torch_values(text: str) -> dict[str, Any]:
+    """Return the names of a sample as torch tensors that ask for their gradients."""
+    found: dict[str, Any] = {k: torch.from_numpy(a.copy()) for k, a in arrays_of(text).items()}
     for value in found.values():
         value.requires_grad_(value.is_floating_point())
     size = {"size4": found["x4"].size(), "array": arrays()["x2"], **torch_net()}
     return {**found, **PLAIN, **size}
 
 
-def paddle_values() -> dict[str, Any]:
-    """Return the names of samples as Paddle tensors that ask for their gradients."""
-    found: dict[str, Any] = {k: paddle.to_tensor(a) for k, a in arrays().items()}
+def paddle_values(text: str) -> dict[str, Any]:
+    """Return the names of a sample as Paddle tensors that ask for their gradients."""
+    found: dict[str, Any] = {k: paddle.to_tensor(a) for k, a in arrays_of(text).items()}
     for value in found.values():
         value.stop_gradient = not value.is_floating_point()
     size = {"size4": found["x4"].shape, "array": arrays()["x2"], **paddle_net()}
@@ -138,7 +145,7 @@ class Sample:
     """One call in both frameworks: `results` are (torch, Paddle), `text` is Paddle's."""
 
     def __init__(self, text: str) -> None:
-        self.torch, self.paddle = torch_values(), paddle_values()
+        self.torch, self.paddle = torch_values(text), paddle_values(text)
         self.translation = Translation(self.torch)
         node = ast.parse(text, mode="eval").body
         self.text = ""

@@ -244,7 +244,7 @@ def test_row_by_its_text(row: str, monkeypatch: pytest.MonkeyPatch) -> None:
     text, spelled = BY_TEXT[row]
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda *_, **__: None)
     monkeypatch.setattr(torch.Tensor, "cuda", lambda x: x)
-    assert Translation(torch_values()).translated(text) == spelled
+    assert Translation(torch_values(text)).translated(text) == spelled
 
 
 OTHERWISE = {
