@@ -231,6 +231,7 @@ STAGES = {
         "tests/convert/formats/test_hostile.py",
         "tests/commands/test_panoptic_rungs.py",
         "tests/commands/test_instances.py",
+        "tests/port/test_twins.py",
         "tests/commands/chain/test_chain.py",
         "tests/commands/predict/test_memory.py",
         "tests/align/stored/test_recorded_reference.py",
