@@ -33,9 +33,10 @@ try:
     from common.files import check_outputs
     from common.streams import UNKNOWN, keep_apart, results, say
     from common.words import language
+    from common.words.controls import in_one_line
     from common.words.language import phrase
     from common.words.texts import help_said
-    from common.words.typed import as_typed
+    from common.words.typed import as_typed, command_line
 except ModuleNotFoundError as error:  # pragma: no cover - only without an installation
     sys.exit(f"error: {error}; run `make setup` in {ROOT}, then use {ROOT}/.venv/bin/python")
 
@@ -106,8 +107,25 @@ def _ended_by(error: BaseException) -> int:
         place = f"{error.filename}: " if error.filename else ""
         complain(error_line(f"{place}{error.strerror or error}"))
     else:  # of this program
-        complain("".join(traceback.format_exception(error)).rstrip())
+        complain(error_line(f"could not check: {own_fault(error)}"))
     return COULD_NOT_CHECK
+
+
+def own_fault(error: BaseException) -> str:
+    """Keep the trace of a fault of this program in a file; return one line that names both."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
+    what = in_one_line(f"{type(error).__name__}: {error}"[:300])
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="t2p-", suffix=".log", delete=False, encoding="utf-8", errors=UNKNOWN
+        ) as file:
+            file.write(f"{command_line()}\n{sys.version}\n")
+            file.writelines(traceback.format_exception(error))
+        kept = file.name
+    except OSError as unwritten:
+        kept = f"(no file: {unwritten.strerror})"
+    return f"a fault of this program: {what} at {place}. Report it with {kept}"
 
 
 def next_step(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UnreadableError
-from common.files import make_folder, whole_file
+from common.files import make_folder, require_file, whole_file
 
 # Of the dataclasses that are read back: an unknown key is an error.
 STRICT: Any = {"extra": "forbid"}
@@ -93,10 +93,52 @@ def _text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
+YAML_TIMES, YAML_LEAST = 4, 10_000  # values, by the letters of a text; of any text
+
+
+def load_yaml(text: str, loader: Any = None) -> Any:
+    """Return what a YAML text says; `loader` is a class of PyYAML, the safe one by default.
+
+    Raises yaml.YAMLError, also where aliases make much of little, or values are none of their kind.
+    """
+    import yaml
+
+    reader = (loader or yaml.SafeLoader)(text)
+    try:
+        node = reader.get_single_node()
+        if node is None:
+            return None
+        if _values_of(node, {}) > max(YAML_LEAST, YAML_TIMES * len(text)):
+            raise yaml.YAMLError("its aliases make it many times as large as it is")
+        return reader.construct_document(node)
+    except RecursionError:
+        raise yaml.YAMLError("it is nested too deeply") from None
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+        raise yaml.YAMLError(f"a value is none of its kind: {error}") from None
+    finally:
+        reader.dispose()
+
+
+def _values_of(node: Any, known: dict[int, int | None]) -> int:
+    """Return how many values a node is with its aliases written out; `known` by id."""
+    import yaml
+
+    if isinstance(node, yaml.ScalarNode):
+        return 1
+    if id(node) in known:
+        if (count := known[id(node)]) is None:
+            raise yaml.YAMLError("an alias holds itself")
+        return count
+    known[id(node)] = None
+    parts = (pair for both in node.value for pair in (both if isinstance(both, tuple) else (both,)))
+    known[id(node)] = count = 1 + sum(_values_of(part, known) for part in parts)
+    return count
+
+
 def load_object(path: Path, advice: str) -> dict[str, Any]:
     """Return the JSON object in `path`; UnreadableError, with `advice`, where there is none."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(require_file(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UnreadableError(f"{path}: {error.strerror or error}; {advice}") from None
     except (ValueError, RecursionError) as error:

@@ -9,13 +9,14 @@ import glob
 import hashlib
 import os
 import shutil
+import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from common.errors import UserError
+from common.errors import UnreadableError, UserError
 
 TRASH = ".part"  # suffix of what is not finished or no longer wanted
 
@@ -58,6 +59,29 @@ def whole_folder(path: Path) -> Iterator[Path]:
         raise _unwritable(path, error) from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def require_file(path: Path) -> Path:
+    """Return `path` where it is a file, or is not there: nobody waits for a pipe to speak.
+
+    Raises UnreadableError for folders, pipes, devices and sockets, and links to them.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # whoever opens it says so
+        return path
+    if not stat.S_ISREG(mode):
+        raise UnreadableError(f"{path}: is {_KINDS.get(stat.S_IFMT(mode), 'special')}, not a file")
+    return path
+
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}
 
 
 def check_outputs(

@@ -9,17 +9,26 @@ from typing import Any
 
 import numpy as np
 
+from common.documents import checked
 from common.errors import ConversionError, UnreadableError, UserError
-from common.files import whole_file
+from common.files import require_file, whole_file
 from convert.conversion import RulesLike
 from convert.formats.checkpoint import Checkpoint, read_checkpoint, require_framework
+from convert.formats.stored import DamagedError
 from convert.formats.stream import OnBytes, Writing, same_bytes
 from convert.formats.table import output_format
 from convert.names.spec import PADDLE, TORCH, joined
 from convert.outputs import account_path, check_output, dropped_path, files_of
-from convert.plan.account import ALIAS, DROPPED, SourceRow, value_of
+from convert.plan.account import ALIAS, DROPPED, SourceRow, TargetRow, value_of
 from convert.plan.cast import back
 from convert.reverse_names import back_by_net
+
+_LIES = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, MemoryError)
+_TABLES: Mapping[str, Any] = {
+    "source_tensors": list[SourceRow],
+    "target_tensors": list[TargetRow],
+    "ties": dict[str, str],
+}
 
 
 @dataclass(frozen=True)
@@ -84,7 +93,7 @@ def reverse_checkpoint(
     if account is None and model is None and rules is None and beside.exists():
         account = beside
     if account is not None:
-        state, ties, notes = _by_account(checkpoint, Path(account))
+        state, ties, notes = _believed(checkpoint, Path(account))
         made = Reversal(state, ties, (), "account", {}, notes)
     else:
         state, ties, missing = back_by_net(checkpoint, model, rules)
@@ -102,6 +111,17 @@ def _write(made: Reversal, output: Path, progress: OnBytes | None, checksum: boo
         sha256, size = write(made.state, temporary, how)
     written = {"path": str(output), "bytes": size, "sha256": sha256}
     return replace(made, output=written)
+
+
+def _believed(
+    checkpoint: Checkpoint, path: Path
+) -> tuple[dict[str, np.ndarray], dict[str, str], tuple[str, ...]]:
+    """Undo an account that may lie: UnreadableError where its rows contradict each other."""
+    try:
+        return _by_account(checkpoint, path)
+    except (*_LIES, DamagedError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise UnreadableError(f"{path}: its rows contradict each other ({what:.200})") from None
 
 
 def _by_account(
@@ -156,13 +176,18 @@ def _why_not_identical(rounded: int, kept: int) -> tuple[str, ...]:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        tables = ("source_tensors", "target_tensors", "ties")
-        if not all(table in document for table in tables):
-            raise ValueError("it has no tables of tensors")
-    except (OSError, ValueError, TypeError) as error:
-        raise UnreadableError(f"{path}: not the account of a conversion: {error}") from None
-    return dict(document)
+        document = json.loads(require_file(path).read_text(encoding="utf-8"))
+        if not isinstance(document, dict):
+            raise ValueError("it is no table")
+        for name, kind in _TABLES.items():
+            if name not in document:
+                raise ValueError("it has no tables of tensors")
+            checked(kind, document[name], name)
+        checked(dict[str, Any], document.get("output", {}), "output")
+    except (OSError, ValueError, RecursionError, UnreadableError) as error:
+        what = " ".join(str(error).split()).replace("the report is damaged", "it is damaged")
+        raise UnreadableError(f"{path}: not the account of a conversion: {what}") from None
+    return document
 
 
 def _undone(
@@ -198,6 +223,8 @@ def _dropped_file(account: Path, document: Mapping[str, Any]) -> Checkpoint | No
     name = document.get("output", {}).get("dropped")
     if not name:
         return None
+    if not isinstance(name, str):
+        raise TypeError("output.dropped is no name")
     return read_checkpoint(account.with_name(Path(name).name))
 
 

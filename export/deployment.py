@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import yaml
 
+from common.documents import load_yaml
 from common.errors import UnreadableError
+from common.files import require_file
 
 NAME = "deploy.yaml"
 OWN = "torch2paddle"  # our section
@@ -145,7 +147,7 @@ def read_deployment(place: str | Path) -> tuple[Deployment, Path]:
     path = Path(place)
     path = path / NAME if path.is_dir() else path
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = load_yaml(require_file(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UnreadableError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from common.errors import DamagedFileError
+from common.errors import DamagedFileError, UnreadableError
+from common.files import require_file
 
 
 def read_png(path: Path, modes: tuple[str, ...]) -> Image.Image:
@@ -43,10 +44,12 @@ def load_image(path: Path, kinds: tuple[str, ...]) -> Image.Image:
     """
     kind = " or ".join(kinds)
     try:
-        content = path.read_bytes()
+        content = require_file(path).read_bytes()
         Image.open(BytesIO(content), formats=kinds).verify()
         image = Image.open(BytesIO(content), formats=kinds)
         image.load()
+    except UnreadableError as error:
+        raise DamagedFileError(str(error)) from None
     except FileNotFoundError as error:
         raise DamagedFileError(
             f"{path}: no such file; expected a {kind}: look for its name, or copy or unpack it "

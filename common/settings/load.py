@@ -14,7 +14,9 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from common.errors import ConfigError
+from common.documents import load_yaml
+from common.errors import ConfigError, UnreadableError
+from common.files import require_file
 from common.settings.own import KIND_OF, named_own
 from common.settings.run import Settings
 
@@ -52,14 +54,14 @@ def check_settings(
         # By way of JSON: there, strict types allow a list where a tuple is kept, and nothing else.
         plain = json.dumps(_without_unset(named_own(tree)))
         return _with_classes(Settings.model_validate_json(plain, strict=True))
-    except TypeError as error:
-        raise ConfigError(f"{default_origin}: {error}") from None
     except ValidationError as error:
         lines = [
             _explain(dict(row), origins or {}, default_origin)
             for row in error.errors(include_url=False)
         ]
         raise ConfigError("\n".join(dict.fromkeys(lines))) from None
+    except (TypeError, ValueError, RecursionError) as error:  # of what JSON does not hold
+        raise ConfigError(f"{default_origin}: {error}") from None
 
 
 def _with_classes(settings: Settings) -> Settings:
@@ -85,13 +87,15 @@ class _Loader(yaml.SafeLoader):
             if key.tag == "tag:yaml.org,2002:int":  # of data.label_map
                 key.tag = "tag:yaml.org,2002:str"
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        seen: set[str] = set()
         for number, key in enumerate(keys):
             if not isinstance(key, str):
                 raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is no text")
-            if key in keys[:number]:
+            if key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"key {key!r} stands twice", node.value[number][0].start_mark
                 )
+            seen.add(key)
         return super().construct_mapping(node, deep)
 
 
@@ -108,8 +112,8 @@ _Loader.add_implicit_resolver(
 
 def _parse(text: str, where: str) -> Any:
     try:
-        return yaml.load(text, _Loader)
-    except (yaml.YAMLError, ValueError) as error:
+        return load_yaml(text, _Loader)
+    except yaml.YAMLError as error:
         words = " ".join(str(error).split())
         raise ConfigError(f"{where}: not readable as YAML: {words}") from None
 
@@ -129,11 +133,13 @@ def _read(path: Path, through: tuple[Path, ...], origins: dict[_Path, str]) -> d
         chain = " -> ".join(str(p) for p in (*through, real))
         raise ConfigError(f"{path}: its {BASE} leads back to itself: {chain}")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = require_file(path).read_text(encoding="utf-8")
+    except UnreadableError as error:
+        raise ConfigError(str(error)) from None
     except FileNotFoundError:
         asked = f", the {BASE} of {through[-1]}" if through else ""
         raise ConfigError(f"{path}: no such config file{asked}{_meant(path)}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
     own = _parse(text, str(path))
     own = {} if own is None else own

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import UnreadableError, UserError
+from common.files import require_file
 from common.words.controls import in_one_line, is_name
 from convert.formats.pickles.globals import Odd
 from convert.formats.recipes import for_tensor
@@ -132,7 +133,7 @@ def _mapped(path: Path) -> memoryview:
     try:
         if path.is_dir():
             raise UnreadableError(f"{path}: a folder, not a checkpoint file")
-        with path.open("rb") as file:
+        with require_file(path).open("rb") as file:
             if not file.seek(0, 2):
                 raise UnreadableError(f"{path}: the file is empty; download or save it again")
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))

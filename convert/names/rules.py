@@ -21,7 +21,9 @@ from pydantic import (
     model_validator,
 )
 
-from common.errors import ConfigError
+from common.documents import load_yaml
+from common.errors import ConfigError, UnreadableError
+from common.files import require_file
 from convert.names.spec import BATCH_NORM, KINDS, LINEAR, Piece
 
 _SHIPPED = Path(__file__).parents[1] / "rules"
@@ -34,12 +36,13 @@ def _listed(value: Any) -> Any:
 def _pattern(text: str) -> str:
     try:
         re.compile(text)
-    except re.error as error:
+    except (re.error, RecursionError, OverflowError) as error:
         raise ValueError(f"not a regular expression: {error}") from None
     return text
 
 
-Pattern = Annotated[str, Field(min_length=1), AfterValidator(_pattern)]
+LONGEST = 4096  # letters of a name: rules may let one grow
+Pattern = Annotated[str, Field(min_length=1, max_length=LONGEST), AfterValidator(_pattern)]
 
 
 class _Strict(BaseModel):
@@ -50,7 +53,7 @@ class Rename(_Strict):
     """`match` (a regular expression, found anywhere in the name) becomes `to` (with \\1, \\2)."""
 
     match: Pattern
-    to: str
+    to: Annotated[str, Field(max_length=LONGEST)]
 
     @model_validator(mode="after")
     def _check_groups(self) -> "Rename":
@@ -61,8 +64,11 @@ class Rename(_Strict):
         return self
 
     def apply(self, name: str) -> str:
-        """Return `name` with every match replaced."""
-        return re.sub(self.match, self.to, name)
+        """Return `name` with every match replaced; ConfigError where that is no name any more."""
+        made = re.sub(self.match, self.to, name)
+        if len(made) > LONGEST:
+            raise ConfigError(f"the rule {self.match!r} makes a name of {len(made)} letters")
+        return made
 
 
 class Alias(Rename):
@@ -254,10 +260,12 @@ def load_rules(source: "str | PathLike[str] | Mapping[str, Any] | Rules | None")
     shipped = _SHIPPED / f"{source}.yml"
     path = shipped if shipped.is_file() and shipped.parent == _SHIPPED else Path(source)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load_yaml(require_file(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         names = ", ".join(sorted(file.stem for file in _SHIPPED.glob("*.yml")))
         raise ConfigError(f"{source}: cannot read rules ({error}); shipped: {names}") from None
+    except UnreadableError as error:
+        raise ConfigError(f"cannot read rules: {error}") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     return _validated({} if content is None else content, str(path))

@@ -229,6 +229,7 @@ STAGES = {
         "own nets, two environments, report pages, the chain, a large photo, readers of segments",
         "tests/commands/test_own_nets.py",
         "tests/convert/formats/test_hostile.py",
+        "tests/convert/test_lies.py",
         "tests/commands/test_panoptic_rungs.py",
         "tests/commands/test_instances.py",
         "tests/port/test_twins.py",

@@ -1,5 +1,6 @@
 """No command writes over what it reads, nor over what it did not write, unless told to."""
 
+import functools
 import json
 import os
 import sys
@@ -121,6 +122,18 @@ def test_a_page_does_not_replace_its_run_nor_anything_strange(tmp_path):
     assert is_ours(tmp_path / "run.html")
     assert is_ours(tmp_path / "run.xml")
     assert rebuild(tmp_path, output="thesis.html", force=True) == 0
+
+
+def test_a_fault_of_this_program_is_one_line_and_a_file(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    fails = functools.partial(check_outputs, 5)  # as no command calls it
+    assert entry.exit_code(fails) == entry.COULD_NOT_CHECK
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+    (log,) = tmp_path.glob("t2p-*.log")
+    assert str(log) in err
+    assert "Traceback" in log.read_text()
 
 
 @pytest.mark.parametrize("word", ["{}", "-o={}", "weights.path={}"])

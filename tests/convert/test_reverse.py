@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from common.errors import ConfigError, ConversionError, UserError
+from common.words.controls import is_name
 from convert import convert_checkpoint, read_checkpoint
 from convert.formats.pdparams import write_pdparams
 from convert.formats.safetensors import write_safetensors
@@ -37,7 +38,7 @@ def arrays(draw, dtypes=(*DTYPES, *EXTENDED)):
     return array.T if draw(st.booleans()) else array
 
 
-NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=30)
+NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=30).filter(is_name)
 
 
 def same(one, other):
