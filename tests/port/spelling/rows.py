@@ -31,6 +31,7 @@ def samples() -> dict[str, list[str]]:
     return found
 
 
+@cache
 def rows_by_first() -> dict[str, list[str]]:
     """Return {first API of a row: all of them}."""
     keys = [key for name in ROWS for key in read(name)["rows"]]
