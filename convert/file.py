@@ -159,6 +159,7 @@ class _Writer:
             conversion = replace(conversion, account=replace(conversion.account, output=written))
             text = files.enter_context(whole_file(beside))
             text.write_text(conversion.account.to_json(), encoding="utf-8")
+            self._job.checkpoint.require_unchanged()
         return conversion
 
     def _write_state(self, temporary: Path) -> Written:

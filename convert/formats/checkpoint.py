@@ -47,6 +47,7 @@ class Checkpoint(Mapping[str, np.ndarray]):
     ) -> None:
         self.path = path
         self.files: tuple[Path, ...] = (path,)
+        self._stamps: dict[Path, tuple[int, ...]] = {}
         self.found_as = found_as
         self.framework = framework
         self.prefix = prefix
@@ -78,6 +79,12 @@ class Checkpoint(Mapping[str, np.ndarray]):
                 f"{self.path}: {key}: {error}; download or save it again"
             ) from None
 
+    def require_unchanged(self) -> None:
+        """Raise UnreadableError where a file is another than when it was opened."""
+        for path, stamp in self._stamps.items():
+            if _stamp(path) != stamp:
+                raise UnreadableError(f"{path}: was changed while it was read; convert it again")
+
     def describe(self) -> list[TensorSpec]:
         """List names, shapes and dtypes; no values are read."""
         return [TensorSpec(k, t.shape, t.dtype.name) for k, t in self._tensors.items()]
@@ -93,7 +100,7 @@ class Checkpoint(Mapping[str, np.ndarray]):
         words = self.found_as + f", prefix {prefix!r} kept, as the net has it"
         removed = self.prefix.removesuffix(prefix)
         made = Checkpoint(self.path, tensors, words, self.framework, removed)
-        made.files = self.files
+        made.files, made._stamps = self.files, self._stamps
         return made
 
 
@@ -116,6 +123,7 @@ def read_checkpoint(path: str | PathLike[str], key: str | None = None) -> Checkp
 
 def _read(path: Path, key: str | None, is_part: bool = False) -> Checkpoint:
     """Read a checkpoint, or the part of one that an index names: not by an index again."""
+    stamp = _stamp(path)
     data = _mapped(path)
     head = FileHead(bytes(data[:1024]), len(data), path.suffix.lower())
     contents = format_of(path, head).read(path, data)
@@ -125,7 +133,17 @@ def _read(path: Path, key: str | None, is_part: bool = False) -> Checkpoint:
     found = _of_tree(path, key, contents.framework, tree, contents.words)
     parts = dict.fromkeys(path.with_name(name) for name in contents.parts.values())
     found.files = (path, *parts)
+    found._stamps = {one: stamp if one == path else _stamp(one) for one in found.files}
     return found
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Return what tells that a file was changed or replaced; () where it is not there."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _mapped(path: Path) -> memoryview:

@@ -81,6 +81,21 @@ def converted(tmp_path):
     return tmp_path / "b.pdparams"
 
 
+@pytest.mark.parametrize("how", ["replaced", "changed"])
+def test_a_source_that_changes_while_it_is_read(converted, how):
+    source, output = converted.with_name("a.safetensors"), converted.with_name("c.pdparams")
+    data = source.read_bytes()
+
+    def change(done, total):
+        if how == "replaced":
+            source.unlink()
+        source.write_bytes(data[:-1] + b"x")
+
+    with pytest.raises(UserError, match="changed while it was read"):
+        convert_checkpoint(source, output, generic=True, progress=change)
+    assert not list(converted.parent.glob("*c.pdparams*"))
+
+
 ODD = (None, True, -1, 2**70, 0.5, "x", "\ud800", [], [[]], {}, {"a": 1})
 
 
