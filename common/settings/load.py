@@ -21,6 +21,7 @@ from common.settings.own import KIND_OF, named_own
 from common.settings.run import Settings
 
 BASE = "_base_"
+_EXPLAINED = 50  # wrong keys and values: near names are looked for, which takes its time
 COMMAND_LINE = "the command line"
 _Path = tuple[str, ...]
 
@@ -48,17 +49,17 @@ def check_settings(
     """Check a tree of plain values; `origins` says which file a key came from.
 
     Raises:
-        ConfigError: every wrong key and value, one a line.
+        ConfigError: the wrong keys and values, one a line.
     """
     try:
         # By way of JSON: there, strict types allow a list where a tuple is kept, and nothing else.
         plain = json.dumps(_without_unset(named_own(tree)))
         return _with_classes(Settings.model_validate_json(plain, strict=True))
     except ValidationError as error:
-        lines = [
-            _explain(dict(row), origins or {}, default_origin)
-            for row in error.errors(include_url=False)
-        ]
+        rows = error.errors(include_url=False)
+        lines = [_explain(dict(row), origins or {}, default_origin) for row in rows[:_EXPLAINED]]
+        if len(rows) > _EXPLAINED:
+            lines.append(f"{default_origin}: and {len(rows) - _EXPLAINED} more")
         raise ConfigError("\n".join(dict.fromkeys(lines))) from None
     except (TypeError, ValueError, RecursionError) as error:  # of what JSON does not hold
         raise ConfigError(f"{default_origin}: {error}") from None

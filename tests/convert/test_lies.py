@@ -26,7 +26,7 @@ SWELLING = {
     + _lines(40, "a{0}: &a{0} {{<<: [" + ", ".join(["*a{1}"] * 9) + "]}}\n"),
     "holds itself": "a: &a [*a]\n",
     "merges itself": "a: &a {<<: *a}\n",
-    "deep": "a: " + "[" * 2000,
+    "deep": "a: " + "[" * 600,
     "digits": "a: " + "9" * 5000,
     "sexagesimal": "a: " + ":".join(["59"] * 3000),
     "no date": "a: 2020-13-45\n",
@@ -52,8 +52,9 @@ def test_yaml_that_is_larger_than_it_is(name, tmp_path):
 
 def test_many_keys_are_read_in_time(tmp_path):
     (tmp_path / "x.yml").write_text(_lines(5000, "k{0}: {1}\n"))
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match="more") as caught:
         load_settings(tmp_path / "x.yml")
+    assert str(caught.value).count("\n") < 60
 
 
 def test_aliases_that_people_write_are_read():
