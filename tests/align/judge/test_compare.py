@@ -59,6 +59,12 @@ def test_allowance_is_measured_movement_and_where_nothing_is_left_it_is_noise():
     assert verdict([1.0], [1.0 + 1e-13], summed=100_000).verdict == EQUAL
     assert verdict([1e-17], [-1e-17], rounding=1e-16).verdict == UNCHECKED
     assert verdict([1e-17], [-1e-17], where="grad:bias", rounding=1e-16).verdict == NOISE
-    assert verdict([3], [4], rounding=1.0).verdict == NOISE
+
+
+def test_whole_numbers_that_the_reference_moves_are_never_passed_by_their_count():
+    assert verdict([3, 1], [3, 1], rounding=1.0).verdict == EQUAL
+    found = verdict([3, 1], [4, 1], rounding=1.0)
+    assert (found.verdict, found.cause.kind) == (UNCHECKED, "choice_unseen")
+    assert verdict([3] * 9, [4] * 9, rounding=1.0).verdict == DIFFERS
     assert verdict(np.arange(9), np.arange(9) + 1, rounding=2.0).verdict == DIFFERS
     assert verdict([1.0], [1.0], random="poisson").verdict == UNCHECKED

@@ -144,6 +144,14 @@ def test_a_wrong_port_is_found_at_its_place_in_train_mode(fault, places, monkeyp
     assert {d.layer for d in report.divergences} == places
 
 
+def test_matches_that_ties_hide_are_not_passed(monkeypatch):
+    reference, port = thin_pair(**FEWER)
+    best_are_forgotten(port, monkeypatch)
+    tied = objects(SIZES[0], [[24, 24, 40, 40]], [2])  # anchors on all sides overlap it alike
+    report = align_forward(reference, port, [pictures(), [tied, SECOND]], train=True)
+    assert report.exit_code == 2
+
+
 def corners_are_aligned(port, patch):
     def resize(x, size):
         return F.interpolate(x, size=list(size), mode="bilinear", align_corners=True)
