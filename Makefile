@@ -16,7 +16,7 @@ setup: $(VENV)/.ready  ## make .venv with torch, paddle and the test tools
 
 # pip compiles on one core, one file after the other; tests of other packages never run.
 COMPILE := -m compileall -qq -j 0 -x /tests/
-ROOMS   := common torch_ref paddle_impl convert export align commands tools
+ROOMS   := common torch_ref paddle_impl convert export port align commands tools
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

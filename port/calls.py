@@ -24,7 +24,7 @@ class NoSpelling(Exception):
 
 
 @dataclass(frozen=True)
-class Where:
+class SourceLine:
     """A place in the user's source: the file, and the line counted from 1."""
 
     file: Path
@@ -55,7 +55,7 @@ class Argument:
 
 
 @dataclass(frozen=True)
-class Call:
+class TorchCall:
     """One call of torch: `api` is the dotted name of what was really called.
 
     "torch.nn.Conv2d", "torch.nn.functional.interpolate", "torch.Tensor.view", "torch.cat".
@@ -64,7 +64,7 @@ class Call:
 
     api: str
     arguments: tuple[Argument, ...]
-    where: Where
+    where: SourceLine
     receiver: Argument | None = None
     result: Argument | None = None  # what came back; its text is empty
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-from port.calls import Argument, Call, NoSpelling, Spelled
+from port.calls import Argument, NoSpelling, Spelled, TorchCall
 from port.helpers import helper_names
 from port.spelling.forms import Form
 from port.spelling.names import (
@@ -25,12 +25,12 @@ _T = TypeVar("_T")
 GIVEN = "given"
 
 
-def call_spelled(names: Sequence[str], call: Call) -> Spelled:
+def call_spelled(names: Sequence[str], call: TorchCall) -> Spelled:
     """Return the spelling of a call of what torch calls `names`; NoSpelling without one."""
     return _first(names, lambda name: once(call, lambda c: spell(replace(c, api=name))))
 
 
-def other_spellings(names: Sequence[str], call: Call) -> tuple[Spelled, ...]:
+def other_spellings(names: Sequence[str], call: TorchCall) -> tuple[Spelled, ...]:
     """Return other spellings of a call, in the order in which a repair tries them."""
     for name in names:
         if found := spell_otherwise(replace(call, api=name)):
@@ -39,11 +39,11 @@ def other_spellings(names: Sequence[str], call: Call) -> tuple[Spelled, ...]:
     return ()
 
 
-def _other(name: str, number: int, call: Call) -> Spelled:
+def _other(name: str, number: int, call: TorchCall) -> Spelled:
     return spell_otherwise(replace(call, api=name))[number]
 
 
-def once(call: Call, ask: Callable[[Call], Spelled]) -> Spelled:
+def once(call: TorchCall, ask: Callable[[TorchCall], Spelled]) -> Spelled:
     """Return a spelling in which nothing is worked out twice: layers would run twice.
 
     What a spelling needs in two places gets a name where it first stands, `(given := ...)`.
@@ -61,7 +61,7 @@ def once(call: Call, ask: Callable[[Call], Spelled]) -> Spelled:
     return spelled
 
 
-def _with_text(call: Call, argument: Argument, text: str) -> Call:
+def _with_text(call: TorchCall, argument: Argument, text: str) -> TorchCall:
     """Return a call in which one argument is written otherwise."""
     changed = replace(argument, text=text)
     if call.receiver is argument:
@@ -79,7 +79,7 @@ def _is_plain(text: str) -> bool:
     return not any(isinstance(node, ast.Call) for node in ast.walk(tree))
 
 
-def part_spelled(names: Sequence[str], call: Call, through: Set[str]) -> Spelled:
+def part_spelled(names: Sequence[str], call: TorchCall, through: Set[str]) -> Spelled:
     """Return the spelling of a call by way of `functools.partial`, or of that of partial itself.
 
     through: keywords that the other of the two gives. What torch asks for and this one does not
@@ -93,7 +93,7 @@ def part_spelled(names: Sequence[str], call: Call, through: Set[str]) -> Spelled
     return _first(names, ask)
 
 
-def _not_given(name: str, call: Call) -> set[str]:
+def _not_given(name: str, call: TorchCall) -> set[str]:
     """Return the parameters without a default that a call gives neither by position nor name."""
     forms = rows().get(name, ())
     places = [p for p in forms[0].parameters if not p.variadic] if forms else []

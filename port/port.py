@@ -8,7 +8,7 @@ from types import MappingProxyType
 from port.cut import Cut
 from port.record.facts import FileRecord, Record
 from port.source import Source
-from port.write.gaps import Choice, Gap, Needs
+from port.write.gaps import Gap, Needs, SpellingChoice
 from port.write.imports import with_imports
 from port.write.places import file_of, packages_around, written_name
 from port.write.rewrite import Rewriter
@@ -56,7 +56,7 @@ class Port:
 def write_port(
     record: Record,
     tell: Callable[[Path], None] = lambda path: None,
-    otherwise: Mapping[Choice, int] = MappingProxyType({}),
+    otherwise: Mapping[SpellingChoice, int] = MappingProxyType({}),
 ) -> Port:
     """Return the port of a recording.
 
@@ -81,7 +81,7 @@ def write_port(
     return Port(files, (written_name(root), record.root[1]))
 
 
-def _written(source: Source, cut: Cut, otherwise: Mapping[Choice, int]) -> WrittenFile:
+def _written(source: Source, cut: Cut, otherwise: Mapping[SpellingChoice, int]) -> WrittenFile:
     rewriter = Rewriter(source, cut, otherwise)
     text = rewriter.module()
     lines = rewriter.imports.lines(rewriter.needs.imports, rewriter.needs.helpers)

@@ -15,7 +15,7 @@ from common.files import whole_file
 from common.words.language import phrase
 from port.folder import ASKED, GUIDE, check_names, check_place, guide, write_folder
 from port.port import Port, write_port
-from port.write.gaps import Choice, Gap
+from port.write.gaps import Gap, SpellingChoice
 
 Tell = Callable[[str], None]
 
@@ -51,7 +51,7 @@ def _repaired(
 ) -> tuple[Port, list[Climb]]:
     """Return the port with other spellings where they bring the reference's values."""
 
-    def write(otherwise: dict[Choice, int]) -> Port:
+    def write(otherwise: dict[SpellingChoice, int]) -> Port:
         tell(phrase("trying other spellings"))
         made = write_port(record, otherwise=otherwise)
         write_folder(folder, made, asked)

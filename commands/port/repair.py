@@ -4,20 +4,23 @@ from collections.abc import Callable, Sequence
 
 from commands.port.prove import Climb
 from port.port import Port
-from port.write.gaps import Choice
+from port.write.gaps import SpellingChoice
 
 MOST = 4  # trials, each of which is a whole proof
 Prove = Callable[[Port], list[Climb]]
 
 
 def repaired(
-    port: Port, climbs: list[Climb], write: Callable[[dict[Choice, int]], Port], prove: Prove
-) -> tuple[Port, list[Climb], list[Choice]]:
+    port: Port,
+    climbs: list[Climb],
+    write: Callable[[dict[SpellingChoice, int]], Port],
+    prove: Prove,
+) -> tuple[Port, list[Climb], list[SpellingChoice]]:
     """Return the port with the spellings that a proof likes best, its outcomes, what was changed.
 
     write: writes the port with other spellings; prove: climbs the rungs for it.
     """
-    chosen: dict[Choice, int] = {}
+    chosen: dict[SpellingChoice, int] = {}
     best = port, climbs
     waiting = [(one, n) for one in candidates(port, climbs) for n in range(1, one.count + 1)]
     for choice, number in waiting[:MOST]:
@@ -32,7 +35,7 @@ def repaired(
     return *best, list(chosen)
 
 
-def candidates(port: Port, climbs: Sequence[Climb]) -> list[Choice]:
+def candidates(port: Port, climbs: Sequence[Climb]) -> list[SpellingChoice]:
     """Return the calls that may be spelled otherwise, those in blamed files first."""
     blamed = [
         (found.paddle_source or "").rpartition(":")[0]

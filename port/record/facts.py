@@ -40,7 +40,7 @@ def merged(one: Facts, other: Facts) -> Facts:
 
 
 @dataclass
-class Way:
+class SeenCall:
     """One way in which a place called something: who, with what; all calls of the way merged.
 
     names: of torch's function or class, () of another's. partial: by way of functools.partial.
@@ -89,7 +89,7 @@ class FileRecord:
     module: str
     is_package: bool
     library: bool
-    calls: dict[Span, list[Way]] = field(default_factory=dict)
+    calls: dict[Span, list[SeenCall]] = field(default_factory=dict)
     values: dict[Span, Facts] = field(default_factory=dict)
     written: dict[Span, set[str]] = field(default_factory=dict)
     ran: set[Span] = field(default_factory=set)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from port.record.describe_torch import described
-from port.record.facts import MOST, Facts, FileRecord, Way, merged
+from port.record.facts import MOST, Facts, FileRecord, SeenCall, merged
 from port.record.instrument import Span
 from port.record.names_torch import who_is_called
 
@@ -74,7 +74,7 @@ class Asker:
         aliases: set[str],
     ) -> None:
         names, receiver, by_partial, built = who_is_called(function)
-        now = Way(
+        now = SeenCall(
             names,
             by_partial,
             built,
@@ -98,7 +98,7 @@ class Asker:
         known.append(now)
 
 
-def _merge(known: Way, now: Way) -> None:
+def _merge(known: SeenCall, now: SeenCall) -> None:
     """Take what `now` tells into `known`."""
     if len(known.positional) != len(now.positional) or known.keywords.keys() != now.keywords.keys():
         known.ragged = True

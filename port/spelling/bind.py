@@ -3,7 +3,7 @@
 import ast
 from dataclasses import dataclass, field
 
-from port.calls import UNKNOWN, Argument, Call
+from port.calls import UNKNOWN, Argument, TorchCall
 from port.spelling.forms import BY_DTYPE, RANK, Form, Parameter
 
 ANYTHING = {"args", "kwargs"}  # a row that drops both takes anything
@@ -37,7 +37,7 @@ def literal(argument: Argument) -> object:
         return argument.value
 
 
-def bind(form: Form, call: Call, through: frozenset[str] = frozenset()) -> Bound:
+def bind(form: Form, call: TorchCall, through: frozenset[str] = frozenset()) -> Bound:
     """Return the arguments by parameter of `form`; DoesNotFitError where they do not fit."""
     receiver = () if call.receiver is None else (call.receiver,)
     bound = _placed(form, (*receiver, *call.arguments), through)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from port.calls import Call, NoSpelling, Spelled
+from port.calls import NoSpelling, Spelled, TorchCall
 from port.helpers import helper_names
 from port.spelling.bind import Bound, DoesNotFitError, bind
 from port.spelling.forms import Form
@@ -10,10 +10,10 @@ from port.spelling.names import imports_of, names_of
 from port.spelling.render import rendered
 from port.spelling.table import alternatives, rows
 from port.spelling.texts import TURNED, WEIGHT
-from port.spelling.written_out import WRITTEN, Writing
+from port.spelling.written_out import WRITTEN, CallToWrite
 
 
-def spell(call: Call, through: frozenset[str] = frozenset()) -> Spelled:
+def spell(call: TorchCall, through: frozenset[str] = frozenset()) -> Spelled:
     """Return the Paddle text of a call.
 
     `through` names parameters that are given elsewhere: by a `functools.partial` around the
@@ -36,7 +36,7 @@ def spell(call: Call, through: frozenset[str] = frozenset()) -> Spelled:
     raise NoSpelling(call.api, "; ".join(dict.fromkeys(reasons)))
 
 
-def spell_otherwise(call: Call) -> tuple[Spelled, ...]:
+def spell_otherwise(call: TorchCall) -> tuple[Spelled, ...]:
     """Return other spellings of a call, in the order in which a repair tries them; maybe none."""
     found = []
     for form in alternatives().get(call.api, ()):
@@ -47,7 +47,7 @@ def spell_otherwise(call: Call) -> tuple[Spelled, ...]:
     return tuple(found)
 
 
-def _of_weights_themselves(call: Call) -> Call:
+def _of_weights_themselves(call: TorchCall) -> TorchCall:
     """Return the call with a Linear's weight as it is: what writes into it wants no view of it."""
     method = call.api.startswith("torch.Tensor.") and call.api.endswith("_")
     if not method and not call.api.startswith("torch.nn.init."):
@@ -61,10 +61,10 @@ def _of_weights_themselves(call: Call) -> Call:
     return replace(call, arguments=(itself, *call.arguments[1:]))
 
 
-def _spelled(form: Form, bound: Bound, call: Call) -> Spelled:
+def _spelled(form: Form, bound: Bound, call: TorchCall) -> Spelled:
     if form.template.startswith("@"):
         name, _, word = form.template[1:].partition(":")
-        text = WRITTEN[name](Writing(form, bound, call, word))
+        text = WRITTEN[name](CallToWrite(form, bound, call, word))
         names = names_of(text)
     else:
         text = rendered(form, bound)

@@ -4,7 +4,7 @@ import ast
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from port.calls import UNKNOWN, Argument, Call
+from port.calls import UNKNOWN, Argument, TorchCall
 from port.spelling.bind import Bound, DoesNotFitError, literal
 from port.spelling.forms import Form
 from port.spelling.render import Filled, as_list, listed, literal_int
@@ -12,12 +12,12 @@ from port.spelling.texts import TURNED, atom, constant, operand, parsed
 
 
 @dataclass(frozen=True)
-class Writing:
+class CallToWrite:
     """What a function of this file gets: the row, its arguments, the call, a word of the row."""
 
     form: Form
     bound: Bound
-    call: Call
+    call: TorchCall
     word: str
 
     def argument(self, name: str) -> Argument:
@@ -29,7 +29,7 @@ class Writing:
         return self.bound.several.get(name, ())
 
 
-def reshape(writing: Writing) -> str:
+def reshape(writing: CallToWrite) -> str:
     """`view(b, -1)`, `view((b, -1))`, `view(*size)`; a dtype or a size of 0 is not meant."""
     sizes = writing.several("shape")
     if any(literal_int(size) == 0 for size in sizes):
@@ -37,11 +37,11 @@ def reshape(writing: Writing) -> str:
     return f"{_receiver(writing)}.reshape({listed(sizes)})"
 
 
-def _receiver(writing: Writing) -> str:
+def _receiver(writing: CallToWrite) -> str:
     return atom(writing.argument("input").text)
 
 
-def transpose(writing: Writing) -> str:
+def transpose(writing: CallToWrite) -> str:
     """Two axes are swapped: the whole order is written where the rank and the axes are known."""
     tensor = writing.argument("input")
     names = [p.name for p in writing.form.parameters][1:3]
@@ -55,17 +55,17 @@ def transpose(writing: Writing) -> str:
     return f"{_receiver(writing)}.transpose({order})"
 
 
-def expand(writing: Writing) -> str:
+def expand(writing: CallToWrite) -> str:
     """Paddle's expand reads -1 as torch's does."""
     return f"{_receiver(writing)}.expand({listed(writing.several('sizes'))})"
 
 
-def repeat(writing: Writing) -> str:
+def repeat(writing: CallToWrite) -> str:
     """`repeat(2, 1)` is `tile([2, 1])`."""
     return f"{_receiver(writing)}.tile({listed(writing.several('sizes'))})"
 
 
-def select(writing: Writing) -> str:
+def select(writing: CallToWrite) -> str:
     """One index of one axis: as a subscript where the axis is known."""
     axis = literal_int(writing.argument("dim"))
     index = writing.argument("index").text
@@ -75,7 +75,7 @@ def select(writing: Writing) -> str:
     return f"{_receiver(writing)}[{', '.join([*before, index])}]"
 
 
-def pad(writing: Writing) -> str:
+def pad(writing: CallToWrite) -> str:
     """torch pads from the last axis on; Paddle's short list fits the ranks 3 to 5 only."""
     tensor, amounts = writing.argument("input"), writing.argument("pad")
     mode, value = writing.argument("mode"), writing.argument("value")
@@ -95,7 +95,7 @@ def pad(writing: Writing) -> str:
 
 
 def _pad_by_helper(
-    writing: Writing, tensor: Argument, amounts: Argument, mode: Argument, value: Argument
+    writing: CallToWrite, tensor: Argument, amounts: Argument, mode: Argument, value: Argument
 ) -> str:
     """Any rank: the pairs are put in Paddle's order as it runs."""
     if literal(mode) not in ("constant", UNKNOWN):
@@ -106,7 +106,7 @@ def _pad_by_helper(
     return f"pad_from_last({tensor.text}, {amounts.text}{more})"
 
 
-def nearest_of_a_line(writing: Writing) -> str:
+def nearest_of_a_line(writing: CallToWrite) -> str:
     """[N, C, L]: Paddle's nearest takes an image, here of one row."""
     row = f"{_receiver(writing)}.unsqueeze(2)"
     if writing.bound.has("size") and literal(writing.argument("size")) is not None:
@@ -121,7 +121,7 @@ def _one(argument: Argument) -> str:
     return argument.text if argument.kind in ("int", "float") else f"{atom(argument.text)}[0]"
 
 
-def conv_same(writing: Writing) -> str:
+def conv_same(writing: CallToWrite) -> str:
     """padding='same': numbers, because Paddle's SAME sets the dilation to 1."""
     size, step = literal(writing.argument("kernel_size")), literal(writing.argument("dilation"))
     sizes = [size] * 2 if isinstance(size, int) else size
@@ -145,7 +145,7 @@ def conv_same(writing: Writing) -> str:
     return rendering.outer_call(tree)
 
 
-def sequential(writing: Writing) -> str:
+def sequential(writing: CallToWrite) -> str:
     """Layers one after the other, or an OrderedDict of them."""
     layers = writing.several("args")
     if len(layers) == 1 and not layers[0].star and layers[0].kind not in ("module", "class"):
@@ -162,7 +162,7 @@ def _sequential_of_names(layers: Argument) -> str:
     return f"nn.Sequential(*{atom(layers.text)}.items())"
 
 
-def module_list(writing: Writing) -> str:
+def module_list(writing: CallToWrite) -> str:
     """Paddle's list takes no None among its layers; where there may be one, a helper does."""
     if not writing.bound.has("modules"):
         return "nn.LayerList()"
@@ -172,14 +172,14 @@ def module_list(writing: Writing) -> str:
     return f"nn.LayerList({modules.text})"
 
 
-def to(writing: Writing) -> str:
+def to(writing: CallToWrite) -> str:
     """`to(device)`, `to(device, dtype)`: only the dtype counts."""
     if not writing.bound.has("dtype"):
         return writing.argument("input").text
     return f"{_receiver(writing)}.astype({writing.argument('dtype').text})"
 
 
-def new(writing: Writing) -> str:
+def new(writing: CallToWrite) -> str:
     """A tensor of the receiver's dtype."""
     dtype = f"{_receiver(writing)}.dtype"
     if writing.bound.has("dtype"):
@@ -187,14 +187,14 @@ def new(writing: Writing) -> str:
     return f"paddle.{writing.word}({listed(writing.several('size'))}, dtype={dtype})"
 
 
-def einsum(writing: Writing) -> str:
+def einsum(writing: CallToWrite) -> str:
     """Paddle's einsum takes the operands one by one."""
     operands = [a.star + a.text for a in writing.several("operands")]
     equation = writing.argument("equation").text
     return f"paddle.einsum({', '.join([equation, *operands])})"
 
 
-def linear(writing: Writing) -> str:
+def linear(writing: CallToWrite) -> str:
     """torch's weight is [out, in]; that of a Paddle Linear, which reads as `w.t()`, is not."""
     weight = atom(writing.argument("weight").text)
     turned = weight.removesuffix(TURNED) if weight.endswith(TURNED) else f"{weight}{TURNED}"
@@ -203,13 +203,13 @@ def linear(writing: Writing) -> str:
     return f"F.linear({', '.join([*parts, writing.argument('bias').text] if given else parts)})"
 
 
-def checkpoint(writing: Writing) -> str:
+def checkpoint(writing: CallToWrite) -> str:
     """Memory for time: what is computed is the same."""
     args = [a.star + a.text for a in writing.several("args")]
     return f"{operand(writing.argument('function').text)}({', '.join(args)})"
 
 
-WRITTEN: dict[str, Callable[[Writing], str]] = {
+WRITTEN: dict[str, Callable[[CallToWrite], str]] = {
     "reshape": reshape,
     "transpose": transpose,
     "expand": expand,

@@ -4,11 +4,11 @@ import ast
 from dataclasses import replace
 from typing import Any
 
-from port.calls import UNKNOWN, Argument, Call, NoSpelling, Spelled
+from port.calls import UNKNOWN, Argument, NoSpelling, Spelled, TorchCall
 from port.meanings import call_spelled, named, other_spellings, part_spelled, value_spelled
-from port.record.facts import Facts, Way
+from port.record.facts import Facts, SeenCall
 from port.record.instrument import span_of
-from port.write.gaps import Choice
+from port.write.gaps import SpellingChoice
 from port.write.inplace import read_later
 from port.write.match import matched
 from port.write.open_calls import with_rest, without_stars
@@ -57,7 +57,7 @@ class CallWriter:
 
     # What was recorded
 
-    def _respelled(self, node: ast.Call, seen: Way) -> str:
+    def _respelled(self, node: ast.Call, seen: SeenCall) -> str:
         names = seen.names
         if names[0].endswith((CALLED, ".forward")) and len(node.args) <= 1 and not node.keywords:
             return self.rewriter.inside(node)
@@ -74,20 +74,20 @@ class CallWriter:
             return self._spelled(node, names, call, seen)
         return self._by_value(node, names, call, seen)
 
-    def _constructor(self, node: ast.Call, seen: Way) -> str:
+    def _constructor(self, node: ast.Call, seen: SeenCall) -> str:
         """Spell `super().__init__(...)` of a class of torch as the class itself is called."""
         names = [name.removesuffix(INIT) for name in seen.names]
         if "torch.nn.Module" in names or names[-1].endswith("module.Module"):
             return self.rewriter.inside(node)
         explicit = seen.receiver is None
         arguments = node.args[1:] if explicit else node.args
-        shifted = Way(**{**vars(seen), "positional": seen.positional[explicit:]})
+        shifted = SeenCall(**{**vars(seen), "positional": seen.positional[explicit:]})
         call = self._call(node, names, shifted, arguments)
         function = self.rewriter.text(node.func)
         first = self.rewriter.text(node.args[0]) if explicit else ""
         return self._with_function(node, names, call, function, first)
 
-    def _by_value(self, node: ast.Call, names: Any, call: Call, seen: Way) -> str:
+    def _by_value(self, node: ast.Call, names: Any, call: TorchCall, seen: SeenCall) -> str:
         """Spell a call of a variable that holds a class or function of torch."""
         through = seen.through if seen.partial else None
         return self._with_function(node, names, call, self.rewriter.text(node.func), "", through)
@@ -96,7 +96,7 @@ class CallWriter:
         self,
         node: ast.Call,
         names: Any,
-        call: Call,
+        call: TorchCall,
         function: str,
         first: str,
         through: set[str] | None = None,
@@ -125,15 +125,20 @@ class CallWriter:
         taken = replace(needed, text=f"{function}{inside}", notes=spelled.notes)
         return self.rewriter.take(node, taken)
 
-    def _method(self, node: ast.Call, seen: Way) -> Call:
+    def _method(self, node: ast.Call, seen: SeenCall) -> TorchCall:
         assert isinstance(node.func, ast.Attribute)
         owner = node.func.value
         receiver = argument(self.rewriter.text(owner), owner, seen.receiver or Facts())
         return self._call(node, seen.names, seen, node.args, receiver)
 
     def _call(
-        self, node: ast.Call, names: Any, seen: Way, args: Any, receiver: Argument | None = None
-    ) -> Call:
+        self,
+        node: ast.Call,
+        names: Any,
+        seen: SeenCall,
+        args: Any,
+        receiver: Argument | None = None,
+    ) -> TorchCall:
         given, starred = [], False
         for number, one in enumerate(args):
             if isinstance(one, ast.Starred):
@@ -152,9 +157,9 @@ class CallWriter:
                 facts = seen.keywords.get(keyword.arg, Facts())
                 given.append(argument(text, keyword.value, facts, keyword.arg))
         result = argument("", None, seen.result)
-        return Call(names[0], tuple(given), self.rewriter.where(node), receiver, result)
+        return TorchCall(names[0], tuple(given), self.rewriter.where(node), receiver, result)
 
-    def _spelled(self, node: ast.Call, names: Any, call: Call, seen: Way) -> str:
+    def _spelled(self, node: ast.Call, names: Any, call: TorchCall, seen: SeenCall) -> str:
         try:
             spelled = self._spelled_or_closed(node, names, call)
         except NoSpelling as error:
@@ -166,7 +171,7 @@ class CallWriter:
         text = self.rewriter.take(node, spelled)
         return self.rewriter.placed(node, matched(self.rewriter, node, call, text))
 
-    def _spelled_or_closed(self, node: ast.Call, names: Any, call: Call) -> Spelled:
+    def _spelled_or_closed(self, node: ast.Call, names: Any, call: TorchCall) -> Spelled:
         """Spell a call; of `**kwargs` the keywords that were given as it ran, and no others."""
         try:
             return self._chosen(node, names, call, call_spelled(names, call))
@@ -177,12 +182,12 @@ class CallWriter:
                 raise
             return with_rest(call_spelled(names, closed[0]), closed[1])
 
-    def _chosen(self, node: ast.Call, names: Any, call: Call, first: Spelled) -> Spelled:
+    def _chosen(self, node: ast.Call, names: Any, call: TorchCall, first: Spelled) -> Spelled:
         """Return the spelling that a repair chose, the first where it chose none."""
         others = other_spellings(names, call)
         if not others:
             return first
-        choice = Choice(call.where, node.col_offset, names[0], len(others))
+        choice = SpellingChoice(call.where, node.col_offset, names[0], len(others))
         self.rewriter.needs.choices.append(choice)
         return (first, *others)[self.rewriter.otherwise.get(choice, 0)]
 
@@ -203,7 +208,7 @@ class CallWriter:
         if not names or "torch.nn.Module" in names or not torch_like(names):
             return None
         explicit = ways[0].receiver is None
-        shifted = Way(**{**vars(ways[0]), "positional": ways[0].positional[explicit:]})
+        shifted = SeenCall(**{**vars(ways[0]), "positional": ways[0].positional[explicit:]})
         try:
             call_spelled(names, self._call(node, names, shifted, node.args[explicit:]))
         except NoSpelling:
@@ -221,7 +226,7 @@ class CallWriter:
 
     def _unseen(self, node: ast.Call) -> str | None:
         """Spell a call that did not run, where its name tells what it calls."""
-        nothing = Way()
+        nothing = SeenCall()
         named = self.source.resolve(node.func)
         if named is not None and self.source.is_imported(node.func):
             names = named.names or (named.value,)
@@ -230,11 +235,11 @@ class CallWriter:
             if self.source.did_run(node):  # it was reached, and no tensor's
                 return None
             names = (f"torch.Tensor.{node.func.attr}",)
-            seen = Way(names, receiver=Facts("tensor"))
+            seen = SeenCall(names, receiver=Facts("tensor"))
             return self._spelled(node, names, self._method(node, seen), seen)
         return None
 
-    def _users(self, node: ast.Call, seen: list[Way]) -> str | None:
+    def _users(self, node: ast.Call, seen: list[SeenCall]) -> str | None:
         """Write a call of what is not torch's: its arguments change; a partial names its class."""
         if all(one.whose == "functools:partial" for one in seen) and node.args:
             return self._partial(node, seen[0])
@@ -246,12 +251,12 @@ class CallWriter:
             self.rewriter.needs.notes.append((where, note))
         return None
 
-    def _partial(self, node: ast.Call, seen: Way) -> str | None:
+    def _partial(self, node: ast.Call, seen: SeenCall) -> str | None:
         """Spell `partial(nn.LayerNorm, eps=1e-6)`: the arguments as the class takes them."""
         names = seen.positional[0].names
         if not names or seen.positional[0].kind == "module":
             return None
-        rest = Way(**{**vars(seen), "positional": seen.positional[1:]})
+        rest = SeenCall(**{**vars(seen), "positional": seen.positional[1:]})
         call = self._call(node, names, rest, node.args[1:])
         function = self.rewriter.text(node.func)
         first = self.rewriter.text(node.args[0])
@@ -259,7 +264,7 @@ class CallWriter:
 
     # Writes in place
 
-    def _explicit(self, node: ast.Call, seen: list[Way], text: str) -> str:
+    def _explicit(self, node: ast.Call, seen: list[SeenCall], text: str) -> str:
         """Give a tensor that torch wrote into, and that is read later, its new value by name."""
         if not all(
             one.names[0].endswith((CALLED, ".forward")) or _is_plain(one.names[0]) for one in seen

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from port.calls import Where
+from port.calls import SourceLine
 from port.write.torch_like import TorchLike
 
 
@@ -10,7 +10,7 @@ from port.write.torch_like import TorchLike
 class Gap:
     """A call or a name without a Paddle spelling; ran: as the reference ran, it was reached."""
 
-    where: Where
+    where: SourceLine
     api: str
     reason: str
     ran: bool
@@ -20,10 +20,10 @@ class Gap:
 
 
 @dataclass(frozen=True)
-class Choice:
+class SpellingChoice:
     """A call that may be spelled otherwise: its place, and how many other spellings there are."""
 
-    where: Where
+    where: SourceLine
     column: int
     api: str
     count: int = field(compare=False)
@@ -40,7 +40,7 @@ class Needs:
     imports: set[str] = field(default_factory=set)
     helpers: set[str] = field(default_factory=set)
     classes: dict[str, TorchLike] = field(default_factory=dict)
-    choices: list[Choice] = field(default_factory=list)
+    choices: list[SpellingChoice] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
-    notes: list[tuple[Where, str]] = field(default_factory=list)
+    notes: list[tuple[SourceLine, str]] = field(default_factory=list)
     calls: int = 0

@@ -3,11 +3,11 @@
 import ast
 from typing import Any
 
-from port.calls import Call
+from port.calls import TorchCall
 from port.write.parts import PartWriter
 
 
-def matched(rewriter: PartWriter, node: ast.Call, call: Call, text: str) -> str:
+def matched(rewriter: PartWriter, node: ast.Call, call: TorchCall, text: str) -> str:
     """Return `text`, laid out as the user laid out `node` where that took several lines.
 
     That is where the spelling is a call whose arguments are those of the user, in their order:
@@ -36,7 +36,9 @@ def _means(text: str, tree: ast.Call) -> bool:
     return ast.dump(made) == ast.dump(tree)
 
 
-def _paired(call: Call, old: list[Any], new: list[Any], text: str) -> list[tuple[Any, str]] | None:
+def _paired(
+    call: TorchCall, old: list[Any], new: list[Any], text: str
+) -> list[tuple[Any, str]] | None:
     """Return (the user's argument, its new text) of those that stay, None where they differ."""
     if len(new) > len(old) or len(call.arguments) != len(old):
         return None

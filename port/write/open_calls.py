@@ -6,12 +6,12 @@ What it may hold another time is refused as it arrives: its names would be torch
 import ast
 from dataclasses import replace
 
-from port.calls import Argument, Call, Spelled
+from port.calls import Argument, Spelled, TorchCall
 
 REFUSE = "none_of"
 
 
-def without_stars(call: Call) -> tuple[Call, str] | None:
+def without_stars(call: TorchCall) -> tuple[TorchCall, str] | None:
     """Return a call without its `**`, and the text that refuses what else may be in there.
 
     None where it has none, has a `*` too, or its keywords cannot be taken out of an expression.

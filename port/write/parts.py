@@ -4,9 +4,9 @@ import ast
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from port.calls import Spelled, Where
+from port.calls import SourceLine, Spelled
 from port.source import Source
-from port.write.gaps import Choice, Needs
+from port.write.gaps import Needs, SpellingChoice
 
 
 class PartWriter(Protocol):
@@ -15,7 +15,7 @@ class PartWriter(Protocol):
     source: Source
     needs: Needs
     open_classes: dict[ast.AST, list[str]]
-    otherwise: Mapping[Choice, int]
+    otherwise: Mapping[SpellingChoice, int]
 
     def text(self, node: Any) -> str:
         """Return the Paddle text of a node."""
@@ -32,7 +32,7 @@ class PartWriter(Protocol):
     def placed(self, node: ast.AST, text: str) -> str:
         """Return `text` in brackets where its neighbours need them."""
 
-    def where(self, node: Any) -> Where:
+    def where(self, node: Any) -> SourceLine:
         """Return the file and line of a node."""
 
     def torch_like(self, node: ast.AST, names: Sequence[str]) -> str | None:

@@ -7,7 +7,7 @@ import ast
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from port.calls import NoSpelling, Spelled, Where
+from port.calls import NoSpelling, SourceLine, Spelled
 from port.cut import Cut
 from port.meanings import attribute_spelled, setting_spelled, value_spelled
 from port.record.facts import Binding, Facts
@@ -18,7 +18,7 @@ from port.spelling.operators import spell_operator
 from port.spelling.render import COMPARED
 from port.spelling.render import SIGNS as ARITHMETIC
 from port.write.calls import CallWriter, argument
-from port.write.gaps import Choice, Gap, Needs
+from port.write.gaps import Gap, Needs, SpellingChoice
 from port.write.imports import ImportWriter
 from port.write.inplace import read_later
 from port.write.texts import DECORATOR, DROP, DROP_DEFINITION, in_brackets
@@ -35,7 +35,7 @@ _METHODS = ("__init__", "forward", "__call__")  # which a class of Paddle has un
 class Rewriter:
     """Writes one file; `needs` tells what it found."""
 
-    def __init__(self, source: Source, cut: Cut, otherwise: Mapping[Choice, int]) -> None:
+    def __init__(self, source: Source, cut: Cut, otherwise: Mapping[SpellingChoice, int]) -> None:
         self.source, self.cut, self.otherwise = source, cut, otherwise
         self.needs = Needs()
         self.open_classes: dict[ast.AST, list[str]] = {}  # with the names of their base
@@ -318,9 +318,9 @@ class Rewriter:
         )
         return in_brackets(text) if tight or owner else text
 
-    def where(self, node: Any) -> Where:
+    def where(self, node: Any) -> SourceLine:
         """Return the file and line of a node."""
-        return Where(self.source.record.path, node.lineno)
+        return SourceLine(self.source.record.path, node.lineno)
 
     def facts(self, node: ast.AST) -> Facts:
         """Return what was recorded of the value of an expression."""

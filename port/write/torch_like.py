@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from port.calls import Argument, Call, NoSpelling, Where
+from port.calls import Argument, NoSpelling, SourceLine, TorchCall
 from port.meanings import called_name, rows_of
 from port.spelling.forms import Form
 from port.spelling.spell import spell
 
 _LEFT_OUT = ("device", "dtype", "process_group")
-_NOWHERE = Where(Path("torch_calls.py"), 0)
+_NOWHERE = SourceLine(Path("torch_calls.py"), 0)
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def _made(name: str, base: str, form: Form) -> TorchLike | None:
         return None
     given = tuple(Argument(p.name, p.name if p.default is not None else None) for p in parameters)
     try:
-        spelled = spell(Call(name, given, _NOWHERE))
+        spelled = spell(TorchCall(name, given, _NOWHERE))
         tree = ast.parse(spelled.text.strip(), mode="eval").body
     except (NoSpelling, SyntaxError):
         return None

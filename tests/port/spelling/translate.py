@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 
-from port.calls import UNKNOWN, Argument, Call, Spelled, Where
+from port.calls import UNKNOWN, Argument, SourceLine, Spelled, TorchCall
 from port.spelling import spell
 from port.spelling.names import spell_attribute, spell_name
 from port.spelling.table import rows
 
 DOTTED = re.compile(r"[\w.]+")
 SHORT = {"F": "torch.nn.functional", "nn": "torch.nn"}
-HERE = Where(Path("sample.py"), 1)
+HERE = SourceLine(Path("sample.py"), 1)
 KINDS = [
     (torch.Tensor, "tensor"),
     (bool, "bool"),
@@ -76,7 +76,7 @@ class Translation(ast.NodeTransformer):
             return self.generic_visit(node)
         arguments = [self.argument(a) for a in node.args]
         arguments += [self.argument(k.value, k.arg) for k in node.keywords]
-        return self.take(spell(Call(api, tuple(arguments), HERE, receiver)))
+        return self.take(spell(TorchCall(api, tuple(arguments), HERE, receiver)))
 
     def called(self, func: ast.expr) -> tuple[str, Argument | None]:
         """Return the API of a call and its receiver; "" where a layer or Python is called."""
