@@ -98,6 +98,7 @@ def test_what_has_no_spelling_is_named_with_its_line(users):
     assert "not_ported" in (folder / "users_gap.py").read_text()
 
 
+@pytest.mark.prove
 def test_another_spelling_is_tried_where_the_first_differs(users):
     text = NET.replace("torch.relu(self.bn", "nn.functional.log_softmax(300 * self.bn")
     (users / "users_far.py").write_text(text.replace("self.conv(x)))", "self.conv(x)), dim=1)"))
