@@ -95,25 +95,30 @@ def round_half_to_even(x: Any) -> Any:
     return floor + up
 
 
+def length_and_step(x: Any, axis: int, size: Any, scale_factor: Any) -> tuple[int, float]:
+    """Return how long an axis of an image becomes, and how far apart its samples are.
+
+    A factor sets the step as it is: `old / new` is another where the length was cut to an int.
+    """
+    old = x.shape[axis]
+    given = scale_factor if size is None else size
+    one = given[axis - 2] if isinstance(given, Sequence) else given
+    return (int(old * one), 1 / one) if size is None else (one, old / one)
+
+
 def resize_nearest_exact(x: Any, size: Any = None, scale_factor: Any = None) -> Any:
     """Resize [N, C, H, W] by mode "nearest-exact", which Paddle does not have."""
-    factors = scale_factor if isinstance(scale_factor, Sequence) else [scale_factor] * 2
-    if size is None:
-        size = [int(n * f) for n, f in zip(x.shape[2:], factors, strict=True)]
-    sizes = size if isinstance(size, Sequence) else [size] * 2
-    for axis, wanted in zip((2, 3), sizes, strict=True):
-        step = x.shape[axis] / wanted if size is not None else 1
-        places = [min(int((i + 0.5) * step), x.shape[axis] - 1) for i in range(wanted)]
+    for axis in (2, 3):
+        new, step = length_and_step(x, axis, size, scale_factor)
+        places = [min(int((i + 0.5) * step), x.shape[axis] - 1) for i in range(new)]
         x = paddle.index_select(x, paddle.to_tensor(places), axis=axis)
     return x
 
 
 def resize_area(x: Any, size: Any = None, scale_factor: Any = None) -> Any:
     """Resize [N, C, H, W] by mode "area": Paddle's wants the size."""
-    if size is None:
-        factors = scale_factor if isinstance(scale_factor, Sequence) else [scale_factor] * 2
-        size = [int(n * f) for n, f in zip(x.shape[2:], factors, strict=True)]
-    return F.adaptive_avg_pool2d(x, size)
+    sizes = [length_and_step(x, axis, size, scale_factor)[0] for axis in (2, 3)]
+    return F.adaptive_avg_pool2d(x, sizes)
 
 
 def resize_bilinear(
@@ -122,14 +127,9 @@ def resize_bilinear(
     """Resize [N, C, H, W] bilinearly: Paddle's places its samples in float32, and those of one
     row or column before the first.
     """
-    factors = scale_factor if isinstance(scale_factor, Sequence) else [scale_factor] * 2
     for axis in (2, 3):
         old = x.shape[axis]
-        if size is None:
-            new, step = int(old * factors[axis - 2]), 1 / factors[axis - 2]
-        else:
-            new = size[axis - 2] if isinstance(size, Sequence) else size
-            step = old / new
+        new, step = length_and_step(x, axis, size, scale_factor)
         if align_corners:
             step = (old - 1) / (new - 1) if new > 1 else 0.0
         places = [i * step if align_corners else (i + 0.5) * step - 0.5 for i in range(new)]
