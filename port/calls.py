@@ -1,4 +1,4 @@
-"""What was recorded of one call of a torch API, and how it is spelled in Paddle."""
+"""One call of a torch API as it is written and as it ran, and its spelling in Paddle."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -12,6 +12,14 @@ class Unknown(Enum):
 
 
 UNKNOWN = Unknown.UNKNOWN
+# What `Argument.kind` is called of a constant.
+KIND_OF: dict[type, str] = {
+    bool: "bool",
+    int: "int",
+    float: "float",
+    str: "str",
+    type(None): "none",
+}
 
 
 class NoSpelling(Exception):

@@ -9,7 +9,6 @@ from typing import TypeVar
 
 from port.calls import Argument, NoSpelling, Spelled, TorchCall
 from port.helpers import helper_names
-from port.spelling.forms import Form
 from port.spelling.names import (
     called_by,
     imports_of,
@@ -111,16 +110,6 @@ def value_spelled(names: Sequence[str], compared: bool = False) -> Spelled:
         if (called := called_by(name)) is not None:
             return named(called)
     return _first(names, spell_name)
-
-
-def called_name(name: str) -> str | None:
-    """Return what stands for a class or function of torch where it is called by its name."""
-    return called_by(name)
-
-
-def rows_of(name: str) -> Sequence[Form]:
-    """Return the rows of the table for an API of torch."""
-    return rows().get(name, ())
 
 
 def named(text: str) -> Spelled:

@@ -6,21 +6,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from port.calls import UNKNOWN
+from port.calls import KIND_OF, UNKNOWN
 from port.record.facts import Facts
 from port.record.names_torch import names_of, torch_class_of
 
-_CONSTANTS: dict[type, str] = {bool: "bool", int: "int", float: "float", str: "str"}
 _LONGEST = 16  # of a list whose values are kept
 
 
 def described(value: Any) -> Facts:
     """Return what is noted of `value`."""
     kind = type(value)
-    if kind in _CONSTANTS:
-        return Facts(_CONSTANTS[kind], value)
-    if value is None:
-        return Facts("none", None)
+    if kind in KIND_OF:
+        return Facts(KIND_OF[kind], value)
     if isinstance(value, torch.Tensor):
         return Facts("tensor", UNKNOWN, value.dim(), dtype_name(value.dtype))
     if isinstance(value, torch.Size):

@@ -8,10 +8,10 @@ so as long as nothing before it is missing.
 import ast
 from collections.abc import Callable
 
-from port.calls import UNKNOWN, Argument
-from port.spelling.bind import Bound, literal
+from port.calls import KIND_OF, UNKNOWN, Argument
+from port.spelling.bind import Bound
 from port.spelling.forms import Form
-from port.spelling.texts import atom, constant, negated, operand, worked_out
+from port.spelling.texts import atom, constant, negated, operand, parsed, worked_out
 
 SIGNS: dict[type[ast.operator], str] = {
     ast.Add: "+",
@@ -117,10 +117,9 @@ class Filled:
             return self.bound.given[name]
         default = self.names[name].default
         known, value = constant(default or "")
-        kind = {bool: "bool", int: "int", float: "float", str: "str", type(None): "none"}
         return Argument(
             default or "None",
-            kind=kind.get(type(value), "tuple") if known else "other",
+            kind=KIND_OF.get(type(value), "tuple") if known else "other",
             value=value if known else UNKNOWN,
         )
 
@@ -209,11 +208,7 @@ def listed(arguments: tuple[Argument, ...]) -> str:
 
 def as_list(text: str) -> str:
     """Return a tuple that is written out as a list, another text as it is."""
-    try:
-        tree = ast.parse(text.strip(), mode="eval").body
-    except SyntaxError:
-        return text
-    if isinstance(tree, ast.Tuple) and text.strip().startswith("("):
+    if isinstance(parsed(text), ast.Tuple) and text.strip().startswith("("):
         inside = text.strip()[1:-1].strip().removesuffix(",")
         return f"[{inside}]"
     return text
@@ -225,8 +220,3 @@ def literal_int(argument: Argument) -> int | None:
     if known and isinstance(value, int) and not isinstance(value, bool):
         return value
     return None
-
-
-def recorded(argument: Argument) -> object:
-    """Return the constant that an argument is or was as it ran."""
-    return literal(argument)

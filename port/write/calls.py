@@ -4,7 +4,7 @@ import ast
 from dataclasses import replace
 from typing import Any
 
-from port.calls import UNKNOWN, Argument, NoSpelling, Spelled, TorchCall
+from port.calls import KIND_OF, UNKNOWN, Argument, NoSpelling, Spelled, TorchCall
 from port.meanings import call_spelled, named, other_spellings, part_spelled, value_spelled
 from port.record.facts import Facts, SeenCall
 from port.record.instrument import span_of
@@ -15,7 +15,6 @@ from port.write.open_calls import with_rest, without_stars
 from port.write.parts import PartWriter
 from port.write.torch_like import torch_like
 
-_KINDS = {bool: "bool", int: "int", float: "float", str: "str", type(None): "none"}
 INIT, CALLED = ".__init__", ".__call__"
 # Methods that only tensors have: where nothing was recorded, their name tells.
 # fmt: off
@@ -294,8 +293,8 @@ def _is_plain(name: str) -> bool:
 def argument(text: str, node: Any, facts: Facts, name: str | None = None) -> Argument:
     """Return an argument as the table of meanings asks for it."""
     kind, value = facts.kind, facts.value
-    if isinstance(node, ast.Constant) and type(node.value) in _KINDS:
-        kind, value = _KINDS[type(node.value)], node.value
+    if isinstance(node, ast.Constant) and type(node.value) in KIND_OF:
+        kind, value = KIND_OF[type(node.value)], node.value
     elif kind == "other" and value is UNKNOWN:
         kind = _shape_of(node)
     return Argument(text, name, "", kind, value, facts.rank, facts.dtype)

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from port.calls import Argument, NoSpelling, SourceLine, TorchCall
-from port.meanings import called_name, rows_of
 from port.spelling.forms import Form
+from port.spelling.names import called_by
 from port.spelling.spell import spell
+from port.spelling.table import rows
 
 _LEFT_OUT = ("device", "dtype", "process_group")
 _NOWHERE = SourceLine(Path("torch_calls.py"), 0)
@@ -30,10 +31,10 @@ class TorchLike:
 def torch_like(names: Sequence[str]) -> TorchLike | None:
     """Return a class that takes the arguments of torch's, None where no row spells them all."""
     for name in names:
-        base = called_name(name)
+        base = called_by(name)
         if base is None or not name.startswith("torch.nn."):
             continue
-        for form in rows_of(name):
+        for form in rows().get(name, ()):
             made = _made(name, base, form)
             if made is not None:
                 return made
