@@ -60,8 +60,7 @@ def _repaired(
             del sys.modules[module]
         return made
 
-    better, found, _ = repaired(port, outcomes, write, lambda _: _proven(asked, folder, tell)[0])
-    return better, found
+    return repaired(port, outcomes, write, lambda _: _proven(asked, folder, tell)[0])
 
 
 def check_again(folder: Path, tell: Tell) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The process that runs the reference once; it writes what was recorded into a file.
 
-`python -m commands.port.recording_torch REQUEST OUTPUT`; both are files of this program's.
+`record.py` starts it and reads the file.
 """
 
 import json
@@ -65,7 +65,3 @@ def recorded(asked: dict[str, Any]) -> Any:
 def apart(file: Path) -> bool:
     """Tell whether a file is Python's or this program's; its twins of torch are a user's."""
     return is_pythons(file) or str(file).startswith(_OURS)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))

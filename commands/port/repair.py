@@ -15,8 +15,8 @@ def repaired(
     climbs: list[Climb],
     write: Callable[[dict[SpellingChoice, int]], Port],
     prove: Prove,
-) -> tuple[Port, list[Climb], list[SpellingChoice]]:
-    """Return the port with the spellings that a proof likes best, its outcomes, what was changed.
+) -> tuple[Port, list[Climb]]:
+    """Return the port with the spellings that a proof likes best, and its outcomes.
 
     write: writes the port with other spellings; prove: climbs the rungs for it.
     """
@@ -32,7 +32,7 @@ def repaired(
             chosen[choice], best = number, (tried, found)
     if chosen or waiting:
         write(chosen)  # the last trial may have been another
-    return *best, list(chosen)
+    return best
 
 
 def candidates(port: Port, climbs: Sequence[Climb]) -> list[SpellingChoice]:

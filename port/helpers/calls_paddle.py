@@ -176,7 +176,8 @@ def cross_entropy_by_hand(
 def windows_along(x: Any, axis: int, size: int, step: int) -> Any:
     """Return windows of one axis as a last axis.
 
-    The gradient of Paddle's `unfold` loses what windows share."""
+    The gradient of Paddle's `unfold` loses what windows share.
+    """
     starts = range(0, x.shape[axis] - size + 1, step)
     places = [start + i for i in range(size) for start in starts]
     taken = paddle.index_select(x, paddle.to_tensor(places), axis=axis)

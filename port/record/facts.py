@@ -46,7 +46,6 @@ class SeenCall:
     names: of torch's function or class, () of another's. partial: by way of functools.partial.
     built: it is a class of the user's that inherits the constructor of a class of torch.
     positional, keywords: what arrived by position, and by name. receiver: of a method.
-    mutated: the arguments (numbers, names; "self": the receiver) into which was written.
     returns_written: what came back is the tensor that was written into. aliases: the caller's local
     names of that tensor.
     """
@@ -58,7 +57,6 @@ class SeenCall:
     positional: list[Facts] = field(default_factory=list)
     keywords: dict[str, Facts] = field(default_factory=dict)
     result: Facts = Facts()
-    mutated: set[str] = field(default_factory=set)
     returns_written: bool = False
     aliases: set[str] = field(default_factory=set)
     ragged: bool = False  # the number of arguments differed from call to call
@@ -99,7 +97,7 @@ class FileRecord:
 
 @dataclass
 class Record:
-    """A recording: the files, the factory ("module", "name"), and what went wrong on the way.
+    """A recording: the files, and the factory ("module", "name").
 
     modes: the passes that ran ("eval", "train"); failed: those that did not, and why.
     """
@@ -108,4 +106,3 @@ class Record:
     root: tuple[str, str]
     modes: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)

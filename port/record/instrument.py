@@ -4,7 +4,7 @@ Positions stay those of the file, so tracebacks and `inspect` see the user's own
 """
 
 import ast
-from collections.abc import Container, Sequence
+from collections.abc import Container
 from typing import Any
 
 ASKED = "__t2p__"  # the name of the asker among the module's globals
@@ -152,7 +152,7 @@ class _Asking(ast.NodeTransformer):
             self.generic_visit(node)
         else:
             for name in names:
-                setattr(node, name, _flat([self.visit(one) for one in getattr(node, name)]))
+                setattr(node, name, [self.visit(one) for one in getattr(node, name)])
         for name, mark in marks.items():
             body = getattr(node, name)
             place = 1 if name == "body" and _is_docstring(body[0]) else 0
@@ -180,10 +180,6 @@ class _Asking(ast.NodeTransformer):
         for node in (call, asker, asker.value, call.args[0]):
             ast.copy_location(node, at)
         return call
-
-
-def _flat(statements: Sequence[Any]) -> list[Any]:
-    return [one for one in statements if one is not None]
 
 
 def _is_docstring(statement: ast.stmt) -> bool:

@@ -69,7 +69,7 @@ def tensor_of(array: np.ndarray) -> torch.Tensor:
 
 @contextmanager
 def on_the_cpu() -> Any:
-    """Let `.cuda()` leave tensors and layers where they are, and `torch.jit.script` functions."""
+    """Let `.cuda()` leave tensors and layers where they are, on a machine without a GPU."""
     changed: list[tuple[Any, str, Any]] = []
 
     def change(owner: Any, name: str, value: Any) -> None:

@@ -32,12 +32,13 @@ class Asker:
         if self.counts[number] > MOST:
             return function(*args, **kwargs)
         owner = getattr(function, "__self__", None)
-        tensors = _tensors(owner, args, kwargs)
-        before = [_version(tensor) for _, tensor in tensors]
+        tensors = _tensors((owner, *args, *kwargs.values()))
+        before = [_version(tensor) for tensor in tensors]
         result = function(*args, **kwargs)
-        after = [_version(tensor) for _, tensor in tensors]
-        written = [at for (at, b, a) in zip(tensors, before, after, strict=True) if b != a]
-        aliases = _local_names(sys._getframe(1), [tensor for _, tensor in written])
+        written = [
+            tensor for tensor, old in zip(tensors, before, strict=True) if _version(tensor) != old
+        ]
+        aliases = _local_names(sys._getframe(1), written)
         self._note(number, function, args, kwargs, result, written, aliases)
         return result
 
@@ -70,7 +71,7 @@ class Asker:
         args: Sequence[Any],
         kwargs: dict[str, Any],
         result: Any,
-        written: Sequence[tuple[str, Any]],
+        written: Sequence[torch.Tensor],
         aliases: set[str],
     ) -> None:
         names, receiver, by_partial, built = who_is_called(function)
@@ -82,8 +83,7 @@ class Asker:
             [described(value) for value in args],
             {name: described(value) for name, value in kwargs.items()},
             described(result),
-            {at for at, _ in written},
-            any(result is tensor for _, tensor in written),
+            any(result is tensor for tensor in written),
             aliases,
             through=set(function.keywords) if isinstance(function, partial) else set(),
             whose="" if names else _whose(function),
@@ -115,16 +115,13 @@ def _merge(known: SeenCall, now: SeenCall) -> None:
     if known.receiver is not None and now.receiver is not None:
         known.receiver = merged(known.receiver, now.receiver)
     known.result = merged(known.result, now.result)
-    known.mutated |= now.mutated
     known.through |= now.through
     known.aliases |= now.aliases
     known.returns_written = known.returns_written or now.returns_written
 
 
-def _tensors(owner: Any, args: Iterable[Any], kwargs: dict[str, Any]) -> list[tuple[str, Any]]:
-    """Return the tensors among what a call gets, with where they arrive."""
-    given = [("self", owner), *((str(n), v) for n, v in enumerate(args)), *kwargs.items()]
-    return [(at, value) for at, value in given if isinstance(value, torch.Tensor)]
+def _tensors(values: Iterable[Any]) -> list[torch.Tensor]:
+    return [value for value in values if isinstance(value, torch.Tensor)]
 
 
 def _local_names(frame: Any, tensors: Sequence[Any]) -> set[str]:

@@ -2,10 +2,9 @@
 
 from port.spelling.names import spell_attribute, spell_name, spell_setting
 from port.spelling.operators import spell_operator
-from port.spelling.spell import differences, spell, spell_otherwise
+from port.spelling.spell import spell, spell_otherwise
 
 __all__ = [
-    "differences",
     "spell",
     "spell_attribute",
     "spell_name",

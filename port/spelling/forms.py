@@ -11,14 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 RANK = "rank"  # `rank4` in an annotation: a tensor of four axes
-FLOATING = ("float16", "bfloat16", "float32", "float64")
 GROUPS = {  # kinds of kinds; those of tensors look at the dtype
     "number": ("int", "float"),
     "several": ("list", "tuple", "size"),
     "class_": ("class",),
 }
-BY_DTYPE = {"floating": FLOATING, "integral": ("int8", "int16", "int32", "int64", "uint8")}
-BY_DTYPE["boolean"] = ("bool",)
+BY_DTYPE = {
+    "floating": ("float16", "bfloat16", "float32", "float64"),
+    "integral": ("int8", "int16", "int32", "int64", "uint8"),
+    "boolean": ("bool",),
+}
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,6 @@ class Form:
         dropped: reasons by name of parameter: these are left out, whatever they are.
         notes: what a reader of the port should know.
         differs: ids of docs/differences.yml.
-        imports: lines of import beyond those that the template shows.
     """
 
     api: str
@@ -62,10 +63,6 @@ class Form:
     def tree(self) -> ast.expr:
         """Return the template as a syntax tree."""
         return ast.parse(self.template, mode="eval").body
-
-    def parameter(self, name: str) -> Parameter:
-        """Return a parameter by name; KeyError without it."""
-        return {p.name: p for p in self.parameters}[name]
 
 
 def parameters_of(signature: str) -> tuple[Parameter, ...]:

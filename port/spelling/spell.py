@@ -80,8 +80,3 @@ def _notes(form: Form, bound: Bound) -> tuple[str, ...]:
         if name in form.dropped and name not in names_of(form.template)
     ]
     return (*form.notes, *dropped)
-
-
-def differences(api: str) -> tuple[str, ...]:
-    """Return the ids in docs/differences.yml that the rows of an API cite."""
-    return tuple(dict.fromkeys(i for form in rows().get(api, ()) for i in form.differs))

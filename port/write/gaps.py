@@ -43,4 +43,3 @@ class Needs:
     choices: list[SpellingChoice] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
     notes: list[tuple[SourceLine, str]] = field(default_factory=list)
-    calls: int = 0

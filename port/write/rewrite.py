@@ -289,7 +289,6 @@ class Rewriter:
         self.needs.imports |= spelled.imports
         self.needs.helpers |= spelled.helpers
         self.needs.notes += [(self.where(node), note) for note in spelled.notes]
-        self.needs.calls += 1
         return self.imports.without_clashes(spelled.text)
 
     def torch_like(self, node: ast.AST, names: Sequence[str]) -> str | None:
@@ -299,7 +298,6 @@ class Rewriter:
             return None
         self.needs.classes[made.name] = made
         self.needs.helpers.add(made.name)
-        self.needs.calls += 1
         return made.name
 
     def stub(self, node: ast.AST, api: str, reason: str) -> str:

@@ -27,7 +27,7 @@ def _is_bracketed(text: str) -> bool:
     try:
         ast.parse(text[1:-1].strip(), mode="eval")
     except SyntaxError:
-        return text.startswith("(") and _is_tuple(text)
+        return _is_tuple(text)
     return True
 
 
