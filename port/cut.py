@@ -6,7 +6,7 @@ registries reach them by strings.
 """
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from port.record.facts import Record
 from port.record.instrument import span_of
@@ -37,12 +37,7 @@ class Cut:
     def modules(self) -> list[str]:
         """Return the modules of which something is kept, and the packages around them."""
         used = {module for module, names in self.names.items() if names}
-        around = {
-            ".".join(module.split(".")[:count])
-            for module in used
-            for count in range(1, len(module.split(".")))
-        }
-        return [module for module in self.sources if module in used | around]
+        return [module for module in self.sources if module in used | packages_around(used)]
 
     def holds(self, source: Source, node: ast.AST) -> bool:
         """Tell whether a statement stands in the port."""
@@ -162,6 +157,15 @@ class Cut:
             module = source.imported_module(node)
             for alias in node.names:
                 self._want_member(module, alias.name)
+
+
+def packages_around(names: Collection[str]) -> set[str]:
+    """Return the packages that the modules `names` stand in."""
+    return {
+        ".".join(name.split(".")[:count])
+        for name in names
+        for count in range(1, len(name.split(".")))
+    }
 
 
 def _ran_at_work(source: Source, statement: ast.stmt) -> bool:

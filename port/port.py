@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from port.cut import Cut
+from port.cut import Cut, packages_around
 from port.record.facts import FileRecord, Record
 from port.source import Source
 from port.write.gaps import Gap, Needs, SpellingChoice
 from port.write.imports import with_imports
-from port.write.places import file_of, packages_around, written_name
+from port.write.places import file_of, written_name
 from port.write.rewrite import Rewriter
 from port.write.texts import without_marks
 from port.write.torch_like import TorchLike

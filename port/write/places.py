@@ -1,7 +1,5 @@
 """Where the modules of the reference stand in the port: names, and imports of one by another."""
 
-from collections.abc import Collection
-
 from port.record.facts import FileRecord
 
 PREFIX = "ported_"  # of packages of libraries
@@ -29,12 +27,3 @@ def file_of(name: str, is_package: bool) -> str:
     """Return the path of a module inside the port's folder."""
     path = name.replace(".", "/")
     return f"{path}/__init__.py" if is_package else f"{path}.py"
-
-
-def packages_around(names: Collection[str]) -> set[str]:
-    """Return the packages that the modules `names` stand in."""
-    return {
-        ".".join(name.split(".")[:count])
-        for name in names
-        for count in range(1, len(name.split(".")))
-    }
