@@ -92,8 +92,10 @@ def decisions_apart(
     wrong = results[0] != results[1]
     if not wrong.any():
         return None
-    gaps = [np.broadcast_to(np.subtract(*each), wrong.shape) for each in sides]
-    exactly = (gaps[0] == 0) & (gaps[1] == 0)
+    with np.errstate(invalid="ignore"):  # equal infinities, which are no distance apart
+        gaps = [np.broadcast_to(np.subtract(*each), wrong.shape) for each in sides]
+    equal = [np.broadcast_to(np.equal(*each), wrong.shape) for each in sides]
+    exactly = equal[0] & equal[1]
     far = (np.abs(gaps[0]) > 2 * floor) | (np.abs(gaps[1]) > 2 * floor)
     beyond = wrong & (far | exactly)
     tied = not beyond.any()

@@ -16,6 +16,7 @@ from align.record.trace import CallPlace
 
 MOST_UNPAIRED = 256  # comparisons of one call that are kept until it ends
 AHEAD = 32  # so many of the reference's next steps may be the partner of one of the port's
+FILL = 1e4  # times as large as all other scores: what stands for a score, and is none
 
 
 Otherwise = Callable[[RunningCall, int, Choice, Cause], None]
@@ -118,7 +119,8 @@ class ChoiceGiver:
                 continue
             operands = list(theirs.operands)
             operands[side] = own.operands[side]
-            if self._floor(frame, number, replace(theirs, operands=tuple(operands)), own):
+            same = replace(theirs, operands=tuple(operands))
+            if self._floor(frame, number, same, own) is not None:
                 return theirs
         return None
 
@@ -133,9 +135,9 @@ class ChoiceGiver:
     def _floor(self, frame: RunningCall, number: int, theirs: Choice, own: Choice) -> float | None:
         """Return how far rounding moves the scores of both; None where they are not the same."""
         allowance = self.allow(frame.call.place(f"choice:{number}"))
-        sizes = [_largest(array) for array in theirs.operands]
-        floor = allowance.of(max(sizes), max(array.size for array in theirs.operands))
-        pairs = zip(theirs.operands, own.operands, strict=True)
+        pairs = list(zip(theirs.operands, own.operands, strict=True))
+        scale = max(_scale(*pair) for pair in pairs)
+        floor = allowance.of(scale, max(array.size for array in theirs.operands))
         return floor if all(_farthest(*pair) <= floor for pair in pairs) else None
 
 
@@ -170,15 +172,27 @@ def _as_many(theirs: Choice, own: Choice) -> np.ndarray:
         return theirs.result[..., :many] if own.kind == ORDER else theirs.result
     first = theirs.result.reshape(-1, theirs.result.shape[-1])
     rows = [
-        np.concatenate([chosen, [place for place in rest if place not in set(chosen.tolist())]])
+        np.concatenate([chosen, rest[~np.isin(rest, chosen)]])
         for chosen, rest in zip(first, own.result.reshape(len(first), -1), strict=True)
     ]
     return np.array(rows, own.result.dtype)[:, :many].reshape(own.result.shape)
 
 
-def _largest(array: np.ndarray) -> float:
-    """Return the largest finite magnitude."""
-    return float(np.abs(array).max(initial=0.0, where=np.isfinite(array)))
+def _scale(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the largest finite magnitude that is no fill.
+
+    Code fills what is not to be chosen with the least number there is, whose own rounding would
+    explain any score. A fill is one value, the same on both sides, `FILL` times beyond all others.
+    """
+    sizes, kept = np.abs(one), np.isfinite(one)
+    while True:
+        largest = float(sizes.max(initial=0.0, where=kept))
+        rest = kept & (sizes <= largest / FILL)
+        beyond = kept & ~rest
+        is_fill = (sizes[beyond] == largest).all() and (one[beyond] == other[beyond]).all()
+        if not (is_fill and sizes[rest].any()):
+            return largest
+        kept = rest
 
 
 def _farthest(one: np.ndarray, other: np.ndarray) -> float:

@@ -134,6 +134,30 @@ def test_more_than_is_not_at_least(port):
     assert "equal to the bit on both sides" in str(found.cause)
 
 
+def test_more_than_is_not_at_least_of_equal_infinities():
+    least = float("-inf")
+    report = judged(
+        lambda x: (x > least).double() + x.exp(),
+        lambda x: (x >= least).astype("float64") + x.exp(),
+        np.where(TIED < 0.25, -np.inf, TIED),
+    )
+    (found,) = report.divergences
+    assert found.where == "choice:0"
+    assert "equal to the bit on both sides" in str(found.cause)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(("factor", "code"), [(1.0, 0), (1.0 + 3e-16, 0), (-1.0, 1)])
+def test_rounding_of_a_fill_explains_no_other_score(factor, code):
+    fill = float(np.finfo(np.float64).min)
+    report = judged(
+        lambda x: x.masked_fill(x == 0.3, fill).topk(3).indices.double(),
+        lambda x: paddle.where(x == 0.3, fill, x * factor).topk(3)[1].astype("float64"),
+        np.array([[0.3, 0.7, 0.6, 0.1, 0.5, 0.2]]),
+    )
+    assert report.exit_code == code, report.verdict
+
+
 def test_suppression_at_exactly_the_threshold_is_found_once():
     boxes = np.array([[0.0, 0, 8, 8], [0, 0, 8, 4], [20, 20, 30, 30]])
     scores = np.array([0.9, 0.8, 0.7])
@@ -200,3 +224,13 @@ def test_another_threshold_that_these_inputs_do_not_show_is_could_not_check():
     )
     assert report.exit_code == 2
     assert "it asks > 0.6 of the same values of which the reference asks it of 0.5" in said(report)
+
+
+def test_another_threshold_is_told_where_all_values_are_zero():
+    report = judged(
+        lambda x: (x.relu() > 0.5).double() * x,
+        lambda x: (paddle.nn.functional.relu(x) > 0).astype("float64") * x,
+        -TIED,
+    )
+    assert report.exit_code == 2
+    assert "it asks > 0 of the same values of which the reference asks it of 0.5" in said(report)
