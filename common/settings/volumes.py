@@ -258,11 +258,22 @@ def require_volumes(settings: Any) -> None:
         )
     if evaluate.batch_size != 1:
         raise ValueError("evaluate.batch_size is of images: volumes are evaluated one by one")
+    _require_no_gaps(evaluate.post, data)
     _require_loss(settings.loss, data)
     if len(settings.reproduce.input_shape) != 5 or len(settings.reproduce.fast_shape) != 5:
         raise ValueError(
             "reproduce.input_shape and fast_shape have five numbers of volumes: batch, channels, "
             "depth, height, width"
+        )
+
+
+def _require_no_gaps(post: Any, data: VolumeKeys) -> None:
+    patch = post.patch_shape or data.patch_shape
+    stride = post.stride_shape or patch
+    if any(step > side for step, side in zip(stride, patch, strict=True)):
+        raise ValueError(
+            f"evaluate.post.stride_shape is {list(stride)}, and patches are {list(patch)}: voxels "
+            "between them would not be seen; set at most the patch"
         )
 
 
