@@ -84,8 +84,9 @@ def read_label(path: Path, inner: str = "label") -> np.ndarray:
         return array.astype(np.uint8)
     if array.dtype.kind == "f":
         whole = np.rint(array)
-        if not np.array_equal(whole, array):
-            wrong = array[whole != array].ravel()[0]
+        good = (whole == array) & (np.abs(array) < np.float64(2**63))
+        if not good.all():
+            wrong = array[~good].ravel()[0]
             raise DataError(f"{path}: its label holds {wrong:g}, expected whole numbers")
         return whole.astype(np.int64)
     return np.asarray(array)

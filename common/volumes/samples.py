@@ -18,6 +18,8 @@ def volume_samples(
     data = settings.data
     assert isinstance(data, VolumeKeys)
     normalisation = data.normalisation.build()
+    if settings.model.kind == "row":
+        validated.channels = _channels_of(settings)
     return (
         PatchSamples(
             patches_of(settings, trained), normalisation, data.augmentation.build(), settings.seed
@@ -47,10 +49,15 @@ def _require_channels(settings: Settings, volumes: VolumeSet) -> None:
     """Raise ConfigError where the first volume has other channels than a net of the table takes."""
     if settings.model.kind != "row":
         return
-    found = volumes.read(0)[0].shape[0]
-    takes = settings.model.options.get("in_channels", 1)
+    found, takes = volumes.read(0)[0].shape[0], _channels_of(settings)
     if found != takes:
         raise ConfigError(
             f"{volumes.frames[0].image} has {found} channels, and {settings.model.name} takes "
             f"{takes}: set model.options.in_channels={found}"
         )
+
+
+def _channels_of(settings: Settings) -> int:
+    """Return how many channels a net of the table takes."""
+    takes: int = settings.model.options.get("in_channels", 1)
+    return takes

@@ -39,6 +39,9 @@ class VolumeSet:
         ignore_label: of the file, that does not count.
         keep_in_memory: a volume that was read stays there; else the last one alone.
 
+    Attributes:
+        channels: of each volume; None: not known yet, then those of the first that is read.
+
     Raises DataError where there is no volume, or one lacks its label.
     """
 
@@ -66,6 +69,7 @@ class VolumeSet:
         self.raw_path, self.label_path = raw_path, label_path
         self.keep_in_memory = keep_in_memory
         self.frames = _frames(Path(root), split, label_folder)
+        self.channels: int | None = None
         self._held: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def __len__(self) -> int:
@@ -85,11 +89,18 @@ class VolumeSet:
         """Return raw voxels [C, D, H, W] in the file's dtype, and the label uint8, void 255.
 
         The label is [D, H, W] of classes, [C, D, H, W] of masks. Raises DamagedFileError,
-        SizeMismatchError, and UnknownLabelsError where it holds what is no class.
+        SizeMismatchError, DataError for other channels than `channels`, and UnknownLabelsError
+        where it holds what is no class.
         """
         if index not in self._held:
             frame = self.frames[index]
             raw = read_volume(frame.image, self.raw_path).array
+            self.channels = self.channels or len(raw)
+            if len(raw) != self.channels:
+                raise DataError(
+                    f"{frame.image} has {len(raw)} channels, expected {self.channels}, as the net "
+                    "takes or other volumes have: give all volumes the same"
+                )
             found = raw, self._label(frame, raw.shape[1:])
             if not self.keep_in_memory:
                 self._held.clear()
@@ -123,10 +134,10 @@ class VolumeSet:
         void = (
             np.zeros(array.shape, bool) if self.ignore_label is None else array == self.ignore_label
         )
-        if self.objects:
-            array = array > 0
+        negative = array < 0  # of objects, too: they are none, and not background
+        found = array > 0 if self.objects else array
         most = 1 if self.masks or self.objects else self.num_classes - 1
-        wrong = ((array < 0) | (array > most)) & ~void
+        wrong = (negative | (found > most)) & ~void
         if wrong.any():
             values, counts = np.unique(array[wrong], return_counts=True)
             shown = ", ".join(
@@ -139,7 +150,7 @@ class VolumeSet:
             )
             error.pixels = dict(zip(values.tolist(), counts.tolist(), strict=True))
             raise error
-        label = array.astype(np.uint8)
+        label = found.astype(np.uint8)
         label[void] = VOID
         return label
 

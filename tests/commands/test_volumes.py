@@ -216,7 +216,7 @@ def test_check_data_reads_every_volume(toy, tmp_path):
         ("unet3d", "loss={name: cross_entropy}", "set loss.name=volume"),
         ("unet3d", "target={name: label}", "set target.name=volume"),
         ("unet3d", "evaluate.post={name: argmax}", "set evaluate.post.name=volume"),
-        ("unet3d", "evaluate.post.stride_shape=[8,16,999]", "voxels between them would not be seen"),
+        ("unet3d", "evaluate.post.stride_shape=[8,16,999]", "voxels between them"),
         ("unet3d", "evaluate.flip=true", "are of images: set patch_shape"),
         ("unet3d", "evaluate.batch_size=2", "one by one"),
         ("unet3d", "data.ignore_label=9", "set loss.ignore_index to 255"),

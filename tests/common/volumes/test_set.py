@@ -48,6 +48,11 @@ def test_objects_become_a_mask(tmp_path):
     write(tmp_path / "train", shape=(4, 4, 4), label=cells)
     volumes = VolumeSet(tmp_path, "train", objects=True, ignore_label=-1, **MASK)
     np.testing.assert_array_equal(volumes.read(0)[1], np.where(cells == -1, 255, cells > 0)[None])
+    with pytest.raises(UnknownLabelsError, match="got -1 in 16 voxels"):
+        VolumeSet(tmp_path, "train", objects=True, **MASK).read(0)
+    write(tmp_path / "inf", shape=(4, 4, 4), label=np.full((4, 4, 4), np.inf))
+    with pytest.raises(DataError, match="holds inf, expected whole numbers"):
+        VolumeSet(tmp_path, "inf", objects=True, **MASK).read(0)
     write(tmp_path / "two", shape=(4, 4, 4), label=np.zeros((2, 4, 4, 4)))
     with pytest.raises(DataError, match="2 channels, expected 1"):
         VolumeSet(tmp_path, "two", **CLASSES).read(0)
@@ -195,4 +200,13 @@ def test_other_channels_than_the_net_takes(tmp_path):
         load_settings(CONFIGS / "unet3d_toy.yml", [*given, "model.options.in_channels=2"])
     )
     assert data.train.sample(0, 0)[0].shape == (2, 4, 4, 4)
+    write(tmp_path / "val", "odd", raw=np.zeros((3, 6, 9, 8), np.uint8))
+    write(tmp_path / "two", "odd", raw=np.zeros((3, 6, 9, 8), np.uint8))
+    write(tmp_path / "two", "a")
+    given.append("model.options.in_channels=2")
+    odd = open_data(load_settings(CONFIGS / "unet3d_toy.yml", given)).val
+    with pytest.raises(DataError, match=r"odd.npz has 3 channels, expected 2, as the net takes"):
+        [odd.sample(0, number) for number in range(2)]
+    with pytest.raises(DataError, match=r"odd.npz has 3 channels, expected 1, .* other volumes"):
+        PatchSource(VolumeSet(tmp_path, "two", **CLASSES), (4, 4, 4), (4, 4, 4))
     assert (data.class_names, data.ignore_index) == (("background", "nucleus", "membrane"), 255)
