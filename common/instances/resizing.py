@@ -20,8 +20,8 @@ def check_objects(target: Mapping[str, Any], what: str, size: Size, num_classes:
 
     Args:
         target: boxes floating [M, 4] (x0, y0, x1, y1, in pixels, with an extent), labels [M] of 1
-            to num_classes - 1 (0 is background), masks [M, H, W]; M may be 0. What else it holds
-            is not looked at, but for `iscrowd`: a crowd is no object.
+            to num_classes - 1 (0 is background), masks [M, H, W] of 0 and 1; M may be 0. What
+            else it holds is not looked at, but for `iscrowd`: a crowd is no object.
         what: whose it is, for messages.
         size: height and width of the image.
         num_classes: with background.
@@ -39,11 +39,17 @@ def check_objects(target: Mapping[str, Any], what: str, size: Size, num_classes:
         )
     if boxes.dtype.kind != "f":
         raise UserError(f"{what}: boxes are {boxes.dtype}, expected a floating dtype")
-    flat = [box.tolist() for box in boxes if not (box[2:] > box[:2]).all()]
+    extent = (boxes[:, 2:] > boxes[:, :2]) & np.isfinite(boxes[:, :2]) & np.isfinite(boxes[:, 2:])
+    flat = boxes[~extent.all(axis=1)].tolist()
     if flat:
         raise UserError(
             f"{what}: the box {flat[0]} has no extent; expected x0 < x1 and y0 < y1: leave such "
             "objects out"
+        )
+    if masks.size and not 0 <= masks.min() <= masks.max() <= 1:
+        raise UserError(
+            f"{what}: masks hold {masks.min()} to {masks.max()}; expected 0 and 1: divide masks of "
+            "0 and 255 by 255"
         )
     strange = sorted({int(label) for label in labels if not 0 < label < num_classes})
     if strange:

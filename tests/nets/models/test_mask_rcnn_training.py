@@ -120,8 +120,13 @@ def test_boxes_stay_in_float32_where_a_net_runs_in_half_precision():
             r"box \[40\.0, 6\.0, 4\.0, 50\.0\] has no ext",
         ),
         ({"boxes": np.full([2, 4], np.nan)}, r"box \[nan, nan, nan, nan\] has no extent"),
+        ({"boxes": FIRST["boxes"] + [0, 0, np.inf, 0]}, r"50\.0\] has no extent"),
         ({"boxes": FIRST["boxes"].astype(int)}, r"boxes are int64, expected a floating dtype"),
         ({"masks": FIRST["masks"][:, :-1]}, r"masks \[2, 63, 96\] do not belong to an image of \["),
+        (
+            {"masks": FIRST["masks"] * np.uint8(255)},
+            r"masks hold 0 to 255; expected 0 and 1",
+        ),
         ({"masks": None}, r"targets\[0\] has no masks; expected boxes, labels, masks"),
         ({"iscrowd": np.array([False, True])}, r"iscrowd marks a crowd.*leave crowds out"),
     ],
