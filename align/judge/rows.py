@@ -89,11 +89,12 @@ def _near(theirs: Sequence[np.ndarray], ours: Sequence[np.ndarray]) -> np.ndarra
     """Return which rows of both sides are one [reference's rows, port's rows]."""
     near = np.ones((len(theirs[0]), len(ours[0])), bool)
     for one, other in zip(theirs, ours, strict=True):
-        scale = float(np.abs(one).max(initial=0.0)) or 1.0
+        scale = float(np.abs(one).max(initial=0.0, where=np.isfinite(one))) or 1.0
         left, right = one.reshape(len(one), -1), other.reshape(len(other), -1)
         for column in range(left.shape[1]):
-            apart = np.abs(left[:, None, column] * 1.0 - right[None, :, column])
-            near &= apart <= NEAR * scale
+            here, there = left[:, None, column], right[None, :, column]
+            with np.errstate(invalid="ignore"):  # equal infinities
+                near &= (np.abs(here * 1.0 - there) <= NEAR * scale) | (here == there)
     return near
 
 
