@@ -12,7 +12,7 @@ from align.arrays.distances import distance, magnitude, total_of_channel
 from align.force.frame import Seen
 from align.judge.compare import LONG_SUMS, OTHER_SHAPE, UNITS
 from align.nets.layers_torch import copied_buffers
-from align.record.choices.choice import Choice
+from align.record.choices.choice import Choice, are_fills
 from align.record.draws import CallKey
 from align.record.trace import CallPlace, Dropped, HandedOn, Trace
 from align.rounding.allowances import TINY
@@ -66,9 +66,12 @@ class NotedMovements:
         self.moves[place] = move
 
     def note_choice(self, key: CallKey, number: int, recorded: Choice, own: Choice) -> None:
-        """Note how far the scores of a discrete step are from those recorded."""
-        pairs = zip(recorded.operands, own.operands, strict=True)
-        moves = [distance(one, other).worst for one, other in pairs if one.size]
+        """Note how far the scores of a discrete step are from those recorded; not how far fills."""
+        moves = []
+        for one, other in zip(recorded.operands, own.operands, strict=True):
+            scores = ~are_fills(one)
+            if scores.any():
+                moves.append(distance(one[scores], other[scores]).worst)
         self.moves[(*key, f"choice:{number}")] = sum(moves) if np.isfinite(moves).all() else 0.0
 
     def note_buffers(self, modules: Mapping[str, nn.Module]) -> None:

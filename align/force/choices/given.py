@@ -10,13 +10,12 @@ from align.force.frame import RunningCall
 from align.judge.compare import Allowance
 from align.judge.ties import Apart, decisions_apart, orders_apart
 from align.judge.words import Cause
-from align.record.choices.choice import COMPARE, ORDER, Choice, by_call
+from align.record.choices.choice import COMPARE, ORDER, Choice, are_fills, by_call
 from align.record.draws import CallKey
 from align.record.trace import CallPlace
 
 MOST_UNPAIRED = 256  # comparisons of one call that are kept until it ends
 AHEAD = 32  # so many of the reference's next steps may be the partner of one of the port's
-FILL = 1e4  # times as large as all other scores: what stands for a score, and is none
 
 
 Otherwise = Callable[[RunningCall, int, Choice, Cause], None]
@@ -179,20 +178,10 @@ def _as_many(theirs: Choice, own: Choice) -> np.ndarray:
 
 
 def _scale(one: np.ndarray, other: np.ndarray) -> float:
-    """Return the largest finite magnitude that is no fill.
-
-    Code fills what is not to be chosen with the least number there is, whose own rounding would
-    explain any score. A fill is one value, the same on both sides, `FILL` times beyond all others.
-    """
-    sizes, kept = np.abs(one), np.isfinite(one)
-    while True:
-        largest = float(sizes.max(initial=0.0, where=kept))
-        rest = kept & (sizes <= largest / FILL)
-        beyond = kept & ~rest
-        is_fill = (sizes[beyond] == largest).all() and (one[beyond] == other[beyond]).all()
-        if not (is_fill and sizes[rest].any()):
-            return largest
-        kept = rest
+    """Return the largest finite magnitude; fills do not count that are the same on both sides."""
+    finite, fills = np.isfinite(one), are_fills(one)
+    counted = finite & ~fills if (one[fills] == other[fills]).all() else finite
+    return float(np.abs(one).max(initial=0.0, where=counted))
 
 
 def _farthest(one: np.ndarray, other: np.ndarray) -> float:

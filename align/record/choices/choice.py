@@ -21,6 +21,9 @@ COMPARE: ChoiceKind = "compare"
 MOST_CHOICES, MOST_VALUES, MOST_BYTES = 20_000, 1 << 20, 1 << 27
 
 
+FILL = 1e4  # times as large as all other scores: what stands for a score, and is none
+
+
 @dataclass(frozen=True, eq=False)
 class Choice:
     """What one discrete step of a call was given, and what it gave.
@@ -111,3 +114,20 @@ def by_call(choices: Iterable[Choice], judged: Collection[str]) -> dict[CallKey,
         if key is not None:
             found.setdefault(key, []).append(choice)
     return found
+
+
+def are_fills(scores: np.ndarray) -> np.ndarray:
+    """Tell which of `scores` [any shape] are fills: bool of that shape.
+
+    Code fills what is not to be chosen with the least number there is, whose own rounding would
+    explain any score. A fill is one finite magnitude, `FILL` times beyond all others that are left.
+    """
+    sizes, left = np.abs(scores), np.isfinite(scores)
+    fills = np.zeros(scores.shape, bool)
+    while True:
+        largest = sizes.max(initial=0.0, where=left)
+        rest = left & (sizes <= largest / FILL)
+        beyond = left & ~rest
+        if not sizes[rest].any() or (sizes[beyond] != largest).any():
+            return fills
+        fills, left = fills | beyond, rest

@@ -158,6 +158,25 @@ def test_rounding_of_a_fill_explains_no_other_score(factor, code):
     assert report.exit_code == code, report.verdict
 
 
+@pytest.mark.parametrize(("factor", "code"), [(1.0, 0), (-1.0, 1)])
+def test_a_fill_that_another_module_made_explains_no_other_score(factor, code):
+    def filled(x):
+        return x * torch.where(x == 0.3, -1e30, 1.0)
+
+    def chosen(x):
+        return paddle.where(x < -1e20, x, x * factor).topk(3)[1].astype("float64")
+
+    report = align_forward(
+        torch.nn.Sequential(Reference(filled), Reference(lambda x: x.topk(3).indices.double())),
+        paddle.nn.Sequential(
+            Port(lambda x: x * paddle.where(x == 0.3, paddle.to_tensor(-1e30, "float64"), 1.0)),
+            Port(chosen),
+        ),
+        [np.array([[0.3, 0.7, 0.6, 0.1, 0.5, 0.2]])],
+    )
+    assert report.exit_code == code, report.verdict
+
+
 def test_suppression_at_exactly_the_threshold_is_found_once():
     boxes = np.array([[0.0, 0, 8, 8], [0, 0, 8, 4], [20, 20, 30, 30]])
     scores = np.array([0.9, 0.8, 0.7])
