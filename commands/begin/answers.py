@@ -14,6 +14,7 @@ from common.settings.data import DATASETS
 from common.settings.own import OWN
 from common.settings.panoptic import TAKES
 from common.settings.recipe import AnyLoss, AnyOptimizer, AnySchedule
+from common.settings.volumes import VOLUME
 from common.words.language import said
 
 CHECKPOINTS = (".pth", ".pt", ".tar", ".ckpt", ".bin", ".safetensors")
@@ -25,9 +26,14 @@ BASES = {"torch": "Module", "paddle": "Layer"}  # the class that a net is of
 def ours(kinds: Any) -> list[str]:
     """Return the names of our own kinds of a section that can stand alone in a new config."""
     found = [kind for kind in get_args(get_args(kinds)[0]) if "name" in kind.model_fields]
-    needing = ("own", "in_optimizer", "warmup_poly", "plateau", *TAKES)
+    needing = ("own", "in_optimizer", "warmup_poly", "plateau", VOLUME, *TAKES)
     names = [name for kind in found for name in get_args(kind.model_fields["name"].annotation)]
     return [name for name in names if name not in needing]
+
+
+def of_labels() -> list[str]:
+    """Return the data sets whose images have a label for every pixel."""
+    return [name for name in DATASETS if name not in ("coco_instances", "volumes")]
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,7 @@ def questions(folder: Path) -> list[Question]:
         Question("paddle", "the port, MODULE:CALLABLE that returns it", nets["paddle"]),
         Question("checkpoint", f"the authors' checkpoint (empty: none{several})", checkpoint),
         Question("input_shape", "input of the net, N C H W", [2, 3, 64, 64], read=_shape),
-        Question("data", "data set: own" + listed, OWN, (OWN, *DATASETS)),
+        Question("data", "data set: own" + listed, OWN, (OWN, *of_labels())),
         Question("loss", "loss: own" + listed, OWN, (OWN, *ours(AnyLoss))),
         Question("optimizer", "optimizer: own" + listed, OWN, (OWN, *ours(AnyOptimizer))),
         Question("schedule", "schedule: own" + listed, "poly", (OWN, *ours(AnySchedule))),

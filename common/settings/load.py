@@ -273,10 +273,11 @@ def _expected(row: Mapping[str, Any], place: _Place) -> str:
     if field is None:
         return ""
     kinds = (field.annotation, *get_args(field.annotation))
-    items = next((len(get_args(kind)) for kind in kinds if get_origin(kind) is tuple), 0)
+    lengths = [len(get_args(kind)) for kind in kinds if get_origin(kind) is tuple]
     counted = row["type"] == "missing" and place.path[-1].isdigit()
-    if items and (counted or row["type"] in ("too_long", "tuple_type", "list_type")):
-        example = field.default if isinstance(field.default, tuple) else (64, 96, 3, 3)[:items]
+    if lengths and (counted or row["type"] in ("too_long", "tuple_type", "list_type")):
+        example = field.default if isinstance(field.default, tuple) else (64, 96, 3, 3)[: lengths[0]]
+        items = " or ".join(map(str, lengths))
         return f"expected {items} values, such as [{', '.join(map(str, example))}]"
     sections = _sections(field.annotation)
     if sections and row["type"] in ("model_type", "model_attributes_type", "dict_type"):
@@ -312,6 +313,8 @@ def _place(location: Sequence[str | int]) -> _Place:
     around = field = None
     chosen = tag = ""
     for part in map(str, location):
+        if part.startswith("tuple["):  # which of several lengths
+            continue
         if field and len(kinds) > 1:
             kinds, tag = [kind for kind in kinds if part in _tags(kind, field)], part
             continue

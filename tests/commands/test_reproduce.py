@@ -125,7 +125,7 @@ def training_of(folder, best, *rows):
     lines = [{"iteration": 1, "loss": 2.0}, *(dict(zip(keys, row, strict=True)) for row in rows)]
     (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     score = next((row[1] for row in rows if row[0] == best), None)
-    result = {"best_iteration": best, "best_mean_iou": score, "best_pq": None}
+    result = {"best_iteration": best, "best_mean_iou": score, "best_pq": None, "best_ap": None}
     return Trained(folder, result)
 
 

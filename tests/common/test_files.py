@@ -109,10 +109,12 @@ def test_what_a_killed_process_left_is_swept(tmp_path):
 INTO_A_DRAFT = {
     "commands/predict/painting.py": {"save"},
     "common/data/toy/coco.py": {"write_frame"},
+    "common/data/toy/shapes.py": {"write_shapes"},
     "common/data/toy/write.py": {"_write_frame", "_save"},
     "common/files.py": {"whole_file", "_swap", "remove_folder", "whole_folder"},
     "common/panoptic/ids.py": {"save_ids"},
     "common/panoptic/sets/write.py": {"write_annotations"},
+    "common/volumes/numpy_files.py": {"write_npz", "write_npy"},
     "convert/formats/pdparams.py": {"write_pdparams"},
     "convert/formats/safetensors.py": {"write_safetensors"},
     "convert/formats/torch_save/write_zip.py": {"write_torch"},
@@ -124,6 +126,8 @@ NOT_KEPT = {
     "benchmarks/convert.py": {"_make", "_plain", "_against_x2paddle", "run"},
     "benchmarks/data.py": {"frames"},
     "benchmarks/predict.py": {"_weights", "_photos"},
+    "commands/port/record.py": {"recorded"},
+    "commands/port/recording_torch.py": {"main"},
     "docs/proof/prove.py": {"run_readme"},
     "align/nets/progress.py": {"create_note"},  # how far a child is, in a temporary folder
     "common/training/logs.py": {"_append"},  # a log grows; a line that a kill cut is left out

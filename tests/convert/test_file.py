@@ -225,7 +225,7 @@ class TestFile:
         output.write_bytes(b"mine")
         with pytest.raises(UserError, match="--force"):
             convert_checkpoint(seg_file, output)
-        with pytest.raises(UserError, match="overwrite the checkpoint"):
+        with pytest.raises(UserError, match="which is read; choose another"):
             convert_checkpoint(seg_file, seg_file, force=True)
         assert output.read_bytes() == b"mine"
         convert_checkpoint(seg_file, output, force=True)

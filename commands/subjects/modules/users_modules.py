@@ -20,7 +20,9 @@ from typing import Any
 from common.places import is_users
 
 ROOT = Path(__file__).resolve().parents[3]
-ROOMS = frozenset({"align", "commands", "common", "convert", "paddle_impl", "torch_ref"})
+ROOMS = frozenset(
+    {"align", "commands", "common", "convert", "export", "paddle_impl", "port", "torch_ref"}
+)
 
 
 class _Worlds:
