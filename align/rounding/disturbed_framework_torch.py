@@ -97,8 +97,8 @@ class DisturbedFramework:
             return handed
         if self.noise.units and (leaf.is_floating_point() or leaf.is_complex()):
             moved = self.noise.jitter(leaf)
-            # In a backward pass it may be a target, whose values code compares with numbers.
-            if not self.backward or leaf.is_complex():
+            # Beside a loss it may be a target, whose values code compares with numbers.
+            if leaf.is_complex() or not (self.backward or self.targets is not None):
                 return moved
             kept = _is_written_number(leaf)
             if self.targets is not None:

@@ -356,5 +356,7 @@ def test_the_toy_streets_lie_on_disk_in_both_ways(tmp_path):
         write_toy_cityscapes(again, layout="coco_panoptic", **size)
     with pytest.raises(DataError, match="something else than a toy set"):
         write_toy_cityscapes(again, force=True, **size)
-    with pytest.raises(ConfigError, match="cityscapes or coco_panoptic or coco_instances, got 'voc'"):
+    with pytest.raises(
+        ConfigError, match="cityscapes or coco_panoptic or coco_instances, got 'voc'"
+    ):
         write_toy_cityscapes(tmp_path / "voc", layout="voc")

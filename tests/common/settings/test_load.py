@@ -77,7 +77,10 @@ def test_rate_0_is_a_rate():
         ("schedule.max_steps=10", ["schedule.max_steps is 10", "train.iterations"]),
         ("schedule.name=poly", ["schedule.base_lr is not set", "the command line"]),
         ("schedule.name=pole", ["schedule.name is 'pole'", "did you mean poly?", "constant"]),
-        ("reproduce.input_shape=[3,64]", ["input_shape is [3, 64]: expected 4 or 5 values, such as ["]),
+        (
+            "reproduce.input_shape=[3,64]",
+            ["input_shape is [3, 64]: expected 4 or 5 values, such as ["],
+        ),
         ("reproduce.input_shape=64", ["expected 4 or 5 values, such as [2, 3, 64, 96]"]),
         ("data.crop_hw=[1,2,3]", ["data.crop_hw is [1, 2, 3]: expected 2 values, such as ["]),
         ("weights=net.pth", ["weights is 'net.pth': expected keys", "weights: {path: ...}"]),
