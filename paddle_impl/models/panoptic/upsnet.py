@@ -99,4 +99,6 @@ class PanopticHead(nn.Layer):
         )
         if not of_class:
             return largest
+        if len(of_class) == 1:  # Paddle 2.6.2 has no right gradient of the largest of one
+            return largest - of_class[0]
         return largest - paddle.concat(of_class, axis=1).amax(axis=1, keepdim=True)

@@ -97,4 +97,6 @@ class PanopticHead(nn.Module):
         largest = semantic[:, self.things].amax(dim=1, keepdim=True)
         if not of_class:
             return largest
+        if len(of_class) == 1:  # Paddle 2.6.2 has no right gradient of the largest of one
+            return largest - of_class[0]
         return largest - torch.cat(of_class, dim=1).amax(dim=1, keepdim=True)
