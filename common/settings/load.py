@@ -276,7 +276,9 @@ def _expected(row: Mapping[str, Any], place: _Place) -> str:
     lengths = [len(get_args(kind)) for kind in kinds if get_origin(kind) is tuple]
     counted = row["type"] == "missing" and place.path[-1].isdigit()
     if lengths and (counted or row["type"] in ("too_long", "tuple_type", "list_type")):
-        example = field.default if isinstance(field.default, tuple) else (64, 96, 3, 3)[: lengths[0]]
+        example = (
+            field.default if isinstance(field.default, tuple) else (64, 96, 3, 3)[: lengths[0]]
+        )
         items = " or ".join(map(str, lengths))
         return f"expected {items} values, such as [{', '.join(map(str, example))}]"
     sections = _sections(field.annotation)

@@ -33,7 +33,8 @@ _BY_ID = {row.id: row.name for row in THINGS}
 NAMES_BY_ID = tuple(_BY_ID.get(k, f"(no {k})") for k in range(1, max(_BY_ID) + 1))
 HOW_TO_GET = (
     "Get train2017.zip, val2017.zip and annotations_trainval2017.zip at "
-    "https://cocodataset.org/#download and unpack all three into that folder"
+    "https://cocodataset.org/#download and unpack all three into that folder, or make a small set: "
+    "python tools/make_toy_cityscapes.py DIR --layout coco_instances"
 )
 
 

@@ -29,7 +29,8 @@ SPLITS = ("train", "val")
 HOW_TO_GET = (
     "Get train2017.zip, val2017.zip and panoptic_annotations_trainval2017.zip at "
     "https://cocodataset.org/#download, unpack all three into that folder, and the two zips that "
-    "are in annotations/ there"
+    "are in annotations/ there, or make a small set: python tools/make_toy_cityscapes.py DIR "
+    "--layout coco_panoptic"
 )
 
 
