@@ -36,6 +36,8 @@ def nets(tmp_path_factory):
     (folder / "net_torch.py").write_text(TORCH)
     (folder / "net_paddle.py").write_text(PADDLE)
     sys.path.insert(0, str(folder))
+    for name in ("net_torch", "net_paddle"):  # that another test's folder may have had
+        sys.modules.pop(name, None)
     import net_paddle
     import net_torch
 
