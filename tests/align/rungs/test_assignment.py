@@ -263,13 +263,14 @@ class PaddleAsItIs(paddle.nn.Layer):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_tie_against_a_stored_trace_is_no_fault(tmp_path, seed):
+def test_a_tie_against_a_stored_trace_could_not_be_checked(tmp_path, seed):
+    """A trace holds how many numbers other choices change, not which."""
     folder, batch = tmp_path / "trace", [*outputs_of(seed, tied=True), label_of()]
     record_trace(TorchAsItIs(), batch, folder, train=True, backward=True, torch_loss=TorchDetr())
     report = force_trace(PaddleAsItIs(), folder, loss=PaddleDetr(backwards=True))
-    assert report.exit_code == 0, report.verdict
+    assert report.exit_code == 2, report.verdict
     assert {c.verdict for c in report.calls if c.at.kind == "output" and "assign" in c.layer} == {
-        "noise"
+        "unchecked"
     }
 
 
