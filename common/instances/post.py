@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common.errors import DataError
+from common.instances.sizes import Size
 from common.instances.solo_post import chosen_cells, resize, to_image
-
-Size = tuple[int, int]  # height, width
 
 
 class PhotoObjects(NamedTuple):

@@ -28,10 +28,10 @@ def resized(size: Size, min_size: int, max_size: int) -> Size:
     return height, width
 
 
-def padded(sizes: Sequence[Size]) -> Size:
-    """Return the size of a batch that holds images of all `sizes`, multiples of `STRIDE`."""
-    height, width = (-(-max(size[axis] for size in sizes) // STRIDE) * STRIDE for axis in (0, 1))
-    return height, width
+def padded(sizes: Sequence[Sequence[int]], multiple: int = STRIDE) -> Size:
+    """Return the least height and width, multiples of `multiple`, that hold images of `sizes`."""
+    height, width = (max(size[axis] for size in sizes) for axis in (0, 1))
+    return -(-height // multiple) * multiple, -(-width // multiple) * multiple
 
 
 def one_each(size: Size | Sequence[Size], images: int) -> list[Size]:

@@ -12,7 +12,8 @@ from common.data import Batch, SegmentationDataset, plan_training, plan_validati
 from common.data.broken import name_of, skip_broken, usable_index
 from common.data.transforms.images import Transform
 from common.errors import ConfigError
-from common.instances.sets.dataset import MULTIPLE, InstanceDataset
+from common.instances.sets.dataset import InstanceDataset
+from common.instances.sizes import STRIDE
 from common.instances.teach import Teacher
 from common.panoptic.dataset import PanopticDataset
 from common.panoptic.makers import TargetMaker, as_they_are
@@ -81,7 +82,7 @@ def _samples(
     if settings.data.task == INSTANCES:
         target = settings.target
         teacher = Teacher(target.name, settings.model.num_classes, target.options)
-        ways |= {"seed": settings.seed, "multiple": MULTIPLE if target.name == "solo" else 1}
+        ways |= {"seed": settings.seed, "multiple": STRIDE if target.name == "solo" else 1}
         trained = InstanceDataset(
             trained, teacher, transforms[0], size_hw=settings.data.crop_hw, **ways
         )

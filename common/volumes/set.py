@@ -194,7 +194,10 @@ def counts_of(label: np.ndarray, masks: bool) -> dict[int, int]:
 def _frames(root: Path, split: str, label_folder: str | None) -> list[Frame]:
     place = root / split
     if not root.is_dir():
-        raise DataError(f"{root}: no such folder; data.root names the folder of the volumes")
+        raise DataError(
+            f"{root}: no such folder; data.root names the folder of the volumes. To make a small "
+            "set: python tools/make_toy_volumes.py DIR"
+        )
     if any(letter in split for letter in "*?["):
         files = sorted(root.glob(split))
     elif place.is_dir():

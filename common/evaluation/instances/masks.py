@@ -15,7 +15,8 @@ from common.evaluation.protocol import Ask
 from common.evaluation.sliding import padded
 from common.instances.post import POST, FoundObjects, PhotoObjects
 from common.instances.sets.coco import NAME
-from common.instances.sets.dataset import MULTIPLE, sizes_of
+from common.instances.sets.dataset import sizes_of
+from common.instances.sizes import STRIDE
 from common.settings.run import Evaluate, Settings
 
 
@@ -32,7 +33,7 @@ class AskInstances:
     def __call__(self, net: Maps, image: np.ndarray, options: Evaluate) -> np.ndarray:
         """Return what was found in each image, N `FoundObjects`; sides become multiples."""
         boxed = self.post == "objects"  # such nets pad images themselves, and return a list
-        outputs = net.outputs(image if boxed else padded(image, MULTIPLE))
+        outputs = net.outputs(image if boxed else padded(image, STRIDE))
         found = np.empty(len(image), object)
         for number in range(len(image)):
             own = outputs[number] if boxed else of_image(outputs, number)

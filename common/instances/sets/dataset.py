@@ -11,9 +11,9 @@ from common.data.transforms.images import Normalisation
 from common.errors import DataError
 from common.instances.sets.coco import CocoInstances
 from common.instances.sets.transforms import Objects, ObjectTransform
+from common.instances.sizes import STRIDE, padded
 from common.randomness import sample_generator
 
-MULTIPLE = 32  # pixels: sides of a batch are multiples, which the pyramid's levels divide
 MakeTarget = Callable[[Sequence[Objects], tuple[int, int]], dict[str, Any]]
 
 
@@ -41,7 +41,7 @@ class InstanceDataset(SegmentationDataset):
         seed: int = 0,
         normalisation: Normalisation | None = None,
         size_hw: tuple[int, int] | None = None,
-        multiple: int = MULTIPLE,
+        multiple: int = STRIDE,
     ) -> None:
         super().__init__(source, (), seed=seed, normalisation=normalisation)
         self.object_transforms = tuple(transforms)
@@ -88,7 +88,7 @@ class InstanceDataset(SegmentationDataset):
         """Pad images with the mean, below and at the right, and join what is learnt of them."""
         images = [image for image, _ in samples]
         targets: list[Any] = [target for _, target in samples]
-        size = self.size_hw or padded_size([x.shape[1:] for x in images], self.multiple)
+        size = self.size_hw or padded([x.shape[1:] for x in images], self.multiple)
         joined = np.zeros((len(images), 3, *size), np.float32)
         for place, image in zip(joined, images, strict=True):
             height, width = image.shape[1:]
@@ -107,12 +107,6 @@ def sizes_of(about: Mapping[str, Any]) -> tuple[tuple[int, int], tuple[int, int]
     """Return (height, width) of a validation image as the net saw it, unpadded, and of its own."""
     height, width = about["seen"]
     return (height, width), (about["height"], about["width"])
-
-
-def padded_size(sizes: Sequence[Sequence[int]], multiple: int) -> tuple[int, int]:
-    """Return the least height and width, multiples of that, which hold images of `sizes`."""
-    height, width = (max(size[axis] for size in sizes) for axis in (0, 1))
-    return -(-height // multiple) * multiple, -(-width // multiple) * multiple
 
 
 def no_objects() -> Objects:

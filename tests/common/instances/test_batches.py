@@ -5,13 +5,14 @@ import pytest
 
 from common.data.toy import write_toy_cityscapes
 from common.errors import DataError
-from common.instances.sets.dataset import InstanceDataset, padded_size
+from common.instances.sets.dataset import InstanceDataset
 from common.instances.sets.transforms import (
     FlipObjects,
     ResizeEdges,
     ShrinkToFit,
     training_transforms,
 )
+from common.instances.sizes import padded
 from common.instances.solo_targets import solo_targets
 from common.instances.teach import Teacher, objects_by_image, solo_levels
 from common.settings.load import load_settings
@@ -95,7 +96,7 @@ def test_objects_come_back_image_by_image_without_padding():
 
 
 def test_images_of_several_sizes_are_padded_with_the_mean(tmp_path):
-    assert padded_size([(33, 64), (10, 65)], 32) == (64, 96)
+    assert padded([(33, 64), (10, 65)], 32) == (64, 96)
     layouts.write(tmp_path, "val")
     from common.instances.sets.coco import CocoInstances
 
