@@ -12,6 +12,7 @@ from common.data.survey import EMPTY, Look, problem_of
 from common.errors import DataError, SizeMismatchError, UnknownLabelsError
 from common.files import sha256_of
 from common.volumes.files import KINDS, kind_of, read_label, read_volume, stem_of, suffix_of
+from common.words.typed import command
 
 VOID = 255  # in a label that was read: voxels that do not count
 MOST_SHOWN = 5  # values of a label that are named
@@ -196,7 +197,7 @@ def _frames(root: Path, split: str, label_folder: str | None) -> list[Frame]:
     if not root.is_dir():
         raise DataError(
             f"{root}: no such folder; data.root names the folder of the volumes. To make a small "
-            "set: python tools/make_toy_volumes.py DIR"
+            f"set: {command('make_toy_volumes', 'DIR')}"
         )
     if any(letter in split for letter in "*?["):
         files = sorted(root.glob(split))

@@ -25,6 +25,7 @@ from common.data.transforms.images import VOID
 from common.errors import ConfigError, DataError, SizeMismatchError, UnpairedError
 from common.instances.sets.annotations import box_of, read_annotations
 from common.panoptic.sets.coco_categories import CATEGORIES, NUM_THINGS, palette
+from common.words.typed import as_typed
 
 SPLITS = ("train", "val")
 NAME = "coco_instances"  # of the set in a config
@@ -215,7 +216,7 @@ class CocoInstances:
         if absent:
             raise DataError(
                 f"no COCO instances: no {' and no '.join(absent)} in {self.root.absolute()}. "
-                f"{HOW_TO_GET}"
+                f"{as_typed(HOW_TO_GET)}"
             )
         return folder, file
 

@@ -24,6 +24,7 @@ from common.panoptic.sets.coco_categories import (
     NUM_THINGS,
     palette,
 )
+from common.words.typed import as_typed
 
 SPLITS = ("train", "val")
 HOW_TO_GET = (
@@ -65,7 +66,7 @@ class CocoPanoptic(PanopticSet):
         if missing := [str(place.relative_to(root)) for place in places if not place.exists()]:
             raise DataError(
                 f"no COCO panoptic data: no {' and no '.join(missing)} in {self.root.absolute()}. "
-                f"{HOW_TO_GET}"
+                f"{as_typed(HOW_TO_GET)}"
             )
         found = read_annotations(file)
         names = {row.id: row.name for row in CATEGORIES}

@@ -67,7 +67,8 @@ def test_no_text_says_a_command_as_the_documentation_does():
     names = ("train", "deploy/benchmark", "deploy/export", "curves/command", "replay/command")
     names += ("evaluate/panoptic_files",)
     examples = {f"commands/{name}.py" for name in names}
-    known = {*examples, "common/data/sets/cityscapes.py", "common/words/typed.py"}
+    known = {*examples, "common/words/typed.py", "common/data/sets/cityscapes.py"}
+    known |= {f"common/{kind}/sets/coco.py" for kind in ("instances", "panoptic")}
     found = {
         str(path.relative_to(ROOT))
         for room in ROOMS
