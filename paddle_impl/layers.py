@@ -155,6 +155,15 @@ def maximum(first: paddle.Tensor, second: paddle.Tensor) -> paddle.Tensor:
     return paddle.where(first > second, first, paddle.where(first < second, second, mean))
 
 
+def concat(parts: Sequence[paddle.Tensor]) -> paddle.Tensor:
+    """Return `parts` [n, ...] one after another: [sum of n, ...], also where each n is 0.
+
+    Paddle 2.6.2 leaves empty tensors out, and then has nothing to put together.
+    """
+    held = [part for part in parts if len(part)]
+    return paddle.concat(held) if held else parts[0]
+
+
 class InPlaceABN(BatchNorm2D):
     """BatchNorm whose scale is |weight| + eps and that keeps no batch counter.
 

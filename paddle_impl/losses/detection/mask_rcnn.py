@@ -126,7 +126,8 @@ def smooth_l1(deltas: Tensor, places: np.ndarray, moves: Tensor) -> Tensor:
     if not len(places):
         return deltas.sum() * 0
     errors = (take(deltas, places) - moves.astype(deltas.dtype)).abs()
-    return paddle.where(errors < BETA, 0.5 / BETA * errors * errors, errors - 0.5 * BETA).sum()
+    beyond = errors - paddle.full([], 0.5 * BETA, errors.dtype)  # 2.6 rounds a number to float32
+    return paddle.where(errors < BETA, 0.5 / BETA * errors * errors, beyond).sum()
 
 
 def in_batch(places: Sequence[Tensor], count: int) -> np.ndarray:

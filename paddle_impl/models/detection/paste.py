@@ -13,13 +13,15 @@ def paste_masks(masks: paddle.Tensor, boxes: paddle.Tensor, size: Size) -> paddl
     Masks and boxes [N, 4] are grown by a cell on each side; the boxes' corners lose what is behind
     the point. Values stay probabilities, 0 outside of the box.
     """
+    if not len(masks):  # Paddle 2.6 computes with no empty tensor
+        return paddle.zeros([0, 1, *size], dtype=masks.dtype)
     cells = masks.shape[2]
     masks = F.pad(masks, [1, 1, 1, 1])
     centres, halves = (boxes[:, 2:] + boxes[:, :2]) * 0.5, (boxes[:, 2:] - boxes[:, :2]) * 0.5
     halves = halves * ((cells + 2) / cells)
     corners = paddle.concat([centres - halves, centres + halves], axis=1).astype("int64").tolist()
     pasted = [paste(masks[i : i + 1], box, size) for i, box in enumerate(corners)]
-    return paddle.concat([*pasted, paddle.zeros([0, 1, *size], dtype=masks.dtype)])
+    return paddle.concat(pasted)
 
 
 def paste(mask: paddle.Tensor, box: list[int], size: Size) -> paddle.Tensor:

@@ -13,6 +13,7 @@ from paddle import nn
 from common.instances.matching import labels_of, match
 from common.instances.sampling import samples_of_images
 from common.instances.targets import encode_boxes, mask_targets
+from paddle_impl.layers import concat
 from paddle_impl.losses.arrays import array_of, tensor_like
 from paddle_impl.losses.detection.mask_rcnn import BoxLoss, MaskLoss, RPNLoss
 from paddle_impl.models.detection.boxes import box_iou
@@ -149,12 +150,12 @@ class RPNTeaching(nn.Layer):
         matches = [self.matcher(anchors, one["boxes"]) for one in objects]
         labels = [indices(labels_of(array_of(one)), one) for one in matches]
         positives, negatives = self.sampler(labels)
-        chosen = paddle.concat([anchors[places] for places in positives])
+        chosen = concat([anchors[places] for places in positives])
         own = [
             one["boxes"][found[places]]
             for one, found, places in zip(objects, matches, positives, strict=True)
         ]
-        moves = self.box_targets(chosen, paddle.concat(own))
+        moves = self.box_targets(chosen, concat(own))
         return self.loss(logits, deltas, positives, negatives, moves)
 
 
@@ -191,7 +192,7 @@ class BoxSelection(nn.Layer):
             classes = labels_of(array_of(matches[-1]), array_of(one["labels"]))
             labels.append(indices(classes, one["labels"]))
         drawn = zip(*self.sampler(labels), strict=True)
-        rows = [paddle.sort(paddle.concat([p, n])) for p, n in drawn]
+        rows = [paddle.sort(concat([p, n])) for p, n in drawn]
         return Chosen(
             [x[row] for x, row in zip(boxes, rows, strict=True)],
             [x[row] for x, row in zip(labels, rows, strict=True)],
@@ -229,7 +230,7 @@ class RoITeaching(nn.Layer):
         """
         things = chosen.objects()
         own = [one["boxes"][m] for one, m in zip(objects, things.matches, strict=True)]
-        moves = self.box_targets(paddle.concat(things.boxes), paddle.concat(own))
+        moves = self.box_targets(concat(things.boxes), concat(own))
         found: dict[str, paddle.Tensor] = self.box_loss(
             logits, deltas, paddle.concat(chosen.labels), moves
         )

@@ -86,7 +86,9 @@ class RCNNTransform(nn.Layer):
         for one, size, original in zip(found, sizes, originals, strict=True):
             height, width = ratios(size, original)
             scale = paddle.to_tensor([width, height, width, height], dtype="float64")
-            boxes = one["boxes"] * scale.astype(one["boxes"].dtype)
+            boxes = one["boxes"]
+            if len(boxes):  # Paddle 2.6 computes with no empty tensor
+                boxes = boxes * scale.astype(boxes.dtype)
             masks = paste_masks(one["masks"], boxes, original)
             results.append({**one, "boxes": boxes, "masks": masks})
         return results

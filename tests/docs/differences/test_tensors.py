@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from paddle_impl.layers import concat
 from tests.docs.differences.frameworks import (
     PADDLE2,
     PF,
@@ -46,6 +47,38 @@ def test_max_gradient_at_ties():
     ours.max(0).backward()
     assert theirs.grad.tolist() == [1, 0, 0]
     assert ours.grad.numpy() == pytest.approx([1, 1, 1] if PADDLE2 else [1 / 3] * 3)
+
+
+def test_maximum_of_equals():
+    first, second = pt([0.0, 2.0], grad=True), pt([0.0, 1.0], grad=True)
+    x, y = tt([0.0, 2.0], grad=True), tt([0.0, 1.0], grad=True)
+    paddle.maximum(first, second).sum().backward()
+    torch.maximum(x, y).sum().backward()
+    assert x.grad.tolist() == [0.5, 1]
+    assert first.grad.tolist() == ([0, 1] if PADDLE2 else [0.5, 1])
+    assert second.grad.tolist() == ([1, 0] if PADDLE2 else [0.5, 0])
+
+
+def test_amax_of_one():
+    rows = [noise(count, 1) for count in (3, 50, 1000)]
+    right = []
+    for row in rows:
+        x = pt(row, grad=True)
+        x.amax(axis=1).sum().backward()
+        right.append((x.grad.numpy() == 1).all())
+    assert all(right) != PADDLE2
+
+
+def test_empty_tensors():
+    none = np.zeros([0, 4], "float32")
+    assert tuple(torch.cat([tt(none), tt(none)]).shape) == (0, 4)
+    for compute in (lambda x: paddle.concat([x, x]), lambda x: x + x[:, :1], lambda x: x.sum()):
+        if PADDLE2:
+            with pytest.raises((ValueError, RuntimeError), match=r"InvalidArg|PreconditionNot"):
+                compute(pt(none))
+        else:
+            assert not compute(pt(none)).numpy().any()
+    assert list(concat([pt(none), pt(none)]).shape) == [0, 4]
 
 
 def test_argmax_of_nan():

@@ -16,6 +16,9 @@ class Side:
     def __init__(self, framework):
         self.framework = pytest.importorskip(framework)
         self.package = {"torch": "torch_ref", "paddle": "paddle_impl"}[framework]
+        self.learns = {"torch": ("requires_grad", True), "paddle": ("stop_gradient", False)}[
+            framework
+        ]
 
     def tensor(self, array):
         array = np.asarray(array)
@@ -100,7 +103,7 @@ def test_gradients_of_roi_align(side, ratio, aligned):
     maps, boxes = np.random.default_rng(0).standard_normal((1, 2, 6, 8)), np.array(BOXES)
     x, b = side.tensor(maps), side.tensor(boxes)
     for tensor in (x, b):
-        tensor.stop_gradient, tensor.requires_grad = False, True
+        setattr(tensor, *side.learns)
     out = side.module("roi_align").roi_align(x, [b], 3, 1.0, ratio, aligned)
     cotangents = np.random.default_rng(1).standard_normal(tuple(out.shape))
     (out * side.tensor(cotangents)).sum().backward()

@@ -13,13 +13,15 @@ def paste_masks(masks: torch.Tensor, boxes: torch.Tensor, size: Size) -> torch.T
     Masks and boxes [N, 4] are grown by a cell on each side; the boxes' corners lose what is behind
     the point. Values stay probabilities, 0 outside of the box.
     """
+    if not len(masks):
+        return masks.new_zeros([0, 1, *size])
     cells = masks.shape[2]
     masks = F.pad(masks, [1, 1, 1, 1])
     centres, halves = (boxes[:, 2:] + boxes[:, :2]) * 0.5, (boxes[:, 2:] - boxes[:, :2]) * 0.5
     halves = halves * ((cells + 2) / cells)
     corners = torch.cat([centres - halves, centres + halves], dim=1).to(torch.int64).tolist()
     pasted = [paste(masks[i : i + 1], box, size) for i, box in enumerate(corners)]
-    return torch.cat([*pasted, masks.new_zeros([0, 1, *size])])
+    return torch.cat(pasted)
 
 
 def paste(mask: torch.Tensor, box: list[int], size: Size) -> torch.Tensor:

@@ -186,9 +186,12 @@ class RoIHeads(nn.Module):
         features: levels [N, C, h, w], fine to coarse. proposals: [P, 4] of each image. sizes:
         (height, width) of each image before padding.
         """
-        pooled = self.box_roi_pool(features, proposals, sizes)
-        logits, deltas = self.box_predictor(self.box_head(pooled))
-        found = self.detect(wide(logits), wide(deltas), proposals, sizes)
+        if sum(map(len, proposals)):
+            pooled = self.box_roi_pool(features, proposals, sizes)
+            logits, deltas = self.box_predictor(self.box_head(pooled))
+            found = self.detect(wide(logits), wide(deltas), proposals, sizes)
+        else:  # the layers take no empty batch everywhere
+            found = [nothing(features[0]) for _ in proposals]
         boxes = [one["boxes"] for one in found]
         masks = self.masks(features, boxes, [one["labels"] for one in found], sizes)
         return [{**one, "masks": part} for one, part in zip(found, masks, strict=True)]
@@ -202,7 +205,7 @@ class RoIHeads(nn.Module):
     ) -> list[torch.Tensor]:
         """Return the probabilities [D, 1, M, M] of each image in its boxes of classes `labels`."""
         counts = [len(one) for one in boxes]
-        if not sum(counts):  # the convolutions take no empty batch everywhere
+        if not sum(counts):
             side = 2 * self.mask_roi_pool.output_size
             return [features[0].new_zeros([0, 1, side, side]) for _ in boxes]
         pooled = self.mask_roi_pool(features, boxes, sizes)
@@ -237,6 +240,12 @@ class RoIHeads(nn.Module):
         pooled = self.mask_roi_pool(features, things.boxes, sizes)
         logits = self.mask_predictor(self.mask_head(pooled))
         return {**losses, "loss_mask": self.teach.masks(logits, things, objects)}
+
+
+def nothing(like: torch.Tensor) -> Detection:
+    """Return what is found of an image without proposals, boxes and scores of `like`'s dtype."""
+    boxes, scores = (like.new_zeros(shape) for shape in ([0, 4], [0]))
+    return {"boxes": boxes, "labels": like.new_zeros([0], dtype=torch.int64), "scores": scores}
 
 
 def conv_block(channels: int, norm: bool) -> nn.Sequential:
