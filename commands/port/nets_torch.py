@@ -41,7 +41,8 @@ def _move(tensor: torch.Tensor, noise: torch.Generator) -> None:
 def nothing_in_place(net: nn.Module, inputs: Any) -> Iterator[None]:
     """Let no layer write into its input, where the net's outputs stay the same to the bit.
 
-    A training step is judged with every tensor kept, which such a layer would overwrite.
+    A training step is judged with every tensor kept, which such a layer would overwrite. The
+    outputs are compared in eval and in train mode; buffers and seeds are as they were afterwards.
     """
     layers: list[Any] = [one for one in net.modules() if getattr(one, "inplace", False) is True]
     before = _outputs(net, inputs) if layers else []
@@ -59,15 +60,26 @@ def nothing_in_place(net: nn.Module, inputs: Any) -> Iterator[None]:
 
 
 def _outputs(net: nn.Module, inputs: Any) -> list[torch.Tensor]:
-    """Return the outputs in eval mode; the net is left in the mode that it was in."""
+    """Return the outputs in eval and in train mode; the net is left as it was."""
     modes = {module: module.training for module in net.modules()}
+    buffers = {name: buffer.clone() for name, buffer in net.named_buffers()}
     given = map_leaves(inputs, _tensor)
-    with torch.no_grad():
-        net.eval()
-        outputs = net(**given) if isinstance(given, dict) else net(*given)
+    found: list[Any] = []
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        for training in (False, True):
+            torch.manual_seed(0)
+            net.train(training)
+            found.append(net(**given) if isinstance(given, dict) else net(*given))
+            found[-1] = map_leaves(found[-1], _copied)
+        for name, buffer in net.named_buffers():
+            buffer.copy_(buffers[name])
     for module, training in modes.items():
         module.training = training
-    return [one for one in leaves(outputs) if isinstance(one, torch.Tensor)]
+    return [one for one in leaves(found) if isinstance(one, torch.Tensor)]
+
+
+def _copied(value: Any) -> Any:
+    return value.clone() if isinstance(value, torch.Tensor) else value
 
 
 def _tensor(array: Any) -> torch.Tensor:
