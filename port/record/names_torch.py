@@ -140,6 +140,8 @@ def _called_class(kind: type) -> tuple[tuple[str, ...], Any, bool, bool]:
     maker = _defining(kind, "__init__")
     if issubclass(kind, nn.Module) and maker is not None and names_of(maker):
         nearest = torch_class_of(kind)
+        if nearest is nn.Module:  # it takes no arguments, and is the user's own
+            return (), None, False, False
         return names_of(nearest or maker), None, False, maker is not nn.Module
     return (), None, False, False
 
