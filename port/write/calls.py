@@ -48,11 +48,30 @@ class CallWriter:
         if len(torchs) < len(seen):
             texts.append(self.rewriter.inside(node))
         if len(set(texts)) > 1:
-            names = ", ".join(sorted({one.names[0] for one in torchs}))
-            return self.rewriter.stub(
-                node, names, "several are called here, and Paddle calls them apart"
-            )
+            return self._by_class(node, torchs, texts)
         return self._explicit(node, torchs, texts[0])
+
+    def _by_class(self, node: ast.Call, torchs: list[SeenCall], texts: list[str]) -> str:
+        """Ask as it runs which class or function a name holds, where Paddle calls them apart.
+
+        texts: of `torchs` in their order, then of what is not torch's, if that was called, too.
+        """
+        names = ", ".join(sorted({one.names[0] for one in torchs}))
+        held = not any(isinstance(part, ast.Call) for part in ast.walk(node.func))
+        held = held and not any(one.partial or one.built or one.receiver for one in torchs)
+        try:
+            aliases = [value_spelled(one.names).text for one in torchs] if held else []
+        except NoSpelling:
+            aliases = []
+        if not aliases or len(set(aliases)) < len(torchs):
+            reason = "several are called here, and Paddle calls them apart"
+            return self.rewriter.stub(node, names, reason)
+        function, last = self.rewriter.text(node.func), len(texts) - 1
+        text = texts[last]
+        for alias, one in reversed(list(zip(aliases[:last], texts[:last], strict=True))):
+            self.rewriter.take(node, named(alias))
+            text = f"{one} if {function} is {alias} else {text}"
+        return f"({text})"
 
     # What was recorded
 
