@@ -13,6 +13,7 @@ from commands.entry import ROOT
 from commands.subjects.callables import load_callable, users_errors
 from commands.subjects.inputs import read_inputs, seeded_inputs
 from common.errors import UserError
+from port.record.downloads_torch import without_network
 from port.record.hook_torch import installed, is_pythons
 from port.record.old_worlds import give_back
 from port.record.operators_torch import lent
@@ -30,7 +31,8 @@ def main(request: Path, output: Path) -> None:
     """Record the net that `request` asks for, and write the recording or the error."""
     asked = json.loads(request.read_text("utf-8"))
     try:
-        answer: Any = recorded(asked)
+        with without_network():
+            answer: Any = recorded(asked)
     except UserError as error:
         answer = str(error)
     output.write_bytes(pickle.dumps(answer))

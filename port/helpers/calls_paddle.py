@@ -1,5 +1,6 @@
 """Functions on tensors with torch's meaning."""
 
+import warnings
 from collections import namedtuple
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -249,9 +250,22 @@ def check(condition: Any, message: str = "") -> None:
         raise AssertionError(message)
 
 
+class NothingLoaded(dict):
+    """What stands for downloaded PyTorch weights: it holds nothing, whatever is asked of it."""
+
+    def __missing__(self, key: Any) -> Any:
+        return self
+
+
 def no_download(url: str) -> Any:
-    """Stop where PyTorch weights would be downloaded: they do not fit this net as they are."""
-    raise RuntimeError(f"{url} holds PyTorch weights: convert the file, then load it with Paddle")
+    """Load nothing where PyTorch weights would be downloaded: they do not fit this net as they are.
+
+    It warns: convert the file, and load that.
+    """
+    warnings.warn(
+        f"{url} holds PyTorch weights, of which nothing was loaded: convert the file", stacklevel=2
+    )
+    return NothingLoaded()
 
 
 def none_of(given: Any, *known: str) -> dict[str, Any]:

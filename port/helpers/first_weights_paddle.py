@@ -9,10 +9,11 @@ import paddle
 def fan_in_and_fan_out(tensor: Any) -> tuple[int, int]:
     """Return how many inputs and outputs a weight joins; two axes are [in, out], as in a Linear.
 
-    Paddle's initialisers leave the groups of a convolution out.
+    Those of a parameter that no layer made are [out, in], as in PyTorch. Paddle's initialisers
+    leave the groups of a convolution out.
     """
     if tensor.ndim == 2:
-        return tensor.shape[0], tensor.shape[1]
+        return tuple(tensor.shape)[:: -1 if getattr(tensor, "of_no_layer", False) else 1]
     field = math.prod(tensor.shape[2:])
     return tensor.shape[1] * field, tensor.shape[0] * field
 
@@ -91,4 +92,16 @@ def orthogonal_(tensor: Any, gain: float = 1.0) -> Any:
     q = q * paddle.sign(paddle.diag(r))
     q = q.t() if wide else q
     tensor.set_value((q * gain).reshape(tensor.shape).astype(tensor.dtype))
+    return tensor
+
+
+def dirac_(tensor: Any, groups: int = 1) -> Any:
+    """Let a convolution hand its input on: ones in the middle, channel by channel."""
+    outputs, inputs = tensor.shape[0] // groups, tensor.shape[1]
+    middle = tuple(size // 2 for size in tensor.shape[2:])
+    begin = paddle.zeros(tensor.shape, dtype=tensor.dtype)
+    for group in range(groups):
+        for channel in range(min(outputs, inputs)):
+            begin[(group * outputs + channel, channel, *middle)] = 1.0
+    tensor.set_value(begin)
     return tensor

@@ -8,7 +8,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from port.helpers.calls_paddle import group_norm_without_weight
+from port.helpers.calls_paddle import NothingLoaded, group_norm_without_weight
 
 
 def Parameter(data: Any, requires_grad: bool = True) -> Any:
@@ -16,6 +16,7 @@ def Parameter(data: Any, requires_grad: bool = True) -> Any:
     begin = nn.initializer.Assign(data)
     made = paddle.create_parameter(data.shape, data.dtype, default_initializer=begin)
     made.stop_gradient = not requires_grad
+    made.of_no_layer = True
     return made
 
 
@@ -35,6 +36,8 @@ def requires_grad_of_layer(layer: Any, requires_grad: bool = True) -> Any:
 
 def load_all(layer: Any, state: Any, strict: bool = True) -> Any:
     """Load a state dict, all of it if `strict`: Paddle skips what does not fit, with a warning."""
+    if isinstance(state, NothingLoaded):
+        return [], []
     missing, unexpected = layer.set_state_dict(state)
     if strict and (missing or unexpected):
         raise RuntimeError(f"the state dict lacks {missing} and has {unexpected} too many")
@@ -192,6 +195,136 @@ class TransformerEncoder(nn.Layer):
         for layer in self.layers:
             src = layer(src, mask, src_key_padding_mask)
         return src if self.norm is None else self.norm(src)
+
+
+class TransformerDecoderLayer(nn.Layer):
+    """PyTorch's layer of a decoder around PyTorch's attention."""
+
+    def __init__(
+        self,
+        d_model: int,
+        nhead: int,
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: str = "relu",
+        layer_norm_eps: float = 1e-5,
+        batch_first: bool = False,
+        norm_first: bool = False,
+    ) -> None:
+        super().__init__()
+        self.self_attn = MultiheadAttention(d_model, nhead, dropout, batch_first)
+        self.multihead_attn = MultiheadAttention(d_model, nhead, dropout, batch_first)
+        self.linear1 = nn.Linear(d_model, dim_feedforward)
+        self.dropout = nn.Dropout(dropout)
+        self.linear2 = nn.Linear(dim_feedforward, d_model)
+        self.norm1 = nn.LayerNorm(d_model, layer_norm_eps)
+        self.norm2 = nn.LayerNorm(d_model, layer_norm_eps)
+        self.norm3 = nn.LayerNorm(d_model, layer_norm_eps)
+        self.dropout1 = nn.Dropout(dropout)
+        self.dropout2 = nn.Dropout(dropout)
+        self.dropout3 = nn.Dropout(dropout)
+        self.activation = activation
+        self.norm_first = norm_first
+
+    def forward(
+        self,
+        tgt: Any,
+        memory: Any,
+        tgt_mask: Any = None,
+        memory_mask: Any = None,
+        tgt_key_padding_mask: Any = None,
+        memory_key_padding_mask: Any = None,
+    ) -> Any:
+        """Return the decoded sequence, of the shape of `tgt`."""
+        own, other = (tgt_mask, tgt_key_padding_mask), (memory_mask, memory_key_padding_mask)
+        if self.norm_first:
+            tgt = tgt + self.attended(self.norm1(tgt), *own)
+            tgt = tgt + self.looked_up(self.norm2(tgt), memory, *other)
+            return tgt + self.fed_forward(self.norm3(tgt))
+        tgt = self.norm1(tgt + self.attended(tgt, *own))
+        tgt = self.norm2(tgt + self.looked_up(tgt, memory, *other))
+        return self.norm3(tgt + self.fed_forward(tgt))
+
+    def attended(self, x: Any, mask: Any, padding: Any) -> Any:
+        """Return what the sequence gathers from itself."""
+        found, _ = self.self_attn(x, x, x, padding, need_weights=False, attn_mask=mask)
+        return self.dropout1(found)
+
+    def looked_up(self, x: Any, memory: Any, mask: Any, padding: Any) -> Any:
+        """Return what the sequence gathers from the encoder's."""
+        found, _ = self.multihead_attn(
+            x, memory, memory, padding, need_weights=False, attn_mask=mask
+        )
+        return self.dropout2(found)
+
+    def fed_forward(self, x: Any) -> Any:
+        """Return the two linear layers of every place."""
+        activation = F.gelu if self.activation == "gelu" else F.relu
+        return self.dropout3(self.linear2(self.dropout(activation(self.linear1(x)))))
+
+
+class TransformerDecoder(nn.Layer):
+    """PyTorch's stack of copies of one layer of a decoder."""
+
+    def __init__(self, decoder_layer: Any, num_layers: int, norm: Any = None) -> None:
+        super().__init__()
+        self.layers = nn.LayerList([deepcopy(decoder_layer) for _ in range(num_layers)])
+        self.num_layers = num_layers
+        self.norm = norm
+
+    def forward(self, tgt: Any, memory: Any, *args: Any, **masks: Any) -> Any:
+        """Return the sequence behind all layers."""
+        for layer in self.layers:
+            tgt = layer(tgt, memory, *args, **masks)
+        return tgt if self.norm is None else self.norm(tgt)
+
+
+class OneDevice(nn.Layer):
+    """DataParallel on one device: the net inside under the name `module`, called as it is."""
+
+    def __init__(self, module: Any) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what the net inside returns."""
+        return self.module(*args, **kwargs)
+
+
+class BatchNormWithoutStatistics(nn.Layer):
+    """BatchNorm(track_running_stats=False): the batch's own statistics in eval mode, too.
+
+    Paddle's keeps running statistics whatever it uses, and its state has them.
+    """
+
+    def __init__(self, num_features: int, eps: float = 1e-5, affine: bool = True) -> None:
+        super().__init__()
+        self._num_features = num_features
+        self._epsilon = eps
+        self.weight = self.bias = None
+        if affine:
+            one = nn.initializer.Constant(1.0)
+            self.weight = self.create_parameter([num_features], default_initializer=one)
+            self.bias = self.create_parameter([num_features], is_bias=True)
+
+    def forward(self, x: Any) -> Any:
+        """Return [N, C, ...] with every channel normalised over the batch."""
+        axes = [axis for axis in range(x.ndim) if axis != 1]
+        centred = x - x.mean(axis=axes, keepdim=True)
+        scaled = centred / paddle.sqrt(
+            centred.square().mean(axis=axes, keepdim=True) + self._epsilon
+        )
+        if self.weight is None:
+            return scaled
+        shape = [-1] + [1] * (x.ndim - 2)
+        return scaled * self.weight.reshape(shape) + self.bias.reshape(shape)
+
+
+def weight_norm_of(layer: Any, name: str = "weight", dim: Any = 0) -> Any:
+    """Give a layer `weight_norm`: a Linear's weight is [in, out] here, its axes the other way."""
+    if isinstance(layer, nn.Linear) and dim is not None and dim != -1:
+        dim = 1 - dim
+    return nn.utils.weight_norm(layer, name=name, dim=dim)
 
 
 class AutogradFunction(paddle.autograd.PyLayer):

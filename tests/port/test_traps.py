@@ -6,6 +6,7 @@ import pytest
 torch = pytest.importorskip("torch")
 paddle = pytest.importorskip("paddle")
 
+from port.record.downloads_torch import without_network
 from tests.port.trial import both_outputs, recorded, written
 
 HEAD = """import torch
@@ -50,6 +51,20 @@ class Net(nn.Module):
         y += 1
         return y * kept
 """,
+    "a class without a constructor": """
+class Flat(nn.Module):
+    def forward(self, x):
+        return x.view(x.size(0), -1)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Sequential(Flat(), nn.Linear(192, 3))
+
+    def forward(self, x):
+        return self.last(x)
+""",
     "arithmetic on sizes": """
 class Net(nn.Module):
     def forward(self, x):
@@ -76,6 +91,37 @@ class Net(nn.Module):
 
     def forward(self, x):
         return self.block(x)
+""",
+    "one name for layers that are called apart": """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        kinds = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d, "own": self.own}
+        self.pools = nn.ModuleList([kinds[k](3, stride=1, padding=1) for k in kinds])
+
+    def own(self, size, stride, padding):
+        return nn.Conv2d(3, 3, size, stride, padding)
+
+    def forward(self, x):
+        return sum(pool(x) for pool in self.pools)
+""",
+    "weights that would be downloaded": """
+from torch.hub import load_state_dict_from_url
+from torch.utils import model_zoo
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+        self.conv.load_state_dict(load_state_dict_from_url("https://nowhere.invalid/a.pth"))
+        state = model_zoo.load_url("https://nowhere.invalid/b.pth")["model"]
+        own = self.state_dict()
+        own.update({k: v for k, v in state.items() if k in own})
+        self.load_state_dict(own)
+
+    def forward(self, x):
+        return self.conv(x)
 """,
     "partial": """
 from functools import partial
@@ -350,7 +396,8 @@ class Net(nn.Module):
 @pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
 @pytest.mark.parametrize("name", TRAPS)
 def test_the_port_computes_the_same(tmp_path, name, train):
-    record, net = recorded(tmp_path, {"trapped": HEAD + TRAPS[name]})
+    with without_network():
+        record, net = recorded(tmp_path, {"trapped": HEAD + TRAPS[name]})
     theirs, ours = both_outputs(tmp_path, record, net, train=train)
     assert written(record)[1].gaps == [] or name == "imports under conditions"
     np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)

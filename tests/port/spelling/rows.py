@@ -68,6 +68,7 @@ def arrays() -> dict[str, np.ndarray]:
         "idx": np.array([2, 0, 3]),
         "label": rng.integers(0, 4, (2, 6, 8)),
         "mask4": rng.uniform(size=(2, 4, 6, 8)) > 0.5,
+        "y3": rng.normal(size=(2, 4, 6)),
     }
     return found
 

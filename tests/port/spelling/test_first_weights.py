@@ -68,3 +68,19 @@ def test_data_of_a_weight_is_written_in_place() -> None:
         eval(spelled, {"m": port})
     assert float(port.weight.min()) == 3.0
     assert translation.translated("m.weight.shape[0]") == "m.weight.t().shape[0]"
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_dirac_lets_a_convolution_hand_its_input_on(groups: int) -> None:
+    reference, port = torch.nn.Conv2d(4, 6, 3), paddle.nn.Conv2D(4, 6, 3)
+    torch.nn.init.dirac_(reference.weight, groups)
+    helper_module()["dirac_"](port.weight, groups)
+    assert (port.weight.numpy() == reference.weight.detach().numpy()).all()
+
+
+def test_fans_of_a_parameter_that_no_layer_made_are_torchs() -> None:
+    space = helper_module()
+    bare = space["Parameter"](paddle.zeros([5, 8]))
+    fans = torch.nn.init._calculate_fan_in_and_fan_out(torch.zeros(5, 8))
+    assert space["fan_in_and_fan_out"](bare) == fans
+    assert space["fan_in_and_fan_out"](paddle.nn.Linear(8, 5).weight) == fans
