@@ -30,7 +30,7 @@ class Cut:
         self.selected: set[str] = set()
         self._waiting: list[Item] = []
         self._pending_methods: list[tuple[Source, ast.AST]] = []
-        self._binding = {module: _bindings(source) for module, source in sources.items()}
+        self._bindings: dict[str, dict[str, list[ast.stmt]]] = {}
         self._follow()
 
     @property
@@ -54,12 +54,20 @@ class Cut:
         module, name = self.record.root
         self._want(module, name.partition(".")[0])
         for source in self.sources.values():
-            for statement in source.tree.body:
+            for statement in source.tree.body if source.record.at_work else ():
                 if _ran_at_work(source, statement):
                     self._want(source.module, statement.name)  # type: ignore[attr-defined]
         while self._waiting or self._take_methods():
             if self._waiting:
                 self._take(*self._waiting.pop())
+
+    def _binding(self, module: str) -> dict[str, list[ast.stmt]]:
+        """Return the statements that bind the names of a module; none of another's."""
+        if module not in self.sources:
+            return {}
+        if module not in self._bindings:
+            self._bindings[module] = _bindings(self.sources[module])
+        return self._bindings[module]
 
     def _want(self, module: str, name: str) -> None:
         if module in self.names and name not in self.names[module]:
@@ -68,13 +76,13 @@ class Cut:
 
     def _take(self, module: str, name: str) -> None:
         source = self.sources[module]
-        for statement in self._binding[module].get(name, ()):
+        for statement in self._binding(module).get(name, ()):
             if isinstance(statement, ast.Import | ast.ImportFrom):
                 self._take_import(source, statement, name)
             elif statement not in self.kept:
                 self.kept.add(statement)
                 self._read(source, statement)
-        if name not in self._binding[module]:
+        if name not in self._binding(module):
             self._take_star(source, name)
 
     def _take_import(self, source: Source, node: ast.Import | ast.ImportFrom, name: str) -> None:
@@ -86,7 +94,7 @@ class Cut:
                     self._want_member(module, alias.name)
 
     def _want_member(self, module: str, name: str) -> None:
-        if f"{module}.{name}" in self.names and name not in self._binding.get(module, {}):
+        if f"{module}.{name}" in self.names and name not in self._binding(module):
             self.names[f"{module}.{name}"].add("")  # the module itself
         else:
             self._want(module, name)
@@ -150,7 +158,7 @@ class Cut:
             self._want_member(owner.value, node.attr)
 
     def _top_names(self, source: Source) -> set[str]:
-        return source.record.names.keys() | self._binding[source.module].keys()
+        return source.record.names.keys() | self._binding(source.module).keys()
 
     def _read_local_import(self, source: Source, node: ast.Import | ast.ImportFrom) -> None:
         if isinstance(node, ast.ImportFrom) and (source.did_run(node) or not source.record.library):

@@ -19,13 +19,23 @@ class Source:
 
     def __init__(self, record: FileRecord, files: Mapping[str, FileRecord]) -> None:
         self.record, self.files = record, files
-        self.text = decode_source(record.path.read_bytes()).encode()  # lines end as in Unix
-        self.tree = ast.parse(self.text)
-        self.parents: dict[ast.AST, ast.AST] = {}
-        for node in ast.walk(self.tree):
-            for child in ast.iter_child_nodes(node):
-                self.parents[child] = node
         self._locals: dict[ast.AST, dict[str, Any]] = {}
+
+    @cached_property
+    def text(self) -> bytes:
+        """Return the file's text; its lines end as in Unix."""
+        return decode_source(self.record.path.read_bytes()).encode()
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        """Return the file's tree; most files that a library imports are never asked for it."""
+        return ast.parse(self.text)
+
+    @cached_property
+    def parents(self) -> dict[ast.AST, ast.AST]:
+        """Return the node around every node."""
+        inside = ((node, ast.iter_child_nodes(node)) for node in ast.walk(self.tree))
+        return {child: node for node, children in inside for child in children}
 
     @property
     def module(self) -> str:
@@ -133,10 +143,12 @@ class Source:
             return False
         is_local, known = self._local(node)
         if is_local:
-            return known is not None
-        return node.id in self._imported_names or (
-            self._star_of_torch and node.id not in self._own_names
-        )
+            return known is not None and (known.kind == "torch" or _is_torch_module(known))
+        if node.id in self._imported_names:
+            return True
+        if node.id in self._own_names:
+            return False
+        return self._star_of_torch or _is_torch_module(self.record.names.get(node.id))
 
     @cached_property
     def _imported_names(self) -> set[str]:
@@ -236,6 +248,11 @@ def member(owner: Binding, name: str, files: Mapping[str, FileRecord]) -> Bindin
     if full in files:
         return Binding("module", full)
     return None if owner.value in files else Binding("module", full)
+
+
+def _is_torch_module(bound: Binding | None) -> bool:
+    """Tell whether a name stands for torch or a module in it: another file's `*` may give it."""
+    return bound is not None and bound.kind == "module" and _is_torchs(bound.value)
 
 
 def _is_torchs(module: str) -> bool:

@@ -1,10 +1,12 @@
 """Imports files of the user's, and of libraries that build nets, with questions in them."""
 
 import functools
+import gc
 import re
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
@@ -74,17 +76,32 @@ class _Loader(SourceFileLoader):
     def get_code(self, fullname: str) -> Any:
         path = Path(self.get_filename(fullname))
         text = self.get_source(fullname) or ""
-        tree, spans = instrumented(text, ATTRIBUTES)
+        with uncollected():
+            tree, spans = instrumented(text, ATTRIBUTES)
+            code = compile(tree, str(path), "exec", dont_inherit=True)
         package = path.name == "__init__.py"
         record = FileRecord(path, fullname, package, is_library(path))
         self.finder.files[fullname] = record
         self.asker = Asker(record, spans, self.finder.phase)
-        return compile(tree, str(path), "exec", dont_inherit=True)
+        return code
 
     def exec_module(self, module: ModuleType) -> None:
         code = self.get_code(module.__name__)
         setattr(module, ASKED, self.asker)
-        exec(code, module.__dict__)
+        with self.finder.phase.importing():
+            exec(code, module.__dict__)
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Let Python look for no garbage: a tree is many objects, none of it garbage, and soon gone."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def is_library(file: Path) -> bool:

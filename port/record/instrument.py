@@ -11,6 +11,16 @@ ASKED = "__t2p__"  # the name of the asker among the module's globals
 # Calls that look at the frame they stand in, or that the compiler knows by name.
 _BY_FRAME = frozenset({"wrap", "currentframe", "_getframe"})
 _BY_NAME = _BY_FRAME | {"super", "locals", "globals", "vars", "dir", "eval", "exec", "__import__"}
+_LEAVES = (
+    ast.Name,
+    ast.Constant,
+    ast.expr_context,
+    ast.operator,
+    ast.cmpop,
+    ast.unaryop,
+    ast.boolop,
+)
+_LOAD = ast.Load()
 Span = tuple[int, int, int, int]  # line, column, last line, column behind it: as ast counts them
 
 
@@ -25,8 +35,7 @@ def instrumented(text: str, attributes: Container[str]) -> tuple[ast.Module, lis
     `attributes`: selected attributes whose owner is asked for.
     """
     asking = _Asking(attributes)
-    tree = asking.visit(ast.parse(text))
-    return ast.fix_missing_locations(tree), asking.spans
+    return asking.visit(ast.parse(text)), asking.spans
 
 
 class _Asking(ast.NodeTransformer):
@@ -35,6 +44,10 @@ class _Asking(ast.NodeTransformer):
     def __init__(self, attributes: Container[str]) -> None:
         self.attributes = attributes
         self.spans: list[Span] = []
+
+    def visit(self, node: ast.AST) -> Any:
+        """Visit a node; names, constants and signs hold nothing to ask for."""
+        return node if isinstance(node, _LEAVES) else super().visit(node)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         """Ask who is called: `f(x)` -> `__t2p__.call(7, f, x)`."""
@@ -87,7 +100,7 @@ class _Asking(ast.NodeTransformer):
         target, number = node.target, self._number(node)
         value = self.visit(node.value)
         if isinstance(target, ast.Name):
-            read = ast.copy_location(ast.Name(target.id, ast.Load()), target)
+            read = _stood(ast.Name(target.id, _LOAD), target)
             node.value = self._asked(node.value, "written", number, [read, value], [])
         else:
             node.target, node.value = self.visit(target), value
@@ -161,7 +174,7 @@ class _Asking(ast.NodeTransformer):
 
     def _mark(self, first: ast.stmt) -> ast.stmt:
         asked = self._asked(first, "ran", self._number(first), [], [])
-        return ast.copy_location(ast.Expr(asked), first)
+        return _stood(ast.Expr(asked), first)
 
     def _seen(self, node: ast.expr, value: Any) -> ast.expr:
         if isinstance(node, ast.Constant | ast.Call):
@@ -175,11 +188,15 @@ class _Asking(ast.NodeTransformer):
     def _asked(
         self, at: ast.AST, name: str, number: int, values: list[Any], keywords: list[Any]
     ) -> ast.expr:
-        asker = ast.Attribute(ast.Name(ASKED, ast.Load()), name, ast.Load())
-        call = ast.Call(asker, [ast.Constant(number), *values], keywords)
-        for node in (call, asker, asker.value, call.args[0]):
-            ast.copy_location(node, at)
-        return call
+        name_of_asker = _stood(ast.Name(ASKED, _LOAD), at)
+        asker = _stood(ast.Attribute(name_of_asker, name, _LOAD), at)
+        return _stood(ast.Call(asker, [_stood(ast.Constant(number), at), *values], keywords), at)
+
+
+def _stood(node: Any, at: Any) -> Any:
+    """Return a new node as one that stands where another does."""
+    node.lineno, node.col_offset, node.end_lineno, node.end_col_offset = span_of(at)
+    return node
 
 
 def _is_docstring(statement: ast.stmt) -> bool:

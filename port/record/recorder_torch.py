@@ -1,7 +1,8 @@
 """Answers the questions of instrumented files, and keeps what it was told."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,15 @@ class Phase:
     """Whether modules are still imported, or the factory and its net are at work."""
 
     at_work = False
+
+    @contextmanager
+    def importing(self) -> Iterator[None]:
+        """Run a module, which a factory may import as it works: what runs is no work of the net."""
+        before, self.at_work = self.at_work, False
+        try:
+            yield
+        finally:
+            self.at_work = before
 
 
 class Asker:
