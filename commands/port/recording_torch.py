@@ -51,7 +51,7 @@ def recorded(asked: dict[str, Any]) -> Any:
 
     def build() -> Any:
         with users_errors(f"{OPTION} {asked['spec']}: the call failed", factory):
-            net = factory(**asked["arguments"])
+            net = lent(lambda: factory(**asked["arguments"]))
         if not isinstance(net, nn.Module):
             kind = type(net).__name__
             raise UserError(f"{asked['spec']}: returns a {kind}, expected a torch.nn.Module")

@@ -401,3 +401,36 @@ def test_the_port_computes_the_same(tmp_path, name, train):
     theirs, ours = both_outputs(tmp_path, record, net, train=train)
     assert written(record)[1].gaps == [] or name == "imports under conditions"
     np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+
+
+BASE = """import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+def noted(kind):
+    return kind
+"""
+LATE = """from base import *
+
+has_silu = "silu" in dir(torch.nn.functional)
+
+
+@noted
+class Net(nn.Module):
+    def forward(self, x):
+        return F.silu(x) if has_silu else torch.relu(x)
+"""
+LATER = """def build():
+    from late import Net
+
+    return Net()
+"""
+
+
+def test_torch_by_another_files_star_and_an_import_in_the_factory(tmp_path):
+    texts = {"later": LATER, "late": LATE, "base": BASE}
+    record, net = recorded(tmp_path, texts, "build")
+    assert record.files["base"].at_work == set(), "what an import runs is no work of the net"
+    theirs, ours = both_outputs(tmp_path, record, net)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)

@@ -64,6 +64,7 @@ BY_TEXT = {  # rows that give nothing to compare: their spelling is the test
         "torch.autocast('cpu', enabled=False)",
         "paddle.amp.auto_cast(enable=False)",
     ),
+    "torch._C._log_api_usage_once": ("torch._C._log_api_usage_once('net')", "None"),
     "torch.jit.is_scripting": ("torch.onnx.is_in_onnx_export()", "False"),
     "torch.device": ("torch.device('cpu')", "'cpu'"),
     "torch.jit.script": ("torch.jit.ignore(F.relu)", "F.relu"),
