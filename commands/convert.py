@@ -10,8 +10,9 @@ from typing import Any
 
 from commands import convert_show as show
 from commands import entry
-from commands.guard import announce_report
+from commands.guard import announce_output, announce_report
 from common.streams import messages, results, say
+from common.words.controls import escaped
 from common.words.language import phrase
 from common.words.typed import command, command_line, shown
 
@@ -78,6 +79,7 @@ def convert(args: argparse.Namespace) -> int:
     from convert.outputs import default_output
 
     entry.check_folder(args.report, ["convert"])
+    output = tidy(args.output or default_output(args.checkpoint))
     model = model_of(args.model, args.arguments)
     rules = args.map if args.pair is None else args.pair.rules_for(model)
     unverified = why_unverified(args, model)
@@ -87,7 +89,7 @@ def convert(args: argparse.Namespace) -> int:
     with progress_bar(args) as progress, misfits_advised(step):
         conversion = convert_checkpoint(
             args.checkpoint,
-            args.output or default_output(args.checkpoint),
+            output,
             model,
             rules,
             verify=not unverified,
@@ -113,6 +115,22 @@ def convert(args: argparse.Namespace) -> int:
     if args.table:
         show.table(conversion.account, messages() if args.json else results())
     return entry.CHECKED_GOOD
+
+
+def tidy(output: Path) -> Path:
+    """Say what a killed conversion to `output` had left, which is completed or removed now."""
+    from convert.outputs import files_beside
+    from convert.together import settle
+
+    announce_output(output)
+    found = settle(files_beside(output))
+    for words, paths in (
+        ("completed, as a conversion that was broken off had left it: {paths}", found.completed),
+        ("removed, drafts of a run that was killed: {paths}", found.swept),
+    ):
+        if paths:
+            print(escaped(phrase(words, paths=", ".join(map(str, paths)))), file=messages())
+    return output
 
 
 def next_command(args: argparse.Namespace, model: Any, unverified: str, conversion: Any) -> str:
@@ -172,10 +190,11 @@ def reverse(args: argparse.Namespace) -> int:
     from convert.outputs import default_output
     from convert.reverse import reverse_checkpoint
 
+    output = tidy(args.output or default_output(args.checkpoint, ".pth"))
     with progress_bar(args) as progress:
         made = reverse_checkpoint(
             args.checkpoint,
-            args.output or default_output(args.checkpoint, ".pth"),
+            output,
             account=args.account,
             model=model_of(args.model, args.arguments),
             rules=args.map,

@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -62,6 +63,12 @@ def announce_report(folder: Path, stem: str) -> None:
     stop_copies()
     if _sender is not None and not _sender.tell("report", [str(folder.resolve()), stem]):
         raise UserError("could not check: the code that ran closed files of this program")
+
+
+def announce_output(path: Path) -> None:
+    """Say that a conversion is written to `path`: what it leaves when it is killed is settled."""
+    if _sender is not None:
+        _sender.tell("output", str(path.resolve()))
 
 
 def stop_copies() -> None:
@@ -120,12 +127,15 @@ def _watch(timeout: float) -> int:
         except KeyboardInterrupt:
             _interrupted(child)
             receiver.listen()
-            _forget_reports(receiver, child.pid)
+            _forget(receiver, child.pid)
             return 130
         finally:
             if child.poll() is None:
                 child.kill()
                 child.wait()
+                receiver.listen()
+                if receiver.verdict is None:
+                    _forget(receiver, child.pid)
             os.close(ours)
             os.close(theirs)
         receiver.listen()
@@ -140,9 +150,11 @@ def _verdict(receiver: Receiver, code: int | None, timeout: float, where: str, c
         return receiver.verdict
     if sys.stderr.isatty():
         sys.stderr.write("\x1b[?25h")  # the cursor, which the child's progress hid
-    _forget_reports(receiver, child)
+    _forget(receiver, child)
     if code is None:
         complain(_died(f"nothing moved for {timeout:g} s", where))
+    elif code == -signal.SIGBUS and not receiver.ended:
+        complain(error_line(CUT))
     elif code < 0 and not receiver.ended:
         complain(_died(f"the process was ended by {_name(-code)}", where))
     else:
@@ -175,10 +187,22 @@ def _wait(child: subprocess.Popen, note: Path, receiver: Receiver, timeout: floa
             return None
 
 
-def _forget_reports(receiver: Receiver, child: int) -> None:
-    """Remove reports of a run that came to no verdict."""
+CUT = (
+    "could not read: a file that was being read was cut short meanwhile, or its disk failed "
+    "(SIGBUS). Run it again when nothing writes to the file"
+)
+
+
+def _forget(receiver: Receiver, child: int) -> None:
+    """Take away what a run without a verdict wrote: reports, and what is half of a conversion."""
     for folder, stem in receiver.reports:
         remove_report(Path(folder), stem, child)
+    for output in map(Path, receiver.outputs):
+        from convert.outputs import files_beside
+        from convert.together import settle
+
+        with suppress(UserError):  # the next conversion says it
+            settle(files_beside(output))
 
 
 def _interrupted(child: subprocess.Popen) -> None:
@@ -188,6 +212,8 @@ def _interrupted(child: subprocess.Popen) -> None:
         child.wait(_GRACE)
     except (subprocess.TimeoutExpired, KeyboardInterrupt):
         child.kill()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the end is near
+    child.wait()
 
 
 def _name(number: int) -> str:

@@ -36,7 +36,8 @@ class Receiver:
     """The parent's end, and what it heard.
 
     verdict: the exit code that the command came to, None before. ended: what the child said last
-    about code that ends it. reports: (folder, stem) of reports that it began to write.
+    about code that ends it. reports: (folder, stem) of reports that it began to write. outputs:
+    files that it began to convert to.
     """
 
     def __init__(self) -> None:
@@ -46,6 +47,7 @@ class Receiver:
         self.verdict: int | None = None
         self.ended = ""
         self.reports: list[tuple[str, str]] = []
+        self.outputs: list[str] = []
 
     @property
     def environment(self) -> dict[str, str]:
@@ -83,6 +85,8 @@ class Receiver:
             self.ended = str(value)
         elif what == "report":
             self.reports.append((value[0], value[1]))
+        elif what == "output":
+            self.outputs.append(str(value))
 
 
 def _identity(number: int) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from typing import Any
 from common.errors import UnreadableError, UserError
 
 TRASH = ".part"  # suffix of what is not finished or no longer wanted
+OLD, GONE = "old", "gone"  # before it: what is being replaced, and what is being removed
 
 
 @contextmanager
@@ -124,12 +125,12 @@ def _swap(draft: Path, path: Path) -> None:
     if not path.exists():
         draft.rename(path)
         return
-    old = path.with_name(f".{path.name}.old{TRASH}")
+    old = path.with_name(f".{path.name}.{OLD}{TRASH}")
     shutil.rmtree(old, ignore_errors=True)
     path.rename(old)
     try:
         draft.rename(path)
-    except OSError:
+    except BaseException:
         old.rename(path)
         raise
     shutil.rmtree(old)
@@ -138,27 +139,47 @@ def _swap(draft: Path, path: Path) -> None:
 def remove_folder(path: Path) -> None:
     """Remove a folder so that at no moment half of it stands under its name."""
     if path.exists():
-        doomed = path.with_name(f".{path.name}.old{TRASH}")
+        doomed = path.with_name(f".{path.name}.{GONE}{TRASH}")
         shutil.rmtree(doomed, ignore_errors=True)
         path.rename(doomed)
         shutil.rmtree(doomed)
 
 
-def sweep(folder: Path) -> None:
-    """Remove what killed processes left in `folder`."""
-    for path in folder.glob(f".*{TRASH}"):
+def sweep(folder: Path) -> list[Path]:
+    """Remove what killed processes left in `folder`; return what went.
+
+    Only for who holds it (`common.locks`): drafts of a living process go too.
+    """
+    return _swept(folder.glob(f".*{TRASH}"))
+
+
+def sweep_drafts(path: Path) -> list[Path]:
+    """Remove what killed processes left of `path`: drafts whose process is gone; return them.
+
+    A folder that was killed while another took its place gets its name back.
+    """
+    found = []
+    for draft in path.parent.glob(f".{glob.escape(path.name)}.*{TRASH}"):
+        number = draft.name.removesuffix(TRASH).rpartition(".")[2]
+        if number in (OLD, GONE) or (number.isdecimal() and not _runs(int(number))):
+            found.append(draft)
+    return _swept(found)
+
+
+def _swept(found: Iterable[Path]) -> list[Path]:
+    gone = []
+    for path in list(found):
+        end = f".{OLD}{TRASH}"
+        before = path.with_name(path.name[1:].removesuffix(end))
+        if path.name.endswith(end) and not before.exists():
+            path.rename(before)  # killed between the two renames of `_swap`
+            continue
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
-
-
-def sweep_drafts(path: Path) -> None:
-    """Remove what killed processes left of the folder `path`: drafts whose process is gone."""
-    for draft in path.parent.glob(f".{glob.escape(path.name)}.*{TRASH}"):
-        number = draft.name.removesuffix(TRASH).rpartition(".")[2]
-        if number.isdecimal() and not _runs(int(number)):
-            shutil.rmtree(draft, ignore_errors=True)
+        gone.append(path)
+    return gone
 
 
 def _runs(process: int) -> bool:

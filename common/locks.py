@@ -1,4 +1,4 @@
-"""One run in a folder at a time: two would mix their logs and weights and both seem to go well."""
+"""One run writes in a folder, or a file, at a time: two would mix their logs and weights."""
 
 import json
 import os
@@ -25,26 +25,54 @@ def only_run_in(folder: Path) -> Iterator[None]:
     Raises UserError that says who holds it, or that the folder cannot be written.
     """
     make_folder(folder)
+    with _held(folder, folder / LOCK, folder / HOLDER):
+        yield
+
+
+@contextmanager
+def only_writer_of(path: Path) -> Iterator[None]:
+    """Hold the name `path`, of a file or folder, as `only_run_in` does; nothing stays beside it.
+
+    Raises UserError as that does.
+    """
+    lock, holder = _beside(path)
+    with _held(path, lock, holder):
+        try:
+            yield
+        finally:
+            # While it is held: who has opened it meanwhile sees that it has no name any more.
+            lock.unlink(missing_ok=True)
+
+
+def was_held(path: Path) -> bool:
+    """Tell whether somebody holds the name `path`, or was killed while he did."""
+    return any(one.exists() for one in _beside(path))
+
+
+def _beside(path: Path) -> tuple[Path, Path]:
+    return path.with_name(f".{path.name}{LOCK}"), path.with_name(f".{path.name}{HOLDER}")
+
+
+@contextmanager
+def _held(place: Path, lock_file: Path, holder: Path) -> Iterator[None]:
     try:
-        lock = _taken(folder)
+        lock = _taken(lock_file)
     except Timeout:
         raise UserError(
-            f"{folder}: another run writes there{_holder(folder)}; wait for it, or give another "
-            "folder"
+            f"{place}: another run writes there{_holder(holder)}; wait for it, or write elsewhere"
         ) from None
     except OSError as error:
-        raise UserError(f"{folder}: cannot be locked: {error.strerror or error}") from None
+        raise UserError(f"{place}: cannot be locked: {error.strerror or error}") from None
     try:
-        with whole_file(folder / HOLDER) as draft:
+        with whole_file(holder) as draft:
             draft.write_text(json.dumps(_self()) + "\n", encoding="utf-8")
         yield
     finally:
-        (folder / HOLDER).unlink(missing_ok=True)
+        holder.unlink(missing_ok=True)
         lock.release()
 
 
-def _taken(folder: Path) -> FileLock | SoftFileLock:
-    path = folder / LOCK
+def _taken(path: Path) -> FileLock | SoftFileLock:
     try:
         lock: FileLock | SoftFileLock = FileLock(path)
         lock.acquire(timeout=0)
@@ -63,10 +91,10 @@ def _self() -> dict[str, str | int]:
     }
 
 
-def _holder(folder: Path) -> str:
-    """Say who holds the folder, as far as that run wrote it down."""
+def _holder(note: Path) -> str:
+    """Say who holds it, as far as that run wrote it down."""
     try:
-        held = json.loads((folder / HOLDER).read_text(encoding="utf-8"))
+        held = json.loads(note.read_text(encoding="utf-8"))
         return (
             f" (process {int(held['process'])} on {held['machine']!r} since {held['since']!r}: "
             f"{held['command']!r})"

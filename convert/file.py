@@ -1,6 +1,6 @@
 """From a checkpoint file to a `.pdparams` or `.safetensors` file: `convert_checkpoint`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from os import PathLike
@@ -10,8 +10,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from common.errors import ConversionError
-from common.files import Background, sha256_of, whole_file
+from common.errors import ConversionError, UnreadableError
+from common.files import Background, sha256_of
 from convert.conversion import Conversion, RulesLike, convert_arrays
 from convert.formats.checkpoint import Checkpoint, read_checkpoint
 from convert.formats.stored import dtype_named
@@ -19,8 +19,9 @@ from convert.formats.stream import Finite, OnBytes, Writing, Written
 from convert.formats.table import PDPARAMS, SAFETENSORS, output_format
 from convert.job import Job, described, job_of, with_row
 from convert.names.spec import PADDLE, TORCH
-from convert.outputs import account_path, check_output, dropped_path, files_of
+from convert.outputs import files_beside, files_of, writing_alone
 from convert.plan.account import DROPPED, RESHAPED, Account, nbytes_of
+from convert.together import whole_files
 from convert.verify.compare import Verification, verify
 
 _NAMED = 8
@@ -68,29 +69,33 @@ def convert_checkpoint(
         ConversionError: the file does not fit, a value is not finite, or the nets differ.
     """
     checkpoint = read_checkpoint(path, key)
-    if output is not None:
-        beside = (account_path(Path(output)), dropped_path(Path(output)))
-        check_output(Path(output), beside, [*checkpoint.files, *files_of(rules)], force)
-    job = job_of(checkpoint, model, rules, num_classes, into, generic)
-    if verify:
-        job = with_row(job, model)
-    conversion = convert_arrays(
-        job.checkpoint,
-        job.target,
-        job.rules,
-        job.pair,
-        job.prefix,
-        job.parts,
-        PDPARAMS if output is None else output_format(Path(output), PADDLE),
-        cast=model is not None or into is not None,
-    )
-    conversion = _with_notes(conversion, job, model)
-    digest = Background(sha256_of, checkpoint.path) if checksum else None
-    if output is None:
-        conversion = replace(conversion, account=_head(conversion.account, job, model, digest))
-        return _verified(conversion, job, conversion.state) if verify else conversion
-    writer = _Writer(conversion, job, Path(output), progress, checksum, allow_nonfinite)
-    return writer.write(model, digest, verify)
+    with ExitStack() as held:
+        check = checkpoint.require_unchanged
+        if output is not None:
+            names, read = files_beside(Path(output)), [*checkpoint.files, *files_of(rules)]
+            check = held.enter_context(writing_alone(names, read, force))
+        job = job_of(checkpoint, model, rules, num_classes, into, generic)
+        if verify:
+            job = with_row(job, model)
+        conversion = convert_arrays(
+            job.checkpoint,
+            job.target,
+            job.rules,
+            job.pair,
+            job.prefix,
+            job.parts,
+            PDPARAMS if output is None else output_format(Path(output), PADDLE),
+            cast=model is not None or into is not None,
+        )
+        conversion = _with_notes(conversion, job, model)
+        digests = Background(_sums, checkpoint.files) if checksum else None
+        if output is not None:
+            writer = _Writer(conversion, job, Path(output), progress, checksum, allow_nonfinite)
+            return writer.write(model, digests, verify, check)
+        conversion = replace(conversion, account=_head(conversion.account, job, model, digests))
+        conversion = _verified(conversion, job, conversion.state) if verify else conversion
+        check()
+        return conversion
 
 
 def _with_notes(conversion: Conversion, job: Job, model: Any) -> Conversion:
@@ -108,15 +113,26 @@ def _with_notes(conversion: Conversion, job: Job, model: Any) -> Conversion:
     return replace(conversion, account=replace(account, notes=(*account.notes, note)))
 
 
-def _head(account: Account, job: Job, model: Any, digest: Background | None) -> Account:
+def _sums(files: Sequence[Path]) -> list[str]:
+    """Return the SHA-256 of each file; UnreadableError where one is gone."""
+    try:
+        return [sha256_of(path) for path in files]
+    except OSError as error:
+        raise UnreadableError(f"{error.filename}: cannot be read: {error.strerror}") from None
+
+
+def _head(account: Account, job: Job, model: Any, digests: Background | None) -> Account:
     """Fill in what the account says about the file and the net."""
-    path = job.checkpoint.path
+    path, *parts = job.checkpoint.files
+    sums = digests.result() if digests else [None] * (1 + len(parts))
     source = {
         "path": str(path),
-        "bytes": path.stat().st_size,
-        "sha256": digest.result() if digest else None,
+        "bytes": job.checkpoint.size,
+        "sha256": sums[0],
         "found_as": job.checkpoint.found_as,
     }
+    if parts:  # of an index
+        source["parts"] = {part.name: sha256 for part, sha256 in zip(parts, sums[1:], strict=True)}
     ties = job.checkpoint.aliases
     return replace(account, source=source, net=described(job, model), ties=ties)
 
@@ -137,29 +153,31 @@ class _Writer:
         self._format = output_format(output, PADDLE)
         self._progress, self._checksum, self._allow = progress, checksum, allow_nonfinite
 
-    def write(self, model: Any, digest: Background | None, verified: bool) -> Conversion:
-        """Write all files; what is verified is the written file, before it gets its name."""
-        beside, dropped = account_path(self._output), self._dropped()
-        with ExitStack() as files:
-            # Renamed in the reverse order: the output last, when all else is in place.
-            temporary = files.enter_context(whole_file(self._output))
-            sha256, size = self._write_state(temporary)
+    def write(
+        self, model: Any, digests: Background | None, verified: bool, check: Callable[[], None]
+    ) -> Conversion:
+        """Write all files; what is verified is the written file, before it gets its name.
+
+        `check` is called before they get their names.
+        """
+        output, kept, beside = names = files_beside(self._output)
+        with whole_files(names) as drafts:
+            sha256, size = self._write_state(drafts[output])
             conversion = self._conversion
-            account = _head(conversion.account, self._job, model, digest)
+            account = _head(conversion.account, self._job, model, digests)
             conversion = replace(conversion, account=account)
             if verified:
-                conversion = _verified(conversion, self._job, self._read_back(temporary))
-            written = {"path": str(self._output), "bytes": size, "sha256": sha256}
+                conversion = _verified(conversion, self._job, self._read_back(drafts[output]))
+            written = {"path": str(output), "bytes": size, "sha256": sha256}
             written |= {"account": str(beside)}
-            if dropped:
-                kept = files.enter_context(whole_file(dropped_path(self._output)))
+            if dropped := self._dropped():
                 assert SAFETENSORS.write is not None
-                SAFETENSORS.write(dropped, kept, Writing(TORCH, checksum=False))
-                written |= {"dropped": str(dropped_path(self._output))}
+                SAFETENSORS.write(dropped, drafts[kept], Writing(TORCH, checksum=False))
+                written |= {"dropped": str(kept)}
             conversion = replace(conversion, account=replace(conversion.account, output=written))
-            text = files.enter_context(whole_file(beside))
-            text.write_text(conversion.account.to_json(), encoding="utf-8")
+            drafts[beside].write_text(conversion.account.to_json(), encoding="utf-8")
             self._job.checkpoint.require_unchanged()
+            check()
         return conversion
 
     def _write_state(self, temporary: Path) -> Written:

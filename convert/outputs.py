@@ -1,15 +1,18 @@
 """Where a conversion writes: its outputs' names, checked before it begins."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
 from common.files import check_outputs, sha256_of
+from common.locks import only_writer_of
 from convert.formats.table import SUFFIXES
 from convert.plan.account import LEFT
+from convert.together import require_settled, settle_held
 
 
 def default_output(source: Path, suffix: str = ".pdparams") -> Path:
@@ -30,6 +33,7 @@ def left_at_initialisation(output: Path) -> list[str]:
 
     Empty where there is no account beside the file, or it is that of another file.
     """
+    require_settled(files_beside(output))
     try:
         account = json.loads(account_path(output).read_text(encoding="utf-8"))
         written, rows = account["output"], account["target_tensors"]
@@ -47,11 +51,34 @@ def dropped_path(output: Path) -> Path:
     return output.with_name(f"{output.name}.dropped.safetensors")
 
 
-def check_output(output: Path, beside: Sequence[Path], inputs: Iterable[Path], force: bool) -> None:
-    """Raise UserError where `output`, or what is written beside it, must not or cannot be."""
-    if not output.is_dir() and not output.parent.is_dir():
+def files_beside(output: Path) -> list[Path]:
+    """Return what a conversion to `output` writes: the weights first, their account last."""
+    return [output, dropped_path(output), account_path(output)]
+
+
+@contextmanager
+def writing_alone(
+    names: Sequence[Path], inputs: Iterable[Path], force: bool
+) -> Iterator[Callable[[], None]]:
+    """Hold the first of `names` while the block runs; give what is to be called at its end.
+
+    That asks again what is asked here: that nothing is written over what is read, nor unasked over
+    what is there. Raises UserError where it would be, where another run writes there, or where
+    there is no such folder.
+    """
+    output, read = names[0], list(inputs)
+    if output.is_dir() or not output.parent.is_dir():
+        check_outputs([output], read, force)  # says what is wrong with a folder
         raise UserError(f"{output}: the folder {output.parent} does not exist")
-    check_outputs([output, *beside], inputs, force)
+
+    def check() -> None:
+        check_outputs(names, read, force)
+
+    check()
+    with only_writer_of(output):
+        settle_held(files_beside(output))
+        check()
+        yield check
 
 
 def files_of(*given: Any) -> list[Path]:

@@ -1,7 +1,8 @@
 """Back to PyTorch: a torch state dict from a file of Paddle (`reverse_checkpoint`)."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -11,17 +12,18 @@ import numpy as np
 
 from common.documents import checked
 from common.errors import ConversionError, UnreadableError, UserError
-from common.files import require_file, whole_file
+from common.files import require_file, sha256_of, whole_file
 from convert.conversion import RulesLike
 from convert.formats.checkpoint import Checkpoint, read_checkpoint, require_framework
 from convert.formats.stored import DamagedError
 from convert.formats.stream import OnBytes, Writing, same_bytes
 from convert.formats.table import output_format
 from convert.names.spec import PADDLE, TORCH, joined
-from convert.outputs import account_path, check_output, dropped_path, files_of
+from convert.outputs import account_path, files_beside, files_of, writing_alone
 from convert.plan.account import ALIAS, DROPPED, SourceRow, TargetRow, value_of
 from convert.plan.cast import back
 from convert.reverse_names import back_by_net
+from convert.together import require_settled
 
 _LIES = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, MemoryError)
 _TABLES: Mapping[str, Any] = {
@@ -84,48 +86,53 @@ def reverse_checkpoint(
         UnreadableError, UserError: a file cannot be read, or there is nothing to go by.
         ConversionError: the file does not fit the account or the net.
     """
+    require_settled(files_beside(Path(path)))
     checkpoint = read_checkpoint(path, key)
     require_framework(checkpoint, PADDLE, "the way back")
     beside = account_path(checkpoint.path)
-    if output is not None:
-        read = [*checkpoint.files, *files_of(account, rules), beside, dropped_path(checkpoint.path)]
-        check_output(Path(output), (), read, force)
-    if account is None and model is None and rules is None and beside.exists():
-        account = beside
-    if account is not None:
-        state, ties, notes = _believed(checkpoint, Path(account))
-        made = Reversal(state, ties, (), "account", {}, notes)
-    else:
-        state, ties, missing = back_by_net(checkpoint, model, rules)
-        made = Reversal(state, ties, missing, "net", {})
-    if output is None:
+    with ExitStack() as held:
+        check = checkpoint.require_unchanged
+        if output is not None:
+            read = [*checkpoint.files, *files_of(account, rules), *files_beside(checkpoint.path)]
+            check = held.enter_context(writing_alone([Path(output)], read, force))
+        if account is None and model is None and rules is None and beside.exists():
+            account = beside
+        if account is not None:
+            state, ties, notes = _believed(checkpoint, Path(account), checksum)
+            made = Reversal(state, ties, (), "account", {}, notes)
+        else:
+            state, ties, missing = back_by_net(checkpoint, model, rules)
+            made = Reversal(state, ties, missing, "net", {})
+        if output is not None:
+            return _write(made, Path(output), Writing(TORCH, made.ties, progress, checksum), check)
+        check()
         return made
-    return _write(made, Path(output), progress, checksum)
 
 
-def _write(made: Reversal, output: Path, progress: OnBytes | None, checksum: bool) -> Reversal:
+def _write(made: Reversal, output: Path, how: Writing, check: Callable[[], None]) -> Reversal:
+    """Write the file; `check` is called before it gets its name."""
     with whole_file(output) as temporary:
         write = output_format(output, TORCH).write
         assert write is not None
-        how = Writing(TORCH, made.ties, progress, checksum)
         sha256, size = write(made.state, temporary, how)
+        check()
     written = {"path": str(output), "bytes": size, "sha256": sha256}
     return replace(made, output=written)
 
 
 def _believed(
-    checkpoint: Checkpoint, path: Path
+    checkpoint: Checkpoint, path: Path, checksum: bool
 ) -> tuple[dict[str, np.ndarray], dict[str, str], tuple[str, ...]]:
     """Undo an account that may lie: UnreadableError where its rows contradict each other."""
     try:
-        return _by_account(checkpoint, path)
+        return _by_account(checkpoint, path, checksum)
     except (*_LIES, DamagedError) as error:
         what = f"{type(error).__name__}: {error}"
         raise UnreadableError(f"{path}: its rows contradict each other ({what:.200})") from None
 
 
 def _by_account(
-    checkpoint: Checkpoint, path: Path
+    checkpoint: Checkpoint, path: Path, checksum: bool
 ) -> tuple[dict[str, np.ndarray], dict[str, str], tuple[str, ...]]:
     """Undo every row of the account; the result has the order of the original file."""
     document = _load(path)
@@ -155,12 +162,24 @@ def _by_account(
         for second, first in document["ties"].items()
         if same_bytes(state[second], state[first])
     }
-    return state, ties, _why_not_identical(rounded, kept)
+    another = checksum and _is_another(checkpoint, document)
+    return state, ties, _why_not_identical(another, rounded, kept)
 
 
-def _why_not_identical(rounded: int, kept: int) -> tuple[str, ...]:
-    """Say of how many tensors the file's own values or dtypes do not come back."""
+def _is_another(checkpoint: Checkpoint, document: Mapping[str, Any]) -> bool:
+    """Tell whether a file is not the one of which the account holds the SHA-256."""
+    held = document.get("output", {}).get("sha256")
+    return isinstance(held, str) and sha256_of(checkpoint.path) != held
+
+
+def _why_not_identical(another: bool, rounded: int, kept: int) -> tuple[str, ...]:
+    """Say whether the file itself, and of how many tensors values or dtypes do not come back."""
     notes = []
+    if another:
+        notes.append(
+            "the file is not the one that its account was written for (another SHA-256: was it "
+            "trained on?): its values come back as they are now"
+        )
     if rounded:
         notes.append(
             f"{rounded} tensors were rounded to the net's dtype on the way there: they come back "

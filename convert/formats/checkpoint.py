@@ -35,6 +35,7 @@ class Checkpoint(Mapping[str, np.ndarray]):
         framework: "torch" or "paddle": whose names and layouts these are.
         prefix: what was removed from every name.
         files: all that was read: the file, and those that an index names.
+        size: bytes of the file.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Checkpoint(Mapping[str, np.ndarray]):
     ) -> None:
         self.path = path
         self.files: tuple[Path, ...] = (path,)
+        self.size = 0
         self._stamps: dict[Path, tuple[int, ...]] = {}
         self.found_as = found_as
         self.framework = framework
@@ -100,7 +102,7 @@ class Checkpoint(Mapping[str, np.ndarray]):
         words = self.found_as + f", prefix {prefix!r} kept, as the net has it"
         removed = self.prefix.removesuffix(prefix)
         made = Checkpoint(self.path, tensors, words, self.framework, removed)
-        made.files, made._stamps = self.files, self._stamps
+        made.files, made.size, made._stamps = self.files, self.size, self._stamps
         return made
 
 
@@ -129,21 +131,25 @@ def _read(path: Path, key: str | None, is_part: bool = False) -> Checkpoint:
     contents = format_of(path, head).read(path, data)
     if contents.parts and is_part:
         raise UnreadableError(f"{path}: an index, which another index names as a file of tensors")
-    tree = _joined(path, contents.parts) if contents.parts else contents.tree
+    tree, stamps = _joined(path, contents.parts) if contents.parts else (contents.tree, {})
     found = _of_tree(path, key, contents.framework, tree, contents.words)
-    parts = dict.fromkeys(path.with_name(name) for name in contents.parts.values())
-    found.files = (path, *parts)
-    found._stamps = {one: stamp if one == path else _stamp(one) for one in found.files}
+    found.size = len(data)
+    found._stamps |= {path: stamp} | stamps
+    found.files = tuple(found._stamps)
     return found
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
-    """Return what tells that a file was changed or replaced; () where it is not there."""
+    """Return what tells that a file was changed or replaced; () where it is not there.
+
+    The time of the last change of any kind is among it: who sets a time back changes that.
+    """
     try:
         found = path.stat()
     except (OSError, ValueError):
         return ()
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    times = found.st_mtime_ns, found.st_ctime_ns
+    return found.st_dev, found.st_ino, found.st_size, *times
 
 
 def _mapped(path: Path) -> memoryview:
@@ -194,18 +200,25 @@ def _not_plain(path: Path, name: str, what: str, kind: str, place: str) -> Unrea
     return UnreadableError(f"{path}: {name} is not a plain dense tensor, but {what}{recipe}")
 
 
-def _joined(path: Path, places: Mapping[str, str]) -> dict[str, Stored]:
-    """Join the files that an index names; each must hold what the index says and nothing else."""
+def _joined(
+    path: Path, places: Mapping[str, str]
+) -> tuple[dict[str, Stored], dict[Path, tuple[int, ...]]]:
+    """Join the files that an index names; return their tensors and {file: stamp}.
+
+    Each must hold what the index says and nothing else.
+    """
     files: dict[str, dict[str, Stored]] = {}
+    stamps: dict[Path, tuple[int, ...]] = {}
     for name in dict.fromkeys(places.values()):
         part = _read(path.with_name(name), None, is_part=True)
+        stamps |= part._stamps
         files[name] = {part.prefix + k: part._tensors[k] for k in part}
     for name, tensors in files.items():
         if unlisted := [k for k in tensors if places.get(k) != name]:
             raise UnreadableError(f"{path}: {name} holds {unlisted[0]}, which the index does not")
     if absent := [k for k, name in places.items() if k not in files[name]]:
         raise UnreadableError(f"{path}: {absent[0]} is not in {places[absent[0]]}, as it says")
-    return {k: files[name][k] for k, name in places.items()}
+    return {k: files[name][k] for k, name in places.items()}, stamps
 
 
 def require_framework(checkpoint: Checkpoint, framework: str, what: str) -> None:

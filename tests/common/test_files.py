@@ -152,7 +152,7 @@ def _writes(call: ast.Call) -> bool:
 
 def _whole(function: ast.AST) -> bool:
     names = {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
-    return bool(names & {"whole_file", "whole_folder", "TemporaryDirectory"})
+    return bool(names & {"whole_file", "whole_files", "whole_folder", "TemporaryDirectory"})
 
 
 def test_every_file_is_written_by_the_one_writer():

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from common.errors import UserError
 from convert.formats.pdparams import write_pdparams
-from convert.outputs import check_output, default_output
+from convert.outputs import default_output, writing_alone
 
 DTYPES = st.sampled_from(["?", *("u1", "i1", "i8", "u2", "f2", "f4", "f8", "c8", "c16", ">f4")])
 ARRAYS = DTYPES.flatmap(
@@ -68,16 +68,21 @@ def test_what_must_not_be_overwritten(tmp_path):
     source.write_bytes(b"weights")
     other.write_bytes(b"old")
     (tmp_path / "link").symlink_to(source)
+
+    def check(output, force):
+        with writing_alone([output], [source], force):
+            pass
+
     for output in (source, tmp_path / "link"):
         with pytest.raises(UserError, match="which is read"):
-            check_output(output, (), [source], force=True)
+            check(output, force=True)
     with pytest.raises(UserError, match="--force"):
-        check_output(other, (), [source], force=False)
-    check_output(other, (), [source], force=True)
+        check(other, force=False)
+    check(other, force=True)
     with pytest.raises(UserError, match="does not exist"):
-        check_output(tmp_path / "no" / "out", (), [source], force=False)
+        check(tmp_path / "no" / "out", force=False)
     with pytest.raises(UserError, match="a folder"):
-        check_output(tmp_path, (), [source], force=True)
+        check(tmp_path, force=True)
 
 
 def test_paddle_reads_it(tmp_path):
