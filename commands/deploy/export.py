@@ -67,16 +67,33 @@ def _add_input(group: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Export and say how it ended; return the exit code."""
-    from commands.deploy.subject_paddle import default_size, subject_of
+    from commands.deploy.subject_paddle import subject_of
     from commands.subjects.named.config import read_config
-    from export.make.job_paddle import check_folder, export_net
+    from common.files import make_folder, sweep_drafts
+    from common.locks import only_writer_of
+    from export.make.job_paddle import check_folder
 
     _check(options)
-    check_folder(options.folder, options.force)
-    settings = read_config(options.config, options.overrides)
-    subject = subject_of(settings, options.weights)
+    make_folder(options.folder.absolute().parent)
+    with only_writer_of(options.folder):
+        sweep_drafts(options.folder)
+        check_folder(options.folder, options.force, [options.config, Path(options.weights)])
+        settings = read_config(options.config, options.overrides)
+        account = _export(options, subject_of(settings, options.weights))
+    if options.json:
+        entry.print_json(account)
+    else:
+        show(account, options.folder, options.quiet)
+    return entry.CHECKED_GOOD
+
+
+def _export(options: argparse.Namespace, subject: Any) -> dict[str, Any]:
+    """Export `subject` into the folder of the options; return the account."""
+    from commands.deploy.subject_paddle import default_size
+    from export.make.job_paddle import export_net
+
     size = (None, None) if options.free_size else options.size
-    height, width = size or default_size(settings, subject.size_step)
+    height, width = size or default_size(subject.settings, subject.size_step)
     deployment = subject.deployment(
         batch=options.batch or None,
         height=height,
@@ -90,11 +107,7 @@ def run(options: argparse.Namespace) -> int:
     )
     if "onnx" not in formats and options.format == "both":
         account["notes"].append(NO_ONNX)
-    if options.json:
-        entry.print_json(account)
-    else:
-        show(account, options.folder, options.quiet)
-    return entry.CHECKED_GOOD
+    return account
 
 
 NO_ONNX = "no ONNX: paddle2onnx and onnxruntime are not installed (the extra onnx brings them)"

@@ -1,29 +1,40 @@
 """The flow of `reproduce`: climb the ladder, then print the summary."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from commands.entry import check_folder, print_json
+from common.errors import UserError
 from common.words.language import language, phrase, said
 from common.words.typed import command_line
 
 
 def reproduce(options: argparse.Namespace) -> int:
     """Climb every rung that the options ask for; return the exit code of the run."""
-    from align.report.write import write_run
-    from commands.reproduce.ladder import Reproduction, new_folder
-    from common.errors import UserError
+    from commands.reproduce.ladder import new_folder
+    from common.files import make_folder
+    from common.locks import only_writer_of
     from common.settings.load import load_settings
-    from common.terminal import screen
 
     overrides = [*options.overrides, *(["reproduce.train_both=true"] if options.both else [])]
     name = load_settings(options.config, overrides).name
     folder = options.output or new_folder(name)
-    if folder.exists():
-        raise UserError(f"--output {folder} exists already; give a new folder")
+    make_folder(folder.absolute().parent)
+    with only_writer_of(folder):
+        if folder.exists():
+            raise UserError(f"--output {folder} exists already; give a new folder")
+        return _reproduce(options, folder, overrides)
+
+
+def _reproduce(options: argparse.Namespace, folder: Path, overrides: Sequence[str]) -> int:
+    """Climb the rungs in `folder`, which nobody else writes in; return the exit code."""
+    from align.report.write import write_run
+    from commands.reproduce.ladder import Reproduction
+    from common.terminal import screen
+
     if options.checkpoint and not options.checkpoint.is_file():
         raise UserError(f"--checkpoint {options.checkpoint}: no such file")
     check_folder(options.report, ["reproduce"])

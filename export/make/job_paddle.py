@@ -1,7 +1,7 @@
 """One export: fold, trace, write, run in fresh processes, compare, and only then put in place."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -69,8 +69,11 @@ def export_net(
     return account
 
 
-def check_folder(folder: Path, force: bool) -> None:
-    """Raise UserError where `folder` is not free, nor an export that `force` replaces."""
+def check_folder(folder: Path, force: bool, inputs: Iterable[Path] = ()) -> None:
+    """Raise UserError where `folder` is not free, nor an export that `force` replaces.
+
+    One that holds what is read, or a file that no export wrote, is never replaced.
+    """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     deploy = folder / NAME
@@ -79,6 +82,23 @@ def check_folder(folder: Path, force: bool) -> None:
         raise UserError(f"{folder}: is there and no export; give a new folder with -o")
     if not force:
         raise UserError(f"{folder}: an export is there already; --force replaces it")
+    whole = folder.resolve()
+    if held := next((path for path in inputs if whole in path.resolve().parents), None):
+        raise UserError(f"{folder}: would be replaced with {held}, which is read; choose another")
+    known = {ACCOUNT, *_written(folder / ACCOUNT)}
+    if others := sorted(path.name for path in folder.iterdir() if path.name not in known):
+        raise UserError(
+            f"{folder}: holds {others[0]}, which the export there did not write; move it away, or "
+            "give a new folder with -o"
+        )
+
+
+def _written(account: Path) -> list[str]:
+    """Return the files that an account of an export names; none where it is none."""
+    try:
+        return list(json.loads(account.read_text(encoding="utf-8"))["files"])
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return []
 
 
 class Truth:

@@ -1,5 +1,6 @@
 """`--propose`: run both nets, pair their layers, try the rules, write them."""
 
+import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -50,7 +51,7 @@ def write_proposal(options: Any) -> int:
     something is open or differs; 2 where the nets could not be run on the inputs.
     """
     path = Path(options.propose)
-    if path.exists():
+    if os.path.lexists(path):
         raise UserError(f"--propose {path}: exists already; remove it or give another name")
     given = options.torch, options.paddle, options.seed
     torch_net, paddle_net = build_pair(*given, **arguments_of_nets(options))

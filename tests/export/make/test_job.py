@@ -66,6 +66,23 @@ def test_a_folder_of_somebody_else_is_left_alone(subject, tmp_path):
     assert (tmp_path / "thesis.txt").read_text() == "all of it"
 
 
+def test_what_is_read_and_what_is_not_ours_is_never_replaced(tmp_path):
+    """--force replaces a whole folder: with the weights in it, and with what people put there."""
+    folder, weights = tmp_path / "out", tmp_path / "out" / "best.pdparams"
+    folder.mkdir()
+    (folder / "deploy.yaml").write_text("torch2paddle: {}")
+    (folder / "account.json").write_text('{"files": {"deploy.yaml": {}, "best.pdparams": {}}}')
+    job_paddle.check_folder(folder, force=True, inputs=[tmp_path / "best.pdparams"])
+    weights.write_bytes(b"weights")
+    (tmp_path / "link").symlink_to(weights)
+    for name in (weights, tmp_path / "link", tmp_path / "out" / ".." / "out" / "best.pdparams"):
+        with pytest.raises(UserError, match="which is read"):
+            job_paddle.check_folder(folder, force=True, inputs=[name])
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"holds notes\.txt, which the export there did not write"):
+        job_paddle.check_folder(folder, force=True)
+
+
 def test_a_net_that_is_exported_wrongly_is_found(subject, tmp_path, monkeypatch):
     """One weight off by one part in ten thousand."""
     real = job_paddle.save
