@@ -9,10 +9,13 @@ paddle = pytest.importorskip("paddle")
 import paddle.nn.functional as F
 
 from align import align_backward, align_forward, align_loss, align_training
+from commands.subjects.recipe import Recipe
+from common.data.toy import write_toy_cityscapes
 from paddle_impl.losses import LOSSES as PORTS
 from paddle_impl.losses.detection import mask_rcnn as port_losses
 from paddle_impl.models.detection import paste, rpn
 from tests.nets.models.thin_mask_rcnn import FIRST, SECOND, SIZES, objects, pictures, thin_pair
+from tests.paths import CONFIGS
 from torch_ref.losses import LOSSES as REFERENCES
 
 pytestmark = pytest.mark.prove
@@ -172,3 +175,18 @@ def test_a_wrong_port_is_found_at_its_place_in_eval_mode(fault, layer, monkeypat
     report = align_forward(reference, port, batch()[:1], train=False)
     assert report.exit_code == 1
     assert {d.layer for d in report.divergences} == {layer}
+
+
+@pytest.mark.parametrize(("fault", "code"), [(None, 0), (weights_of_targets, 1)])
+def test_the_toy_s_first_batch_teaches_boxes_to_move(fault, code, tmp_path, monkeypatch):
+    """Some proposals overlap an object before anything is learnt: what moves them is not zero."""
+    root = tmp_path / "toy"
+    write_toy_cityscapes(root, layout="coco_instances", train=8, val=2, size_hw=(128, 128), seed=0)
+    shape = "reproduce.input_shape=[2,3,64,64]"  # as `reproduce --fast` has it
+    recipe = Recipe(CONFIGS / "mask_rcnn_r50_fpn_toy.yml", (f"data.root={root}", shape))
+    reference, port, *_ = recipe.pair.nets(None, 0)
+    if fault:
+        fault(port, monkeypatch)
+    report = recipe.align_forward(reference, port, train=True)
+    assert report.exit_code == code, (report.verdict, report.notes)
+    assert {d.layer for d in report.divergences} == ({f"{TEACH}.box_targets"} if fault else set())
