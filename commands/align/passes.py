@@ -40,7 +40,7 @@ def _inputs(options: Any, recipe: Any, name: str, both: tuple[Any, Any], train: 
     """Return the inputs of the options, of a config seeded ones of its `reproduce.input_shape`."""
     if recipe is not None:
         shapes = options.input_shape
-        return seeded_inputs(shapes, options.seed) if shapes else recipe.inputs()
+        return seeded_inputs(shapes, options.seed) if shapes else recipe.inputs(train)
     labelled = bool(getattr(options, "torch_loss", None))
     return nets.inputs(options, name, both, train, labelled=labelled)
 

@@ -107,3 +107,13 @@ def test_the_data_are_shown_with_their_objects(folder):
     frames = told["splits"]["train"]["frames"]
     assert told["objects"]["train"] == {"dropped": 0, "left_out": 6 - frames}
     assert (folder / "looked" / "samples.png").is_file()
+
+
+@pytest.mark.prove
+def test_a_net_that_computes_its_losses_gets_objects_in_train_mode(folder):
+    """`--train` of a config gives it a batch of the data, as the ladder does."""
+    sizes = ("min_size=64", "max_size=64", "width=0.0625", "anchor_sizes=[8,16,24,32,48]")
+    small = ("data.root=toy", "data.batch_size=2", *(f"model.options.{one}" for one in sizes))
+    config = str(CONFIGS / "mask_rcnn_r50_fpn_toy.yml")
+    told = read(run("align_forward", config, *small, "--train", "--json", cwd=folder))
+    assert "roi_heads.teach.mask_loss" in json.dumps(told)
