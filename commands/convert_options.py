@@ -13,7 +13,7 @@ def conversion_parser(example: str) -> argparse.ArgumentParser:
         "Find out which net of the table a checkpoint holds, move every tensor into the Paddle "
         "net of the same name, run both on one input in float64, and write the weights and an "
         "account of every tensor. Reads .pth/.pt/.tar/.ckpt/.bin, TorchScript, .safetensors, "
-        "*.index.json and .pdparams; no code of a file is ever run.",
+        "*.index.json, .onnx and .pdparams; no code of a file is ever run.",
         example,
     )
     parser.add_argument(

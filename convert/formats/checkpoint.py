@@ -1,6 +1,5 @@
 """Reads a stranger's checkpoint without running any code from it, and without either framework."""
 
-import mmap
 from collections.abc import Iterator, Mapping
 from os import PathLike
 from pathlib import Path
@@ -9,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from common.errors import UnreadableError, UserError
-from common.files import require_file
 from common.words.controls import in_one_line, is_name
+from convert.formats.mapped import mapped, stamp_of
 from convert.formats.pickles.globals import Odd
 from convert.formats.recipes import for_tensor
 from convert.formats.stored import DamagedError, FileHead, Stored, second_names
@@ -34,7 +33,7 @@ class Checkpoint(Mapping[str, np.ndarray]):
         found_as: how the tensors were found in the file, in words.
         framework: "torch" or "paddle": whose names and layouts these are.
         prefix: what was removed from every name.
-        files: all that was read: the file, and those that an index names.
+        files: all that was read: the file, and those that it names.
         size: bytes of the file.
     """
 
@@ -84,7 +83,7 @@ class Checkpoint(Mapping[str, np.ndarray]):
     def require_unchanged(self) -> None:
         """Raise UnreadableError where a file is another than when it was opened."""
         for path, stamp in self._stamps.items():
-            if _stamp(path) != stamp:
+            if stamp_of(path) != stamp:
                 raise UnreadableError(f"{path}: was changed while it was read; convert it again")
 
     def describe(self) -> list[TensorSpec]:
@@ -110,9 +109,10 @@ def read_checkpoint(path: str | PathLike[str], key: str | None = None) -> Checkp
     """Read the state dict of a checkpoint, whatever the name of the file.
 
     Formats (`convert.formats.table`): torch.save (zip, or before 1.6), TorchScript archives,
-    .safetensors, the index of a sharded checkpoint (`*.index.json`), .pdparams and other pickles of
-    NumPy arrays. Wrappers ("state_dict", "model", ...) and prefixes that all names have (`module.`,
-    `_orig_mod.`, `backbone.`; `model.` and `net.` of Lightning) are removed; `found_as` says so.
+    .safetensors, the index of a sharded checkpoint (`*.index.json`), .onnx (its initializers),
+    .pdparams and other pickles of NumPy arrays. Wrappers ("state_dict", "model", ...) and prefixes
+    that all names have (`module.`, `_orig_mod.`, `backbone.`; `model.` and `net.` of Lightning) are
+    removed; `found_as` says so.
     `key` chooses among several state dicts, by the names that the error lists.
 
     Raises:
@@ -125,8 +125,8 @@ def read_checkpoint(path: str | PathLike[str], key: str | None = None) -> Checkp
 
 def _read(path: Path, key: str | None, is_part: bool = False) -> Checkpoint:
     """Read a checkpoint, or the part of one that an index names: not by an index again."""
-    stamp = _stamp(path)
-    data = _mapped(path)
+    stamp = stamp_of(path)
+    data = mapped(path)
     head = FileHead(bytes(data[:1024]), len(data), path.suffix.lower())
     contents = format_of(path, head).read(path, data)
     if contents.parts and is_part:
@@ -134,40 +134,10 @@ def _read(path: Path, key: str | None, is_part: bool = False) -> Checkpoint:
     tree, stamps = _joined(path, contents.parts) if contents.parts else (contents.tree, {})
     found = _of_tree(path, key, contents.framework, tree, contents.words)
     found.size = len(data)
-    found._stamps |= {path: stamp} | stamps
+    beside = {one: stamp_of(one) for one in contents.beside}
+    found._stamps |= {path: stamp} | stamps | beside
     found.files = tuple(found._stamps)
     return found
-
-
-def _stamp(path: Path) -> tuple[int, ...]:
-    """Return what tells that a file was changed or replaced; () where it is not there.
-
-    The time of the last change of any kind is among it: who sets a time back changes that.
-    """
-    try:
-        found = path.stat()
-    except (OSError, ValueError):
-        return ()
-    times = found.st_mtime_ns, found.st_ctime_ns
-    return found.st_dev, found.st_ino, found.st_size, *times
-
-
-def _mapped(path: Path) -> memoryview:
-    """Return the bytes of a file, mapped: they are read when they are used."""
-    try:
-        if path.is_dir():
-            raise UnreadableError(f"{path}: a folder, not a checkpoint file")
-        with require_file(path).open("rb") as file:
-            if not file.seek(0, 2):
-                raise UnreadableError(f"{path}: the file is empty; download or save it again")
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    except FileNotFoundError:
-        whole = Path(path).absolute()
-        said = "" if str(whole) == str(path) else f" ({whole})"
-        raise UnreadableError(f"{path}: no such file{said}") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UnreadableError(f"{path}: cannot be read: {reason}") from None
 
 
 def _of_tree(path: Path, key: str | None, framework: str, tree: Any, words: str) -> Checkpoint:

@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -39,12 +40,14 @@ class Contents:
         framework: whose names and layouts they have.
         words: how it was found, a clause that goes on.
         parts: of an index: name of a tensor -> file beside it that holds the tensor.
+        beside: other files in which tensors of the tree lie.
     """
 
     tree: Any
     framework: str
     words: str
     parts: Mapping[str, str] = field(default_factory=dict)
+    beside: tuple[Path, ...] = ()
 
 
 class DamagedError(Exception):

@@ -10,6 +10,7 @@ import numpy as np
 
 from common.errors import UnreadableError
 from convert.formats import pdparams, safetensors, sharded_index
+from convert.formats.onnx import read as onnx
 from convert.formats.stored import Contents, FileHead
 from convert.formats.stream import Writing, Written
 from convert.formats.torch_save import read_legacy, read_zip, write_zip
@@ -87,6 +88,7 @@ FORMATS = (
         sharded_index.read,
     ),
     PDPARAMS,
+    Format("initializers of an ONNX graph", (".onnx",), onnx.looks_like_onnx, onnx.read),
 )
 SUFFIXES = tuple(dict.fromkeys(suffix for row in FORMATS for suffix in row.suffixes))
 

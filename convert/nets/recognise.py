@@ -10,7 +10,7 @@ from convert.names.prefixes import code_hint
 from convert.names.rules import Rules, resolve, shipped_rules
 from convert.names.spec import COUNTER
 from convert.nets.rows import shapes_of
-from convert.plan.problems import NO_COUNTERS
+from convert.plan.problems import FOLDED, NO_COUNTERS
 
 Shapes = Mapping[str, tuple[int, ...]]
 _NAMED = 3
@@ -56,6 +56,13 @@ class Misfit:
         """Whether it would fit, had the file any batch counter."""
         counters = [name for name in self.absent if name.endswith(COUNTER)]
         return len(counters) == self.count and self.counters == 0
+
+    @property
+    def is_folded(self) -> bool:
+        """Whether the file has biases of convolutions where it lacks BatchNorms."""
+        norms = any(name.endswith(".running_mean") for name in self.absent)
+        biases = [name for name in self.unknown if name.endswith(".bias")]
+        return norms and len(biases) == len(self.unknown) > 0
 
     def __str__(self) -> str:
         parts = [
@@ -116,6 +123,8 @@ def _why_not(row: str | None, shapes: Shapes, rules: Rules | None) -> str:
     nearest = min(asked, key=lambda misfit: misfit.count)
     if nearest.only_counters_absent:
         return f"{nearest.candidate.row}: {NO_COUNTERS}"
+    if nearest.is_folded:
+        return f"the file does not fit {nearest}\n{FOLDED}"
     if row is None:
         return fits_none(nearest, len(shapes)) + code_hint(nearest.unknown, nearest.absent)
     if held := [str(misfit.candidate) for misfit in misfits if not misfit.count]:

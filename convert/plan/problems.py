@@ -10,7 +10,7 @@ from common.errors import ConversionError
 from convert.formats.recipes import for_names
 from convert.formats.table import Format, written_for
 from convert.names.prefixes import rules_hint
-from convert.names.spec import COUNTER, PADDLE, TensorSpec
+from convert.names.spec import BATCH_NORM, COUNTER, PADDLE, TensorSpec
 from convert.plan.cast import group_of
 
 if TYPE_CHECKING:
@@ -32,6 +32,12 @@ BIAS_OF_NET = (
 BIAS_OF_FILE = (
     "The net has these layers without a bias, the file with one: take bias_attr=False out. What is "
     "rightly left out, a rules file says under `drops` (docs/rules.md)"
+)
+FOLDED = (
+    "BatchNorm is folded into the convolutions of this file: they have a bias, and nothing of the "
+    "norms is left, which no conversion brings back. Convert the checkpoint that it was made from, "
+    "or export again with torch.onnx.export(..., do_constant_folding=False) (elsewhere: before "
+    "layers are fused)"
 )
 NO_COUNTERS = (
     f"the file holds no batch counter ({COUNTER}), so it does not tell whether its head norms are "
@@ -120,7 +126,7 @@ def misfit(
     """
     filled = {move.target.layer for move in moves}, {_layer(move.source) for move in moves}
     error = ConversionError(_report(found, missing, unknown, filled))
-    error.names_differ = bool(missing and unknown)
+    error.names_differ = bool(missing and unknown) and not _is_folded(missing, unknown, filled)
     paired = [(move.target, file[move.source].shape, move) for move in moves if not move.piece]
     classes = {
         _other_classes(target, shape[::-1] if move.transposed else shape)
@@ -150,6 +156,8 @@ def _report(
     numbers = f"{len(missing)} of its tensors unfilled, {len(unknown)} of the file's unknown"
     head += f" ({numbers})" if missing or unknown else ""
     hint = rules_hint([s.key for s in unknown], [s.torch_key for s in missing])
+    if _is_folded(missing, unknown, filled):
+        hint = FOLDED
     more = f"\n{hint}" if hint else for_names(spec.key for spec in unknown)
     if not more and bool(missing) != bool(unknown):
         more = f"\n{_of_one_side(missing, unknown, filled)}"
@@ -168,6 +176,15 @@ def _of_one_side(
         return BIAS_OF_NET if biases else LACKED_BY_FILE
     biases = all(_is_bias(s.key) and _layer(s.key) in filled[1] for s in unknown)
     return BIAS_OF_FILE if biases else LACKED_BY_NET
+
+
+def _is_folded(
+    missing: Sequence[TensorSpec], unknown: Sequence[TensorSpec], filled: tuple[set[str], set[str]]
+) -> bool:
+    """Tell whether the file has a bias of a paired layer for each BatchNorm that it lacks."""
+    norms = {spec.layer for spec in missing if spec.kind == BATCH_NORM}
+    biases = [s for s in unknown if _is_bias(s.key) and _layer(s.key) in filled[1]]
+    return bool(norms) and len(norms) == len(biases)
 
 
 def _layer(key: str) -> str:
