@@ -1,11 +1,11 @@
 """What a rules file says of the shapes at the boundaries of layers."""
 
 import math
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from align.judge.where import Where
+from convert.names.patterns import matches
 
 if TYPE_CHECKING:
     from convert.names.rules import Reshape
@@ -31,7 +31,7 @@ class Boundaries:
         from then on.
         """
         name = self._name(path, where)
-        found = next((rule.shape for rule in self.rules if re.search(rule.match, name)), None)
+        found = next((rule.shape for rule in self.rules if matches(rule.match, name)), None)
         if found is None or found == own or math.prod(found) != math.prod(own):
             return None
         self._own[path, where, found] = own

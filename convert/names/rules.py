@@ -4,7 +4,7 @@ A name goes through `renames`, one after the other, then the first matching drop
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -24,6 +24,7 @@ from pydantic import (
 from common.documents import load_yaml
 from common.errors import ConfigError, UnreadableError
 from common.files import require_file
+from convert.names.patterns import matches, replaced
 from convert.names.spec import BATCH_NORM, KINDS, LINEAR, Piece
 
 _SHIPPED = Path(__file__).parents[1] / "rules"
@@ -42,6 +43,7 @@ def _pattern(text: str) -> str:
 
 
 LONGEST = 4096  # letters of a name: rules may let one grow
+_EXPLAINED = 20  # findings of a file that are told
 Pattern = Annotated[str, Field(min_length=1, max_length=LONGEST), AfterValidator(_pattern)]
 
 
@@ -65,7 +67,7 @@ class Rename(_Strict):
 
     def apply(self, name: str) -> str:
         """Return `name` with every match replaced; ConfigError where that is no name any more."""
-        made = re.sub(self.match, self.to, name)
+        made = replaced(self.match, self.to, name)
         if len(made) > LONGEST:
             raise ConfigError(f"the rule {self.match!r} makes a name of {len(made)} letters")
         return made
@@ -109,7 +111,7 @@ class Split(_Strict):
         """Return (name, piece) of each piece of the tensor called `name`."""
         count = len(self.into)
         return [
-            (re.sub(self.match, to, name), Piece(i, count, self.axis, self.sizes, self.complex))
+            (replaced(self.match, to, name), Piece(i, count, self.axis, self.sizes, self.complex))
             for i, to in enumerate(self.into)
         ]
 
@@ -185,18 +187,18 @@ class Rules(_Strict):
 
     def absence(self, key: str) -> str | None:
         """Return why the source lacks the net's tensor `key`, None if it should have it."""
-        return next((a.reason for a in self.absent if re.search(a.match, key)), None)
+        return next((a.reason for a in self.absent if matches(a.match, key)), None)
 
     def shape(self, key: str) -> tuple[int, ...] | None:
         """Return the shape in which the source holds the net's tensor `key`, None: its own."""
-        return next((r.shape for r in self.reshapes if re.search(r.match, key)), None)
+        return next((r.shape for r in self.reshapes if matches(r.match, key)), None)
 
     def kind(self, key: str) -> str | None:
         """Return the kind of layer that the file says holds `key`, None if it does not say.
 
         Raises ConfigError for a kind that does not exist.
         """
-        kind = next((k.kind for k in self.kinds if re.search(k.match, key)), None)
+        kind = next((k.kind for k in self.kinds if matches(k.match, key)), None)
         if kind is not None and kind not in KINDS and kind != BATCH_NORM:
             raise ConfigError(f"{key}: no kind is called {kind!r}; there are: {', '.join(KINDS)}")
         return kind
@@ -207,7 +209,7 @@ class Rules(_Strict):
         `names` are the net's and torch's. Raises ConfigError where the file says both.
         """
         keep, transpose = (
-            any(re.search(rule.match, name) for rule in rules for name in names)
+            any(matches(rule.match, name) for rule in rules for name in names)
             for rules in (self.keep, self.transpose)
         )
         if keep and transpose:
@@ -225,7 +227,7 @@ class Rules(_Strict):
             f"the rule {list_}: {rule.match!r} matches no tensor of the net"
             for list_, given in rules
             for rule in given
-            if not any(re.search(rule.match, name) for name in known)
+            if not any(matches(rule.match, name) for name in known)
         ]
 
 
@@ -275,8 +277,15 @@ def _validated(content: Any, name: str) -> Rules:
     try:
         return Rules.model_validate(content)
     except ValidationError as error:
-        lines = (f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
+        found = error.errors()
+        lines = [_line(row["loc"], row["msg"]) for row in found[:_EXPLAINED]]
+        lines += [f"and {len(found) - _EXPLAINED} more"] if len(found) > _EXPLAINED else []
         raise ConfigError(f"{name}: " + "; ".join(lines)) from None
+
+
+def _line(location: Sequence[Any], message: str) -> str:
+    place = ".".join(map(str, location)) or "file"
+    return f"{place[:80]}: {message[:300]}"
 
 
 def shipped_rules(names: Iterable[str]) -> Rules:
@@ -304,9 +313,9 @@ def resolve(keys: Iterable[str], rules: Rules, prefix: str = "") -> Names:
         name = key
         for rename in rules.renames:
             name = rename.apply(name)
-        drop = next((drop for drop in rules.drops if re.search(drop.match, name)), None)
-        alias = next((alias for alias in rules.aliases if re.search(alias.match, name)), None)
-        split = next((split for split in rules.splits if re.search(split.match, name)), None)
+        drop = next((drop for drop in rules.drops if matches(drop.match, name)), None)
+        alias = next((alias for alias in rules.aliases if matches(alias.match, name)), None)
+        split = next((split for split in rules.splits if matches(split.match, name)), None)
         if drop:
             names.dropped[key] = drop.reason
         elif split:

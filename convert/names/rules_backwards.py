@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from common.errors import ConfigError
+from convert.names.patterns import matches, replaced
 from convert.names.rules import Rename, Rules, Split
 
 _SPECIAL = set(".*+?[]{}|")
@@ -60,7 +61,7 @@ def names_back(names: Iterable[str], rules: Rules) -> Back:
 
 def _renamed(name: str, renames: list[tuple[str, str]]) -> str:
     for pattern, to in renames:
-        name = re.sub(pattern, to, name)
+        name = replaced(pattern, to, name)
     return name
 
 
@@ -70,8 +71,8 @@ def _join(names: list[str], split: Split, renames: list[tuple[str, str]], back: 
     found: dict[str, dict[int, str]] = {}
     for name in names:
         for index, (pattern, to) in enumerate(turned):
-            if re.search(pattern, name):
-                found.setdefault(re.sub(pattern, to, name), {})[index] = name
+            if matches(pattern, name):
+                found.setdefault(replaced(pattern, to, name), {})[index] = name
     for whole, pieces in found.items():
         if len(pieces) != len(split.into):
             continue
