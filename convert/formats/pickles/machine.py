@@ -19,6 +19,8 @@ from convert.formats.pickles.globals import (
 from convert.formats.stored import DamagedError
 
 MOST_OPCODES = 20_000_000
+# What calls may copy in all: bytes by the size of the pickle, and entries of lists and dicts.
+COPIED_TIMES, COPIED_LEAST, MOST_ENTRIES = 2, 1 << 16, 4_000_000
 _PLAIN_KEYS = (str, int, float, bytes, bool, type(None))
 
 Persistent = Callable[[Any], Any]
@@ -47,6 +49,8 @@ class PickleMachine:
         self._stack: list[Any] = []
         self._below: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
+        self._may_copy = COPIED_TIMES * len(data) + COPIED_LEAST
+        self._may_list = min(self._may_copy, MOST_ENTRIES)
 
     def load(self) -> Any:
         """Return the object.
@@ -150,7 +154,18 @@ class PickleMachine:
 
     def _reduce(self) -> None:
         arguments = self._stack.pop()
-        self._stack[-1] = call(self._stack[-1], arguments)
+        self._stack[-1] = self._called(self._stack[-1], arguments)
+
+    def _called(self, target: Any, arguments: Any) -> Any:
+        """Return what a call makes; what a pickle remembers it may hand on many times over."""
+        for given in arguments if type(arguments) is tuple else ():
+            if isinstance(given, (str, bytes, memoryview)):
+                self._may_copy -= len(given)
+            elif isinstance(given, (dict, list, tuple, set, frozenset)):
+                self._may_list -= len(given)
+        if min(self._may_copy, self._may_list) < 0:
+            raise DamagedError("its pickle copies far more than it holds")
+        return call(target, arguments)
 
     def _build(self) -> None:
         state = self._stack.pop()
@@ -160,7 +175,7 @@ class PickleMachine:
         raise DamagedError("its pickle uses the extension registry or buffers outside the file")
 
     def _instance(self, arguments: list[Any], target: Any) -> None:
-        self.push(call(target, tuple(arguments)))
+        self.push(self._called(target, tuple(arguments)))
 
 
 def plain_key(key: Any) -> Any:

@@ -12,7 +12,7 @@ from convert.formats.torch_save.zip_members import members
 from convert.names.spec import TORCH
 
 _SCRIPT = "__torch__."
-_MOST_ATTRIBUTES, _DEEPEST_MODULE = 2_000_000, 200
+_LEAST_ATTRIBUTES, _DEEPEST_MODULE = 10_000, 200  # that any file may have
 
 
 def looks_like_zip(head: FileHead) -> bool:
@@ -38,21 +38,22 @@ def read(path: Path, data: memoryview) -> Contents:
     with refusals(path):
         if "byteorder" in files and bytes(files["byteorder"].data()) != b"little":
             raise DamagedError("it was written on a big-endian machine, which is not supported")
-        pickle = PickleMachine(
-            files["data.pkl"].data(), 0, persistent(storage), (_SCRIPT,) if script else ()
-        )
-        tree = pickle.load()
+        pickled = files["data.pkl"].data()
+        tree = PickleMachine(pickled, 0, persistent(storage), (_SCRIPT,) if script else ()).load()
         if script:
             words = "TorchScript archive (its code was not run), "
-            return Contents({"": _flattened(tree)}, TORCH, words)
+            return Contents({"": _flattened(tree, len(pickled))}, TORCH, words)
     return Contents(tree, TORCH, "zip file, ")
 
 
-def _flattened(tree: Any) -> dict[str, Any]:
-    """Return {dotted name: value} of the attributes of a TorchScript module."""
+def _flattened(tree: Any, size: int) -> dict[str, Any]:
+    """Return {dotted name: value} of the attributes of a TorchScript module.
+
+    `size` is that of its pickle in bytes: one that holds itself has more attributes than it can.
+    """
     found: dict[str, Any] = {}
     todo: list[tuple[str, Any]] = [("", tree)]
-    for _ in range(_MOST_ATTRIBUTES):
+    for _ in range(max(_LEAST_ATTRIBUTES, size)):
         if not todo:
             return found
         path, value = todo.pop()

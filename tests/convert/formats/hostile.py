@@ -243,6 +243,17 @@ def pickles(mark):
         "doubled dicts": b"\x80\x02}q\0"
         + b"".join(b"}(X\1\0\0\0ah%cX\1\0\0\0bh%cuq%c" % (i, i, i + 1) for i in range(60))
         + b".",
+        "copies of bytes": b"\x80\x04B"
+        + struct.pack("<I", 10**5)
+        + b"\0" * 10**5
+        + b"q\x000("
+        + b"cbuiltins\nbytearray\nh\0\x85R" * 2000
+        + b"l.",
+        "copies of a list": b"\x80\x04]("
+        + b"N" * 10**5
+        + b"eq\x000("
+        + b"cbuiltins\ntuple\nh\0\x85R" * 2000
+        + b"l.",
         "bytes beyond": b"\x80\x04\x8e" + struct.pack("<Q", 2**62) + b"x.",
         "text beyond": b"\x80\x04\x8d" + struct.pack("<Q", 2**40) + b"x.",
         "long beyond": b"\x80\x02\x8b" + struct.pack("<I", 2**31) + b"x.",
