@@ -183,7 +183,8 @@ class _Writer:
     def _write_state(self, temporary: Path) -> Written:
         """Write the tensors; raises ConversionError for values that are not finite."""
         finite = Finite()
-        state = {key: _typed(array, self._dtypes[key]) for key, array in self._items()}
+        dtypes = {row.key: row.dtype for row in self._conversion.account.target_tensors}
+        state = {key: _typed(array, dtypes[key]) for key, array in self._items()}
         assert self._format.write is not None
         how = Writing(PADDLE, {}, self._progress, self._checksum, finite)
         written = self._format.write(state, temporary, how)
@@ -201,10 +202,6 @@ class _Writer:
 
     def _items(self) -> Any:
         return self._conversion.state.items()
-
-    @property
-    def _dtypes(self) -> Mapping[str, str]:
-        return {row.key: row.dtype for row in self._conversion.account.target_tensors}
 
     def _not_finite(self, wrong: Mapping[str, int]) -> None:
         rows = {row.key: row for row in self._conversion.account.target_tensors}

@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import socket
+import time
 
 import numpy as np
 import pytest
@@ -95,6 +96,18 @@ def test_a_source_that_changes_while_it_is_read(converted, how):
     with pytest.raises(UserError, match="changed while it was read"):
         convert_checkpoint(source, output, generic=True, progress=change)
     assert not list(converted.parent.glob("*c.pdparams*"))
+
+
+@pytest.mark.parametrize("few", [400, pytest.param(10_000, marks=pytest.mark.prove)])
+def test_many_tensors_take_time_by_their_number(few, tmp_path):
+    seconds = []
+    for count in (few, 4 * few):
+        state = {f"l{i // 100}.b{i}.weight": np.ones((2, 2, 1, 1), "f4") for i in range(count)}
+        write_safetensors(state, tmp_path / "a.safetensors", metadata={"format": "pt"})
+        began = time.process_time()
+        convert_checkpoint(tmp_path / "a.safetensors", tmp_path / f"{count}.pdparams", generic=True)
+        seconds.append(time.process_time() - began)
+    assert seconds[1] < 8 * seconds[0]
 
 
 ODD = (None, True, -1, 2**70, 0.5, "x", "\ud800", [], [[]], {}, {"a": 1})
