@@ -6,7 +6,8 @@ from typing import Any
 from align.judge.comparison import DIFFERS, Comparison
 from align.judge.words import AVERAGE, OPTIMIZER, Cause, Words, joined, listed
 from align.nets.calls import code_of, source_of
-from align.pairing.reference import PLAIN, Reference
+from align.pairing.attributes import other_settings
+from align.pairing.reference import Reference
 from align.pairing.sides import Sides
 from align.pairing.static import hidden_layers
 from align.report.report import Divergence, Layer, Report, part_of_recipe, subject
@@ -14,6 +15,8 @@ from align.report.sources import is_container, users_line
 
 # So many layers with one cause are told in one line, too.
 MANY = 3
+# So many numbers that no value shows are told, and how many more there are.
+MOST_NUMBERS = 8
 # Causes that a wrong gradient has of its own, whatever a layer's settings are.
 OF_GRADIENTS = ("no_gradient", "gradient_through_constant")
 
@@ -49,6 +52,7 @@ def blame(
         path: _users_lines(sides, path) for path in {call.layer for call in wrong} & set(partners)
     }
     report.notes[:0] = _shared_causes(report.layers, wrong)
+    report.notes += _other_numbers(sides, {call.layer for call in wrong}, rename)
     if rename is not None:
         report.layers = {_renamed(path, rename): it for path, it in report.layers.items()}
     for call in report.calls:
@@ -138,17 +142,31 @@ def _other_settings(
     """Say which plain attributes of one name two matched modules hold with other values."""
     if path not in partners:
         return None
-    theirs, ours = reference.settings(partners[path]), vars(layers[path])
+    settings = reference.settings(partners[path])
     said = [
-        Cause("other_setting", name=name, port=ours[name], reference=value)
-        for name, value in theirs.items()
-        if not name.startswith("_")
-        and name not in ("training", "inplace")
-        and name in ours
-        and type(ours[name]) in PLAIN
-        and ours[name] != value
+        Cause("other_setting", name=name, port=ours, reference=theirs)
+        for name, theirs, ours in other_settings(settings, vars(layers[path]))
     ]
     return listed(said) if said else None
+
+
+def _other_numbers(
+    sides: Sides[Reference],
+    wrong: set[str],
+    rename: Callable[[Comparison], Comparison] | None,
+) -> list[Words]:
+    """Say which numbers of one name differ in layers that are not `wrong`: inputs may hide them."""
+    said = []
+    for layer, name, theirs, ours in sides.at_rest.other_numbers():
+        if layer not in wrong:
+            at = _renamed(layer, rename) if rename else layer
+            at = f"{at}.{name}".lstrip(".")
+            said.append(Words("attribute", name=at, port=ours, reference=theirs))
+    if not said:
+        return []
+    shown, more = listed(said[:MOST_NUMBERS]), len(said) - MOST_NUMBERS
+    shown = Words("and_more", names=shown, count=more) if more > 0 else shown
+    return [Words("other_numbers", settings=shown)]
 
 
 def _together(static: Cause, call: Comparison) -> Cause:

@@ -14,6 +14,17 @@ Reader = Callable[[Any], dict[str, Any]]
 
 # What says which places of its input a convolution or a pooling reads.
 GEOMETRY = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
+_PLAIN = (bool, int, float, str, type(None))
+# What a class may inherit of a framework and be its author's own.
+_CONTAINERS = (
+    "Module",
+    "ModuleList",
+    "ModuleDict",
+    "Layer",
+    "LayerList",
+    "LayerDict",
+    "Sequential",
+)
 # The name under which `read` gives the class of a layer without a forward of its own.
 CLASS = "class"
 
@@ -96,6 +107,76 @@ def differences(
     return [difference for difference in found if difference[0] == CLASS] or found
 
 
+def is_plain(value: Any, row: bool = True) -> bool:
+    """Tell whether an attribute is a flag, a number, text or None, or a `row` of such."""
+    if row and type(value) in (tuple, list):
+        return all(is_plain(entry, False) for entry in value)
+    return type(value) in _PLAIN
+
+
+def is_own(kind: type, framework: str) -> bool:
+    """Tell whether a class is the user's: of the framework it inherits no more than containers."""
+    return not kind.__module__.startswith(f"{framework}.") and all(
+        base.__name__ in _CONTAINERS
+        for base in kind.__mro__
+        if base.__module__.startswith(f"{framework}.")
+    )
+
+
+def other_settings(
+    reference: Mapping[str, Any], port: Mapping[str, Any]
+) -> list[tuple[str, Any, Any]]:
+    """Return (name, reference's value, port's value) of plain attributes of one name that differ.
+
+    What begins with an underscore is the author's affair, and the mode is the run's.
+    """
+    both = [
+        (name, _plain(value), _plain(port[name]))
+        for name, value in reference.items()
+        if name in port
+        and not name.startswith("_")
+        and name not in ("training", "inplace")
+        and is_plain(port[name])
+    ]
+    return [(name, theirs, ours) for name, theirs, ours in both if theirs != ours]
+
+
+def other_numbers(
+    reference: Mapping[str, Any], port: Mapping[str, Any]
+) -> list[tuple[str, Any, Any]]:
+    """Return those of `other_settings` that are numbers or flags and mean another thing.
+
+    A share of the new is 1 minus that of the old; an axis may be counted from either end; one
+    number stands for a row of them.
+    """
+    return [
+        (name, theirs, ours)
+        for name, theirs, ours in other_settings(reference, port)
+        if _are_numbers(theirs) and _are_numbers(ours) and not _mean_one(name, theirs, ours)
+    ]
+
+
+def _are_numbers(value: Any) -> bool:
+    if value is None or isinstance(value, str):
+        return False
+    return bool(np.size(value)) and all(isinstance(x, (bool, int, float)) for x in spread(value, 1))
+
+
+def _mean_one(name: str, theirs: Any, ours: Any) -> bool:
+    rows = [spread(value, 1) for value in (theirs, ours)]
+    count = max(map(len, rows))
+    one, other = (row * count if len(row) == 1 else row for row in rows)
+    if len(one) != len(other):
+        return False
+    if name.lower() in ("dim", "axis", "dims", "axes") and np.sign(one[0]) != np.sign(other[0]):
+        return True
+    shares = "momentum" in name or "decay" in name
+    return all(
+        _same(float(x), float(y)) or (shares and _same(1.0 - x, float(y)))
+        for x, y in zip(one, other, strict=True)
+    )
+
+
 def other_places(
     reference: Mapping[str, Any], port: Mapping[str, Any]
 ) -> list[tuple[str, Any, Any]]:
@@ -124,7 +205,8 @@ def _same(reference: Any, port: Any) -> bool:
     if isinstance(reference, float) or isinstance(port, float):
         if not all(isinstance(value, (int, float)) for value in (reference, port)):
             return bool(reference == port)
-        return math.isclose(reference, port, rel_tol=1e-6)  # 1 - 0.9 is not 0.1
+        near = math.isclose(reference, port, rel_tol=1e-6)  # 1 - 0.9 is not 0.1
+        return near or (math.isnan(reference) and math.isnan(port))
     return bool(reference == port)
 
 

@@ -48,13 +48,13 @@ class Reference(Protocol):
         """Tell whether the module is in train mode where the root is, in eval mode where it is."""
 
     def settings(self, path: str) -> Mapping[str, Any]:
-        """Return the plain attributes (flags, numbers, text, None) of the module's own."""
+        """Return the module's own plain attributes: flags, numbers, text, None, tuples of them.
+
+        Tuples only of modules that are no layers of the framework's.
+        """
 
     def tables(self) -> Mapping[str, Mapping[str, np.ndarray]]:
         """Return {path: {name: floating tensor that the module holds and no file of weights}}."""
 
     def momentum(self, path: str) -> Any:
         """Return the module's momentum as it is used, None where it has none."""
-
-
-PLAIN = (bool, int, float, str, type(None))

@@ -16,9 +16,9 @@ from align.nets.calls import code_of, source_of
 from align.nets.layers_torch import module_paths, tables_of
 from align.nets.whole_torch import NetWithLoss
 from align.pairing import attributes_torch
+from align.pairing.attributes import is_own, is_plain
 from align.pairing.layouts.measure_torch import measured
 from align.pairing.layouts.products import IN_OUT, OUT_IN
-from align.pairing.reference import PLAIN
 from common.errors import UserError
 from convert.names.spec import BARE, LINEAR, TensorSpec
 from convert.names.spec import IN_OUT as IN_OUT_KIND
@@ -91,8 +91,9 @@ class LiveReference:
         return self._module(path).training == self.net.training
 
     def settings(self, path: str) -> Mapping[str, Any]:
-        own = vars(self._module(path))
-        return {name: value for name, value in own.items() if type(value) in PLAIN}
+        module = self._module(path)
+        row = is_own(type(module), "torch")
+        return {name: value for name, value in vars(module).items() if is_plain(value, row)}
 
     def tables(self) -> Mapping[str, Mapping[str, np.ndarray]]:
         found: dict[str, dict[str, np.ndarray]] = {}

@@ -11,7 +11,7 @@ from align.judge.comparison import DIFFERS, Comparison
 from align.judge.relations import relation
 from align.judge.where import Where
 from align.judge.words import Cause, joined
-from align.pairing.attributes import CLASS, differences, other_places
+from align.pairing.attributes import CLASS, differences, is_own, other_numbers, other_places
 from align.pairing.by_path import Pairing
 from align.pairing.reference import Reference
 from align.pairing.tensors import Tensor, tensors_of
@@ -75,6 +75,18 @@ class AtRest:
             _lost(port, f"attribute:{name}", _attribute(name, theirs, ours), "attribute")
             for port in self.pairing.only(layers).partners
             for name, theirs, ours in other_places(*self.attributes(port))
+        ]
+
+    def other_numbers(self) -> list[tuple[str, str, Any, Any]]:
+        """Return (layer, name, reference's, port's) of numbers of one name that differ.
+
+        Of the user's own layers that have a partner: nobody else knows what they are for.
+        """
+        return [
+            (port, *difference)
+            for port, path in self.pairing.partners.items()
+            if is_own(type(self.layers[port]), "paddle")
+            for difference in other_numbers(self.reference.settings(path), vars(self.layers[port]))
         ]
 
     def attributes(self, port: str) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -190,3 +190,22 @@ def test_the_toy_s_first_batch_teaches_boxes_to_move(fault, code, tmp_path, monk
     report = recipe.align_forward(reference, port, train=True)
     assert report.exit_code == code, (report.verdict, report.notes)
     assert {d.layer for d in report.divergences} == ({f"{TEACH}.box_targets"} if fault else set())
+
+
+@pytest.mark.parametrize(
+    ("layer", "name", "value", "trains"),
+    [
+        ("roi_heads.detect", "nms_thresh", 0.9, False),
+        ("roi_heads.detect", "per_image", 99, False),
+        ("rpn.select", "after", (1000, 31), True),
+        ("rpn.teach.sampler", "count", 999, True),
+    ],
+)
+def test_settings_that_no_box_shows_are_told(layer, name, value, trains):
+    """A limit of 99 boxes of which 5 are found; where one shows it is found as a difference."""
+    reference, port = thin_pair(**FEW)
+    setattr(dict(port.named_sublayers())[layer], name, value)
+    report = align_forward(reference, port, batch() if trains else batch()[:1], train=trains)
+    told = [str(note) for note in report.notes if note.kind == "other_numbers"]
+    found = {d.layer for d in report.divergences}
+    assert found == {layer} or (len(told) == 1 and f"{layer}.{name} is" in told[0])
