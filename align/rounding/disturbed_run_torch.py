@@ -201,13 +201,14 @@ class DisturbedRun:
             return torch.from_numpy(call.inputs[leaf.index]) if isinstance(leaf, Slot) else leaf
 
         args, kwargs = map_leaves(call.arguments, given)
-        with self._from_nothing(), self._moved_tensors(modules):
+        first = {path: min(one.index for one in within if one.path == path) for path in inside}
+        with self._apart(first), self._moved_tensors(modules):
             wrapped = wrapped_forwards(inside, self.forced.wrap)
             gives = self._gives_choices()
             with torch.set_grad_enabled(self.run.backward), wrapped, gives:
                 self.forced.run_alone(RunningCall(call.path, call, module), forward, args, kwargs)
             self.movements.note_buffers(running)
-            came = set(self.counts) == set(inside)
+            came = all(self.counts[path] > first[path] for path in inside)
             self.together = _Together(self.forced.gradients, self.forced.summed, set(running))
         return came and all(
             parameter is None or parameter.grad is None or id(parameter) in self.together.gradients
@@ -216,9 +217,12 @@ class DisturbedRun:
         )
 
     @contextmanager
-    def _from_nothing(self) -> Iterator[None]:
-        """Let what runs count its calls and sum its gradients from nothing, for a while."""
-        counts, self.counts = self.counts, {}
+    def _apart(self, first: Mapping[str, int]) -> Iterator[None]:
+        """Let what runs count its calls from their first, and sum its gradients from nothing.
+
+        A module that several others share was called before: its first call here is no call 0.
+        """
+        counts, self.counts = self.counts, dict(first)
         whole = self.forced.gradients, self.forced.summed
         self.forced.gradients, self.forced.summed = {}, {}
         try:

@@ -1,5 +1,6 @@
 """Runs the reference again, disturbed, to measure how far rounding moves every tensor."""
 
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import TypeVar
@@ -151,8 +152,8 @@ def combined(
     """Return how far errors of kernels move tensors, of random ones and several coherent ones."""
     found = {}
     for place, apart in moves.items():
-        square = sum(each.get(place, 0.0) ** 2 for each in coherent) / len(coherent)
-        found[place] = apart + KERNEL_SPREAD * square**0.5
+        length = math.hypot(*(each.get(place, 0.0) for each in coherent))  # squares may overflow
+        found[place] = apart + KERNEL_SPREAD * length / len(coherent) ** 0.5
     return found
 
 
