@@ -53,6 +53,9 @@ class Cut:
     def _follow(self) -> None:
         module, name = self.record.root
         self._want(module, name.partition(".")[0])
+        for statement in self.sources[module].tree.body:
+            for patched in _patched(self.sources[module], statement):
+                self._want(module, patched)
         for source in self.sources.values():
             for statement in source.tree.body if source.record.at_work else ():
                 if _ran_at_work(source, statement):
@@ -200,10 +203,25 @@ def _bindings(source: Source) -> dict[str, list[ast.stmt]]:
         if _is_main(statement):
             continue
         names = _bound_at_top(statement)
-        for name in (
-            names if isinstance(statement, imports) else names - _written(statement, imported)
-        ):
+        if not isinstance(statement, imports):
+            names -= _written(statement, imported) - _patched(source, statement)
+        for name in names:
             found.setdefault(name, []).append(statement)
+    return found
+
+
+def _patched(source: Source, statement: ast.stmt) -> set[str]:
+    """Return the names of the user's modules and classes that a statement writes into.
+
+    `net.backbone = smaller`, of what was imported; what is torch's, or nobody's, is left alone.
+    """
+    found = set()
+    for target in statement.targets if isinstance(statement, ast.Assign) else ():
+        owner = source.resolve(target.value) if isinstance(target, ast.Attribute) else None
+        if owner is None or owner.kind not in ("module", "thing"):
+            continue
+        if owner.value.partition(":")[0] in source.files:
+            found |= _root_name(target)
     return found
 
 

@@ -33,8 +33,8 @@ def described(value: Any) -> Facts:
     if isinstance(value, nn.Module):
         base = torch_class_of(type(value))
         return Facts("module", names=names_of(base) if base else ())
-    if isinstance(value, slice):
-        return Facts("slice")
+    if isinstance(value, slice | range):
+        return Facts(type(value).__name__)
     if isinstance(value, types.GeneratorType):
         return Facts("generator")
     if callable(value):

@@ -123,6 +123,17 @@ class Net(nn.Module):
     def forward(self, x):
         return self.conv(x)
 """,
+    "a class that is patched before it is built": """
+import trapped_parts
+from trapped_parts import Block, Made
+
+Block.act = lambda self, x: x.relu()
+trapped_parts.WIDTH = 5
+
+
+def build():
+    return Made()
+""",
     "partial": """
 from functools import partial
 
@@ -393,11 +404,31 @@ class Net(nn.Module):
 }
 
 
+PARTS = """
+WIDTH = None
+
+
+class Block(nn.Module):
+    def act(self, x):
+        raise NotImplementedError
+
+
+class Made(Block):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, WIDTH, 1)
+
+    def forward(self, x):
+        return self.act(self.conv(x))
+"""
+
+
 @pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
 @pytest.mark.parametrize("name", TRAPS)
 def test_the_port_computes_the_same(tmp_path, name, train):
     with without_network():
-        record, net = recorded(tmp_path, {"trapped": HEAD + TRAPS[name]})
+        texts = {"trapped": HEAD + TRAPS[name], "trapped_parts": HEAD + PARTS}
+        record, net = recorded(tmp_path, texts, "Net" if "class Net" in TRAPS[name] else "build")
     theirs, ours = both_outputs(tmp_path, record, net, train=train)
     assert written(record)[1].gaps == [] or name == "imports under conditions"
     np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)

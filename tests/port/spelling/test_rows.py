@@ -72,6 +72,7 @@ BY_TEXT = {  # rows that give nothing to compare: their spelling is the test
         "torch.utils.checkpoint.checkpoint(F.relu, x4, *order, use_reentrant=False)",
         "F.relu(x4, *order)",
     ),
+    "torch.load": ("torch.load('a.pth', map_location='cpu')", "no_download('a.pth')"),
     "torch.hub.load_state_dict_from_url": (
         "torch.hub.load_state_dict_from_url(flag, progress=flag)",
         "no_download(flag)",
@@ -244,6 +245,7 @@ def gradients(sample: Sample, reference: list[Any], port: list[Any], allowed: fl
 def test_row_by_its_text(row: str, monkeypatch: pytest.MonkeyPatch) -> None:
     text, spelled = BY_TEXT[row]
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda *_, **__: None)
+    monkeypatch.setattr(torch, "load", lambda *_, **__: None)
     monkeypatch.setattr(torch.Tensor, "cuda", lambda x: x)
     assert Translation(torch_values(text)).translated(text) == spelled
 

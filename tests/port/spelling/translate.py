@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from port.calls import UNKNOWN, Argument, SourceLine, Spelled, TorchCall
+from port.record.names_torch import names_of
 from port.spelling import spell
 from port.spelling.names import spell_attribute, spell_name
 from port.spelling.table import rows
@@ -30,6 +31,7 @@ KINDS = [
     (torch.device, "device"),
     (torch.nn.Module, "module"),
     (type, "class"),
+    (range, "range"),
 ]
 CONSTANTS = (bool, int, float, str, type(None))
 
@@ -93,9 +95,9 @@ class Translation(ast.NodeTransformer):
             return f"torch.Tensor.{func.attr}", self.argument(func.value)
         if not isinstance(owner, torch.nn.Module):
             return "", None
-        own = f"torch.nn.{type(owner).__name__}.{func.attr}"
-        api = own if own in rows() else f"torch.nn.Module.{func.attr}"
-        return api, self.argument(func.value)
+        names = [f"torch.nn.{type(owner).__name__}", *names_of(type(owner))]
+        own = next((n for n in names if f"{n}.{func.attr}" in rows()), "torch.nn.Module")
+        return f"{own}.{func.attr}", self.argument(func.value)
 
     def argument(self, node: ast.expr, name: str | None = None) -> Argument:
         """Return an argument with its Paddle text."""
