@@ -18,6 +18,7 @@ from port.port import Port, write_port
 from port.write.gaps import Gap, SpellingChoice
 
 Tell = Callable[[str], None]
+SEEDS = 3  # of first weights, one after the other, while they leave a layer unshown
 
 
 def write_and_prove(asked: dict[str, Any], folder: Path, force: bool, tell: Tell) -> dict[str, Any]:
@@ -74,13 +75,32 @@ def check_again(folder: Path, tell: Tell) -> dict[str, Any]:
 
 
 def _proven(asked: Mapping[str, Any], folder: Path, tell: Tell) -> tuple[list[Climb], str]:
-    """Return the outcomes, none with the reason where no rung could be begun."""
+    """Return the outcomes, none with the reason where no rung could be begun.
+
+    Where weights leave a layer without anything to compare, others are drawn.
+    """
     try:
-        return proven(
-            asked, folder, lambda name: tell(phrase("aligning {what}", what=NAMES[name]))
-        ), ""
+        for seed in range(asked["seed"], asked["seed"] + SEEDS):
+            outcomes = proven(
+                {**asked, "seed": seed},
+                folder,
+                lambda name: tell(phrase("aligning {what}", what=NAMES[name])),
+            )
+            if asked["weights"] or not _left_open(outcomes):
+                break
+        return outcomes, ""
     except UserError as error:
         return [], str(error)
+
+
+def _left_open(outcomes: list[Climb]) -> bool:
+    """Tell whether nothing differs, and some rung had too little to compare."""
+    ran = all(one.report is not None for one in outcomes)
+    return (
+        ran
+        and max(one.code for one in outcomes) == COULD_NOT_CHECK
+        and not any(one.code == CHECKED_BAD for one in outcomes)
+    )
 
 
 def _convert(asked: Mapping[str, Any], folder: Path) -> None:
