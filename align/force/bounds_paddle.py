@@ -1,13 +1,14 @@
 """Takes down the functions that bound values while the port runs."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 import paddle
 
 from align.arrays.arrays_paddle import is_tensor, to_array
+from align.force.choices.watched_paddle import Operator, operators_watched
 from align.record.bounds import FUNCTIONS, Apply, BoundsRecorder
 
 
@@ -39,40 +40,15 @@ class PaddleBounds(BoundsRecorder):
             return np.array(apply(paddle.to_tensor(grid)).astype("float64").numpy())
 
 
-@contextmanager
-def watched(recorder: PaddleBounds) -> Iterator[None]:
-    """Show `recorder` every function of `FUNCTIONS` that code calls.
-
-    Code may hold a function of Paddle anywhere; all of them call Paddle's operators by name.
-    """
-    busy = [False]
-
-    def spy(name: str, function: Any) -> Any:
-        def spied(*args: Any, **kwargs: Any) -> Any:
-            if busy[0]:
-                return function(*args, **kwargs)
-            busy[0] = True
-            try:
-                return recorder.called(name, function, args, kwargs)
-            finally:
-                busy[0] = False
-
-        return spied
-
-    functions = list(_functions())
-    try:
-        for holder, name, function in functions:
-            setattr(holder, name, spy(name, function))
-        yield
-    finally:
-        for holder, name, function in functions:
-            setattr(holder, name, function)
+def watched(recorder: PaddleBounds) -> AbstractContextManager[None]:
+    """Show `recorder` every function of `FUNCTIONS` that code calls."""
+    return operators_watched(_functions(), recorder.called)
 
 
-def _functions() -> Iterator[tuple[Any, str, Any]]:
-    """Yield (holder, name, function) of each operator, and of each of the tensors' own."""
+def _functions() -> Iterator[Operator]:
+    """Yield each operator, and each of the tensors' own."""
     for holder in (paddle._C_ops, paddle.Tensor):
         for name, value in list(vars(holder).items()):
             operator = name.startswith("__") or holder is not paddle.Tensor
             if operator and name.strip("_") in FUNCTIONS and callable(value):
-                yield holder, name, value
+                yield Operator(holder, name, name, value)

@@ -1,13 +1,14 @@
 """The discrete steps that code of the port takes, by the operators of Paddle that it calls."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 import paddle
 
 from align.arrays.arrays_paddle import is_tensor, to_array
+from align.force.choices.watched_paddle import Operator, operators_watched
 from align.record.choices.choice import (
     COMPARISONS,
     MOST_VALUES,
@@ -29,46 +30,25 @@ NAMES = frozenset((*ORDERS, *COMPARISONS))
 Next = Callable[[Choice], np.ndarray | None]
 
 
-@contextmanager
-def asked(answer: Next) -> Iterator[None]:
-    """Ask `answer` after each discrete step of code what it gives; None leaves it what it is.
+def asked(answer: Next) -> AbstractContextManager[None]:
+    """Ask `answer` after each discrete step of code what it gives; None leaves it what it is."""
 
-    Code may hold a function of Paddle anywhere; all of them call Paddle's operators by name.
-    """
-    busy = [False]
+    def call(name: str, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = function(*args, **kwargs)
+        own = _read(name, args, kwargs, result)
+        given = None if own is None else answer(own)
+        return result if given is None else _given(name, args, kwargs, result, given)
 
-    def spy(name: str, function: Any) -> Any:
-        def spied(*args: Any, **kwargs: Any) -> Any:
-            if busy[0]:
-                return function(*args, **kwargs)
-            busy[0] = True
-            try:
-                result = function(*args, **kwargs)
-                own = _read(name, args, kwargs, result)
-                given = None if own is None else answer(own)
-                return result if given is None else _given(name, args, kwargs, result, given)
-            finally:
-                busy[0] = False
-
-        return spied
-
-    functions = list(_functions())
-    try:
-        for holder, attribute, name, function in functions:
-            setattr(holder, attribute, spy(name, function))
-        yield
-    finally:
-        for holder, attribute, _, function in functions:
-            setattr(holder, attribute, function)
+    return operators_watched(_functions(), call)
 
 
-def _functions() -> Iterator[tuple[Any, str, str, Any]]:
-    """Yield (holder, attribute, name, function) of each operator and each sign of tensors."""
+def _functions() -> Iterator[Operator]:
+    """Yield each operator and each sign of tensors."""
     for name in sorted(NAMES):
         for holder, attribute in ((paddle._C_ops, name), (paddle.Tensor, f"__{name}__")):
             function = getattr(holder, attribute, None)
             if callable(function) and not (holder is paddle.Tensor and name in ORDERS):
-                yield holder, attribute, name, function
+                yield Operator(holder, attribute, name, function)
 
 
 def _read(name: str, args: tuple, kwargs: dict[str, Any], result: Any) -> Choice | None:
