@@ -68,13 +68,12 @@ class Value:
         one, other = self.root, other.root
         if one is other:
             return True
-        apart = abs(one.sums[2] - other.sums[2])  # of most pairs the norms tell
-        if apart > rest * max(one.scales[2], other.scales[2]) or prod(one.shape) != prod(
-            other.shape
-        ):
-            return False
-        with np.errstate(invalid="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):  # the largest numbers that there are
+            apart = abs(one.sums[2] - other.sums[2])  # of most pairs the norms tell
+            far = apart > rest * max(one.scales[2], other.scales[2])
             near = np.abs(one.sums - other.sums) <= rest * np.maximum(one.scales, other.scales)
+        if far or prod(one.shape) != prod(other.shape):
+            return False
         return bool((near | (one.sums == other.sums)).all())
 
 
@@ -86,9 +85,10 @@ def value_of(
     size = np.abs(wide)
     finite = np.where(np.isfinite(size), size, 0.0)
     ends = (wide.real.max(), wide.real.min()) if wide.size else (0.0, 0.0)
-    norm, largest = float((finite * finite).sum()) ** 0.5, float(finite.max(initial=0.0))
-    sums = np.array([wide.real.sum(), size.sum(), norm, *ends])
-    scales = np.array([finite.sum(), finite.sum(), norm, largest, largest])
+    with np.errstate(over="ignore", invalid="ignore"):  # masks hold the largest that there are
+        norm, largest = float((finite * finite).sum()) ** 0.5, float(finite.max(initial=0.0))
+        sums = np.array([wide.real.sum(), size.sum(), norm, *ends])
+        scales = np.array([finite.sum(), finite.sum(), norm, largest, largest])
     kept = np.array(array) if keep and array.size <= MOST_VALUES else None
     return Value(tuple(array.shape), sums, scales, flows, kept, origin)
 

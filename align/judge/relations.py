@@ -18,6 +18,11 @@ WHOLE = 1e-9
 GLANCE = 4096
 
 
+# Masks hold the largest numbers that there are: what overflows is no relation.
+_quiet = np.errstate(over="ignore", invalid="ignore")
+
+
+@_quiet
 def relation(reference: np.ndarray, port: np.ndarray) -> Cause | None:
     """Return what `port` is of `reference`, arrays of one shape; None where unknown."""
     if reference.shape != port.shape or not reference.size or reference.dtype.kind not in "fiubc":
@@ -32,6 +37,8 @@ def relation(reference: np.ndarray, port: np.ndarray) -> Cause | None:
     if not (np.isfinite(theirs).all() and np.isfinite(ours).all()):
         return None
     difference = float(np.abs(ours - theirs).max())
+    if not np.isfinite(difference):
+        return None
     for one in (_scaled, _moved_by_a_constant, _rearranged, _function, _channels, _border):
         cause = one(theirs, ours, REST * difference)
         if cause:
@@ -43,12 +50,15 @@ def _of_complex(reference: np.ndarray, port: np.ndarray) -> Cause | None:
     if not (np.isfinite(reference).all() and np.isfinite(port).all()):
         return None
     rest = REST * float(np.abs(port - reference).max())
+    if not np.isfinite(rest):
+        return None
     if same(reference.conj(), port, rest):
         return Cause("conjugated")
     theirs, ours = (array.reshape(*array.shape, 1).view(np.float64) for array in (reference, port))
     return _scaled(theirs, ours, rest)
 
 
+@_quiet
 def same(one: np.ndarray, other: np.ndarray, rest: float) -> bool:
     """Tell whether two arrays of one shape are equal but for `rest`, absolute."""
     step = max(1, one.size // GLANCE)
@@ -57,6 +67,7 @@ def same(one: np.ndarray, other: np.ndarray, rest: float) -> bool:
     return bool(one.size == 0 or np.abs(one - other).max() <= rest)
 
 
+@_quiet
 def factor_of(values: np.ndarray, of: np.ndarray, rest: float) -> float | None:
     """Return c where `values` is c * `of` but for `rest`, None where it is not."""
     square = float((of * of).sum())

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from align.judge.relations import relation
+from align.causes.steps import value_of
+from align.judge.relations import relation, same
 
 RNG = np.random.default_rng(0)
 SPECTRUM = RNG.standard_normal((2, 3, 5)) + 1j * RNG.standard_normal((2, 3, 5))
@@ -44,3 +45,17 @@ def test_gates_in_another_order():
     other = weight[[2, 3, 0, 1, 4, 5, 6, 7]]
     other[7, 0] += 1.0
     assert relation(weight, other) is None
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_largest_numbers_overflow_without_a_word_and_are_no_relation():
+    """Attention masks hold them; their distance and their squares are infinite."""
+    largest = np.finfo(np.float64).max
+    masked = np.array([1.0, -largest, 2.0, -largest])
+    assert relation(masked, np.array([1.0, largest, 2.0, 3.0])) is None
+    assert relation(masked + 1j, np.array([1.0, largest, 2.0, 3.0]) + 1j) is None
+    assert relation(masked, np.array([2.0, -largest, 2.0, -largest])) is None
+    assert same(masked, -masked, 1.0) is False
+    one, other = (value_of(x, flows=True) for x in (masked, -masked))
+    assert not one.is_same(other, 1e-9)
+    assert one.is_same(value_of(masked, flows=True), 1e-9)
