@@ -56,7 +56,7 @@ class CallRecorder:
         self.sees_draws = SeesDraws(
             trace.draws, lambda: tuple(call.key for call in stack), str, kept.drawn
         )
-        self.chose = NotesChoices(trace.choices, lambda: tuple(call.key for call in stack)).told
+        self.chose = NotesChoices(trace, lambda: tuple(call.key for call in stack)).told
         self.bounds = TorchBounds(lambda: stack[-1].key if stack else None)
         self.alone: Callable[[Call], bool] | None = None
         self.together: Callable[[Call, list[Call]], bool] | None = None

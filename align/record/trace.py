@@ -10,7 +10,7 @@ import numpy as np
 from align.judge.words import Cause
 from align.nets.casts.told import CastOf
 from align.record.bounds import Bounding
-from align.record.choices.choice import Choice
+from align.record.choices.choice import Choice, Left
 from align.record.draws import CallKey, Draw
 from common.errors import UserError
 
@@ -201,6 +201,7 @@ class Trace:
     draws: list[Draw] = field(default_factory=list)
     bounds: list[Bounding] = field(default_factory=list)  # what bounds values
     choices: list[Choice] = field(default_factory=list)  # its discrete steps, in order
+    choices_left: dict[str, Left] = field(default_factory=dict)  # path -> why some are not there
 
 
 def nearest(call: Call | None, judged: set[str]) -> Call | None:

@@ -30,7 +30,7 @@ from align.trial.lost_layers import in_place, not_reached, unseen
 from align.trial.one_sided_casts import compare_casts
 from align.trial.parameter_gradients import compare_parameter_gradients
 from align.trial.setup import Setup, spectral_norms
-from align.trial.unseen_choices import doubt_unseen_choices
+from align.trial.unseen_choices import choices_left_out, doubt_unseen_choices
 from align.trial.unshown.unreached import compare_bounds
 from align.trial.while_backward import JudgeWhileBackward
 
@@ -190,6 +190,7 @@ class Trial(ABC, Generic[AnyReference]):
         if is_net_with_loss(self.setup.sides.port):
             found.notes += _tied(found.comparisons)
         found.notes += _choices_tied(found.comparisons)
+        found.comparisons += choices_left_out(found)
         self._rest(found, forced, copied_buffers(forced.layers))
         if not plain.failure:
             found.unreached += compare_casts(found, plain.casts)

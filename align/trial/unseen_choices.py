@@ -9,10 +9,37 @@ from typing import Any
 
 from align.judge.compare import NOTHING_LEFT
 from align.judge.comparison import DIFFERS, UNCHECKED, Comparison
-from align.judge.words import Cause
+from align.judge.words import ROOT, Cause, Words
 from align.nets.asked import ASSIGNMENT
+from align.record.choices.choice import MOST_CHOICES
 from align.record.trace import CallPlace
 from align.trial.findings import Findings
+
+
+def choices_left_out(found: Findings) -> list[Comparison]:
+    """Return what could not be checked of steps that the recording has no room for.
+
+    Where there are too many it is said of each module; of large ones a note is enough: what comes
+    of them was compared.
+    """
+    ports = {path: port for port, path in found.judged.partners.items()}
+    left = found.trace.choices_left
+    large = [path for path, why in left.items() if why == "large"]
+    if large:
+        found.notes.append(Words("choices_large", count=len(large), path=large[0] or ROOT))
+    many = {_port_of(path, ports) for path, why in left.items() if why == "many"}
+    cause = Cause("choices_left_out", count=MOST_CHOICES)
+    return [
+        Comparison(port, "", f"choice:{MOST_CHOICES}", "glue", verdict=UNCHECKED, cause=cause)
+        for port in sorted(many)
+    ]
+
+
+def _port_of(path: str, ports: dict[str, str]) -> str:
+    """Return the port's layer that stands for the module `path`, or for the nearest around it."""
+    while path and path not in ports:
+        path = path.rpartition(".")[0]
+    return ports.get(path, "")
 
 
 def doubt_unseen_choices(found: Findings, net: Any, run: Any) -> None:
@@ -23,7 +50,7 @@ def doubt_unseen_choices(found: Findings, net: Any, run: Any) -> None:
     from align.rounding.other_choices_torch import chosen_otherwise
 
     wrong = [c for c in found.comparisons if c.verdict == DIFFERS and _is_open(c)]
-    unpaired = len(found.trace.choices) > len(found.chosen)
+    unpaired = len(found.trace.choices) > len(found.chosen) or bool(found.trace.choices_left)
     if not wrong or not (unpaired or any(map(_is_listed, wrong))):
         return
     places = {_place(c) for c in wrong if _is_listed(c) or c.relative_error > NOTHING_LEFT}

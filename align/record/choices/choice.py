@@ -19,7 +19,7 @@ COMPARE: ChoiceKind = "compare"
 
 # More steps than this are not kept, nor scores of more values each, nor more bytes of all.
 MOST_CHOICES, MOST_VALUES, MOST_BYTES = 20_000, 1 << 20, 1 << 27
-
+Left = Literal["many", "large"]  # why a step is not kept
 
 FILL = 1e4  # times as large as all other scores: what stands for a score, and is none
 

@@ -20,6 +20,7 @@ from align.record.choices.choice import (
     order,
 )
 from align.record.draws import CallKey
+from align.record.trace import Trace
 
 # {function: its arguments in order}, of those that say places.
 ORDERS = {
@@ -35,25 +36,39 @@ FUNCTIONS = frozenset((*ORDERS, *COMPARISONS))
 
 
 class NotesChoices:
-    """Appends every discrete step that it is told of to `choices`; `running` gives the calls."""
+    """Keeps every discrete step that it is told of in `trace`; `running` gives the calls.
 
-    def __init__(self, choices: list[Choice], running: Callable[[], tuple[CallKey, ...]]) -> None:
-        self.choices = choices
+    Of those that it does not keep it notes the module whose code takes them.
+    """
+
+    def __init__(self, trace: Trace, running: Callable[[], tuple[CallKey, ...]]) -> None:
+        self.choices, self.left = trace.choices, trace.choices_left
         self.running = running
         self.room = MOST_BYTES
 
     def told(self, name: str, args: tuple, kwargs: dict[str, Any], result: Any) -> None:
         """Note a call of the function `name`, if it is a discrete step."""
-        if self.room <= 0 or len(self.choices) >= MOST_CHOICES:
+        full = self.room <= 0 or len(self.choices) >= MOST_CHOICES
+        if full and self._at() in self.left:
             return
         found = read(name, args, kwargs, result)
-        if found is not None and max(a.size for a in found.operands) <= MOST_VALUES:
+        if found is None:
+            return
+        if full or max(a.size for a in found.operands) > MOST_VALUES:
+            many = len(self.choices) >= MOST_CHOICES
+            self.left[self._at()] = "many" if many else "large"
+        else:
             self.room -= found.nbytes
             operands = tuple(map(np.array, found.operands))
             result = np.array(found.result)
             self.choices.append(
                 Choice(found.function, found.kind, found.sense, operands, result, self.running())
             )
+
+    def _at(self) -> str:
+        """Return the path of the module whose code runs."""
+        running = self.running()
+        return running[-1][0] if running else ""
 
 
 class GivesChoices(TorchFunctionMode):

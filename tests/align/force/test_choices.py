@@ -253,3 +253,24 @@ def test_another_threshold_is_told_where_all_values_are_zero():
     )
     assert report.exit_code == 2
     assert "it asks > 0 of the same values of which the reference asks it of 0.5" in said(report)
+
+
+@pytest.mark.parametrize(("limit", "code"), [("MOST_CHOICES", 2), ("MOST_VALUES", 0), ("", 0)])
+def test_steps_beyond_what_is_kept_are_told(limit, code, monkeypatch):
+    """Too many could not be checked; of large ones what comes of them was compared."""
+    if limit:
+        monkeypatch.setattr(f"align.record.choices.choices_torch.{limit}", 1)
+    values = np.random.default_rng(0).normal(size=(2, 5))
+    report = judged(
+        lambda x: torch.where(x > 0.1, x, torch.sort(x, dim=1)[0]),
+        lambda x: paddle.where(x > 0.1, x, paddle.sort(x, axis=1)),
+        values,
+    )
+    assert report.exit_code == code
+    large = [note for note in report.notes if note.kind == "choices_large"]
+    assert len(large) == (limit == "MOST_VALUES")
+    told = "more than 20000 discrete steps" in said(report)
+    assert told == (limit == "MOST_CHOICES")
+    if told:
+        (left,) = (call for call in report.calls if call.verdict == "unchecked")
+        assert (left.layer, left.where) == ("", "choice:20000")
