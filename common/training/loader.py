@@ -18,6 +18,7 @@ from common.data.broken import usable_sample
 from common.data.dataset import EpochIndex
 from common.data.readers import become_a_reader
 from common.errors import DataError
+from common.processes.stop import signals_wait
 
 _Read = tuple[np.ndarray, Target, dict[int, str]]  # image, target, broken frames
 _dataset: SegmentationDataset  # in a reading process: what it reads
@@ -38,7 +39,8 @@ def load_batches(
     waiting: deque[list[Future[_Read]]] = deque()
     try:
         for keys in plan:
-            waiting.append([pool.submit(_read, *key) for key in keys])
+            with signals_wait():  # which would end a process that is still starting
+                waiting.append([pool.submit(_read, *key) for key in keys])
             # Enough for every process to have a sample in hand and one to come.
             if (len(waiting) - 1) * len(keys) >= 2 * workers:
                 yield _join(dataset, waiting.popleft())

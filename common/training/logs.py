@@ -26,7 +26,8 @@ class RunLog:
         validated: iteration of the last validation that the run knows of.
         log: which events are written.
 
-    Raises UserError where they cannot be written, or what writes them is not installed.
+    `notes` says what of earlier logs is left out. Raises UserError where they cannot be written, or
+    what writes them is not installed.
     """
 
     def __init__(
@@ -35,8 +36,8 @@ class RunLog:
         self.folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for name in ("log.jsonl", "speed.jsonl"):
-                _cut(folder / name, iteration, validated)
+            said = [_cut(folder / n, iteration, validated) for n in ("log.jsonl", "speed.jsonl")]
+            self.notes = [note for note in said if note]
             self._events = Events(folder, iteration, log or Log())
         except OSError as error:
             raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from None
@@ -79,14 +80,23 @@ class RunLog:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The lines of a log; one that a kill cut off is left out."""
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            break
-    return rows
+    """The lines of a log; what is none, as one that a kill cut off, is left out."""
+    return [row for row in _rows(path) if row is not None]
+
+
+def _rows(path: Path) -> list[dict[str, Any] | None]:
+    """Return a row for each line of a log: an object that says its iteration; None for another."""
+    lines = path.read_bytes().split(b"\n") if path.exists() else []
+    return [_row(line) for line in lines if line.strip()]
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    is_row = isinstance(row, dict) and type(row.get("iteration")) is int
+    return row if is_row else None
 
 
 def is_validation(row: Mapping[str, Any]) -> bool:
@@ -94,11 +104,24 @@ def is_validation(row: Mapping[str, Any]) -> bool:
     return "lr" not in row
 
 
-def _cut(path: Path, iteration: int, validated: int) -> None:
+def _cut(path: Path, iteration: int, validated: int) -> str:
+    """Take away what comes after a place; return what is to be said of lines that are none.
+
+    One at the end is what a kill leaves. Others are somebody's: the log as it was stays beside it.
+    """
+    rows = _rows(path)
+    said = ""
+    if any(row is None for row in rows[:-1]):
+        aside = path.with_name(f"{path.stem}.damaged{path.suffix}")
+        with whole_file(aside) as draft:
+            draft.write_bytes(path.read_bytes())
+        bad = sum(row is None for row in rows)
+        said = f"{path}: {bad} lines are none of a log and are left out; as it was: {aside}"
     kept = [
         row
-        for row in read_log(path)
-        if row["iteration"] <= (validated if is_validation(row) else iteration)
+        for row in rows
+        if row and row["iteration"] <= (validated if is_validation(row) else iteration)
     ]
     with whole_file(path) as draft:
         draft.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+    return said

@@ -21,7 +21,7 @@ from common.evaluation.evaluator import Evaluator, build_evaluator
 from common.evaluation.gallery import Gallery
 from common.evaluation.side import Side
 from common.evaluation.tasks import paint_of
-from common.files import remove_folder, whole_file
+from common.files import remove_folder, sweep, whole_file
 from common.locks import only_run_in
 from common.processes.batches import batches_of_all
 from common.processes.stop import StopRequest
@@ -46,6 +46,7 @@ from common.training.notes import differences, settings_block
 from common.training.reporter import Reporter
 from common.training.resume import (
     Best,
+    CheckpointError,
     Position,
     ResumePoint,
     find_checkpoint,
@@ -185,7 +186,7 @@ class _Run:
             found = self._find(resume)
             if found:
                 require_same_run(found, **self.identity)
-                self.side.load_state(found.arrays)
+                self._take(found)
                 self.position = found.position
                 if found.path.parent.resolve() == self.checkpoints.resolve():
                     self.saved = (self.position.iteration, self.position.validated)
@@ -213,6 +214,22 @@ class _Run:
         if self.group.is_first:
             self._open_files(found, account)
 
+    def _take(self, found: ResumePoint) -> None:
+        """Put back the arrays of a checkpoint, which can be anybody's; CheckpointError."""
+        last = self.settings.train.iterations
+        if found.position.iteration > last:
+            raise CheckpointError(
+                f"{found.path}: stands at iteration {found.position.iteration} of a run of {last}; "
+                "resume another one"
+            )
+        try:
+            self.side.load_state(found.arrays)
+        except (LookupError, TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(
+                f"{found.path}: its arrays are not those of this run: {type(error).__name__}: "
+                f"{error}; resume another one"
+            ) from None
+
     def _hold(self, new: bool) -> None:
         """Keep other runs out of the folder from here on; one may have begun since it was read."""
         self.held.enter_context(only_run_in(self.folder))
@@ -223,6 +240,8 @@ class _Run:
         """Begin the logs, and take away what an interrupted run wrote after its checkpoint."""
         start = self.position.iteration
         self.log = RunLog(self.folder, start, self.position.validated, self.settings.log)
+        for note in self.log.notes:
+            self.reporter.message(note)
         with whole_file(self.folder / "settings.json") as draft:
             draft.write_text(json.dumps(self.identity["settings"], indent=1) + "\n")
         if account:
@@ -264,10 +283,16 @@ class _Run:
         self.reporter.close()
 
     def _find(self, resume: str | None) -> ResumePoint | None:
-        if resume is not None:
-            return find_checkpoint(self.checkpoints, resume, self.reporter.message)
-        self._require_new()
-        return None
+        if resume is None:
+            self._require_new()
+            return None
+        if self.folder.is_dir():
+            with only_run_in(self.folder):  # drafts of one that is running are its own
+                swept = [*sweep(self.folder), *sweep(self.checkpoints)]
+            if swept:
+                paths = ", ".join(map(str, swept))
+                self.reporter.message(f"removed, drafts of a run that was killed: {paths}")
+        return find_checkpoint(self.checkpoints, resume, self.reporter.message)
 
     def _require_new(self) -> None:
         if list_checkpoints(self.checkpoints) or read_log(self.folder / "log.jsonl"):

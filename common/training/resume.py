@@ -6,6 +6,7 @@ checkpoints/iteration_00000100/state.safetensors
 
 import hashlib
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,8 +20,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
-from common.errors import ConfigError, UserError
-from common.files import remove_folder, sweep, whole_folder
+from common.documents import checked
+from common.errors import ConfigError, UnreadableError, UserError
+from common.files import remove_folder, whole_folder
 from common.processes.group import ProcessGroup
 from common.schedules import PlateauState
 from common.settings.run import Settings
@@ -69,8 +71,13 @@ class Best:
     @property
     def score(self) -> float:
         """What says which is best: higher is better."""
-        scores = (self.metric, self.pq, self.ap, self.mean_iou)
-        return next(score for score in scores if score is not None)
+        return self.scores[0]
+
+    @property
+    def scores(self) -> list[float]:
+        """The scores that there are."""
+        every = (self.metric, self.pq, self.ap, self.mean_iou)
+        return [score for score in every if score is not None]
 
 
 @dataclass
@@ -195,12 +202,45 @@ def read_resume_point(path: Path) -> ResumePoint:
                 "bytes) does not match its check sum"
             )
         arrays = load_arrays(content)
-        position = Position.of(manifest["position"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        position = Position.of(checked(dict[str, Any], manifest["position"], "position"))
+        checked(Position, asdict(position), "position")
+        about = checked(_About, {name: manifest[name] for name in _ABOUT})
+    except UnreadableError as error:
+        wrong = str(error).removeprefix("the report is damaged at ")
+        raise CheckpointError(f"{folder}: damaged: {MANIFEST}: {wrong}") from None
+    except (*_DAMAGED, RecursionError, SafetensorError) as error:
         raise CheckpointError(f"{folder}: damaged: {type(error).__name__}: {error}") from None
-    return ResumePoint(
-        folder, position, arrays, manifest["framework"], manifest["settings"], manifest["data"]
-    )
+    if wrong := _contradiction(position, folder.name):
+        raise CheckpointError(f"{folder}: damaged: {wrong}")
+    return ResumePoint(folder, position, arrays, about.framework, about.settings, about.data)
+
+
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError)
+
+
+@dataclass
+class _About:
+    """What a manifest says about the run, beside its position."""
+
+    framework: str
+    settings: dict[str, Any]
+    data: str
+
+
+_ABOUT = ("framework", "settings", "data")
+
+
+def _contradiction(position: Position, name: str) -> str:
+    """Say what of a position cannot be, "" where all can; `name` is that of its folder."""
+    said = re.fullmatch(r"iteration_(\d{8})", name)
+    if said and int(said[1]) != position.iteration:
+        return f"its position says iteration {position.iteration}"
+    best, counts = position.best, (position.iteration, position.counted, position.validated + 1)
+    if min(counts) < 0 or position.validated > position.iteration:
+        return "its position says numbers that cannot be"
+    if best and (not best.scores or not 0 <= best.iteration <= position.iteration):
+        return "its best validation is none"
+    return ""
 
 
 def find_checkpoint(
@@ -213,8 +253,6 @@ def find_checkpoint(
     """
     if resume != "auto":
         return read_resume_point(Path(resume))
-    if folder.is_dir():
-        sweep(folder)
     problems = []
     for path in list_checkpoints(folder):
         try:

@@ -9,7 +9,14 @@ import pytest
 
 from common.documents import write_json, write_text
 from common.errors import UserError
-from common.files import sha256_of, sweep, whole_file, whole_folder, write_picture
+from common.files import (
+    sha256_of,
+    sweep,
+    sweep_drafts,
+    whole_file,
+    whole_folder,
+    write_picture,
+)
 from tests.paths import ROOT
 
 ROOMS = ("common", "torch_ref", "paddle_impl", "convert", "align", "commands", "tools", "docs")
@@ -76,18 +83,19 @@ def test_an_old_folder_goes_only_when_the_new_one_stands(tmp_path, monkeypatch):
     target = tmp_path / "set"
     target.mkdir()
     (target / "old").write_text("")
-    rename = type(target).rename
+    rename, failures = type(target).rename, [OSError(28, "No space left"), KeyboardInterrupt()]
 
     def broken(self, other):
         if self.name.startswith(".set.") and ".old" not in self.name:
-            raise OSError(28, "No space left on device")
+            raise failures.pop(0)
         return rename(self, other)
 
     monkeypatch.setattr(type(target), "rename", broken)
-    with pytest.raises(UserError, match="No space"), whole_folder(target) as draft:
-        (draft / "new").write_text("")
-    assert [path.name for path in target.iterdir()] == ["old"]
-    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+    for said in (UserError, KeyboardInterrupt):
+        with pytest.raises(said), whole_folder(target) as draft:
+            (draft / "new").write_text("")
+        assert [path.name for path in target.iterdir()] == ["old"]
+        assert [path.name for path in tmp_path.iterdir()] == ["set"]
     monkeypatch.undo()
     with whole_folder(target) as draft:
         (draft / "below").mkdir()
@@ -101,8 +109,20 @@ def test_what_a_killed_process_left_is_swept(tmp_path):
         left = draft.name
         draft.write_text("")
     (tmp_path / left).write_text("half")
-    sweep(tmp_path)
+    assert sweep(tmp_path) == [tmp_path / left]
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_folder_that_was_being_replaced_gets_its_name_back(tmp_path):
+    """Killed between the two renames; one that was being removed does not come back."""
+    for name in (".set.old.part", ".set.4000000.part", ".gone.gone.part"):
+        (tmp_path / name).mkdir()
+    (tmp_path / ".set.old.part" / "file").write_text("all there is")
+    assert sweep_drafts(tmp_path / "set") == [tmp_path / ".set.4000000.part"]
+    assert sweep(tmp_path) == [tmp_path / ".gone.gone.part"]
+    assert (tmp_path / "set" / "file").read_text() == "all there is"
+    (tmp_path / ".set.old.part").mkdir()
+    assert sweep_drafts(tmp_path / "set") == [tmp_path / ".set.old.part"]
 
 
 # Functions that write into a draft that their caller made, or something that nobody reads later.

@@ -1,5 +1,6 @@
 """The loop with a side of NumPy: order, stopping, resuming, damage, bad input."""
 
+import hashlib
 import json
 import os
 import signal
@@ -128,6 +129,83 @@ def test_no_sound_checkpoint_is_an_error_and_not_a_new_run(go):
         (path / "state.safetensors").write_bytes(b"")
     with pytest.raises(CheckpointError, match="iteration_00000003"):
         go("cut", resume="auto")
+
+
+def resealed(path, change):
+    """Write a manifest anew, with a check sum that holds."""
+    file = path / "checkpoint.json"
+    manifest = json.loads(file.read_text())
+    change(manifest)
+    del manifest["sha256"]
+    seal = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+    file.write_text(json.dumps({**manifest, "sha256": seal}))
+
+
+LIES = {
+    "another": lambda m: m["position"].update(iteration=4),
+    "text": lambda m: m["position"].update(iteration="five"),
+    "negative": lambda m: m["position"].update(counted=-1),
+    "later": lambda m: m["position"].update(validated=9),
+    "no score": lambda m: m["position"].update(best={"mean_iou": None, "iteration": 3}),
+    "future": lambda m: m["position"].update(best={"mean_iou": 1.0, "iteration": 30}),
+    "sums": lambda m: m["position"].update(sums={"loss": "high"}),
+    "early": lambda m: m["position"].update(early=[1]),
+    "plateau": lambda m: m["position"].update(plateau={"bad": None}),
+    "list": lambda m: m.update(position=[]),
+    "settings": lambda m: m.update(settings=None),
+    "arrays": lambda m: m.update(arrays=[]),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_checkpoint_that_was_sealed_again_does_not_lie(go, lie):
+    cut, _ = go("cut", NumpySide(stop_in_step=4))
+    resealed(newest(cut), LIES[lie])
+    with pytest.raises(CheckpointError, match=r"iteration_00000005: damaged"):
+        read_resume_point(newest(cut))
+
+
+def test_a_checkpoint_of_a_longer_run_or_of_another_net_is_refused(go):
+    cut, _ = go("cut", NumpySide(stop_in_step=4))
+    other = newest(cut).rename(cut.folder / "copy")
+    resealed(other, lambda m: m["position"].update(iteration=8))
+    with pytest.raises(CheckpointError, match="stands at iteration 8 of a run of 7"):
+        go("cut", resume=str(other))
+
+    class Other(NumpySide):
+        def load_state(self, state):
+            return state["bias"]
+
+    with pytest.raises(CheckpointError, match="arrays are not those of this run: KeyError"):
+        go("cut", Other(), resume="auto")
+
+
+def test_lines_that_are_none_do_not_stop_a_run_and_are_kept_aside(go):
+    whole, _ = go("whole")
+    cut, _ = go("cut", NumpySide(stop_in_step=4))
+    log = cut.folder / "log.jsonl"
+    edited = b'[1]\n{"lr": 1}\n\xff\n{"iteration": "3"}\n' + b"[" * 9999 + b"\n" + log.read_bytes()
+    log.write_bytes(edited)
+    listener = Listener()
+    assert log_of(go("cut", resume="auto", reporter=listener)[0]) == log_of(whole)
+    assert (cut.folder / "log.damaged.jsonl").read_bytes() == edited
+    assert any("5 lines are none of a log" in text for text in listener.messages)
+
+
+def test_drafts_of_a_killed_run_are_swept_with_a_word_but_not_a_living_ones(go):
+    cut, _ = go("cut", NumpySide(stop_in_step=4))
+    newest(cut).rename(cut.folder / "checkpoints" / ".iteration_00000005.old.part")
+    drafts = [cut.folder / ".best.npy.1.part", cut.folder / "checkpoints" / ".iteration_1.2.part"]
+    drafts[0].write_text("half")
+    drafts[1].mkdir()
+    with only_run_in(cut.folder), pytest.raises(UserError, match="another run writes there"):
+        go("cut", resume="auto")
+    assert all(draft.exists() for draft in drafts)
+    listener = Listener()
+    _, side = go("cut", resume="auto", reporter=listener)
+    assert len(side.batches) == 2  # killed while it was replaced: it is back
+    assert not any(draft.exists() for draft in drafts)
+    assert any(f"{drafts[0]}, {drafts[1]}" in text for text in listener.messages)
 
 
 def test_resuming_an_older_checkpoint_takes_the_later_ones_away(go):
