@@ -54,7 +54,9 @@ def run(main: Callable[[], int], apart: bool = False) -> NoReturn:
     if apart:
         keep_apart()
         endings.note(functools.partial(_refused, os._exit), signals_too=False)
-    sys.exit(exit_code(main))
+    code = exit_code(main)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process ends
+    sys.exit(code)
 
 
 def _refused(end: Callable[[int], NoReturn], by: str) -> None:
@@ -68,7 +70,7 @@ def exit_code(main: Callable[[], int]) -> int:
 
     What ends it otherwise, a `sys.exit` in a net say, is "could not check", whatever code it has.
     """
-    _note_interrupts()
+    listen_to_interrupts()
     try:
         code = main()
         results().flush()
@@ -82,10 +84,20 @@ def exit_code(main: Callable[[], int]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), results().fileno())
         return 141
     except BaseException as error:
-        if isinstance(error, KeyboardInterrupt) and was_interrupted():
+        if was_interrupted() and _comes_of_interrupt(error):
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process ends
             complain(phrase("interrupted"))
             return 130
         return _ended_by(error)
+
+
+def _comes_of_interrupt(error: BaseException | None) -> bool:
+    """Tell whether Ctrl-C raised an error, or what a library made of it while it was imported."""
+    while error is not None:
+        if isinstance(error, (KeyboardInterrupt, ImportError, SystemError)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _ended_by(error: BaseException) -> int:
@@ -146,13 +158,21 @@ def was_interrupted() -> bool:
     return bool(_interrupts)
 
 
-def _note_interrupts() -> None:
+def listen_to_interrupts() -> None:
+    """From now on Ctrl-C raises KeyboardInterrupt and is noted; where it is ignored, it stays."""
+
     def interrupt(number: int, frame: Any) -> None:
         _interrupts.append(number)
         signal.default_int_handler(number, frame)
 
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler or _is_of_checkout(before):
         signal.signal(signal.SIGINT, interrupt)
+
+
+def _is_of_checkout(handler: Any) -> bool:
+    """Tell whether `handler` is that of tools/_checkout.py, which is for the time before."""
+    return getattr(handler, "__module__", "") == "_checkout"
 
 
 class _ChooseLanguage(argparse.Action):

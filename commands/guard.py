@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from commands import endings
-from commands.entry import COULD_NOT_CHECK, exit_code, remove_report
+from commands.entry import COULD_NOT_CHECK, exit_code, listen_to_interrupts, remove_report
 from commands.handover import Receiver, Sender
 from commands.parser import complain, error_line
 from common.errors import UserError
@@ -91,6 +91,7 @@ def _as_child(main: Callable[[], int]) -> NoReturn:
     code = exit_code(main)
     stop_copies()
     _sender.tell("verdict", code)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process ends
     sys.exit(code)
 
 
@@ -123,6 +124,7 @@ def _watch(timeout: float) -> int:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         child = subprocess.Popen(command, env=environment, pass_fds=(ours, receiver.writing))
         try:
+            listen_to_interrupts()  # before it the process ends by one, and the child with it
             code = _wait(child, note, receiver, timeout)
         except KeyboardInterrupt:
             _interrupted(child)

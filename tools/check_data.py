@@ -37,4 +37,4 @@ def _parse() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, apart=True)

@@ -10,6 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
 from common.errors import DataError
+from common.processes.stop import signals_wait
 
 AT_ONCE = 8  # items that a process is given
 _Item = TypeVar("_Item")
@@ -43,7 +44,9 @@ def in_processes(
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(count, context, initializer=_begin, initargs=(work,))
     try:
-        yield from pool.map(_do, items, chunksize=AT_ONCE)
+        with signals_wait():  # which would end a process that is still starting
+            results = pool.map(_do, items, chunksize=AT_ONCE)
+        yield from results
     except BrokenProcessPool:
         raise DataError(
             "a process that read images was ended from outside, probably for want of memory; "

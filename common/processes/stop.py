@@ -16,7 +16,13 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def signals_wait() -> Iterator[None]:
-    """Let signals that ask to stop wait for the end of a call that they would break."""
+    """Let signals that ask to stop wait for the end of a call that they would break.
+
+    A process that starts meanwhile is never told of them.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
