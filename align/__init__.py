@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from align.rungs.record_trace import record_trace
     from align.rungs.training.rung import align_step, align_training
     from align.rungs.weights import align_weights
+    from align.rungs.witness.against import align_against
 
 __all__ = [
     "Divergence",
     "Report",
+    "align_against",
     "align_backward",
     "align_data",
     "align_forward",
@@ -40,6 +42,7 @@ __all__ = [
 _HOMES = {
     "Divergence": "align.report.report",
     "Report": "align.report.report",
+    "align_against": "align.rungs.witness.against",
     "align_backward": "align.rungs.backward",
     "align_data": "align.rungs.data",
     "align_forward": "align.rungs.forward",

@@ -5,8 +5,9 @@ from commands.align.rungs import LADDER, ROWS, RUNGS, STAGES, compares_nets
 
 
 def test_every_rung_of_the_library_has_a_row():
-    halves = {"record_trace", "force_trace"}  # --record and --force of forward and backward
-    verbs = {name for name in align.__all__ if name[0].islower()} - halves
+    # --record, --force and --against of forward and backward
+    options = {"record_trace", "force_trace", "align_against"}
+    verbs = {name for name in align.__all__ if name[0].islower()} - options
     assert {row.verb for row in ROWS} == verbs
 
 
