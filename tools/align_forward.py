@@ -2,7 +2,13 @@
 
 import _checkout  # noqa: F401 - the checkout onto the path
 
-from commands.align.options import add_config, add_halves, alignment_parser, parse_alignment
+from commands.align.options import (
+    add_config,
+    add_halves,
+    add_third,
+    alignment_parser,
+    parse_alignment,
+)
 from commands.align.passes import align_forward_pass
 from commands.guard import run_guarded
 
@@ -11,7 +17,8 @@ EXAMPLE = """python tools/align_forward.py my_net.yml
   python tools/align_forward.py --torch my_pkg.nets:build --paddle my_port.nets:build \\
       --weights model.pth --input-shape 1 3 224 224
   python tools/align_forward.py --torch my_pkg.nets:build --input-shape 1 3 224 224 --record trace
-  python tools/align_forward.py --paddle my_port.nets:build --force trace"""
+  python tools/align_forward.py --paddle my_port.nets:build --force trace
+  python tools/align_forward.py --paddle my_port.nets:build --against model.onnx"""
 
 
 def main() -> int:
@@ -25,6 +32,7 @@ def main() -> int:
         "--export-npy", metavar="DIR", help="write outputs of both sides as reprod_log does"
     )
     add_halves(command)
+    add_third(command)
     add_config(command)
     options = parse_alignment(command)
     if options.export_npy and (options.train or options.all):

@@ -113,7 +113,7 @@ def add_schedules(command: argparse.ArgumentParser) -> None:
 def parse_alignment(command: argparse.ArgumentParser, without_nets: Collection[str] = ()) -> Any:
     """Parse and refuse what contradicts itself; stages of `without_nets` take --inputs alone."""
     options = command.parse_intermixed_args()
-    if _is_half(command, options):
+    if _is_half(command, options) or _is_against(command, options):
         return options
     if options.all and (options.weights or options.model):
         command.error("--all takes neither --model nor --weights")
@@ -137,6 +137,46 @@ def parse_alignment(command: argparse.ArgumentParser, without_nets: Collection[s
     return options
 
 
+# What a port that is judged against a graph has no use for: there is no net of torch.
+NOT_AGAINST = (
+    *("torch", "torch_args", "all", "train", "float32", "export_npy", "propose", "config"),
+    *("record", "force", "keep", "third", "objects"),
+)
+
+
+def add_third(command: argparse.ArgumentParser) -> None:
+    """Add ONNX Runtime as the reference, and as a witness beside it."""
+    group = command.add_argument_group("with ONNX Runtime (the extra onnx)")
+    group.add_argument(
+        "--against",
+        metavar="FILE.onnx",
+        help="judge the port (--paddle or --model) against this graph, without torch",
+    )
+    group.add_argument(
+        "--third",
+        metavar="FILE.onnx",
+        help="say of what differs whether this graph of the reference agrees with torch or with "
+        "Paddle; export: torch writes it",
+    )
+
+
+def _is_against(command: argparse.ArgumentParser, options: Any) -> bool:
+    """Refuse what contradicts itself; return whether the reference is a graph."""
+    third, against = (getattr(options, name, None) for name in ("third", "against"))
+    if third and (options.train or options.all):
+        command.error("--third goes without --train and --all: a graph is of one net in eval mode")
+    if not against:
+        return False
+    for name in NOT_AGAINST:
+        if getattr(options, name, None):
+            command.error(f"--{name.replace('_', '-')} does not go with --against")
+    if bool(options.paddle) == bool(options.model):
+        command.error("--against judges one port: give --paddle, or --model for a row of the table")
+    if options.rules and not options.paddle:
+        command.error("--rules goes with --paddle")
+    return True
+
+
 MORE = {"schedule": "; a scheduler that an optimizer holds is stepped where both are left out"}
 
 
@@ -148,13 +188,13 @@ def is_own(options: Any) -> bool:
 # What a half has no use for, by option: (its value where it is not given, why not).
 NOT_WHILE_RECORDING = (
     *("paddle", "paddle_args", "paddle_loss", "rules", "propose", "all", "keep"),
-    *("float32", "export_npy", "report"),
+    *("float32", "export_npy", "report", "third", "against"),
 )
 
 
 NOT_WHILE_FORCING = (
     *("torch", "torch_args", "torch_loss", "weights", "input_shape", "inputs", "propose", "all"),
-    *("train", "eval", "float32", "export_npy"),
+    *("train", "eval", "float32", "export_npy", "third", "against"),
 )
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from align.judge.words import Words
-from commands.align import halves, nets
+from commands.align import against, halves, nets
 from commands.align.run import align_each
 from commands.subjects.inputs import seeded_inputs
 
@@ -12,6 +12,8 @@ def align_forward_pass(options: Any) -> int:
     """Align the forward pass, or run the half of it that the options ask for."""
     if options.record or options.force:
         return halves.run_half(options, "forward", options.train)
+    if options.against:
+        return against.align_port(options)
     mode = "train" if options.train else "eval"
     recipe = None if options.config is None else nets.recipe_of(options)
 
@@ -20,7 +22,10 @@ def align_forward_pass(options: Any) -> int:
 
         given = _inputs(options, recipe, name, (torch_net, paddle_net), options.train)
         how = {"train": options.train, "rules": recipe.pair.rules if recipe else options.rules}
-        report = align_forward(torch_net, paddle_net, given, **how)
+        if options.third:
+            report = against.align_with_third(options.third, torch_net, paddle_net, given, how)
+        else:
+            report = align_forward(torch_net, paddle_net, given, **how)
         if options.float32:
             from align.rungs.float32 import add_float32
 
