@@ -14,7 +14,6 @@ from torch import nn as tnn
 from align import align_step, align_training
 from align.pairing.fill import fill_port, load_state
 from align.pairing.reference_torch import LiveReference
-from commands.subjects.rows import seeded_pair
 from common.schedules import warmup_poly
 from convert import convert_state
 from paddle_impl import losses as paddle_losses
@@ -268,10 +267,9 @@ def test_nets_come_back_as_they_were():
     assert all(str(v.dtype).endswith("float32") for v in port.state_dict().values())
 
 
-def stdc_step(criterion=None, paddle_options=None):
-    torch_net, paddle_net = seeded_pair("stdc1_seg", 0)
-    rng = np.random.default_rng(0)
-    batch = (rng.standard_normal((2, 3, 64, 96)), rng.integers(0, 19, (2, 64, 96)))
+def stdc_step(pair, image, **paddle_options):
+    torch_net, paddle_net = pair
+    batch = (image, np.random.default_rng(0).integers(0, 19, (len(image), *image.shape[2:])))
     theirs, ours = torch_losses.StdcLoss(), paddle_losses.StdcLoss()
     return align_step(
         torch_net,
@@ -280,12 +278,12 @@ def stdc_step(criterion=None, paddle_options=None):
         theirs,
         ours,
         lambda _: torch_optim.stdc_sgd(torch_net, theirs, base_lr=0.01),
-        lambda _: paddle_optim.stdc_sgd(paddle_net, ours, base_lr=0.01, **(paddle_options or {})),
+        lambda _: paddle_optim.stdc_sgd(paddle_net, ours, base_lr=0.01, **paddle_options),
     )
 
 
-def test_step_of_the_stdc_recipe_is_aligned():
-    report = stdc_step()
+def test_step_of_the_stdc_recipe_is_aligned(stdc1_pair, stdc_input):
+    report = stdc_step(stdc1_pair, stdc_input)
     assert report.exit_code == 0, report.verdict
     assert not report.noise
     assert "(loss)" in {call.layer for call in report.calls}
@@ -293,8 +291,8 @@ def test_step_of_the_stdc_recipe_is_aligned():
 
 
 @pytest.mark.prove
-def test_missing_group_of_the_stdc_recipe_is_named():
-    report = stdc_step(paddle_options={"head_lr_multiplier": 1.0})
+def test_missing_group_of_the_stdc_recipe_is_named(stdc1_pair, stdc_input):
+    report = stdc_step(stdc1_pair, stdc_input, head_lr_multiplier=1.0)
     heads = {d.layer.split(".")[0] for d in report.divergences if d.where == "lr"}
     assert heads == {"ffm", "conv_out", "conv_out16", "conv_out32"} | {
         f"conv_out_sp{stride}" for stride in (2, 4, 8, 16)
