@@ -104,9 +104,11 @@ def convert(args: argparse.Namespace) -> int:
         )
     if args.report:
         result = show.result(conversion.account, unverified)
-        written = write_report(args, conversion.account, result, time.monotonic() - start)
-        if not args.quiet and not args.json:
-            say(phrase("written: {paths}", paths=", ".join(map(str, written))))
+        announce_report(Path(args.report), "convert")
+        with entry.verdict_stands(args.report, "convert"):
+            written = write_report(args, conversion.account, result, time.monotonic() - start)
+            if not args.quiet and not args.json:
+                say(phrase("written: {paths}", paths=", ".join(map(str, written))))
     if args.json:
         entry.print_json(conversion.account.summary())
     else:
@@ -165,7 +167,6 @@ def write_report(args: argparse.Namespace, account: Any, result: str, seconds: f
     run.rungs.append(Rung("convert", entry.CHECKED_GOOD, result, round(seconds, 2)))
     run.account = without_values(account.to_dict())
     run.environment |= {"command": command_line(), "seconds": round(seconds, 2)}
-    announce_report(Path(args.report), "convert")
     return write_run(run, Path(args.report), "convert")
 
 

@@ -13,7 +13,8 @@ import sys
 import tempfile
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -273,6 +274,20 @@ def remove_report(folder: Path, stem: str, process: int | None = None) -> None:
     drafts = folder.glob(f".{glob.escape(stem)}.*.{process}.part") if process else ()
     for path in (*report_files(folder, [stem]), *drafts):
         path.unlink(missing_ok=True)
+
+
+@contextmanager
+def verdict_stands(folder: str | Path, stem: str) -> Iterator[None]:
+    """Write the report `stem` in the block: where that fails, the verdict stands without it.
+
+    A second line says why, and what is half of a report goes.
+    """
+    try:
+        yield
+    except UserError as error:
+        with suppress(OSError):
+            remove_report(Path(folder), stem)
+        complain(error_line(f"no report was written: {error}"))
 
 
 def print_json(value: Any) -> None:

@@ -117,9 +117,10 @@ def _tell(
 ) -> None:
     """Print and write what the training came to."""
     if options.report:
-        written = write_report(options, name, result, seconds)
-        if not options.json and not options.quiet:
-            say(phrase("written: {paths}", paths=", ".join(map(str, written))))
+        with entry.verdict_stands(options.report, "train"):
+            written = write_report(options, name, result, seconds)
+            if not options.json and not options.quiet:
+                say(phrase("written: {paths}", paths=", ".join(map(str, written))))
     if options.json:
         entry.print_json(result)
     else:

@@ -11,7 +11,7 @@ from commands.align.errors import errors_of_nets
 from commands.align.nets import nets, take_nets
 from commands.align.options import is_own
 from commands.align.rungs import compares_nets
-from commands.entry import check_folder, print_json
+from commands.entry import check_folder, print_json, verdict_stands
 from commands.guard import announce_report
 from common.words.language import phrase, said
 from common.words.typed import command_line
@@ -61,9 +61,10 @@ def align_each(
         if options.report:
             stem = f"{stage}_{name}" if options.all else stage
             announce_report(Path(options.report), stem)
-            written = write.write_report(report, Path(options.report), stem)
-            if not options.quiet:
-                screen.print(phrase("written: {paths}", paths=", ".join(map(str, written))))
+            with verdict_stands(options.report, stem):
+                written = write.write_report(report, Path(options.report), stem)
+                if not options.quiet:
+                    screen.print(phrase("written: {paths}", paths=", ".join(map(str, written))))
         head = phrase("{name}, {title}", name=said(name), title=said(title))
         terminal.print_report(report, screen, head, options.quiet)
     if options.json:

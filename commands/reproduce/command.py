@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from commands.entry import check_folder, print_json
+from commands.entry import check_folder, print_json, verdict_stands
 from common.errors import UserError
 from common.words.language import language, phrase, said
 from common.words.typed import command_line
@@ -55,7 +55,8 @@ def _reproduce(options: argparse.Namespace, folder: Path, overrides: Sequence[st
         progress.print(line, style="dim", soft_wrap=True)
     reproduction.run()
     if options.report:
-        write_run(reproduction.found, options.report, "reproduce")
+        with verdict_stands(options.report, "reproduce"):
+            write_run(reproduction.found, options.report, "reproduce")
     if options.json:
         print_json({"folder": str(folder), "rungs": [vars(r) for r in reproduction.rungs]})
         return reproduction.exit_code

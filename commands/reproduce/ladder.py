@@ -19,6 +19,7 @@ from align.report.write import write_numbers, write_run
 from commands.align.errors import errors_of_nets
 from commands.align.rungs import LADDER
 from commands.convert_show import moved
+from commands.entry import verdict_stands
 from commands.reproduce.pictures import loss_curve
 from commands.reproduce.training import (
     Trained,
@@ -112,9 +113,10 @@ class Reproduction:
             "shortened": self.shortened,
             "rungs": [vars(rung) for rung in self.rungs],
         }
-        write_text(self.folder / "summary.json", json.dumps(summary, indent=1))
         self.found.environment["seconds"] = round(time.monotonic() - start, 1)
-        write_run(self.found, self.folder / "report", "reproduce")
+        with verdict_stands(self.folder / "report", "reproduce"):
+            write_text(self.folder / "summary.json", json.dumps(summary, indent=1))
+            write_run(self.found, self.folder / "report", "reproduce")
 
     def _nets(self) -> tuple[Any, Any]:
         """Return both nets with the converted weights; (None, None) where a rung says why not."""
@@ -208,7 +210,9 @@ class Reproduction:
                 done(COULD_NOT_CHECK, str(error))
                 return
             report.settings["config"] = str(self.config)
-            write_numbers(report, self.folder / "report", name.replace(", ", "_"))
+            stem = name.replace(", ", "_")
+            with verdict_stands(self.folder / "report", stem):
+                write_numbers(report, self.folder / "report", stem)
             done(report.exit_code, report.verdict)
         self.found.reports.append(report)
         self.found.names.append(name)

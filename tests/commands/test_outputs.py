@@ -1,18 +1,25 @@
 """No command writes over what it reads, nor over what it did not write, unless told to."""
 
+import errno
 import functools
 import json
 import os
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from commands import entry
+from align.judge.comparison import DIFFERS, EQUAL, Comparison
+from align.report.report import Divergence, Report
+from commands import entry, train
+from commands.align import run
+from commands.convert import run_conversion
+from commands.convert_options import conversion_parser
 from commands.report import is_ours, rebuild_pages
 from common.errors import UserError
-from common.files import check_outputs
+from common.files import check_outputs, sha256_of
 from common.locks import only_writer_of
 from convert import convert_checkpoint
 from convert.formats.safetensors import write_safetensors
@@ -160,10 +167,70 @@ def test_a_second_one_in_a_folder_is_told_who_holds_it(command, tmp_path):
     given = {"config": CONFIGS / "unet_toy.yml", "overrides": [], "output": folder}
     given |= {"folder": folder, "force": True, "weights": "none.pdparams", "both": False}
     given |= dict.fromkeys(("size", "free_size", "early_argmax", "quiet", "json"))
-    run = {"reproduce": reproduce, "chain": chain, "export": export.run}[command]
+    flow = {"reproduce": reproduce, "chain": chain, "export": export.run}[command]
     with (
         only_writer_of(folder),
         pytest.raises(UserError, match=rf"out: another run writes there \(process {os.getpid()}"),
     ):
-        run(SimpleNamespace(**given))
+        flow(SimpleNamespace(**given))
     assert list(folder.parent.iterdir()) == []
+
+
+@pytest.fixture
+def full_disk(monkeypatch, request):
+    """No draft of this file takes its name any more."""
+    replace = Path.replace
+
+    def full(self, target):
+        if Path(target).name == request.param:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    return request.param
+
+
+@pytest.mark.parametrize("full_disk", ["convert.html", "convert.xml"], indirect=True)
+def test_a_conversion_stands_where_its_report_cannot_be_written(folder, full_disk, capsys):
+    words = [folder / "a.safetensors", "--no-verify", "--generic", "--json", "--report", folder]
+    given = conversion_parser("x").parse_args(list(map(str, words)))
+    assert run_conversion(given) == entry.CHECKED_GOOD
+    out, err = capsys.readouterr()
+    assert json.loads(out)["output"]["sha256"] == sha256_of(folder / "a.pdparams")
+    said = err.splitlines()[-1]
+    assert said.startswith(f"error: no report was written: {folder / full_disk}: cannot be written")
+    assert not list(folder.glob("convert.*"))
+
+
+@pytest.mark.parametrize("full_disk", ["forward.json", "forward.png"], indirect=True)
+@pytest.mark.parametrize("differs", [False, True])
+def test_an_alignment_stands_where_its_report_cannot_be_written(
+    tmp_path, full_disk, differs, capsys, monkeypatch
+):
+    report = Report("forward", settings={"model": "toy"})
+    verdict, error = (DIFFERS, 1.0) if differs else (EQUAL, 0.0)
+    where = ("conv", "conv", "output:0", "layer", (1,))
+    report.calls.append(Comparison(*where, verdict, error, 1e-12))
+    if differs:
+        report.divergences.append(Divergence("conv", "output:0", 1.0, 1e-12))
+    monkeypatch.setattr(run, "_align_row", lambda *given: report)
+    given = dict.fromkeys(("propose", "all", "model", "weights", "torch"))
+    given |= {"report": tmp_path, "json": True, "quiet": True}
+    code = run.align_each(SimpleNamespace(**given), "forward", "a title", lambda *nets: report)
+    assert code == int(differs)
+    out, err = capsys.readouterr()
+    assert json.loads(out)[0]["stage"] == "forward"
+    assert "error: no report was written" in err
+    assert not list(tmp_path.glob("forward.*"))
+
+
+def test_a_training_stands_where_its_report_cannot_be_written(tmp_path, monkeypatch, capsys):
+    def full(*given):
+        raise UserError("train.html: cannot be written: No space left on device")
+
+    monkeypatch.setattr(train, "write_report", full)
+    options = SimpleNamespace(report=tmp_path, json=True, quiet=True)
+    train._tell(options, "toy", {"finished": True}, 1.0)
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"finished": True}
+    assert "error: no report was written: train.html" in err
