@@ -1,6 +1,6 @@
 """A part of the mutation suite: each fault is found, blamed on its layer, and told its cause.
 
-The whole suite is docs/proof/faults.py.
+The whole suite is docs/proof/faults.py, which `make prove` runs.
 """
 
 import pytest
@@ -23,7 +23,17 @@ def stage(number, fault):
     return [*fault.blame, *runs[:1]][-1]
 
 
-SMALL = [(f, stage(number, f)) for number, f in enumerate(ALL) if f.subject not in SLOW]
+def drawn():
+    """Return one in two of the faults that a stage sees in a subject, the first of them always."""
+    found = {}
+    for number, fault in enumerate(ALL):
+        if fault.subject not in SLOW:
+            case = fault, stage(number, fault)
+            found.setdefault((fault.subject, case[1]), []).append(case)
+    return [case for cases in found.values() for case in cases[::2]]
+
+
+SMALL = drawn()
 STDC = [
     (fault, stages[-1])
     for fault in ALL
