@@ -2,11 +2,11 @@
 
 import logging
 import re
-import subprocess
 import sys
 
 import pytest
 
+from tests.nursery import run_script
 from tests.paths import ROOT
 
 sys.path.append(str(ROOT / "docs"))
@@ -42,8 +42,9 @@ def test_commands_exist_and_know_their_options():
 
 @pytest.mark.parametrize("tool", sorted(path.name for path in ROOT.glob("tools/[a-z]*.py")))
 def test_help_names_the_command_itself(tool):
-    command = [sys.executable, f"tools/{tool}", "--help"]
-    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    done = run_script(f"tools/{tool}", "--help", cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    shown = done.stdout
     assert set(re.findall(r"python\S* (tools/\w+\.py)", shown)) == {f"tools/{tool}"}
 
 

@@ -96,23 +96,28 @@ def every_page():
     }
 
 
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with chromium(tmp_path_factory.mktemp("profile")) as found:
+        yield found
+
+
 @pytest.mark.parametrize("name", ["all", "good", "conversion", "two"])
-def test_the_page_is_chinese(tmp_path, name):
+def test_the_page_is_chinese(browser, tmp_path, name):
     path = tmp_path / "page.html"
     write_text(path, every_page()[name])
-    with chromium(tmp_path / "profile") as browser:
-        browser.open(path)
-        browser.click("#language")
-        browser.js("document.querySelector('.mends .go')?.click()")
-        browser.js("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
-        # Versions, the machine and code are no words.
-        browser.js("document.querySelectorAll('code, .command').forEach((one) => one.remove())")
-        shown = browser.js("return document.body.innerText")
-        shown += browser.js(
-            "return [...document.querySelectorAll('[aria-label], [placeholder]')].filter((one) =>"
-            " one.offsetParent).map((one) => `${one.ariaLabel || ''} ${one.placeholder || ''}`)"
-            ".join(' ')"
-        )
+    browser.open(path)
+    browser.click("#language")
+    browser.js("document.querySelector('.mends .go')?.click()")
+    browser.js("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    # Versions, the machine and code are no words.
+    browser.js("document.querySelectorAll('code, .command').forEach((one) => one.remove())")
+    shown = browser.js("return document.body.innerText")
+    shown += browser.js(
+        "return [...document.querySelectorAll('[aria-label], [placeholder]')].filter((one) =>"
+        " one.offsetParent).map((one) => `${one.ariaLabel || ''} ${one.placeholder || ''}`)"
+        ".join(' ')"
+    )
     assert english_in(shown.replace("torch2paddle-seg", "")) == []
 
 

@@ -25,6 +25,7 @@ from common.documents import without_defaults
 from common.errors import UserError
 from tests.align.report import reports
 from tests.align.report.reports import HOSTILE, comparison, hostile, ladder, large, said, small
+from tests.nursery import run
 from tests.paths import ROOT
 
 SCHEMA = json.loads(
@@ -336,13 +337,7 @@ def test_call_that_was_only_there_to_be_wrong_is_mended():
 
 
 def command(*arguments, cwd):
-    return subprocess.run(
-        [sys.executable, str(ROOT / "tools" / "report.py"), *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    return run("report", *arguments, cwd=cwd)
 
 
 def test_command_rebuilds_a_page(tmp_path):

@@ -1,8 +1,6 @@
 """A file of another dtype than the net that is named loads into that net, and it is said."""
 
 import json
-import subprocess
-import sys
 
 import ml_dtypes
 import numpy as np
@@ -16,7 +14,7 @@ from convert.reverse import reverse_checkpoint
 torch = pytest.importorskip("torch")
 paddle = pytest.importorskip("paddle")
 
-from tests.paths import ROOT
+from tests.nursery import run
 
 OTHER = ["float16", "bfloat16", "float64"]
 
@@ -142,13 +140,11 @@ def test_a_row_that_is_named_is_cast_and_verified_and_one_found_out_is_said(tmp_
 
 
 def test_the_command_says_it(tmp_path):
-    (tmp_path / "port.py").write_text(
+    (tmp_path / "my_port.py").write_text(
         "from paddle import nn\ndef build():\n    return nn.Sequential(nn.Linear(4, 2))\n"
     )
     half = torch.nn.Sequential(torch.nn.Linear(4, 2)).half().state_dict()
     torch.save(half, tmp_path / "m.pth")
-    command = [sys.executable, str(ROOT / "tools" / "convert_weights.py"), "m.pth"]
-    command += ["--model", "port:build"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = run("convert_weights", "m.pth", "--model", "my_port:build", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "NOTE       2 tensors cast from the file's float16 to the net's float32" in done.stdout

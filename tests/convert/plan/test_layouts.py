@@ -1,8 +1,5 @@
 """Matrices that are [in, out] in torch already: rules and kinds, and what a file leaves open."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -12,7 +9,8 @@ from convert.formats.pdparams import write_pdparams
 from convert.formats.torch_save.write_zip import write_torch
 from convert.names.rules import load_rules
 from convert.reverse import reverse_checkpoint
-from tests.paths import ROOT, TOOLS
+from tests.nursery import run
+from tests.paths import TOOLS
 
 torch = pytest.importorskip("torch")
 paddle = pytest.importorskip("paddle")
@@ -129,21 +127,15 @@ def test_without_a_net_and_back(tmp_path):
 
 
 def test_what_is_not_verified_does_not_look_like_a_proof(tmp_path):
-    (tmp_path / "port.py").write_text(
+    (tmp_path / "my_port.py").write_text(
         "from paddle import nn\ndef build():\n    return nn.Sequential(nn.Linear(4, 4))\n"
     )
     write_torch(arrays(), tmp_path / "m.pth")
-    command = [sys.executable, str(ROOT / "tools" / "convert_weights.py"), "m.pth", "--quiet"]
-    done = subprocess.run(
-        [*command, "--model", "port:build"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = run("convert_weights", "m.pth", "--quiet", "--model", "my_port:build", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     note, first, second = done.stdout.splitlines()
     assert "the file does not tell the layout" in note
     assert first.startswith("converted, not verified: ")
     assert second.startswith("next       ")
     assert f"{TOOLS}/align_forward.py --torch YOUR_REFERENCE:BUILD" in second
-    assert "--paddle port:build --weights m.pth" in second
+    assert "--paddle my_port:build --weights m.pth" in second
