@@ -131,7 +131,7 @@ def _read(names: Sequence[Path]) -> dict[str, str | None]:
         found = None
     same = isinstance(found, dict) and list(found) == [name.name for name in names]
     ends = (names[0].name, names[-1].name)
-    if same and all(_is_move(*move, move[0] in ends) for move in found.items()):
+    if same and all(_is_move(name, draft, name in ends) for name, draft in found.items()):
         moves: dict[str, str | None] = found
         return moves
     raise UnreadableError(

@@ -334,7 +334,7 @@ class BatchNormWithoutStatistics(nn.Layer):
         scaled = centred / paddle.sqrt(
             centred.square().mean(axis=axes, keepdim=True) + self._epsilon
         )
-        if self.weight is None:
+        if self.weight is None or self.bias is None:
             return scaled
         shape = [-1] + [1] * (x.ndim - 2)
         return scaled * self.weight.reshape(shape) + self.bias.reshape(shape)

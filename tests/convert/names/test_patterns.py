@@ -30,7 +30,9 @@ def impatient(monkeypatch):
 )
 def test_a_rule_that_never_ends_is_named(rules, impatient):
     began = time.process_time()
-    with pytest.raises(ConfigError, match="the rule '.*' takes too long on 'layer.block") as caught:
+    with pytest.raises(
+        ConfigError, match=r"the rule '.*' takes too long on 'layer.block"
+    ) as caught:
         resolve([NAME], load_rules(rules))
     assert time.process_time() - began < 5
     (rule,) = next(iter(rules.values()))
