@@ -56,7 +56,7 @@ class Argument:
     star: str = ""  # "", "*" or "**"
     kind: str = "other"
     # tensor, int, float, bool, str, none, list, tuple, size, dtype, device, module, class,
-    # function, slice, range, generator, other
+    # package (a module of torch), function, slice, range, generator, other
     value: object = UNKNOWN  # a constant: number, bool, str, None, or tuple of these
     rank: int | None = None  # of a tensor; of a list, tuple or size its length
     dtype: str | None = None  # of a tensor, as "float32"; of a list the kind of all its items

@@ -1,15 +1,17 @@
 """The port of one recorded net: the text of every file, and what was found on the way."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
 from port.cut import Cut, packages_around
 from port.record.facts import FileRecord, Record
+from port.record.instrument import Span
 from port.source import Source
 from port.write.gaps import Gap, Needs, SpellingChoice
 from port.write.imports import with_imports
+from port.write.inplace import written_and_read_later
 from port.write.places import file_of, written_name
 from port.write.rewrite import Rewriter
 from port.write.texts import without_marks
@@ -67,10 +69,12 @@ def write_port(
         name: Source(file, record.files) for name, file in record.files.items() if file.names
     }
     cut = Cut(record, sources)
+    late = {place for name in cut.modules for place in written_and_read_later(sources[name])}
     files = []
     for module in cut.modules:
         tell(record.files[module].path)
-        files.append(_written(sources[module], cut, otherwise))
+        in_place = {span for name, span in late if name == module}
+        files.append(_written(sources[module], cut, otherwise, in_place))
     have = {file.path for file in files}
     around = packages_around([written_name(record.files[module]) for module in cut.modules])
     for package in sorted(around):
@@ -81,8 +85,10 @@ def write_port(
     return Port(files, (written_name(root), record.root[1]))
 
 
-def _written(source: Source, cut: Cut, otherwise: Mapping[SpellingChoice, int]) -> WrittenFile:
-    rewriter = Rewriter(source, cut, otherwise)
+def _written(
+    source: Source, cut: Cut, otherwise: Mapping[SpellingChoice, int], in_place: Set[Span]
+) -> WrittenFile:
+    rewriter = Rewriter(source, cut, otherwise, in_place)
     text = rewriter.module()
     lines = rewriter.imports.lines(rewriter.needs.imports, rewriter.needs.helpers)
     text = without_marks(with_imports(text, lines))

@@ -268,6 +268,31 @@ def no_download(url: str) -> Any:
     return NothingLoaded()
 
 
+def recorded_name(name: str, /, **known: Any) -> Any:
+    """Return what `getattr(torch.nn, name)` gave when the net was ported, by torch's name.
+
+    Other names are refused: what they are in Paddle was not looked up.
+    """
+    if name not in known:
+        raise NotImplementedError(f"{name}: not asked for when the net was ported")
+    return known[name]
+
+
+def attribute_of(owner: Any, name: str, /, *default: Any, **known: Any) -> Any:
+    """Return `getattr(owner, name)` by torch's name: Paddle's layers call some otherwise."""
+    if name in known:
+        return known[name](owner)
+    return getattr(owner, name, *default)
+
+
+def same_padding(weight: Any, dilation: Any = 1) -> list[int]:
+    """Return the padding that keeps the size: Paddle's "SAME" sets the dilation to 1."""
+    sizes = weight.shape[2:]
+    steps = [dilation] * len(sizes) if isinstance(dilation, int) else dilation
+    whole = [step * (size - 1) for step, size in zip(steps, sizes, strict=True)]
+    return [part for both in whole for part in (both // 2, both - both // 2)]
+
+
 def none_of(given: Any, *known: str) -> dict[str, Any]:
     """Return no keywords, and refuse those that no recorded call gave: their names are torch's."""
     others = [name for name in given if name not in known]

@@ -279,6 +279,14 @@ class TransformerDecoder(nn.Layer):
         return tgt if self.norm is None else self.norm(tgt)
 
 
+class ReLUInPlace(nn.Layer):
+    """ReLU(inplace=True) whose input is read elsewhere afterwards: Paddle's makes a new tensor."""
+
+    def forward(self, x: Any) -> Any:
+        """Return `x`, with zeros written over what is below zero."""
+        return F.relu_(x)
+
+
 class FloatFunctional(nn.Layer):
     """PyTorch's layer of plain sums and products, which quantization could watch."""
 

@@ -35,6 +35,8 @@ def described(value: Any) -> Facts:
         return Facts("module", names=names_of(base) if base else ())
     if isinstance(value, slice | range):
         return Facts(type(value).__name__)
+    if isinstance(value, types.ModuleType):
+        return Facts("package") if value.__name__.partition(".")[0] == "torch" else Facts()
     if isinstance(value, types.GeneratorType):
         return Facts("generator")
     if callable(value):

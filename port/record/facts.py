@@ -7,6 +7,7 @@ from typing import Any
 from port.calls import UNKNOWN
 from port.record.instrument import Span
 
+Place = tuple[str, Span]  # a module, and a place in its file
 MOST = 300  # observations of one place; a loop tells nothing new after them
 
 
@@ -47,7 +48,7 @@ class SeenCall:
     built: it is a class of the user's that inherits the constructor of a class of torch.
     positional, keywords: what arrived by position, and by name. receiver: of a method.
     returns_written: what came back is the tensor that was written into. aliases: the caller's local
-    names of that tensor.
+    names of that tensor. writers: calls inside this one that wrote, or made the layers that did.
     """
 
     names: tuple[str, ...] = ()
@@ -62,6 +63,8 @@ class SeenCall:
     ragged: bool = False  # the number of arguments differed from call to call
     through: set[str] = field(default_factory=set)  # keywords that functools.partial gave
     whose: str = ""  # "module:name" of what is not torch's
+    asked: str = ""  # the name that `getattr` was asked for
+    writers: set[Place] = field(default_factory=set)
 
 
 @dataclass

@@ -35,7 +35,8 @@ def record_net(
     """
     record = Record(finder.files, root)
     phase.at_work = True
-    with on_the_cpu():
+    watch = nn.modules.module.register_module_forward_hook
+    with on_the_cpu(), watch(phase.writes.after_forward):
         torch.manual_seed(0)
         net = build()
         for mode in modes:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from port.record.describe_torch import described
-from port.record.facts import MOST, Facts, FileRecord, SeenCall, merged
+from port.record.facts import MOST, Facts, FileRecord, Place, SeenCall, merged
 from port.record.instrument import Span
 from port.record.names_torch import who_is_called
 
@@ -19,6 +19,9 @@ class Phase:
 
     at_work = False
 
+    def __init__(self) -> None:
+        self.writes = Writes()
+
     @contextmanager
     def importing(self) -> Iterator[None]:
         """Run a module, which a factory may import as it works: what runs is no work of the net."""
@@ -27,6 +30,35 @@ class Phase:
             yield
         finally:
             self.at_work = before
+
+
+class Writes:
+    """Which calls wrote into tensors, or made the layers that did, by the tensor."""
+
+    def __init__(self) -> None:
+        self.now = 0
+        self.by_tensor: dict[int, tuple[int, Place]] = {}
+        self.made: dict[int, tuple[Any, Place]] = {}  # layers that write in place
+
+    def begun(self) -> int:
+        """Return the time at which a call begins."""
+        self.now += 1
+        return self.now
+
+    def noted(self, tensor: torch.Tensor, place: Place) -> None:
+        """Note that what stands at `place` wrote into a tensor just now."""
+        self.by_tensor[id(tensor)] = self.now, place
+
+    def after_forward(self, module: Any, args: Any, _: Any) -> None:
+        """Note what a layer wrote into: a hook of torch's for all modules."""
+        held = self.made.get(id(module))
+        if held is not None and args and isinstance(args[0], torch.Tensor):
+            self.noted(args[0], held[1])
+
+    def since(self, start: int, tensors: Iterable[torch.Tensor]) -> set[Place]:
+        """Return the places that wrote into `tensors` since a call began."""
+        found = [self.by_tensor.get(id(tensor)) for tensor in tensors]
+        return {one[1] for one in found if one is not None and one[0] >= start}
 
 
 class Asker:
@@ -44,12 +76,13 @@ class Asker:
         owner = getattr(function, "__self__", None)
         tensors = _tensors((owner, *args, *kwargs.values()))
         before = [_version(tensor) for tensor in tensors]
+        start = self.phase.writes.begun()
         result = function(*args, **kwargs)
         written = [
             tensor for tensor, old in zip(tensors, before, strict=True) if _version(tensor) != old
         ]
         aliases = _local_names(sys._getframe(1), written)
-        self._note(number, function, args, kwargs, result, written, aliases)
+        self._note(number, function, args, kwargs, result, written, aliases, start)
         return result
 
     def seen(self, number: int, value: Any) -> Any:
@@ -83,6 +116,7 @@ class Asker:
         result: Any,
         written: Sequence[torch.Tensor],
         aliases: set[str],
+        start: int,
     ) -> None:
         names, receiver, by_partial, built = who_is_called(function)
         now = SeenCall(
@@ -97,15 +131,29 @@ class Asker:
             aliases,
             through=set(function.keywords) if isinstance(function, partial) else set(),
             whose="" if names else _whose(function),
+            asked=str(args[1]) if function is getattr else "",
+            writers=self.phase.writes.since(start, written),
         )
+        self._note_place(number, names, result, written)
         known = self.file.calls.setdefault(self.spans[number], [])
         for one in known:
             if (one.names, one.partial, one.built) == (names, by_partial, built) and (
-                names or one.whose == now.whose
+                names or (one.whose, one.asked) == (now.whose, now.asked)
             ):
                 _merge(one, now)
                 return
         known.append(now)
+
+    def _note_place(
+        self, number: int, names: Sequence[str], result: Any, written: Sequence[torch.Tensor]
+    ) -> None:
+        """Keep the place of a call of torch's that wrote, or that made a layer that will."""
+        place = self.file.module, self.spans[number]
+        if names and getattr(result, "inplace", False) is True:
+            self.phase.writes.made[id(result)] = result, place
+        if names and not names[0].endswith((".__call__", ".forward")):
+            for tensor in written:
+                self.phase.writes.noted(tensor, place)
 
 
 def _merge(known: SeenCall, now: SeenCall) -> None:
@@ -127,6 +175,7 @@ def _merge(known: SeenCall, now: SeenCall) -> None:
     known.result = merged(known.result, now.result)
     known.through |= now.through
     known.aliases |= now.aliases
+    known.writers |= now.writers
     known.returns_written = known.returns_written or now.returns_written
 
 

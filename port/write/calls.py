@@ -5,7 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 from port.calls import KIND_OF, UNKNOWN, Argument, NoSpelling, Spelled, TorchCall
-from port.meanings import call_spelled, named, other_spellings, part_spelled, value_spelled
+from port.meanings import (
+    attribute_spelled,
+    call_spelled,
+    named,
+    other_spellings,
+    part_spelled,
+    value_spelled,
+)
 from port.record.facts import Facts, SeenCall
 from port.record.instrument import span_of
 from port.write.gaps import SpellingChoice
@@ -16,6 +23,8 @@ from port.write.parts import PartWriter
 from port.write.torch_like import torch_like
 
 INIT, CALLED = ".__init__", ".__call__"
+GETATTR = "builtins:getattr"
+IN_PLACE = {"torch.nn.ReLU": "ReLUInPlace", "torch.nn.functional.relu": "F.relu_"}
 # Methods that only tensors have: where nothing was recorded, their name tells.
 # fmt: off
 _ONLY_TENSORS = frozenset({
@@ -57,8 +66,11 @@ class CallWriter:
         texts: of `torchs` in their order, then of what is not torch's, if that was called, too.
         """
         names = ", ".join(sorted({one.names[0] for one in torchs}))
-        held = not any(isinstance(part, ast.Call) for part in ast.walk(node.func))
-        held = held and not any(one.partial or one.built or one.receiver for one in torchs)
+        held = not any(one.partial or one.built or one.receiver for one in torchs)
+        held = held and not any(
+            isinstance(part, ast.Call) and not self._is_getattr(part)
+            for part in ast.walk(node.func)
+        )
         try:
             aliases = [value_spelled(one.names).text for one in torchs] if held else []
         except NoSpelling:
@@ -72,6 +84,10 @@ class CallWriter:
             self.rewriter.take(node, named(alias))
             text = f"{one} if {function} is {alias} else {text}"
         return f"({text})"
+
+    def _is_getattr(self, node: ast.Call) -> bool:
+        seen = self.source.record.calls.get(span_of(node), [])
+        return all(one.whose == GETATTR for one in seen)
 
     # What was recorded
 
@@ -178,6 +194,9 @@ class CallWriter:
         return TorchCall(names[0], tuple(given), self.rewriter.where(node), receiver, result)
 
     def _spelled(self, node: ast.Call, names: Any, call: TorchCall, seen: SeenCall) -> str:
+        if span_of(node) in self.rewriter.in_place and names[0] in IN_PLACE:
+            inside = call.arguments[0].text if names[0].startswith("torch.nn.functional.") else ""
+            return self.rewriter.take(node, named(f"{IN_PLACE[names[0]]}({inside})"))
         try:
             spelled = self._spelled_or_closed(node, names, call)
         except NoSpelling as error:
@@ -261,6 +280,8 @@ class CallWriter:
         """Write a call of what is not torch's: its arguments change; a partial names its class."""
         if all(one.whose == "functools:partial" for one in seen) and node.args:
             return self._partial(node, seen[0])
+        if all(one.whose == GETATTR for one in seen):
+            return self._by_name(node, seen)
         written = {alias for one in seen for alias in one.aliases}
         late = read_later(self.source, node, written) if written else []
         if late:
@@ -268,6 +289,32 @@ class CallWriter:
             note = f"{late[0]} is written into inside this call and read after it"
             self.rewriter.needs.notes.append((where, note))
         return None
+
+    def _by_name(self, node: ast.Call, seen: list[SeenCall]) -> str | None:
+        """Write `getattr(nn, name)`, `getattr(layer, name)`: the names that it was asked for.
+
+        None where Paddle has them all under torch's name.
+        """
+        known: dict[str, str] = {}
+        packages = all(one.positional[0].kind == "package" for one in seen)
+        for one in seen:
+            owner = one.positional[0]
+            try:
+                if owner.kind == "package" and one.result.names:
+                    found = value_spelled(one.result.names).text
+                else:
+                    spelled = attribute_spelled(owner.names, one.asked, "x", False)
+                    found = "" if spelled is None else f"lambda x: {spelled.text}"
+            except NoSpelling as error:
+                return self.rewriter.stub(node, f"{one.result.names[0]}", error.reason)
+            if found not in ("", f"lambda x: x.{one.asked}"):
+                known[one.asked] = found
+        if not known:
+            return None
+        values = [self.rewriter.text(one) for one in node.args[packages:]]
+        values += [f"{name}={text}" for name, text in sorted(known.items())]
+        helper = "recorded_name" if packages else "attribute_of"
+        return self.rewriter.take(node, named(f"{helper}({', '.join(values)})"))
 
     def _partial(self, node: ast.Call, seen: SeenCall) -> str | None:
         """Spell `partial(nn.LayerNorm, eps=1e-6)`: the arguments as the class takes them."""

@@ -3,6 +3,8 @@
 import ast
 from collections.abc import Collection, Iterator
 
+from port.record.facts import Place
+from port.record.instrument import span_of
 from port.source import Source
 
 _LOOPS = ast.For | ast.While
@@ -25,6 +27,20 @@ def read_later(source: Source, node: ast.AST, names: Collection[str]) -> list[st
     return [
         name for name in sorted(names) if name not in own and _is_read(function, node, loop, name)
     ]
+
+
+def written_and_read_later(source: Source) -> set[Place]:
+    """Return what wrote into a tensor inside a call of this file that is read after the call.
+
+    Calls of layers that write themselves are left out: there the port names the new tensor.
+    """
+    found: set[Place] = set()
+    for node in ast.walk(source.tree):
+        for one in source.record.calls.get(span_of(node), ()) if isinstance(node, ast.Call) else ():
+            by_itself = bool(one.names) and one.returns_written
+            if one.writers and not by_itself and read_later(source, node, one.aliases):
+                found |= one.writers
+    return found
 
 
 def _around(source: Source, node: ast.AST, function: ast.AST) -> Iterator[ast.AST]:

@@ -7,6 +7,7 @@ import ast
 from dataclasses import replace
 
 from port.calls import Argument, Spelled, TorchCall
+from port.spelling.texts import parsed
 
 REFUSE = "none_of"
 
@@ -23,11 +24,20 @@ def without_stars(call: TorchCall) -> tuple[TorchCall, str] | None:
     plain = tuple(argument for argument in call.arguments if not argument.star)
     written = {argument.name for argument in plain}
     held = [name for name in rest.value if name not in written]  # type: ignore[attr-defined]
-    if held and not rest.text.isidentifier():
+    if held and not _is_chain(rest.text):
         return None
     taken = tuple(Argument(f'{rest.text}["{name}"]', name) for name in held)
     known = "".join(f', "{name}"' for name in held)
     return replace(call, arguments=(*plain, *taken)), f"**{REFUSE}({rest.text}{known})"
+
+
+def _is_chain(text: str) -> bool:
+    """Tell whether a text names a thing, and works nothing out: `kwargs`, `CONFIG["act"]`."""
+    tree = parsed(text)
+    while isinstance(tree, ast.Attribute | ast.Subscript):
+        plain = isinstance(tree, ast.Attribute) or isinstance(tree.slice, ast.Constant | ast.Name)
+        tree = tree.value if plain else None
+    return isinstance(tree, ast.Name)
 
 
 def with_rest(spelled: Spelled, rest: str) -> Spelled:

@@ -1,10 +1,11 @@
 """What writes the parts of a call: the rewriter of its file."""
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, Protocol
 
 from port.calls import SourceLine, Spelled
+from port.record.instrument import Span
 from port.source import Source
 from port.write.gaps import Needs, SpellingChoice
 
@@ -16,6 +17,7 @@ class PartWriter(Protocol):
     needs: Needs
     open_classes: dict[ast.AST, list[str]]
     otherwise: Mapping[SpellingChoice, int]
+    in_place: Set[Span]
 
     def text(self, node: Any) -> str:
         """Return the Paddle text of a node."""

@@ -4,14 +4,14 @@ Inner texts come first: the arguments of a call are Paddle source when the call 
 """
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from port.calls import NoSpelling, SourceLine, Spelled
 from port.cut import Cut
 from port.meanings import attribute_spelled, setting_spelled, value_spelled
 from port.record.facts import Binding, Facts
-from port.record.instrument import span_of
+from port.record.instrument import Span, span_of
 from port.record.old_worlds import OLD_OF_NUMPY
 from port.source import FUNCTIONS, Source
 from port.spelling.operators import spell_operator
@@ -33,10 +33,20 @@ _METHODS = ("__init__", "forward", "__call__")  # which a class of Paddle has un
 
 
 class Rewriter:
-    """Writes one file; `needs` tells what it found."""
+    """Writes one file; `needs` tells what it found.
 
-    def __init__(self, source: Source, cut: Cut, otherwise: Mapping[SpellingChoice, int]) -> None:
-        self.source, self.cut, self.otherwise = source, cut, otherwise
+    otherwise: the number of the spelling for calls that are not to have their first. in_place:
+    calls that are to write into their tensors in Paddle, too.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        cut: Cut,
+        otherwise: Mapping[SpellingChoice, int],
+        in_place: Set[Span] = frozenset(),
+    ) -> None:
+        self.source, self.cut, self.otherwise, self.in_place = source, cut, otherwise, in_place
         self.needs = Needs()
         self.open_classes: dict[ast.AST, list[str]] = {}  # with the names of their base
         self.calls = CallWriter(self)

@@ -61,7 +61,15 @@ def both_outputs(folder, record, net, shape=IMAGE, train=False):
 
     place = folder / f"port_{folder.name.replace('-', '_')}"
     write_folder(place, write_port(record), {"spec": "here", "arguments": {}})
-    ported = build_port(place).to(dtype="float64")
+    ported = build_port(place)
+    whole = {k: v.clone() for k, v in ported.named_buffers() if not v.is_floating_point()}
+    ported.to(dtype="float64")  # that of integers, too
+    for name, value in whole.items():
+        owner, _, leaf = name.rpartition(".")
+        layer = ported
+        for part in filter(None, owner.split(".")):
+            layer = getattr(layer, part)
+        layer._buffers[leaf] = value
     net.double()
     fill_port(LiveReference(net), ported, None)
     image = np.random.default_rng(1).standard_normal(shape)
