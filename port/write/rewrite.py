@@ -25,6 +25,7 @@ from port.write.texts import DECORATOR, DROP, DROP_DEFINITION, in_brackets
 from port.write.torch_like import torch_like
 
 STUB = "not_ported"
+SETTINGS = ("torch.backends.", "torch.nn.Module.dump_patches")  # which move no value
 SIGNS: dict[type, str] = {**dict(ARITHMETIC), **dict(COMPARED)}
 _TIGHT = (
     ast.BinOp | ast.UnaryOp | ast.Compare | ast.Attribute | ast.BoolOp | ast.Starred | ast.Await
@@ -148,19 +149,32 @@ class Rewriter:
         settings = [self._setting(node, target, value) for target, value in pairs]
         if not any(settings):
             return None
-        plain = [f"{self.text(target)} = {self.text(value)}" for target, value in pairs]
-        lines = [one or other for one, other in zip(settings, plain, strict=True)]
+        lines = [
+            one or f"{self.text(target)} = {self.text(value)}"
+            for one, (target, value) in zip(settings, pairs, strict=True)
+        ]
         return ("\n" + " " * node.col_offset).join(lines)
 
     def _setting(self, node: ast.Assign, target: ast.expr, value: ast.expr) -> str | None:
         """Write `layer.padding = 1`, `tensor.data = x` as Paddle's layers and tensors take it."""
-        names = owner_names(self.facts(target.value)) if isinstance(target, ast.Attribute) else ()
+        if not isinstance(target, ast.Attribute):
+            return None
+        if (bound := self.source.resolve(target)) is not None and is_torchs(bound):
+            return self._torchs_setting(node, bound)
+        names = owner_names(self.facts(target.value))
         if not names:
             return None
-        assert isinstance(target, ast.Attribute)
         given = argument(self.text(value), value, self.facts(value))
         spelled = setting_spelled(names, target.attr, self.text(target.value), given)
         return None if spelled is None else self.take(node, spelled)
+
+    def _torchs_setting(self, node: ast.Assign, bound: Binding) -> str:
+        """Leave out a setting of torch's own that moves no value; others have no spelling."""
+        name = (bound.names or (bound.value,))[0]
+        if not name.startswith(SETTINGS):
+            return self.stub(node, name, "is torch's own, and is written into")
+        self.needs.notes.append((self.where(node), f"a setting of torch's was left out: {name}"))
+        return DROP
 
     def _dropped_or_none(self, node: ast.AST) -> str | None:
         return DROP if self._is_dropped(node) else None
@@ -243,6 +257,9 @@ class Rewriter:
     def _Subscript(self, node: ast.Subscript) -> str | None:
         """A slice of torch's Sequential keeps its keys, Paddle's counts anew."""
         part = node.slice
+        whole = isinstance(node.value, ast.Attribute) and node.value.attr == "__dict__"
+        if whole and isinstance(part, ast.Constant) and part.value == "_modules":
+            return f'{self.text(node.value)}["_sub_layers"]'
         if not isinstance(part, ast.Slice) or part.lower is None:
             return None
         facts = self.facts(node.value)

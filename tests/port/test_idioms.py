@@ -206,6 +206,20 @@ class Net(nn.Module):
                 x = layer(x)
         return x + self.kept[0]
 """
+IDIOMS["settings of torch's, layers in __dict__"] = """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.nn.Module.dump_patches = True
+        torch.backends.cudnn.benchmark = False
+        for i in range(2):
+            self.__dict__["_modules"][f"d{i}"] = nn.Conv2d(3, 3, 1)
+        if True:
+            torch.backends.cudnn.deterministic = True
+
+    def forward(self, x):
+        return self._modules["d1"](self.__dict__["_modules"]["d0"](x)) + len(self._modules)
+"""
 IDIOMS["decorators and caches"] = """
 import functools
 import math
