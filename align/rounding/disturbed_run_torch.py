@@ -73,12 +73,17 @@ class DisturbedRun:
             self._next_call,
             self.movements.note,
             backward=run.backward,
-            skips=self._is_left_out,
+            skips=self._skips,
+            passed_by=lambda path, call: self._count_inside(call),
         )
         self.alone: set[str] = set()  # paths whose only call ran by itself
         self.together = _Together()
         self.calls = {(call.path, call.index): call for call in trace.calls}
         self.counts: dict[str, int] = {}
+        self.children: dict[CallKey, list[Call]] = {}
+        for call in trace.calls:
+            if call.parent is not None:
+                self.children.setdefault(call.parent.key, []).append(call)
 
     def run_net(self, net: nn.Module) -> None:
         """Run `net`: every call but those that ran alone."""
@@ -239,6 +244,18 @@ class DisturbedRun:
             for name, parameter in net.get_submodule(call.path)._parameters.items():
                 if parameter is not None:
                     self.movements.lost_in_sums(f"{call.path}.{name}".lstrip("."), parameter)
+
+    def _skips(self, call: Call) -> bool:
+        left_out = self._is_left_out(call)
+        if left_out:
+            self._count_inside(call)
+        return left_out
+
+    def _count_inside(self, call: Call) -> None:
+        """Count the calls inside one whose code does not run: others may share their modules."""
+        for inner in self.children.get(call.key, ()):
+            self.counts[inner.path] = max(self.counts.get(inner.path, 0), inner.index + 1)
+            self._count_inside(inner)
 
     def _next_call(self, path: str) -> Call:
         index = self.counts.get(path, 0)
