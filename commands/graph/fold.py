@@ -1,0 +1,81 @@
+"""Computes what of an ONNX graph depends on nothing that goes in: X2Paddle reads it as weights.
+
+It has no form for a BatchNormalization whose scale is computed, nor for a size that is put together
+of constants.
+"""
+
+from typing import Any
+
+import numpy as np
+
+_LARGEST = 1 << 28  # bytes of one result
+_RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike"}
+_RANDOM |= {"Multinomial", "Bernoulli", "Dropout"}
+
+
+def fold(model: Any, notes: list[str]) -> None:
+    """Replace operations on constants by their results, and note how many there were."""
+    from onnx import numpy_helper
+
+    graph = model.graph
+    known = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+    kept, outputs, count = [], {one.name for one in graph.output}, 0
+    for node in graph.node:
+        values = None
+        if node.op_type == "Constant":
+            values = _constant(node)
+            if values is not None:
+                known[node.output[0]] = values[0]
+            kept.append(node)
+            continue
+        if _is_constant(node, known) and not outputs & set(node.output):
+            values = _computed(model, node, known)
+        if values is None:
+            kept.append(node)
+            continue
+        count += 1
+        for name, value in zip(node.output, values, strict=False):
+            known[name] = value
+            graph.initializer.append(numpy_helper.from_array(value, name))
+    del graph.node[:]
+    graph.node.extend(kept)
+    _drop_unused(graph)
+    if count:
+        notes.append(f"{count} operations on weights and constants alone computed beforehand")
+
+
+def _is_constant(node: Any, known: dict[str, np.ndarray]) -> bool:
+    read = [name for name in node.input if name]
+    return bool(read) and node.op_type not in _RANDOM and all(name in known for name in read)
+
+
+def _constant(node: Any) -> list[np.ndarray] | None:
+    from onnx import numpy_helper
+
+    tensors = [one.t for one in node.attribute if one.name == "value"]
+    return [numpy_helper.to_array(tensors[0])] if tensors else None
+
+
+def _computed(model: Any, node: Any, known: dict[str, np.ndarray]) -> list[np.ndarray] | None:
+    """Return the outputs of a node, None where they cannot be computed here, or are too large."""
+    from onnx.reference import ReferenceEvaluator
+
+    given = {name: known[name] for name in node.input if name}
+    try:
+        made = ReferenceEvaluator(node).run(None, given)
+    except Exception:
+        return None
+    found = [np.asarray(one) for one in made]
+    return found if sum(one.nbytes for one in found) <= _LARGEST else None
+
+
+def _drop_unused(graph: Any) -> None:
+    """Leave out weights and constants that nothing reads any more."""
+    read = {name for node in graph.node for name in node.input}
+    read |= {one.name for one in graph.output}
+    tensors = [one for one in graph.initializer if one.name in read]
+    nodes = [n for n in graph.node if n.op_type != "Constant" or n.output[0] in read]
+    del graph.initializer[:]
+    graph.initializer.extend(tensors)
+    del graph.node[:]
+    graph.node.extend(nodes)

@@ -1,0 +1,196 @@
+"""Are the runs of source and written net equal? Distances, allowances and one row for each."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from commands.entry import CHECKED_BAD, CHECKED_GOOD, COULD_NOT_CHECK
+from commands.graph.ran import Ran
+from port.graph.account import TRANSPOSED, GraphAccount
+from port.graph.mend import Norm
+
+# Relative, in float64: what healthy pairs of nets show (docs: the floor of rounding).
+OUTPUTS, GRADIENTS, STATISTICS = 1e-9, 1e-7, 1e-7
+RESIZED = 5e-6  # Paddle's resize kernels hold their ratio in float32
+_SAFE = 8.0  # times the measured noise of float32
+_FLOAT32, _FLOAT64_SHARE = 1e-7, 1e-6
+_MOST_NOISE = 1e-3  # behind which nothing can be told
+_SMALL = 1e-6  # of the largest gradient: below it a gradient is rounding
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One comparison: its exit code, the largest relative difference, what was allowed."""
+
+    name: str
+    code: int
+    error: float | None = None
+    allowed: float | None = None
+    where: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it for JSON, where no number is infinite."""
+        row = asdict(self)
+        if self.error is not None and not np.isfinite(self.error):
+            row["error"] = None
+        return row
+
+
+def distance(one: np.ndarray, other: np.ndarray, scale: float = 0.0) -> float:
+    """Return max |one - other| / max |one| (at least `scale`); inf where values are not finite."""
+    if not one.size:
+        return 0.0
+    a, b = one.astype(np.float64), other.astype(np.float64)
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return 0.0 if np.array_equal(a, b, equal_nan=True) else float("inf")
+    far = float(np.abs(a - b).max())
+    return far / max(float(np.abs(a).max()), scale, 1e-300) if far else 0.0
+
+
+def judged_outputs(
+    name: str, reference: Ran, written: Ran, allowed: float, noise: float = 0.0
+) -> Judged:
+    """Return the row of all outputs; `noise` is what rounding alone moves them by."""
+    one, other = reference.outputs, written.outputs
+    if len(one) != len(other):
+        where = f"the source returns {len(one)} tensors, the written net {len(other)}"
+        return Judged(name, CHECKED_BAD, where=where)
+    worst = Judged(name, CHECKED_GOOD, 0.0, allowed)
+    for number, (a, b) in enumerate(zip(one, other, strict=True)):
+        if a.shape != b.shape:
+            where = f"output {number}: shape {list(a.shape)} there, {list(b.shape)} here"
+            return Judged(name, CHECKED_BAD, where=where)
+        row = _whole(name, number, a, b) if a.dtype.kind in "iub" else None
+        if row is None:
+            error = distance(a, b)
+            row = Judged(name, _code(error, allowed), error, allowed, f"output {number}")
+        worst = max(worst, row, key=_rank)
+    if noise > _MOST_NOISE and worst.code == CHECKED_GOOD:
+        where = f"rounding alone moves its outputs by {noise:.0e}: nothing can be told from them"
+        return Judged(name, COULD_NOT_CHECK, worst.error, allowed, where)
+    return worst
+
+
+def _whole(name: str, number: int, a: np.ndarray, b: np.ndarray) -> Judged:
+    """Judge whole numbers: some that differ may be ties that rounding decides."""
+    share = float((a != b).mean()) if a.size else 0.0
+    code = CHECKED_GOOD if not share else COULD_NOT_CHECK if share < 1e-3 else CHECKED_BAD
+    return Judged(name, code, share, 0.0, f"output {number}: share of whole numbers that differ")
+
+
+def _code(error: float, allowed: float) -> int:
+    return CHECKED_GOOD if error <= allowed else CHECKED_BAD
+
+
+def _rank(row: Judged) -> tuple[bool, float]:
+    return row.code == CHECKED_BAD, -1.0 if row.error is None else row.error
+
+
+def judged_gradients(
+    name: str, reference: Ran, written: Ran, account: GraphAccount, allowed: float
+) -> Judged:
+    """Return the row of the gradients of all inputs and parameters, each under its name."""
+    turned = {way.name for way in account.ways if way.became == TRANSPOSED}
+    pairs = [
+        (f"input {n}", a, b)
+        for n, (a, b) in enumerate(zip(reference.inputs, written.inputs, strict=True))
+    ]
+    known = {account.target_of.get(one, ""): one for one in reference.gradients}
+    for target, source in known.items():
+        found = written.gradients.get(target)
+        if source in turned and found is not None:
+            found = found.T
+        pairs.append((source, reference.gradients[source], found))
+    pairs += [(n, None, g) for n, g in written.gradients.items() if n not in known]
+    if not pairs:
+        return Judged(name, COULD_NOT_CHECK, where="there is no gradient to compare")
+    largest = max(float(np.abs(a).max(initial=0)) for _, a, _ in pairs if a is not None)
+    return max((_gradient(name, *pair, largest, allowed) for pair in pairs), key=_rank)
+
+
+def _gradient(
+    name: str,
+    what: str,
+    one: np.ndarray | None,
+    other: np.ndarray | None,
+    largest: float,
+    allowed: float,
+) -> Judged:
+    if one is None or other is None:
+        found = one if one is not None else other
+        if found is None or not np.abs(found).max(initial=0) > _SMALL * allowed * largest:
+            return Judged(name, CHECKED_GOOD, 0.0, allowed, what)
+        side = "the written net" if other is None else "the source"
+        return Judged(name, CHECKED_BAD, None, allowed, f"{what}: {side} has no gradient of it")
+    if one.size != other.size:
+        return Judged(name, CHECKED_BAD, None, allowed, f"{what}: of another shape")
+    error = distance(one, other.reshape(one.shape), _SMALL * largest)
+    return Judged(name, _code(error, allowed), error, allowed, what)
+
+
+def judged_statistics(
+    name: str,
+    before: Mapping[str, np.ndarray],
+    reference: Ran,
+    written: Ran,
+    account: GraphAccount,
+    norms: Mapping[str, Norm],
+    allowed: float,
+) -> Judged:
+    """Return the row of running means and variances after a pass in train mode.
+
+    Paddle averages the biased variance of a batch, torch the unbiased: that factor, (n - 1) / n,
+    is taken out.
+    """
+    rows = []
+    for mean, norm in norms.items():
+        path = mean.removesuffix("running_mean")
+        for source in (mean, f"{path}running_var"):
+            if source not in account.target_of and np.array_equal(
+                before[source], reference.buffers[source]
+            ):
+                continue  # of a layer that did not run
+            found = written.buffers.get(account.target_of.get(source, ""))
+            if found is None or norm.momentum is None:
+                where = f"{source}: has no running statistics that are known in the written net"
+                rows.append(Judged(name, COULD_NOT_CHECK, where=where))
+                continue
+            expected = reference.buffers[source]
+            if source != mean:
+                n, old = reference.counts.get(source, 0), norm.momentum * before[source]
+                expected = old + (expected - old) * (n - 1) / n if n else expected
+            error = distance(expected, found)
+            rows.append(Judged(name, _code(error, allowed), error, allowed, source))
+    open_ones = [row for row in rows if row.code == COULD_NOT_CHECK]
+    worst = max(rows, key=_rank, default=Judged(name, CHECKED_GOOD, 0.0, allowed))
+    return open_ones[0] if open_ones and worst.code == CHECKED_GOOD else worst
+
+
+def noise_between(one: Ran, other: Ran) -> float:
+    """Return how far apart two runs of one net are that differ in rounding alone."""
+    pairs = [
+        (a, b)
+        for a, b in zip(one.outputs, other.outputs, strict=True)
+        if a.dtype.kind == "f" and a.shape == b.shape
+    ]
+    return max((distance(a, b) for a, b in pairs), default=0.0)
+
+
+def float32_allowance(noise: float) -> float:
+    """Return what is allowed in float32 where rounding alone moves the outputs by `noise`."""
+    return _SAFE * max(noise, _FLOAT32)
+
+
+def float64_allowance(least: float, noise32: float, resized: bool) -> float:
+    """Return what is allowed in float64; `noise32` is what rounding to float32 moves."""
+    return max(least, _FLOAT64_SHARE * noise32, RESIZED if resized else 0.0)
+
+
+def exit_code(rows: Sequence[Judged]) -> int:
+    """Return the code of all rows: one that differs decides, then one that was not checked."""
+    codes = {row.code for row in rows}
+    if CHECKED_BAD in codes:
+        return CHECKED_BAD
+    return COULD_NOT_CHECK if COULD_NOT_CHECK in codes or not rows else CHECKED_GOOD

@@ -1,0 +1,140 @@
+"""The live torch net of a conversion: built, moved off its zeros, run in both modes."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from align.arrays.trees import leaves
+from align.nets.prepare_torch import prepared
+from commands.graph.ran import Ran
+from commands.port.nets_torch import moved
+from commands.subjects.own import build_reference, fill_reference
+from common.errors import UserError
+from port.graph.mend import Norm
+
+STATE, INPUTS = "state.npz", "inputs.npz"
+_NORMS = nn.modules.batchnorm._BatchNorm
+
+
+def reference(asked: Mapping[str, Any]) -> nn.Module:
+    """Return the net that is asked for, in eval mode; its first weights moved off their zeros."""
+    net: nn.Module = build_reference(asked["spec"], asked["seed"], asked["arguments"])
+    if asked["weights"]:
+        fill_reference(net, asked["weights"], asked["spec"])
+    else:
+        moved(net, asked["seed"])
+    return net.eval()
+
+
+def state_of(net: nn.Module) -> dict[str, np.ndarray]:
+    """Return its parameters and buffers, those too that its state dict leaves out."""
+    state = {name: one.detach().numpy() for name, one in net.state_dict().items()}
+    for name, one in net.named_buffers():
+        state.setdefault(name, one.detach().numpy())
+    return state
+
+
+def trained(net: nn.Module) -> set[str]:
+    """Return the names of what it trains."""
+    return {name for name, one in net.named_parameters() if one.requires_grad}
+
+
+def norms_of(net: nn.Module) -> dict[str, Norm]:
+    """Return {running mean: what its BatchNorm is set to}."""
+    found = {}
+    for path, one in net.named_modules():
+        if isinstance(one, _NORMS) and one.running_mean is not None:
+            share = None if one.momentum is None else round(1 - one.momentum, 12)
+            words = f"torch's {one.momentum:g} is what is new" if share is not None else ""
+            words = words or "torch averages all batches (momentum=None)"
+            found[f"{path}.running_mean" if path else "running_mean"] = Norm(share, one.eps, words)
+    return found
+
+
+def for_converter(asked: Mapping[str, Any], folder: Path) -> tuple[nn.Module, list[torch.Tensor]]:
+    """Return net and inputs in the converter's process: with the values of this one."""
+    import sys
+
+    sys.path[1:1] = [place for place in asked["path"] if place not in sys.path]
+    net: nn.Module = build_reference(asked["spec"], asked["seed"], asked["arguments"])
+    with np.load(folder / STATE, allow_pickle=False) as state:
+        wanted = net.state_dict()
+        net.load_state_dict({name: torch.from_numpy(state[name]) for name in wanted})
+    with np.load(folder / INPUTS, allow_pickle=False) as arrays:
+        inputs = [torch.from_numpy(arrays[name]) for name in arrays]
+    return net.eval(), inputs
+
+
+def run_torch(
+    net: nn.Module, inputs: Sequence[np.ndarray], train: bool, dtype: str = "float64"
+) -> Ran:
+    """Return what the net gives, its gradients and statistics after it; the net stays as it is.
+
+    Epsilon and momentum of BatchNorms are rounded to float32, as Paddle's kernels hold them.
+    """
+    norms = {path for path, one in net.named_modules() if isinstance(one, _NORMS)}
+    kind = getattr(torch, dtype)
+    with (
+        prepared(net, dtype=kind, train=train, float32_constants=norms),
+        _counted(net) as counts,
+    ):
+        return _ran(net, [_tensor(array, dtype) for array in inputs], counts)
+
+
+def _ran(net: nn.Module, tensors: list[torch.Tensor], counts: Mapping[str, int]) -> Ran:
+    torch.manual_seed(0)
+    outputs = [one for one in leaves(net(*tensors)) if isinstance(one, torch.Tensor)]
+    ran = Ran([one.detach().numpy().copy() for one in outputs])
+    score = ran.score(outputs, torch.from_numpy)
+    if score is not None and score.requires_grad:
+        score.backward()
+        ran.inputs = [None if one.grad is None else one.grad.numpy().copy() for one in tensors]
+        for name, parameter in net.named_parameters():
+            if parameter.grad is not None:
+                ran.gradients[name] = parameter.grad.numpy().copy()
+    ran.buffers = {
+        n: one.numpy().copy() for n, one in net.named_buffers() if one.dtype.is_floating_point
+    }
+    ran.counts = dict(counts)
+    return ran
+
+
+def _tensor(array: np.ndarray, dtype: str) -> torch.Tensor:
+    if array.dtype.kind != "f":
+        return torch.from_numpy(array)
+    return torch.from_numpy(array.astype(dtype)).requires_grad_()
+
+
+@contextmanager
+def _counted(net: nn.Module) -> Iterator[dict[str, int]]:
+    """Count how many values of a channel each BatchNorm averages: {running variance: number}."""
+    counts: dict[str, int] = {}
+    hooks = []
+    for path, one in net.named_modules():
+        if isinstance(one, _NORMS):
+            name = f"{path}.running_var" if path else "running_var"
+
+            def note(_: Any, given: Any, name: str = name) -> None:
+                counts[name] = given[0].numel() // given[0].shape[1]
+
+            hooks.append(one.register_forward_pre_hook(note))
+    try:
+        yield counts
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def require_tensors(net: nn.Module, inputs: Sequence[np.ndarray], spec: str) -> None:
+    """Raise UserError where the net cannot run the inputs in eval mode."""
+    from commands.subjects.callables import users_errors
+
+    with users_errors(f"the net {spec}: cannot run the input"), torch.no_grad():
+        outputs = net(*(torch.from_numpy(array) for array in inputs))
+    if not any(isinstance(one, torch.Tensor) for one in leaves(outputs)):
+        raise UserError(f"the net {spec}: returns no tensor")
