@@ -1,4 +1,4 @@
-"""Climb one rung of the ladder: weights, init, loss, data, metric or step of a config.
+"""Climb one rung of the ladder: weights, init, loss, data, metric, step or export of a config.
 
 Of nets of your own: weights, init, loss and step. `judge` judges a stored trace again.
 """

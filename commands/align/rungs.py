@@ -22,10 +22,11 @@ OfOwnNets = Callable[[Any, Any, Any], "Report"]  # (options, torch net, Paddle n
 class RungRow:
     """One rung, or one way to climb it.
 
-    `verb` is the public function of `align` behind it. `of_own_nets` is None where only a recipe
-    says enough; `of_arrays` runs without nets, on the arrays of --inputs; `of_trace` on the folder
-    of a stored trace. `has_command`: it has a command of its own; the others are stages of
-    `align_stage`. `ladder` is its place on the ladder of `reproduce`, None where it has none.
+    `verb` is the public function of `align` behind it, "" where none is. `of_own_nets` is None
+    where only a recipe says enough; `of_arrays` runs without nets, on the arrays of --inputs;
+    `of_trace` on the folder of a stored trace. `has_command`: it has a command of its own; the
+    others are stages of `align_stage`. `ladder` is its place on the ladder of `reproduce`, None
+    where it has none.
     """
 
     name: str
@@ -41,12 +42,19 @@ class RungRow:
     needs_nets: bool = True  # both, with the same weights
     compares_nets: bool = True  # not only what comes before or after them
     counts_classes: bool = False  # of pixels: the ladder has it where the net tells these
+    exports: bool = False  # the ladder has it where such nets are exported
 
 
 def _judge(folder: Any) -> "Report":
     from align import judge_trace
 
     return judge_trace(folder)
+
+
+def _export(recipe: "Recipe", _: Any, paddle_net: Any) -> "Report":
+    from commands.align.exported import align_export
+
+    return align_export(recipe, paddle_net)
 
 
 ROWS = (
@@ -100,6 +108,15 @@ ROWS = (
         lambda recipe, torch_net, paddle_net: recipe.align_step(torch_net, paddle_net),
         own_nets.align_step,
         needs_data=True,
+    ),
+    RungRow(
+        "export",
+        "",
+        _export,
+        ladder=10,
+        when_fast=False,
+        compares_nets=False,
+        exports=True,
     ),
     RungRow("judge", "judge_trace", of_trace=_judge),
     RungRow(

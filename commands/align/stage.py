@@ -62,6 +62,8 @@ def _run_own(options: Any, rung: RungRow) -> int:
 
     of_own_nets = rung.of_own_nets
     if of_own_nets is None:
+        if not rung.verb:
+            raise UserError(f"the {rung.name} stage needs a config")
         raise UserError(
             f"the {rung.name} stage needs a config; call align.{rung.verb} on batches of your own"
         )

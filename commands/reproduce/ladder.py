@@ -241,6 +241,8 @@ class Reproduction:
                 continue
             if row.counts_classes and not recipe.counts_classes:
                 continue
+            if row.exports and not recipe.is_exported:
+                continue
             if row.needs_data and not data_are_there:
                 self._make_data()
                 data_are_there = True

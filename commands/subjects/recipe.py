@@ -34,6 +34,7 @@ from common.panoptic.makers import semantic_logits
 from common.settings.data import INSTANCES
 from common.settings.own import InOptimizer, OwnMetric, OwnSchedule
 from common.settings.panoptic import LABEL
+from common.settings.run import SEMANTIC
 from common.settings.volumes import VOLUME, values_of_labels
 from common.training.net_side import main_logits
 
@@ -157,6 +158,11 @@ class Recipe:
         sides = (("reference", theirs), ("port", ours))
         report.settings["scores"] = {side: metric.scores() for side, metric in sides}
         return report
+
+    @property
+    def is_exported(self) -> bool:
+        """Whether such nets are exported: those that return logits of classes of an image."""
+        return self.settings.model.task == SEMANTIC
 
     @property
     def counts_classes(self) -> bool:

@@ -29,9 +29,13 @@ FOLD_ALLOWED = 1e-9  # of the largest magnitude, in float64
 
 
 class ExportDiffers(UserError):
-    """The exported net was run and computes something else."""
+    """The exported net was run and computes something else; `account` says what was measured."""
 
     exit_code = 1
+
+    def __init__(self, message: str, account: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.account = account
 
 
 def export_net(
@@ -65,7 +69,7 @@ def export_net(
         text = json.dumps(account, indent=2, ensure_ascii=False)
         (draft / ACCOUNT).write_text(text, encoding="utf-8")
         if not account["equal"]:
-            raise ExportDiffers(_told(differences))
+            raise ExportDiffers(_told(differences), account)
     return account
 
 

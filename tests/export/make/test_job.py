@@ -96,6 +96,7 @@ def test_a_net_that_is_exported_wrongly_is_found(subject, tmp_path, monkeypatch)
     with pytest.raises(ExportDiffers, match="off the training net") as told:
         export_net(subject.build, deployment(subject), tmp_path / "out", ("paddle",))
     assert told.value.exit_code == 1
+    assert not told.value.account["differences"][0]["equal"]
     assert list(tmp_path.iterdir()) == []
 
 
