@@ -7,11 +7,14 @@ import logging
 import logging.handlers
 import os
 import sys
+from collections.abc import Iterator
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import hypothesis  # noqa: F401 - registers other packages' generators, by what it finds unfrozen
 import pytest
+
+from tests import nursery
 
 pytest_plugins = ["tests.seconds"]
 
@@ -23,12 +26,20 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
 
 
+# What nearly every worker comes to import, an optimizer and a law of values, by their first uses.
+LATE = ("torch._dynamo", "scipy.stats")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session):
     """What is imported stays: the collector of cycles neither waits for it nor looks at it."""
     gc.disable()
     try:
-        return (yield)
+        result = yield
+        if hasattr(session.config, "workerinput") and "torch" in sys.modules:
+            for name in LATE:
+                importlib.import_module(name)
+        return result
     finally:
         gc.freeze()
         gc.enable()
@@ -41,6 +52,14 @@ def _one_thread() -> None:
     except ModuleNotFoundError:
         return
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_wait_for_the_disk() -> Iterator[None]:
+    """Files of tests need not outlive a power cut: every one written would wait 10 ms, twice."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", nursery.unsynced)
+        yield
 
 
 @pytest.fixture(autouse=True)
