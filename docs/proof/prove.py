@@ -240,6 +240,7 @@ STAGES = {
         "tests/align/stored/test_one_framework_alone.py",
         "tests/align/report/test_page.py",
         "tests/common/metrics/test_panoptic.py",
+        "tests/commands/test_no_network.py",
     ),
     "nets": lambda: [
         run("nets", "every row of the table, in full", [sys.executable, "docs/proof/nets.py"]),
