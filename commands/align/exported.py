@@ -28,7 +28,8 @@ def align_export(recipe: "Recipe", paddle_net: Any) -> Report:
     from paddle_impl.train import read_arrays
 
     subject = replace(subject_of(recipe.settings, None), arrays=read_arrays(paddle_net))
-    batch, _, height, width = recipe.settings.reproduce.input_shape
+    batch, _, *size = recipe.settings.reproduce.input_shape
+    height, width = size  # a net of volumes was refused
     deployment = subject.deployment(batch=batch, height=height, width=width, weights_sha256=None)
     formats = ("paddle", "onnx") if is_possible() else ("paddle",)
     with tempfile.TemporaryDirectory(prefix="export-") as folder:
