@@ -224,13 +224,13 @@ def test_empty_comparison_could_not_be_checked():
     assert align_metric(lambda *arrays: None, lambda *arrays: None, []).exit_code == 2
 
 
-def test_one_pixel_in_ten_million():
-    reference = np.zeros(10_000_000, np.float32)
+def test_one_pixel_in_two_million():
+    reference = np.zeros(2_000_000, np.float32)  # their mean differs by less than 1e-6
     port = reference.copy()
-    port[7_654_321] = 1.0
+    port[1_654_321] = 1.0
     report = align_data([reference], [port])
     assert report.exit_code == 1
-    assert report.divergences[0].worst_index == (7_654_321,)
+    assert report.divergences[0].worst_index == (1_654_321,)
 
 
 def test_wrong_batchnorm_epsilon_in_one_layer():

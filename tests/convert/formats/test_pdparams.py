@@ -20,7 +20,7 @@ ARRAYS = DTYPES.flatmap(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.dictionaries(st.text(max_size=300), ARRAYS, max_size=4), st.booleans())
 def test_pickle_reads_back_every_array(tmp_path_factory, state, transpose):
     path = tmp_path_factory.getbasetemp() / "any.pdparams"

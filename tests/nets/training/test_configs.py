@@ -48,7 +48,7 @@ ROWS = {
     for row, pair in PAIRS.items()
     if pair.task in EVALUATORS and row not in NO_RECIPE
 }
-QUICK = ("unet", "fcn8s", "pspnet50", "deeplabv3plus_r50", "fcn_tv_r50", "glore_r50")
+QUICK = ("unet", "fcn8s", "pspnet50", "deeplabv3plus_r50")
 
 
 def configs():
