@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 # All cores, one thread each; a file's tests stay together, for what its fixtures build is dear.
 UNIT   := -m 'not prove and not gpu' -n auto --dist loadgroup --durations=15
 
-.PHONY: help setup demo test lint types imports unit seconds prove test-paddle26 test-gpu benchmarks docs clean
+.PHONY: help setup demo test lint types imports unit seconds prove test-paddle26 lock test-gpu benchmarks docs clean
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -18,9 +18,23 @@ setup: $(VENV)/.ready  ## make .venv with torch, paddle and the test tools
 COMPILE := -m compileall -qq -j 0 -x /tests/
 ROOMS   := common torch_ref paddle_impl convert export port align commands tools
 
-$(VENV)/.ready: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --no-compile -c constraints.txt -e '.[torch,cpu,onnx,test,docs]'
+# A locked file is for one system, machine and Python, and for an index that has its build of torch.
+PLACE   = $(shell $(PYTHON) requirements/lock.py --place)
+INSTALL := install --quiet --no-compile
+EXTRAS  := torch,cpu,onnx,test,docs
+EXTRAS_PADDLE26 := torch,cpu,test
+
+# $(call install,environment,locked file,constraints,extras): checked by hashes where there is a lock
+define install
+	$(PYTHON) -m venv $(1)
+	@if $(1)/bin/python requirements/lock.py --fits $(2); then \
+	  $(1)/bin/pip $(INSTALL) --no-deps --require-hashes -r $(2) && \
+	  $(1)/bin/pip $(INSTALL) --no-deps --no-build-isolation -e . ; \
+	else $(1)/bin/pip $(INSTALL) -c $(3) -e '.[$(4)]'; fi
+endef
+
+$(VENV)/.ready: pyproject.toml constraints.txt $(wildcard requirements/*.txt)
+	$(call install,$(VENV),requirements/$(PLACE).txt,constraints.txt,$(EXTRAS))
 	@$(RUN) $(COMPILE) $(VENV)/lib $(ROOMS) || true  # some packages hold templates that do not compile
 	@command -v chromedriver >/dev/null || echo "no chromedriver: the tests of report pages will \
 	skip; apt-get install chromium chromium-driver brings it"
@@ -55,11 +69,13 @@ prove: setup  ## many seeds, faults and kills, benchmarks, every README command 
 test-paddle26: .venv-paddle26/.ready  ## the core tests on Paddle 2.6.2, the GPU build of the index
 	.venv-paddle26/bin/pytest $(UNIT)
 
-.venv-paddle26/.ready: pyproject.toml constraints-paddle26.txt
-	$(PYTHON) -m venv .venv-paddle26
-	.venv-paddle26/bin/pip install --quiet --no-compile -c constraints-paddle26.txt -e '.[torch,cpu,test]'
+.venv-paddle26/.ready: pyproject.toml constraints-paddle26.txt $(wildcard requirements/*.txt)
+	$(call install,.venv-paddle26,requirements/$(PLACE)-paddle26.txt,constraints-paddle26.txt,$(EXTRAS_PADDLE26))
 	@.venv-paddle26/bin/python $(COMPILE) .venv-paddle26/lib $(ROOMS) || true
 	@touch $@
+
+lock: setup  ## the locked files of requirements/, for this Python and platform
+	$(RUN) requirements/lock.py
 
 test-gpu: setup  ## convert, align, train and AMP on GPUs, a table for docs/proof (else skips, says why)
 	$(BIN)/pytest -m gpu -rs
