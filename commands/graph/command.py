@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,15 +106,27 @@ def show(done: dict[str, Any], quiet: bool) -> None:
     if not quiet:
         for row in done["rows"]:
             say(_row(row))
-        for one in done["mended"]:
+        for one in _grouped(done["mended"]):
             say(phrase("mended: {what}", what=one))
-        for one in done["open"]:
+        for one in _grouped(done["open"]):
             say(phrase("not mended: {what}", what=one))
         for one in done["notes"]:
             say(phrase("to know: {what}", what=one))
         counts = ", ".join(f"{count} {became}" for became, count in done["counts"].items())
         say(phrase("tensors: {counts}", counts=counts))
     verdict(screen(), done["code"], done["verdict"])
+
+
+def _grouped(lines: Sequence[str]) -> list[str]:
+    """Return lines of "layer: what", one for each what."""
+    layers: dict[str, list[str]] = {}
+    for line in lines:
+        layer, _, what = line.partition(": ")
+        layers.setdefault(what, []).append(layer)
+    return [
+        f"{', '.join(found[:3])}{f' and {len(found) - 3} more' if found[3:] else ''}: {what}"
+        for what, found in layers.items()
+    ]
 
 
 def _row(row: dict[str, Any]) -> str:

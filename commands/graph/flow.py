@@ -192,11 +192,7 @@ def _converted(asked: Mapping[str, Any], source: GraphSource, work: Path) -> Gra
     saved = read_checkpoint(weights)
     state = {name: np.array(saved[name]) for name in saved if name in names}
     account = account_of(source.state, state, source.reasons)
-    norms = {
-        account.target_of[mean].rpartition(".")[0]: norm
-        for mean, norm in source.norms.items()
-        if mean in account.target_of
-    }
+    norms = _norms(source, account, state)
     mended = _mended(source.name, text, norms, _trained(source, account, state), source.resizes)
     return GraphWritten(
         mended, state, account, result.get("version", ""), _notes(source, ended, result)
@@ -221,6 +217,25 @@ def _trained(
     if source.trained is None:
         return floats - set(account.added)
     return floats & {account.target_of.get(name, "") for name in source.trained}
+
+
+def _norms(
+    source: GraphSource, account: GraphAccount, state: Mapping[str, np.ndarray]
+) -> dict[str, Norm]:
+    """Return {layer of the code: what it has to be}; all the same where the source has one kind.
+
+    Else a layer is known by the values of its running mean.
+    """
+    settings = {(norm.momentum, norm.epsilon) for norm in source.norms.values()}
+    if len(settings) == 1:
+        norm = next(iter(source.norms.values()))
+        means = [name for name in state if name.endswith("._mean")]
+        return {name.rpartition(".")[0]: norm for name in means}
+    return {
+        account.target_of[mean].rpartition(".")[0]: norm
+        for mean, norm in source.norms.items()
+        if mean in account.target_of
+    }
 
 
 def _result(work: Path) -> dict[str, Any]:

@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 
 _LARGEST = 1 << 28  # bytes of one result
-_RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike"}
-_RANDOM |= {"Multinomial", "Bernoulli", "Dropout"}
+_LEFT = {
+    *("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike"),
+    *("Multinomial", "Bernoulli", "Dropout"),
+    *("ConstantOfShape", "Expand", "Tile", "Range"),  # a few bytes become any number of them
+}
 
 
 def fold(model: Any, notes: list[str]) -> None:
@@ -46,7 +49,7 @@ def fold(model: Any, notes: list[str]) -> None:
 
 def _is_constant(node: Any, known: dict[str, np.ndarray]) -> bool:
     read = [name for name in node.input if name]
-    return bool(read) and node.op_type not in _RANDOM and all(name in known for name in read)
+    return bool(read) and node.op_type not in _LEFT and all(name in known for name in read)
 
 
 def _constant(node: Any) -> list[np.ndarray] | None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from commands.graph.fold import fold
+from commands.graph.older import NEWEST, write_older
 from common.errors import UnreadableError, UserError
 from common.words.controls import in_one_line
 from common.words.typed import command
@@ -21,7 +22,6 @@ from convert.formats.onnx.model import read_model
 from convert.formats.stored import Stored
 from port.graph.mend import Norm, Resizing
 
-NEWEST = 15  # of operators, that X2Paddle 1.6.0 reads
 _PLAIN = re.compile(r"[A-Za-z0-9_]*")
 _STATE = ("scale", "bias", "mean", "var")
 
@@ -71,7 +71,8 @@ def prepared(path: Path) -> Prepared:
     _name_all_inputs(made.model)
     _each_once(made)
     _rename(made)
-    made.model = _older(path, made)
+    if version := write_older(path, made.model):
+        made.notes.append(f"opset {version} written as {NEWEST}, which X2Paddle reads")
     made.state = {n: a for n, a in arrays.items() if a.dtype.kind in "fiub"}
     made.reasons = {n: "read by no operation" for n in made.state if n not in used}
     _check(path, made.model)
@@ -216,24 +217,6 @@ def _note_resize(made: Prepared, node: Any) -> None:
             told.get("coordinate_transformation_mode", "half_pixel"),
             told.get("nearest_mode", "round_prefer_floor"),
         )
-
-
-def _older(path: Path, made: Prepared) -> Any:
-    """Return the model with operators of a version that X2Paddle reads."""
-    from onnx import version_converter
-
-    version = max((one.version for one in made.model.opset_import if not one.domain), default=0)
-    if version <= NEWEST:
-        return made.model
-    try:
-        older = version_converter.convert_version(made.model, NEWEST)
-    except Exception as error:
-        raise UserError(
-            f"{path}: opset {version}, X2Paddle reads up to {NEWEST}, and onnx cannot write it "
-            f"older: {_first(error)}; export it with opset_version={NEWEST} or less"
-        ) from None
-    made.notes.append(f"opset {version} written as {NEWEST}, which X2Paddle reads")
-    return older
 
 
 def _check(path: Path, model: Any) -> None:

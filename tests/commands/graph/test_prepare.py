@@ -80,9 +80,27 @@ def test_the_same_numbers_under_plain_names(tmp_path):
 
 
 def test_operators_that_are_too_new_are_written_older(tmp_path):
-    made = prepared(written(tmp_path, [node("Relu", ["in::x"], ["y"])], {}, opset=17))
+    weights = {"axes": np.array([2, 3]), "scales": np.array([1, 1, 2, 2], np.float32)}
+    nodes = [
+        node("Resize", ["in::x", "", "scales"], ["a"], mode="linear", antialias=0),
+        node("ReduceMean", ["a", "axes"], ["y"], keepdims=1),
+    ]
+    path = written(tmp_path, nodes, weights, opset=20)
+    made = prepared(path)
     assert [one.version for one in made.model.opset_import] == [15]
-    assert "opset 17 written as 15" in made.notes[0]
+    assert "opset 20 written as 15" in made.notes[-1]
+    ready = tmp_path / "ready.onnx"
+    ready.write_bytes(made.model.SerializeToString())
+    inputs = [np.random.default_rng(0).standard_normal((2, 2, 4, 4)).astype(np.float32)]
+    one, other = OnnxReference(path).run(inputs), OnnxReference(ready).run(inputs)
+    assert np.array_equal(one.outputs[0], other.outputs[0])
+
+
+def test_what_older_operators_cannot_say_is_refused(tmp_path):
+    nodes = [node("Resize", ["in::x", "", "k"], ["y"], mode="linear", antialias=1)]
+    scales = {"k": np.array([1, 1, 0.5, 0.5], np.float32)}
+    with pytest.raises(UserError, match=r"Resize of opset 18 \(antialias\) has no older form"):
+        prepared(written(tmp_path, nodes, scales, opset=18))
 
 
 @pytest.mark.parametrize(
