@@ -12,7 +12,8 @@ pytest.importorskip("paddle")
 
 
 def test_aligned_row_exits_0_and_writes_its_report(tmp_path):
-    done = run("align_forward", "--model", "stdc1_seg", "--train", "--report", "out", cwd=tmp_path)
+    small = ["--input-shape", 2, 3, 32, 64, "--report", "out"]
+    done = run("align_forward", "--model", "stdc1_seg", "--train", *small, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "aligned: " in done.stdout.splitlines()[-1]
     data = json.loads((tmp_path / "out" / "forward_train.json").read_text())
@@ -35,13 +36,19 @@ def test_json_is_all_that_stands_on_stdout(tmp_path):
 
 BAD = {
     "unknown row": (["--model", "stdc9"], "The table has"),
-    "batch of one": (["--train", "--input-shape", 1, 3, 64, 64], "batch of at least 2"),
+    "batch of one": (
+        ["--model", "stdc1_seg", "--train", "--input-shape", 1, 3, 64, 64],
+        "batch of at least 2",
+    ),
     "negative seed": (["--seed", -1], "negative"),
     "too small": (
         ["--model", "unet", "--input-shape", 1, 3, 8, 8],
         "the reference cannot run on this input: layer down4.maxpool_conv.0 (MaxPool2d) raises",
     ),
-    "four channels": (["--input-shape", 2, 4, 64, 64], "takes 3 channels"),
+    "four channels": (
+        ["--model", "stdc1_cls", "--input-shape", 2, 4, 64, 64],
+        "takes 3 channels",
+    ),
     "absent file": (["--weights", "absent.pth"], "absent.pth"),
     "all and one": (["--all", "--model", "stdc1_seg"], "--all"),
 }
