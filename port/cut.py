@@ -6,11 +6,12 @@ registries reach them by strings.
 """
 
 import ast
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Set
 
 from port.record.facts import Record
 from port.record.instrument import span_of
 from port.source import FUNCTIONS, Source
+from port.trace.chosen import Traced
 
 Item = tuple[str, str]  # module, name at its top
 
@@ -23,8 +24,11 @@ _ALWAYS = ("__init__", "forward", "backward", "__eq__", "__lt__", "__le__", "__g
 class Cut:
     """What is kept. names: of every module; statements and methods: nodes of the sources' trees."""
 
-    def __init__(self, record: Record, sources: Mapping[str, Source]) -> None:
+    def __init__(
+        self, record: Record, sources: Mapping[str, Source], traced: Traced | None = None
+    ) -> None:
         self.record, self.sources = record, sources
+        self.traced = traced or Traced()
         self.names: dict[str, set[str]] = {module: set() for module in sources}
         self.kept: set[ast.AST] = set()
         self.selected: set[str] = set()
@@ -58,11 +62,24 @@ class Cut:
                 self._want(module, patched)
         for source in self.sources.values():
             for statement in source.tree.body if source.record.at_work else ():
-                if _ran_at_work(source, statement):
+                if statement not in self.traced.left and _ran_at_work(source, statement):
                     self._want(source.module, statement.name)  # type: ignore[attr-defined]
+        strings = {module for module, names in self.names.items() if names}
         while self._waiting or self._take_methods():
             if self._waiting:
                 self._take(*self._waiting.pop())
+        self._take_registered(strings)
+
+    def _take_registered(self, modules: Set[str]) -> None:
+        """Keep the `from module import *` of packages: they fill registries as they are imported.
+
+        modules: those whose functions ran, whoever refers to them.
+        """
+        for package in filter(lambda one: self.sources[one].record.is_package, self.modules):
+            for statement in self.sources[package].tree.body:
+                star = isinstance(statement, ast.ImportFrom) and statement.names[0].name == "*"
+                if star and self.sources[package].imported_module(statement) in modules:  # type: ignore[arg-type]
+                    self.kept.add(statement)
 
     def _binding(self, module: str) -> dict[str, list[ast.stmt]]:
         """Return the statements that bind the names of a module; none of another's."""
@@ -142,10 +159,15 @@ class Cut:
                     self._pending_methods.append((source, child))
                     continue
                 self.kept.add(child)
+                if child in self.traced.forwards:
+                    yield from ast.walk(child.args)
+                    continue
             yield from self._parts(source, child)
 
     def _stays(self, source: Source, method: ast.AST) -> bool:
         name = method.name  # type: ignore[attr-defined]
+        if method in self.traced.left:
+            return name in self.selected
         return source.ran(method.body) or name in self.selected or name in _ALWAYS  # type: ignore[attr-defined]
 
     def _refer(self, source: Source, node: ast.Name | ast.Attribute) -> None:

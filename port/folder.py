@@ -103,6 +103,7 @@ def guide(port: Port, asked: Mapping[str, Any], outcomes: Mapping[str, str]) -> 
     lines += _helpers(port)
     lines += _gaps("Could not be written", [gap for gap in port.gaps if gap.ran])
     lines += _gaps("Did not run, and raises when it is reached", _silent(port))
+    lines += _traced(port)
     lines += _lines(port)
     lines += _notes(port)
     return "\n".join(lines) + "\n"
@@ -123,6 +124,16 @@ def _helpers(port: Port) -> list[str]:
         return []
     head = ["", "## Helpers in torch_calls.py", ""]
     return [*head, *(f"- `{one.name}`: {' '.join(one.reason.split())}" for one in known)]
+
+
+def _traced(port: Port) -> list[str]:
+    found = [one for file in port.files for one in file.needs.traced]
+    if not found:
+        return []
+    head = ["", "## Written from the traced graph", ""]
+    head += ["Their source calls what has no spelling. They hold for calls like those traced:", ""]
+    told = [f"- {where.file.name}:{where.line}: {what}" for where, what in found]
+    return [*head, *dict.fromkeys(told)]
 
 
 def _silent(port: Port) -> list[Gap]:

@@ -1,7 +1,7 @@
 """The port of one recorded net: the text of every file, and what was found on the way."""
 
-from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -9,6 +9,8 @@ from port.cut import Cut, packages_around
 from port.record.facts import FileRecord, Record
 from port.record.instrument import Span
 from port.source import Source
+from port.trace.chosen import chosen
+from port.trace.graph import TracedClass
 from port.write.gaps import Gap, Needs, SpellingChoice
 from port.write.imports import with_imports
 from port.write.inplace import written_and_read_later
@@ -34,10 +36,14 @@ class WrittenFile:
 
 @dataclass
 class Port:
-    """A port: its files, and the dotted name and callable that build the net."""
+    """A port: its files, and the dotted name and callable that build the net.
+
+    untraced: classes that could not be written from their graphs, and why.
+    """
 
     files: list[WrittenFile]
     root: tuple[str, str]
+    untraced: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def gaps(self) -> list[Gap]:
@@ -59,16 +65,17 @@ def write_port(
     record: Record,
     tell: Callable[[Path], None] = lambda path: None,
     otherwise: Mapping[SpellingChoice, int] = MappingProxyType({}),
+    traced: Sequence[TracedClass] = (),
 ) -> Port:
     """Return the port of a recording.
 
     tell: is told of each file as it is begun. otherwise: the number of the spelling for calls that
-    are not to have their first.
+    are not to have their first. traced: classes whose forward is written from their graphs.
     """
     sources = {
         name: Source(file, record.files) for name, file in record.files.items() if file.names
     }
-    cut = Cut(record, sources)
+    cut = Cut(record, sources, chosen(traced, sources))
     late = {place for name in cut.modules for place in written_and_read_later(sources[name])}
     files = []
     for module in cut.modules:
@@ -82,7 +89,7 @@ def write_port(
         if path not in have:
             files.append(WrittenFile(path, ""))
     root = record.files[record.root[0]]
-    return Port(files, (written_name(root), record.root[1]))
+    return Port(files, (written_name(root), record.root[1]), cut.traced.failed)
 
 
 def _written(
@@ -90,10 +97,17 @@ def _written(
 ) -> WrittenFile:
     rewriter = Rewriter(source, cut, otherwise, in_place)
     text = rewriter.module()
+    rewriter.needs.gaps = [_passed_by(gap, cut) for gap in rewriter.needs.gaps]
     lines = rewriter.imports.lines(rewriter.needs.imports, rewriter.needs.helpers)
     text = without_marks(with_imports(text, lines))
     path = file_of(written_name(source.record), source.record.is_package)
     return WrittenFile(path, text, source.record, rewriter.needs, silent_lines(source, cut))
+
+
+def _passed_by(gap: Gap, cut: Cut) -> Gap:
+    """Return a gap as one that nothing reaches where traced forwards stand for its callers."""
+    place = (str(gap.where.file), gap.where.line)
+    return replace(gap, ran=False) if place in cut.traced.places else gap
 
 
 def silent_lines(source: Source, cut: Cut) -> list[tuple[int, int]]:

@@ -158,11 +158,30 @@ class Source:
             if isinstance(node, ast.Import):
                 named = {a.asname or a.name.partition(".")[0]: a.name for a in node.names}
             elif isinstance(node, ast.ImportFrom):
-                named = {a.asname or a.name: self.imported_module(node) for a in node.names}
+                module = self.imported_module(node)
+                named = {a.asname or a.name: module for a in node.names}
+                found |= self._handed_on(module, node.names)
             else:
                 continue
             found |= {name for name, module in named.items() if _is_torchs(module)}
         return found
+
+    def _handed_on(self, module: str, names: list[ast.alias]) -> set[str]:
+        """Return the names that another file imports from torch itself, and this one from it."""
+        torchs = {
+            alias.asname or alias.name: alias.name
+            for alias in names
+            if (bound := self.record.names.get(alias.asname or alias.name)) is not None
+            and bound.kind == "torch"
+        }
+        if not torchs or module not in self.files or self.files[module] is self.record:
+            return set()
+        others = Source(self.files[module], self.files)._imported_names
+        return {name for name, theirs in torchs.items() if theirs in others}
+
+    def is_handed_on(self, name: str) -> bool:
+        """Tell whether a name of the file is torch's own, wherever it is imported from."""
+        return name in self._imported_names
 
     @cached_property
     def _star_of_torch(self) -> bool:

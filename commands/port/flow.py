@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from common.files import whole_file
 from common.words.language import phrase
 from port.folder import ASKED, GUIDE, check_names, check_place, guide, write_folder
 from port.port import Port, write_port
+from port.trace.graph import TracedClass
 from port.write.gaps import Gap, SpellingChoice
 
 Tell = Callable[[str], None]
@@ -31,6 +32,9 @@ def write_and_prove(asked: dict[str, Any], folder: Path, force: bool, tell: Tell
     for mode, why in record.failed.items():
         tell(phrase("the reference cannot run in {mode} mode: {why}", mode=mode, why=why))
     port = write_port(record, lambda path: tell(phrase("writing {path}", path=path)))
+    graphs = traced_gaps(asked, port, tell)
+    if graphs:
+        port = write_port(record, traced=graphs)
     write_folder(folder, port, asked)
     gaps = [gap for gap in port.gaps if gap.ran]
     outcomes: list[Climb] = []
@@ -38,23 +42,29 @@ def write_and_prove(asked: dict[str, Any], folder: Path, force: bool, tell: Tell
     if not gaps and record.modes:
         outcomes, why = _proven(asked, folder, tell)
     if any(one.code == CHECKED_BAD for one in outcomes):
-        port, outcomes = _repaired(record, port, outcomes, asked, folder, tell)
+        port, outcomes = _repaired(record, port, outcomes, asked, folder, tell, graphs)
     _write_guide(folder, port, asked, outcomes, why)
     if not outcomes:
-        return _unproven(folder, gaps, why)
+        return _unproven(folder, gaps, why, port.untraced)
     if asked["weights"]:
         _convert(asked, folder)
     return _done(folder, outcomes)
 
 
 def _repaired(
-    record: Any, port: Port, outcomes: list[Climb], asked: dict[str, Any], folder: Path, tell: Tell
+    record: Any,
+    port: Port,
+    outcomes: list[Climb],
+    asked: dict[str, Any],
+    folder: Path,
+    tell: Tell,
+    graphs: list[TracedClass],
 ) -> tuple[Port, list[Climb]]:
     """Return the port with other spellings where they bring the reference's values."""
 
     def write(otherwise: dict[SpellingChoice, int]) -> Port:
         tell(phrase("trying other spellings"))
-        made = write_port(record, otherwise=otherwise)
+        made = write_port(record, otherwise=otherwise, traced=graphs)
         write_folder(folder, made, asked)
         name = folder.resolve().name
         for module in [one for one in sys.modules if one.partition(".")[0] == name]:
@@ -150,8 +160,28 @@ def _divergence(found: Any) -> str:
     return printed(found.words)
 
 
-def _unproven(folder: Path, gaps: list[Gap], why: str) -> dict[str, Any]:
+def traced_gaps(asked: dict[str, Any], port: Port, tell: Tell) -> list[TracedClass]:
+    """Return the graphs of the classes that run through calls without a spelling."""
+    places = sorted({(str(gap.where.file), gap.where.line) for gap in port.gaps if gap.ran})
+    if not places:
+        return []
+    tell(phrase("tracing the classes of {count} calls without a spelling", count=len(places)))
+    try:
+        graphs: list[TracedClass] = recorded({**asked, "trace": places})
+    except UserError as error:
+        tell(str(error))
+        return []
+    return graphs
+
+
+def _unproven(
+    folder: Path, gaps: list[Gap], why: str, untraced: Sequence[tuple[str, str]] = ()
+) -> dict[str, Any]:
     lines = [str(gap) for gap in gaps] + ([why] if why else [])
+    lines += [
+        phrase("{name}: not written from its traced graph: {why}", name=name, why=reason)
+        for name, reason in untraced
+    ]
     words = (
         phrase("could not be written: {count} calls have no spelling", count=len(gaps))
         if gaps

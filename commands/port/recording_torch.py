@@ -6,8 +6,12 @@
 import json
 import pickle
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from commands.entry import ROOT
 from commands.subjects.callables import load_callable, users_errors
@@ -17,8 +21,11 @@ from port.record.downloads_torch import without_network
 from port.record.hook_torch import installed, is_pythons
 from port.record.old_worlds import give_back
 from port.record.operators_torch import lent
-from port.record.record_torch import leave_functions_alone, record_net
+from port.record.record_torch import leave_functions_alone, on_the_cpu, record_net, run
 from port.record.recorder_torch import Phase
+from port.trace.aten import row_of
+from port.trace.graph import TracedClass
+from port.trace.trace_torch import traced_classes
 
 OPTION = "the net"
 _OURS = tuple(
@@ -32,7 +39,7 @@ def main(request: Path, output: Path) -> None:
     asked = json.loads(request.read_text("utf-8"))
     try:
         with without_network():
-            answer: Any = recorded(asked)
+            answer: Any = traced(asked) if "trace" in asked else recorded(asked)
     except UserError as error:
         answer = str(error)
     output.write_bytes(pickle.dumps(answer))
@@ -40,12 +47,42 @@ def main(request: Path, output: Path) -> None:
 
 def recorded(asked: dict[str, Any]) -> Any:
     """Return the recording. Raises UserError for what the user's code raises."""
-    from torch import nn
-
     phase = Phase()
     leave_functions_alone()
     give_back()
     finder = installed(phase, apart)
+    factory, build = _builder(asked)
+    name = asked["spec"].partition(":")[2]
+    root = (getattr(factory, "__module__", ""), getattr(factory, "__qualname__", name))
+    return record_net(build, root, _inputs(asked), asked["modes"], finder, phase)
+
+
+def traced(asked: dict[str, Any]) -> list[TracedClass]:
+    """Return the graphs of the classes that run through the lines of `asked["trace"]`.
+
+    Raises UserError for what the user's code raises.
+    """
+    leave_functions_alone()
+    give_back()
+    _, build = _builder(asked)
+    with on_the_cpu():
+        torch.manual_seed(0)
+        net = build()
+
+        def run_all() -> None:
+            for mode in asked["modes"]:
+                for given in _inputs(asked):
+                    with suppress(Exception):  # as it was recorded, a mode may not run
+                        run(net, given, mode)
+
+        places = [(file, line) for file, line in asked["trace"]]
+        return traced_classes(net, run_all, places, row_of)
+
+
+def _builder(asked: dict[str, Any]) -> tuple[Any, Callable[[], Any]]:
+    """Return the user's callable, and what builds the net with it."""
+    from torch import nn
+
     sys.path[:0] = [place for place in asked["path"] if place not in sys.path]
     factory = lent(lambda: load_callable(asked["spec"], OPTION))
 
@@ -57,11 +94,13 @@ def recorded(asked: dict[str, Any]) -> Any:
             raise UserError(f"{asked['spec']}: returns a {kind}, expected a torch.nn.Module")
         return net
 
+    return factory, build
+
+
+def _inputs(asked: dict[str, Any]) -> list[Any]:
     shapes = [seeded_inputs(shapes, asked["seed"]) for shapes in asked["shapes"]]
     files = [read_inputs(path) for path in asked["inputs"]]
-    name = asked["spec"].partition(":")[2]
-    root = (getattr(factory, "__module__", ""), getattr(factory, "__qualname__", name))
-    return record_net(build, root, [*shapes, *files], asked["modes"], finder, phase)
+    return [*shapes, *files]
 
 
 def apart(file: Path) -> bool:

@@ -299,3 +299,21 @@ def none_of(given: Any, *known: str) -> dict[str, Any]:
     if others:
         raise NotImplementedError(f"{', '.join(others)}: not given when the net was ported")
     return {}
+
+
+def require_traced(name: str, value: Any, traced: Sequence[Any]) -> None:
+    """Raise ValueError where a `forward` from a traced graph meets what it does not hold for.
+
+    Of a tensor `traced` are lengths of its axes, None for any.
+    """
+    if not paddle.is_tensor(value):
+        fits = any(value == one for one in traced)
+    else:
+        fits = any(
+            len(one) == value.ndim
+            and all(a in (None, b) for a, b in zip(one, value.shape, strict=True))
+            for one in traced
+        )
+    if not fits:
+        met = value.shape if paddle.is_tensor(value) else value
+        raise ValueError(f"{name} is {met}; this code was traced with {list(traced)}")

@@ -1,6 +1,7 @@
 """One call of the reference, respelled: who was called is known from the recording."""
 
 import ast
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -140,7 +141,8 @@ class CallWriter:
             if through is None:
                 spelled = self._spelled_or_closed(node, names, call)
             else:
-                spelled = part_spelled(names, call, through)
+                given = through
+                spelled = self._or_closed(node, call, lambda c: part_spelled(names, c, given))
             tree = ast.parse(spelled.text.strip(), mode="eval").body
             alias = value_spelled([name.removesuffix(CALLED) for name in names]).text
         except NoSpelling as error:
@@ -210,14 +212,20 @@ class CallWriter:
 
     def _spelled_or_closed(self, node: ast.Call, names: Any, call: TorchCall) -> Spelled:
         """Spell a call; of `**kwargs` the keywords that were given as it ran, and no others."""
+        first = self._or_closed(node, call, lambda one: call_spelled(names, one))
+        return self._chosen(node, names, call, first)
+
+    def _or_closed(
+        self, node: ast.Call, call: TorchCall, ask: Callable[[TorchCall], Spelled]
+    ) -> Spelled:
         try:
-            return self._chosen(node, names, call, call_spelled(names, call))
+            return ask(call)
         except NoSpelling:
             ways = self.source.record.calls.get(span_of(node), [])
             closed = None if len(ways) != 1 or ways[0].ragged else without_stars(call)
             if closed is None:
                 raise
-            return with_rest(call_spelled(names, closed[0]), closed[1])
+            return with_rest(ask(closed[0]), closed[1])
 
     def _chosen(self, node: ast.Call, names: Any, call: TorchCall, first: Spelled) -> Spelled:
         """Return the spelling that a repair chose, the first where it chose none."""

@@ -34,7 +34,8 @@ class Needs:
     """What one written file needs and tells.
 
     imports: lines; helpers: names of `torch_calls.py`; classes: those that are generated into it,
-    their source by name; choices: calls that a repair may spell otherwise; notes: by place.
+    their source by name; choices: calls that a repair may spell otherwise; notes: by place;
+    traced: classes whose forward is written from graphs, and what it holds for.
     """
 
     imports: set[str] = field(default_factory=set)
@@ -43,3 +44,4 @@ class Needs:
     choices: list[SpellingChoice] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
     notes: list[tuple[SourceLine, str]] = field(default_factory=list)
+    traced: list[tuple[SourceLine, str]] = field(default_factory=list)

@@ -29,7 +29,12 @@ class ImportWriter:
         module = self.source.imported_module(node)
         if module.partition(".")[0] == "torch":
             return PLACE if at_top else DROP
-        kept = [alias for alias in node.names if self._stays(alias, at_top)]
+        kept = [
+            alias
+            for alias in node.names
+            if self._stays(alias, at_top)
+            and not (at_top and self.source.is_handed_on(alias.asname or alias.name))
+        ]
         if not kept:
             return DROP
         where = self._from(node, module)
@@ -89,9 +94,10 @@ class ImportWriter:
         parent, _, last = target.rpartition(".")
         if alias.asname or not parent:
             where = relative(self.name, self.source.record.is_package, parent)
-            return f"from {where} import {last}" + (f" as {alias.asname}" if alias.asname else "")
+            return f"from {where} import {_as(last, alias.asname or alias.name)}"
         root = relative(self.name, self.source.record.is_package, "")
-        return f"from {root} import {target.partition('.')[0]}"
+        first = alias.name.partition(".")[0]
+        return f"from {root} import {_as(target.partition('.')[0], first)}"
 
     def all_names(self, node: ast.Assign) -> str:
         """Return `__all__` with the names that are kept."""
@@ -131,6 +137,11 @@ class ImportWriter:
 
 def _is(bound: Binding, dotted: str) -> bool:
     return bound.value == dotted or dotted in bound.names
+
+
+def _as(name: str, bound: str) -> str:
+    """Return what an import binds: a library's package has another name in the port."""
+    return name if name == bound else f"{name} as {bound}"
 
 
 def _alias(alias: ast.alias) -> str:

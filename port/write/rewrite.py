@@ -17,6 +17,8 @@ from port.source import FUNCTIONS, Source
 from port.spelling.operators import spell_operator
 from port.spelling.render import COMPARED
 from port.spelling.render import SIGNS as ARITHMETIC
+from port.trace.forward import forward_of
+from port.trace.graph import TracedClass
 from port.write.calls import CallWriter, argument
 from port.write.gaps import Gap, Needs, SpellingChoice
 from port.write.imports import ImportWriter
@@ -26,6 +28,7 @@ from port.write.torch_like import torch_like
 
 STUB = "not_ported"
 SETTINGS = ("torch.backends.", "torch.nn.Module.dump_patches")  # which move no value
+ANYTHING = "object"  # stands in annotations for what has no name in Paddle
 SIGNS: dict[type, str] = {**dict(ARITHMETIC), **dict(COMPARED)}
 _TIGHT = (
     ast.BinOp | ast.UnaryOp | ast.Compare | ast.Attribute | ast.BoolOp | ast.Starred | ast.Await
@@ -122,7 +125,10 @@ class Rewriter:
         return False
 
     def _FunctionDef(self, node: ast.FunctionDef) -> str | None:
-        return DROP_DEFINITION if self._is_dropped(node) else None
+        if self._is_dropped(node):
+            return DROP_DEFINITION
+        traced = self.cut.traced.forwards.get(node)
+        return None if traced is None else self._traced(node, traced)
 
     _AsyncFunctionDef = _FunctionDef
 
@@ -132,7 +138,26 @@ class Rewriter:
         calls = (one for one in ast.walk(node) if isinstance(one, ast.Call))
         if names := next(filter(None, map(self.calls.open_constructor, calls)), None):
             self.open_classes[node] = names
-        return None
+        traced = self.cut.traced.classes.get(node)
+        if traced is None or traced in self.cut.traced.forwards.values():
+            return None
+        indent = " " * (node.col_offset + 4)
+        head = f"{indent}def forward{traced.signature}:"
+        return f"{self.inside(node)}\n\n{head}{self._body(node, traced, indent + 4 * ' ')}"
+
+    def _traced(self, node: ast.FunctionDef, traced: TracedClass) -> str:
+        """Write a forward whose body comes from its class's graphs."""
+        documented = ast.get_docstring(node) is not None and len(node.body) > 1
+        start, end = self.extent(node)[0], self.extent(node.body[documented])[0]
+        children = [one for one in self._children(node) if self.extent(one)[1] <= end]
+        head = self._pieces(start, end, children).rstrip()
+        return head + self._body(node, traced, " " * (node.col_offset + 4))
+
+    def _body(self, node: ast.AST, traced: TracedClass, indent: str) -> str:
+        forward = forward_of(traced, lambda spelled: self.take(node, spelled))
+        self.needs.traced.append((self.where(node), f"`{traced.name}.forward`: {forward.limits}"))
+        lines = ["# Written from the traced graph, see PORT.md.", *forward.lines]
+        return "".join(f"\n{indent}{line}" for line in lines)
 
     def _Import(self, node: ast.Import) -> str:
         return DROP if self._is_dropped(node) else self.imports.written(node)
@@ -260,6 +285,8 @@ class Rewriter:
         whole = isinstance(node.value, ast.Attribute) and node.value.attr == "__dict__"
         if whole and isinstance(part, ast.Constant) and part.value == "_modules":
             return f'{self.text(node.value)}["_sub_layers"]'
+        if self._is_annotation(node) and self.text(node.value) == ANYTHING:
+            return ANYTHING
         if not isinstance(part, ast.Slice) or part.lower is None:
             return None
         facts = self.facts(node.value)
@@ -287,7 +314,7 @@ class Rewriter:
             ):
                 return f"{self.text(node.value)}.{node.attr}"
             if self._is_annotation(node):
-                return "object"
+                return ANYTHING
             return self.stub(node, names[0], error.reason)
 
     def _is_compared(self, node: ast.AST) -> bool:

@@ -39,7 +39,7 @@ def without_marks(text: str) -> str:
     """Return the text of a file without its dropped statements; an empty block gets `pass`."""
     lines: list[str] = []
     for line in text.split("\n"):
-        if line.strip() == f"@{DECORATOR}":
+        if line.strip().startswith(f"@{DECORATOR}"):
             continue
         found = _MARKED.match(line)
         if found is None:
