@@ -465,3 +465,96 @@ def test_torch_by_another_files_star_and_an_import_in_the_factory(tmp_path):
     assert record.files["base"].at_work == set(), "what an import runs is no work of the net"
     theirs, ours = both_outputs(tmp_path, record, net)
     np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+
+
+REGISTRY = {
+    "asks": """import named
+import torch
+
+
+def build():
+    return named.make("Net")
+""",
+    "named.__init__": """from .registry import make
+from .nets import *
+""",
+    "named.registry": """KINDS = {}
+
+
+def register(kind):
+    KINDS[kind.__name__] = kind
+    return kind
+
+
+def make(name):
+    return KINDS[name]()
+""",
+    "named.nets": '''# Copyright of its authors.
+"""Nets by their names."""
+from torch import nn
+
+from .registry import register
+
+__all__ = []
+
+
+@register
+class Net(nn.Module):
+    def forward(self, x):
+        return nn.functional.relu(x)
+''',
+}
+
+
+def test_a_library_with_a_registry_keeps_its_imports_and_its_licence(tmp_path):
+    folder = tmp_path / "site-packages"
+    record, net = recorded(folder, REGISTRY, "build")
+    theirs, ours = both_outputs(folder, record, net)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+    texts, _ = written(record)
+    assert texts["ported_named/nets.py"].startswith("# Copyright of its authors.\n")
+    assert "from . import ported_named as named" in texts["ported_asks.py"]
+
+
+HANDED = {
+    "handing": """from functools import partial
+
+import torch
+from torch import nn
+
+from handed import _assert, shut
+
+
+class Net(nn.Module):
+    wide: torch.jit.Final[bool]
+
+    def __init__(self, device=None):
+        super().__init__()
+        dd = {"device": device, "dtype": None}
+        make = partial(nn.Conv2d, kernel_size=1)
+        self.conv = make(3, 4, bias=False, **dd)
+
+    @torch.jit.unused  # noqa
+    def inner(self, x):
+        return self.conv(x)
+
+    def forward(self, x):
+        _assert(x.dim() == 4, "four axes")
+        return shut(self.inner(x))
+""",
+    "handed": """try:
+    from torch import _assert
+except ImportError:
+    _assert = None
+from torch import sigmoid as shut
+""",
+}
+
+
+def test_what_another_file_has_from_torch_and_keywords_for_a_partial(tmp_path):
+    record, net = recorded(tmp_path, HANDED)
+    texts, port = written(record)
+    assert [gap for gap in port.gaps if gap.ran] == []
+    assert "wide: object" in texts["handing.py"]
+    theirs, ours = both_outputs(tmp_path, record, net)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
