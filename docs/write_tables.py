@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT))
 NETS = ROOT / "docs" / "proof" / "nets.json"
 PROOF = ROOT / "docs" / "proof" / "proof.json"
 GROWTH = ROOT / "docs" / "proof" / "growth.json"
+PEERS = ROOT / "docs" / "proof" / "peers.json"
 
 # One line of docs/proof/faults.py; a dash where nothing was counted.
 RATE = r"([\d.]+%|-)"
@@ -77,6 +78,29 @@ CHINESE = {
     "hours": "小时",
     "a million pixels": "每百万像素",
     "error of the line there, time and memory": "直线在该处的误差（时间、内存）",
+    "what compares": "比较工具",
+    "what converts": "转换工具",
+    "setting": "设置",
+    "no tolerances": "无容差",
+    "defaults: means, rtol 1e-7": "默认：均值，rtol 1e-7",
+    "loosest, its README: strict, atol 1e-4": "最宽，其 README：逐元素，atol 1e-4",
+    "tightest: strict, rtol 1e-7": "最严：逐元素，rtol 1e-7",
+    "defaults: mean below 1e-6": "默认：均值低于 1e-6",
+    "loosest, the guide: mean below 1e-5": "最宽，复现指南：均值低于 1e-5",
+    "tightest: max below 1e-6": "最严：最大值低于 1e-6",
+    "passed in silence": "无声通过",
+    "right layer": "定位正确",
+    "names no layer": "不指出层",
+    "crashes": "崩溃",
+    "processor seconds": "处理器秒数",
+    "peak MB": "峰值 MB",
+    "MB on disk": "磁盘 MB",
+    "nets": "网络数",
+    "converts and loads": "转换并能加载",
+    "same output": "输出相同",
+    "BatchNorm's momentum right": "BatchNorm 动量正确",
+    "not converted": "未转换",
+    "this project": "本项目",
     "16 crops of 512x1024": "16 个 512x1024 裁剪",
     "crops that 11, 24, 40, 80 GB hold": "11、24、40、80 GB 可容纳的裁剪数",
     "60,000 iterations on one core": "60,000 次迭代，单核",
@@ -281,6 +305,47 @@ def proof_table(results: Sequence[Mapping[str, Any]], say: Say) -> list[list[str
     return rows
 
 
+def peers_table(results: Mapping[str, Any], say: Say) -> list[list[str]]:
+    """Return what benchmarks/peers.py measured of what compares, one row a setting."""
+    head = ["what compares", "setting", "broken ports:", "detected:", "crashes:"]
+    head += ["passed in silence:", "right layer:", "healthy ports:", "false alarms:"]
+    rows = [[*head, "processor seconds:", "peak MB:", "MB on disk:"]]
+    for name, settings in results["checks"].items():
+        for row in settings:
+            silent = row["broken"] - row["detected"] - row["crashes"]
+            counts = [row[key] for key in ("broken", "detected", "crashes")]
+            right = str(row["right"]) if row["names_layers"] else say("names no layer")
+            alarms = str(row["alarms"])
+            if row["crashes_healthy"]:
+                alarms += f" (+ {row['crashes_healthy']} {say('crashes')})"
+            cost = [f"{row['seconds']:.0f}", str(row["megabytes"]), f"{row['disk']:.1f}"]
+            cells = [*map(str, counts), str(silent), right, str(row["healthy"]), alarms, *cost]
+            rows.append([say(name), say(row["setting"]), *cells])
+    return rows
+
+
+def peers_tables(results: Mapping[str, Any], say: Say) -> str:
+    """Return both tables of the peers in Markdown; that of converters where they were measured."""
+    shown = [peers_table(results, say)]
+    if results["conversions"]:
+        shown.append(conversions_table(results, say))
+    return "\n\n".join(markdown(rows, say) for rows in shown)
+
+
+def conversions_table(results: Mapping[str, Any], say: Say) -> list[list[str]]:
+    """Return what benchmarks/peers.py measured of what converts, one row a tool."""
+    head = ["what converts", "nets:", "converts and loads:", "same output:"]
+    rows = [[*head, "BatchNorm's momentum right:", "processor seconds:", "peak MB:"]]
+    for name, nets in results["conversions"].items():
+        counts = [sum(bool(net.get(key)) for net in nets) for key in ("loads", "agrees")]
+        known = [net["momentum"] for net in nets if net.get("momentum") is not None]
+        momentum = str(sum(known)) if known else say("not measured")
+        seconds = sum(net["seconds"] for net in nets)
+        cost = [f"{seconds:.0f}", str(max(net["megabytes"] for net in nets))]
+        rows.append([say(name), str(len(nets)), *map(str, counts), momentum, *cost])
+    return rows
+
+
 def verdict(results: Sequence[Mapping[str, Any]]) -> str:
     """Return whether all are good."""
     return "yes" if all(result["good"] for result in results) else "**no**"
@@ -342,6 +407,8 @@ def pages() -> dict[str, dict[str, str]]:
             "measurements": proof_table(results, say),
         }
         found[name] = {place: markdown(rows, say) for place, rows in tables.items()}
+        if PEERS.exists():
+            found[name]["peers"] = peers_tables(json.loads(PEERS.read_text(encoding="utf-8")), say)
     return found
 
 
