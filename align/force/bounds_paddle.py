@@ -8,7 +8,7 @@ import numpy as np
 import paddle
 
 from align.arrays.arrays_paddle import is_tensor, to_array
-from align.force.choices.watched_paddle import Operator, operators_watched
+from align.force.choices.watched_paddle import PaddleOperator, operators_watched
 from align.record.bounds import FUNCTIONS, Apply, BoundsRecorder
 
 
@@ -45,10 +45,10 @@ def watched(recorder: PaddleBounds) -> AbstractContextManager[None]:
     return operators_watched(_functions(), recorder.called)
 
 
-def _functions() -> Iterator[Operator]:
+def _functions() -> Iterator[PaddleOperator]:
     """Yield each operator, and each of the tensors' own."""
     for holder in (paddle._C_ops, paddle.Tensor):
         for name, value in list(vars(holder).items()):
             operator = name.startswith("__") or holder is not paddle.Tensor
             if operator and name.strip("_") in FUNCTIONS and callable(value):
-                yield Operator(holder, name, name, value)
+                yield PaddleOperator(holder, name, name, value)

@@ -19,7 +19,7 @@ PRECISIONS = ("float64", "float32")  # the first that it has every kernel for
 
 
 @dataclass(frozen=True)
-class Ran:
+class WitnessRun:
     """What a graph gave: {name: array}, in which precision it ran, by which version.
 
     `moved` is {name: how far it moves where constants that the file rounded to float32 are one
@@ -32,7 +32,7 @@ class Ran:
     moved: dict[str, float]
 
 
-def run_graph(graph: Graph, batch: NetBatch, wanted: Iterable[str]) -> Ran:
+def run_graph(graph: Graph, batch: NetBatch, wanted: Iterable[str]) -> WitnessRun:
     """Run a graph in the finest precision that ONNX Runtime has all its kernels for.
 
     batch: arrays, by position or by the names of the graph's inputs. wanted: names of tensors;
@@ -57,7 +57,7 @@ def run_graph(graph: Graph, batch: NetBatch, wanted: Iterable[str]) -> Ran:
             feed = {name: _as(array, dtype) for name, array in given.items()}
             arrays = _run(session, graph, names, feed)
             moved = _moved(graph, model, arrays, feed) if dtype == PRECISIONS[0] else {}
-            return Ran(arrays, dtype, onnxruntime.__version__, moved)
+            return WitnessRun(arrays, dtype, onnxruntime.__version__, moved)
     raise UnreadableError(f"{graph.path}: ONNX Runtime cannot open it: {told}")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import paddle
 
 from align.arrays.arrays_paddle import is_tensor, to_array
-from align.force.choices.watched_paddle import Operator, operators_watched
+from align.force.choices.watched_paddle import PaddleOperator, operators_watched
 from align.record.choices.choice import (
     COMPARISONS,
     MOST_VALUES,
@@ -42,13 +42,13 @@ def asked(answer: Next) -> AbstractContextManager[None]:
     return operators_watched(_functions(), call)
 
 
-def _functions() -> Iterator[Operator]:
+def _functions() -> Iterator[PaddleOperator]:
     """Yield each operator and each sign of tensors."""
     for name in sorted(NAMES):
         for holder, attribute in ((paddle._C_ops, name), (paddle.Tensor, f"__{name}__")):
             function = getattr(holder, attribute, None)
             if callable(function) and not (holder is paddle.Tensor and name in ORDERS):
-                yield Operator(holder, attribute, name, function)
+                yield PaddleOperator(holder, attribute, name, function)
 
 
 def _read(name: str, args: tuple, kwargs: dict[str, Any], result: Any) -> Choice | None:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 
-class Operator(NamedTuple):
+class PaddleOperator(NamedTuple):
     """A function of Paddle: what holds it, under which attribute, and what it is called here."""
 
     holder: Any
@@ -18,7 +18,7 @@ Call = Callable[[str, Any, tuple[Any, ...], dict[str, Any]], Any]
 
 
 @contextmanager
-def operators_watched(operators: Iterable[Operator], call: Call) -> Iterator[None]:
+def operators_watched(operators: Iterable[PaddleOperator], call: Call) -> Iterator[None]:
     """Let `call` (name, function, args, kwargs) run each operator that code calls.
 
     Code may hold a function of Paddle anywhere; all of them call Paddle's operators by name. What
@@ -26,7 +26,7 @@ def operators_watched(operators: Iterable[Operator], call: Call) -> Iterator[Non
     """
     busy = [False]
 
-    def spy(operator: Operator) -> Any:
+    def spy(operator: PaddleOperator) -> Any:
         def spied(*args: Any, **kwargs: Any) -> Any:
             if busy[0]:
                 return operator.function(*args, **kwargs)

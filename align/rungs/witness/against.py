@@ -17,7 +17,7 @@ from align.witness.graph import Graph, read_graph
 from align.witness.judge import judged
 from align.witness.places import folded, paths_named, places_of, to_port
 from align.witness.port_pass import FromGraph, Key, PortPass
-from align.witness.run_onnxruntime import Ran, fed, run_graph
+from align.witness.run_onnxruntime import WitnessRun, fed, run_graph
 
 
 def align_against(
@@ -72,7 +72,7 @@ class _Trial:
         self.places, self.folded = folded(graph, places, self._followers())
         tensors_shown = {t for place in self.places for t in (place.source, place.output) if t}
         self.names: dict[Key, tuple[str, str]] = {}  # of the tensors that arrive and leave
-        self.ran: Ran = run_graph(graph, batch, tensors_shown)
+        self.ran: WitnessRun = run_graph(graph, batch, tensors_shown)
 
     def _followers(self) -> dict[str, str]:
         """Return {BatchNorm: the layer in front of it}, in the graph's names."""

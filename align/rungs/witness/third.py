@@ -20,7 +20,7 @@ from align.witness.apart import largest_difference
 from align.witness.graph import Graph, read_graph
 from align.witness.judge import CONSTANTS, FINER, LEAST, MARGIN
 from align.witness.places import folded, places_of
-from align.witness.run_onnxruntime import Ran, run_graph
+from align.witness.run_onnxruntime import WitnessRun, run_graph
 
 EXPORT = "export"  # in place of a file: torch writes the reference
 HELD_BYTES = 1 << 30  # of pairs of arrays that differ; of more nobody is asked
@@ -174,7 +174,7 @@ def _key(found: Any) -> tuple[str, str, str]:
     return found.layer, found.where, found.call
 
 
-def _say(report: Report, said: Sequence[Mapping[str, Any]], ran: Ran, file: str) -> None:
+def _say(report: Report, said: Sequence[Mapping[str, Any]], ran: WitnessRun, file: str) -> None:
     counts = {voice: sum(row["agrees"] == voice for row in said) for voice in VOICES}
     head = {"version": ran.version, "dtype": ran.dtype}
     untold = sum(row["agrees"] is None for row in said)
