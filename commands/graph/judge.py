@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from commands.entry import CHECKED_BAD, CHECKED_GOOD, COULD_NOT_CHECK
-from commands.graph.ran import Ran
+from commands.graph.ran import GraphRun
 from port.graph.account import TRANSPOSED, GraphAccount
 from port.graph.mend import Norm
 
@@ -50,7 +50,7 @@ def distance(one: np.ndarray, other: np.ndarray, scale: float = 0.0) -> float:
 
 
 def judged_outputs(
-    name: str, reference: Ran, written: Ran, allowed: float, noise: float = 0.0
+    name: str, reference: GraphRun, written: GraphRun, allowed: float, noise: float = 0.0
 ) -> Judged:
     """Return the row of all outputs; `noise` is what rounding alone moves them by."""
     one, other = reference.outputs, written.outputs
@@ -89,7 +89,7 @@ def _rank(row: Judged) -> tuple[bool, float]:
 
 
 def judged_gradients(
-    name: str, reference: Ran, written: Ran, account: GraphAccount, allowed: float
+    name: str, reference: GraphRun, written: GraphRun, account: GraphAccount, allowed: float
 ) -> Judged:
     """Return the row of the gradients of all inputs and parameters, each under its name."""
     turned = {way.name for way in account.ways if way.became == TRANSPOSED}
@@ -133,8 +133,8 @@ def _gradient(
 def judged_statistics(
     name: str,
     before: Mapping[str, np.ndarray],
-    reference: Ran,
-    written: Ran,
+    reference: GraphRun,
+    written: GraphRun,
     account: GraphAccount,
     norms: Mapping[str, Norm],
     allowed: float,
@@ -168,7 +168,7 @@ def judged_statistics(
     return open_ones[0] if open_ones and worst.code == CHECKED_GOOD else worst
 
 
-def noise_between(one: Ran, other: Ran) -> float:
+def noise_between(one: GraphRun, other: GraphRun) -> float:
     """Return how far apart two runs of one net are that differ in rounding alone."""
     pairs = [
         (a, b)

@@ -13,7 +13,7 @@ from paddle import nn
 
 from align.arrays.trees import leaves
 from align.nets.prepare_paddle import prepared
-from commands.graph.ran import Ran
+from commands.graph.ran import GraphRun
 from common.errors import UserError
 
 
@@ -54,14 +54,16 @@ class WrittenNet:
         self.state |= {name: net.state_dict()[name].numpy() for name in absent}
         return absent
 
-    def run(self, inputs: Sequence[np.ndarray], train: bool = False, dtype: str = "float64") -> Ran:
+    def run(
+        self, inputs: Sequence[np.ndarray], train: bool = False, dtype: str = "float64"
+    ) -> GraphRun:
         """Return what it gives for the inputs, its gradients, and statistics after it."""
         net = self.build()
         with prepared(net, dtype=dtype, train=train), _its_errors():
             tensors = [_tensor(array, dtype) for array in inputs]
             paddle.seed(0)
             outputs = [one for one in leaves(net(*tensors)) if paddle.is_tensor(one)]
-            ran = Ran([one.numpy() for one in outputs])
+            ran = GraphRun([one.numpy() for one in outputs])
             score = ran.score(outputs, paddle.to_tensor)
             if score is not None and not score.stop_gradient:
                 score.backward()

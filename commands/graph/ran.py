@@ -8,7 +8,7 @@ import numpy as np
 
 
 @dataclass
-class Ran:
+class GraphRun:
     """What one run gave.
 
     Attributes:

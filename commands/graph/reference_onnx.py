@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from commands.graph.ran import Ran
+from commands.graph.ran import GraphRun
 from common.errors import UnreadableError, UserError
 from common.words.controls import in_one_line
 
@@ -53,14 +53,14 @@ class OnnxReference:
             for one in given
         ]
 
-    def run(self, inputs: Sequence[np.ndarray]) -> Ran:
+    def run(self, inputs: Sequence[np.ndarray]) -> GraphRun:
         """Return its outputs. Raises UserError where it does not run them."""
         given = {
             name: array.astype(dtype)
             for name, array, dtype in zip(self._names, inputs, self.dtypes, strict=True)
         }
         try:
-            return Ran([np.asarray(one) for one in self._session.run(None, given)])
+            return GraphRun([np.asarray(one) for one in self._session.run(None, given)])
         except Exception as error:
             raise UserError(
                 f"could not check: ONNX Runtime cannot run {self._path}: "

@@ -11,7 +11,7 @@ from torch import nn
 
 from align.arrays.trees import leaves
 from align.nets.prepare_torch import prepared
-from commands.graph.ran import Ran
+from commands.graph.ran import GraphRun
 from commands.port.nets_torch import moved
 from commands.subjects.own import build_reference, fill_reference
 from common.errors import UserError
@@ -72,7 +72,7 @@ def for_converter(asked: Mapping[str, Any], folder: Path) -> tuple[nn.Module, li
 
 def run_torch(
     net: nn.Module, inputs: Sequence[np.ndarray], train: bool, dtype: str = "float64"
-) -> Ran:
+) -> GraphRun:
     """Return what the net gives, its gradients and statistics after it; the net stays as it is.
 
     Epsilon and momentum of BatchNorms are rounded to float32, as Paddle's kernels hold them.
@@ -86,10 +86,10 @@ def run_torch(
         return _ran(net, [_tensor(array, dtype) for array in inputs], counts)
 
 
-def _ran(net: nn.Module, tensors: list[torch.Tensor], counts: Mapping[str, int]) -> Ran:
+def _ran(net: nn.Module, tensors: list[torch.Tensor], counts: Mapping[str, int]) -> GraphRun:
     torch.manual_seed(0)
     outputs = [one for one in leaves(net(*tensors)) if isinstance(one, torch.Tensor)]
-    ran = Ran([one.detach().numpy().copy() for one in outputs])
+    ran = GraphRun([one.detach().numpy().copy() for one in outputs])
     score = ran.score(outputs, torch.from_numpy)
     if score is not None and score.requires_grad:
         score.backward()

@@ -20,7 +20,7 @@ from commands.graph.judge import (
     judged_statistics,
     noise_between,
 )
-from commands.graph.ran import Ran
+from commands.graph.ran import GraphRun
 from common.errors import UserError
 from port.graph.account import GraphAccount
 from port.graph.mend import Norm
@@ -118,7 +118,12 @@ class TorchTrials:
         return rows
 
     def _rows(
-        self, runs: tuple[str, Ran, Ran], train: bool, gradients: bool, allow: Allow, noise: float
+        self,
+        runs: tuple[str, GraphRun, GraphRun],
+        train: bool,
+        gradients: bool,
+        allow: Allow,
+        noise: float,
     ) -> list[Judged]:
         name, first, found = runs
         made = [judged_outputs(f"forward, {name}", first, found, allow(OUTPUTS), noise)]

@@ -16,7 +16,7 @@ _INPUTS, _OUTPUTS, _NAME, _OP = 1, 2, 3, 4  # of NodeProto
 
 
 @dataclass(frozen=True)
-class OnnxNode:
+class GraphNode:
     """One operation: its type, its name, the names of what it reads and writes."""
 
     op: str
@@ -39,7 +39,7 @@ class OnnxGraph:
 
     producer: str = ""
     opset: int = 0
-    nodes: list[OnnxNode] = field(default_factory=list)
+    nodes: list[GraphNode] = field(default_factory=list)
     initializers: dict[str, Stored | Odd] = field(default_factory=dict)
     beside: tuple[Path, ...] = ()
 
@@ -102,9 +102,11 @@ def _opset(reader: Reader, data: memoryview) -> tuple[str, int]:
     return domain, version
 
 
-def _node(reader: Reader, data: memoryview) -> OnnxNode:
+def _node(reader: Reader, data: memoryview) -> GraphNode:
     names: dict[int, list[str]] = {_INPUTS: [], _OUTPUTS: [], _NAME: [""], _OP: [""]}
     for number, kind, value in reader.fields(data):
         if number in names and kind == BYTES:
             names[number].append(text(value))
-    return OnnxNode(names[_OP][-1], names[_NAME][-1], tuple(names[_INPUTS]), tuple(names[_OUTPUTS]))
+    return GraphNode(
+        names[_OP][-1], names[_NAME][-1], tuple(names[_INPUTS]), tuple(names[_OUTPUTS])
+    )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UnreadableError
-from convert.formats.onnx.model import OnnxGraph, OnnxNode, read_model
+from convert.formats.onnx.model import GraphNode, OnnxGraph, read_model
 from convert.formats.pickles.globals import Odd
 from convert.formats.stored import Contents, FileHead, Storage, Stored
 from convert.names.spec import PADDLE, TORCH
@@ -72,10 +72,10 @@ def _tensors(model: OnnxGraph) -> tuple[dict[str, Any], str]:
     return found, words
 
 
-def _uses(model: OnnxGraph) -> dict[str, list[tuple[OnnxNode, int]]]:
+def _uses(model: OnnxGraph) -> dict[str, list[tuple[GraphNode, int]]]:
     """Return who reads what, and at which place; through Identity."""
     second = _second_names(model)
-    uses: dict[str, list[tuple[OnnxNode, int]]] = defaultdict(list)
+    uses: dict[str, list[tuple[GraphNode, int]]] = defaultdict(list)
     for node in model.nodes:
         for place, name in enumerate(node.inputs):
             if node.op != "Identity" or name not in model.initializers:
@@ -95,7 +95,7 @@ def _second_names(model: OnnxGraph) -> dict[str, str]:
 
 
 def _named_after_nodes(
-    model: OnnxGraph, uses: dict[str, list[tuple[OnnxNode, int]]]
+    model: OnnxGraph, uses: dict[str, list[tuple[GraphNode, int]]]
 ) -> tuple[dict[str, tuple[str, bool]], int]:
     """Return {name: (initializer, whether turned)} of tensors whose names were made up."""
     made: dict[str, tuple[str, bool]] = {}
@@ -113,7 +113,7 @@ def _named_after_nodes(
     return made, sum(is_turned for _, is_turned in made.values())
 
 
-def module_of(node: OnnxNode) -> str:
+def module_of(node: GraphNode) -> str:
     """Return the path of the module whose forward made a node, "" where its name does not tell.
 
     PyTorch's exporter writes `/layer1/layer1.0/conv1/Conv` for that of `layer1.0.conv1`.
@@ -135,7 +135,7 @@ def _is_made_up(name: str) -> bool:
     return name.startswith("onnx::") or name.isdigit()
 
 
-def _is_setting(name: str, model: OnnxGraph, uses: list[tuple[OnnxNode, int]]) -> bool:
+def _is_setting(name: str, model: OnnxGraph, uses: list[tuple[GraphNode, int]]) -> bool:
     """Tell whether a tensor only sets how operations work: a shape, axes, a factor."""
     tensor = model.initializers[name]
     if isinstance(tensor, Odd):

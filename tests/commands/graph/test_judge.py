@@ -13,7 +13,7 @@ from commands.graph.judge import (
     judged_outputs,
     judged_statistics,
 )
-from commands.graph.ran import Ran
+from commands.graph.ran import GraphRun
 from port.graph.account import RENAMED, TRANSPOSED, GraphAccount, TensorWay
 from port.graph.mend import Norm
 
@@ -21,7 +21,7 @@ A = np.linspace(1, 2, 6).reshape(2, 3)
 
 
 def code_of(one, other, allowed=1e-9, noise=0.0):
-    return judged_outputs("n", Ran(one), Ran(other), allowed, noise).code
+    return judged_outputs("n", GraphRun(one), GraphRun(other), allowed, noise).code
 
 
 def test_outputs_are_equal_within_what_is_allowed():
@@ -74,8 +74,8 @@ ACCOUNT = GraphAccount(
 
 
 def gradients(found, **more):
-    reference = Ran([], [A], {"a.weight": A})
-    return judged_gradients("n", reference, Ran([], [A], found | more), ACCOUNT, 1e-7)
+    reference = GraphRun([], [A], {"a.weight": A})
+    return judged_gradients("n", reference, GraphRun([], [A], found | more), ACCOUNT, 1e-7)
 
 
 def test_gradients_are_compared_under_their_names():
@@ -89,7 +89,7 @@ def test_gradients_are_compared_under_their_names():
 
 
 def test_no_gradient_at_all_is_not_checked():
-    assert judged_gradients("n", Ran([]), Ran([]), ACCOUNT, 1e-7).code == 2
+    assert judged_gradients("n", GraphRun([]), GraphRun([]), ACCOUNT, 1e-7).code == 2
 
 
 NORMS = {"n.running_mean": Norm(0.9, 1e-5, "")}
@@ -97,11 +97,11 @@ BEFORE = {"n.running_mean": np.zeros(3), "n.running_var": np.ones(3)}
 
 
 def statistics(mean, variance, momentum=0.9):
-    reference = Ran(
+    reference = GraphRun(
         [], buffers={"n.running_mean": np.full(3, 0.1), "n.running_var": np.full(3, 1.1)}
     )
     reference.counts = {"n.running_var": 5}
-    written = Ran([], buffers={"bn._mean": mean, "bn._variance": variance})
+    written = GraphRun([], buffers={"bn._mean": mean, "bn._variance": variance})
     norms = {"n.running_mean": Norm(momentum, 1e-5, "")}
     return judged_statistics("n", BEFORE, reference, written, ACCOUNT, norms, 1e-7)
 
@@ -116,12 +116,12 @@ def test_running_statistics_but_for_the_biased_variance():
 
 
 def test_statistics_of_a_layer_that_did_not_run_are_nobodys():
-    reference = Ran([], buffers=dict(BEFORE))
+    reference = GraphRun([], buffers=dict(BEFORE))
     nothing = GraphAccount((), ())
-    row = judged_statistics("n", BEFORE, reference, Ran([]), nothing, NORMS, 1e-7)
+    row = judged_statistics("n", BEFORE, reference, GraphRun([]), nothing, NORMS, 1e-7)
     assert row.code == 0
     reference.buffers["n.running_mean"] = np.ones(3)  # it ran, and is not in the net
-    row = judged_statistics("n", BEFORE, reference, Ran([]), nothing, NORMS, 1e-7)
+    row = judged_statistics("n", BEFORE, reference, GraphRun([]), nothing, NORMS, 1e-7)
     assert row.code == 2
 
 
