@@ -14,7 +14,7 @@ from typing import Any
 from port.calls import KIND_OF, UNKNOWN, Argument, NoSpelling, SourceLine, Spelled, TorchCall
 from port.meanings import call_spelled
 from port.spelling.table import read
-from port.trace.graph import Node
+from port.trace.graph import TracedNode
 
 _DROPPED = frozenset({
     "layout", "device", "pin_memory", "memory_format", "non_blocking", "cudnn_enabled",
@@ -36,7 +36,7 @@ def row_of(op: str) -> str | None:
     return aten_rows().get(op) or aten_rows().get(op.rpartition(".")[0])
 
 
-def as_torchs(node: Node, argument_of: ArgumentOf) -> Spelled:
+def as_torchs(node: TracedNode, argument_of: ArgumentOf) -> Spelled:
     """Return the spelling of an operation whose row is a call of torch's; NoSpelling without."""
     row = row_of(node.op)
     if row is None:
@@ -56,20 +56,20 @@ def as_torchs(node: Node, argument_of: ArgumentOf) -> Spelled:
     return call_spelled([call.api], call)
 
 
-def _filling(node: Node, name: str, value: Any) -> Any:
+def _filling(node: TracedNode, name: str, value: Any) -> Any:
     """Return what a tensor is filled with as a number of the tensor's type."""
     whole = name in ("s", "fill_value") and type(value) is int
     return float(value) if whole and "float" in (node.facts.dtype or "") else value
 
 
-def _is_dropped(node: Node, name: str, value: Any) -> bool:
+def _is_dropped(node: TracedNode, name: str, value: Any) -> bool:
     if name in _DROPPED:
         return True
     return name == "dtype" and value == _DEFAULT and "to" not in node.op.split(".")[1]
 
 
 def _call(
-    tree: ast.Call, given: Mapping[str, Any], argument_of: ArgumentOf, node: Node
+    tree: ast.Call, given: Mapping[str, Any], argument_of: ArgumentOf, node: TracedNode
 ) -> TorchCall:
     func = tree.func
     assert isinstance(func, ast.Attribute)

@@ -12,7 +12,7 @@ from port.record.describe_torch import described
 from port.record.names_torch import names_of, torch_class_of
 from port.trace.calls_torch import SeenRun
 from port.trace.children_torch import as_operations
-from port.trace.graph import Graph, MadeTensor, TracedCall, TraceError, Weight
+from port.trace.graph import MadeTensor, TracedCall, TracedGraph, TraceError, Weight
 from port.trace.nodes_torch import NodeReader, axes_of
 from port.trace.trees_torch import PLAIN, checked_constant, leaves_of, mapped
 
@@ -73,8 +73,8 @@ class _Called(nn.Module):
         return [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
 
 
-def _graph(run: SeenRun, has_row: HasRow) -> Graph:
-    graph = Graph()
+def _graph(run: SeenRun, has_row: HasRow) -> TracedGraph:
+    graph = TracedGraph()
     leaves = list(_named_leaves(run))
     tensors = [(text, leaf) for text, leaf in leaves if isinstance(leaf, torch.Tensor)]
     graph.fixed = {
@@ -140,7 +140,7 @@ def _operations(program: Any) -> list[Any]:
     ]
 
 
-def _read_input(graph: Graph, program: Any, called: _Called, spec: Any, texts: Any) -> None:
+def _read_input(graph: TracedGraph, program: Any, called: _Called, spec: Any, texts: Any) -> None:
     kind, name = spec.kind.name, spec.arg.name
     node = next(node for node in program.graph.nodes if node.name == name)
     value = node.meta.get("val")

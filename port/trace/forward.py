@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from port.calls import Spelled
-from port.trace.graph import Graph, TracedCall, TracedClass, TraceError
+from port.trace.graph import TracedCall, TracedClass, TracedGraph, TraceError
 from port.trace.lines import LineWriter
 
 GUARD = "require_traced"
@@ -138,7 +138,7 @@ def _told_apart(groups: Sequence[list[_Body]]) -> tuple[str, list[Any]]:
     raise TraceError(f"its instances compute otherwise ({paths}), and no attribute tells which")
 
 
-def _guards(graphs: Sequence[Graph], modes: Sequence[bool]) -> list[str]:
+def _guards(graphs: Sequence[TracedGraph], modes: Sequence[bool]) -> list[str]:
     """Return lines that raise where a call is none that was traced."""
     found = []
     if len(modes) == 1:
@@ -162,7 +162,7 @@ def _once(values: Sequence[Any]) -> list[Any]:
     return [one for number, one in enumerate(values) if one not in values[:number]]
 
 
-def _limits(graphs: Sequence[Graph], modes: Mapping[bool, Any]) -> str:
+def _limits(graphs: Sequence[TracedGraph], modes: Mapping[bool, Any]) -> str:
     """Return in words for which calls the lines hold."""
     words = " and ".join("train" if training else "eval" for training in modes)
     shapes = [

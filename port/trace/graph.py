@@ -20,7 +20,7 @@ class Ref:
 
 
 @dataclass(frozen=True)
-class Node:
+class TracedNode:
     """One operation.
 
     Attributes:
@@ -56,7 +56,7 @@ class MadeTensor:
 
 
 @dataclass
-class Graph:
+class TracedGraph:
     """One call.
 
     Attributes:
@@ -73,7 +73,7 @@ class Graph:
     facts: dict[str, Facts] = field(default_factory=dict)
     shapes: dict[str, tuple[int | None, ...]] = field(default_factory=dict)
     fixed: dict[str, Any] = field(default_factory=dict)
-    nodes: list[Node] = field(default_factory=list)
+    nodes: list[TracedNode] = field(default_factory=list)
     output: Any = None
 
 
@@ -84,7 +84,7 @@ class TracedCall:
     path: str
     training: bool
     attributes: dict[str, Any]
-    graph: Graph | None = None
+    graph: TracedGraph | None = None
     failed: str = ""
 
 

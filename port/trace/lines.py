@@ -11,7 +11,7 @@ from port.helpers import helper_names
 from port.meanings import attribute_spelled, value_spelled
 from port.record.facts import Facts
 from port.trace.aten import as_torchs, row_of
-from port.trace.graph import Graph, Node, Ref, TraceError
+from port.trace.graph import Ref, TracedGraph, TracedNode, TraceError
 from port.trace.written import WRITTEN
 
 _SIGNS = {
@@ -24,7 +24,7 @@ _TAKEN = frozenset({"self", "paddle", "F", "nn", "math", "max", "min", "sum", "a
 class LineWriter:
     """Writes a graph; `take` notes what a spelling needs and returns its text."""
 
-    def __init__(self, graph: Graph, training: bool, take: Callable[[Spelled], str]) -> None:
+    def __init__(self, graph: TracedGraph, training: bool, take: Callable[[Spelled], str]) -> None:
         self.graph, self.training, self.take = graph, training, take
         self.texts: dict[str, str] = dict(graph.inputs)
         self.facts = dict(graph.facts)
@@ -68,7 +68,7 @@ class LineWriter:
 
     # One node
 
-    def _node(self, node: Node) -> str:
+    def _node(self, node: TracedNode) -> str:
         given = dict(node.given)
         if node.op == "get":
             return self._item(given)
@@ -103,7 +103,7 @@ class LineWriter:
             return f"({parts[0]} {_SIGNS[sign]} {parts[1]})"
         return f"(-{parts[0]})" if sign == "neg" else f"{sign}({', '.join(parts)})"
 
-    def _call(self, node: Node, given: dict[str, Any]) -> str:
+    def _call(self, node: TracedNode, given: dict[str, Any]) -> str:
         parts = [self.text(one) for one in given["args"]]
         parts += [f"{name}={self.text(one)}" for name, one in given["kwargs"].items()]
         self.outputs[node.name] = given["output"]

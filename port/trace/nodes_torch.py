@@ -8,7 +8,7 @@ import torch
 from port.record.describe_torch import described, dtype_name
 from port.record.facts import Facts
 from port.trace.children_torch import call_of
-from port.trace.graph import Graph, Node, Place, Ref, TraceError
+from port.trace.graph import Place, Ref, TracedGraph, TracedNode, TraceError
 from port.trace.trees_torch import checked_constant, mapped
 
 _CHECKS = ("_assert", "sym_constrain", "check")  # of sizes: the port asks its own questions
@@ -23,7 +23,7 @@ _NUMBERS[torch.sym_float] = "float"
 class NodeReader:
     """Reads the nodes in their order into a graph; output: what the program returns."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: TracedGraph) -> None:
         self.graph = graph
         self.output: list[Any] = []
 
@@ -89,7 +89,7 @@ class NodeReader:
         value = node.meta.get("val")
         facts = Facts("int") if isinstance(value, torch.SymInt) else described(value)
         shape = axes_of(value) if isinstance(value, torch.Tensor) else ()
-        self.graph.nodes.append(Node(node.name, op, given, facts, shape, _place(node)))
+        self.graph.nodes.append(TracedNode(node.name, op, given, facts, shape, _place(node)))
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, torch.fx.Node):

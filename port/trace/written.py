@@ -5,14 +5,14 @@ from typing import Any
 
 from port.calls import NoSpelling, Spelled
 from port.meanings import named
-from port.trace.graph import Node
+from port.trace.graph import TracedNode
 
 Text = Callable[[Any], str]
 _ALL = 2**63 - 1  # the end of a slice that takes all
 _TYPED = ("float16", "float32", "float64", "int32", "int64", "bool")
 
 
-def slice_of(node: Node, given: Mapping[str, Any], text: Text) -> Spelled:
+def slice_of(node: TracedNode, given: Mapping[str, Any], text: Text) -> Spelled:
     """Spell `x[:, start:end:step]`; of the whole axis the tensor itself."""
     start, end = given.get("start"), given.get("end")
     step = given.get("step", 1)
@@ -24,19 +24,21 @@ def slice_of(node: Node, given: Mapping[str, Any], text: Text) -> Spelled:
     return _at(node, given, text, part)
 
 
-def select_of(node: Node, given: Mapping[str, Any], text: Text) -> Spelled:
+def select_of(node: TracedNode, given: Mapping[str, Any], text: Text) -> Spelled:
     """Spell `x[:, index]`."""
     return _at(node, given, text, text(given["index"]), 1)
 
 
-def _at(node: Node, given: Mapping[str, Any], text: Text, part: str, lost: int = 0) -> Spelled:
+def _at(
+    node: TracedNode, given: Mapping[str, Any], text: Text, part: str, lost: int = 0
+) -> Spelled:
     axis = given.get("dim", 0)
     if axis < 0:
         axis += (node.facts.rank or 0) + lost
     return Spelled(f"{text(given['self'])}[{':, ' * axis}{part}]")
 
 
-def index_of(node: Node, given: Mapping[str, Any], text: Text) -> Spelled:
+def index_of(node: TracedNode, given: Mapping[str, Any], text: Text) -> Spelled:
     """Spell `x[:, indices]` of tensors of indices side by side."""
     used = [n for n, one in enumerate(given["indices"]) if one is not None]
     if used != list(range(used[0], used[-1] + 1)):
@@ -45,12 +47,12 @@ def index_of(node: Node, given: Mapping[str, Any], text: Text) -> Spelled:
     return Spelled(f"{text(given['self'])}[{', '.join(parts)}]")
 
 
-def same(node: Node, given: Mapping[str, Any], text: Text) -> Spelled:
+def same(node: TracedNode, given: Mapping[str, Any], text: Text) -> Spelled:
     """Spell a copy as the tensor itself: nothing in the port is written into."""
     return Spelled(text(given["self"]))
 
 
-def typed(node: Node, given: Mapping[str, Any], text: Text) -> Spelled:
+def typed(node: TracedNode, given: Mapping[str, Any], text: Text) -> Spelled:
     """Spell another type; where it is the type that the tensor has, the tensor itself."""
     dtype = node.facts.dtype
     if dtype == given["facts"](given["self"]).dtype:
@@ -60,13 +62,13 @@ def typed(node: Node, given: Mapping[str, Any], text: Text) -> Spelled:
     return Spelled(f'{text(given["self"])}.astype("{dtype}")')
 
 
-def select_scatter(node: Node, given: Mapping[str, Any], text: Text) -> Spelled:
+def select_scatter(node: TracedNode, given: Mapping[str, Any], text: Text) -> Spelled:
     """Spell a copy in which one item of an axis is another."""
     parts = [text(given[name]) for name in ("self", "src", "dim", "index")]
     return named(f"paddle.select_scatter({', '.join(parts)})")
 
 
-def slice_scatter(node: Node, given: Mapping[str, Any], text: Text) -> Spelled:
+def slice_scatter(node: TracedNode, given: Mapping[str, Any], text: Text) -> Spelled:
     """Spell a copy in which a part of an axis is another; of the whole axis the other itself."""
     start, end, step = given.get("start") or 0, given.get("end"), given.get("step", 1)
     if start == 0 and end in (None, _ALL) and step == 1:
@@ -78,7 +80,7 @@ def slice_scatter(node: Node, given: Mapping[str, Any], text: Text) -> Spelled:
     return named(f"paddle.slice_scatter({text(given['self'])}, {text(given['src'])}, {parts})")
 
 
-def copy(node: Node, given: Mapping[str, Any], text: Text) -> Spelled:
+def copy(node: TracedNode, given: Mapping[str, Any], text: Text) -> Spelled:
     """Spell what is written over a whole tensor: the other one, of the same shape."""
     facts, shapes = given["facts"], given["shapes"]
     one, other = facts(given["self"]), facts(given["src"])
@@ -90,7 +92,7 @@ def copy(node: Node, given: Mapping[str, Any], text: Text) -> Spelled:
     return Spelled(f"{text(given['src'])}.expand_as({text(given['self'])})")
 
 
-def where(node: Node, given: Mapping[str, Any], text: Text) -> Spelled:
+def where(node: TracedNode, given: Mapping[str, Any], text: Text) -> Spelled:
     """Spell a choice between two, of which one may have to become what the other is."""
     words = {name: text(given[name]) for name in ("self", "other")}
     for name, partner in (("self", "other"), ("other", "self")):
@@ -99,7 +101,7 @@ def where(node: Node, given: Mapping[str, Any], text: Text) -> Spelled:
     return named(f"paddle.where({text(given['condition'])}, {words['self']}, {words['other']})")
 
 
-WRITTEN: Mapping[str, Callable[[Node, Mapping[str, Any], Text], Spelled]] = {
+WRITTEN: Mapping[str, Callable[[TracedNode, Mapping[str, Any], Text], Spelled]] = {
     "slice": slice_of,
     "select": select_of,
     "index": index_of,

@@ -9,7 +9,7 @@ paddle = pytest.importorskip("paddle")
 from port.helpers import helper_names, source_of
 from port.record.describe_torch import described
 from port.trace.aten import aten_rows
-from port.trace.graph import Graph, Node, Ref
+from port.trace.graph import Ref, TracedGraph, TracedNode
 from port.trace.lines import LineWriter
 
 RNG = np.random.default_rng(0)
@@ -208,10 +208,10 @@ def _forward(op: str, sample: str, names):
         for name, value in given.items()
         if isinstance(value, torch.Tensor) or name not in defaults or value != defaults[name]
     )
-    graph = Graph(
+    graph = TracedGraph(
         inputs={name: name for name in names},
         facts={name: described(value) for name, value in names.items()},
-        nodes=[Node("result", f"aten.{op}", kept, described(result))],
+        nodes=[TracedNode("result", f"aten.{op}", kept, described(result))],
         output=Ref("result"),
     )
     return result, LineWriter(graph, False, lambda spelled: spelled.text).written()

@@ -5,14 +5,14 @@ import pytest
 from port.calls import NoSpelling
 from port.record.facts import Facts
 from port.trace.forward import forward_of
-from port.trace.graph import Graph, Node, Ref, TracedCall, TracedClass, TraceError
+from port.trace.graph import Ref, TracedCall, TracedClass, TracedGraph, TracedNode, TraceError
 
 TENSOR = Facts("tensor", rank=4, dtype="float32")
 
 
 def call(*nodes, path="net", training=False, axes=(None, 3, None, None), **attributes):
     """Return a call of one tensor, whose last node is returned."""
-    graph = Graph(
+    graph = TracedGraph(
         inputs={"x": "x"},
         facts={"x": TENSOR},
         shapes={"x": axes},
@@ -23,16 +23,18 @@ def call(*nodes, path="net", training=False, axes=(None, 3, None, None), **attri
 
 
 def split(size):
-    return Node("split", "aten.split.Tensor", (("self", Ref("x")), ("split_size", size)), TENSOR)
+    return TracedNode(
+        "split", "aten.split.Tensor", (("self", Ref("x")), ("split_size", size)), TENSOR
+    )
 
 
 def scaled(number, of="x"):
-    return Node("mul", "aten.mul.Tensor", (("self", Ref(of)), ("other", number)), TENSOR)
+    return TracedNode("mul", "aten.mul.Tensor", (("self", Ref(of)), ("other", number)), TENSOR)
 
 
 def dropped(training):
     given = (("input", Ref("x")), ("p", 0.5), ("train", training))
-    return Node("dropout", "aten.dropout.default", given, TENSOR)
+    return TracedNode("dropout", "aten.dropout.default", given, TENSOR)
 
 
 def lines(*calls):
@@ -55,7 +57,9 @@ def test_numbers_that_differ_are_read_from_the_instances():
 
 
 def test_graphs_that_differ_are_told_apart_by_an_attribute():
-    shifted = Node("roll", "aten.roll.default", (("self", Ref("x")), ("shifts", (2,))), TENSOR)
+    shifted = TracedNode(
+        "roll", "aten.roll.default", (("self", Ref("x")), ("shifts", (2,))), TENSOR
+    )
     found = lines(call(scaled(7), shift=0), call(shifted, path="b", shift=2))
     assert found[2] == 'require_traced("shift", self.shift, [0, 2])'
     assert found[3:5] == ["if self.shift == 0:", "    mul = x * 7"]
@@ -81,7 +85,7 @@ def test_what_follows_the_mode_asks_for_it():
 
 
 def test_what_has_no_row_and_what_has_no_graph_is_refused():
-    odd = Node("odd", "aten.special_erfcx.default", (("self", Ref("x")),), TENSOR)
+    odd = TracedNode("odd", "aten.special_erfcx.default", (("self", Ref("x")),), TENSOR)
     with pytest.raises(NoSpelling, match="special_erfcx"):
         lines(call(odd))
     with pytest.raises(TraceError, match="data-dependent"):
@@ -89,11 +93,11 @@ def test_what_has_no_row_and_what_has_no_graph_is_refused():
 
 
 def test_lengths_are_asked_of_the_tensor_and_modules_are_called():
-    size = Node("s", "size", (("of", Ref("x")), ("axis", 2)), Facts("int"))
-    half = Node("h", "size.floordiv", (("x0", Ref("s")), ("x1", 2)), Facts("int"))
+    size = TracedNode("s", "size", (("of", Ref("x")), ("axis", 2)), Facts("int"))
+    half = TracedNode("h", "size.floordiv", (("x0", Ref("s")), ("x1", 2)), Facts("int"))
     inner = (("path", ("layers", "0")), ("args", (Ref("x"),)), ("kwargs", {"size": Ref("h")}))
-    inside = Node("c", "call", (*inner, ("output", {"out": 0, "more": [1]})))
-    second = Node("g", "get", (("of", Ref("c")), ("index", 1)), TENSOR)
+    inside = TracedNode("c", "call", (*inner, ("output", {"out": 0, "more": [1]})))
+    second = TracedNode("g", "get", (("of", Ref("c")), ("index", 1)), TENSOR)
     found = lines(call(size, half, inside, second, scaled(2, "g")))[2:]
     assert found == [
         "layers_0_out = self.layers[0](x, size=(x.shape[2] // 2))",
