@@ -69,6 +69,7 @@ def prepared(path: Path) -> Prepared:
     _without_identity(made, set(arrays))
     fold(made.model, made.notes)
     _name_all_inputs(made.model)
+    _name_kernels(made.model)
     _each_once(made)
     _rename(made)
     if version := write_older(path, made.model):
@@ -148,6 +149,18 @@ def _name_all_inputs(model: Any) -> None:
             node.input[:] = [name or empty for name in node.input]
     if any(empty in node.input for node in model.graph.node):
         model.graph.initializer.append(numpy_helper.from_array(np.zeros(0, np.float32), empty))
+
+
+def _name_kernels(model: Any) -> None:
+    """Give a convolution the size of its window, which X2Paddle does not take from the weight."""
+    from onnx import helper
+
+    shapes = {one.name: list(one.dims) for one in model.graph.initializer}
+    for node in model.graph.node:
+        known = any(one.name == "kernel_shape" for one in node.attribute)
+        if node.op_type in ("Conv", "ConvTranspose") and not known and node.input[1] in shapes:
+            size = shapes[node.input[1]][2:]
+            node.attribute.append(helper.make_attribute("kernel_shape", size))
 
 
 def _each_once(made: Prepared) -> None:

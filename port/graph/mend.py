@@ -9,6 +9,7 @@ core/program.py: the weights are loaded by their absolute path.
 
 import ast
 import math
+import re
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -93,8 +94,17 @@ def mend(
     made.needs_x2paddle = any("x2paddle_nn." in line for line in kept)
     if not made.needs_x2paddle:
         kept = [line for line in kept if "custom_layer as x2paddle_nn" not in line]
+    _import_numpy(kept, made)
     made.code = "\n".join(kept).rstrip() + "\n"
     return made
+
+
+def _import_numpy(lines: list[str], made: Mended) -> None:
+    text = "\n".join(lines)
+    if re.search(r"\bnp\.", text) and "import numpy as np" not in text:
+        line = f"import numpy as np{MARK}it was used, not imported"
+        lines.insert(lines.index("import paddle") + 1, line)
+        made.changes.append("net: numpy was used, and not imported")
 
 
 def _layers(net: ast.ClassDef) -> list[tuple[str, ast.Call]]:

@@ -83,6 +83,12 @@ def test_what_has_no_form_in_paddle_is_said():
     assert "no BatchNorm of the source is known" in mend(CODE, {}, {"w"}).open[0]
 
 
+def test_numpy_is_imported_where_it_is_used():
+    made = mend(CODE.replace("return v", "return np.abs(v)"), NORMS, {"w", "c"})
+    assert f"import numpy as np{MARK}" in made.code
+    assert "numpy" not in mend(CODE, NORMS, {"w", "c"}).code
+
+
 def test_layers_of_x2paddle_are_kept_and_said():
     made = mend(CODE.replace("self.pool0(", "x2paddle_nn.Odd("), NORMS, {"w"})
     assert made.needs_x2paddle
