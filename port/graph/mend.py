@@ -90,13 +90,17 @@ def mend(
     for name, call in _resizings(net):
         if name in resizes:
             _resize(_Change(lines, name, call, made), resizes[name])
-    kept = _without(lines, tree)
-    made.needs_x2paddle = any("x2paddle_nn." in line for line in kept)
-    if not made.needs_x2paddle:
-        kept = [line for line in kept if "custom_layer as x2paddle_nn" not in line]
-    _import_numpy(kept, made)
-    made.code = "\n".join(kept).rstrip() + "\n"
+    made.code = _kept(_without(lines, tree), made)
     return made
+
+
+def _kept(lines: list[str], made: Mended) -> str:
+    """Return the text of the lines, with the imports that they need and no other."""
+    made.needs_x2paddle = any("x2paddle_nn." in line for line in lines)
+    if not made.needs_x2paddle:
+        lines = [line for line in lines if "custom_layer as x2paddle_nn" not in line]
+    _import_numpy(lines, made)
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def _import_numpy(lines: list[str], made: Mended) -> None:
