@@ -89,7 +89,7 @@ def exit_code(main: Callable[[], int]) -> int:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process ends
             complain(phrase("interrupted"))
             return 130
-        return _ended_by(error)
+        return ended_by(error)
 
 
 def _comes_of_interrupt(error: BaseException | None) -> bool:
@@ -101,7 +101,7 @@ def _comes_of_interrupt(error: BaseException | None) -> bool:
     return False
 
 
-def _ended_by(error: BaseException) -> int:
+def ended_by(error: BaseException) -> int:
     """Say what else ended a command: never with the code of "checked and not good"."""
     from common.places import told, user_frame
 
@@ -117,7 +117,7 @@ def _ended_by(error: BaseException) -> int:
         what = f"could not check: {told(error)}. {next_step(error)}"
         complain(error_line(what))
     elif isinstance(error, OSError):
-        place = f"{error.filename}: " if error.filename else ""
+        place = f"{in_one_line(str(error.filename))}: " if error.filename else ""
         complain(error_line(f"{place}{error.strerror or error}"))
     else:  # of this program
         complain(error_line(f"could not check: {own_fault(error)}"))

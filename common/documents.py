@@ -94,6 +94,7 @@ def _text(value: Any) -> str:
 
 
 YAML_TIMES, YAML_LEAST = 4, 10_000  # values, by the letters of a text; of any text
+YAML_MOST = 2_000_000  # letters: a second reads a hundred thousand
 
 
 def load_yaml(text: str, loader: Any = None) -> Any:
@@ -103,6 +104,8 @@ def load_yaml(text: str, loader: Any = None) -> Any:
     """
     import yaml
 
+    if len(text) > YAML_MOST:
+        raise yaml.YAMLError(f"it has {len(text)} letters, more than {YAML_MOST}")
     reader = (loader or yaml.SafeLoader)(text)
     try:
         node = reader.get_single_node()
@@ -135,13 +138,29 @@ def _values_of(node: Any, known: dict[int, int | None]) -> int:
     return count
 
 
+def json_of(text: str) -> Any:
+    """Return what a JSON text says; ValueError where it is none, or nested too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def json_in(path: Path) -> Any:
+    """Return what the JSON file `path` says.
+
+    Raises OSError, ValueError where it is none, UnreadableError where it is no file.
+    """
+    return json_of(require_file(path).read_text(encoding="utf-8"))
+
+
 def load_object(path: Path, advice: str) -> dict[str, Any]:
     """Return the JSON object in `path`; UnreadableError, with `advice`, where there is none."""
     try:
-        data = json.loads(require_file(path).read_text(encoding="utf-8"))
+        data = json_in(path)
     except OSError as error:
         raise UnreadableError(f"{path}: {error.strerror or error}; {advice}") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UnreadableError(f"{path}: is not JSON: {error}; {advice}") from None
     if not isinstance(data, dict):
         raise UnreadableError(f"{path}: is no JSON object; {advice}")
@@ -161,10 +180,10 @@ def adapter(kind: Any) -> Any:
     return TypeAdapter(kind)
 
 
-def checked(kind: Any, data: Any, place: str = "") -> Any:
+def checked(kind: Any, data: Any, place: str = "", what: str = "the report") -> Any:
     """Return `data` as `kind`, every field of its type; of a dataclass no key is unknown.
 
-    `place` is where in the document `data` stands.
+    `place` is where in the document, which is `what`, `data` stands.
 
     Raises UnreadableError that names the first field that is not.
     """
@@ -175,4 +194,4 @@ def checked(kind: Any, data: Any, place: str = "") -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         at = ".".join(filter(None, (place, *map(str, first["loc"])))) or "(the document)"
-        raise UnreadableError(f"the report is damaged at {at}: {first['msg']}") from None
+        raise UnreadableError(f"{what} is damaged at {at[:200]}: {first['msg'][:300]}") from None

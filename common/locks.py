@@ -11,6 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, SoftFileLock, Timeout
 
+from common.documents import json_in
 from common.errors import UserError
 from common.files import make_folder, whole_file
 
@@ -94,10 +95,10 @@ def _self() -> dict[str, str | int]:
 def _holder(note: Path) -> str:
     """Say who holds it, as far as that run wrote it down."""
     try:
-        held = json.loads(note.read_text(encoding="utf-8"))
+        held = json_in(note)
         return (
             f" (process {int(held['process'])} on {held['machine']!r} since {held['since']!r}: "
             f"{held['command']!r})"
         )
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, UserError):
         return ""

@@ -8,8 +8,9 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
+from common.documents import STRICT
 from common.errors import ConfigError
 
 
@@ -189,6 +190,8 @@ class PlateauState:
         bad: validations since that were no better.
         reductions: how often the rate was reduced.
     """
+
+    __pydantic_config__: ClassVar = STRICT
 
     best: float | None = None
     bad: int = 0

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common.documents import json_in
 from common.errors import UserError
 from common.files import make_folder, sha256_of, whole_file
 from export.deployment import Deployment
@@ -35,8 +36,8 @@ def fastest(files: Mapping[str, Path], deployment: Deployment | None, threads: i
     key = _key(files, threads)
     path = cache_folder() / "engines.json"
     known = _read(path)
-    if key in known and known[key]["engine"] in files:
-        return str(known[key]["engine"])
+    if (engine := str(known.get(key, {}).get("engine"))) in files:
+        return engine
     times = {name: _seconds(file, name, deployment, threads) for name, file in files.items()}
     measured = {name: found for name, found in times.items() if isinstance(found, float)}
     if not measured:
@@ -109,10 +110,11 @@ def _processor() -> str:
 
 def _read(path: Path) -> dict[str, dict]:
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        known = json_in(path)
+    except (OSError, ValueError, UserError):
         return {}
-    return known if isinstance(known, dict) else {}
+    known = known if isinstance(known, dict) else {}
+    return {key: found for key, found in known.items() if isinstance(found, dict)}
 
 
 def _remember(path: Path, key: str, found: dict) -> None:

@@ -7,12 +7,13 @@ name for.
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import yaml
+from pydantic import Field
 
-from common.documents import load_yaml
+from common.documents import checked, load_yaml
 from common.errors import UnreadableError
 from common.files import require_file
 
@@ -22,6 +23,10 @@ OUTPUTS = ("logits", "softmax", "argmax")
 SWAP = "RGB2BGR"  # no class of PaddleSeg's: a net fed with BGR stops it, for it would be wrong
 _OPERATORS = {"logits": "none", "softmax": "softmax", "argmax": "argmax"}  # PaddleSeg's words
 _DTYPES = {"logits": "float32", "softmax": "float32", "argmax": "int64"}
+
+
+Side = Annotated[int, Field(ge=1, le=2**20)]  # of an input
+Byte = Annotated[int, Field(ge=0, le=255)]
 
 
 @dataclass(frozen=True)
@@ -53,20 +58,20 @@ class Deployment:
     params: str | None
     onnx: str | None = None
     weights_sha256: str | None = None
-    batch: int | None = 1
-    height: int | None = None
-    width: int | None = None
-    size_step: tuple[int, int] = (1, 0)
-    channels: str = "rgb"
-    pixel_range: int = 1
+    batch: Side | None = 1
+    height: Side | None = None
+    width: Side | None = None
+    size_step: tuple[Side, int] = (1, 0)
+    channels: Literal["rgb", "bgr"] = "rgb"
+    pixel_range: Literal[1, 255] = 1
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    output: str = "logits"
+    output: Literal["logits", "softmax", "argmax"] = "logits"
     net_size: bool = False
     early_argmax: bool = False
     align_corners: bool = False
     class_names: tuple[str, ...] = ()
-    colors: tuple[tuple[int, int, int], ...] = ()
+    colors: tuple[tuple[Byte, Byte, Byte], ...] = ()
     ignore_index: int = 255
 
     @property
@@ -159,11 +164,8 @@ def read_deployment(place: str | Path) -> tuple[Deployment, Path]:
             "again, or give a config and weights"
         )
     known = {key: value for key, value in own.items() if key in Deployment.__annotations__}
-    try:
-        return Deployment(**{key: _frozen(value) for key, value in known.items()}), path.parent
-    except TypeError as error:
-        raise UnreadableError(f"{path}: section {OWN}: {error}") from None
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(_frozen(part) for part in value) if isinstance(value, list) else value
+    found: Deployment = checked(Deployment, known, OWN, str(path))
+    for name in (found.model, found.params, found.onnx):
+        if name is not None and Path(name).name != name:
+            raise UnreadableError(f"{path}: names the file {name[:80]!r}, which is not beside it")
+    return found, path.parent

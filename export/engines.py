@@ -6,6 +6,7 @@ Neither the nets nor the training are loaded.
 from pathlib import Path
 
 from common.errors import UserError
+from common.files import require_file
 from export.choice import fastest
 from export.deployment import NAME, Deployment, read_deployment
 from export.engine import Engine
@@ -53,7 +54,13 @@ def _files(place: Path) -> tuple[dict[str, Path], Deployment | None]:
     if deployment is None:
         raise UserError(f"{place}: no exported model; expected its folder, {NAME}, .json or .onnx")
     named = {"paddle": deployment.model, "onnxruntime": deployment.onnx}
-    return {name: beside / file for name, file in named.items() if file}, deployment
+    files = {name: beside / file for name, file in named.items() if file}
+    for path in files.values():
+        if not require_file(path).exists():
+            raise UserError(
+                f"{path}: no such file, which {beside / NAME} names; copy the whole folder"
+            )
+    return files, deployment
 
 
 def _require(engine: str, files: dict[str, Path], place: Path) -> None:

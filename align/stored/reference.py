@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from convert.names.spec import TensorSpec
 
 
+# What a document raises that says what cannot be.
+DAMAGE = (*(ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError),)
+
+
 class StoredReference:
     """The trace in `folder`; see `align.pairing.reference.Reference` for what it answers.
 
@@ -43,8 +47,10 @@ class StoredReference:
         self.rounded: set[str] = set()  # modules whose port holds its constants in float32
         try:
             self.trace = self._read_trace()
-            self.inputs: tuple[tuple, dict[str, Any]] = decode(self.manifest.inputs, self._leaf)
-        except (ValueError, TypeError, KeyError, IndexError) as error:
+            self.inputs: tuple[tuple, dict[str, Any]] = _arguments(
+                decode(self.manifest.inputs, self._leaf)
+            )
+        except DAMAGE as error:
             raise UnreadableError(f"{self.folder / MANIFEST}: is damaged: {error}") from None
 
     def _leaf(self, tag: str, value: Any) -> Any:
@@ -227,3 +233,12 @@ class StoredReference:
 
 def _tuples(value: Any) -> Any:
     return tuple(_tuples(entry) for entry in value) if isinstance(value, list) else value
+
+
+def _arguments(found: Any) -> tuple[tuple, dict[str, Any]]:
+    """Return what a net was called with; ValueError where it is no arguments and keywords."""
+    kinds = (tuple, dict)
+    parts = found if isinstance(found, tuple) and len(found) == len(kinds) else (None, None)
+    if not all(isinstance(part, kind) for part, kind in zip(parts, kinds, strict=True)):
+        raise ValueError("its inputs are no arguments and keywords")
+    return found

@@ -4,7 +4,6 @@ A validation of mmsegmentation 0.x names the number of its images as its iterati
 stand where the lines of the training around it say. Scores in percent become shares.
 """
 
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +12,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from common.documents import json_of
 from common.errors import UnreadableError
+from common.files import require_file
 
 LOSS, RATE, MIOU = "loss", "lr", "mean_iou"
 SERIES = (LOSS, RATE, MIOU)
@@ -22,14 +23,17 @@ OURS, PADDLESEG, MMSEG, MMENGINE, LINES = (
     *("mmsegmentation 1.x", "JSON lines"),
 )
 ROUNDED = {PADDLESEG: 5e-7, MMSEG: 5e-6}  # how far a rate is off that such a log prints
+FARTHEST = 2**53  # iterations
 _ITERATION = ("iteration", "iter", "step", "global_step")
 _NAMES = {
     LOSS: ("loss", "train/loss", "train_loss", "total_loss"),
     RATE: ("lr", "train/lr", "learning_rate"),
     MIOU: ("mean_iou", "mIoU", "miou", "validation/mean_iou", "val/mIoU"),
 }
-_TRAIN = re.compile(r"\[TRAIN\].*?\biter: (\d+)(?:/\d+)?, loss: (\S+?), lr: (\S+?)(?:,|\s|$)")
-_EVAL = re.compile(r"\[EVAL\] #Images: \d+ mIoU: (\S+)")
+_TRAIN = re.compile(
+    r"\[TRAIN\].{0,200}?\biter: (\d{1,15})(?:/\d+)?, loss: (\S+?), lr: (\S+?)(?:,|\s|$)"
+)
+_EVAL = re.compile(r"\[EVAL\] #Images: \d{1,15} mIoU: (\S+)")
 
 
 @dataclass
@@ -56,7 +60,7 @@ def read_run(path: Path) -> RunCurves:
     """
     file = path / "log.jsonl" if path.is_dir() else path
     try:
-        text = file.read_text(encoding="utf-8", errors="replace")
+        text = require_file(file).read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise UnreadableError(
             f"{file}: {error.strerror or error}; give a run's folder, or a log"
@@ -98,7 +102,7 @@ def _rows(file: Path, text: str) -> Iterator[Mapping[str, Any]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json_of(line)
         except ValueError:
             if number == len(lines) - 1:
                 return
@@ -135,7 +139,7 @@ def _kind_of(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _iteration(row: Mapping[str, Any]) -> int | None:
     for name in _ITERATION:
-        if isinstance(row.get(name), int):
+        if isinstance(row.get(name), int) and abs(row[name]) < FARTHEST:
             return int(row[name])
     return None
 
@@ -147,7 +151,7 @@ def _value(row: Mapping[str, Any], series: str) -> float | None:
             value = row[name]
             if value is None:
                 return math.nan
-            return float(value) if isinstance(value, int | float) else None
+            return _as_float(value) if isinstance(value, int | float) else None
     return None
 
 
@@ -166,6 +170,13 @@ def _between(rows: Sequence[Mapping[str, Any]], number: int) -> int | None:
     usual = min(steps, default=0)
     gap = after[0] - before[-1] if after else 0
     return before[-1] + (usual if usual and gap == 2 * usual else 0)
+
+
+def _as_float(value: int | float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def _number(text: str) -> float:

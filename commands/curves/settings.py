@@ -1,9 +1,11 @@
 """Settings in which runs differ, of those that say theirs: folders with a settings.json."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from common.documents import json_in
+from common.errors import UserError
 
 FILE = "settings.json"
 # What a seed is for, what a run is called, and what says or saves but trains nothing.
@@ -36,8 +38,8 @@ def _settings_of(path: Path) -> dict[str, Any]:
     """Return the settings beside a log, flat; empty where none can be read."""
     folder = path if path.is_dir() else path.parent
     try:
-        read = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        read = json_in(folder / FILE)
+    except (OSError, ValueError, UserError):
         return {}
     return dict(_flat("", read)) if isinstance(read, Mapping) else {}
 

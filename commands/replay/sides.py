@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from commands.replay.sighting import (
     DATA,
@@ -26,6 +27,20 @@ from common.training.faults.not_finite import NotFinite
 from common.training.faults.saved_step import SavedStep
 from common.training.feed import Seeded
 from common.training.loop import step_seed
+
+
+def _settings_of(step: SavedStep) -> Settings:
+    try:
+        return Settings.model_validate(step.settings)
+    except (ValidationError, RecursionError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else None
+        what = (
+            f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else "nested too deeply"
+        )
+        raise UserError(
+            f"the settings of the step are none that this version reads: {what[:300]}; replay it "
+            "with the version that wrote it"
+        ) from None
 
 
 @dataclass
@@ -54,7 +69,7 @@ class StepReplay:
 
     def __init__(self, step: SavedStep, device: str = "cpu") -> None:
         self.step, self.device = step, device
-        settings = Settings.model_validate(step.settings)
+        settings = _settings_of(step)
         as_written = settings.train.model_copy(update={"compile": False})
         self.settings = settings.model_copy(update={"train": as_written})
         self.parts = {name: parts_of(self.settings, name) for name in FRAMEWORKS if find_spec(name)}
@@ -63,7 +78,10 @@ class StepReplay:
                 f"the step is of a run in {step.framework}, which is not installed here"
             )
         self.side = self.parts[step.framework].side(device)
-        self.side.load_state(step.state)
+        try:
+            self.side.load_state(step.state)
+        except (UserError, LookupError, ValueError, TypeError, RuntimeError) as error:
+            raise UserError(f"the saved step does not fit its net or optimizer: {error}") from None
 
     @property
     def other(self) -> str:

@@ -3,6 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
@@ -10,8 +11,10 @@ import numpy as np
 
 from align.arrays.batch import Inputs
 from align.judge.words import Words
-from common.errors import UserError
+from common.data.numpy_files import read_arrays
+from common.errors import UnreadableError, UserError
 
+DEEPEST, LONGEST = 50, 500  # dots and letters of a name
 LABEL = "a label stands last, and goes with --torch-loss and --paddle-loss"
 
 
@@ -48,7 +51,7 @@ def read_inputs(
     nets = {"reference": torch_net, "port": paddle_net}
     signatures = [Signature(side, net) for side, net in nets.items() if net is not None]
     numbers = [name.removeprefix("arr_") for name in arrays]
-    by_position = all(name.startswith("arr_") and name[4:].isdigit() for name in arrays)
+    by_position = all(name.startswith("arr_") and _is_number(name[4:]) for name in arrays)
     if by_position and sorted(map(int, numbers)) != list(range(len(numbers))):
         raise UserError(f"--inputs {path}: has {', '.join(arrays)}; arr_0 to the last one")
     names = sorted(arrays, key=lambda name: int(name[4:])) if by_position else list(arrays)
@@ -95,7 +98,7 @@ def _is_named_label(arrays: Mapping[str, Any]) -> bool:
     """Tell whether all arrays are numbered, arr_0, ..., but one that is called label."""
     others = [name for name in arrays if name != NAMED]
     return len(others) == len(arrays) - 1 > 0 and all(
-        name.startswith("arr_") and name[4:].isdigit() for name in others
+        name.startswith("arr_") and _is_number(name[4:]) for name in others
     )
 
 
@@ -156,7 +159,7 @@ def _tree(path: str, arrays: Mapping[str, Any], prefix: str) -> Any:
         if (whole in arrays and inside) or not name:
             raise UserError(f"--inputs {path}: {whole} is an array and holds {', '.join(inside)}")
         found[name] = arrays[whole] if whole in arrays else _tree(path, inside, f"{whole}.")
-    if not all(name.isdigit() for name in found):
+    if not all(map(_is_number, found)):
         return found
     if sorted(map(int, found)) != list(range(len(found))):
         raise UserError(f"--inputs {path}: has {', '.join(arrays)}; {prefix}0 to the last one")
@@ -165,18 +168,29 @@ def _tree(path: str, arrays: Mapping[str, Any], prefix: str) -> Any:
 
 def _arrays_of(path: str) -> dict[str, np.ndarray]:
     try:
-        found = np.load(path, allow_pickle=False)
-        arrays = {"arr_0": found} if isinstance(found, np.ndarray) else dict(found)
-    except ValueError:  # NumPy's message advises to let the file run code
+        arrays = read_arrays(Path(path))
+    except UnreadableError as error:
+        raise UserError(f"--inputs {error}") from None
+    except (OSError, EOFError, BadZipFile) as error:
+        raise UserError(f"--inputs {path}: cannot be read as arrays: {error}") from None
+    except Exception:  # a damaged header raises anything; NumPy advises to let the file run code
         raise UserError(
             f"--inputs {path}: is no .npz or .npy of plain arrays; write it with "
             "np.savez(path, image, ...)"
         ) from None
-    except (OSError, EOFError, BadZipFile) as error:
-        raise UserError(f"--inputs {path}: cannot be read as arrays: {error}") from None
     if not arrays:
         raise UserError(f"--inputs {path}: holds no array")
+    for name in arrays:
+        if len(name) > LONGEST:
+            raise UserError(f"--inputs {path}: the name {name[:80]} has {len(name)} letters")
+        if name.count(".") > DEEPEST:
+            raise UserError(f"--inputs {path}: the name {name[:80]} is nested too deeply")
     return arrays
+
+
+def _is_number(text: str) -> bool:
+    """Tell whether a part of a name counts something."""
+    return text.isascii() and text.isdecimal() and len(text) < 10
 
 
 _OPEN = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)

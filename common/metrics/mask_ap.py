@@ -2,13 +2,13 @@
 
 import contextlib
 import io
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from common.documents import json_in
 from common.errors import DataError, UserError
 from common.metrics.instances import Instance
 from common.panoptic.files import is_of_kind
@@ -144,10 +144,10 @@ def _loaded(given: Any) -> Any:
     if not isinstance(given, str | Path):
         return given
     try:
-        return json.loads(Path(given).read_text(encoding="utf-8"))
+        return json_in(Path(given))
     except OSError as error:
         raise DataError(f"{given}: {error.strerror or error}; give a JSON file of COCO") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise DataError(f"{given}: is not JSON: {error}; give a JSON file of COCO") from None
 
 

@@ -21,6 +21,7 @@ from common.settings.own import KIND_OF, named_own
 from common.settings.run import Settings
 
 BASE = "_base_"
+MOST_BASES = 200  # files that one config may be made of, each time it is named
 _EXPLAINED = 50  # wrong keys and values: near names are looked for, which takes its time
 COMMAND_LINE = "the command line"
 _Path = tuple[str, ...]
@@ -33,7 +34,7 @@ def load_settings(path: str | Path, overrides: Iterable[str] = ()) -> Settings:
         ConfigError: the file is missing or no YAML, or a key or value is not allowed.
     """
     origins: dict[_Path, str] = {}
-    tree = _read(Path(path), (), origins)
+    tree = _read(Path(path), (), origins, [])
     given: dict[str, Any] = {}
     for override in overrides:
         _apply(given, override, origins)
@@ -127,21 +128,31 @@ def _meant(path: Path) -> str:
     return f"; did you mean {there[near[0]]}?" if near else ""
 
 
-def _read(path: Path, through: tuple[Path, ...], origins: dict[_Path, str]) -> dict[str, Any]:
-    """The merged tree of a file and its bases; fills `origins`."""
-    real = path.resolve()
-    if real in through:
-        chain = " -> ".join(str(p) for p in (*through, real))
-        raise ConfigError(f"{path}: its {BASE} leads back to itself: {chain}")
+def _text_of(path: Path, through: tuple[Path, ...]) -> tuple[Path, str]:
+    """The place of a file, links followed, and what stands in it; ConfigError where it is none."""
     try:
-        text = require_file(path).read_text(encoding="utf-8")
+        return path.resolve(), require_file(path).read_text(encoding="utf-8")
     except UnreadableError as error:
         raise ConfigError(str(error)) from None
     except FileNotFoundError:
         asked = f", the {BASE} of {through[-1]}" if through else ""
         raise ConfigError(f"{path}: no such config file{asked}{_meant(path)}") from None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
+    except (OSError, ValueError, RuntimeError) as error:  # the last of links in a circle
+        why = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{path}: cannot be read: {why}") from None
+
+
+def _read(
+    path: Path, through: tuple[Path, ...], origins: dict[_Path, str], read: list[Path]
+) -> dict[str, Any]:
+    """The merged tree of a file and its bases; fills `origins` and `read`, the files in order."""
+    real, text = _text_of(path, through)
+    if real in through:
+        chain = " -> ".join(str(p) for p in (*through, real))
+        raise ConfigError(f"{path}: its {BASE} leads back to itself: {chain}")
+    read.append(real)
+    if len(read) > MOST_BASES:
+        raise ConfigError(f"{read[0]}: its {BASE} leads to more than {MOST_BASES} files")
     own = _parse(text, str(path))
     own = {} if own is None else own
     if not isinstance(own, dict):
@@ -152,7 +163,7 @@ def _read(path: Path, through: tuple[Path, ...], origins: dict[_Path, str]) -> d
         raise ConfigError(f"{path}: {BASE} is {bases!r}; give a path or a list of paths")
     tree: dict[str, Any] = {}
     for base in bases:
-        _merge(tree, _read(path.parent / base, (*through, real), origins))
+        _merge(tree, _read(path.parent / base, (*through, real), origins, read))
     _note(own, (), str(path), origins)
     _merge(tree, named_own(own))
     return tree

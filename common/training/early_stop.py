@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+from common.documents import STRICT
 from common.errors import UserError
 from common.settings.run import EarlyStop
 
@@ -16,6 +17,8 @@ class EarlyState:
         best: highest score so far; None before the first.
         bad: validations since that were no better.
     """
+
+    __pydantic_config__: ClassVar = STRICT
 
     best: float | None = None
     bad: int = 0

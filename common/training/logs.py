@@ -12,7 +12,7 @@ import numpy as np
 
 from common.documents import with_null
 from common.errors import UserError
-from common.files import whole_file, writing_in
+from common.files import require_file, whole_file, writing_in
 from common.settings.run import Log
 from common.training.events import Events
 
@@ -86,7 +86,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 def _rows(path: Path) -> list[dict[str, Any] | None]:
     """Return a row for each line of a log: an object that says its iteration; None for another."""
-    lines = path.read_bytes().split(b"\n") if path.exists() else []
+    lines = require_file(path).read_bytes().split(b"\n") if path.exists() else []
     return [_row(line) for line in lines if line.strip()]
 
 
@@ -114,7 +114,7 @@ def _cut(path: Path, iteration: int, validated: int) -> str:
     if any(row is None for row in rows[:-1]):
         aside = path.with_name(f"{path.stem}.damaged{path.suffix}")
         with whole_file(aside) as draft:
-            draft.write_bytes(path.read_bytes())
+            draft.write_bytes(require_file(path).read_bytes())
         bad = sum(row is None for row in rows)
         said = f"{path}: {bad} lines are none of a log and are left out; as it was: {aside}"
     kept = [

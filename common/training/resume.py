@@ -22,7 +22,7 @@ from safetensors.numpy import save as save_arrays
 
 from common.documents import checked
 from common.errors import ConfigError, UnreadableError, UserError
-from common.files import remove_folder, whole_folder
+from common.files import remove_folder, require_file, whole_folder
 from common.processes.group import ProcessGroup
 from common.schedules import PlateauState
 from common.settings.run import Settings
@@ -156,7 +156,7 @@ def write_checkpoint(
     path = folder / f"iteration_{position.iteration:08d}"
     with _earlier_named(folder), whole_folder(path) as draft:
         (draft / ARRAYS).write_bytes(content)
-        sealed = {**manifest, "sha256": _seal(manifest)}
+        sealed = {**manifest, "sha256": seal_of(manifest)}
         (draft / MANIFEST).write_text(json.dumps(sealed, indent=1) + "\n", encoding="utf-8")
     for old in [other for other in list_checkpoints(folder) if other != path][max(keep - 1, 0) :]:
         remove_folder(old)
@@ -191,10 +191,10 @@ def read_resume_point(path: Path) -> ResumePoint:
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         seal = manifest.pop("sha256")
-        content = (folder / ARRAYS).read_bytes()
+        content = require_file(folder / ARRAYS).read_bytes()
         if manifest["format"] != FORMAT:
             raise CheckpointError(f"{folder}: of format {manifest['format']}, not {FORMAT}")
-        if seal != _seal(manifest):
+        if seal != seal_of(manifest):
             raise CheckpointError(f"{folder}: damaged: {MANIFEST} does not match its check sum")
         if hashlib.sha256(content).hexdigest() != manifest["arrays"]["sha256"]:
             raise CheckpointError(
@@ -321,5 +321,6 @@ def _is_free(key: str) -> bool:
     return any(key == free or key.startswith(f"{free}.") for free in FREE_KEYS)
 
 
-def _seal(manifest: Mapping[str, Any]) -> str:
+def seal_of(manifest: Mapping[str, Any]) -> str:
+    """Return the check sum of a manifest without its seal."""
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()

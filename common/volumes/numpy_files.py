@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
+from common.data.numpy_files import read_header, require_size
 from common.errors import DamagedFileError
 from common.volumes.stored import StoredVolume, reading, require_volume
 
@@ -15,11 +16,13 @@ from common.volumes.stored import StoredVolume, reading, require_volume
 def read_npy(path: Path, inner: str) -> StoredVolume:
     """Map the array of a `.npy` file; no code of the file runs. Raises DamagedFileError."""
     with reading(path, "npy"):
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-        if not isinstance(array, np.ndarray):
+        if zipfile.is_zipfile(path):
             raise DamagedFileError(f"{path}: holds several arrays, expected one: call it .npz")
-        require_volume(path, array.shape, array.dtype)
-        return StoredVolume(array)
+        with path.open("rb") as file:
+            shape, dtype = read_header(file)
+            require_volume(path, shape, dtype)
+            require_size(file, path.stat().st_size, shape, dtype)
+        return StoredVolume(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
 def read_npz(path: Path, inner: str) -> StoredVolume:
@@ -27,12 +30,13 @@ def read_npz(path: Path, inner: str) -> StoredVolume:
     with reading(path, "npz"), zipfile.ZipFile(path) as file:
         names = [name.removesuffix(".npy") for name in file.namelist()]
         if inner not in names:
-            raise DamagedFileError(f"{path}: holds no array {inner}; it has {', '.join(names)}")
+            there = ", ".join(names[:20])
+            raise DamagedFileError(f"{path}: holds no array {inner}; it has {there}")
+        size = file.getinfo(f"{inner}.npy").file_size
         with file.open(f"{inner}.npy") as member:  # its header first: a zip may promise anything
-            version = npy.read_magic(member)
-            read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-            shape, _, dtype = read(member)
+            shape, dtype = read_header(member)
             require_volume(path, shape, dtype)
+            require_size(member, size, shape, dtype)
         with file.open(f"{inner}.npy") as member:
             return StoredVolume(npy.read_array(member, allow_pickle=False))
 

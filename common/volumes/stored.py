@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from common.errors import DamagedFileError, DataError, UserError
+from common.errors import DamagedFileError, DataError, UnreadableError, UserError
+from common.files import require_file
 
 NUMBERS = "uifb"  # kinds of NumPy dtypes that a voxel may have
 DIMENSIONS = (3, 4)  # [D, H, W] and [C, D, H, W]
@@ -66,7 +67,10 @@ def memory_bytes() -> int:
 def reading(path: Path, kind: str) -> Iterator[None]:
     """Turn whatever a library raises while it reads a file into one DamagedFileError."""
     try:
+        require_file(path)
         yield
+    except UnreadableError as error:
+        raise DamagedFileError(str(error)) from None
     except (UserError, KeyboardInterrupt):
         raise
     except FileNotFoundError as error:

@@ -9,7 +9,6 @@ A label is drawn from the instances of an image: background where none is, void 
 Source: torchvision, references/segmentation/coco_utils.py. Needs pycocotools (extra `coco`).
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ from PIL import Image
 from common.data.read_image import read_image
 from common.data.sets.run_lengths import mask_of, masks_for
 from common.data.sets.voc import CLASS_NAMES, VOID, palette
+from common.documents import json_in
 from common.errors import ConfigError, DataError
 
 SPLITS = ("train", "val")
@@ -146,7 +146,7 @@ class Coco:
 
     def _open(self) -> Iterable[CocoFrame]:
         try:
-            content = json.loads(self._list.read_text(encoding="utf-8"))
+            content = json_in(self._list)
             names = {row["id"]: row["name"] for row in content["categories"]}
             images = {row["id"]: row for row in content["images"]}
             wanted = [row for row in content["annotations"] if row["category_id"] in CLASS_OF]

@@ -7,7 +7,6 @@ A label is drawn mask by mask, later ones over earlier ones. Source: mricha56's 
 `Detail.getMask`, which PyTorch-Encoding, mmsegmentation and PaddleSeg convert the set with.
 """
 
-import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common.data.sets.run_lengths import compressed, masks_for
+from common.documents import json_in
 from common.errors import DataError
 
 
@@ -40,7 +40,7 @@ def read_details(path: Path) -> dict[str, dict[str, DetailedImage]]:
 def _details(path: Path, changed: int) -> dict[str, dict[str, DetailedImage]]:
     phases: dict[str, dict[str, DetailedImage]] = {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json_in(path)
         by_id = {}
         for row in content["images"]:
             detail = DetailedImage(row["file_name"], int(row["height"]), int(row["width"]), [])

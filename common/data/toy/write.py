@@ -14,6 +14,7 @@ from common.data.sets.cityscapes import open_split
 from common.data.toy import coco
 from common.data.toy.render import Rendering, render
 from common.data.toy.shapes import render_shapes, write_shapes
+from common.documents import json_in
 from common.errors import ConfigError, DataError, UserError
 from common.files import whole_folder
 from common.panoptic.sets.cityscapes import INSTANCES, files_of
@@ -208,8 +209,8 @@ def require_replaceable(layout: ToyLayout, target: Path, force: bool) -> None:
 def _is_toy(layout: ToyLayout, folder: Path) -> bool:
     """A marker of ours, and nothing that this command would not have written."""
     try:
-        about = json.loads((folder / layout.marker).read_text())
-    except (OSError, ValueError):
+        about = json_in(folder / layout.marker)
+    except (OSError, ValueError, UserError):
         return False
     return (
         isinstance(about, dict)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from common.documents import json_in
 from common.errors import DataError
 
 # What reading a file of another format may raise.
@@ -41,7 +42,7 @@ def read_annotations(path: Path) -> InstanceAnnotations:
     or an annotation is of no image or no category of it.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json_in(path)
         categories = {_whole(row["id"]): str(row["name"]) for row in content["categories"]}
         images = _images(content["images"])
         found = _by_image(content["annotations"], images, categories)

@@ -1,13 +1,13 @@
 """Annotation files of panopticapi: which images there are, and which segments they have."""
 
-import json
 from collections.abc import Iterable, Mapping
 from operator import index
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from common.documents import json_in
 from common.errors import DataError
 
 # What reading a file of another format may raise.
@@ -48,7 +48,7 @@ def read_annotations(path: Path) -> Annotations:
             two of one image.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json_in(path)
         categories = {index(row["id"]): str(row["name"]) for row in content.get("categories", ())}
         images = {row["id"]: row for row in content["images"]}
         annotations = _by_image(content["annotations"], images)
@@ -97,10 +97,14 @@ def _listed(image: Mapping[str, Any], annotation: Mapping[str, Any]) -> ListedIm
         (index(row["id"]), index(row["category_id"]), int(bool(index(row.get("iscrowd", 0)))))
         for row in annotation["segments_info"]
     ]
+    names = (str(image["file_name"]), str(annotation["file_name"]))
+    for name in names:
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise ValueError(f"image {image['id']!r:.40} is in {name!r:.80}, outside of its folder")
     return ListedImage(
         image["id"],
-        str(image["file_name"]),
+        names[0],
         (index(image["height"]), index(image["width"])),
-        str(annotation["file_name"]),
+        names[1],
         np.array(rows, np.int64).reshape(-1, 3),
     )

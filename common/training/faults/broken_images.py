@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from common.data.broken import CanSkip, name_of
+from common.documents import json_in
 from common.errors import UnreadableError
 from common.files import whole_file
 from common.training.reporter import Reporter
@@ -44,7 +45,7 @@ def read_broken(folder: Path) -> dict[str, str]:
     """Return {image: reason} of a run's folder. Raises UnreadableError for a damaged file."""
     path = folder / FILE
     try:
-        found: dict[str, str] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        found: dict[str, str] = json_in(path) if path.exists() else {}
     except ValueError as error:
         raise UnreadableError(f"{path}: damaged: {error}; remove it") from None
     return found

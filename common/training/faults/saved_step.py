@@ -15,17 +15,20 @@ import sysconfig
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
+from typing_extensions import TypedDict
 
 from common.data import Batch
 from common.data.batch import arrays_of
+from common.documents import checked, json_in
 from common.errors import UnreadableError
-from common.files import sha256_of, whole_folder
+from common.files import require_file, sha256_of, whole_folder
 from common.places import is_users
 
 FORMAT = 1
@@ -66,7 +69,8 @@ class SavedStep:
     @property
     def compiled(self) -> bool:
         """Whether the run computed with a compiled net."""
-        return bool(self.settings.get("train", {}).get("compile"))
+        train = self.settings.get("train")
+        return isinstance(train, Mapping) and bool(train.get("compile"))
 
     @property
     def changed(self) -> list[str]:
@@ -76,6 +80,23 @@ class SavedStep:
             for name, digest in self.code.items()
             if not Path(name).is_file() or sha256_of(Path(name)) != digest
         ]
+
+
+class _About(TypedDict):
+    """What `step.json` holds."""
+
+    framework: str
+    version: str
+    device: str
+    iteration: Annotated[int, Field(ge=0)]
+    lr: float
+    seed: int
+    images: list[list[str]]
+    settings: dict[str, Any]
+    losses: dict[str, str]
+    folders: list[str]
+    code: dict[str, str]
+    sha256: dict[str, str]
 
 
 def write_step(folder: Path, step: SavedStep) -> Path:
@@ -111,9 +132,10 @@ def read_step(folder: Path) -> SavedStep:
             "loss was not finite, such as runs/NAME/nan/iteration_00000004"
         )
     try:
-        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        about = json_in(folder / ABOUT)
         if about["format"] != FORMAT:
-            raise UnreadableError(f"{folder}: of format {about['format']}, not {FORMAT}")
+            raise UnreadableError(f"{folder}: of format {about['format']!r:.40}, not {FORMAT}")
+        checked(_About, about, what=f"{folder / ABOUT}")
         arrays = {name: _arrays(folder / name, about["sha256"][name]) for name in (BATCHES, STATE)}
         step = SavedStep(
             **{name: about[name] for name in (*_PLAIN, "folders", "code")},
@@ -121,7 +143,7 @@ def read_step(folder: Path) -> SavedStep:
             state=arrays[STATE],
         )
         step.batches = list(_batches(arrays[BATCHES]))
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, SafetensorError) as error:
         raise UnreadableError(f"{folder}: damaged: {type(error).__name__}: {error}") from None
     if not step.batches:
         raise UnreadableError(f"{folder}: {BATCHES} holds no batch")
@@ -150,7 +172,7 @@ def _bytes(arrays: Iterable[tuple[str, np.ndarray]]) -> bytes:
 
 
 def _arrays(path: Path, digest: str) -> dict[str, np.ndarray]:
-    content = path.read_bytes()
+    content = require_file(path).read_bytes()
     if hashlib.sha256(content).hexdigest() != digest:
         raise ValueError(f"{path.name} does not match its check sum")
     arrays: dict[str, np.ndarray] = load_arrays(content)
