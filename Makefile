@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 # All cores, one thread each; a file's tests stay together, for what its fixtures build is dear.
 UNIT   := -m 'not prove and not gpu' -n auto --dist loadgroup --durations=15
 
-.PHONY: help setup demo test lint types imports unit seconds prove peers test-paddle26 lock test-gpu benchmarks docs clean
+.PHONY: help setup demo test lint types imports unit seconds prove prove-hostile peers test-paddle26 lock test-gpu benchmarks docs clean
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -68,6 +68,9 @@ prove: setup  ## many seeds, faults and kills, benchmarks, every README command 
 
 peers: setup  ## PaDiff, reprod_log, X2Paddle, PaConvert on the same nets, into both READMEs
 	$(RUN) benchmarks/peers.py && $(RUN) docs/write_tables.py
+
+prove-hostile: setup  ## the corpus of hostile files, all of it (half an hour)
+	$(BIN)/pytest tests/hostile tests/convert/test_lies.py tests/convert/formats/test_hostile.py
 
 test-paddle26: .venv-paddle26/.ready  ## the core tests on Paddle 2.6.2, the GPU build of the index
 	.venv-paddle26/bin/pytest $(UNIT)

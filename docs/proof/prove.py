@@ -229,8 +229,6 @@ STAGES = {
         "commands",
         "own nets, two environments, report pages, the chain, a large photo, readers of segments",
         "tests/commands/test_own_nets.py",
-        "tests/convert/formats/test_hostile.py",
-        "tests/convert/test_lies.py",
         "tests/commands/test_panoptic_rungs.py",
         "tests/commands/test_instances.py",
         "tests/port/test_twins.py",
@@ -243,6 +241,13 @@ STAGES = {
         "tests/align/report/test_page.py",
         "tests/common/metrics/test_panoptic.py",
         "tests/commands/test_no_network.py",
+    ),
+    "hostile": lambda: prove_tests(
+        "hostile",
+        "hostile files, two thousand",
+        "tests/hostile/test_corpus.py",
+        "tests/convert/formats/test_hostile.py",
+        "tests/convert/test_lies.py",
     ),
     "nets": lambda: [
         run("nets", "every row of the table, in full", [sys.executable, "docs/proof/nets.py"]),
