@@ -26,6 +26,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 warnings.filterwarnings("ignore", message="No ccache found")  # Paddle's import, on every start
 warnings.filterwarnings("ignore", message="When training, we now always track global mean")  # same
+# Pillow, of photos of half the pixels at which it refuses to read them.
+warnings.filterwarnings("ignore", message="Image size .* exceeds limit of")
 
 try:
     from commands import endings

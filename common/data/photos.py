@@ -40,7 +40,7 @@ def read_photo(path: Path) -> Image.Image:
             f"{path}: expected a photo in colour or grey, got mode {turned.mode} (as Pillow names "
             "it); write it as PNG or JPEG of 8 or 16 bits"
         )
-    return turned.convert("RGB")
+    return turned if turned.mode == "RGB" else turned.convert("RGB")  # a copy is as large
 
 
 def traits_of(path: Path) -> tuple[str, ...]:
@@ -74,7 +74,7 @@ def require_one_size(image: Image.Image, label: Image.Image, paths: tuple[Path, 
 
 def _turned(image: Image.Image, path: Path) -> Image.Image:
     try:
-        return ImageOps.exif_transpose(image)
+        return image if _orientation(image) == UPRIGHT else ImageOps.exif_transpose(image)
     except (OSError, SyntaxError, ValueError, KeyError, TypeError, struct.error) as error:
         raise DamagedFileError(f"{path}: its EXIF cannot be read ({error})") from None
 

@@ -17,6 +17,7 @@ from convert.formats.table import format_of
 from convert.formats.unwrap import find_state_dict
 from convert.names.spec import TORCH, TensorSpec
 
+NO_CRC = "holds no CRC"  # of formats of which a changed value cannot be seen
 _PACKED = "_packed_params ("  # of torch's quantised layers: (weight, bias) instead of a tensor
 
 
@@ -131,8 +132,10 @@ def _read(path: Path, key: str | None, is_part: bool = False) -> Checkpoint:
     contents = format_of(path, head).read(path, data)
     if contents.parts and is_part:
         raise UnreadableError(f"{path}: an index, which another index names as a file of tensors")
-    tree, stamps = _joined(path, contents.parts) if contents.parts else (contents.tree, {})
-    found = _of_tree(path, key, contents.framework, tree, contents.words)
+    tree, stamps, more = (contents.tree, {}, "")
+    if contents.parts:
+        tree, stamps, more = _joined(path, contents.parts)
+    found = _of_tree(path, key, contents.framework, tree, contents.words + more)
     found.size = len(data)
     beside = {one: stamp_of(one) for one in contents.beside}
     found._stamps |= {path: stamp} | stamps | beside
@@ -172,23 +175,25 @@ def _not_plain(path: Path, name: str, what: str, kind: str, place: str) -> Unrea
 
 def _joined(
     path: Path, places: Mapping[str, str]
-) -> tuple[dict[str, Stored], dict[Path, tuple[int, ...]]]:
-    """Join the files that an index names; return their tensors and {file: stamp}.
+) -> tuple[dict[str, Stored], dict[Path, tuple[int, ...]], str]:
+    """Join the files that an index names; return their tensors, {file: stamp}, and words.
 
-    Each must hold what the index says and nothing else.
+    Each must hold what the index says and nothing else. Words where some hold no checksum.
     """
+    words = ""
     files: dict[str, dict[str, Stored]] = {}
     stamps: dict[Path, tuple[int, ...]] = {}
     for name in dict.fromkeys(places.values()):
         part = _read(path.with_name(name), None, is_part=True)
         stamps |= part._stamps
+        words = words or ("which hold no CRC, " if NO_CRC in part.found_as else "")
         files[name] = {part.prefix + k: part._tensors[k] for k in part}
     for name, tensors in files.items():
         if unlisted := [k for k in tensors if places.get(k) != name]:
             raise UnreadableError(f"{path}: {name} holds {unlisted[0]}, which the index does not")
     if absent := [k for k, name in places.items() if k not in files[name]]:
         raise UnreadableError(f"{path}: {absent[0]} is not in {places[absent[0]]}, as it says")
-    return {k: files[name][k] for k, name in places.items()}, stamps
+    return {k: files[name][k] for k, name in places.items()}, stamps, words
 
 
 def require_framework(checkpoint: Checkpoint, framework: str, what: str) -> None:

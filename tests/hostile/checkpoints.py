@@ -73,7 +73,7 @@ def more_checkpoints(mark):
         b"\x80\x02}X\1\0\0\0acnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntC\x01btR"
     )
     f4 = b"cnumpy\ndtype\n(S'f4'\nI00\nI01\ntR"
-    made = {
+    return {
         "detectron2 that runs code": ("d.pkl", run),
         "TorchScript that holds itself": (
             "s.pt",
@@ -178,7 +178,6 @@ def more_checkpoints(mark):
             formats.zip_of([(f"{ESCAPES}/data.pkl", b"\x80\x02}."), ("\u202ea", b"")]),
         ),
     }
-    return made
 
 
 def shards(folder):

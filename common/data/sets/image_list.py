@@ -56,7 +56,7 @@ class ImageList(PhotoSet):
             alone = []  # another separator rather than labels that are missing
         frames = [self._frame(*row) for row in lines if row not in alone]
         files = dict.fromkeys(path for f in frames for path in (f.image, f.label) if path)
-        absent = {path for path in files if not path.is_file()}
+        absent = {path for path in files if not _is_file(path)}
         there = [f for f in frames if f.image not in absent and f.label not in absent]
         missing = [str(path) for path in files if path in absent]
         problems = {
@@ -71,7 +71,7 @@ class ImageList(PhotoSet):
             raise ConfigError(f"data.{self.split}_path is not set: which list is it?")
         places = dict.fromkeys((self.root / path, Path(path)))
         for place in places:
-            if place.is_file():
+            if _is_file(place):
                 return place
         looked = " and ".join(str(place.absolute()) for place in places)
         raise DataError(
@@ -93,11 +93,12 @@ class ImageList(PhotoSet):
     def _frame(self, number: int, line: str) -> PhotoFrame:
         parts = self._parts(line)
         if not (len(parts) == 2 or (len(parts) == 1 and self.split == "test")):
+            shown = line[:200]
             raise DataError(
                 f"{self.list}, line {number}: expected an image and its label with "
-                f"{self.separator!r} between them, got {len(parts)}: {line!r}; data.separator says "
-                "what stands between them, where that is something else or paths have spaces; an "
-                "image without label stands in the list of data.test_path alone"
+                f"{self.separator!r} between them, got {len(parts)}: {shown!r}; data.separator "
+                "says what stands between them, where that is something else or paths have spaces; "
+                "an image without label stands in the list of data.test_path alone"
             )
         label = self.root / parts[1] if len(parts) == 2 else None
         return PhotoFrame(Path(parts[0]).with_suffix("").as_posix(), self.root / parts[0], label)
@@ -105,3 +106,10 @@ class ImageList(PhotoSet):
     def _parts(self, line: str) -> list[str]:
         parts = [part.strip() for part in line.split(self.separator)]
         return [part for part in parts if part]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # of a name that none can have
+        return False

@@ -178,6 +178,7 @@ def test_safetensors_and_shards(tmp_path):
     index = tmp_path / "m.safetensors.index.json"
     index.write_text(json.dumps({"metadata": {}, "weight_map": places}))
     assert list(read_checkpoint(index)) == names
+    assert "index of 2 files, which hold no CRC, " in read_checkpoint(index).found_as
     index.write_text(json.dumps({"weight_map": places | {"lost": "part-0.safetensors"}}))
     with pytest.raises(UnreadableError, match="lost is not in part-0"):
         read_checkpoint(index)
