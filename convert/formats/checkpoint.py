@@ -132,7 +132,8 @@ def _read(path: Path, key: str | None, is_part: bool = False) -> Checkpoint:
     contents = format_of(path, head).read(path, data)
     if contents.parts and is_part:
         raise UnreadableError(f"{path}: an index, which another index names as a file of tensors")
-    tree, stamps, more = (contents.tree, {}, "")
+    no_parts: dict[Path, tuple[int, ...]] = {}
+    tree, stamps, more = contents.tree, no_parts, ""
     if contents.parts:
         tree, stamps, more = _joined(path, contents.parts)
     found = _of_tree(path, key, contents.framework, tree, contents.words + more)
