@@ -1,12 +1,12 @@
 """Where a conversion writes: its outputs' names, checked before it begins."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from common.documents import json_in
 from common.errors import UserError
 from common.files import check_outputs, sha256_of
 from common.locks import only_writer_of
@@ -35,14 +35,15 @@ def left_at_initialisation(output: Path) -> list[str]:
     """
     require_settled(files_beside(output))
     try:
-        account = json.loads(account_path(output).read_text(encoding="utf-8"))
+        account = json_in(account_path(output))
         written, rows = account["output"], account["target_tensors"]
         left = [str(row["key"]) for row in rows if row["change"] == LEFT]
-    except (OSError, ValueError, LookupError, TypeError):
+        size, digest = written.get("bytes"), written.get("sha256")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, UserError):
         return []
-    same = output.stat().st_size == written.get("bytes")
-    if left and same and written.get("sha256"):
-        same = sha256_of(output) == written["sha256"]
+    same = output.stat().st_size == size
+    if left and same and digest:
+        same = sha256_of(output) == digest
     return left if same else []
 
 

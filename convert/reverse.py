@@ -1,6 +1,5 @@
 """Back to PyTorch: a torch state dict from a file of Paddle (`reverse_checkpoint`)."""
 
-import json
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -10,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from common.documents import checked
+from common.documents import checked, json_in
 from common.errors import ConversionError, UnreadableError, UserError
-from common.files import require_file, sha256_of, whole_file
+from common.files import sha256_of, whole_file
 from convert.conversion import RulesLike
 from convert.formats.checkpoint import Checkpoint, read_checkpoint, require_framework
 from convert.formats.stored import DamagedError
@@ -195,7 +194,7 @@ def _why_not_identical(another: bool, rounded: int, kept: int) -> tuple[str, ...
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(require_file(path).read_text(encoding="utf-8"))
+        document = json_in(path)
         if not isinstance(document, dict):
             raise ValueError("it is no table")
         for name, kind in _TABLES.items():
@@ -203,7 +202,7 @@ def _load(path: Path) -> dict[str, Any]:
                 raise ValueError("it has no tables of tensors")
             checked(kind, document[name], name)
         checked(dict[str, Any], document.get("output", {}), "output")
-    except (OSError, ValueError, RecursionError, UnreadableError) as error:
+    except (OSError, ValueError, UnreadableError) as error:
         what = " ".join(str(error).split()).replace("the report is damaged", "it is damaged")
         raise UnreadableError(f"{path}: not the account of a conversion: {what}") from None
     return document

@@ -13,8 +13,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.documents import json_in
 from common.errors import UnreadableError, UserError
-from common.files import OLD, TRASH, require_file, sweep_drafts, sync, whole_file, writing_in
+from common.files import OLD, TRASH, sweep_drafts, sync, whole_file, writing_in
 from common.locks import only_writer_of, was_held
 
 
@@ -126,8 +127,8 @@ def _read(names: Sequence[Path]) -> dict[str, str | None]:
     """Return the renames of a record, of these names to drafts of their own and no others."""
     record = _record(names[0])
     try:
-        found = json.loads(require_file(record).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        found = json_in(record)
+    except (OSError, ValueError):
         found = None
     same = isinstance(found, dict) and list(found) == [name.name for name in names]
     ends = (names[0].name, names[-1].name)

@@ -10,6 +10,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
+from common.documents import json_in
 from common.environment import environment
 from common.errors import UserError
 from common.files import sha256_of, whole_folder
@@ -100,8 +101,8 @@ def check_folder(folder: Path, force: bool, inputs: Iterable[Path] = ()) -> None
 def _written(account: Path) -> list[str]:
     """Return the files that an account of an export names; none where it is none."""
     try:
-        return list(json.loads(account.read_text(encoding="utf-8"))["files"])
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return list(json_in(account)["files"])
+    except (OSError, ValueError, LookupError, TypeError, UserError):
         return []
 
 

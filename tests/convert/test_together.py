@@ -273,3 +273,12 @@ def test_a_source_that_is_cut_ends_with_a_message(source, tmp_path):
     assert done.returncode == 2
     assert "was cut short meanwhile" in done.stderr
     assert listed(tmp_path) == ["cut.py", source.name]
+
+
+@pytest.mark.parametrize("output", ["[]", "7", "{}", "[" * 100_000])
+def test_an_account_that_lies_about_its_output_is_none_of_the_file(output, tmp_path):
+    weights = tmp_path / "net.pdparams"
+    weights.write_bytes(b"")
+    rows = '[{"key": "a", "change": "left at initialisation"}]'
+    account_path(weights).write_text(f'{{"output": {output}, "target_tensors": {rows}}}')
+    assert left_at_initialisation(weights) == []
