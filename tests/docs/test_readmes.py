@@ -214,3 +214,11 @@ def test_every_long_test_is_run_by_make_prove():
     ]
     assert len(marked) > 5
     assert [name for name in marked if f'"{name}"' not in script] == []
+
+
+@BOTH
+def test_every_extra_is_named(text):
+    said = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    table = said.split("[project.optional-dependencies]")[1].split("\n[")[0]
+    extras = re.findall(r"^(\w+) = \[", table, flags=re.M)
+    assert [extra for extra in extras if f"`{extra}`" not in text] == []
