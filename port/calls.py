@@ -60,6 +60,7 @@ class Argument:
     value: object = UNKNOWN  # a constant: number, bool, str, None, or tuple of these
     rank: int | None = None  # of a tensor; of a list, tuple or size its length
     dtype: str | None = None  # of a tensor, as "float32"; of a list the kind of all its items
+    single: bool = False  # a list or tuple of one item came here, maybe among others
 
 
 @dataclass(frozen=True)

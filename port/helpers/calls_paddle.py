@@ -42,6 +42,12 @@ def swap_axes(x: Any, first: int, second: int) -> Any:
     return x.transpose(order)
 
 
+def on_each_axis(number: Any, axes: int) -> Any:
+    """Return a list of one number once for each axis, as torch reads it; Paddle wants it so."""
+    one = isinstance(number, list | tuple) and len(number) == 1
+    return list(number) * axes if one else number
+
+
 def split_by_size(x: Any, size: int, axis: int = 0) -> Any:
     """Cut an axis into pieces of `size`, the last may be smaller: Paddle takes their number."""
     whole, rest = divmod(x.shape[axis], size)

@@ -21,7 +21,7 @@ def described(value: Any) -> Facts:
     if isinstance(value, torch.Tensor):
         return Facts("tensor", UNKNOWN, value.dim(), dtype_name(value.dtype))
     if isinstance(value, torch.Size):
-        return Facts("size", tuple(value), len(value), "int")
+        return Facts("size", tuple(value), len(value), "int", single=len(value) == 1)
     if isinstance(value, list | tuple):
         return _described_list(value, "list" if isinstance(value, list) else "tuple")
     if isinstance(value, torch.dtype):
@@ -49,7 +49,8 @@ def _described_list(value: Any, kind: str) -> Facts:
     kinds = {item.kind for item in inside}
     constant = len(value) <= _LONGEST and all(item.value is not UNKNOWN for item in inside)
     held = tuple(item.value for item in inside) if constant else UNKNOWN
-    return Facts(kind, held, len(value), kinds.pop() if len(kinds) == 1 else None)
+    dtype = kinds.pop() if len(kinds) == 1 else None
+    return Facts(kind, held, len(value), dtype, single=len(value) == 1)
 
 
 def dtype_name(dtype: torch.dtype) -> str:

@@ -15,6 +15,8 @@ MOST = 300  # observations of one place; a loop tells nothing new after them
 class Facts:
     """What is known of a value: see `port.calls.Argument`. names: of a class, function or module.
 
+    single: a list or tuple of one number came here, maybe among others.
+
     names are canonical names of torch ("torch.nn.Conv2d", "torch.nn.modules.conv.Conv2d"); of an
     instance those of the class of torch nearest to it.
     """
@@ -24,6 +26,7 @@ class Facts:
     rank: int | None = None
     dtype: str | None = None
     names: tuple[str, ...] = ()
+    single: bool = False
 
 
 def merged(one: Facts, other: Facts) -> Facts:
@@ -37,6 +40,7 @@ def merged(one: Facts, other: Facts) -> Facts:
         one.rank if one.rank == other.rank else None,
         one.dtype if one.dtype == other.dtype else None,
         one.names if one.names == other.names else (),
+        one.single or other.single,
     )
 
 

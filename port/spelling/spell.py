@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from port.calls import NoSpelling, Spelled, TorchCall
 from port.helpers import helper_names
+from port.spelling.axes import over_axes
 from port.spelling.bind import Bound, DoesNotFitError, bind
 from port.spelling.forms import Form
 from port.spelling.names import imports_of, names_of
@@ -62,13 +63,14 @@ def _of_weights_themselves(call: TorchCall) -> TorchCall:
 
 
 def _spelled(form: Form, bound: Bound, call: TorchCall) -> Spelled:
+    bound, more = over_axes(form, bound)
     if form.template.startswith("@"):
         name, _, word = form.template[1:].partition(":")
         text = WRITTEN[name](CallToWrite(form, bound, call, word))
         names = names_of(text)
     else:
         text = rendered(form, bound)
-        names = names_of(form.template)
+        names = names_of(form.template) | more
     helpers = frozenset(names & helper_names())
     return Spelled(text, imports_of(names), helpers, _notes(form, bound))
 

@@ -173,7 +173,7 @@ class LineWriter:
         held = UNKNOWN if open_ones else tuple(one.value for one in inside)
         text = f"[{', '.join(one.text for one in inside)}]"
         kind = kinds.pop() if len(kinds) == 1 else None
-        return Argument(text, None, "", "list", held, len(values), kind)
+        return Argument(text, None, "", "list", held, len(values), kind, len(values) == 1)
 
 
 def _bare(text: str) -> str:

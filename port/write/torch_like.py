@@ -45,7 +45,9 @@ def _made(name: str, base: str, form: Form) -> TorchLike | None:
     parameters = [p for p in form.parameters if p.name not in _LEFT_OUT]
     if any(p.variadic for p in parameters):
         return None
-    given = tuple(Argument(p.name, p.name if p.default is not None else None) for p in parameters)
+    given = tuple(
+        Argument(p.name, p.name if p.default is not None else None, single=True) for p in parameters
+    )
     try:
         spelled = spell(TorchCall(name, given, _NOWHERE))
         tree = ast.parse(spelled.text.strip(), mode="eval").body

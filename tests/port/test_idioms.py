@@ -388,6 +388,42 @@ class Net(nn.Module):
 """
 
 
+IDIOMS["one number for both axes"] = """
+class Padded(nn.Conv2d):
+    def __init__(self, inputs, outputs, kernel, stride=1, **kwargs):
+        super().__init__(inputs, outputs, kernel, stride, **kwargs)
+        self.stride = self.stride if len(self.stride) == 2 else [self.stride[0]] * 2
+
+
+class Plain(nn.Conv2d):
+    def __init__(self, inputs, outputs, kernel, stride=1):
+        super().__init__(inputs, outputs, kernel, stride, 0)
+
+
+def block(width, stride, pad=(1,)):
+    return nn.Conv2d(3, width, 3, stride=stride, padding=pad, dilation=(1,), bias=False)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one = Padded(3, 4, 3, [2], padding=[1], bias=False)
+        self.two = Padded(4, 4, 1)
+        self.three = Plain(4, 4, 1, stride=(1,))
+        self.four = Plain(4, 4, 1)
+        self.five = nn.ModuleList([block(4, [2]), block(4, (2, 2)), block(4, 2, [1, 1])])
+        self.six = nn.ConvTranspose2d(4, 4, 3, stride=[2], padding=[1], output_padding=[1])
+        self.pool = nn.MaxPool2d([2], padding=(0,))
+
+    def forward(self, x):
+        y = self.four(self.three(self.two(self.one(x)))) + sum(one(x) for one in self.five)
+        y = self.pool(self.six(y))
+        sizes = [1]
+        y = F.conv2d(y, self.two.weight, None, [1], sizes)
+        return F.avg_pool2d(y, sizes * 1, stride=sizes)
+"""
+
+
 @pytest.fixture
 def uncompiled(monkeypatch):
     """Functions are left uncompiled, as in a recording; afterwards as they were."""
