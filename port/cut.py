@@ -32,6 +32,8 @@ class Cut:
         self.names: dict[str, set[str]] = {module: set() for module in sources}
         self.kept: set[ast.AST] = set()
         self.selected: set[str] = set()
+        self._of_any_module: set[str] = set()
+        self._modules_held: dict[ast.AST | None, set[str]] = {}
         self._waiting: list[Item] = []
         self._pending_methods: list[tuple[Source, ast.AST]] = []
         self._bindings: dict[str, dict[str, list[ast.stmt]]] = {}
@@ -65,7 +67,7 @@ class Cut:
                 if statement not in self.traced.left and _ran_at_work(source, statement):
                     self._want(source.module, statement.name)  # type: ignore[attr-defined]
         strings = {module for module, names in self.names.items() if names}
-        while self._waiting or self._take_methods():
+        while self._waiting or self._take_methods() or self._take_of_any_module():
             if self._waiting:
                 self._take(*self._waiting.pop())
         self._take_registered(strings)
@@ -120,13 +122,29 @@ class Cut:
             self._want(module, name)
 
     def _take_star(self, source: Source, name: str) -> None:
+        for statement, module in self._stars(source):
+            if self._gives(module, name):
+                self.kept.add(statement)
+                self._want(module, name)
+                self._want(module, "__all__")
+
+    def _stars(self, source: Source) -> list[tuple[ast.ImportFrom, str]]:
+        """Return the `from module import *` of files of the recording, with their modules."""
+        found = []
         for statement in source.tree.body:
             if isinstance(statement, ast.ImportFrom) and statement.names[0].name == "*":
                 module = source.imported_module(statement)
-                if module in self.sources and name in self.record.files[module].names:
-                    self.kept.add(statement)
-                    self._want(module, name)
-                    self._want(module, "__all__")
+                found += [(statement, module)] if module in self.sources else []
+        return found
+
+    def _gives(self, module: str, name: str, seen: frozenset[str] = frozenset()) -> bool:
+        """Tell whether a module has a name, by a `*` of its own too: numbers are not recorded."""
+        if module in seen:
+            return False
+        if name in self.record.files[module].names or name in self._binding(module):
+            return True
+        stars = self._stars(self.sources[module])
+        return any(self._gives(further, name, seen | {module}) for _, further in stars)
 
     def _take_methods(self) -> bool:
         """Take the methods that are selected by now; tell whether there were any."""
@@ -136,6 +154,27 @@ class Cut:
             self.kept.add(pair[1])
             self._read(*pair)
         return bool(taken)
+
+    def _take_of_any_module(self) -> bool:
+        """Want what is read of a module that `sys.modules` gave, wherever it stands."""
+        for module in [module for module, names in self.names.items() if names]:
+            for name in self._of_any_module & self._binding(module).keys():
+                self._want(module, name)
+        return bool(self._waiting)
+
+    def _holds_module(self, source: Source, node: ast.Name) -> bool:
+        """Tell whether the function around gives a name what it finds in `sys.modules`."""
+        function = source.function_around(node)
+        if function not in self._modules_held:
+            inside = ast.walk(function) if function is not None else ()
+            self._modules_held[function] = {
+                target.id
+                for part in inside
+                if isinstance(part, ast.Assign) and _is_a_loaded_module(part.value)
+                for target in part.targets
+                if isinstance(target, ast.Name)
+            }
+        return node.id in self._modules_held[function]
 
     def _read(self, source: Source, node: ast.AST) -> None:
         """Want what a kept statement refers to; methods that did not run wait to be selected."""
@@ -178,6 +217,8 @@ class Cut:
             if node.id in self._top_names(source) and not source.is_local(node):
                 self._want(source.module, node.id)
             return
+        if isinstance(node.value, ast.Name) and self._holds_module(source, node.value):
+            self._of_any_module |= {node.attr} - {"__all__"}
         owner = source.resolve(node.value)
         if owner is not None and owner.kind == "module" and owner.value in self.sources:
             self._want_member(owner.value, node.attr)
@@ -208,6 +249,11 @@ def _ran_at_work(source: Source, statement: ast.stmt) -> bool:
     if isinstance(statement, ast.ClassDef):
         return any(_ran_at_work(source, one) for one in statement.body)
     return False
+
+
+def _is_a_loaded_module(value: ast.expr) -> bool:
+    """Tell whether an expression is `sys.modules[name]`."""
+    return isinstance(value, ast.Subscript) and ast.unparse(value.value) == "sys.modules"
 
 
 def _first(function: ast.AST) -> tuple[int, int, int, int]:

@@ -73,7 +73,7 @@ def write_port(
     are not to have their first. traced: classes whose forward is written from their graphs.
     """
     sources = {
-        name: Source(file, record.files) for name, file in record.files.items() if file.names
+        name: Source(file, record.files) for name, file in record.files.items() if file.imported
     }
     cut = Cut(record, sources, chosen(traced, sources))
     late = {place for name in cut.modules for place in written_and_read_later(sources[name])}

@@ -88,6 +88,7 @@ class FileRecord:
 
     ran: first statements of the blocks that ran; at_work: of those that ran after the imports.
     written: operators such as `+=` that wrote into a tensor, with all local names of that tensor.
+    names: of torch's and the user's; a file of numbers alone has none. imported: to its end.
     """
 
     path: Path
@@ -100,6 +101,7 @@ class FileRecord:
     ran: set[Span] = field(default_factory=set)
     at_work: set[Span] = field(default_factory=set)
     names: dict[str, Binding] = field(default_factory=dict)
+    imported: bool = False
 
 
 @dataclass

@@ -49,6 +49,7 @@ def record_net(
     phase.at_work = False
     for name, file in finder.files.items():
         if name in sys.modules:
+            file.imported = True
             file.names = bindings(vars(sys.modules[name]), finder.files)
     return record
 

@@ -453,3 +453,61 @@ def test_a_write_inside_a_call_is_one_in_the_port_too(tmp_path):
     plain = plain.replace("return z + y", "return z")
     record, _ = recorded(tmp_path, {"idiom": IMPORTS + plain})
     assert "ReLUInPlace" not in written(record)[0]["idiom.py"]
+
+
+REGISTRY = """
+import sys
+
+NETS, SETTINGS = {}, {}
+
+
+def register(function):
+    module = sys.modules[function.__module__]
+    NETS[function.__name__] = function
+    if hasattr(module, "settings") and function.__name__ in module.settings:
+        SETTINGS[function.__name__] = module.settings[function.__name__]
+    return function
+
+
+def make(name):
+    if name not in SETTINGS:
+        raise KeyError(name)
+    return NETS[name](**SETTINGS[name])
+"""
+
+NAMED = """
+from more import WIDTH
+from registry import make, register
+
+settings = {"small": {"width": WIDTH}}
+unused = {"large": {"width": 9}}
+
+
+@register
+def small(width):
+    return nn.Conv2d(3, width, 1)
+
+
+def build():
+    return make("small")
+"""
+STARS = {
+    "more": "from numbers_too import *\n",
+    "numbers_too": "from wide import *\n",
+    "wide": "WIDTH = 2\nDEPTH = 3\n",
+}
+
+
+def test_what_is_read_of_a_module_that_a_registry_asks_for_is_kept(tmp_path):
+    """Nothing but `sys.modules[...].settings`, in another file, says that it is needed.
+
+    The number in it comes by way of `*` and `*`.
+    """
+    texts = {"idiom": f"{IMPORTS}\n{NAMED}", "registry": REGISTRY, **STARS}
+    record, net = recorded(tmp_path, texts, "build")
+    files = written(record)[0]
+    assert "settings = " in files["idiom.py"]
+    assert "unused" not in files["idiom.py"]
+    assert files["wide.py"].strip() == "WIDTH = 2"
+    theirs, ours = both_outputs(tmp_path, record, net)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
