@@ -14,6 +14,7 @@ from port.trace.graph import TracedClass
 from port.write.gaps import Gap, Needs, SpellingChoice
 from port.write.imports import with_imports
 from port.write.inplace import written_and_read_later
+from port.write.origin import with_origin
 from port.write.places import file_of, written_name
 from port.write.rewrite import Rewriter
 from port.write.texts import without_marks
@@ -100,6 +101,8 @@ def _written(
     rewriter.needs.gaps = [_passed_by(gap, cut) for gap in rewriter.needs.gaps]
     lines = rewriter.imports.lines(rewriter.needs.imports, rewriter.needs.helpers)
     text = without_marks(with_imports(text, lines))
+    if source.record.library:
+        text = with_origin(text, source.record)
     path = file_of(written_name(source.record), source.record.is_package)
     return WrittenFile(path, text, source.record, rewriter.needs, silent_lines(source, cut))
 

@@ -478,7 +478,8 @@ def build():
     "named.__init__": """from .registry import make
 from .nets import *
 """,
-    "named.registry": """KINDS = {}
+    "named.registry": """'A registry.\\n\\nLicence: none.'
+KINDS = {}
 
 
 def register(kind):
@@ -508,11 +509,18 @@ class Net(nn.Module):
 
 def test_a_library_with_a_registry_keeps_its_imports_and_its_licence(tmp_path):
     folder = tmp_path / "site-packages"
+    (folder / "named-1.2.dist-info").mkdir(parents=True)
+    told = folder / "named-1.2.dist-info" / "METADATA"
+    told.write_text("Metadata-Version: 2.1\nName: Named\nVersion: 1.2\n", "utf-8")
     record, net = recorded(folder, REGISTRY, "build")
     theirs, ours = both_outputs(folder, record, net)
     np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
     texts, _ = written(record)
-    assert texts["ported_named/nets.py"].startswith("# Copyright of its authors.\n")
+    assert texts["ported_named/nets.py"].startswith(
+        "# Copyright of its authors.\n# Ported to PaddlePaddle from named 1.2: calls of torch"
+    )
+    assert texts["ported_named/__init__.py"].startswith("# Ported to PaddlePaddle from named 1.2")
+    assert "Licence: none.'\n# Ported to PaddlePaddle" in texts["ported_named/registry.py"]
     assert "from . import ported_named as named" in texts["ported_asks.py"]
 
 
