@@ -56,6 +56,11 @@ class Cut:
             place = parent
         return True
 
+    def left_out(self, module: str, name: str) -> bool:
+        """Tell whether a module binds a name at its top, in statements that the port lacks."""
+        statements = self._binding(module).get(name, [])
+        return bool(statements) and not any(one in self.kept for one in statements)
+
     def _follow(self) -> None:
         module, name = self.record.root
         self._want(module, name.partition(".")[0])

@@ -259,7 +259,9 @@ class Rewriter:
         if not source.record.library or source.is_local(node):
             return None
         known = node.id in source.record.names and source.record.names[node.id].kind != "other"
-        if known and node.id not in self.cut.names[source.module] and not source.did_run(node):
+        gone = known and node.id not in self.cut.names[source.module]
+        gone = gone or self.cut.left_out(source.module, node.id)
+        if gone and not source.did_run(node):
             return self.stub(node, node.id, "did not run, and was left out with its library")
         return None
 

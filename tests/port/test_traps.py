@@ -479,7 +479,10 @@ def build():
 from .nets import *
 """,
     "named.registry": """'A registry.\\n\\nLicence: none.'
+import logging
+
 KINDS = {}
+LOG, WORDS = logging.getLogger("named"), "no {}"
 
 
 def register(kind):
@@ -488,6 +491,8 @@ def register(kind):
 
 
 def make(name):
+    if name not in KINDS:
+        LOG.warning(WORDS.format(name))
     return KINDS[name]()
 """,
     "named.nets": '''# Copyright of its authors.
@@ -521,6 +526,7 @@ def test_a_library_with_a_registry_keeps_its_imports_and_its_licence(tmp_path):
     )
     assert texts["ported_named/__init__.py"].startswith("# Ported to PaddlePaddle from named 1.2")
     assert "Licence: none.'\n# Ported to PaddlePaddle" in texts["ported_named/registry.py"]
+    assert 'not_ported("LOG", "registry.py:15").warning(' in texts["ported_named/registry.py"]
     assert "from . import ported_named as named" in texts["ported_asks.py"]
 
 
