@@ -222,7 +222,8 @@ class CallWriter:
             return ask(call)
         except NoSpelling:
             ways = self.source.record.calls.get(span_of(node), [])
-            closed = None if len(ways) != 1 or ways[0].ragged else without_stars(call)
+            known = bool(ways) and not any(one.ragged for one in ways)
+            closed = without_stars(call) if known else None
             if closed is None:
                 raise
             return with_rest(ask(closed[0]), closed[1])

@@ -423,6 +423,33 @@ class Net(nn.Module):
         return F.avg_pool2d(y, sizes * 1, stride=sizes)
 """
 
+IDIOMS["keywords handed on to several classes"] = """
+class Doubled(nn.Module):
+    def __init__(self, inplace=False):
+        super().__init__()
+
+    def forward(self, x):
+        return 2 * x
+
+
+KINDS = {"relu": nn.ReLU, "hard": nn.Hardswish, "leaky": nn.LeakyReLU, "own": Doubled}
+
+
+def make(name, **kwargs):
+    kind = KINDS[name]
+    return kind(inplace=False, **kwargs)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        kinds = [make("relu"), make("hard"), make("leaky", negative_slope=0.3), make("own")]
+        self.kinds = nn.ModuleList(kinds)
+
+    def forward(self, x):
+        return sum(kind(x) for kind in self.kinds)
+"""
+
 
 @pytest.fixture
 def uncompiled(monkeypatch):
