@@ -5,7 +5,7 @@ Defaults that are numbers of a paper stand in `configs/_base_/`; here stand thos
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from common.data.classes import Classes, bit_palette
 from common.data.transforms.images import VOID
@@ -519,7 +519,10 @@ class Settings(Section):
         return float(self.schedule.rate(step, self.train.iterations, reductions))
 
     def resized(self, shape: tuple[int, ...]) -> "Settings":
-        """This recipe on single batches and crops of `shape` [N, 3, H, W], or [N, C, D, H, W]."""
+        """This recipe on single batches and crops of `shape` [N, 3, H, W], or [N, C, D, H, W].
+
+        Raises ConfigError where a run of that shape cannot be.
+        """
         size = {"batch_size": shape[0], "cards": 1, "iter_size": 1, **self.data.cut_to(shape)}
         loss = self.loss
         if loss.name == "stdc":
@@ -528,4 +531,10 @@ class Settings(Section):
             loss = loss.model_copy(update={"min_kept": None})
         data = self.data.model_copy(update=size)
         small = self.model_copy(update={"data": data, "loss": loss})
-        return Settings.model_validate(small.model_dump())
+        try:
+            return Settings.model_validate(small.model_dump())
+        except ValidationError as error:
+            why = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise ConfigError(
+                f"reproduce: inputs of shape {list(shape)} do not fit this config: {why}"
+            ) from None

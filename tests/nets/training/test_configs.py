@@ -183,6 +183,9 @@ def test_rows_that_need_two_images_say_so(row):
     name = next(name for name, other in ROWS.items() if other == row)
     with pytest.raises(ConfigError, match=rf"batch_size is 1: {row} pools to a 1x1 map"):
         load_settings(CONFIGS / f"{name}_toy.yml", ["data.batch_size=1"])
+    run = load_settings(CONFIGS / f"{name}_toy.yml")
+    with pytest.raises(ConfigError, match=rf"shape \[1, 3, 64, 96\] do not fit.*: {row} pools"):
+        run.resized((1, 3, 64, 96))
 
 
 @pytest.fixture(scope="module")
