@@ -39,14 +39,22 @@ class Judged:
 
 
 def distance(one: np.ndarray, other: np.ndarray, scale: float = 0.0) -> float:
-    """Return max |one - other| / max |one| (at least `scale`); inf where values are not finite."""
-    if not one.size:
-        return 0.0
-    a, b = one.astype(np.float64), other.astype(np.float64)
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        return 0.0 if np.array_equal(a, b, equal_nan=True) else float("inf")
-    far = float(np.abs(a - b).max())
+    """Return max |one - other| / max |one| (at least `scale`) of the values that are finite.
+
+    Infinite where one has others that are not, or at other places.
+    """
+    exact = np.complex128 if "c" in (one.dtype.kind, other.dtype.kind) else np.float64
+    a, b = one.astype(exact), other.astype(exact)
+    finite = np.isfinite(a)
+    if not (np.array_equal(finite, np.isfinite(b)) and _same(a[~finite], b[~finite])):
+        return float("inf")
+    a, b = a[finite], b[finite]
+    far = float(np.abs(a - b).max(initial=0))
     return far / max(float(np.abs(a).max()), scale, 1e-300) if far else 0.0
+
+
+def _same(one: np.ndarray, other: np.ndarray) -> bool:
+    return bool(np.array_equal(one, other, equal_nan=True))
 
 
 def judged_outputs(
@@ -66,11 +74,25 @@ def judged_outputs(
         if row is None:
             error = distance(a, b)
             row = Judged(name, _code(error, allowed), error, allowed, f"output {number}")
+        if row.code == CHECKED_GOOD and (empty := _says_nothing(a)):
+            where = f"output {number}: {empty}"
+            row = Judged(name, COULD_NOT_CHECK, row.error, row.allowed, where)
         worst = max(worst, row, key=_rank)
     if noise > _MOST_NOISE and worst.code == CHECKED_GOOD:
         where = f"rounding alone moves its outputs by {noise:.0e}: nothing can be told from them"
         return Judged(name, COULD_NOT_CHECK, worst.error, allowed, where)
     return worst
+
+
+def _says_nothing(output: np.ndarray) -> str:
+    """Say why an output that is the same on both sides shows nothing, "" where it does."""
+    if not output.size:
+        return "is empty on both sides"
+    if output.dtype.kind not in "fc":
+        return ""
+    if np.isnan(output).any() or not np.isfinite(output).any():
+        return "is not finite on both sides"
+    return "" if output.any() else "is all zeros on both sides"
 
 
 def _whole(name: str, number: int, a: np.ndarray, b: np.ndarray) -> Judged:
@@ -84,8 +106,9 @@ def _code(error: float, allowed: float) -> int:
     return CHECKED_GOOD if error <= allowed else CHECKED_BAD
 
 
-def _rank(row: Judged) -> tuple[bool, float]:
-    return row.code == CHECKED_BAD, -1.0 if row.error is None else row.error
+def _rank(row: Judged) -> tuple[int, float]:
+    severity = (CHECKED_GOOD, COULD_NOT_CHECK, CHECKED_BAD).index(row.code)
+    return severity, -1.0 if row.error is None else row.error
 
 
 def judged_gradients(
@@ -97,17 +120,23 @@ def judged_gradients(
         (f"input {n}", a, b)
         for n, (a, b) in enumerate(zip(reference.inputs, written.inputs, strict=True))
     ]
-    known = {account.target_of.get(one, ""): one for one in reference.gradients}
-    for target, source in known.items():
-        found = written.gradients.get(target)
+    targets = account.target_of
+    for source, gradient in reference.gradients.items():
+        found = written.gradients.get(targets.get(source, ""))
         if source in turned and found is not None:
             found = found.T
-        pairs.append((source, reference.gradients[source], found))
+        pairs.append((source, gradient, found))
+    known = {targets.get(source) for source in reference.gradients}
     pairs += [(n, None, g) for n, g in written.gradients.items() if n not in known]
-    if not pairs:
-        return Judged(name, COULD_NOT_CHECK, where="there is no gradient to compare")
-    largest = max(float(np.abs(a).max(initial=0)) for _, a, _ in pairs if a is not None)
-    return max((_gradient(name, *pair, largest, allowed) for pair in pairs), key=_rank)
+    largest = max(
+        (float(np.abs(a).max(initial=0)) for _, a, _ in pairs if a is not None), default=0.0
+    )
+    rows = [_gradient(name, *pair, largest, allowed) for pair in pairs]
+    worst = max(rows, key=_rank, default=Judged(name, CHECKED_GOOD))
+    if worst.code == CHECKED_GOOD and not 0 < largest < np.inf:
+        where = "there is no gradient to compare, or it is zero or not finite"
+        return Judged(name, COULD_NOT_CHECK, where=where)
+    return worst
 
 
 def _gradient(
@@ -163,9 +192,7 @@ def judged_statistics(
                 expected = old + (expected - old) * (n - 1) / n if n else expected
             error = distance(expected, found)
             rows.append(Judged(name, _code(error, allowed), error, allowed, source))
-    open_ones = [row for row in rows if row.code == COULD_NOT_CHECK]
-    worst = max(rows, key=_rank, default=Judged(name, CHECKED_GOOD, 0.0, allowed))
-    return open_ones[0] if open_ones and worst.code == CHECKED_GOOD else worst
+    return max(rows, key=_rank, default=Judged(name, CHECKED_GOOD, 0.0, allowed))
 
 
 def noise_between(one: GraphRun, other: GraphRun) -> float:

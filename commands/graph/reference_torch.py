@@ -93,10 +93,10 @@ def _ran(net: nn.Module, tensors: list[torch.Tensor], counts: Mapping[str, int])
     score = ran.score(outputs, torch.from_numpy)
     if score is not None and score.requires_grad:
         score.backward()
-        ran.inputs = [None if one.grad is None else one.grad.numpy().copy() for one in tensors]
         for name, parameter in net.named_parameters():
             if parameter.grad is not None:
                 ran.gradients[name] = parameter.grad.numpy().copy()
+    ran.inputs = [None if one.grad is None else one.grad.numpy().copy() for one in tensors]
     ran.buffers = {
         n: one.numpy().copy() for n, one in net.named_buffers() if one.dtype.is_floating_point
     }

@@ -37,8 +37,23 @@ def test_values_that_are_not_finite_are_never_near(wrong):
     other = A.copy()
     other[0, 0] = wrong
     assert code_of([A], [other], 1e9) == 1
-    assert code_of([other], [other]) == 0
+    assert code_of([other], [other]) == (2 if np.isnan(wrong) else 0)
+    assert code_of([other], [other + 1e-12]) == (2 if np.isnan(wrong) else 0)
+    assert code_of([other], [other * 2]) == 1
     assert Judged("n", 1, float("inf"), 1.0).to_dict()["error"] is None
+
+
+@pytest.mark.parametrize("empty", [0 * A, A[:0], A * np.inf], ids=["zeros", "empty", "infinite"])
+def test_outputs_that_say_nothing_are_not_checked(empty):
+    assert code_of([empty], [empty]) == 2
+    assert code_of([A, empty], [A, empty]) == 2
+    assert code_of([empty, A], [empty, A + 1]) == 1
+    assert code_of([np.zeros(3, np.int64)], [np.zeros(3, np.int64)]) == 0
+
+
+def test_complex_outputs_are_compared_whole():
+    assert code_of([A + 1j], [A + 1j + 1e-12]) == 0
+    assert code_of([A + 1j], [A + 2j]) == 1
 
 
 def test_whole_numbers_are_equal_or_few_of_them_are_open():
@@ -48,6 +63,9 @@ def test_whole_numbers_are_equal_or_few_of_them_are_open():
     assert code_of([whole], [whole]) == 0
     assert code_of([whole], [other]) == 2
     assert code_of([whole], [whole + 1]) == 1
+    assert (
+        code_of([A, whole], [A + 1e-3, other], allowed=0.1) == 2
+    )  # beside one that is further off
 
 
 def test_outputs_that_rounding_alone_decides_are_not_checked():
@@ -90,6 +108,19 @@ def test_gradients_are_compared_under_their_names():
 
 def test_no_gradient_at_all_is_not_checked():
     assert judged_gradients("n", GraphRun([]), GraphRun([]), ACCOUNT, 1e-7).code == 2
+
+
+def test_every_gradient_that_the_written_net_lacks_is_seen():
+    reference = GraphRun([], [A], {"a.weight": A, "b.weight": A, "c.weight": 0 * A})
+    found = GraphRun([], [A], {"fc_weight": A.T})
+    row = judged_gradients("n", reference, found, ACCOUNT, 1e-7)
+    assert (row.code, row.where) == (1, "b.weight: the written net has no gradient of it")
+
+
+@pytest.mark.parametrize("nothing", [None, 0 * A, A * np.nan], ids=["none", "zero", "nan"])
+def test_gradients_that_say_nothing_are_not_checked(nothing):
+    run = GraphRun([], [nothing])
+    assert judged_gradients("n", run, run, ACCOUNT, 1e-7).code == 2
 
 
 NORMS = {"n.running_mean": Norm(0.9, 1e-5, "")}
