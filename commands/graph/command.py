@@ -44,7 +44,9 @@ def parse(description: str, example: str) -> argparse.Namespace:
     command.add_argument(
         "--force", action="store_true", help="replace a net that was written there"
     )
-    command.add_argument("--seed", type=int, default=0, help="of weights and inputs (0)")
+    command.add_argument(
+        "--seed", type=entry.not_negative, default=0, help="of weights and inputs (0)"
+    )
     command.add_argument(
         "--timeout", type=float, default=PATIENCE, metavar="SECONDS",
         help="give up when X2Paddle runs for so long (default: %(default)g; 0: never)",

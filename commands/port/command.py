@@ -35,7 +35,9 @@ def parse(description: str, example: str) -> argparse.Namespace:
     command.add_argument("-o", "--output", type=Path, metavar="DIR", help="folder of the port")
     command.add_argument("--check", type=Path, metavar="DIR", help="prove a port of yours again")
     command.add_argument("--force", action="store_true", help="write over an earlier port")
-    command.add_argument("--seed", type=int, default=0, help="of weights and inputs (0)")
+    command.add_argument(
+        "--seed", type=entry.not_negative, default=0, help="of weights and inputs (0)"
+    )
     command.add_argument("--quiet", action="store_true", help="the verdict alone, no progress")
     command.add_argument("--json", action="store_true", help="print the result as JSON")
     add_timeout(command.add_argument_group("limits"))

@@ -1,10 +1,13 @@
 """What the command prints of a result, and which options go together."""
 
 import argparse
+import sys
 
 import pytest
 
+from commands.graph import command
 from commands.graph.command import asked_of, show
+from commands.port import command as port_command
 from common.errors import UserError
 
 
@@ -29,6 +32,14 @@ def test_a_file_and_a_callable_are_told_apart():
 def test_options_that_make_no_sense_are_refused(given):
     with pytest.raises(UserError):
         asked_of(options(**given))
+
+
+@pytest.mark.parametrize("of", [command, port_command])
+def test_no_seed_is_negative(of, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["tool", "a.b:c", "-o", "out", "--seed", "-1"])
+    with pytest.raises(SystemExit):
+        of.parse("What it does.", "an example")
+    assert "argument --seed" in capsys.readouterr().err
 
 
 def test_lines_of_a_result(capsys):
