@@ -53,7 +53,8 @@ def export_net(
 
     Raises:
         ExportDiffers: an engine's output is not the training net's; nothing is left in `folder`.
-        UserError: the folder is somebody else's, an engine is missing or refuses the graph.
+        UserError: the folder is somebody else's, an engine is missing or refuses the graph, or
+            nothing could be told from what the training net gives.
     """
     check_folder(folder, force)
     if deployment.output not in OUTPUTS:
@@ -61,6 +62,7 @@ def export_net(
     images = images_for(deployment)
     progress("running the training net")
     truth = Truth(build, deployment, images)
+    _require_telling(truth, deployment.output)
     with whole_folder(folder) as draft:
         progress("writing the model")
         deployment = _write(truth, deployment, draft, formats)
@@ -164,6 +166,23 @@ class Truth:
         net = self._build("float32")
         fold(net, self.pairs)
         return net
+
+
+def _require_telling(truth: Truth, output: str) -> None:
+    """Raise UserError where any export would seem to be right: its outputs say nothing."""
+    for name, exact in truth.exact.items():
+        finite = np.isfinite(exact).all() and np.isfinite(truth.training[name]).all()
+        if not (finite and exact.any()):
+            what = "all zeros" if finite else "not finite"
+            raise UserError(
+                f"could not check: on the {name} input the training net's logits are {what}; give "
+                "weights of which something can be told"
+            )
+        if exact.shape[1] == 1 and output != "logits":
+            raise UserError(
+                f"output {output}: is one number for every image where there is one class; export "
+                "logits"
+            )
 
 
 def _run(net: nn.Layer, deployment: Deployment, image: np.ndarray) -> np.ndarray:

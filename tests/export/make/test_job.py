@@ -10,7 +10,7 @@ import pytest
 paddle = pytest.importorskip("paddle")
 
 from common.errors import UserError
-from export.deployment import read_deployment
+from export.deployment import Deployment, read_deployment
 from export.make import job_paddle
 from export.make.fold_paddle import affine, watching
 from export.make.job_paddle import ExportDiffers, export_net
@@ -57,6 +57,30 @@ def test_what_is_written(subject, tmp_path, monkeypatch):
     assert found.class_names[0] == "road"
     with pytest.raises(UserError, match="--force replaces"):
         export_net(subject.build, deployment(subject), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("logits", "output", "told"),
+    [
+        (np.full((1, 2, 3, 3), np.nan), "argmax", "are not finite"),
+        (np.zeros((1, 2, 3, 3)), "logits", "are all zeros"),
+        (np.ones((1, 1, 3, 3)), "argmax", "there is one class; export logits"),
+        (np.ones((1, 1, 3, 3)), "softmax", "there is one class; export logits"),
+    ],
+)
+def test_outputs_that_any_export_would_have_are_not_checked(
+    logits, output, told, tmp_path, monkeypatch
+):
+    class Told:
+        def __init__(self, *given):
+            self.exact = self.training = {"noise": logits}
+
+    monkeypatch.setattr(job_paddle, "Truth", Told)
+    given = Deployment("net", "m.json", None, height=SIZE[0], width=SIZE[1], output=output)
+    with pytest.raises(UserError, match=told) as error:
+        export_net(None, given, tmp_path / "out")
+    assert not isinstance(error.value, ExportDiffers)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_of_somebody_else_is_left_alone(subject, tmp_path):
