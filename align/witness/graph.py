@@ -123,6 +123,8 @@ def read_graph(path: str | os.PathLike[str], option: str = "--against") -> Graph
     import onnx
 
     file = require_file(Path(path))
+    if not file.exists():
+        raise UnreadableError(f"{file}: no such file")
     try:
         model = onnx.load(str(file))
         onnx.checker.check_model(model)
@@ -130,8 +132,7 @@ def read_graph(path: str | os.PathLike[str], option: str = "--against") -> Graph
         words = " ".join(str(error).split())[:300]
         raise UnreadableError(f"{file}: is no ONNX model that can be read: {words}") from None
     graph = Graph(file, model)
-    kinds = {given.dtype for given in graph.inputs} | _kinds_of(graph)
-    if half := sorted(kinds & set(HALF)):
+    if half := sorted(_kinds_of(graph) & set(HALF)):
         raise UserError(
             f"{file}: could not check: the graph holds {half[0]}, of which rounding is not known; "
             "export the net in float32"
@@ -140,10 +141,18 @@ def read_graph(path: str | os.PathLike[str], option: str = "--against") -> Graph
 
 
 def _kinds_of(graph: Graph) -> set[str]:
-    from onnx import helper
+    """Return the names of what a graph takes, holds, and makes by a cast."""
+    from onnx import TensorProto
 
-    kinds = {tensor.data_type for tensor in graph.model.graph.initializer}
-    return {str(helper.tensor_dtype_to_np_dtype(kind)) for kind in kinds}
+    tensors, values = list(graph.model.graph.initializer), graph.model.graph.input
+    kinds = {value.type.tensor_type.elem_type for value in values}
+    for node in graph.model.graph.node:
+        for attribute in node.attribute:
+            tensors += [attribute.t] if attribute.HasField("t") else []
+            kinds |= {attribute.i} if attribute.name in ("to", "dtype") else set()
+    kinds |= {tensor.data_type for tensor in tensors}
+    names = TensorProto.DataType.items()
+    return {name.lower() for name, kind in names if kind in kinds}
 
 
 def _read_by(node: Any) -> Iterator[str]:

@@ -188,7 +188,7 @@ def test_what_is_no_graph_could_not_be_read(port, tmp_path, exported):
     (tmp_path / "a.onnx").write_bytes(b"PK\x03\x04 no model")
     with pytest.raises(UnreadableError, match="no ONNX model"):
         align.align_against(port, tmp_path / "a.onnx", IMAGE)
-    with pytest.raises(UnreadableError):
+    with pytest.raises(UnreadableError, match="no such file"):
         align.align_against(port, tmp_path / "absent.onnx", IMAGE)
     model = onnx.load(exported["apart"])
     model.graph.node[-1].op_type = "Nonesuch"
@@ -204,6 +204,13 @@ def test_what_is_no_graph_could_not_be_read(port, tmp_path, exported):
         node.input[:] = ["whole" if n == half.graph.input[0].name else n for n in node.input]
     cast.input[0] = half.graph.input[0].name
     half.graph.node.insert(0, cast)
+    onnx.save(half, tmp_path / "half.onnx")
+    with pytest.raises(UserError, match="float16"):
+        align.align_against(port, tmp_path / "half.onnx", IMAGE)
+    half.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT  # computes in it alone
+    lower = onnx.helper.make_node("Cast", [half.graph.input[0].name], ["lower"], to=10)
+    half.graph.node[0].input[0] = "lower"
+    half.graph.node.insert(0, lower)
     onnx.save(half, tmp_path / "half.onnx")
     with pytest.raises(UserError, match="float16"):
         align.align_against(port, tmp_path / "half.onnx", IMAGE)
