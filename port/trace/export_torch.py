@@ -34,7 +34,8 @@ def traced_call(run: SeenRun, has_row: HasRow) -> TracedCall:
     except TraceError as error:
         call.failed = str(error)
     except Exception as error:  # whatever the user's code or torch's tracer raises
-        call.failed = f"torch.export: {type(error).__name__}: {str(error).strip().splitlines()[0]}"
+        words = str(error).strip().partition("\n")[0]
+        call.failed = f"torch.export: {type(error).__name__}: {words}"
     finally:
         for module, training in modes.items():
             module.training = training

@@ -104,3 +104,18 @@ def test_lengths_are_asked_of_the_tensor_and_modules_are_called():
         "mul = layers_0_out['more'][0] * 2",
         "return mul",
     ]
+
+
+def test_an_error_without_words_is_why_a_call_has_no_graph():
+    torch = pytest.importorskip("torch")
+    from port.trace.calls_torch import SeenRun
+    from port.trace.export_torch import traced_call
+
+    class Unfinished(torch.nn.Module):
+        def forward(self, x):
+            raise NotImplementedError
+
+    run = SeenRun("net", Unfinished(), False, (torch.ones(1),), {})
+    failed = traced_call(run, lambda operation: True)
+    assert failed.graph is None
+    assert failed.failed.startswith("torch.export: NotImplementedError")
