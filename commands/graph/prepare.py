@@ -207,6 +207,10 @@ def _rename(made: Prepared) -> None:
         node.name, node.doc_string = f"{node.op_type}_{number}", ""
     for one in graph.output:
         one.name = plain(one.name, "v")
+    for one in (*graph.input, *graph.output):
+        for length in one.type.tensor_type.shape.dim:
+            if length.dim_param:
+                length.dim_param = plain(length.dim_param, "n")
     del graph.value_info[:]
     graph.name, graph.doc_string, made.model.doc_string = "Net", "", ""
     made.renamed = {names[name]: first for name, first in origin.items()}

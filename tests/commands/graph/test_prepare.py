@@ -64,6 +64,9 @@ def test_the_same_numbers_under_plain_names(tmp_path):
     ]
     names = [one.name for one in (*graph.node, *graph.initializer, *graph.input, *graph.output)]
     assert all(name.replace("_", "").isalnum() for name in names)
+    lengths = [dim.dim_param for dim in graph.output[0].type.tensor_type.shape.dim]
+    assert len(set(lengths)) == 4
+    assert not set(lengths) & set("nchw")
     reads = [name for one in graph.node for name in one.input]
     assert all(reads.count(one.name) == 1 for one in graph.initializer)
     assert {made.renamed[one.name] for one in graph.initializer} >= {"c.weight", "n.scale", "k"}
