@@ -29,6 +29,7 @@ _APART = frozenset({
     "networkx", "scipy", "PIL", "cv2", "yaml", "tqdm", "safetensors", "huggingface_hub",
     "pytest", "_pytest", "setuptools", "pkg_resources", "pydantic", "rich", "tensorboard",
     "tensorboardX", "matplotlib", "pandas", "sklearn", "skimage", "jinja2", "packaging",
+    "onnx", "onnxruntime", "onnxscript", "onnx_ir", "polygraphy", "tensorrt",
 })
 # fmt: on
 # What torch's layers hold beside tensors' own attributes.
