@@ -1,9 +1,9 @@
 """What a port gave against what a graph gave, within what rounding explains.
 
-A graph in float32 rounds otherwise than Paddle does, but no more than so many times as far: how
-far is measured on the port, in float32 against float64, at that very tensor and on the same inputs.
-A graph in float64 rounds less by as much as float64 is finer; its constants were rounded to
-float32 when it was written, which was measured on the graph.
+In single precision a graph may be off by so many times what the port is: how far that is was
+measured, in float32 against float64, at that very tensor and on the same inputs. In float64 it may
+be off by less, as much as that is finer, and by what its constants lost when it was written, which
+was measured on the graph.
 """
 
 import numpy as np

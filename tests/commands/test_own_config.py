@@ -188,6 +188,7 @@ def test_reproduce_climbs_it_all_into_one_folder(mine):
             "loss",
             "metric",
             "training",
+            "export",
             "evidence",
             "train",
         ),

@@ -24,7 +24,12 @@ from align.witness.run_onnxruntime import WitnessRun, run_graph
 
 EXPORT = "export"  # in place of a file: torch writes the reference
 HELD_BYTES = 1 << 30  # of pairs of arrays that differ; of more nobody is asked
-VOICES = ("torch", "paddle", "neither", "both")
+AGREES = {  # with whom -> how that is said
+    "torch": "third_torch",
+    "paddle": "third_paddle",
+    "neither": "third_neither",
+    "both": "third_both",
+}
 
 
 class Differing:
@@ -160,7 +165,7 @@ def _asked(report: Report, kept: Differing, witness: _Witness) -> list[dict[str,
         row = witness.voice(*pair) if pair else row | {"agrees": None}
         said.append(row)
         if row["agrees"]:
-            cause = Cause(f"third_{row['agrees']}")
+            cause = Cause(AGREES[row["agrees"]])
             call.cause = joined([call.cause, cause])
             causes.setdefault((call.layer, call.where, call.call), cause)
     report.divergences = [
@@ -175,7 +180,7 @@ def _key(found: Any) -> tuple[str, str, str]:
 
 
 def _say(report: Report, said: Sequence[Mapping[str, Any]], ran: WitnessRun, file: str) -> None:
-    counts = {voice: sum(row["agrees"] == voice for row in said) for voice in VOICES}
+    counts = {voice: sum(row["agrees"] == voice for row in said) for voice in AGREES}
     head = {"version": ran.version, "dtype": ran.dtype}
     untold = sum(row["agrees"] is None for row in said)
     note = Words("third", asked=len(said), untold=untold, **counts, **head)

@@ -79,7 +79,7 @@ def test_what_was_trained_on_is_not_rounded_on_the_way_back(tmp_path):
     made = reverse_checkpoint(output)
     assert np.array_equal(made.state["fc.weight"], trained["fc.weight"].numpy().T)
     assert made.state["fc.bias"].dtype == ml_dtypes.bfloat16
-    assert "1 tensors hold values" in made.notes[0]
+    assert any("1 tensors hold values" in note for note in made.notes)
 
 
 def test_into_a_net_of_another_dtype(tmp_path):
