@@ -34,7 +34,7 @@ def only_run_in(folder: Path) -> Iterator[None]:
 def only_writer_of(path: Path) -> Iterator[None]:
     """Hold the name `path`, of a file or folder, as `only_run_in` does; nothing stays beside it.
 
-    Raises UserError as that does.
+    Raises UserError as that does, and where there is no name.
     """
     lock, holder = _beside(path)
     with _held(path, lock, holder):
@@ -51,6 +51,8 @@ def was_held(path: Path) -> bool:
 
 
 def _beside(path: Path) -> tuple[Path, Path]:
+    if not path.name:  # `.`, `/`
+        raise UserError(f"{path}: has no name of its own; give the file or folder by its name")
     return path.with_name(f".{path.name}{LOCK}"), path.with_name(f".{path.name}{HOLDER}")
 
 

@@ -53,7 +53,12 @@ def dropped_path(output: Path) -> Path:
 
 
 def files_beside(output: Path) -> list[Path]:
-    """Return what a conversion to `output` writes: the weights first, their account last."""
+    """Return what a conversion to `output` writes: the weights first, their account last.
+
+    Raises UserError where it is no name of a file.
+    """
+    if not output.name:  # `.`, `/`
+        raise UserError(f"{output}: a folder; name a file in it")
     return [output, dropped_path(output), account_path(output)]
 
 

@@ -4,6 +4,7 @@ import ast
 import hashlib
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -192,3 +193,11 @@ def test_every_file_is_written_by_the_one_writer():
                 calls = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
                 loose += [f"{name}:{call.lineno}" for call in calls if _writes(call)]
     assert loose == []
+
+
+@pytest.mark.parametrize("name", [".", "/"])
+def test_a_place_without_a_name_cannot_be_held(name):
+    from common.locks import only_writer_of
+
+    with pytest.raises(UserError, match="no name of its own"), only_writer_of(Path(name)):
+        pass

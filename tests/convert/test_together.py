@@ -282,3 +282,12 @@ def test_an_account_that_lies_about_its_output_is_none_of_the_file(output, tmp_p
     rows = '[{"key": "a", "change": "left at initialisation"}]'
     account_path(weights).write_text(f'{{"output": {output}, "target_tensors": {rows}}}')
     assert left_at_initialisation(weights) == []
+
+
+def test_the_folder_one_is_in_is_no_file_to_write_or_read(source, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="a folder"):
+        convert_checkpoint(source, output=".", generic=True)
+    with pytest.raises(UserError, match="a folder"):
+        reverse_checkpoint(".")
+    assert not list(tmp_path.glob(".*"))
