@@ -11,10 +11,14 @@ from port.graph.mend import Mended
 
 NET, BUILDER, WEIGHTS = "net.py", "builder.py", "weights.pdparams"
 GUIDE, REPORT = "GRAPH.md", "graph.json"
+WRITTEN = {"__init__.py", "__pycache__", NET, BUILDER, WEIGHTS, GUIDE, REPORT}
 
 
 def check_graph_folder(folder: Path, force: bool) -> None:
-    """Raise UserError where no net may be written into `folder`."""
+    """Raise UserError where no net may be written into `folder`.
+
+    A folder that holds a file which no conversion writes is never replaced.
+    """
     if not folder.name.isidentifier():
         raise UserError(
             f"-o {folder}: what is written is a Python package; give a name of letters, digits "
@@ -28,6 +32,11 @@ def check_graph_folder(folder: Path, force: bool) -> None:
         )
     if any(folder.iterdir()) and not force:
         raise UserError(f"-o {folder}: exists already; --force writes another in its place")
+    if others := sorted(path.name for path in folder.iterdir() if path.name not in WRITTEN):
+        raise UserError(
+            f"-o {folder}: holds {others[0]}, which convert_graph did not write; move it away, or "
+            "give another folder"
+        )
 
 
 def write_sources(folder: Path, mended: Mended, source: str, version: str) -> None:
