@@ -39,6 +39,7 @@ class RungRow:
     ladder: int | None = None
     when_fast: bool = True  # `reproduce --fast` climbs it too
     needs_data: bool = False  # batches of the config's data set
+    may_need_objects: bool = False  # those of the data set, where the net's losses are its own
     needs_nets: bool = True  # both, with the same weights
     compares_nets: bool = True  # not only what comes before or after them
     counts_classes: bool = False  # of pixels: the ladder has it where the net tells these
@@ -132,6 +133,7 @@ ROWS = (
         lambda recipe, torch_net, paddle_net: recipe.align_forward(torch_net, paddle_net, True),
         has_command=True,
         ladder=4,
+        may_need_objects=True,
     ),
     RungRow(
         "backward",
@@ -139,6 +141,7 @@ ROWS = (
         lambda recipe, torch_net, paddle_net: recipe.align_backward(torch_net, paddle_net),
         has_command=True,
         ladder=5,
+        may_need_objects=True,
     ),
     RungRow(
         "training",

@@ -243,7 +243,8 @@ class Reproduction:
                 continue
             if row.exports and not recipe.is_exported:
                 continue
-            if row.needs_data and not data_are_there:
+            needs_data = row.needs_data or (row.may_need_objects and recipe.takes_objects)
+            if needs_data and not data_are_there:
                 self._make_data()
                 data_are_there = True
             if row.needs_nets and torch_net is None:

@@ -251,12 +251,17 @@ class Recipe:
         """Yield the batches that the rungs run on: crops of `reproduce.input_shape`."""
         return _batches(self.parts[0], workers=0)
 
+    @property
+    def takes_objects(self) -> bool:
+        """Tell whether the net takes its targets, and returns its losses, in train mode."""
+        return self.settings.target.name == OBJECTS
+
     def inputs(self, train: bool = False) -> list[Any]:
         """Return a seeded input of `reproduce.input_shape`.
 
         A net whose losses are its own gets a batch of the data in train mode, with its objects.
         """
-        if train and self.settings.target.name == OBJECTS:
+        if train and self.takes_objects:
             *inputs, _ = as_taught(next(self.small_batches()))
             return inputs
         shape = tuple(self.settings.reproduce.input_shape)
