@@ -117,3 +117,13 @@ def test_a_net_that_computes_its_losses_gets_objects_in_train_mode(folder):
     config = str(CONFIGS / "mask_rcnn_r50_fpn_toy.yml")
     told = read(run("align_forward", config, *small, "--train", "--json", cwd=folder))
     assert "roi_heads.teach.mask_loss" in json.dumps(told)
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("row", ["solo_r50_fpn", "solov2_r50_fpn", "mask_rcnn_r50_fpn"])
+def test_the_whole_ladder_of_a_toy(row, tmp_path):
+    """Mask R-CNN's proposals overlap objects there, or its box targets could not be checked."""
+    given = "reproduce", CONFIGS / f"{row}_toy.yml", "--fast", "--output", tmp_path / "run"
+    done = run(*given, "--json")
+    assert done.returncode == 0, done.stdout
+    assert (tmp_path / "run" / "predictions.png").is_file()
