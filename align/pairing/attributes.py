@@ -79,11 +79,13 @@ def _what_it_computes(name: str, found: Mapping[str, Any]) -> str | None:
 def spread(value: Any, count: int) -> Any:
     """Return `value` once per dimension where it is one number, a tuple where it is several.
 
-    None and text ("same") stay what they are.
+    A row of one number counts for every dimension, as torch takes it. None and text ("same") stay
+    what they are.
     """
     if value is None or isinstance(value, str):
         return value
-    return (value,) * count if isinstance(value, (int, float)) else tuple(value)
+    row = (value,) if isinstance(value, (int, float)) else tuple(value)
+    return row * count if len(row) == 1 else row
 
 
 def counts_padding(padding: Any, ceil_mode: bool) -> bool:

@@ -21,14 +21,15 @@ def attributes(module: nn.Module) -> dict[str, Any]:
 
 
 def _conv(layer: Any) -> dict[str, Any]:
+    count = len(layer.kernel_size)
     return {
-        "stride": layer.stride,
+        "stride": spread(layer.stride, count),
         **_conv_padding(layer),
         "padding_mode": layer.padding_mode,
-        "dilation": layer.dilation,
+        "dilation": spread(layer.dilation, count),
         "groups": layer.groups,
         "kernel_size": layer.kernel_size,
-        **({"output_padding": layer.output_padding} if layer.transposed else {}),
+        **({"output_padding": spread(layer.output_padding, count)} if layer.transposed else {}),
     }
 
 
@@ -36,11 +37,13 @@ def _conv_padding(layer: Any) -> dict[str, Any]:
     """Return the padding in numbers; nothing where the class pads by code of its own."""
     if type(layer).forward is not _library_class(layer).forward:
         return {}
-    padding = spread(layer.padding, len(layer.kernel_size))
+    count = len(layer.kernel_size)
+    padding = spread(layer.padding, count)
     if padding == "valid":
-        padding = (0,) * len(layer.kernel_size)
+        padding = (0,) * count
     if padding == "same":
-        sums = [d * (k - 1) for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
+        dilation = spread(layer.dilation, count)
+        sums = [d * (k - 1) for d, k in zip(dilation, layer.kernel_size, strict=True)]
         padding = tuple(n // 2 if n % 2 == 0 else n / 2 for n in sums)
     return {"padding": padding}
 

@@ -60,6 +60,10 @@ PARTED = {
     "a stride over a map of one window": (tnn.AvgPool2d(8), pnn.AvgPool2D(8, stride=1), "stride"),
 }
 SAME = {
+    "a row of one number": (
+        tnn.Conv2d(4, 4, 3, stride=[2], padding=[1], dilation=[1]),
+        pnn.Conv2D(4, 4, 3, stride=2, padding=1, dilation=1),
+    ),
     "a mean without padding": (tnn.AvgPool2d(2), pnn.AvgPool2D(2)),
     "ceil_mode of stride 1": (tnn.MaxPool2d(3, 1, 1), pnn.MaxPool2D(3, 1, 1, ceil_mode=True)),
     "a dilation of a kernel of 1": (tnn.Conv2d(4, 4, 1, dilation=4), pnn.Conv2D(4, 4, 1)),
