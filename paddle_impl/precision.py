@@ -10,7 +10,7 @@ from paddle import nn
 from paddle.base import core
 
 from common.errors import UserError
-from common.settings.run import Train
+from common.settings.train import Train
 
 _COUNTS = {"scale": "scale", "growth": "incr_count"}  # of a scaler, by our names
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from common.errors import UserError
-from common.settings.run import Train
+from common.settings.train import Train
 
 _COUNTS = {"scale": "scale", "growth": "_growth_tracker"}  # of a scaler, by our names
 

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from common.data.classes import Classes, bit_palette
 from common.data.transforms.images import VOID
 from common.errors import ConfigError
-from common.pairs import PAIRS, WITHOUT_DATA, unknown_net
+from common.pairs import PAIRS, WITHOUT_DATA
 from common.settings.data import DATASETS, INSTANCES, AnyData, OwnData
 from common.settings.instances import GRIDS, ObjectsTarget, SoloTarget
 from common.settings.own import InOptimizer, OwnLoss, OwnMetric, OwnModel, OwnOptimizer, OwnSchedule
@@ -24,7 +24,6 @@ from common.settings.panoptic import (
     require_one_kind,
     task_of,
 )
-from common.settings.processes import Processes
 from common.settings.recipe import (
     AnyLoss,
     AnyMetric,
@@ -34,7 +33,8 @@ from common.settings.recipe import (
     TaskMetric,
 )
 from common.settings.schedules import Decay
-from common.settings.section import Above0, AtLeast0, NotNegative, Pattern, Positive, Section, Size
+from common.settings.section import Above0, NotNegative, Positive, Row, Section, Size
+from common.settings.train import Freeze, Processes, Train, Weights
 from common.settings.volumes import VOLUMETRIC, VolumeKeys, require_volumes
 from common.settings.volumes import Shape as VolumeShape
 
@@ -45,24 +45,17 @@ SEMANTIC = "semantic"  # the task of nets that are taught by labels
 KNOWN_BY = {"panoptic": "things", "instances": "holds_objects"}  # what sets of a task have
 
 
-def _in_table(name: str) -> str:
-    if name not in PAIRS:
-        raise ValueError(unknown_net(name))
-    return name
-
-
 class Model(Section):
     """A row of the table of nets, and options of its factory."""
 
     kind: Literal["row"] = "row"
-    name: str
+    name: Row
     num_classes: Positive = 19  # where a config does not say it: those of its data set
     options: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("name")
     @classmethod
     def _segments(cls, name: str) -> str:
-        _in_table(name)
         if PAIRS[name].task == "classification":
             raise ValueError(f"{name} is a net of classification; configs train segmentation")
         if PAIRS[name].task in WITHOUT_DATA:
@@ -99,113 +92,6 @@ class Model(Section):
 
 
 AnyModel = Annotated[Model | OwnModel, Field(discriminator="kind")]
-
-
-class Weights(Section):
-    """Weights to start from; without a path the net starts as its authors initialise it."""
-
-    path: str | None = None  # a .pth or .tar of PyTorch, or a .pdparams
-    row: str | None = None  # of the table, where the file is that of another net
-    into: str = ""  # the part of the net that they fill, e.g. cp.backbone; "" = all that it can
-    key: str | None = None  # which state dict, where the file holds several
-    new_head: bool = False  # what the number of classes decides stays at its initialisation
-
-    @field_validator("into", mode="before")
-    @classmethod
-    def _nothing_is_the_whole(cls, into: Any) -> Any:
-        return "" if into is None else into  # weights.into= on a command line
-
-    @model_validator(mode="after")
-    def _head_of_a_whole_net(self) -> "Weights":
-        if self.new_head and self.into:
-            raise ValueError(
-                f"weights.new_head goes with the file of a whole net, and weights.into is "
-                f"{self.into}: take out one of them (weights.into= for none)"
-            )
-        return self
-
-    @field_validator("row")
-    @classmethod
-    def _row_in_table(cls, row: str | None) -> str | None:
-        return row if row is None else _in_table(row)
-
-
-class Freeze(Section):
-    """What of the net stays as it is; of both, regular expressions that are found in its names."""
-
-    parameters: tuple[Pattern, ...] = ()  # which get no gradient, so no update and no decay
-    statistics: tuple[Pattern, ...] = ()  # of BatchNorms: these run on those that they have
-
-
-class Ema(Section):
-    """The exponential moving average of weights and buffers, which is validated and saved.
-
-    With `warm_up` the decay of update t is at most (1 + t) / (10 + t), so that the first weights
-    are soon forgotten.
-    """
-
-    decay: Annotated[float, Field(gt=0, lt=1)] = 0.9999
-    warm_up: bool = True
-
-
-class EarlyStop(Section):
-    """The run ends when more than `patience` validations were no better by `min_delta`.
-
-    metric: a score of the validation, of which more is better; `metric` is the user's own.
-    """
-
-    metric: Literal["mean_iou", "pixel_accuracy", "dice", "pq", "ap", "metric"] = "mean_iou"
-    patience: NotNegative
-    min_delta: AtLeast0 = 0.0
-
-
-class Amp(Section):
-    """Mixed precision. A loss is scaled for float16 alone, as torch's GradScaler does it."""
-
-    dtype: Literal["bfloat16", "float16"] = "bfloat16"
-    loss_scale: Above0 | None = None  # the first one; none: 65536
-    growth_interval: Positive | None = None  # steps until it is doubled; none: 2000
-
-    @model_validator(mode="after")
-    def _scaled_for_float16(self) -> "Amp":
-        given = [key for key in ("loss_scale", "growth_interval") if getattr(self, key) is not None]
-        if given and self.dtype != "float16":
-            raise ValueError(f"{given[0]} goes with dtype float16; bfloat16 needs no scaling")
-        return self
-
-    @property
-    def scaling(self) -> dict[str, Any]:
-        """Keyword arguments of torch's GradScaler."""
-        return {
-            "init_scale": self.loss_scale or 2.0**16,
-            "growth_interval": self.growth_interval or 2000,
-        }
-
-
-class Train(Section):
-    """How long, how often what is written, and how it computes.
-
-    Intervals are in iterations, 0 = never.
-    """
-
-    iterations: Positive
-    log_interval: Positive = 10
-    eval_interval: NotNegative = 0
-    checkpoint_interval: NotNegative = 0  # one is written at the end and when stopped, too
-    keep: Positive = 2  # newest checkpoints kept
-    ema: Ema | None = None
-    early_stop: EarlyStop | None = None
-    precision: Literal["float32", "amp_o1", "amp_o2"] = "float32"
-    amp: Amp = Amp()
-    tf32: bool | None = None  # of float32 on a GPU; none: as the framework has it
-    channels_last: bool = False
-    compile: bool = False
-
-    @model_validator(mode="after")
-    def _amp_is_on(self) -> "Train":
-        if self.precision == "float32" and self.amp != Amp():
-            raise ValueError("amp goes with precision amp_o1 or amp_o2, and precision is float32")
-        return self
 
 
 _Scale = Annotated[float, Field(gt=0, le=4)]

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from common.pairs import PAIRS, unknown_net
+
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -24,6 +26,15 @@ def _expression(pattern: str) -> str:
 
 Expression = Annotated[str, AfterValidator(_expression)]  # a regular one
 Pattern = Annotated[Expression, Field(min_length=1)]
+
+
+def _in_table(name: str) -> str:
+    if name not in PAIRS:
+        raise ValueError(unknown_net(name))
+    return name
+
+
+Row = Annotated[str, AfterValidator(_in_table)]  # of the table of nets
 
 
 class Section(BaseModel):

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from common.documents import STRICT
 from common.errors import UserError
-from common.settings.run import EarlyStop
+from common.settings.train import EarlyStop
 
 
 @dataclass

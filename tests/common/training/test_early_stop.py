@@ -8,7 +8,7 @@ import pytest
 
 from common.errors import ConfigError, UserError
 from common.settings.load import load_settings
-from common.settings.run import EarlyStop
+from common.settings.train import EarlyStop
 from common.training.early_stop import EarlyState
 from common.training.logs import read_log
 from tests.common.training.numpy_side import CONFIG, Listener, NumpySide, log_of

@@ -13,14 +13,8 @@ from common.errors import ConfigError
 from common.evaluation.evaluator import EVALUATORS
 from common.pairs import PAIRS, WITHOUT_DATA
 from common.schedules import SCHEDULES
-from common.settings.data import (
-    DATASETS,
-    INSTANCES,
-    AnyAugmentation,
-    AnyData,
-    Data,
-    PhotosData,
-)
+from common.settings.augment import AnyAugmentation
+from common.settings.data import DATASETS, INSTANCES, AnyData, Data, PhotosData
 from common.settings.load import load_settings
 from common.settings.own import OWN
 from common.settings.recipe import AnyLoss, AnyOptimizer, AnySchedule

@@ -7,7 +7,7 @@ import pytest
 
 from common.errors import ConfigError, UserError
 from common.settings.load import load_settings
-from common.settings.run import Train
+from common.settings.train import Train
 from tests.nets.training.test_average import small
 from tests.nets.training.test_freeze import Paddle, Torch, arrays
 from tests.paths import ROOT
