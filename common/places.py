@@ -4,20 +4,27 @@ import inspect
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, NamedTuple
 
 from common.errors import UserError
 
 _HOME = Path(__file__).resolve().parents[1]
+# {name: module} of modules whose names others have in `sys.modules` now: a repository may have a
+# `common.py` or a `port/` of its own. What looks for modules looks here, too.
+ASIDE: dict[str, ModuleType] = {}
 _ROOMS = (
     *("align", "commands", "convert", "common", "tools", "torch_ref", "paddle_impl"),
-    *("export", "port", ".venv"),
+    *("export", "port"),
 )
+_OURS = tuple(f"{_HOME / room}/" for room in _ROOMS)
 _NOT_THE_USERS = (
     "<",
-    *(f"{_HOME / room}/" for room in _ROOMS),
+    *_OURS,
+    f"{_HOME / '.venv'}/",
     *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
 )
 
@@ -36,14 +43,54 @@ def told(error: BaseException, function: Any = None) -> str:
     return f"{type(error).__name__}{': ' * bool(words)}{words}{where}"
 
 
+class Source(NamedTuple):
+    """Where a function or class is written: its file, its first line from 1, and its text."""
+
+    file: str
+    line: int
+    text: str
+
+
+def where_written(code: Any) -> Source | None:
+    """Return where a function or class is written, None where nobody knows."""
+    with _standing(code):
+        try:
+            file, (lines, first) = inspect.getsourcefile(code), inspect.getsourcelines(code)
+        except (OSError, TypeError):
+            return None
+    return Source(file, max(first, 1), "".join(lines)) if file else None
+
+
+def loaded_modules() -> dict[str, ModuleType]:
+    """Return every module that is loaded, by name; of two with one name those in `ASIDE`, too."""
+    return {**sys.modules, **{f"{name} (aside)": module for name, module in ASIDE.items()}}
+
+
+@contextmanager
+def _standing(code: Any) -> Iterator[None]:
+    """Let the module of a class stand in `sys.modules`: there `inspect` looks for its file."""
+    name, own = str(getattr(code, "__module__", "")), str(getattr(code, "__qualname__", ""))
+    here, aside = sys.modules.get(name), ASIDE.get(name)
+    root = own.partition(".")[0]
+    theirs = isinstance(code, type) and aside is not None and hasattr(aside, root)
+    if not theirs or getattr(here, root, None) is code:
+        yield
+        return
+    sys.modules[name] = aside  # type: ignore[assignment]  # `theirs` says that there is one
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+        sys.modules.update({name: here} if here else {})
+
+
 def place_of(function: Any) -> str:
     """Return "file:line" of a function or class of the user's, "" where that is not known."""
     try:
-        own = inspect.unwrap(function)
-        file, line = inspect.getsourcefile(own), inspect.getsourcelines(own)[1]
-    except (OSError, TypeError, ValueError):
+        source = where_written(inspect.unwrap(function))
+    except ValueError:
         return ""
-    return f"{file}:{line}" if file and is_users(file) else ""
+    return f"{source.file}:{source.line}" if source and is_users(source.file) else ""
 
 
 def refuse_signature(
@@ -102,6 +149,12 @@ def caller() -> str:
     if frame is None:
         return ""
     return f"{frame.f_code.co_filename}:{frame.f_lineno}, in {frame.f_code.co_name}"
+
+
+def is_ours(function: Any) -> bool:
+    """Tell whether a function is written in this program, whatever its module is called."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return code is not None and code.co_filename.startswith(_OURS)
 
 
 def is_users(filename: str) -> bool:

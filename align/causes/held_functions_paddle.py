@@ -1,13 +1,15 @@
 """Where the code of a layer holds functions of Paddle: a name it imported, a cell, an attribute."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from operator import setitem
 from types import FunctionType, MethodType
 from typing import Any
 
 from paddle import nn
+
+from common.places import is_users
 
 Put = Callable[[Any], None]  # puts another function in one place
 # Packages whose code is no part of a port.
@@ -42,13 +44,13 @@ def _of_layer(layer: nn.Layer) -> Iterator[Place]:
     """Yield what the code of one layer starts from."""
     yield from _inside(vars(layer))
     for kind in type(layer).__mro__:
-        if kind.__module__.partition(".")[0] not in FOREIGN | {"paddle"}:
+        if _package(kind) != "paddle" and not _is_foreign(kind, vars(kind).values()):
             yield from ((value, None) for value in vars(kind).values())
 
 
 def _inside(value: Any) -> Iterator[Place]:
     """Yield what a function, a table or a partial function holds."""
-    if isinstance(value, FunctionType) and _package(value) not in FOREIGN:
+    if isinstance(value, FunctionType) and not _is_foreign(value, (value,)):
         yield value.__globals__, None
         for cell in value.__closure__ or ():
             yield from _filled(cell)
@@ -63,6 +65,15 @@ def _inside(value: Any) -> Iterator[Place]:
     elif isinstance(value, list) and len(value) <= MOST:
         pairs = dict(enumerate(value))
         yield from ((each, partial(setitem, value, key)) for key, each in _callables(pairs))
+
+
+def _is_foreign(code: Any, functions: Iterable[Any]) -> bool:
+    """Tell whether a function, or a class with these, is of such a package.
+
+    A user's own `align/` or `code.py` is none: its files say so.
+    """
+    own = (each.__code__ for each in functions if isinstance(each, FunctionType))
+    return _package(code) in FOREIGN and not any(is_users(each.co_filename) for each in own)
 
 
 def _callables(table: Mapping[Any, Any]) -> Iterator[tuple[Any, Any]]:

@@ -16,6 +16,7 @@ from align.arrays.arguments import Forward
 from align.force.given_draws import DrawGiver, Wanted
 from align.record.draws import MASK, NORMAL, UNIFORM
 from align.record.trace import Call
+from common.places import loaded_modules
 
 RandomSettings = dict[str, Any]
 FOREIGN = ("torch", "numpy", "scipy", "sympy")  # packages that hold no function of Paddle
@@ -57,7 +58,7 @@ class GivenDraws:
         new = {id(function): make(self, function) for function, make in _functions()}
         undo: list[tuple[Callable[[Any], None], Any]] = []
         try:
-            for holder, name in (*_held(frozenset(sys.modules)), *_held_by_code(net)):
+            for holder, name in (*_held(frozenset(loaded_modules())), *_held_by_code(net)):
                 value = vars(holder).get(name)
                 if id(value) in new:
                     setattr(holder, name, new[id(value)])
@@ -97,7 +98,8 @@ def _functions() -> Iterator[tuple[Any, Callable[[GivenDraws, Any], Any]]]:
 @lru_cache(maxsize=1)
 def _held(modules: frozenset[str]) -> list[tuple[Any, str]]:
     """Return (module or class, name) of each place where one of `modules` holds such a function."""
-    own = [sys.modules[name] for name in modules if name.partition(".")[0] not in FOREIGN]
+    loaded = loaded_modules()
+    own = [loaded[name] for name in modules if name.partition(".")[0] not in FOREIGN]
     return _among([*own, paddle.Tensor])
 
 

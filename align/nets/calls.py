@@ -15,6 +15,7 @@ from typing import Any
 
 from align.arrays.arguments import Forward
 from align.nets.progress import noted
+from common.places import where_written
 
 # What the wrapper of a net and its loss carries as `net_with_loss_mark`, in either framework.
 WITH_LOSS_MARK = object()
@@ -133,10 +134,8 @@ def written_at(function: Any) -> str:
 
 @cache
 def _source(code: Any) -> str:
-    try:
-        return f"{inspect.getsourcefile(code)}:{inspect.getsourcelines(code)[1]}"
-    except (OSError, TypeError):
-        return ""
+    source = where_written(code)
+    return f"{source.file}:{source.line}" if source else ""
 
 
 def _as_written(forward: Any) -> Any:

@@ -1,7 +1,6 @@
 """What of a config's own things is there, and what is still to be filled in."""
 
 import ast
-import inspect
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from commands.subjects.named.parts import Parts
 from commands.subjects.validation import sizes_taken
 from common.data.batch import arrays_of
 from common.errors import ConversionError, UserError
+from common.places import where_written
 from common.settings.own import FRAMEWORKS
 from common.settings.run import Settings
 
@@ -61,15 +61,13 @@ def state_of(own: Own) -> State:
         found: Any = own.found
     except UserError as error:
         return State(str(own), WRONG, str(error))
-    try:
-        lines, first = inspect.getsourcelines(found)
-        place = f"{inspect.getsourcefile(found)}"
-    except (TypeError, OSError):
+    source = where_written(found)
+    if source is None:
         return State(str(own), READY, "ready")
-    stub = _stub_in("".join(lines))
+    stub = _stub_in(source.text)
     if stub is None:
-        return State(str(own), READY, f"{place}:{max(first, 1)}")
-    return State(str(own), TO_FILL, f"{place}:{max(first, 1) + stub}")
+        return State(str(own), READY, f"{source.file}:{source.line}")
+    return State(str(own), TO_FILL, f"{source.file}:{source.line + stub}")
 
 
 def _stub_in(source: str) -> int | None:

@@ -16,6 +16,7 @@ from commands.subjects.named.frameworks import parts_of
 from commands.subjects.named.weights import load_weights
 from common.errors import UserError
 from common.files import sha256_of
+from common.places import where_written
 from common.settings.data import INSTANCES
 from common.settings.run import SEMANTIC, Settings
 from common.settings.volumes import VOLUMETRIC
@@ -122,8 +123,8 @@ def _code_of(settings: Settings) -> str:
     own = parts_of(settings, "paddle").own("model")
     if own is None:
         return ""
-    file = inspect.getsourcefile(inspect.unwrap(own.found))
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
+    source = where_written(inspect.unwrap(own.found))
+    return hashlib.sha256(Path(source.file).read_bytes()).hexdigest() if source else ""
 
 
 def default_size(settings: Settings, step: tuple[int, int]) -> tuple[int, int]:

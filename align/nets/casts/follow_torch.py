@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from align.nets.casts.given_tables import TableGiver
 from align.nets.casts.told import COMPARISONS, is_rounded, tell
+from common.places import is_ours
 
 _CFLOAT = torch.Tensor.cfloat  # type: ignore[attr-defined]  # the stubs lack it
 WIDE: dict[Any, Any] = {
@@ -68,7 +69,7 @@ def follows_run(tables: TorchTables | None = None) -> Iterator[None]:
     apply = BackwardCFunction.apply
 
     def followed(self: Any, *args: Any) -> Any:
-        if self._forward_cls.__module__.startswith("align."):
+        if is_ours(self._forward_cls.forward):
             return apply(self, *args)
         with _FollowsRun():
             return apply(self, *args)

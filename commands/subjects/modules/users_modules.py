@@ -2,8 +2,8 @@
 
 A repository may well have a `common.py` or an `align/` of its own. Who imports decides: a file of
 this program gets ours, any other file the user's, where the user's path has one. Only one of the
-two can stand in `sys.modules` under its name; the other is kept aside and they change places for
-the length of an import, lazy ones too.
+two can stand in `sys.modules` under its name; the other is kept in `common.places.ASIDE` and they
+change places for the length of an import, lazy ones too.
 """
 
 import builtins
@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from common.places import is_users
+from common.places import ASIDE, is_users
 
 ROOT = Path(__file__).resolve().parents[3]
 ROOMS = frozenset(
@@ -31,7 +31,6 @@ class _Worlds:
     def __init__(self) -> None:
         self.import_builtin: Callable[..., Any] = builtins.__import__
         self.import_by_name: Callable[..., ModuleType] = importlib.import_module
-        self.aside: dict[str, ModuleType] = {}
         self.users = False  # whose modules stand in `sys.modules`
         self.lock = threading.RLock()
 
@@ -80,8 +79,10 @@ class _Worlds:
         standing = {name: sys.modules[name] for name in list(sys.modules) if _root(name) in ROOMS}
         for name in standing:
             del sys.modules[name]
-        sys.modules.update(self.aside)
-        self.aside, self.users = standing, not self.users
+        sys.modules.update(ASIDE)
+        ASIDE.clear()
+        ASIDE.update(standing)
+        self.users = not self.users
         if self.users:
             sys.path[:] = [place for place in sys.path if place != str(ROOT)]
         else:

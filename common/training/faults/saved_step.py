@@ -29,7 +29,7 @@ from common.data.batch import arrays_of
 from common.documents import checked, json_in
 from common.errors import UnreadableError
 from common.files import require_file, sha256_of, whole_folder
-from common.places import is_users
+from common.places import is_users, loaded_modules
 
 FORMAT = 1
 ABOUT, BATCHES, STATE = "step.json", "batches.safetensors", "state.safetensors"
@@ -160,7 +160,7 @@ def users_folders() -> list[str]:
 
 def users_code() -> dict[str, str]:
     """Return {file: SHA-256} of the modules of the user's own that are loaded."""
-    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+    files = {getattr(module, "__file__", None) for module in loaded_modules().values()}
     folders = tuple(f"{folder}/" for folder in users_folders())
     own = sorted(f for f in files if f and is_users(f) and f.startswith(folders))
     return {name: sha256_of(Path(name)) for name in own if Path(name).is_file()}
