@@ -53,8 +53,9 @@ def once(call: TorchCall, ask: Callable[[TorchCall], Spelled]) -> Spelled:
             continue
         if spelled.text.count(argument.text) < 2:
             continue
-        named_call = _with_text(call, argument, GIVEN)
-        again = ask(named_call)
+        again = ask(_with_text(call, argument, GIVEN))
+        if len(re.findall(rf"\b{GIVEN}\b", again.text)) < 2:  # the user wrote the same twice
+            continue
         text = re.sub(rf"\b{GIVEN}\b", f"({GIVEN} := {argument.text})", again.text, count=1)
         return replace(again, text=text)
     return spelled
