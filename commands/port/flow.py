@@ -29,6 +29,8 @@ def write_and_prove(asked: dict[str, Any], folder: Path, force: bool, tell: Tell
     tell(phrase("recording {net}", net=asked["spec"]))
     record = recorded(asked)
     check_names(folder, record.files)
+    for weights in record.absent:
+        tell(phrase("{path} is not there: the reference begins without it", path=weights))
     for mode, why in record.failed.items():
         tell(phrase("the reference cannot run in {mode} mode: {why}", mode=mode, why=why))
     port = write_port(record, lambda path: tell(phrase("writing {path}", path=path)))

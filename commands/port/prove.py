@@ -51,13 +51,13 @@ def _pair(asked: Mapping[str, Any], folder: Path) -> tuple[Any, Any]:
     from commands.port.nets_torch import moved
     from commands.subjects.callables_paddle import build_paddle
     from commands.subjects.own import build_reference, fill_reference
-    from port.record.downloads_torch import without_network
+    from port.record.downloads_torch import without_weights
     from port.record.operators_torch import lent
 
     give_back()
     sys.path[1:1] = [place for place in asked["path"] if place not in sys.path]
     sys.path.append(str(folder.resolve().parent))
-    with without_network():
+    with without_weights():
         torch_net = lent(lambda: build_reference(asked["spec"], asked["seed"], asked["arguments"]))
     if asked["weights"]:
         fill_reference(torch_net, asked["weights"], asked["spec"])

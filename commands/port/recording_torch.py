@@ -17,7 +17,8 @@ from commands.entry import ROOT
 from commands.subjects.callables import load_callable, users_errors
 from commands.subjects.inputs import read_inputs, seeded_inputs
 from common.errors import UserError
-from port.record.downloads_torch import without_network
+from port.record.downloads_torch import without_weights
+from port.record.facts import Record
 from port.record.hook_torch import installed, is_pythons
 from port.record.old_worlds import give_back
 from port.record.operators_torch import lent
@@ -38,8 +39,10 @@ def main(request: Path, output: Path) -> None:
     """Record the net that `request` asks for, and write the recording or the error."""
     asked = json.loads(request.read_text("utf-8"))
     try:
-        with without_network():
+        with without_weights() as absent:
             answer: Any = traced(asked) if "trace" in asked else recorded(asked)
+        if isinstance(answer, Record):
+            answer.absent = absent
     except UserError as error:
         answer = str(error)
     output.write_bytes(pickle.dumps(answer))

@@ -1,7 +1,8 @@
-"""Stands in for downloads of weights that fail: the port gets other weights in any case."""
+"""Stands in for weights that cannot be had: the port gets other weights in any case."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any
 
 import torch
@@ -17,34 +18,51 @@ class NothingDownloaded(dict[str, Any]):
 
 
 @contextmanager
-def without_network() -> Iterator[None]:
-    """Let a download that fails hold nothing, and let loading that do nothing.
+def without_weights() -> Iterator[list[str]]:
+    """Let a download that fails, and a file that is not there, hold nothing; loading that too.
 
-    Constructors of old nets download weights of a backbone, and stop without a network.
+    Constructors of research code load the weights of a backbone from the net, or from a path of
+    their authors'. Yields the addresses and paths for which nothing stood in.
     """
-    download, load = torch.hub.load_state_dict_from_url, nn.Module.load_state_dict
-
-    def load_state_dict_from_url(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return download(*args, **kwargs)
-        except OSError:
-            return NothingDownloaded()
-
-    def load_state_dict(self: nn.Module, state_dict: Any, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(state_dict, NothingDownloaded):
-            return nn.modules.module._IncompatibleKeys([], [])
-        return load(self, state_dict, *args, **kwargs)
-
-    load_state_dict_from_url.__qualname__ = download.__qualname__  # by which a recording calls it
-    load_state_dict_from_url.__module__ = download.__module__
-    places = [(torch.hub, "load_state_dict_from_url"), (torch.utils.model_zoo, "load_url")]
-    kept = [(place, name, getattr(place, name)) for place, name in places]
-    for place, name in places:
-        setattr(place, name, load_state_dict_from_url)
-    nn.Module.load_state_dict = load_state_dict  # type: ignore[method-assign]
+    absent: list[str] = []
+    download = _or_nothing(torch.hub.load_state_dict_from_url, OSError, absent)
+    changed: list[tuple[Any, str, Any]] = [
+        (torch.hub, "load_state_dict_from_url", download),
+        (torch.utils.model_zoo, "load_url", download),
+        (torch, "load", _or_nothing(torch.load, FileNotFoundError, absent)),
+        (nn.Module, "load_state_dict", _unless_nothing(nn.Module.load_state_dict)),
+    ]
+    kept = [(place, name, getattr(place, name)) for place, name, _ in changed]
+    for place, name, value in changed:
+        setattr(place, name, value)
     try:
-        yield
+        yield absent
     finally:
         for place, name, known in kept:
             setattr(place, name, known)
-        nn.Module.load_state_dict = load  # type: ignore[method-assign]
+
+
+def _or_nothing(load: Callable[..., Any], error: type[Exception], absent: list[str]) -> Any:
+    """Return a function of torch's that gives nothing where it would raise `error`."""
+
+    @wraps(load)  # by its name a recording calls it
+    def made(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return load(*args, **kwargs)
+        except error:
+            absent.append(str(next(iter((*args, *kwargs.values())))))
+            return NothingDownloaded()
+
+    return made
+
+
+def _unless_nothing(fill: Callable[..., Any]) -> Any:
+    """Return `load_state_dict`, which leaves a module as it is where there is nothing."""
+
+    @wraps(fill)
+    def load_state_dict(self: nn.Module, state_dict: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(state_dict, NothingDownloaded):
+            return nn.modules.module._IncompatibleKeys([], [])
+        return fill(self, state_dict, *args, **kwargs)
+
+    return load_state_dict

@@ -108,10 +108,12 @@ class FileRecord:
 class Record:
     """A recording: the files, and the factory ("module", "name").
 
-    modes: the passes that ran ("eval", "train"); failed: those that did not, and why.
+    modes: the passes that ran ("eval", "train"); failed: those that did not, and why. absent:
+    addresses and paths of weights that the net asked for and that could not be had.
     """
 
     files: dict[str, FileRecord]
     root: tuple[str, str]
     modes: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    absent: list[str] = field(default_factory=list)

@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip("torch")
 paddle = pytest.importorskip("paddle")
 
-from port.record.downloads_torch import without_network
+from port.record.downloads_torch import without_weights
 from tests.port.trial import both_outputs, recorded, written
 
 HEAD = """import torch
@@ -118,6 +118,9 @@ class Net(nn.Module):
         state = model_zoo.load_url("https://nowhere.invalid/b.pth")["model"]
         own = self.state_dict()
         own.update({k: v for k, v in state.items() if k in own})
+        self.load_state_dict(own)
+        saved = torch.load("pretrained/nowhere.pth", map_location="cpu")
+        own.update({k: v for k, v in saved.items() if k in own})
         self.load_state_dict(own)
 
     def forward(self, x):
@@ -426,10 +429,11 @@ class Made(Block):
 @pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
 @pytest.mark.parametrize("name", TRAPS)
 def test_the_port_computes_the_same(tmp_path, name, train):
-    with without_network():
+    with without_weights() as absent:
         texts = {"trapped": HEAD + TRAPS[name], "trapped_parts": HEAD + PARTS}
         record, net = recorded(tmp_path, texts, "Net" if "class Net" in TRAPS[name] else "build")
     theirs, ours = both_outputs(tmp_path, record, net, train=train)
+    assert bool(absent) == (name == "weights that would be downloaded")
     assert written(record)[1].gaps == [] or name == "imports under conditions"
     np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
 
