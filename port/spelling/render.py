@@ -69,19 +69,29 @@ class Filled:
 
     def outer_call(self, tree: ast.Call) -> str:
         """Return the text of what the template calls at its top."""
-        written, broken = [], False
-        for argument in tree.args:
-            if not self.is_written(argument):
-                broken = True
-            elif broken or self.as_keyword(argument):
-                written.append(f"{self.name_of(argument)}={self.text(argument)}")
-                broken = True
+        written, named = [], []
+        for argument in filter(self.is_written, tree.args):
+            if named or self.as_keyword(argument) or self.is_behind_a_gap(tree, argument):
+                named.append((self.place_of(argument), self.name_of(argument), argument))
             else:
                 written.append(self.text(argument))
         for keyword in tree.keywords:
             if self.is_written(keyword.value):
-                written.append(f"{keyword.arg}={self.text(keyword.value)}")
+                named.append((self.place_of(keyword.value), keyword.arg or "", keyword.value))
+        named.sort(key=lambda one: one[0])
+        written += [f"{name}={self.text(value)}" for _, name, value in named]
         return f"{self.text(tree.func)}({', '.join(filter(None, written))})"
+
+    def is_behind_a_gap(self, tree: ast.Call, argument: ast.expr) -> bool:
+        """Return whether an argument before this one is left out."""
+        before = tree.args[: tree.args.index(argument)]
+        return not all(map(self.is_written, before))
+
+    def place_of(self, part: ast.expr) -> int:
+        """Return where in the call the user wrote what stands here; behind all, if nowhere."""
+        order = list(self.bound.given)
+        places = [order.index(name) for name in self.used(part) if name in self.bound.given]
+        return min(places, default=len(order))
 
     def used(self, tree: ast.expr) -> list[str]:
         """Return the names of parameters in a part of the template."""

@@ -46,7 +46,7 @@ BY_TEXT = {  # rows that give nothing to compare: their spelling is the test
     "torch.cuda.device_count": ("torch.cuda.device_count()", "paddle.device.cuda.device_count()"),
     "torch.nn.modules.batchnorm._BatchNorm": (
         "torch.nn.modules.batchnorm._BatchNorm(4, eps=0.001, momentum=0.2)",
-        "nn.layer.norm._BatchNormBase(4, momentum=0.8, epsilon=0.001)",
+        "nn.layer.norm._BatchNormBase(4, epsilon=0.001, momentum=0.8)",
     ),
     "torch.nn.BatchNorm2d._check_input_dim": (
         "torch.nn.BatchNorm2d(4)._check_input_dim(x4)",

@@ -33,6 +33,23 @@ class Net(nn.Module):
         )
 """,
     ),
+    "keywords in the user's order": (
+        """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, bias=False, groups=1, padding=2, dilation=2)
+        self.norm = nn.BatchNorm2d(4, momentum=0.1, eps=1e-3)
+
+    def forward(self, x):
+        x = self.norm(self.conv(x))
+        return F.interpolate(x, mode="bilinear", size=(5, 5), align_corners=False)
+""",
+        """
+        self.conv = nn.Conv2D(3, 4, 3, bias_attr=False, groups=1, padding=2, dilation=2)
+        self.norm = nn.BatchNorm2D(4, momentum=0.9, epsilon=1e-3)
+""",
+    ),
 }
 
 
