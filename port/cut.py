@@ -194,6 +194,14 @@ class Cut:
                 self._refer(source, part)
             elif isinstance(part, ast.Import | ast.ImportFrom):
                 self._read_local_import(source, part)
+            elif isinstance(part, ast.Call):
+                self._read_asked(source, part)
+
+    def _read_asked(self, source: Source, node: ast.Call) -> None:
+        """Want what `getattr(module, name)` found in modules of the recording."""
+        for seen in source.record.calls.get(span_of(node), ()):
+            if seen.asked_of in self.sources:
+                self._want_member(seen.asked_of, seen.asked)
 
     def _parts(self, source: Source, node: ast.AST) -> Iterator[ast.AST]:
         yield node

@@ -68,7 +68,13 @@ class SeenCall:
     through: set[str] = field(default_factory=set)  # keywords that functools.partial gave
     whose: str = ""  # "module:name" of what is not torch's
     asked: str = ""  # the name that `getattr` was asked for
+    asked_of: str = ""  # the module that it was asked for that name
     writers: set[Place] = field(default_factory=set)
+
+    @property
+    def of_others(self) -> tuple[str, str, str]:
+        """Return what tells calls of what is not torch's apart."""
+        return self.whose, self.asked, self.asked_of
 
 
 @dataclass

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from port.record.attribute import attribute
+
 # Where torch's names are looked for; the first that holds an object names it.
 _HOMES = (
     "torch.nn",
@@ -75,8 +77,8 @@ def names_of(value: Any) -> tuple[str, ...]:
     if not _is_torchs(value):
         return ()
     found = _table().get(id(value), [])
-    own = getattr(value, "__qualname__", None)
-    module = getattr(value, "__module__", None)
+    own = attribute(value, "__qualname__")
+    module = attribute(value, "__module__")
     if own and module and module.startswith("torch") and "<locals>" not in own:
         full = f"{module}.{own}"
         found = found if full in found else [*found, full]
@@ -88,7 +90,7 @@ def _is_torchs(value: Any) -> bool:
         return True
     if not callable(value):
         return False
-    module = getattr(value, "__module__", None) or ""
+    module = str(attribute(value, "__module__", ""))
     return id(value) in _table() or module.partition(".")[0] == "torch"
 
 
@@ -106,8 +108,8 @@ def who_is_called(function: Any) -> tuple[tuple[str, ...], Any, bool, bool]:
         return _called_module(function)
     if isinstance(function, type):
         return _called_class(function)
-    owner = getattr(function, "__self__", None)
-    name = getattr(function, "__name__", "")
+    owner = attribute(function, "__self__")
+    name = attribute(function, "__name__", "")
     if owner is None or isinstance(owner, ModuleType):
         return names_of(function), None, False, False
     if isinstance(owner, torch.Tensor):

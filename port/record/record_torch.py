@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from port.record.attribute import attribute
 from port.record.facts import Binding, Record
 from port.record.hook_torch import Finder
 from port.record.names_torch import names_of
@@ -128,8 +129,7 @@ def _binding(value: Any, files: Mapping[str, Any]) -> Binding | None:
         return Binding("module", value.__name__)
     if names := names_of(value):
         return Binding("torch", names=names)
-    module = getattr(value, "__module__", None)
-    name = getattr(value, "__qualname__", None)
+    module, name = attribute(value, "__module__"), attribute(value, "__qualname__")
     if isinstance(module, str) and isinstance(name, str) and module in files:
         return Binding("thing", f"{module}:{name}")
     return None

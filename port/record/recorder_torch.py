@@ -4,10 +4,12 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from types import ModuleType
 from typing import Any
 
 import torch
 
+from port.record.attribute import attribute
 from port.record.describe_torch import described
 from port.record.facts import MOST, Facts, FileRecord, Place, SeenCall, merged
 from port.record.instrument import Span
@@ -73,7 +75,7 @@ class Asker:
         self.counts[number] += 1
         if self.counts[number] > MOST:
             return function(*args, **kwargs)
-        owner = getattr(function, "__self__", None)
+        owner = attribute(function, "__self__")
         tensors = _tensors((owner, *args, *kwargs.values()))
         before = [_version(tensor) for tensor in tensors]
         start = self.phase.writes.begun()
@@ -132,13 +134,14 @@ class Asker:
             through=set(function.keywords) if isinstance(function, partial) else set(),
             whose="" if names else _whose(function),
             asked=str(args[1]) if function is getattr else "",
+            asked_of=_module_name(args[0]) if function is getattr else "",
             writers=self.phase.writes.since(start, written),
         )
         self._note_place(number, names, result, written)
         known = self.file.calls.setdefault(self.spans[number], [])
         for one in known:
             if (one.names, one.partial, one.built) == (names, by_partial, built) and (
-                names or (one.whose, one.asked) == (now.whose, now.asked)
+                names or one.of_others == now.of_others
             ):
                 _merge(one, now)
                 return
@@ -149,7 +152,7 @@ class Asker:
     ) -> None:
         """Keep the place of a call of torch's that wrote, or that made a layer that will."""
         place = self.file.module, self.spans[number]
-        if names and getattr(result, "inplace", False) is True:
+        if names and attribute(result, "inplace") is True:
             self.phase.writes.made[id(result)] = result, place
         if names and not names[0].endswith((".__call__", ".forward")):
             for tensor in written:
@@ -198,6 +201,10 @@ def _version(tensor: torch.Tensor) -> int:
         return 0
 
 
+def _module_name(value: Any) -> str:
+    return value.__name__ if isinstance(value, ModuleType) else ""
+
+
 def _whose(function: Any) -> str:
-    kind = function if hasattr(function, "__qualname__") else type(function)
-    return f"{getattr(kind, '__module__', '')}:{getattr(kind, '__qualname__', '')}"
+    kind = function if attribute(function, "__qualname__") else type(function)
+    return f"{attribute(kind, '__module__', '')}:{attribute(kind, '__qualname__', '')}"

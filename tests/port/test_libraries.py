@@ -1,0 +1,49 @@
+"""What libraries of nets do: the port computes what the reference computes, without a gap."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("paddle")
+
+from tests.port.test_traps import HEAD
+from tests.port.trial import both_outputs, recorded, written
+
+ASKED = """import kinds
+
+
+class Missing:
+    def __getattr__(self, name):
+        raise RuntimeError(f"{name}: the package is not installed")
+
+
+missing = Missing()
+
+
+def build(name="Small"):
+    return getattr(kinds, name)(width=getattr(kinds.sizes, "WIDTH"))
+"""
+KINDS = {
+    "asks": ASKED,
+    "kinds.__init__": "from . import sizes\nfrom .nets import Large, Small\n",
+    "kinds.sizes": "import torch\n\nWIDTH = 4\nDEPTH = 5\n",
+    "kinds.nets": f"""{HEAD}
+class Small(nn.Conv2d):
+    def __init__(self, width):
+        super().__init__(3, width, 1)
+
+
+class Large(Small):
+    pass
+""",
+}
+
+
+def test_what_is_asked_of_a_module_by_its_name_is_kept(tmp_path):
+    """A stand-in that raises whatever it is asked for stands beside."""
+    record, net = recorded(tmp_path, KINDS, "build")
+    files, port = written(record)
+    assert port.gaps == []
+    assert "Large" not in files["kinds/nets.py"]
+    theirs, ours = both_outputs(tmp_path, record, net)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
