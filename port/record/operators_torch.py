@@ -3,7 +3,7 @@
 Its Python part asks for them on import, and nets import it for other things.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import torch
@@ -23,9 +23,16 @@ def lent(action: Callable[[], _T]) -> _T:
     try:
         return action()
     except Exception as error:
-        if _MISSING not in str(error) or _kept:
+        if _kept or not any(_MISSING in str(one) for one in _chain(error)):
             raise
     _kept.append(torch.library.Library("torchvision", "DEF"))
     for name in _NAMES:
         _kept[0].define(f"{name}{_SIGNATURE}")
     return action()
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and those behind it: a package that imports lazily raises one of its own."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

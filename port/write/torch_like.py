@@ -14,7 +14,7 @@ from port.spelling.names import called_by
 from port.spelling.spell import spell
 from port.spelling.table import rows
 
-_LEFT_OUT = ("device", "dtype", "process_group")
+_PLACED = ("device", "dtype", "process_group")  # taken, as torch's classes do, and left out
 _NOWHERE = SourceLine(Path("torch_calls.py"), 0)
 
 
@@ -42,11 +42,12 @@ def torch_like(names: Sequence[str]) -> TorchLike | None:
 
 
 def _made(name: str, base: str, form: Form) -> TorchLike | None:
-    parameters = [p for p in form.parameters if p.name not in _LEFT_OUT]
-    if any(p.variadic for p in parameters):
+    if any(p.variadic for p in form.parameters):
         return None
     given = tuple(
-        Argument(p.name, p.name if p.default is not None else None, single=True) for p in parameters
+        Argument(p.name, p.name if p.default is not None else None, single=True)
+        for p in form.parameters
+        if p.name not in _PLACED
     )
     try:
         spelled = spell(TorchCall(name, given, _NOWHERE))
@@ -56,7 +57,7 @@ def _made(name: str, base: str, form: Form) -> TorchLike | None:
     if not isinstance(tree, ast.Call) or ast.unparse(tree.func) != base:
         return None
     signature = ", ".join(
-        p.name if p.default is None else f"{p.name}={p.default}" for p in parameters
+        p.name if p.default is None else f"{p.name}={p.default}" for p in form.parameters
     )
     inside = spelled.text.strip()[len(base) :]
     short = name.rpartition(".")[2]

@@ -38,6 +38,34 @@ class Large(Small):
 """,
 }
 
+IDIOMS = {
+    "a device handed on to a base": """
+class Padded(nn.Conv2d):
+    def __init__(self, inputs, outputs, kernel, **kwargs):
+        super().__init__(inputs, outputs, kernel, **kwargs)
+
+
+class Net(nn.Module):
+    def __init__(self, device=None, dtype=None):
+        super().__init__()
+        placed = {"device": device, "dtype": dtype}
+        self.first = Padded(3, 4, 3, bias=False, **placed)
+        self.second = Padded(4, 4, 1, **placed)
+
+    def forward(self, x):
+        return self.second(self.first(x))
+""",
+}
+
+
+@pytest.mark.parametrize("name", IDIOMS)
+def test_the_port_computes_the_same(tmp_path, name):
+    record, net = recorded(tmp_path, {"idiom": HEAD + IDIOMS[name]})
+    assert record.failed == {}
+    assert [str(gap) for gap in written(record)[1].gaps] == []
+    theirs, ours = both_outputs(tmp_path, record, net, train=True)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+
 
 def test_what_is_asked_of_a_module_by_its_name_is_kept(tmp_path):
     """A stand-in that raises whatever it is asked for stands beside."""
