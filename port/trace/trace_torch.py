@@ -9,10 +9,10 @@ from torch import nn
 
 from port.trace.calls_torch import SeenRun, noted, owners
 from port.trace.export_torch import HasRow, traced_call
-from port.trace.graph import Place, TracedClass
+from port.trace.graph import Place, TracedCall, TracedClass
 from port.trace.trees_torch import PLAIN, leaves_of
 
-_MOST = 64  # calls of one class
+_MOST = 256  # calls of one class; a class with more is refused, as nobody looked at the others
 
 
 def traced_classes(
@@ -28,13 +28,22 @@ def traced_classes(
         run()
     found = []
     for kind in sorted(kinds, key=lambda one: (one.__module__, one.__qualname__)):
-        own = [one for one in runs if type(one.module) is kind]
-        calls = [traced_call(one, has_row) for one in _distinct(own)[:_MOST]]
+        calls = _calls([one for one in runs if type(one.module) is kind], has_row)
         places_of = {place for place, by in reached.items() if kind in by}
         found.append(
             TracedClass(kind.__module__, kind.__qualname__, _signature(kind), calls, places_of)
         )
     return found
+
+
+def _calls(runs: list[SeenRun], has_row: HasRow) -> list[TracedCall]:
+    """Return the graphs of the calls that may differ, of too many one without a graph."""
+    distinct = _distinct(runs)
+    if len(distinct) > _MOST:
+        first = distinct[0]
+        why = f"{len(distinct)} of its calls may differ, and at most {_MOST} are traced"
+        return [TracedCall(first.path, first.training, {}, failed=why)]
+    return [traced_call(one, has_row) for one in distinct]
 
 
 def _distinct(runs: list[SeenRun]) -> list[SeenRun]:

@@ -119,3 +119,19 @@ def test_an_error_without_words_is_why_a_call_has_no_graph(monkeypatch):
     failed = export_torch.traced_call(run, bool)
     assert failed.graph is None
     assert failed.failed.startswith("torch.export: NotImplementedError")
+
+
+def test_more_calls_than_are_traced_are_refused(monkeypatch):
+    torch = pytest.importorskip("torch")
+    from port.trace import trace_torch
+
+    class Block(torch.nn.Module):
+        def forward(self, x):
+            return x
+
+    monkeypatch.setattr(trace_torch, "_MOST", 1)
+    net = torch.nn.Sequential(Block(), Block())
+    place = (__file__, Block.forward.__code__.co_firstlineno + 1)
+    found = trace_torch.traced_classes(net, lambda: net(torch.zeros(1)), [place], bool)
+    with pytest.raises(TraceError, match="2 of its calls may differ, and at most 1"):
+        forward_of(found[0], lambda spelled: spelled.text)
