@@ -16,13 +16,28 @@ from port.record.instrument import Span
 from port.record.names_torch import who_is_called
 
 
+class Look:
+    """Entered while the recorder itself looks at values: what of the user's runs then is no answer.
+
+    `__getattribute__` and the like may stand in files with questions, and would be asked for ever.
+    """
+
+    now = False
+
+    def __enter__(self) -> None:
+        self.now = True
+
+    def __exit__(self, *_: object) -> None:
+        self.now = False
+
+
 class Phase:
     """Whether modules are still imported, or the factory and its net are at work."""
 
     at_work = False
 
     def __init__(self) -> None:
-        self.writes = Writes()
+        self.writes, self.look = Writes(), Look()
 
     @contextmanager
     def importing(self) -> Iterator[None]:
@@ -72,25 +87,32 @@ class Asker:
 
     def call(self, number: int, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Call `function`, and note who it was."""
-        self.counts[number] += 1
-        if self.counts[number] > MOST:
+        if self.phase.look.now or self._is_known(number):
             return function(*args, **kwargs)
-        owner = attribute(function, "__self__")
-        tensors = _tensors((owner, *args, *kwargs.values()))
-        before = [_version(tensor) for tensor in tensors]
-        start = self.phase.writes.begun()
+        with self.phase.look:
+            owner = attribute(function, "__self__")
+            tensors = _tensors((owner, *args, *kwargs.values()))
+            before = [_version(tensor) for tensor in tensors]
+            start = self.phase.writes.begun()
         result = function(*args, **kwargs)
-        written = [
-            tensor for tensor, old in zip(tensors, before, strict=True) if _version(tensor) != old
-        ]
-        aliases = _local_names(sys._getframe(1), written)
-        self._note(number, function, args, kwargs, result, written, aliases, start)
+        with self.phase.look:
+            written = [
+                one for one, old in zip(tensors, before, strict=True) if _version(one) != old
+            ]
+            aliases = _local_names(sys._getframe(1), written)
+            self._note(number, function, args, kwargs, result, written, aliases, start)
         return result
+
+    def _is_known(self, number: int) -> bool:
+        """Count a question; tell whether it was asked often enough."""
+        self.counts[number] += 1
+        return self.counts[number] > MOST
 
     def seen(self, number: int, value: Any) -> Any:
         """Note what stands here."""
-        self.counts[number] += 1
-        if self.counts[number] <= MOST:
+        if self.phase.look.now or self._is_known(number):
+            return value
+        with self.phase.look:
             span, facts = self.spans[number], described(value)
             known = self.file.values.get(span)
             self.file.values[span] = facts if known is None else merged(known, facts)
@@ -98,13 +120,18 @@ class Asker:
 
     def written(self, number: int, target: Any, value: Any) -> Any:
         """Note that `target` is written into by an operator such as `+=`; return the operand."""
-        if isinstance(target, torch.Tensor):
-            names = _local_names(sys._getframe(1), [target])
-            self.file.written.setdefault(self.spans[number], set()).update(names)
+        if self.phase.look.now:
+            return value
+        with self.phase.look:
+            if isinstance(target, torch.Tensor):
+                names = _local_names(sys._getframe(1), [target])
+                self.file.written.setdefault(self.spans[number], set()).update(names)
         return value
 
     def ran(self, number: int) -> None:
         """Note that a block ran."""
+        if self.phase.look.now:
+            return
         self.file.ran.add(self.spans[number])
         if self.phase.at_work:
             self.file.at_work.add(self.spans[number])

@@ -39,6 +39,30 @@ class Large(Small):
 }
 
 IDIOMS = {
+    "settings that look up every name by a method of their own": """
+class Settings:
+    names = {"size": "width"}
+
+    def __init__(self, width):
+        self.width = width
+
+    def __getattribute__(self, key):
+        known = super().__getattribute__("names")
+        return super().__getattribute__(known.get(str(key), key))
+
+
+def made(settings):
+    return nn.Conv2d(3, settings.size, 1)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = made(Settings(4))
+
+    def forward(self, x):
+        return self.conv(x)
+""",
     "a device handed on to a base": """
 class Padded(nn.Conv2d):
     def __init__(self, inputs, outputs, kernel, **kwargs):
