@@ -33,7 +33,7 @@ try:
     from commands import endings
     from commands.parser import CommandEnd, HelpFormatter, Parser, complain, error_line
     from common.errors import UserError
-    from common.files import check_outputs
+    from common.files import check_outputs, forbid_maps
     from common.streams import UNKNOWN, keep_apart, results, say
     from common.words import language
     from common.words.controls import in_one_line
@@ -54,6 +54,7 @@ def run(main: Callable[[], int], apart: bool = False) -> NoReturn:
     """
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors=UNKNOWN)
+    forbid_maps()  # nobody watches this process
     if apart:
         keep_apart()
         endings.note(functools.partial(_refused, os._exit), signals_too=False)

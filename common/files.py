@@ -22,6 +22,23 @@ TRASH = ".part"  # suffix of what is not finished or no longer wanted
 OLD, GONE = "old", "gone"  # before it: what is being replaced, and what is being removed
 
 
+_may_map = True
+
+
+def forbid_maps() -> None:
+    """From now on this process reads files instead of mapping them, which takes their size.
+
+    A mapped file that is cut short ends the process (SIGBUS): for one that nobody watches.
+    """
+    global _may_map
+    _may_map = False
+
+
+def may_map() -> bool:
+    """Tell whether this process may map a file that others can change."""
+    return _may_map
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; at the end it is synced to disk and renamed.

@@ -68,9 +68,10 @@ def _fill(options: Any, port: Any, graph: "Graph") -> tuple[list[str], Iterable[
     from convert import read_checkpoint
 
     if options.weights:
-        arrays = dict(read_checkpoint(options.weights).items())
-        _load(port, arrays, options.rules)
-        return [], arrays
+        checkpoint = read_checkpoint(options.weights)
+        _load(port, dict(checkpoint.items()), options.rules)
+        checkpoint.require_unchanged()
+        return [], checkpoint
     arrays = {name: array for name, array in graph.arrays().items() if _is_named(name)}
     try:
         _load(port, arrays, options.rules)

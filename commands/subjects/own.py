@@ -104,6 +104,7 @@ def fill_reference(torch_net: Any, path: str, what: str, key: str | None = None)
             f"{path} does not fit {what}, so nothing was judged:\n  {listed}\n"
             "Give the checkpoint of this net, or the callable and the arguments that build its net"
         ) from None
+    checkpoint.require_unchanged()
 
 
 def without_partner(reference: Reference, paddle_net: Any, rules: Any = None) -> list[str]:

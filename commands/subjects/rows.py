@@ -34,11 +34,13 @@ def pair_with_weights(
     Raises UnreadableError or ConversionError.
     """
     import paddle_impl
-    from convert import convert_checkpoint
+    from convert import convert_checkpoint, read_checkpoint
 
+    opened = read_checkpoint(path)
     torch_net, row, options = reference_with_weights(path, name, overrides, known)
     paddle_net = paddle_impl.build_model(row, **options)
     load_state(paddle_net, convert_checkpoint(path, model=paddle_net).state)
+    opened.require_unchanged()  # both nets have the weights of one moment
     return torch_net, paddle_net, row
 
 
@@ -60,6 +62,7 @@ def reference_with_weights(
     torch_net = torch_ref.build_model(row, **options)
     rules = rules_for(get_pair(row), None)
     torch_net.load_state_dict(reference_state(torch_net, checkpoint, rules), strict=True)
+    checkpoint.require_unchanged()
     return torch_net, row, options
 
 

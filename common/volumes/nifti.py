@@ -17,7 +17,7 @@ def read_nifti(path: Path, inner: str) -> StoredVolume:
     """
     nibabel = library(path, "nibabel")
     with reading(path, "NIfTI"):
-        image: Any = nibabel.load(path)
+        image: Any = nibabel.load(path, mmap=False)
         shape = [int(side) for side in image.shape]
         while len(shape) > 3 and shape[-1] == 1:
             shape.pop()

@@ -14,7 +14,7 @@ from common.volumes.stored import StoredVolume, reading, require_volume
 
 
 def read_npy(path: Path, inner: str) -> StoredVolume:
-    """Map the array of a `.npy` file; no code of the file runs. Raises DamagedFileError."""
+    """Read the array of a `.npy` file; no code of the file runs. Raises DamagedFileError."""
     with reading(path, "npy"):
         if zipfile.is_zipfile(path):
             raise DamagedFileError(f"{path}: holds several arrays, expected one: call it .npz")
@@ -22,7 +22,8 @@ def read_npy(path: Path, inner: str) -> StoredVolume:
             shape, dtype = read_header(file)
             require_volume(path, shape, dtype)
             require_size(file, path.stat().st_size, shape, dtype)
-        return StoredVolume(np.load(path, mmap_mode="r", allow_pickle=False))
+        # Not mapped: one that is cut short meanwhile would end a training.
+        return StoredVolume(np.load(path, allow_pickle=False))
 
 
 def read_npz(path: Path, inner: str) -> StoredVolume:

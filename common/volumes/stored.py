@@ -1,7 +1,6 @@
 """What a file of a volume holds, and what is asked of any before its voxels are read."""
 
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from common.environment import memory_bytes
 from common.errors import DamagedFileError, DataError, UnreadableError, UserError
 from common.files import require_file
 
@@ -23,7 +23,7 @@ class StoredVolume:
     """An array of a file, and what a file of the same geometry needs beside it.
 
     Attributes:
-        array: [D, H, W] or [C, D, H, W] in the file's dtype; perhaps mapped, not yet read.
+        array: [D, H, W] or [C, D, H, W] in the file's dtype.
         geometry: by name, as its kind of file has it: the affine of NIfTI, attributes of HDF5.
     """
 
@@ -53,14 +53,6 @@ def require_volume(
             f"{path}: its header promises {list(shape)} voxels, {size / 2**30:.1f} GB, and this "
             f"machine has {memory / 2**30:.1f} GB of memory: cut the volume into parts"
         )
-
-
-def memory_bytes() -> int:
-    """Return the memory of this machine in bytes; 1 TB where it does not say."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return 2**40
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import numpy as np
 
 from common.errors import UnreadableError, UserError
 from common.words.controls import in_one_line, is_name
-from convert.formats.mapped import mapped, stamp_of
+from convert.formats.mapped import changed, mapped, stamp_of
 from convert.formats.pickles.globals import Odd
 from convert.formats.recipes import for_tensor
 from convert.formats.stored import DamagedError, FileHead, Stored, second_names
@@ -85,7 +85,7 @@ class Checkpoint(Mapping[str, np.ndarray]):
         """Raise UnreadableError where a file is another than when it was opened."""
         for path, stamp in self._stamps.items():
             if stamp_of(path) != stamp:
-                raise UnreadableError(f"{path}: was changed while it was read; convert it again")
+                raise changed(path)
 
     def describe(self) -> list[TensorSpec]:
         """List names, shapes and dtypes; no values are read."""
@@ -138,8 +138,7 @@ def _read(path: Path, key: str | None, is_part: bool = False) -> Checkpoint:
         tree, stamps, more = _joined(path, contents.parts)
     found = _of_tree(path, key, contents.framework, tree, contents.words + more)
     found.size = len(data)
-    beside = {one: stamp_of(one) for one in contents.beside}
-    found._stamps |= {path: stamp} | stamps | beside
+    found._stamps |= {path: stamp} | stamps | dict(contents.beside)
     found.files = tuple(found._stamps)
     return found
 

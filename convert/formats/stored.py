@@ -40,14 +40,15 @@ class Contents:
         framework: whose names and layouts they have.
         words: how it was found, a clause that goes on.
         parts: of an index: name of a tensor -> file beside it that holds the tensor.
-        beside: other files in which tensors of the tree lie.
+        beside: other files in which tensors of the tree lie, with their stamps (`mapped.stamp_of`)
+            of before they were opened.
     """
 
     tree: Any
     framework: str
     words: str
     parts: Mapping[str, str] = field(default_factory=dict)
-    beside: tuple[Path, ...] = ()
+    beside: Mapping[Path, tuple[int, ...]] = field(default_factory=dict)
 
 
 class DamagedError(Exception):

@@ -34,14 +34,14 @@ class OnnxGraph:
         opset: version of the operators of ONNX itself, 0 where it does not say.
         nodes: of the outermost graph, in order.
         initializers: name -> tensor.
-        beside: other files in which tensors lie.
+        beside: other files in which tensors lie, with what tells that they were changed.
     """
 
     producer: str = ""
     opset: int = 0
     nodes: list[GraphNode] = field(default_factory=list)
     initializers: dict[str, Stored | Odd] = field(default_factory=dict)
-    beside: tuple[Path, ...] = ()
+    beside: dict[Path, tuple[int, ...]] = field(default_factory=dict)
 
 
 def read_model(path: Path, data: memoryview) -> OnnxGraph:
@@ -75,7 +75,7 @@ def _read(path: Path, data: memoryview) -> OnnxGraph:
         raise DamagedError("it holds no graph")
     _read_graph(reader, graph, beside, model)
     model.producer = " ".join(filter(None, names.values()))
-    model.beside = tuple(beside.files)
+    model.beside = beside.stamps
     return model
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from common.errors import UnreadableError
 from common.words.controls import in_one_line
-from convert.formats.mapped import mapped
+from convert.formats.mapped import mapped, stamp_of
 from convert.formats.onnx.wire import BYTES, VARINT, Reader, text, varints
 from convert.formats.pickles.globals import Odd
 from convert.formats.stored import DamagedError, Storage, Stored, contiguous, dtype_named
@@ -54,6 +54,7 @@ class FilesBeside:
     def __init__(self, model: Path) -> None:
         self._model = model
         self.files: dict[Path, memoryview] = {}
+        self.stamps: dict[Path, tuple[int, ...]] = {}
 
     def stretch(self, tensor: str, entries: Mapping[str, str]) -> memoryview:
         """Return the bytes that `entries` (location, offset, length) name for a tensor.
@@ -62,6 +63,7 @@ class FilesBeside:
         """
         path = self._place(tensor, entries.get("location", ""))
         if path not in self.files:
+            self.stamps[path] = stamp_of(path)  # before it is opened
             self.files[path] = mapped(path)
         data = self.files[path]
         offset = _number(entries.get("offset", "0"))
