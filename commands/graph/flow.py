@@ -113,13 +113,13 @@ def _source(asked: Mapping[str, Any], work: Path) -> tuple[GraphSource, list[lis
 
     net = torch_side.reference(asked)
     batches = _batches(asked, [])
-    torch_side.require_tensors(net, batches[0], asked["spec"])
+    reasons = torch_side.require_tensors(net, batches[0], asked["spec"])
     state = torch_side.state_of(net)
     np.savez(work / torch_side.STATE, **dict[str, Any](state))
     np.savez(work / torch_side.INPUTS, *batches[0])
     (work / child.REQUEST).write_text(json.dumps(dict(asked)), encoding="utf-8")
     norms, trained = torch_side.norms_of(net), torch_side.trained(net)
-    return GraphSource(asked["spec"], state, norms, trained, net=net), batches
+    return GraphSource(asked["spec"], state, norms, trained, reasons, net=net), batches
 
 
 def _source_of_onnx(
@@ -293,7 +293,9 @@ def _judged(
         return trials_of_onnx(Path(asked["spec"]), net, batches, comparing)
     code = written.mended.code
     trials = TorchTrials(source.net, net, written.account, source.norms, code)
-    return trials.rows(batches, not asked["eval_only"], comparing)
+    rows = trials.rows(batches, not asked["eval_only"], comparing)
+    written.notes += trials.notes
+    return rows
 
 
 def _handed_over(

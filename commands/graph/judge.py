@@ -1,6 +1,6 @@
 """Are the runs of source and written net equal? Distances, allowances and one row for each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -167,20 +167,20 @@ def judged_statistics(
     account: GraphAccount,
     norms: Mapping[str, Norm],
     allowed: float,
+    unread: Set[str] = frozenset(),
 ) -> Judged:
     """Return the row of running means and variances after a pass in train mode.
 
     Paddle averages the biased variance of a batch, torch the unbiased: that factor, (n - 1) / n,
-    is taken out.
+    is taken out. unread: those that the written net lacks and that reach no output of eval mode.
     """
     rows = []
+    missing = set(lacking(before, reference, account, norms))
     for mean, norm in norms.items():
-        path = mean.removesuffix("running_mean")
-        for source in (mean, f"{path}running_var"):
-            if source not in account.target_of and np.array_equal(
-                before[source], reference.buffers[source]
-            ):
-                continue  # of a layer that did not run
+        for source in (mean, variance_of(mean)):
+            moved = source in account.target_of or source in missing
+            if source in unread or not moved:
+                continue  # of a layer that did not run, or that nothing is made of
             found = written.buffers.get(account.target_of.get(source, ""))
             if found is None or norm.momentum is None:
                 where = f"{source}: has no running statistics that are known in the written net"
@@ -193,6 +193,27 @@ def judged_statistics(
             error = distance(expected, found)
             rows.append(Judged(name, _code(error, allowed), error, allowed, source))
     return max(rows, key=_rank, default=Judged(name, CHECKED_GOOD, 0.0, allowed))
+
+
+def lacking(
+    before: Mapping[str, np.ndarray],
+    reference: GraphRun,
+    account: GraphAccount,
+    norms: Mapping[str, Norm],
+) -> list[str]:
+    """Return the running statistics that train mode moved and that the written net lacks."""
+    names = [name for mean in norms for name in (mean, variance_of(mean))]
+    return [
+        name
+        for name in names
+        if name not in account.target_of
+        and not np.array_equal(before[name], reference.buffers[name])
+    ]
+
+
+def variance_of(mean: str) -> str:
+    """Return the name of the running variance beside a running mean."""
+    return f"{mean.removesuffix('running_mean')}running_var"
 
 
 def noise_between(one: GraphRun, other: GraphRun) -> float:

@@ -1,6 +1,6 @@
 """The live torch net of a conversion: built, moved off its zeros, run in both modes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from common.errors import UserError
 from port.graph.mend import Norm
 
 STATE, INPUTS = "state.npz", "inputs.npz"
+IDLE = "of a layer that eval mode does not call"
 _NORMS = nn.modules.batchnorm._BatchNorm
 
 
@@ -130,11 +131,42 @@ def _counted(net: nn.Module) -> Iterator[dict[str, int]]:
             hook.remove()
 
 
-def require_tensors(net: nn.Module, inputs: Sequence[np.ndarray], spec: str) -> None:
-    """Raise UserError where the net cannot run the inputs in eval mode."""
+def require_tensors(net: nn.Module, inputs: Sequence[np.ndarray], spec: str) -> dict[str, str]:
+    """Run the inputs in eval mode, as which a graph is traced.
+
+    Returns {name: why it is not in the graph} of the tensors of modules that were not called.
+    Raises UserError where the net cannot run them.
+    """
     from commands.subjects.callables import users_errors
 
-    with users_errors(f"the net {spec}: cannot run the input"), torch.no_grad():
-        outputs = net(*(torch.from_numpy(array) for array in inputs))
+    called: set[nn.Module] = set()
+    hooks = [one.register_forward_pre_hook(lambda m, _: called.add(m)) for one in net.modules()]
+    try:
+        with users_errors(f"the net {spec}: cannot run the input"), torch.no_grad():
+            outputs = net(*(torch.from_numpy(array) for array in inputs))
+    finally:
+        for hook in hooks:
+            hook.remove()
     if not any(isinstance(one, torch.Tensor) for one in leaves(outputs)):
         raise UserError(f"the net {spec}: returns no tensor")
+    idle = {path for path, one in net.named_modules() if one not in called}
+    return {name: IDLE for name in state_of(net) if name.rpartition(".")[0] in idle}
+
+
+def are_unread(net: nn.Module, inputs: Sequence[np.ndarray], names: Collection[str]) -> bool:
+    """Tell whether eval mode gives the same to the bit whatever some buffers are; all stay."""
+    buffers = [one for name, one in net.named_buffers() if name in names]
+    given = [torch.from_numpy(array) for array in inputs]
+    kept = [one.clone() for one in buffers]
+    try:
+        with torch.no_grad():
+            torch.manual_seed(0)
+            before = [one for one in leaves(net(*given)) if isinstance(one, torch.Tensor)]
+            for one in buffers:
+                one.fill_(torch.nan)
+            torch.manual_seed(0)
+            after = [one for one in leaves(net(*given)) if isinstance(one, torch.Tensor)]
+    finally:
+        for one, values in zip(buffers, kept, strict=True):
+            one.copy_(values)
+    return len(before) == len(after) and all(map(torch.equal, before, after))

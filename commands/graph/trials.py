@@ -18,6 +18,7 @@ from commands.graph.judge import (
     judged_gradients,
     judged_outputs,
     judged_statistics,
+    lacking,
     noise_between,
 )
 from commands.graph.ran import GraphRun
@@ -70,7 +71,11 @@ def _named(name: str, inputs: Inputs, batches: Sequence[Inputs]) -> str:
 
 
 class TorchTrials:
-    """The rows of a live torch net: both modes, outputs, gradients, running statistics."""
+    """The rows of a live torch net: both modes, outputs, gradients, running statistics.
+
+    Attributes:
+        notes: what is to know beside the rows.
+    """
 
     def __init__(
         self, net: Any, written: Any, account: GraphAccount, norms: Mapping[str, Norm], code: str
@@ -80,6 +85,8 @@ class TorchTrials:
         self._net, self._written, self._account = net, written, account
         self._norms, self._before = norms, {n: a.copy() for n, a in state_of(net).items()}
         self._resized = any(mode in code for mode in _RESIZES)
+        self._unread: frozenset[str] = frozenset()
+        self.notes: list[str] = []
 
     def rows(self, batches: Sequence[Inputs], train: bool, tell: Tell) -> list[Judged]:
         """Return the rows of all inputs in eval mode, and of the first in train mode if asked."""
@@ -112,6 +119,8 @@ class TorchTrials:
             except UserError as error:
                 return [Judged(f"forward, {name}", COULD_NOT_CHECK, where=str(error))]
         runs = name, first, found
+        if train:
+            self._find_unread(inputs, first)
         rows = self._rows(runs, train, gradients, self._allowances(dtype, noise, False), noise)
         if self._resized and exit_code(rows) != CHECKED_GOOD:
             rows = self._rows(runs, train, gradients, self._allowances(dtype, noise, True), noise)
@@ -134,10 +143,27 @@ class TorchTrials:
             made.append(
                 judged_statistics(
                     "running statistics", self._before, first, found, self._account, self._norms,
-                    allow(STATISTICS),
+                    allow(STATISTICS), self._unread,
                 )
             )  # fmt: skip
         return made
+
+    def _find_unread(self, inputs: Inputs, first: GraphRun) -> None:
+        """Find the statistics of layers that train mode alone runs: no output is made of them.
+
+        A graph of eval mode lacks such layers. That train mode makes no output of them either, the
+        row of its outputs shows.
+        """
+        from commands.graph.reference_torch import are_unread
+
+        names = lacking(self._before, first, self._account, self._norms)
+        if names and are_unread(self._net, inputs, names):
+            self._unread = frozenset(names)
+            layers = dict.fromkeys(name.rpartition(".")[0] for name in names)
+            self.notes.append(
+                "layers that train mode alone runs, and no output is made of, are not in the "
+                f"graph: {', '.join(layers)}"
+            )
 
     def _allowances(self, dtype: str, noise: float, resized: bool) -> Allow:
         if dtype == "float32":

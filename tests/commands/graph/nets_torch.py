@@ -16,6 +16,20 @@ class Small(nn.Module):
         return self.drop(self.fc(x.mean((2, 3))))
 
 
+class WithTrainHead(Small):
+    """Runs another BatchNorm in train mode, of which nothing is made: or eval mode reads it."""
+
+    def __init__(self, read=False):
+        super().__init__()
+        self.head, self.read = nn.BatchNorm2d(2), read
+
+    def forward(self, x):
+        if self.training:
+            self.head(x)
+        out = super().forward(x)
+        return out + 0 * self.head.running_mean.sum() if self.read else out
+
+
 CODE = """import paddle
 import math
 

@@ -42,9 +42,9 @@ def converter(monkeypatch):
     return put
 
 
-def convert(folder, force=False, eval_only=False, **arguments):
+def convert(folder, force=False, eval_only=False, spec=SPEC, **arguments):
     asked = {
-        "kind": "torch", "spec": SPEC, "arguments": arguments, "shapes": [[[2, 2, 6, 6]]],
+        "kind": "torch", "spec": spec, "arguments": arguments, "shapes": [[[2, 2, 6, 6]]],
         "inputs": [], "weights": None, "eval_only": eval_only, "seed": 0, "timeout": 9.0,
         "path": [],
     }  # fmt: skip
@@ -131,6 +131,22 @@ def test_random_code_is_no_proof_and_eval_mode_alone_can_be_asked_for(converter,
     done = convert(tmp_path / "made", force=True, eval_only=True, rate=0.5)
     assert done["code"] == 0
     assert set(codes(done)) == {"forward, eval mode", "backward, eval mode"}
+
+
+def test_a_head_of_train_mode_alone_is_not_missed(converter, tmp_path):
+    converter()
+    done = convert(tmp_path / "made", spec=f"{SPEC[:-5]}WithTrainHead")
+    assert done["code"] == 0, done["rows"]
+    assert any("no output is made of" in one and one.endswith(": head") for one in done["notes"])
+    reasons = {way["name"]: way["reason"] for way in done["tensors"]}
+    assert reasons["head.weight"] == "of a layer that eval mode does not call"
+
+
+def test_statistics_that_eval_mode_reads_and_the_net_lacks_are_not_checked(converter, tmp_path):
+    converter()
+    done = convert(tmp_path / "made", spec=f"{SPEC[:-5]}WithTrainHead", read=True)
+    assert done["code"] == 2, done["rows"]
+    assert codes(done)["running statistics"] == 2
 
 
 @pytest.mark.parametrize(
