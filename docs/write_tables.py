@@ -61,7 +61,7 @@ CHINESE = {
     "worst layer forward, backward": "单层最大误差：前向，反向",
     "whole net": "整网输出误差",
     "parameters": "参数量",
-    "weights": "权重来源与许可",
+    "weights, licence": "权重来源与许可",
     "paper": "论文",
     "row": "名称",
     "blamed on exactly the right layers": "定位完全正确",
@@ -139,7 +139,7 @@ def model_table(say: Say) -> list[list[str]]:
 
     figures = json.loads(NETS.read_text(encoding="utf-8"))
     head = ["row", "parameters:", "MACs of a 512x1024 image:", "worst layer forward, backward"]
-    rows = [[*head, "whole net", "paper", "weights"]]
+    rows = [[*head, "whole net", "paper", "weights, licence"]]
     for name, pair in PAIRS.items():
         source = f"[{source_name(pair.source)}]({pair.source})"
         cells = [f"`{name}`", *cost(name), *aligned(figures.get(name), say), pair.paper]

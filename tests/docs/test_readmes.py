@@ -163,6 +163,13 @@ def test_faults_are_read_stage_by_stage():
     assert len({len(row) for row in rows}) == 1
 
 
+def test_stages_are_called_as_the_commands_call_them_in_both_languages():
+    stages = ("weights", "forward", "loss", "data", "step", "init")
+    found = "<br>".join(NEW.replace("training", stage) for stage in stages)
+    rows = write_tables.fault_table([{"stage": "faults", "found": found}], write_tables.in_chinese)
+    assert [row[0] for row in rows[1:]] == list(stages)
+
+
 def test_a_line_of_faults_that_is_not_understood_is_an_error():
     with pytest.raises(ValueError, match="not a line of"):
         write_tables.fault_table([{"stage": "faults", "found": "no module named tests"}], str)
