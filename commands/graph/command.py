@@ -10,7 +10,8 @@ from commands import entry
 from common.errors import UserError
 from common.streams import say
 from common.terminal import screen, verdict
-from common.words.language import phrase, said
+from common.words.language import comma, phrase, said
+from common.words.texts import error_said
 
 PATIENCE = 600.0  # seconds that X2Paddle may take
 
@@ -88,12 +89,12 @@ def asked_of(options: argparse.Namespace) -> dict[str, Any]:
         )
     if not is_onnx and not options.input_shape and not options.inputs:
         raise UserError("give --input-shape, once for each input of the net, or --inputs FILE")
-    shapes = [options.input_shape] if options.input_shape else []
     return {
         "kind": "onnx" if is_onnx else "torch",
         "spec": options.source,
         "arguments": options_of(options.args, "--args"),
-        "shapes": [*shapes, *([shape] for shape in options.also)],
+        "shapes": [options.input_shape] if options.input_shape else [],
+        "also": [[shape] for shape in options.also],
         "inputs": [options.inputs] if options.inputs else [],
         "weights": options.weights,
         "eval_only": options.eval_only,
@@ -113,8 +114,8 @@ def show(done: dict[str, Any], quiet: bool) -> None:
         for one in _grouped(done["open"]):
             say(phrase("not mended: {what}", what=one))
         for one in done["notes"]:
-            say(phrase("to know: {what}", what=one))
-        counts = ", ".join(f"{count} {became}" for became, count in done["counts"].items())
+            say(phrase("to know: {what}", what=said(one)))
+        counts = comma().join(f"{count} {said(way)}" for way, count in done["counts"].items())
         say(phrase("tensors: {counts}", counts=counts))
     verdict(screen(), done["code"], done["verdict"])
 
@@ -125,15 +126,27 @@ def _grouped(lines: Sequence[str]) -> list[str]:
     for line in lines:
         layer, _, what = line.partition(": ")
         layers.setdefault(what, []).append(layer)
-    return [
-        f"{', '.join(found[:3])}{f' and {len(found) - 3} more' if found[3:] else ''}: {what}"
-        for what, found in layers.items()
-    ]
+    return [f"{_few(found)}: {parts_said(what)}" for what, found in layers.items()]
+
+
+def _few(names: Sequence[str]) -> str:
+    """Return the first names of a list, and how many more there are."""
+    first, rest = comma().join(names[:3]), len(names) - 3
+    return phrase("{names} and {count} more", names=first, count=rest) if rest > 0 else first
+
+
+def parts_said(what: str) -> str:
+    """Return what was done for a reason, or for several, in the language of what is printed."""
+    told = said(what)
+    return told if told != what else "; ".join(said(part) for part in what.split("; "))
 
 
 def _row(row: dict[str, Any]) -> str:
     """Return the line of one comparison."""
-    name = f"{row['name']} ({row['where']})" if row["where"] else row["name"]
+    name, where = said(row["name"]), row["where"]
+    if where:
+        told = said(where)
+        name = f"{name} ({told if told != where else error_said(where)})"
     if row["error"] is None or row["allowed"] is None:
         plain = (
             phrase("{name}: equal", name=name),

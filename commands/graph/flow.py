@@ -145,19 +145,24 @@ def _source_of_onnx(
 def _batches(
     asked: Mapping[str, Any], shapes: Sequence[Sequence[int | None]]
 ) -> list[list[np.ndarray]]:
-    """Return the inputs of every run, float32 where they have fractional parts."""
+    """Return the inputs of every run, float32 where they have fractional parts.
+
+    shapes: of the file itself, which are taken where no others are given; None for a free size.
+    """
     from commands.subjects.inputs import read_inputs, seeded_inputs
 
-    if not asked["shapes"] and not asked["inputs"]:
-        if not shapes or any(size is None for shape in shapes for size in shape):
+    wanted = list(asked["shapes"])
+    if not wanted and not asked["inputs"]:
+        free = not shapes or any(size is None for shape in shapes for size in shape)
+        if free and not asked["also"]:
             raise UserError(
                 f"{asked['spec']}: the sizes of its inputs are free; give --input-shape, once for "
                 "each input, or --inputs FILE"
             )
-        sets: list[Any] = [seeded_inputs([list(map(int, s)) for s in shapes], asked["seed"])]  # type: ignore[arg-type]
-    else:
-        sets = [seeded_inputs(each, asked["seed"]) for each in asked["shapes"]]
-        sets += [read_inputs(path) for path in asked["inputs"]]
+        wanted = [] if free else [[[size or 1 for size in shape] for shape in shapes]]
+    sets: list[Any] = [seeded_inputs(each, asked["seed"]) for each in wanted]
+    sets += [read_inputs(path) for path in asked["inputs"]]
+    sets += [seeded_inputs(each, asked["seed"]) for each in asked["also"]]
     if any(isinstance(one, dict) for one in sets):
         raise UserError("--inputs: a graph takes its inputs by position: name them arr_0, arr_1")
     return [[a.astype(np.float32) if a.dtype.kind == "f" else a for a in one] for one in sets]
@@ -172,6 +177,15 @@ def _require_fitting(path: Path, reference: Any, batches: list[list[np.ndarray]]
         for number, (array, dtype) in enumerate(zip(inputs, reference.dtypes, strict=True)):
             if (array.dtype.kind == "f") != dtype.startswith("float"):
                 raise UserError(f"{path}: input {number} is {dtype}; give it by --inputs FILE")
+            sizes, given = reference.shapes[number], list(array.shape)
+            if len(sizes) != len(given) or any(
+                size not in (None, found) for size, found in zip(sizes, given, strict=True)
+            ):
+                told = ["any" if size is None else size for size in sizes]
+                raise UserError(
+                    f"{path}: input {number} has the sizes [{', '.join(map(str, told))}] in the "
+                    f"file, got {given}; export it with dynamic axes to run others"
+                )
 
 
 def _converted(asked: Mapping[str, Any], source: GraphSource, work: Path) -> GraphWritten:

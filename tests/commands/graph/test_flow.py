@@ -1,6 +1,7 @@
 """A conversion from end to end, with a converter that only tests have in the place of X2Paddle."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("paddle")
 
-from commands.graph import flow
+from commands.graph import command, flow
 from common.errors import UserError
+from common.words import language
 from convert.formats.pdparams import write_pdparams
 from port.graph.contain import KERNEL, Ended
 from port.graph.folder import GUIDE, REPORT, WEIGHTS
@@ -42,11 +44,17 @@ def converter(monkeypatch):
     return put
 
 
+@pytest.fixture
+def chinese(monkeypatch):
+    """Print in Chinese; by default a test is in English."""
+    return lambda: monkeypatch.setattr(language, "_chosen", [language.CHINESE])
+
+
 def convert(folder, force=False, eval_only=False, spec=SPEC, **arguments):
     asked = {
         "kind": "torch", "spec": spec, "arguments": arguments, "shapes": [[[2, 2, 6, 6]]],
-        "inputs": [], "weights": None, "eval_only": eval_only, "seed": 0, "timeout": 9.0,
-        "path": [],
+        "inputs": [], "also": [], "weights": None, "eval_only": eval_only, "seed": 0,
+        "timeout": 9.0, "path": [],
     }  # fmt: skip
     return flow.convert_graph(asked, folder, force, lambda words: None)
 
@@ -71,6 +79,15 @@ def test_a_net_is_mended_shown_equal_and_handed_over(converter, tmp_path):
     assert done["counts"] == {"renamed": 7, "transposed": 1, "left out": 1}
     assert json.loads((tmp_path / "made" / REPORT).read_text())["code"] == 0
     assert "momentum was 0.1" in (tmp_path / "made" / GUIDE).read_text()
+
+
+def test_what_was_mended_and_is_to_know_is_said_in_chinese_too(converter, chinese, tmp_path):
+    converter(CODE.replace("momentum=0.1", "momentum=0.1, epsilon=0.5"))
+    done = convert(tmp_path / "made", spec=f"{SPEC[:-5]}WithTrainHead")
+    chinese()
+    lines = [line.partition(": ")[2] for line in done["mended"]] + done["notes"]
+    assert len(lines) > 5
+    assert [line for line in lines if command.parts_said(line) == line] == []
 
 
 def test_the_folder_builds_the_net_by_itself(converter, tmp_path):
@@ -147,6 +164,30 @@ def test_statistics_that_eval_mode_reads_and_the_net_lacks_are_not_checked(conve
     done = convert(tmp_path / "made", spec=f"{SPEC[:-5]}WithTrainHead", read=True)
     assert done["code"] == 2, done["rows"]
     assert codes(done)["running statistics"] == 2
+
+
+@pytest.mark.parametrize(
+    ("shapes", "also", "fixed", "expected"),
+    [
+        ([], [], True, [[2, 3]]),
+        ([], [[[4, 3]]], True, [[2, 3], [4, 3]]),
+        ([[[1, 3]]], [[[4, 3]]], True, [[1, 3], [4, 3]]),
+        ([], [[[4, 3]]], False, [[4, 3]]),
+    ],
+)
+def test_also_comes_after_the_sizes_of_the_file(shapes, also, fixed, expected):
+    asked = {"spec": "m.onnx", "shapes": shapes, "also": also, "inputs": [], "seed": 0}
+    batches = flow._batches(asked, [[2 if fixed else None, 3]])
+    assert [list(array.shape) for inputs in batches for array in inputs] == expected
+
+
+def test_sizes_that_the_file_does_not_take_are_refused_before_all_else():
+    asked = {"spec": "m.onnx", "shapes": [], "also": [[[4, 3]]], "inputs": [], "seed": 0}
+    reference = SimpleNamespace(shapes=[[2, 3]], dtypes=["float32"])
+    with pytest.raises(UserError, match=r"has the sizes \[2, 3\] in the file, got \[4, 3\]"):
+        flow._require_fitting("m.onnx", reference, flow._batches(asked, reference.shapes))
+    reference.shapes = [[None, 3]]
+    flow._require_fitting("m.onnx", reference, flow._batches(asked, reference.shapes))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from common.errors import UserError
 from tests.commands.graph.test_prepare import NET, WEIGHTS, node, written
 
 ASKED = {
-    "kind": "onnx", "arguments": {}, "shapes": [], "inputs": [], "weights": None,
+    "kind": "onnx", "arguments": {}, "shapes": [], "inputs": [], "also": [], "weights": None,
     "eval_only": False, "seed": 0, "timeout": 250.0, "path": [],
 }  # fmt: skip
 
