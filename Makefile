@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 RUN    := $(BIN)/python
 export OMP_NUM_THREADS ?= 1
 # All cores, one thread each; a file's tests stay together, for what its fixtures build is dear.
-UNIT   := -m 'not prove and not gpu' -n auto --dist loadgroup --durations=15
+UNIT   := -m 'not prove and not gpu' -n auto --dist loadfile --no-loadscope-reorder --durations=15
 
 .PHONY: help setup demo test lint types imports unit seconds prove prove-hostile peers test-paddle26 lock test-gpu benchmarks docs clean
 

@@ -13,17 +13,47 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import hypothesis  # noqa: F401 - registers other packages' generators, by what it finds unfrozen
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests import nursery
 
 pytest_plugins = ["tests.seconds"]
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+# Files that share a worker: they look at the clock, or they read the same trees.
+TOGETHER = {
+    "tests/align/report/test_page.py": "clock",
+    "tests/convert/formats/test_hostile.py": "clock",
+    "tests/docs/test_site.py": "clock",
+    "tests/commands/test_own_nets.py": "clock",
+    "tests/commands/test_train_processes.py": "clock",
+    "tests/commands/test_train_killed.py": "clock",
+    "tests/common/words/test_language.py": "words",
+    "tests/common/words/test_texts.py": "words",
+}
+LAST = ("tests/common/", "tests/align/judge/")  # thousands of short ones, so that workers end alike
+
+
+class ByFile(LoadScopeScheduling):
+    """A file's tests on one worker, so that what they share is built once.
+
+    Of xdist's own ways `loadfile` knows no files that belong together, and `loadgroup` marks them
+    by an attribute that pytest 9.2 does not read: it ran every test where there was room.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return TOGETHER.get(file, file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return ByFile(config, log)
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+    items.sort(key=lambda item: item.nodeid.startswith(LAST))
 
 
 # What nearly every worker comes to import, an optimizer and a law of values, by their first uses.

@@ -23,7 +23,6 @@ from commands.subjects.own import build_pair, fill_reference, own_pair
 from common.errors import UserError
 
 # By the clock or by signals: not beside its like.
-pytestmark = pytest.mark.xdist_group("clock")
 NETS = """
 import numpy as np, paddle, torch
 

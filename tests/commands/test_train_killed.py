@@ -15,7 +15,6 @@ from tests import nursery
 from tests.paths import ROOT, TOOLS
 
 # By the clock or by signals: not beside its like.
-pytestmark = pytest.mark.xdist_group("clock")
 SMALL = (
     "data.crop_hw=[32,64] data.batch_size=2 data.workers=1 train.iterations=8 train.log_interval=3 "
     "train.eval_interval=4 train.checkpoint_interval=2 --quiet --threads 1"

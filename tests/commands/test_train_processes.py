@@ -17,7 +17,6 @@ from tests import nursery
 from tests.paths import ROOT, TOOLS
 
 # By the clock or by signals: not beside its like.
-pytestmark = pytest.mark.xdist_group("clock")
 SMALL = [
     *("configs/unet_toy.yml", "model.options.width=0.125", "data.scale=1.0", "--quiet"),
     *("data.crop_hw=[32,64]", "data.batch_size=1", "data.cards=2", "--threads", "1"),

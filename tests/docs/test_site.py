@@ -11,7 +11,6 @@ from tests.align.report.browser import PHONE, WIDE, chromium
 from tests.paths import ROOT
 
 # By the clock: not beside its like.
-pytestmark = pytest.mark.xdist_group("clock")
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,6 @@ from tests.align.report.reports import HOSTILE, RUNS, hostile, ladder, large, sm
 from tests.align.report.test_agreement import converted
 
 # By the clock or by signals: not beside its like.
-pytestmark = pytest.mark.xdist_group("clock")
 SIZES = pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
 
 

@@ -12,8 +12,6 @@ from common.words.language import both, phrase, phrases, recognised, said
 from tests.common.words.sources import trees_of
 from tests.paths import ROOT
 
-pytestmark = pytest.mark.xdist_group("words")  # with test_texts.py, which reads the same trees
-
 ROOMS = ("align", "commands", "common", "convert", "export", "port", "tools")
 CHINESE = re.compile("[\u4e00-\u9fff\u3000-\u303f\uff00-\uffef]")
 # The same word in both languages.

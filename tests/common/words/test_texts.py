@@ -20,8 +20,6 @@ from common.words.texts import error_said, in_chinese, templates
 from tests.common.words.sources import trees_of
 from tests.paths import ROOT
 
-pytestmark = pytest.mark.xdist_group("words")  # with test_language.py, which reads the same trees
-
 ROOMS = (
     *("align", "commands", "common", "convert", "export"),
     *("paddle_impl", "port", "tools", "torch_ref"),

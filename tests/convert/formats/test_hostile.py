@@ -18,7 +18,6 @@ from tests.paths import ROOT
 torch = pytest.importorskip("torch")
 
 # By the clock or by signals: not beside its like.
-pytestmark = pytest.mark.xdist_group("clock")
 SECONDS, MEGABYTES = 10, 500
 MESSAGE = 3000  # characters
 
