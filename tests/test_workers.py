@@ -5,7 +5,7 @@ import pytest
 from tests.conftest import TOGETHER, ByFile
 from tests.paths import ROOT
 
-SEEN: set[int] = set()
+seen: set[int] = set()
 
 
 def unit_of(nodeid):
@@ -28,5 +28,5 @@ def test_parts_of_a_file_see_what_the_parts_before_left(part, pytestconfig):
     """A part on a worker of its own would see nothing: 9.2 of pytest and 3.8 of xdist did that."""
     if not hasattr(pytestconfig, "workerinput"):
         pytest.skip("there is one worker")
-    assert SEEN == set(range(part))
-    SEEN.add(part)
+    assert seen == set(range(part))
+    seen.add(part)
