@@ -3,11 +3,12 @@
 import argparse
 import ast
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from commands.begin.guess import BASES, nets_in, parsed
 from commands.subjects.misfits import CLASSES
 from common.errors import UserError
 from common.settings.data import DATASETS
@@ -19,8 +20,6 @@ from common.words.language import said
 
 CHECKPOINTS = (".pth", ".pt", ".tar", ".ckpt", ".bin", ".safetensors")
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how files of torch.save before 1.6 begin
-CRITERIA = ("loss", "entropy", "criterion", "dice")  # parts of the names of losses
-BASES = {"torch": "Module", "paddle": "Layer"}  # the class that a net is of
 
 
 def ours(kinds: Any) -> list[str]:
@@ -63,7 +62,9 @@ def questions(folder: Path) -> list[Question]:
     files = checkpoints_in(folder)
     checkpoint = files[0] if len(files) == 1 else ""
     several = f"; here are {', '.join(files)}" if len(files) > 1 else ""
-    nets = {side: net_in(folder, side) or f"net_{side}:build" for side in BASES}
+    found = {side: nets_in(folder, side) for side in BASES}
+    nets = {side: f"net_{side}:build" for side in BASES}
+    nets |= {side: here[0] for side, here in found.items() if len(here) == 1}
     listed = " or one of ours"
     return [
         Question("name", "name of the reproduction", folder.resolve().name),
@@ -103,10 +104,8 @@ def _is_torchs(path: Path) -> bool:
 
 def _defined(path: Path) -> list[str]:
     """Return the names of the functions of a file, and of its classes that have `update`."""
-    try:
-        body = ast.parse(path.read_text(encoding="utf-8")).body
-    except (OSError, SyntaxError, ValueError):
-        return []
+    tree = parsed(path)
+    body = tree.body if tree else []
     metrics = [
         node.name
         for node in body
@@ -144,6 +143,7 @@ def answers_of(
             raise UserError(f"{option} is not given, and cannot be guessed: {question.text}")
         found[question.key] = question.default if text is None else _read(question, text, option)
     found["checkpoints"] = checkpoints_in(folder)
+    found["nets"] = {side: nets_in(folder, side) for side in BASES}
     found["there"] = {side: _defined(folder / f"recipe_{side}.py") for side in BASES}
     found["takes"] = {side: classes_argument(folder, found[side]) for side in BASES}
     return found
@@ -159,79 +159,14 @@ def _read(question: Question, text: str, option: str) -> Any:
     return value
 
 
-def net_in(folder: Path, framework: str) -> str:
-    """Return "module:name" of the net of a framework in a Python file of `folder`, "" for none.
-
-    A function called `build...`, or the last class of modules; nothing is run. Where no file of the
-    folder itself has one, the classes of its packages are looked at: the one file with a net that
-    no other such file imports.
-    """
-    for path in sorted(folder.glob("*.py")):
-        tree = _parsed(path)
-        if tree is None or framework not in _imported(tree):
-            continue
-        named = {node.name: node for node in tree.body if hasattr(node, "name")}
-        builders = [name for name in named if name.startswith("build")]
-        classes = [name for name, node in named.items() if _is_net(node, named, framework)]
-        if builders or classes:
-            return f"{path.stem}:{(builders or classes[-1:])[0]}"
-    found = _nets_in_packages(folder, framework)
-    used = {name for tree in found.values() for name in _modules_imported(tree)}
-    whole = {module: tree for module, tree in found.items() if module.split(".")[-1] not in used}
-    if len(whole) != 1:
-        return ""
-    module, tree = whole.popitem()
-    return f"{module}:{_nets_of(tree, framework)[-1]}"
-
-
-def _nets_in_packages(folder: Path, framework: str) -> dict[str, ast.Module]:
-    """Return {module: its code} of the files one folder below that define a net's classes."""
-    found = {}
-    for path in sorted(folder.glob("[!.]*/*.py")):
-        module = f"{path.parent.name}.{path.stem}"
-        tree = _parsed(path) if module.replace(".", "").isidentifier() else None
-        if tree is not None and framework in _imported(tree) and _nets_of(tree, framework):
-            found[module] = tree
-    return found
-
-
-def _nets_of(tree: ast.Module, framework: str) -> list[str]:
-    """Return the names of a file's classes of modules that are no criterion by their name."""
-    named = {node.name: node for node in tree.body if hasattr(node, "name")}
-    return [
-        name
-        for name, node in named.items()
-        if isinstance(node, ast.ClassDef)
-        and _is_net(node, named, framework)
-        and not any(word in name.lower() for word in CRITERIA)
-    ]
-
-
-def _modules_imported(tree: ast.Module) -> set[str]:
-    """Return the last parts of the names of modules that code imports from."""
-    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    parts = {(node.module or "").split(".")[-1] for node in nodes}
-    return parts | {alias.name for node in nodes for alias in node.names}
-
-
-def _parsed(path: Path) -> ast.Module | None:
-    try:
-        return ast.parse(path.read_text(encoding="utf-8"))
-    except (OSError, SyntaxError, ValueError):
-        return None
-
-
 def classes_argument(folder: Path, spec: str) -> str:
     """Return by which name a callable takes the number of classes, "" for none."""
     module, _, name = spec.partition(":")
     path = folder / f"{module.replace('.', '/')}.py"
     if not path.is_file():
         return "classes" if name == "build" else ""
-    try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-    except (OSError, SyntaxError, ValueError):
-        return ""
-    for node in ast.walk(tree):
+    tree = parsed(path)
+    for node in ast.walk(tree) if tree else ():
         if getattr(node, "name", None) != name:
             continue
         inside = [n for n in getattr(node, "body", []) if getattr(n, "name", "") == "__init__"]
@@ -239,22 +174,3 @@ def classes_argument(folder: Path, spec: str) -> str:
         taken = [a.arg for a in (*arguments.args, *arguments.kwonlyargs)] if arguments else []
         return next((known for known in CLASSES if known in taken), "")
     return ""
-
-
-def _imported(tree: ast.Module) -> set[str]:
-    found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found.add((node.module or "").partition(".")[0])
-    return found
-
-
-def _is_net(node: Any, named: Mapping[str, Any], framework: str) -> bool:
-    bases = [ast.unparse(base) for base in getattr(node, "bases", ())]
-    return any(
-        base.split(".")[-1] == BASES[framework]
-        or (base in named and named[base] is not node and _is_net(named[base], named, framework))
-        for base in bases
-    )

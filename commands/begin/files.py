@@ -149,9 +149,9 @@ def config(answers: Mapping[str, Any]) -> str:
         rate = f"{{name: {answers['schedule']}, base_lr: 0.01{more}}}"
     return CONFIG.format(
         name=answers["name"],
-        torch=answers["torch"],
+        torch=_named_net(answers, "torch"),
         args=_arguments(answers),
-        paddle=answers["paddle"],
+        paddle=_named_net(answers, "paddle"),
         classes=answers["classes"],
         weights=weights,
         data=_data(answers["data"], answers["classes"]),
@@ -164,6 +164,12 @@ def config(answers: Mapping[str, Any]) -> str:
         batch=shape[0],
         **parts,
     )
+
+
+def _named_net(answers: Mapping[str, Any], side: str) -> str:
+    """Return what a side's net is called in the config; beside a stub those that are there."""
+    name, here = str(answers[side]), answers["nets"][side][:5]
+    return f"{name}  # here: {', '.join(here)}" if here and name not in here else name
 
 
 def _arguments(answers: Mapping[str, Any]) -> str:

@@ -15,8 +15,9 @@ from tests.paths import ROOT
 pytest.importorskip("torch")
 pytest.importorskip("paddle")
 
-from commands.begin.answers import answers_of, net_in, questions
+from commands.begin.answers import answers_of, questions
 from commands.begin.files import config, stubs
+from commands.begin.guess import nets_in
 from common.errors import UserError
 from common.settings.load import load_settings
 from common.words import language
@@ -161,12 +162,33 @@ def test_nets_in_packages_are_guessed_where_one_stands_alone(tmp_path):
         file.parent.mkdir(exist_ok=True)
         file.write_text(text)
     (tmp_path / "models/net.py").write_text(f"{files['models/net.py']}class Net(Layer): ...\n")
-    assert net_in(tmp_path, "torch") == "model.DABNet:Net"
-    assert net_in(tmp_path, "paddle") == "models.net:Net"
+    assert nets_in(tmp_path, "torch") == ["model.DABNet:Net"]
+    assert nets_in(tmp_path, "paddle") == ["models.net:Net"]
     (tmp_path / "utils/other.py").write_text(files["model/DABNet.py"])
-    assert net_in(tmp_path, "torch") == ""  # which of the two is not known
+    both = ["model.DABNet:Net", "utils.other:Net"]
+    assert nets_in(tmp_path, "torch") == both  # which of the two is not known: the config says so
+    text = config(answered(tmp_path, classes="5"))
+    assert "torch: net_torch:build  # here: model.DABNet:Net, utils.other:Net\n" in text
+    assert "paddle: models.net:Net\n" in text
     (tmp_path / "main.py").write_text("import torch\ndef build(): pass\n")
-    assert net_in(tmp_path, "torch") == "main:build"
+    assert nets_in(tmp_path, "torch") == ["main:build"]
+
+
+def test_the_net_is_not_one_of_its_parts(tmp_path):
+    """A repository as many are: parts in one file, the net in another that takes all names of it."""
+    files = {
+        "blocks.py": "from torch import nn\nclass Block(nn.Module): pass\n",
+        "net.py": "from blocks import *\nclass Net(nn.Module): pass\nclass BigNet(Net): pass\n",
+        "losses.py": "import torch.nn as nn\nclass BootstrappedCE(nn.Module): pass\n",
+        "sets.py": "import torch\ndef build_transform(size): return size\n",
+        "train.py": "import torch\nfrom net import Net\ndef main(): Net()\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert nets_in(tmp_path, "torch") == ["net:BigNet"]
+    assert nets_in(tmp_path, "paddle") == []
+    (tmp_path / "net.py").write_text(files["net.py"] + "def build_it(size): return Net()\n")
+    assert nets_in(tmp_path, "torch") == ["net:build_it"]
 
 
 @pytest.mark.parametrize("question", ["data", "loss", "optimizer", "schedule", "metric"])
