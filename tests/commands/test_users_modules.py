@@ -28,6 +28,7 @@ class Net(torch.nn.Module):
     def forward(self, x):
         import common
         from convert import GAIN
+        x = torch.nn.functional.dropout(x, 0.5, self.training)
         return self.layer(x) * common.scale() * GAIN
 """,
     "paddle_impl/__init__.py": "from .net import Net\n",
@@ -35,11 +36,13 @@ class Net(torch.nn.Module):
 import importlib
 import paddle
 from align.shapes import SHAPE
+from paddle.nn.functional import dropout
 class Net(paddle.nn.Layer):
     def __init__(self):
         super().__init__()
         self.layer = paddle.nn.Linear(*SHAPE)
     def forward(self, x):
+        x = dropout(x, 0.5, training=self.training)
         return self.layer(x) * importlib.import_module("common").scale() * FACTOR
 from convert import GAIN as FACTOR
 """,
@@ -71,8 +74,9 @@ def repository(tmp_path):
 
 
 def test_forward_backward_and_a_step(repository):
-    for tool in ("align_forward", "align_backward"):
-        done = run(tool, *PAIR, "--input-shape", 2, 4, "--report", "out", cwd=repository)
+    for tool, mode in (("align_forward", ["--train"]), ("align_backward", [])):
+        given = [*PAIR, *mode, "--input-shape", 2, 4, "--report", "out"]
+        done = run(tool, *given, cwd=repository)
         assert done.returncode == 0, done.stdout + done.stderr
     rng = np.random.default_rng(0)
     np.savez(repository / "batch.npz", rng.normal(size=(2, 4)), rng.normal(size=(2, 6)))
