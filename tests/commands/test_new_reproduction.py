@@ -175,7 +175,7 @@ def test_nets_in_packages_are_guessed_where_one_stands_alone(tmp_path):
 
 
 def test_the_net_is_not_one_of_its_parts(tmp_path):
-    """A repository as many are: parts in one file, the net in another that takes all names of it."""
+    """A repository as many are: parts in one file, the net in another that has all of them."""
     files = {
         "blocks.py": "from torch import nn\nclass Block(nn.Module): pass\n",
         "net.py": "from blocks import *\nclass Net(nn.Module): pass\nclass BigNet(Net): pass\n",
