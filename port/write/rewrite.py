@@ -309,7 +309,8 @@ class Rewriter:
             self.needs.imports.add("import paddle")
             return "paddle"
         try:
-            return self.take(node, value_spelled(names, self._is_compared(node)))
+            stands = self._is_compared(node) or self._is_annotation(node)
+            return self.take(node, value_spelled(names, stands))
         except NoSpelling as error:
             if isinstance(node, ast.Attribute) and (
                 node.attr in _METHODS or ast.unparse(node.value).endswith("__version__")
@@ -320,13 +321,13 @@ class Rewriter:
             return self.stub(node, names[0], error.reason)
 
     def _is_compared(self, node: ast.AST) -> bool:
-        """Tell whether a class stands in `isinstance(x, ...)` or the like, or as a base."""
+        """Tell whether a class stands in `isinstance(x, ...)`, `list[...]`, or as a base."""
         parent = self.source.parents.get(node)
         while isinstance(parent, ast.Tuple | ast.BinOp):
             parent = self.source.parents.get(parent)
         asked = isinstance(parent, ast.Call) and isinstance(parent.func, ast.Name)
         asked = asked and parent.func.id in ("isinstance", "issubclass")  # type: ignore[union-attr]
-        return asked or isinstance(parent, ast.Compare | ast.ClassDef)
+        return asked or isinstance(parent, ast.Compare | ast.ClassDef | ast.Subscript)
 
     def _is_annotation(self, node: ast.AST) -> bool:
         child, parent = node, self.source.parents.get(node)

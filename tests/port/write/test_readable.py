@@ -50,6 +50,33 @@ class Net(nn.Module):
         self.norm = nn.BatchNorm2D(4, momentum=0.9, epsilon=1e-3)
 """,
     ),
+    "annotations name classes, whatever their calls are spelled": (
+        """
+from typing import Optional, Union
+
+from torch import Tensor
+
+Found = Union[torch.Tensor, list[Tensor]]
+
+
+class Net(nn.Module):
+    scale: Optional[nn.Parameter] = None
+
+    def forward(self, x: torch.Tensor, low: Optional[Tensor] = None) -> Found:
+        made: torch.FloatTensor = x * 2
+        return made
+""",
+        """
+Found = Union[paddle.Tensor, list[paddle.Tensor]]
+
+
+class Net(nn.Layer):
+    scale: Optional[paddle.base.framework.EagerParamBase] = None
+
+    def forward(self, x: paddle.Tensor, low: Optional[paddle.Tensor] = None) -> Found:
+        made: paddle.Tensor = x * 2
+""",
+    ),
 }
 
 
