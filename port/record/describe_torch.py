@@ -1,6 +1,7 @@
 """What is noted of a value: its kind, its rank and type, or itself where it is a constant."""
 
 import types
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -23,7 +24,9 @@ def described(value: Any) -> Facts:
     if isinstance(value, torch.Size):
         return Facts("size", tuple(value), len(value), "int", single=len(value) == 1)
     if isinstance(value, list | tuple):
-        return _described_list(value, "list" if isinstance(value, list) else "tuple")
+        facts = _described_list(value, "list" if isinstance(value, list) else "tuple")
+        named = kind.__module__ == "torch.return_types"
+        return replace(facts, names=(f"torch.return_types.{kind.__name__}",)) if named else facts
     if isinstance(value, torch.dtype):
         return Facts("dtype", dtype_name(value), names=names_of(value))
     if isinstance(value, torch.device):

@@ -411,12 +411,15 @@ def is_torchs(bound: Binding) -> bool:
 
 
 def owner_names(facts: Facts) -> tuple[str, ...]:
-    """Return the names of torch's class that an attribute is selected from."""
+    """Return the names of torch's class that an attribute is selected from.
+
+    A tuple has some where a function of torch gives its parts names.
+    """
     if facts.kind == "tensor":
         return ("tensor",)
     if facts.kind == "size":
         return ("size",)
-    return facts.names if facts.kind == "module" else ()
+    return facts.names if facts.kind in ("module", "tuple") else ()
 
 
 def _is_future(node: ast.AST) -> bool:

@@ -31,6 +31,18 @@ class Net(nn.Module):
         far = torch.zeros(3, 1, 1).cuda()
         return (x + far.to(x.device)).cpu() + torch.ones(1, device=x.device).type_as(x)
 """,
+    "parts of a result by their names": """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        wide = torch.arange(24.0).view(8, 3) ** 0.5
+        self.mix = nn.Parameter(torch.linalg.lstsq(wide, wide[:, :2]).solution.t())
+        found = torch.linalg.svd(torch.eye(3) * 2)
+        self.register_buffer("sizes", found.S)
+
+    def forward(self, x):
+        return F.linear(x.permute(0, 2, 3, 1), self.mix) + self.sizes.sum()
+""",
     "values and indices": """
 class Net(nn.Module):
     def forward(self, x):
