@@ -44,7 +44,9 @@ _OF_LAYERS = frozenset({
     "return_indices", "ceil_mode", "_modules", "_parameters", "_buffers", "training",
 })
 # fmt: on
-_OF_RESULTS = frozenset({"solution", "residuals", "rank", "singular_values", "Q", "R", "U", "S", "Vh"})
+_OF_RESULTS = frozenset(
+    {"solution", "residuals", "rank", "singular_values", "Q", "R", "U", "S", "Vh"}
+)
 _OF_TENSORS = frozenset(name for name in dir(torch.Tensor) if not name.startswith("__"))
 ATTRIBUTES = _OF_TENSORS | _OF_LAYERS | _OF_RESULTS
 

@@ -125,7 +125,8 @@ def who_is_called(function: Any) -> tuple[tuple[str, ...], Any, bool, bool]:
     if isinstance(owner, torch.autograd.function.FunctionCtx):  # Paddle's has its methods
         return (), None, False, False
     module = "" if isinstance(owner, str) else type(owner).__module__
-    names = (f"{module}.{type(owner).__qualname__}.{name}",) if module.startswith("torch") else ()
+    torchs = module.partition(".")[0] == "torch"
+    names = (f"{module}.{type(owner).__qualname__}.{name}",) if torchs else ()
     return names or names_of(function), owner, False, False
 
 

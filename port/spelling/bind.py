@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from port.calls import UNKNOWN, Argument, TorchCall
 from port.spelling.forms import BY_DTYPE, RANK, Form, Parameter
 
-ANYTHING = {"args", "kwargs"}  # a row that drops both takes anything
+ANYTHING = {"args", "kwargs"}  # a row that drops both takes anything else
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,10 @@ def _placed(form: Form, arguments: tuple[Argument, ...], through: frozenset[str]
     names = {p.name for p in form.parameters if not p.variadic}
     takes_all = form.dropped.keys() >= ANYTHING
     for argument in arguments:
-        if takes_all:
+        plain = bool(places) and not places[0].variadic
+        if takes_all and (
+            argument.star or not (argument.name in names if argument.name else plain)
+        ):
             continue
         if argument.star == "**":
             raise DoesNotFitError("nobody knows what ** holds")
