@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from commands import entry
+from commands import entry, numbers
 
 
 def conversion_parser(example: str) -> argparse.ArgumentParser:
@@ -37,7 +37,9 @@ def _add_net(group: Any) -> None:
     group.add_argument(
         "--model", help="the row it must hold, or MODULE:CALLABLE that returns a paddle Layer"
     )
-    group.add_argument("--num-classes", type=int, help="the number of classes it must have")
+    group.add_argument(
+        "--num-classes", type=numbers.positive, help="the number of classes it must have"
+    )
     group.add_argument("--into", metavar="ROW:PATH", help="fill that part of another net")
     group.add_argument(
         "--generic", action="store_true", help="no net: infer the layers, ask where it is open"

@@ -223,22 +223,6 @@ def _can_print_chinese() -> bool:
     return True
 
 
-def not_negative(text: str) -> int:
-    """Read an option that counts from 0."""
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{number} is negative")
-    return number
-
-
-def positive(text: str) -> int:
-    """Read an option that counts from 1."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not positive")
-    return number
-
-
 REPORT_FILES = (".html", ".json", ".csv", ".png", ".xml")
 
 

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from commands import endings
+from commands import endings, numbers
 from commands.entry import COULD_NOT_CHECK, exit_code, listen_to_interrupts, remove_report
 from commands.handover import Receiver, Sender
 from commands.parser import complain, error_line
@@ -35,7 +35,7 @@ def add_timeout(group: argparse._ArgumentGroup) -> None:
     """Add --timeout to a command that `run_guarded` runs."""
     group.add_argument(
         "--timeout",
-        type=float,
+        type=numbers.seconds,
         default=TIMEOUT,
         metavar="SECONDS",
         help="give up when no layer begins or ends for so long (default: %(default)g; 0: never)",
@@ -102,7 +102,7 @@ def _end_with_parent(pipe: int, end: Callable[[int], NoReturn]) -> None:
 
 def _timeout() -> float:
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
-    parser.add_argument("--timeout", type=float, default=TIMEOUT)
+    parser.add_argument("--timeout", type=numbers.seconds, default=TIMEOUT)
     try:
         return parser.parse_known_args()[0].timeout
     except argparse.ArgumentError:  # the child says it

@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from commands import entry
+from commands import entry, numbers
 from common.processes.place import LAUNCHERS, place_of
 from common.streams import say
 from common.words.language import phrase
@@ -38,7 +38,7 @@ def parse(framework: str) -> argparse.Namespace:
     )
     command.add_argument(
         "--threads",
-        type=int,
+        type=numbers.positive,
         default=max((os.cpu_count() or 1) // place_of(SIDES[framework]).local_size, 1),
         help="of the framework's kernels on the CPU; results are equal to the bit for one number",
     )
@@ -52,7 +52,7 @@ def parse(framework: str) -> argparse.Namespace:
     options = command.parse_intermixed_args()
     # Paddle's kernels follow MKL's number, and it warns of any other of OpenMP's than 1.
     name = "MKL_NUM_THREADS" if framework == "Paddle" else "OMP_NUM_THREADS"
-    os.environ[name] = str(max(options.threads, 1))
+    os.environ[name] = str(options.threads)
     return options
 
 

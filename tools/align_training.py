@@ -2,6 +2,7 @@
 
 import _checkout  # noqa: F401 - the checkout onto the path
 
+from commands import numbers
 from commands.align.options import (
     add_config,
     add_optimizers,
@@ -10,7 +11,6 @@ from commands.align.options import (
     parse_alignment,
 )
 from commands.align.training import align_steps
-from commands.entry import positive
 from commands.guard import run_guarded
 
 EXAMPLE = """python tools/align_training.py configs/stdc1_toy.yml --steps 5
@@ -27,7 +27,7 @@ def main() -> int:
     add_schedules(command)
     add_config(command)
     command.add_argument(
-        "--steps", type=positive, help="default: reproduce.training_steps, or all files"
+        "--steps", type=numbers.positive, help="default: reproduce.training_steps, or all files"
     )
     command.add_argument(
         "--export-npy", metavar="DIR", help="write losses and rates of both sides as reprod_log"

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import _checkout  # noqa: F401 - the checkout onto the path
 
+from commands import numbers
 from commands.check_data.flow import check
-from commands.entry import add_config, not_negative, parser, run
+from commands.entry import add_config, parser, run
 
 
 def main() -> int:
@@ -24,7 +25,7 @@ def _parse() -> argparse.Namespace:
     add_config(command, "a config; its data section is read")
     command.add_argument(
         "--workers",
-        type=not_negative,
+        type=numbers.not_negative,
         metavar="N",
         help="processes that read; 0: this one (default: by the number of frames)",
     )

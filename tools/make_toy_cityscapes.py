@@ -5,6 +5,7 @@ import argparse
 
 import _checkout  # noqa: F401 - the checkout onto the path
 
+from commands import numbers
 from commands.entry import parser, run
 from commands.toy import write_toy
 
@@ -25,24 +26,19 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         choices=("cityscapes", "coco_panoptic", "coco_instances"),
         help="how the set lies on disk (cityscapes); coco_instances shows shapes, not streets",
     )
-    command.add_argument("--train", type=int, metavar="N", help="training frames (60)")
-    command.add_argument("--val", type=int, metavar="N", help="validation frames (20)")
+    command.add_argument("--train", type=numbers.positive, metavar="N", help="training frames (60)")
+    command.add_argument("--val", type=numbers.positive, metavar="N", help="validation frames (20)")
     command.add_argument(
-        "--size", dest="size_hw", type=_size, metavar="WxH", help="pixels of a frame (512x256)"
+        "--size",
+        dest="size_hw",
+        type=numbers.size_hw,
+        metavar="WxH",
+        help="pixels of a frame (512x256)",
     )
-    command.add_argument("--seed", type=int, metavar="S", help="same seed, same bytes (0)")
+    command.add_argument("--seed", type=numbers.seed, metavar="S", help="same seed, same bytes (0)")
     command.add_argument("--force", action="store_true", help="replace a toy set that is in DIR")
     command.add_argument("--json", action="store_true", help="print the result as JSON")
     return command.parse_args(argv)
-
-
-def _size(text: str) -> tuple[int, int]:
-    """'512x256' (width x height) to (256, 512)."""
-    try:
-        width, height = (int(part) for part in text.lower().split("x"))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected WxH such as 512x256, got {text!r}") from None
-    return height, width
 
 
 if __name__ == "__main__":

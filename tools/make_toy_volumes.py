@@ -5,7 +5,8 @@ import argparse
 
 import _checkout  # noqa: F401 - the checkout onto the path
 
-from commands.entry import parser, positive, run
+from commands import numbers
+from commands.entry import parser, run
 from commands.toy import write_toy_of_volumes
 
 
@@ -21,24 +22,17 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     )
     command.add_argument("dir", metavar="DIR", help="absent or empty folder to write to")
     command.add_argument("--format", choices=("h5", "nii.gz", "npz"), help="of the files (h5)")
-    command.add_argument("--train", type=positive, metavar="N", help="training volumes (6)")
-    command.add_argument("--val", type=positive, metavar="N", help="validation volumes (2)")
+    command.add_argument("--train", type=numbers.positive, metavar="N", help="training volumes (6)")
+    command.add_argument("--val", type=numbers.positive, metavar="N", help="validation volumes (2)")
     command.add_argument(
-        "--shape", type=_shape, metavar="DxHxW", help="voxels of a volume (32x64x64)"
+        "--shape", type=numbers.shape_dhw, metavar="DxHxW", help="voxels of a volume (32x64x64)"
     )
-    command.add_argument("--seed", type=int, metavar="S", help="same seed, same voxels (0)")
+    command.add_argument(
+        "--seed", type=numbers.seed, metavar="S", help="same seed, same voxels (0)"
+    )
     command.add_argument("--force", action="store_true", help="replace a toy set that is in DIR")
     command.add_argument("--json", action="store_true", help="print the result as JSON")
     return command.parse_args(argv)
-
-
-def _shape(text: str) -> tuple[int, int, int]:
-    """'32x64x64' (depth x height x width) to (32, 64, 64)."""
-    try:
-        depth, height, width = (int(part) for part in text.lower().split("x"))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected DxHxW such as 32x64x64, got {text!r}") from None
-    return depth, height, width
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from commands.entry import not_negative, parser
+from commands import numbers
+from commands.entry import parser
 from commands.guard import add_timeout
 
 
@@ -27,14 +28,14 @@ def alignment_parser(
         command.set_defaults(model=None, all=False, input_shape=None)
     net.add_argument("--weights", metavar="FILE", help="a PyTorch checkpoint for both nets")
     net.add_argument(
-        "--seed", type=not_negative, default=0, help="of weights and input (default: 0)"
+        "--seed", type=numbers.seed, default=0, help="of weights and input (default: 0)"
     )
     _add_own(command.add_argument_group("nets of your own, instead (examples/own_net)"), losses)
     group = command.add_argument_group("the run")
     if table:
         group.add_argument(
             "--input-shape",
-            type=int,
+            type=numbers.positive,
             nargs="+",
             action="append",
             metavar="N",
@@ -42,7 +43,7 @@ def alignment_parser(
         )
         group.add_argument(
             "--objects",
-            type=not_negative,
+            type=numbers.not_negative,
             metavar="N",
             help="of a detector (--input-shape 3 64 96 --input-shape 3 80 60 --objects 2): the "
             "images are one list; in train mode N seeded objects of each stand behind it: boxes, "

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from commands import entry
+from commands import entry, numbers
 from commands.chain.lite import IMAGES, write_lite
 from commands.chain.steps import Step, run_step, training_lines
 from commands.parser import complain
@@ -26,12 +26,12 @@ def parse(description: str, example: str) -> argparse.Namespace:
     command = entry.parser(description, example)
     entry.add_config(command, "a file of configs/, or your own")
     command.add_argument(
-        "--steps", type=entry.positive, default=4, help="of training (%(default)s)"
+        "--steps", type=numbers.positive, default=4, help="of training (%(default)s)"
     )
     command.add_argument(
         "--output", type=Path, metavar="DIR", help="new folder of the chain (runs/<name>_chain)"
     )
-    command.add_argument("--threads", type=entry.positive, help="of the kernels on the CPU")
+    command.add_argument("--threads", type=numbers.positive, help="of the kernels on the CPU")
     command.add_argument("--quiet", action="store_true", help="the verdict alone, no progress")
     command.add_argument("--json", action="store_true", help="print the result as JSON")
     return command.parse_intermixed_args()

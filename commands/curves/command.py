@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from commands import numbers
 from commands.curves.band import SEEDS, CurveVerdict, in_band, same_rate
 from commands.curves.logs import LOSS, MIOU, RATE, ROUNDED, RunCurves, read_run
 from commands.curves.settings import differing_settings, of_more_than_seeds
@@ -34,7 +35,7 @@ def parse(description: str) -> argparse.Namespace:
     )
     command.add_argument(
         "--tolerance",
-        type=_share,
+        type=numbers.tolerance,
         metavar="SHARE",
         help="without three seeds: how far loss and mIoU may be apart, as a share (0.1)",
     )
@@ -45,13 +46,6 @@ def parse(description: str) -> argparse.Namespace:
     command.add_argument("--quiet", action="store_true", help="the verdict alone")
     command.add_argument("--json", action="store_true", help="print the result as JSON")
     return command.parse_args()
-
-
-def _share(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 10:
-        raise argparse.ArgumentTypeError(f"{text} is no share such as 0.1")
-    return value
 
 
 def compare_runs(options: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from commands import entry
+from commands import entry, numbers
 from commands.deploy.measure.ways import EXPORTED, WAYS, Measured, Task, measured, merged
 from common.streams import messages
 from common.words.language import phrase
@@ -31,20 +31,22 @@ def parse() -> argparse.Namespace:
     command.add_argument(
         "--size",
         nargs=2,
-        type=entry.positive,
+        type=numbers.positive,
         action="append",
         metavar=("HEIGHT", "WIDTH"),
         help="several times for several sizes (default: 512 1024 and 768 1536)",
     )
-    command.add_argument("--batch", type=entry.positive, default=1)
+    command.add_argument("--batch", type=numbers.positive, default=1)
     command.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
-    command.add_argument("--runs", type=entry.positive, default=20, help="that count (default 20)")
-    command.add_argument("--warm-up", type=entry.positive, default=3, help="runs before them")
     command.add_argument(
-        "--rounds", type=entry.positive, default=1, help="processes of each way, in turn"
+        "--runs", type=numbers.positive, default=20, help="that count (default 20)"
+    )
+    command.add_argument("--warm-up", type=numbers.positive, default=3, help="runs before them")
+    command.add_argument(
+        "--rounds", type=numbers.positive, default=1, help="processes of each way, in turn"
     )
     command.add_argument(
-        "--threads", type=entry.positive, default=os.cpu_count() or 1, help="of the kernels"
+        "--threads", type=numbers.positive, default=os.cpu_count() or 1, help="of the kernels"
     )
     command.add_argument("--json", action="store_true", help="print the result as JSON")
     command.add_argument("--quiet", action="store_true", help="no progress on stderr")

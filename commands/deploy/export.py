@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from commands import entry
+from commands import entry, numbers
 from common.streams import messages, say
 from common.words.language import phrase
 
@@ -48,13 +48,13 @@ def _add_input(group: Any) -> None:
     group.add_argument(
         "--size",
         nargs=2,
-        type=entry.positive,
+        type=numbers.positive,
         metavar=("HEIGHT", "WIDTH"),
         help="of the images (default: the crop of the training)",
     )
     group.add_argument("--free-size", action="store_true", help="any height and width; slower")
     group.add_argument(
-        "--batch", type=entry.not_negative, default=1, help="images a run (default 1); 0: any"
+        "--batch", type=numbers.not_negative, default=1, help="images a run (default 1); 0: any"
     )
     group.add_argument(
         "--output",

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from commands import entry
+from commands import entry, numbers
 from commands.evaluate import options as protocol_options
 from commands.evaluate.scores import counts_of, enough, line_of, number, scores_of, table_of
 from common.documents import with_null
@@ -58,8 +58,8 @@ def parse(description: str, example: str) -> argparse.Namespace:
         "--force", action="store_true", help="write over files of --save-ids and --save"
     )
     command.add_argument(
-        "--at-least", type=float, metavar="X", help="exit with 1 where mIoU (of panoptic nets PQ, "
-        "of instances mask AP, 0..1) is below X"
+        "--at-least", type=numbers.score, metavar="X",
+        help="exit with 1 where mIoU (of panoptic nets PQ, of instances mask AP, 0..1) is below X",
     )  # fmt: skip
     command.add_argument("--quiet", action="store_true", help="the verdict alone, no progress")
     command.add_argument("--json", action="store_true", help="print the result as JSON")

@@ -9,7 +9,7 @@ from typing import Final
 import yaml
 from pydantic import ValidationError
 
-from commands import entry
+from commands import numbers
 from common.errors import ConfigError
 from common.settings.run import Evaluate
 
@@ -33,16 +33,24 @@ def add_protocol(command: argparse.ArgumentParser) -> None:
         choices=PROTOCOLS,
         help="whole: whole images; stdc50, stdc75: as STDC's authors evaluate at that scale",
     )
-    group.add_argument("--scale", type=float, metavar="S", help="the net sees images resized by S")
     group.add_argument(
-        "--scales", type=_scales, metavar="S,S,..", help="multi-scale: the mean softmax of all"
+        "--scale", type=numbers.factor, metavar="S", help="the net sees images resized by S"
+    )
+    group.add_argument(
+        "--scales",
+        type=numbers.factors,
+        metavar="S,S,..",
+        help="multi-scale: the mean softmax of all",
     )
     group.add_argument(
         "--flip", action=argparse.BooleanOptionalAction, help="and of the mirror images"
     )
-    group.add_argument("--window", type=size_hw, metavar="WxH", help="windows that slide")
+    group.add_argument("--window", type=numbers.size_hw, metavar="WxH", help="windows that slide")
     group.add_argument(
-        "--stride", type=float, metavar="X", help="of windows, as a share of their size (2/3)"
+        "--stride",
+        type=numbers.share,
+        metavar="X",
+        help="of windows, as a share of their size (2/3)",
     )
 
 
@@ -56,7 +64,7 @@ def add_running(command: argparse.ArgumentParser) -> None:
         "default) takes the fastest here; eager is the net as it is trained",
     )
     group.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
-    group.add_argument("--threads", type=entry.positive, default=os.cpu_count() or 1)
+    group.add_argument("--threads", type=numbers.positive, default=os.cpu_count() or 1)
 
 
 def overrides(options: argparse.Namespace) -> list[str]:
@@ -90,21 +98,3 @@ def set_threads(options: argparse.Namespace, framework: str) -> None:
     # Paddle's kernels follow MKL's number, and it warns of any other of OpenMP's than 1.
     name = "MKL_NUM_THREADS" if framework == "paddle" else "OMP_NUM_THREADS"
     os.environ[name] = str(options.threads)
-
-
-def size_hw(text: str) -> tuple[int, int]:
-    """'512x256' (width x height) to (256, 512)."""
-    try:
-        width, height = (entry.positive(part) for part in text.lower().split("x"))
-    except (ValueError, argparse.ArgumentTypeError):
-        raise argparse.ArgumentTypeError(f"expected WxH such as 512x256, got {text!r}") from None
-    return height, width
-
-
-def _scales(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"expected numbers such as 0.75,1,1.25, got {text!r}"
-        ) from None

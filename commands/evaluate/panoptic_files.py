@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from commands.entry import COULD_NOT_CHECK, not_negative, parser, print_json
+from commands import numbers
+from commands.entry import COULD_NOT_CHECK, parser, print_json
 from commands.evaluate.scores import enough, number
 from common.documents import with_null
 from common.metrics.panoptic import panoptic_counts
@@ -44,12 +45,12 @@ def parse(description: str) -> argparse.Namespace:
         )
     command.add_argument(
         "--workers",
-        type=not_negative,
+        type=numbers.not_negative,
         metavar="N",
         help="processes that read; 0: this one (default: by the number of images)",
     )
     command.add_argument(
-        "--at-least", type=float, metavar="X", help="exit with 1 where PQ (0..1) is below X"
+        "--at-least", type=numbers.score, metavar="X", help="exit with 1 where PQ (0..1) is below X"
     )
     command.add_argument("--quiet", action="store_true", help="the verdict alone, no progress")
     command.add_argument("--json", action="store_true", help="print the result as JSON")

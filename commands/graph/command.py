@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from commands import entry
+from commands import entry, numbers
 from common.errors import UserError
 from common.streams import say
 from common.terminal import screen, verdict
@@ -28,12 +28,12 @@ def parse(description: str, example: str) -> argparse.Namespace:
         "--args", nargs="+", default=[], metavar="KEY=VALUE", help="arguments of the callable"
     )
     command.add_argument(
-        "--input-shape", nargs="+", type=int, action="append", metavar="N",
+        "--input-shape", nargs="+", type=numbers.positive, action="append", metavar="N",
         help="shape of a seeded input, once for each input of the net",
     )  # fmt: skip
     command.add_argument("--inputs", metavar="FILE", help="an .npz of inputs in place of shapes")
     command.add_argument(
-        "--also", nargs="+", action="append", default=[], type=int, metavar="N",
+        "--also", nargs="+", action="append", default=[], type=numbers.positive, metavar="N",
         help="another shape of a net of one input: does the graph hold for it as well?",
     )  # fmt: skip
     command.add_argument("--weights", metavar="FILE", help="a checkpoint for the torch net")
@@ -45,11 +45,9 @@ def parse(description: str, example: str) -> argparse.Namespace:
     command.add_argument(
         "--force", action="store_true", help="replace a net that was written there"
     )
+    command.add_argument("--seed", type=numbers.seed, default=0, help="of weights and inputs (0)")
     command.add_argument(
-        "--seed", type=entry.not_negative, default=0, help="of weights and inputs (0)"
-    )
-    command.add_argument(
-        "--timeout", type=float, default=PATIENCE, metavar="SECONDS",
+        "--timeout", type=numbers.seconds, default=PATIENCE, metavar="SECONDS",
         help="give up when X2Paddle runs for so long (default: %(default)g; 0: never)",
     )  # fmt: skip
     command.add_argument("--quiet", action="store_true", help="the verdict alone, no progress")

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from commands import entry
+from commands import entry, numbers
 from commands.guard import add_timeout
 from common.errors import UserError
 from common.streams import say
@@ -23,7 +23,7 @@ def parse(description: str, example: str) -> argparse.Namespace:
         "--args", nargs="+", default=[], metavar="KEY=VALUE", help="arguments of the callable"
     )
     command.add_argument(
-        "--input-shape", nargs="+", type=int, action="append", metavar="N",
+        "--input-shape", nargs="+", type=numbers.positive, action="append", metavar="N",
         help="shape of a seeded input, once for each input of the net",
     )  # fmt: skip
     command.add_argument("--inputs", metavar="FILE", help="an .npz of inputs in place of shapes")
@@ -35,9 +35,7 @@ def parse(description: str, example: str) -> argparse.Namespace:
     command.add_argument("-o", "--output", type=Path, metavar="DIR", help="folder of the port")
     command.add_argument("--check", type=Path, metavar="DIR", help="prove a port of yours again")
     command.add_argument("--force", action="store_true", help="write over an earlier port")
-    command.add_argument(
-        "--seed", type=entry.not_negative, default=0, help="of weights and inputs (0)"
-    )
+    command.add_argument("--seed", type=numbers.seed, default=0, help="of weights and inputs (0)")
     command.add_argument("--quiet", action="store_true", help="the verdict alone, no progress")
     command.add_argument("--json", action="store_true", help="print the result as JSON")
     add_timeout(command.add_argument_group("limits"))

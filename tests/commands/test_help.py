@@ -1,50 +1,25 @@
 """--help and argparse's own words are Chinese where Chinese is printed."""
 
 import re
-import runpy
-import sys
 import textwrap
 
 import pytest
 
 from commands import entry
-from commands.parser import CommandEnd, Parser
+from commands.parser import CommandEnd
 from common.words import language
 from common.words.texts import help_said, help_texts
 from tests import nursery
-from tests.paths import ROOT, TOOLS
+from tests.paths import ROOT, TOOL_NAMES
 
 CJK = re.compile("[\u4e00-\u9fff]")
 # Three words of English, one behind the other, that are no code.
 SENTENCE = re.compile(r"(?<![`\w./:-])[A-Za-z][a-z]+(?: [a-z]+){2,}")
-TOOL_NAMES = sorted(path.stem for path in TOOLS.glob("*.py") if path.stem[0] != "_")
 
 
 @pytest.fixture
 def chinese(monkeypatch):
     monkeypatch.setattr(language, "_chosen", [language.CHINESE])
-
-
-class Parsed(Exception):
-    """A tool came to read its command line."""
-
-
-@pytest.fixture
-def parser_of(monkeypatch):
-    def stop(self, *arguments, **more):
-        raise Parsed(self)
-
-    for name in ("parse_args", "parse_intermixed_args"):
-        monkeypatch.setattr(Parser, name, stop)
-    monkeypatch.syspath_prepend(TOOLS)
-
-    def parser(tool):
-        monkeypatch.setattr(sys, "argv", [f"{tool}.py"])
-        with pytest.raises(Parsed) as caught:
-            runpy.run_path(str(TOOLS / f"{tool}.py"), run_name="tool")["main"]()
-        return caught.value.args[0]
-
-    return parser
 
 
 def texts_of(parser):

@@ -13,7 +13,7 @@ from string import Formatter
 import pytest
 from pydantic_core._pydantic_core import list_all_errors
 
-from commands import entry
+from commands import entry, numbers
 from commands.parser import CommandEnd
 from common.words import language, texts
 from common.words.texts import error_said, in_chinese, templates
@@ -144,8 +144,8 @@ WRONG_LINES = (
 def test_what_argparse_says_is_recognised(line, chinese, capsys):
     command = entry.parser("d", "e")
     command.add_argument("config")
-    command.add_argument("--seed", type=entry.not_negative)
-    command.add_argument("--seen", "--positive", type=entry.positive)
+    command.add_argument("--seed", type=numbers.not_negative)
+    command.add_argument("--seen", "--positive", type=numbers.positive)
     command.add_argument("--names", nargs="+")
     command.add_argument("--pair", nargs=2)
     command.add_argument("--kind", choices=("a", "b"))
@@ -224,7 +224,10 @@ def test_most_errors_have_their_chinese(room):
             "等，另有 5 个）；形状不同 2 个（d, e）。\n"
             "3 个名字去掉 'x.' 就相符。在 PyTorch 中处理 state dict：\n    state = {}",
         ),
-        ("argument --seed: -1 is negative", "参数 --seed：-1 是负数"),
+        (
+            "argument --seed: expected a whole number from 0 to 4294967295, got '-1'",
+            "参数 --seed：应为 0 到 4294967295 的整数，得到 '-1'",
+        ),
         (
             "data.augmentation.torch my.shapes:flipp: my.shapes has no flipp; it has augment",
             "data.augmentation.torch my.shapes:flipp：my.shapes 中没有 flipp；其中有 augment",
