@@ -102,6 +102,17 @@ _KINDS = {
 }
 
 
+def is_beside(name: str) -> bool:
+    """Tell whether a name that a file gives can be that of a file in its own folder."""
+    return Path(name).name == name != "" and name != ".." and "\\" not in name and len(name) < 256
+
+
+def is_below(name: str) -> bool:
+    """Tell whether a path that a file gives leads to a file below a folder, and to none outside."""
+    path = Path(name)
+    return path.name != "" and not path.is_absolute() and ".." not in path.parts
+
+
 def check_outputs(
     outputs: Iterable[Path],
     inputs: Iterable[Path] = (),

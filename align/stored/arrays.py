@@ -14,7 +14,7 @@ from align.arrays.memory import give_back
 from align.record.trace import Call
 from align.stored.format import SHARD_BYTES, Shard, StoredCall
 from common.errors import UnreadableError
-from common.files import sha256_of
+from common.files import is_beside, sha256_of
 from convert.formats.safetensors import read_safetensors, write_safetensors
 
 ALIGNED = 64  # bytes, as the frameworks align what they make: kernels sum alike
@@ -228,7 +228,7 @@ def _address(array: np.ndarray) -> int:
 
 def _check(path: Path, shard: Shard) -> None:
     """Raise UnreadableError where a file is not what the manifest says of it."""
-    if Path(shard.file).name != shard.file or "\\" in shard.file:
+    if not is_beside(shard.file):
         raise UnreadableError(f"the manifest names the file {shard.file[:80]!r}, not beside it")
     try:
         size = path.stat().st_size

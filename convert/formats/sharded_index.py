@@ -6,6 +6,7 @@ The format: https://github.com/huggingface/transformers, `save_pretrained`, "wei
 from pathlib import Path
 
 from common.errors import UnreadableError
+from common.files import is_beside
 from common.words.controls import is_name
 from convert.formats.safetensors import json_table
 from convert.formats.stored import Contents, DamagedError, FileHead
@@ -15,10 +16,6 @@ from convert.names.spec import TORCH
 def looks_like_index(head: FileHead) -> bool:
     """Tell whether it may be one: a JSON object in a file called so."""
     return head.suffix == ".json" and head.data.lstrip()[:1] == b"{"
-
-
-def _is_beside(name: str) -> bool:
-    return Path(name).name == name and "\\" not in name and len(name) < 256 and is_name(name)
 
 
 def read(path: Path, data: memoryview) -> Contents:
@@ -32,7 +29,7 @@ def read(path: Path, data: memoryview) -> Contents:
         if not isinstance(places, dict) or not places:
             raise DamagedError("it has no weight_map")
         for name in places.values():
-            if not isinstance(name, str) or not _is_beside(name):
+            if not isinstance(name, str) or not (is_beside(name) and is_name(name)):
                 raise DamagedError(f"it names the file {str(name)[:80]!r}, which is not beside it")
     except DamagedError as error:
         raise UnreadableError(f"{path}: not an index of a sharded checkpoint: {error}") from None

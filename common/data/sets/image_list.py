@@ -100,6 +100,8 @@ class ImageList(PhotoSet):
                 "says what stands between them, where that is something else or paths have spaces; "
                 "an image without label stands in the list of data.test_path alone"
             )
+        if nameless := [part for part in parts if not Path(part).name]:
+            raise DataError(f"{self.list}, line {number}: {nameless[0]!r} names no file")
         label = self.root / parts[1] if len(parts) == 2 else None
         return PhotoFrame(Path(parts[0]).with_suffix("").as_posix(), self.root / parts[0], label)
 

@@ -3,11 +3,12 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from common.documents import json_in
 from common.errors import DataError
+from common.files import is_below
 
 # What reading a file of another format may raise.
 FAULTS = (
@@ -70,8 +71,7 @@ def _images(rows: Sequence[Any]) -> dict[int | str, tuple[str, tuple[int, int]]]
         size = (_whole(row["height"]), _whole(row["width"]))
         if type(key) not in (int, str) or key in found:
             raise ValueError(f"an image has the id {key!r:.40}, which is no number, or is twice")
-        place = PurePosixPath(name)
-        if not name or place.is_absolute() or ".." in place.parts:
+        if not is_below(name):
             raise ValueError(f"image {key} is in {name!r:.80}, outside of its folder")
         if min(size) < 1:
             raise ValueError(f"image {key} is of {size[1]} x {size[0]} pixels")

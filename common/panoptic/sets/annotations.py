@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from operator import index
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from common.documents import json_in
 from common.errors import DataError
+from common.files import is_below
 
 # What reading a file of another format may raise.
 FAULTS = (
@@ -99,7 +100,7 @@ def _listed(image: Mapping[str, Any], annotation: Mapping[str, Any]) -> ListedIm
     ]
     names = (str(image["file_name"]), str(annotation["file_name"]))
     for name in names:
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        if not is_below(name):
             raise ValueError(f"image {image['id']!r:.40} is in {name!r:.80}, outside of its folder")
     return ListedImage(
         image["id"],

@@ -60,6 +60,14 @@ def test_a_list_for_tests_needs_no_labels(tmp_path):
         ImageList(tmp_path, "test", LABELLING)
 
 
+@pytest.mark.parametrize("line", [". a.png", "/ a.png", "./. a.png", "a.png /"])
+def test_a_line_of_a_list_that_names_no_file(line, tmp_path):
+    layouts.image_list(tmp_path)
+    layouts.write(tmp_path / "train.txt", line)
+    with pytest.raises(DataError, match=r"train\.txt, line 1: '.*' names no file"):
+        ImageList(tmp_path, "train", LABELLING, train_path="train.txt")
+
+
 def test_a_list_may_lie_where_the_command_runs(tmp_path, monkeypatch):
     layouts.image_list(tmp_path / "set")
     monkeypatch.chdir(tmp_path)

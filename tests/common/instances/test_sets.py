@@ -86,6 +86,10 @@ BAD = {
         {"images": [{"id": 9, "file_name": "../../secret.jpg", "width": 60, "height": 40}]},
         "outside of its folder",
     ),
+    "no name": (
+        {"images": [{"id": 9, "file_name": "./.", "width": 60, "height": 40}]},
+        "outside of its folder",
+    ),
     "of no size": (
         {"images": [{"id": 9, "file_name": "a.jpg", "width": 0, "height": 40}]},
         "0 x 40 pixels",
