@@ -15,6 +15,7 @@ from convert import convert_checkpoint, read_checkpoint
 from convert.formats.safetensors import write_safetensors
 from convert.names.rules import load_rules, resolve
 from convert.reverse import reverse_checkpoint
+from tests.hostile.damage import drawing
 
 
 def _lines(count, line):
@@ -135,7 +136,7 @@ def test_an_account_that_lies(converted, count):
     account = converted.with_name("b.pdparams.account.json")
     document = json.loads(account.read_text())
     assert set(reverse_checkpoint(converted).state) >= {"fc.weight", "bn.num_batches_tracked"}
-    rng, refused = np.random.default_rng(count), []
+    rng, refused = drawing(count), []
     for _ in range(count):
         account.write_text(json.dumps(damaged(document, rng)))
         try:

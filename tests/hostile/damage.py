@@ -1,9 +1,15 @@
-"""Ways to damage a file: its bytes, its JSON, its YAML. All are seeded."""
+"""Ways to damage a file: its bytes, its JSON, its YAML.
+
+All are seeded: `HOSTILE_SEED=7 make prove-hostile` meets the readers with another corpus.
+"""
 
 import copy
 import json
+import os
 
 import numpy as np
+
+SEED = int(os.environ.get("HOSTILE_SEED", "0"))
 
 LONG = "9" * 5000
 ESCAPES = "\x1b[2J\x1b[32maligned\x1b[0m\u202e\r"
@@ -13,15 +19,20 @@ ODD = (
 )
 
 
-def cut(data, count=4):
-    """Return {words: the data cut short}."""
-    ends = sorted({len(data) * part // count for part in range(1, count)} | {1, len(data) - 1})
-    return {f"cut at {end}": data[:end] for end in ends}
+def drawing(*about):
+    """Return a generator of random numbers, of the corpus's seed and what they are drawn for."""
+    return np.random.default_rng([SEED, *about])
+
+
+def cut(data, count=3):
+    """Return {words: the data cut short}, at places that are drawn and at both ends."""
+    ends = {1, len(data) - 1, *drawing(len(data)).integers(1, len(data), count).tolist()}
+    return {f"cut at {end}": data[:end] for end in sorted(ends)}
 
 
 def flipped(data, count, seed=0, first=None):
     """Return {words: the data with a bit flipped}; of the `first` bytes, where it is given."""
-    rng = np.random.default_rng([seed, len(data)])
+    rng = drawing(seed, len(data))
     made = {}
     for at in rng.choice(min(first or len(data), len(data)), count, replace=False).tolist():
         changed = bytearray(data)
@@ -62,7 +73,7 @@ def places(node, at=()):
 
 def lies(document, count, seed=0):
     """Return {words: the document with one value another, or gone}."""
-    rng = np.random.default_rng([seed, count])
+    rng = drawing(seed, count)
     every = sorted(places(document), key=lambda place: (len(place), str(place)))
     made = {}
     while len(made) < count:

@@ -12,6 +12,7 @@ import numpy as np
 
 from convert.formats.pdparams import write_pdparams
 from convert.formats.safetensors import write_safetensors
+from tests.hostile.damage import drawing
 
 
 def state_of():
@@ -68,12 +69,12 @@ def corpus(folder, mark, every=1):
 
 
 def truncated(name, data, every):
-    ends = sorted({len(data) * percent // 100 for percent in range(0, 100, every)})
+    ends = sorted({0, *drawing(every).integers(1, len(data), 100 // every).tolist()})
     return {f"cut at {end} {name}": data[:end] for end in ends}
 
 
 def flipped(name, data, count):
-    rng = np.random.default_rng(len(data))
+    rng = drawing(len(data))
     places = rng.choice(len(data), count, replace=False)
     return {f"flip at {at} {name}": flip(data, at, 1 << int(rng.integers(8))) for at in places}
 
