@@ -72,8 +72,7 @@ def places_of(ids: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
     A pixel of an id that no segment has gets their number. Raises SegmentsError where an id stands
     there twice, or is none.
     """
-    names = np.array([segment["id"] for segment in segments], np.int64)
-    _require_ids(names)
+    names = _ids_of([segment["id"] for segment in segments])
     count = len(names)
     if not count:
         return np.zeros(ids.shape, np.intp)
@@ -84,16 +83,18 @@ def places_of(ids: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
     return np.repeat(found, lengths).reshape(ids.shape)
 
 
-def _require_ids(names: np.ndarray) -> None:
-    """Raise SegmentsError where ids of segments are no ids, or one is there twice."""
-    if wrong := names[(names <= VOID_ID) | (names >= MOST)].tolist():
+def _ids_of(listed: Sequence[int]) -> np.ndarray:
+    """Return ids of segments: int64; SegmentsError where one is none, or is there twice."""
+    if wrong := [number for number in listed if not VOID_ID < number < MOST]:
         raise SegmentsError(
             f"segments: expected ids 1..{MOST - 1} (0 is where there is no segment), got "
             f"{some_ids(wrong)}"
         )
+    names = np.array(listed, np.int64)
     values, counts = np.unique(names, return_counts=True)
     if twice := values[counts > 1].tolist():
         raise SegmentsError(f"segments: the ids {some_ids(twice)} stand there twice")
+    return names
 
 
 def present(ids: np.ndarray, segments: Iterable[Segment]) -> list[Segment]:
@@ -116,13 +117,13 @@ def semantic_of(ids: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
 
     Raises SegmentsError as `places_of`, and where a class is none that a byte holds.
     """
-    classes = np.array([*(row["category_id"] for row in segments), VOID], np.int64)
-    if wrong := classes[:-1][(classes[:-1] < 0) | (classes[:-1] >= VOID)].tolist():
+    classes = [row["category_id"] for row in segments]
+    if wrong := [number for number in classes if not 0 <= number < VOID]:
         raise SegmentsError(
             f"segments: expected a category_id 0..{VOID - 1}, which is the class (train id), got "
             f"{some_ids(wrong)}"
         )
-    found: np.ndarray = classes.astype(np.uint8)[places_of(ids, segments)]
+    found: np.ndarray = np.array([*classes, VOID], np.uint8)[places_of(ids, segments)]
     return found
 
 
@@ -168,7 +169,7 @@ def require_same_ids(
 
 def _require_listed(listed: Sequence[int], files: tuple[str, str]) -> None:
     try:
-        _require_ids(np.array(listed, np.int64))
+        _ids_of(listed)
     except SegmentsError as error:
         raise SegmentsError(f"{files[1]}, of {files[0]}: {error}") from None
 

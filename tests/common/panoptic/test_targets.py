@@ -138,8 +138,10 @@ def test_things_as_a_truth_value_for_every_class():
         ([], {"sigma": 0}, ConfigError, "at least 1"),
         ([segment(ROAD, 0), segment(ROAD, 1)], {}, SegmentsError, "ids 7 stand there twice"),
         ([segment(0, 3)], {}, SegmentsError, "expected ids 1..16777215 .* got 0"),
+        ([segment(2**63, 3)], {}, SegmentsError, f"expected ids 1..16777215 .* got {2**63}"),
         ([segment(1 << 24, 3)], {}, SegmentsError, "got 16777216"),
         ([segment(CAR, 255)], {}, SegmentsError, "category_id 0..254, .*got 255"),
+        ([segment(CAR, 2**70)], {}, SegmentsError, f"category_id 0..254, .*got {2**70}"),
         ([segment(SMALL, -1)], {}, SegmentsError, "got -1"),
     ],
 )
