@@ -12,6 +12,9 @@ import numpy as np
 
 MARGIN = 10.0
 LEAST = 1e-6  # of the largest magnitude: eight roundings of float32, where the net rounds less
+# What rounding may explain at most: beyond, any export would be equal. Of the largest magnitude,
+# and the share of pixels whose class it may choose.
+NOTHING_LEFT, UNDECIDED = 1e-3, 0.5
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,18 @@ class Difference:
 def allowed_error(truth: np.ndarray, training: np.ndarray) -> float:
     """Return how far float32 may be off the truth, as a number."""
     return max(MARGIN * _distance(training, truth), LEAST * float(np.abs(truth).max()))
+
+
+def allowed_share(logits: np.ndarray, training: np.ndarray, output: str) -> float:
+    """Return how far an output may be off the truth, of its largest magnitude (softmax: of 1)."""
+    if output != "softmax":
+        return allowed_error(logits, training) / (float(np.abs(logits).max()) or 1.0)
+    return allowed_error(softmax(logits), softmax(training.astype(np.float64)))
+
+
+def undecided_share(logits: np.ndarray, training: np.ndarray) -> float:
+    """Return of which share of the pixels rounding may choose the class."""
+    return float((margins(logits) <= 2 * allowed_error(logits, training)).mean())
 
 
 def compare(

@@ -16,7 +16,14 @@ from common.errors import UserError
 from common.files import sha256_of, whole_folder
 from export.deployment import NAME, OUTPUTS, OWN, Deployment
 from export.fresh import run_fresh
-from export.make.compare import Difference, compare
+from export.make.compare import (
+    NOTHING_LEFT,
+    UNDECIDED,
+    Difference,
+    allowed_share,
+    compare,
+    undecided_share,
+)
 from export.make.fold_paddle import fold, watching
 from export.make.graph_paddle import Exported, save
 from export.make.inputs import images_for
@@ -183,6 +190,23 @@ def _require_telling(truth: Truth, output: str) -> None:
                 f"output {output}: is one number for every image where there is one class; export "
                 "logits"
             )
+        _require_room(name, exact, truth.training[name], output)
+
+
+def _require_room(name: str, exact: np.ndarray, training: np.ndarray, output: str) -> None:
+    """Raise UserError where rounding alone explains any output [N, C, H, W]."""
+    share = undecided_share(exact, training) if output == "argmax" else 0.0
+    if share > UNDECIDED:
+        raise UserError(
+            f"could not check: on the {name} input rounding alone chooses the class of {share:.0%} "
+            "of the pixels; give weights of which something can be told, or export logits"
+        )
+    if (off := allowed_share(exact, training, output)) > NOTHING_LEFT:
+        raise UserError(
+            f"could not check: on the {name} input rounding explains {off:.0e} of the largest of "
+            "what the training net gives, and nothing is left to compare; give weights of which "
+            "something can be told"
+        )
 
 
 def _run(net: nn.Layer, deployment: Deployment, image: np.ndarray) -> np.ndarray:

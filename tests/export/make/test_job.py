@@ -83,6 +83,32 @@ def test_outputs_that_any_export_would_have_are_not_checked(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("factor", "offset", "output", "told"),
+    [
+        (1 + 1e-3, 0, "logits", "and nothing is left to compare"),
+        (1 + 1e-3, 0, "softmax", "and nothing is left to compare"),
+        (1, 1e7, "argmax", "rounding alone chooses the class of 94% of the pixels"),
+    ],
+)
+def test_where_rounding_explains_everything_nothing_is_equal(
+    factor, offset, output, told, tmp_path, monkeypatch
+):
+    logits = np.random.default_rng(0).standard_normal((1, 3, 4, 4)) * 9 + offset
+
+    class Told:
+        def __init__(self, *given):
+            self.exact = {"noise": logits}
+            self.training = {"noise": (logits * factor).astype(np.float32)}
+
+    monkeypatch.setattr(job_paddle, "Truth", Told)
+    given = Deployment("net", "m.json", None, height=SIZE[0], width=SIZE[1], output=output)
+    with pytest.raises(UserError, match=told) as error:
+        export_net(None, given, tmp_path / "out")
+    assert error.value.exit_code == 2
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_folder_of_somebody_else_is_left_alone(subject, tmp_path):
     (tmp_path / "thesis.txt").write_text("all of it")
     with pytest.raises(UserError, match="is there and no export"):
