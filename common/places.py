@@ -43,7 +43,7 @@ def told(error: BaseException, function: Any = None) -> str:
     return f"{type(error).__name__}{': ' * bool(words)}{words}{where}"
 
 
-class Source(NamedTuple):
+class SourceText(NamedTuple):
     """Where a function or class is written: its file, its first line from 1, and its text."""
 
     file: str
@@ -51,14 +51,14 @@ class Source(NamedTuple):
     text: str
 
 
-def where_written(code: Any) -> Source | None:
+def where_written(code: Any) -> SourceText | None:
     """Return where a function or class is written, None where nobody knows."""
     with _standing(code):
         try:
             file, (lines, first) = inspect.getsourcefile(code), inspect.getsourcelines(code)
         except (OSError, TypeError):
             return None
-    return Source(file, max(first, 1), "".join(lines)) if file else None
+    return SourceText(file, max(first, 1), "".join(lines)) if file else None
 
 
 def loaded_modules() -> dict[str, ModuleType]:

@@ -16,7 +16,7 @@ from port.record.instrument import Span
 from port.record.names_torch import who_is_called
 
 
-class Look:
+class OwnLook:
     """Entered while the recorder itself looks at values: what of the user's runs then is no answer.
 
     `__getattribute__` and the like may stand in files with questions, and would be asked for ever.
@@ -37,7 +37,7 @@ class Phase:
     at_work = False
 
     def __init__(self) -> None:
-        self.writes, self.look = Writes(), Look()
+        self.writes, self.look = Writes(), OwnLook()
 
     @contextmanager
     def importing(self) -> Iterator[None]:
