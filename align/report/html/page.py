@@ -183,16 +183,25 @@ def digits(value: float | None) -> str:
 
 
 def setting(value: Any) -> list[str]:
-    """Return a setting as people say it, in both languages."""
+    """Return a setting as people say it, in both languages.
+
+    Rows about single comparisons, as ONNX Runtime's answers are, stand at those.
+    """
     if value is None or isinstance(value, bool):
         return say("none" if value is None else "yes" if value else "no")
     if isinstance(value, dict):
-        value = ", ".join(f"{name}: {setting(one)[ENGLISH]}" for name, one in value.items())
+        told = {name: one for name, one in value.items() if not _is_table(one)}
+        value = ", ".join(f"{name}: {setting(one)[ENGLISH]}" for name, one in told.items())
     elif isinstance(value, (list, tuple)):
         numbers = all(isinstance(one, int) for one in value)
         words = [str(one) if numbers else setting(one)[ENGLISH] for one in value]
         value = ("×" if numbers else ", ").join(words)
     return in_both(str(value))
+
+
+def _is_table(value: Any) -> bool:
+    rows = value if isinstance(value, list) else []
+    return any("where" in row for row in rows if isinstance(row, dict))
 
 
 _NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,.]*(?:e[-+]?\d+)?(?:%|\b)")

@@ -188,6 +188,7 @@ def test_what_stands_for_a_layer_or_a_batch_is_a_word():
         ({"0": [2, 3, 64, 96]}, "0: 2×3×64×96", "0: 2×3×64×96"),
         ([{"0": [1], "label": [1, 2]}], "0: 1, label: 1×2", "0: 1, label: 1×2"),
         (0, "0", "0"),
+        ({"file": "export", "said": [{"where": "output:0"}]}, "file: export", "file: export"),
     ],
 )
 def test_a_setting_is_no_python(value, english, chinese):
