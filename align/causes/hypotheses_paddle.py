@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import permutations
@@ -23,24 +23,33 @@ Replacement = tuple[str, int, Callable[..., Any]]
 
 @dataclass(frozen=True)
 class LayerSetting:
-    """Another value of a setting of a whole layer, and of the layers inside that have it."""
+    """Another value of a setting of a whole layer, and of the layers inside that have it.
+
+    settings: {attribute: value} of the one setting.
+    """
 
     layer: nn.Layer
-    name: str
-    value: Any
+    settings: Mapping[str, Any]
 
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Run the block with it."""
-        inside = [i for i in self.layer.sublayers(include_self=True) if hasattr(i, self.name)]
-        kept = [getattr(layer, self.name) for layer in inside]
-        for layer in inside:
-            setattr(layer, self.name, self.value)
+        kept = [
+            (layer, name, getattr(layer, name))
+            for layer in self.layer.sublayers(include_self=True)
+            for name in self.settings
+            if hasattr(layer, name)
+        ]
+        for layer, name, _ in kept:
+            setattr(layer, name, self.settings[name])
         try:
             yield
         finally:
-            for layer, value in zip(inside, kept, strict=True):
-                setattr(layer, self.name, value)
+            for layer, name, value in kept:
+                setattr(layer, name, value)
+
+
+_CONVOLUTIONS = (nn.Conv1D, nn.Conv2D, nn.Conv3D)
 
 
 def layer_changes(layer: nn.Layer) -> Iterator[tuple[Cause, LayerSetting]]:
@@ -49,8 +58,13 @@ def layer_changes(layer: nn.Layer) -> Iterator[tuple[Cause, LayerSetting]]:
         own = bool(layer.time_major)
         yield (
             _setting(type(layer).__name__, "time_major", own, not own),
-            LayerSetting(layer, "time_major", not own),
+            LayerSetting(layer, {"time_major": not own}),
         )
+    if isinstance(layer, _CONVOLUTIONS) and str(layer._padding).upper() == "SAME":
+        numbers = [size // 2 for size in layer._kernel_size]  # as much on either side
+        held = {"_padding": numbers, "_updated_padding": numbers, "_padding_algorithm": "EXPLICIT"}
+        cause = _setting(type(layer).__name__, "padding", layer._padding, numbers)
+        yield cause, LayerSetting(layer, held)
 
 
 ACTIVATIONS = (
