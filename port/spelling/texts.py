@@ -70,12 +70,16 @@ def negated(text: str) -> str:
 
 
 def worked_out(left: str, sign: str, right: str) -> str:
-    """Return `left sign right`; + - * / of two numbers are worked out."""
+    """Return `left sign right`; + - * / of two numbers are worked out, so is 1 - (1 - x)."""
     (known, a), (both, b) = constant(left), constant(right)
     if known and both and _is_number(a) and _is_number(b):
         value = _value(a, sign, b)  # type: ignore[arg-type]
         if value is not None:
             return value
+    tree = parsed(right)
+    twice = sign == "-" and isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.Sub)
+    if twice and ast.unparse(tree.left) == left.strip():
+        return operand(ast.get_source_segment(right.strip(), tree.right) or ast.unparse(tree.right))
     return f"{operand(left)} {sign} {operand(right)}"
 
 

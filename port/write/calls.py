@@ -37,6 +37,7 @@ _ONLY_TENSORS = frozenset({
     "clamp_", "reshape_as",
 })
 # fmt: on
+_ONLY_MODULES = frozenset({"load_state_dict", "named_modules", "add_module", "register_parameter"})
 
 
 class CallWriter:
@@ -159,7 +160,8 @@ class CallWriter:
         values = [*tree.args, *(keyword.value for keyword in tree.keywords)]
         needed = named(ast.unparse(ast.Tuple(values, ast.Load())))
         taken = replace(needed, text=f"{function}{inside}", notes=spelled.notes)
-        return self.rewriter.take(node, taken)
+        text = self.rewriter.take(node, taken)
+        return text if first else matched(self.rewriter, node, call, text)
 
     def _method(self, node: ast.Call, seen: SeenCall) -> TorchCall:
         assert isinstance(node.func, ast.Attribute)
@@ -282,6 +284,10 @@ class CallWriter:
                 return None
             names = (f"torch.Tensor.{node.func.attr}",)
             seen = SeenCall(names, receiver=Facts("tensor"))
+            return self._spelled(node, names, self._method(node, seen), seen)
+        if isinstance(node.func, ast.Attribute) and node.func.attr in _ONLY_MODULES:
+            names = (f"torch.nn.Module.{node.func.attr}",)
+            seen = SeenCall(names, receiver=Facts("module"))
             return self._spelled(node, names, self._method(node, seen), seen)
         return None
 

@@ -11,6 +11,7 @@ from port.write.places import relative, written_name
 from port.write.texts import DROP
 
 PLACE = "\x02"  # where the file's first import of torch stood
+_PADDLES = {"einops.layers.torch": "einops.layers.paddle"}  # of libraries that know both
 _SHORT = {"F": "paddle.nn.functional", "nn": "paddle.nn"}
 
 
@@ -39,9 +40,9 @@ class ImportWriter:
             return DROP
         where = self._from(node, module)
         if where is None:
-            if len(kept) == len(node.names):
+            if len(kept) == len(node.names) and module not in _PADDLES:
                 return self.source.segment(node)
-            where = "." * node.level + (node.module or "")
+            where = _PADDLES.get(module) or "." * node.level + (node.module or "")
         return self._joined(node, where, kept)
 
     def _joined(self, node: ast.ImportFrom, where: str, kept: list[ast.alias]) -> str:

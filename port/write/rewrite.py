@@ -227,7 +227,20 @@ class Rewriter:
     def _Compare(self, node: ast.Compare) -> str | None:
         if len(node.ops) > 1:
             return None
+        if isinstance(node.ops[0], ast.Eq | ast.NotEq) and (made := self._of_sizes(node)):
+            return made
         return self._operator(node, node.ops[0], node.left, node.comparators[0])
+
+    def _of_sizes(self, node: ast.Compare) -> str | None:
+        """Compare a size with a tuple: Paddle's shape may be a list, which equals none."""
+        sides = [node.left, node.comparators[0]]
+        texts = [self.text(one) for one in sides]
+        tuples = [_is_no_size(one, self.facts(one), t) for one, t in zip(sides, texts, strict=True)]
+        if self.facts(sides[tuples[0]]).kind != "size" or sum(tuples) != 1:
+            return None
+        texts[tuples[0]] = f"tuple({texts[tuples[0]]})"
+        between = self._raw(self.extent(sides[0])[1], self.extent(sides[1])[0])
+        return f"{texts[0]}{between}{texts[1]}"
 
     def _operator(self, node: ast.expr, sign: Any, left: ast.expr, right: ast.expr) -> str | None:
         """Turn one of two tensors into the other's type where torch does, and Paddle does not."""
@@ -420,6 +433,12 @@ def owner_names(facts: Facts) -> tuple[str, ...]:
     if facts.kind == "size":
         return ("size",)
     return facts.names if facts.kind in ("module", "tuple") else ()
+
+
+def _is_no_size(node: ast.expr, facts: Facts, text: str) -> bool:
+    """Tell whether an expression is a tuple or a list in the port, as in the reference."""
+    plain = isinstance(node, ast.Tuple | ast.List) or facts.kind in ("tuple", "list")
+    return plain or text.startswith("tuple(")
 
 
 def _is_future(node: ast.AST) -> bool:

@@ -1,8 +1,11 @@
 """What a port reads like: nothing stands in it that a user of Paddle would not have written."""
 
+import sys
+from types import ModuleType
+
 import pytest
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 
 from tests.port.test_traps import HEAD
 from tests.port.trial import recorded, written
@@ -50,6 +53,54 @@ class Net(nn.Module):
         self.norm = nn.BatchNorm2D(4, momentum=0.9, epsilon=1e-3)
 """,
     ),
+    "a constructor's call over several lines": (
+        """
+class Net(nn.Sequential):
+    def __init__(self, width=3):
+        super().__init__(
+            nn.Conv2d(3, width, 1, bias=False),  # mixes
+            nn.BatchNorm2d(width, momentum=1 - 0.999),
+        )
+""",
+        """
+        super().__init__(
+            nn.Conv2D(3, width, 1, bias_attr=False),  # mixes
+            nn.BatchNorm2D(width, momentum=0.999),
+        )
+""",
+    ),
+    "a shape beside a tuple": (
+        """
+class Net(nn.Module):
+    def forward(self, x):
+        assert x.shape == (2, 3, 8, 8) and x.shape[2:] == x.size()[2:]
+        assert x.shape != torch.Size([1]) and (3, 8) == x.size()[1:3]
+        return x
+""",
+        """
+        assert tuple(x.shape) == (2, 3, 8, 8) and x.shape[2:] == x.shape[2:]
+        assert tuple(x.shape) != tuple([1]) and (3, 8) == tuple(x.shape[1:3])
+""",
+    ),
+    "loading that did not run": (
+        """
+class Net(nn.Module):
+    def forward(self, x):
+        return x
+
+    def filled(self, state):
+        self.load_state_dict(state)
+        return self
+
+
+def build(state=None):
+    net = Net()
+    return net if state is None else net.filled(state)
+""",
+        """
+        load_all(self, state)
+""",
+    ),
     "annotations name classes, whatever their calls are spelled": (
         """
 from typing import Optional, Union
@@ -83,7 +134,40 @@ class Net(nn.Layer):
 @pytest.mark.parametrize("name", LINES)
 def test_a_port_reads_as_written_by_hand(tmp_path, name):
     text, expected = LINES[name]
-    record, _ = recorded(tmp_path, {"plain": HEAD + text})
+    record, _ = recorded(
+        tmp_path, {"plain": HEAD + text}, "build" if "def build" in text else "Net"
+    )
     files, port = written(record)
     assert port.gaps == []
     assert expected.strip("\n") in files["plain.py"]
+
+
+EINOPS = """from einops.layers.torch import Rearrange
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.turn = Rearrange("b c h w -> b h w c")
+
+    def forward(self, x):
+        return self.turn(x)
+"""
+
+
+class Rearrange(torch.nn.Identity):
+    """Stands for the layer of einops."""
+
+    def forward(self, x):
+        return x.permute(0, 2, 3, 1)
+
+
+def test_layers_of_einops_are_paddles(tmp_path, monkeypatch):
+    Rearrange.__module__ = "einops.layers.torch"
+    for name in ("einops", "einops.layers", "einops.layers.torch"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    sys.modules["einops.layers.torch"].Rearrange = Rearrange
+    files, _ = written(recorded(tmp_path, {"turned": EINOPS})[0])
+    assert "from einops.layers.paddle import Rearrange\n" in files["turned.py"]
+    assert "torch" not in files["turned.py"]
