@@ -301,10 +301,16 @@ def same_padding(weight: Any, dilation: Any = 1) -> list[int]:
 
 def none_of(given: Any, *known: str) -> dict[str, Any]:
     """Return no keywords, and refuse those that no recorded call gave: their names are torch's."""
+    only_of(given, *known)
+    return {}
+
+
+def only_of(given: Any, *known: str) -> dict[str, Any]:
+    """Return keywords that mean the same in both frameworks, and refuse others."""
     others = [name for name in given if name not in known]
     if others:
         raise NotImplementedError(f"{', '.join(others)}: not given when the net was ported")
-    return {}
+    return dict(given)
 
 
 def require_traced(name: str, value: Any, traced: Sequence[Any]) -> None:

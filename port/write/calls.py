@@ -19,7 +19,7 @@ from port.record.instrument import span_of
 from port.write.gaps import SpellingChoice
 from port.write.inplace import read_later
 from port.write.match import matched
-from port.write.open_calls import with_rest, without_stars
+from port.write.open_calls import handed_on, with_rest, without_stars
 from port.write.parts import PartWriter
 from port.write.torch_like import torch_like
 
@@ -227,6 +227,8 @@ class CallWriter:
             known = bool(ways) and not any(one.ragged for one in ways)
             closed = without_stars(call) if known else None
             if closed is None:
+                if handed := handed_on(call, ask):
+                    return handed
                 raise
             return with_rest(ask(closed[0]), closed[1])
 

@@ -1,15 +1,18 @@
 """Calls that hand on `**kwargs`: what it held as the reference ran is written out, by name.
 
-What it may hold another time is refused as it arrives: its names would be torch's.
+What it may hold another time is refused as it arrives: its names would be torch's. Where it held
+now this and now that, it is handed on if each name means the same in Paddle.
 """
 
 import ast
+from collections.abc import Callable
 from dataclasses import replace
 
-from port.calls import Argument, Spelled, TorchCall
+from port.calls import Argument, NoSpelling, Spelled, TorchCall
 from port.spelling.texts import parsed
 
-REFUSE = "none_of"
+REFUSE, HAND_ON = "none_of", "only_of"
+_VALUE = "__value__"  # stands for what a keyword holds
 
 
 def without_stars(call: TorchCall) -> tuple[TorchCall, str] | None:
@@ -17,18 +20,55 @@ def without_stars(call: TorchCall) -> tuple[TorchCall, str] | None:
 
     None where it has none, has a `*` too, or its keywords cannot be taken out of an expression.
     """
-    stars = [argument for argument in call.arguments if argument.star]
-    if len(stars) != 1 or stars[0].star != "**" or not isinstance(stars[0].value, tuple):
+    parts = _parts(call)
+    if parts is None or (parts[2] and not _is_chain(parts[1].text)):
         return None
-    rest = stars[0]
-    plain = tuple(argument for argument in call.arguments if not argument.star)
-    written = {argument.name for argument in plain}
-    held = [name for name in rest.value if name not in written]  # type: ignore[attr-defined]
-    if held and not _is_chain(rest.text):
-        return None
+    plain, rest, held = parts
     taken = tuple(Argument(f'{rest.text}["{name}"]', name) for name in held)
     known = "".join(f', "{name}"' for name in held)
     return replace(call, arguments=(*plain, *taken)), f"**{REFUSE}({rest.text}{known})"
+
+
+def handed_on(call: TorchCall, ask: Callable[[TorchCall], Spelled]) -> Spelled | None:
+    """Return a call that keeps its `**`, None where a name in it is another in Paddle.
+
+    ask: spells a call; each name by itself has to leave the rest of the call as it is without.
+    """
+    parts = _parts(call)
+    if parts is None or not parts[2]:
+        return None
+    plain, rest, held = parts
+    try:
+        without = ask(replace(call, arguments=plain))
+        found = {
+            _without(ask(replace(call, arguments=(*plain, Argument(_VALUE, name)))).text, name)
+            for name in held
+        }
+    except NoSpelling:
+        return None
+    if found != {ast.unparse(ast.parse(without.text.strip(), mode="eval"))}:
+        return None
+    known = "".join(f', "{name}"' for name in held)
+    return with_rest(without, f"**{HAND_ON}({rest.text}{known})", HAND_ON)
+
+
+def _parts(call: TorchCall) -> tuple[tuple[Argument, ...], Argument, list[str]] | None:
+    """Return (the other arguments, the `**`, what it held as the reference ran)."""
+    stars = [argument for argument in call.arguments if argument.star]
+    if len(stars) != 1 or stars[0].star != "**" or not isinstance(stars[0].value, tuple):
+        return None
+    plain = tuple(argument for argument in call.arguments if not argument.star)
+    written = {argument.name for argument in plain}
+    return plain, stars[0], [name for name in stars[0].value if name not in written]
+
+
+def _without(text: str, name: str) -> str:
+    """Return a call without the keyword that holds what it is given under the same name."""
+    tree = ast.parse(text.strip(), mode="eval").body
+    if isinstance(tree, ast.Call):
+        same = ast.unparse(ast.keyword(name, ast.Name(_VALUE)))
+        tree.keywords = [one for one in tree.keywords if ast.unparse(one) != same]
+    return ast.unparse(tree)
 
 
 def _is_chain(text: str) -> bool:
@@ -40,12 +80,12 @@ def _is_chain(text: str) -> bool:
     return isinstance(tree, ast.Name)
 
 
-def with_rest(spelled: Spelled, rest: str) -> Spelled:
-    """Return a spelling that ends with `rest` as its last argument."""
+def with_rest(spelled: Spelled, rest: str, helper: str = REFUSE) -> Spelled:
+    """Return a spelling that ends with `rest` as its last argument, a call of `helper`."""
     text = spelled.text.strip()
     tree = ast.parse(text, mode="eval").body
     if not isinstance(tree, ast.Call):
         return spelled
     inside = text[:-1].rstrip()
     joined = f"{inside}{'' if inside.endswith('(') else ', '}{rest})"
-    return replace(spelled, text=joined, helpers=spelled.helpers | {REFUSE})
+    return replace(spelled, text=joined, helpers=spelled.helpers | {helper})

@@ -95,6 +95,16 @@ class Net(nn.Module):
     def forward(self, x):
         return self.extra(twice(swish(x), self.n))
 """
+IDIOMS["keywords handed on, now these and now those"] = """
+def resized(x, **kwargs):
+    return F.interpolate(x, **kwargs, mode="bilinear", align_corners=False)
+
+
+class Net(nn.Module):
+    def forward(self, x):
+        small = resized(x, scale_factor=0.5)
+        return resized(small, size=x.size()[2:]) + resized(x, size=(4, 4)).mean()
+"""
 IDIOMS["autograd function"] = """
 class Swish(torch.autograd.Function):
     @staticmethod
