@@ -62,14 +62,19 @@ class ImportWriter:
             if node.level and not self._crosses(module):
                 return None
             return self._relative(module)
+        inside = [f"{module}.{alias.name}" for alias in node.names]
+        if not node.level and inside[0] in self.source.files:  # of a package without a file
+            return self._relative(inside[0], around=True)
         return None
 
     def _crosses(self, module: str) -> bool:
         return self.source.files[module].library != self.source.record.library
 
-    def _relative(self, module: str) -> str:
+    def _relative(self, module: str, around: bool = False) -> str:
+        """Return how this file names a module, or the package around it."""
         record = self.source.record
         target = written_name(self.source.files[module])
+        target = target.rpartition(".")[0] if around else target
         return relative(self.name, record.is_package, target)
 
     def _stays(self, alias: ast.alias, at_top: bool) -> bool:

@@ -3,12 +3,14 @@
 import sys
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+pytest.importorskip("paddle")
 
 from tests.port.test_traps import HEAD
-from tests.port.trial import recorded, written
+from tests.port.trial import both_outputs, recorded, written
 
 # What the reference says, and what the port is to say for it.
 LINES = {
@@ -154,6 +156,35 @@ class Net(nn.Module):
     def forward(self, x):
         return self.turn(x)
 """
+
+
+SPACED = {
+    "spaced": """from spaced_parts import blocks as b, heads
+from spaced_parts.heads import WIDTH
+
+
+class Net(b.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.block = b.Block(WIDTH)
+        self.head = heads.Head()
+
+    def forward(self, x):
+        return self.head(self.block(x))
+""",
+    "spaced_parts.blocks": "from torch import nn\n\n\nclass Block(nn.Conv2d):\n"
+    "    def __init__(self, n):\n        super().__init__(n, n, 1)\n",
+    "spaced_parts.heads": "from torch import nn\n\nWIDTH = 3\n\n\nclass Head(nn.Module):\n"
+    "    def forward(self, x):\n        return x * WIDTH\n",
+}
+
+
+def test_a_package_without_a_file_of_its_own_is_imported_from_the_port(tmp_path):
+    record, net = recorded(tmp_path, SPACED)
+    files, _ = written(record)
+    assert "from .spaced_parts import blocks as b, heads\n" in files["spaced.py"]
+    theirs, ours = both_outputs(tmp_path, record, net)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
 
 
 class Rearrange(torch.nn.Identity):
