@@ -1,10 +1,12 @@
 """The port of one recorded net: the text of every file, and what was found on the way."""
 
+import ast
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
+from port.calls import SourceLine
 from port.cut import Cut, packages_around
 from port.record.facts import FileRecord, Record
 from port.record.instrument import Span
@@ -104,6 +106,7 @@ def _written(
     if source.record.library:
         text = with_origin(text, source.record)
     path = file_of(written_name(source.record), source.record.is_package)
+    rewriter.needs.gaps += references_own(text, Path(path), source.files)
     return WrittenFile(path, text, source.record, rewriter.needs, silent_lines(source, cut))
 
 
@@ -111,6 +114,23 @@ def _passed_by(gap: Gap, cut: Cut) -> Gap:
     """Return a gap as one that nothing reaches where traced forwards stand for its callers."""
     place = (str(gap.where.file), gap.where.line)
     return replace(gap, ran=False) if place in cut.traced.places else gap
+
+
+def references_own(text: str, path: Path, files: Mapping[str, FileRecord]) -> list[Gap]:
+    """Return as gaps the imports of a port that reach modules of the reference's.
+
+    They would run beside the port, as long as the reference is there.
+    """
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            names = [f"{node.module}", *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            if name in files and not files[name].library:
+                reason = "is the reference's own module, and not the port's"
+                found.append(Gap(SourceLine(path, node.lineno), name, reason, True))
+    return found
 
 
 def silent_lines(source: Source, cut: Cut) -> list[tuple[int, int]]:

@@ -43,7 +43,7 @@ def recorded(folder, texts, build="Net", shape=IMAGE, modes=MODES):
     finally:
         sys.meta_path.remove(finder)
         sys.path.remove(str(folder))
-        for name in finder.files:
+        for name in {*finder.files, *(name.partition(".")[0] for name in finder.files)}:
             sys.modules.pop(name, None)
     return record, nets[0]
 

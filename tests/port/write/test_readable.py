@@ -1,6 +1,7 @@
 """What a port reads like: nothing stands in it that a user of Paddle would not have written."""
 
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("paddle")
 
+from port.port import references_own
 from tests.port.test_traps import HEAD
 from tests.port.trial import both_outputs, recorded, written
 
@@ -185,6 +187,16 @@ def test_a_package_without_a_file_of_its_own_is_imported_from_the_port(tmp_path)
     assert "from .spaced_parts import blocks as b, heads\n" in files["spaced.py"]
     theirs, ours = both_outputs(tmp_path, record, net)
     np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+
+
+def test_a_module_of_the_references_is_a_gap(tmp_path):
+    record, _ = recorded(tmp_path, SPACED)
+    text = "import os\nfrom . import heads\n\nif os.sep:\n    from spaced_parts import blocks\n"
+    found = references_own(text, Path("spaced.py"), record.files)
+    assert [(str(one.where), one.api, one.ran) for one in found] == [
+        ("spaced.py:5", "spaced_parts.blocks", True)
+    ]
+    assert references_own("from timm.layers import Mlp\n", Path("a.py"), record.files) == []
 
 
 class Rearrange(torch.nn.Identity):
