@@ -121,15 +121,17 @@ def references_own(text: str, path: Path, files: Mapping[str, FileRecord]) -> li
 
     They would run beside the port, as long as the reference is there.
     """
-    found = []
+    found: list[Gap] = []
     for node in ast.walk(ast.parse(text)):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        if isinstance(node, ast.ImportFrom) and not node.level:
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
             names = [f"{node.module}", *(f"{node.module}.{alias.name}" for alias in node.names)]
-        for name in names:
-            if name in files and not files[name].library:
-                reason = "is the reference's own module, and not the port's"
-                found.append(Gap(SourceLine(path, node.lineno), name, reason, True))
+        for name in (one for one in names if one in files and not files[one].library):
+            where = SourceLine(path, node.lineno)  # type: ignore[attr-defined]
+            reason = "is the reference's own module, and not the port's"
+            found.append(Gap(where, name, reason, True))
     return found
 
 

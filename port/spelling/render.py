@@ -69,7 +69,8 @@ class Filled:
 
     def outer_call(self, tree: ast.Call) -> str:
         """Return the text of what the template calls at its top."""
-        written, named = [], []
+        written: list[str] = []
+        named: list[tuple[int, str, ast.expr]] = []
         for argument in filter(self.is_written, tree.args):
             if named or self.as_keyword(argument) or self.is_behind_a_gap(tree, argument):
                 named.append((self.place_of(argument), self.name_of(argument), argument))

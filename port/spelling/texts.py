@@ -76,11 +76,18 @@ def worked_out(left: str, sign: str, right: str) -> str:
         value = _value(a, sign, b)  # type: ignore[arg-type]
         if value is not None:
             return value
-    tree = parsed(right)
-    twice = sign == "-" and isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.Sub)
-    if twice and ast.unparse(tree.left) == left.strip():
-        return operand(ast.get_source_segment(right.strip(), tree.right) or ast.unparse(tree.right))
+    if sign == "-" and (inner := _taken_from(left, right)):
+        return operand(inner)
     return f"{operand(left)} {sign} {operand(right)}"
+
+
+def _taken_from(left: str, right: str) -> str | None:
+    """Return x where `right` is `left - x`."""
+    tree = parsed(right)
+    if not isinstance(tree, ast.BinOp) or not isinstance(tree.op, ast.Sub):
+        return None
+    same = ast.unparse(tree.left) == left.strip()
+    return ast.get_source_segment(right.strip(), tree.right) if same else None
 
 
 def _is_number(value: object) -> bool:
