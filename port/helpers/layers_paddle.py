@@ -27,6 +27,16 @@ def sublayer_at(layer: Any, path: str) -> Any:
     return layer
 
 
+def batches_of(layer: Any) -> Any:
+    """Return how many batches a BatchNorm was trained on.
+
+    Paddle's keeps no count, and no weights hold one: it begins at 0, and is no buffer.
+    """
+    if "num_batches_tracked" not in layer.__dict__:
+        layer.__dict__["num_batches_tracked"] = paddle.zeros([], dtype="int64")
+    return layer.__dict__["num_batches_tracked"]
+
+
 def requires_grad_of_layer(layer: Any, requires_grad: bool = True) -> Any:
     """Freeze a layer, or not: `requires_grad_()` of a module."""
     for parameter in layer.parameters():

@@ -39,6 +39,36 @@ class Large(Small):
 }
 
 IDIOMS = {
+    "a BatchNorm that counts its batches by hand": """
+class Counted(nn.BatchNorm2d):
+    def forward(self, x):
+        factor = 0.0 if self.momentum is None else self.momentum
+        if self.training and self.track_running_stats:
+            if self.num_batches_tracked is not None:
+                self.num_batches_tracked.add_(1)
+                if self.momentum is None:
+                    factor = 1.0 / float(self.num_batches_tracked)
+        return F.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, self.training, factor,
+            self.eps,
+        )
+
+
+class Older(nn.BatchNorm2d):
+    def forward(self, x):
+        if self.training and self.num_batches_tracked is not None:
+            self.num_batches_tracked = self.num_batches_tracked + 1
+        return super().forward(x)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.counted, self.older = Counted(3), Older(3)
+
+    def forward(self, x):
+        return self.counted(x) + self.older(x)
+""",
     "settings that look up every name by a method of their own": """
 class Settings:
     names = {"size": "width"}

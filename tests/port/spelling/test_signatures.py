@@ -13,6 +13,7 @@ paddle = pytest.importorskip("paddle")
 import yaml
 
 from port.helpers import helper_names, helpers, source_of
+from port.helpers.layers_paddle import batches_of
 from port.spelling.bind import names_in
 from port.spelling.forms import Form
 from port.spelling.names import attribute_table, name_table, spell_name
@@ -136,9 +137,15 @@ def test_helpers_are_used_and_say_why() -> None:
     writers = "".join(place.read_text("utf-8") for place in places)
     used |= {name for name in helper_names() if name in writers}
     used |= {n for text in name_table().values() for n in names_in(text)}
+    used |= {n for table in attribute_table().values() for n in _names_of(table)}
     inner = {name for helper in helpers().values() for name in helper.uses}
     assert helper_names() - used - inner == set()
     assert all(h.reason or h.source.startswith("ValuesAndIndices") for h in helpers().values())
+
+
+def _names_of(table) -> frozenset[str]:
+    entries = [{"read": one} if isinstance(one, str) else one for one in table.values()]
+    return frozenset().union(*(names_in(entry["read"]) for entry in entries))
 
 
 @pytest.mark.parametrize("name", sorted(helper_names()))
@@ -201,7 +208,7 @@ def test_attributes_exist() -> None:
         port = eval(spell_name(kind).text, {"nn": paddle.nn})(*paddles)
         for name in attribute_table()[kind]:
             spelled = spell_attribute(kind, name, "m")
-            space = {"m": port, "nn": paddle.nn}
+            space = {"m": port, "nn": paddle.nn, "batches_of": batches_of}
             expected, got = getattr(reference, name), eval(spelled.text, space)
             if isinstance(expected, torch.Tensor):
                 assert list(expected.shape) == list(got.shape), (kind, name)
