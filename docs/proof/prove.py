@@ -232,6 +232,7 @@ STAGES = {
         "tests/commands/test_panoptic_rungs.py",
         "tests/commands/test_instances.py",
         "tests/port/test_twins.py",
+        "tests/port/trace/test_regions.py",
         "tests/port/trace/test_trace.py",
         "tests/commands/port/test_port.py",
         "tests/commands/chain/test_chain.py",

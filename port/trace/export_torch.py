@@ -2,7 +2,7 @@
 
 import inspect
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from port.trace.calls_torch import SeenRun
 from port.trace.children_torch import as_operations
 from port.trace.graph import MadeTensor, TracedCall, TracedGraph, TraceError, Weight
 from port.trace.nodes_torch import NodeReader, axes_of
+from port.trace.regions_torch import changes_refused, detach_regions, regions_refused
 from port.trace.trees_torch import PLAIN, checked_constant, leaves_of, mapped
 
 HasRow = Callable[[str], object]
@@ -69,7 +70,8 @@ class _Called(nn.Module):
         args, kwargs = mapped(
             self.run, lambda leaf: next(waiting) if isinstance(leaf, torch.Tensor) else leaf
         )
-        self.box.output = self.net(*args, **kwargs)
+        with changes_refused(self.net), regions_refused():
+            self.box.output = self.net(*args, **kwargs)
         leaves = [leaf for _, leaf in leaves_of(self.box.output, "")]
         return [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
 
@@ -89,13 +91,25 @@ def _graph(run: SeenRun, has_row: HasRow) -> TracedGraph:
     reader = NodeReader(graph)
     for node in program.graph.nodes:
         reader.read(node)
-    results = iter(reader.output)
+    results = iter(_results(graph, program, reader.output))
     graph.output = mapped(
         called.box.output,
         lambda leaf: next(results) if isinstance(leaf, torch.Tensor) else checked_constant(leaf),
     )
-    _check_writes(program)
     return graph
+
+
+def _results(graph: TracedGraph, program: Any, outputs: list[Any]) -> list[Any]:
+    """Return what the program returns to its caller; note what it writes into buffers."""
+    found = []
+    for spec, value in zip(program.graph_signature.output_specs, outputs, strict=True):
+        if spec.kind.name == "USER_OUTPUT":
+            found.append(value)
+        elif spec.kind.name == "BUFFER_MUTATION":
+            graph.writes.append((tuple(spec.target.split("."))[1:], value))
+        else:
+            raise TraceError(f"it writes into {spec.target}")
+    return found
 
 
 def _named_leaves(run: SeenRun) -> Any:
@@ -119,7 +133,8 @@ def _exported(called: _Called, tensors: list[torch.Tensor], has_row: HasRow) -> 
     program = torch.export.export(
         called, tuple(tensors), dynamic_shapes=(axes,) if axes else None, strict=False
     )
-    for _ in range(3):
+    regions = detach_regions(program.graph_module)
+    for _ in range(4):
         unknown = {node.target for node in _operations(program) if not has_row(str(node.target))}
         writes = any(
             node.target._schema.is_mutable and str(node.target) not in _HARMLESS
@@ -127,9 +142,9 @@ def _exported(called: _Called, tensors: list[torch.Tensor], has_row: HasRow) -> 
         )
         table = torch.export.default_decompositions()
         parts = {target: table[target] for target in unknown if target in table}
-        if not writes and not parts:
+        if not writes and not parts and not regions:
             break
-        program = program.run_decompositions(parts)
+        program, regions = program.run_decompositions(parts), False
     return program
 
 
@@ -171,10 +186,3 @@ def _constant(tensor: torch.Tensor) -> MadeTensor:
     if tensor.numel() > _MOST:
         raise TraceError(f"it makes a tensor of {tensor.numel()} numbers from nothing")
     return MadeTensor(tensor.tolist(), str(tensor.dtype).removeprefix("torch."))
-
-
-def _check_writes(program: Any) -> None:
-    signature = program.graph_signature
-    written: Mapping[str, str] = {**signature.buffers_to_mutate, **signature.user_inputs_to_mutate}
-    if written:
-        raise TraceError(f"it writes into {', '.join(sorted(set(written.values())))}")

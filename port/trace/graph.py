@@ -64,6 +64,7 @@ class TracedGraph:
         facts: of inputs, weights and constants.
         shapes: the axes of each expression, None where the graph holds for any length.
         fixed: what was no tensor, and is part of the graph, by its expression.
+        writes: buffers by their paths, and what each of them is given.
         output: tuples, lists and dicts of Ref and constants.
     """
 
@@ -74,6 +75,7 @@ class TracedGraph:
     shapes: dict[str, tuple[int | None, ...]] = field(default_factory=dict)
     fixed: dict[str, Any] = field(default_factory=dict)
     nodes: list[TracedNode] = field(default_factory=list)
+    writes: list[tuple[tuple[str, ...], Any]] = field(default_factory=list)
     output: Any = None
 
 

@@ -50,11 +50,23 @@ class LineWriter:
             self.facts[node.name] = node.facts
             self.shapes[node.name] = node.shape
             self.texts[node.name] = self._node(node)
-        return self._needed(f"return {self.text(self.graph.output)}")
+        last = f"return {self.text(self.graph.output)}"
+        return self._needed([*self._writes(last), last])
 
-    def _needed(self, last: str) -> list[str]:
-        """Return the lines that the last one needs, and the calls of submodules."""
-        found, words = [last], set(_WORD.findall(last))
+    def _writes(self, last: str) -> list[str]:
+        """Return the lines that give buffers new tensors. Raises TraceError for one it returns."""
+        found = []
+        for path, value in self.graph.writes:
+            buffer = f"{owner_text(path[:-1])}.{path[-1]}"
+            texts = [last, *(self.text(one) for _, one in self.graph.writes)]
+            if any(buffer in text for text in texts):
+                raise TraceError(f"it writes into {buffer}, and gives what that was before")
+            found.append(f"{buffer} = {self.text(value)}.detach()")
+        return found
+
+    def _needed(self, last: list[str]) -> list[str]:
+        """Return the lines that the last ones need, and the calls of submodules."""
+        found, words = last[::-1], set(_WORD.findall("\n".join(last)))
         for name, text in reversed(self.lines):
             if name in words or name in self.called:
                 found.append(f"{name} = {text}")
