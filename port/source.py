@@ -7,7 +7,7 @@ from importlib.util import decode_source
 from typing import Any
 
 from port.record.facts import Binding, FileRecord
-from port.record.instrument import span_of
+from port.record.instrument import is_asked, span_of
 
 _Scope = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef
 _COMPREHENSIONS = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
@@ -108,6 +108,19 @@ class Source:
                     return False
             child, parent = parent, self.parents.get(parent)
         return True
+
+    def was_reached(self, node: ast.AST) -> bool:
+        """Tell whether a node ran: its blocks did, and every call that it is a part of.
+
+        `f() if x else None` and `x and f()` are in a block that ran, and `f` may not have been.
+        """
+        place: ast.AST | None = node
+        while place is not None and not isinstance(place, ast.stmt):
+            asked = isinstance(place, ast.Call) and is_asked(place)
+            if asked and span_of(place) not in self.record.calls:
+                return False
+            place = self.parents.get(place)
+        return self.did_run(node)
 
     # Names
 

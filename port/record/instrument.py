@@ -29,6 +29,12 @@ def span_of(node: Any) -> Span:
     return node.lineno, node.col_offset, node.end_lineno, node.end_col_offset
 
 
+def is_asked(node: ast.Call) -> bool:
+    """Tell whether a call has a question: nearly all have."""
+    called = getattr(node.func, "id", getattr(node.func, "attr", None))
+    return called not in (_BY_NAME if isinstance(node.func, ast.Name) else _BY_FRAME)
+
+
 def instrumented(text: str, attributes: Container[str]) -> tuple[ast.Module, list[Span]]:
     """Return the tree of `text` with its questions, and the places that they ask by number.
 
@@ -51,8 +57,7 @@ class _Asking(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         """Ask who is called: `f(x)` -> `__t2p__.call(7, f, x)`."""
-        called = getattr(node.func, "id", getattr(node.func, "attr", None))
-        if called in (_BY_NAME if isinstance(node.func, ast.Name) else _BY_FRAME):
+        if not is_asked(node):
             self.generic_visit(node)
             return node
         number = self._number(node)

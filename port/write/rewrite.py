@@ -52,6 +52,7 @@ class Rewriter:
     ) -> None:
         self.source, self.cut, self.otherwise, self.in_place = source, cut, otherwise, in_place
         self.needs = Needs()
+        self.stubs: set[tuple[Span, str]] = set()
         self.open_classes: dict[ast.AST, list[str]] = {}  # with the names of their base
         self.calls = CallWriter(self)
         self.imports = ImportWriter(source, cut)
@@ -372,8 +373,10 @@ class Rewriter:
 
     def stub(self, node: ast.AST, api: str, reason: str) -> str:
         """Return what raises when it is reached, and note the gap."""
-        where = self.where(node)
-        self.needs.gaps.append(Gap(where, api, reason, self.source.did_run(node)))
+        where, place = self.where(node), (span_of(node), api)
+        if place not in self.stubs:  # a text may be asked for more than once
+            self.needs.gaps.append(Gap(where, api, reason, self.source.was_reached(node)))
+        self.stubs.add(place)
         self.needs.helpers.add(STUB)
         return f'{STUB}("{api}", "{where.file.name}:{where.line}")'
 

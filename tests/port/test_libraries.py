@@ -112,6 +112,30 @@ class Net(nn.Module):
 }
 
 
+UNREACHED = """
+class Net(nn.Module):
+    def __init__(self, tokens=0, **placed):
+        super().__init__()
+        self.tokens = nn.Parameter(torch.empty(1, tokens, **placed)) if tokens else None
+        self.norm = tokens and torch.special.entr(torch.ones(tokens)) or None
+        self.conv = nn.Conv2d(3, 4, 1)
+
+    def forward(self, x):
+        return self.conv(x) if self.tokens is None else torch.special.erfcx(x)
+"""
+
+
+def test_a_call_that_its_line_went_around_is_no_gap_of_the_run(tmp_path):
+    record, net = recorded(tmp_path, {"idiom": HEAD + UNREACHED})
+    files, port = written(record)
+    assert [(gap.api, gap.ran) for gap in port.gaps] == [
+        ("torch.empty", False), ("torch.special.entr", False), ("torch.special.erfcx", False)
+    ]  # fmt: skip
+    assert 'not_ported("torch.empty", "idiom.py:10")' in files["idiom.py"]
+    theirs, ours = both_outputs(tmp_path, record, net)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", IDIOMS)
 def test_the_port_computes_the_same(tmp_path, name):
     record, net = recorded(tmp_path, {"idiom": HEAD + IDIOMS[name]})
