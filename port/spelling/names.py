@@ -82,6 +82,13 @@ def spell_attribute(owner_kind: str, name: str, text: str, *, subscripted: bool 
     return _spelled(_filled(template, {OWNER: text}), template)
 
 
+def is_new_of_modules(name: str) -> bool:
+    """Tell whether a dotted name is one that torch's modules lack: a user gave it to them."""
+    owner, _, attribute = name.rpartition(".")
+    known = attribute.startswith("_") or attribute in ("forward", *attribute_table()["layer"])
+    return owner == "torch.nn.Module" and not known and name not in rows()
+
+
 def spell_setting(owner_kind: str, name: str, text: str, value: Argument) -> Spelled:
     """Return the statement that stands for `text.name = value`.
 

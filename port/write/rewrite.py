@@ -14,6 +14,7 @@ from port.record.facts import Binding, Facts
 from port.record.instrument import Span, span_of
 from port.record.old_worlds import OLD_OF_NUMPY
 from port.source import FUNCTIONS, Source
+from port.spelling.names import is_new_of_modules
 from port.spelling.operators import spell_operator
 from port.spelling.render import COMPARED
 from port.spelling.render import SIGNS as ARITHMETIC
@@ -66,18 +67,25 @@ class Rewriter:
 
     def text(self, node: Any) -> str:
         """Return the Paddle text of a node."""
-        if self._is_of_scripts(node):
+        if self._is_left_out(node):
             return DECORATOR
         handler = getattr(self, f"_{type(node).__name__}", None)
         made = None if handler is None else handler(node)
         return self.inside(node) if made is None else made
 
-    def _is_of_scripts(self, node: Any) -> bool:
-        """Tell whether a decorator compiles a function: in Paddle it is left as it is."""
+    def _is_left_out(self, node: Any) -> bool:
+        """Tell whether a decorator compiles a function, or takes the words of one of torch's.
+
+        In Paddle a function is left as it is.
+        """
         parent = self.source.parents.get(node)
         if node not in getattr(parent, "decorator_list", ()):
             return False
-        bound = self.source.resolve(node.func if isinstance(node, ast.Call) else node)
+        called = node.func if isinstance(node, ast.Call) else node
+        if ast.unparse(called).endswith("wraps") and isinstance(node, ast.Call):
+            like = self.source.resolve(node.args[0]) if node.args else None
+            return like is not None and is_torchs(like)
+        bound = self.source.resolve(called)
         names = bound.names if bound is not None and bound.kind == "torch" else ()
         return any(name.startswith(("torch.jit.", "torch.compile")) for name in names)
 
@@ -186,7 +194,7 @@ class Rewriter:
         if not isinstance(target, ast.Attribute):
             return None
         if (bound := self.source.resolve(target)) is not None and is_torchs(bound):
-            return self._torchs_setting(node, bound)
+            return self._torchs_setting(node, target, value, bound)
         names = owner_names(self.facts(target.value))
         if not names:
             return None
@@ -194,9 +202,16 @@ class Rewriter:
         spelled = setting_spelled(names, target.attr, self.text(target.value), given)
         return None if spelled is None else self.take(node, spelled)
 
-    def _torchs_setting(self, node: ast.Assign, bound: Binding) -> str:
-        """Leave out a setting of torch's own that moves no value; others have no spelling."""
+    def _torchs_setting(
+        self, node: ast.Assign, target: ast.Attribute, value: ast.expr, bound: Binding
+    ) -> str:
+        """Leave out a setting of torch's own that moves no value; others have no spelling.
+
+        A method of a new name is given to all layers of Paddle's, too.
+        """
         name = (bound.names or (bound.value,))[0]
+        if is_new_of_modules(name) and not name.startswith(SETTINGS):
+            return f"{self.text(target.value)}.{target.attr} = {self.text(value)}"
         if not name.startswith(SETTINGS):
             return self.stub(node, name, "is torch's own, and is written into")
         self.needs.notes.append((self.where(node), f"a setting of torch's was left out: {name}"))

@@ -39,6 +39,51 @@ class Large(Small):
 }
 
 IDIOMS = {
+    "what transformers does to torch": """
+import functools
+
+from torch.utils import _pytree
+
+
+class Output(dict):
+    pass
+
+
+_pytree.register_pytree_node(Output, list, lambda values, _: Output(values))
+
+
+class Base(nn.Module):
+    save = staticmethod(torch.save)
+
+    def __init__(self):
+        super().__init__()
+        if not hasattr(torch.nn.Module, "each_in_turn"):
+            def each_in_turn(self, fn):
+                for module in self.children():
+                    module.each_in_turn(fn)
+                fn(self)
+                return self
+
+            torch.nn.Module.each_in_turn = each_in_turn
+
+    @functools.wraps(torch.nn.Module.cuda)
+    def cuda(self, *args, **kwargs):
+        return super().cuda(*args, **kwargs) if torch.version.cuda else self
+
+    def begun(self, module):
+        if isinstance(module, nn.Conv2d):
+            module.bias.data.fill_(0.5)
+
+
+class Net(Base):
+    def __init__(self):
+        super().__init__()
+        self.convs = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU())
+        self.each_in_turn(self.begun)
+
+    def forward(self, x):
+        return self.cuda().convs(x)
+""",
     "a BatchNorm that counts its batches by hand": """
 class Counted(nn.BatchNorm2d):
     def forward(self, x):
