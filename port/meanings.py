@@ -22,6 +22,7 @@ from port.spelling.table import rows
 
 _T = TypeVar("_T")
 GIVEN = "given"
+_HOME, _ROOM = "torch.nn.", "torch.nn.modules."  # where layers are named, and where they stand
 
 
 def call_spelled(names: Sequence[str], call: TorchCall) -> Spelled:
@@ -107,6 +108,7 @@ def value_spelled(names: Sequence[str], compared: bool = False) -> Spelled:
 
     compared: something is asked to be of that class, and nobody calls it.
     """
+    names = [*names, *(_HOME + one.rpartition(".")[2] for one in names if one.startswith(_ROOM))]
     for name in () if compared else names:
         if (called := called_by(name)) is not None:
             return named(called)

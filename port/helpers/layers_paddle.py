@@ -8,7 +8,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from port.helpers.calls_paddle import NothingLoaded, group_norm_without_weight
+from port.helpers.calls_paddle import NothingLoaded, group_norm_without_weight, write_into
 
 
 def Parameter(data: Any, requires_grad: bool = True) -> Any:
@@ -287,6 +287,21 @@ class TransformerDecoder(nn.Layer):
         for layer in self.layers:
             tgt = layer(tgt, memory, *args, **masks)
         return tgt if self.norm is None else self.norm(tgt)
+
+
+class IntoInput:
+    """Of a layer that writes what it computes over its input, as torch's do with `inplace=True`."""
+
+    def forward(self, x: Any) -> Any:
+        """Return the input itself, with its new values."""
+        return write_into(x, super().forward(x.clone()))  # type: ignore[misc]
+
+
+def in_place(layer: Any) -> Any:
+    """Let a layer write into its input, which a caller reads afterwards; Paddle's never do."""
+    kind = type(layer)
+    layer.__class__ = type(f"{kind.__name__}InPlace", (IntoInput, kind), {})
+    return layer
 
 
 class ReLUInPlace(nn.Layer):

@@ -54,7 +54,7 @@ class Writes:
 
     def __init__(self) -> None:
         self.now = 0
-        self.by_tensor: dict[int, tuple[int, Place]] = {}
+        self.by_tensor: dict[int, dict[Place, int]] = {}  # with the time of the last write
         self.made: dict[int, tuple[Any, Place]] = {}  # layers that write in place
 
     def begun(self) -> int:
@@ -64,7 +64,7 @@ class Writes:
 
     def noted(self, tensor: torch.Tensor, place: Place) -> None:
         """Note that what stands at `place` wrote into a tensor just now."""
-        self.by_tensor[id(tensor)] = self.now, place
+        self.by_tensor.setdefault(id(tensor), {})[place] = self.now
 
     def after_forward(self, module: Any, args: Any, _: Any) -> None:
         """Note what a layer wrote into: a hook of torch's for all modules."""
@@ -74,8 +74,8 @@ class Writes:
 
     def since(self, start: int, tensors: Iterable[torch.Tensor]) -> set[Place]:
         """Return the places that wrote into `tensors` since a call began."""
-        found = [self.by_tensor.get(id(tensor)) for tensor in tensors]
-        return {one[1] for one in found if one is not None and one[0] >= start}
+        found = [self.by_tensor.get(id(tensor), {}) for tensor in tensors]
+        return {place for one in found for place, time in one.items() if time >= start}
 
 
 class Asker:
@@ -124,8 +124,11 @@ class Asker:
             return value
         with self.phase.look:
             if isinstance(target, torch.Tensor):
-                names = _local_names(sys._getframe(1), [target])
-                self.file.written.setdefault(self.spans[number], set()).update(names)
+                span = self.spans[number]
+                self.file.written.setdefault(span, set()).update(
+                    _local_names(sys._getframe(1), [target])
+                )
+                self.phase.writes.noted(target, (self.file.module, span))
         return value
 
     def ran(self, number: int) -> None:

@@ -1,7 +1,7 @@
 """One call of the reference, respelled: who was called is known from the recording."""
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -55,7 +55,7 @@ class CallWriter:
         torchs = [one for one in seen if one.names]
         if not torchs:
             return self._users(node, seen)
-        texts = [self._respelled(node, one) for one in torchs]
+        texts = [self._in_place(node, one, self._respelled(node, one)) for one in torchs]
         if len(torchs) < len(seen):
             texts.append(self.rewriter.inside(node))
         if len(set(texts)) > 1:
@@ -230,7 +230,8 @@ class CallWriter:
                 if handed := handed_on(call, ask):
                     return handed
                 raise
-            return with_rest(ask(closed[0]), closed[1])
+            facts = next((one.keywords for one in ways if call.api in one.names), {})
+            return with_rest(ask(_with_facts(closed[0], facts)), closed[1])
 
     def _chosen(self, node: ast.Call, names: Any, call: TorchCall, first: Spelled) -> Spelled:
         """Return the spelling that a repair chose, the first where it chose none."""
@@ -301,10 +302,8 @@ class CallWriter:
             return self._by_name(node, seen)
         written = {alias for one in seen for alias in one.aliases}
         late = read_later(self.source, node, written) if written else []
-        if late:
-            where = self.rewriter.where(node)
-            note = f"{late[0]} is written into inside this call and read after it"
-            self.rewriter.needs.notes.append((where, note))
+        if late and not any(one.writers for one in seen):  # what wrote is not known by its place
+            self._note_write(node, late[0])
         return None
 
     def _by_name(self, node: ast.Call, seen: list[SeenCall]) -> str | None:
@@ -346,6 +345,34 @@ class CallWriter:
 
     # Writes in place
 
+    def _in_place(self, node: ast.Call, seen: SeenCall, text: str) -> str:
+        """Let a layer or a function write into its input where the caller of the code sees it."""
+        name = seen.names[0]
+        known = name in IN_PLACE and any(word in text for word in IN_PLACE.values())
+        if span_of(node) not in self.rewriter.in_place or known:
+            return text
+        if name.startswith("torch.nn.functional."):
+            tree = ast.parse(text.strip(), mode="eval").body
+            function = ast.unparse(tree.func) if isinstance(tree, ast.Call) else ""
+            if not function or not text.startswith(f"{function}("):
+                self._note_write(node, ast.unparse(node.args[0]))
+                return text
+            return self._kept_write(node, f"into({function}){text[len(function) :]}")
+        if name.startswith("torch.nn.") and seen.result.kind == "module":
+            return self._kept_write(node, f"in_place({text})")
+        return text
+
+    def _kept_write(self, node: ast.Call, text: str) -> str:
+        """Return a text that writes in place; nothing of the call was left out, then."""
+        where, needs = self.rewriter.where(node), self.rewriter.needs
+        needs.notes = [n for n in needs.notes if n[0] != where or not n[1].startswith("inplace=")]
+        return self.rewriter.take(node, named(text))
+
+    def _note_write(self, node: ast.Call, name: str) -> None:
+        where = self.rewriter.where(node)
+        note = f"{name} is written into inside this call and read after it"
+        self.rewriter.needs.notes.append((where, note))
+
     def _explicit(self, node: ast.Call, seen: list[SeenCall], text: str) -> str:
         """Give a tensor that torch wrote into, and that is read later, its new value by name."""
         if not all(
@@ -360,6 +387,15 @@ class CallWriter:
         for name in late:
             text = f"({name} := {text})"
         return text
+
+
+def _with_facts(call: TorchCall, facts: Mapping[str, Facts]) -> TorchCall:
+    """Return a call whose arguments by name are known as they arrived."""
+    known = [
+        argument(one.text, None, facts[one.name], one.name) if one.name in facts else one
+        for one in call.arguments
+    ]
+    return replace(call, arguments=tuple(known))
 
 
 def _is_open(node: ast.Call) -> bool:

@@ -224,12 +224,19 @@ class Rewriter:
     _If = _Try = _dropped_or_none
 
     def _AugAssign(self, node: ast.AugAssign) -> str | None:
-        """Paddle's `x += y` makes a new tensor: other names of x get it, too."""
+        """Paddle's `x += y` makes a new tensor: other names of x get it, too.
+
+        Where a caller holds x, its own values are written over.
+        """
         if self._is_dropped(node):
             return DROP
         written = self.source.record.written.get(span_of(node))
         if not written or not isinstance(node.target, ast.Name):
             return None
+        if span_of(node) in self.in_place:
+            name, value = node.target.id, in_brackets(self.text(node.value))
+            made = f"write_into({name}, {name}.clone() {SIGNS[type(node.op)]} {value})"
+            return self.take(node, Spelled(made, helpers=frozenset({"write_into"})))
         others = read_later(self.source, node, written - {node.target.id})
         indent = " " * node.col_offset
         more = "".join(f"\n{indent}{name} = {node.target.id}" for name in others)

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("paddle")
+paddle = pytest.importorskip("paddle")
 
+from align.pairing.fill import fill_port
+from align.pairing.reference_torch import LiveReference
 from tests.port.test_traps import HEAD
-from tests.port.trial import both_outputs, recorded, written
+from tests.port.trial import both_outputs, build_port, recorded, written
 
 ASKED = """import kinds
 
@@ -39,6 +41,72 @@ class Large(Small):
 }
 
 IDIOMS = {
+    "a factory of layers, as monai's": """
+class Factory:
+    def __init__(self):
+        self.kinds = {}
+
+    def add(self, name, kind):
+        self.kinds[name] = kind
+
+
+Act, Norm = Factory(), Factory()
+Act.add("prelu", nn.modules.PReLU)
+Act.add("gelu", lambda: nn.modules.activation.GELU)
+Norm.add("instance", lambda dim: (None, nn.InstanceNorm1d, nn.InstanceNorm2d)[dim])
+
+
+def norm(kind, dim, channels, given):
+    made = Norm.kinds[kind](dim)
+    kw_args = dict(given)
+    return made(channels, **kw_args)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+        self.norm = norm("instance", 2, 3, {"affine": True, "eps": 1e-3})
+        self.act, self.last = Act.kinds["prelu"](), Act.kinds["gelu"]()()
+
+    def forward(self, x):
+        return self.last(self.act(self.norm(self.conv(x))))
+""",
+    "other layers, functions and signs that write into what a caller reads": """
+class Layers(nn.Module):
+    def __init__(self, act=nn.LeakyReLU):
+        super().__init__()
+        self.soft = nn.SiLU(inplace=True)
+        self.act = act(0.3, inplace=True)
+
+    def forward(self, x):
+        self.soft(x)
+        return self.act(x) * 2
+
+
+def functions(x):
+    return F.elu(x, 0.5, inplace=True).sum()
+
+
+def signs(x, y):
+    x += y
+    x *= 3 - 0.5
+    return x.mean()
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.layers = nn.Conv2d(3, 3, 1), Layers()
+
+    def forward(self, x):
+        y = self.conv(x)
+        total = self.layers(y) + y
+        z = self.conv(total)
+        total = total + functions(z) + z
+        kept = total
+        return signs(total, x) + kept * total
+""",
     "what transformers does to torch": """
 import functools
 
@@ -179,6 +247,35 @@ def test_a_call_that_its_line_went_around_is_no_gap_of_the_run(tmp_path):
     assert 'not_ported("torch.empty", "idiom.py:10")' in files["idiom.py"]
     theirs, ours = both_outputs(tmp_path, record, net)
     np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+
+
+def test_writes_inside_calls_stand_in_the_port_and_reach_the_gradient(tmp_path):
+    name = "other layers, functions and signs that write into what a caller reads"
+    record, net = recorded(tmp_path, {"idiom": HEAD + IDIOMS[name]})
+    text = written(record)[0]["idiom.py"]
+    for line in (
+        "self.soft = in_place(nn.Silu())",
+        "self.act = in_place(act(0.3))",
+        "return into(F.elu)(x, 0.5).sum()",
+        "write_into(x, x.clone() * (3 - 0.5))",
+    ):
+        assert line in text
+    both_outputs(tmp_path, record, net)
+    theirs, ours = gradients(tmp_path, net)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+
+
+def gradients(folder, net):
+    """Return the gradient of a sum of squares by an image, of the net and of its port."""
+    ported = build_port(next(folder.glob("port_*"))).to(dtype="float64")
+    fill_port(LiveReference(net), ported, None)
+    image = np.random.default_rng(1).standard_normal((2, 3, 4, 4))
+    given = torch.from_numpy(image).requires_grad_()
+    net.train()(given).pow(2).sum().backward()
+    tensor = paddle.to_tensor(image, stop_gradient=False)
+    ported.train()
+    ported(tensor).pow(2).sum().backward()
+    return given.grad.numpy(), tensor.grad.numpy()
 
 
 @pytest.mark.parametrize("name", IDIOMS)
