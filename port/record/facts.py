@@ -8,6 +8,7 @@ from port.calls import UNKNOWN
 from port.record.instrument import Span
 
 Place = tuple[str, Span]  # a module, and a place in its file
+OF_STRINGS = "builtins:eval"  # `SeenCall.whose` of eval and exec
 MOST = 300  # observations of one place; a loop tells nothing new after them
 
 
@@ -67,7 +68,7 @@ class SeenCall:
     ragged: bool = False  # the number of arguments differed from call to call
     through: set[str] = field(default_factory=set)  # keywords that functools.partial gave
     whose: str = ""  # "module:name" of what is not torch's
-    asked: str = ""  # the name that `getattr` was asked for
+    asked: str = ""  # the name that `getattr` was asked for, the string that `eval` was given
     asked_of: str = ""  # the module that it was asked for that name
     writers: set[Place] = field(default_factory=set)
 

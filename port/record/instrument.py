@@ -10,6 +10,7 @@ from typing import Any
 ASKED = "__t2p__"  # the name of the asker among the module's globals
 # Calls that look at the frame they stand in, or that the compiler knows by name.
 _BY_FRAME = frozenset({"wrap", "currentframe", "_getframe"})
+_STRINGS = frozenset({"eval", "exec"})  # which run a string of the frame they stand in
 _BY_NAME = _BY_FRAME | {"super", "locals", "globals", "vars", "dir", "eval", "exec", "__import__"}
 _LEAVES = (
     ast.Name,
@@ -59,7 +60,7 @@ class _Asking(ast.NodeTransformer):
         """Ask who is called: `f(x)` -> `__t2p__.call(7, f, x)`."""
         if not is_asked(node):
             self.generic_visit(node)
-            return node
+            return self._string(node) if _runs_string(node) else node
         number = self._number(node)
         function = node.func
         if isinstance(function, ast.Attribute):
@@ -69,6 +70,12 @@ class _Asking(ast.NodeTransformer):
         arguments = [self.visit(argument) for argument in node.args]
         keywords = [self.visit(keyword) for keyword in node.keywords]
         return self._asked(node, "call", number, [function, *arguments], keywords)
+
+    def _string(self, node: ast.Call) -> ast.AST:
+        """Ask for the string and for what it gives: `__t2p__.gave(7, eval(__t2p__.text(7, s)))`."""
+        number = self._number(node)
+        node.args[0] = self._asked(node.args[0], "text", number, [node.args[0]], [])
+        return self._asked(node, "gave", number, [node], [])
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         """Ask whose attribute it is."""
@@ -202,6 +209,10 @@ def _stood(node: Any, at: Any) -> Any:
     """Return a new node as one that stands where another does."""
     node.lineno, node.col_offset, node.end_lineno, node.end_col_offset = span_of(at)
     return node
+
+
+def _runs_string(node: ast.Call) -> bool:
+    return isinstance(node.func, ast.Name) and node.func.id in _STRINGS and bool(node.args)
 
 
 def _is_docstring(statement: ast.stmt) -> bool:

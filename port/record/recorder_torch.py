@@ -11,7 +11,7 @@ import torch
 
 from port.record.attribute import attribute
 from port.record.describe_torch import described
-from port.record.facts import MOST, Facts, FileRecord, Place, SeenCall, merged
+from port.record.facts import MOST, OF_STRINGS, Facts, FileRecord, Place, SeenCall, merged
 from port.record.instrument import Span
 from port.record.names_torch import who_is_called
 
@@ -84,6 +84,7 @@ class Asker:
     def __init__(self, file: FileRecord, spans: Sequence[Span], phase: Phase) -> None:
         self.file, self.spans, self.phase = file, spans, phase
         self.counts = [0] * len(spans)
+        self.texts: dict[int, Any] = {}  # strings that are being run
 
     def call(self, number: int, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Call `function`, and note who it was."""
@@ -116,6 +117,21 @@ class Asker:
             span, facts = self.spans[number], described(value)
             known = self.file.values.get(span)
             self.file.values[span] = facts if known is None else merged(known, facts)
+        return value
+
+    def text(self, number: int, value: Any) -> Any:
+        """Keep the string that `eval` or `exec` is about to run."""
+        self.texts[number] = value
+        return value
+
+    def gave(self, number: int, value: Any) -> Any:
+        """Note what a string gave."""
+        string = str(self.texts.pop(number, ""))
+        with self.phase.look:
+            now = SeenCall(whose=OF_STRINGS, asked=string, result=described(value))
+        known = self.file.calls.setdefault(self.spans[number], [])
+        if len(known) < MOST and now not in known:
+            known.append(now)
         return value
 
     def written(self, number: int, target: Any, value: Any) -> Any:

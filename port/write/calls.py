@@ -1,6 +1,7 @@
 """One call of the reference, respelled: who was called is known from the recording."""
 
 import ast
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,7 @@ from port.meanings import (
     part_spelled,
     value_spelled,
 )
-from port.record.facts import Facts, SeenCall
+from port.record.facts import OF_STRINGS, Facts, SeenCall
 from port.record.instrument import span_of
 from port.write.gaps import SpellingChoice
 from port.write.inplace import read_later
@@ -25,6 +26,8 @@ from port.write.torch_like import torch_like
 
 INIT, CALLED = ".__init__", ".__call__"
 GETATTR = "builtins:getattr"
+_NAMED = ("class", "function", "dtype")
+_OF_TORCH = re.compile(r"\b(torch|nn|F)\.")
 IN_PLACE = {"torch.nn.ReLU": "ReLUInPlace", "torch.nn.functional.relu": "F.relu_"}
 # Methods that only tensors have: where nothing was recorded, their name tells.
 # fmt: off
@@ -300,6 +303,8 @@ class CallWriter:
             return self._partial(node, seen[0])
         if all(one.whose == GETATTR for one in seen):
             return self._by_name(node, seen)
+        if all(one.whose == OF_STRINGS for one in seen):
+            return self._of_strings(node, seen)
         written = {alias for one in seen for alias in one.aliases}
         late = read_later(self.source, node, written) if written else []
         if late and not any(one.writers for one in seen):  # what wrote is not known by its place
@@ -331,6 +336,30 @@ class CallWriter:
         values += [f"{name}={text}" for name, text in sorted(known.items())]
         helper = "recorded_name" if packages else "attribute_of"
         return self.rewriter.take(node, named(f"{helper}({', '.join(values)})"))
+
+    def _of_strings(self, node: ast.Call, seen: list[SeenCall]) -> str | None:
+        """Write `eval(text)` that gave classes or functions of torch as a choice by the text.
+
+        A text that computes with torch has no spelling: nobody reads what is in it.
+        """
+        given = {one.asked: one.result.names for one in seen if one.result.kind in _NAMED}
+        torchs = {text: names for text, names in given.items() if names}
+        for one in seen:
+            if one.asked not in torchs and _OF_TORCH.search(one.asked):
+                return self.rewriter.stub(node, "eval", f"runs {one.asked!r}, a text of torch's")
+        if not torchs:
+            return None
+        try:
+            spelled = {text: value_spelled(names) for text, names in torchs.items()}
+        except NoSpelling as error:
+            return self.rewriter.stub(node, error.api, error.reason)
+        known = [f"{text!r}: {self.rewriter.take(node, one)}" for text, one in spelled.items()]
+        if isinstance(node.args[0], ast.Constant):
+            return next(iter(spelled.values())).text
+        table, asked = "{" + ", ".join(known) + "}", self.rewriter.text(node.args[0])
+        if len(torchs) == len(seen):
+            return f"{table}[{asked}]"
+        return f"({table}.get({asked}) or {self.rewriter.inside(node)})"
 
     def _partial(self, node: ast.Call, seen: SeenCall) -> str | None:
         """Spell `partial(nn.LayerNorm, eps=1e-6)`: the arguments as the class takes them."""

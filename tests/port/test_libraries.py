@@ -41,6 +41,30 @@ class Large(Small):
 }
 
 IDIOMS = {
+    "layers of strings, beside the user's own": """
+class Twice(nn.Module):
+    def forward(self, x):
+        return 2 * x
+
+
+def made(kinds):
+    for name, *arguments in kinds:
+        kind = eval(name) if isinstance(name, str) else name
+        sizes = [eval(one) if isinstance(one, str) else one for one in arguments]
+        yield kind(4, sizes[0], 1) if sizes else kind()
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = eval("nn.Conv2d")(3, "ab".count("a") + 3, 1)
+        kinds = [("nn.Conv2d", "2 + 3"), ("Twice",), ("nn.Hardswish",), (nn.Tanh,)]
+        self.rest = nn.Sequential(*made(kinds))
+        exec("self.width = 3 + 4")
+
+    def forward(self, x):
+        return self.rest(self.first(x)) * self.width
+""",
     "a factory of layers, as monai's": """
 class Factory:
     def __init__(self):
@@ -236,6 +260,25 @@ class Net(nn.Module):
     def forward(self, x):
         return self.conv(x) if self.tokens is None else torch.special.erfcx(x)
 """
+
+
+STRINGS = """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.act = eval("nn.ReLU(inplace=False)")
+        exec("self.conv = nn.Conv2d(3, 4, 1)")
+
+    def forward(self, x):
+        return eval("torch.cat([x, self.conv(self.act(x))], 1)")
+"""
+
+
+def test_strings_that_compute_with_torch_are_refused_by_their_place(tmp_path):
+    record, _ = recorded(tmp_path, {"idiom": HEAD + STRINGS})
+    gaps = written(record)[1].gaps
+    assert [(gap.where.line, gap.ran) for gap in gaps] == [(10, True), (11, True), (14, True)]
+    assert "runs 'torch.cat([x, self.conv(self.act(x))], 1)'" in str(gaps[2])
 
 
 def test_a_call_that_its_line_went_around_is_no_gap_of_the_run(tmp_path):
