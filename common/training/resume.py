@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
-from common.documents import checked
+from common.documents import STRICT, checked, json_in
 from common.errors import ConfigError, UnreadableError, UserError
 from common.files import remove_folder, require_file, whole_folder
 from common.processes.group import ProcessGroup
@@ -28,8 +28,9 @@ from common.schedules import PlateauState
 from common.settings.run import Settings
 from common.settings.section import flatten
 from common.training.early_stop import EarlyState
+from common.training.parts import parts_of, require_parts
 
-FORMAT = 1
+FORMAT = 2
 ARRAYS, MANIFEST = "state.safetensors", "checkpoint.json"
 # What may change when a run is resumed, because no weight depends on it.
 FREE_KEYS = (
@@ -151,7 +152,11 @@ def write_checkpoint(
         "position": asdict(position),
         "settings": settings,
         "data": data,
-        "arrays": {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()},
+        "arrays": {
+            "bytes": len(content),
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "held": parts_of(arrays),
+        },
     }
     path = folder / f"iteration_{position.iteration:08d}"
     with _earlier_named(folder), whole_folder(path) as draft:
@@ -189,45 +194,75 @@ def read_resume_point(path: Path) -> ResumePoint:
         wrong = "no such file or folder" if not path.exists() else f"holds no {MANIFEST}"
         raise CheckpointError(f"{path}: {wrong}; give a folder such as checkpoints/iteration_...")
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        seal = manifest.pop("sha256")
-        content = require_file(folder / ARRAYS).read_bytes()
-        if manifest["format"] != FORMAT:
-            raise CheckpointError(f"{folder}: of format {manifest['format']}, not {FORMAT}")
-        if seal != seal_of(manifest):
-            raise CheckpointError(f"{folder}: damaged: {MANIFEST} does not match its check sum")
-        if hashlib.sha256(content).hexdigest() != manifest["arrays"]["sha256"]:
-            raise CheckpointError(
-                f"{folder}: damaged: {ARRAYS} ({len(content)} of {manifest['arrays']['bytes']} "
-                "bytes) does not match its check sum"
-            )
-        arrays = load_arrays(content)
-        position = Position.of(checked(dict[str, Any], manifest["position"], "position"))
-        checked(Position, asdict(position), "position")
-        about = checked(_About, {name: manifest[name] for name in _ABOUT})
+        about = _manifest_of(folder / MANIFEST)
+        position = Position.of(about.position)
+        position = checked(Position, asdict(position), "position", MANIFEST)
+        arrays = _arrays_of(folder / ARRAYS, about.arrays)
     except UnreadableError as error:
-        wrong = str(error).removeprefix("the report is damaged at ")
-        raise CheckpointError(f"{folder}: damaged: {MANIFEST}: {wrong}") from None
-    except (*_DAMAGED, RecursionError, SafetensorError) as error:
+        raise CheckpointError(f"{folder}: damaged: {error}") from None
+    except (*_DAMAGED, SafetensorError) as error:
         raise CheckpointError(f"{folder}: damaged: {type(error).__name__}: {error}") from None
     if wrong := _contradiction(position, folder.name):
         raise CheckpointError(f"{folder}: damaged: {wrong}")
     return ResumePoint(folder, position, arrays, about.framework, about.settings, about.data)
 
 
-_DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError)
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 @dataclass
-class _About:
-    """What a manifest says about the run, beside its position."""
+class _Arrays:
+    """What a manifest says about the file of arrays: `held` is how many each part has."""
 
+    __pydantic_config__ = STRICT
+
+    bytes: int
+    sha256: str
+    held: dict[str, int]
+
+
+@dataclass
+class _Manifest:
+    """What a manifest says."""
+
+    __pydantic_config__ = STRICT
+
+    format: int
     framework: str
+    position: dict[str, Any]
     settings: dict[str, Any]
     data: str
+    arrays: _Arrays
+    sha256: str
 
 
-_ABOUT = ("framework", "settings", "data")
+def _manifest_of(path: Path) -> _Manifest:
+    """Return what a manifest says, its seal verified; UnreadableError, or one of _DAMAGED."""
+    found = json_in(path)
+    if not isinstance(found, dict):
+        raise UnreadableError(f"{path.name}: is no JSON object")
+    if found.get("format") != FORMAT:
+        shown = f"{found.get('format')!r:.40}"
+        raise UnreadableError(f"{path.name}: of format {shown}, not {FORMAT}")
+    if found.get("sha256") != seal_of({k: v for k, v in found.items() if k != "sha256"}):
+        raise UnreadableError(f"{path.name} does not match its check sum")
+    manifest: _Manifest = checked(_Manifest, found, what=path.name)
+    return manifest
+
+
+def _arrays_of(path: Path, about: _Arrays) -> dict[str, np.ndarray]:
+    """Return the arrays of a checkpoint, all that its manifest counts.
+
+    Raises UnreadableError, or one of _DAMAGED, where they are others.
+    """
+    content = require_file(path).read_bytes()
+    if hashlib.sha256(content).hexdigest() != about.sha256:
+        raise UnreadableError(
+            f"{path.name} ({len(content)} of {about.bytes} bytes) does not match its check sum"
+        )
+    arrays: dict[str, np.ndarray] = load_arrays(content)
+    require_parts(arrays, about.held, path)
+    return arrays
 
 
 def _contradiction(position: Position, name: str) -> str:

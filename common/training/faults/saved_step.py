@@ -30,8 +30,9 @@ from common.documents import checked, json_in
 from common.errors import UnreadableError
 from common.files import require_file, sha256_of, whole_folder
 from common.places import is_users, loaded_modules
+from common.training.parts import parts_of, require_parts
 
-FORMAT = 1
+FORMAT = 2
 ABOUT, BATCHES, STATE = "step.json", "batches.safetensors", "state.safetensors"
 
 
@@ -97,6 +98,7 @@ class _About(TypedDict):
     folders: list[str]
     code: dict[str, str]
     sha256: dict[str, str]
+    held: dict[str, int]
 
 
 def write_step(folder: Path, step: SavedStep) -> Path:
@@ -112,6 +114,7 @@ def write_step(folder: Path, step: SavedStep) -> Path:
         "folders": users_folders(),
         "code": users_code(),
         "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
+        "held": parts_of(step.state),
     }
     path = folder / f"iteration_{step.iteration + 1:08d}"
     with whole_folder(path) as draft:
@@ -135,8 +138,9 @@ def read_step(folder: Path) -> SavedStep:
         about = json_in(folder / ABOUT)
         if about["format"] != FORMAT:
             raise UnreadableError(f"{folder}: of format {about['format']!r:.40}, not {FORMAT}")
-        checked(_About, about, what=f"{folder / ABOUT}")
+        about = checked(_About, about, what=f"{folder / ABOUT}")
         arrays = {name: _arrays(folder / name, about["sha256"][name]) for name in (BATCHES, STATE)}
+        require_parts(arrays[STATE], about["held"], folder / STATE)
         step = SavedStep(
             **{name: about[name] for name in (*_PLAIN, "folders", "code")},
             losses={name: float(value) for name, value in about["losses"].items()},

@@ -8,10 +8,11 @@ from itertools import chain
 
 import numpy as np
 import pytest
+from safetensors.numpy import load, save
 
 from common.data.toy import write_toy_cityscapes
 from common.errors import ConfigError, DataError, UserError
-from common.files import whole_folder
+from common.files import sha256_of, whole_folder
 from common.locks import LOCK, only_run_in
 from common.schedules import PlateauState, plateau
 from common.settings.load import load_settings
@@ -97,7 +98,18 @@ def test_lines_after_the_checkpoint_are_cut_off(go, tmp_path):
     assert log_of(go("cut", resume="auto")[0]) == log_of(whole)
 
 
-@pytest.mark.parametrize("harm", ["cut", "flip", "no manifest", "edit", "no arrays"])
+HARMS = ("cut", "flip", "no manifest", "edit", "no arrays", "folder", "fewer", "no object")
+
+
+SAID = {
+    "no manifest": "holds no checkpoint.json",
+    "folder": "state.safetensors: is a folder, not a file",
+    "fewer": "state.safetensors: holds 0 of 1 arrays of 'velocity'",
+    "no object": "damaged: ValueError: it is nested too deeply",
+}
+
+
+@pytest.mark.parametrize("harm", HARMS)
 def test_a_damaged_newest_checkpoint_is_named_and_passed_over(go, harm):
     whole, side = go("whole")
     cut, _ = go("cut", NumpySide(stop_in_step=4))
@@ -110,14 +122,23 @@ def test_a_damaged_newest_checkpoint_is_named_and_passed_over(go, harm):
         arrays.write_bytes(content[:-5] + bytes([content[-5] ^ 1]) + content[-4:])
     elif harm == "no manifest":
         manifest.unlink()
-    elif harm == "no arrays":
+    elif harm in ("no arrays", "folder"):
         arrays.unlink()
+        if harm == "folder":
+            arrays.mkdir()
+    elif harm == "fewer":
+        arrays.write_bytes(save({"weights": load(content)["weights"]}))
+        told = {"bytes": arrays.stat().st_size, "sha256": sha256_of(arrays)}
+        resealed(path, lambda m: m["arrays"].update(told))
+    elif harm == "no object":
+        manifest.write_text("[" * 99999)
     else:
         manifest.write_text(manifest.read_text().replace('"iteration": 5', '"iteration": 6'))
     listener, resumed = Listener(), NumpySide()
     rest, _ = go("cut", resumed, resume="auto", reporter=listener)
     said = " ".join(listener.messages)
-    assert str(path) in said
+    assert f"{path}: " in said
+    assert SAID.get(harm, "damaged: ") in said
     assert "taking iteration_00000004 instead" in said
     assert np.array_equal(resumed.weights, side.weights)
     assert log_of(rest) == log_of(whole)
@@ -152,6 +173,8 @@ LIES = {
     "early": lambda m: m["position"].update(early=[1]),
     "plateau": lambda m: m["position"].update(plateau={"bad": None}),
     "list": lambda m: m.update(position=[]),
+    "counts": lambda m: m["arrays"].update(held=None),
+    "more": lambda m: m.update(code="x"),
     "settings": lambda m: m.update(settings=None),
     "arrays": lambda m: m.update(arrays=[]),
 }

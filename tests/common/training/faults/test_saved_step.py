@@ -1,14 +1,17 @@
 """A step whose loss or gradients are not finite is saved, to be run again."""
 
+import json
 import math
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from common.errors import UnreadableError
+from common.files import sha256_of
 from common.training import Diverged, train
 from common.training.faults.not_finite import NotFinite
-from common.training.faults.saved_step import ABOUT, BATCHES, read_step
+from common.training.faults.saved_step import ABOUT, BATCHES, FORMAT, STATE, read_step
 from common.training.feed import open_data, step_images, training_batches
 from tests.common.training.faults.settings import settings_of
 from tests.common.training.numpy_side import NumpySide
@@ -61,17 +64,21 @@ def test_the_images_of_a_step_are_those_that_stood_for_broken_ones(harmed):
         assert str(path) not in [name for part in names for name in part]
 
 
-@pytest.mark.parametrize("harm", ["cut", "absent", "format"])
+@pytest.mark.parametrize("harm", ["cut", "absent", "format", "fewer"])
 def test_a_damaged_step_is_refused(diverged, harm):
     folder = diverged[0]
     if harm == "absent":
         (folder / ABOUT).unlink()
     elif harm == "cut":
         (folder / BATCHES).write_bytes((folder / BATCHES).read_bytes()[:-1])
+    elif harm == "format":
+        text = (folder / ABOUT).read_text()
+        (folder / ABOUT).write_text(text.replace(f'"format": {FORMAT}', '"format": 9'))
     else:
-        (folder / ABOUT).write_text(
-            (folder / ABOUT).read_text().replace('"format": 1', '"format": 9')
-        )
+        about, state = json.loads((folder / ABOUT).read_text()), read_step(folder).state
+        (folder / STATE).write_bytes(save({"weights": state["weights"]}))
+        about["sha256"][STATE] = sha256_of(folder / STATE)
+        (folder / ABOUT).write_text(json.dumps(about))
     with pytest.raises(UnreadableError, match=str(folder)):
         read_step(folder)
 
