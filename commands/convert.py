@@ -11,6 +11,7 @@ from typing import Any
 from commands import convert_show as show
 from commands import entry
 from commands.guard import announce_output, announce_report
+from common.locks import tell_swept
 from common.streams import messages, results, say
 from common.words.controls import escaped
 from common.words.language import phrase
@@ -126,12 +127,11 @@ def tidy(output: Path) -> Path:
 
     announce_output(output)
     found = settle(files_beside(output))
-    for words, paths in (
-        ("completed, as a conversion that was broken off had left it: {paths}", found.completed),
-        ("removed, drafts of a run that was killed: {paths}", found.swept),
-    ):
-        if paths:
-            print(escaped(phrase(words, paths=", ".join(map(str, paths)))), file=messages())
+    if found.completed:
+        words = "completed, as a conversion that was broken off had left it: {paths}"
+        paths = ", ".join(map(str, found.completed))
+        print(escaped(phrase(words, paths=paths)), file=messages())
+    tell_swept(found.swept)
     return output
 
 

@@ -4,6 +4,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 
 from commands.entry import CHECKED_GOOD, print_json
 from common.data.toy import write_toy_cityscapes
+from common.locks import alone_at
 from common.streams import say
 from common.words.language import phrase
 
@@ -57,7 +59,10 @@ def _written(
     )
     console, quiet = Console(file=sys.stderr), not sys.stderr.isatty()
     given = {name: getattr(options, name) for name in (*own, "train", "val", "seed")}
-    with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
+    with (
+        alone_at(Path(options.dir)),
+        Progress(*columns, console=console, transient=True, disable=quiet) as bar,
+    ):
         task = bar.add_task("frames", total=None)
         about = write(
             options.dir,

@@ -186,12 +186,27 @@ def sweep_drafts(path: Path) -> list[Path]:
 
     A folder that was killed while another took its place gets its name back.
     """
-    found = []
-    for draft in path.parent.glob(f".{glob.escape(path.name)}.*{TRASH}"):
-        number = draft.name.removesuffix(TRASH).rpartition(".")[2]
-        if number in (OLD, GONE) or (number.isdecimal() and not _runs(int(number))):
-            found.append(draft)
-    return _swept(found)
+    drafts = path.parent.glob(f".{glob.escape(path.name)}.*{TRASH}")
+    return _swept(draft for draft in drafts if _maker(draft) in (OLD, GONE) or _is_left(draft))
+
+
+def sweep_inside(folder: Path, below: bool = False) -> list[Path]:
+    """Remove the drafts in a folder of which the process is gone; return them.
+
+    below: also those in the folders in it, which are then all written by this program.
+    """
+    drafts = (folder.rglob if below else folder.glob)(f".*{TRASH}")
+    return _swept(draft for draft in drafts if _is_left(draft))
+
+
+def _maker(draft: Path) -> str:
+    """Return which process a draft is of, or `OLD`, `GONE`."""
+    return draft.name.removesuffix(TRASH).rpartition(".")[2]
+
+
+def _is_left(draft: Path) -> bool:
+    number = _maker(draft)
+    return number.isdecimal() and not _runs(int(number))
 
 
 def _swept(found: Iterable[Path]) -> list[Path]:

@@ -1,11 +1,14 @@
-"""One run writes in a folder, or a file, at a time: two would mix their logs and weights."""
+"""One run writes in a folder, or a file, at a time: two would mix their logs and weights.
+
+What a killed run left there goes, with a word.
+"""
 
 import json
 import os
 import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -13,20 +16,24 @@ from filelock import FileLock, SoftFileLock, Timeout
 
 from common.documents import json_in
 from common.errors import UserError
-from common.files import make_folder, whole_file
+from common.files import make_folder, sweep_drafts, sweep_inside, whole_file
+from common.streams import messages
+from common.words.controls import escaped
+from common.words.language import phrase
 
 LOCK, HOLDER = ".running.lock", ".running.json"  # in the folder; the second says who it is
 
 
 @contextmanager
-def only_run_in(folder: Path) -> Iterator[None]:
+def only_run_in(folder: Path, stays: bool = True) -> Iterator[None]:
     """Hold `folder`, made where it is not there, while the block runs.
 
     The system gives the lock back however the process ends, so that no dead run holds a folder.
-    Raises UserError that says who holds it, or that the folder cannot be written.
+    stays: the empty file that is locked does. Raises UserError that says who holds it, or that the
+    folder cannot be written.
     """
     make_folder(folder)
-    with _held(folder, folder / LOCK, folder / HOLDER):
+    with _held(folder, folder / LOCK, folder / HOLDER, stays):
         yield
 
 
@@ -37,12 +44,44 @@ def only_writer_of(path: Path) -> Iterator[None]:
     Raises UserError as that does, and where there is no name.
     """
     lock, holder = _beside(path)
-    with _held(path, lock, holder):
-        try:
+    with _held(path, lock, holder, stays=False):
+        yield
+
+
+@contextmanager
+def alone_at(place: Path) -> Iterator[None]:
+    """Hold the name of a file or folder while the block runs; make the folder around it.
+
+    Raises UserError that says who holds it, or that nothing can be written there.
+    """
+    make_folder(place.absolute().parent)
+    with only_writer_of(place):
+        tell_swept(sweep_drafts(place))
+        yield
+
+
+@contextmanager
+def alone_inside(folder: Path) -> Iterator[None]:
+    """Hold a folder to which files are added while the block runs, and make it.
+
+    One that was made and stays empty goes. Raises UserError as `alone_at` does.
+    """
+    new = not folder.exists()
+    try:
+        with only_run_in(folder, stays=False):
+            tell_swept(sweep_inside(folder))
             yield
-        finally:
-            # While it is held: who has opened it meanwhile sees that it has no name any more.
-            lock.unlink(missing_ok=True)
+    finally:
+        if new:
+            with suppress(OSError):  # there is something in it
+                folder.rmdir()
+
+
+def tell_swept(paths: Iterable[Path]) -> None:
+    """Say what killed runs had left and is removed now."""
+    if listed := ", ".join(map(str, paths)):
+        line = phrase("removed, drafts of a run that was killed: {paths}", paths=listed)
+        print(escaped(line), file=messages())
 
 
 def was_held(path: Path) -> bool:
@@ -57,7 +96,7 @@ def _beside(path: Path) -> tuple[Path, Path]:
 
 
 @contextmanager
-def _held(place: Path, lock_file: Path, holder: Path) -> Iterator[None]:
+def _held(place: Path, lock_file: Path, holder: Path, stays: bool) -> Iterator[None]:
     try:
         lock = _taken(lock_file)
     except Timeout:
@@ -72,6 +111,9 @@ def _held(place: Path, lock_file: Path, holder: Path) -> Iterator[None]:
         yield
     finally:
         holder.unlink(missing_ok=True)
+        if not stays:
+            # While it is held: who has opened it meanwhile sees that it has no name any more.
+            lock_file.unlink(missing_ok=True)
         lock.release()
 
 

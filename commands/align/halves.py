@@ -1,6 +1,7 @@
 """The two halves of an alignment: --record where torch is, --force where Paddle is."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from commands.align.nets import inputs
 from commands.align.run import align_each
 from commands.entry import print_json
 from commands.parser import complain
+from common.locks import alone_at
 from common.streams import say
 from common.words.language import phrase
 from common.words.typed import command_line
@@ -45,6 +47,7 @@ def record_reference(options: Any, train: bool, backward: bool) -> int:
         "command": command_line(),
     }
     with (
+        alone_at(Path(options.record)),
         working(phrase("recording {name}", name=name), options.quiet, progress),
         errors_of_nets(name),
     ):
@@ -85,6 +88,7 @@ def _reference(options: Any) -> tuple[Any, str, dict[str, Any]]:
 def force_port(options: Any, stage: str) -> int:
     """Force the port on a recorded trace."""
     from align import force_trace
+    from align.stored.port import PORT
     from align.stored.reference import StoredReference
     from commands.subjects.own import without_partner
     from common.errors import UserError
@@ -104,13 +108,15 @@ def force_port(options: Any, stage: str) -> int:
         loss = getattr(options, "paddle_loss", None)
         judged_with = criterion_paddle(loss) if loss else None
         reference = StoredReference(options.force)
-        report = force_trace(
-            port, reference, loss=judged_with, rules=options.rules, keep=options.keep
-        )
+        place = Path(options.force) / PORT
+        with alone_at(place) if options.keep else nullcontext():
+            report = force_trace(
+                port, reference, loss=judged_with, rules=options.rules, keep=options.keep
+            )
         if options.paddle:
             report.notes += without_partner(reference.inner(), port, options.rules)
         if options.keep and not options.quiet:
-            report.notes.append(Words("written", paths=Path(options.force) / "port"))
+            report.notes.append(Words("written", paths=place))
         return report
 
     mode = "train" if manifest.train else "eval"

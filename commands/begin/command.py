@@ -10,6 +10,7 @@ from commands.begin.files import write_missing
 from commands.entry import CHECKED_BAD, CHECKED_GOOD, print_json
 from commands.subjects.named.config import read_config
 from common.errors import UserError
+from common.locks import alone_inside
 from common.words.language import comma, phrase, said
 from common.words.texts import error_said
 from common.words.typed import command
@@ -21,7 +22,8 @@ def new_reproduction(options: argparse.Namespace) -> int:
     if config is None:
         asks = sys.stdin.isatty() and not options.yes
         answers = answers_of(options, options.dir, input if asks else None)
-        written = write_missing(options.dir, answers)
+        with alone_inside(options.dir):
+            written = write_missing(options.dir, answers)
         config = options.dir / f"{answers['name']}.yml"
     found = states(read_config(config))
     if options.json:

@@ -12,7 +12,7 @@ from commands.chain.steps import Step, run_step, training_lines
 from commands.parser import complain
 from common.errors import UserError
 from common.files import make_folder, whole_file, whole_folder
-from common.locks import only_writer_of
+from common.locks import alone_at
 from common.streams import say
 from common.terminal import screen, verdict
 from common.words.language import phrase
@@ -43,8 +43,7 @@ def chain(options: argparse.Namespace) -> int:
 
     settings = read_config(options.config, options.overrides)
     folder = options.output or Path("runs") / f"{settings.name}_chain"
-    make_folder(folder.absolute().parent)
-    with only_writer_of(folder):
+    with alone_at(folder):
         if folder.exists() and any(folder.iterdir()):
             raise UserError(f"{folder} is there already; give another --output, or remove it")
         return _chain(options, settings, folder)

@@ -27,6 +27,7 @@ from common.files import make_folder
 from common.instances.sets.coco import CocoInstances, topmost
 from common.instances.sets.dataset import InstanceDataset
 from common.instances.teach import Teacher
+from common.locks import alone_inside
 from common.panoptic.dataset import PanopticDataset
 from common.panoptic.segments import Segment, outlines_of, semantic_of
 from common.panoptic.sets.base import PanopticSet
@@ -52,9 +53,10 @@ def check(options: argparse.Namespace) -> int:
         users = any(isinstance(source, UsersSplit) for source in sources.values())
         many = sum(survey.frames.values()) > FEW and not users
         workers = min(os.cpu_count() or 1, MOST_WORKERS) if many else 0
-    for look in _watched(read_all(sources, workers), survey, options.quiet):
-        survey.looks.append(look)
-    pictures = _draw(settings, sources, survey, folder)
+    with alone_inside(folder):
+        for look in _watched(read_all(sources, workers), survey, options.quiet):
+            survey.looks.append(look)
+        pictures = _draw(settings, sources, survey, folder)
     result = as_json(settings, survey, pictures)
     if options.json:
         print_json(result)

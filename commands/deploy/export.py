@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from commands import entry, numbers
+from common.locks import alone_at
 from common.streams import messages, say
 from common.words.language import phrase
 
@@ -69,14 +70,10 @@ def run(options: argparse.Namespace) -> int:
     """Export and say how it ended; return the exit code."""
     from commands.deploy.subject_paddle import subject_of
     from commands.subjects.named.config import read_config
-    from common.files import make_folder, sweep_drafts
-    from common.locks import only_writer_of
     from export.make.job_paddle import check_folder
 
     _check(options)
-    make_folder(options.folder.absolute().parent)
-    with only_writer_of(options.folder):
-        sweep_drafts(options.folder)
+    with alone_at(options.folder):
         check_folder(options.folder, options.force, [options.config, Path(options.weights)])
         settings = read_config(options.config, options.overrides)
         account = _export(options, subject_of(settings, options.weights))

@@ -3,7 +3,7 @@
 import argparse
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from commands.evaluate import options as protocol_options
 from commands.evaluate.scores import counts_of, enough, line_of, number, scores_of, table_of
 from common.documents import with_null
 from common.errors import UserError
+from common.locks import alone_inside
 from common.streams import say
 from common.terminal import labelled, screen, verdict
 from common.words.language import phrase, said
@@ -80,7 +81,10 @@ def evaluate(options: argparse.Namespace) -> int:
     only_val = f"data.train_split={settings.data.val_split}"  # the training set may be elsewhere
     settings = read_config(options.config, [*given, only_val])
     own = any(own_section(settings, name) for name in SECTIONS)
-    with errors_of_nets(settings.model.name) if own else nullcontext():
+    with ExitStack() as held:
+        for folder in {options.save_ids, options.save} - {None}:
+            held.enter_context(alone_inside(folder))
+        held.enter_context(errors_of_nets(settings.model.name) if own else nullcontext())
         result = _evaluated(options, settings)
     return _tell(options, settings, result)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from commands import entry, numbers
 from common.errors import UserError
+from common.locks import alone_at
 from common.streams import say
 from common.terminal import screen, verdict
 from common.words.language import comma, phrase, said
@@ -65,7 +66,9 @@ def run(options: argparse.Namespace) -> int:
         if not options.quiet:
             console.print(said(words))
 
-    done = convert_graph(asked_of(options), options.output, options.force, tell)
+    asked = asked_of(options)
+    with alone_at(options.output):
+        done = convert_graph(asked, options.output, options.force, tell)
     done["seconds"] = round(time.monotonic() - start, 2)
     if options.json:
         entry.print_json(done)

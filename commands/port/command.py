@@ -8,6 +8,8 @@ from typing import Any
 from commands import entry, numbers
 from commands.guard import add_timeout
 from common.errors import UserError
+from common.files import sweep_inside
+from common.locks import alone_at, tell_swept
 from common.streams import say
 from common.terminal import screen, verdict
 from common.words.language import said
@@ -56,6 +58,7 @@ def _check(command: argparse.ArgumentParser, options: argparse.Namespace) -> Non
 def port(options: argparse.Namespace) -> int:
     """Write a port, or prove one again; return the exit code."""
     from commands.port.flow import check_again, write_and_prove
+    from port.folder import ASKED
 
     start = time.monotonic()
     console = screen(stderr=True)
@@ -67,7 +70,11 @@ def port(options: argparse.Namespace) -> int:
     if options.check is not None:
         done = check_again(options.check, tell)
     else:
-        done = write_and_prove(asked_of(options), options.output, options.force, tell)
+        asked = asked_of(options)
+        with alone_at(options.output):
+            if (options.output / ASKED).is_file():  # an earlier port
+                tell_swept(sweep_inside(options.output, below=True))
+            done = write_and_prove(asked, options.output, options.force, tell)
     done["seconds"] = round(time.monotonic() - start, 2)
     if options.json:
         entry.print_json(done)

@@ -20,6 +20,7 @@ from commands.predict.video import frames_of, open_video, writing
 from common.data.photos import read_photo
 from common.errors import UserError
 from common.files import make_folder, whole_file
+from common.locks import alone_inside
 from common.streams import say
 from common.terminal import counting, labelled, screen, verdict
 from common.words.language import phrase, said
@@ -96,6 +97,12 @@ def _sort_out(command: argparse.ArgumentParser, options: argparse.Namespace) -> 
 
 def predict(options: argparse.Namespace) -> int:
     """Predict what the options name, and return the exit code."""
+    with alone_inside(options.output):
+        return _predict(options)
+
+
+def _predict(options: argparse.Namespace) -> int:
+    """Predict into a folder that nobody else writes in."""
     if options.config is not None and (settings := _volumetric(options)):
         return _predict_volumes(options, settings)
     listed = list_items(options.photos, options.output, options.write, options.force)

@@ -8,6 +8,7 @@ from typing import Any
 
 from commands.entry import check_folder, print_json, verdict_stands
 from common.errors import UserError
+from common.locks import alone_at
 from common.words.language import language, phrase, said
 from common.words.typed import command_line
 
@@ -15,15 +16,12 @@ from common.words.typed import command_line
 def reproduce(options: argparse.Namespace) -> int:
     """Climb every rung that the options ask for; return the exit code of the run."""
     from commands.reproduce.ladder import new_folder
-    from common.files import make_folder
-    from common.locks import only_writer_of
     from common.settings.load import load_settings
 
     overrides = [*options.overrides, *(["reproduce.train_both=true"] if options.both else [])]
     name = load_settings(options.config, overrides).name
     folder = options.output or new_folder(name)
-    make_folder(folder.absolute().parent)
-    with only_writer_of(folder):
+    with alone_at(folder):
         if folder.exists():
             raise UserError(f"--output {folder} exists already; give a new folder")
         return _reproduce(options, folder, overrides)

@@ -20,11 +20,9 @@ from commands.convert_options import conversion_parser
 from commands.report import is_ours, rebuild_pages
 from common.errors import UserError
 from common.files import check_outputs, sha256_of
-from common.locks import only_writer_of
 from convert import convert_checkpoint
 from convert.formats.safetensors import write_safetensors
 from convert.reverse import reverse_checkpoint
-from tests.paths import CONFIGS
 
 STATE = {"fc.weight": np.ones((3, 2), "f4"), "fc.bias": np.ones(3, "f4")}
 
@@ -152,28 +150,6 @@ def test_a_report_does_not_replace_what_the_command_names(tmp_path, monkeypatch,
     with pytest.raises(UserError, match="which is read"):
         entry.check_folder(tmp_path, ["convert"])
     assert (tmp_path / "convert.json").exists()
-
-
-@pytest.mark.parametrize("command", ["reproduce", "chain", "export"])
-def test_a_second_one_in_a_folder_is_told_who_holds_it(command, tmp_path):
-    if command != "chain":
-        pytest.importorskip("paddle")
-    from commands.chain.command import chain
-    from commands.deploy import export
-    from commands.reproduce.command import reproduce
-
-    folder = tmp_path / "new" / "out"
-    folder.parent.mkdir()
-    given = {"config": CONFIGS / "unet_toy.yml", "overrides": [], "output": folder}
-    given |= {"folder": folder, "force": True, "weights": "none.pdparams", "both": False}
-    given |= dict.fromkeys(("size", "free_size", "early_argmax", "quiet", "json"))
-    flow = {"reproduce": reproduce, "chain": chain, "export": export.run}[command]
-    with (
-        only_writer_of(folder),
-        pytest.raises(UserError, match=rf"out: another run writes there \(process {os.getpid()}"),
-    ):
-        flow(SimpleNamespace(**given))
-    assert list(folder.parent.iterdir()) == []
 
 
 @pytest.fixture
