@@ -12,7 +12,7 @@ from align.judge.words import Cause, Words, listed
 from align.rungs.data import difference
 from align.rungs.metric.formulas import ScoreSeen, cause_of
 from align.rungs.metric.made import Kind, MadeCase, Pair
-from align.rungs.metric.results import Read, compare_results, reader, values_of
+from align.rungs.metric.results import Read, Rounding, compare_results, reader, values_of
 
 
 @dataclass
@@ -31,18 +31,20 @@ def compare_at_edges(
     makers: Sequence[Callable[[], Any]],
     kind: Kind,
     before: Sequence[Comparison] = (),
+    single: bool = False,
 ) -> tuple[list[Comparison], list[Words]]:
     """Give both metrics each case from new; return the comparisons, and notes.
 
-    `makers` return the reference's metric and the port's. What only one side raises differs. The
-    cause that the scores tell is that of the comparisons `before` too, of the user's batches.
+    `makers` return the reference's metric and the port's; `single`: one computes in float32. What
+    only one side raises differs. The cause that the scores tell is that of the comparisons
+    `before` too, of the user's batches.
     """
     found = _Found()
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         for case in cases:
             theirs, ours = (reader(make()) for make in makers)
-            _compare_case(case, theirs, ours, found)
+            _compare_case(case, kind, (theirs, ours), found, single)
     wrong = [call for call in (*before, *found.calls) if call.verdict == DIFFERS and call.at.name]
     causes = {place: _cause(found, place, kind) for place in {int(c.at.name) for c in wrong}}
     for call in wrong:
@@ -57,10 +59,13 @@ def _cause(found: _Found, place: int, kind: Kind) -> Cause | None:
     return cause_of(scores[0], scores[1], kind.classes, kind.void)
 
 
-def _compare_case(case: MadeCase, theirs: Read, ours: Read, found: _Found) -> None:
+def _compare_case(
+    case: MadeCase, kind: Kind, reads: tuple[Read, Read], found: _Found, single: bool
+) -> None:
+    counted = 0.0
     for number, batch in enumerate(case.batches):
-        name = case.names[number]
-        results = [_read(read, batch) for read in (theirs, ours)]
+        name, counted = case.names[number], counted + kind.shares(batch[1])
+        results = [_read(read, batch) for read in reads]
         errors = [isinstance(result, Exception) for result in results]
         if all(errors):
             found.raising.append(case.words)
@@ -69,7 +74,9 @@ def _compare_case(case: MadeCase, theirs: Read, ours: Read, found: _Found) -> No
             found.calls.append(_one_raises(name, *results))
             return
         theirs_now, ours_now = results
-        found.calls += compare_results(name, theirs_now, ours_now, made=True)
+        found.calls += compare_results(
+            name, theirs_now, ours_now, Rounding(single, counted, made=True)
+        )
         if not case.words.has("made_all_void"):
             seen = case.classes[: number + 1]
             for scores, result in zip(found.scores, results, strict=True):

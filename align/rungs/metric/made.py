@@ -49,6 +49,10 @@ class Kind:
         """Tell whether predictions have an axis of classes."""
         return self.prediction.ndim == self.label.ndim + 1
 
+    def shares(self, label: np.ndarray) -> float:
+        """Return into how many shares the pixels of a label part a mean over classes."""
+        return float(label.size * self.classes)
+
     def given(self, pair: Pair) -> Pair:
         """Return a pair of classes as the metric gets it."""
         predicted, label = (array.copy() for array in pair)

@@ -10,7 +10,7 @@ from align.judge.words import Words, listed
 from align.report.report import Report
 from align.rungs.metric.edges import compare_at_edges
 from align.rungs.metric.made import OF_VOID, Kind, kind_of, made_cases
-from align.rungs.metric.results import compare_results, reader
+from align.rungs.metric.results import Rounding, compare_results, is_single, reader, values_of
 
 Anew = Callable[[], Any]  # gives a metric without a past
 
@@ -25,6 +25,8 @@ def align_metric(
     anew: tuple[Anew, Anew] | None = None,
 ) -> Report:
     """Compare two metrics on the same batches: counts exactly, numbers to 1e-12.
+
+    A score that float32 holds may be off by float32's rounding where that hides no pixel.
 
     Batches of (prediction, label) are whole numbers of one shape [N, ...], or logits [N, C, ...]
     and whole numbers [N, ...]. Then made batches of their shapes and types follow, which show what
@@ -51,15 +53,18 @@ def align_metric(
     makers = anew or _copies(torch_metric, paddle_metric)
     theirs, ours = reader(torch_metric), reader(paddle_metric)
     given = [tuple(batch) for batch in batches]
-    for number, batch in enumerate(given):
-        name = f"batch {number}"
-        report.calls += compare_results(name, theirs(*batch), ours(*batch))
-    report.calls += unless_compared(report.calls, "no_metric")
     kind = kind_of(given, num_classes, ignore_index)
+    scores = [(values_of(theirs(*batch)), values_of(ours(*batch))) for batch in given]
+    single = kind is not None and any(is_single(side) for side in zip(*scores, strict=True))
+    counted = 0.0
+    for number, (batch, both) in enumerate(zip(given, scores, strict=True)):
+        counted += kind.shares(batch[-1]) if kind else 0.0
+        report.calls += compare_results(f"batch {number}", *both, Rounding(single, counted))
+    report.calls += unless_compared(report.calls, "no_metric")
     if kind is None or makers is None:
         report.notes.append(Words("metric_not_copied" if kind else "metric_no_maps"))
     else:
-        _at_edges(report, makers, kind)
+        _at_edges(report, makers, kind, single)
     return blame_alone(report)
 
 
@@ -72,10 +77,10 @@ def _copies(torch_metric: Any, paddle_metric: Any) -> tuple[Anew, Anew] | None:
     return lambda: copy.deepcopy(theirs), lambda: copy.deepcopy(ours)
 
 
-def _at_edges(report: Report, makers: tuple[Anew, Anew], kind: Kind) -> None:
+def _at_edges(report: Report, makers: tuple[Anew, Anew], kind: Kind, single: bool) -> None:
     """Go on with made batches, and say which they were."""
     cases = list(made_cases(kind))
-    calls, notes = compare_at_edges(cases, makers, kind, report.calls)
+    calls, notes = compare_at_edges(cases, makers, kind, report.calls, single)
     words = [case.words for case in cases]
     report.calls += calls
     report.settings["made"] = [str(word) for word in words]

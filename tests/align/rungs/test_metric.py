@@ -81,6 +81,36 @@ def test_a_wrong_metric_that_the_batches_do_not_show_is_found_and_explained(wron
     assert all(said in found.cause for found in report.divergences)
 
 
+class Single(MeanIoU):
+    """The same, computed in float32 and handed on as Python's number."""
+
+    def __init__(self, off=0.0):
+        super().__init__()
+        self.off = off
+
+    def score(self, table):
+        union = (table.sum(0) + table.sum(1) - np.diag(table)).astype(np.float32)
+        iou = np.diag(table).astype(np.float32) / union
+        return float(np.float32(np.nanmean(iou, dtype=np.float32) + self.off))
+
+
+def test_rounding_of_float32_is_no_difference_where_it_hides_no_pixel():
+    assert align_metric(MeanIoU(), Single(), batches()).exit_code == 0
+    assert align_metric(Single(), MeanIoU(), batches()).exit_code == 0
+    report = align_metric(MeanIoU(), Single(1e-5), batches())
+    assert report.exit_code == 1
+    assert align_metric(MeanIoU(), MeanIoU("one"), batches()).exit_code == 1
+
+
+def test_rounding_that_may_hide_a_pixel_could_not_be_checked():
+    rng = np.random.default_rng(1)
+    large = [tuple(rng.integers(0, CLASSES, (2, 1, 400, 400)))]
+    report = align_metric(MeanIoU(), Single(), large)
+    assert report.exit_code == 2, report.divergences
+    assert "which hides a pixel in so many" in str(report.calls[0].cause)
+    assert align_metric(MeanIoU(), MeanIoU(), large).exit_code == 0
+
+
 def test_a_mean_over_images_is_told_from_one_over_batches():
     report = align_metric(MeanIoU(), MeanIoU(pool="images"), batches())
     assert all("the port averages the images' scores" in d.cause for d in report.divergences)
