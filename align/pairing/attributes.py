@@ -88,9 +88,12 @@ def spread(value: Any, count: int) -> Any:
     return row * count if len(row) == 1 else row
 
 
-def counts_padding(padding: Any, ceil_mode: bool) -> bool:
-    """Tell whether the mean of a window may take in places beyond the input."""
-    return ceil_mode or isinstance(padding, str) or any(np.ravel(padding))
+def counts_padding(padding: Any) -> bool:
+    """Tell whether the mean of a window may take in padding.
+
+    Where there is none, both frameworks leave out what `ceil_mode` reads beyond the input.
+    """
+    return isinstance(padding, str) or any(np.ravel(padding))
 
 
 def differences(

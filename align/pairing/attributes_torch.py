@@ -73,7 +73,7 @@ def _pool(layer: Any) -> dict[str, Any]:
 
 def _avg_pool(layer: Any) -> dict[str, Any]:
     found = _pool(layer)
-    counts = counts_padding(found["padding"], found["ceil_mode"])
+    counts = counts_padding(found["padding"])
     return {**found, **({"count_include_pad": layer.count_include_pad} if counts else {})}
 
 

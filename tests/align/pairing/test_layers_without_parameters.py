@@ -104,6 +104,10 @@ SAME = {
     "a rate of 0": (tnn.Dropout(0.0), pnn.Identity()),
     "pooling of one": (tnn.MaxPool2d(1, 2), pnn.AvgPool2D(1, 2)),
     "global pooling": (tnn.AvgPool2d(4), pnn.AdaptiveAvgPool2D(1)),
+    "padding of nothing": (
+        tnn.AvgPool2d(2, 2, ceil_mode=True, count_include_pad=True),
+        pnn.AvgPool2D(2, 2, ceil_mode=True, exclusive=True),
+    ),
     "own forward": (TorchSwish(), pnn.Silu()),
     "own subclass": (OwnBatchNorm(4), pnn.SyncBatchNorm(4)),
     "groups of one": (tnn.GroupNorm(4, 4), pnn.InstanceNorm2D(4)),
@@ -115,6 +119,18 @@ SAME = {
 def test_what_computes_the_same_raises_no_alarm(name):
     report = align_weights(*pair(*SAME[name]))
     assert report.aligned, [str(d) for d in report.divergences]
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_a_mean_without_padding_leaves_out_what_lies_beyond_the_input(axes):
+    """So that nothing hangs on `exclusive` there, whatever `ceil_mode` is."""
+    x = np.random.default_rng(0).standard_normal((1, 2) + (5,) * axes)
+    theirs = getattr(tnn.functional, f"avg_pool{axes}d")
+    ours = getattr(pnn.functional, f"avg_pool{axes}d")
+    for counts in (True, False):
+        expected = theirs(torch.tensor(x), 2, 2, 0, ceil_mode=True, count_include_pad=counts)
+        found = ours(paddle.to_tensor(x), 2, 2, 0, ceil_mode=True, exclusive=not counts)
+        assert np.allclose(found.numpy(), expected.numpy(), rtol=1e-12)
 
 
 def test_a_forward_patched_onto_a_layer_is_not_judged_by_its_class():
