@@ -6,7 +6,7 @@ A value may be words again.
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from numbers import Integral, Real
 from pathlib import Path
@@ -24,7 +24,11 @@ SCHEDULE = "(schedule)"  # where a report tells the lines of what sets the rate
 AVERAGE = "(average)"  # of the weights: where it is off by one number for all of them
 
 # What stands for a layer, or is a kind of tensor, and is a word: pattern -> its Chinese.
-_IN_CHINESE = (
+_IN_CHINESE: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
+    (
+        re.compile(r"\bmade batch((?: \d+)?) \(([^()]*)\)"),
+        lambda found: f"构造批次{found[1]}（{_case_in_chinese(found[2])}）",
+    ),
     (re.compile(r"\(root\)"), "（整网）"),
     (re.compile(r"\(loss\)"), "（损失）"),
     (re.compile(r"\(optimizer\)"), "（优化器）"),
@@ -47,6 +51,16 @@ def table() -> dict[str, list[str]]:
     found = dict(rows)
     assert len(found) == len(rows), "words.json has a kind twice"
     return found
+
+
+def _case_in_chinese(text: str) -> str:
+    """Return what a made batch is called in Chinese; what nobody calls so stays as it is."""
+    for kind, (english, chinese) in table().items():
+        if kind.startswith("made_"):
+            asked = re.escape(english).replace(r"\{index\}", r"(?P<index>\d+)")
+            if found := re.fullmatch(asked, text):
+                return chinese.format(**found.groupdict())
+    return text
 
 
 class Words(str):

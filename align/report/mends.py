@@ -50,16 +50,17 @@ def factor_of(call: Comparison) -> float | None:
 
 def mends(reports: Sequence[Report], names: Sequence[str], verdict: str = DIFFERS) -> list[Mend]:
     """Return what differs (or is `UNCHECKED`) in any stage, in the order of the stages."""
-    found: dict[tuple[str, str], Mend] = {}
+    found: dict[tuple[str, str, bool], Mend] = {}
     for report, name in zip(reports, names, strict=True):
         # Later steps show an optimizer's fault again, with other numbers: it is the first one's.
         shown: dict[tuple[str, str], tuple[str, str]] = {}
         for call in report.calls:
             if call.verdict != verdict:
                 continue
-            key = key_of(call)
-            if key[0] == OPTIMIZER:
-                key = shown.setdefault((call.layer, call.where), key)
+            whose = key_of(call)
+            if whose[0] == OPTIMIZER:
+                whose = shown.setdefault((call.layer, call.where), whose)
+            key = (*whose, call.kind == "init")  # how a layer begins is apart from what it does
             known = found.get(key)
             if known is None:
                 found[key] = known = _begin(report, call, name)
@@ -67,9 +68,7 @@ def mends(reports: Sequence[Report], names: Sequence[str], verdict: str = DIFFER
                 known.others += 1
                 if _shows_more(call, known.worst):
                     known.worst, known.worst_stage = call, name
-                if call.kind == "init" and isinstance(known.cause, Cause):
-                    known.cause = joined([known.cause, call.cause])  # each tensor has its law
-                known.cause = known.cause or call.cause
+                known.cause = _causes(known.cause, call)
             if call.layer not in known.layers:
                 known.layers.append(call.layer)
             if name not in known.stages:
@@ -113,6 +112,17 @@ def _user(report: Report, path: str, side: str) -> tuple[str, str] | None:
     if not is_library(getattr(report.layers[path], side) or ""):
         return None
     return users_line(path, lambda at: getattr(report.layers.get(at), side, None))
+
+
+def _causes(known: Words | None, call: Comparison) -> Words | None:
+    """Return the cause of a layer with what a further comparison says of it.
+
+    Each tensor has its own law of first weights, each static attribute its own value.
+    """
+    is_own = call.kind in ("init", "attribute") and isinstance(known, Cause) and call.cause
+    if is_own and str(call.cause) not in str(known):
+        return joined([known, call.cause])  # type: ignore[list-item]  # `is_own` says that it is one
+    return known or call.cause
 
 
 def _shows_more(call: Comparison, other: Comparison) -> bool:

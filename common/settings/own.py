@@ -95,7 +95,9 @@ class OwnOfBoth(OwnOfEach):
     @model_validator(mode="after")
     def _one_or_two(self) -> Self:
         if self.both and (self.torch or self.paddle):
-            raise ValueError("both stands for torch and paddle: give one or the other")
+            raise ValueError(
+                "both stands for torch and paddle: give one or the other (null takes one away)"
+            )
         return self
 
 

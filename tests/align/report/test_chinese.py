@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from align.judge.comparison import DIFFERS, NOISE, UNCHECKED
@@ -15,6 +16,7 @@ from align.report.html.strings import strings
 from align.report.report import Divergence
 from align.report.run import Run, Rung
 from align.report.terminal import print_report
+from align.rungs.metric.made import kind_of, made_cases
 from common.documents import write_text
 from common.terminal import Screen, screen
 from common.words import language
@@ -178,6 +180,16 @@ def test_what_stands_for_a_layer_or_a_batch_is_a_word():
     told = in_both(report.divergences[-1].words)[1]
     assert english_in(told) == ["training"]
     assert "属性 training" in told
+
+
+def test_made_batches_have_names_in_both_languages():
+    label = np.array([[[0, 1, 2], [255, 1, 2]]])
+    for case in made_cases(kind_of([(label % 3, label)], 3, 255)):
+        for name in case.names:
+            assert in_both(name)[0] == name
+            assert english_in(in_both(name)[1]) == [], name
+    told = "not aligned: made batch 1 (class 4 absent from the label alone), made batch (mine)"
+    assert in_both(told)[1].endswith("构造批次 1（仅标签中没有类别 4）, 构造批次（mine）")
 
 
 @pytest.mark.parametrize(

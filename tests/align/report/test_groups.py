@@ -61,6 +61,29 @@ def test_equal_findings_of_one_line_are_one_entry():
     assert "10 个层的 20 项比较" in group.words.chinese
 
 
+def test_a_fault_of_first_weights_hides_no_other_of_its_layer():
+    layer, law = "blocks.0.norm", Cause("no_metric")
+    first = Report("init", calls=[comparison(layer, "weight:weight", DIFFERS, 0.5, cause=law)])
+    first.calls[0].kind = "init"
+    run = Report("forward", calls=[comparison(layer, "output:0", DIFFERS, 0.5)])
+    begin, wrong = mends([first, run], ["init", "forward"])
+    assert (begin.cause, begin.stages) == (law, ["init"])
+    assert (wrong.cause, wrong.stages) == (None, ["forward"])
+
+
+def test_two_wrong_settings_of_a_layer_are_both_told():
+    layer = "blocks.0.norm"
+    values = {"epsilon": (1e-5, 1e-3), "momentum": (0.9, 0.1)}
+    calls = [comparison(layer, f"attribute:{name}", DIFFERS, 0.5) for name in values]
+    for call, (name, (port, reference)) in zip(calls, values.items(), strict=True):
+        call.kind = "attribute"
+        call.cause = Cause("attribute", name=name, port=port, reference=reference)
+    again = comparison(layer, "output:0", DIFFERS, 0.5, cause=calls[0].cause)
+    reports = [Report("weights", calls=calls), Report("forward", calls=[again])]
+    (mend,) = mends(reports, ["weights", "forward"])
+    assert mend.cause == calls[0].cause.also(calls[1].cause)
+
+
 def test_another_cause_is_another_entry():
     report = blocks(of=lambda number: cause(1e-3 if number < 7 else 1e-2))
     assert [len(group.mends) for group in grouped(mends([report], ["backward"]))] == [7, 3]
