@@ -25,7 +25,7 @@ from commands.subjects.named.frameworks import both_parts
 from commands.subjects.named.own.rates import Rate
 from commands.subjects.named.pair import NetPair, pair_of
 from commands.subjects.named.parts import MakeOptimizer, Parts
-from commands.subjects.named.with_source import WithSource
+from commands.subjects.named.with_source import WithSource, point_at
 from common.data.batch import Batch, as_given
 from common.errors import UserError
 from common.evaluation.volumetric import as_of_classes
@@ -157,7 +157,7 @@ class Recipe:
             report.notes.append(Words("metric_no_void"))
         sides = (("reference", theirs), ("port", ours))
         report.settings["scores"] = {side: metric.scores() for side, metric in sides}
-        return report
+        return point_at(report, [side.own("metric") for side in self.parts])
 
     @property
     def is_exported(self) -> bool:
