@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from port.calls import KIND_OF, UNKNOWN, Argument, Spelled
+from port.calls import KIND_OF, UNKNOWN, Argument, NoSpelling, Spelled
 from port.helpers import helper_names
 from port.meanings import attribute_spelled, value_spelled
 from port.record.facts import Facts
@@ -49,7 +49,7 @@ class LineWriter:
         for node in self.graph.nodes:
             self.facts[node.name] = node.facts
             self.shapes[node.name] = node.shape
-            self.texts[node.name] = self._node(node)
+            self.texts[node.name] = self._node_at_its_place(node)
         last = f"return {self.text(self.graph.output)}"
         return self._needed([*self._writes(last), last])
 
@@ -79,6 +79,13 @@ class LineWriter:
         return f"{owner}.{path[-1]}" if spelled is None else self.take(spelled)
 
     # One node
+
+    def _node_at_its_place(self, node: TracedNode) -> str:
+        try:
+            return self._node(node)
+        except NoSpelling as error:
+            where = "" if node.place is None else f"{node.place[0]}:{node.place[1]}: "
+            raise NoSpelling(f"{where}{error.api}", error.reason) from error
 
     def _node(self, node: TracedNode) -> str:
         given = dict(node.given)

@@ -110,8 +110,13 @@ def _is_same(value: Any, default: Any) -> bool:
 
 
 def axes_of(tensor: torch.Tensor) -> tuple[int | None, ...]:
-    """Return the lengths of the axes, None of those that the graph leaves open."""
-    return tuple(length if isinstance(length, int) else None for length in tensor.shape)
+    """Return the lengths of the axes, None of those that the graph leaves open.
+
+    A length may stand as a symbol that something in the graph has bound to a number.
+    """
+    return tuple(
+        length if isinstance(length, int) else length.node.maybe_as_int() for length in tensor.shape
+    )
 
 
 def _place(node: Any) -> Place | None:

@@ -101,6 +101,24 @@ def where(node: TracedNode, given: Mapping[str, Any], text: Text) -> Spelled:
     return named(f"paddle.where({text(given['condition'])}, {words['self']}, {words['other']})")
 
 
+def convolution(node: TracedNode, given: Mapping[str, Any], text: Text) -> Spelled:
+    """Spell a convolution of any rank, turned round or not; a graph gives all its numbers."""
+    axes = (given["facts"](given["input"]).rank or 0) - 2
+    if axes not in (1, 2, 3):
+        raise NoSpelling(node.op, f"it has {axes} axes")
+    names = ["stride", "padding", "dilation", "groups"]
+    if given["transposed"]:
+        names.append("output_padding")
+    kind = f"conv{axes}d" + ("_transpose" if given["transposed"] else "")
+    parts = [text(given[name]) for name in ("input", "weight", "bias")]
+    parts += [f"{name}={_listed(given[name], text)}" for name in names]
+    return named(f"F.{kind}({', '.join(parts)})")
+
+
+def _listed(value: Any, text: Text) -> str:
+    return f"[{', '.join(map(text, value))}]" if isinstance(value, tuple) else text(value)
+
+
 WRITTEN: Mapping[str, Callable[[TracedNode, Mapping[str, Any], Text], Spelled]] = {
     "slice": slice_of,
     "select": select_of,
@@ -111,4 +129,5 @@ WRITTEN: Mapping[str, Callable[[TracedNode, Mapping[str, Any], Text], Spelled]] 
     "slice_scatter": slice_scatter,
     "copy": copy,
     "where": where,
+    "convolution": convolution,
 }
