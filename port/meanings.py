@@ -12,6 +12,7 @@ from port.helpers import helper_names
 from port.spelling.names import (
     called_by,
     imports_of,
+    name_table,
     names_of,
     spell_attribute,
     spell_name,
@@ -113,6 +114,11 @@ def value_spelled(names: Sequence[str], compared: bool = False) -> Spelled:
         if (called := called_by(name)) is not None:
             return named(called)
     return _first(names, spell_name)
+
+
+def takes_torchs_arguments(names: Sequence[str]) -> bool:
+    """Tell whether a function of torch's stands as a value for a helper that is called alike."""
+    return any(name_table().get(name) in helper_names() for name in names)
 
 
 def named(text: str) -> Spelled:

@@ -215,7 +215,24 @@ class Source:
 
     def _resolve_name(self, node: ast.Name) -> Binding | None:
         is_local, known = self._local(node)
-        return known if is_local else self.record.names.get(node.id)
+        if is_local or node.id in self.record.names:
+            return known if is_local else self.record.names[node.id]
+        return self._others_of_torch.get(node.id)
+
+    @cached_property
+    def _others_of_torch(self) -> dict[str, Binding | None]:
+        """Return what imports of torch bind that is not torch's own: `torch.jit.Final` is Python's.
+
+        A recording tells only what names hold, and these hold nothing of torch's.
+        """
+        bound = {name for node in _inside(self.tree) for name in _bound_by(node)}
+        return {
+            name: what
+            for node in _inside(self.tree)
+            if isinstance(node, ast.ImportFrom) and _is_torchs(self.imported_module(node))
+            for name, what in self.imports(node).items()
+            if name not in bound
+        }
 
     def _local(self, node: ast.Name) -> tuple[bool, Binding | None]:
         """Return (whether a name is local, what a local import bound to it)."""

@@ -11,6 +11,13 @@ import paddle.nn.functional as F
 ValuesAndIndices = namedtuple("ValuesAndIndices", ["values", "indices"])
 
 
+def without_checkpoint(
+    function: Any, *args: Any, use_reentrant: Any = None, preserve_rng_state: Any = None
+) -> Any:
+    """Call a function: `torch.utils.checkpoint` saves memory, and computes the same."""
+    return function(*args)
+
+
 def write_into(tensor: Any, value: Any) -> Any:
     """Write a value over a tensor that a caller holds, too: Paddle's `+=` makes a new tensor."""
     return paddle.assign(value.astype(tensor.dtype), output=tensor)

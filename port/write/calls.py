@@ -13,6 +13,7 @@ from port.meanings import (
     named,
     other_spellings,
     part_spelled,
+    takes_torchs_arguments,
     value_spelled,
 )
 from port.record.facts import OF_STRINGS, Facts, SeenCall
@@ -154,6 +155,8 @@ class CallWriter:
                 return self.rewriter.inside(node)
             return self.rewriter.stub(node, names[0], error.reason)
         if not isinstance(tree, ast.Call) or ast.unparse(tree.func) != alias:
+            if takes_torchs_arguments(names):
+                return self.rewriter.inside(node)
             return self.rewriter.stub(
                 node, names[0], f"is {spelled.text} in Paddle, and not called by name"
             )
