@@ -101,6 +101,62 @@ def test_what_has_no_spelling_is_named_with_its_line(users, monkeypatch):
     assert "not_ported" in (folder / "users_gap.py").read_text()
 
 
+POOLED = """import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class AttentionPool(nn.Module):
+    def __init__(self, width, heads):
+        super().__init__()
+        self.heads = heads
+        self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
+        self.register_buffer("centre", torch.zeros(width))
+
+    def forward(self, x):
+        n, c, h, w = x.shape
+        tokens = x.flatten(2).permute(2, 0, 1)
+        with torch.no_grad():
+            centre = tokens.mean((0, 1))
+            if self.training:
+                self.centre.mul_(0.9).add_(0.1 * centre)
+        tokens = torch.cat([tokens.mean(0, keepdim=True), tokens - self.centre])
+        bias = torch.cat([self.query.bias, self.key.bias, self.value.bias])
+        mixed, _ = F.multi_head_attention_forward(
+            tokens, tokens, tokens, c, self.heads, None, bias, None, None, False, 0.0,
+            self.out.weight, self.out.bias, self.training, need_weights=False,
+            use_separate_proj_weight=True, q_proj_weight=self.query.weight,
+            k_proj_weight=self.key.weight, v_proj_weight=self.value.weight,
+        )
+        return mixed[1:].permute(1, 2, 0).reshape(n, c, h, w)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())
+        self.pool, self.head = AttentionPool(8, 2), nn.Conv2d(8, 2, 1)
+
+    def forward(self, x):
+        return self.head(self.pool(self.stem(x)))
+"""
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(900)
+def test_a_class_without_a_spelling_is_proven_from_its_graph(users):
+    """It writes into a buffer, and has a region without gradients, in train mode alone."""
+    (users / "users_pooled.py").write_text(POOLED)
+    folder = users / "ported_pooled"
+    done = write_and_prove(asked(users, "users_pooled:Net"), folder, False, print)
+    assert done["code"] == 0, done["lines"]
+    text = (folder / "users_pooled.py").read_text()
+    assert text.count("# Written from the traced graph") == 1
+    assert "self.centre = " in text
+    assert "return self.head(self.pool(self.stem(x)))" in text
+    assert "`AttentionPool.forward`: eval and train mode" in (folder / "PORT.md").read_text()
+
+
 @pytest.mark.prove
 def test_another_spelling_is_tried_where_the_first_differs(users):
     text = NET.replace("torch.relu(self.bn", "nn.functional.log_softmax(300 * self.bn")
