@@ -218,6 +218,15 @@ def diagonal_matrices(x: Any) -> Any:
     return x.unsqueeze(-1) * paddle.eye(x.shape[-1], dtype=x.dtype)
 
 
+def rms_norm(x: Any, normalized_shape: Any, weight: Any = None, eps: float | None = None) -> Any:
+    """Divide by the root of the mean square over the last axes; `eps` begins at the type's own."""
+    count = len(normalized_shape) if isinstance(normalized_shape, list | tuple) else 1
+    square = x.square().mean(axis=list(range(-count, 0)), keepdim=True)
+    small = paddle.finfo(x.dtype).eps if eps is None else eps
+    scaled = x * paddle.rsqrt(square + small)
+    return scaled if weight is None else scaled * weight
+
+
 def group_norm_without_weight(x: Any, groups: int, eps: float = 1e-5) -> Any:
     """Normalise groups of channels: the gradient of Paddle's, without a weight, is another."""
     parts = x.reshape([x.shape[0], groups, -1])

@@ -8,7 +8,12 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from port.helpers.calls_paddle import NothingLoaded, group_norm_without_weight, write_into
+from port.helpers.calls_paddle import (
+    NothingLoaded,
+    group_norm_without_weight,
+    rms_norm,
+    write_into,
+)
 
 
 def Parameter(data: Any, requires_grad: bool = True) -> Any:
@@ -52,6 +57,24 @@ def load_all(layer: Any, state: Any, strict: bool = True) -> Any:
     if strict and (missing or unexpected):
         raise RuntimeError(f"the state dict lacks {missing} and has {unexpected} too many")
     return missing, unexpected
+
+
+class RMSNorm(nn.Layer):
+    """PyTorch's layer, which Paddle has as a fused function alone."""
+
+    def __init__(
+        self, normalized_shape: Any, eps: float | None = None, elementwise_affine: bool = True
+    ) -> None:
+        super().__init__()
+        shape = [normalized_shape] if isinstance(normalized_shape, int) else normalized_shape
+        self.normalized_shape, self.eps = tuple(shape), eps
+        ones = nn.initializer.Constant(1.0)
+        made = elementwise_affine
+        self.weight = self.create_parameter(list(shape), default_initializer=ones) if made else None
+
+    def forward(self, x: Any) -> Any:
+        """Return [..., *normalized_shape] divided by the root of its mean square."""
+        return rms_norm(x, self.normalized_shape, self.weight, self.eps)
 
 
 class GroupNormWithoutWeight(nn.Layer):
