@@ -120,7 +120,23 @@ class Cut:
                 if (alias.asname or alias.name) == name:
                     self._want_member(module, alias.name)
 
+    def home_of(self, module: str, name: str) -> str:
+        """Return the module to import a name from: another where a module makes up its names.
+
+        Packages that import lazily bind nothing themselves: `sys.modules[__name__]` is a stand-in.
+        """
+        known = self.record.files[module].names.get(name) if module in self.sources else None
+        home, _, whole = (
+            known.value.partition(":") if known and known.kind == "thing" else ("",) * 3
+        )
+        if whole != name or home == module or home not in self.sources:
+            return module
+        if name in self._binding(module) or self._stars(self.sources[module]):
+            return module
+        return home
+
     def _want_member(self, module: str, name: str) -> None:
+        module = self.home_of(module, name)
         if f"{module}.{name}" in self.names and name not in self._binding(module):
             self.names[f"{module}.{name}"].add("")  # the module itself
         else:

@@ -38,12 +38,22 @@ class ImportWriter:
         ]
         if not kept:
             return DROP
+        homes = {alias.name: self.cut.home_of(module, alias.name) for alias in kept}
+        if set(homes.values()) != {module}:
+            return self._from_homes(node, kept, homes)
         where = self._from(node, module)
         if where is None:
             if len(kept) == len(node.names) and module not in _PADDLES:
                 return self.source.segment(node)
             where = _PADDLES.get(module) or "." * node.level + (node.module or "")
         return self._joined(node, where, kept)
+
+    def _from_homes(
+        self, node: ast.ImportFrom, kept: list[ast.alias], homes: dict[str, str]
+    ) -> str:
+        """Return an import for each name, from where it is made."""
+        lines = [f"from {self._relative(homes[one.name])} import {_alias(one)}" for one in kept]
+        return ("\n" + " " * node.col_offset).join(lines)
 
     def _joined(self, node: ast.ImportFrom, where: str, kept: list[ast.alias]) -> str:
         segment = self.source.segment(node)

@@ -287,6 +287,52 @@ class Net(nn.Module):
 """
 
 
+LAZY = {
+    "lazily": """from lazy_nets import Small, WIDTH
+
+
+def build():
+    return Small(int(WIDTH(4)))
+""",
+    "lazy_nets.__init__": """import importlib
+import sys
+import types
+
+
+class LazyModule(types.ModuleType):
+    homes = {"Small": "parts", "WIDTH": "parts"}
+
+    def __getattr__(self, name):
+        if name not in self.homes:
+            raise AttributeError(name)
+        home = importlib.import_module(f".{self.homes[name]}", self.__name__)
+        setattr(self, name, getattr(home, name))
+        return getattr(home, name)
+
+
+module = LazyModule(__name__)
+module.__path__, module.__spec__, module.__file__ = __path__, __spec__, __file__
+sys.modules[__name__] = module
+""",
+    "lazy_nets.parts": f"""{HEAD}
+class WIDTH(int):
+    pass
+
+
+class Small(nn.Conv2d):
+    def __init__(self, width):
+        super().__init__(3, width, 1)
+""",
+}
+
+
+def test_what_a_package_makes_up_is_imported_from_where_it_stands(tmp_path):
+    record, net = recorded(tmp_path, LAZY, "build")
+    assert "from .lazy_nets.parts import Small" in written(record)[0]["lazily.py"]
+    theirs, ours = both_outputs(tmp_path, record, net)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+
+
 STRINGS = """
 class Net(nn.Module):
     def __init__(self):
