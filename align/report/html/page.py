@@ -138,7 +138,8 @@ def _render(
     head = {"policy": policy, "style": Markup(style), "script": Markup(script)}
     named = {f"rung:{name}": in_both(name) for run in runs for name in run.names}
     words = strings() | named | {"page_title": title}
-    return page.render(strings=words, asked=asked(), **head, **values)
+    values["data"] = _data(values["data"])
+    return page.render(strings=_data(words), asked=asked(), **head, **values)
 
 
 @cache
@@ -150,6 +151,15 @@ def asset(*names: str) -> str:
 def _digest(text: str) -> str:
     """Return the hash by which a page's policy admits an inline script or style."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _data(value: Any) -> Any:
+    """Return what the page's script reads, its texts as `_harmless` has them."""
+    if isinstance(value, dict):
+        return {_data(key): _data(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_data(entry) for entry in value]
+    return escaped(value) if isinstance(value, str) else value
 
 
 def _harmless(value: Any) -> Any:

@@ -23,6 +23,7 @@ from align.report.run import Run
 from align.report.write import write_junit, write_page
 from common.documents import without_defaults
 from common.errors import UserError
+from common.words.controls import escaped
 from tests.align.report import reports
 from tests.align.report.reports import HOSTILE, comparison, hostile, ladder, large, said, small
 from tests.nursery import run
@@ -153,6 +154,19 @@ def test_page_holds_hostile_names_as_text_only():
     assert page.count("<script") == 3  # the strings, the data, the script
     assert "<img" not in page
     assert HOSTILE not in page
+
+
+def test_what_the_page_s_script_reads_turns_no_line():
+    """JSON hides a mark as an escape, and the script shows what that stands for."""
+    report = Report("forward")
+    report.calls = [comparison("\u202ea\x1b[2J", "output:0", DIFFERS)]
+    page = render(Run.of(report))
+    data = re.findall(r'<script type="application/json".*?>(.*?)</script>', page, flags=re.DOTALL)
+    assert len(data) == 2
+    for text in data:
+        shown = json.dumps(json.loads(text), ensure_ascii=False)
+        assert shown == escaped(shown)
+    assert r"\u202ea\u001b[2J" in str(json.loads(data[1])).replace("\\\\", "\\")
 
 
 def test_page_loads_nothing():
