@@ -6,6 +6,7 @@ from typing import Any
 
 from common.errors import ConversionError, UserError
 from common.pairs import PAIRS, Pair, get_pair
+from common.words.typed import command
 from convert.conversion import RulesLike, rules_for
 from convert.formats.checkpoint import Checkpoint
 from convert.names.rules import Rules, load_rules, resolve
@@ -55,7 +56,12 @@ def job_of(
     if checkpoint.framework == PADDLE:
         return _job_of_port(checkpoint, model, rules, num_classes, into)
     own_rules = None if rules is None else load_rules(rules)
-    checkpoint, net = _recognise(checkpoint, model, num_classes, own_rules)
+    try:
+        checkpoint, net = _recognise(checkpoint, model, num_classes, own_rules)
+    except ConversionError as error:
+        if checkpoint.path.suffix.lower() != ".onnx":
+            raise
+        raise ConversionError(f"{error}\n{_of_a_graph(checkpoint)}") from None
     chosen = rules_for(net.pair, rules)
     if into is None:
         return Job(checkpoint, describe_row(net.row, net.options), chosen, net.pair, net)
@@ -66,6 +72,15 @@ def job_of(
     adapted = chosen + load_rules(net.pair.subtree_rules[into])
     parts = {name.partition(".")[0] + "." for name in resolve(checkpoint, adapted).sources}
     return Job(checkpoint, target, adapted, None, net, into, chosen, tuple(sorted(parts)))
+
+
+def _of_a_graph(checkpoint: Checkpoint) -> str:
+    """Say why a graph fits no row where its net does, and what can be made of it."""
+    graph = command("convert_graph", checkpoint.path, "-o", "net_paddle")
+    return (
+        "A graph has no batch counters, and no layers that eval mode leaves out: convert the "
+        f"checkpoint that it was exported from. `{graph}` makes a Paddle net of the graph itself"
+    )
 
 
 def row_of_layer(checkpoint: Checkpoint, layer: Any, rules: Rules) -> Recognised:

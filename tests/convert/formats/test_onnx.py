@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from common.errors import ConversionError, UnreadableError
-from convert import read_checkpoint
+from convert import job, read_checkpoint
 from convert.formats.stored import FileHead
 from convert.formats.table import format_of
 from convert.names.rules import Rules
@@ -202,3 +202,17 @@ def test_a_row_of_the_table_says_it_too():
     misfit = Misfit(Recognised("unet", {}), 0, ("n.running_mean",), ("c.bias",), ())
     assert misfit.is_folded
     assert not Misfit(Recognised("unet", {}), 0, ("n.running_mean",), ("c.w",), ()).is_folded
+
+
+def test_a_graph_of_no_row_is_told_what_can_be_made_of_it(tmp_path, monkeypatch):
+    """It has no batch counters, by which alone the head norms of STDC are told apart."""
+
+    def recognise(*given):
+        raise ConversionError("the file fits no net of the table")
+
+    monkeypatch.setattr(job, "recognise", recognise)
+    found = read(tmp_path, [tensor("cp.backbone.features.0.conv.weight", W)])
+    with pytest.raises(ConversionError, match="fits no net of the table") as error:
+        job.job_of(found, None, None, None, None)
+    assert "convert the checkpoint that it was exported from" in str(error.value)
+    assert "convert_graph" in str(error.value)
