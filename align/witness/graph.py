@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from align.witness.modes import require_eval_mode
 from common.errors import UnreadableError, UserError
 from common.files import require_file
 
@@ -113,7 +114,7 @@ def read_graph(path: str | os.PathLike[str], option: str = "--against") -> Graph
     """Return the graph in the file `path`.
 
     Raises UserError where what reads and runs it is not installed or it computes in half
-    precision; UnreadableError where the file is no ONNX model, or lacks its data.
+    precision or in train mode; UnreadableError where the file is no ONNX model, or lacks its data.
     """
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
@@ -131,6 +132,7 @@ def read_graph(path: str | os.PathLike[str], option: str = "--against") -> Graph
     except Exception as error:
         words = " ".join(str(error).split())[:300]
         raise UnreadableError(f"{file}: is no ONNX model that can be read: {words}") from None
+    require_eval_mode(file, model)
     graph = Graph(file, model)
     if half := sorted(_kinds_of(graph) & set(HALF)):
         raise UserError(

@@ -34,6 +34,14 @@ def write_older(path: Path, model: Any) -> int:
     return version
 
 
+def newer_than_read(model: Any) -> str:
+    """Return an operation that came after the operators X2Paddle reads, "" where there is none."""
+    from onnx import defs
+
+    names = dict.fromkeys(node.op_type for node in model.graph.node)
+    return next((n for n in names if defs.has(n) and not defs.has(n, NEWEST)), "")
+
+
 def _constants(graph: Any) -> dict[str, np.ndarray]:
     from onnx import numpy_helper
 

@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from align.witness.modes import require_eval_mode
 from commands.graph.fold import fold
-from commands.graph.older import NEWEST, write_older
+from commands.graph.older import NEWEST, newer_than_read, write_older
+from commands.graph.simpler import write_simpler
 from common.errors import UnreadableError, UserError
 from common.words.controls import in_one_line
 from common.words.typed import command
@@ -23,6 +25,7 @@ from convert.formats.stored import Stored
 from port.graph.mend import Norm, Resizing
 
 _PLAIN = re.compile(r"[A-Za-z0-9_]*")
+LACKING = ("Einsum",)  # its equation is no plain word, and X2Paddle has no form for it either
 _STATE = ("scale", "bias", "mean", "var")
 
 
@@ -64,14 +67,18 @@ def prepared(path: Path) -> Prepared:
         if tensor.name in arrays:
             tensor.CopyFrom(onnx.numpy_helper.from_array(arrays[tensor.name], tensor.name))
     _require_plain(path, model)
+    require_eval_mode(path, model)
     made = Prepared(model, {})
     used = {name for node in model.graph.node for name in node.input}
     _without_identity(made, set(arrays))
     fold(made.model, made.notes)
+    write_simpler(made.model, made.notes)
     _name_all_inputs(made.model)
     _name_kernels(made.model)
     _each_once(made)
     _rename(made)
+    if newer := newer_than_read(made.model):
+        raise lacking(newer, path)
     if version := write_older(path, made.model):
         made.notes.append(f"opset {version} written as {NEWEST}, which X2Paddle reads")
     made.state = {n: a for n, a in arrays.items() if a.dtype.kind in "fiub"}
@@ -85,6 +92,11 @@ def instead() -> str:
     return f"`{command('port', 'MODULE:CALLABLE')}` ports the net itself, by its source"
 
 
+def lacking(op: str, path: Path) -> UserError:
+    """Return the error of an operation that X2Paddle has no form for."""
+    return UserError(f"could not check: X2Paddle cannot convert {op} of {path.name}. {instead()}")
+
+
 def _require_plain(path: Path, model: Any) -> None:
     """Raise UserError for what X2Paddle has no form for, or would write into code as it stands."""
     for node in _nodes(model.graph):
@@ -95,6 +107,8 @@ def _require_plain(path: Path, model: Any) -> None:
                 f"{path}: the operation {op} of {domain or 'ONNX'} (node {where}) is none of ONNX "
                 f"itself, and X2Paddle has no form for it. {instead()}"
             )
+        if op in LACKING:
+            raise lacking(op, path)
         for one in node.attribute:
             words = [one.s, *one.strings]
             if not all(_PLAIN.fullmatch(word.decode("utf-8", "replace")) for word in words):

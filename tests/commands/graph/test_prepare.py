@@ -7,6 +7,7 @@ onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 from onnx import TensorProto, helper, numpy_helper
 
+from align.witness.graph import read_graph
 from commands.graph.prepare import prepared
 from commands.graph.reference_onnx import OnnxReference
 from common.errors import UnreadableError, UserError
@@ -140,3 +141,103 @@ def test_damage_is_said_and_not_converted(tmp_path):
         prepared(path)
     with pytest.raises(UnreadableError, match="ONNX Runtime cannot open"):
         OnnxReference(path)
+
+
+def in_train_mode():
+    """A graph each that normalises by its batch, by the newer and the older way, or draws."""
+    norm = ["in::x", "k", "k", "k", "k"]
+    yield 15, [node("BatchNormalization", norm, ["y", "m", "v"], training_mode=1)]
+    yield 13, [node("BatchNormalization", norm, ["y", "m", "v", "sm", "sv"])]
+    yield 13, [node("Dropout", ["in::x", "half", "yes"], ["y"])]
+
+
+@pytest.mark.parametrize(("opset", "nodes"), in_train_mode())
+def test_a_graph_of_train_mode_is_refused_with_the_remedy(tmp_path, opset, nodes):
+    weights = {"k": B[:2], "half": np.float32(0.5), "yes": np.array(True)}
+    path = written(tmp_path, nodes, weights, opset)
+    for read in (prepared, read_graph):
+        with pytest.raises(UserError, match=r"of train mode \((Batch|Drop).*TrainingMode.EVAL"):
+            read(path)
+
+
+def test_what_eval_mode_leaves_of_training_is_read(tmp_path):
+    nodes = [
+        node("BatchNormalization", ["in::x", "k", "k", "k", "k"], ["b"], training_mode=0),
+        node("Dropout", ["b", "half", "no"], ["y"]),
+    ]
+    weights = {"k": B[:2], "half": np.float32(0.5), "no": np.array(False)}
+    path = written(tmp_path, nodes, weights, 15)
+    assert prepared(path).model.graph.node
+    assert read_graph(path).nodes
+
+
+def test_an_equation_is_no_reason_to_speak_of_code(tmp_path):
+    path = written(tmp_path, [node("Einsum", ["in::x"], ["y"], equation="abcd->dcba")], {})
+    with pytest.raises(UserError, match=r"X2Paddle cannot convert Einsum of net\.onnx\. `.*port"):
+        prepared(path)
+
+
+SIMPLER = [
+    (14, [node("HardSwish", ["in::x"], ["y"])]),
+    (18, [node("Mish", ["in::x"], ["y"])]),
+    (20, [node("Gelu", ["in::x"], ["y"])]),
+    (17, [node("LayerNormalization", ["in::x", "k", "b"], ["y"], epsilon=1e-3)]),
+    (17, [node("LayerNormalization", ["in::x", "k"], ["y"])]),
+]
+POOLS = [
+    (13, [node("MaxPool", ["in::x"], ["y"], kernel_shape=[2, 3], dilations=[1, 1])]),
+    (19, [node("AveragePool", ["in::x"], ["y"], kernel_shape=[2, 2], dilations=[1, 1])]),
+    (
+        13,
+        [
+            node(
+                "AveragePool", ["in::x"], ["y"], kernel_shape=[3, 3], strides=[2, 1],
+                pads=[1, 0, 1, 1], count_include_pad=1,
+            )
+        ],
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("opset", "nodes"), SIMPLER, ids=lambda given: str(given)[12:30])
+def test_operators_that_it_lacks_are_written_by_others(tmp_path, opset, nodes):
+    four = np.array([0.5, 1.5, -2.0, 1.0], np.float32)
+    path = written(tmp_path, nodes, {"k": four, "b": four[::-1].copy()}, opset)
+    made = prepared(path)
+    assert nodes[0].op_type not in {one.op_type for one in made.model.graph.node}
+    assert any(nodes[0].op_type in note for note in made.notes)
+    onnx.save(made.model, str(tmp_path / "made.onnx"))
+    inputs = [np.random.default_rng(0).standard_normal((2, 2, 4, 4)).astype(np.float32) * 3]
+    expected = OnnxReference(path).run(inputs).outputs[0]
+    found = OnnxReference(tmp_path / "made.onnx").run(inputs).outputs[0]
+    assert np.abs(expected - found).max() < 2e-6
+
+
+@pytest.mark.parametrize(("opset", "nodes"), POOLS)
+def test_poolings_say_what_it_reads_otherwise(tmp_path, opset, nodes):
+    path = written(tmp_path, nodes, {}, opset)
+    made = prepared(path)
+    onnx.save(made.model, str(tmp_path / "made.onnx"))
+    pool = next(one for one in made.model.graph.node if "Pool" in one.op_type)
+    settings = {one.name: list(one.ints) for one in pool.attribute}
+    assert not {"dilations", "count_include_pad"} & set(settings)
+    assert settings["strides"] == ([1, 1] if opset == 19 or "Max" in pool.op_type else [2, 1])
+    inputs = [np.random.default_rng(0).standard_normal((2, 2, 4, 4)).astype(np.float32)]
+    expected = OnnxReference(path).run(inputs).outputs[0]
+    found = OnnxReference(tmp_path / "made.onnx").run(inputs).outputs[0]
+    assert np.abs(expected - found).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("opset", "nodes", "op"),
+    [
+        (20, [node("Gelu", ["in::x"], ["y"], approximate="tanh")], "Gelu"),
+        (17, [node("LayerNormalization", ["in::x", "w"], ["y"], axis=1)], "LayerNormalization"),
+        (16, [node("GridSample", ["in::x", "g"], ["y"])], "GridSample"),
+    ],
+)
+def test_operators_newer_than_it_reads_are_named(tmp_path, opset, nodes, op):
+    weights = {"w": np.ones((2, 4, 4), np.float32), "g": np.zeros((2, 3, 3, 2), np.float32)}
+    path = written(tmp_path, nodes, weights, opset)
+    with pytest.raises(UserError, match=f"X2Paddle cannot convert {op} of"):
+        prepared(path)
