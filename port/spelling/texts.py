@@ -31,7 +31,7 @@ def atom(text: str) -> str:
         return text
     if isinstance(tree, ast.Constant) and not isinstance(tree.value, int | float | complex):
         return text
-    if text.startswith("(") and tree is not None and _closes_at_end(text):
+    if is_bracketed(text):
         return text
     return f"({text})"
 
@@ -44,10 +44,15 @@ def operand(text: str) -> str:
     return atom(text)
 
 
-def _closes_at_end(text: str) -> bool:
-    """Return whether the first bracket is closed by the last character."""
-    inner = parsed(text[1:-1]) if text.endswith(")") else None
-    return inner is not None or (parsed(f"({text[1:-1]},)") is not None and text.endswith(")"))
+def is_bracketed(text: str) -> bool:
+    """Return whether an expression stands in brackets of its own: not `(a) & (b)`."""
+    tree = parsed(text)
+    if tree is None or not text.strip().startswith("("):
+        return False
+    if isinstance(tree, ast.Tuple):  # whose brackets are its own, if it has any
+        return not tree.elts or parsed(f"[{text.strip()[1:-1]}]") is not None
+    begins = (tree.lineno, tree.col_offset) == (1, 0)
+    return isinstance(tree, ast.GeneratorExp) or not begins
 
 
 def constant(text: str) -> tuple[bool, object]:

@@ -3,6 +3,8 @@
 import ast
 import re
 
+from port.spelling.texts import is_bracketed
+
 DROP = "\x00"  # a statement that is gone
 DROP_DEFINITION = "\x01"  # a function or class that is gone, with the comment above it
 DECORATOR = "\x03"  # what stood behind an @ and is gone
@@ -16,23 +18,9 @@ def in_brackets(text: str) -> str:
         tree = ast.parse(text.strip(), mode="eval").body
     except SyntaxError:
         return f"({text})"
-    if isinstance(tree, _ATOMS) or _is_bracketed(text):
+    if isinstance(tree, _ATOMS) or is_bracketed(text):
         return text
     return f"({text})"
-
-
-def _is_bracketed(text: str) -> bool:
-    if not (text.startswith("(") and text.endswith(")")):
-        return False
-    try:
-        ast.parse(text[1:-1].strip(), mode="eval")
-    except SyntaxError:
-        return _is_tuple(text)
-    return True
-
-
-def _is_tuple(text: str) -> bool:
-    return isinstance(ast.parse(text.strip(), mode="eval").body, ast.Tuple)
 
 
 def without_marks(text: str) -> str:

@@ -31,6 +31,12 @@ class Net(nn.Module):
         far = torch.zeros(3, 1, 1).cuda()
         return (x + far.to(x.device)).cpu() + torch.ones(1, device=x.device).type_as(x)
 """,
+    "brackets at both ends that are not one pair": """
+class Net(nn.Module):
+    def forward(self, x):
+        inside = ((x >= -1.0) & (x < 1.0)).to(x.dtype)
+        return ((x - 1) * (inside + 2)).sum(1) + ((x + 1) @ (x - 1)).mean(dim=1)
+""",
     "parts of a result by their names": """
 class Net(nn.Module):
     def __init__(self):
