@@ -242,6 +242,7 @@ STAGES = {
         "tests/align/report/test_page.py",
         "tests/common/metrics/test_panoptic.py",
         "tests/commands/test_no_network.py",
+        "tests/commands/test_prints.py",
     ),
     "hostile": lambda: prove_tests(
         "hostile",

@@ -11,19 +11,22 @@ from typing import Any
 import numpy as np
 
 from commands.deploy.measure.ways import EXPORTED, Measured, Task, timed
+from common.streams import keep_apart, results
 
 KILO = 1024
 
 
 def main() -> None:
-    """Measure what the command line says."""
+    """Measure what the command line says; what a net prints goes to stderr."""
+    keep_apart()
     given = json.loads(sys.argv[1])
     shape, overrides = tuple(given["shape"]), tuple(given["overrides"])
     task = Task(**given | {"shape": shape, "overrides": overrides})
     image = np.random.default_rng(0).standard_normal(task.shape, dtype=np.float32)
     run, counts = prepared(task, image)
     seconds = timed(run, task.warm_up, task.runs)
-    print(json.dumps(asdict(Measured(task.way, seconds, peak_bytes(), *counts))))
+    found = Measured(task.way, seconds, peak_bytes(), *counts)
+    print(json.dumps(asdict(found)), file=results(), flush=True)
 
 
 def peak_bytes() -> int:

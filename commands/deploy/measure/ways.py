@@ -73,20 +73,27 @@ class Measured:
 
 
 def measured(task: Task) -> Measured:
-    """Return what a process of its own measured. Raises UserError with its last line."""
+    """Return what a process of its own measured. Raises UserError with its error, or last line."""
     threads = str(task.threads)
     # Paddle's eager kernels follow MKL's number, torch's OpenMP's.
     omp = threads if task.way.startswith("torch") else "1"
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     variables = {"OMP_NUM_THREADS": omp, "MKL_NUM_THREADS": threads, "PYTHONPATH": path}
     command = [sys.executable, "-m", "commands.deploy.measure", json.dumps(asdict(task))]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=LIMIT_S, env=os.environ | variables
-    )
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=LIMIT_S, env=os.environ | variables
+        )
+    except subprocess.TimeoutExpired:
+        raise UserError(f"{WAYS[task.way]}: did not end within {LIMIT_S:g} s") from None
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
-        raise UserError(f"{WAYS[task.way]}: {lines[-1] if lines else done.returncode}")
-    found = json.loads(done.stdout.splitlines()[-1])
+        errors = [line for line in lines if "Error" in line] or lines
+        raise UserError(f"{WAYS[task.way]}: {errors[-1] if errors else done.returncode}")
+    try:
+        found = json.loads(done.stdout)
+    except ValueError:
+        raise UserError(f"{WAYS[task.way]}: its process ended without a result") from None
     return Measured(**found | {"seconds": tuple(found["seconds"])})
 
 
