@@ -221,7 +221,8 @@ STAGES = {
     ],
     "kills": lambda: prove_tests(
         "kills",
-        "50 kills while training; processes that are killed",
+        "kills of trainings, conversions and exports; processes that are killed",
+        "tests/commands/test_random_kills.py",
         "tests/commands/test_train_killed.py",
         "tests/commands/test_train_processes.py",
     ),

@@ -7,11 +7,13 @@ import os
 import random
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests import nursery
+from tests.commands.test_random_kills import CODES, SIGNALS
 from tests.paths import ROOT, TOOLS
 
 # By the clock or by signals: not beside its like.
@@ -32,14 +34,17 @@ class Trainings:
     def __init__(self, net, toy):
         self.given = [*NETS[net].split(), f"data.root={toy}", *SMALL.split()]
 
-    def start(self, folder, *more):
+    def start(self, folder, *more, err=os.devnull):
         """Return the pid of a run."""
         command = [*self.given, f"output={folder}", *more]
-        return nursery.of_this_worker().start(TOOLS / "train_paddle.py", *command, cwd=ROOT)
+        tool = TOOLS / "train_paddle.py"
+        self.pid = nursery.of_this_worker().start(tool, *command, cwd=ROOT, err=err)
+        return self.pid
 
     def wait(self):
         """Return the exit code of the last run, negative for a signal."""
-        return nursery.of_this_worker().wait()
+        self.ended = nursery.of_this_worker().wait()
+        return self.ended
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +106,42 @@ def test_killed_runs_end_as_if_they_had_not_been(trainings, whole, tmp_path):
 @pytest.mark.parametrize("seed", range(1, 11))
 def test_fifty_kills(trainings, whole, tmp_path, seed):
     kills(trainings, whole, tmp_path, 5, seed)
+
+
+@NARROW
+@pytest.mark.prove
+@pytest.mark.timeout(1800)
+def test_signals_of_every_kind_at_any_moment(trainings, whole, tmp_path):
+    """Also while it starts, imports, validates and saves; what is left is swept with a word."""
+    expected, duration = whole
+    rng, run, said = random.Random(11), tmp_path / "run", tmp_path / "said"
+    for count in range(16):
+        numbers = SIGNALS[count % len(SIGNALS)]
+        left = list(run.rglob(".*.part"))
+        said.unlink(missing_ok=True)
+        trainings.start(run, "--resume", "auto", err=said)
+        assert hit(trainings, numbers, rng.uniform(0, 0.8) * duration) in CODES
+        told = said.read_text()
+        assert "Traceback" not in told.replace("C++ Traceback", "")  # Paddle's words
+        if left and not list(run.rglob(".*.part")):
+            assert "removed, drafts of a run that was killed" in told
+        if trainings.ended == 0:
+            assert remains(run) == expected
+            run = tmp_path / str(count)
+    trainings.start(run, "--resume", "auto")
+    assert trainings.wait() == 0
+    assert remains(run) == expected
+    assert not list(run.rglob(".*.part"))
+
+
+def hit(trainings, numbers, after):
+    """Send the last run signals after some seconds; return its exit code."""
+    time.sleep(after)
+    for number in numbers:
+        with suppress(ProcessLookupError):
+            os.kill(trainings.pid, number)
+        time.sleep(0.05)
+    return trainings.wait()
 
 
 @NARROW
