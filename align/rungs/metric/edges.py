@@ -12,7 +12,7 @@ from align.judge.words import Cause, Words, listed
 from align.rungs.data import difference
 from align.rungs.metric.formulas import ScoreSeen, cause_of
 from align.rungs.metric.made import Kind, MadeCase, Pair
-from align.rungs.metric.results import Read, Rounding, compare_results, reader, values_of
+from align.rungs.metric.results import Read, ScoreRounding, compare_results, reader, values_of
 
 
 @dataclass
@@ -75,7 +75,7 @@ def _compare_case(
             return
         theirs_now, ours_now = results
         found.calls += compare_results(
-            name, theirs_now, ours_now, Rounding(single, counted, made=True)
+            name, theirs_now, ours_now, ScoreRounding(single, counted, made=True)
         )
         if not case.words.has("made_all_void"):
             seen = case.classes[: number + 1]

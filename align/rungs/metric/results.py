@@ -44,7 +44,7 @@ def values_of(result: Any) -> list[np.ndarray]:
 
 
 @dataclass(frozen=True)
-class Rounding:
+class ScoreRounding:
     """What of scores may be rounding.
 
     single: one side computes in float32. counted: the pixels so far, a share for each class: what
@@ -57,7 +57,7 @@ class Rounding:
 
 
 def compare_results(
-    name: str, theirs: Any, ours: Any, rounding: Rounding = Rounding()
+    name: str, theirs: Any, ours: Any, rounding: ScoreRounding = ScoreRounding()
 ) -> list[Comparison]:
     """Compare what both metrics returned after the batch `name`, to 1e-12.
 
@@ -76,7 +76,7 @@ def compare_results(
 
 
 def _compare(
-    reference: np.ndarray, port: np.ndarray, into: Comparison, rounding: Rounding
+    reference: np.ndarray, port: np.ndarray, into: Comparison, rounding: ScoreRounding
 ) -> Comparison:
     single, made = rounding.single, rounding.made
     both = made and _holds_float32(reference) and _holds_float32(port)

@@ -10,7 +10,7 @@ from align.judge.words import Words, listed
 from align.report.report import Report
 from align.rungs.metric.edges import compare_at_edges
 from align.rungs.metric.made import OF_VOID, Kind, kind_of, made_cases
-from align.rungs.metric.results import Rounding, compare_results, is_single, reader, values_of
+from align.rungs.metric.results import ScoreRounding, compare_results, is_single, reader, values_of
 
 Anew = Callable[[], Any]  # gives a metric without a past
 
@@ -59,7 +59,7 @@ def align_metric(
     counted = 0.0
     for number, (batch, both) in enumerate(zip(given, scores, strict=True)):
         counted += kind.shares(batch[-1]) if kind else 0.0
-        report.calls += compare_results(f"batch {number}", *both, Rounding(single, counted))
+        report.calls += compare_results(f"batch {number}", *both, ScoreRounding(single, counted))
     report.calls += unless_compared(report.calls, "no_metric")
     if kind is None or makers is None:
         report.notes.append(Words("metric_not_copied" if kind else "metric_no_maps"))
