@@ -132,5 +132,5 @@ def _imports_are_pythons_own(monkeypatch) -> None:
     builtins.__import__, importlib.import_module = IMPORTS
     monkeypatch.setattr(builtins, "__import__", builtins.__import__)
     monkeypatch.setattr(importlib, "import_module", importlib.import_module)
-    if users := sys.modules.get("commands.subjects.modules.users_modules"):
+    if users := sys.modules.get("common.processes.users_modules"):
         monkeypatch.setattr(users, "_worlds", None)

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import pickle
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -31,6 +30,7 @@ from common.locks import alone_inside
 from common.panoptic.dataset import PanopticDataset
 from common.panoptic.segments import Segment, outlines_of, semantic_of
 from common.panoptic.sets.base import PanopticSet
+from common.processes.handed import packed
 from common.settings.data import DATASETS, ListData
 from common.settings.run import Settings
 from common.terminal import screen
@@ -108,7 +108,7 @@ def read_all(sources: Sources, workers: int) -> Iterator[Look]:
         yield from map(partial(_look, sources), keys)
         return
     try:
-        pickle.dumps(sources)
+        packed(sources)
     except Exception as error:  # of a user's data set
         raise DataError(
             f"data: cannot be handed to other processes ({error}); give --workers 0, or keep in it "

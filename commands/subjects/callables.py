@@ -12,9 +12,9 @@ from typing import Any
 
 from commands.entry import was_interrupted
 from commands.subjects.modules.spelling import module_named, not_found
-from commands.subjects.modules.users_modules import import_users
 from common.errors import UserError
 from common.places import is_users, place_of, told
+from common.processes.users_modules import import_users
 
 NETS = ("--torch", "--paddle", "--model", "model.torch", "model.paddle")
 _loaded: list[tuple[str, Any]] = []  # (what the user called it, the callable)

@@ -7,9 +7,11 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import cache
 from typing import Any, TypeVar
 
 from common.errors import DataError
+from common.processes.handed import packed, unpacked
 from common.processes.stop import signals_wait
 
 AT_ONCE = 8  # items that a process is given
@@ -31,7 +33,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-_work: Callable[[Any], Any]  # in a reading process: what it does with each item
+_packed = b""  # in a reading process: what it does with each item
 
 
 def in_processes(
@@ -42,7 +44,7 @@ def in_processes(
     `work` is handed to each of them once. What it raises is raised; DataError where one was ended.
     """
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(count, context, initializer=_begin, initargs=(work,))
+    pool = ProcessPoolExecutor(count, context, initializer=_begin, initargs=(packed(work),))
     try:
         with signals_wait():  # which would end a process that is still starting
             results = pool.map(_do, items, chunksize=AT_ONCE)
@@ -56,11 +58,17 @@ def in_processes(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _begin(work: Callable[[Any], Any]) -> None:
-    global _work
-    _work = work
+def _begin(work: bytes) -> None:
+    global _packed
+    _packed = work
     become_a_reader()
 
 
+@cache
+def _work() -> Callable[[Any], Any]:
+    found: Callable[[Any], Any] = unpacked(_packed)
+    return found
+
+
 def _do(item: Any) -> Any:
-    return _work(item)
+    return _work()(item)

@@ -19,7 +19,7 @@ from typing import Any
 
 from common.places import ASIDE, is_users
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 ROOMS = frozenset(
     {"align", "commands", "common", "convert", "export", "paddle_impl", "port", "torch_ref"}
 )
@@ -111,6 +111,11 @@ def watch_imports() -> _Worlds:
         builtins.__import__ = _worlds.import_
         importlib.import_module = _worlds.import_module
     return _worlds
+
+
+def is_watched() -> bool:
+    """Tell whether this process has loaded modules that a user named."""
+    return _worlds is not None
 
 
 def import_users(name: str) -> ModuleType:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import cache
 
 import numpy as np
 
@@ -18,10 +19,11 @@ from common.data.broken import usable_sample
 from common.data.dataset import EpochIndex
 from common.data.readers import become_a_reader
 from common.errors import DataError
+from common.processes.handed import packed, unpacked
 from common.processes.stop import signals_wait
 
 _Read = tuple[np.ndarray, Target, dict[int, str]]  # image, target, broken frames
-_dataset: SegmentationDataset  # in a reading process: what it reads
+_packed = b""  # in a reading process: what it was handed
 
 
 def load_batches(
@@ -35,7 +37,7 @@ def load_batches(
         yield from read_batches(dataset, plan)
         return
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(dataset,))
+    pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(packed(dataset),))
     waiting: deque[list[Future[_Read]]] = deque()
     try:
         for keys in plan:
@@ -71,20 +73,28 @@ def _join(dataset: SegmentationDataset, futures: Sequence[Future[_Read]]) -> Bat
     return dataset.batch_of([(image, _as_read(target)) for image, target, _ in samples])
 
 
-def _begin(dataset: SegmentationDataset) -> None:
+def _begin(dataset: bytes) -> None:
     """Prepare a reading process."""
-    global _dataset
-    _dataset = dataset
+    global _packed
+    _packed = dataset
     become_a_reader()
+
+
+@cache
+def _dataset() -> SegmentationDataset:
+    """Return what a reading process reads. Raises DataError where it cannot be made there."""
+    found: SegmentationDataset = unpacked(_packed)
+    return found
 
 
 def _read(epoch: int, index: int) -> _Read:
     """Read a sample; a label, train ids and void, travels as uint8."""
-    _dataset.broken.clear()
-    image, target = usable_sample(_dataset, epoch, index)
+    dataset = _dataset()
+    dataset.broken.clear()
+    image, target = usable_sample(dataset, epoch, index)
     if isinstance(target, np.ndarray):
         target = target.astype(np.uint8)
-    return image, target, dict(_dataset.broken)
+    return image, target, dict(dataset.broken)
 
 
 def _as_read(target: Target) -> Target:

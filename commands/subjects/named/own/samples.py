@@ -2,7 +2,6 @@
 
 import hashlib
 import inspect
-import pickle
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from common.data.sets.voc import palette
 from common.data.transforms.images import VOID, Transform, holds_ids
 from common.errors import ConfigError, DataError, SizeMismatchError, UnknownLabelsError
 from common.panoptic.ids import MOST
+from common.processes.handed import packed
 from common.randomness import choice, generator, sample_generator
 from common.settings.data import NormalisationOptions, OwnData
 from common.settings.run import Settings
@@ -271,7 +271,7 @@ def _opened(own: Own, settings: Settings, split: str) -> Any:
         found = _counted(own(split=split, **root), what, _looked_in(data.root))
     if data.workers:
         try:
-            pickle.dumps(found)
+            packed(found)
         except Exception as error:
             raise DataError(
                 f"{what}: cannot be handed to processes that read ahead ({error}); set "
