@@ -36,12 +36,15 @@ def proven(asked: Mapping[str, Any], folder: Path, tell: Callable[[str], None]) 
     hides nothing; those of a checkpoint are left as they are. Raises UserError where a net cannot
     be built, ConversionError where their weights differ.
     """
-    torch_net, paddle_net = _pair(asked, folder)
-    inputs = inputs_of(asked)
-    outcomes = []
-    for name in NAMES:
-        tell(name)
-        outcomes.append(_climbed(name, torch_net, paddle_net, inputs, asked["spec"]))
+    from port.record.record_torch import on_the_cpu
+
+    with on_the_cpu():
+        torch_net, paddle_net = _pair(asked, folder)
+        inputs = inputs_of(asked)
+        outcomes = []
+        for name in NAMES:
+            tell(name)
+            outcomes.append(_climbed(name, torch_net, paddle_net, inputs, asked["spec"]))
     return outcomes
 
 

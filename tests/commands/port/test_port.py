@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 pytest.importorskip("paddle")
 
 from commands.port import flow
@@ -66,6 +66,19 @@ def users(tmp_path, monkeypatch):
 def forget(name):
     for module in [one for one in sys.modules if one.partition(".")[0] == name]:
         del sys.modules[module]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_net_that_asks_for_a_gpu_is_proven_without_one(users, monkeypatch):
+    monkeypatch.setattr("commands.port.prove.NAMES", {"eval": "forward, eval mode"})
+    text = NET.replace("self.conv(x)", "self.conv(x.cuda())").replace(
+        "bias=False)", "bias=False).cuda()"
+    )
+    (users / "users_gpu.py").write_text(text)
+    done = write_and_prove(
+        asked(users, "users_gpu:build"), users / "ported_gpu", False, lambda _: None
+    )
+    assert (done["code"], done["rungs"]) == (0, {"eval": 0}), done["lines"]
 
 
 def test_a_port_is_written_and_proven_and_an_edit_is_found(users):
