@@ -42,6 +42,12 @@ def batches_of(layer: Any) -> Any:
     return layer.__dict__["num_batches_tracked"]
 
 
+def set_padding(layer: Any, padding: Any) -> None:
+    """Give a convolution another padding: Paddle's keeps what it was given, and what it uses."""
+    sizes = [padding] * len(layer._kernel_size) if isinstance(padding, int) else list(padding)
+    layer._padding = layer._updated_padding = sizes
+
+
 def requires_grad_of_layer(layer: Any, requires_grad: bool = True) -> Any:
     """Freeze a layer, or not: `requires_grad_()` of a module."""
     for parameter in layer.parameters():

@@ -424,7 +424,9 @@ class CallWriter:
 def _with_facts(call: TorchCall, facts: Mapping[str, Facts]) -> TorchCall:
     """Return a call whose arguments by name are known as they arrived."""
     known = [
-        argument(one.text, None, facts[one.name], one.name) if one.name in facts else one
+        argument(one.text, None, facts[one.name], one.name)
+        if one.name and one.name in facts
+        else one
         for one in call.arguments
     ]
     return replace(call, arguments=tuple(known))

@@ -41,6 +41,20 @@ class Large(Small):
 }
 
 IDIOMS = {
+    "convolutions dilated after they were made, as segmentation_models' encoders": """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.Conv2d(4, 3, 3, 1, 1))
+        for module in self.layers.modules():
+            if isinstance(module, nn.Conv2d):
+                module.stride, module.dilation = (1, 1), (2, 2)
+                height, _ = module.kernel_size
+                module.padding = ((height // 2) * 2, (height // 2) * 2)
+
+    def forward(self, x):
+        return self.layers(x)
+""",
     "names that torch has from Python, and a checkpoint as a value": """
 from torch.jit import Final
 from torch.utils.checkpoint import checkpoint
@@ -361,6 +375,14 @@ def test_a_call_that_its_line_went_around_is_no_gap_of_the_run(tmp_path):
     assert 'not_ported("torch.empty", "idiom.py:10")' in files["idiom.py"]
     theirs, ours = both_outputs(tmp_path, record, net)
     np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+
+
+def test_a_padding_that_was_set_is_the_layers_own(tmp_path):
+    name = next(name for name in IDIOMS if name.startswith("convolutions dilated"))
+    record, net = recorded(tmp_path, {"idiom": HEAD + IDIOMS[name]})
+    both_outputs(tmp_path, record, net)
+    layer = build_port(next(tmp_path.glob("port_*"))).layers[2]
+    assert list(layer._padding) == list(layer._updated_padding) == [2, 2]
 
 
 def test_writes_inside_calls_stand_in_the_port_and_reach_the_gradient(tmp_path):

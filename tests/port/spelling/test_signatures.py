@@ -145,7 +145,8 @@ def test_helpers_are_used_and_say_why() -> None:
 
 def _names_of(table) -> frozenset[str]:
     entries = [{"read": one} if isinstance(one, str) else one for one in table.values()]
-    return frozenset().union(*(names_in(entry["read"]) for entry in entries))
+    texts = [entry[way] for entry in entries for way in ("read", "set") if way in entry]
+    return frozenset().union(*(names_in(text.rpartition(" = ")[2]) for text in texts))
 
 
 @pytest.mark.parametrize("name", sorted(helper_names()))
