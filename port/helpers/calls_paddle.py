@@ -11,6 +11,21 @@ import paddle.nn.functional as F
 ValuesAndIndices = namedtuple("ValuesAndIndices", ["values", "indices"])
 
 
+class Absent:
+    """Stands for what of torch has no spelling and was never called: it raises when it is used."""
+
+    def __init__(self, api: str, place: str) -> None:
+        self.api, self.place = api, place
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Raise NotImplementedError."""
+        raise NotImplementedError(f"{self.place}: {self.api} has no spelling in Paddle")
+
+    def __getattr__(self, name: str) -> Any:
+        """Raise AttributeError."""
+        raise AttributeError(f"{self.place}: {self.api} has no spelling in Paddle")
+
+
 def without_checkpoint(
     function: Any, *args: Any, use_reentrant: Any = None, preserve_rng_state: Any = None
 ) -> Any:

@@ -329,8 +329,8 @@ class CallWriter:
                 else:
                     spelled = attribute_spelled(owner.names, one.asked, "x", False)
                     found = "" if spelled is None else f"lambda x: {spelled.text}"
-            except NoSpelling as error:
-                return self.rewriter.stub(node, f"{one.result.names[0]}", error.reason)
+            except NoSpelling:  # whoever calls it is a gap by itself
+                found = self.rewriter.absent(node, one.result.names[0])
             if found not in ("", f"lambda x: x.{one.asked}"):
                 known[one.asked] = found
         if not known:

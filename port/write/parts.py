@@ -42,3 +42,6 @@ class PartWriter(Protocol):
 
     def stub(self, node: ast.AST, api: str, reason: str) -> str:
         """Return what raises when it is reached, and note the gap."""
+
+    def absent(self, node: ast.AST, api: str) -> str:
+        """Return what stands for a value without a spelling that is not called here."""

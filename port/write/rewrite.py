@@ -27,7 +27,7 @@ from port.write.inplace import read_later
 from port.write.texts import DECORATOR, DROP, DROP_DEFINITION, in_brackets
 from port.write.torch_like import torch_like
 
-STUB = "not_ported"
+STUB, ABSENT = "not_ported", "Absent"
 SETTINGS = ("torch.backends.", "torch.nn.Module.dump_patches")  # which move no value
 ANYTHING = "object"  # stands in annotations for what has no name in Paddle
 SIGNS: dict[type, str] = {**dict(ARITHMETIC), **dict(COMPARED)}
@@ -401,6 +401,13 @@ class Rewriter:
         self.stubs.add(place)
         self.needs.helpers.add(STUB)
         return f'{STUB}("{api}", "{where.file.name}:{where.line}")'
+
+    def absent(self, node: ast.AST, api: str) -> str:
+        """Return what stands for a value without a spelling that is not called here."""
+        where = self.where(node)
+        self.needs.notes.append((where, f"{api} has no spelling, and raises where it is used"))
+        self.needs.helpers.add(ABSENT)
+        return f'{ABSENT}("{api}", "{where.file.name}:{where.line}")'
 
     def placed(self, node: ast.AST, text: str) -> str:
         """Return `text` in brackets where its neighbours need them."""

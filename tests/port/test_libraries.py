@@ -347,6 +347,34 @@ def test_what_a_package_makes_up_is_imported_from_where_it_stands(tmp_path):
     np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
 
 
+FETCHED = """
+def optional(package, name):
+    return getattr(package, name)
+
+
+Loss, Conv = optional(nn, "CTCLoss"), optional(nn, "Conv2d")
+
+
+class Net(nn.Module):
+    def __init__(self, loss=Loss):
+        super().__init__()
+        self.conv, self.loss = Conv(3, 4, 1), loss
+
+    def forward(self, x):
+        return self.conv(x)
+"""
+
+
+def test_what_is_fetched_and_never_called_raises_when_it_is(tmp_path):
+    record, net = recorded(tmp_path, {"idiom": HEAD + FETCHED})
+    assert written(record)[1].gaps == []
+    theirs, ours = both_outputs(tmp_path, record, net)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+    ported = build_port(next(tmp_path.glob("port_*")))
+    with pytest.raises(NotImplementedError, match=r"idiom.py:8: torch.nn.CTCLoss has no spelling"):
+        ported.loss()
+
+
 STRINGS = """
 class Net(nn.Module):
     def __init__(self):
