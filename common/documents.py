@@ -66,8 +66,13 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Write `document` with one row of its tables a line; UserError where it cannot be."""
-    write_text(path, _object(document, 0) + "\n")
+    """Write `document` as `json_text` has it; UserError where it cannot be."""
+    write_text(path, json_text(document))
+
+
+def json_text(document: Mapping[str, Any]) -> str:
+    """Return `document` as JSON with one row of its tables a line."""
+    return _object(document, 0) + "\n"
 
 
 def _object(value: Mapping[str, Any], depth: int) -> str:

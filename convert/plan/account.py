@@ -6,7 +6,6 @@ values of dropped tensors.
 
 import base64
 import importlib.metadata
-import json
 import math
 import platform
 from collections import Counter
@@ -17,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from common.documents import with_whole_letters
+from common.documents import json_text, with_whole_letters
 from convert.formats.stored import dtype_named
 from convert.names.spec import TensorSpec
 from convert.plan.cast import CastFrom
@@ -30,6 +29,7 @@ SPLIT, RESHAPED = "split", "reshaped"
 ALIAS, DROPPED, LEFT = "alias", "dropped", "left at initialisation"
 # Larger dropped tensors are kept in a file of their own beside the account.
 KEPT_BYTES = 1 << 20
+TABLES = ("source_tensors", "target_tensors", "ties")
 
 
 @dataclass(frozen=True)
@@ -121,23 +121,23 @@ class Account:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON-ready values, totals on top."""
-        rows = asdict(self)
-        tables = {name: rows.pop(name) for name in ("source_tensors", "target_tensors", "ties")}
         head = {"schema": SCHEMA, "totals": self.totals}
-        return {**head, **rows, "versions": _versions(), **tables}
+        rows = {name: value for name, value in vars(self).items() if name not in TABLES}
+        # Not `asdict`, which copies every value of every row: a third of a conversion's time.
+        tables = {name: [dict(vars(row)) for row in getattr(self, name)] for name in TABLES[:2]}
+        return {**head, **rows, "versions": _versions(), **tables, "ties": self.ties}
 
     def summary(self) -> dict[str, Any]:
         """Return all but the rows of the tensors that were moved, JSON-ready."""
         rows = self.to_dict()
-        for table in ("source_tensors", "target_tensors", "ties"):
+        for table in TABLES:
             del rows[table]
         dropped = self.dropped_by_reason
         return {**rows, "dropped": dropped, "left_at_initialisation": self.left_at_initialisation}
 
     def to_json(self) -> str:
         """Return the JSON document that is written beside the output."""
-        text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
-        return with_whole_letters(text) + "\n"
+        return with_whole_letters(json_text(self.to_dict()))
 
 
 def draw_up(
