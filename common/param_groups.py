@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.errors import ConfigError, UserError
+from common.words.patterns import matches
 
 # MichaelFan01/STDC-Seg, train.py and optimizer_loss.py.
 MOMENTUM = 0.9
@@ -283,7 +284,7 @@ def found_by(pattern: str, names: Sequence[str], key: str, what: str = "paramete
 
     key: of the config, which a ConfigError names where there is none, with what was meant.
     """
-    found = [name for name in names if re.search(pattern, name)]
+    found = [name for name in names if matches(pattern, name)]
     if found:
         return found
     plain = re.sub(r"[\\^$*+?()\[\]|]", "", pattern).strip(".")

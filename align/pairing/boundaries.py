@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from align.judge.where import Where
-from convert.names.patterns import matches
+from common.words.patterns import matches
 
 if TYPE_CHECKING:
     from convert.names.rules import Reshape

@@ -1,12 +1,12 @@
 """What the sections of a config are made of."""
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from common.pairs import PAIRS, unknown_net
+from common.words.patterns import fault_of
 
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
@@ -17,10 +17,8 @@ Size = tuple[Positive, Positive]  # height, width
 
 
 def _expression(pattern: str) -> str:
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"no regular expression: {error}") from None
+    if fault := fault_of(pattern):
+        raise ValueError(f"no regular expression: {fault}")
     return pattern
 
 

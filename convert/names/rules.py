@@ -24,7 +24,7 @@ from pydantic import (
 from common.documents import load_yaml
 from common.errors import ConfigError, UnreadableError
 from common.files import require_file
-from convert.names.patterns import matches, replaced
+from common.words.patterns import fault_of, matches, replaced
 from convert.names.spec import BATCH_NORM, KINDS, LINEAR, Piece
 
 _SHIPPED = Path(__file__).parents[1] / "rules"
@@ -35,10 +35,8 @@ def _listed(value: Any) -> Any:
 
 
 def _pattern(text: str) -> str:
-    try:
-        re.compile(text)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise ValueError(f"not a regular expression: {error}") from None
+    if fault := fault_of(text):
+        raise ValueError(f"not a regular expression: {fault}")
     return text
 
 

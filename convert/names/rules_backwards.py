@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from common.errors import ConfigError
-from convert.names.patterns import matches, replaced
+from common.words.patterns import matches, replaced
 from convert.names.rules import Rename, Rules, Split
 
 _SPECIAL = set(".*+?[]{}|")

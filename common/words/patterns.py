@@ -1,4 +1,4 @@
-"""The regular expressions of rules files, in bounded time: some try for ages what matches nothing.
+"""Regular expressions of rules and configs, in bounded time: some try for ages to match nothing.
 
 Python looks for signals while it matches; a timer of the processor's seconds sends one. Where there
 is none (Windows, a thread that is not the first) nothing is bounded.
@@ -18,6 +18,15 @@ SECONDS = 2.0  # of the processor, that patterns may take together
 EACH = 1e-4  # that every match may take beside them
 _left = [SECONDS]
 _timed = [False]
+
+
+def fault_of(pattern: str) -> str:
+    """Say why a text is no regular expression, "" where it is one."""
+    try:
+        re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
+        return str(error)
+    return ""
 
 
 class _TooLongError(Exception):
@@ -48,8 +57,8 @@ def _in_time(work: Callable[[], Any], pattern: str, text: str) -> Any:
             _left[0] = min(SECONDS, left + EACH)
     except _TooLongError:
         raise ConfigError(
-            f"the rule {pattern[:200]!r} takes too long on {text[:200]!r}: it can match one text "
-            "in many ways; repeat nothing that holds a repetition itself, and anchor it"
+            f"the pattern {pattern[:200]!r} takes too long on {text[:200]!r}: it can match one "
+            "text in many ways; repeat nothing that holds a repetition itself, and anchor it"
         ) from None
 
 

@@ -1,12 +1,15 @@
-"""Regular expressions of rules end in time, and say which rule did not."""
+"""Regular expressions of rules and configs end in time, and say which one did not."""
 
 import threading
 import time
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from common.errors import ConfigError
-from convert.names import patterns
+from common.param_groups import found_by
+from common.settings.section import Expression
+from common.words import patterns
 from convert.names.rules import load_rules, resolve
 
 NAME = "layer.block." * 5 + "weight"
@@ -31,7 +34,7 @@ def impatient(monkeypatch):
 def test_a_rule_that_never_ends_is_named(rules, impatient):
     began = time.process_time()
     with pytest.raises(
-        ConfigError, match=r"the rule '.*' takes too long on 'layer.block"
+        ConfigError, match=r"the pattern '.*' takes too long on 'layer.block"
     ) as caught:
         resolve([NAME], load_rules(rules))
     assert time.process_time() - began < 5
@@ -45,6 +48,18 @@ def test_what_rules_say_of_tensors_ends_too(question, impatient):
     rules = {name: [{"match": SLOW, **more}] for name, more in said.items()}
     with pytest.raises(ConfigError, match="takes too long"):
         getattr(load_rules({**rules, "keep": [SLOW]}), question)(NAME)
+
+
+def test_a_pattern_of_a_config_ends_too(impatient):
+    with pytest.raises(ConfigError, match=r"takes too long on 'layer.block"):
+        found_by(SLOW, [NAME], "freeze.parameters[0]")
+
+
+@pytest.mark.parametrize("text", ["(", "(" * 2000 + ")" * 2000, "a{99999999999999999999}"])
+def test_what_is_no_pattern_is_told(text):
+    assert patterns.fault_of(text)
+    with pytest.raises(ValidationError, match="no regular expression"):
+        TypeAdapter(Expression).validate_python(text)
 
 
 def test_many_short_matches_take_none_of_the_time(impatient):
