@@ -33,7 +33,7 @@ try:
     from commands import endings
     from commands.parser import CommandEnd, HelpFormatter, Parser, complain, error_line
     from common.errors import UserError
-    from common.files import check_outputs, forbid_maps
+    from common.files import FULL, check_outputs, forbid_maps
     from common.streams import UNKNOWN, keep_apart, results, say
     from common.words import language
     from common.words.controls import in_one_line
@@ -120,8 +120,13 @@ def ended_by(error: BaseException) -> int:
         what = f"could not check: {told(error)}. {next_step(error)}"
         complain(error_line(what))
     elif isinstance(error, OSError):
-        place = f"{in_one_line(str(error.filename))}: " if error.filename else ""
-        complain(error_line(f"{place}{error.strerror or error}"))
+        why = error.strerror or error
+        if error.filename:
+            complain(error_line(f"{in_one_line(str(error.filename))}: {why}"))
+        elif error.errno in FULL:  # whatever is written to a file says which (common.files)
+            complain(error_line(f"what was found cannot be written to standard output: {why}"))
+        else:
+            complain(error_line(why))
     else:  # of this program
         complain(error_line(f"could not check: {own_fault(error)}"))
     return COULD_NOT_CHECK

@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -150,6 +151,18 @@ def test_a_report_does_not_replace_what_the_command_names(tmp_path, monkeypatch,
     with pytest.raises(UserError, match="which is read"):
         entry.check_folder(tmp_path, ["convert"])
     assert (tmp_path / "convert.json").exists()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+@pytest.mark.parametrize("count", [1, 99_999])
+def test_results_that_nobody_takes_are_no_verdict(count, monkeypatch, capsys):
+    """A redirection to a full disk; the exit code does not say that all was well."""
+    with suppress(OSError), open("/dev/full", "w") as full:  # closing it fails, too
+        monkeypatch.setattr(entry, "results", lambda: full)
+        says = functools.partial(print, *range(count), file=full)
+        assert entry.exit_code(says) == entry.COULD_NOT_CHECK
+    why = "what was found cannot be written to standard output: No space left on device"
+    assert capsys.readouterr().err == f"error: {why}\n"
 
 
 @pytest.fixture
