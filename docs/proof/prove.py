@@ -225,6 +225,7 @@ STAGES = {
         "tests/commands/test_random_kills.py",
         "tests/commands/test_train_killed.py",
         "tests/commands/test_train_processes.py",
+        "tests/commands/test_two_at_once.py",
     ),
     "commands": lambda: prove_tests(
         "commands",
