@@ -5,11 +5,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from align.arrays.arrays_torch import is_tensor, to_tensor
+from align.arrays.arrays_torch import is_tensor, to_array, to_tensor
 from align.arrays.batch import NetBatch
 from align.arrays.trees import leaves, map_leaves
 from align.nets import prepare_torch
@@ -52,6 +53,22 @@ def export_graph(net: nn.Module, batch: NetBatch, path: Path) -> Path:
             "was exported elsewhere: --third model.onnx"
         )
     return path
+
+
+def outputs_of(net: nn.Module, batch: NetBatch) -> list[np.ndarray]:
+    """Return the tensors that the reference gives in eval mode, in float64."""
+    args, kwargs = map_leaves((batch.args, dict(batch.kwargs)), to_tensor)
+    with (
+        prepare_torch.prepared(net, dtype=torch.float64, train=False, float32_constants=set[str]()),
+        state_kept(net),
+        torch.no_grad(),
+    ):
+        args, kwargs = map_leaves((args, kwargs), _in_float64)
+        return [to_array(leaf) for leaf in leaves(net(*args, **kwargs)) if is_tensor(leaf)]
+
+
+def _in_float64(leaf: Any) -> Any:
+    return leaf.double() if is_tensor(leaf) and leaf.is_floating_point() else leaf
 
 
 def followers(net: nn.Module, batch: NetBatch) -> dict[str, str]:

@@ -180,8 +180,10 @@ class _Trial:
     def _layer(self, path: str) -> Layer:
         layer = self.layers[path]
         own = layer.parameters(include_sublayers=False)
+        known = self._known.get(path, "")
         return Layer(
-            self._known.get(path, ""),
+            known,
+            torch_source=f"{self.graph.path.name}:{known or '(root)'}",
             paddle_class=type(layer).__name__,
             paddle_source=code_of(layer),
             parameters=sum(int(parameter.size) for parameter in own),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from align.arrays.batch import Inputs, as_batch
-from align.judge.compare import Allowance, shown_to
+from align.judge.compare import NOTHING_LEFT, Allowance, shown_to
 from align.judge.comparison import DIFFERS, Comparison
 from align.judge.words import Cause, Words, joined
 from align.record.trace import CallPlace
@@ -75,7 +75,9 @@ def add_third(
         torch_net, paddle_net, inputs, rules: as they were aligned.
         model: an ONNX file of the reference, or "export": torch writes one.
 
-    Causes, one note and `settings["third"]` say it. Nothing is run where nothing differs.
+    Causes, one note and `settings["third"]` say it. Nothing is run where nothing differs. A graph
+    that gives something else than either net is of another net or of other weights: a note says
+    so, and it is asked of nothing.
 
     Raises UserError and UnreadableError as `align_against`.
     """
@@ -95,6 +97,10 @@ def add_third(
         graph = read_graph(model, "--third")
     noise = float32_noise(torch_net, paddle_net, inputs, rules=rules)
     witness = _Witness(graph, torch_net, inputs, noise)
+    if (off := witness.off_both(torch_net, paddle_net, inputs)) > NOTHING_LEFT:
+        report.notes.insert(0, Words("third_other", file=file, off=off))
+        report.settings["third"] = {"file": file, "off": min(off, 1e300), "said": []}
+        return
     said = _asked(report, kept, witness)
     _say(report, said, witness.ran, file)
 
@@ -119,8 +125,26 @@ class _Witness:
             for where, name in (("input:0", place.source), ("output:0", place.output)):
                 if name:
                     self.names[(*at, where)] = name
+        self.graph = graph
         self.ran = run_graph(graph, batch, self.names.values())
         self.noise = self._noise(noise)
+
+    def off_both(self, torch_net: Any, paddle_net: Any, inputs: Inputs) -> float:
+        """Return how far the graph's outputs are off those of the nearer net, of their largest.
+
+        Infinite where they are of other shapes or another number: it is a graph of another net.
+        """
+        from align.nets.layers_paddle import layers_by_path
+        from align.witness.port_paddle import run_port
+        from align.witness.reference_torch import outputs_of
+
+        batch = as_batch(inputs, "float32")
+        found = [self.ran.arrays[name] for name in self.graph.outputs]
+        off = _furthest(outputs_of(torch_net, batch), found)
+        if off > NOTHING_LEFT:
+            port = run_port(paddle_net, layers_by_path(paddle_net), batch, "float64")
+            off = min(off, _furthest(port.returned, found))
+        return off
 
     def _noise(self, noise: Mapping[CallPlace, float]) -> dict[str, float]:
         """Return how far float32 moves each tensor, as a fraction, by its name in the graph."""
@@ -146,6 +170,20 @@ class _Witness:
         agrees = {(True, False): "torch", (False, True): "paddle", (True, True): "both"}
         figures = {"from_torch": off[0], "from_paddle": off[1], "allowed": allowed}
         return row | {"agrees": agrees.get(close, "neither"), **figures}
+
+
+def _furthest(outputs: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> float:
+    if [one.shape for one in found] != [one.shape for one in outputs]:
+        return float("inf")
+    return max((_share(a, b) for a, b in zip(outputs, found, strict=True)), default=0.0)
+
+
+def _share(reference: np.ndarray, found: np.ndarray) -> float:
+    """Return the largest difference as a share of the largest value; 0 of whole numbers."""
+    if reference.dtype.kind != "f":
+        return 0.0
+    finite = np.isfinite(reference)
+    return _apart(found, reference) / (float(np.abs(reference[finite]).max(initial=0.0)) or 1.0)
 
 
 def _apart(found: np.ndarray, array: np.ndarray) -> float:

@@ -1,5 +1,7 @@
 """A port against an ONNX graph: the right one passes, a wrong one is found at its place."""
 
+from pathlib import Path
+
 import numpy as np
 import paddle
 import paddle.nn.functional as F
@@ -41,6 +43,8 @@ def test_a_doubled_epsilon_is_seen_in_float32_at_its_layer(port, exported, which
     report = align.align_against(port, exported[which], IMAGE)
     assert report.exit_code == NOT_ALIGNED
     assert layers(report) == ["stages.1.bn"]
+    graph = Path(exported[which]).name
+    assert report.layers["stages.1.bn"].torch_source == f"{graph}:stages.1.bn"
 
 
 def test_wrong_code_between_layers_is_where_it_stands(port, exported):
