@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 _LARGEST = 1 << 28  # bytes of one result
+_MOST = 1 << 20  # values of one that a few bytes ask for
 _LEFT = {
     *("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike"),
     *("Multinomial", "Bernoulli", "Dropout"),
-    *("ConstantOfShape", "Expand", "Tile", "Range"),  # a few bytes become any number of them
+    *("Pad", "OneHot", "Resize", "Upsample"),  # a few bytes become any number of them
 }
 
 
@@ -64,12 +65,33 @@ def _computed(model: Any, node: Any, known: dict[str, np.ndarray]) -> list[np.nd
     from onnx.reference import ReferenceEvaluator
 
     given = {name: known[name] for name in node.input if name}
+    if not _asked_for(node.op_type, [known[name] for name in node.input if name]) <= _MOST:
+        return None
     try:
         made = ReferenceEvaluator(node).run(None, given)
     except Exception:
         return None
     found = [np.asarray(one) for one in made]
     return found if sum(one.nbytes for one in found) <= _LARGEST else None
+
+
+def _asked_for(op: str, given: list[np.ndarray]) -> float:
+    """Return how many values a node makes of a few, at most; 0 where it makes no more than it has.
+
+    Infinite where what it is given is not what it takes.
+    """
+    numbers = [np.abs(one.astype(np.float64)) for one in given if one.dtype.kind in "iuf"]
+    try:
+        if op == "ConstantOfShape":
+            return float(numbers[0].prod())
+        if op in ("Expand", "Tile"):
+            return given[0].size * float(np.maximum(numbers[-1], 1).prod())
+        if op == "Range":
+            start, end, step = (float(one) for one in given)
+            return (end - start) / step
+    except (IndexError, TypeError, ValueError, ZeroDivisionError):
+        return float("inf")
+    return 0.0
 
 
 def _drop_unused(graph: Any) -> None:

@@ -241,3 +241,25 @@ def test_operators_newer_than_it_reads_are_named(tmp_path, opset, nodes, op):
     path = written(tmp_path, nodes, weights, opset)
     with pytest.raises(UserError, match=f"X2Paddle cannot convert {op} of"):
         prepared(path)
+
+
+GROWING = {
+    "ConstantOfShape": [np.array([3, 4])],
+    "Expand": [np.ones((1, 4), np.float32), np.array([3, 4])],
+    "Tile": [np.ones((1, 4), np.float32), np.array([3, 1])],
+    "Range": [np.array(0), np.array(4), np.array(1)],
+}
+
+
+@pytest.mark.parametrize("op", GROWING)
+@pytest.mark.parametrize("large", [False, True])
+def test_what_grows_is_computed_beforehand_while_it_is_small(tmp_path, op, large):
+    weights = {f"c{place}": array for place, array in enumerate(GROWING[op])}
+    if large:
+        weights |= {f"c{len(weights) - (2 if op == 'Range' else 1)}": np.array([1 << 34, 4])}
+        weights |= {"c1": np.array(1 << 36)} if op == "Range" else {}
+    value = {"value": numpy_helper.from_array(np.ones(1, np.float32))} if "Con" in op else {}
+    nodes = [node(op, list(weights), ["made"], **value), node("Cast", ["made"], ["cast"], to=1)]
+    path = written(tmp_path, [*nodes, node("Add", ["in::x", "cast"], ["y"])], weights)
+    found = [one.op_type for one in prepared(path).model.graph.node]
+    assert found == ([op, "Cast", "Add"] if large else ["Add"])
