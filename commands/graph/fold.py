@@ -1,4 +1,4 @@
-"""Computes what of an ONNX graph depends on nothing that goes in: X2Paddle reads it as weights.
+"""Computes what of an ONNX graph depends on no value that goes in: X2Paddle reads it as weights.
 
 It has no form for a BatchNormalization whose scale is computed, nor for a size that is put together
 of constants.
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 _LARGEST = 1 << 28  # bytes of one result
+_ROUNDS = 8
 _MOST = 1 << 20  # values of one that a few bytes ask for
 _LEFT = {
     *("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike"),
@@ -18,7 +19,41 @@ _LEFT = {
 
 
 def fold(model: Any, notes: list[str]) -> None:
-    """Replace operations on constants by their results, and note how many there were."""
+    """Replace operations on constants, and on sizes that the file fixes, by their results.
+
+    Notes how many there were.
+    """
+    count = before = 0
+    for _ in range(_ROUNDS):  # what is computed of sizes may be the size of something
+        before, count = count, count + _folded_once(model, _sizes(model))
+        if count == before:
+            break
+    if count:
+        notes.append(f"{count} operations on weights and constants alone computed beforehand")
+
+
+def _sizes(model: Any) -> dict[str, np.ndarray]:
+    """Return {tensor: its sizes} of those whose sizes follow from the file; {} where none do."""
+    from onnx import shape_inference
+
+    if not any(node.op_type == "Shape" for node in model.graph.node):
+        return {}
+    del model.graph.value_info[:]
+    try:
+        graph = shape_inference.infer_shapes(model, data_prop=True).graph
+    except Exception:
+        return {}
+    found = {}
+    for value in (*graph.input, *graph.value_info):
+        kind = value.type.tensor_type
+        lengths = [one.dim_value for one in kind.shape.dim]
+        if kind.HasField("shape") and all(lengths):
+            found[value.name] = np.array(lengths, np.int64)
+    return found
+
+
+def _folded_once(model: Any, sizes: dict[str, np.ndarray]) -> int:
+    """Replace what can be computed; return how many operations that were."""
     from onnx import numpy_helper
 
     graph = model.graph
@@ -32,7 +67,9 @@ def fold(model: Any, notes: list[str]) -> None:
                 known[node.output[0]] = values[0]
             kept.append(node)
             continue
-        if _is_constant(node, known) and not outputs & set(node.output):
+        if node.op_type == "Shape" and node.input[0] in sizes and not outputs & set(node.output):
+            values = _size(node, sizes[node.input[0]])
+        elif _is_constant(node, known) and not outputs & set(node.output):
             values = _computed(model, node, known)
         if values is None:
             kept.append(node)
@@ -44,8 +81,13 @@ def fold(model: Any, notes: list[str]) -> None:
     del graph.node[:]
     graph.node.extend(kept)
     _drop_unused(graph)
-    if count:
-        notes.append(f"{count} operations on weights and constants alone computed beforehand")
+    return count
+
+
+def _size(node: Any, lengths: np.ndarray) -> list[np.ndarray]:
+    """Return what a Shape gives, of all lengths or from `start` to `end`."""
+    ends = {one.name: one.i for one in node.attribute}
+    return [lengths[ends.get("start", 0) : ends.get("end", len(lengths))]]
 
 
 def _is_constant(node: Any, known: dict[str, np.ndarray]) -> bool:

@@ -263,3 +263,27 @@ def test_what_grows_is_computed_beforehand_while_it_is_small(tmp_path, op, large
     path = written(tmp_path, [*nodes, node("Add", ["in::x", "cast"], ["y"])], weights)
     found = [one.op_type for one in prepared(path).model.graph.node]
     assert found == ([op, "Cast", "Add"] if large else ["Add"])
+
+
+@pytest.mark.parametrize(
+    ("shape", "kept"), [((2, 2, 4, 4), []), ((2, 2, "h", 4), ["Shape", "Shape"])]
+)
+def test_sizes_that_the_file_fixes_are_constants(tmp_path, shape, kept):
+    """Also those that follow from a size which was computed, and a part of them."""
+    nodes = [
+        node("Shape", ["in::x"], ["s"], start=0, end=2),
+        node("Concat", ["s", "all"], ["r"], axis=0),
+        node("Reshape", ["in::x", "r"], ["z"]),
+        node("Shape", ["z"], ["t"]),
+        node("Reshape", ["z", "t"], ["w"]),
+        node("Add", ["w", "k"], ["y"]),
+    ]
+    weights = {"all": np.array([-1]), "k": np.ones(1, np.float32)}
+    path = written(tmp_path, nodes, weights, 15, shape)
+    made = prepared(path)
+    left = [one.op_type for one in made.model.graph.node]
+    assert [op for op in left if op == "Shape"] == kept
+    onnx.save(made.model, str(tmp_path / "made.onnx"))
+    inputs = [np.random.default_rng(0).standard_normal((2, 2, 4, 4)).astype(np.float32)]
+    expected = OnnxReference(path).run(inputs).outputs[0]
+    assert np.array_equal(expected, OnnxReference(tmp_path / "made.onnx").run(inputs).outputs[0])
