@@ -48,7 +48,9 @@ class _Pickler(pickle.Pickler):
         if not isinstance(value, type | FunctionType) or value.__module__ not in ASIDE:
             return NotImplemented
         parts = value.__qualname__.split(".")
-        found = reduce(lambda at, name: getattr(at, name, None), parts, ASIDE[value.__module__])
+        found: Any = ASIDE[value.__module__]
+        for name in parts:
+            found = getattr(found, name, None)
         return (_users, (value.__module__, parts)) if found is value else NotImplemented
 
 

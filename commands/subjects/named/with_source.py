@@ -35,7 +35,10 @@ def point_at(report: Report, owns: Sequence[Own | None]) -> Report:
     """
     lines = [written_at(own.found) if own else "" for own in owns]
     if any(lines):
-        where = {"torch_source": lines[0] or None, "paddle_source": lines[1] or None}
+        where: dict[str, Any] = {
+            "torch_source": lines[0] or None,
+            "paddle_source": lines[1] or None,
+        }
         wrong = {call.layer for call in report.calls if call.verdict == DIFFERS}
         report.layers |= {name: Layer(name, **where) for name in sorted(wrong)}
         report.divergences = [replace(found, **where) for found in report.divergences]
