@@ -6,6 +6,7 @@ import pytest
 torch = pytest.importorskip("torch")
 paddle = pytest.importorskip("paddle")
 
+from port.meanings import takes_torchs_arguments
 from port.record.record_torch import on_the_cpu
 from tests.port.test_traps import HEAD
 from tests.port.trial import both_outputs, recorded, written
@@ -137,3 +138,8 @@ def test_the_port_means_the_same(tmp_path, name):
     if "Function" in NETS[name]:
         assert "def backward(ctx" in written(record)[0]["meant.py"]
     np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+
+
+def test_a_helper_that_stands_for_a_function_is_called_as_torchs() -> None:
+    assert takes_torchs_arguments(["torch.utils.checkpoint.checkpoint"])
+    assert not takes_torchs_arguments(["torch.nn.Conv2d", "torch.nn.functional.relu"])
