@@ -56,7 +56,9 @@ def parse(description: str, example: str) -> argparse.Namespace:
         "--confusion", type=Path, metavar="FILE.png", help="write the confusion matrix as a picture"
     )
     command.add_argument(
-        "--force", action="store_true", help="write over files of --save-ids and --save"
+        "--force",
+        action="store_true",
+        help="write over files of --save-ids, --save and --confusion",
     )
     command.add_argument(
         "--at-least", type=numbers.score, metavar="X",
@@ -103,6 +105,7 @@ def _evaluated(options: argparse.Namespace, settings: Any) -> dict[str, Any]:
     data = parts.data()
     evaluator = parts.evaluator(data)
     files = _files(options, settings, data.val, evaluator)
+    _check_picture(options, data.val)
     running = Running(options.device, options.engine or "auto", options.threads, _teller(options))
     net = asked(parts, options.weights, running)
     _begin(options, settings, net, len(data.val))
@@ -199,6 +202,16 @@ def _about(options: argparse.Namespace, settings: Any, net: Any) -> dict[str, An
         "conversion": net.loaded.totals,
         "left_at_initialisation": list(net.loaded.left),
     }
+
+
+def _check_picture(options: argparse.Namespace, dataset: Any) -> None:
+    """Raise UserError where the picture would be written over what is read, or unasked."""
+    from commands.evaluate.ids import files_of
+    from common.files import check_outputs
+
+    if options.confusion is not None:
+        read = [options.config, Path(options.weights), *files_of(dataset)]
+        check_outputs([options.confusion], read, options.force)
 
 
 def _picture(

@@ -10,7 +10,7 @@ from PIL import Image
 from common.data import Batch, SegmentationDataset
 from common.errors import UserError
 from common.evaluation.evaluator import Evaluator
-from common.files import make_folder, whole_file
+from common.files import check_outputs, make_folder, whole_file
 
 
 class IdFiles:
@@ -33,7 +33,7 @@ class IdFiles:
     def add(self, classes: np.ndarray) -> None:
         """Write the next frames: int64 [N, H, W]."""
         for frame in classes:
-            path = self.folder / f"{self.names[self.written]}.png"
+            path = self._path(self.names[self.written])
             image = Image.fromarray(self.table[frame.astype(np.uint8)])
             if self.dataset.transforms:
                 size = self.dataset.source.read(self.written)[0].size
@@ -46,19 +46,35 @@ class IdFiles:
     def _check(self, force: bool) -> None:
         if twice := {name for name in self.names if self.names.count(name) > 1}:
             raise UserError(f"--save-ids: two frames are called {min(twice)}")
-        there = [p for name in self.names if (p := self.folder / f"{name}.png").exists()]
+        paths = [self._path(name) for name in self.names]
+        there = [path for path in paths if path.exists()]
         if there and not force:
             raise UserError(
                 f"--save-ids {self.folder}: holds {there[0].name} and {len(there) - 1} more of "
                 "these files; give another folder, or --force to write them anew"
             )
+        check_outputs(paths, files_of(self.dataset), force)
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.png"
 
 
 def names_of(dataset: SegmentationDataset) -> Sequence[str]:
-    """Return what the frames are called: a set of the user's own may have no names."""
+    """Return what the frames are called: a set of the user's own may have no names.
+
+    A list may name photos anywhere; their names lead nowhere out of a folder.
+    """
     frames: Sequence[Any] = getattr(dataset.source, "frames", ())
-    names = [str(frame.name) for frame in frames]
+    parts = [Path(str(frame.name)).parts for frame in frames]
+    names = ["/".join(part for part in own if part not in ("/", "..")) for own in parts]
     return names or [f"{index:06d}" for index in range(len(dataset))]
+
+
+def files_of(dataset: SegmentationDataset) -> list[Path]:
+    """Return the files that the frames of a set name: what is read."""
+    frames: Sequence[Any] = getattr(dataset.source, "frames", ())
+    named = [frame for frame in frames if isinstance(frame, tuple)]
+    return [value for frame in named for value in frame if isinstance(value, Path)]
 
 
 class AlsoSeen:
