@@ -236,6 +236,9 @@ def check_folder(folder: str | Path | None, stems: Sequence[str] = ()) -> None:
 
     Reports of earlier runs under the names `stems` go: they say nothing about this run.
     """
+    from common.files import sweep_drafts
+    from common.locks import tell_swept
+
     if folder is None:
         return
     path = Path(folder)
@@ -245,6 +248,7 @@ def check_folder(folder: str | Path | None, stems: Sequence[str] = ()) -> None:
         check_outputs(report_files(path, stems), named_files(), force=True)
         for stem in stems:
             remove_report(path, stem)
+        tell_swept([one for file in report_files(path, stems) for one in sweep_drafts(file)])
     except OSError as error:
         reason = "is a file" if path.is_file() else error.strerror or str(error)
         raise UserError(f"--report {folder}: {reason}; give a folder to write to") from None

@@ -97,4 +97,6 @@ def test_every_other_way(places):
     alone("evaluate", f"{run} --weights {weights} --json", places)
     size = "--size 32 64 --format paddle"
     alone("export", f"{run} --weights {weights} -o {{folder}}/exported {size} --json", places)
+    photos = "{folder}/toy/leftImg8bit/val --model {folder}/exported --output {folder}/seen --json"
+    alone("predict", photos, places)
     alone("port", "stranger:Net -o {folder}/made --input-shape 1 3 16 16", places)

@@ -153,6 +153,15 @@ def test_a_report_does_not_replace_what_the_command_names(tmp_path, monkeypatch,
     assert (tmp_path / "convert.json").exists()
 
 
+def test_drafts_of_a_report_of_a_killed_run_go_with_a_word(tmp_path, capsys):
+    left, others = tmp_path / ".convert.html.4000000.part", tmp_path / ".else.html.4000000.part"
+    for path in (left, others):
+        path.write_text("half")
+    entry.check_folder(tmp_path, ["convert"])
+    assert list(tmp_path.iterdir()) == [others]
+    assert f"removed, drafts of a run that was killed: {left}" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
 @pytest.mark.parametrize("count", [1, 99_999])
 def test_results_that_nobody_takes_are_no_verdict(count, monkeypatch, capsys):

@@ -21,7 +21,7 @@ from common.files import (
 from tests.paths import ROOT
 
 ROOMS = ("common", "torch_ref", "paddle_impl", "convert", "align", "commands", "tools", "docs")
-ROOMS += ("benchmarks",)
+ROOMS += ("benchmarks", "export", "port")
 
 
 def test_a_failure_leaves_the_old_file_and_no_other(tmp_path):
@@ -139,6 +139,11 @@ INTO_A_DRAFT = {
     "convert/formats/pdparams.py": {"write_pdparams"},
     "convert/formats/safetensors.py": {"write_safetensors"},
     "convert/formats/torch_save/write_zip.py": {"write_torch"},
+    "export/deployment.py": {"write"},
+    "export/make/graph_paddle.py": {"save"},
+    "export/make/job_paddle.py": {"_write"},
+    "export/make/onnx_paddle.py": {"write_onnx"},
+    "port/graph/folder.py": {"write_sources", "write_reports"},
     "torch_ref/train.py": {"save_weights"},
     "paddle_impl/train.py": {"save_weights"},
 }
@@ -153,6 +158,8 @@ NOT_KEPT = {
     "commands/port/record.py": {"recorded"},
     "commands/port/recording_torch.py": {"main"},
     "docs/proof/prove.py": {"run_readme"},
+    "export/fresh.py": {"run_fresh", "main"},
+    "port/graph/contain.py": {"run_contained"},
     "align/nets/progress.py": {"create_note"},  # how far a child is, in a temporary folder
     "common/training/logs.py": {"_append"},  # a log grows; a line that a kill cut is left out
 }
