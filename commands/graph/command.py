@@ -146,8 +146,8 @@ def _row(row: dict[str, Any]) -> str:
     """Return the line of one comparison."""
     name, where = said(row["name"]), row["where"]
     if where:
-        told = said(where)
-        name = f"{name} ({told if told != where else error_said(where)})"
+        place = said(where)
+        name = f"{name} ({place if place != where else error_said(where)})"
     if row["error"] is None or row["allowed"] is None:
         plain = (
             phrase("{name}: equal", name=name),
