@@ -13,6 +13,7 @@ from port.write.texts import DROP
 PLACE = "\x02"  # where the file's first import of torch stood
 _PADDLES = {"einops.layers.torch": "einops.layers.paddle"}  # of libraries that know both
 _SHORT = {"F": "paddle.nn.functional", "nn": "paddle.nn"}
+OF_TORCH = "torch_"  # in front of a helper whose name the file has for something of its own
 
 
 class ImportWriter:
@@ -21,6 +22,7 @@ class ImportWriter:
     def __init__(self, source: Source, cut: Cut) -> None:
         self.source, self.cut = source, cut
         self.name = written_name(source.record)
+        self.renamed: dict[str, str] = {}  # helper -> its name here
 
     def written(self, node: ast.Import | ast.ImportFrom) -> str:
         """Return the text of an import, a mark where nothing of it stays."""
@@ -123,8 +125,11 @@ class ImportWriter:
         names = [one.value for one in node.value.elts if isinstance(one, ast.Constant)]
         return f"__all__ = {[name for name in names if name in kept]}".replace("'", '"')
 
-    def without_clashes(self, text: str) -> str:
-        """Return a spelling in which `F` and `nn` are written out where the file has its own."""
+    def without_clashes(self, text: str, helpers: frozenset[str]) -> str:
+        """Return a spelling in which `F`, `nn` and helpers are no names of the file's own."""
+        for name in filter(self._is_own, helpers):
+            self.renamed[name] = f"{OF_TORCH}{name}"
+            text = re.sub(rf"(?<![\w.]){name}(?=\()", self.renamed[name], text)
         for short, full in _SHORT.items():
             if self._is_taken(short, full):
                 text = re.sub(rf"(?<![\w.]){short}\.(?=\w)", f"{full}.", text)
@@ -137,6 +142,12 @@ class ImportWriter:
         theirs = full.replace("paddle", "torch")
         return not _is(bound, theirs) or short in self.source.all_local_names
 
+    def _is_own(self, helper: str) -> bool:
+        """Tell whether the file has something of its own by the name of a helper."""
+        bound: Any = self.source.record.names.get(helper)
+        theirs = bound is None or any(name.startswith("torch.") for name in bound.names)
+        return not theirs or helper in self.source.all_local_names
+
     def lines(self, imports: set[str], helpers: set[str]) -> list[str]:
         """Return the lines that stand where torch's imports stood."""
         found = set()
@@ -147,7 +158,8 @@ class ImportWriter:
         lines = sorted(found, key=lambda line: (not line.startswith("import"), line))
         if helpers:
             where = relative(self.name, self.source.record.is_package, "torch_calls")
-            lines.append(f"from {where} import {', '.join(sorted(helpers))}")
+            named = (_as(name, self.renamed.get(name, name)) for name in sorted(helpers))
+            lines.append(f"from {where} import {', '.join(named)}")
         return lines
 
 

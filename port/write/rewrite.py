@@ -382,7 +382,7 @@ class Rewriter:
         self.needs.imports |= spelled.imports
         self.needs.helpers |= spelled.helpers
         self.needs.notes += [(self.where(node), note) for note in spelled.notes]
-        return self.imports.without_clashes(spelled.text)
+        return self.imports.without_clashes(spelled.text, spelled.helpers)
 
     def torch_like(self, node: ast.AST, names: Sequence[str]) -> str | None:
         """Return the name of a class that takes torch's arguments, None without one."""

@@ -51,6 +51,20 @@ class Net(nn.Module):
         y += 1
         return y * kept
 """,
+    "a function of the file has the name of torch's that it calls": """
+def kaiming_normal_(weight):
+    nn.init.kaiming_normal_(weight, a=1.0)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+        kaiming_normal_(self.conv.weight)
+
+    def forward(self, x):
+        return self.conv(x)
+""",
     "a class without a constructor": """
 class Flat(nn.Module):
     def forward(self, x):
