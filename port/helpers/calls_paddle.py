@@ -11,7 +11,7 @@ import paddle.nn.functional as F
 ValuesAndIndices = namedtuple("ValuesAndIndices", ["values", "indices"])
 
 
-class Absent:
+class Unspelled:
     """Stands for what of torch has no spelling and was never called: it raises when it is used."""
 
     def __init__(self, api: str, place: str) -> None:

@@ -27,7 +27,7 @@ from port.write.inplace import read_later
 from port.write.texts import DECORATOR, DROP, DROP_DEFINITION, in_brackets
 from port.write.torch_like import torch_like
 
-STUB, ABSENT = "not_ported", "Absent"
+STUB, ABSENT = "not_ported", "Unspelled"
 SETTINGS = ("torch.backends.", "torch.nn.Module.dump_patches")  # which move no value
 ANYTHING = "object"  # stands in annotations for what has no name in Paddle
 SIGNS: dict[type, str] = {**dict(ARITHMETIC), **dict(COMPARED)}
