@@ -143,7 +143,7 @@ def test_an_account_that_lies(converted, count):
             reverse_checkpoint(converted)
         except UserError as error:
             refused.append(str(error))
-    assert len(refused) > count // 5
+    assert len(refused) > count // 10
     assert max(map(len, refused)) < 3000
 
 
