@@ -50,6 +50,8 @@ SECONDS = 300.0
 
 def main() -> int:
     """Run what is asked for, print one line each, write the rows."""
+    from common.documents import write_text
+
     options = _parse()
     _import_all()
     rows = []
@@ -58,7 +60,7 @@ def main() -> int:
             rows.append(_measured(wanted, Path(folder)))
         print(json.dumps(rows[-1], ensure_ascii=False), flush=True)
         if options.json:
-            options.json.write_text(json.dumps(rows, indent=1, ensure_ascii=False), "utf-8")
+            write_text(options.json, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
     print(table(rows))
     return 0
 
