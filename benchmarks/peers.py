@@ -1,12 +1,13 @@
 """PaDiff, reprod_log, X2Paddle and PaConvert beside this project, on the same nets.
 
 Each peer gets an environment of its own (made once, in the cache folder, beside the frameworks
-that run this script) and the same healthy ports and ports broken on purpose as docs/proof/faults.py
-has: of each net of NETS the faults that a drawn seed picks, singly, seen in the forward pass. What
-compares runs at its defaults and at the loosest and the tightest setting of its own documentation;
-weights are equal already, and nobody copies them. A crash is counted as such. PaDiff names a class
-of layers; where that is the class of a layer that is at fault, it is counted as right. Converters
-get rows of the table of nets; their result is right where its output is the net's, up to 1e-4.
+that run this script). What compares (peers_check.py) gets the same healthy ports and ports broken
+on purpose as docs/proof/faults.py has, one fault at a time: of each net the faults of the forward
+pass that a drawn seed picks, two small ones, and some of gradients alone. It runs at its defaults
+and at the loosest and the tightest setting of its own documentation; weights are equal already. A
+crash is counted as such. What converts (peers_convert.py) gets three nets. What each needs is
+measured too. What a run has measured is kept until it ends: a second one goes on where the first
+was stopped, as long as no line of what it measures has changed.
 
     python benchmarks/peers.py                     # half an hour on one core
     python benchmarks/peers.py --only PaDiff       # one peer anew; the others' rows stay
@@ -14,198 +15,298 @@ get rows of the table of nets; their result is right where its output is the net
 
 import argparse
 import contextlib
-import inspect
+import hashlib
 import io
 import json
 import os
-import random
-import re
 import resource
 import subprocess
 import sys
 import sysconfig
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import peers_check, peers_convert
+from benchmarks.peers_check import BARE, CHECKERS, OURS, ROOT, clock
+from benchmarks.peers_convert import CONVERTED, GRAPH, PORT, TOOLS
+
 RESULTS = ROOT / "docs" / "proof" / "peers.json"
-OURS, SEED, DRAWN, LIMIT_S = "this project", 0, 4, 3600
-NETS = ("stdc", "attention", "zoo", "pyramid", "decoder")
-HEALTHY = ("stdc", "stdc 1", *NETS[1:])
-ROWS = {
-    "stdc1_seg": (1, 3, 64, 96),
-    "unet": (1, 3, 32, 48),
-    "deeplabv3plus_r50": (1, 3, 33, 49),
-}
-AGREES = 1e-4  # of the largest magnitude, in float32
+LIMIT_S = 3600  # that a process may take for what one tool has to do in one part
+PARTS = ("forward", "small", "backward")
+# PaConvert 3.3.1 writes names of nn that Paddle 3.3 has not: 3.3.0 is the newest that runs here.
 PEERS = {
     "PaDiff": ("padiff==0.2.0",),
     "reprod_log": ("reprod_log==1.0.1",),
     "X2Paddle": ("x2paddle==1.6.0", "six", "requests"),
-    "PaConvert": ("paconvert==3.3.1",),
+    "PaConvert": ("paconvert==3.3.0",),
 }
-# name -> {setting: arguments}
-CHECKERS: dict[str, dict[str, Any]] = {
-    OURS: {"no tolerances": {}},
-    "PaDiff": {
-        "defaults: means, rtol 1e-7": {},
-        "loosest, its README: strict, atol 1e-4": {
-            "atol": 1e-4,
-            "rtol": 0,
-            "compare_mode": "strict",
-        },
-        "tightest: strict, rtol 1e-7": {"compare_mode": "strict"},
-    },
-    "reprod_log": {
-        "defaults: mean below 1e-6": {"diff_method": "mean", "diff_threshold": 1e-6},
-        "loosest, the guide: mean below 1e-5": {"diff_method": "mean", "diff_threshold": 1e-5},
-        "tightest: max below 1e-6": {"diff_method": "max", "diff_threshold": 1e-6},
-    },
+# Of what the cells of a part depend on: files and folders of this repository.
+CODE = ("align", "common", "convert", "tests/faults", "paddle_impl", "torch_ref")
+OF_CONVERSIONS = ("commands", "port", "tools", "benchmarks/peers_convert.py")
+# name -> (what is installed, what a user imports)
+NEEDS = {
+    OURS: ("torch2paddle-seg", ("align", "convert", "port.port")),
+    "PaDiff": ("padiff", ("padiff",)),
+    "reprod_log": ("reprod_log", ("reprod_log",)),
+    "X2Paddle": ("x2paddle", ("x2paddle.convert",)),
+    "PaConvert": ("paconvert", ("paconvert.main",)),
 }
-CONVERTERS = (OURS, "X2Paddle", "PaConvert")
+ROOMS = ("align", "commands", "common", "convert", "export", "paddle_impl", "port", "torch_ref")
+Cell = tuple[str, str, str, str, str]  # part, tool, setting, net, fault
+Row = dict[str, Any]
 
 
 def main() -> int:
-    """Measure, write the results, print what was found."""
+    """Measure, write the results, print where."""
     options = _parse()
     if options.child:
-        return _child(options.child, json.loads(options.work), Path(options.into))
-    results = options.results
+        return _child(json.loads(options.child), Path(options.into))
+    results, load = options.results, os.getloadavg()[0]
     known = json.loads(results.read_text(encoding="utf-8")) if results.exists() else {}
     names = options.only or [OURS, *PEERS]
-    cases = [case for case in drawn_cases() if case[0].partition(" ")[0] in options.nets]
-    measured = {"checks": {}, "conversions": {}, "dates": {}} | known
+    cells = [cell for cell in all_cells(options.nets) if owner(cell[1]) in names]
+    kept = Kept(options.kept, options.anew)
+    for group in groups(cells):
+        measure(group, kept)
+    measured = {key: dict(known.get(key, {})) for key in ("checks", "conversions", "needs")}
+    for tool in dict.fromkeys(cell[1] for cell in cells):
+        own = [(cell, kept.rows[cell]) for cell in cells if cell[1] == tool]
+        place = "conversions" if tool in TOOLS else "checks"
+        measured[place][tool] = converted(own) if tool in TOOLS else checked(own)
     for name in names:
-        if name in CHECKERS:
-            measured["checks"][name] = _checked(name, environment_of(name), cases)
-            _write(measured, cases, results)
-    for name in sorted(names, key=lambda name: name == OURS):  # the longest last
-        if name in CONVERTERS:
-            measured["conversions"][name] = _converted(name, environment_of(name))
-        measured["dates"][name] = date.today().isoformat()
-        _write(measured, cases, results)
+        cell = ("needs", name, "", "", "")
+        if cell not in kept.rows:
+            kept.add(cell, needs_of(name))
+        measured["needs"][name] = kept.rows[cell]
+        cells.append(cell)
+    dates = known.get("dates", {}) | dict.fromkeys(names, date.today().isoformat())
+    _write(measured | {"dates": dates, "load": [round(load, 1), round(os.getloadavg()[0], 1)]},
+           results)  # fmt: skip
+    kept.forget(cells)
     print(f"written: {results}")
     return 0
 
 
 def _parse() -> argparse.Namespace:
+    from export.choice import cache_folder
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    nets = [*peers_check.FORWARD, *CONVERTED]
+    kept = cache_folder() / "peers" / "run.jsonl"
     parser.add_argument("--only", nargs="+", choices=[OURS, *PEERS], help="these, anew")
-    parser.add_argument("--nets", nargs="+", choices=NETS, default=NETS, help="these alone")
+    parser.add_argument("--nets", nargs="+", choices=nets, default=nets, help="these alone")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the file to write")
+    parser.add_argument("--kept", type=Path, default=kept, help="what a stopped run measured")
+    parser.add_argument("--anew", action="store_true", help="drop what a stopped run measured")
     parser.add_argument("--child", help=argparse.SUPPRESS)
-    parser.add_argument("--work", help=argparse.SUPPRESS)
     parser.add_argument("--into", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def _write(known: Mapping[str, Any], cases: Sequence[Sequence[str]], results: Path) -> None:
+def _write(measured: Mapping[str, Any], results: Path) -> None:
     from common.documents import write_text
     from common.environment import versions
 
-    head = {"versions": versions(), "cores": os.cpu_count(), "cases": cases}
-    write_text(results, json.dumps({**known, **head}, indent=1) + "\n")
+    pins = {name: wanted[0] for name, wanted in PEERS.items()}
+    head = {"versions": versions(), "peers": pins, "cores": os.cpu_count()}
+    write_text(results, json.dumps({**measured, **head}, indent=1) + "\n")
 
 
-def drawn_cases() -> list[list[str]]:
-    """Return [net, fault] of every case; a healthy one has no fault."""
-    from tests.faults import ALL
+# What is measured, and what of it a stopped run has left.
 
-    draw = random.Random(SEED)
-    found = [[net, ""] for net in HEALTHY]
-    for net in NETS:
-        able = [f.name for f in ALL if f.subject == net and "forward" in f.blame]
-        found += [[net, name] for name in sorted(draw.sample(able, DRAWN))]
+
+def all_cells(nets: Sequence[str]) -> list[Cell]:
+    """Return what a whole run measures, on some nets."""
+    found = [
+        (part, tool, setting, net, fault)
+        for part in PARTS
+        for tool in CHECKERS
+        for setting in peers_check.settings_of(tool, part)
+        for net, fault in peers_check.cases(part)
+        if net in nets
+    ]
+    found += [("convert", tool, "", net, "") for net in CONVERTED for tool in TOOLS if net in nets]
     return found
+
+
+def owner(tool: str) -> str:
+    """Return whose environment a tool's cells count for."""
+    return OURS if tool in (BARE, PORT, GRAPH) else tool
+
+
+def groups(cells: Iterable[Cell]) -> list[list[Cell]]:
+    """Return the cells that one process measures: of one tool and part, or one conversion."""
+    found: dict[tuple[str, ...], list[Cell]] = {}
+    for cell in cells:
+        part, tool, _, net, _ = cell
+        found.setdefault((part, tool, net if part == "convert" else ""), []).append(cell)
+    return list(found.values())
+
+
+class Kept:
+    """The rows of a run on disk, a line each; those of other code are left alone and not taken."""
+
+    def __init__(self, path: Path, anew: bool) -> None:
+        self.path, self.rows = path, dict[Cell, Row]()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if anew:
+            path.unlink(missing_ok=True)
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+            with contextlib.suppress(ValueError, KeyError):  # the line that a kill cut
+                entry = json.loads(line)
+                part, tool, setting, net, fault = entry["cell"]
+                if entry["mark"] == mark(part):
+                    self.rows[part, tool, setting, net, fault] = entry["row"]
+
+    def add(self, cell: Cell, row: Row) -> None:
+        """Keep one row."""
+        self.rows[cell] = row
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"cell": cell, "mark": mark(cell[0]), "row": row}) + "\n")
+
+    def forget(self, cells: Iterable[Cell]) -> None:
+        """Leave no row of a run that has ended, so that the next one measures anew."""
+        if set(self.rows) <= set(cells):
+            self.path.unlink(missing_ok=True)
+
+
+@cache
+def mark(part: str) -> str:
+    """Return what stands for the code and the frameworks that a part's rows were measured with."""
+    from common.environment import versions
+
+    names = [*CODE, *(OF_CONVERSIONS if part == "convert" else ("benchmarks/peers_check.py",))]
+    files = [f for name in names for f in sorted((ROOT / name).rglob("*")) or [ROOT / name]]
+    digest = hashlib.sha256(json.dumps([versions(), PEERS]).encode())
+    for file in files:
+        if file.is_file() and "__pycache__" not in file.parts:
+            digest.update(str(file.relative_to(ROOT)).encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 # Environments.
 
 
 def environment_of(name: str) -> Path:
-    """Return the Python of a peer's environment, made where it is not there."""
+    """Return the Python of a tool's environment, made where it is not there."""
     from export.choice import cache_folder
 
-    if name == OURS:
+    name = "X2Paddle" if name == GRAPH else name
+    if name not in PEERS:
         return Path(sys.executable)
     folder = cache_folder() / "peers" / name
-    python = folder / "bin" / "python"
-    if not (folder / "ready").exists():
+    python, ready = folder / "bin" / "python", folder / "ready"
+    wanted = " ".join(PEERS[name])
+    if not ready.exists() or ready.read_text(encoding="utf-8") != wanted:
+        print(f"installing {name} ...", file=sys.stderr, flush=True)
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
         limits = ["-c", str(ROOT / "constraints.txt")]
         install = [str(python), "-m", "pip", "install", "--quiet", *limits, *PEERS[name]]
         subprocess.run(install, check=True)
-        code = "import sysconfig; print(sysconfig.get_paths()['purelib'])"
-        place = subprocess.run([str(python), "-c", code], capture_output=True, text=True).stdout
-        frameworks = Path(place.strip()) / "frameworks.pth"
-        frameworks.write_text(sysconfig.get_paths()["purelib"] + "\n", encoding="utf-8")
-        (folder / "ready").touch()
+        ready.write_text(wanted, encoding="utf-8")
+    own = next((folder / "lib").glob("python*")) / "site-packages"
+    frameworks = sysconfig.get_paths()["purelib"]
+    (own / "frameworks.pth").write_text(frameworks + "\n", encoding="utf-8")
     return python
 
 
-def _run_child(
-    name: str, python: Path, kind: str, work: Sequence[Any]
-) -> tuple[list[dict[str, Any]], float]:
-    """Return a row for each piece of work, and the largest peak of memory (MB).
+# Processes.
+
+
+def measure(group: Sequence[Cell], kept: "Kept") -> None:
+    """Measure the cells of a group that are not kept yet.
 
     A process that dies leaves a row that says so, and another goes on behind it.
     """
-    rows: list[dict[str, Any]] = []
-    peak = 0.0
-    while len(rows) < len(work):
+    part, tool, _, net, _ = group[0]
+    python = environment_of(tool)
+    while left := [cell for cell in group if cell not in kept.rows]:
+        print(f"{part}: {tool} {net} ({len(left)})", file=sys.stderr, flush=True)
         with tempfile.TemporaryDirectory(prefix="peers-") as folder:
             into = Path(folder) / "rows.jsonl"
-            command = [str(python), str(Path(__file__).resolve()), "--child", f"{kind} {name}"]
-            command += ["--work", json.dumps(work[len(rows) :]), "--into", str(into)]
-            place = Path(folder) / "here"
-            place.mkdir()
-            told = ""
-            try:
-                done = subprocess.run(
-                    command, cwd=place, capture_output=True, text=True, timeout=LIMIT_S
-                )
-                told = (done.stderr.strip().splitlines() or [""])[-1]
-                told = f"exit {done.returncode}: {told}"
-            except subprocess.TimeoutExpired:
-                told = f"not done in {LIMIT_S} s"
+            told = _run_child(python, left, Path(folder), into)
             lines = into.read_text(encoding="utf-8").splitlines() if into.exists() else []
-            made = [json.loads(line) for line in lines]
-        peak = max([peak, *(row.pop("megabytes") for row in made)])
-        rows += made
-        if len(rows) < len(work):
-            rows.append({"crash": told[:200], "seconds": 0.0, "disk": 0.0})
-    return rows, peak
+        rows = [json.loads(line) for line in lines]
+        for cell, row in zip(left, rows, strict=False):
+            kept.add(cell, row)
+        if len(rows) < len(left):
+            kept.add(left[len(rows)], {"crash": told[:300], "seconds": 0.0, "disk": 0.0})
 
 
-# What compares.
+def _run_child(python: Path, cells: Sequence[Cell], folder: Path, into: Path) -> str:
+    """Run a process over the cells; return how it ended."""
+    command = [str(python), str(Path(__file__).resolve()), "--child", json.dumps(cells)]
+    place = folder / "here"
+    place.mkdir()
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    try:
+        done = subprocess.run(
+            [*command, "--into", str(into)], cwd=place, env=environment,
+            capture_output=True, text=True, timeout=LIMIT_S,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return f"not done in {LIMIT_S} s"
+    return f"exit {done.returncode}: {(done.stderr.strip().splitlines() or [''])[-1]}"
 
 
-def _checked(name: str, python: Path, cases: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
-    """Return one row a setting; memory is the peak of all of them."""
-    print(f"{name} ...", file=sys.stderr, flush=True)
-    settings = CHECKERS[name]
-    work = [[*case, arguments] for arguments in settings.values() for case in cases]
-    rows, peak = _run_child(name, python, "check", work)
-    parts = [rows[at : at + len(cases)] for at in range(0, len(rows), len(cases))]
-    pairs = zip(settings, parts, strict=True)
-    return [_summed(setting, cases, part, peak) for setting, part in pairs]
+def _child(cells: Sequence[Sequence[str]], into: Path) -> int:
+    """Measure each cell in this process and write a row for it; the first says the memory."""
+    sys.path.insert(0, os.getcwd())  # PaDiff writes beside the first entry
+    for number, cell in enumerate(cells):
+        start = clock()
+        row = _measured(cell)
+        row.setdefault("seconds", round(clock() - start, 2))
+        files = [path.stat().st_size for path in Path.cwd().rglob("*") if path.is_file()]
+        row["disk"] = round(sum(files) / 1e6, 2)
+        if not number and "crash" not in row:  # some tools keep what earlier calls left
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            row.setdefault("megabytes", round(peak))
+        with into.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+    return 0
 
 
-def _summed(
-    setting: str, cases: Sequence[Sequence[str]], rows: Sequence[Mapping[str, Any]], peak: float
-) -> dict[str, Any]:
-    pairs = list(zip(cases, rows, strict=True))
-    broken = [row for (_, fault), row in pairs if fault]
-    healthy = [row for (_, fault), row in pairs if not fault]
+def _measured(cell: Sequence[str]) -> Row:
+    part, tool, setting, *case = cell
+    try:
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            if part == "convert":
+                return peers_convert.convert(tool, case[0])
+            return peers_check.check(tool, setting, part, case, out)
+    except (Exception, SystemExit) as error:
+        words = " ".join(str(error).split())
+        return {"crash": f"{type(error).__name__}: {words}"[:300]}
+
+
+# Sums.
+
+
+def checked(own: Sequence[tuple[Cell, Row]]) -> list[Row]:
+    """Return one row a part and setting of one tool."""
+    found: dict[tuple[str, str], list[tuple[Cell, Row]]] = {}
+    for cell, row in own:
+        found.setdefault((cell[0], cell[2]), []).append((cell, row))
+    peaks = {part: max((row.get("megabytes", 0) for cell, row in own if cell[0] == part), default=0)
+             for part in PARTS}  # fmt: skip
+    return [
+        {"part": part, "setting": setting, **summed(rows), "megabytes": peaks[part]}
+        for (part, setting), rows in found.items()
+    ]
+
+
+def summed(rows: Sequence[tuple[Cell, Row]]) -> Row:
+    """Return what the rows of one part and setting come to, and what came of every case."""
+    broken = [row for cell, row in rows if cell[4]]
+    healthy = [row for cell, row in rows if not cell[4]]
     return {
-        "setting": setting,
         "broken": len(broken),
         "detected": sum(row.get("detected", False) for row in broken),
         "right": sum(bool(row.get("right")) for row in broken),
@@ -214,242 +315,72 @@ def _summed(
         "alarms": sum(row.get("detected", False) for row in healthy),
         "crashes": sum("crash" in row for row in broken),
         "crashes_healthy": sum("crash" in row for row in healthy),
-        "seconds": round(sum(row["seconds"] for row in rows), 1),
-        "megabytes": round(peak),
-        "disk": round(max(row["disk"] for row in rows), 2),
+        "seconds": round(sum(row["seconds"] for _, row in rows), 1),
+        "disk": max(row["disk"] for _, row in rows),
         "of_cases": [
-            {"net": net, "fault": fault} | {k: v for k, v in row.items() if k != "disk"}
-            for (net, fault), row in pairs
+            {"net": cell[3], "fault": cell[4]}
+            | {key: value for key, value in row.items() if key not in ("disk", "megabytes")}
+            for cell, row in rows
         ],
     }
 
 
-def _child(what: str, work: Sequence[Any], into: Path) -> int:
-    """Do each piece of work in this process and write a row for it."""
-    kind, _, name = what.partition(" ")
-    sys.path.insert(0, os.getcwd())  # PaDiff writes beside the first entry
-    do: Callable[..., dict[str, Any]] = CHECKS[name] if kind == "check" else CONVERSIONS[name]
-    for arguments in work:
-        start = clock()
-        try:
-            with contextlib.redirect_stdout(io.StringIO()) as out:
-                row = do(*arguments, out)
-        except Exception as error:
-            words = " ".join(str(error).split())
-            row = {"crash": f"{type(error).__name__}: {words}"[:200]}
-        row["seconds"] = row.get("seconds", round(clock() - start, 2))
-        files = [path.stat().st_size for path in Path.cwd().rglob("*") if path.is_file()]
-        row["disk"] = sum(files) / 1e6
-        row["megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        with into.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-    return 0
+def converted(own: Sequence[tuple[Cell, Row]]) -> list[Row]:
+    """Return one row a net of one tool."""
+    return [{"net": cell[3], **row} for cell, row in own]
 
 
-def clock() -> float:
-    """Return the processor's seconds of this process and of those that it waited for."""
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.process_time() + children.ru_utime + children.ru_stime
+# What each needs.
 
 
-def _subject(net: str, fault: str) -> tuple[Any, frozenset[str]]:
-    """Return a subject and the layers at fault, in eval mode."""
-    from tests.faults import ALL, SUBJECTS
-    from tests.faults.subjects import stdc_subject
-
-    name, _, seed = net.partition(" ")
-    subject = stdc_subject(int(seed)) if seed else SUBJECTS[name]()
-    layers = frozenset[str]()
-    for each in ALL:
-        if each.subject == name and each.name == fault:
-            layers = each.layers("forward", subject)
-            each.apply(subject)
-    subject.torch_net.eval()
-    subject.paddle_net.eval()
-    return subject, layers
+def needs_of(name: str) -> Row:
+    """Return the megabytes that a tool adds to torch and Paddle, and what it imports without."""
+    python = environment_of(name)
+    distribution, modules = NEEDS[name]
+    row: Row = {"megabytes": round(float(_said(python, SIZE, distribution)), 1)}
+    if name == OURS:
+        files = [f for room in ROOMS for f in (ROOT / room).rglob("*") if f.suffix != ".pyc"]
+        own = sum(f.stat().st_size for f in files if f.is_file()) / 1e6
+        row["megabytes"] = round(row["megabytes"] + own, 1)
+    for framework in ("torch", "paddle"):
+        good = _said(python, WITHOUT, framework, *modules) == "good"
+        row[f"without_{framework}"] = good
+    return row
 
 
-def _arrays(subject: Any) -> list[Any]:
-    import numpy as np
-
-    given = subject.inputs
-    arrays = list(given.values()) if isinstance(given, Mapping) else list(given)
-    return [np.asarray(a, "float32") if np.asarray(a).dtype.kind == "f" else a for a in arrays]
-
-
-def check_ours(net: str, fault: str, arguments: Mapping[str, Any], out: Any) -> dict[str, Any]:
-    """Align the forward pass."""
-    from align import align_forward
-    from tests.faults.core import found_layers
-
-    subject, layers = _subject(net, fault)
-    start = clock()
-    report = align_forward(subject.torch_net, subject.paddle_net, subject.inputs)
-    seconds = round(clock() - start, 2)
-    right = found_layers(report) == layers if fault else None
-    return {"detected": report.exit_code != 0, "right": right, "seconds": seconds}
-
-
-def check_padiff(net: str, fault: str, arguments: Mapping[str, Any], out: Any) -> dict[str, Any]:
-    """Compare with PaDiff, forward and backward as it does by itself."""
-    import paddle
-    import torch
-    from padiff import auto_diff
-
-    subject, layers = _subject(net, fault)
-    nets, arrays = (subject.paddle_net, subject.torch_net), _arrays(subject)
-    classes = {type(subject.layer(path)).__name__ for path in layers}
-    names = [list(inspect.signature(type(each).forward).parameters)[1:] for each in nets]
-    tensors = [paddle.to_tensor(a) for a in arrays], [torch.as_tensor(a) for a in arrays]
-    inputs = tuple(dict(zip(*pair, strict=False)) for pair in zip(names, tensors, strict=True))
-    start = clock()
-    same = auto_diff(*nets, inputs, auto_weights=False, options=dict(arguments))
-    seconds = round(clock() - start, 2)
-    told = re.findall(r"Type of layer is +: +(?:\S+) vs (\S+)", out.getvalue())
-    right = bool(told and told[0] in classes) if fault else None
-    said = {"says": told[0]} if told else {}
-    return {"detected": not same, "right": right, "seconds": seconds, **said}
-
-
-def check_reprod_log(
-    net: str, fault: str, arguments: Mapping[str, Any], out: Any
-) -> dict[str, Any]:
-    """Log every output of both nets, as the guide's first checkpoint does, and compare."""
-    import paddle
-    import torch
-    from reprod_log import ReprodDiffHelper, ReprodLogger
-
-    from align.arrays.trees import leaves
-
-    subject, _ = _subject(net, fault)
-    arrays = _arrays(subject)
-    start = clock()
-    with torch.no_grad(), paddle.no_grad():
-        theirs = leaves(subject.torch_net(*(torch.as_tensor(a) for a in arrays)))
-        ours = leaves(subject.paddle_net(*(paddle.to_tensor(a) for a in arrays)))
-    for side, outputs in (("torch", theirs), ("paddle", ours)):
-        log = ReprodLogger()
-        for index, tensor in enumerate(outputs):
-            log.add(f"output_{index}", tensor.numpy())
-        log.save(f"{side}.npy")
-    helper = ReprodDiffHelper()
-    helper.compare_info(helper.load_info("torch.npy"), helper.load_info("paddle.npy"))
-    Path("diff.log").unlink(missing_ok=True)
-    helper.report(path="diff.log", **arguments)
-    said = Path("diff.log").read_text(encoding="utf-8")
-    seconds = round(clock() - start, 2)
-    return {"detected": "diff check passed" not in said, "right": None, "seconds": seconds}
-
-
-# What converts.
-
-
-def _converted(name: str, python: Path) -> list[dict[str, Any]]:
-    """Return one row a net."""
-    print(f"{name}, conversions ...", file=sys.stderr, flush=True)
-    work = [[row, shape] for row, shape in ROWS.items()]
-    rows, peak = _run_child(name, python, "convert", work)
-    nets = zip(ROWS, rows, strict=True)
-    return [{"net": net, "megabytes": round(peak), **row} for net, row in nets]
-
-
-def _built(row: str, shape: Sequence[int]) -> tuple[Any, Any, Any]:
-    """Return the net in torch, an input, and its largest output as an array."""
-    import torch
-
-    from commands.subjects.inputs import seeded_input
-    from torch_ref.seeded import build_seeded
-
-    net = build_seeded(row, SEED).eval()
-    image = torch.as_tensor(seeded_input(tuple(shape), SEED), dtype=torch.float32)
-    with torch.no_grad():
-        return net, image, _first(net(image)).numpy()
-
-
-def _first(outputs: Any) -> Any:
-    from align.arrays.trees import leaves
-
-    return leaves(outputs)[0]
-
-
-def _verdict(found: Any, wanted: Any) -> dict[str, Any]:
-    import numpy as np
-
-    if found.shape != wanted.shape:
-        return {"loads": True, "agrees": False, "error": None}
-    error = float(np.abs(found - wanted).max() / np.abs(wanted).max())
-    return {"loads": True, "agrees": bool(error <= AGREES), "error": error}
-
-
-def convert_ours(row: str, shape: Sequence[int], out: Any) -> dict[str, Any]:
-    """Port the net with tools/port.py, which proves what it wrote; exit 0 is that proof."""
-    command = [sys.executable, str(ROOT / "tools" / "port.py"), "torch_ref:build_model"]
-    command += ["--args", f"name={row}", "--input-shape", *map(str, shape), "-o", f"port_{row}"]
+def _said(python: Path, code: str, *arguments: str) -> str:
+    command = [str(python), "-c", code, *arguments]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    told = (done.stdout + done.stderr).strip().splitlines() or [""]
-    good = done.returncode == 0
-    made = {"loads": done.returncode in (0, 1), "agrees": good, "momentum": good}
-    return made if good else {**made, "crash": told[-1][:200]}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)
+    return (done.stdout.strip().splitlines() or [""])[-1]
 
 
-def convert_x2paddle(row: str, shape: Sequence[int], out: Any) -> dict[str, Any]:
-    """Convert the traced net, then run the code that was written."""
-    from x2paddle.convert import pytorch2paddle
-
-    net, image, wanted = _built(row, shape)
-    start = clock()
-    pytorch2paddle(net, row, "trace", [image], disable_feedback=True)
-    seconds = round(clock() - start, 2)
-    import paddle
-
-    file = Path(row) / "x2paddle_code.py"
-    code = file.read_text(encoding="utf-8")
-    space: dict[str, Any] = {"__name__": row}
-    exec(compile(code, str(file), "exec"), space)
-    found = _first(space["main"](paddle.to_tensor(image.numpy()))).numpy()
-    momentum = not re.search(r"BatchNorm\w*\([^)]*momentum=0\.1\b", code)
-    return {**_verdict(found, wanted), "momentum": momentum, "seconds": seconds}
-
-
-def convert_paconvert(row: str, shape: Sequence[int], out: Any) -> dict[str, Any]:
-    """Convert the package of the reference nets; run the net that it builds in its own process."""
-    import numpy as np
-
-    start = clock()
-    if not Path("made").exists():
-        command = [sys.executable, "-m", "paconvert.main", "-i", str(ROOT / "torch_ref")]
-        done = subprocess.run([*command, "-o", "made/torch_ref"], capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(done.stderr.strip().splitlines()[-1])
-    seconds = round(clock() - start, 2)
-    net, image, wanted = _built(row, shape)
-    arrays = {key: value.numpy() for key, value in net.state_dict().items()}
-    np.savez("given.npz", image=image.numpy(), **{f"w.{k}": a for k, a in arrays.items()})
-    command = [sys.executable, "-c", PACONVERTED, str(ROOT), row]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(done.stderr.strip().splitlines()[-1])
-    return {**_verdict(np.load("found.npy"), wanted), "momentum": None, "seconds": seconds}
-
-
-# The converted package as a user has it: PaConvert converts no weights, so those that fit go in.
-PACONVERTED = """
-import sys, numpy as np
-sys.path[:0] = ["made", sys.argv[1]]
-import paddle, torch_ref
-assert "made" in torch_ref.__file__, torch_ref.__file__
-from convert import convert_state
-from align.arrays.trees import leaves
-net = torch_ref.build_model(sys.argv[2])
-given = np.load("given.npz")
-arrays = {k[2:]: given[k] for k in given.files if k.startswith("w.")}
-net.set_state_dict(convert_state(arrays, net, cast=True).state)
-net.eval()
-np.save("found.npy", leaves(net(paddle.to_tensor(given["image"])))[0].numpy())
+# The files of a distribution and of all that it requires, but torch and Paddle; in megabytes.
+SIZE = """
+import re, sys
+from importlib.metadata import PackageNotFoundError, distribution
+left, seen, size = [sys.argv[1]], set(), 0
+while left:
+    name = re.sub("[-_.]+", "-", left.pop()).lower()
+    if name in seen or name in ("torch", "paddlepaddle", "paddlepaddle-gpu"):
+        continue
+    seen.add(name)
+    try:
+        found = distribution(name)
+    except PackageNotFoundError:
+        continue
+    paths = [found.locate_file(file) for file in found.files or ()]
+    size += sum(path.stat().st_size for path in paths if path.is_file() and path.suffix != ".pyc")
+    left += [re.match("[\\w.-]+", r)[0] for r in found.requires or () if "extra ==" not in r]
+print(size / 1e6)
 """
-CHECKS = {OURS: check_ours, "PaDiff": check_padiff, "reprod_log": check_reprod_log}
-CONVERSIONS = {OURS: convert_ours, "X2Paddle": convert_x2paddle, "PaConvert": convert_paconvert}
+WITHOUT = """
+import importlib, sys
+sys.modules[sys.argv[1]] = None
+for name in sys.argv[2:]:
+    importlib.import_module(name)
+print("good")
+"""
 
 
 if __name__ == "__main__":

@@ -84,23 +84,42 @@ CHINESE = {
     "no tolerances": "无容差",
     "defaults: means, rtol 1e-7": "默认：均值，rtol 1e-7",
     "loosest, its README: strict, atol 1e-4": "最宽，其 README：逐元素，atol 1e-4",
+    "the same, single step": "同上，单步模式",
     "tightest: strict, rtol 1e-7": "最严：逐元素，rtol 1e-7",
+    "the best that we found: float64, strict, atol 1e-5": (
+        "我们找到的最佳设置：float64，逐元素，atol 1e-5"
+    ),
     "defaults: mean below 1e-6": "默认：均值低于 1e-6",
     "loosest, the guide: mean below 1e-5": "最宽，复现指南：均值低于 1e-5",
     "tightest: max below 1e-6": "最严：最大值低于 1e-6",
-    "passed in silence": "无声通过",
-    "right layer": "定位正确",
-    "names no layer": "不指出层",
-    "crashes": "崩溃",
+    "the best that we found: float64, max below 1e-5": (
+        "我们找到的最佳设置：float64，最大值低于 1e-5"
+    ),
+    "drawn faults": "抽取的错误",
+    "small faults": "微小的错误",
+    "faults of gradients": "梯度的错误",
+    "detected, right layer, crashes": "检出、定位正确、崩溃",
+    "crashes": "次崩溃",
     "processor seconds": "处理器秒数",
     "peak MB": "峰值 MB",
+    "peak MB of STDC1's forward": "STDC1 前向的峰值 MB",
     "MB on disk": "磁盘 MB",
     "nets": "网络数",
     "converts and loads": "转换并能加载",
-    "same output": "输出相同",
-    "BatchNorm's momentum right": "BatchNorm 动量正确",
-    "not converted": "未转换",
+    "same in eval mode": "eval 模式相同",
+    "same in train mode": "train 模式相同",
+    "same gradients": "梯度相同",
+    "running means right": "滑动均值正确",
+    "keeps names": "保留名称",
+    "MB beside torch and Paddle": "torch 与 Paddle 之外的 MB",
+    "imports without torch": "无 torch 也能导入",
+    "without Paddle": "无 Paddle 也能导入",
+    "no": "否",
+    "no tool: both nets run": "不用工具：两个网络各运行一次",
     "this project": "本项目",
+    "this project: port": "本项目：port",
+    "this project: convert_graph": "本项目：convert_graph",
+    "not converted": "未转换",
     "16 crops of 512x1024": "16 个 512x1024 裁剪",
     "crops that 11, 24, 40, 80 GB hold": "11、24、40、80 GB 可容纳的裁剪数",
     "60,000 iterations on one core": "60,000 次迭代，单核",
@@ -305,44 +324,71 @@ def proof_table(results: Sequence[Mapping[str, Any]], say: Say) -> list[list[str
     return rows
 
 
+OF_PART = {"forward": "drawn faults", "small": "small faults", "backward": "faults of gradients"}
+
+
 def peers_table(results: Mapping[str, Any], say: Say) -> list[list[str]]:
     """Return what benchmarks/peers.py measured of what compares, one row a setting."""
-    head = ["what compares", "setting", "broken ports:", "detected:", "crashes:"]
-    head += ["passed in silence:", "right layer:", "healthy ports:", "false alarms:"]
-    rows = [[*head, "processor seconds:", "peak MB:", "MB on disk:"]]
-    for name, settings in results["checks"].items():
-        for row in settings:
-            silent = row["broken"] - row["detected"] - row["crashes"]
-            counts = [row[key] for key in ("broken", "detected", "crashes")]
-            right = str(row["right"]) if row["names_layers"] else say("names no layer")
-            alarms = str(row["alarms"])
-            if row["crashes_healthy"]:
-                alarms += f" (+ {row['crashes_healthy']} {say('crashes')})"
-            cost = [f"{row['seconds']:.0f}", str(row["megabytes"]), f"{row['disk']:.1f}"]
-            cells = [*map(str, counts), str(silent), right, str(row["healthy"]), alarms, *cost]
-            rows.append([say(name), say(row["setting"]), *cells])
+    first = next(iter(results["checks"].values()))
+    broken = {row["part"]: row["broken"] for row in first}
+    told = say("detected, right layer, crashes")
+    parts = [f"{say(name)} ({broken.get(part, 0)}): {told}:" for part, name in OF_PART.items()]
+    head = ["what compares", "setting", "false alarms:", *parts]
+    rows = [[*head, "processor seconds:", "peak MB of STDC1's forward:", "MB on disk:"]]
+    for name, found in results["checks"].items():
+        for setting in dict.fromkeys(row["setting"] for row in found):
+            own = [row for row in found if row["setting"] == setting]
+            cells = {row["part"]: faults_found(row) for row in own}
+            seconds, disk = sum(row["seconds"] for row in own), max(row["disk"] for row in own)
+            peak = next(row["megabytes"] for row in own if row["part"] == "forward")
+            told = [cells.get(part, say("not measured")) for part in OF_PART]
+            told += [f"{seconds:.1f}", f"{peak:.0f}", f"{disk:.1f}"]
+            rows.append([say(name), say(setting), alarms_of(own, say), *told])
     return rows
 
 
+def faults_found(row: Mapping[str, Any]) -> str:
+    """Return how many of one part's faults were detected, placed rightly, and crashed the tool."""
+    right = str(row["right"]) if row["names_layers"] else "-"
+    return f"{row['detected']}, {right}, {row['crashes']}"
+
+
+def alarms_of(rows: Sequence[Mapping[str, Any]], say: Say) -> str:
+    """Return how many of the healthy ports were said to differ, and how many crashed the tool."""
+    counts = {
+        key: sum(row[key] for row in rows) for key in ("alarms", "healthy", "crashes_healthy")
+    }
+    crashed = f" (+ {counts['crashes_healthy']} {say('crashes')})"
+    return f"{counts['alarms']} / {counts['healthy']}{crashed if counts['crashes_healthy'] else ''}"
+
+
 def peers_tables(results: Mapping[str, Any], say: Say) -> str:
-    """Return both tables of the peers in Markdown; that of converters where they were measured."""
-    shown = [peers_table(results, say)]
-    if results["conversions"]:
-        shown.append(conversions_table(results, say))
-    return "\n\n".join(markdown(rows, say) for rows in shown)
+    """Return the tables of the peers in Markdown: what compares, what converts, what each needs."""
+    tables = peers_table, conversions_table, needs_table
+    return "\n\n".join(markdown(table(results, say), say) for table in tables)
 
 
 def conversions_table(results: Mapping[str, Any], say: Say) -> list[list[str]]:
     """Return what benchmarks/peers.py measured of what converts, one row a tool."""
-    head = ["what converts", "nets:", "converts and loads:", "same output:"]
-    rows = [[*head, "BatchNorm's momentum right:", "processor seconds:", "peak MB:"]]
+    head = ["what converts", "nets:", "converts and loads:", "same in eval mode:"]
+    head += ["same in train mode:", "same gradients:", "running means right:"]
+    rows = [[*head, "keeps names:", "processor seconds:", "peak MB:"]]
     for name, nets in results["conversions"].items():
-        counts = [sum(bool(net.get(key)) for net in nets) for key in ("loads", "agrees")]
-        known = [net["momentum"] for net in nets if net.get("momentum") is not None]
-        momentum = str(sum(known)) if known else say("not measured")
+        keys = ("loads", "eval", "train", "gradients", "means", "names")
+        counts = [sum(bool(net.get(key)) for net in nets) for key in keys]
         seconds = sum(net["seconds"] for net in nets)
-        cost = [f"{seconds:.0f}", str(max(net["megabytes"] for net in nets))]
-        rows.append([say(name), str(len(nets)), *map(str, counts), momentum, *cost])
+        peak = max(net.get("megabytes", 0) for net in nets)
+        cost = [f"{seconds:.0f}", f"{peak:.0f}"]
+        rows.append([say(name), str(len(nets)), *map(str, counts), *cost])
+    return rows
+
+
+def needs_table(results: Mapping[str, Any], say: Say) -> list[list[str]]:
+    """Return what benchmarks/peers.py measured of what each tool needs."""
+    rows = [["what", "MB beside torch and Paddle:", "imports without torch", "without Paddle"]]
+    for name, found in results["needs"].items():
+        words = ["yes" if found[f"without_{key}"] else "no" for key in ("torch", "paddle")]
+        rows.append([say(name), f"{found['megabytes']:.0f}", *map(say, words)])
     return rows
 
 
