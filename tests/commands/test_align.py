@@ -40,7 +40,7 @@ BAD = {
         ["--model", "stdc1_seg", "--train", "--input-shape", 1, 3, 64, 64],
         "batch of at least 2",
     ),
-    "negative seed": (["--seed", -1], "negative"),
+    "negative seed": (["--seed", -1], "a whole number from 0"),
     "too small": (
         ["--model", "unet", "--input-shape", 1, 3, 8, 8],
         "the reference cannot run on this input: layer down4.maxpool_conv.0 (MaxPool2d) raises",

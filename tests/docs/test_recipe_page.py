@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from common.settings import recipe, run, schedules
+from common.settings import recipe, schedules, train
 from common.settings.load import load_settings
 from tests.paths import ROOT
 
@@ -35,7 +35,8 @@ def keys():
             if "Own" not in kind.__name__
         ),
         *(kind for kind in get_args(get_args(recipe.AnySchedule)[0]) if "Own" not in kind.__name__),
-        *(run.Train, run.Freeze, run.Ema, run.EarlyStop, run.Amp, recipe.Clip, schedules.Warmup),
+        *(train.Train, train.Freeze, train.Ema, train.EarlyStop, train.Amp),
+        *(recipe.Clip, schedules.Warmup),
         recipe.GroupOptions,
     ]
     for kind in kinds:
