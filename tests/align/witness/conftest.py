@@ -9,8 +9,6 @@ import torch
 
 from tests.align.witness.nets import Port, Reference
 
-pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
 IMAGE = [np.random.default_rng(0).standard_normal((1, 3, 12, 12)).astype(np.float32)]
 
 
@@ -29,6 +27,8 @@ def reference():
 @pytest.fixture(scope="session")
 def exported(reference, tmp_path_factory):
     """{"apart", "folded": file}."""
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
     folder = tmp_path_factory.mktemp("onnx")
     apart = {
         "training": torch.onnx.TrainingMode.PRESERVE,
