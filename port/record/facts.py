@@ -16,7 +16,8 @@ MOST = 300  # observations of one place; a loop tells nothing new after them
 class Facts:
     """What is known of a value: see `port.calls.Argument`. names: of a class, function or module.
 
-    single: a list or tuple of one number came here, maybe among others.
+    single: a list or tuple of one number came here, maybe among others. either: where layers of
+    several classes came, the names of each.
 
     names are canonical names of torch ("torch.nn.Conv2d", "torch.nn.modules.conv.Conv2d"); of an
     instance those of the class of torch nearest to it.
@@ -28,6 +29,7 @@ class Facts:
     dtype: str | None = None
     names: tuple[str, ...] = ()
     single: bool = False
+    either: tuple[tuple[str, ...], ...] = ()
 
 
 def merged(one: Facts, other: Facts) -> Facts:
@@ -42,7 +44,17 @@ def merged(one: Facts, other: Facts) -> Facts:
         one.dtype if one.dtype == other.dtype else None,
         one.names if one.names == other.names else (),
         one.single or other.single,
+        tuple(dict.fromkeys((*_classes(one), *_classes(other)))) if _differ(one, other) else (),
     )
+
+
+def _classes(facts: Facts) -> tuple[tuple[str, ...], ...]:
+    return facts.either or (facts.names,)
+
+
+def _differ(one: Facts, other: Facts) -> bool:
+    """Tell whether both are layers, and not of one class."""
+    return one.kind == other.kind == "module" and _classes(one) != _classes(other)
 
 
 @dataclass

@@ -307,15 +307,41 @@ class Rewriter:
             return self.value(node, bound)
         if is_numpys_old(bound):
             return "bool" if node.attr == "bool8" else node.attr
-        names = owner_names(self.facts(node.value))
-        if not names or not isinstance(node.ctx, ast.Load):
+        facts = self.facts(node.value)
+        names = owner_names(facts)
+        if not isinstance(node.ctx, ast.Load) or not (names or facts.either):
             return None
+        if facts.either:
+            return self._of_one_of(node, facts.either)
         parent = self.source.parents.get(node)
         item = isinstance(parent, ast.Subscript) and node is parent.value
         spelled = attribute_spelled(names, node.attr, self.text(node.value), item)
         if spelled is None:
             return None
         return self.placed(node, self.take(node, spelled))
+
+    def _of_one_of(self, node: ast.Attribute, classes: Sequence[tuple[str, ...]]) -> str | None:
+        """Return an attribute of layers of several classes, by its name in each."""
+        owner = self.text(node.value)
+        of_each = [(names, attribute_spelled(names, node.attr, owner, False)) for names in classes]
+        *others, (_, last) = sorted(of_each, key=lambda one: one[1] is None)
+        if last is None and not any(spelled for _, spelled in others):
+            return None
+        text = self.take(node, last) if last else f"{owner}.{node.attr}"
+        kinds: dict[str, list[str]] = {}
+        for names, spelled in others:
+            one = self.take(node, spelled) if spelled else f"{owner}.{node.attr}"
+            if one != text:
+                kind = self.take(node, value_spelled(names, compared=True))
+                kinds.setdefault(one, []).append(kind)
+        if kinds and not isinstance(node.value, ast.Name):
+            return self.stub(node, ast.unparse(node), "layers of several classes come here")
+        for one, of_kind in kinds.items():
+            text = f"{one} if isinstance({owner}, {' | '.join(of_kind)}) else {text}"
+        parent = self.source.parents.get(node)
+        if not kinds:
+            return self.placed(node, text)
+        return text if isinstance(parent, ast.Call) and node in parent.args else f"({text})"
 
     def _Subscript(self, node: ast.Subscript) -> str | None:
         """A slice of torch's Sequential keeps its keys, Paddle's counts anew."""

@@ -38,6 +38,26 @@ class Net(nn.Module):
     def forward(self, x):
         return self.conv(x) + self.conv.kernel_size[0] * self.width
 """
+IDIOMS["one name of two classes' attributes"] = """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 4, 1),
+            nn.BatchNorm2d(4),
+            nn.InstanceNorm2d(4, affine=True),
+            nn.InstanceNorm2d(4),
+        )
+        for layer in self.layers[1:]:
+            self.fill(layer)
+
+    def fill(self, norm):
+        if norm.weight is not None:
+            nn.init.constant_(norm.weight, norm.eps * 1e5)
+
+    def forward(self, x):
+        return self.layers(x)
+"""
 IDIOMS["super chains"] = """
 class Named:
     def __init__(self, *args, tag="t", **kwargs):
