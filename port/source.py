@@ -180,15 +180,20 @@ class Source:
         return found
 
     def _handed_on(self, module: str, names: list[ast.alias]) -> set[str]:
-        """Return the names that another file imports from torch itself, and this one from it."""
+        """Return the names that another file imports from torch itself, and this one from it.
+
+        All that are torch's, where that file has no port.
+        """
         torchs = {
             alias.asname or alias.name: alias.name
             for alias in names
             if (bound := self.record.names.get(alias.asname or alias.name)) is not None
             and bound.kind == "torch"
         }
-        if not torchs or module not in self.files or self.files[module] is self.record:
+        if not torchs or self.files.get(module) is self.record:
             return set()
+        if module not in self.files:
+            return set(torchs)
         others = Source(self.files[module], self.files)._imported_names
         return {name for name, theirs in torchs.items() if theirs in others}
 

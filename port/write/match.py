@@ -70,17 +70,20 @@ def _laid_out(rewriter: PartWriter, node: ast.Call, function: str, pairs: list) 
     end = source.extent(node)[1]
     old: list[Any] = [*node.args, *node.keywords]
     kept = {id(one): text for one, text in pairs}
-    pieces, place = [function], start
+    pieces, place, mark = [function], start, 1
     for number, one in enumerate(old):
         first, last = rewriter.extent(one)
         between = source.text[place:first].decode("utf-8")
         if id(one) in kept:
             pieces += [between, kept[id(one)]]
-            place = last
+            place, mark = last, len(pieces)
         else:
             following = rewriter.extent(old[number + 1])[0] if number + 1 < len(old) else end - 1
             comma = source.text[last:following].decode("utf-8")
             pieces.append(between)
             place = following if "#" not in comma else last
+    if id(old[-1]) not in kept and "#" not in "".join(pieces[mark:]):  # its line goes, too
+        del pieces[mark:]
+        place = rewriter.extent(old[-1])[1]
     pieces.append(source.text[place:end].decode("utf-8"))
     return "".join(pieces)

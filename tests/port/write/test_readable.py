@@ -105,6 +105,17 @@ def build(state=None):
         load_all(self, state)
 """,
     ),
+    "an argument that falls away takes its line with it": (
+        """
+class Net(nn.Module):
+    def forward(self, x):
+        return F.relu(x * 2,
+                      inplace=True)
+""",
+        """
+        return F.relu(x * 2)
+""",
+    ),
     "annotations name classes, whatever their calls are spelled": (
         """
 from typing import Optional, Union
@@ -214,3 +225,31 @@ def test_layers_of_einops_are_paddles(tmp_path, monkeypatch):
     files, _ = written(recorded(tmp_path, {"turned": EINOPS})[0])
     assert "from einops.layers.paddle import Rearrange\n" in files["turned.py"]
     assert "torch" not in files["turned.py"]
+
+
+LENT = """from elsewhere import empty
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.gain = nn.Parameter(
+            empty(3, 1,
+                  1, requires_grad=False).fill_(2)
+        )
+
+    def forward(self, x):
+        return x * self.gain
+"""
+
+
+def test_what_another_package_has_of_torch_is_paddles(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "elsewhere", ModuleType("elsewhere"))
+    sys.modules["elsewhere"].empty = torch.empty
+    record, net = recorded(tmp_path, {"lent": LENT})
+    files, _ = written(record)
+    assert "elsewhere" not in files["lent.py"]
+    assert "paddle.empty(" in files["lent.py"]
+    theirs, ours = both_outputs(tmp_path, record, net)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
