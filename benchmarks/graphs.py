@@ -101,7 +101,7 @@ def _import_all() -> None:
             torch.library.define(
                 f"torchvision::{operator}", "(Tensor b, Tensor s, float t) -> Tensor"
             )
-    flow.run_contained = _forked  # type: ignore[assignment]
+    flow.run_contained = _forked  # type: ignore[assignment]  # forks in its place
 
 
 def _forked(command: Sequence[str], folder: Path, seconds: float, _: Mapping[str, str]) -> Any:

@@ -204,7 +204,7 @@ def _marked_by_padiff() -> list[Any]:
         found.append(named["p_root"])
         printed(*arguments, **named)
 
-    print_info.__wrapped__ = printed  # type: ignore[attr-defined]
+    print_info.__wrapped__ = printed  # type: ignore[attr-defined]  # as functools.wraps leaves it
     checker.print_info = print_info
     return found
 

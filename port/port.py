@@ -129,7 +129,7 @@ def references_own(text: str, path: Path, files: Mapping[str, FileRecord]) -> li
         elif isinstance(node, ast.ImportFrom) and not node.level:
             names = [f"{node.module}", *(f"{node.module}.{alias.name}" for alias in node.names)]
         for name in (one for one in names if one in files and not files[one].library):
-            where = SourceLine(path, node.lineno)  # type: ignore[attr-defined]
+            where = SourceLine(path, node.lineno)  # type: ignore[attr-defined]  # has a place
             reason = "is the reference's own module, and not the port's"
             found.append(Gap(where, name, reason, True))
     return found

@@ -43,7 +43,7 @@ def _read(path: Path, file: BinaryIO) -> memoryview:
         )
     copy = mmap.mmap(-1, before.st_size)  # of nobody's file
     file.seek(0)
-    count = file.readinto(copy)  # type: ignore[attr-defined]
+    count = file.readinto(copy)  # type: ignore[attr-defined]  # of an open file
     if count != before.st_size or _stamp(os.fstat(file.fileno())) != _stamp(before):
         raise changed(path)
     return memoryview(copy).toreadonly()

@@ -12,7 +12,6 @@ from port.cut import Cut
 from port.meanings import attribute_spelled, setting_spelled, value_spelled
 from port.record.facts import Binding, Facts
 from port.record.instrument import Span, span_of
-from port.record.old_worlds import OLD_OF_NUMPY
 from port.source import FUNCTIONS, Source
 from port.spelling.names import is_new_of_modules
 from port.spelling.operators import spell_operator
@@ -24,6 +23,7 @@ from port.write.calls import CallWriter, argument
 from port.write.gaps import Gap, Needs, SpellingChoice
 from port.write.imports import ImportWriter
 from port.write.inplace import read_later
+from port.write.owners import is_numpys_old, is_torchs, owner_names
 from port.write.texts import DECORATOR, DROP, DROP_DEFINITION, in_brackets
 from port.write.torch_like import torch_like
 
@@ -466,31 +466,6 @@ def _pairs(node: ast.Assign) -> list[tuple[ast.expr, ast.expr]]:
     if both and len(target.elts) == len(value.elts):  # type: ignore[attr-defined]
         return list(zip(target.elts, value.elts, strict=True))  # type: ignore[attr-defined]
     return [(target, value)]
-
-
-def is_numpys_old(bound: Binding | None) -> bool:
-    """Tell whether a name is one that NumPy had for a type of Python's: `np.int`."""
-    whole = "" if bound is None else bound.value
-    return whole.startswith("numpy.") and whole.removeprefix("numpy.") in OLD_OF_NUMPY
-
-
-def is_torchs(bound: Binding) -> bool:
-    """Tell whether a name stands for torch or something in it."""
-    return bound.kind == "torch" or (
-        bound.kind == "module" and bound.value.partition(".")[0] == "torch"
-    )
-
-
-def owner_names(facts: Facts) -> tuple[str, ...]:
-    """Return the names of torch's class that an attribute is selected from.
-
-    A tuple has some where a function of torch gives its parts names.
-    """
-    if facts.kind == "tensor":
-        return ("tensor",)
-    if facts.kind == "size":
-        return ("size",)
-    return facts.names if facts.kind in ("module", "tuple") else ()
 
 
 def _is_no_size(node: ast.expr, facts: Facts, text: str) -> bool:
