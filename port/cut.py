@@ -2,7 +2,7 @@
 
 A statement at the top of a file is kept when something kept needs a name that it binds, a method
 when it ran or something kept selects its name. Functions that ran are kept whoever refers to them:
-registries reach them by strings.
+registries reach them by strings. Of a library's files less is kept: see `unused.py`.
 """
 
 import ast
@@ -12,6 +12,7 @@ from port.record.facts import Record
 from port.record.instrument import span_of
 from port.source import FUNCTIONS, Source
 from port.trace.chosen import Traced
+from port.unused import Unused, is_of_python, silent_blocks
 
 Item = tuple[str, str]  # module, name at its top
 
@@ -22,7 +23,11 @@ _ALWAYS = ("__init__", "forward", "backward", "__eq__", "__lt__", "__le__", "__g
 
 
 class Cut:
-    """What is kept. names: of every module; statements and methods: nodes of the sources' trees."""
+    """What is kept. names: of every module; statements and methods: nodes of the sources' trees.
+
+    unmade: classes of a library of which the shell is kept; silent: the first statement of blocks
+    of a library that did not run and need what was left out, with the last.
+    """
 
     def __init__(
         self, record: Record, sources: Mapping[str, Source], traced: Traced | None = None
@@ -31,6 +36,9 @@ class Cut:
         self.traced = traced or Traced()
         self.names: dict[str, set[str]] = {module: set() for module in sources}
         self.kept: set[ast.AST] = set()
+        self.unmade: set[ast.AST] = set()
+        self.silent: dict[ast.AST, ast.stmt] = {}
+        self._unused = Unused(sources)
         self.selected: set[str] = set()
         self._of_any_module: set[str] = set()
         self._modules_held: dict[ast.AST | None, set[str]] = {}
@@ -38,6 +46,7 @@ class Cut:
         self._pending_methods: list[tuple[Source, ast.AST]] = []
         self._bindings: dict[str, dict[str, list[ast.stmt]]] = {}
         self._follow()
+        self._leave_silent()
 
     @property
     def modules(self) -> list[str]:
@@ -49,6 +58,8 @@ class Cut:
         """Tell whether a statement stands in the port."""
         place: ast.AST | None = node
         while place is not None:
+            if place in self.silent:
+                return False
             parent = source.parents.get(place)
             method = isinstance(parent, ast.ClassDef) and isinstance(place, FUNCTIONS)
             if (isinstance(parent, ast.Module) or method) and place not in self.kept:
@@ -56,9 +67,14 @@ class Cut:
             place = parent
         return True
 
-    def left_out(self, module: str, name: str) -> bool:
-        """Tell whether a module binds a name at its top, in statements that the port lacks."""
-        statements = self._binding(module).get(name, [])
+    def left_out(self, source: Source, node: ast.Name) -> bool:
+        """Tell whether a library's name was left out: only code that did not run refers to it."""
+        if not source.record.library or source.is_local(node) or source.did_run(node):
+            return False
+        known = source.record.names.get(node.id)
+        if known is not None and known.kind not in ("other", "torch"):
+            return node.id not in self.names[source.module]
+        statements = self._binding(source.module).get(node.id, [])
         return bool(statements) and not any(one in self.kept for one in statements)
 
     def _follow(self) -> None:
@@ -76,6 +92,33 @@ class Cut:
             if self._waiting:
                 self._take(*self._waiting.pop())
         self._take_registered(strings)
+
+    def _leave_silent(self) -> None:
+        """Leave blocks of libraries out that did not run and need what the port has not.
+
+        What the others need of Python's own library is kept.
+        """
+        for module in self.modules:
+            source = self.sources[module]
+            for node in ast.walk(source.tree) if source.record.library else ():
+                if isinstance(node, FUNCTIONS) and self.holds(source, node):
+                    for block in silent_blocks(source, node):
+                        self._leave_block(source, block)
+
+    def _leave_block(self, source: Source, block: list[ast.stmt]) -> None:
+        inside = [part for one in block for part in ast.walk(one) if isinstance(part, ast.Name)]
+        missing = {part.id for part in inside if self.left_out(source, part)}
+        pythons = {
+            name
+            for name in missing
+            if all(map(is_of_python, self._binding(source.module).get(name, [ast.Pass()])))
+        }
+        if missing - pythons:
+            self.silent[block[0]] = block[-1]
+            return
+        for name in sorted(pythons):
+            self._want(source.module, name)
+            self._take(*self._waiting.pop())
 
     def _take_registered(self, modules: Set[str]) -> None:
         """Keep the `from module import *` of packages: they fill registries as they are imported.
@@ -104,6 +147,8 @@ class Cut:
     def _take(self, module: str, name: str) -> None:
         source = self.sources[module]
         for statement in self._binding(module).get(name, ()):
+            if self._unused.is_unused_row(source, statement):
+                continue
             if isinstance(statement, ast.Import | ast.ImportFrom):
                 self._take_import(source, statement, name)
             elif statement not in self.kept:
@@ -221,6 +266,11 @@ class Cut:
 
     def _parts(self, source: Source, node: ast.AST) -> Iterator[ast.AST]:
         yield node
+        if self._unused.is_unmade(source, node):
+            self.unmade.add(node)
+            for part in shell(node):
+                yield from ast.walk(part)
+            return
         for child in ast.iter_child_nodes(node):
             if isinstance(node, ast.ClassDef) and isinstance(child, FUNCTIONS):
                 if not self._stays(source, child):
@@ -260,6 +310,11 @@ class Cut:
             module = source.imported_module(node)
             for alias in node.names:
                 self._want_member(module, alias.name)
+
+
+def shell(node: ast.AST) -> list[ast.stmt]:
+    """Return what is kept of a class that nobody made: the numbers and names in its body."""
+    return [one for one in node.body if isinstance(one, ast.Assign | ast.AnnAssign)]  # type: ignore[attr-defined]
 
 
 def packages_around(names: Collection[str]) -> set[str]:

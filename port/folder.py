@@ -8,17 +8,23 @@ from typing import Any
 from common.errors import UserError
 from common.files import whole_file
 from port.helpers import helpers, source_of
-from port.port import Port, WrittenFile
+from port.port import Port
 from port.write.gaps import Gap
-from port.write.rewrite import STUB
+from port.write.rewrite import SILENT, STUB
 from port.write.torch_like import TorchLike
 
 BUILDER, CALLS, GUIDE, ASKED = "builder.py", "torch_calls.py", "PORT.md", "port.json"
 _ROOMS = {"align", "commands", "common", "convert", "export", "paddle_impl", "port", "torch_ref"}
-_STUB_SOURCE = '''def not_ported(name: str, where: str):
+_STUBS = {
+    STUB: '''def not_ported(name: str, where: str):
     """Raise: what the reference calls here has no spelling in Paddle that is known to be right."""
     raise NotImplementedError(f"{where}: {name} was not ported to Paddle")
-'''
+''',
+    SILENT: '''def not_here(where: str):
+    """Raise: what the library has here did not run when the net was ported, and was left out."""
+    raise NotImplementedError(f"{where}: was left out of this port, which never reached it")
+''',
+}
 
 
 def check_place(folder: Path, force: bool) -> None:
@@ -74,13 +80,13 @@ def builder(port: Port, asked: Mapping[str, Any]) -> str:
 
 def calls(names: Set[str], classes: Mapping[str, TorchLike]) -> str:
     """Return the text of `torch_calls.py`: helpers, and the classes that take torch's arguments."""
-    known = names - {STUB}
+    known = names - _STUBS.keys()
     known |= {name for one in classes.values() for name in one.helpers}
     head = '"""What stands for calls of torch that Paddle has no exact spelling for."""\n'
     text = source_of(known) if known else head
     text = _with_lines(text, {line for one in classes.values() for line in one.imports})
     parts = [classes[name].source for name in sorted(classes)]
-    parts += [_STUB_SOURCE] if STUB in names else []
+    parts += [source for name, source in _STUBS.items() if name in names]
     return "\n\n".join([text, *parts])
 
 
@@ -99,7 +105,7 @@ def guide(port: Port, asked: Mapping[str, Any], outcomes: Mapping[str, str]) -> 
     lines += ["| shown | result |", "|---|---|"]
     lines += [f"| {name} | {result} |" for name, result in outcomes.items()]
     lines += ["", "## Files", ""]
-    lines += [f"- `{file.path}`{_of(file)}" for file in port.files if file.text]
+    lines += _files(port)
     lines += _helpers(port)
     lines += _gaps("Could not be written", [gap for gap in port.gaps if gap.ran])
     lines += _gaps("Did not run, and raises when it is reached", _silent(port))
@@ -109,17 +115,26 @@ def guide(port: Port, asked: Mapping[str, Any], outcomes: Mapping[str, str]) -> 
     return "\n".join(lines) + "\n"
 
 
-def _of(file: WrittenFile) -> str:
-    if file.source is None:
-        return ""
-    kept = "; licence: that of its package" if file.source.library else ""
-    return (
-        f", from `{file.source.module}`: calls of torch respelled, what is not used left out{kept}"
-    )
+def _files(port: Port) -> list[str]:
+    """Return a line for each of the user's files, and for each library that came along."""
+    told, libraries = [], dict[str, list[int]]()
+    for file in (one for one in port.files if one.text):
+        if file.source is None or not file.source.library:
+            origin = f", from `{file.source.module}`" if file.source else ""
+            told.append(f"- `{file.path}`{origin}")
+            continue
+        package = file.source.module.partition(".")[0]
+        libraries.setdefault(package, []).append(len(file.text.splitlines()))
+    told += [
+        f"- `ported_{package}/`: what the net needs of `{package}`, {len(lengths)} files, "
+        f"{sum(lengths)} lines; licence: that of its package"
+        for package, lengths in libraries.items()
+    ]
+    return [*told, "", "Calls of torch are respelled, what the net does not use is left out."]
 
 
 def _helpers(port: Port) -> list[str]:
-    known = [helpers()[name] for name in sorted(port.helpers - {STUB})]
+    known = [helpers()[name] for name in sorted(port.helpers - _STUBS.keys())]
     if not known:
         return []
     head = ["", "## Helpers in torch_calls.py", ""]

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from port.calls import NoSpelling, SourceLine, Spelled
-from port.cut import Cut
+from port.cut import Cut, shell
 from port.meanings import attribute_spelled, setting_spelled, value_spelled
 from port.record.facts import Binding, Facts
 from port.record.instrument import Span, span_of
@@ -27,7 +27,7 @@ from port.write.owners import is_numpys_old, is_torchs, owner_names
 from port.write.texts import DECORATOR, DROP, DROP_DEFINITION, in_brackets
 from port.write.torch_like import torch_like
 
-STUB, ABSENT = "not_ported", "Unspelled"
+STUB, SILENT, ABSENT = "not_ported", "not_here", "Unspelled"
 SETTINGS = ("torch.backends.", "torch.nn.Module.dump_patches")  # which move no value
 ANYTHING = "object"  # stands in annotations for what has no name in Paddle
 SIGNS: dict[type, str] = {**dict(ARITHMETIC), **dict(COMPARED)}
@@ -114,7 +114,11 @@ class Rewriter:
             first, last = self.extent(child)
             if first < place:  # a name that stands twice in the tree, as in `{**kwargs}`
                 continue
-            pieces += [self._raw(place, first), self.text(child)]
+            if (end_of := self.cut.silent.get(child)) is not None:
+                text, last = self._silent(child, end_of), self.extent(end_of)[1]
+            else:
+                text = self.text(child)
+            pieces += [self._raw(place, first), text]
             place = last
         return "".join([*pieces, self._raw(place, end)])
 
@@ -141,9 +145,25 @@ class Rewriter:
 
     _AsyncFunctionDef = _FunctionDef
 
+    def _silent(self, first: Any, last: Any) -> str:
+        """Write one line for a block of a library that did not run and needs what is not here."""
+        lines = f"lines {first.lineno} to {last.end_lineno}"
+        return self.raising(first, lines, "did not run, and need what was left out")
+
+    def _unmade(self, node: ast.ClassDef) -> str:
+        """Write the shell of a class of a library that the net has none of: tables name it."""
+        indent = " " * (node.col_offset + 4)
+        base = self.take(node, value_spelled(("torch.nn.Module",), True))
+        raising = self.raising(node, f"class {node.name}", "was not made, and was left out")
+        lines = [f"class {node.name}({base}):", *(indent + self.text(one) for one in shell(node))]
+        lines += ["", f"{indent}def __init__(self, *args, **kwargs):", f"{indent}    {raising}"]
+        return "\n".join(lines)
+
     def _ClassDef(self, node: ast.ClassDef) -> str | None:
         if self._is_dropped(node):
             return DROP_DEFINITION
+        if node in self.cut.unmade:
+            return self._unmade(node)
         calls = (one for one in ast.walk(node) if isinstance(one, ast.Call))
         if names := next(filter(None, map(self.calls.open_constructor, calls)), None):
             self.open_classes[node] = names
@@ -291,13 +311,7 @@ class Rewriter:
 
     def _left_out(self, node: ast.Name) -> str | None:
         """Return a stub for a library's name that only code refers to that did not run."""
-        source = self.source
-        if not source.record.library or source.is_local(node):
-            return None
-        known = node.id in source.record.names and source.record.names[node.id].kind != "other"
-        gone = known and node.id not in self.cut.names[source.module]
-        gone = gone or self.cut.left_out(source.module, node.id)
-        if gone and not source.did_run(node):
+        if self.cut.left_out(self.source, node):
             return self.stub(node, node.id, "did not run, and was left out with its library")
         return None
 
@@ -427,6 +441,15 @@ class Rewriter:
         self.stubs.add(place)
         self.needs.helpers.add(STUB)
         return f'{STUB}("{api}", "{where.file.name}:{where.line}")'
+
+    def raising(self, node: Any, what: str, reason: str) -> str:
+        """Return a line that raises where code begins that is not here, and note it."""
+        where = self.where(node)
+        gap = Gap(where, what, reason, False)
+        if gap not in self.needs.gaps:
+            self.needs.gaps.append(gap)
+        self.needs.helpers.add(SILENT)
+        return f'{SILENT}("{where.file.name}:{where.line}")'
 
     def absent(self, node: ast.AST, api: str) -> str:
         """Return what stands for a value without a spelling that is not called here."""

@@ -548,7 +548,7 @@ def test_a_library_with_a_registry_keeps_its_imports_and_its_licence(tmp_path):
     )
     assert texts["ported_named/__init__.py"].startswith("# Ported to PaddlePaddle from named 1.2")
     assert "Licence: none.'\n# Ported to PaddlePaddle" in texts["ported_named/registry.py"]
-    assert 'not_ported("LOG", "registry.py:15").warning(' in texts["ported_named/registry.py"]
+    assert 'not_here("registry.py:15")' in texts["ported_named/registry.py"]
     assert "from . import ported_named as named" in texts["ported_asks.py"]
 
 
