@@ -242,6 +242,14 @@ def rms_norm(x: Any, normalized_shape: Any, weight: Any = None, eps: float | Non
     return scaled if weight is None else scaled * weight
 
 
+def batch_norm_of_itself(
+    x: Any, weight: Any = None, bias: Any = None, epsilon: float = 1e-5
+) -> Any:
+    """Normalise channels by this batch alone: Paddle's `batch_norm` wants statistics to update."""
+    mean, variance = paddle.zeros([x.shape[1]], x.dtype), paddle.ones([x.shape[1]], x.dtype)
+    return F.batch_norm(x, mean, variance, weight, bias, training=True, epsilon=epsilon)
+
+
 def group_norm_without_weight(x: Any, groups: int, eps: float = 1e-5) -> Any:
     """Normalise groups of channels: the gradient of Paddle's, without a weight, is another."""
     parts = x.reshape([x.shape[0], groups, -1])
@@ -334,6 +342,16 @@ def attribute_of(owner: Any, name: str, /, *default: Any, **known: Any) -> Any:
     if name in known:
         return known[name](owner)
     return getattr(owner, name, *default)
+
+
+def torchs_keywords(made: Any) -> dict[str, Any]:
+    """Return what a `partial` gives, under torch's names: a class of your own may be given it."""
+    given = dict(made.keywords)
+    if made.func.__module__.startswith("paddle."):
+        if "momentum" in given:
+            given["momentum"] = 1 - given["momentum"]
+        given = {{"epsilon": "eps", "bias_attr": "bias"}.get(k, k): v for k, v in given.items()}
+    return given
 
 
 def same_padding(weight: Any, dilation: Any = 1) -> list[int]:

@@ -1,5 +1,6 @@
 """What is noted of a value: its kind, its rank and type, or itself where it is a constant."""
 
+import functools
 import types
 from dataclasses import replace
 from typing import Any
@@ -8,7 +9,7 @@ import torch
 from torch import nn
 
 from port.calls import KIND_OF, UNKNOWN
-from port.record.facts import Facts
+from port.record.facts import PARTIAL, Facts
 from port.record.names_torch import names_of, torch_class_of
 
 _LONGEST = 16  # of a list whose values are kept
@@ -42,6 +43,8 @@ def described(value: Any) -> Facts:
         return Facts("package") if value.__name__.partition(".")[0] == "torch" else Facts()
     if isinstance(value, types.GeneratorType):
         return Facts("generator")
+    if isinstance(value, functools.partial):
+        return Facts("partial", names=(PARTIAL if names_of(value.func) else "",))
     if callable(value):
         return Facts("function", names=names_of(value))
     return Facts()

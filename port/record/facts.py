@@ -9,6 +9,7 @@ from port.record.instrument import Span
 
 Place = tuple[str, Span]  # a module, and a place in its file
 OF_STRINGS = "builtins:eval"  # `SeenCall.whose` of eval and exec
+PARTIAL = "functools.partial"  # `Facts.names` of a partial of torch's class
 MOST = 300  # observations of one place; a loop tells nothing new after them
 
 

@@ -47,8 +47,9 @@ _OF_LAYERS = frozenset({
 _OF_RESULTS = frozenset(
     {"solution", "residuals", "rank", "singular_values", "Q", "R", "U", "S", "Vh"}
 )
+_OF_PARTIALS = frozenset({"keywords"})
 _OF_TENSORS = frozenset(name for name in dir(torch.Tensor) if not name.startswith("__"))
-ATTRIBUTES = _OF_TENSORS | _OF_LAYERS | _OF_RESULTS
+ATTRIBUTES = _OF_TENSORS | _OF_LAYERS | _OF_RESULTS | _OF_PARTIALS
 
 
 class Finder(MetaPathFinder):

@@ -22,11 +22,12 @@ from port.write.gaps import SpellingChoice
 from port.write.inplace import read_later
 from port.write.match import matched
 from port.write.open_calls import handed_on, with_rest, without_stars
+from port.write.owners import torch_has
 from port.write.parts import PartWriter
 from port.write.torch_like import torch_like
 
 INIT, CALLED = ".__init__", ".__call__"
-GETATTR = "builtins:getattr"
+GETATTR, HASATTR = "builtins:getattr", "builtins:hasattr"
 _NAMED = ("class", "function", "dtype")
 _OF_TORCH = re.compile(r"\b(torch|nn|F)\.")
 IN_PLACE = {"torch.nn.ReLU": "ReLUInPlace", "torch.nn.functional.relu": "F.relu_"}
@@ -306,6 +307,8 @@ class CallWriter:
             return self._partial(node, seen[0])
         if all(one.whose == GETATTR for one in seen):
             return self._by_name(node, seen)
+        if all(one.whose == HASATTR for one in seen) and (found := torch_has(node, seen)):
+            return found
         if all(one.whose == OF_STRINGS for one in seen):
             return self._of_strings(node, seen)
         written = {alias for one in seen for alias in one.aliases}

@@ -1,6 +1,9 @@
 """Whose a name is, and of which classes an attribute is selected: of torch, of NumPy, of others."""
 
-from port.record.facts import Binding, Facts
+import ast
+from collections.abc import Sequence
+
+from port.record.facts import PARTIAL, Binding, Facts, SeenCall
 from port.record.old_worlds import OLD_OF_NUMPY
 
 
@@ -26,4 +29,18 @@ def owner_names(facts: Facts) -> tuple[str, ...]:
         return ("tensor",)
     if facts.kind == "size":
         return ("size",)
+    if facts.kind == "partial":  # of now this class, now that: torch's is among them
+        return facts.names or (PARTIAL,)
     return facts.names if facts.kind in ("module", "tuple") else ()
+
+
+def torch_has(node: ast.Call, seen: Sequence[SeenCall]) -> str:
+    """Return what `hasattr(torch.compiler, "is_exporting")` gave as it ran, "" of anything else.
+
+    What was recorded follows from it: Paddle is not asked for torch's name.
+    """
+    owners = [one.positional[0] for one in seen if one.positional]
+    of_torch = all(one.kind == "package" for one in owners)
+    given = {one.result.value for one in seen}
+    fixed = len(node.args) > 1 and isinstance(node.args[1], ast.Constant)
+    return str(*given) if owners and of_torch and fixed and given in ({True}, {False}) else ""

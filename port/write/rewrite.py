@@ -28,6 +28,7 @@ from port.write.texts import DECORATOR, DROP, DROP_DEFINITION, in_brackets
 from port.write.torch_like import torch_like
 
 STUB, SILENT, ABSENT = "not_ported", "not_here", "Unspelled"
+COMPILERS = ("torch.jit.", "torch.compile", "torch.fx.", "torch._dynamo.")  # they change no value
 SETTINGS = ("torch.backends.", "torch.nn.Module.dump_patches")  # which move no value
 ANYTHING = "object"  # stands in annotations for what has no name in Paddle
 SIGNS: dict[type, str] = {**dict(ARITHMETIC), **dict(COMPARED)}
@@ -87,7 +88,7 @@ class Rewriter:
             return like is not None and is_torchs(like)
         bound = self.source.resolve(called)
         names = bound.names if bound is not None and bound.kind == "torch" else ()
-        return any(name.startswith(("torch.jit.", "torch.compile")) for name in names)
+        return any(name.startswith(COMPILERS) for name in names)
 
     def inside(self, node: Any) -> str:
         """Return a node's own text with its parts respelled."""
