@@ -2,7 +2,7 @@
 
 A statement at the top of a file is kept when something kept needs a name that it binds, a method
 when it ran or something kept selects its name. Functions that ran are kept whoever refers to them:
-registries reach them by strings. Of a library's files less is kept: see `unused.py`.
+registries reach them by strings. Of a library's files less is kept: see `unused/`.
 """
 
 import ast
@@ -12,7 +12,7 @@ from port.record.facts import Record
 from port.record.instrument import span_of
 from port.source import FUNCTIONS, Source
 from port.trace.chosen import Traced
-from port.unused import Unused, is_of_python, silent_blocks
+from port.unused.found import Unused, is_of_python, silent_blocks
 
 Item = tuple[str, str]  # module, name at its top
 

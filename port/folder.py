@@ -9,8 +9,9 @@ from common.errors import UserError
 from common.files import whole_file
 from port.helpers import helpers, source_of
 from port.port import Port
+from port.unused.written import SILENT
 from port.write.gaps import Gap
-from port.write.rewrite import SILENT, STUB
+from port.write.rewrite import STUB
 from port.write.torch_like import TorchLike
 
 BUILDER, CALLS, GUIDE, ASKED = "builder.py", "torch_calls.py", "PORT.md", "port.json"

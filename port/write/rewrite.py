@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from port.calls import NoSpelling, SourceLine, Spelled
-from port.cut import Cut, shell
+from port.cut import Cut
 from port.meanings import attribute_spelled, setting_spelled, value_spelled
 from port.record.facts import Binding, Facts
 from port.record.instrument import Span, span_of
@@ -19,6 +19,7 @@ from port.spelling.render import COMPARED
 from port.spelling.render import SIGNS as ARITHMETIC
 from port.trace.forward import forward_of
 from port.trace.graph import TracedClass
+from port.unused.written import LeftOutWriter
 from port.write.calls import CallWriter, argument
 from port.write.gaps import Gap, Needs, SpellingChoice
 from port.write.imports import ImportWriter
@@ -27,7 +28,7 @@ from port.write.owners import is_numpys_old, is_torchs, owner_names
 from port.write.texts import DECORATOR, DROP, DROP_DEFINITION, in_brackets
 from port.write.torch_like import torch_like
 
-STUB, SILENT, ABSENT = "not_ported", "not_here", "Unspelled"
+STUB, ABSENT = "not_ported", "Unspelled"
 COMPILERS = ("torch.jit.", "torch.compile", "torch.fx.", "torch._dynamo.")  # they change no value
 SETTINGS = ("torch.backends.", "torch.nn.Module.dump_patches")  # which move no value
 ANYTHING = "object"  # stands in annotations for what has no name in Paddle
@@ -57,6 +58,7 @@ class Rewriter:
         self.stubs: set[tuple[Span, str]] = set()
         self.open_classes: dict[ast.AST, list[str]] = {}  # with the names of their base
         self.calls = CallWriter(self)
+        self.left_out = LeftOutWriter(self)
         self.imports = ImportWriter(source, cut)
 
     def module(self) -> str:
@@ -116,7 +118,7 @@ class Rewriter:
             if first < place:  # a name that stands twice in the tree, as in `{**kwargs}`
                 continue
             if (end_of := self.cut.silent.get(child)) is not None:
-                text, last = self._silent(child, end_of), self.extent(end_of)[1]
+                text, last = self.left_out.block(child, end_of), self.extent(end_of)[1]
             else:
                 text = self.text(child)
             pieces += [self._raw(place, first), text]
@@ -146,25 +148,11 @@ class Rewriter:
 
     _AsyncFunctionDef = _FunctionDef
 
-    def _silent(self, first: Any, last: Any) -> str:
-        """Write one line for a block of a library that did not run and needs what is not here."""
-        lines = f"lines {first.lineno} to {last.end_lineno}"
-        return self.raising(first, lines, "did not run, and need what was left out")
-
-    def _unmade(self, node: ast.ClassDef) -> str:
-        """Write the shell of a class of a library that the net has none of: tables name it."""
-        indent = " " * (node.col_offset + 4)
-        base = self.take(node, value_spelled(("torch.nn.Module",), True))
-        raising = self.raising(node, f"class {node.name}", "was not made, and was left out")
-        lines = [f"class {node.name}({base}):", *(indent + self.text(one) for one in shell(node))]
-        lines += ["", f"{indent}def __init__(self, *args, **kwargs):", f"{indent}    {raising}"]
-        return "\n".join(lines)
-
     def _ClassDef(self, node: ast.ClassDef) -> str | None:
         if self._is_dropped(node):
             return DROP_DEFINITION
         if node in self.cut.unmade:
-            return self._unmade(node)
+            return self.left_out.unmade_class(node)
         calls = (one for one in ast.walk(node) if isinstance(one, ast.Call))
         if names := next(filter(None, map(self.calls.open_constructor, calls)), None):
             self.open_classes[node] = names
@@ -442,15 +430,6 @@ class Rewriter:
         self.stubs.add(place)
         self.needs.helpers.add(STUB)
         return f'{STUB}("{api}", "{where.file.name}:{where.line}")'
-
-    def raising(self, node: Any, what: str, reason: str) -> str:
-        """Return a line that raises where code begins that is not here, and note it."""
-        where = self.where(node)
-        gap = Gap(where, what, reason, False)
-        if gap not in self.needs.gaps:
-            self.needs.gaps.append(gap)
-        self.needs.helpers.add(SILENT)
-        return f'{SILENT}("{where.file.name}:{where.line}")'
 
     def absent(self, node: ast.AST, api: str) -> str:
         """Return what stands for a value without a spelling that is not called here."""
