@@ -368,12 +368,15 @@ def none_of(given: Any, *known: str) -> dict[str, Any]:
     return {}
 
 
-def only_of(given: Any, *known: str) -> dict[str, Any]:
-    """Return keywords that mean the same in both frameworks, and refuse others."""
-    others = [name for name in given if name not in known]
+def only_of(given: Any, *known: str, left_out: Sequence[str] = ()) -> dict[str, Any]:
+    """Return keywords that mean the same in both frameworks, and refuse others.
+
+    left_out: what torch's class takes and Paddle's has no need of.
+    """
+    others = [name for name in given if name not in (*known, *left_out)]
     if others:
         raise NotImplementedError(f"{', '.join(others)}: not given when the net was ported")
-    return dict(given)
+    return {name: value for name, value in given.items() if name in known}
 
 
 def require_traced(name: str, value: Any, traced: Sequence[Any]) -> None:

@@ -232,13 +232,28 @@ class CallWriter:
         except NoSpelling:
             ways = self.source.record.calls.get(span_of(node), [])
             known = bool(ways) and not any(one.ragged for one in ways)
+            if (not known or len(ways) > 1) and (handed := self._handed_on(ways, call, ask)):
+                return handed
             closed = without_stars(call) if known else None
             if closed is None:
-                if handed := handed_on(call, ask):
-                    return handed
                 raise
             facts = next((one.keywords for one in ways if call.api in one.names), {})
             return with_rest(ask(_with_facts(closed[0], facts)), closed[1])
+
+    def _handed_on(
+        self, ways: list[SeenCall], call: TorchCall, ask: Callable[[TorchCall], Spelled]
+    ) -> Spelled | None:
+        """Return a call that hands its `**` on to whichever of its classes is called."""
+        torchs = [one for one in ways if one.names and not one.partial]
+        if len(torchs) < len(ways):
+            torchs = []
+        spelled_as = [[name.removesuffix(INIT) for name in one.names] for one in torchs]
+        return handed_on(
+            call,
+            ask,
+            [tuple(one.keywords) for one in torchs] or [_held(call)],
+            lambda number, c: call_spelled(spelled_as[number], c) if torchs else ask(c),
+        )
 
     def _chosen(self, node: ast.Call, names: Any, call: TorchCall, first: Spelled) -> Spelled:
         """Return the spelling that a repair chose, the first where it chose none."""
@@ -422,6 +437,12 @@ class CallWriter:
         for name in late:
             text = f"({name} := {text})"
         return text
+
+
+def _held(call: TorchCall) -> tuple[str, ...]:
+    """Return the keywords of which `**` held some as the reference ran."""
+    found = next((one.value for one in call.arguments if one.star == "**"), ())
+    return found if isinstance(found, tuple) else ()
 
 
 def _with_facts(call: TorchCall, facts: Mapping[str, Facts]) -> TorchCall:

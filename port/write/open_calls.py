@@ -1,11 +1,12 @@
 """Calls that hand on `**kwargs`: what it held as the reference ran is written out, by name.
 
 What it may hold another time is refused as it arrives: its names would be torch's. Where it held
-now this and now that, it is handed on if each name means the same in Paddle.
+now this and now that, or goes to several classes, it is handed on if each name means the same in
+Paddle, without those that Paddle needs no more.
 """
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from port.calls import Argument, NoSpelling, Spelled, TorchCall
@@ -29,27 +30,58 @@ def without_stars(call: TorchCall) -> tuple[TorchCall, str] | None:
     return replace(call, arguments=(*plain, *taken)), f"**{REFUSE}({rest.text}{known})"
 
 
-def handed_on(call: TorchCall, ask: Callable[[TorchCall], Spelled]) -> Spelled | None:
+def handed_on(
+    call: TorchCall,
+    ask: Callable[[TorchCall], Spelled],
+    ways: Sequence[tuple[str, ...]],
+    others: Callable[[int, TorchCall], Spelled],
+) -> Spelled | None:
     """Return a call that keeps its `**`, None where a name in it is another in Paddle.
 
     ask: spells a call; each name by itself has to leave the rest of the call as it is without.
+    ways: the keywords of each way in which the place calls something, the text is one for all of
+    them; others: spells a call as the way of that number.
     """
     parts = _parts(call)
-    if parts is None or not parts[2]:
+    if parts is None or not any(ways):
         return None
-    plain, rest, held = parts
+    plain, rest, _ = parts
+    written = {argument.name for argument in plain}
+    left_out: set[str] = set()
+    handed: set[str] = set()
+    notes: list[str] = []
     try:
         without = ask(replace(call, arguments=plain))
-        found = {
-            _without(ask(replace(call, arguments=(*plain, Argument(_VALUE, name)))).text, name)
-            for name in held
-        }
+        for number, held in enumerate(ways):
+            bare = _canonical(others(number, replace(call, arguments=plain)).text)
+            for name in sorted(set(held) - written):
+                more = (*plain, Argument(_VALUE, name))
+                spelled = others(number, replace(call, arguments=more))
+                if _canonical(spelled.text) == bare:
+                    left_out.add(name)
+                    notes += [note.replace(f"={_VALUE}", "", 1) for note in spelled.notes]
+                elif _without(spelled.text, name) == bare:
+                    handed.add(name)
+                else:
+                    return None
     except NoSpelling:
         return None
-    if found != {ast.unparse(ast.parse(without.text.strip(), mode="eval"))}:
+    if left_out & handed:  # of one class it is nothing, of another it is something
         return None
-    known = "".join(f', "{name}"' for name in held)
-    return with_rest(without, f"**{HAND_ON}({rest.text}{known})", HAND_ON)
+    spelled = replace(without, notes=tuple(dict.fromkeys((*without.notes, *notes))))
+    return with_rest(spelled, *_rest(rest.text, sorted(handed), sorted(left_out)))
+
+
+def _rest(given: str, handed: list[str], left_out: list[str]) -> tuple[str, str]:
+    """Return the last argument of a call, and the helper that it calls."""
+    if not handed:
+        return f"**{REFUSE}({', '.join([given, *map(_quoted, left_out)])})", REFUSE
+    less = f", left_out=[{', '.join(map(_quoted, left_out))}]" if left_out else ""
+    return f"**{HAND_ON}({', '.join([given, *map(_quoted, handed)])}{less})", HAND_ON
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
 
 
 def _parts(call: TorchCall) -> tuple[tuple[Argument, ...], Argument, list[str]] | None:
@@ -60,6 +92,10 @@ def _parts(call: TorchCall) -> tuple[tuple[Argument, ...], Argument, list[str]] 
     plain = tuple(argument for argument in call.arguments if not argument.star)
     written = {argument.name for argument in plain}
     return plain, stars[0], [name for name in stars[0].value if name not in written]
+
+
+def _canonical(text: str) -> str:
+    return ast.unparse(ast.parse(text.strip(), mode="eval"))
 
 
 def _without(text: str, name: str) -> str:
