@@ -83,10 +83,12 @@ class Spelled:
     """Paddle source of a call, and what it needs.
 
     `imports` are whole lines ("import paddle", "import paddle.nn.functional as F"), `helpers` names
-    in `torch_calls.py`, which the text uses bare; `notes` what a reader should know.
+    in `torch_calls.py`, which the text uses bare; `notes` what a reader should know. `backward`: of
+    another spelling, it has the values of the first one, and another gradient.
     """
 
     text: str
     imports: frozenset[str] = frozenset()
     helpers: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
+    backward: bool = False

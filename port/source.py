@@ -86,6 +86,13 @@ class Source:
             place = self.parents.get(place)
         return place
 
+    def definition_around(self, node: ast.AST) -> str:
+        """Return the name of the class or function of the module that a node stands in, or ""."""
+        around: Any = node
+        while around is not None and self.parents.get(around) is not self.tree:
+            around = self.parents.get(around)
+        return str(getattr(around, "name", ""))
+
     def blocks(self) -> list[list[ast.stmt]]:
         """Return the blocks of which is known whether they ran, in the order of the text."""
         found = []

@@ -40,17 +40,17 @@ def write_and_prove(asked: dict[str, Any], folder: Path, force: bool, tell: Tell
     write_folder(folder, port, asked)
     gaps = [gap for gap in port.gaps if gap.ran]
     outcomes: list[Climb] = []
-    why = "" if gaps else "; ".join(record.failed.values())
+    why, told = "" if gaps else "; ".join(record.failed.values()), ""
     if not gaps and record.modes:
         outcomes, why = _proven(asked, folder, tell)
     if any(one.code == CHECKED_BAD for one in outcomes):
-        port, outcomes = _repaired(record, port, outcomes, asked, folder, tell, graphs)
+        port, outcomes, told = _repaired(record, port, outcomes, asked, folder, tell, graphs)
     _write_guide(folder, port, asked, outcomes, why)
     if not outcomes:
         return _unproven(folder, gaps, why, port.untraced)
     if asked["weights"]:
         _convert(asked, folder)
-    return _done(folder, outcomes)
+    return _done(folder, outcomes, [told] if told else [])
 
 
 def _repaired(
@@ -61,11 +61,14 @@ def _repaired(
     folder: Path,
     tell: Tell,
     graphs: list[TracedClass],
-) -> tuple[Port, list[Climb]]:
-    """Return the port with other spellings where they bring the reference's values."""
+) -> tuple[Port, list[Climb], str]:
+    """Return the port with other spellings where they bring the reference's values.
+
+    With it come its outcomes, and what to tell of the search.
+    """
+    again = {**asked, "seed": outcomes[0].seed}
 
     def write(otherwise: dict[SpellingChoice, int]) -> Port:
-        tell(phrase("trying other spellings"))
         made = write_port(record, otherwise=otherwise, traced=graphs)
         write_folder(folder, made, asked)
         name = folder.resolve().name
@@ -73,7 +76,14 @@ def _repaired(
             del sys.modules[module]
         return made
 
-    return repaired(port, outcomes, write, lambda _: _proven(asked, folder, tell)[0])
+    def climb(names: Sequence[str]) -> list[Climb]:
+        try:
+            return proven(again, folder, lambda name: None, names)
+        except UserError as error:
+            tell(str(error))
+            return []
+
+    return repaired(port, outcomes, write, climb, tell)
 
 
 def check_again(folder: Path, tell: Tell) -> dict[str, Any]:
@@ -141,7 +151,7 @@ def _result(outcome: Climb) -> str:
     return printed(outcome.report.verdict)
 
 
-def _done(folder: Path, outcomes: list[Climb]) -> dict[str, Any]:
+def _done(folder: Path, outcomes: list[Climb], told: Sequence[str] = ()) -> dict[str, Any]:
     codes = {outcome.code for outcome in outcomes}
     code = CHECKED_BAD if CHECKED_BAD in codes else max(codes)
     lines = [f"{NAMES[one.name]}: {_result(one)}" for one in outcomes]
@@ -153,7 +163,7 @@ def _done(folder: Path, outcomes: list[Climb]) -> dict[str, Any]:
         CHECKED_BAD: phrase("ported, and not proven: {folder}", folder=folder),
         COULD_NOT_CHECK: phrase("ported, and could not be checked: {folder}", folder=folder),
     }
-    return _answer(code, words[code], lines, folder, outcomes)
+    return _answer(code, words[code], [*lines, *told], folder, outcomes)
 
 
 def _divergence(found: Any) -> str:

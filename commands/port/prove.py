@@ -1,7 +1,7 @@
 """Shows that a port computes what its reference computes: forward, backward, a training step."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,16 +21,25 @@ NAMES = {
 
 @dataclass
 class Climb:
-    """What one rung came to. report: None where it could not be climbed; then `why`."""
+    """What one rung came to, with first weights of `seed`.
+
+    report: None where it could not be climbed; then `why`.
+    """
 
     name: str
     code: int
     report: Any = None
     why: str = ""
+    seed: int = 0
 
 
-def proven(asked: Mapping[str, Any], folder: Path, tell: Callable[[str], None]) -> list[Climb]:
-    """Return the outcomes of all rungs for the port in `folder`.
+def proven(
+    asked: Mapping[str, Any],
+    folder: Path,
+    tell: Callable[[str], None],
+    names: Sequence[str] | None = None,
+) -> list[Climb]:
+    """Return the outcomes of all rungs, or of those of `names`, for the port in `folder`.
 
     The reference's own first weights are moved by a tenth of their spread, so that a gain of zero
     hides nothing; those of a checkpoint are left as they are. Raises UserError where a net cannot
@@ -42,9 +51,10 @@ def proven(asked: Mapping[str, Any], folder: Path, tell: Callable[[str], None]) 
         torch_net, paddle_net = _pair(asked, folder)
         inputs = inputs_of(asked)
         outcomes = []
-        for name in NAMES:
+        for name in NAMES if names is None else names:
             tell(name)
             outcomes.append(_climbed(name, torch_net, paddle_net, inputs, asked["spec"]))
+            outcomes[-1].seed = asked["seed"]
     return outcomes
 
 

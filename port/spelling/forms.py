@@ -50,6 +50,7 @@ class Form:
         dropped: reasons by name of parameter: these are left out, whatever they are.
         notes: what a reader of the port should know.
         differs: ids of docs/differences.yml.
+        backward: of another spelling, only its gradient is another.
     """
 
     api: str
@@ -58,6 +59,7 @@ class Form:
     dropped: Mapping[str, str]
     notes: tuple[str, ...] = ()
     differs: tuple[str, ...] = ()
+    backward: bool = False
 
     @property
     def tree(self) -> ast.expr:

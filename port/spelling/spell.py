@@ -72,7 +72,7 @@ def _spelled(form: Form, bound: Bound, call: TorchCall) -> Spelled:
         text = rendered(form, bound)
         names = names_of(form.template) | more
     helpers = frozenset(names & helper_names())
-    return Spelled(text, imports_of(names), helpers, _notes(form, bound))
+    return Spelled(text, imports_of(names), helpers, _notes(form, bound), form.backward)
 
 
 def _notes(form: Form, bound: Bound) -> tuple[str, ...]:

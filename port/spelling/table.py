@@ -57,6 +57,7 @@ def _form(api: str, signature: str, spelled: str | dict[str, Any], dropped: dict
         {**dropped, **entry.get("drop", {})},
         tuple(entry.get("notes", ())),
         tuple(entry.get("differs", ())),
+        bool(entry.get("backward", False)),
     )
 
 

@@ -260,7 +260,11 @@ class CallWriter:
         others = other_spellings(names, call)
         if not others:
             return first
-        choice = SpellingChoice(call.where, node.col_offset, names[0], len(others))
+        backward = frozenset(n for n, one in enumerate(others, 1) if one.backward)
+        inside = self.source.definition_around(node)
+        choice = SpellingChoice(
+            call.where, node.col_offset, names[0], len(others), inside, backward
+        )
         self.rewriter.needs.choices.append(choice)
         return (first, *others)[self.rewriter.otherwise.get(choice, 0)]
 

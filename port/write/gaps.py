@@ -21,12 +21,18 @@ class Gap:
 
 @dataclass(frozen=True)
 class SpellingChoice:
-    """A call that may be spelled otherwise: its place, and how many other spellings there are."""
+    """A call that may be spelled otherwise: its place, and how many other spellings there are.
+
+    inside: the class or function of its file that it stands in, "" outside of all. backward: the
+    numbers of spellings that have the values of the first, and another gradient.
+    """
 
     where: SourceLine
     column: int
     api: str
     count: int = field(compare=False)
+    inside: str = field(default="", compare=False)
+    backward: frozenset[int] = field(default=frozenset(), compare=False)
 
 
 @dataclass
