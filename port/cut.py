@@ -35,11 +35,13 @@ class Cut:
         self.record, self.sources = record, sources
         self.traced = traced or Traced()
         self.names: dict[str, set[str]] = {module: set() for module in sources}
+        self._known = {*sources, *packages_around(sources)}
         self.kept: set[ast.AST] = set()
         self.unmade: set[ast.AST] = set()
         self.silent: dict[ast.AST, ast.stmt] = {}
         self._unused = Unused(sources)
         self.selected: set[str] = set()
+        self.reached: set[Item] = set()  # packages, and the modules that are read of them by name
         self._of_any_module: set[str] = set()
         self._modules_held: dict[ast.AST | None, set[str]] = {}
         self._waiting: list[Item] = []
@@ -66,6 +68,27 @@ class Cut:
                 return False
             place = parent
         return True
+
+    def unbound(self, package: str) -> list[str]:
+        """Return the modules that the port reads of a package by name, and that it does not import.
+
+        In the reference any import binds them, also `import package.part` of another file.
+        """
+        asked = sorted(name for owner, name in self.reached if owner == package)
+        kept = {*self.modules, *packages_around(self.modules)}
+        return [n for n in asked if f"{package}.{n}" in kept and not self._binds(package, n)]
+
+    def _binds(self, package: str, part: str) -> bool:
+        """Tell whether what the port keeps of a package's file imports a module of it."""
+        if any(one in self.kept for one in self._binding(package).get(part, ())):
+            return True
+        source = self.sources.get(package)
+        imports = [one for one in source.tree.body if one in self.kept] if source else []
+        return any(
+            f"{source.imported_module(one)}.".startswith(f"{package}.{part}.")  # type: ignore[union-attr]
+            for one in imports
+            if isinstance(one, ast.ImportFrom)
+        )
 
     def left_out(self, source: Source, node: ast.Name) -> bool:
         """Tell whether a library's name was left out: only code that did not run refers to it."""
@@ -299,7 +322,11 @@ class Cut:
         if isinstance(node.value, ast.Name) and self._holds_module(source, node.value):
             self._of_any_module |= {node.attr} - {"__all__"}
         owner = source.resolve(node.value)
-        if owner is not None and owner.kind == "module" and owner.value in self.sources:
+        if owner is None or owner.kind != "module":
+            return
+        if f"{owner.value}.{node.attr}" in self._known:
+            self.reached.add((owner.value, node.attr))
+        if owner.value in self.sources:
             self._want_member(owner.value, node.attr)
 
     def _top_names(self, source: Source) -> set[str]:

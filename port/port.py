@@ -14,10 +14,10 @@ from port.source import Source
 from port.trace.chosen import chosen
 from port.trace.graph import TracedClass
 from port.write.gaps import Gap, Needs, SpellingChoice
-from port.write.imports import with_imports
+from port.write.imports import import_lines, with_imports
 from port.write.inplace import written_and_read_later
 from port.write.origin import with_origin
-from port.write.places import file_of, written_name
+from port.write.places import file_of, reference_name, written_name
 from port.write.rewrite import Rewriter
 from port.write.texts import without_marks
 from port.write.torch_like import TorchLike
@@ -90,7 +90,7 @@ def write_port(
     for package in sorted(around):
         path = file_of(package, True)
         if path not in have:
-            files.append(WrittenFile(path, ""))
+            files.append(WrittenFile(path, import_lines(cut.unbound(reference_name(package)))))
     root = record.files[record.root[0]]
     return Port(files, (written_name(root), record.root[1]), cut.traced.failed)
 
@@ -103,6 +103,8 @@ def _written(
     rewriter.needs.gaps = [_passed_by(gap, cut) for gap in rewriter.needs.gaps]
     lines = rewriter.imports.lines(rewriter.needs.imports, rewriter.needs.helpers)
     text = without_marks(with_imports(text, lines))
+    if parts := cut.unbound(source.module):
+        text = "\n".join(filter(None, [text.rstrip(), import_lines(parts)]))
     if source.record.library:
         text = with_origin(text, source.record)
     path = file_of(written_name(source.record), source.record.is_package)

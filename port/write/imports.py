@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from port.cut import Cut
@@ -174,6 +175,11 @@ def _as(name: str, bound: str) -> str:
 
 def _alias(alias: ast.alias) -> str:
     return f"{alias.name} as {alias.asname}" if alias.asname else alias.name
+
+
+def import_lines(parts: Sequence[str]) -> str:
+    """Return what imports modules of a package into it, nothing of none."""
+    return "".join(f"from . import {part}\n" for part in parts)
 
 
 def with_imports(text: str, lines: list[str]) -> str:

@@ -10,6 +10,11 @@ def written_name(record: FileRecord) -> str:
     return f"{PREFIX}{record.module}" if record.library else record.module
 
 
+def reference_name(written: str) -> str:
+    """Return the dotted name in the reference of a package of the port's folder."""
+    return written.removeprefix(PREFIX)
+
+
 def relative(importer: str, is_package: bool, target: str) -> str:
     """Return how `importer` names `target` in a relative import; both inside the port's folder.
 
