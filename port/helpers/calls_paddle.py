@@ -92,6 +92,11 @@ def split_by_size(x: Any, size: int, axis: int = 0) -> Any:
     return paddle.split(x, [size] * whole + [rest] * bool(rest), axis=axis)
 
 
+def chunks_of(x: Any, chunks: int, axis: int = 0) -> Any:
+    """Cut an axis into at most `chunks` pieces, the last may be smaller: Paddle wants even ones."""
+    return split_by_size(x, -(-x.shape[axis] // chunks), axis)
+
+
 def meshgrid_indexed(tensors: Sequence[Any], indexing: str = "ij") -> Any:
     """Return the grids of `meshgrid(indexing=)`: Paddle knows "ij" alone."""
     if indexing == "ij":

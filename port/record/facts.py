@@ -17,8 +17,8 @@ MOST = 300  # observations of one place; a loop tells nothing new after them
 class Facts:
     """What is known of a value: see `port.calls.Argument`. names: of a class, function or module.
 
-    single: a list or tuple of one number came here, maybe among others. either: where layers of
-    several classes came, the names of each.
+    single: a list or tuple of one number came here, maybe among others. uneven: so did one of
+    tensors of several shapes. either: where layers of several classes came, the names of each.
 
     names are canonical names of torch ("torch.nn.Conv2d", "torch.nn.modules.conv.Conv2d"); of an
     instance those of the class of torch nearest to it.
@@ -30,6 +30,7 @@ class Facts:
     dtype: str | None = None
     names: tuple[str, ...] = ()
     single: bool = False
+    uneven: bool = False
     either: tuple[tuple[str, ...], ...] = ()
 
 
@@ -45,6 +46,7 @@ def merged(one: Facts, other: Facts) -> Facts:
         one.dtype if one.dtype == other.dtype else None,
         one.names if one.names == other.names else (),
         one.single or other.single,
+        one.uneven or other.uneven,
         tuple(dict.fromkeys((*_classes(one), *_classes(other)))) if _differ(one, other) else (),
     )
 

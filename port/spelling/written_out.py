@@ -75,6 +75,17 @@ def select(writing: CallToWrite) -> str:
     return f"{_receiver(writing)}[{', '.join([*before, index])}]"
 
 
+def chunk(writing: CallToWrite) -> str:
+    """Pieces of one size, as Paddle cuts; where one was smaller as it ran, a helper does."""
+    uneven = writing.call.result is not None and writing.call.result.uneven
+    parts = [writing.argument("chunks").text]
+    parts += [f"axis={writing.argument('dim').text}"] if writing.bound.has("dim") else []
+    if writing.call.receiver is not None and not uneven:
+        return f"{_receiver(writing)}.chunk({', '.join(parts)})"
+    name = "chunks_of" if uneven else "paddle.chunk"
+    return f"{name}({', '.join([writing.argument('input').text, *parts])})"
+
+
 def pad(writing: CallToWrite) -> str:
     """torch pads from the last axis on; Paddle's short list fits the ranks 3 to 5 only."""
     tensor, amounts = writing.argument("input"), writing.argument("pad")
@@ -215,6 +226,7 @@ WRITTEN: dict[str, Callable[[CallToWrite], str]] = {
     "expand": expand,
     "repeat": repeat,
     "select": select,
+    "chunk": chunk,
     "pad": pad,
     "nearest_of_a_line": nearest_of_a_line,
     "conv_same": conv_same,

@@ -86,7 +86,9 @@ def _call(
             arguments.append(_constant(ast.literal_eval(part), name))
         elif part.id in given:
             arguments.append(replace(argument_of(given[part.id]), name=name))
-    result = Argument("", None, "", node.facts.kind, UNKNOWN, node.facts.rank, node.facts.dtype)
+    known = node.facts
+    result = Argument("", None, "", known.kind, UNKNOWN, known.rank, known.dtype)
+    result = replace(result, uneven=known.uneven)
     return TorchCall(api, tuple(arguments), _NOWHERE, receiver, result)
 
 

@@ -478,7 +478,9 @@ def argument(text: str, node: Any, facts: Facts, name: str | None = None) -> Arg
         kind, value = KIND_OF[type(node.value)], node.value
     elif kind == "other" and value is UNKNOWN:
         kind = _shape_of(node)
-    return Argument(text, name, "", kind, value, facts.rank, facts.dtype, facts.single)
+    return Argument(
+        text, name, "", kind, value, facts.rank, facts.dtype, facts.single, facts.uneven
+    )
 
 
 def _shape_of(node: Any) -> str:
