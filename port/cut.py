@@ -316,7 +316,7 @@ class Cut:
         if source.record.library and not source.did_run(node):
             return
         if isinstance(node, ast.Name):
-            if node.id in self._top_names(source) and not source.is_local(node):
+            if self._is_of_top(source, node.id) and not source.is_local(node):
                 self._want(source.module, node.id)
             return
         if isinstance(node.value, ast.Name) and self._holds_module(source, node.value):
@@ -329,8 +329,11 @@ class Cut:
         if owner.value in self.sources:
             self._want_member(owner.value, node.attr)
 
-    def _top_names(self, source: Source) -> set[str]:
-        return source.record.names.keys() | self._binding(source.module).keys()
+    def _is_of_top(self, source: Source, name: str) -> bool:
+        """Tell whether a file has a name at its top: its own, an import's, or one of a `*`."""
+        if name in source.record.names or name in self._binding(source.module):
+            return True
+        return any(self._gives(module, name) for _, module in self._stars(source))
 
     def _read_local_import(self, source: Source, node: ast.Import | ast.ImportFrom) -> None:
         if isinstance(node, ast.ImportFrom) and (source.did_run(node) or not source.record.library):

@@ -10,6 +10,7 @@ from paddle import nn
 
 from port.helpers.calls_paddle import (
     NothingLoaded,
+    batch_norm_of_itself,
     group_norm_without_weight,
     rms_norm,
     write_into,
@@ -42,10 +43,14 @@ def batches_of(layer: Any) -> Any:
     return layer.__dict__["num_batches_tracked"]
 
 
+def on_its_axes(layer: Any, size: Any) -> list[int]:
+    """Return a size for each axis of a convolution: Paddle's keeps lists alone."""
+    return [size] * len(layer._kernel_size) if isinstance(size, int) else list(size)
+
+
 def set_padding(layer: Any, padding: Any) -> None:
     """Give a convolution another padding: Paddle's keeps what it was given, and what it uses."""
-    sizes = [padding] * len(layer._kernel_size) if isinstance(padding, int) else list(padding)
-    layer._padding = layer._updated_padding = sizes
+    layer._padding = layer._updated_padding = on_its_axes(layer, padding)
 
 
 def requires_grad_of_layer(layer: Any, requires_grad: bool = True) -> Any:
@@ -391,15 +396,7 @@ class BatchNormWithoutStatistics(nn.Layer):
 
     def forward(self, x: Any) -> Any:
         """Return [N, C, ...] with every channel normalised over the batch."""
-        axes = [axis for axis in range(x.ndim) if axis != 1]
-        centred = x - x.mean(axis=axes, keepdim=True)
-        scaled = centred / paddle.sqrt(
-            centred.square().mean(axis=axes, keepdim=True) + self._epsilon
-        )
-        if self.weight is None or self.bias is None:
-            return scaled
-        shape = [-1] + [1] * (x.ndim - 2)
-        return scaled * self.weight.reshape(shape) + self.bias.reshape(shape)
+        return batch_norm_of_itself(x, self.weight, self.bias, self._epsilon)
 
 
 def weight_norm_of(layer: Any, name: str = "weight", dim: Any = 0) -> Any:

@@ -7,6 +7,7 @@ from port.calls import UNKNOWN, Argument, TorchCall
 from port.spelling.forms import BY_DTYPE, RANK, Form, Parameter
 
 ANYTHING = {"args", "kwargs"}  # a row that drops both takes anything else
+UNSAID = ("out", "generator")  # as None they say nothing, of whatever function
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ def _placed(form: Form, arguments: tuple[Argument, ...], through: frozenset[str]
         if argument.star == "**":
             raise DoesNotFitError("nobody knows what ** holds")
         if argument.name is not None:
+            if argument.name in UNSAID and argument.name not in names and literal(argument) is None:
+                continue
             if argument.name not in names or argument.name in bound.given:
                 raise DoesNotFitError(f"there is no parameter for {argument.name}=")
             bound.given[argument.name] = argument

@@ -31,6 +31,7 @@ from port.write.torch_like import torch_like
 STUB, ABSENT = "not_ported", "Unspelled"
 COMPILERS = ("torch.jit.", "torch.compile", "torch.fx.", "torch._dynamo.")  # they change no value
 SETTINGS = ("torch.backends.", "torch.nn.Module.dump_patches")  # which move no value
+OF_AUTOCAST = ("torch.cuda.amp.custom_", "torch.amp.custom_")  # likewise, of its own functions
 ANYTHING = "object"  # stands in annotations for what has no name in Paddle
 SIGNS: dict[type, str] = {**dict(ARITHMETIC), **dict(COMPARED)}
 _TIGHT = (
@@ -90,7 +91,7 @@ class Rewriter:
             return like is not None and is_torchs(like)
         bound = self.source.resolve(called)
         names = bound.names if bound is not None and bound.kind == "torch" else ()
-        return any(name.startswith(COMPILERS) for name in names)
+        return any(name.startswith(COMPILERS + OF_AUTOCAST) for name in names)
 
     def inside(self, node: Any) -> str:
         """Return a node's own text with its parts respelled."""

@@ -1,0 +1,91 @@
+"""Habits of research code, each in a small net: the port computes what the reference computes."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("paddle")
+
+from tests.port.test_traps import HEAD
+from tests.port.trial import both_outputs, recorded, written
+
+HABITS = {
+    "a number of a file whose names all come by a star": {
+        "net": """
+from settings import *
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, WIDTH, 1)
+
+    def forward(self, x):
+        return self.conv(x)
+""",
+        "settings": "import os\n\nWIDTH = 4\nFOLDER = os.sep\n",
+    },
+    "a convolution's stride and dilation set to a number": {
+        "net": """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.convs = nn.Sequential(nn.Conv2d(3, 4, 3, padding=2), nn.Conv2d(4, 4, 3))
+        for one, step in zip(self.convs, (2, (1, 1))):
+            one.stride = step
+        self.convs[0].dilation = 2
+
+    def forward(self, x):
+        return self.convs(x)
+"""
+    },
+    "functions marked for torch.fx and for the compiler": {
+        "net": """
+import torch.fx
+
+
+@torch.fx.wrap
+def doubled(x):
+    return 2 * x
+
+
+@torch.compiler.disable
+def halved(x):
+    return x / 2
+
+
+class Net(nn.Module):
+    def forward(self, x):
+        return doubled(x) + halved(x)
+"""
+    },
+    "a weight standardised by a batch norm without statistics": {
+        "net": """
+class Standardised(nn.Conv2d):
+    def forward(self, x):
+        flat = self.weight.reshape(1, self.out_channels, -1)
+        flat = F.batch_norm(flat, None, None, training=True, momentum=0.0, eps=1e-6)
+        weight = flat.reshape_as(self.weight)
+        return F.conv2d(x, weight, self.bias, self.stride, self.padding)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = Standardised(3, 4, 3, padding=1)
+
+    def forward(self, x):
+        return self.conv(x)
+"""
+    },
+}
+
+
+@pytest.mark.parametrize("name", HABITS)
+def test_a_habit_of_research_code_is_ported(tmp_path, name):
+    texts = {file: HEAD * (file == "net") + text for file, text in HABITS[name].items()}
+    record, net = recorded(tmp_path, texts)
+    assert record.failed == {}
+    assert [str(gap) for gap in written(record)[1].gaps] == []
+    theirs, ours = both_outputs(tmp_path, record, net, train=True)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
