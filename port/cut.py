@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Set
 
 from port.record.facts import Record
 from port.record.instrument import span_of
+from port.registered import Registered
 from port.source import FUNCTIONS, Source
 from port.trace.chosen import Traced
 from port.unused.found import Unused, is_of_python, silent_blocks
@@ -40,6 +41,7 @@ class Cut:
         self.unmade: set[ast.AST] = set()
         self.silent: dict[ast.AST, ast.stmt] = {}
         self._unused = Unused(sources)
+        self._registered = Registered(sources, ran_at_work)
         self.selected: set[str] = set()
         self.reached: set[Item] = set()  # packages, and the modules that are read of them by name
         self._of_any_module: set[str] = set()
@@ -102,19 +104,29 @@ class Cut:
 
     def _follow(self) -> None:
         module, name = self.record.root
+        registering: set[str] = set()
         self._want(module, name.partition(".")[0])
         for statement in self.sources[module].tree.body:
             for patched in _patched(self.sources[module], statement):
                 self._want(module, patched)
         for source in self.sources.values():
             for statement in source.tree.body if source.record.at_work else ():
-                if statement not in self.traced.left and _ran_at_work(source, statement):
+                if statement not in self.traced.left and ran_at_work(source, statement):
                     self._want(source.module, statement.name)  # type: ignore[attr-defined]
+            for statement in source.tree.body if source.record.at_work else ():
+                if self._registered.registers(source, statement):
+                    self.kept.add(statement)
+                    self._read(source, statement)
+                    registering.add(source.module)
         strings = {module for module, names in self.names.items() if names}
         while self._waiting or self._take_methods() or self._take_of_any_module():
             if self._waiting:
                 self._take(*self._waiting.pop())
         self._take_registered(strings)
+        for source, bound in self._registered.imports(registering, self.modules, self.kept):
+            self._want(source.module, bound)
+        while self._waiting:
+            self._take(*self._waiting.pop())
 
     def _leave_silent(self) -> None:
         """Leave blocks of libraries out that did not run and need what the port has not.
@@ -356,12 +368,12 @@ def packages_around(names: Collection[str]) -> set[str]:
     }
 
 
-def _ran_at_work(source: Source, statement: ast.stmt) -> bool:
+def ran_at_work(source: Source, statement: ast.stmt) -> bool:
     """Tell whether a function or a method of a class ran while the net was built or run."""
     if isinstance(statement, FUNCTIONS):
         return _first(statement) in source.record.at_work
     if isinstance(statement, ast.ClassDef):
-        return any(_ran_at_work(source, one) for one in statement.body)
+        return any(ran_at_work(source, one) for one in statement.body)
     return False
 
 

@@ -290,10 +290,20 @@ def bernoulli_(x: Any, p: float = 0.5) -> Any:
     return x
 
 
-def with_gradient(x: Any) -> Any:
-    """Ask for the gradient of a tensor: `requires_grad_()`."""
-    x.stop_gradient = False
+def with_gradient(x: Any, wanted: bool = True) -> Any:
+    """Ask for the gradient of a tensor, or not: `requires_grad_()`."""
+    x.stop_gradient = not wanted
     return x
+
+
+def device_type(place: Any) -> str:
+    """Return torch's word for a device: "cuda" or "cpu"; Paddle has places, or strings."""
+    return "cuda" if "gpu" in str(place) or "cuda" in str(place) else "cpu"
+
+
+def in_dtype(x: Any, dtype: Any) -> Any:
+    """Return a tensor in a dtype, as it is for None."""
+    return x if dtype is None else x.astype(dtype)
 
 
 def shifted_by_half(x: Any, dim: Any = None, back: bool = False) -> Any:

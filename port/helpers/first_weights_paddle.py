@@ -72,6 +72,22 @@ def kaiming_uniform_(
     return uniform_(tensor, -bound, bound)
 
 
+def draw_weights(layer: Any) -> None:
+    """Draw a convolution's or a Linear's weights anew: Paddle's layers have no method for it."""
+    kaiming_uniform_(layer.weight, a=math.sqrt(5))
+    if layer.bias is not None:
+        bound = fan_in_and_fan_out(layer.weight)[0] ** -0.5
+        uniform_(layer.bias, -bound, bound)
+
+
+def forget_weights(layer: Any) -> None:
+    """Let a normalisation begin anew, its statistics too: Paddle's layers have no method for it."""
+    for name, value in (("weight", 1.0), ("bias", 0.0), ("_mean", 0.0), ("_variance", 1.0)):
+        held = getattr(layer, name, None)
+        if held is not None:
+            constant_(held, value)
+
+
 def xavier_normal_(tensor: Any, gain: float = 1.0) -> Any:
     """Draw by Glorot's rule; Paddle's initialiser is for parameters that are being made."""
     return normal_(tensor, 0.0, gain * math.sqrt(2.0 / sum(fan_in_and_fan_out(tensor))))

@@ -41,7 +41,9 @@ _OF_LAYERS = frozenset({
     "num_parameters", "embedding_dim", "num_embeddings", "normalized_shape", "output_size",
     "scale_factor", "mode", "align_corners", "num_heads", "embed_dim", "batch_first",
     "padding_mode", "output_padding", "transposed", "negative_slope", "upscale_factor",
-    "return_indices", "ceil_mode", "_modules", "_parameters", "_buffers", "training",
+    "return_indices", "ceil_mode", "count_include_pad", "divisor_override", "downscale_factor",
+    "alpha", "beta", "threshold", "start_dim", "end_dim", "min_val", "max_val",
+    "_modules", "_parameters", "_buffers", "training",
 })
 # fmt: on
 _OF_RESULTS = frozenset(

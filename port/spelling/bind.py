@@ -111,7 +111,8 @@ def _check_is_default(parameter: Parameter, arguments: tuple[Argument, ...]) -> 
 
 
 def _among(value: object, constants: tuple[object, ...]) -> bool:
-    """Return whether a value is one of the constants; 1 is not True."""
+    """Return whether a value is one of the constants; 1 is not True, [1, 1] is (1, 1)."""
+    value = tuple(value) if isinstance(value, list) else value
     return any(isinstance(value, bool) == isinstance(c, bool) and value == c for c in constants)
 
 

@@ -183,10 +183,19 @@ def module_list(writing: CallToWrite) -> str:
     return f"nn.LayerList({modules.text})"
 
 
+def of_itself(writing: CallToWrite) -> str:
+    """A method that Paddle's layers lack is a function: of `self` where `super()` is asked."""
+    owner = writing.argument("self").text
+    return f"{writing.word}({'self' if owner.startswith('super(') else owner})"
+
+
 def to(writing: CallToWrite) -> str:
-    """`to(device)`, `to(device, dtype)`: only the dtype counts."""
-    if not writing.bound.has("dtype"):
+    """`to(device)`, `to(device, dtype)`: only the dtype counts, and None is none."""
+    dtype = writing.argument("dtype") if writing.bound.has("dtype") else None
+    if dtype is None or dtype.text == "None":
         return writing.argument("input").text
+    if dtype.kind == "none":
+        return f"in_dtype({writing.argument('input').text}, {dtype.text})"
     return f"{_receiver(writing)}.astype({writing.argument('dtype').text})"
 
 
@@ -232,6 +241,7 @@ WRITTEN: dict[str, Callable[[CallToWrite], str]] = {
     "conv_same": conv_same,
     "sequential": sequential,
     "module_list": module_list,
+    "of_itself": of_itself,
     "to": to,
     "new": new,
     "einsum": einsum,

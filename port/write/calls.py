@@ -21,8 +21,8 @@ from port.record.instrument import span_of
 from port.write.gaps import SpellingChoice
 from port.write.inplace import read_later
 from port.write.match import matched
-from port.write.open_calls import handed_on, with_rest, without_stars
-from port.write.owners import torch_has
+from port.write.open_calls import handed_on, without_stars
+from port.write.owners import LISTS, is_taken_in_turn, torch_has
 from port.write.parts import PartWriter
 from port.write.torch_like import torch_like
 
@@ -217,6 +217,8 @@ class CallWriter:
                 return made + self._inside_brackets(node)
             return self.rewriter.stub(node, names[0], error.reason)
         text = self.rewriter.take(node, spelled)
+        if names[0] in LISTS and is_taken_in_turn(node, self.source.parents.get(node)):
+            return f"iter({text})"
         return self.rewriter.placed(node, matched(self.rewriter, node, call, text))
 
     def _spelled_or_closed(self, node: ast.Call, names: Any, call: TorchCall) -> Spelled:
@@ -238,7 +240,7 @@ class CallWriter:
             if closed is None:
                 raise
             facts = next((one.keywords for one in ways if call.api in one.names), {})
-            return with_rest(ask(_with_facts(closed[0], facts)), closed[1])
+            return closed.spelled(ask(_with_facts(closed.call, facts)))
 
     def _handed_on(
         self, ways: list[SeenCall], call: TorchCall, ask: Callable[[TorchCall], Spelled]

@@ -6,28 +6,53 @@ Paddle, without those that Paddle needs no more.
 """
 
 import ast
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from port.calls import Argument, NoSpelling, Spelled, TorchCall
 from port.spelling.texts import parsed
 
 REFUSE, HAND_ON = "none_of", "only_of"
+_HELD = "held"  # a name for what a `**` works out
 _VALUE = "__value__"  # stands for what a keyword holds
 
 
-def without_stars(call: TorchCall) -> tuple[TorchCall, str] | None:
-    """Return a call without its `**`, and the text that refuses what else may be in there.
+@dataclass(frozen=True)
+class ClosedCall:
+    """A call without its `**`: `call` takes out of it what it held as the reference ran.
 
-    None where it has none, has a `*` too, or its keywords cannot be taken out of an expression.
+    refusal: the argument that refuses what else may be in there. worked_out: the expression that
+    has to be worked out before, "" where it is a name by itself.
     """
+
+    call: TorchCall
+    refusal: str
+    worked_out: str = ""
+
+    def spelled(self, spelled: Spelled) -> Spelled:
+        """Return a spelling of `call` with all that it needs."""
+        whole = with_rest(spelled, self.refusal)
+        if not self.worked_out:
+            return whole
+        first = f"({_HELD} := {self.worked_out})"
+        return replace(whole, text=re.sub(rf"\b{_HELD}\b", lambda _: first, whole.text, count=1))
+
+
+def without_stars(call: TorchCall) -> ClosedCall | None:
+    """Return a call without its `**`; None where it has none, or has a `*` too."""
     parts = _parts(call)
-    if parts is None or (parts[2] and not _is_chain(parts[1].text)):
+    if parts is None:
         return None
     plain, rest, held = parts
-    taken = tuple(Argument(f'{rest.text}["{name}"]', name) for name in held)
+    by_itself = _is_chain(rest.text) or not held
+    if not by_itself and any(re.search(rf"\b{_HELD}\b", one.text) for one in (*plain, rest)):
+        return None  # the name is taken
+    owner = rest.text if by_itself else _HELD
+    taken = tuple(Argument(f'{owner}["{name}"]', name) for name in held)
     known = "".join(f', "{name}"' for name in held)
-    return replace(call, arguments=(*plain, *taken)), f"**{REFUSE}({rest.text}{known})"
+    closed = replace(call, arguments=(*plain, *taken))
+    return ClosedCall(closed, f"**{REFUSE}({owner}{known})", "" if by_itself else rest.text)
 
 
 def handed_on(

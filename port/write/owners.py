@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from port.record.facts import PARTIAL, Binding, Facts, SeenCall
 from port.record.old_worlds import OLD_OF_NUMPY
 
+# What gives iterators in torch and lists in Paddle.
+LISTS = ("torch.nn.Module.parameters", "torch.nn.Module.buffers", "torch.nn.Module.modules")
+
 
 def is_numpys_old(bound: Binding | None) -> bool:
     """Tell whether a name is one that NumPy had for a type of Python's: `np.int`."""
@@ -29,6 +32,8 @@ def owner_names(facts: Facts) -> tuple[str, ...]:
         return ("tensor",)
     if facts.kind == "size":
         return ("size",)
+    if facts.kind == "device":
+        return ("torch.device",)
     if facts.kind == "partial":  # of now this class, now that: torch's is among them
         return facts.names or (PARTIAL,)
     return facts.names if facts.kind in ("module", "tuple") else ()
@@ -44,3 +49,10 @@ def torch_has(node: ast.Call, seen: Sequence[SeenCall]) -> str:
     given = {one.result.value for one in seen}
     fixed = len(node.args) > 1 and isinstance(node.args[1], ast.Constant)
     return str(*given) if owners and of_torch and fixed and given in ({True}, {False}) else ""
+
+
+def is_taken_in_turn(node: ast.Call, parent: ast.AST | None) -> bool:
+    """Tell whether a call stands in `next(...)`: torch gives iterators where Paddle has lists."""
+    if not isinstance(parent, ast.Call) or node not in parent.args[:1]:
+        return False
+    return isinstance(parent.func, ast.Name) and parent.func.id == "next"

@@ -63,7 +63,70 @@ class Net(nn.Module):
 """
 
 
-@pytest.mark.parametrize("text", [ASKS, APART])
+IN_TURN = f"""{HEAD}
+class Pool(nn.AvgPool2d):
+    def forward(self, x):
+        return F.avg_pool2d(x, self.kernel_size, 1, 1, self.ceil_mode, self.count_include_pad)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.pool = nn.Conv2d(3, 3, 1), Pool(3, count_include_pad=False)
+
+    def forward(self, x, dtype=None):
+        first, none = next(self.parameters()), next(self.buffers(), None)
+        outer = next(iter(self.modules())) is self and next(self.modules()) is self
+        x = F.max_pool2d(self.pool(self.conv(x)), 3, 1, 1, dilation=(1, 1))
+        x = x.to(device=first.device, dtype=dtype)
+        if x.device.type != "cpu" or first.device.type not in ("cpu", "cuda"):
+            return -x
+        return x.to(first.dtype) if none is None and outer else 0 * x
+"""
+DRAWN = f"""{HEAD}
+class Scaled(nn.Conv2d):
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.gain = nn.Parameter(torch.ones(1))
+        self.reset_parameters()
+
+    def reset_parameters(self):
+        if hasattr(self, "gain"):
+            nn.init.constant_(self.gain, 2.0)
+            super().reset_parameters()
+
+    def forward(self, x):
+        return self.gain * super().forward(x)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = Scaled(3, 8, 1)
+
+    def forward(self, x):
+        return torch.cat([one.mean(1, keepdim=True) for one in self.conv(x).chunk(3, dim=1)], 1)
+"""
+WORKED_OUT = f"""{HEAD}
+from functools import partial
+
+
+def settings(given):
+    return {{"eps": given["eps"], "momentum": 0.3}}
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        norm = partial(nn.BatchNorm2d, **settings({{"eps": 0.1}}))
+        self.layers = nn.Sequential(nn.Conv2d(3, 3, 1), norm(3), nn.BatchNorm2d(3, **dict(eps=1)))
+
+    def forward(self, x):
+        return self.layers(x)
+"""
+
+
+@pytest.mark.parametrize("text", [ASKS, APART, IN_TURN, DRAWN, WORKED_OUT])
 def test_it_computes_the_same(tmp_path, text):
     record, net = recorded(tmp_path, {"idiom": text})
     _, port = written(record)
@@ -77,3 +140,71 @@ def test_what_torch_has_is_said_and_paddle_is_not_asked(tmp_path):
     text = written(record)[0]["idiom.py"]
     assert "KNOWS = True and True" in text
     assert "@left_alone\ndef doubled" in text
+
+
+def test_keywords_that_are_worked_out_are_worked_out_once(tmp_path):
+    record, _ = recorded(tmp_path, {"idiom": WORKED_OUT})
+    text = written(record)[0]["idiom.py"]
+    assert text.count("settings(") == 2
+    assert 'epsilon=(held := settings({"eps": 0.1}))["eps"], momentum=1 - held["momentum"]' in text
+
+
+REGISTERED = {
+    "net": f"""{HEAD}
+from blocks import made
+import mobile
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = made("mobile"), made("other")
+
+    def forward(self, x):
+        return self.second(self.first(x))
+""",
+    "blocks": """BLOCKS = {}
+
+
+def register(name, block):
+    BLOCKS[name] = block
+
+
+def made(name):
+    return BLOCKS[name](3)
+""",
+    "mobile": f"""{HEAD}
+from blocks import BLOCKS, register
+
+
+class Mobile(nn.Conv2d):
+    def __init__(self, width):
+        super().__init__(width, width, 1)
+
+
+class Other(Mobile):
+    def forward(self, x):
+        return super().forward(x) + 1
+
+
+class Never(Mobile):
+    def __init__(self, width):
+        super().__init__(2 * width)
+
+
+register("mobile", Mobile)
+register("never", Never)
+BLOCKS["other"] = Other
+print(Other(3)(torch.zeros(1, 3, 2, 2)).shape)
+""",
+}
+
+
+def test_what_registers_a_class_that_ran_is_kept(tmp_path):
+    record, net = recorded(tmp_path, REGISTERED)
+    files, port = written(record)
+    assert port.gaps == []
+    assert 'register("never"' not in files["mobile.py"]
+    assert "print(" not in files["mobile.py"]
+    theirs, ours = both_outputs(tmp_path, record, net)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)

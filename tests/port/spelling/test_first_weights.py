@@ -84,3 +84,21 @@ def test_fans_of_a_parameter_that_no_layer_made_are_torchs() -> None:
     fans = torch.nn.init._calculate_fan_in_and_fan_out(torch.zeros(5, 8))
     assert space["fan_in_and_fan_out"](bare) == fans
     assert space["fan_in_and_fan_out"](paddle.nn.Linear(8, 5).weight) == fans
+
+
+def test_layers_draw_their_weights_anew() -> None:
+    space = helper_module()
+    torch.manual_seed(0)
+    paddle.seed(0)
+    reference, port = torch.nn.Linear(32, 64), paddle.nn.Linear(32, 64)
+    space["constant_"](port.weight, 0.0)
+    space["draw_weights"](port)
+    assert abs(port.weight.numpy()).max() == pytest.approx(
+        float(abs(reference.weight).max()), rel=0.05
+    )
+    assert abs(port.bias.numpy()).max() == pytest.approx(float(abs(reference.bias).max()), rel=0.1)
+    norm = paddle.nn.BatchNorm2D(3)
+    space["constant_"](norm.weight, 5.0)
+    space["constant_"](norm._variance, 5.0)
+    space["forget_weights"](norm)
+    assert norm.weight.numpy().tolist() == norm._variance.numpy().tolist() == [1, 1, 1]

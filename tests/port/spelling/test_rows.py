@@ -52,6 +52,11 @@ BY_TEXT = {  # rows that give nothing to compare: their spelling is the test
         "torch.nn.BatchNorm2d(4)._check_input_dim(x4)",
         "nn.BatchNorm2D(4)._check_input_dim(x4)",
     ),
+    "torch.nn.Linear.reset_parameters": ("linear.reset_parameters()", "draw_weights(linear)"),
+    "torch.nn.LayerNorm.reset_parameters": (
+        "torch.nn.LayerNorm(3).reset_parameters()",
+        "forget_weights(nn.LayerNorm(3))",
+    ),
     "torch.no_grad": ("torch.no_grad()", "paddle.no_grad()"),
     "torch.enable_grad": ("torch.enable_grad()", "paddle.enable_grad()"),
     "torch.set_grad_enabled": ("torch.set_grad_enabled(flag)", "paddle.set_grad_enabled(flag)"),

@@ -128,6 +128,7 @@ def test_rows_use_what_they_name() -> None:
 def test_helpers_are_used_and_say_why() -> None:
     used = {n for forms in rows().values() for f in forms for n in names_in(f.template)}
     used |= {n for forms in alternatives().values() for f in forms for n in names_in(f.template)}
+    used |= {f.template.partition(":")[2] for forms in rows().values() for f in forms}
     places = [
         *(ROOT / "port").glob("write/*.py"),
         *(ROOT / "port").glob("trace/*.py"),
@@ -198,7 +199,17 @@ def test_attributes_exist() -> None:
         "torch.nn.LeakyReLU": ((0.2,), (0.2,)),
         "torch.nn.Dropout": ((0.3,), (0.3,)),
         "torch.nn.MaxPool2d": ((2, 2), (2, 2)),
+        "torch.nn.MaxPool1d": ((2, 2), (2, 2)),
+        "torch.nn.AvgPool2d": ((2, 2), (2, 2, 0, False, False)),
         "torch.nn.AdaptiveAvgPool2d": ((3,), (3,)),
+        "torch.nn.AdaptiveMaxPool2d": ((3,), (3,)),
+        "torch.nn.PixelShuffle": ((2,), (2,)),
+        "torch.nn.PixelUnshuffle": ((2,), (2,)),
+        "torch.nn.ELU": ((0.5,), (0.5,)),
+        "torch.nn.GLU": ((1,), (1,)),
+        "torch.nn.Flatten": ((), ()),
+        "torch.nn.Hardtanh": ((-2.0, 3.0), (-2.0, 3.0)),
+        "torch.nn.Softplus": ((2.0, 9.0), (2.0, 9.0)),
         "torch.nn.Upsample": ((None, 2), (None, 2)),
         "torch.nn.Softmax": ((1,), (1,)),
     }

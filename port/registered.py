@@ -1,0 +1,85 @@
+"""What fills a registry as a file is imported: a string reaches it, and no name leads there."""
+
+import ast
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
+
+from port.source import Source
+
+
+class Registered:
+    """Looks for statements that register; ran: tells of a definition whether it ran in the net."""
+
+    def __init__(
+        self, sources: Mapping[str, Source], ran: Callable[[Source, ast.stmt], bool]
+    ) -> None:
+        self.sources, self.ran = sources, ran
+
+    def registers(self, source: Source, statement: ast.stmt) -> bool:
+        """Tell whether a statement gives a class or function that ran to what another file has.
+
+        `register("mobile", Block)`, `BLOCKS["mobile"] = Block`.
+        """
+        value = getattr(statement, "value", None)
+        if isinstance(statement, ast.Expr) and isinstance(value, ast.Call):
+            owner = _root(value.func)
+        elif isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Subscript):
+            owner = _root(statement.targets[0])
+        else:
+            return False
+        if owner not in self._from_other_files(source):
+            return False
+        called = {id(one.func) for one in ast.walk(statement) if isinstance(one, ast.Call)}
+        names = (one for one in ast.walk(statement) if isinstance(one, ast.Name))
+        given = {one.id for one in names if id(one) not in called}
+        return any(_name(one) in given and self.ran(source, one) for one in source.tree.body)
+
+    def imports(
+        self, modules: Collection[str], kept: Collection[str], statements: Collection[ast.AST]
+    ) -> Iterator[tuple[Source, str]]:
+        """Yield (file, name) of the first import of each of `modules` that no statement imports.
+
+        kept: modules of the port; statements: what of them is kept.
+        """
+        for module in sorted(modules):
+            found = [
+                (self.sources[one], statement, name)
+                for one in kept
+                for statement in self.sources[one].tree.body
+                if (name := self._imports(self.sources[one], statement, module))
+            ]
+            if found and not any(statement in statements for _, statement, _ in found):
+                yield found[0][0], found[0][2]
+
+    def _imports(self, source: Source, statement: ast.stmt, module: str) -> str:
+        """Return a name that a statement binds as it imports a module, "" where it does not."""
+        if isinstance(statement, ast.Import):
+            aliases = [one for one in statement.names if one.name == module]
+            return (aliases[0].asname or module.partition(".")[0]) if aliases else ""
+        if not isinstance(statement, ast.ImportFrom):
+            return ""
+        where = source.imported_module(statement)
+        aliases = [one for one in statement.names if f"{where}.{one.name}" == module]
+        if where == module and statement.names[0].name != "*":
+            aliases = statement.names
+        return (aliases[0].asname or aliases[0].name) if aliases else ""
+
+    def _from_other_files(self, source: Source) -> set[str]:
+        """Return the names that a file imports from files of the recording."""
+        return {
+            alias.asname or alias.name
+            for one in source.tree.body
+            if isinstance(one, ast.ImportFrom) and source.imported_module(one) in self.sources
+            for alias in one.names
+        }
+
+
+def _name(statement: Any) -> str:
+    return getattr(statement, "name", "")
+
+
+def _root(node: ast.expr) -> str:
+    """Return the name that a chain of attributes and items begins with."""
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
