@@ -43,6 +43,7 @@ _OF_LAYERS = frozenset({
     "padding_mode", "output_padding", "transposed", "negative_slope", "upscale_factor",
     "return_indices", "ceil_mode", "count_include_pad", "divisor_override", "downscale_factor",
     "alpha", "beta", "threshold", "start_dim", "end_dim", "min_val", "max_val",
+    "num_groups", "num_channels", "padding_idx", "module",
     "_modules", "_parameters", "_buffers", "training",
 })
 # fmt: on

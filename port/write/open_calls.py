@@ -40,7 +40,7 @@ class ClosedCall:
 
 
 def without_stars(call: TorchCall) -> ClosedCall | None:
-    """Return a call without its `**`; None where it has none, or has a `*` too."""
+    """Return a call without its `**`, None where it has none."""
     parts = _parts(call)
     if parts is None:
         return None
@@ -111,10 +111,10 @@ def _quoted(name: str) -> str:
 
 def _parts(call: TorchCall) -> tuple[tuple[Argument, ...], Argument, list[str]] | None:
     """Return (the other arguments, the `**`, what it held as the reference ran)."""
-    stars = [argument for argument in call.arguments if argument.star]
-    if len(stars) != 1 or stars[0].star != "**" or not isinstance(stars[0].value, tuple):
+    stars = [argument for argument in call.arguments if argument.star == "**"]
+    if len(stars) != 1 or not isinstance(stars[0].value, tuple):
         return None
-    plain = tuple(argument for argument in call.arguments if not argument.star)
+    plain = tuple(argument for argument in call.arguments if argument is not stars[0])
     written = {argument.name for argument in plain}
     return plain, stars[0], [name for name in stars[0].value if name not in written]
 

@@ -107,6 +107,22 @@ class Net(nn.Module):
     def forward(self, x):
         return torch.cat([one.mean(1, keepdim=True) for one in self.conv(x).chunk(3, dim=1)], 1)
 """
+STARS = f"""{HEAD}
+class Norm(nn.GroupNorm):
+    def forward(self, x):
+        return F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+
+class Net(nn.Module):
+    def __init__(self, size=(4, 3), device=None, dtype=None):
+        super().__init__()
+        placed = {{"device": device, "dtype": dtype}}
+        self.shift = nn.Parameter(torch.zeros(1, *size, 1, 1, **placed)[:, 0])
+        self.norm = Norm(1, 3)
+
+    def forward(self, x):
+        return self.norm(x + self.shift.detach().requires_grad_(False) + self.shift)
+"""
 WORKED_OUT = f"""{HEAD}
 from functools import partial
 
@@ -126,7 +142,7 @@ class Net(nn.Module):
 """
 
 
-@pytest.mark.parametrize("text", [ASKS, APART, IN_TURN, DRAWN, WORKED_OUT])
+@pytest.mark.parametrize("text", [ASKS, APART, IN_TURN, DRAWN, STARS, WORKED_OUT])
 def test_it_computes_the_same(tmp_path, text):
     record, net = recorded(tmp_path, {"idiom": text})
     _, port = written(record)

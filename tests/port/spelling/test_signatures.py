@@ -14,6 +14,7 @@ import yaml
 
 from port.helpers import helper_names, helpers, source_of
 from port.helpers.layers_paddle import batches_of
+from port.record.hook_torch import ATTRIBUTES
 from port.spelling.bind import names_in
 from port.spelling.forms import Form
 from port.spelling.names import attribute_table, name_table, spell_name
@@ -183,6 +184,10 @@ def test_names_exist() -> None:
         "torch.sigmoid",
     ):
         assert eval(spell_name(api).text, space) is not None
+
+
+def test_whose_attributes_they_are_is_asked_of_all() -> None:
+    assert {name for table in attribute_table().values() for name in table} <= ATTRIBUTES
 
 
 def test_attributes_exist() -> None:
