@@ -301,6 +301,16 @@ def device_type(place: Any) -> str:
     return "cuda" if "gpu" in str(place) or "cuda" in str(place) else "cpu"
 
 
+def default_dtype() -> Any:
+    """Return the dtype that new tensors have: Paddle tells a string, which equals no dtype."""
+    return getattr(paddle, paddle.get_default_dtype())
+
+
+def is_floating_dtype(dtype: Any) -> bool:
+    """Tell whether a dtype holds fractions: `dtype.is_floating_point`."""
+    return dtype in (paddle.float16, paddle.bfloat16, paddle.float32, paddle.float64)
+
+
 def in_dtype(x: Any, dtype: Any) -> Any:
     """Return a tensor in a dtype, as it is for None."""
     return x if dtype is None else x.astype(dtype)

@@ -79,7 +79,8 @@ def names_of(value: Any) -> tuple[str, ...]:
     found = _table().get(id(value), [])
     own = attribute(value, "__qualname__")
     module = attribute(value, "__module__")
-    if own and module and module.startswith("torch") and "<locals>" not in own:
+    told = isinstance(own, str) and isinstance(module, str)  # what torch.fx traces has any name
+    if told and own and module.startswith("torch") and "<locals>" not in own:
         full = f"{module}.{own}"
         found = found if full in found else [*found, full]
     return tuple(found)

@@ -32,8 +32,8 @@ def owner_names(facts: Facts) -> tuple[str, ...]:
         return ("tensor",)
     if facts.kind == "size":
         return ("size",)
-    if facts.kind == "device":
-        return ("torch.device",)
+    if facts.kind in ("device", "dtype"):
+        return (f"torch.{facts.kind}",)
     if facts.kind == "partial":  # of now this class, now that: torch's is among them
         return facts.names or (PARTIAL,)
     return facts.names if facts.kind in ("module", "tuple") else ()

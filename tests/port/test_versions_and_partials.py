@@ -119,6 +119,8 @@ class Net(nn.Module):
         placed = {{"device": device, "dtype": dtype}}
         self.shift = nn.Parameter(torch.zeros(1, *size, 1, 1, **placed)[:, 0])
         self.norm = Norm(1, 3)
+        kind = torch.get_default_dtype()
+        assert kind.is_floating_point and kind == self.norm.weight.dtype
 
     def forward(self, x):
         return self.norm(x + self.shift.detach().requires_grad_(False) + self.shift)

@@ -40,7 +40,7 @@ BY_TEXT = {  # rows that give nothing to compare: their spelling is the test
         "F.gumbel_softmax(x4, tau=2, dim=1)",
         "F.gumbel_softmax(x4, temperature=2, axis=1)",
     ),
-    "torch.get_default_dtype": ("torch.get_default_dtype()", "paddle.get_default_dtype()"),
+    "torch.get_default_dtype": ("torch.get_default_dtype()", "default_dtype()"),
     "torch.cuda.synchronize": ("torch.cuda.synchronize()", "paddle.device.synchronize()"),
     "torch.cuda.empty_cache": ("torch.cuda.empty_cache()", "paddle.device.cuda.empty_cache()"),
     "torch.cuda.device_count": ("torch.cuda.device_count()", "paddle.device.cuda.device_count()"),
