@@ -315,6 +315,8 @@ class Cut:
                 if child in self.traced.forwards:
                     yield from ast.walk(child.args)
                     continue
+            elif isinstance(node, ast.ClassDef):  # `__repr__ = __str__`
+                self.selected |= {one.id for one in ast.walk(child) if isinstance(one, ast.Name)}
             yield from self._parts(source, child)
 
     def _stays(self, source: Source, method: ast.AST) -> bool:

@@ -269,6 +269,9 @@ class Source:
                     found.update(self.imports(node))
                 else:
                     found.update(dict.fromkeys(_bound_by(node)))
+            for node in _inside(scope):  # of two branches that import a name, the one that ran
+                if isinstance(node, ast.Import | ast.ImportFrom) and self.did_run(node):
+                    found.update(self.imports(node))
             declared = {
                 name
                 for node in _inside(scope)

@@ -3,6 +3,8 @@
 import warnings
 from collections import namedtuple
 from collections.abc import Iterable, Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import paddle
@@ -362,6 +364,37 @@ def recorded_name(name: str, /, **known: Any) -> Any:
     return known[name]
 
 
+def module_of_port(name: str, package: str | None = None) -> Any:
+    """Import a module by its name, the port's own where it has its package: a string names it.
+
+    What torch's names hold is looked up by the port itself.
+    """
+    if name.partition(".")[0] == "torch":
+        return paddle
+    here = __name__.rpartition(".")[0]  # the port's folder
+    for inside in (f"{here}.ported_{name}", f"{here}.{name}"):
+        top = ".".join(inside.split(".")[: here.count(".") + 2])
+        if not name.startswith(".") and find_spec(top) is not None:
+            return import_module(inside)
+    return import_module(name, package)
+
+
+def located(path: str, known: Any = None) -> Any:
+    """Return what a dotted path names, None where nothing is: `pydoc.locate`, in the port.
+
+    known: what torch's paths stood for when the net was ported; others of torch's are refused.
+    """
+    if path in (known or {}):
+        return known[path]
+    if path.partition(".")[0] == "torch":
+        raise NotImplementedError(f"{path}: not asked for when the net was ported")
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(module_of_port(module), name) if module else module_of_port(name)
+    except (AttributeError, ImportError):
+        return None
+
+
 def attribute_of(owner: Any, name: str, /, *default: Any, **known: Any) -> Any:
     """Return `getattr(owner, name)` by torch's name: Paddle's layers call some otherwise."""
     if name in known:
@@ -402,6 +435,20 @@ def only_of(given: Any, *known: str, left_out: Sequence[str] = ()) -> dict[str, 
     if others:
         raise NotImplementedError(f"{', '.join(others)}: not given when the net was ported")
     return {name: value for name, value in given.items() if name in known}
+
+
+def as_torchs(kind: Any, *known: Any) -> Any:
+    """Return what is to be called with torch's arguments where a variable holds `kind`.
+
+    Of `known` the class made for it; what is not Paddle's is called as it is, other layers of
+    Paddle's are refused: their arguments are others, or stand in another order.
+    """
+    for one in known:
+        if kind in (one, one.__bases__[0]):
+            return one
+    if getattr(kind, "__module__", "").startswith("paddle."):
+        raise NotImplementedError(f"{kind.__name__}: not called here when the net was ported")
+    return kind
 
 
 def require_traced(name: str, value: Any, traced: Sequence[Any]) -> None:

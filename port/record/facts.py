@@ -8,7 +8,9 @@ from port.calls import UNKNOWN
 from port.record.instrument import Span
 
 Place = tuple[str, Span]  # a module, and a place in its file
-OF_STRINGS = "builtins:eval"  # `SeenCall.whose` of eval and exec
+# `SeenCall.whose` of what reaches a thing by a string; the first is that of exec, too.
+OF_STRINGS, GETATTR = "builtins:eval", "builtins:getattr"
+MODULE_BY_NAME, LOCATE = "importlib:import_module", "pydoc:locate"
 PARTIAL = "functools.partial"  # `Facts.names` of a partial of torch's class
 MOST = 300  # observations of one place; a loop tells nothing new after them
 
@@ -83,7 +85,8 @@ class SeenCall:
     ragged: bool = False  # the number of arguments differed from call to call
     through: set[str] = field(default_factory=set)  # keywords that functools.partial gave
     whose: str = ""  # "module:name" of what is not torch's
-    asked: str = ""  # the name that `getattr` was asked for, the string that `eval` was given
+    asked: str = ""  # the name that `getattr` was asked for, the string that `eval` was given,
+    # the dotted name of a module that was imported by it
     asked_of: str = ""  # the module that it was asked for that name
     writers: set[Place] = field(default_factory=set)
 

@@ -9,7 +9,8 @@ from typing import Any
 
 ASKED = "__t2p__"  # the name of the asker among the module's globals
 # Calls that look at the frame they stand in, or that the compiler knows by name.
-_BY_FRAME = frozenset({"wrap", "currentframe", "_getframe"})
+_FRAME, _BACK = "_getframe", "f_back"
+_BY_FRAME = frozenset({"wrap", "currentframe", _FRAME})
 _STRINGS = frozenset({"eval", "exec"})  # which run a string of the frame they stand in
 _BY_NAME = _BY_FRAME | {"super", "locals", "globals", "vars", "dir", "eval", "exec", "__import__"}
 _LEAVES = (
@@ -60,6 +61,8 @@ class _Asking(ast.NodeTransformer):
         """Ask who is called: `f(x)` -> `__t2p__.call(7, f, x)`."""
         if not is_asked(node):
             self.generic_visit(node)
+            if getattr(node.func, "attr", None) == _FRAME:
+                return self._without_number(node, "frame", [node.func, *node.args])
             return self._string(node) if _runs_string(node) else node
         number = self._number(node)
         function = node.func
@@ -81,6 +84,8 @@ class _Asking(ast.NodeTransformer):
         """Ask whose attribute it is."""
         owner = node.value
         node.value = self.visit(owner)
+        if node.attr == _BACK and isinstance(node.ctx, ast.Load):
+            return self._without_number(node, "back", [node.value])
         if node.attr in self.attributes and not _is_super(owner):
             node.value = self._seen(owner, node.value)
         return node
@@ -196,6 +201,11 @@ class _Asking(ast.NodeTransformer):
     def _number(self, node: Any) -> int:
         self.spans.append(span_of(node))
         return len(self.spans) - 1
+
+    def _without_number(self, at: ast.AST, name: str, values: list[Any]) -> ast.expr:
+        """Let the asker walk up the frames: `sys._getframe(1)` -> `__t2p__.frame(f, 1)`."""
+        asker = _stood(ast.Attribute(_stood(ast.Name(ASKED, _LOAD), at), name, _LOAD), at)
+        return _stood(ast.Call(asker, values, []), at)
 
     def _asked(
         self, at: ast.AST, name: str, number: int, values: list[Any], keywords: list[Any]

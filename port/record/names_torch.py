@@ -3,6 +3,7 @@
 import functools
 import importlib
 import inspect
+import sys
 import warnings
 from types import ModuleType
 from typing import Any
@@ -82,8 +83,17 @@ def names_of(value: Any) -> tuple[str, ...]:
     told = isinstance(own, str) and isinstance(module, str)  # what torch.fx traces has any name
     if told and own and module.startswith("torch") and "<locals>" not in own:
         full = f"{module}.{own}"
-        found = found if full in found else [*found, full]
+        found = found if full in found else [*found, *_as_a_method(value, module, own), full]
     return tuple(found)
+
+
+def _as_a_method(value: Any, module: str, own: str) -> list[str]:
+    """Return the names of `nn.Sequential.__init__` and the like by the short names of its class."""
+    owner, _, method = own.rpartition(".")
+    kind = attribute(sys.modules.get(module), owner) if owner.isidentifier() else None
+    if not isinstance(kind, type) or vars(kind).get(method) is not value:
+        return []
+    return [f"{name}.{method}" for name in _table().get(id(kind), [])]
 
 
 def _is_torchs(value: Any) -> bool:

@@ -1,5 +1,8 @@
 """Answers the questions of instrumented files, and keeps what it was told."""
 
+import importlib
+import inspect
+import pydoc
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +14,7 @@ import torch
 
 from port.record.attribute import attribute
 from port.record.describe_torch import described
+from port.record.frames import FrameWalker
 from port.record.facts import MOST, OF_STRINGS, Facts, FileRecord, Place, SeenCall, merged
 from port.record.instrument import Span
 from port.record.names_torch import who_is_called
@@ -78,7 +82,7 @@ class Writes:
         return {place for one in found for place, time in one.items() if time >= start}
 
 
-class Asker:
+class Asker(FrameWalker):
     """Stands as `__t2p__` among the globals of one file."""
 
     def __init__(self, file: FileRecord, spans: Sequence[Span], phase: Phase) -> None:
@@ -96,6 +100,8 @@ class Asker:
             before = [_version(tensor) for tensor in tensors]
             start = self.phase.writes.begun()
         result = function(*args, **kwargs)
+        if function is inspect.stack:
+            result = self.own_only(result)
         with self.phase.look:
             written = [
                 one for one, old in zip(tensors, before, strict=True) if _version(one) != old
@@ -179,7 +185,7 @@ class Asker:
             aliases,
             through=set(function.keywords) if isinstance(function, partial) else set(),
             whose="" if names else _whose(function),
-            asked=str(args[1]) if function is getattr else "",
+            asked=_asked(function, args),
             asked_of=_module_name(args[0]) if function is getattr else "",
             writers=self.phase.writes.since(start, written),
         )
@@ -245,6 +251,14 @@ def _version(tensor: torch.Tensor) -> int:
         return tensor._version
     except RuntimeError:  # of inference mode
         return 0
+
+
+def _asked(function: Any, args: Sequence[Any]) -> str:
+    """Return the string by which a function was to find a thing."""
+    if function is getattr:
+        return str(args[1])
+    by_name = function is importlib.import_module or function is pydoc.locate
+    return str(args[0]) if by_name and args else ""
 
 
 def _module_name(value: Any) -> str:

@@ -1,14 +1,12 @@
 """One call of the reference, respelled: who was called is known from the recording."""
 
 import ast
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from port.calls import KIND_OF, UNKNOWN, Argument, NoSpelling, Spelled, TorchCall
 from port.meanings import (
-    attribute_spelled,
     call_spelled,
     named,
     other_spellings,
@@ -16,8 +14,9 @@ from port.meanings import (
     takes_torchs_arguments,
     value_spelled,
 )
-from port.record.facts import OF_STRINGS, Facts, SeenCall
+from port.record.facts import GETATTR, Facts, SeenCall
 from port.record.instrument import span_of
+from port.write.by_strings import BY_STRINGS
 from port.write.gaps import SpellingChoice
 from port.write.inplace import read_later
 from port.write.match import matched
@@ -26,10 +25,9 @@ from port.write.owners import LISTS, is_taken_in_turn, torch_has
 from port.write.parts import PartWriter
 from port.write.torch_like import torch_like
 
+AS_TORCHS = "as_torchs"
 INIT, CALLED = ".__init__", ".__call__"
-GETATTR, HASATTR = "builtins:getattr", "builtins:hasattr"
-_NAMED = ("class", "function", "dtype")
-_OF_TORCH = re.compile(r"\b(torch|nn|F)\.")
+HASATTR = "builtins:hasattr"
 IN_PLACE = {"torch.nn.ReLU": "ReLUInPlace", "torch.nn.functional.relu": "F.relu_"}
 # Methods that only tensors have: where nothing was recorded, their name tells.
 # fmt: off
@@ -72,6 +70,10 @@ class CallWriter:
 
         texts: of `torchs` in their order, then of what is not torch's, if that was called, too.
         """
+        if any(text.startswith(f"{AS_TORCHS}(") for text in texts):
+            made = [self.rewriter.torch_like(node, one.names) for one in torchs]
+            if all(made):
+                return self._as_torchs(node, list(filter(None, made)))
         names = ", ".join(sorted({one.names[0] for one in torchs}))
         held = not any(one.partial or one.built or one.receiver for one in torchs)
         held = held and not any(
@@ -100,7 +102,10 @@ class CallWriter:
 
     def _respelled(self, node: ast.Call, seen: SeenCall) -> str:
         names = seen.names
-        if names[0].endswith((CALLED, ".forward")) and len(node.args) <= 1 and not node.keywords:
+        most = 2 if seen.receiver is None else 1  # of `nn.Conv2d.forward(self, x)`
+        if (
+            names[0].endswith((CALLED, ".forward")) and len(node.args) <= most and not node.keywords
+        ):
             return self.rewriter.inside(node)
         if all(name.startswith("torch.nn.modules.module.Module.__init__") for name in names[-1:]):
             return self.rewriter.inside(node)
@@ -154,6 +159,9 @@ class CallWriter:
         except NoSpelling as error:
             if _is_open(node) and self._base_takes_all(node, names):
                 return self.rewriter.inside(node)
+            by_value = _is_open(node) and through is None and not first
+            if by_value and (made := self.rewriter.torch_like(node, names)):
+                return self._as_torchs(node, [made])
             return self.rewriter.stub(node, names[0], error.reason)
         if not isinstance(tree, ast.Call) or ast.unparse(tree.func) != alias:
             if takes_torchs_arguments(names):
@@ -169,6 +177,15 @@ class CallWriter:
         taken = replace(needed, text=f"{function}{inside}", notes=spelled.notes)
         text = self.rewriter.take(node, taken)
         return text if first else matched(self.rewriter, node, call, text)
+
+    def _as_torchs(self, node: ast.Call, made: list[str]) -> str:
+        """Call what a variable holds with arguments that nobody counts, in torch's order.
+
+        made: the classes that take them so; what is not torch's is called as it was.
+        """
+        known = ", ".join(dict.fromkeys(made))
+        function = named(f"{AS_TORCHS}({self.rewriter.text(node.func)}, {known})")
+        return self.rewriter.take(node, function) + self._inside_brackets(node)
 
     def _method(self, node: ast.Call, seen: SeenCall) -> TorchCall:
         assert isinstance(node.func, ast.Attribute)
@@ -326,67 +343,16 @@ class CallWriter:
         """Write a call of what is not torch's: its arguments change; a partial names its class."""
         if all(one.whose == "functools:partial" for one in seen) and node.args:
             return self._partial(node, seen[0])
-        if all(one.whose == GETATTR for one in seen):
-            return self._by_name(node, seen)
         if all(one.whose == HASATTR for one in seen) and (found := torch_has(node, seen)):
             return found
-        if all(one.whose == OF_STRINGS for one in seen):
-            return self._of_strings(node, seen)
+        for whose, written in BY_STRINGS.items():
+            if all(one.whose == whose for one in seen):
+                return written(self.rewriter, node, seen)
         written = {alias for one in seen for alias in one.aliases}
         late = read_later(self.source, node, written) if written else []
         if late and not any(one.writers for one in seen):  # what wrote is not known by its place
             self._note_write(node, late[0])
         return None
-
-    def _by_name(self, node: ast.Call, seen: list[SeenCall]) -> str | None:
-        """Write `getattr(nn, name)`, `getattr(layer, name)`: the names that it was asked for.
-
-        None where Paddle has them all under torch's name.
-        """
-        known: dict[str, str] = {}
-        packages = all(one.positional[0].kind == "package" for one in seen)
-        for one in seen:
-            owner = one.positional[0]
-            try:
-                if owner.kind == "package" and one.result.names:
-                    found = value_spelled(one.result.names).text
-                else:
-                    spelled = attribute_spelled(owner.names, one.asked, "x", False)
-                    found = "" if spelled is None else f"lambda x: {spelled.text}"
-            except NoSpelling:  # whoever calls it is a gap by itself
-                found = self.rewriter.absent(node, one.result.names[0])
-            if found not in ("", f"lambda x: x.{one.asked}"):
-                known[one.asked] = found
-        if not known:
-            return None
-        values = [self.rewriter.text(one) for one in node.args[packages:]]
-        values += [f"{name}={text}" for name, text in sorted(known.items())]
-        helper = "recorded_name" if packages else "attribute_of"
-        return self.rewriter.take(node, named(f"{helper}({', '.join(values)})"))
-
-    def _of_strings(self, node: ast.Call, seen: list[SeenCall]) -> str | None:
-        """Write `eval(text)` that gave classes or functions of torch as a choice by the text.
-
-        A text that computes with torch has no spelling: nobody reads what is in it.
-        """
-        given = {one.asked: one.result.names for one in seen if one.result.kind in _NAMED}
-        torchs = {text: names for text, names in given.items() if names}
-        for one in seen:
-            if one.asked not in torchs and _OF_TORCH.search(one.asked):
-                return self.rewriter.stub(node, "eval", f"runs {one.asked!r}, a text of torch's")
-        if not torchs:
-            return None
-        try:
-            spelled = {text: value_spelled(names) for text, names in torchs.items()}
-        except NoSpelling as error:
-            return self.rewriter.stub(node, error.api, error.reason)
-        known = [f"{text!r}: {self.rewriter.take(node, one)}" for text, one in spelled.items()]
-        if isinstance(node.args[0], ast.Constant):
-            return next(iter(spelled.values())).text
-        table, asked = "{" + ", ".join(known) + "}", self.rewriter.text(node.args[0])
-        if len(torchs) == len(seen):
-            return f"{table}[{asked}]"
-        return f"({table}.get({asked}) or {self.rewriter.inside(node)})"
 
     def _partial(self, node: ast.Call, seen: SeenCall) -> str | None:
         """Spell `partial(nn.LayerNorm, eps=1e-6)`: the arguments as the class takes them."""

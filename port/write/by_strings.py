@@ -1,0 +1,110 @@
+"""Calls that reach a thing by a string: getattr, eval, modules that are imported by their names."""
+
+import ast
+import re
+from collections.abc import Callable
+from types import MappingProxyType
+
+from port.calls import NoSpelling
+from port.meanings import attribute_spelled, named, value_spelled
+from port.record.facts import GETATTR, LOCATE, MODULE_BY_NAME, OF_STRINGS, SeenCall
+from port.write.parts import PartWriter
+
+_NAMED = ("class", "function", "dtype")
+_OF_TORCH = re.compile(r"\b(torch|nn|F)\.")
+
+
+def _by_name(rewriter: PartWriter, node: ast.Call, seen: list[SeenCall]) -> str | None:
+    """Write `getattr(nn, name)`, `getattr(layer, name)`: the names that it was asked for.
+
+    None where Paddle has them all under torch's name.
+    """
+    known: dict[str, str] = {}
+    packages = all(one.positional[0].kind == "package" for one in seen)
+    for one in seen:
+        owner = one.positional[0]
+        try:
+            if owner.kind == "package" and one.result.names:
+                found = value_spelled(one.result.names).text
+            else:
+                spelled = attribute_spelled(owner.names, one.asked, "x", False)
+                found = "" if spelled is None else f"lambda x: {spelled.text}"
+        except NoSpelling:  # whoever calls it is a gap by itself
+            found = rewriter.absent(node, one.result.names[0])
+        if found not in ("", f"lambda x: x.{one.asked}"):
+            known[one.asked] = found
+    if not known:
+        return None
+    values = [rewriter.text(one) for one in node.args[packages:]]
+    values += [f"{name}={text}" for name, text in sorted(known.items())]
+    helper = "recorded_name" if packages else "attribute_of"
+    return rewriter.take(node, named(f"{helper}({', '.join(values)})"))
+
+
+def _of_strings(rewriter: PartWriter, node: ast.Call, seen: list[SeenCall]) -> str | None:
+    """Write `eval(text)` that gave classes or functions of torch as a choice by the text.
+
+    A text that computes with torch has no spelling: nobody reads what is in it.
+    """
+    given = {one.asked: one.result.names for one in seen if one.result.kind in _NAMED}
+    torchs = {text: names for text, names in given.items() if names}
+    for one in seen:
+        if one.asked not in torchs and _OF_TORCH.search(one.asked):
+            return rewriter.stub(node, "eval", f"runs {one.asked!r}, a text of torch's")
+    if not torchs:
+        return None
+    try:
+        spelled = {text: value_spelled(names) for text, names in torchs.items()}
+    except NoSpelling as error:
+        return rewriter.stub(node, error.api, error.reason)
+    known = [f"{text!r}: {rewriter.take(node, one)}" for text, one in spelled.items()]
+    if isinstance(node.args[0], ast.Constant):
+        return next(iter(spelled.values())).text
+    table, asked = "{" + ", ".join(known) + "}", rewriter.text(node.args[0])
+    if len(torchs) == len(seen):
+        return f"{table}[{asked}]"
+    return f"({table}.get({asked}) or {rewriter.inside(node)})"
+
+
+def _module_by_name(rewriter: PartWriter, node: ast.Call, seen: list[SeenCall]) -> str | None:
+    """Write `import_module(name)` of a module that the port holds, or of torch's."""
+    if not any(_is_ported(rewriter, one.asked) for one in seen):
+        return None
+    values = [rewriter.inside(one) for one in (*node.args, *node.keywords)]
+    return rewriter.take(node, named(f"module_of_port({', '.join(values)})"))
+
+
+def _located(rewriter: PartWriter, node: ast.Call, seen: list[SeenCall]) -> str | None:
+    """Write `pydoc.locate("torch.nn.Conv2d")`: what is torch's by a table, modules of the port."""
+    torchs = {one.asked: one.result.names for one in seen if one.result.names}
+    if not torchs and not any(_is_ported(rewriter, one.asked) for one in seen):
+        return None
+    known = []
+    for text, names in sorted(torchs.items()):
+        try:
+            known.append(f'"{text}": {rewriter.take(node, value_spelled(names))}')
+        except NoSpelling:  # whoever calls it is a gap by itself
+            known.append(f'"{text}": {rewriter.absent(node, names[0])}')
+    table = "".join(f", {{{', '.join(known)}}}" for _ in known[:1])
+    asked = rewriter.text(node.args[0])
+    return rewriter.take(node, named(f"located({asked}{table})"))
+
+
+def _is_ported(rewriter: PartWriter, name: str) -> bool:
+    """Tell whether a module or what it holds is the port's own, or torch's."""
+    first = name.partition(".")[0]
+    return first == "torch" or any(
+        file.partition(".")[0] == first for file in rewriter.source.files
+    )
+
+
+BY_STRINGS: MappingProxyType[
+    str, Callable[[PartWriter, ast.Call, list[SeenCall]], str | None]
+] = MappingProxyType(
+    {
+        GETATTR: _by_name,
+        OF_STRINGS: _of_strings,
+        MODULE_BY_NAME: _module_by_name,
+        LOCATE: _located,
+    }
+)
