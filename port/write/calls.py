@@ -107,6 +107,8 @@ class CallWriter:
             names[0].endswith((CALLED, ".forward")) and len(node.args) <= most and not node.keywords
         ):
             return self.rewriter.inside(node)
+        if names[0].endswith(CALLED):
+            return self._spelled(node, names, self._layer_call(node, seen), seen)
         if all(name.startswith("torch.nn.modules.module.Module.__init__") for name in names[-1:]):
             return self.rewriter.inside(node)
         if any(name.endswith(INIT) for name in names):
@@ -191,6 +193,11 @@ class CallWriter:
         assert isinstance(node.func, ast.Attribute)
         owner = node.func.value
         receiver = argument(self.rewriter.text(owner), owner, seen.receiver or Facts())
+        return self._call(node, seen.names, seen, node.args, receiver)
+
+    def _layer_call(self, node: ast.Call, seen: SeenCall) -> TorchCall:
+        """Return the call of a layer, which is its receiver: `self.up(x, output_size=size)`."""
+        receiver = argument(self.rewriter.text(node.func), node.func, seen.receiver or Facts())
         return self._call(node, seen.names, seen, node.args, receiver)
 
     def _call(

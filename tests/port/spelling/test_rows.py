@@ -77,6 +77,18 @@ BY_TEXT = {  # rows that give nothing to compare: their spelling is the test
         "torch.utils.checkpoint.checkpoint(F.relu, x4, *order, use_reentrant=False)",
         "F.relu(x4, *order)",
     ),
+    "torch.nn.ConvTranspose1d.__call__": (
+        "torch.nn.ConvTranspose1d(4, 6, 2)(x3, x3.size())",
+        "nn.Conv1DTranspose(4, 6, 2)(x3, output_size=x3.shape[2:])",
+    ),
+    "torch.nn.ConvTranspose2d.__call__": (
+        "torch.nn.ConvTranspose2d(4, 6, 2)(x4, x4.size())",
+        "nn.Conv2DTranspose(4, 6, 2)(x4, output_size=x4.shape[2:])",
+    ),
+    "torch.nn.ConvTranspose3d.__call__": (
+        "torch.nn.ConvTranspose3d(4, 6, 2)(x5, x5.size())",
+        "nn.Conv3DTranspose(4, 6, 2)(x5, output_size=x5.shape[2:])",
+    ),
     "torch.load": ("torch.load('a.pth', map_location='cpu')", "no_download('a.pth')"),
     "torch.hub.load_state_dict_from_url": (
         "torch.hub.load_state_dict_from_url(flag, progress=flag)",

@@ -84,7 +84,8 @@ class Translation(ast.NodeTransformer):
         """Return the API of a call and its receiver; "" where a layer or Python is called."""
         plain = isinstance(func, ast.Call | ast.Name)
         if plain or isinstance(self.value(func), torch.nn.Module):
-            return "", None
+            called = f"torch.nn.{type(self.value(func)).__name__}.__call__"
+            return (called, self.argument(func)) if called in rows() else ("", None)
         assert isinstance(func, ast.Attribute)
         dotted = ast.unparse(func)
         first = dotted.partition(".")[0]
