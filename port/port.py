@@ -13,13 +13,13 @@ from port.record.instrument import Span
 from port.source import Source
 from port.trace.chosen import chosen
 from port.trace.graph import TracedClass
+from port.write.files.origin import with_origin
+from port.write.files.places import file_of, reference_name, written_name
+from port.write.files.texts import without_marks
 from port.write.gaps import Gap, Needs, SpellingChoice
 from port.write.imports import import_lines, with_imports
 from port.write.inplace import written_and_read_later
-from port.write.origin import with_origin
-from port.write.places import file_of, reference_name, written_name
 from port.write.rewrite import Rewriter
-from port.write.texts import without_marks
 from port.write.torch_like import TorchLike
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from port.record.facts import Binding, FileRecord
 from port.record.instrument import is_asked, span_of
+from port.record.old_worlds import with_old_names
 
 _Scope = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef
 _COMPREHENSIONS = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
@@ -24,7 +25,8 @@ class Source:
     @cached_property
     def text(self) -> bytes:
         """Return the file's text; its lines end as in Unix."""
-        return decode_source(self.record.path.read_bytes()).encode()
+        text = decode_source(self.record.path.read_bytes())
+        return with_old_names(self.module, text).encode()
 
     @cached_property
     def tree(self) -> ast.Module:

@@ -45,9 +45,9 @@ def proven(
     hides nothing; those of a checkpoint are left as they are. Raises UserError where a net cannot
     be built, ConversionError where their weights differ.
     """
-    from port.record.record_torch import on_the_cpu
+    from port.record.gpu_torch import on_the_cpu
 
-    with on_the_cpu():
+    with on_the_cpu(asked.get("gpu", False)):
         torch_net, paddle_net = _pair(asked, folder)
         inputs = inputs_of(asked)
         outcomes = []

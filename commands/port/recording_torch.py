@@ -19,10 +19,11 @@ from commands.subjects.inputs import read_inputs, seeded_inputs
 from common.errors import UserError
 from port.record.downloads_torch import without_weights
 from port.record.facts import Record
+from port.record.gpu_torch import on_the_cpu
 from port.record.hook_torch import installed, is_pythons
 from port.record.old_worlds import give_back
 from port.record.operators_torch import lent
-from port.record.record_torch import leave_functions_alone, on_the_cpu, record_net, run
+from port.record.record_torch import leave_functions_alone, record_net, run
 from port.record.recorder_torch import Phase
 from port.trace.aten import row_of
 from port.trace.graph import TracedClass
@@ -39,7 +40,7 @@ def main(request: Path, output: Path) -> None:
     """Record the net that `request` asks for, and write the recording or the error."""
     asked = json.loads(request.read_text("utf-8"))
     try:
-        with without_weights() as absent:
+        with without_weights() as absent, on_the_cpu(asked.get("gpu", False)):
             answer: Any = traced(asked) if "trace" in asked else recorded(asked)
         if isinstance(answer, Record):
             answer.absent = absent
@@ -68,18 +69,17 @@ def traced(asked: dict[str, Any]) -> list[TracedClass]:
     leave_functions_alone()
     give_back()
     _, build = _builder(asked)
-    with on_the_cpu():
-        torch.manual_seed(0)
-        net = build()
+    torch.manual_seed(0)
+    net = build()
 
-        def run_all() -> None:
-            for mode in asked["modes"]:
-                for given in _inputs(asked):
-                    with suppress(Exception):  # as it was recorded, a mode may not run
-                        run(net, given, mode)
+    def run_all() -> None:
+        for mode in asked["modes"]:
+            for given in _inputs(asked):
+                with suppress(Exception):  # as it was recorded, a mode may not run
+                    run(net, given, mode)
 
-        places = [(file, line) for file, line in asked["trace"]]
-        return traced_classes(net, run_all, places, row_of)
+    places = [(file, line) for file, line in asked["trace"]]
+    return traced_classes(net, run_all, places, row_of)
 
 
 def _builder(asked: dict[str, Any]) -> tuple[Any, Callable[[], Any]]:

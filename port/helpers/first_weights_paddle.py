@@ -72,20 +72,23 @@ def kaiming_uniform_(
     return uniform_(tensor, -bound, bound)
 
 
-def draw_weights(layer: Any) -> None:
-    """Draw a convolution's or a Linear's weights anew: Paddle's layers have no method for it."""
-    kaiming_uniform_(layer.weight, a=math.sqrt(5))
-    if layer.bias is not None:
-        bound = fan_in_and_fan_out(layer.weight)[0] ** -0.5
-        uniform_(layer.bias, -bound, bound)
-
-
-def forget_weights(layer: Any) -> None:
-    """Let a normalisation begin anew, its statistics too: Paddle's layers have no method for it."""
-    for name, value in (("weight", 1.0), ("bias", 0.0), ("_mean", 0.0), ("_variance", 1.0)):
-        held = getattr(layer, name, None)
-        if held is not None:
-            constant_(held, value)
+def reset_parameters(layer: Any) -> None:
+    """Draw a layer's weights anew, as its constructor in torch does: Paddle's has no method."""
+    weight, bias = getattr(layer, "weight", None), getattr(layer, "bias", None)
+    if isinstance(layer, paddle.nn.Embedding):
+        normal_(weight)
+        if layer._padding_idx is not None and layer._padding_idx >= 0:
+            weight[layer._padding_idx] = 0.0  # type: ignore[index]  # an Embedding has one
+    elif weight is not None and weight.ndim > 1:
+        kaiming_uniform_(weight, a=math.sqrt(5))
+        if bias is not None:
+            bound = fan_in_and_fan_out(weight)[0] ** -0.5
+            uniform_(bias, -bound, bound)
+    else:
+        for part, value in ((weight, 1.0), (getattr(layer, "scale", None), 1.0), (bias, 0.0)):
+            if part is not None:
+                constant_(part, value)
+        reset_running_stats(layer)
 
 
 def xavier_normal_(tensor: Any, gain: float = 1.0) -> Any:
@@ -121,3 +124,10 @@ def dirac_(tensor: Any, groups: int = 1) -> Any:
             begin[(group * outputs + channel, channel, *middle)] = 1.0
     tensor.set_value(begin)
     return tensor
+
+
+def reset_running_stats(layer: Any) -> None:
+    """Let a BatchNorm begin anew with a mean of 0 and a variance of 1."""
+    if hasattr(layer, "_mean"):
+        constant_(layer._mean, 0.0)
+        constant_(layer._variance, 1.0)

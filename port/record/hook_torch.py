@@ -19,6 +19,7 @@ import torch
 
 from port.record.facts import FileRecord
 from port.record.instrument import ASKED, instrumented
+from port.record.old_worlds import with_old_names
 from port.record.recorder_torch import Asker, Phase
 
 _IMPORTS_TORCH = re.compile(rb"^\s*(?:import|from) torch\b", re.MULTILINE)
@@ -86,7 +87,7 @@ class _Loader(SourceFileLoader):
 
     def get_code(self, fullname: str) -> Any:
         path = Path(self.get_filename(fullname))
-        text = self.get_source(fullname) or ""
+        text = with_old_names(fullname, self.get_source(fullname) or "")
         with uncollected():
             tree, spans = instrumented(text, ATTRIBUTES)
             code = compile(tree, str(path), "exec", dont_inherit=True)

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from torch import nn
 
 from port.record.attribute import attribute
 from port.record.facts import Binding, Record
+from port.record.gpu_torch import on_the_cpu
 from port.record.hook_torch import Finder
 from port.record.names_torch import names_of
 from port.record.recorder_torch import Phase
@@ -68,26 +68,6 @@ def run(net: nn.Module, given: Given, mode: str) -> None:
 def tensor_of(array: np.ndarray) -> torch.Tensor:
     """Return an array as the net gets it: numbers with a point in float32."""
     return torch.from_numpy(array.astype(np.float32) if array.dtype.kind == "f" else array)
-
-
-@contextmanager
-def on_the_cpu() -> Any:
-    """Let `.cuda()` leave tensors and layers where they are, on a machine without a GPU."""
-    changed: list[tuple[Any, str, Any]] = []
-
-    def change(owner: Any, name: str, value: Any) -> None:
-        changed.append((owner, name, getattr(owner, name)))
-        value.__name__ = name  # by which a recording calls it
-        setattr(owner, name, value)
-
-    if not torch.cuda.is_available():
-        change(torch.Tensor, "cuda", lambda tensor, *_, **__: tensor)
-        change(nn.Module, "cuda", lambda module, *_, **__: module)
-    try:
-        yield
-    finally:
-        for owner, name, value in changed:
-            setattr(owner, name, value)
 
 
 def leave_functions_alone() -> None:

@@ -14,8 +14,8 @@ import torch
 
 from port.record.attribute import attribute
 from port.record.describe_torch import described
-from port.record.frames import FrameWalker
 from port.record.facts import MOST, OF_STRINGS, Facts, FileRecord, Place, SeenCall, merged
+from port.record.frames import FrameWalker
 from port.record.instrument import Span
 from port.record.names_torch import who_is_called
 

@@ -1,12 +1,20 @@
 """Which argument of a call goes to which parameter of a row, and whether the row fits."""
 
 import ast
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from port.calls import UNKNOWN, Argument, TorchCall
 from port.spelling.forms import BY_DTYPE, RANK, Form, Parameter
 
 ANYTHING = {"args", "kwargs"}  # a row that drops both takes anything else
+NUMPYS = {
+    "axis": "dim",
+    "keepdims": "keepdim",
+    "x": "input",
+    "a": "input",
+    "x1": "input",
+    "x2": "other",
+}
 UNSAID = ("out", "generator")  # as None they say nothing, of whatever function
 
 
@@ -53,6 +61,7 @@ def _placed(form: Form, arguments: tuple[Argument, ...], through: frozenset[str]
     names = {p.name for p in form.parameters if not p.variadic}
     takes_all = form.dropped.keys() >= ANYTHING
     for argument in arguments:
+        argument = _by_torchs_name(argument, names)
         plain = bool(places) and not places[0].variadic
         if takes_all and (
             argument.star or not (argument.name in names if argument.name else plain)
@@ -74,6 +83,14 @@ def _placed(form: Form, arguments: tuple[Argument, ...], through: frozenset[str]
         else:
             bound.given[places.pop(0).name] = argument
     return bound
+
+
+def _by_torchs_name(argument: Argument, names: set[str]) -> Argument:
+    """Return an argument under torch's name where it is given under NumPy's: torch takes both."""
+    name = NUMPYS.get(argument.name or "", "")
+    if name not in names or argument.name in names:
+        return argument
+    return replace(argument, name=name)
 
 
 def _check(form: Form, parameter: Parameter, bound: Bound) -> None:

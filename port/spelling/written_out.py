@@ -10,6 +10,16 @@ from port.spelling.forms import Form
 from port.spelling.render import Filled, as_list, listed, literal_int
 from port.spelling.texts import TURNED, atom, constant, operand, parsed
 
+OLD_TYPES = {
+    "FloatTensor": "float32",
+    "DoubleTensor": "float64",
+    "HalfTensor": "float16",
+    "LongTensor": "int64",
+    "IntTensor": "int32",
+    "ByteTensor": "uint8",
+    "BoolTensor": "bool",
+}
+
 
 @dataclass(frozen=True)
 class CallToWrite:
@@ -199,6 +209,17 @@ def to(writing: CallToWrite) -> str:
     return f"{_receiver(writing)}.astype({writing.argument('dtype').text})"
 
 
+def type_of_torch(writing: CallToWrite) -> str:
+    """`type(torch.FloatTensor)`, `type("torch.LongTensor")`: the dtype of such tensors."""
+    made, asked = writing.call.result, literal(writing.argument("dtype"))
+    dtype = None if made is None else made.dtype
+    if isinstance(asked, str):
+        dtype = OLD_TYPES.get(asked.removeprefix("torch.").removeprefix("cuda."))
+    if dtype is None:
+        raise DoesNotFitError("nobody knows what it makes")
+    return f"{_receiver(writing)}.astype({dtype!r})"
+
+
 def new(writing: CallToWrite) -> str:
     """A tensor of the receiver's dtype."""
     dtype = f"{_receiver(writing)}.dtype"
@@ -243,6 +264,7 @@ WRITTEN: dict[str, Callable[[CallToWrite], str]] = {
     "module_list": module_list,
     "of_itself": of_itself,
     "to": to,
+    "type_of_torch": type_of_torch,
     "new": new,
     "einsum": einsum,
     "linear": linear,

@@ -98,13 +98,13 @@ def _is_ported(rewriter: PartWriter, name: str) -> bool:
     )
 
 
-BY_STRINGS: MappingProxyType[
-    str, Callable[[PartWriter, ast.Call, list[SeenCall]], str | None]
-] = MappingProxyType(
-    {
-        GETATTR: _by_name,
-        OF_STRINGS: _of_strings,
-        MODULE_BY_NAME: _module_by_name,
-        LOCATE: _located,
-    }
+BY_STRINGS: MappingProxyType[str, Callable[[PartWriter, ast.Call, list[SeenCall]], str | None]] = (
+    MappingProxyType(
+        {
+            GETATTR: _by_name,
+            OF_STRINGS: _of_strings,
+            MODULE_BY_NAME: _module_by_name,
+            LOCATE: _located,
+        }
+    )
 )

@@ -40,6 +40,7 @@ _ONLY_TENSORS = frozenset({
     "clamp_", "reshape_as",
 })
 # fmt: on
+# These iterate in torch, and are lists in Paddle.
 _ONLY_MODULES = frozenset({"load_state_dict", "named_modules", "add_module", "register_parameter"})
 
 
@@ -103,9 +104,7 @@ class CallWriter:
     def _respelled(self, node: ast.Call, seen: SeenCall) -> str:
         names = seen.names
         most = 2 if seen.receiver is None else 1  # of `nn.Conv2d.forward(self, x)`
-        if (
-            names[0].endswith((CALLED, ".forward")) and len(node.args) <= most and not node.keywords
-        ):
+        if names[0].endswith((CALLED, ".forward")) and len(node.args) <= most and not node.keywords:
             return self.rewriter.inside(node)
         if names[0].endswith(CALLED):
             return self._spelled(node, names, self._layer_call(node, seen), seen)
@@ -352,9 +351,9 @@ class CallWriter:
             return self._partial(node, seen[0])
         if all(one.whose == HASATTR for one in seen) and (found := torch_has(node, seen)):
             return found
-        for whose, written in BY_STRINGS.items():
+        for whose, write in BY_STRINGS.items():
             if all(one.whose == whose for one in seen):
-                return written(self.rewriter, node, seen)
+                return write(self.rewriter, node, seen)
         written = {alias for one in seen for alias in one.aliases}
         late = read_later(self.source, node, written) if written else []
         if late and not any(one.writers for one in seen):  # what wrote is not known by its place

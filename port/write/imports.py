@@ -8,8 +8,8 @@ from typing import Any
 from port.cut import Cut
 from port.record.facts import Binding
 from port.source import Source
-from port.write.places import relative, written_name
-from port.write.texts import DROP
+from port.write.files.places import relative, written_name
+from port.write.files.texts import DROP
 
 PLACE = "\x02"  # where the file's first import of torch stood
 _PADDLES = {"einops.layers.torch": "einops.layers.paddle"}  # of libraries that know both

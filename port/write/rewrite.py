@@ -21,11 +21,11 @@ from port.trace.forward import forward_of
 from port.trace.graph import TracedClass
 from port.unused.written import LeftOutWriter
 from port.write.calls import CallWriter, argument
+from port.write.files.texts import DECORATOR, DROP, DROP_DEFINITION, in_brackets
 from port.write.gaps import Gap, Needs, SpellingChoice
 from port.write.imports import ImportWriter
 from port.write.inplace import read_later
 from port.write.owners import is_numpys_old, is_torchs, owner_names
-from port.write.texts import DECORATOR, DROP, DROP_DEFINITION, in_brackets
 from port.write.torch_like import torch_like
 
 STUB, ABSENT = "not_ported", "Unspelled"
@@ -203,7 +203,8 @@ class Rewriter:
         """Write `layer.padding = 1`, `tensor.data = x` as Paddle's layers and tensors take it."""
         if not isinstance(target, ast.Attribute):
             return None
-        if (bound := self.source.resolve(target)) is not None and is_torchs(bound):
+        bound = None if self._is_users(target.value) else self.source.resolve(target)
+        if bound is not None and is_torchs(bound):
             return self._torchs_setting(node, target, value, bound)
         names = owner_names(self.facts(target.value))
         if not names:
@@ -211,6 +212,12 @@ class Rewriter:
         given = argument(self.text(value), value, self.facts(value))
         spelled = setting_spelled(names, target.attr, self.text(target.value), given)
         return None if spelled is None else self.take(node, spelled)
+
+    def _is_users(self, owner: ast.expr) -> bool:
+        """Tell whether a name is written into a file or a class of the user's: it is theirs."""
+        bound = self.source.resolve(owner)
+        known = bound is not None and bound.kind in ("module", "thing")
+        return known and bound.value.partition(":")[0] in self.source.files  # type: ignore[union-attr]
 
     def _torchs_setting(
         self, node: ast.Assign, target: ast.Attribute, value: ast.expr, bound: Binding

@@ -78,6 +78,68 @@ class Net(nn.Module):
         return self.conv(x)
 """
     },
+    "the next of the parameters, of the buffers and of the modules": {
+        "net": """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.convs = nn.ModuleList([nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)])
+        self.register_buffer("shift", torch.ones(1))
+
+    def forward(self, x):
+        x = x.to(next(self.convs.parameters()).dtype) + next(self.buffers()).sum()
+        return self.convs[0](x) if next(self.modules()) is self else x
+"""
+    },
+    "a name of another file is given another layer": {
+        "net": """
+import blocks as models
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        from torch.nn import BatchNorm2d as BatchNorm
+        models.BatchNorm = BatchNorm
+        self.block = models.block(3)
+
+    def forward(self, x):
+        return self.block(x)
+""",
+        "blocks": """import torch.nn as nn
+
+BatchNorm = nn.InstanceNorm2d
+
+
+def block(width):
+    return nn.Sequential(nn.Conv2d(width, width, 1), BatchNorm(width))
+""",
+    },
+    "layers that are given first weights anew": {
+        "net": """
+class Scaled(nn.Linear):
+    def reset_parameters(self):
+        super().reset_parameters()
+        nn.init.zeros_(self.bias)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.convs = nn.Sequential(
+            nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ConvTranspose2d(4, 4, 1), nn.GroupNorm(2, 4)
+        )
+        self.linear = Scaled(6, 5)
+        self.norm = nn.LayerNorm(5)
+        for one in [*self.convs, self.norm]:
+            one.reset_parameters()
+        self.linear.reset_parameters()
+        torch.ones(2).__reversed__()
+
+    def forward(self, x):
+        return self.norm(self.linear(self.convs(x)))
+"""
+    },
 }
 
 

@@ -92,7 +92,7 @@ def test_layers_draw_their_weights_anew() -> None:
     paddle.seed(0)
     reference, port = torch.nn.Linear(32, 64), paddle.nn.Linear(32, 64)
     space["constant_"](port.weight, 0.0)
-    space["draw_weights"](port)
+    space["reset_parameters"](port)
     assert abs(port.weight.numpy()).max() == pytest.approx(
         float(abs(reference.weight).max()), rel=0.05
     )
@@ -100,5 +100,5 @@ def test_layers_draw_their_weights_anew() -> None:
     norm = paddle.nn.BatchNorm2D(3)
     space["constant_"](norm.weight, 5.0)
     space["constant_"](norm._variance, 5.0)
-    space["forget_weights"](norm)
+    space["reset_parameters"](norm)
     assert norm.weight.numpy().tolist() == norm._variance.numpy().tolist() == [1, 1, 1]

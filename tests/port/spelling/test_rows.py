@@ -52,10 +52,23 @@ BY_TEXT = {  # rows that give nothing to compare: their spelling is the test
         "torch.nn.BatchNorm2d(4)._check_input_dim(x4)",
         "nn.BatchNorm2D(4)._check_input_dim(x4)",
     ),
-    "torch.nn.Linear.reset_parameters": ("linear.reset_parameters()", "draw_weights(linear)"),
-    "torch.nn.LayerNorm.reset_parameters": (
-        "torch.nn.LayerNorm(3).reset_parameters()",
-        "forget_weights(nn.LayerNorm(3))",
+    "torch.nn.Linear.reset_parameters": ("linear.reset_parameters()", "reset_parameters(linear)"),
+    "torch.nn.BatchNorm2d.reset_running_stats": (
+        "torch.nn.BatchNorm2d(4).reset_running_stats()",
+        "reset_running_stats(nn.BatchNorm2D(4))",
+    ),
+    "torch.distributed.is_available": (
+        "torch.distributed.is_available()",
+        "paddle.distributed.is_available()",
+    ),
+    "torch.distributed.is_initialized": (
+        "torch.distributed.is_initialized()",
+        "paddle.distributed.is_initialized()",
+    ),
+    "torch.distributed.get_rank": ("torch.distributed.get_rank()", "paddle.distributed.get_rank()"),
+    "torch.distributed.get_world_size": (
+        "torch.distributed.get_world_size()",
+        "paddle.distributed.get_world_size()",
     ),
     "torch.no_grad": ("torch.no_grad()", "paddle.no_grad()"),
     "torch.enable_grad": ("torch.enable_grad()", "paddle.enable_grad()"),

@@ -3,7 +3,7 @@
 import pytest
 
 from port.spelling.texts import atom, is_bracketed, worked_out
-from port.write.texts import in_brackets
+from port.write.files.texts import in_brackets
 
 OWN = ["(a & b)", "((a) & (b))", "(\n    a\n    & b\n)", "(a, b)", "(a,)", "()", "(*a, b)"]
 OWN += ["(a := f(b))", "(one for one in a)", "((a), (b))"]
