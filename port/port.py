@@ -18,7 +18,7 @@ from port.write.files.places import file_of, reference_name, written_name
 from port.write.files.texts import without_marks
 from port.write.gaps import Gap, Needs, SpellingChoice
 from port.write.imports import import_lines, with_imports
-from port.write.inplace import written_and_read_later
+from port.write.inplace import written_and_held, written_and_read_later
 from port.write.rewrite import Rewriter
 from port.write.torch_like import TorchLike
 
@@ -80,6 +80,7 @@ def write_port(
     }
     cut = Cut(record, sources, chosen(traced, sources))
     late = {place for name in cut.modules for place in written_and_read_later(sources[name])}
+    late |= written_and_held(record, sources)
     files = []
     for module in cut.modules:
         tell(record.files[module].path)

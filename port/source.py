@@ -95,6 +95,14 @@ class Source:
             around = self.parents.get(around)
         return str(getattr(around, "name", ""))
 
+    def statement_at(self, line: int) -> ast.stmt | None:
+        """Return the innermost statement that a line is of."""
+        found: ast.stmt | None = None
+        for node in ast.walk(self.tree):  # the outer ones come first
+            if isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or 0):
+                found = node
+        return found
+
     def blocks(self) -> list[list[ast.stmt]]:
         """Return the blocks of which is known whether they ran, in the order of the text."""
         found = []

@@ -8,6 +8,7 @@ from port.calls import UNKNOWN
 from port.record.instrument import Span
 
 Place = tuple[str, Span]  # a module, and a place in its file
+Holder = tuple[str, int, str]  # a module, the line that it has come to, a name there
 # `SeenCall.whose` of what reaches a thing by a string; the first is that of exec, too.
 OF_STRINGS, GETATTR = "builtins:eval", "builtins:getattr"
 MODULE_BY_NAME, LOCATE = "importlib:import_module", "pydoc:locate"
@@ -134,7 +135,8 @@ class Record:
     """A recording: the files, and the factory ("module", "name").
 
     modes: the passes that ran ("eval", "train"); failed: those that did not, and why. absent:
-    addresses and paths of weights that the net asked for and that could not be had.
+    addresses and paths of weights that the net asked for and that could not be had. held: what
+    wrote into a tensor, with what held that tensor then: a list, say, of the outputs so far.
     """
 
     files: dict[str, FileRecord]
@@ -142,3 +144,4 @@ class Record:
     modes: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     absent: list[str] = field(default_factory=list)
+    held: dict[Place, set[Holder]] = field(default_factory=dict)

@@ -34,7 +34,7 @@ def record_net(
     modes: "eval" and "train". What raises in the constructor is raised here; what raises in a pass
     is noted in `failed`.
     """
-    record = Record(finder.files, root)
+    record = Record(finder.files, root, held=phase.writes.held)
     phase.at_work = True
     watch = nn.modules.module.register_module_forward_hook
     with on_the_cpu(), watch(phase.writes.after_forward):

@@ -14,8 +14,18 @@ import torch
 
 from port.record.attribute import attribute
 from port.record.describe_torch import described
-from port.record.facts import MOST, OF_STRINGS, Facts, FileRecord, Place, SeenCall, merged
+from port.record.facts import (
+    MOST,
+    OF_STRINGS,
+    Facts,
+    FileRecord,
+    Holder,
+    Place,
+    SeenCall,
+    merged,
+)
 from port.record.frames import FrameWalker
+from port.record.holders_torch import holders
 from port.record.instrument import Span
 from port.record.names_torch import who_is_called
 
@@ -60,6 +70,7 @@ class Writes:
         self.now = 0
         self.by_tensor: dict[int, dict[Place, int]] = {}  # with the time of the last write
         self.made: dict[int, tuple[Any, Place]] = {}  # layers that write in place
+        self.held: dict[Place, set[Holder]] = {}
 
     def begun(self) -> int:
         """Return the time at which a call begins."""
@@ -69,6 +80,8 @@ class Writes:
     def noted(self, tensor: torch.Tensor, place: Place) -> None:
         """Note that what stands at `place` wrote into a tensor just now."""
         self.by_tensor.setdefault(id(tensor), {})[place] = self.now
+        if found := holders(tensor):
+            self.held.setdefault(place, set()).update(found)
 
     def after_forward(self, module: Any, args: Any, _: Any) -> None:
         """Note what a layer wrote into: a hook of torch's for all modules."""

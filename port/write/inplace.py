@@ -1,9 +1,9 @@
 """Writes into a tensor that something reads afterwards, for ops of Paddle that make a new one."""
 
 import ast
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
-from port.record.facts import Place
+from port.record.facts import Place, Record
 from port.record.instrument import span_of
 from port.source import Source
 
@@ -41,6 +41,36 @@ def written_and_read_later(source: Source) -> set[Place]:
             if one.writers and not by_itself and read_later(source, node, one.aliases):
                 found |= one.writers
     return found
+
+
+def written_and_held(record: Record, sources: Mapping[str, Source]) -> set[Place]:
+    """Return what wrote into a tensor that a list or a dict held, and that is read there later."""
+    return {
+        place
+        for place, held in record.held.items()
+        if any(_is_read_after(sources[module], line, name) for module, line, name in held)
+    }
+
+
+def _is_read_after(source: Source, line: int, name: str) -> bool:
+    """Tell whether the function around a line reads a name later; "": an attribute, nobody knows.
+
+    `held[i] = relu(held[i])` puts what it made where the old one stood.
+    """
+    if not name:
+        return True
+    statement = source.statement_at(line)
+    function = None if statement is None else source.function_around(statement)
+    if statement is None or function is None:
+        return True
+    if isinstance(statement, ast.Assign) and any(
+        isinstance(one, ast.Subscript) and ast.unparse(one.value) == name
+        for one in statement.targets
+    ):
+        return False
+    around = _around(source, statement, function)
+    loop = next((one for one in around if isinstance(one, _LOOPS)), None)
+    return _is_read(function, statement, loop, name)
 
 
 def _around(source: Source, node: ast.AST, function: ast.AST) -> Iterator[ast.AST]:
