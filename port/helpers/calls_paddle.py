@@ -107,6 +107,11 @@ def meshgrid_indexed(tensors: Sequence[Any], indexing: str = "ij") -> Any:
     return [grid.transpose([1, 0, *range(2, grid.ndim)]) for grid in grids]
 
 
+def plain_numbers(given: Iterable[Any]) -> list[int]:
+    """Return tensors of one number as numbers, where Paddle takes no tensors among them."""
+    return [one.item() if isinstance(one, paddle.Tensor) else one for one in given]
+
+
 def pad_from_last(x: Any, amounts: Sequence[int], value: float = 0.0) -> Any:
     """Pad pairs of axes from the last on: Paddle's order depends on their number."""
     pairs = [list(amounts[i : i + 2]) for i in range(0, len(amounts), 2)]

@@ -2,7 +2,7 @@
 
 import ast
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from port.calls import UNKNOWN, Argument, TorchCall
 from port.spelling.bind import Bound, DoesNotFitError, literal
@@ -86,8 +86,10 @@ def select(writing: CallToWrite) -> str:
 
 
 def chunk(writing: CallToWrite) -> str:
-    """Pieces of one size, as Paddle cuts; where one was smaller as it ran, a helper does."""
-    uneven = writing.call.result is not None and writing.call.result.uneven
+    """Pieces of one size, as Paddle cuts; where one was smaller or lacked, a helper does."""
+    result, asked = writing.call.result, literal(writing.argument("chunks"))
+    fewer = result is not None and isinstance(asked, int) and result.rank not in (None, asked)
+    uneven = fewer or (result is not None and result.uneven)
     parts = [writing.argument("chunks").text]
     parts += [f"axis={writing.argument('dim').text}"] if writing.bound.has("dim") else []
     if writing.call.receiver is not None and not uneven:
@@ -98,7 +100,7 @@ def chunk(writing: CallToWrite) -> str:
 
 def pad(writing: CallToWrite) -> str:
     """torch pads from the last axis on; Paddle's short list fits the ranks 3 to 5 only."""
-    tensor, amounts = writing.argument("input"), writing.argument("pad")
+    tensor, amounts = writing.argument("input"), _as_numbers(writing.argument("pad"))
     mode, value = writing.argument("mode"), writing.argument("value")
     rank, count = tensor.rank, amounts.rank
     if count is None:
@@ -113,6 +115,17 @@ def pad(writing: CallToWrite) -> str:
     parts += [f"value={value.text}"] if given else []
     parts += [f'data_format="{formats[rank]}"'] if rank != 4 else []
     return f"F.pad({', '.join(parts)})"
+
+
+def _as_numbers(amounts: Argument) -> Argument:
+    """Amounts that were worked out as tensors of one number: Paddle takes numbers alone."""
+    if amounts.dtype in ("int", "float") or amounts.kind not in ("list", "tuple") or amounts.star:
+        return amounts
+    tree = parsed(amounts.text)
+    if amounts.dtype == "tensor" and isinstance(tree, ast.List | ast.Tuple):
+        texts = [ast.get_source_segment(amounts.text.strip(), one) or "" for one in tree.elts]
+        return replace(amounts, text=f"[{', '.join(f'{atom(one)}.item()' for one in texts)}]")
+    return replace(amounts, text=f"plain_numbers({amounts.text})")
 
 
 def _pad_by_helper(
@@ -229,8 +242,14 @@ def new(writing: CallToWrite) -> str:
 
 
 def einsum(writing: CallToWrite) -> str:
-    """Paddle's einsum takes the operands one by one."""
-    operands = [a.star + a.text for a in writing.several("operands")]
+    """Paddle's einsum takes the operands one by one; torch's may get a list of them."""
+    given = writing.several("operands")
+    if len(given) == 1 and given[0].kind in ("list", "tuple"):
+        tree = parsed(given[0].text)
+        plain = isinstance(tree, ast.List | ast.Tuple)
+        operands = [given[0].text.strip()[1:-1].rstrip(", ") if plain else f"*{given[0].text}"]
+    else:
+        operands = [a.star + a.text for a in given]
     equation = writing.argument("equation").text
     return f"paddle.einsum({', '.join([equation, *operands])})"
 

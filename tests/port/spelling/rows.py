@@ -59,6 +59,7 @@ def arrays() -> dict[str, np.ndarray]:
         "sym": rng.normal(size=(4, 4)) + 3 * np.eye(4),
         "fold": rng.normal(size=(1, 12, 12)),
         "places": np.arange(0, 4 * 6 * 8, 1).reshape(1, 4, 6, 8).repeat(2, 0) % 48 * 4,
+        "places5": np.arange(0, 8 * 8 * 8, 8).reshape(1, 1, 4, 4, 4).repeat(2, 0).repeat(2, 1),
         "grid": rng.uniform(-1, 1, (2, 3, 5, 2)),
         "theta": rng.normal(size=(2, 2, 3)),
         "pos4": rng.uniform(0.5, 2, (2, 4, 6, 8)),
