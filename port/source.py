@@ -8,7 +8,7 @@ from typing import Any
 
 from port.record.facts import Binding, FileRecord
 from port.record.instrument import is_asked, span_of
-from port.record.old_worlds import with_old_names
+from port.record.stand_ins.old_worlds import with_old_names
 
 _Scope = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef
 _COMPREHENSIONS = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp

@@ -9,7 +9,7 @@ from typing import Any
 from commands.align.errors import errors_of_nets
 from common.errors import UserError
 from port.folder import BUILDER
-from port.record.old_worlds import give_back
+from port.record.stand_ins.old_worlds import give_back
 
 NAMES = {
     "eval": "forward, eval mode",
@@ -45,7 +45,7 @@ def proven(
     hides nothing; those of a checkpoint are left as they are. Raises UserError where a net cannot
     be built, ConversionError where their weights differ.
     """
-    from port.record.gpu_torch import on_the_cpu
+    from port.record.stand_ins.gpu_torch import on_the_cpu
 
     with on_the_cpu(asked.get("gpu", False)):
         torch_net, paddle_net = _pair(asked, folder)
@@ -64,8 +64,8 @@ def _pair(asked: Mapping[str, Any], folder: Path) -> tuple[Any, Any]:
     from commands.port.nets_torch import moved
     from commands.subjects.callables_paddle import build_paddle
     from commands.subjects.own import build_reference, fill_reference
-    from port.record.downloads_torch import without_weights
-    from port.record.operators_torch import lent
+    from port.record.stand_ins.downloads_torch import without_weights
+    from port.record.stand_ins.operators_torch import lent
 
     give_back()
     sys.path[1:1] = [place for place in asked["path"] if place not in sys.path]

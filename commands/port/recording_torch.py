@@ -17,14 +17,14 @@ from commands.entry import ROOT
 from commands.subjects.callables import load_callable, users_errors
 from commands.subjects.inputs import read_inputs, seeded_inputs
 from common.errors import UserError
-from port.record.downloads_torch import without_weights
 from port.record.facts import Record
-from port.record.gpu_torch import on_the_cpu
 from port.record.hook_torch import installed, is_pythons
-from port.record.old_worlds import give_back
-from port.record.operators_torch import lent
 from port.record.record_torch import leave_functions_alone, record_net, run
 from port.record.recorder_torch import Phase
+from port.record.stand_ins.downloads_torch import without_weights
+from port.record.stand_ins.gpu_torch import on_the_cpu
+from port.record.stand_ins.old_worlds import give_back
+from port.record.stand_ins.operators_torch import lent
 from port.trace.aten import row_of
 from port.trace.graph import TracedClass
 from port.trace.trace_torch import traced_classes

@@ -19,8 +19,8 @@ import torch
 
 from port.record.facts import FileRecord
 from port.record.instrument import ASKED, instrumented
-from port.record.old_worlds import with_old_names
 from port.record.recorder_torch import Asker, Phase
+from port.record.stand_ins.old_worlds import with_old_names
 
 _IMPORTS_TORCH = re.compile(rb"^\s*(?:import|from) torch\b", re.MULTILINE)
 _PLACES = frozenset({"site-packages", "dist-packages"})  # where libraries are installed

@@ -10,10 +10,10 @@ from torch import nn
 
 from port.record.attribute import attribute
 from port.record.facts import Binding, Record
-from port.record.gpu_torch import on_the_cpu
 from port.record.hook_torch import Finder
 from port.record.names_torch import names_of
 from port.record.recorder_torch import Phase
+from port.record.stand_ins.gpu_torch import on_the_cpu
 
 Build = Callable[[], nn.Module]
 Given = Sequence[Any] | Mapping[str, Any]  # arrays, as `forward` takes them

@@ -4,7 +4,7 @@ import ast
 from collections.abc import Sequence
 
 from port.record.facts import PARTIAL, Binding, Facts, SeenCall
-from port.record.old_worlds import OLD_OF_NUMPY
+from port.record.stand_ins.old_worlds import OLD_OF_NUMPY
 
 # What gives iterators in torch and lists in Paddle.
 LISTS = ("torch.nn.Module.parameters", "torch.nn.Module.buffers", "torch.nn.Module.modules")

@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch")
 paddle = pytest.importorskip("paddle")
 
 from port.meanings import takes_torchs_arguments
-from port.record.gpu_torch import on_the_cpu
+from port.record.stand_ins.gpu_torch import on_the_cpu
 from tests.port.test_traps import HEAD
 from tests.port.trial import both_outputs, recorded, written
 

@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip("torch")
 paddle = pytest.importorskip("paddle")
 
-from port.record.downloads_torch import without_weights
+from port.record.stand_ins.downloads_torch import without_weights
 from tests.port.trial import both_outputs, recorded, written
 
 HEAD = """import torch

@@ -8,7 +8,7 @@ pytest.importorskip("paddle")
 
 from commands.port import record as process
 from common.errors import UserError
-from port.record.gpu_torch import on_the_cpu
+from port.record.stand_ins.gpu_torch import on_the_cpu
 from tests.port.test_traps import HEAD
 from tests.port.trial import both_outputs, recorded, written
 

@@ -1,6 +1,6 @@
 """Names that old nets import from libraries that have them no more."""
 
-from port.record.old_worlds import with_old_names
+from port.record.stand_ins.old_worlds import with_old_names
 
 VGG = """class VGG11_Weights:
     IMAGENET1K_V1 = Weights(url="https://there.org/models/vgg11-8a719046.pth")
