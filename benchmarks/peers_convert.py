@@ -40,7 +40,7 @@ def reference(net: str) -> tuple[Any, Any]:
     import torch
     from torch import nn
 
-    from port.record.operators_torch import lent
+    from port.record.stand_ins.operators_torch import lent
 
     spec, arguments, shape = CONVERTED[net]
     module, _, name = spec.partition(":")
