@@ -24,8 +24,7 @@ from port.record.facts import (
     SeenCall,
     merged,
 )
-from port.record.frames import FrameWalker
-from port.record.holders_torch import holders
+from port.record.frames import FrameWalker, holders
 from port.record.instrument import Span
 from port.record.names_torch import who_is_called
 
