@@ -44,7 +44,8 @@ def described(value: Any) -> Facts:
     if isinstance(value, types.GeneratorType):
         return Facts("generator")
     if isinstance(value, functools.partial):
-        return Facts("partial", names=(PARTIAL if names_of(value.func) else "",))
+        names = names_of(value.func)
+        return Facts("partial", PARTIAL if names else "", names=names)
     if callable(value):
         return Facts("function", names=names_of(value))
     return Facts()

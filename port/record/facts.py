@@ -12,7 +12,7 @@ Holder = tuple[str, int, str]  # a module, the line that it has come to, a name 
 # `SeenCall.whose` of what reaches a thing by a string; the first is that of exec, too.
 OF_STRINGS, GETATTR = "builtins:eval", "builtins:getattr"
 MODULE_BY_NAME, LOCATE = "importlib:import_module", "pydoc:locate"
-PARTIAL = "functools.partial"  # `Facts.names` of a partial of torch's class
+PARTIAL = "functools.partial"  # `Facts.value` of a partial of torch's class, "" of another's
 MOST = 300  # observations of one place; a loop tells nothing new after them
 
 

@@ -312,7 +312,8 @@ class CallWriter:
         explicit = ways[0].receiver is None
         shifted = SeenCall(**{**vars(ways[0]), "positional": ways[0].positional[explicit:]})
         try:
-            call_spelled(names, self._call(node, names, shifted, node.args[explicit:]))
+            call = self._call(node, names, shifted, node.args[explicit:])
+            self._or_closed(node, call, lambda one: call_spelled(names, one))
         except NoSpelling:
             return names
         return None

@@ -34,8 +34,8 @@ def owner_names(facts: Facts) -> tuple[str, ...]:
         return ("size",)
     if facts.kind in ("device", "dtype"):
         return (f"torch.{facts.kind}",)
-    if facts.kind == "partial":  # of now this class, now that: torch's is among them
-        return facts.names or (PARTIAL,)
+    if facts.kind == "partial":  # of no certain value: now of this class, now of that
+        return () if facts.value == "" else (PARTIAL,)
     return facts.names if facts.kind in ("module", "tuple") else ()
 
 

@@ -56,7 +56,8 @@ class Net(nn.Module):
     def __init__(self):
         super().__init__()
         self.conv = nn.Conv2d(3, 3, 1)
-        self.norm = with_act(partial(nn.BatchNorm2d, eps=0.1, momentum=0.3))(3)
+        norm = partial(partial(nn.BatchNorm2d, eps=0.1), momentum=0.3)
+        self.norm = partial(partial(with_act(norm)), 3)()
 
     def forward(self, x):
         return self.norm(self.conv(x))
@@ -113,17 +114,23 @@ class Norm(nn.GroupNorm):
         return F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
 
 
+class Scaled(nn.Conv2d):
+    def __init__(self, width, bias=False, device=None):
+        placed = {{"device": device}}
+        super().__init__(width, width, 1, bias=bias, **placed)
+
+
 class Net(nn.Module):
     def __init__(self, size=(4, 3), device=None, dtype=None):
         super().__init__()
         placed = {{"device": device, "dtype": dtype}}
         self.shift = nn.Parameter(torch.zeros(1, *size, 1, 1, **placed)[:, 0])
-        self.norm = Norm(1, 3)
+        self.norm, self.conv = Norm(1, 3), Scaled(3)
         kind = torch.get_default_dtype()
         assert kind.is_floating_point and kind == self.norm.weight.dtype
 
     def forward(self, x):
-        return self.norm(x + self.shift.detach().requires_grad_(False) + self.shift)
+        return self.norm(self.conv(x) + self.shift.detach().requires_grad_(False) + self.shift)
 """
 WORKED_OUT = f"""{HEAD}
 from functools import partial
