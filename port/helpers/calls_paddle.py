@@ -303,6 +303,11 @@ def with_gradient(x: Any, wanted: bool = True) -> Any:
     return x
 
 
+def dilation_of(pool: Any) -> Any:
+    """Return the dilation of a pooling layer, as often as its size is told: Paddle's have none."""
+    return (1,) * len(pool.ksize) if isinstance(pool.ksize, list | tuple) else 1
+
+
 def device_type(place: Any) -> str:
     """Return torch's word for a device: "cuda" or "cpu"; Paddle has places, or strings."""
     return "cuda" if "gpu" in str(place) or "cuda" in str(place) else "cpu"
@@ -359,11 +364,18 @@ def no_download(url: str) -> Any:
     return NothingLoaded()
 
 
-def recorded_name(name: str, /, **known: Any) -> Any:
+def as_it_is(function: Any = None, *_: Any, **__: Any) -> Any:
+    """Return a function as it is: for decorators of torch's that compile it, or keep it from that."""
+    return as_it_is if function is None else function
+
+
+def recorded_name(name: str, /, *default: Any, **known: Any) -> Any:
     """Return what `getattr(torch.nn, name)` gave when the net was ported, by torch's name.
 
     Other names are refused: what they are in Paddle was not looked up.
     """
+    if name not in known and default:
+        return default[0]
     if name not in known:
         raise NotImplementedError(f"{name}: not asked for when the net was ported")
     return known[name]

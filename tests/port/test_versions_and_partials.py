@@ -12,6 +12,8 @@ from tests.port.trial import both_outputs, recorded, written
 ASKS = f"""{HEAD}
 import torch.compiler
 
+apart = getattr(getattr(torch, "compiler", None), "disable", None) or len
+act = getattr(nn, "LeakyRelu", None)
 KNOWS = hasattr(torch, "compiler") and hasattr(torch.compiler, "is_exporting")
 
 
@@ -20,6 +22,7 @@ def left_alone(function):
 
 
 @torch.fx.wrap
+@apart
 @left_alone
 def doubled(x):
     return x if KNOWS and torch.compiler.is_exporting() else 2 * x
@@ -34,7 +37,8 @@ class Net(nn.Module):
         weight = F.batch_norm(
             self.conv.weight.reshape(1, 3, -1), None, None, training=True, momentum=0.0, eps=1e-3
         )
-        return doubled(self.conv(x)) * weight.reshape_as(self.conv.weight)[0, 0]
+        x = x if act is None else act(x)
+        return apart(doubled)(self.conv(x)) * weight.reshape_as(self.conv.weight)[0, 0]
 """
 APART = f"""{HEAD}
 from functools import partial
@@ -65,6 +69,11 @@ class Net(nn.Module):
 
 
 IN_TURN = f"""{HEAD}
+class Most(nn.MaxPool2d):
+    def forward(self, x):
+        return F.max_pool2d(x, self.kernel_size, 1, 1, (self.dilation[0], self.dilation[1]))
+
+
 class Pool(nn.AvgPool2d):
     def forward(self, x):
         return F.avg_pool2d(x, self.kernel_size, 1, 1, self.ceil_mode, self.count_include_pad)
@@ -78,7 +87,7 @@ class Net(nn.Module):
     def forward(self, x, dtype=None):
         first, none = next(self.parameters()), next(self.buffers(), None)
         outer = next(iter(self.modules())) is self and next(self.modules()) is self
-        x = F.max_pool2d(self.pool(self.conv(x)), 3, 1, 1, dilation=(1, 1))
+        x = Most((3, 3), dilation=(1, 1))(self.pool(self.conv(x)))
         x = x.to(device=first.device, dtype=dtype)
         if x.device.type != "cpu" or first.device.type not in ("cpu", "cuda"):
             return -x

@@ -13,6 +13,7 @@ paddle = pytest.importorskip("paddle")
 import yaml
 
 from port.helpers import helper_names, helpers, source_of
+from port.helpers.calls_paddle import dilation_of
 from port.helpers.layers_paddle import batches_of
 from port.record.hook_torch import ATTRIBUTES
 from port.spelling.bind import names_in
@@ -225,7 +226,12 @@ def test_attributes_exist() -> None:
         port = eval(spell_name(kind).text, {"nn": paddle.nn})(*paddles)
         for name in attribute_table()[kind]:
             spelled = spell_attribute(kind, name, "m")
-            space = {"m": port, "nn": paddle.nn, "batches_of": batches_of}
+            space = {
+                "m": port,
+                "nn": paddle.nn,
+                "batches_of": batches_of,
+                "dilation_of": dilation_of,
+            }
             expected, got = getattr(reference, name), eval(spelled.text, space)
             if isinstance(expected, torch.Tensor):
                 assert list(expected.shape) == list(got.shape), (kind, name)
