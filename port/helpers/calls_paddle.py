@@ -365,7 +365,7 @@ def no_download(url: str) -> Any:
 
 
 def as_it_is(function: Any = None, *_: Any, **__: Any) -> Any:
-    """Return a function as it is: for decorators of torch's that compile it, or keep it from that."""
+    """Return a function as it is: for decorators of torch's that compile it, or keep it so."""
     return as_it_is if function is None else function
 
 
