@@ -128,7 +128,7 @@ class ImportWriter:
 
     def without_clashes(self, text: str, helpers: frozenset[str]) -> str:
         """Return a spelling in which `F`, `nn` and helpers are no names of the file's own."""
-        for name in filter(self._is_own, helpers):
+        for name in filter(self.is_own, helpers):
             self.renamed[name] = f"{OF_TORCH}{name}"
             text = re.sub(rf"(?<![\w.]){name}(?=\()", self.renamed[name], text)
         for short, full in _SHORT.items():
@@ -143,7 +143,7 @@ class ImportWriter:
         theirs = full.replace("paddle", "torch")
         return not _is(bound, theirs) or short in self.source.all_local_names
 
-    def _is_own(self, helper: str) -> bool:
+    def is_own(self, helper: str) -> bool:
         """Tell whether the file has something of its own by the name of a helper."""
         bound: Any = self.source.record.names.get(helper)
         theirs = bound is None or any(name.startswith("torch.") for name in bound.names)

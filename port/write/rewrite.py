@@ -9,6 +9,7 @@ from typing import Any
 
 from port.calls import NoSpelling, SourceLine, Spelled
 from port.cut import Cut
+from port.helpers import helper_names
 from port.meanings import attribute_spelled, setting_spelled, value_spelled
 from port.record.facts import Binding, Facts
 from port.record.instrument import Span, span_of
@@ -21,7 +22,7 @@ from port.trace.forward import forward_of
 from port.trace.graph import TracedClass
 from port.unused.written import LeftOutWriter
 from port.write.calls import CallWriter, argument
-from port.write.files.texts import DECORATOR, DROP, DROP_DEFINITION, in_brackets
+from port.write.files.texts import DECORATOR, DROP, DROP_DEFINITION, OWN, in_brackets
 from port.write.gaps import Gap, Needs, SpellingChoice
 from port.write.imports import ImportWriter
 from port.write.inplace import read_later
@@ -304,7 +305,8 @@ class Rewriter:
         bound = self.source.resolve(node)
         if bound is not None and is_torchs(bound):
             return self.value(node, bound) if self.source.is_imported(node) else None
-        return self._left_out(node)
+        own = node.id in helper_names() and self.imports.is_own(node.id)
+        return self._left_out(node) or (f"{node.id}{OWN}" if own else None)
 
     def _left_out(self, node: ast.Name) -> str | None:
         """Return a stub for a library's name that only code refers to that did not run."""

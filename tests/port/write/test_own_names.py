@@ -1,0 +1,48 @@
+"""What a user calls as a helper is called stays the user's, inside of what is respelled, too."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("paddle")
+
+from tests.port.trial import both_outputs, recorded, written
+
+TEXT = """import torch
+from torch import nn
+
+
+def split_by_size(x, size):
+    return x.split(size, 1)[0]
+
+
+class TransformerEncoder(nn.Sequential):
+    def __init__(self, depth, width):
+        super().__init__(*[nn.Linear(width, width) for _ in range(depth)])
+
+
+class Body(nn.Sequential):
+    def __init__(self, width=4):
+        super().__init__(nn.Linear(8, width), TransformerEncoder(2, width=width))
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = Body()
+
+    def forward(self, x):
+        return torch.cat(split_by_size(self.body(x), 2).split(1, 1), 1) + split_by_size(x, 2)
+"""
+
+
+def test_a_name_of_the_users_that_a_helper_has_stays(tmp_path):
+    record, net = recorded(tmp_path, {"users_names": TEXT}, shape=(2, 8))
+    files, port = written(record)
+    text = files["users_names.py"]
+    assert [str(gap) for gap in port.gaps] == []
+    assert "super().__init__(nn.Linear(8, width), TransformerEncoder(2, width=width))" in text
+    assert "torch_TransformerEncoder" not in text
+    assert "torch_split_by_size(split_by_size(self.body(x), 2), 1, axis=1)" in text
+    theirs, ours = both_outputs(tmp_path, record, net, shape=(2, 8))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
