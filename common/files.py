@@ -93,6 +93,13 @@ def require_file(path: Path) -> Path:
     return path
 
 
+def require_there(path: Path) -> Path:
+    """Return `path` where it is a file. Raises UnreadableError, also where there is none."""
+    if not require_file(path).exists():
+        raise UnreadableError(f"{path}: no such file")
+    return path
+
+
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe",

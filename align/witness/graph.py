@@ -12,7 +12,7 @@ from typing import Any
 
 from align.witness.modes import require_eval_mode
 from common.errors import UnreadableError, UserError
-from common.files import require_file
+from common.files import require_there
 
 NEEDED = ("onnx", "onnxruntime")
 HALF = ("float16", "bfloat16")
@@ -116,6 +116,7 @@ def read_graph(path: str | os.PathLike[str], option: str = "--against") -> Graph
     Raises UserError where what reads and runs it is not installed or it computes in half
     precision or in train mode; UnreadableError where the file is no ONNX model, or lacks its data.
     """
+    file = require_there(Path(path))
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise UserError(
@@ -123,9 +124,6 @@ def read_graph(path: str | os.PathLike[str], option: str = "--against") -> Graph
         )
     import onnx
 
-    file = require_file(Path(path))
-    if not file.exists():
-        raise UnreadableError(f"{file}: no such file")
     try:
         model = onnx.load(str(file))
         onnx.checker.check_model(model)

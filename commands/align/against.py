@@ -16,6 +16,18 @@ if TYPE_CHECKING:
     from align.witness.graph import Graph
 
 
+def require_graph(model: str) -> None:
+    """Raise what `read_graph` does of a file that nobody may ask: a witness is asked at the end.
+
+    Where both nets agree it is asked of nothing, and a file that is no graph would go unseen.
+    """
+    from align.rungs.witness.third import EXPORT
+    from align.witness.graph import read_graph
+
+    if model != EXPORT:
+        read_graph(model, "--third")
+
+
 def align_with_third(
     model: str, torch_net: Any, paddle_net: Any, given: Any, how: Mapping[str, Any]
 ) -> "Report":

@@ -14,6 +14,8 @@ def align_forward_pass(options: Any) -> int:
         return halves.run_half(options, "forward", options.train)
     if options.against:
         return against.align_port(options)
+    if options.third:
+        against.require_graph(options.third)
     mode = "train" if options.train else "eval"
     recipe = None if options.config is None else nets.recipe_of(options)
 

@@ -18,7 +18,7 @@ from commands.graph.judge import Judged, exit_code
 from commands.graph.prepare import instead
 from commands.graph.trials import Tell, TorchTrials, trials_of_onnx
 from common.errors import UserError
-from common.files import whole_folder
+from common.files import require_there, whole_folder
 from common.words.controls import in_one_line
 from common.words.language import phrase
 from port.graph.account import GraphAccount, account_of
@@ -79,6 +79,8 @@ def convert_graph(
 
     Raises UserError, UnreadableError where nothing could be converted or judged.
     """
+    if asked["kind"] == "onnx":
+        require_there(Path(asked["spec"]))
     _require_installed(asked["kind"])
     check_graph_folder(folder, force)
     with tempfile.TemporaryDirectory(prefix="graph-") as place:

@@ -13,9 +13,11 @@ from align.arrays.trees import leaves
 from align.nets.prepare_torch import prepared
 from commands.graph.ran import GraphRun
 from commands.port.nets_torch import moved
+from commands.subjects.callables import SOURCE
 from commands.subjects.own import build_reference, fill_reference
 from common.errors import UserError
 from port.graph.mend import Norm
+from port.record.operators_torch import lent
 
 STATE, INPUTS = "state.npz", "inputs.npz"
 IDLE = "of a layer that eval mode does not call"
@@ -24,12 +26,19 @@ _NORMS = nn.modules.batchnorm._BatchNorm
 
 def reference(asked: Mapping[str, Any]) -> nn.Module:
     """Return the net that is asked for, in eval mode; its first weights moved off their zeros."""
-    net: nn.Module = build_reference(asked["spec"], asked["seed"], asked["arguments"])
+    net = _built(asked)
     if asked["weights"]:
         fill_reference(net, asked["weights"], asked["spec"])
     else:
         moved(net, asked["seed"])
     return net.eval()
+
+
+def _built(asked: Mapping[str, Any]) -> nn.Module:
+    """Return the net with its own first weights, with operators that torchvision may miss."""
+    given = asked["spec"], asked["seed"], asked["arguments"]
+    net: nn.Module = lent(lambda: build_reference(*given, option=SOURCE))
+    return net
 
 
 def state_of(net: nn.Module) -> dict[str, np.ndarray]:
@@ -62,7 +71,7 @@ def for_converter(asked: Mapping[str, Any], folder: Path) -> tuple[nn.Module, li
     import sys
 
     sys.path[1:1] = [place for place in asked["path"] if place not in sys.path]
-    net: nn.Module = build_reference(asked["spec"], asked["seed"], asked["arguments"])
+    net = _built(asked)
     with np.load(folder / STATE, allow_pickle=False) as state:
         wanted = net.state_dict()
         net.load_state_dict({name: torch.from_numpy(state[name]) for name in wanted})

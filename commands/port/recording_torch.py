@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from commands.entry import ROOT
-from commands.subjects.callables import load_callable, users_errors
+from commands.subjects.callables import SOURCE, load_callable, users_errors
 from commands.subjects.inputs import read_inputs, seeded_inputs
 from common.errors import UserError
 from port.record.facts import Record
@@ -29,7 +29,6 @@ from port.trace.aten import row_of
 from port.trace.graph import TracedClass
 from port.trace.trace_torch import traced_classes
 
-OPTION = "the net"
 _OURS = tuple(
     str(ROOT / room)
     for room in ("align", "commands", "common", "convert", "export", "port", "tools")
@@ -87,10 +86,10 @@ def _builder(asked: dict[str, Any]) -> tuple[Any, Callable[[], Any]]:
     from torch import nn
 
     sys.path[:0] = [place for place in asked["path"] if place not in sys.path]
-    factory = lent(lambda: load_callable(asked["spec"], OPTION))
+    factory = lent(lambda: load_callable(asked["spec"], SOURCE))
 
     def build() -> Any:
-        with users_errors(f"{OPTION} {asked['spec']}: the call failed", factory):
+        with users_errors(f"{SOURCE} {asked['spec']}: the call failed", factory):
             net = lent(lambda: factory(**asked["arguments"]))
         if not isinstance(net, nn.Module):
             kind = type(net).__name__

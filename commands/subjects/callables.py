@@ -16,7 +16,8 @@ from common.errors import UserError
 from common.places import is_users, place_of, told
 from common.processes.users_modules import import_users
 
-NETS = ("--torch", "--paddle", "--model", "model.torch", "model.paddle")
+SOURCE = "the net"  # what a command's first argument names
+NETS = ("--torch", "--paddle", "--model", "model.torch", "model.paddle", SOURCE)
 _loaded: list[tuple[str, Any]] = []  # (what the user called it, the callable)
 
 
@@ -186,6 +187,8 @@ def _arguments_of(option: str, needed: Sequence[str]) -> str:
         return f"set model.{side}_args: {{{words}}} in the config (model.args: of both nets)"
     if option in ("--torch", "--paddle"):
         return f"give {option}-args {' '.join(f'{name}=VALUE' for name in shown)}"
+    if option == SOURCE:
+        return f"give --args {' '.join(f'{name}=VALUE' for name in shown)}"
     return "name a function that calls it with them, or a config (model.paddle_args)"
 
 

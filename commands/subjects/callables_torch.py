@@ -11,17 +11,20 @@ from common.errors import UserError
 
 
 def build_torch(
-    spec: str, arguments: Mapping[str, Any] | None = None, seed: int | None = None
+    spec: str,
+    arguments: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    option: str = "--torch",
 ) -> nn.Module:
-    """Return the net that `--torch` names, with its first weights from `seed` where given."""
+    """Return the net that `option` names, with its first weights from `seed` where given."""
     if seed is not None:
         torch.manual_seed(seed)
-    net: nn.Module = build(spec, "--torch", nn.Module, arguments)
+    net: nn.Module = build(spec, option, nn.Module, arguments)
     for name, tensor in (*net.named_parameters(), *net.named_buffers()):
         if tensor.is_meta:
             raise UserError(
-                f"--torch {spec}: {name} is on the device meta and has no values; build the net on "
-                "the CPU"
+                f"{option} {spec}: {name} is on the device meta and has no values; build the net "
+                "on the CPU"
             )
     return net
 

@@ -69,11 +69,13 @@ def build_pair(
     return torch_net, build_paddle(paddle_spec, paddle_args)
 
 
-def build_reference(spec: str, seed: int, arguments: Mapping[str, Any] | None = None) -> Any:
-    """Return the reference with its own first weights, from `seed`."""
+def build_reference(
+    spec: str, seed: int, arguments: Mapping[str, Any] | None = None, option: str = "--torch"
+) -> Any:
+    """Return the reference with its own first weights, from `seed`; option: what names it."""
     from commands.subjects.callables_torch import build_torch
 
-    return build_torch(spec, arguments, seed)
+    return build_torch(spec, arguments, seed, option)
 
 
 def fill_reference(torch_net: Any, path: str, what: str, key: str | None = None) -> None:
