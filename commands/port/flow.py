@@ -66,7 +66,7 @@ def _repaired(
 
     With it come its outcomes, and what to tell of the search.
     """
-    again = {**asked, "seed": outcomes[0].seed}
+    seeds = {one.name: one.seed for one in outcomes}
 
     def write(otherwise: dict[SpellingChoice, int]) -> Port:
         made = write_port(record, otherwise=otherwise, traced=graphs)
@@ -77,8 +77,13 @@ def _repaired(
         return made
 
     def climb(names: Sequence[str]) -> list[Climb]:
+        found: dict[str, Climb] = {}
         try:
-            return proven(again, folder, lambda name: None, names)
+            for seed in sorted({seeds[name] for name in names}):
+                those = [name for name in names if seeds[name] == seed]
+                again = proven({**asked, "seed": seed}, folder, lambda name: None, those)
+                found |= {one.name: one for one in again}
+            return [found[name] for name in names]
         except UserError as error:
             tell(str(error))
             return []
@@ -99,17 +104,25 @@ def check_again(folder: Path, tell: Tell) -> dict[str, Any]:
 def _proven(asked: Mapping[str, Any], folder: Path, tell: Tell) -> tuple[list[Climb], str]:
     """Return the outcomes, none with the reason where no rung could be begun.
 
-    Where weights leave a layer without anything to compare, others are drawn.
+    Where weights leave a layer without anything to compare, others are drawn: the rungs that it
+    left open are climbed again with them, each whole.
     """
+
+    def climbing(name: str) -> None:
+        tell(phrase("aligning {what}", what=NAMES[name]))
+
     try:
-        for seed in range(asked["seed"], asked["seed"] + SEEDS):
-            outcomes = proven(
-                {**asked, "seed": seed},
-                folder,
-                lambda name: tell(phrase("aligning {what}", what=NAMES[name])),
-            )
+        outcomes = proven(asked, folder, climbing)
+        for seed in range(asked["seed"] + 1, asked["seed"] + SEEDS):
             if asked["weights"] or not _left_open(outcomes):
                 break
+            names = [one.name for one in outcomes if one.code == COULD_NOT_CHECK]
+            what = ", ".join(NAMES[name] for name in names)
+            tell(phrase("{what}: too little to compare; other first weights are drawn", what=what))
+            found = {
+                one.name: one for one in proven({**asked, "seed": seed}, folder, climbing, names)
+            }
+            outcomes = [found.get(one.name, one) for one in outcomes]
         return outcomes, ""
     except UserError as error:
         return [], str(error)

@@ -190,10 +190,11 @@ def test_a_name_that_is_taken_is_refused(users):
 @pytest.mark.parametrize(
     ("found", "wanted", "tried"),
     [
-        ([[0, 2], [0, 0]], [0, 0], [7, 8]),
-        ([[0, 2], [0, 1]], [0, 1], [7, 8]),
-        ([[2, 1]], [2, 1], [7]),
-        ([[2, 0], [2, 0], [2, 0]], [2, 0], [7, 8, 9]),
+        ([{"eval": 0, "step": 2}, {"step": 0}], [0, 0], [7, 8]),
+        ([{"eval": 0, "step": 2}, {"step": 1}], [0, 1], [7, 8]),
+        ([{"eval": 2, "step": 1}], [2, 1], [7]),
+        ([{"eval": 2, "step": 0}, {"eval": 2}, {"eval": 2}], [2, 0], [7, 8, 9]),
+        ([{"eval": 2, "step": 2}, {"eval": 0, "step": 2}, {"step": 0}], [0, 0], [7, 8, 9]),
     ],
 )
 def test_other_weights_are_drawn_where_a_layer_had_nothing_to_compare(
@@ -201,9 +202,11 @@ def test_other_weights_are_drawn_where_a_layer_had_nothing_to_compare(
 ):
     seeds = []
 
-    def proven(asked, folder, tell):
+    def proven(asked, folder, tell, names=None):
         seeds.append(asked["seed"])
-        return [Climb("eval", code, report=object()) for code in found[len(seeds) - 1]]
+        codes = found[len(seeds) - 1]
+        assert names is None or names == list(codes)  # what was shown is not shown again
+        return [Climb(name, code, report=object()) for name, code in codes.items()]
 
     monkeypatch.setattr(flow, "proven", proven)
     outcomes, why = flow._proven(asked(tmp_path, "here", seed=7), tmp_path, print)
