@@ -17,7 +17,7 @@ from commands.subjects.callables import SOURCE
 from commands.subjects.own import build_reference, fill_reference
 from common.errors import UserError
 from port.graph.mend import Norm
-from port.record.operators_torch import lent
+from port.record.stand_ins.operators_torch import lent
 
 STATE, INPUTS = "state.npz", "inputs.npz"
 IDLE = "of a layer that eval mode does not call"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from commands.entry import CHECKED_BAD, CHECKED_GOOD, COULD_NOT_CHECK
+from commands.port.other_weights import shown_by_others
 from commands.port.prove import NAMES, Climb, proven
 from commands.port.record import recorded
 from commands.port.repair import repaired
@@ -19,7 +20,6 @@ from port.trace.graph import TracedClass
 from port.write.gaps import Gap, SpellingChoice
 
 Tell = Callable[[str], None]
-SEEDS = 3  # of first weights, one after the other, while they leave a layer unshown
 
 
 def write_and_prove(asked: dict[str, Any], folder: Path, force: bool, tell: Tell) -> dict[str, Any]:
@@ -104,38 +104,22 @@ def check_again(folder: Path, tell: Tell) -> dict[str, Any]:
 def _proven(asked: Mapping[str, Any], folder: Path, tell: Tell) -> tuple[list[Climb], str]:
     """Return the outcomes, none with the reason where no rung could be begun.
 
-    Where weights leave a layer without anything to compare, others are drawn: the rungs that it
-    left open are climbed again with them, each whole.
+    Where weights leave a tensor without anything to compare, others are drawn.
     """
 
-    def climbing(name: str) -> None:
+    def tell_rung(name: str) -> None:
         tell(phrase("aligning {what}", what=NAMES[name]))
 
+    def climb(further: int, names: Sequence[str]) -> list[Climb]:
+        seed, what = asked["seed"] + further, ", ".join(NAMES[name] for name in names)
+        tell(phrase("{what}: too little to compare; other first weights are drawn", what=what))
+        return proven({**asked, "seed": seed}, folder, tell_rung, names)
+
     try:
-        outcomes = proven(asked, folder, climbing)
-        for seed in range(asked["seed"] + 1, asked["seed"] + SEEDS):
-            if asked["weights"] or not _left_open(outcomes):
-                break
-            names = [one.name for one in outcomes if one.code == COULD_NOT_CHECK]
-            what = ", ".join(NAMES[name] for name in names)
-            tell(phrase("{what}: too little to compare; other first weights are drawn", what=what))
-            found = {
-                one.name: one for one in proven({**asked, "seed": seed}, folder, climbing, names)
-            }
-            outcomes = [found.get(one.name, one) for one in outcomes]
-        return outcomes, ""
+        outcomes = proven(asked, folder, tell_rung)
+        return outcomes if asked["weights"] else shown_by_others(outcomes, climb), ""
     except UserError as error:
         return [], str(error)
-
-
-def _left_open(outcomes: list[Climb]) -> bool:
-    """Tell whether nothing differs, and some rung had too little to compare."""
-    ran = all(one.report is not None for one in outcomes)
-    return (
-        ran
-        and max(one.code for one in outcomes) == COULD_NOT_CHECK
-        and not any(one.code == CHECKED_BAD for one in outcomes)
-    )
 
 
 def _convert(asked: Mapping[str, Any], folder: Path) -> None:
@@ -161,7 +145,11 @@ def _result(outcome: Climb) -> str:
 
     if outcome.report is None:
         return outcome.why.replace("\n", " ")
-    return printed(outcome.report.verdict)
+    words = printed(outcome.report.verdict)
+    if not outcome.shown_by:
+        return words
+    seeds = ", ".join(map(str, sorted({outcome.seed, *outcome.shown_by})))
+    return phrase("{words} (with first weights of seeds {seeds})", words=words, seeds=seeds)
 
 
 def _done(folder: Path, outcomes: list[Climb], told: Sequence[str] = ()) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ NAMES = {
 class Climb:
     """What one rung came to, with first weights of `seed`.
 
-    report: None where it could not be climbed; then `why`.
+    report: None where it could not be climbed; then `why`. shown_by: seeds of other weights that
+    show what was left open.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Climb:
     report: Any = None
     why: str = ""
     seed: int = 0
+    shown_by: set[int] = field(default_factory=set)
 
 
 def proven(
