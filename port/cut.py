@@ -8,12 +8,19 @@ registries reach them by strings. Of a library's files less is kept: see `unused
 import ast
 from collections.abc import Collection, Iterator, Mapping, Set
 
-from port.record.facts import Record
+from port.instead import Ours, has_instead, is_followed
+from port.record.facts import Binding, Record
 from port.record.instrument import span_of
 from port.registered import Registered
 from port.source import FUNCTIONS, Source
 from port.trace.chosen import Traced
-from port.unused.found import Unused, is_of_python, silent_blocks
+from port.unused.found import (
+    Unused,
+    is_of_python,
+    is_part_of_net,
+    ran_at_work,
+    silent_blocks,
+)
 
 Item = tuple[str, str]  # module, name at its top
 
@@ -40,8 +47,11 @@ class Cut:
         self.kept: set[ast.AST] = set()
         self.unmade: set[ast.AST] = set()
         self.silent: dict[ast.AST, ast.stmt] = {}
-        self._unused = Unused(sources)
+        self.unused = Unused(sources)
         self._registered = Registered(sources, ran_at_work)
+        self.replaced: dict[ast.AST, tuple[Ours, str]] = {}  # by what is ours, of that name
+        self.used_by_ours: dict[str, set[str]] = {}  # by module: names in what is ours
+        self._ours: dict[str, Ours] = {}
         self.selected: set[str] = set()
         self.reached: set[Item] = set()  # packages, and the modules that are read of them by name
         self._of_any_module: set[str] = set()
@@ -110,8 +120,9 @@ class Cut:
             for patched in _patched(self.sources[module], statement):
                 self._want(module, patched)
         for source in self.sources.values():
+            ran = is_part_of_net if is_followed(source.module) else ran_at_work
             for statement in source.tree.body if source.record.at_work else ():
-                if statement not in self.traced.left and ran_at_work(source, statement):
+                if statement not in self.traced.left and ran(source, statement):
                     self._want(source.module, statement.name)  # type: ignore[attr-defined]
             for statement in source.tree.body if source.record.at_work else ():
                 if self._registered.registers(source, statement):
@@ -181,8 +192,10 @@ class Cut:
 
     def _take(self, module: str, name: str) -> None:
         source = self.sources[module]
+        if self._take_ours(source, name):
+            return
         for statement in self._binding(module).get(name, ()):
-            if self._unused.is_unused_row(source, statement):
+            if self.unused.is_unused_row(source, statement):
                 continue
             if isinstance(statement, ast.Import | ast.ImportFrom):
                 self._take_import(source, statement, name)
@@ -192,20 +205,34 @@ class Cut:
         if name not in self._binding(module):
             self._take_star(source, name)
 
+    def _take_ours(self, source: Source, name: str) -> bool:
+        """Keep what is ours instead of the definition of a name; tell whether there is any."""
+        bound = self._binding(source.module).get(name, ())
+        made = [one for one in bound if not isinstance(one, ast.Import | ast.ImportFrom)]
+        if not made or not has_instead(source.module, name):
+            return False
+        ours = self._ours.setdefault(source.module, Ours(source.record, self.record.files))
+        statement = ours.definitions[name]
+        self.replaced[made[0]] = ours, name
+        self.kept |= {made[0], statement}
+        self._read(ours, statement)
+        return True
+
     def _take_import(self, source: Source, node: ast.Import | ast.ImportFrom, name: str) -> None:
         self.kept.add(node)
         if isinstance(node, ast.ImportFrom):
             module = source.imported_module(node)
             for alias in node.names:
                 if (alias.asname or alias.name) == name:
-                    self._want_member(module, alias.name)
+                    self._want_member(module, alias.name, source.record.names.get(name))
 
-    def home_of(self, module: str, name: str) -> str:
+    def home_of(self, module: str, name: str, got: Binding | None = None) -> str:
         """Return the module to import a name from: another where a module makes up its names.
 
-        Packages that import lazily bind nothing themselves: `sys.modules[__name__]` is a stand-in.
+        Packages that import lazily bind nothing themselves: `sys.modules[__name__]` is a stand-in,
+        which may be made anew later. got: what the importer was given.
         """
-        known = self.record.files[module].names.get(name) if module in self.sources else None
+        known = self.record.files[module].names.get(name, got) if module in self.sources else None
         home, _, whole = (
             known.value.partition(":") if known and known.kind == "thing" else ("",) * 3
         )
@@ -215,8 +242,8 @@ class Cut:
             return module
         return home
 
-    def _want_member(self, module: str, name: str) -> None:
-        module = self.home_of(module, name)
+    def _want_member(self, module: str, name: str, got: Binding | None = None) -> None:
+        module = self.home_of(module, name, got)
         if f"{module}.{name}" in self.names and name not in self._binding(module):
             self.names[f"{module}.{name}"].add("")  # the module itself
         else:
@@ -301,12 +328,17 @@ class Cut:
 
     def _parts(self, source: Source, node: ast.AST) -> Iterator[ast.AST]:
         yield node
-        if self._unused.is_unmade(source, node):
+        if self.unused.is_unmade(source, node):
             self.unmade.add(node)
             for part in shell(node):
                 yield from ast.walk(part)
             return
+        off = self.unused.rows_off(source, node) if isinstance(node, ast.Dict) else ()
         for child in ast.iter_child_nodes(node):
+            if child in off:
+                continue
+            if child in getattr(node, "decorator_list", ()) and source.is_idle(child):
+                continue
             if isinstance(node, ast.ClassDef) and isinstance(child, FUNCTIONS):
                 if not self._stays(source, child):
                     self._pending_methods.append((source, child))
@@ -329,6 +361,10 @@ class Cut:
         """Want what a name or a chain of modules stands for."""
         if source.record.library and not source.did_run(node):
             return
+        if isinstance(source, Ours) and isinstance(node, ast.Name):
+            self.used_by_ours.setdefault(source.module, set()).add(node.id)
+            if node.id in source.imported:
+                return
         if isinstance(node, ast.Name):
             if self._is_of_top(source, node.id) and not source.is_local(node):
                 self._want(source.module, node.id)
@@ -370,22 +406,9 @@ def packages_around(names: Collection[str]) -> set[str]:
     }
 
 
-def ran_at_work(source: Source, statement: ast.stmt) -> bool:
-    """Tell whether a function or a method of a class ran while the net was built or run."""
-    if isinstance(statement, FUNCTIONS):
-        return _first(statement) in source.record.at_work
-    if isinstance(statement, ast.ClassDef):
-        return any(ran_at_work(source, one) for one in statement.body)
-    return False
-
-
 def _is_a_loaded_module(value: ast.expr) -> bool:
     """Tell whether an expression is `sys.modules[name]`."""
     return isinstance(value, ast.Subscript) and ast.unparse(value.value) == "sys.modules"
-
-
-def _first(function: ast.AST) -> tuple[int, int, int, int]:
-    return span_of(function.body[0])  # type: ignore[attr-defined]
 
 
 def _bindings(source: Source) -> dict[str, list[ast.stmt]]:
@@ -398,12 +421,22 @@ def _bindings(source: Source) -> dict[str, list[ast.stmt]]:
     for statement in source.tree.body:
         if _is_main(statement):
             continue
-        names = _bound_at_top(statement)
+        names = _bound_at_top(statement) - _of_other_branch(source, statement)
         if not isinstance(statement, imports):
             names -= _written(statement, imported) - _patched(source, statement)
         for name in names:
             found.setdefault(name, []).append(statement)
     return found
+
+
+def _of_other_branch(source: Source, statement: ast.stmt) -> set[str]:
+    """Return the names that a library binds in branches that it did not take: for type checkers."""
+    if not isinstance(statement, ast.If) or not source.record.library:
+        return set()
+    branches = [one for one in (statement.body, statement.orelse) if one]
+    names = [{n for one in block for n in _bound_at_top(one)} for block in branches]
+    ran = [found for block, found in zip(branches, names, strict=True) if source.ran(block)]
+    return set().union(*names).difference(*ran)
 
 
 def _patched(source: Source, statement: ast.stmt) -> set[str]:

@@ -107,7 +107,7 @@ def _written(
     if parts := cut.unbound(source.module):
         text = "\n".join(filter(None, [text.rstrip(), import_lines(parts)]))
     if source.record.library:
-        text = with_origin(text, source.record)
+        text = with_origin(text, source.record) if ast.parse(text).body else ""
     path = file_of(written_name(source.record), source.record.is_package)
     rewriter.needs.gaps += references_own(text, Path(path), source.files)
     return WrittenFile(path, text, source.record, rewriter.needs, silent_lines(source, cut))

@@ -139,6 +139,14 @@ class Source:
             place = self.parents.get(place)
         return self.did_run(node)
 
+    def is_idle(self, node: Any) -> bool:
+        """Tell whether a library's decorator did nothing but write documentation, as it ran.
+
+        What keeps what it is given, as a registry does, is none.
+        """
+        span, record = span_of(node), self.record
+        return record.library and span in record.idle and span not in record.busy
+
     # Names
 
     @cached_property

@@ -114,6 +114,7 @@ class FileRecord:
 
     ran: first statements of the blocks that ran; at_work: of those that ran after the imports.
     written: operators such as `+=` that wrote into a tensor, with all local names of that tensor.
+    idle, busy: decorators that gave back what they got, and kept nothing of it; those that did not.
     names: of torch's and the user's; a file of numbers alone has none. imported: to its end.
     """
 
@@ -126,6 +127,8 @@ class FileRecord:
     written: dict[Span, set[str]] = field(default_factory=dict)
     ran: set[Span] = field(default_factory=set)
     at_work: set[Span] = field(default_factory=set)
+    idle: set[Span] = field(default_factory=set)
+    busy: set[Span] = field(default_factory=set)
     names: dict[str, Binding] = field(default_factory=dict)
     imported: bool = False
 

@@ -131,6 +131,13 @@ class _Asking(ast.NodeTransformer):
         """Mark that the function was entered; leave annotations alone."""
         return self._function(node)
 
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        """Ask what its decorators do."""
+        node.decorator_list, decorators = [], self._decorators(node)
+        self.generic_visit(node)
+        node.decorator_list = decorators
+        return node
+
     def visit_If(self, node: ast.If) -> ast.AST:
         """Mark which branch ran."""
         return self._blocks(node, "body", "orelse")
@@ -170,10 +177,22 @@ class _Asking(ast.NodeTransformer):
         return node
 
     def _function(self, node: Any) -> ast.AST:
-        node.decorator_list = [self.visit(one) for one in node.decorator_list]
+        node.decorator_list = self._decorators(node)
         node.args.defaults = [self.visit(one) for one in node.args.defaults]
         node.args.kw_defaults = [one and self.visit(one) for one in node.args.kw_defaults]
         return self._blocks(node, "body", all_children=False)
+
+    def _decorators(self, node: Any) -> list[Any]:
+        """Ask what each does: above `@f(x)` stands `@__t2p__.made(7)`, below `@__t2p__.given(7)`.
+
+        Each is called from where it stands: some look at the frame.
+        """
+        found = []
+        for one in node.decorator_list:
+            number = self._number(one)
+            made, given = (self._asked(one, name, number, [], []) for name in ("made", "given"))
+            found += [made, self.visit(one), given]
+        return found
 
     def _blocks(self, node: Any, *names: str, all_children: bool = True) -> ast.AST:
         first = {name: getattr(node, name)[0] for name in names if getattr(node, name)}

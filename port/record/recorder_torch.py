@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from port.record.attribute import attribute
+from port.record.attribute import Held, Sweeps, attribute, held, is_same
 from port.record.describe_torch import described
 from port.record.facts import (
     MOST,
@@ -50,7 +50,7 @@ class Phase:
     at_work = False
 
     def __init__(self) -> None:
-        self.writes, self.look = Writes(), OwnLook()
+        self.writes, self.look, self.sweeps = Writes(), OwnLook(), Sweeps()
 
     @contextmanager
     def importing(self) -> Iterator[None]:
@@ -101,6 +101,7 @@ class Asker(FrameWalker):
         self.file, self.spans, self.phase = file, spans, phase
         self.counts = [0] * len(spans)
         self.texts: dict[int, Any] = {}  # strings that are being run
+        self.decorated: dict[int, list[Held]] = {}  # what is being decorated
 
     def call(self, number: int, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Call `function`, and note who it was."""
@@ -164,6 +165,31 @@ class Asker(FrameWalker):
                 )
                 self.phase.writes.noted(target, (self.file.module, span))
         return value
+
+    def given(self, number: int) -> Any:
+        """Return a decorator below another: it notes what that one is given."""
+
+        def noted(thing: Any) -> Any:
+            with self.phase.look:
+                self.decorated.setdefault(number, []).append(held(thing))
+            return thing
+
+        return noted
+
+    def made(self, number: int) -> Any:
+        """Return a decorator above another: it notes whether that one only wrote documentation."""
+
+        def noted(thing: Any) -> Any:
+            with self.phase.look:
+                before, after = self.decorated[number].pop(), held(thing)
+                idle = is_same(before, after)
+                if idle and after[1] > before[1] and self.phase.sweeps.one():
+                    after = held(thing)
+                idle = idle and after[1] <= before[1]  # a registry holds it
+            (self.file.idle if idle else self.file.busy).add(self.spans[number])
+            return thing
+
+        return noted
 
     def ran(self, number: int) -> None:
         """Note that a block ran."""

@@ -8,7 +8,7 @@ from typing import Any
 from port.calls import Argument, NoSpelling, Spelled
 from port.helpers import helper_names
 from port.spelling.table import read, rows
-from port.spelling.texts import TURNED, WEIGHT, atom, negated, parsed, worked_out
+from port.spelling.texts import atom, itself, negated, parsed, worked_out
 
 IMPORTS = {
     "paddle": "import paddle",
@@ -75,8 +75,8 @@ def spell_attribute(owner_kind: str, name: str, text: str, *, subscripted: bool 
         NoSpelling: where attributes.yml does not have it; of a layer, that its own name stays.
     """
     entry = _entry(owner_kind, name)
-    if owner_kind == "tensor" and name in ITSELF and text.endswith(WEIGHT + TURNED):
-        text = text.removesuffix(TURNED)
+    if owner_kind == "tensor" and name in ITSELF:
+        text = itself(text)
     key = "item" if subscripted and "item" in entry else "read"
     template = entry[key]
     return _spelled(_filled(template, {OWNER: text}), template)

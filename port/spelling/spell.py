@@ -10,7 +10,7 @@ from port.spelling.forms import Form
 from port.spelling.names import imports_of, names_of
 from port.spelling.render import rendered
 from port.spelling.table import alternatives, rows
-from port.spelling.texts import TURNED, WEIGHT
+from port.spelling.texts import itself
 from port.spelling.written_out import WRITTEN, CallToWrite
 
 
@@ -54,12 +54,11 @@ def _of_weights_themselves(call: TorchCall) -> TorchCall:
     if not method and not call.api.startswith("torch.nn.init."):
         return call
     first = call.receiver if call.receiver is not None else (*call.arguments, None)[0]
-    if first is None or not first.text.endswith(WEIGHT + TURNED):
+    if first is None or (text := itself(first.text)) == first.text:
         return call
-    itself = replace(first, text=first.text.removesuffix(TURNED))
     if call.receiver is not None:
-        return replace(call, receiver=itself)
-    return replace(call, arguments=(itself, *call.arguments[1:]))
+        return replace(call, receiver=replace(first, text=text))
+    return replace(call, arguments=(replace(first, text=text), *call.arguments[1:]))
 
 
 def _spelled(form: Form, bound: Bound, call: TorchCall) -> Spelled:

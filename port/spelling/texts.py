@@ -16,6 +16,24 @@ WEIGHT, TURNED = ".weight", ".t()"  # a Linear's, [in, out] in Paddle, is read a
 DIGITS = 12  # of a constant that is worked out: 1 - 0.1 is 0.9
 
 
+def itself(text: str) -> str:
+    """Return the text of a weight as it is kept, of one that is read as torch's: no view of it.
+
+    `w.weight.t()`, and `(w.weight if isinstance(w, nn.Conv2D) else w.weight.t())`, are `w.weight`.
+    """
+    if TURNED not in text:
+        return text
+    waiting, found = [parsed(text)], set()
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, ast.IfExp):
+            waiting += [one.body, one.orelse]
+        elif one is not None:
+            found.add(ast.unparse(one).removesuffix(TURNED))
+    held = next(iter(found), "")
+    return held if len(found) == 1 and held.endswith(WEIGHT) else text
+
+
 def parsed(text: str) -> ast.expr | None:
     """Return the tree of an expression, None where the text is none by itself."""
     try:

@@ -5,7 +5,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 
+from port.instead import is_followed
 from port.record.facts import Binding
+from port.record.instrument import span_of
 from port.source import FUNCTIONS, Source
 
 Thing = tuple[str, str]  # module, name at its top
@@ -40,6 +42,24 @@ class Unused:
         things = set() if rows is None else self._things(source, rows, set())
         unused = any(self._is_unused(*one) for one in things)
         return unused and not any(self._ran_thing(*one) for one in things)
+
+    def rows_off(self, source: Source, table: ast.Dict) -> list[ast.expr]:
+        """Return the values of a table at the top of a file that are layers which the net lacks.
+
+        Only where a library is followed by names, which its files alone give to what they hold.
+        """
+        at_top = isinstance(source.parents.get(source.parents[table]), ast.Module)
+        followed = at_top and is_followed(source.module)
+        return [one for one in table.values if followed and self._is_layer_off(source, one)]
+
+    def _is_layer_off(self, source: Source, row: ast.expr) -> bool:
+        first = row.elts[0] if isinstance(row, ast.Tuple) and row.elts else row
+        thing = self._thing(source.resolve(first))
+        made = None if thing is None else self._at_top(*thing)
+        if thing is None or not isinstance(made, ast.ClassDef):
+            return False
+        source = self.sources[thing[0]]
+        return self._is_layer(source, made) and not is_part_of_net(source, made)
 
     @cached_property
     def _used_bases(self) -> set[Thing]:
@@ -122,6 +142,26 @@ class Unused:
             body = self.sources[module].tree.body
             self._statements[module] = {one: node for node in body for one in _names(node)}
         return self._statements[module].get(name)
+
+
+def ran_at_work(source: Source, statement: ast.stmt) -> bool:
+    """Tell whether a function or a method of a class ran while the net was built or run."""
+    if isinstance(statement, FUNCTIONS):
+        return span_of(statement.body[0]) in source.record.at_work
+    if isinstance(statement, ast.ClassDef):
+        return any(ran_at_work(source, one) for one in statement.body)
+    return False
+
+
+def is_part_of_net(source: Source, statement: ast.stmt) -> bool:
+    """Tell whether a class was built or called while the net was at work, of whatever name."""
+    methods = statement.body if isinstance(statement, ast.ClassDef) else ()
+    return any(
+        isinstance(one, FUNCTIONS)
+        and one.name in ("__init__", "forward")
+        and ran_at_work(source, one)
+        for one in methods
+    )
 
 
 def is_of_python(statement: ast.stmt) -> bool:

@@ -17,6 +17,7 @@ from port.meanings import (
 from port.record.facts import GETATTR, Facts, SeenCall
 from port.record.instrument import span_of
 from port.write.by_strings import BY_STRINGS
+from port.write.files.texts import in_brackets
 from port.write.gaps import SpellingChoice
 from port.write.inplace import read_later
 from port.write.match import matched
@@ -211,8 +212,7 @@ class CallWriter:
         for number, one in enumerate(args):
             if isinstance(one, ast.Starred):
                 starred = True
-                text = self.rewriter.text(one.value)
-                given.append(Argument(text, star="*", kind="list"))
+                given.append(self._starred(one, seen if number == 0 else SeenCall()))
                 continue
             known = not starred and number < len(seen.positional)
             facts = seen.positional[number] if known else Facts()
@@ -226,6 +226,13 @@ class CallWriter:
                 given.append(argument(text, keyword.value, facts, keyword.arg))
         result = argument("", None, seen.result)
         return TorchCall(names[0], tuple(given), self.rewriter.where(node), receiver, result)
+
+    def _starred(self, node: ast.Starred, seen: SeenCall) -> Argument:
+        """Return `*values`; its first where it held one list alone, which torch takes as well."""
+        text, held = self.rewriter.text(node.value), seen.positional
+        if len(held) == 1 and held[0].kind in ("list", "tuple") and not seen.ragged:
+            return argument(f"{in_brackets(text)}[0]", None, held[0])
+        return Argument(text, star="*", kind="list")
 
     def _spelled(self, node: ast.Call, names: Any, call: TorchCall, seen: SeenCall) -> str:
         if span_of(node) in self.rewriter.in_place and names[0] in IN_PLACE:
@@ -256,7 +263,7 @@ class CallWriter:
             return ask(call)
         except NoSpelling:
             ways = self.source.record.calls.get(span_of(node), [])
-            known = bool(ways) and not any(one.ragged for one in ways)
+            known = bool(ways) and not any(one.ragged for one in ways if one.names)
             if (not known or len(ways) > 1) and (handed := self._handed_on(ways, call, ask)):
                 return handed
             closed = without_stars(call) if known else None

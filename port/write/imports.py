@@ -41,7 +41,11 @@ class ImportWriter:
         ]
         if not kept:
             return DROP
-        homes = {alias.name: self.cut.home_of(module, alias.name) for alias in kept}
+        got = self.source.record.names if at_top else {}
+        homes = {
+            alias.name: self.cut.home_of(module, alias.name, got.get(alias.asname or alias.name))
+            for alias in kept
+        }
         if set(homes.values()) != {module}:
             return self._from_homes(node, kept, homes)
         where = self._from(node, module)
@@ -156,7 +160,9 @@ class ImportWriter:
             short = line.split()[-1]
             taken = short in _SHORT and self._is_taken(short, _SHORT[short])
             found.add(f"import {_SHORT[short]}" if taken else line)
-        lines = sorted(found, key=lambda line: (not line.startswith("import"), line))
+        plain = sorted(line for line in found if "paddle" not in line)
+        lines = sorted(found.difference(plain), key=lambda one: (not one.startswith("import"), one))
+        lines = [*plain, "", *lines] if plain and lines else [*plain, *lines]
         if helpers:
             where = relative(self.name, self.source.record.is_package, "torch_calls")
             named = (_as(name, self.renamed.get(name, name)) for name in sorted(helpers))
@@ -211,7 +217,12 @@ def _behind_head(text: str) -> int:
         if not (docstring or future or imports) or zero:
             break
         line = (node.end_lineno or 0) + 1
+    lines = text.splitlines(keepends=True)
     starts = [0]
-    for one in text.splitlines(keepends=True):
+    for one in lines:
         starts.append(starts[-1] + len(one))
+    comments = next((n for n, one in enumerate(lines) if not one.startswith("#")), 0)
+    blank = comments and not lines[comments].strip("\x00\x01 \t\n")
+    if line == 1 and blank:  # below a licence
+        line = comments + 2
     return starts[min(line - 1, len(starts) - 1)]

@@ -1,6 +1,7 @@
 """Keeps how the user laid a call out over several lines, where the spelling has the same parts."""
 
 import ast
+from collections.abc import Collection
 from typing import Any
 
 from port.calls import TorchCall
@@ -87,3 +88,26 @@ def _laid_out(rewriter: PartWriter, node: ast.Call, function: str, pairs: list) 
         place = rewriter.extent(old[-1])[1]
     pieces.append(source.text[place:end].decode("utf-8"))
     return "".join(pieces)
+
+
+def without_entries(rewriter: PartWriter, node: ast.Dict, off: Collection[ast.expr]) -> str:
+    """Return the text of a table without some of its values and their keys."""
+
+    def between(start: int, end: int) -> str:
+        return rewriter.source.text[start:end].decode("utf-8")
+
+    begin, end = rewriter.extent(node)
+    last = begin
+    pieces: list[str] = []
+    for key, value in zip(node.keys, node.values, strict=True):
+        first = rewriter.extent(key or value)[0]
+        if value not in off:
+            if pieces:
+                pieces.append(between(last, first))
+            if key is not None:
+                pieces.append(rewriter.text(key))
+                pieces.append(between(rewriter.extent(key)[1], rewriter.extent(value)[0]))
+            pieces.append(rewriter.text(value))
+        last = rewriter.extent(value)[1]
+    opening = between(begin, rewriter.extent(node.keys[0] or node.values[0])[0])
+    return f"{opening}{''.join(pieces)}{between(last, end)}"

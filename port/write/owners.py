@@ -2,10 +2,14 @@
 
 import ast
 from collections.abc import Sequence
+from typing import Any
 
 from port.record.facts import PARTIAL, Binding, Facts, SeenCall
 from port.record.stand_ins.old_worlds import OLD_OF_NUMPY
+from port.source import Source
 
+COMPILERS = ("torch.jit.", "torch.compile", "torch.fx.", "torch._dynamo.")  # they change no value
+OF_AUTOCAST = ("torch.cuda.amp.custom_", "torch.amp.custom_")  # likewise, of its own functions
 # What gives iterators in torch and lists in Paddle.
 LISTS = ("torch.nn.Module.parameters", "torch.nn.Module.buffers", "torch.nn.Module.modules")
 
@@ -56,3 +60,22 @@ def is_taken_in_turn(node: ast.Call, parent: ast.AST | None) -> bool:
     if not isinstance(parent, ast.Call) or node not in parent.args[:1]:
         return False
     return isinstance(parent.func, ast.Name) and parent.func.id == "next"
+
+
+def is_left_out(source: Source, node: Any) -> bool:
+    """Tell whether a decorator only documents, compiles, or takes the words of torch's.
+
+    In Paddle a function is left as it is.
+    """
+    parent = source.parents.get(node)
+    if node not in getattr(parent, "decorator_list", ()):
+        return False
+    if source.is_idle(node):
+        return True
+    called = node.func if isinstance(node, ast.Call) else node
+    if ast.unparse(called).endswith("wraps") and isinstance(node, ast.Call):
+        like = source.resolve(node.args[0]) if node.args else None
+        return like is not None and is_torchs(like)
+    bound = source.resolve(called)
+    names = bound.names if bound is not None and bound.kind == "torch" else ()
+    return any(name.startswith(COMPILERS + OF_AUTOCAST) for name in names)

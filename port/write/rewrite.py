@@ -10,6 +10,7 @@ from typing import Any
 from port.calls import NoSpelling, SourceLine, Spelled
 from port.cut import Cut
 from port.helpers import helper_names
+from port.instead import Ours, without_hints
 from port.meanings import attribute_spelled, setting_spelled, value_spelled
 from port.record.facts import Binding, Facts
 from port.record.instrument import Span, span_of
@@ -26,13 +27,12 @@ from port.write.files.texts import DECORATOR, DROP, DROP_DEFINITION, OWN, in_bra
 from port.write.gaps import Gap, Needs, SpellingChoice
 from port.write.imports import ImportWriter
 from port.write.inplace import read_later
-from port.write.owners import is_numpys_old, is_torchs, owner_names
+from port.write.match import without_entries
+from port.write.owners import is_left_out, is_numpys_old, is_torchs, owner_names
 from port.write.torch_like import torch_like
 
 STUB, ABSENT = "not_ported", "Unspelled"
-COMPILERS = ("torch.jit.", "torch.compile", "torch.fx.", "torch._dynamo.")  # they change no value
 SETTINGS = ("torch.backends.", "torch.nn.Module.dump_patches")  # which move no value
-OF_AUTOCAST = ("torch.cuda.amp.custom_", "torch.amp.custom_")  # likewise, of its own functions
 ANYTHING = "object"  # stands in annotations for what has no name in Paddle
 SIGNS: dict[type, str] = {**dict(ARITHMETIC), **dict(COMPARED)}
 _TIGHT = (
@@ -72,27 +72,20 @@ class Rewriter:
 
     def text(self, node: Any) -> str:
         """Return the Paddle text of a node."""
-        if self._is_left_out(node):
+        if is_left_out(self.source, node):
             return DECORATOR
+        if node in self.cut.replaced:
+            return self._ours(node, *self.cut.replaced[node])
         handler = getattr(self, f"_{type(node).__name__}", None)
         made = None if handler is None else handler(node)
         return self.inside(node) if made is None else made
 
-    def _is_left_out(self, node: Any) -> bool:
-        """Tell whether a decorator compiles a function, or takes the words of one of torch's.
-
-        In Paddle a function is left as it is.
-        """
-        parent = self.source.parents.get(node)
-        if node not in getattr(parent, "decorator_list", ()):
-            return False
-        called = node.func if isinstance(node, ast.Call) else node
-        if ast.unparse(called).endswith("wraps") and isinstance(node, ast.Call):
-            like = self.source.resolve(node.args[0]) if node.args else None
-            return like is not None and is_torchs(like)
-        bound = self.source.resolve(called)
-        names = bound.names if bound is not None and bound.kind == "torch" else ()
-        return any(name.startswith(COMPILERS + OF_AUTOCAST) for name in names)
+    def _ours(self, node: ast.AST, ours: Ours, name: str) -> str:
+        """Write what is ours in place of a definition, without methods that nothing selects."""
+        names = self.cut.used_by_ours[ours.module] - self.cut.names[ours.module]
+        lines, helpers = ours.needs(names)
+        self.take(node, Spelled("", frozenset(lines), frozenset(helpers), (ours.note(name),)))
+        return without_hints(Rewriter(ours, self.cut, {}).text(ours.definitions[name]))
 
     def inside(self, node: Any) -> str:
         """Return a node's own text with its parts respelled."""
@@ -187,7 +180,7 @@ class Rewriter:
 
     def _Assign(self, node: ast.Assign) -> str | None:
         if self._is_dropped(node):
-            return DROP
+            return self._dropped_or_none(node)
         if isinstance(node.targets[0], ast.Name) and node.targets[0].id == "__all__":
             return self.imports.all_names(node)
         pairs = _pairs(node)
@@ -236,7 +229,9 @@ class Rewriter:
         return DROP
 
     def _dropped_or_none(self, node: ast.AST) -> str | None:
-        return DROP if self._is_dropped(node) else None
+        """Leave out a statement, in a file of a library with the comment above it."""
+        with_comment = DROP_DEFINITION if self.source.record.library else DROP
+        return with_comment if self._is_dropped(node) else None
 
     _AnnAssign = _Expr = _For = _While = _With = _Delete = _Assert = _dropped_or_none
     _If = _Try = _dropped_or_none
@@ -298,6 +293,10 @@ class Rewriter:
 
     def _Call(self, node: ast.Call) -> str | None:
         return self.calls.written(node)
+
+    def _Dict(self, node: ast.Dict) -> str | None:
+        off = self.cut.unused.rows_off(self.source, node)
+        return without_entries(self, node, off) if off else None
 
     def _Name(self, node: ast.Name) -> str | None:
         if not isinstance(node.ctx, ast.Load):
