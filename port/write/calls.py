@@ -24,7 +24,7 @@ from port.write.match import matched
 from port.write.open_calls import handed_on, without_stars
 from port.write.owners import LISTS, is_taken_in_turn, torch_has
 from port.write.parts import PartWriter
-from port.write.torch_like import torch_like
+from port.write.torch_like import draws_its_own, torch_like
 
 AS_TORCHS = "as_torchs"
 INIT, CALLED = ".__init__", ".__call__"
@@ -133,7 +133,10 @@ class CallWriter:
         call = self._call(node, names, shifted, arguments)
         function = self.rewriter.text(node.func)
         first = self.rewriter.text(node.args[0]) if explicit else ""
-        return self._with_function(node, names, call, function, first)
+        text = self._with_function(node, names, call, function, first)
+        if not draws_its_own(self.source, node, names):
+            return text
+        return f"{text}\n{' ' * node.col_offset}self.reset_parameters()"
 
     def _by_value(self, node: ast.Call, names: Any, call: TorchCall, seen: SeenCall) -> str:
         """Spell a call of a variable that holds a class or function of torch."""

@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from port.calls import Argument, NoSpelling, SourceLine, TorchCall
+from port.source import FUNCTIONS, Source
 from port.spelling.forms import Form
 from port.spelling.names import called_by
 from port.spelling.spell import spell
 from port.spelling.table import rows
 
 _PLACED = ("device", "dtype", "process_group")  # taken, as torch's classes do, and left out
+# What torch's constructors of these end with is a call of `reset_parameters`, Paddle's have none.
+_DRAWING = ("Conv", "Linear", "Bilinear", "Embedding", "BatchNorm", "GroupNorm", "LayerNorm")
 _NOWHERE = SourceLine(Path("torch_calls.py"), 0)
 
 
@@ -68,3 +71,15 @@ def _made(name: str, base: str, form: Form) -> TorchLike | None:
         f"        super().__init__{inside}\n"
     )
     return TorchLike(short, source, spelled.helpers, spelled.imports)
+
+
+def draws_its_own(source: Source, node: ast.Call, names: Sequence[str]) -> bool:
+    """Tell whether a base's constructor called a `reset_parameters` of the class around."""
+    place: ast.AST | None = node
+    while place is not None and not isinstance(place, ast.ClassDef):
+        place = source.parents.get(place)
+    stands = isinstance(source.parents.get(node), ast.Expr) and isinstance(place, ast.ClassDef)
+    if not stands or not names[0].removeprefix("torch.nn.").startswith(_DRAWING):
+        return False
+    own = (one for one in place.body if isinstance(one, FUNCTIONS))  # type: ignore[union-attr]
+    return any(one.name == "reset_parameters" and source.ran(one.body) for one in own)

@@ -6,8 +6,10 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("paddle")
 
+from port.folder import write_folder
+from port.port import write_port
 from tests.port.test_traps import HEAD
-from tests.port.trial import both_outputs, recorded, written
+from tests.port.trial import both_outputs, build_port, recorded, written
 
 ASKS = f"""{HEAD}
 import torch.compiler
@@ -242,3 +244,28 @@ def test_what_registers_a_class_that_ran_is_kept(tmp_path):
     assert "print(" not in files["mobile.py"]
     theirs, ours = both_outputs(tmp_path, record, net)
     np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+
+
+def test_weights_that_a_class_draws_itself_are_drawn_as_it_is_made(tmp_path):
+    """torch's constructor calls the method, Paddle's does not."""
+    text = f"""{HEAD}
+class Own(nn.Linear):
+    def __init__(self, width):
+        super().__init__(width, 2)
+
+    def reset_parameters(self):
+        nn.init.constant_(self.weight, 3.0)
+        nn.init.zeros_(self.bias)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.own = Own(8)
+
+    def forward(self, x):
+        return self.own(x)
+"""
+    record, _ = recorded(tmp_path, {"idiom": text})
+    write_folder(tmp_path / "drawn", write_port(record), {"spec": "here", "arguments": {}})
+    assert (build_port(tmp_path / "drawn").own.weight.numpy() == 3).all()
