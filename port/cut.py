@@ -9,11 +9,13 @@ import ast
 from collections.abc import Collection, Iterator, Mapping, Set
 
 from port.instead import Ours, has_instead, is_followed
+from port.prepared import filled, patched, root_name, set_up
 from port.record.facts import Binding, Record
 from port.record.instrument import span_of
 from port.registered import Registered
 from port.source import FUNCTIONS, Source
 from port.trace.chosen import Traced
+from port.unreached import Unreached
 from port.unused.found import (
     Unused,
     is_of_python,
@@ -59,6 +61,7 @@ class Cut:
         self._waiting: list[Item] = []
         self._pending_methods: list[tuple[Source, ast.AST]] = []
         self._bindings: dict[str, dict[str, list[ast.stmt]]] = {}
+        self._unreached = Unreached(record.root[0], sources)
         self._follow()
         self._leave_silent()
 
@@ -117,8 +120,9 @@ class Cut:
         registering: set[str] = set()
         self._want(module, name.partition(".")[0])
         for statement in self.sources[module].tree.body:
-            for patched in _patched(self.sources[module], statement):
-                self._want(module, patched)
+            source = self.sources[module]
+            for prepared in patched(source, statement) | set_up(source, statement):
+                self._want(module, prepared)
         for source in self.sources.values():
             ran = is_part_of_net if is_followed(source.module) else ran_at_work
             for statement in source.tree.body if source.record.at_work else ():
@@ -130,7 +134,12 @@ class Cut:
                     self._read(source, statement)
                     registering.add(source.module)
         strings = {module for module, names in self.names.items() if names}
-        while self._waiting or self._take_methods() or self._take_of_any_module():
+        while (
+            self._waiting
+            or self._take_methods()
+            or self._take_of_any_module()
+            or self._take_unreached()
+        ):
             if self._waiting:
                 self._take(*self._waiting.pop())
         self._take_registered(strings)
@@ -138,6 +147,12 @@ class Cut:
             self._want(source.module, bound)
         while self._waiting:
             self._take(*self._waiting.pop())
+
+    def _take_unreached(self) -> bool:
+        """Want what packages import of modules that only strings name; tell if there was any."""
+        for wanted in list(self._unreached.wanted(self.names, self.kept)):
+            self._want(*wanted)
+        return bool(self._waiting)
 
     def _leave_silent(self) -> None:
         """Leave blocks of libraries out that did not run and need what the port has not.
@@ -423,7 +438,8 @@ def _bindings(source: Source) -> dict[str, list[ast.stmt]]:
             continue
         names = _bound_at_top(statement) - _of_other_branch(source, statement)
         if not isinstance(statement, imports):
-            names -= _written(statement, imported) - _patched(source, statement)
+            names -= _written(statement, imported) - patched(source, statement)
+            names |= filled(source, statement)
         for name in names:
             found.setdefault(name, []).append(statement)
     return found
@@ -437,21 +453,6 @@ def _of_other_branch(source: Source, statement: ast.stmt) -> set[str]:
     names = [{n for one in block for n in _bound_at_top(one)} for block in branches]
     ran = [found for block, found in zip(branches, names, strict=True) if source.ran(block)]
     return set().union(*names).difference(*ran)
-
-
-def _patched(source: Source, statement: ast.stmt) -> set[str]:
-    """Return the names of the user's modules and classes that a statement writes into.
-
-    `net.backbone = smaller`, of what was imported; what is torch's, or nobody's, is left alone.
-    """
-    found = set()
-    for target in statement.targets if isinstance(statement, ast.Assign) else ():
-        owner = source.resolve(target.value) if isinstance(target, ast.Attribute) else None
-        if owner is None or owner.kind not in ("module", "thing"):
-            continue
-        if owner.value.partition(":")[0] in source.files:
-            found |= _root_name(target)
-    return found
 
 
 def _is_main(statement: ast.stmt) -> bool:
@@ -474,9 +475,9 @@ def _bound_at_top(statement: ast.stmt) -> set[str]:
         elif isinstance(node, ast.Import | ast.ImportFrom):
             found |= _bound_at_top(node)
         elif isinstance(node, ast.Subscript | ast.Attribute) and isinstance(node.ctx, ast.Store):
-            found |= _root_name(node)
+            found |= root_name(node)
     if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
-        found |= _root_name(statement.value.func)  # TABLE.update(...), table.append(...)
+        found |= root_name(statement.value.func)  # TABLE.update(...), table.append(...)
     return found
 
 
@@ -491,9 +492,3 @@ def _written(statement: ast.stmt, imported: set[str]) -> set[str]:
         isinstance(node, ast.Import | ast.ImportFrom) for node in ast.walk(statement)
     )
     return set() if holds_import else imported - stored
-
-
-def _root_name(node: ast.AST) -> set[str]:
-    while isinstance(node, ast.Subscript | ast.Attribute):
-        node = node.value
-    return {node.id} if isinstance(node, ast.Name) else set()

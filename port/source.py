@@ -192,7 +192,7 @@ class Source:
     def _imported_names(self) -> set[str]:
         """Return the names that imports of torch bind at the top of the file, in `try` too."""
         found = set()
-        for node in _inside(self.tree):
+        for node in inside_of(self.tree):
             if isinstance(node, ast.Import):
                 named = {a.asname or a.name.partition(".")[0]: a.name for a in node.names}
             elif isinstance(node, ast.ImportFrom):
@@ -232,13 +232,13 @@ class Source:
             isinstance(node, ast.ImportFrom)
             and node.names[0].name == "*"
             and _is_torchs(self.imported_module(node))
-            for node in _inside(self.tree)
+            for node in inside_of(self.tree)
         )
 
     @cached_property
     def _own_names(self) -> set[str]:
-        names = {name for node in _inside(self.tree) for name in _bound_by(node)}
-        for node in _inside(self.tree):
+        names = {name for node in inside_of(self.tree) for name in _bound_by(node)}
+        for node in inside_of(self.tree):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 names |= {a.asname or a.name for a in node.names}
         return names
@@ -255,10 +255,10 @@ class Source:
 
         A recording tells only what names hold, and these hold nothing of torch's.
         """
-        bound = {name for node in _inside(self.tree) for name in _bound_by(node)}
+        bound = {name for node in inside_of(self.tree) for name in _bound_by(node)}
         return {
             name: what
-            for node in _inside(self.tree)
+            for node in inside_of(self.tree)
             if isinstance(node, ast.ImportFrom) and _is_torchs(self.imported_module(node))
             for name, what in self.imports(node).items()
             if name not in bound
@@ -282,17 +282,17 @@ class Source:
         """Return the local names of a scope; of an import with what it stands for, else None."""
         if scope not in self._locals:
             found: dict[str, Any] = {}
-            for node in _inside(scope):
+            for node in inside_of(scope):
                 if isinstance(node, ast.Import | ast.ImportFrom):
                     found.update(self.imports(node))
                 else:
                     found.update(dict.fromkeys(_bound_by(node)))
-            for node in _inside(scope):  # of two branches that import a name, the one that ran
+            for node in inside_of(scope):  # of two branches that import a name, the one that ran
                 if isinstance(node, ast.Import | ast.ImportFrom) and self.did_run(node):
                     found.update(self.imports(node))
             declared = {
                 name
-                for node in _inside(scope)
+                for node in inside_of(scope)
                 if isinstance(node, ast.Global | ast.Nonlocal)
                 for name in node.names
             }
@@ -356,7 +356,7 @@ def _is_outside(scope: ast.AST, child: ast.AST) -> bool:
     return False
 
 
-def _inside(scope: ast.AST) -> Iterator[ast.AST]:
+def inside_of(scope: ast.AST) -> Iterator[ast.AST]:
     """Yield the nodes of a scope without those of the scopes inside it."""
     waiting = list(ast.iter_child_nodes(scope))
     while waiting:

@@ -396,6 +396,12 @@ def module_of_port(name: str, package: str | None = None) -> Any:
     return import_module(name, package)
 
 
+def name_of_module(module: Any) -> str:
+    """Return `module.__name__` without the port's folder: registries call themselves after it."""
+    here = __name__.rpartition(".")[0]
+    return str(module.__name__).removeprefix(f"{here}.").removeprefix("ported_")
+
+
 def located(path: str, known: Any = None) -> Any:
     """Return what a dotted path names, None where nothing is: `pydoc.locate`, in the port.
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from port.calls import KIND_OF, UNKNOWN
-from port.record.facts import PARTIAL, Facts
+from port.record.facts import MODULE_OF_PYTHON, PARTIAL, Facts
 from port.record.names_torch import names_of, torch_class_of
 
 _LONGEST = 16  # of a list whose values are kept
@@ -40,7 +40,7 @@ def described(value: Any) -> Facts:
     if isinstance(value, slice | range):
         return Facts(type(value).__name__)
     if isinstance(value, types.ModuleType):
-        return Facts("package") if value.__name__.partition(".")[0] == "torch" else Facts()
+        return Facts("package" if value.__name__.partition(".")[0] == "torch" else MODULE_OF_PYTHON)
     if isinstance(value, types.GeneratorType):
         return Facts("generator")
     if isinstance(value, functools.partial):

@@ -12,6 +12,7 @@ Holder = tuple[str, int, str]  # a module, the line that it has come to, a name 
 # `SeenCall.whose` of what reaches a thing by a string; the first is that of exec, too.
 OF_STRINGS, GETATTR = "builtins:eval", "builtins:getattr"
 MODULE_BY_NAME, LOCATE = "importlib:import_module", "pydoc:locate"
+MODULE_OF_PYTHON = "types.ModuleType"  # `Facts.kind` of a module that is not torch's
 PARTIAL = "functools.partial"  # `Facts.value` of a partial of torch's class, "" of another's
 MOST = 300  # observations of one place; a loop tells nothing new after them
 

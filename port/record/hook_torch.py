@@ -55,7 +55,7 @@ _OF_RESULTS = frozenset(
 )
 _OF_PARTIALS = frozenset({"keywords"})
 _OF_TENSORS = frozenset(name for name in dir(torch.Tensor) if not name.startswith("__"))
-ATTRIBUTES = _OF_TENSORS | _OF_LAYERS | _OF_RESULTS | _OF_PARTIALS
+ATTRIBUTES = _OF_TENSORS | _OF_LAYERS | _OF_RESULTS | {"__name__"} | _OF_PARTIALS
 
 
 class Finder(MetaPathFinder):

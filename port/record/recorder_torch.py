@@ -1,8 +1,6 @@
 """Answers the questions of instrumented files, and keeps what it was told."""
 
-import importlib
 import inspect
-import pydoc
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +13,8 @@ import torch
 from port.record.attribute import Held, Sweeps, attribute, held, is_same
 from port.record.describe_torch import described
 from port.record.facts import (
+    LOCATE,
+    MODULE_BY_NAME,
     MOST,
     OF_STRINGS,
     Facts,
@@ -295,8 +295,7 @@ def _asked(function: Any, args: Sequence[Any]) -> str:
     """Return the string by which a function was to find a thing."""
     if function is getattr:
         return str(args[1])
-    by_name = function is importlib.import_module or function is pydoc.locate
-    return str(args[0]) if by_name and args else ""
+    return str(args[0]) if args and _whose(function) in (MODULE_BY_NAME, LOCATE) else ""
 
 
 def _module_name(value: Any) -> str:

@@ -212,14 +212,21 @@ def _ran(source: Source, node: ast.ClassDef) -> bool:
 
 
 def _rows(statement: ast.stmt) -> ast.expr | None:
-    """Return what a statement puts into a table: `TABLE.update(rows)`, `TABLE[key] = row`."""
+    """Return what a statement puts into a table: `TABLE.update(rows)`, `TABLE[key] = row`.
+
+    Or into a registry.
+    """
     if isinstance(statement, ast.Assign):
         into = all(isinstance(one, ast.Subscript) for one in statement.targets)
         return statement.value if into else None
     call = statement.value if isinstance(statement, ast.Expr) else None
-    if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and len(call.args) == 1:
-        return call.args[0] if call.func.attr in ("update", "extend", "append") else None
-    return None
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+        return None
+    if call.func.attr.startswith("register"):  # REGISTRY.register_module("name", module=Kind)
+        values = [*call.args, *(one.value for one in call.keywords)]
+        return ast.Tuple(values, ast.Load())
+    one_of_all = len(call.args) == 1 and call.func.attr in ("update", "extend", "append")
+    return call.args[0] if one_of_all else None
 
 
 def _names(node: ast.stmt) -> list[str]:

@@ -4,7 +4,7 @@ import ast
 from collections.abc import Sequence
 from typing import Any
 
-from port.record.facts import PARTIAL, Binding, Facts, SeenCall
+from port.record.facts import MODULE_OF_PYTHON, PARTIAL, Binding, Facts, SeenCall
 from port.record.stand_ins.old_worlds import OLD_OF_NUMPY
 from port.source import Source
 
@@ -36,6 +36,8 @@ def owner_names(facts: Facts) -> tuple[str, ...]:
         return ("tensor",)
     if facts.kind == "size":
         return ("size",)
+    if facts.kind == MODULE_OF_PYTHON:
+        return (MODULE_OF_PYTHON,)
     if facts.kind in ("device", "dtype"):
         return (f"torch.{facts.kind}",)
     if facts.kind == "partial":  # of no certain value: now of this class, now of that
