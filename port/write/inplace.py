@@ -1,13 +1,14 @@
 """Writes into a tensor that something reads afterwards, for ops of Paddle that make a new one."""
 
 import ast
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from port.record.facts import Place, Record
 from port.record.instrument import span_of
 from port.source import Source
 
 _LOOPS = ast.For | ast.While
+_LEAVING = ast.Return | ast.Raise
 
 
 def read_later(source: Source, node: ast.AST, names: Collection[str]) -> list[str]:
@@ -23,10 +24,7 @@ def read_later(source: Source, node: ast.AST, names: Collection[str]) -> list[st
     own = {n.id for n in _names(statement) if isinstance(n.ctx, ast.Store)}
     if isinstance(statement, ast.AugAssign):
         own |= {n.id for n in _names(statement.target)}
-    loop = next((one for one in around if isinstance(one, _LOOPS)), None)
-    return [
-        name for name in sorted(names) if name not in own and _is_read(function, node, loop, name)
-    ]
+    return [name for name in sorted(names) if name not in own and _is_read(around, function, name)]
 
 
 def written_and_read_later(source: Source) -> set[Place]:
@@ -68,9 +66,7 @@ def _is_read_after(source: Source, line: int, name: str) -> bool:
         for one in statement.targets
     ):
         return False
-    around = _around(source, statement, function)
-    loop = next((one for one in around if isinstance(one, _LOOPS)), None)
-    return _is_read(function, statement, loop, name)
+    return _is_read(list(_around(source, statement, function)), function, name)
 
 
 def _around(source: Source, node: ast.AST, function: ast.AST) -> Iterator[ast.AST]:
@@ -80,11 +76,47 @@ def _around(source: Source, node: ast.AST, function: ast.AST) -> Iterator[ast.AS
         place = source.parents[place]
 
 
-def _is_read(function: ast.AST, node: ast.AST, loop: ast.AST | None, name: str) -> bool:
-    end = _end(node)
-    after = [use for use in _uses(function, name) if use[0] >= end]
-    again = _uses(loop, name) if loop is not None else []
+def _is_read(around: Sequence[ast.AST], function: ast.AST, name: str) -> bool:
+    """Tell whether a name is read after the first of `around`, which holds it, and so on.
+
+    What stands behind a `return`, or in the other branch, is not reached from here.
+    """
+    end, last = _end(around[0]), _end(function)
+    loop, passed, repeats = _loop(around), False, True
+    elsewhere: list[tuple[tuple[int, int], tuple[int, int]]] = []
+    for inner, outer in zip(around, [*around[1:], function], strict=True):
+        passed = passed or inner is loop
+        if isinstance(outer, ast.Try):  # an exception goes on elsewhere
+            break
+        if isinstance(outer, ast.If | ast.IfExp) and (other := _other_branch(inner, outer)):
+            elsewhere.append((_start(other[0]), _end(other[-1])))
+        left = next((one for one in _from(inner, outer) if isinstance(one, _LEAVING)), None)
+        if left is not None:
+            last, repeats = _end(left), passed
+            break
+    after = [use for use in _uses(function, name) if end <= use[0] < last]
+    after = [use for use in after if not any(low <= use[0] < high for low, high in elsewhere)]
+    again = _uses(loop, name) if loop is not None and repeats else []
     return next((reads for _, reads in [*after, *again]), False)
+
+
+def _loop(around: Sequence[ast.AST]) -> ast.AST | None:
+    return next((one for one in around if isinstance(one, _LOOPS)), None)
+
+
+def _other_branch(inner: ast.AST, outer: ast.If | ast.IfExp) -> list[ast.AST]:
+    """Return what runs instead of the branch that `inner` stands in, of what stands behind it."""
+    if isinstance(outer, ast.IfExp):
+        return [outer.orelse] if inner is outer.body else []
+    return list(outer.orelse) if inner in outer.body else []
+
+
+def _from(inner: ast.AST, outer: ast.AST) -> list[ast.AST]:
+    """Return a statement and those after it in its block."""
+    for _, block in ast.iter_fields(outer):
+        if isinstance(block, list) and inner in block:
+            return block[block.index(inner) :]
+    return []
 
 
 def _uses(node: ast.AST, name: str) -> list[tuple[tuple[int, int], bool]]:

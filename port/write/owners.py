@@ -1,4 +1,4 @@
-"""Whose a name is, and of which classes an attribute is selected: of torch, of NumPy, of others."""
+"""Whose a name is, of which classes an attribute is selected, and what a statement sets there."""
 
 import ast
 from collections.abc import Sequence

@@ -11,11 +11,10 @@ from port.calls import NoSpelling, SourceLine, Spelled
 from port.cut import Cut
 from port.helpers import helper_names
 from port.instead import Ours, without_hints
-from port.meanings import attribute_spelled, setting_spelled, value_spelled
+from port.meanings import attribute_spelled, named, value_spelled
 from port.record.facts import Binding, Facts
 from port.record.instrument import Span, span_of
 from port.source import FUNCTIONS, Source
-from port.spelling.names import is_new_of_modules
 from port.spelling.operators import spell_operator
 from port.spelling.render import COMPARED
 from port.spelling.render import SIGNS as ARITHMETIC
@@ -29,15 +28,16 @@ from port.write.imports import ImportWriter
 from port.write.inplace import read_later
 from port.write.match import without_entries
 from port.write.owners import is_left_out, is_numpys_old, is_torchs, owner_names
+from port.write.settings import setting_written, torchs_setting
 from port.write.torch_like import torch_like
 
 STUB, ABSENT = "not_ported", "Unspelled"
-SETTINGS = ("torch.backends.", "torch.nn.Module.dump_patches")  # which move no value
 ANYTHING = "object"  # stands in annotations for what has no name in Paddle
 SIGNS: dict[type, str] = {**dict(ARITHMETIC), **dict(COMPARED)}
 _TIGHT = (
     ast.BinOp | ast.UnaryOp | ast.Compare | ast.Attribute | ast.BoolOp | ast.Starred | ast.Await
 )
+_BASE_OF_NORMS = "torch.nn.modules.batchnorm._BatchNorm"
 _METHODS = ("__init__", "forward", "__call__")  # which a class of Paddle has under torch's name
 
 
@@ -199,34 +199,18 @@ class Rewriter:
             return None
         bound = None if self._is_users(target.value) else self.source.resolve(target)
         if bound is not None and is_torchs(bound):
-            return self._torchs_setting(node, target, value, bound)
-        names = owner_names(self.facts(target.value))
-        if not names:
+            return torchs_setting(self, node, target, value, bound)
+        facts = self.facts(target.value)
+        if not (owner_names(facts) or facts.either):
             return None
         given = argument(self.text(value), value, self.facts(value))
-        spelled = setting_spelled(names, target.attr, self.text(target.value), given)
-        return None if spelled is None else self.take(node, spelled)
+        return setting_written(self, node, target, given, facts)
 
     def _is_users(self, owner: ast.expr) -> bool:
         """Tell whether a name is written into a file or a class of the user's: it is theirs."""
         bound = self.source.resolve(owner)
         known = bound is not None and bound.kind in ("module", "thing")
         return known and bound.value.partition(":")[0] in self.source.files  # type: ignore[union-attr]
-
-    def _torchs_setting(
-        self, node: ast.Assign, target: ast.Attribute, value: ast.expr, bound: Binding
-    ) -> str:
-        """Leave out a setting of torch's own that moves no value; others have no spelling.
-
-        A method of a new name is given to all layers of Paddle's, too.
-        """
-        name = (bound.names or (bound.value,))[0]
-        if is_new_of_modules(name) and not name.startswith(SETTINGS):
-            return f"{self.text(target.value)}.{target.attr} = {self.text(value)}"
-        if not name.startswith(SETTINGS):
-            return self.stub(node, name, "is torch's own, and is written into")
-        self.needs.notes.append((self.where(node), f"a setting of torch's was left out: {name}"))
-        return DROP
 
     def _dropped_or_none(self, node: ast.AST) -> str | None:
         """Leave out a statement, in a file of a library with the comment above it."""
@@ -379,6 +363,8 @@ class Rewriter:
         base = self.open_classes.get(self.source.parents[node], ())
         if set(names) & set(base) and (made := self.torch_like(node, names)):
             return made
+        if _BASE_OF_NORMS in names and _is_heir_without_forward(self.source.parents[node]):
+            return self.take(node, named("BatchNormOfAnyRank"))
         if names == ("torch",):
             self.needs.imports.add("import paddle")
             return "paddle"
@@ -484,6 +470,14 @@ def _is_no_size(node: ast.expr, facts: Facts, text: str) -> bool:
     """Tell whether an expression is a tuple or a list in the port, as in the reference."""
     plain = isinstance(node, ast.Tuple | ast.List) or facts.kind in ("tuple", "list")
     return plain or text.startswith("tuple(")
+
+
+def _is_heir_without_forward(node: ast.AST) -> bool:
+    """Tell whether a class has the forward of its base, alone or within its own."""
+    if not isinstance(node, ast.ClassDef):
+        return False
+    forward = next((one for one in node.body if getattr(one, "name", "") == "forward"), None)
+    return forward is None or "super(" in ast.unparse(forward)
 
 
 def _is_future(node: ast.AST) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from port.calls import Argument, NoSpelling, SourceLine, TorchCall
 from port.source import FUNCTIONS, Source
-from port.spelling.forms import Form
+from port.spelling.forms import Form, Parameter
 from port.spelling.names import called_by
 from port.spelling.spell import spell
 from port.spelling.table import rows
@@ -18,6 +18,7 @@ from port.spelling.table import rows
 _PLACED = ("device", "dtype", "process_group")  # taken, as torch's classes do, and left out
 # What torch's constructors of these end with is a call of `reset_parameters`, Paddle's have none.
 _DRAWING = ("Conv", "Linear", "Bilinear", "Embedding", "BatchNorm", "GroupNorm", "LayerNorm")
+_REFUSED = "raise NotImplementedError"
 _NOWHERE = SourceLine(Path("torch_calls.py"), 0)
 
 
@@ -37,20 +38,21 @@ def torch_like(names: Sequence[str]) -> TorchLike | None:
         base = called_by(name)
         if base is None or not name.startswith("torch.nn."):
             continue
-        for form in rows().get(name, ()):
-            made = _made(name, base, form)
-            if made is not None:
-                return made
+        made = [_made(name, base, form) for form in rows().get(name, ())]
+        found = [one for one in made if one is not None]
+        if found:
+            return min(found, key=lambda one: one.source.count(_REFUSED))
     return None
 
 
 def _made(name: str, base: str, form: Form) -> TorchLike | None:
     if any(p.variadic for p in form.parameters):
         return None
+    fixed = [p for p in form.parameters if p.name not in _PLACED and _has_one_value(p)]
     given = tuple(
         Argument(p.name, p.name if p.default is not None else None, single=True)
         for p in form.parameters
-        if p.name not in _PLACED
+        if p.name not in _PLACED and p not in fixed
     )
     try:
         spelled = spell(TorchCall(name, given, _NOWHERE))
@@ -68,7 +70,8 @@ def _made(name: str, base: str, form: Form) -> TorchLike | None:
         f"class {short}({base}):\n"
         f'    """{base.rpartition(".")[2]} that takes the arguments of torch\'s {short}."""\n\n'
         f"    def __init__(self, {signature}):\n"
-        f"        super().__init__{inside}\n"
+        + "".join(map(_refusal, fixed))
+        + f"        super().__init__{inside}\n"
     )
     return TorchLike(short, source, spelled.helpers, spelled.imports)
 
@@ -83,3 +86,19 @@ def draws_its_own(source: Source, node: ast.Call, names: Sequence[str]) -> bool:
         return False
     own = (one for one in place.body if isinstance(one, FUNCTIONS))  # type: ignore[union-attr]
     return any(one.name == "reset_parameters" and source.ran(one.body) for one in own)
+
+
+def _has_one_value(parameter: Parameter) -> bool:
+    """Tell whether a row is for the default of a parameter alone."""
+    if parameter.default is None or parameter.accepts or not parameter.constants:
+        return False
+    return ast.literal_eval(parameter.default) in parameter.constants
+
+
+def _refusal(parameter: Parameter) -> str:
+    """Return the lines that refuse what is not the default."""
+    name, default = parameter.name, parameter.default
+    return (
+        f"        if {name} != {default}:\n"
+        f'            {_REFUSED}(f"{name}={{{name}}}: the port has {default} alone")\n'
+    )
