@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from functools import wraps
 from importlib import import_module
+from importlib.util import find_spec
 from logging import Logger, getLogger
 from typing import Any
 
@@ -365,6 +366,35 @@ class ClassInstantier(OrderedDict):
         kind = super().__getitem__(key)
         kind, settings = kind if isinstance(kind, tuple) else (kind, {})
         return kind(**settings)
+
+
+def requires_backends(*_: Any) -> None:
+    """Ask for no package: what a port needs it imports."""
+
+
+def is_scipy_available() -> bool:
+    """Tell whether SciPy is installed."""
+    return find_spec("scipy") is not None
+
+
+def is_accelerate_available(*_: Any) -> bool:
+    """Tell that nothing is spread over devices."""
+    return False
+
+
+def is_timm_available() -> bool:
+    """Tell that no backbone comes from timm."""
+    return False
+
+
+def is_torch_available() -> bool:
+    """Tell that there is a framework."""
+    return True
+
+
+def is_vision_available() -> bool:
+    """Tell whether Pillow is installed."""
+    return find_spec("PIL") is not None
 
 
 def get_logger(name: str) -> Logger:
