@@ -94,8 +94,17 @@ class _Asking(ast.NodeTransformer):
         """Ask what is indexed."""
         owner = node.value
         node.value = self._seen(owner, self.visit(owner))
-        node.slice = self.visit(node.slice)
+        index, stored = node.slice, isinstance(node.ctx, ast.Store)
+        if stored and isinstance(index, ast.Tuple):
+            index.elts = [self._place(one) for one in index.elts]
+        else:
+            node.slice = self._place(index) if stored else self.visit(index)
         return node
+
+    def _place(self, node: ast.expr) -> Any:
+        """Ask for one index of what is written into; a slice is no value."""
+        plain = isinstance(node, ast.Slice | ast.Starred)
+        return self.visit(node) if plain else self._seen(node, self.visit(node))
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         """Ask for both operands."""
@@ -112,6 +121,14 @@ class _Asking(ast.NodeTransformer):
         node.comparators = [self._seen(one, self.visit(one)) for one in node.comparators]
         return node
 
+    def visit_Assign(self, node: ast.Assign) -> ast.AST:
+        """Ask what is written into a part of something, and where: `x[mask] = y`."""
+        parts = [one for one in node.targets if isinstance(one, ast.Subscript)]
+        node.targets = [self.visit(target) for target in node.targets]
+        value = self.visit(node.value)
+        node.value = self._seen(node.value, value) if parts else value
+        return node
+
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
         """Ask what is written into: `x += y` -> `x += __t2p__.written(7, x, y)`."""
         target, number = node.target, self._number(node)
@@ -120,7 +137,7 @@ class _Asking(ast.NodeTransformer):
             read = _stood(ast.Name(target.id, _LOAD), target)
             node.value = self._asked(node.value, "written", number, [read, value], [])
         else:
-            node.target, node.value = self.visit(target), value
+            node.target, node.value = self.visit(target), self._seen(node.value, value)
         return node
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:

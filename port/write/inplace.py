@@ -3,9 +3,11 @@
 import ast
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
+from port.calls import Spelled
 from port.record.facts import Place, Record
 from port.record.instrument import span_of
 from port.source import Source
+from port.write.parts import PartWriter
 
 _LOOPS = ast.For | ast.While
 _LEAVING = ast.Return | ast.Raise
@@ -147,3 +149,31 @@ def _start(node: ast.AST) -> tuple[int, int]:
 
 def _end(node: ast.AST) -> tuple[int, int]:
     return node.end_lineno, node.end_col_offset  # type: ignore[attr-defined]
+
+
+def written_by_places(rewriter: PartWriter, node: ast.Subscript) -> str | None:
+    """Write `x[places] = values` of numbers with a point, where a list or a mask says the places.
+
+    None for other targets.
+    """
+    parent = rewriter.source.parents[node]
+    if not isinstance(parent, ast.Assign | ast.AugAssign):
+        return None
+    target, values = rewriter.facts(node.value), rewriter.facts(parent.value)
+    if not target.kind == values.kind == "tensor" or "float" not in (values.dtype or ""):
+        return None
+    if values.rank == 0 or not any(_is_several(rewriter, one) for one in _indices(node)):
+        return None
+    owner = rewriter.text(node.value)
+    text = f"AtPlaces({owner}){rewriter.inside(node).removeprefix(owner)}"
+    return rewriter.take(node, Spelled(text, helpers=frozenset({"AtPlaces"})))
+
+
+def _indices(node: ast.Subscript) -> list[ast.expr]:
+    return node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+
+
+def _is_several(rewriter: PartWriter, index: ast.expr) -> bool:
+    """Tell whether an index is a list or a tensor of places, a mask among them."""
+    known = rewriter.facts(index)
+    return isinstance(index, ast.List) or (known.kind in ("list", "tensor") and known.rank != 0)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence, Set
 from typing import Any, Protocol
 
 from port.calls import SourceLine, Spelled
+from port.record.facts import Facts
 from port.record.instrument import Span
 from port.source import Source
 from port.write.gaps import Needs, SpellingChoice
@@ -27,6 +28,9 @@ class PartWriter(Protocol):
 
     def extent(self, node: Any) -> tuple[int, int]:
         """Return where a node stands, in bytes."""
+
+    def facts(self, node: ast.AST) -> Facts:
+        """Return what was recorded of the value of an expression."""
 
     def take(self, node: ast.AST, spelled: Spelled) -> str:
         """Return the text of a spelling, and note what it needs."""

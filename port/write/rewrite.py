@@ -25,7 +25,7 @@ from port.write.calls import CallWriter, argument
 from port.write.files.texts import DECORATOR, DROP, DROP_DEFINITION, OWN, in_brackets
 from port.write.gaps import Gap, Needs, SpellingChoice
 from port.write.imports import ImportWriter
-from port.write.inplace import read_later
+from port.write.inplace import read_later, written_by_places
 from port.write.match import without_entries
 from port.write.owners import is_left_out, is_numpys_old, is_torchs, owner_names
 from port.write.settings import setting_written, torchs_setting
@@ -345,6 +345,8 @@ class Rewriter:
         whole = isinstance(node.value, ast.Attribute) and node.value.attr == "__dict__"
         if whole and isinstance(part, ast.Constant) and part.value == "_modules":
             return f'{self.text(node.value)}["_sub_layers"]'
+        if isinstance(node.ctx, ast.Store):
+            return written_by_places(self, node)
         if self._is_annotation(node) and self.text(node.value) == ANYTHING:
             return ANYTHING
         if not isinstance(part, ast.Slice) or part.lower is None:
