@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from port.record import old_worlds
+from port.record.stand_ins import old_worlds
 from port.record.names_torch import who_is_called
 
 
