@@ -11,6 +11,7 @@ from port.write.parts import PartWriter
 
 _LOOPS = ast.For | ast.While
 _LEAVING = ast.Return | ast.Raise
+_NUMBERS = ("float16", "float32", "float64", "int32", "int64")
 
 
 def read_later(source: Source, node: ast.AST, names: Collection[str]) -> list[str]:
@@ -152,7 +153,7 @@ def _end(node: ast.AST) -> tuple[int, int]:
 
 
 def written_by_places(rewriter: PartWriter, node: ast.Subscript) -> str | None:
-    """Write `x[places] = values` of numbers with a point, where a list or a mask says the places.
+    """Write `x[places] = values` of numbers, where a list or a mask says the places.
 
     None for other targets.
     """
@@ -160,7 +161,7 @@ def written_by_places(rewriter: PartWriter, node: ast.Subscript) -> str | None:
     if not isinstance(parent, ast.Assign | ast.AugAssign):
         return None
     target, values = rewriter.facts(node.value), rewriter.facts(parent.value)
-    if not target.kind == values.kind == "tensor" or "float" not in (values.dtype or ""):
+    if not target.kind == values.kind == "tensor" or values.dtype not in _NUMBERS:
         return None
     if values.rank == 0 or not any(_is_several(rewriter, one) for one in _indices(node)):
         return None

@@ -8,8 +8,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from port.record.stand_ins import old_worlds
 from port.record.names_torch import who_is_called
+from port.record.stand_ins import old_worlds
 
 
 def test_a_method_of_torchvision_is_a_librarys():

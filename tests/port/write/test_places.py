@@ -54,3 +54,11 @@ def test_the_gradient_of_values_at_places_is_torchs(index):
     np.testing.assert_array_equal(ours.numpy(), theirs.detach().numpy())
     np.testing.assert_array_equal(pb.grad.numpy(), b.grad.numpy())
     np.testing.assert_array_equal(pv.grad.numpy(), v.grad.numpy())
+
+
+def test_places_of_a_slice_are_its_own():
+    whole = paddle.arange(24).reshape([2, 3, 4])
+    part, marked = whole[:, :, :2], np.arange(12).reshape(2, 3, 2) % 3 == 0
+    AtPlaces(part)[paddle.to_tensor(marked)] = paddle.full([4], 99, dtype="int64")
+    np.testing.assert_array_equal(part.numpy() == 99, marked)
+    np.testing.assert_array_equal(whole.numpy()[:, :, :2] == 99, marked)
