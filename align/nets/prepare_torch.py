@@ -5,6 +5,7 @@ from contextlib import contextmanager, nullcontext
 from copy import copy
 from types import MethodType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -248,15 +249,29 @@ def state_kept(net: nn.Module, weights_of: Collection[nn.Module] | None = None) 
     values = {key: _compact(tensor) for key, tensor in tensors.items()}
     random_state = torch.get_rng_state()
     net.zero_grad(set_to_none=True)
+    before = {module: dict(vars(module)) for module in net.modules()}
     try:
         with attributes_kept(net.modules()):
             yield
+            for module, attributes in before.items():
+                now = vars(module)
+                new = {n for n, value in attributes.items() if now.get(n) is not value}
+                _assigned.setdefault(module, set()).update(new)
     finally:
         net.zero_grad(set_to_none=True)
         with torch.no_grad():
             for key, tensor in tensors.items():
                 tensor.copy_(values[key])
         torch.set_rng_state(random_state)
+
+
+# By module: attributes that a run of it assigned anew.
+_assigned: WeakKeyDictionary[nn.Module, set[str]] = WeakKeyDictionary()
+
+
+def is_assigned(module: nn.Module, name: str) -> bool:
+    """Tell whether a run under `state_kept` gave a module another attribute of that name."""
+    return name in _assigned.get(module, ())
 
 
 def _compact(tensor: torch.Tensor) -> torch.Tensor:

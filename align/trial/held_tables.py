@@ -5,7 +5,8 @@ nets are judged with the reference's, and what that hides is said. So it is wher
 table and the other's code computes it while it runs.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,24 @@ def one_sided_tables(sides: Sides[Reference]) -> tuple[list[GivenTable], list[Gi
     arrays = sides.reference.arrays() if sides.pairing.dropped else {}
     left += [(key, arrays[key]) for key in sides.pairing.dropped if key in arrays]
     return [table for key, values in left for table in _table(key, values)], port
+
+
+def only_while_held(tables: Sequence[GivenTable], net: Any) -> None:
+    """Let the reference's tables stand as long as its run leaves them what they are.
+
+    What `forward` assigns is of an earlier run: activations, in whatever precision that one had.
+    """
+    from align.nets.layers_torch import tables_of
+    from align.nets.prepare_torch import is_assigned
+
+    held = {join(path, name): (net.get_submodule(path), name) for path, name, _ in tables_of(net)}
+    for table in tables:
+        if table.name in held:
+            table.is_held = partial(_is_held, is_assigned, *held[table.name])
+
+
+def _is_held(is_assigned: Callable[[Any, str], bool], module: Any, name: str) -> bool:
+    return not is_assigned(module, name)
 
 
 def _table(name: str, values: np.ndarray) -> list[GivenTable]:

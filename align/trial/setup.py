@@ -10,7 +10,7 @@ from align.pairing.attributes import CLASS
 from align.pairing.reference import Reference
 from align.pairing.sides import AnyReference, Sides
 from align.record.trace import Trace
-from align.trial.held_tables import one_sided_tables
+from align.trial.held_tables import one_sided_tables, only_while_held
 
 if TYPE_CHECKING:
     from align.pairing.reference_torch import LiveReference
@@ -65,6 +65,7 @@ def prepared(sides: "Sides[LiveReference]", *, dtype: str, train: bool) -> Itera
         ),
         prepare_paddle.activations_apart(plain),
     ):
+        only_while_held(theirs, sides.reference.net)
         yield rounded
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from align.arrays.trees import leaves, map_leaves
+from align.nets.calls import attributes_kept
 
 SHARE = 0.1  # of a tensor's spread
 LEAST = 0.05  # the spread that a constant tensor is taken to have
@@ -65,7 +66,8 @@ def _outputs(net: nn.Module, inputs: Any) -> list[torch.Tensor]:
     buffers = {name: buffer.clone() for name, buffer in net.named_buffers()}
     given = map_leaves(inputs, _tensor)
     found: list[Any] = []
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+    kept = attributes_kept(net.modules())  # activations that `forward` keeps, too
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), kept:
         for training in (False, True):
             torch.manual_seed(0)
             net.train(training)

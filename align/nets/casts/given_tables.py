@@ -7,7 +7,7 @@ computed one where float32's rounding alone tells the two apart.
 
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,11 +23,15 @@ MOVES = frozenset(("to", "type_as", "type"))  # the result is the first tensor's
 
 @dataclass
 class GivenTable:
-    """One table, without axes of one entry; `error` is how far what it stood for was off."""
+    """One table, without axes of one entry; `error` is how far what it stood for was off.
+
+    is_held: asked while the other side runs; what a run has written anew was no table.
+    """
 
     name: str
     values: np.ndarray
     error: float = 0.0
+    is_held: Callable[[], bool] = lambda: True
 
 
 class TableGiver(ABC):
@@ -126,7 +130,7 @@ class TableGiver(ABC):
         """Return the table's values that a tensor stands for, in its shape."""
         shape = _squeezed(tensor.shape)
         for table in self.tables:
-            if not _begins(shape, table.values.shape):
+            if not _begins(shape, table.values.shape) or not table.is_held():
                 continue
             values = self.values(tensor)
             part = table.values[tuple(map(slice, shape))]
