@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from commands.entry import CHECKED_BAD, CHECKED_GOOD, COULD_NOT_CHECK
-from commands.port.other_weights import shown_by_others
+from commands.port.draws import RAISED, SEEDS, advice, shown_together
 from commands.port.prove import NAMES, Climb, proven
 from commands.port.record import recorded
 from commands.port.repair import repaired
@@ -50,7 +50,8 @@ def write_and_prove(asked: dict[str, Any], folder: Path, force: bool, tell: Tell
         return _unproven(folder, gaps, why, port.untraced)
     if asked["weights"]:
         _convert(asked, folder)
-    return _done(folder, outcomes, [told] if told else [])
+    more = [] if asked["weights"] else advice(outcomes)
+    return _done(folder, outcomes, [*([told] if told else []), *more])
 
 
 def _repaired(
@@ -81,7 +82,8 @@ def _repaired(
         try:
             for seed in sorted({seeds[name] for name in names}):
                 those = [name for name in names if seeds[name] == seed]
-                again = proven({**asked, "seed": seed}, folder, lambda name: None, those)
+                drawn = asked if seed == asked["seed"] else {**asked, "raised": RAISED}
+                again = proven({**drawn, "seed": seed}, folder, lambda name: None, those)
                 found |= {one.name: one for one in again}
             return [found[name] for name in names]
         except UserError as error:
@@ -98,28 +100,49 @@ def check_again(folder: Path, tell: Tell) -> dict[str, Any]:
         raise UserError(f"--check {folder}: has no {ASKED}; give a folder that port wrote")
     asked = json.loads(path.read_text("utf-8"))
     outcomes, why = _proven(asked, folder, tell)
-    return _done(folder, outcomes) if outcomes else _unproven(folder, [], why)
+    if not outcomes:
+        return _unproven(folder, [], why)
+    return _done(folder, outcomes, [] if asked["weights"] else advice(outcomes))
 
 
 def _proven(asked: Mapping[str, Any], folder: Path, tell: Tell) -> tuple[list[Climb], str]:
     """Return the outcomes, none with the reason where no rung could be begun.
 
-    Where weights leave a tensor without anything to compare, others are drawn.
+    Where weights leave a layer without anything to compare, others are drawn: the rungs that it
+    left open are climbed again with them. Nothing may differ with any; each layer is to be shown
+    with one.
     """
 
-    def tell_rung(name: str) -> None:
+    def climbing(name: str) -> None:
         tell(phrase("aligning {what}", what=NAMES[name]))
 
-    def climb(further: int, names: Sequence[str]) -> list[Climb]:
-        seed, what = asked["seed"] + further, ", ".join(NAMES[name] for name in names)
-        tell(phrase("{what}: too little to compare; other first weights are drawn", what=what))
-        return proven({**asked, "seed": seed}, folder, tell_rung, names)
-
     try:
-        outcomes = proven(asked, folder, tell_rung)
-        return outcomes if asked["weights"] else shown_by_others(outcomes, climb), ""
+        outcomes = proven(asked, folder, climbing)
+        for seed in range(asked["seed"] + 1, asked["seed"] + SEEDS):
+            if asked["weights"] or not _left_open(outcomes):
+                break
+            names = [one.name for one in outcomes if one.code == COULD_NOT_CHECK]
+            what = ", ".join(NAMES[name] for name in names)
+            tell(phrase("{what}: too little to compare; other first weights are drawn", what=what))
+            drawn = {**asked, "seed": seed, "raised": RAISED}
+            found = {one.name: one for one in proven(drawn, folder, climbing, names)}
+            outcomes = [
+                shown_together(one, found[one.name]) if one.name in found else one
+                for one in outcomes
+            ]
+        return outcomes, ""
     except UserError as error:
         return [], str(error)
+
+
+def _left_open(outcomes: list[Climb]) -> bool:
+    """Tell whether nothing differs, and some rung had too little to compare."""
+    ran = all(one.report is not None for one in outcomes)
+    return (
+        ran
+        and max(one.code for one in outcomes) == COULD_NOT_CHECK
+        and not any(one.code == CHECKED_BAD for one in outcomes)
+    )
 
 
 def _convert(asked: Mapping[str, Any], folder: Path) -> None:

@@ -15,15 +15,18 @@ LEAST = 0.05  # the spread that a constant tensor is taken to have
 RATE, MOMENTUM = 0.01, 0.9
 
 
-def moved(net: nn.Module, seed: int) -> None:
+def moved(net: nn.Module, seed: int, raised: float = 0.0) -> None:
     """Move every parameter and running statistic by noise of a tenth of its spread.
 
     First weights hold zeros and ones, behind which a wrong layer computes the right thing.
+    `raised` is what biases get on top, at most, each a share of its own.
     """
     noise = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for parameter in net.parameters():
+        for name, parameter in net.named_parameters():
             _move(parameter, noise)
+            if raised and name.rpartition(".")[2] == "bias":
+                parameter.add_(raised * torch.rand(parameter.shape, generator=noise))
         for name, buffer in net.named_buffers():
             if name.endswith("running_mean"):
                 _move(buffer, noise)

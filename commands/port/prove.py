@@ -77,7 +77,7 @@ def _pair(asked: Mapping[str, Any], folder: Path) -> tuple[Any, Any]:
     if asked["weights"]:
         fill_reference(torch_net, asked["weights"], asked["spec"])
     else:
-        moved(torch_net, asked["seed"])
+        moved(torch_net, asked["seed"], asked.get("raised", 0.0))
     builder = f"{folder.resolve().name}.builder"
     paddle_net = build_paddle(f"{builder}:build", {})
     found = Path(sys.modules[builder].__file__ or "")

@@ -7,8 +7,12 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("paddle")
 
+from align.judge.comparison import Comparison
+from align.judge.words import Cause
+from align.report.report import Report
 from commands.port import flow
 from commands.port.flow import check_again, write_and_prove
+from commands.port.prove import Climb
 from common.errors import UserError
 
 NET = """import torch
@@ -184,3 +188,38 @@ def test_a_name_that_is_taken_is_refused(users):
         write_and_prove(asked(users, "users_taken:build"), users / "users_taken", False, print)
     with pytest.raises(UserError, match="letters"):
         write_and_prove(asked(users, "users_taken:build"), users / "a-port", False, print)
+
+
+def report(code):
+    """Return a report that comes to a code, in which a layer `a` is open where that is 2."""
+    verdict = {0: "equal", 1: "differs", 2: "unchecked"}[code]
+    cause = Cause("zero_on_both_sides") if code == 2 else None
+    call = Comparison("a", "a#0", "output:0", "layer", verdict=verdict, cause=cause)
+    return Report("forward", calls=[Comparison("b", "b#0", "output:0", "layer"), call])
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "tried"),
+    [
+        ([{"eval": 0, "step": 2}, {"step": 0}], [0, 0], [7, 8]),
+        ([{"eval": 0, "step": 2}, {"step": 1}], [0, 1], [7, 8]),
+        ([{"eval": 2, "step": 1}], [2, 1], [7]),
+        ([{"eval": 2, "step": 0}, *[{"eval": 2}] * 3], [2, 0], [7, 8, 9, 10]),
+        ([{"eval": 2, "step": 2}, {"eval": 0, "step": 2}, {"step": 0}], [0, 0], [7, 8, 9]),
+    ],
+)
+def test_other_weights_are_drawn_where_a_layer_had_nothing_to_compare(
+    monkeypatch, tmp_path, found, wanted, tried
+):
+    seeds = []
+
+    def proven(asked, folder, tell, names=None):
+        seeds.append(asked["seed"])
+        codes = found[len(seeds) - 1]
+        assert names is None or names == list(codes)  # what was shown is not shown again
+        return [Climb(name, code, report=report(code)) for name, code in codes.items()]
+
+    monkeypatch.setattr(flow, "proven", proven)
+    outcomes, why = flow._proven(asked(tmp_path, "here", seed=7), tmp_path, print)
+    assert [one.code for one in outcomes] == wanted
+    assert (seeds, why) == (tried, "")
