@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,10 +12,27 @@ from torch import nn
 
 
 class NothingDownloaded(dict[str, Any]):
-    """Holds nothing, whatever is asked of it: `state["model"]` holds nothing either."""
+    """Holds nothing, whatever is asked of it: `state["model"]` holds nothing either.
+
+    source: the address or path of what it stands for. What only a tensor has, it has not.
+    """
+
+    def __init__(self, source: str = "") -> None:
+        super().__init__()
+        self.source = source
 
     def __missing__(self, key: str) -> "NothingDownloaded":
         return self
+
+    def __getattr__(self, name: str) -> Any:
+        source = vars(self).get("source", "")
+        place = source
+        if "://" in source:
+            place = str(Path(torch.hub.get_dir()) / "checkpoints" / source.rpartition("/")[2])
+        raise AttributeError(
+            f"{source} could not be had, and the code reads .{name} of its tensors: build the net "
+            f"without these weights (pretrained=False or the like), or put the file at {place}"
+        )
 
 
 @contextmanager
@@ -51,7 +69,7 @@ def _or_nothing(load: Callable[..., Any], error: type[Exception], absent: list[s
             return load(*args, **kwargs)
         except error:
             absent.append(str(next(iter((*args, *kwargs.values())))))
-            return NothingDownloaded()
+            return NothingDownloaded(absent[-1])
 
     return made
 
