@@ -48,12 +48,20 @@ def advice(outcomes: Sequence[Climb]) -> list[str]:
     if not unchecked or not all(map(is_zero, unchecked)):
         return []
     layers = list(dict.fromkeys(call.layer for call in unchecked))
+    said = {"count": len(layers), "draws": SEEDS, "layer": layers[0] or "(root)"}
+    if all(call.at.is_gradient for call in unchecked):
+        return [
+            phrase(
+                "{count} layers got no gradient with {draws} draws of first weights, the first is "
+                "{layer}: nothing shows how they train. If nothing they give has an influence, as "
+                "behind a softmax over one class, build the net with more (--args)",
+                **said,
+            )
+        ]
     return [
         phrase(
             "{count} layers stayed zero with {draws} draws of first weights, the first is {layer}: "
             "give trained weights (--weights), or a larger --input-shape or batch",
-            count=len(layers),
-            draws=SEEDS,
-            layer=layers[0] or "(root)",
+            **said,
         )
     ]

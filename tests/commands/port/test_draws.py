@@ -13,10 +13,10 @@ from commands.port.nets_torch import moved
 from commands.port.prove import Climb
 
 
-def climb(cause="zero_on_both_sides", **verdicts):
+def climb(cause="zero_on_both_sides", where="output:0", **verdicts):
     calls = [
         Comparison(
-            layer, f"{layer}#0", "output:0", "layer", verdict=verdict,
+            layer, f"{layer}#0", where, "layer", verdict=verdict,
             cause=Cause(cause) if verdict == "unchecked" else None,
         )
         for layer, verdict in verdicts.items()
@@ -32,6 +32,13 @@ def test_every_layer_is_to_be_shown_once():
     assert (both.code, first.code) == (2, 2)
     assert "the first is c" in advice([both])[0]
     assert shown_together(both, climb(a="unchecked", b="equal", c="equal")).code == 0
+
+
+def test_layers_without_an_influence_are_told_with_what_gives_them_one():
+    first = climb(cause="zero_gradient_on_both_sides", where="grad:weight", a="unchecked")
+    both = shown_together(first, first)
+    assert both.code == 2
+    assert "softmax over one class" in advice([both])[0]
 
 
 def test_what_differs_with_one_draw_differs():
