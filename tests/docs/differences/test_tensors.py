@@ -49,6 +49,20 @@ def test_max_gradient_at_ties():
     assert ours.grad.numpy() == pytest.approx([1, 1, 1] if PADDLE2 else [1 / 3] * 3)
 
 
+def test_gradient_of_values_at_places():
+    after, places = np.arange(1.0, 7.0), [0, 2, 5]
+    for dtype, right in (("float32", True), ("float64", PADDLE2)):
+        values = pt(np.ones(3, dtype), grad=True)
+        whole = paddle.zeros([6], dtype)
+        whole[places] = values
+        (whole * pt(after.astype(dtype))).sum().backward()
+        assert np.array_equal(values.grad.numpy(), after[places]) == right
+    values = pt(np.ones(3), grad=True)
+    index = (paddle.to_tensor(places),)
+    (paddle.index_put(paddle.zeros([6], "float64"), index, values) * pt(after)).sum().backward()
+    assert np.array_equal(values.grad.numpy(), after[places])
+
+
 def test_maximum_of_equals():
     first, second = pt([0.0, 2.0], grad=True), pt([0.0, 1.0], grad=True)
     x, y = tt([0.0, 2.0], grad=True), tt([0.0, 1.0], grad=True)
