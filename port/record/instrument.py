@@ -91,20 +91,30 @@ class _Asking(ast.NodeTransformer):
         return node
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
-        """Ask what is indexed."""
+        """Ask what is indexed, and by what: of what is read, behind the first axis."""
         owner = node.value
         node.value = self._seen(owner, self.visit(owner))
         index, stored = node.slice, isinstance(node.ctx, ast.Store)
-        if stored and isinstance(index, ast.Tuple):
+        if not stored:
+            node.slice = self.visit(index)
+            if isinstance(node.slice, ast.Tuple):
+                first, *rest = node.slice.elts
+                node.slice.elts = [first, *(self._index(one) for one in rest)]
+        elif isinstance(index, ast.Tuple):
             index.elts = [self._place(one) for one in index.elts]
         else:
-            node.slice = self._place(index) if stored else self.visit(index)
+            node.slice = self._place(index)
         return node
 
     def _place(self, node: ast.expr) -> Any:
         """Ask for one index of what is written into; a slice is no value."""
         plain = isinstance(node, ast.Slice | ast.Starred)
         return self.visit(node) if plain else self._seen(node, self.visit(node))
+
+    def _index(self, node: ast.expr) -> ast.expr:
+        """Ask for one index of what is read, where it is a name."""
+        plain = isinstance(node, ast.Name | ast.Attribute | ast.Subscript)
+        return self._seen(node, node) if plain else node
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         """Ask for both operands."""

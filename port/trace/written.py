@@ -44,7 +44,9 @@ def index_of(node: TracedNode, given: Mapping[str, Any], text: Text) -> Spelled:
     if used != list(range(used[0], used[-1] + 1)):
         raise NoSpelling(node.op, "its indices do not stand side by side")
     parts = [":" if one is None else text(one) for one in given["indices"]]
-    return Spelled(f"{text(given['self'])}[{', '.join(parts)}]")
+    owner = text(given["self"])
+    owner = f"{owner}.contiguous()" if used[0] else owner  # of a view it picks other places
+    return Spelled(f"{owner}[{', '.join(parts)}]")
 
 
 def same(node: TracedNode, given: Mapping[str, Any], text: Text) -> Spelled:

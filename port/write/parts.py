@@ -8,6 +8,7 @@ from port.calls import SourceLine, Spelled
 from port.record.facts import Facts
 from port.record.instrument import Span
 from port.source import Source
+from port.write.files.texts import in_brackets
 from port.write.gaps import Needs, SpellingChoice
 
 
@@ -47,5 +48,27 @@ class PartWriter(Protocol):
     def stub(self, node: ast.AST, api: str, reason: str) -> str:
         """Return what raises when it is reached, and note the gap."""
 
+    def facts(self, node: ast.AST) -> Facts:
+        """Return what was recorded of the value of an expression."""
+
     def absent(self, node: ast.AST, api: str) -> str:
         """Return what stands for a value without a spelling that is not called here."""
+
+
+def picked_of_a_view(writer: PartWriter, node: ast.Subscript) -> str | None:
+    """Write `x[:, [2, 0]]` of a copy: of a view Paddle picks places of another axis.
+
+    None where neither a list, a tensor nor a mask picks of another axis than the first.
+    """
+    if not isinstance(node.ctx, ast.Load) or not isinstance(node.slice, ast.Tuple):
+        return None
+    first, *rest = (_picks(writer, one) for one in node.slice.elts)
+    if first or not any(rest) or writer.facts(node.value).kind != "tensor":
+        return None
+    return f"{in_brackets(writer.text(node.value))}.contiguous()[{writer.text(node.slice)}]"
+
+
+def _picks(writer: PartWriter, index: ast.expr) -> bool:
+    known = writer.facts(index)
+    several = known.kind in ("list", "tuple", "range") or (known.kind == "tensor" and known.rank)
+    return isinstance(index, ast.List | ast.Tuple | ast.ListComp) or bool(several)

@@ -28,6 +28,7 @@ from port.write.imports import ImportWriter
 from port.write.inplace import read_later, written_by_places
 from port.write.match import without_entries
 from port.write.owners import is_left_out, is_numpys_old, is_torchs, owner_names
+from port.write.parts import picked_of_a_view
 from port.write.settings import setting_written, torchs_setting
 from port.write.torch_like import torch_like
 
@@ -350,9 +351,8 @@ class Rewriter:
         if self._is_annotation(node) and self.text(node.value) == ANYTHING:
             return ANYTHING
         if not isinstance(part, ast.Slice) or part.lower is None:
-            return None
-        facts = self.facts(node.value)
-        if facts.kind != "module" or "torch.nn.Sequential" not in facts.names:
+            return picked_of_a_view(self, node)
+        if "torch.nn.Sequential" not in self.facts(node.value).names:
             return None
         ends = [part.lower, part.upper, *([part.step] if part.step else [])]
         texts = ["None" if end is None else self.text(end) for end in ends]

@@ -210,6 +210,15 @@ def test_gather():
     assert apart(same, torch.gather(tt(value), 1, tt(index2))) == 0
 
 
+def test_index_of_a_view():
+    value = noise(4, 4, 4)
+    theirs, ours = tt(value).transpose(1, 2), pt(value).transpose([0, 2, 1])
+    assert apart(ours[[2, 0]], theirs[[2, 0]]) == 0
+    wrong = apart(ours[:, [2, 0]], theirs[:, [2, 0]])
+    assert wrong == 0 if PADDLE2 else wrong > 0.1
+    assert apart(ours.contiguous()[:, [2, 0]], theirs[:, [2, 0]]) == 0
+
+
 def test_negative_index():
     """torch.gather and index_select refuse it."""
     value = [1.0, 2.0, 3.0]
