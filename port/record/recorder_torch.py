@@ -1,5 +1,6 @@
 """Answers the questions of instrumented files, and keeps what it was told."""
 
+import importlib
 import inspect
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -303,5 +304,7 @@ def _module_name(value: Any) -> str:
 
 
 def _whose(function: Any) -> str:
+    if function == importlib.import_module:  # a watch may stand in its place
+        return MODULE_BY_NAME
     kind = function if attribute(function, "__qualname__") else type(function)
     return f"{attribute(kind, '__module__', '')}:{attribute(kind, '__qualname__', '')}"

@@ -1,5 +1,7 @@
 """Things that strings reach: registries that imports fill, scopes, modules and classes by name."""
 
+import importlib
+
 import numpy as np
 import pytest
 
@@ -206,3 +208,19 @@ def test_helpers_refuse_what_was_not_seen():
         located("torch.nn.Linear")
     assert located("nothing.at.all") is None
     assert name_of_module(np.linalg) == "numpy.linalg"
+
+
+class Watch:
+    """Stands in the place of `importlib.import_module`, as it does where the command records."""
+
+    def __init__(self):
+        self.by_name = importlib.import_module
+
+    def import_module(self, name, package=None):
+        return self.by_name(name, package)
+
+
+def test_a_watch_of_imports_hides_no_module(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib, "import_module", Watch().import_module)
+    files, _ = written(recorded(tmp_path, FILES, build="build")[0])
+    assert "module_of_port(place)" in files["kinds/registry.py"]
