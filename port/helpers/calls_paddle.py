@@ -257,9 +257,14 @@ def rms_norm(x: Any, normalized_shape: Any, weight: Any = None, eps: float | Non
 def batch_norm_of_itself(
     x: Any, weight: Any = None, bias: Any = None, epsilon: float = 1e-5
 ) -> Any:
-    """Normalise channels by this batch alone: Paddle's `batch_norm` wants statistics to update."""
-    mean, variance = paddle.zeros([x.shape[1]], x.dtype), paddle.ones([x.shape[1]], x.dtype)
-    return F.batch_norm(x, mean, variance, weight, bias, training=True, epsilon=epsilon)
+    """Normalise channels by this batch alone: Paddle's `batch_norm` wants statistics to update,
+    and fails backward where only one of weight and bias is given.
+    """
+    axes, shape = [0, *range(2, x.ndim)], [1, -1] + [1] * (x.ndim - 2)
+    apart = x - x.mean(axis=axes, keepdim=True)
+    scaled = apart / paddle.sqrt(apart.square().mean(axis=axes, keepdim=True) + epsilon)
+    scaled = scaled if weight is None else scaled * weight.reshape(shape)
+    return scaled if bias is None else scaled + bias.reshape(shape)
 
 
 def group_norm_without_weight(x: Any, groups: int, eps: float = 1e-5) -> Any:
