@@ -48,9 +48,6 @@ class PartWriter(Protocol):
     def stub(self, node: ast.AST, api: str, reason: str) -> str:
         """Return what raises when it is reached, and note the gap."""
 
-    def facts(self, node: ast.AST) -> Facts:
-        """Return what was recorded of the value of an expression."""
-
     def absent(self, node: ast.AST, api: str) -> str:
         """Return what stands for a value without a spelling that is not called here."""
 
