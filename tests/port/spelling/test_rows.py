@@ -102,6 +102,18 @@ BY_TEXT = {  # rows that give nothing to compare: their spelling is the test
         "torch.nn.ConvTranspose3d(4, 6, 2)(x5, x5.size())",
         "nn.Conv3DTranspose(4, 6, 2)(x5, output_size=x5.shape[2:])",
     ),
+    "torch.distributions.normal.Normal": (
+        "torch.distributions.normal.Normal(0, 0.5)",
+        "paddle.distribution.Normal(0, 0.5)",
+    ),
+    "torch.distributions.normal.Normal.sample": (
+        "torch.distributions.normal.Normal(0, 0.5).sample(order)",
+        "paddle.distribution.Normal(0, 0.5).sample(order)",
+    ),
+    "torch.distributions.normal.Normal.rsample": (
+        "torch.distributions.normal.Normal(0, 0.5).rsample(order)",
+        "paddle.distribution.Normal(0, 0.5).rsample(order)",
+    ),
     "torch.load": ("torch.load('a.pth', map_location='cpu')", "no_download('a.pth')"),
     "torch.hub.load_state_dict_from_url": (
         "torch.hub.load_state_dict_from_url(flag, progress=flag)",
