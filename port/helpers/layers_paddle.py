@@ -60,9 +60,22 @@ def set_padding(layer: Any, padding: Any) -> None:
     layer._padding = layer._updated_padding = on_its_axes(layer, padding)
 
 
+def named_weights_of(layer: Any) -> list[tuple[str, Any]]:
+    """Return names and parameters without the statistics of BatchNorms, which Paddle counts in."""
+    inside = layer.sublayers(include_self=True)
+    norms = [one for one in inside if isinstance(one, nn.layer.norm._BatchNormBase)]
+    statistics = {id(one) for norm in norms for one in (norm._mean, norm._variance)}
+    return [(name, one) for name, one in layer.named_parameters() if id(one) not in statistics]
+
+
+def weights_of(layer: Any) -> list[Any]:
+    """Return the parameters that torch counts: those of a BatchNorm without its statistics."""
+    return [one for _, one in named_weights_of(layer)]
+
+
 def requires_grad_of_layer(layer: Any, requires_grad: bool = True) -> Any:
     """Freeze a layer, or not: `requires_grad_()` of a module."""
-    for parameter in layer.parameters():
+    for parameter in weights_of(layer):
         parameter.stop_gradient = not requires_grad
     return layer
 

@@ -12,6 +12,10 @@ COMPILERS = ("torch.jit.", "torch.compile", "torch.fx.", "torch._dynamo.")  # th
 OF_AUTOCAST = ("torch.cuda.amp.custom_", "torch.amp.custom_")  # likewise, of its own functions
 # What gives iterators in torch and lists in Paddle.
 LISTS = ("torch.nn.Module.parameters", "torch.nn.Module.buffers", "torch.nn.Module.modules")
+_WEIGHTS = {
+    "torch.nn.Module.parameters": "weights_of",
+    "torch.nn.Module.named_parameters": "named_weights_of",
+}
 
 
 def is_numpys_old(bound: Binding | None) -> bool:
@@ -81,3 +85,28 @@ def is_left_out(source: Source, node: Any) -> bool:
     bound = source.resolve(called)
     names = bound.names if bound is not None and bound.kind == "torch" else ()
     return any(name.startswith(COMPILERS + OF_AUTOCAST) for name in names)
+
+
+def thawing(node: ast.Call, name: str, parent: ast.AST | None) -> str:
+    """Return the helper that gives the parameters of a loop which may unfreeze them, "" of others.
+
+    Paddle counts the statistics of a BatchNorm among them, and would train them.
+    """
+    if node.args or node.keywords or not isinstance(parent, ast.For) or parent.iter is not node:
+        return ""
+    return _WEIGHTS.get(name, "") if any(map(_unfreezes, ast.walk(parent))) else ""
+
+
+def _unfreezes(node: ast.AST) -> bool:
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        value = node.args[0] if node.args else None
+        return node.func.attr == "requires_grad_" and not _is_false(value)
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    set_here = any(
+        isinstance(one, ast.Attribute) and one.attr == "requires_grad" for one in targets
+    )
+    return set_here and not _is_false(node.value)  # type: ignore[attr-defined]
+
+
+def _is_false(value: ast.expr | None) -> bool:
+    return isinstance(value, ast.Constant) and value.value is False

@@ -8,10 +8,11 @@ import pytest
 pytest.importorskip("torch")
 paddle = pytest.importorskip("paddle")
 
+from port.folder import write_folder
 from port.helpers.calls_paddle import as_torchs, located, name_of_module
 from port.record.hook_torch import _ask_package
 from tests.port.test_traps import HEAD
-from tests.port.trial import both_outputs, recorded, written
+from tests.port.trial import both_outputs, build_port, recorded, written
 
 REGISTRY = """
 import inspect
@@ -156,6 +157,21 @@ class Net(nn.Module):
     def forward(self, x):
         return self.norm(x)
 """
+THAWED = """
+class Net(nn.Module):
+    def __init__(self, train=True):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+        for one in self.norm.parameters():
+            one.requires_grad = False
+        for one in self.norm.parameters():
+            one.requires_grad = train
+        for _, one in self.named_parameters():
+            one.requires_grad_()
+
+    def forward(self, x):
+        return self.norm(x)
+"""
 
 
 def test_a_registry_is_filled_and_called_as_the_references_own(tmp_path):
@@ -186,6 +202,19 @@ def test_of_two_branches_that_import_a_name_the_one_that_ran_counts(tmp_path):
     record, net = recorded(tmp_path, {"branch": HEAD + BRANCHES})
     theirs, ours = both_outputs(tmp_path, record, net)
     np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+
+
+def test_a_loop_that_unfreezes_leaves_the_statistics_of_norms_alone(tmp_path):
+    record, _ = recorded(tmp_path, {"thaw": HEAD + THAWED})
+    files, port = written(record)
+    assert "for one in weights_of(self.norm):" in files["thaw.py"]
+    assert "for _, one in named_weights_of(self):" in files["thaw.py"]
+    assert "for one in self.norm.parameters():" in files["thaw.py"]
+    place = tmp_path / "port_thaw"
+    write_folder(place, port, {"spec": "here", "arguments": {}})
+    net = build_port(place)
+    frozen = [name for name, one in net.named_parameters() if one.stop_gradient]
+    assert frozen == ["norm._mean", "norm._variance"]
 
 
 def test_a_package_uses_torch_whatever_its_hidden_folders_hold(tmp_path):
