@@ -23,6 +23,8 @@ from port.spelling.table import rows
 
 _T = TypeVar("_T")
 GIVEN = "given"
+_TURNED = re.compile(r"\.(transpose\(\[[^()]*\]\)|t\(\)|T|mT)$")  # a view in another order
+_SHARED = "torch's tensor shares its memory with that view, in training, too; the port's does not"
 _HOME, _ROOM = "torch.nn.", "torch.nn.modules."  # where layers are named, and where they stand
 
 
@@ -142,7 +144,15 @@ def attribute_spelled(
 def setting_spelled(
     owners: Sequence[str], attribute: str, text: str, value: Argument
 ) -> Spelled | None:
-    """Return the statement for `text.attribute = value`; None where it stays."""
+    """Return the statement for `text.attribute = value`; None where it stays.
+
+    A turned view as a tensor's data is copied: what fills the one fills the other's memory, which
+    Paddle does without the view's order.
+    """
+    if attribute == "data" and _TURNED.search(value.text):
+        copied = replace(value, text=f"{value.text}.contiguous()")
+        spelled = _or_none(owners, lambda owner: spell_setting(owner, attribute, text, copied))
+        return None if spelled is None else replace(spelled, notes=(*spelled.notes, _SHARED))
     return _or_none(owners, lambda owner: spell_setting(owner, attribute, text, value))
 
 
