@@ -124,7 +124,7 @@ class Cut:
             for prepared in patched(source, statement) | set_up(source, statement):
                 self._want(module, prepared)
         for source in self.sources.values():
-            ran = is_part_of_net if is_followed(source.module) else ran_at_work
+            ran = is_part_of_net if is_followed(source.record) else ran_at_work
             for statement in source.tree.body if source.record.at_work else ():
                 if statement not in self.traced.left and ran(source, statement):
                     self._want(source.module, statement.name)  # type: ignore[attr-defined]
@@ -224,7 +224,7 @@ class Cut:
         """Keep what is ours instead of the definition of a name; tell whether there is any."""
         bound = self._binding(source.module).get(name, ())
         made = [one for one in bound if not isinstance(one, ast.Import | ast.ImportFrom)]
-        if not made or not has_instead(source.module, name):
+        if not made or not has_instead(source.record, name):
             return False
         ours = self._ours.setdefault(source.module, Ours(source.record, self.record.files))
         statement = ours.definitions[name]

@@ -16,11 +16,15 @@ from port.record.facts import FileRecord
 from port.source import FUNCTIONS, Source
 
 _OURS = "port.helpers"
+_LIBRARIES = ("transformers",)
 
 
-def is_followed(module: str) -> bool:
-    """Tell whether a module is of a library that is followed by names alone."""
-    return bool(_definitions(module))
+def is_followed(record: FileRecord) -> bool:
+    """Tell whether a file is of a library that is followed by names alone.
+
+    A folder of the user's may have the name of one.
+    """
+    return record.library and record.module.partition(".")[0] in _LIBRARIES
 
 
 class Ours(Source):
@@ -74,16 +78,12 @@ def _file(module: str) -> Path:
 
 @cache
 def _parsed(path: Path) -> Mapping[str, ast.stmt]:
-    return _by_name(ast.parse(path.read_text("utf-8"))) if path.is_file() else {}
+    return _by_name(ast.parse(path.read_text("utf-8")))
 
 
-def _definitions(module: str) -> Mapping[str, ast.stmt]:
-    return _parsed(_file(module))
-
-
-def has_instead(module: str, name: str) -> bool:
-    """Tell whether a definition of ours stands for a name of a library's module."""
-    return name in _definitions(module)
+def has_instead(record: FileRecord, name: str) -> bool:
+    """Tell whether a definition of ours stands for a name of a library's file."""
+    return is_followed(record) and name in _parsed(_file(record.module))
 
 
 def _by_name(tree: ast.Module) -> dict[str, ast.stmt]:

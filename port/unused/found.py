@@ -49,7 +49,7 @@ class Unused:
         Only where a library is followed by names, which its files alone give to what they hold.
         """
         at_top = isinstance(source.parents.get(source.parents[table]), ast.Module)
-        followed = at_top and is_followed(source.module)
+        followed = at_top and is_followed(source.record)
         return [one for one in table.values if followed and self._is_layer_off(source, one)]
 
     def _is_layer_off(self, source: Source, row: ast.expr) -> bool:
