@@ -97,7 +97,7 @@ class _Asking(ast.NodeTransformer):
         index, stored = node.slice, isinstance(node.ctx, ast.Store)
         if not stored:
             node.slice = self.visit(index)
-            if isinstance(node.slice, ast.Tuple):
+            if isinstance(node.slice, ast.Tuple) and node.slice.elts:  # none: `tuple[()]`
                 first, *rest = node.slice.elts
                 node.slice.elts = [first, *(self._index(one) for one in rest)]
         elif isinstance(index, ast.Tuple):
