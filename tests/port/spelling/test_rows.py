@@ -65,11 +65,6 @@ BY_TEXT = {  # rows that give nothing to compare: their spelling is the test
         "torch.distributed.is_initialized()",
         "paddle.distributed.is_initialized()",
     ),
-    "torch.distributed.get_rank": ("torch.distributed.get_rank()", "paddle.distributed.get_rank()"),
-    "torch.distributed.get_world_size": (
-        "torch.distributed.get_world_size()",
-        "paddle.distributed.get_world_size()",
-    ),
     "torch.no_grad": ("torch.no_grad()", "paddle.no_grad()"),
     "torch.enable_grad": ("torch.enable_grad()", "paddle.enable_grad()"),
     "torch.set_grad_enabled": ("torch.set_grad_enabled(flag)", "paddle.set_grad_enabled(flag)"),
