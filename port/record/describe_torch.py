@@ -57,7 +57,7 @@ def _described_list(value: Any, kind: str) -> Facts:
     constant = len(value) <= _LONGEST and all(item.value is not UNKNOWN for item in inside)
     held = tuple(item.value for item in inside) if constant else UNKNOWN
     dtype = kinds.pop() if len(kinds) == 1 else None
-    shapes = {item.shape for item in value if isinstance(item, torch.Tensor)}
+    shapes = {str(item.shape) for item in value if isinstance(item, torch.Tensor)}
     return Facts(kind, held, len(value), dtype, single=len(value) == 1, uneven=len(shapes) > 1)
 
 
