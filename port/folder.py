@@ -9,8 +9,8 @@ from common.errors import UserError
 from common.files import whole_file
 from port.helpers import helpers, source_of
 from port.port import Port
-from port.unused.written import SILENT
 from port.write.gaps import Gap
+from port.write.left_out import SILENT
 from port.write.rewrite import STUB
 from port.write.torch_like import TorchLike
 

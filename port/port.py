@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from port.calls import SourceLine
-from port.cut import Cut, packages_around
+from port.cut.cut import Cut, packages_around
 from port.record.facts import FileRecord, Record
 from port.record.instrument import Span
 from port.source import Source

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from port.cut import Cut
+from port.cut.cut import Cut
 from port.record.facts import Binding
 from port.source import Source
 from port.write.files.places import relative, written_name

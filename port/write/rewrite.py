@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from port.calls import NoSpelling, SourceLine, Spelled
-from port.cut import Cut
+from port.cut.cut import Cut
+from port.cut.instead import Ours, without_hints
 from port.helpers import helper_names
-from port.instead import Ours, without_hints
 from port.meanings import attribute_spelled, named, value_spelled
 from port.record.facts import Binding, Facts
 from port.record.instrument import Span, span_of
@@ -20,12 +20,12 @@ from port.spelling.render import COMPARED
 from port.spelling.render import SIGNS as ARITHMETIC
 from port.trace.forward import forward_of
 from port.trace.graph import TracedClass
-from port.unused.written import LeftOutWriter
 from port.write.calls import CallWriter, argument
 from port.write.files.texts import DECORATOR, DROP, DROP_DEFINITION, OWN, in_brackets
 from port.write.gaps import Gap, Needs, SpellingChoice
 from port.write.imports import ImportWriter
 from port.write.inplace import read_later, written_by_places
+from port.write.left_out import LeftOutWriter
 from port.write.match import without_entries
 from port.write.owners import is_left_out, is_numpys_old, is_torchs, owner_names
 from port.write.parts import picked_of_a_view

@@ -2,7 +2,7 @@
 
 import ast
 
-from port.cut import shell
+from port.cut.cut import shell
 from port.meanings import value_spelled
 from port.write.gaps import Gap
 from port.write.parts import PartWriter

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 
-from port.instead import is_followed
+from port.cut.instead import is_followed
 from port.record.facts import Binding
 from port.record.instrument import span_of
 from port.source import FUNCTIONS, Source

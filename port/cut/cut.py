@@ -2,27 +2,27 @@
 
 A statement at the top of a file is kept when something kept needs a name that it binds, a method
 when it ran or something kept selects its name. Functions that ran are kept whoever refers to them:
-registries reach them by strings. Of a library's files less is kept: see `unused/`.
+registries reach them by strings. Of a library's files less is kept: see `unused.py`.
 """
 
 import ast
 from collections.abc import Collection, Iterator, Mapping, Set
 
-from port.instead import Ours, has_instead, is_followed
-from port.prepared import filled, patched, root_name, set_up
-from port.record.facts import Binding, Record
-from port.record.instrument import span_of
-from port.registered import Registered
-from port.source import FUNCTIONS, Source
-from port.trace.chosen import Traced
-from port.unreached import Unreached
-from port.unused.found import (
+from port.cut.instead import Ours, has_instead, is_followed
+from port.cut.prepared import filled, patched, root_name, set_up
+from port.cut.registered import Registered
+from port.cut.unreached import Unreached
+from port.cut.unused import (
     Unused,
     is_of_python,
     is_part_of_net,
     ran_at_work,
     silent_blocks,
 )
+from port.record.facts import Binding, Record
+from port.record.instrument import span_of
+from port.source import FUNCTIONS, Source
+from port.trace.chosen import Traced
 
 Item = tuple[str, str]  # module, name at its top
 
