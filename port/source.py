@@ -150,6 +150,18 @@ class Source:
     # Names
 
     @cached_property
+    def class_level_names(self) -> set[str]:
+        """Return the names that classes of the file give values, for all of their instances."""
+        found: set[str] = set()
+        for scope in (node for node in ast.walk(self.tree) if isinstance(node, ast.ClassDef)):
+            for node in scope.body:
+                targets = node.targets if isinstance(node, ast.Assign) else []
+                if isinstance(node, ast.AnnAssign) and node.value is not None:
+                    targets = [node.target]
+                found |= {one.id for one in targets if isinstance(one, ast.Name)}
+        return found
+
+    @cached_property
     def all_local_names(self) -> set[str]:
         """Return the names that functions and classes of the file bind to things of their own."""
         scopes = (node for node in ast.walk(self.tree) if isinstance(node, _Scope))

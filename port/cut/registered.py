@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 from port.source import Source
@@ -18,7 +19,8 @@ class Registered:
     def registers(self, source: Source, statement: ast.stmt) -> bool:
         """Tell whether a statement gives a class or function that ran to what another file has.
 
-        `register("mobile", Block)`, `BLOCKS["mobile"] = Block`.
+        `register("mobile", Block)`, `BLOCKS["mobile"] = Block`, and what gives a string that some
+        call was given: `register_old_names(__name__, {"old": "new"})`.
         """
         value = getattr(statement, "value", None)
         if isinstance(statement, ast.Expr) and isinstance(value, ast.Call):
@@ -29,6 +31,9 @@ class Registered:
             return False
         if owner not in self._from_other_files(source):
             return False
+        strings = {one.value for one in ast.walk(statement) if isinstance(one, ast.Constant)}
+        if isinstance(statement, ast.Expr) and strings & self._strings:
+            return True
         called = {id(one.func) for one in ast.walk(statement) if isinstance(one, ast.Call)}
         names = (one for one in ast.walk(statement) if isinstance(one, ast.Name))
         given = {one.id for one in names if id(one) not in called}
@@ -63,6 +68,15 @@ class Registered:
         if where == module and statement.names[0].name != "*":
             aliases = statement.names
         return (aliases[0].asname or aliases[0].name) if aliases else ""
+
+    @cached_property
+    def _strings(self) -> set[str]:
+        """Return the strings that calls were given as the net was built and run."""
+        calls = (one for source in self.sources.values() for one in source.record.calls.values())
+        given = (
+            f for seen in calls for one in seen for f in (*one.positional, *one.keywords.values())
+        )
+        return {facts.value for facts in given if isinstance(facts.value, str) and facts.value}
 
     def _from_other_files(self, source: Source) -> set[str]:
         """Return the names that a file imports from files of the recording."""

@@ -11,7 +11,14 @@ from functools import cache
 from pathlib import Path
 
 HERE = Path(__file__).parent
-FILES = ("calls_paddle", "layers_paddle", "cells_paddle", "first_weights_paddle", "places_paddle")
+FILES = (
+    "calls_paddle",
+    "layers_paddle",
+    "cells_paddle",
+    "containers_paddle",
+    "first_weights_paddle",
+    "places_paddle",
+)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence, Set
 from typing import Any, Protocol
 
 from port.calls import SourceLine, Spelled
+from port.cut.cut import Cut
 from port.record.facts import Facts
 from port.record.instrument import Span
 from port.source import Source
@@ -16,6 +17,7 @@ class PartWriter(Protocol):
     """Writes nodes of one file, and keeps what they need."""
 
     source: Source
+    cut: Cut
     needs: Needs
     open_classes: dict[ast.AST, list[str]]
     otherwise: Mapping[SpellingChoice, int]

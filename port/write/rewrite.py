@@ -29,7 +29,14 @@ from port.write.left_out import LeftOutWriter
 from port.write.match import without_entries
 from port.write.owners import is_left_out, is_numpys_old, is_torchs, owner_names
 from port.write.parts import picked_of_a_view
-from port.write.settings import setting_written, torchs_setting
+from port.write.settings import (
+    layer_at,
+    layers_joined,
+    pairs_of,
+    setting_written,
+    tensor_over_class,
+    torchs_setting,
+)
 from port.write.torch_like import torch_like
 
 STUB, ABSENT = "not_ported", "Unspelled"
@@ -184,7 +191,7 @@ class Rewriter:
             return self._dropped_or_none(node)
         if isinstance(node.targets[0], ast.Name) and node.targets[0].id == "__all__":
             return self.imports.all_names(node)
-        pairs = _pairs(node)
+        pairs = pairs_of(node)
         settings = [self._setting(node, target, value) for target, value in pairs]
         if not any(settings):
             return None
@@ -202,10 +209,9 @@ class Rewriter:
         if bound is not None and is_torchs(bound):
             return torchs_setting(self, node, target, value, bound)
         facts = self.facts(target.value)
-        if not (owner_names(facts) or facts.either):
-            return None
         given = argument(self.text(value), value, self.facts(value))
-        return setting_written(self, node, target, given, facts)
+        made = setting_written(self, node, target, given, facts)
+        return made or tensor_over_class(self, target, value)
 
     def _is_users(self, owner: ast.expr) -> bool:
         """Tell whether a name is written into a file or a class of the user's: it is theirs."""
@@ -243,6 +249,8 @@ class Rewriter:
     # Expressions
 
     def _BinOp(self, node: ast.BinOp) -> str | None:
+        if isinstance(node.op, ast.Add) and (joined := layers_joined(self, node)):
+            return joined
         return self._operator(node, node.op, node.left, node.right)
 
     def _Compare(self, node: ast.Compare) -> str | None:
@@ -346,8 +354,8 @@ class Rewriter:
         whole = isinstance(node.value, ast.Attribute) and node.value.attr == "__dict__"
         if whole and isinstance(part, ast.Constant) and part.value == "_modules":
             return f'{self.text(node.value)}["_sub_layers"]'
-        if isinstance(node.ctx, ast.Store):
-            return written_by_places(self, node)
+        if not isinstance(node.ctx, ast.Load):
+            return layer_at(self, node) or written_by_places(self, node)
         if self._is_annotation(node) and self.text(node.value) == ANYTHING:
             return ANYTHING
         if not isinstance(part, ast.Slice) or part.lower is None:
@@ -455,17 +463,6 @@ class Rewriter:
             seen = self.source.record.calls.get(span, [])
             return seen[0].result if len(seen) == 1 else Facts()
         return self.source.record.values.get(span, Facts())
-
-
-def _pairs(node: ast.Assign) -> list[tuple[ast.expr, ast.expr]]:
-    """Return (target, value) of an assignment, of `a, b = c, d` each by itself."""
-    target, value = node.targets[0], node.value
-    if len(node.targets) > 1:
-        return []
-    both = isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)
-    if both and len(target.elts) == len(value.elts):  # type: ignore[attr-defined]
-        return list(zip(target.elts, value.elts, strict=True))  # type: ignore[attr-defined]
-    return [(target, value)]
 
 
 def _is_no_size(node: ast.expr, facts: Facts, text: str) -> bool:

@@ -1,9 +1,9 @@
-"""Attributes of layers and tensors that a statement sets: `layer.padding = 1`."""
+"""What a statement sets on layers and tensors: `layer.padding = 1`, `layers[-1] = layer`."""
 
 import ast
 from collections.abc import Sequence
 
-from port.calls import Argument
+from port.calls import Argument, Spelled
 from port.meanings import setting_spelled, value_spelled
 from port.record.facts import Binding, Facts
 from port.spelling.names import is_new_of_modules
@@ -12,6 +12,20 @@ from port.write.owners import owner_names
 from port.write.parts import PartWriter
 
 SETTINGS = ("torch.backends.", "torch.nn.Module.dump_patches")  # which move no value
+_KEEPING = ("torch.nn.Sequential", "nn.Sequential(*{one}, *{other})")
+_LISTS = ("torch.nn.ModuleList", "nn.LayerList([*{one}, *{other}])")
+_NN = frozenset({"from paddle import nn"})
+
+
+def pairs_of(node: ast.Assign) -> list[tuple[ast.expr, ast.expr]]:
+    """Return (target, value) of an assignment, of `a, b = c, d` each by itself."""
+    target, value = node.targets[0], node.value
+    if len(node.targets) > 1:
+        return []
+    both = isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)
+    if both and len(target.elts) == len(value.elts):  # type: ignore[attr-defined]
+        return list(zip(target.elts, value.elts, strict=True))  # type: ignore[attr-defined]
+    return [(target, value)]
 
 
 def setting_written(
@@ -22,6 +36,8 @@ def setting_written(
     facts: of what the attribute is selected from. Layers of several classes are asked which they
     are, where the attribute has several names in Paddle.
     """
+    if not (owner_names(facts) or facts.either):
+        return None
     owner = writer.text(target.value)
     if not facts.either:
         spelled = setting_spelled(owner_names(facts), target.attr, owner, value)
@@ -70,3 +86,36 @@ def torchs_setting(
     note = f"a setting of torch's was left out: {name}"
     writer.needs.notes.append((writer.where(node), note))
     return DROP
+
+
+def layer_at(writer: PartWriter, node: ast.Subscript) -> str | None:
+    """Write `layers[-1] = layer` and `del layers[2:]` of a Sequential; None for all else."""
+    by_name = isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str)
+    if by_name or _KEEPING[0] not in writer.facts(node.value).names:
+        return None
+    text = f"LayersAt({writer.text(node.value)})[{writer.text(node.slice)}]"
+    return writer.take(node, Spelled(text, helpers=frozenset({"LayersAt"})))
+
+
+def layers_joined(writer: PartWriter, node: ast.BinOp) -> str | None:
+    """Write `first + second` of containers of layers, which Paddle's cannot add."""
+    for name, template in (_KEEPING, _LISTS):
+        if name in writer.facts(node.left).names:
+            sides = {"one": writer.text(node.left), "other": writer.text(node.right)}
+            return writer.take(node, Spelled(template.format(**sides), imports=_NN))
+    return None
+
+
+def tensor_over_class(writer: PartWriter, target: ast.Attribute, value: ast.expr) -> str | None:
+    """Write `head.stride = tensor` where a class says `stride = None`; None for all else.
+
+    Paddle keeps a tensor that is no parameter among the buffers, and finds the class's value first.
+    """
+    if writer.facts(value).kind != "tensor":
+        return None
+    cut = writer.cut
+    if not any(target.attr in cut.sources[one].class_level_names for one in cut.modules):
+        return None
+    owner = writer.text(target.value)
+    text = f'hold_tensor({owner}, "{target.attr}", {writer.text(value)})'
+    return writer.take(target, Spelled(text, helpers=frozenset({"hold_tensor"})))

@@ -1,0 +1,50 @@
+"""What layers hold: others by places, where Paddle's Sequential knows names alone, and tensors."""
+
+from typing import Any
+
+
+class LayersAt:
+    """`LayersAt(layers)[-1] = layer`, `del`, `pop`: Paddle takes a place for the layer's name.
+
+    What is deleted or put between others leaves the names counted anew, as in torch.
+    """
+
+    def __init__(self, layers: Any) -> None:
+        self.layers = layers
+
+    def __setitem__(self, index: int, layer: Any) -> None:
+        """Put a layer in the place of another, under its name."""
+        self.layers.add_sublayer(list(self.layers._sub_layers)[index], layer)
+
+    def __delitem__(self, index: Any) -> None:
+        """Leave out the layer at a place, or those of a slice."""
+        kept = list(self.layers._sub_layers.values())
+        del kept[index]
+        self._hold(kept)
+
+    def pop(self, index: Any) -> Any:
+        """Return the layer at a place, and leave it out."""
+        layer = list(self.layers._sub_layers.values())[index]
+        del self[index]
+        return layer
+
+    def insert(self, index: int, layer: Any) -> Any:
+        """Put a layer before the one at a place; return all of them."""
+        kept = list(self.layers._sub_layers.values())
+        kept.insert(index, layer)
+        return self._hold(kept)
+
+    def extend(self, others: Any) -> Any:
+        """Put further layers behind the last; return all of them."""
+        return self._hold([*self.layers._sub_layers.values(), *others])
+
+    def _hold(self, layers: list[Any]) -> Any:
+        self.layers._sub_layers.clear()
+        for number, layer in enumerate(layers):
+            self.layers.add_sublayer(str(number), layer)
+        return self.layers
+
+
+def hold_tensor(owner: Any, name: str, value: Any) -> None:
+    """Set an attribute to a tensor: Paddle's layers would find a value of their class's first."""
+    vars(owner)[name] = value
