@@ -13,6 +13,7 @@ from align.arrays.arrays_torch import alias, is_tensor, scalar_of, to_array
 from align.arrays.trees import leaves
 from align.force.framework import Cotangents
 from align.rounding.noise_torch import Noise
+from align.rounding.own_results_torch import move_own_results
 
 WRITTEN = 16.0  # multiples of one part in so many are numbers that stand in code
 
@@ -26,6 +27,7 @@ class DisturbedFramework:
 
     def __init__(self, noise: Noise, backward: bool) -> None:
         self.noise = noise
+        self.apart = Noise(noise.units, 1)  # draws that leave those of `noise` as they are
         self.backward = backward
         self.targets: torch.Tensor | None = None
         self.originals: dict[int, int] = {}  # identities of moved copies and what they stand for
@@ -124,6 +126,8 @@ class DisturbedFramework:
             return [None] * len(wrt)
         seeds = [self.noise.jitter(torch.from_numpy(a).to(tensor.dtype)) for tensor, a in outputs]
         tensors = [tensor for tensor, _ in outputs]
+        if self.noise.units:
+            move_own_results(tensors, self.apart)
         start = scalar_of(tensors, seeds)
         found = iter(torch.autograd.grad(start, wanted, allow_unused=True))
         return [next(found) if tensor.requires_grad else None for tensor in wrt]
