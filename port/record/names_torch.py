@@ -41,7 +41,12 @@ _HOMES = (
     "torch._utils",
     "torch.fx",
     "torch.utils.data",
+    "torch._C",
 )
+
+
+# What pybind's functions hold as theirs.
+_CAPSULES = ("PyCapsule", "pybind11_detail_function_record")
 
 
 @functools.cache
@@ -121,7 +126,8 @@ def who_is_called(function: Any) -> tuple[tuple[str, ...], Any, bool, bool]:
         return _called_class(function)
     owner = attribute(function, "__self__")
     name = attribute(function, "__name__", "")
-    if owner is None or isinstance(owner, ModuleType):
+    of_none = isinstance(owner, ModuleType) or type(owner).__name__.startswith(_CAPSULES)
+    if owner is None or of_none:
         return names_of(function), None, False, False
     if isinstance(owner, torch.Tensor):
         return (f"torch.Tensor.{name}",), owner, False, False

@@ -33,6 +33,8 @@ class ImportWriter:
         module = self.source.imported_module(node)
         if module.partition(".")[0] == "torch":
             return PLACE if at_top else DROP
+        if module == "__future__":  # annotations may name what is not there yet
+            return self.source.segment(node)
         kept = [
             alias
             for alias in node.names

@@ -11,7 +11,8 @@ from port.write.files.texts import DROP
 from port.write.owners import owner_names
 from port.write.parts import PartWriter
 
-SETTINGS = ("torch.backends.", "torch.nn.Module.dump_patches")  # which move no value
+# Which move no value.
+SETTINGS = ("torch.backends.", "torch.nn.Module.dump_patches", "torch.save", "torch.load")
 _KEEPING = ("torch.nn.Sequential", "nn.Sequential(*{one}, *{other})")
 _LISTS = ("torch.nn.ModuleList", "nn.LayerList([*{one}, *{other}])")
 _NN = frozenset({"from paddle import nn"})

@@ -65,6 +65,10 @@ BY_TEXT = {  # rows that give nothing to compare: their spelling is the test
         "torch.distributed.is_initialized()",
         "paddle.distributed.is_initialized()",
     ),
+    "torch.set_printoptions": (
+        "torch.set_printoptions(precision=4, profile='default')",
+        "paddle.set_printoptions(precision=4)",
+    ),
     "torch.no_grad": ("torch.no_grad()", "paddle.no_grad()"),
     "torch.enable_grad": ("torch.enable_grad()", "paddle.enable_grad()"),
     "torch.set_grad_enabled": ("torch.set_grad_enabled(flag)", "paddle.set_grad_enabled(flag)"),
@@ -108,6 +112,10 @@ BY_TEXT = {  # rows that give nothing to compare: their spelling is the test
     "torch.distributions.normal.Normal.rsample": (
         "torch.distributions.normal.Normal(0, 0.5).rsample(order)",
         "paddle.distribution.Normal(0, 0.5).rsample(order)",
+    ),
+    "torch.utils.hooks.RemovableHandle.remove": (
+        "linear.register_forward_hook(id).remove()",
+        "linear.register_forward_post_hook(id).remove()",
     ),
     "torch.load": ("torch.load('a.pth', map_location='cpu')", "no_download('a.pth')"),
     "torch.hub.load_state_dict_from_url": (
