@@ -99,6 +99,11 @@ def _pad(layer: Any) -> dict[str, Any]:
     return {"sides": tuple(map(int, sides)), "padding_mode": layer._mode}
 
 
+def _adaptive_pool(layer: Any) -> dict[str, Any]:
+    size = vars(layer).get("_output_size", vars(layer).get("output_size"))  # the latter of a line
+    return {"output_size": spread(size, 2)}
+
+
 READERS: dict[type, Reader] = {
     conv._ConvNd: _conv,
     norm._BatchNormBase: _batch_norm,
@@ -112,7 +117,7 @@ READERS: dict[type, Reader] = {
     },
     **dict.fromkeys(_MAX, _pool),
     **dict.fromkeys(_AVG, _avg_pool),
-    **dict.fromkeys(_ADAPTIVE, lambda layer: {"output_size": spread(layer._output_size, 2)}),
+    **dict.fromkeys(_ADAPTIVE, _adaptive_pool),
     nn.Linear: lambda layer: {"bias": layer.bias is not None},
     nn.LeakyReLU: lambda layer: {"slope": layer._negative_slope},
     nn.ELU: lambda layer: {"alpha": layer._alpha},

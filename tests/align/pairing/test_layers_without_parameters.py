@@ -103,6 +103,10 @@ SAME = {
     ),
     "a rate of 0": (tnn.Dropout(0.0), pnn.Identity()),
     "pooling of one": (tnn.MaxPool2d(1, 2), pnn.AvgPool2D(1, 2)),
+    "adaptive pooling of a line": (
+        tnn.Sequential(tnn.Flatten(2), tnn.AdaptiveAvgPool1d(2)),
+        pnn.Sequential(pnn.Flatten(2), pnn.AdaptiveAvgPool1D(2)),
+    ),
     "global pooling": (tnn.AvgPool2d(4), pnn.AdaptiveAvgPool2D(1)),
     "padding of nothing": (
         tnn.AvgPool2d(2, 2, ceil_mode=True, count_include_pad=True),

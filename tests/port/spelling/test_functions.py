@@ -52,3 +52,12 @@ def test_autograd_function() -> None:
     (right["Clamped"].apply(right["Scaled"].apply(b[0], 0.5, b[1]))).sum().backward()
     for x, y in zip(a, b, strict=True):
         assert np.allclose(x.grad.numpy(), y.grad.numpy())
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 12, 24, 50])
+def test_numbers_at_even_distances_are_torchs_to_the_bit(steps: int) -> None:
+    linspace = helper_module()["linspace"]
+    for first, last in ((0, 0.1), (0.0, 0.3), (-1, 1.0), (0, steps - 1)):
+        theirs = torch.linspace(first, last, steps, dtype=torch.float32).numpy()
+        ours = linspace(first, last, steps, dtype="float32").numpy()
+        np.testing.assert_array_equal(ours, theirs)
