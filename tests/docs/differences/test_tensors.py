@@ -405,3 +405,9 @@ def test_dlpack_of_a_transposed_view():
 
 def test_from_dlpack():
     assert hasattr(paddle, "from_dlpack") != PADDLE2
+
+
+def test_linspace_last_place():
+    theirs = torch.linspace(0, 0.1, 24).numpy()
+    ours = paddle.linspace(0, 0.1, 24, dtype="float32").numpy()
+    assert 0 < abs(ours - theirs).max() < 1e-8
