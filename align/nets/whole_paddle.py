@@ -57,6 +57,18 @@ class NetWithLoss(nn.Layer):
         self.__dict__["asked"] = asked_by(criterion)
         self.leaves_out_loss = False
 
+    def train(self) -> None:
+        """Set train mode, of the net by its own `train`: Paddle's sets flags alone."""
+        super().train()
+        for child in self.children():
+            child.train()
+
+    def eval(self) -> None:
+        """Set eval mode, of the net by its own `eval`."""
+        super().eval()
+        for child in self.children():
+            child.eval()
+
     def forward(self, args: tuple, kwargs: dict[str, Any], label: paddle.Tensor) -> Any:
         """Return what the criterion returns, or the net alone."""
         net = self._sub_layers.get("net")

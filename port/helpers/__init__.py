@@ -17,6 +17,7 @@ FILES = (
     "cells_paddle",
     "containers_paddle",
     "first_weights_paddle",
+    "modes_paddle",
     "numbers_paddle",
     "places_paddle",
 )

@@ -141,6 +141,7 @@ class Record:
     modes: the passes that ran ("eval", "train"); failed: those that did not, and why. absent:
     addresses and paths of weights that the net asked for and that could not be had. held: what
     wrote into a tensor, with what held that tensor then: a list, say, of the outputs so far.
+    with_modes: classes ("module:name") that hand a mode on layer by layer.
     """
 
     files: dict[str, FileRecord]
@@ -148,4 +149,5 @@ class Record:
     modes: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     absent: list[str] = field(default_factory=list)
+    with_modes: set[str] = field(default_factory=set)
     held: dict[Place, set[Holder]] = field(default_factory=dict)

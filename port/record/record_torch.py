@@ -11,6 +11,7 @@ from torch import nn
 from port.record.attribute import attribute
 from port.record.facts import Binding, Record
 from port.record.hook_torch import Finder
+from port.record.modes_torch import classes_with_modes
 from port.record.names_torch import names_of
 from port.record.recorder_torch import Phase
 from port.record.stand_ins.gpu_torch import on_the_cpu
@@ -40,6 +41,7 @@ def record_net(
     with on_the_cpu(), watch(phase.writes.after_forward):
         torch.manual_seed(0)
         net = build()
+        record.with_modes = classes_with_modes(net)
         for mode in modes:
             try:
                 for given in inputs:

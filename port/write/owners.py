@@ -7,6 +7,7 @@ from typing import Any
 from port.record.facts import MODULE_OF_PYTHON, PARTIAL, Binding, Facts, SeenCall
 from port.record.stand_ins.old_worlds import OLD_OF_NUMPY
 from port.source import Source
+from port.write.parts import PartWriter
 
 COMPILERS = ("torch.jit.", "torch.compile", "torch.fx.", "torch._dynamo.")  # they change no value
 OF_AUTOCAST = ("torch.cuda.amp.custom_", "torch.amp.custom_")  # likewise, of its own functions
@@ -110,3 +111,11 @@ def _unfreezes(node: ast.AST) -> bool:
 
 def _is_false(value: ast.expr | None) -> bool:
     return isinstance(value, ast.Constant) and value.value is False
+
+
+def hands_modes_on(writer: PartWriter, node: ast.expr) -> bool:
+    """Tell whether a base is of a class that hands `train(mode)` on layer by layer."""
+    around = writer.source.parents.get(node)
+    if not isinstance(around, ast.ClassDef) or node not in around.bases:
+        return False
+    return f"{writer.source.module}:{around.name}" in writer.cut.record.with_modes

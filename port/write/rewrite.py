@@ -27,7 +27,7 @@ from port.write.imports import ImportWriter
 from port.write.inplace import read_later, written_by_places
 from port.write.left_out import LeftOutWriter
 from port.write.match import without_entries
-from port.write.owners import is_left_out, is_numpys_old, is_torchs, owner_names
+from port.write.owners import hands_modes_on, is_left_out, is_numpys_old, is_torchs, owner_names
 from port.write.parts import picked_of_a_view
 from port.write.settings import (
     layer_at,
@@ -375,6 +375,8 @@ class Rewriter:
             return made
         if _BASE_OF_NORMS in names and _is_heir_without_forward(self.source.parents[node]):
             return self.take(node, named("BatchNormOfAnyRank"))
+        if "torch.nn.Module" in names and hands_modes_on(self, node):
+            return self.take(node, named("LayerWithModes"))
         if names == ("torch",):
             self.needs.imports.add("import paddle")
             return "paddle"
