@@ -43,9 +43,15 @@ def filled(source: Source, statement: ast.stmt) -> set[str]:
 
 
 def set_up(source: Source, statement: ast.stmt) -> set[str]:
-    """Return the name of the function that a user's file calls at its top: `register_all()`."""
+    """Return the name of the function that a user's file calls at its top: `register_all()`.
+
+    What it gives are numbers and words; a class that is given is looked at by itself.
+    """
     call = statement.value if isinstance(statement, ast.Expr) else None
     if source.record.library or not isinstance(call, ast.Call):
+        return set()
+    given = (*call.args, *(one.value for one in call.keywords))
+    if not all(isinstance(one, ast.Constant) for one in given):
         return set()
     called = source.resolve(call.func)
     known = called is not None and called.kind == "thing"

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
+from port.record.instrument import span_of
 from port.source import Source
 
 
@@ -32,9 +33,9 @@ class Registered:
         if owner not in self._from_other_files(source):
             return False
         strings = {one.value for one in ast.walk(statement) if isinstance(one, ast.Constant)}
-        if isinstance(statement, ast.Expr) and strings & self._strings:
+        if isinstance(statement, ast.Expr) and strings & self._given:
             return True
-        called = {id(one.func) for one in ast.walk(statement) if isinstance(one, ast.Call)}
+        called = {id(one.func) for one in _calls(statement)}
         names = (one for one in ast.walk(statement) if isinstance(one, ast.Name))
         given = {one.id for one in names if id(one) not in called}
         return any(_name(one) in given and self.ran(source, one) for one in source.tree.body)
@@ -70,13 +71,17 @@ class Registered:
         return (aliases[0].asname or aliases[0].name) if aliases else ""
 
     @cached_property
-    def _strings(self) -> set[str]:
+    def _given(self) -> set[str]:
         """Return the strings that calls were given as the net was built and run."""
-        calls = (one for source in self.sources.values() for one in source.record.calls.values())
-        given = (
-            f for seen in calls for one in seen for f in (*one.positional, *one.keywords.values())
-        )
-        return {facts.value for facts in given if isinstance(facts.value, str) and facts.value}
+        found: set[str] = set()
+        for source in (one for one in self.sources.values() if one.record.at_work):
+            for node in _calls(source.tree):
+                seen = source.record.calls.get(span_of(node), ())
+                around = source.function_around(node) if seen else None
+                if around is not None and span_of(around.body[0]) in source.record.at_work:
+                    values = (f.value for s in seen for f in (*s.positional, *s.keywords.values()))
+                    found |= {one for one in values if isinstance(one, str) and one}
+        return found
 
     def _from_other_files(self, source: Source) -> set[str]:
         """Return the names that a file imports from files of the recording."""
@@ -86,6 +91,10 @@ class Registered:
             if isinstance(one, ast.ImportFrom) and source.imported_module(one) in self.sources
             for alias in one.names
         }
+
+
+def _calls(statement: ast.AST) -> list[ast.Call]:
+    return [one for one in ast.walk(statement) if isinstance(one, ast.Call)]
 
 
 def _name(statement: Any) -> str:

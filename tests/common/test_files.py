@@ -157,7 +157,7 @@ NOT_KEPT = {
     "benchmarks/peers_convert.py": {"convert", "load_paconvert"},
     "commands/graph/child.py": {"main"},
     "commands/graph/flow.py": {"_source", "_source_of_onnx"},
-    "commands/port/record.py": {"recorded"},
+    "commands/port/record.py": {"_answer"},
     "commands/port/recording_torch.py": {"main"},
     "docs/proof/prove.py": {"run_readme"},
     "export/fresh.py": {"run_fresh", "main"},

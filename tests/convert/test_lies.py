@@ -105,10 +105,15 @@ def test_many_tensors_take_time_by_their_number(few, tmp_path):
     for count in (few, 4 * few):
         state = {f"l{i // 100}.b{i}.weight": np.ones((2, 2, 1, 1), "f4") for i in range(count)}
         write_safetensors(state, tmp_path / "a.safetensors", metadata={"format": "pt"})
-        began = time.process_time()
-        convert_checkpoint(tmp_path / "a.safetensors", tmp_path / f"{count}.pdparams", generic=True)
-        seconds.append(time.process_time() - began)
+        seconds.append(min(_seconds_of_conversion(tmp_path, count) for _ in range(3)))
     assert seconds[1] < 8 * seconds[0]
+
+
+def _seconds_of_conversion(folder, count):
+    began = time.process_time()
+    port = folder / f"{count}.pdparams"
+    convert_checkpoint(folder / "a.safetensors", port, generic=True, force=True)
+    return time.process_time() - began
 
 
 ODD = (None, True, -1, 2**70, 0.5, "x", "\ud800", [], [[]], {}, {"a": 1})
