@@ -180,7 +180,7 @@ def silent_blocks(source: Source, function: ast.AST) -> Iterator[list[ast.stmt]]
 
     The body is without the docstring; an `elif` is no block of its own.
     """
-    body = function.body  # type: ignore[attr-defined]
+    body = function.body  # type: ignore[attr-defined]  # functions have one
     if isinstance(function, FUNCTIONS) and not source.ran(body):
         rest = body[1:] if ast.get_docstring(function) is not None else body
         yield from [rest] if rest else []

@@ -25,7 +25,7 @@ class PretrainedConfig:
     model_type = ""
     base_config_key = ""
     sub_configs: Any = {}  # noqa: RUF012  # as the package has them
-    attribute_map: Any = {}  # noqa: RUF012
+    attribute_map: Any = {}  # noqa: RUF012  # likewise
 
     def __init__(
         self,

@@ -106,7 +106,7 @@ def _unfreezes(node: ast.AST) -> bool:
     set_here = any(
         isinstance(one, ast.Attribute) and one.attr == "requires_grad" for one in targets
     )
-    return set_here and not _is_false(node.value)  # type: ignore[attr-defined]
+    return set_here and not _is_false(node.value)  # type: ignore[attr-defined]  # of an Assign
 
 
 def _is_false(value: ast.expr | None) -> bool:
