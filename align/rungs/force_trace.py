@@ -20,6 +20,7 @@ from align.trial.findings import Findings
 from align.trial.held_tables import one_sided_tables
 from align.trial.setup import spectral_norms
 from align.trial.trial import Trial
+from align.trial.unshown.zero_weights import behind_zero_weights
 from common.errors import UserError
 
 
@@ -101,6 +102,7 @@ def _judged(reference: StoredReference, paddle_net: Any, loss: Any, rules: Any) 
         setup = Setup(sides, arguments, "float64", manifest.train, manifest.backward)
         found = aligned(StoredTrial(setup))
         explain(found.comparisons, sides, found, replayed_from(reference.trace.calls))
+        found.unreached += behind_zero_weights(sides, found)
     settings = {"train": manifest.train, "inputs": manifest.settings.get("inputs", {})}
     constants = _constants_note(reference)
     both = (sides, found, constants)

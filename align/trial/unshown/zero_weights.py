@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from align.judge.comparison import DIFFERS
-from align.judge.words import Words
+from align.judge.comparison import DIFFERS, UNCHECKED, Comparison
+from align.judge.words import Cause, Words
 from align.trial.findings import Findings
 from align.trial.unshown.evidence import in_doubt
 
 if TYPE_CHECKING:
+    from align.pairing.reference import Reference
     from align.pairing.reference_torch import LiveReference
     from align.pairing.sides import Sides
 
@@ -40,12 +41,37 @@ def run_past_zero_weights(sides: "Sides[LiveReference]", run: Callable[[], Findi
     try:
         with _filled(sides, zeros):
             again = run()
-    except Exception:  # code that takes no such weights: what is in doubt stays so
+    except Exception:  # code that takes no such weights
+        found.unreached += behind_zero_weights(sides, found)
         return found
     _take(found, again, set(hidden) - set(in_doubt(again)))
     name = min(zeros, key=_is_bias)
     found.notes.append(Words("zero_weights", count=len(zeros), name=name))
     return found
+
+
+def behind_zero_weights(sides: "Sides[Reference]", found: Findings) -> list[Comparison]:
+    """Return that it could not be checked what weights hide that are zero, no other ones being had.
+
+    Of layers that ran, one row for each weight of the port that is zero all over; zero biases hide
+    nothing but themselves.
+    """
+    called = {call.path for call in found.trace.calls}
+    ran = {port for port, path in found.judged.partners.items() if path in called}
+    ours = sides.port.state_dict()
+    return [
+        Comparison(
+            layer=tensor.layer,
+            call=tensor.layer,
+            where=f"weight:{tensor.name}",
+            kind="layer",
+            verdict=UNCHECKED,
+            cause=Cause("behind_zero_weight", name=tensor.key),
+        )
+        for tensor in sides.tensors
+        if tensor.layer in ran and not tensor.buffer and tensor.reference in found.trace.parameters
+        if not _is_bias(tensor.key) and _is_zero(ours[tensor.key])
+    ]
 
 
 def _zeros(sides: "Sides[LiveReference]") -> Zeros:
