@@ -13,6 +13,7 @@ from align.judge.words import Cause, Words, first_of
 from align.nets.calls import code_of, source_of
 from align.report.report import Divergence, Layer, Report
 from align.report.sources import users_line
+from align.trial.unshown.zero_weights import hidden_by
 from align.witness.graph import Graph, read_graph
 from align.witness.judge import judged
 from align.witness.places import folded, paths_named, places_of, to_port
@@ -59,7 +60,7 @@ class _Trial:
         from align.witness.port_paddle import run_port
         from convert.names.rules import load_rules
 
-        self.graph, self.batch = graph, batch
+        self.graph, self.net, self.batch = graph, net, batch
         self.layers = layers_by_path(net)
         fed(graph, batch)  # before the port runs on what the graph does not take
         named = paths_named(graph)
@@ -94,7 +95,7 @@ class _Trial:
         outputs = self._outputs()
         if wrong:  # the echo of what a layer did
             outputs = [row for row in outputs if row.verdict != DIFFERS]
-        report.calls = rows + outputs
+        report.calls = rows + outputs + self._hidden()
         report.layers = {path: self._layer(path) for path in self.layers}
         report.divergences = [self._divergence(c) for c in report.calls if c.verdict == DIFFERS]
         report.notes = self._notes(rows)
@@ -213,6 +214,13 @@ class _Trial:
         }
         ran = dict.fromkeys(path for path, _ in self.plain.order)
         return [path for path in ran if not self.layers[path]._sub_layers and path not in told]
+
+    def _hidden(self) -> list[Comparison]:
+        """Return the weights of layers that ran that are zero: a graph takes no others."""
+        from convert.nets.describe_paddle import describe as describe_port
+
+        ran = {path for path, _ in self.plain.order}
+        return hidden_by(self.net, describe_port(self.net), ran)
 
     def _notes(self, rows: Sequence[Comparison]) -> list[str]:
         file, ran = self.graph.path, self.ran

@@ -1,6 +1,6 @@
 """Weights that start at zero hide what they multiply: a pair runs once more with others there."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from align.pairing.reference import Reference
     from align.pairing.reference_torch import LiveReference
     from align.pairing.sides import Sides
+    from convert.names.spec import TensorSpec
 
 Zeros = dict[str, list[Any]]  # a parameter of the reference: the port's tensors that stand for it
 
@@ -51,26 +52,31 @@ def run_past_zero_weights(sides: "Sides[LiveReference]", run: Callable[[], Findi
 
 
 def behind_zero_weights(sides: "Sides[Reference]", found: Findings) -> list[Comparison]:
-    """Return that it could not be checked what weights hide that are zero, no other ones being had.
-
-    Of layers that ran, one row for each weight of the port that is zero all over; zero biases hide
-    nothing but themselves.
-    """
+    """Return what `hidden_by` says of the layers that ran: for where no other weights are had."""
     called = {call.path for call in found.trace.calls}
     ran = {port for port, path in found.judged.partners.items() if path in called}
-    ours = sides.port.state_dict()
+    return hidden_by(sides.port, sides.specs, ran)
+
+
+def hidden_by(port: Any, specs: "Iterable[TensorSpec]", ran: Container[str]) -> list[Comparison]:
+    """Return that it could not be checked what the weights of `port` hide that are zero all over.
+
+    One row for each in the layers that `ran`; a bias that is zero hides nothing but itself, and
+    running statistics multiply nothing. `specs` are of the port's state dict.
+    """
+    parameters = dict(port.named_parameters())
     return [
         Comparison(
-            layer=tensor.layer,
-            call=tensor.layer,
-            where=f"weight:{tensor.name}",
+            layer=spec.layer,
+            call=spec.layer,
+            where=f"weight:{spec.key.rpartition('.')[2]}",
             kind="layer",
             verdict=UNCHECKED,
-            cause=Cause("behind_zero_weight", name=tensor.key),
+            cause=Cause("behind_zero_weight", name=spec.key),
         )
-        for tensor in sides.tensors
-        if tensor.layer in ran and not tensor.buffer and tensor.reference in found.trace.parameters
-        if not _is_bias(tensor.key) and _is_zero(ours[tensor.key])
+        for spec in specs
+        if spec.layer in ran and not (spec.role.startswith("running_") or _is_bias(spec.key))
+        if spec.key in parameters and _is_zero(parameters[spec.key])
     ]
 
 

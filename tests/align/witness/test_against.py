@@ -175,6 +175,17 @@ def test_a_graph_that_has_kernels_runs_in_float64(tmp_path):
     assert layers(align.align_against(net, path, image)) == ["norm"]
 
 
+def test_what_a_zero_weight_hides_could_not_be_checked(tmp_path):
+    net = Products()
+    net.norm.weight.set_value(paddle.zeros([4]))
+    net.norm.bias.set_value(paddle.to_tensor([0.1, -0.2, 0.3, 0.4]))
+    path = products(net, tmp_path / "m.onnx", scopes=True)
+    net.norm._epsilon = 1e-3
+    report = align.align_against(net, path, [np.random.default_rng(1).standard_normal((5, 6))])
+    assert report.exit_code == COULD_NOT_CHECK
+    assert [call.cause.kind for call in report.unchecked] == ["behind_zero_weight"]
+
+
 @pytest.mark.parametrize(
     ("inputs", "words"),
     [
