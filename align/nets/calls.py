@@ -22,7 +22,12 @@ WITH_LOSS_MARK = object()
 _MISSING = object()
 # Where frameworks put what code assigns to a module: Paddle takes any tensor for a buffer. A lazy
 # module of torch takes its hook away when it runs, and becomes of another class.
-_REGISTERS = {"_buffers", "_non_persistable_buffer_names_set", "_forward_pre_hooks"}
+_REGISTERS = {
+    "_buffers",
+    "_non_persistable_buffer_names_set",
+    "_non_persistent_buffers_set",
+    "_forward_pre_hooks",
+}
 
 
 def is_net_with_loss(module: Any) -> bool:

@@ -37,8 +37,7 @@ def prepared(
     """
     default = paddle.get_default_dtype()
     random_state = paddle.get_rng_state()
-    modes = [(layer, layer.training) for layer in net.sublayers(include_self=True)]
-    frozen = [layer for layer, training in modes if net.training and not training]
+    modes = [(layer, layer.training) for layer in _every(net)]
     recurrent = [layer for layer, _ in modes if isinstance(layer, nn.layer.rnn.RNNBase)]
     rates = {layer: layer.dropout for layer in recurrent}
     held = [_held(parameter) for parameter in net.parameters()]
@@ -56,19 +55,17 @@ def prepared(
             _rebind(tensor, values.clone() if same else values.cast(to))
         for parameter in net.parameters():
             parameter.clear_gradient(False)
-        net.train() if train else net.eval()
-        for layer in frozen:
-            layer.training = False
-        for layer in rates:
-            if not layer.training:  # the same values; else its backward has nothing to read
-                layer.dropout, layer.training = 0.0, True
         follows = follows_run(tables) if dtype == "float64" else nullcontext()
         with (
             _without_recomputing(),
             _as_written(),
-            attributes_kept(net.sublayers(include_self=True)),
+            attributes_kept(_every(net)),
             follows,
         ):
+            _set_mode(net, train, modes)
+            for layer in rates:
+                if not layer.training:  # the same values; else its backward has nothing to read
+                    layer.dropout, layer.training = 0.0, True
             for layer, _ in modes:
                 _run_on_one_device(layer)
                 _run_as_written(layer)
@@ -95,6 +92,26 @@ def prepared(
 
 # Of the net that is prepared: {identity of a parameter or buffer: its values before the cast}.
 _uncast: dict[int, paddle.Tensor] = {}
+
+
+def _set_mode(net: nn.Layer, train: bool, modes: list[tuple[nn.Layer, bool]]) -> None:
+    """Set the mode of `net` as its user would; layers frozen in a net in train mode stay so.
+
+    A class may have an `eval` of its own, which makes or drops what its `forward` reads: a frozen
+    layer of such a class is asked for eval mode by it.
+    """
+    frozen = {layer for layer, training in modes if net.training and not training}
+    net.train() if train else net.eval()
+    own = [layer for layer in frozen if type(layer).eval is not nn.Layer.eval]
+    now = [(layer, layer.training and layer not in frozen) for layer in _every(net)]
+    for layer in own:
+        layer.eval()
+    for layer, training in now:
+        layer.training = training
+
+
+def _every(net: nn.Layer) -> list[nn.Layer]:
+    return net.sublayers(include_self=True)
 
 
 def _run_on_one_device(layer: nn.Layer) -> None:
@@ -228,7 +245,7 @@ def state_kept(net: nn.Layer, state: State | None = None) -> Iterator[None]:
     """
     values = state_of(net) if state is None else state
     try:
-        with attributes_kept(net.sublayers(include_self=True)):
+        with attributes_kept(_every(net)):
             yield
     finally:
         for tensor, dtype, value in values:
@@ -252,7 +269,7 @@ def undone_on(error: type[Exception], net: nn.Layer) -> Iterator[None]:
 def remembered(net: nn.Layer) -> Callable[[], None]:
     """Return what gives what layers update outside the optimizer its values of now back."""
     values = [(t, t.detach().clone()) for t in _tensors(net) if t.stop_gradient]
-    attributes = attributes_remembered(net.sublayers(include_self=True))
+    attributes = attributes_remembered(_every(net))
 
     def undo() -> None:
         attributes()

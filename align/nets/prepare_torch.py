@@ -64,16 +64,13 @@ def prepared(
         for name, plain in _NO_CHECKPOINTS.items():
             change(checkpoint, name, plain)
         change(torch.inference_mode, "__enter__", _without_gradients)
-        frozen = [m for m, training in modes.items() if modes[net] and not training]
-        net.train(train)
-        for module in frozen:
-            module.training = False
         for path, module in net.named_modules():
             if path in float32_constants:
                 for name, value in rounded_constants(module).items():
                     change(module, name, value)
         follows = follows_run(tables) if dtype == torch.float64 else nullcontext()
         with attributes_kept(net.modules()), follows:
+            _set_mode(net, train, modes)
             for module in net.modules():
                 _run_on_one_device(module)
                 _cast_attributes(module, dtype)
@@ -98,6 +95,22 @@ def prepared(
         torch.backends.mha.set_fastpath_enabled(fused)
         torch.set_num_threads(threads)
         torch.set_rng_state(random_state)
+
+
+def _set_mode(net: nn.Module, train: bool, modes: Mapping[nn.Module, bool]) -> None:
+    """Set the mode of `net` as its user would; modules frozen in a net in train mode stay so.
+
+    A class may have a `train` of its own, which makes or drops what its `forward` reads: a frozen
+    module of such a class is asked for eval mode by it.
+    """
+    frozen = {module for module, training in modes.items() if modes[net] and not training}
+    net.train(train)
+    now = {module: module.training and module not in frozen for module in net.modules()}
+    for module in frozen:
+        if type(module).train is not nn.Module.train:
+            module.train(False)
+    for module, training in now.items():
+        module.training = training
 
 
 def _run_on_one_device(module: nn.Module) -> None:

@@ -48,6 +48,7 @@ class NetWithLoss(nn.Layer):
         super().__init__()
         if net is not None:
             self.net = net
+            self.training = net.training  # else a net in eval mode looks like a frozen part
         if isinstance(criterion, nn.Layer):
             self.criterion = criterion
         else:

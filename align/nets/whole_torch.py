@@ -50,6 +50,7 @@ class NetWithLoss(nn.Module):
         super().__init__()
         if net is not None:
             self.net = net
+            self.training = net.training  # else a net in eval mode looks like a frozen part
         if isinstance(criterion, nn.Module):
             self.criterion = criterion
         else:
