@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from align.judge.words import Cause
+from align.judge.words import Cause, Words
 from align.nets.calls import code_of
 from align.nets.prepare_torch import state_kept
 from align.record.trace import NetDifferentiates
@@ -43,6 +43,29 @@ def own_backward_raises(net: nn.Module, forward: Callable[[], torch.Tensor]) -> 
                     words=" ".join(str(error).partition(" Hint:")[0].split())[:300],
                     place=place or code_of(net),
                 )
+    return None
+
+
+def inputs_take_no_gradient(net: nn.Module, forward: Callable[[bool], Any]) -> Words | None:
+    """Say what `net` raises, with nobody watching, on inputs that ask for a gradient.
+
+    `forward` runs it on inputs that do or do not. None where it raises nothing, or on inputs that
+    do not ask as well. The net's state is as before afterwards.
+    """
+    error = _raised(net, lambda: forward(True))
+    if error is None or _raised(net, lambda: forward(False)) is not None:
+        return None
+    words = " ".join(str(error).split()).partition(". ")[0][:300]
+    place = _place(error, []) or code_of(net)
+    return Words("inputs_take_no_gradient", words=words, place=place)
+
+
+def _raised(net: nn.Module, forward: Callable[[], Any]) -> RuntimeError | None:
+    try:
+        with state_kept(net), torch.enable_grad():
+            forward()
+    except RuntimeError as error:
+        return error
     return None
 
 

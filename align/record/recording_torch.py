@@ -37,7 +37,8 @@ KeepCalls = Callable[[nn.Module, set[int]], KeptTensors]
 class ReferenceRun:
     """One run of the reference. `backward` starts from `cotangents` of its outputs.
 
-    `label`: what of the arguments is the target of a loss.
+    `label`: what of the arguments is the target of a loss. Without `inputs_flow` no gradient is
+    asked of the inputs.
     """
 
     args: tuple
@@ -45,6 +46,7 @@ class ReferenceRun:
     backward: bool = False
     seed: int | None = 0
     label: Any = None
+    inputs_flow: bool = True
 
     def scalar(self, net: nn.Module) -> torch.Tensor:
         """Run `net` and return the scalar from which its backward pass starts."""
@@ -291,7 +293,7 @@ def as_leaves(net: nn.Module, run: ReferenceRun, flows: bool) -> tuple[tuple, di
     def leaf(value: Any) -> Any:
         own = copied(value)
         floating = is_tensor(own) and (own.is_floating_point() or own.is_complex())
-        return own.requires_grad_() if flows and floating else own
+        return own.requires_grad_() if flows and run.inputs_flow and floating else own
 
     if is_net_with_loss(net):
         args, kwargs, label = run.args

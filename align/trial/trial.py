@@ -61,8 +61,33 @@ def run_forced(
     run = _reference_run(sides, batch, backward, seed)
     args, kwargs = map_leaves((batch.args, dict(batch.kwargs)), arrays_paddle.to_tensor)
     setup = Setup(sides, (args, kwargs), dtype, train, backward, run, keeps_gradients)
-    found = aligned(LiveTrial(setup))
+    found = _aligned(LiveTrial(setup), run)
     doubt_unseen_choices(found, sides.reference.net, run)
+    return found
+
+
+def _aligned(trial: "LiveTrial", run: "ReferenceRun") -> Findings:
+    """Return what the trial finds; without gradients of inputs where the reference takes none."""
+    from align.record.own_backward_torch import inputs_take_no_gradient
+    from align.record.recording_torch import as_leaves
+
+    try:
+        return aligned(trial)
+    except RuntimeError:
+        if not run.backward:
+            raise
+        net = trial.setup.sides.reference.net
+
+        def forward(asks: bool) -> None:
+            args, kwargs = as_leaves(net, run, asks)
+            net(*args, **kwargs)
+
+        note = inputs_take_no_gradient(net, forward)
+        if note is None:
+            raise
+    run.inputs_flow = False
+    found = aligned(trial)
+    found.notes.append(note)
     return found
 
 

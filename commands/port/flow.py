@@ -164,11 +164,14 @@ def _write_guide(
 
 
 def _result(outcome: Climb) -> str:
-    from align.judge.words import printed
+    from align.judge.words import Words, printed
 
     if outcome.report is None:
         return outcome.why.replace("\n", " ")
     words = printed(outcome.report.verdict)
+    for note in outcome.report.notes:
+        if Words.told(note).begins("inputs_take_no_gradient"):
+            words += f"; {printed(note)}"
     if not outcome.shown_by:
         return words
     seeds = ", ".join(map(str, sorted({outcome.seed, *outcome.shown_by})))
