@@ -39,6 +39,18 @@ METHODS = (
     *("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "div", "rdiv"),
     *("pow", "rpow", "matmul", "mod", "floordiv", "neg", "getitem", "setitem"),
 )
+# What makes numbers with a point of whole ones: in float32 always, and torch in the default type.
+PROMOTING = (
+    *("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "div", "rdiv"),
+    *("pow", "rpow", "mod", "floordiv"),
+)
+PROMOTING_OPERATORS = frozenset(
+    (
+        *("sqrt", "rsqrt", "exp", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan"),
+        *("sinh", "cosh", "tanh", "asin", "atan", "sigmoid", "reciprocal", "erf", "lgamma"),
+        *("digamma", "divide", "atan2"),
+    )
+)
 
 
 class PaddleTables(TableGiver):
@@ -103,21 +115,23 @@ def _giving(name: str, function: Callable[..., Any], tables: PaddleTables) -> Ca
 def _follows_run() -> Iterator[None]:
     operators = {n: f for n, f in vars(_C_ops).items() if callable(f) and not n.startswith("_")}
     made = creation._to_tensor_non_static
-    signs = {
-        name: (getattr(paddle.Tensor, name), wrap)
-        for wrap, words in ((_comparing, COMPARISONS), (_adding, HELD_ADDITIONS))
+    wraps = ((_comparing, COMPARISONS), (_adding, HELD_ADDITIONS), (_promoting, PROMOTING))
+    signs = [
+        (name, getattr(paddle.Tensor, name), wrap)
+        for wrap, words in wraps
         for name in map("__{}__".format, words)
-    }
+        if hasattr(paddle.Tensor, name)
+    ]
     try:
-        for name, (function, wrap) in signs.items():
-            setattr(paddle.Tensor, name, wrap(function))
+        for name, _, wrap in signs:
+            setattr(paddle.Tensor, name, wrap(getattr(paddle.Tensor, name)))
         for name, function in operators.items():
             setattr(_C_ops, name, _following(name, function))
         creation._to_tensor_non_static = _following("to_tensor", made)
         yield
     finally:
         creation._to_tensor_non_static = made
-        for name, (function, _) in signs.items():
+        for name, function, _ in signs:
             setattr(paddle.Tensor, name, function)
         for name, function in operators.items():
             setattr(_C_ops, name, function)
@@ -125,6 +139,8 @@ def _follows_run() -> Iterator[None]:
 
 def _following(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     writes = name.endswith("_")
+    if name in PROMOTING_OPERATORS:
+        function = _promoting(function)
 
     def followed(*args: Any, **kwargs: Any) -> Any:
         tell_operator(name, args, kwargs)
@@ -169,6 +185,28 @@ def _adding(function: Callable[..., Any]) -> Callable[..., Any]:
         return result
 
     return added
+
+
+def _promoting(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let what makes float32 of whole numbers make float64 of them."""
+
+    def promoted(*args: Any, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        narrow = type(result) is paddle.Tensor and result.dtype == paddle.float32
+        if narrow and any(map(_is_whole, args)) and not any(map(_is_float, args)):
+            args = tuple(cast(one, paddle.float64) if _is_whole(one) else one for one in args)
+            return function(*args, **kwargs)
+        return result
+
+    return promoted
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, paddle.Tensor) and value.dtype not in (*_NARROW, *_FLOATING)
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, paddle.Tensor) and not _is_whole(value)
 
 
 def _is_narrow(value: Any) -> bool:

@@ -1,0 +1,61 @@
+"""Whole numbers with numbers with a point: Paddle's float32 of them follows the run in float64."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+paddle = pytest.importorskip("paddle")
+
+from align import align_forward
+
+X = np.random.default_rng(0).standard_normal((2, 4))
+CODES = {
+    "sum": lambda f, n: n + 1e-7,
+    "difference": lambda f, n: 0.3 - n,
+    "share": lambda f, n: n / 7,
+    "inverse": lambda f, n: 1 / (n + 1),
+    "quotient": lambda f, n: n / (n + 2),
+    "power": lambda f, n: 0.7**n,
+    "root": lambda f, n: f.sqrt(n),
+    "logarithm": lambda f, n: f.log(n + 1),
+    "in bounds": lambda f, n: (n > 1) * 0.3,
+}
+
+
+class Weighted(torch.nn.Module):
+    def __init__(self, code):
+        super().__init__()
+        self.code = code
+
+    def forward(self, x):
+        return x * self.code(torch, torch.arange(4))
+
+
+class WeightedPort(paddle.nn.Layer):
+    def __init__(self, code, times=1.0):
+        super().__init__()
+        self.code, self.times = code, times
+
+    def forward(self, x):
+        weights = self.code(paddle, paddle.arange(4))
+        assert weights.dtype == x.dtype
+        return x * weights * self.times
+
+
+@pytest.mark.parametrize("name", CODES)
+def test_a_right_port_is_aligned(name):
+    report = align_forward(Weighted(CODES[name]), WeightedPort(CODES[name]), [X])
+    assert report.exit_code == 0
+    assert report.worst.relative_error < 1e-14
+
+
+def test_a_small_fault_is_found():
+    code = CODES["sum"]
+    assert align_forward(Weighted(code), WeightedPort(code, 1.00000001), [X]).exit_code == 1
+    assert align_forward(Weighted(code), WeightedPort(CODES["share"]), [X]).exit_code == 1
+
+
+def test_nothing_is_left_changed():
+    align_forward(Weighted(CODES["sum"]), WeightedPort(CODES["sum"]), [X])
+    assert (paddle.arange(4) + 0.5).dtype == paddle.float32
+    assert paddle.sqrt(paddle.arange(4)).dtype == paddle.float32
