@@ -12,6 +12,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 FILES = (
+    "activations_paddle",
     "calls_paddle",
     "layers_paddle",
     "cells_paddle",

@@ -300,6 +300,7 @@ OTHERWISE = {
     "torch.log_softmax": ["(x4, 1)"],
     "torch.Tensor.log_softmax": ["(x4, 1)"],
     "torch.nn.functional.leaky_relu": ["(x4.masked_fill(mask4, 0.0), 0.2)"],
+    "torch.nn.LeakyReLU": ["(0.2)(x4.masked_fill(mask4, 0.0))", "()(x4.clamp(min=0.0))"],
     "torch.nn.functional.interpolate": [
         "(x4, (9, 11), mode='bilinear')",
         "(x4, (1, 3), mode='bilinear')",
