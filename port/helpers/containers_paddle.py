@@ -1,6 +1,9 @@
 """What layers hold: others by places, where Paddle's Sequential knows names alone, and tensors."""
 
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+import paddle
 
 
 class LayersAt:
@@ -48,3 +51,12 @@ class LayersAt:
 def hold_tensor(owner: Any, name: str, value: Any) -> None:
     """Set an attribute to a tensor: Paddle's layers would find a value of their class's first."""
     vars(owner)[name] = value
+
+
+def hold_tensors(owner: Any, names: Sequence[str], values: Iterable[Any]) -> None:
+    """Set attributes to one value each, of which some are tensors: see hold_tensor."""
+    for name, value in zip(names, values, strict=True):
+        if paddle.is_tensor(value):
+            hold_tensor(owner, name, value)
+        else:
+            setattr(owner, name, value)

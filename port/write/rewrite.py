@@ -35,6 +35,7 @@ from port.write.settings import (
     pairs_of,
     setting_written,
     tensor_over_class,
+    tensors_over_class,
     torchs_setting,
 )
 from port.write.torch_like import torch_like
@@ -194,7 +195,7 @@ class Rewriter:
         pairs = pairs_of(node)
         settings = [self._setting(node, target, value) for target, value in pairs]
         if not any(settings):
-            return None
+            return tensors_over_class(self, node)
         lines = [
             one or f"{self.text(target)} = {self.text(value)}"
             for one, (target, value) in zip(settings, pairs, strict=True)

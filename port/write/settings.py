@@ -112,11 +112,67 @@ def tensor_over_class(writer: PartWriter, target: ast.Attribute, value: ast.expr
 
     Paddle keeps a tensor that is no parameter among the buffers, and finds the class's value first.
     """
-    if writer.facts(value).kind != "tensor":
+    if not _may_be_tensor(writer, value) or not _of_a_class(writer, target):
         return None
+    return _held(writer, target, value, writer.text(value))
+
+
+def tensors_over_class(writer: PartWriter, node: ast.Assign) -> str | None:
+    """Write `self.a, self.b = both` and `self.a = head.a = tensor` likewise; None for all else."""
+    if len(node.targets) > 1:
+        return _one_by_one(writer, node) if _may_be_tensor(writer, node.value) else None
+    target = node.targets[0]
+    parts = target.elts if isinstance(target, ast.Tuple) else []
+    names = [part.attr for part in parts if isinstance(part, ast.Attribute)]
+    owners = {writer.text(part.value) for part in parts if isinstance(part, ast.Attribute)}
+    alone = len(names) == len(parts) and len(owners) == 1
+    if not alone or not any(_of_a_class(writer, part) for part in parts):
+        return None
+    told = ", ".join(f'"{name}"' for name in names)
+    text = f"hold_tensors({owners.pop()}, [{told}], {writer.text(node.value)})"
+    return writer.take(target, Spelled(text, helpers=frozenset({"hold_tensors"})))
+
+
+def _one_by_one(writer: PartWriter, node: ast.Assign) -> str | None:
+    """Write an assignment to several targets as one of each; None where no class has the name."""
+    if not any(_of_a_class(writer, target) for target in node.targets):
+        return None
+    lines, value = list[str](), writer.text(node.value)
+    for target in node.targets:
+        own = isinstance(target, ast.Attribute) and _of_a_class(writer, target)
+        text = writer.text(target)
+        held = _held(writer, target, node.value, value) if own else ""  # type: ignore[arg-type]
+        lines.append(held or f"{text} = {value}")
+        value = writer.text(node.targets[0])
+    return ("\n" + " " * node.col_offset).join(lines)
+
+
+def _of_a_class(writer: PartWriter, target: ast.expr) -> bool:
+    """Tell whether a target is an attribute for which some class of the port has a value."""
+    if not isinstance(target, ast.Attribute):
+        return False
     cut = writer.cut
-    if not any(target.attr in cut.sources[one].class_level_names for one in cut.modules):
-        return None
+    return any(target.attr in cut.sources[one].class_level_names for one in cut.modules)
+
+
+def _may_be_tensor(writer: PartWriter, value: ast.expr) -> bool:
+    """Tell whether a value was a tensor, or is computed of one, or of what is held like one."""
+    if not isinstance(value, ast.BinOp):
+        return writer.facts(value).kind == "tensor"
+    sides = (value.left, value.right)
+    return any(_may_be_tensor(writer, one) or _of_a_class(writer, one) for one in sides)
+
+
+def _held(writer: PartWriter, target: ast.Attribute, value: ast.expr, text: str) -> str:
+    """Write that an attribute holds what `text` says; it asks where that may be no tensor."""
     owner = writer.text(target.value)
-    text = f'hold_tensor({owner}, "{target.attr}", {writer.text(value)})'
-    return writer.take(target, Spelled(text, helpers=frozenset({"hold_tensor"})))
+    if writer.facts(value).kind == "tensor":
+        said = Spelled(
+            f'hold_tensor({owner}, "{target.attr}", {text})', helpers=frozenset({"hold_tensor"})
+        )
+    else:
+        said = Spelled(
+            f'hold_tensors({owner}, ["{target.attr}"], [{text}])',
+            helpers=frozenset({"hold_tensors"}),
+        )
+    return writer.take(target, said)

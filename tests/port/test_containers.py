@@ -122,6 +122,30 @@ class Net(nn.Module):
     def forward(self, x):
         return self.d(x) + self.stride.sum() + self.d.anchors.sum()
 """,
+    "tensors in the place of its class's, several at once": """
+class Head(nn.Module):
+    shape = None
+    anchors = torch.empty(0)
+    strides = torch.empty(0)
+    first = last = None
+    def __init__(self):
+        super().__init__()
+        self.c = nn.Conv2d(3, 3, 1)
+    def points(self, x):
+        return torch.arange(x.shape[-1]).to(x.dtype), torch.full((x.shape[-1],), 2.0, dtype=x.dtype)
+    def forward(self, x):
+        if self.shape != x.shape:
+            self.anchors, self.strides = (one.view(1, -1) for one in self.points(x))
+            self.shape = x.shape
+            self.first = self.last = self.anchors * 0.5
+        return self.c(x) * self.strides + self.anchors + self.first * self.last
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.d = Head()
+    def forward(self, x):
+        return self.d(x)
+""",
 }
 
 
