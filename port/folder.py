@@ -61,7 +61,17 @@ def write_folder(folder: Path, port: Port, asked: Mapping[str, Any]) -> list[Pat
         with whole_file(place) as draft:
             draft.write_text(text, encoding="utf-8")
         written.append(place)
-    return written
+    return written + _settings(folder, port)
+
+
+def _settings(folder: Path, port: Port) -> list[Path]:
+    """Copy the files of settings that the port reads; return their paths."""
+    for path, source in port.settings.items():
+        place = folder / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(place) as draft:
+            draft.write_bytes(source.read_bytes())
+    return [folder / path for path in port.settings]
 
 
 def builder(port: Port, asked: Mapping[str, Any]) -> str:
@@ -131,6 +141,7 @@ def _files(port: Port) -> list[str]:
         f"{sum(lengths)} lines; licence: that of its package"
         for package, lengths in libraries.items()
     ]
+    told += [f"- `{path}`: settings that it reads, as they are" for path in port.settings]
     return [*told, "", "Calls of torch are respelled, what the net does not use is left out."]
 
 

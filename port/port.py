@@ -15,6 +15,7 @@ from port.trace.chosen import chosen
 from port.trace.graph import TracedClass
 from port.write.files.origin import with_origin
 from port.write.files.places import file_of, reference_name, written_name
+from port.write.files.settings import settings_beside
 from port.write.files.texts import without_marks
 from port.write.gaps import Gap, Needs, SpellingChoice
 from port.write.imports import import_lines, with_imports
@@ -41,12 +42,14 @@ class WrittenFile:
 class Port:
     """A port: its files, and the dotted name and callable that build the net.
 
-    untraced: classes that could not be written from their graphs, and why.
+    untraced: classes that could not be written from their graphs, and why. settings: files that
+    its code reads, by where they stand inside its folder.
     """
 
     files: list[WrittenFile]
     root: tuple[str, str]
     untraced: list[tuple[str, str]] = field(default_factory=list)
+    settings: dict[str, Path] = field(default_factory=dict)
 
     @property
     def gaps(self) -> list[Gap]:
@@ -93,7 +96,8 @@ def write_port(
         if path not in have:
             files.append(WrittenFile(path, import_lines(cut.unbound(reference_name(package)))))
     root = record.files[record.root[0]]
-    return Port(files, (written_name(root), record.root[1]), cut.traced.failed)
+    settings = settings_beside(record, cut, sources)
+    return Port(files, (written_name(root), record.root[1]), cut.traced.failed, settings)
 
 
 def _written(

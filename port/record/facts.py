@@ -8,6 +8,7 @@ from port.calls import UNKNOWN
 from port.record.instrument import Span
 
 Place = tuple[str, Span]  # a module, and a place in its file
+Reader = tuple[str, int]  # a module, and a line of its file
 Holder = tuple[str, int, str]  # a module, the line that it has come to, a name there
 # `SeenCall.whose` of what reaches a thing by a string; the first is that of exec, too.
 OF_STRINGS, GETATTR = "builtins:eval", "builtins:getattr"
@@ -141,7 +142,8 @@ class Record:
     modes: the passes that ran ("eval", "train"); failed: those that did not, and why. absent:
     addresses and paths of weights that the net asked for and that could not be had. held: what
     wrote into a tensor, with what held that tensor then: a list, say, of the outputs so far.
-    with_modes: classes ("module:name") that hand a mode on layer by layer.
+    with_modes: classes ("module:name") that hand a mode on layer by layer. settings: files that
+    the net's code read, and the lines that did.
     """
 
     files: dict[str, FileRecord]
@@ -151,3 +153,4 @@ class Record:
     absent: list[str] = field(default_factory=list)
     with_modes: set[str] = field(default_factory=set)
     held: dict[Place, set[Holder]] = field(default_factory=dict)
+    settings: dict[Path, set[Reader]] = field(default_factory=dict)

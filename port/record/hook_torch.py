@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from port.record.facts import FileRecord
+from port.record.files_read import FilesRead
 from port.record.instrument import ASKED, instrumented
 from port.record.recorder_torch import Asker, Phase
 from port.record.stand_ins.old_worlds import with_old_names
@@ -64,6 +65,7 @@ class Finder(MetaPathFinder):
     def __init__(self, phase: Phase, apart: Callable[[Path], bool]) -> None:
         self.phase, self.apart = phase, apart
         self.files: dict[str, FileRecord] = {}
+        self.read = FilesRead()
 
     def find_spec(
         self, fullname: str, path: Any = None, target: ModuleType | None = None

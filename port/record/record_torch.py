@@ -50,6 +50,7 @@ def record_net(
             except Exception as error:
                 record.failed[mode] = f"{type(error).__name__}: {error}"
     phase.at_work = False
+    record.settings = finder.read.ends()
     for name, file in finder.files.items():
         if name in sys.modules:
             file.imported = True

@@ -1,5 +1,8 @@
 """Where the modules of the reference stand in the port: names, and imports of one by another."""
 
+from collections.abc import Iterable
+from pathlib import Path
+
 from port.record.facts import FileRecord
 
 PREFIX = "ported_"  # of packages of libraries
@@ -32,3 +35,21 @@ def file_of(name: str, is_package: bool) -> str:
     """Return the path of a module inside the port's folder."""
     path = name.replace(".", "/")
     return f"{path}/__init__.py" if is_package else f"{path}.py"
+
+
+def beside(path: Path, files: Iterable[FileRecord]) -> str | None:
+    """Return where a file stands in the port: from its modules as far as in the reference.
+
+    None where it stands in no folder that holds `files`: those of a library are its package's.
+    """
+    for file in files:
+        depth = file.module.count(".") + (2 if file.is_package else 1)
+        folder = file.path.parents[depth - 1]
+        if not path.is_relative_to(folder):
+            continue
+        inside = path.relative_to(folder)
+        if not file.library:
+            return inside.as_posix()
+        if inside.parts[0] == file.module.partition(".")[0]:
+            return f"{PREFIX}{inside.as_posix()}"
+    return None
