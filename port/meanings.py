@@ -20,6 +20,7 @@ from port.spelling.names import (
 )
 from port.spelling.spell import spell, spell_otherwise
 from port.spelling.table import rows
+from port.spelling.texts import itself
 
 _T = TypeVar("_T")
 GIVEN = "given"
@@ -149,7 +150,7 @@ def setting_spelled(
     A turned view as a tensor's data is copied: what fills the one fills the other's memory, which
     Paddle does without the view's order.
     """
-    if attribute == "data" and _TURNED.search(value.text):
+    if attribute == "data" and itself(value.text) == value.text and _TURNED.search(value.text):
         copied = replace(value, text=f"{value.text}.contiguous()")
         spelled = _or_none(owners, lambda owner: spell_setting(owner, attribute, text, copied))
         return None if spelled is None else replace(spelled, notes=(*spelled.notes, _SHARED))

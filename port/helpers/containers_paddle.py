@@ -31,6 +31,11 @@ class LayersAt:
         del self[index]
         return layer
 
+    def append(self, layer: Any) -> Any:
+        """Put a layer behind the last; return all of them: Paddle 2.6 has no such method."""
+        self.layers.add_sublayer(str(len(self.layers)), layer)
+        return self.layers
+
     def insert(self, index: int, layer: Any) -> Any:
         """Put a layer before the one at a place; return all of them."""
         kept = list(self.layers._sub_layers.values())

@@ -114,6 +114,12 @@ def orthogonal_(tensor: Any, gain: float = 1.0) -> Any:
     return tensor
 
 
+def eye_(tensor: Any) -> Any:
+    """Fill a matrix with ones where row and column are equal, with zeros elsewhere."""
+    tensor.set_value(paddle.eye(*tensor.shape, dtype=tensor.dtype))
+    return tensor
+
+
 def dirac_(tensor: Any, groups: int = 1) -> Any:
     """Let a convolution hand its input on: ones in the middle, channel by channel."""
     outputs, inputs = tensor.shape[0] // groups, tensor.shape[1]

@@ -8,7 +8,7 @@ from typing import Any
 from port.calls import Argument, NoSpelling, Spelled
 from port.helpers import helper_names
 from port.spelling.table import read, rows
-from port.spelling.texts import atom, itself, negated, parsed, worked_out
+from port.spelling.texts import atom, itself, negated, parsed, turned, worked_out
 
 IMPORTS = {
     "paddle": "import paddle",
@@ -76,7 +76,11 @@ def spell_attribute(owner_kind: str, name: str, text: str, *, subscripted: bool 
     """
     entry = _entry(owner_kind, name)
     if owner_kind == "tensor" and name in ITSELF:
-        text = itself(text)
+        held, whole = itself(text), text
+        if name == "data" and held != whole:  # torch's order of the axes, in the same memory
+            text = turned(f"{held}.data") if held == turned(whole) else f"{whole}.data"
+            return Spelled(text)
+        text = held
     key = "item" if subscripted and "item" in entry else "read"
     template = entry[key]
     return _spelled(_filled(template, {OWNER: text}), template)
@@ -98,6 +102,13 @@ def spell_setting(owner_kind: str, name: str, text: str, value: Argument) -> Spe
     template = _entry(owner_kind, name).get("set")
     if template is None:
         raise NoSpelling(f"{owner_kind}.{name}", "it is not to be written")
+    if (owner_kind, name) == ("tensor", "data") and (held := itself(text)) == turned(text):
+        given = itself(value.text)
+        if given != value.text and given == turned(value.text):  # which both hold from now on
+            return Spelled(f"{held}.data = {given}")
+        return Spelled(f"{held}.set_value({turned(value.text)})")
+    if name == "weight" and (shared := itself(value.text)) == turned(value.text):
+        return Spelled(f"{text}.weight = {shared}")  # of two Linears
     target, sign, right = template.partition(" = ")
     if not sign and target.endswith(")"):  # a method that writes
         return _spelled(_filled(template, {OWNER: text, VALUE: value.text}), template)

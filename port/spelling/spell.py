@@ -1,5 +1,6 @@
 """`spell(call)`: the Paddle text of one recorded call."""
 
+import re
 from dataclasses import replace
 
 from port.calls import NoSpelling, Spelled, TorchCall
@@ -10,8 +11,13 @@ from port.spelling.forms import Form
 from port.spelling.names import imports_of, names_of
 from port.spelling.render import rendered
 from port.spelling.table import alternatives, rows
-from port.spelling.texts import itself
+from port.spelling.texts import itself, turned
 from port.spelling.written_out import WRITTEN, CallToWrite
+
+_BY_PLACES = (".copy_", "diagonal_", ".tril_", ".triu_", ".t_", ".transpose_", ".squeeze_")
+
+
+_PART = re.compile(r"\.weight(\.data)?\.t\(\)\[")  # of a Linear's weight, in torch's order
 
 
 def spell(call: TorchCall, through: frozenset[str] = frozenset()) -> Spelled:
@@ -49,13 +55,23 @@ def spell_otherwise(call: TorchCall) -> tuple[Spelled, ...]:
 
 
 def _of_weights_themselves(call: TorchCall) -> TorchCall:
-    """Return the call with a Linear's weight as it is: what writes into it wants no view of it."""
+    """Return the call with a Linear's weight as it is: what fills it wants no view of it.
+
+    What writes now this, now that into its places needs torch's order.
+    """
     method = call.api.startswith("torch.Tensor.") and call.api.endswith("_")
     if not method and not call.api.startswith("torch.nn.init."):
         return call
     first = call.receiver if call.receiver is not None else (*call.arguments, None)[0]
-    if first is None or (text := itself(first.text)) == first.text:
+    others = call.arguments[call.receiver is None :]
+    if method and (call.api.endswith(_BY_PLACES) or any(o.kind == "tensor" for o in others)):
         return call
+    if first is None or (text := itself(first.text)) == first.text:
+        if first is None or method or not _PART.search(first.text):
+            return call
+        text = turned(first.text)  # helpers count the fans of a weight as Paddle keeps it
+        if first.rank != 2:
+            return call
     if call.receiver is not None:
         return replace(call, receiver=replace(first, text=text))
     return replace(call, arguments=(replace(first, text=text), *call.arguments[1:]))

@@ -12,6 +12,7 @@ ATOMS = (
     ast.Set,
     ast.JoinedStr,
 )
+DATA = ".data"
 WEIGHT, TURNED = ".weight", ".t()"  # a Linear's, [in, out] in Paddle, is read as torch's by .t()
 DIGITS = 12  # of a constant that is worked out: 1 - 0.1 is 0.9
 
@@ -19,10 +20,13 @@ DIGITS = 12  # of a constant that is worked out: 1 - 0.1 is 0.9
 def itself(text: str) -> str:
     """Return the text of a weight as it is kept, of one that is read as torch's: no view of it.
 
-    `w.weight.t()`, and `(w.weight if isinstance(w, nn.Conv2D) else w.weight.t())`, are `w.weight`.
+    `w.weight.t()`, and `(w.weight if isinstance(w, nn.Conv2D) else w.weight.t())`, are `w.weight`;
+    `w.weight.data.t()` is `w.weight.data`.
     """
     if TURNED not in text:
         return text
+    if text.endswith(DATA) and (held := itself(text.removesuffix(DATA))) + DATA != text:
+        return held + DATA
     waiting, found = [parsed(text)], set()
     while waiting:
         one = waiting.pop()
@@ -31,7 +35,13 @@ def itself(text: str) -> str:
         elif one is not None:
             found.add(ast.unparse(one).removesuffix(TURNED))
     held = next(iter(found), "")
-    return held if len(found) == 1 and held.endswith(WEIGHT) else text
+    known = held.removesuffix(DATA).endswith(WEIGHT)
+    return held if len(found) == 1 and known else text
+
+
+def turned(text: str) -> str:
+    """Return a matrix's text with its axes exchanged; twice is as it was."""
+    return text.removesuffix(TURNED) if text.endswith(TURNED) else f"{atom(text)}{TURNED}"
 
 
 def parsed(text: str) -> ast.expr | None:

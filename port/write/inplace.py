@@ -7,10 +7,13 @@ from port.calls import Spelled
 from port.record.facts import Place, Record
 from port.record.instrument import span_of
 from port.source import Source
+from port.spelling.texts import DATA, TURNED, WEIGHT
 from port.write.parts import PartWriter
 
 _LOOPS = ast.For | ast.While
 _LEAVING = ast.Return | ast.Raise
+_PARAMETERS = ("Module.parameters", "Module.named_parameters")
+_FLAT = ".reshape("
 _NUMBERS = ("float16", "float32", "float64", "int32", "int64")
 
 
@@ -150,6 +153,42 @@ def _start(node: ast.AST) -> tuple[int, int]:
 
 def _end(node: ast.AST) -> tuple[int, int]:
     return node.end_lineno, node.end_col_offset  # type: ignore[attr-defined]
+
+
+def of_a_turned_weight(rewriter: PartWriter, node: ast.Subscript) -> str | None:
+    """Say that `p[0, 1] = x` cannot be written where nobody knows whether p is a Linear's weight.
+
+    Of a loop over parameters p is now a Linear's, which Paddle keeps turned, now another's; of a
+    turned weight a flat view is a copy. None for other targets.
+    """
+    owner, whole = node.value, isinstance(node.slice, ast.Slice | ast.Constant)
+    if isinstance(owner, ast.Attribute) and owner.attr == "data":
+        owner = owner.value
+    text = rewriter.text(node.value)
+    if f"{WEIGHT}{TURNED}{_FLAT}" in text or f"{WEIGHT}{DATA}{TURNED}{_FLAT}" in text:
+        return _not_written(rewriter, node, "is a copy in Paddle, of a turned weight")
+    if not isinstance(owner, ast.Name) or rewriter.facts(node.value).rank not in (None, 2):
+        return None
+    if whole and ast.unparse(node.slice) in (":", "..."):
+        return None
+    if rewriter.facts(node.value).kind == "tensor" and _is_of_parameters(rewriter, owner):
+        reason = "may be the weight of a Linear, whose axes Paddle has exchanged"
+        return _not_written(rewriter, node, reason)
+    return None
+
+
+def _not_written(rewriter: PartWriter, node: ast.Subscript, reason: str) -> str:
+    return f"{rewriter.stub(node, ast.unparse(node), reason)}[{rewriter.text(node.slice)}]"
+
+
+def _is_of_parameters(rewriter: PartWriter, name: ast.Name) -> bool:
+    """Tell whether a name is that of a loop over the parameters of a net."""
+    place: ast.AST | None = name
+    while (place := rewriter.source.parents.get(place)) is not None:  # type: ignore[arg-type]
+        if isinstance(place, ast.For) and name.id in {one.id for one in _names(place.target)}:
+            seen = rewriter.source.record.calls.get(span_of(place.iter), ())
+            return any(one.names[:1] and one.names[0].endswith(_PARAMETERS) for one in seen)
+    return False
 
 
 def written_by_places(rewriter: PartWriter, node: ast.Subscript) -> str | None:

@@ -24,7 +24,7 @@ from port.write.calls import CallWriter, argument
 from port.write.files.texts import DECORATOR, DROP, DROP_DEFINITION, OWN, in_brackets
 from port.write.gaps import Gap, Needs, SpellingChoice
 from port.write.imports import ImportWriter
-from port.write.inplace import read_later, written_by_places
+from port.write.inplace import of_a_turned_weight, read_later, written_by_places
 from port.write.left_out import LeftOutWriter
 from port.write.match import without_entries
 from port.write.owners import hands_modes_on, is_left_out, is_numpys_old, is_torchs, owner_names
@@ -37,6 +37,7 @@ from port.write.settings import (
     tensor_over_class,
     tensors_over_class,
     torchs_setting,
+    weight_changed,
 )
 from port.write.torch_like import torch_like
 
@@ -235,6 +236,8 @@ class Rewriter:
         """
         if self._is_dropped(node):
             return DROP
+        if isinstance(node.target, ast.Attribute):
+            return weight_changed(self, node, node.target, SIGNS.get(type(node.op), ""))
         written = self.source.record.written.get(span_of(node))
         if not written or not isinstance(node.target, ast.Name):
             return None
@@ -356,7 +359,8 @@ class Rewriter:
         if whole and isinstance(part, ast.Constant) and part.value == "_modules":
             return f'{self.text(node.value)}["_sub_layers"]'
         if not isinstance(node.ctx, ast.Load):
-            return layer_at(self, node) or written_by_places(self, node)
+            of_weight = of_a_turned_weight(self, node)
+            return of_weight or layer_at(self, node) or written_by_places(self, node)
         if self._is_annotation(node) and self.text(node.value) == ANYTHING:
             return ANYTHING
         if not isinstance(part, ast.Slice) or part.lower is None:

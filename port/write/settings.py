@@ -1,13 +1,15 @@
 """What a statement sets on layers and tensors: `layer.padding = 1`, `layers[-1] = layer`."""
 
 import ast
+import re
 from collections.abc import Sequence
 
 from port.calls import Argument, Spelled
-from port.meanings import setting_spelled, value_spelled
+from port.meanings import attribute_spelled, setting_spelled, value_spelled
 from port.record.facts import Binding, Facts
 from port.spelling.names import is_new_of_modules
-from port.write.files.texts import DROP
+from port.spelling.texts import DATA, itself, turned
+from port.write.files.texts import DROP, in_brackets
 from port.write.owners import owner_names
 from port.write.parts import PartWriter
 
@@ -15,6 +17,10 @@ from port.write.parts import PartWriter
 SETTINGS = ("torch.backends.", "torch.nn.Module.dump_patches", "torch.save", "torch.load")
 _KEEPING = ("torch.nn.Sequential", "nn.Sequential(*{one}, *{other})")
 _LISTS = ("torch.nn.ModuleList", "nn.LayerList([*{one}, *{other}])")
+_LINEAR, _MODULE = "torch.nn.Linear", "torch.nn.Module"
+_OF_A_LAYER = re.compile(r"^[\w.\[\]]+\.weight$")
+_TURNED_AND_NOT = "both layers share one weight, and Paddle keeps that of a Linear turned"
+_WEIGHTS = ("weight", "bias")
 _NN = frozenset({"from paddle import nn"})
 
 
@@ -40,6 +46,8 @@ def setting_written(
     if not (owner_names(facts) or facts.either):
         return None
     owner = writer.text(target.value)
+    if target.attr == "weight" and _share_what_differs(value.text, facts.names):
+        return writer.stub(node, ast.unparse(node), _TURNED_AND_NOT)
     if not facts.either:
         spelled = setting_spelled(owner_names(facts), target.attr, owner, value)
         return None if spelled is None else writer.take(node, spelled)
@@ -87,6 +95,36 @@ def torchs_setting(
     note = f"a setting of torch's was left out: {name}"
     writer.needs.notes.append((writer.where(node), note))
     return DROP
+
+
+def _share_what_differs(given: str, classes: Sequence[str]) -> bool:
+    """Tell whether a Linear gets the weight of another kind of layer, or the other way round."""
+    of_linear = itself(given) != given
+    if not of_linear and not _OF_A_LAYER.search(given):
+        return False
+    return bool(classes) and _MODULE not in classes and of_linear != (_LINEAR in classes)
+
+
+def weight_changed(
+    writer: PartWriter, node: ast.AugAssign, target: ast.Attribute, sign: str
+) -> str | None:
+    """Write `layer.weight *= x` and `linear.weight.data *= x`: None for all else.
+
+    Paddle's layers take no tensor in a weight's place, and a Linear's stands turned.
+    """
+    facts = writer.facts(target.value)
+    of_layer = target.attr in _WEIGHTS and facts.kind == "module" and bool(facts.names)
+    if not sign or not (of_layer or (target.attr == "data" and facts.kind == "tensor")):
+        return None
+    owner = writer.text(target.value)
+    read = attribute_spelled(owner_names(facts), target.attr, owner, False)
+    text = f"{owner}.{target.attr}" if read is None else writer.take(node, read)
+    held = itself(text)
+    if held == text and not of_layer:
+        return None
+    changed = f"{text} {sign} {in_brackets(writer.text(node.value))}"
+    changed = changed if held == text else turned(f"({changed})")
+    return f"{held.removesuffix(DATA)}.set_value({changed})"
 
 
 def layer_at(writer: PartWriter, node: ast.Subscript) -> str | None:

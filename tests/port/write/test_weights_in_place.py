@@ -1,0 +1,90 @@
+"""First weights that a net writes itself, place by place: a Linear's stands turned in Paddle."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("paddle")
+
+from port.folder import write_folder
+from port.port import write_port
+from tests.port.trial import build_port, recorded, written
+
+HEAD = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(3, 3, bias=False)
+        self.more = nn.Linear(3, 3, bias=False)
+        nn.init.ones_(self.fc.weight)
+        nn.init.eye_(self.more.weight)
+"""
+TAIL = """
+    def forward(self, x):
+        return self.more(self.fc(x.mean((2, 3))))
+"""
+WRITES = {
+    "a place": "self.fc.weight.data[0, 2] = 7.0",
+    "a part, in place": "self.fc.weight.data[1:, :2].mul_(2)",
+    "a part of a first weight": "nn.init.constant_(self.fc.weight.data[:, 2], 0.25)",
+    "a mask": "self.fc.weight.data[torch.ones(3, 3).tril() == 0] = 5.0",
+    "all of it": "self.fc.weight.data.copy_(torch.arange(9.0).reshape(3, 3))",
+    "by a tensor": "self.fc.weight.data.add_(torch.arange(3.0))",
+    "new data": "self.fc.weight.data = torch.arange(9.0).reshape(3, 3)",
+    "changed data": "self.fc.weight.data *= torch.arange(3.0)",
+    "the diagonal": "self.fc.weight.data.fill_diagonal_(4.0)",
+    "of another Linear": "self.more.weight.data.copy_(self.fc.weight.data.cumsum(1))",
+    "by a name": "w = self.fc.weight.data\n        w[:, 1] = 0.5",
+    "without gradients": """
+        with torch.no_grad():
+            self.fc.weight[2, 1] = 3.0
+            self.fc.weight += torch.arange(3.0)
+            self.more.weight /= 2""",
+}
+UNTOLD = {
+    "of a loop": """
+        for name, p in self.named_parameters():
+            p.data[0, 1] = 3.0""",
+    "flat": "self.fc.weight.data.view(-1)[1] = 9.0",
+}
+
+
+def _net(lines):
+    return f"{HEAD}        {lines.strip()}\n{TAIL}"
+
+
+@pytest.mark.parametrize("kind", WRITES)
+def test_what_is_written_stands_at_torchs_place(kind, tmp_path):
+    record, net = recorded(tmp_path, {"writes": _net(WRITES[kind])}, modes=("eval",))
+    write_folder(tmp_path / "port_of_it", write_port(record), {"spec": "here", "arguments": {}})
+    ported = build_port(tmp_path / "port_of_it")
+    for name, weight in net.state_dict().items():
+        ours = ported.state_dict()[name].numpy().T
+        np.testing.assert_allclose(ours, weight.numpy(), rtol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("kind", UNTOLD)
+def test_what_nobody_knows_is_a_gap(kind, tmp_path):
+    record, _ = recorded(tmp_path, {"writes": _net(UNTOLD[kind])}, modes=("eval",))
+    _, port = written(record)
+    assert [gap for gap in port.gaps if gap.ran]
+
+
+def test_a_weight_of_two_linears_is_one_in_the_port(tmp_path):
+    lines = "self.more.weight = self.fc.weight\n        self.more.weight.data = self.fc.weight.data"
+    record, _ = recorded(tmp_path, {"ties": _net(lines)}, modes=("eval",))
+    files, port = written(record)
+    assert "self.more.weight = self.fc.weight\n" in files["ties.py"]
+    assert "self.more.weight.data = self.fc.weight.data\n" in files["ties.py"]
+    assert not port.gaps
+
+
+def test_a_weight_of_a_linear_and_an_embedding_is_a_gap(tmp_path):
+    lines = "self.e = nn.Embedding(3, 3)\n        self.fc.weight = self.e.weight"
+    record, _ = recorded(tmp_path, {"ties": _net(lines)}, modes=("eval",))
+    _, port = written(record)
+    assert any("turned" in gap.reason for gap in port.gaps)
