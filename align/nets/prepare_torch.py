@@ -196,14 +196,22 @@ _uncast: dict[int, torch.Tensor] = {}
 
 
 def _cast(net: nn.Module, dtype: torch.dtype) -> Tensors:
-    """Put cast copies in place of parameters' data and of buffers; return what was there."""
+    """Put cast copies in place of parameters' data and of buffers; return what was there.
+
+    Parameters that share their memory, as after `a.weight.data = b.weight.data`, go on to.
+    """
     kept: Tensors = []
     copies: dict[int, torch.Tensor] = {}
+    shared: dict[tuple[Any, ...], torch.Tensor] = {}
     for parameter in net.parameters():
         kept.append((parameter, "", parameter.data))
         if parameter.is_floating_point() or parameter.is_complex():
             _uncast[id(parameter)] = parameter.data
-            parameter.data = parameter.data.to(_as(parameter, dtype), copy=True)
+            data = parameter.data
+            place = data.data_ptr(), data.shape, data.stride(), data.dtype
+            if not data.data_ptr() or place not in shared:
+                shared[place] = data.to(_as(parameter, dtype), copy=True)
+            parameter.data = shared[place]
     for module in net.modules():
         for name, buffer in module._buffers.items():
             if buffer is None:
