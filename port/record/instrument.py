@@ -141,11 +141,18 @@ class _Asking(ast.NodeTransformer):
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
         """Ask what is written into: `x += y` -> `x += __t2p__.written(7, x, y)`."""
-        target, number = node.target, self._number(node)
+        target: Any = node.target
+        number = self._number(node)
         value = self.visit(node.value)
         if isinstance(target, ast.Name):
-            read = _stood(ast.Name(target.id, _LOAD), target)
+            read = self._seen(target, _stood(ast.Name(target.id, _LOAD), target))
             node.value = self._asked(node.value, "written", number, [read, value], [])
+        elif isinstance(node.op, ast.Add) and _is_of_a_name(target):  # maybe a list of layers
+            owner = _stood(ast.Name(target.value.id, _LOAD), target)
+            read = _stood(ast.Attribute(owner, target.attr, _LOAD), target)
+            place = self._number(target)
+            node.value = self._asked(node.value, "beside", place, [read, value], [])
+            node.target = self.visit(target)
         else:
             node.target, node.value = self.visit(target), self._seen(node.value, value)
         return node
@@ -269,6 +276,10 @@ def _stood(node: Any, at: Any) -> Any:
 
 def _runs_string(node: ast.Call) -> bool:
     return isinstance(node.func, ast.Name) and node.func.id in _STRINGS and bool(node.args)
+
+
+def _is_of_a_name(node: Any) -> bool:
+    return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
 
 
 def _is_docstring(statement: ast.stmt) -> bool:

@@ -167,6 +167,11 @@ class Asker(FrameWalker):
                 self.phase.writes.noted(target, (self.file.module, span))
         return value
 
+    def beside(self, number: int, target: Any, value: Any) -> Any:
+        """Note what `value` is added to by `+=`; return it."""
+        self.seen(number, target)
+        return value
+
     def given(self, number: int) -> Any:
         """Return a decorator below another: it notes what that one is given."""
 

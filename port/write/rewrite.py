@@ -30,6 +30,7 @@ from port.write.match import without_entries
 from port.write.owners import hands_modes_on, is_left_out, is_numpys_old, is_torchs, owner_names
 from port.write.parts import picked_of_a_view
 from port.write.settings import (
+    changed,
     layer_at,
     layers_joined,
     pairs_of,
@@ -37,7 +38,6 @@ from port.write.settings import (
     tensor_over_class,
     tensors_over_class,
     torchs_setting,
-    weight_changed,
 )
 from port.write.torch_like import torch_like
 
@@ -236,8 +236,8 @@ class Rewriter:
         """
         if self._is_dropped(node):
             return DROP
-        if isinstance(node.target, ast.Attribute):
-            return weight_changed(self, node, node.target, SIGNS.get(type(node.op), ""))
+        if made := changed(self, node, SIGNS.get(type(node.op), "")):
+            return made
         written = self.source.record.written.get(span_of(node))
         if not written or not isinstance(node.target, ast.Name):
             return None

@@ -105,13 +105,22 @@ def _share_what_differs(given: str, classes: Sequence[str]) -> bool:
     return bool(classes) and _MODULE not in classes and of_linear != (_LINEAR in classes)
 
 
-def weight_changed(
-    writer: PartWriter, node: ast.AugAssign, target: ast.Attribute, sign: str
+def changed(writer: PartWriter, node: ast.AugAssign, sign: str) -> str | None:
+    """Write `layers += [...]` and what `_weight_changed` writes: None for all else."""
+    if sign == "+" and _LISTS[0] in writer.facts(node.target).names:
+        return f"{writer.text(node.target)}.extend({writer.text(node.value)})"  # 2.6 has no `+=`
+    return _weight_changed(writer, node, node.target, sign)
+
+
+def _weight_changed(
+    writer: PartWriter, node: ast.AugAssign, target: ast.expr, sign: str
 ) -> str | None:
     """Write `layer.weight *= x` and `linear.weight.data *= x`: None for all else.
 
     Paddle's layers take no tensor in a weight's place, and a Linear's stands turned.
     """
+    if not isinstance(target, ast.Attribute):
+        return None
     facts = writer.facts(target.value)
     of_layer = target.attr in _WEIGHTS and facts.kind == "module" and bool(facts.names)
     if not sign or not (of_layer or (target.attr == "data" and facts.kind == "tensor")):
