@@ -8,15 +8,17 @@ registries reach them by strings. Of a library's files less is kept: see `unused
 import ast
 from collections.abc import Collection, Iterator, Mapping, Set
 
+from port.cut.bindings import bindings
 from port.cut.instead import Ours, has_instead, is_followed
-from port.cut.prepared import filled, patched, root_name, set_up
+from port.cut.prepared import patched, set_up
 from port.cut.registered import Registered
-from port.cut.unreached import Unreached
+from port.cut.unreached import Unreached, public
 from port.cut.unused import (
     Unused,
     is_of_python,
     is_part_of_net,
     ran_at_work,
+    settings_off,
     silent_blocks,
 )
 from port.record.facts import Binding, Record
@@ -57,6 +59,8 @@ class Cut:
         self.selected: set[str] = set()
         self.reached: set[Item] = set()  # packages, and the modules that are read of them by name
         self._of_any_module: set[str] = set()
+        self._registering: set[str] = set()  # modules that fill the registry of another
+        self._working: set[str] = set()  # those, and the ones of which a function ran
         self._modules_held: dict[ast.AST | None, set[str]] = {}
         self._waiting: list[Item] = []
         self._pending_methods: list[tuple[Source, ast.AST]] = []
@@ -105,6 +109,10 @@ class Cut:
             if isinstance(one, ast.ImportFrom)
         )
 
+    def rows_off(self, source: Source, table: ast.Dict) -> list[ast.expr]:
+        """Return the values of a table that the port has not."""
+        return self.unused.rows_off(source, table) or settings_off(source, table, self.kept)
+
     def left_out(self, source: Source, node: ast.Name) -> bool:
         """Tell whether a library's name was left out: only code that did not run refers to it."""
         if not source.record.library or source.is_local(node) or source.did_run(node):
@@ -117,7 +125,6 @@ class Cut:
 
     def _follow(self) -> None:
         module, name = self.record.root
-        registering: set[str] = set()
         self._want(module, name.partition(".")[0])
         for statement in self.sources[module].tree.body:
             source = self.sources[module]
@@ -127,12 +134,14 @@ class Cut:
             ran = is_part_of_net if is_followed(source.record) else ran_at_work
             for statement in source.tree.body if source.record.at_work else ():
                 if statement not in self.traced.left and ran(source, statement):
+                    self._working.add(source.module)
                     self._want(source.module, statement.name)  # type: ignore[attr-defined]
             for statement in source.tree.body if source.record.at_work else ():
                 if self._registered.registers(source, statement):
                     self.kept.add(statement)
                     self._read(source, statement)
-                    registering.add(source.module)
+                    self._registering.add(source.module)
+                    self._working.add(source.module)
         strings = {module for module, names in self.names.items() if names}
         while (
             self._waiting
@@ -143,7 +152,7 @@ class Cut:
             if self._waiting:
                 self._take(*self._waiting.pop())
         self._take_registered(strings)
-        for source, bound in self._registered.imports(registering, self.modules, self.kept):
+        for source, bound in self._registered.imports(self._registering, self.modules, self.kept):
             self._want(source.module, bound)
         while self._waiting:
             self._take(*self._waiting.pop())
@@ -197,7 +206,7 @@ class Cut:
         if module not in self.sources:
             return {}
         if module not in self._bindings:
-            self._bindings[module] = _bindings(self.sources[module])
+            self._bindings[module] = bindings(self.sources[module])
         return self._bindings[module]
 
     def _want(self, module: str, name: str) -> None:
@@ -281,8 +290,12 @@ class Cut:
         return found
 
     def _gives(self, module: str, name: str, seen: frozenset[str] = frozenset()) -> bool:
-        """Tell whether a module has a name, by a `*` of its own too: numbers are not recorded."""
-        if module in seen:
+        """Tell whether a `*` of a module gives a name, one of its own `*` too.
+
+        Numbers are not recorded.
+        """
+        listed = public(self.sources[module])
+        if module in seen or (name not in listed if listed is not None else name.startswith("_")):
             return False
         if name in self.record.files[module].names or name in self._binding(module):
             return True
@@ -336,10 +349,19 @@ class Cut:
                 self._read_asked(source, part)
 
     def _read_asked(self, source: Source, node: ast.Call) -> None:
-        """Want what `getattr(module, name)` found in modules of the recording."""
+        """Want what `getattr(module, name)` found in modules of the recording.
+
+        Not the functions of library files of which none ran: a file's own list of old names asks
+        for them as it is imported.
+        """
         for seen in source.record.calls.get(span_of(node), ()):
-            if seen.asked_of in self.sources:
+            if seen.asked_of in self.sources and self._may_be_asked(seen.asked_of, seen.asked):
                 self._want_member(seen.asked_of, seen.asked)
+
+    def _may_be_asked(self, module: str, name: str) -> bool:
+        own = self._binding(module).get(name, ())
+        whole = any(isinstance(one, FUNCTIONS) for one in own)
+        return not (whole and self.sources[module].record.library) or module in self._working
 
     def _parts(self, source: Source, node: ast.AST) -> Iterator[ast.AST]:
         yield node
@@ -424,71 +446,3 @@ def packages_around(names: Collection[str]) -> set[str]:
 def _is_a_loaded_module(value: ast.expr) -> bool:
     """Tell whether an expression is `sys.modules[name]`."""
     return isinstance(value, ast.Subscript) and ast.unparse(value.value) == "sys.modules"
-
-
-def _bindings(source: Source) -> dict[str, list[ast.stmt]]:
-    """Return the statements at the top of a file by the names that they bind or write into."""
-    found: dict[str, list[ast.stmt]] = {}
-    imports = (ast.Import, ast.ImportFrom)
-    imported = {
-        name for one in source.tree.body if isinstance(one, imports) for name in _bound_at_top(one)
-    }
-    for statement in source.tree.body:
-        if _is_main(statement):
-            continue
-        names = _bound_at_top(statement) - _of_other_branch(source, statement)
-        if not isinstance(statement, imports):
-            names -= _written(statement, imported) - patched(source, statement)
-            names |= filled(source, statement)
-        for name in names:
-            found.setdefault(name, []).append(statement)
-    return found
-
-
-def _of_other_branch(source: Source, statement: ast.stmt) -> set[str]:
-    """Return the names that a library binds in branches that it did not take: for type checkers."""
-    if not isinstance(statement, ast.If) or not source.record.library:
-        return set()
-    branches = [one for one in (statement.body, statement.orelse) if one]
-    names = [{n for one in block for n in _bound_at_top(one)} for block in branches]
-    ran = [found for block, found in zip(branches, names, strict=True) if source.ran(block)]
-    return set().union(*names).difference(*ran)
-
-
-def _is_main(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.If) and "__main__" in ast.unparse(statement.test)
-
-
-def _bound_at_top(statement: ast.stmt) -> set[str]:
-    if isinstance(statement, FUNCTIONS | ast.ClassDef):
-        return {statement.name}
-    if isinstance(statement, ast.Import):
-        return {alias.asname or alias.name.partition(".")[0] for alias in statement.names}
-    if isinstance(statement, ast.ImportFrom):
-        return {alias.asname or alias.name for alias in statement.names if alias.name != "*"}
-    found = set()
-    for node in ast.walk(statement):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            found.add(node.id)
-        elif isinstance(node, FUNCTIONS | ast.ClassDef):
-            found.add(node.name)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            found |= _bound_at_top(node)
-        elif isinstance(node, ast.Subscript | ast.Attribute) and isinstance(node.ctx, ast.Store):
-            found |= root_name(node)
-    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
-        found |= root_name(statement.value.func)  # TABLE.update(...), table.append(...)
-    return found
-
-
-def _written(statement: ast.stmt, imported: set[str]) -> set[str]:
-    """Return the imported names that a statement only writes into or calls: `torch.x = True`."""
-    stored = {
-        node.id
-        for node in ast.walk(statement)
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-    }
-    holds_import = any(
-        isinstance(node, ast.Import | ast.ImportFrom) for node in ast.walk(statement)
-    )
-    return set() if holds_import else imported - stored

@@ -28,7 +28,7 @@ class Unreached:
         reached = self._reached(names, kept)
         for module in (one for one, held in names.items() if held and one not in reached):
             for package in _around(module):
-                found = _imported_from(self.sources.get(package), module, names[module])
+                found = _imported_from(self.sources, package, module, names[module])
                 if found - names.get(package, set()):
                     yield from ((package, name) for name in sorted(found))
                     break
@@ -84,20 +84,50 @@ def _by_name(source: Source) -> Iterator[str]:
                 yield from (one.asked, one.asked.rpartition(".")[0])
 
 
-def _imported_from(source: Source | None, module: str, held: Set[str]) -> set[str]:
+def _imported_from(
+    sources: Mapping[str, Source], package: str, module: str, held: Set[str]
+) -> set[str]:
     """Return the names under which a package holds a module, or what the port has of it."""
     found: set[str] = set()
+    source = sources.get(package)
     for node in source.tree.body if source is not None else ():
         if not isinstance(node, ast.ImportFrom):
             continue
         owner = source.imported_module(node)  # type: ignore[union-attr]
         if owner == module:
             names = {one.asname or one.name for one in node.names if one.name in held}
-            found |= (held - {"", "__all__"}) if node.names[0].name == "*" else names
+            found |= _by_star(sources[module], held) if node.names[0].name == "*" else names
         else:
             whole = (one for one in node.names if f"{owner}.{one.name}" == module)
             found |= {one.asname or one.name for one in whole}
     return found
+
+
+def _by_star(source: Source, held: Set[str]) -> set[str]:
+    """Return the name of `held` by which a `*` leads to a file: one of its own, if there is any."""
+    listed = public(source)
+    given = {n for n in held if (not n.startswith("_") if listed is None else n in listed)} - {""}
+    own = {getattr(one, "name", "") for one in source.tree.body}
+    return set(sorted(given & own or given)[:1])
+
+
+def public(source: Source) -> set[str] | None:
+    """Return the names that `__all__` of a file lists; None where it has none, or computes it.
+
+    Those of decorated functions too: a decorator of timm puts them into the list.
+    """
+    found = {one.name for one in source.tree.body if getattr(one, "decorator_list", None)}  # type: ignore[attr-defined]
+    told = False
+    for node in source.tree.body:
+        targets = getattr(node, "targets", None) or [getattr(node, "target", None)]
+        if not any(isinstance(one, ast.Name) and one.id == "__all__" for one in targets):
+            continue
+        try:
+            found |= set(ast.literal_eval(node.value))  # type: ignore[attr-defined]
+        except ValueError:
+            return None
+        told = True
+    return found if told else None
 
 
 def _around(module: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 import ast
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 
 from port.cut.instead import is_followed
@@ -142,6 +142,20 @@ class Unused:
             body = self.sources[module].tree.body
             self._statements[module] = {one: node for node in body for one in _names(node)}
         return self._statements[module].get(name)
+
+
+def settings_off(source: Source, table: ast.Dict, kept: Collection[ast.AST]) -> list[ast.expr]:
+    """Return the values of a library's table that are settings of functions that are not `kept`.
+
+    Its keys begin with the names of functions of the same file; one of them is kept.
+    """
+    if not source.record.library or source.function_around(table) is not None:
+        return []
+    own = {one.name: one for one in source.tree.body if isinstance(one, FUNCTIONS)}
+    heads = [str(getattr(key, "value", "")).partition(".")[0] for key in table.keys]
+    rows = [(own[h], one) for h, one in zip(heads, table.values, strict=True) if h in own]
+    off = [one for made, one in rows if made not in kept]
+    return off if len(off) < len(rows) else []
 
 
 def ran_at_work(source: Source, statement: ast.stmt) -> bool:

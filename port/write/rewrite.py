@@ -292,7 +292,7 @@ class Rewriter:
         return self.calls.written(node)
 
     def _Dict(self, node: ast.Dict) -> str | None:
-        off = self.cut.unused.rows_off(self.source, node)
+        off = self.cut.rows_off(self.source, node)
         return without_entries(self, node, off) if off else None
 
     def _Name(self, node: ast.Name) -> str | None:
