@@ -119,9 +119,14 @@ def value_spelled(names: Sequence[str], compared: bool = False) -> Spelled:
     return _first(names, spell_name)
 
 
-def takes_torchs_arguments(names: Sequence[str]) -> bool:
-    """Tell whether a function of torch's stands as a value for a helper that is called alike."""
-    return any(name_table().get(name) in helper_names() for name in names)
+def takes_torchs_arguments(names: Sequence[str], call: TorchCall) -> bool:
+    """Tell whether a function of torch's stands as a value for one that is called alike."""
+    values = [name_table().get(name, "") for name in names]
+    by_place = not any(one.name for one in call.arguments)
+    alike = ("operator.", "paddle.einsum") if by_place else ()
+    return any(value.partition("(")[0] in helper_names() for value in values) or any(
+        value.startswith(alike) for value in values
+    )
 
 
 def named(text: str) -> Spelled:

@@ -21,6 +21,7 @@ FILES = (
     "modes_paddle",
     "numbers_paddle",
     "places_paddle",
+    "values_paddle",
 )
 
 

@@ -32,6 +32,16 @@ def constant_(tensor: Any, val: float) -> Any:
     return tensor
 
 
+def zeros_(tensor: Any) -> Any:
+    """Fill a tensor with zeros, whether it asks for a gradient or not."""
+    return constant_(tensor, 0.0)
+
+
+def ones_(tensor: Any) -> Any:
+    """Fill a tensor with ones, whether it asks for a gradient or not."""
+    return constant_(tensor, 1.0)
+
+
 def normal_(tensor: Any, mean: float = 0.0, std: float = 1.0) -> Any:
     """Draw a tensor from a normal distribution, whether it asks for a gradient or not."""
     drawn = paddle.normal(mean, std, tensor.shape)

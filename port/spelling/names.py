@@ -15,6 +15,7 @@ IMPORTS = {
     "nn": "from paddle import nn",
     "F": "import paddle.nn.functional as F",
     "math": "import math",
+    "operator": "import operator",
 }
 OWNER = "x"  # in attributes.yml: what the attribute is read of
 VALUE = "value"  # what is written
@@ -57,6 +58,8 @@ def called_by(api: str) -> str | None:
     """Return what the row of an API calls, where the user's arguments are all that it is given."""
     for form in rows().get(api, ()):
         tree = None if form.template.startswith("@") else form.tree
+        if isinstance(tree, ast.Call) and any(isinstance(a, ast.Constant) for a in tree.args):
+            continue
         if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Attribute | ast.Name):
             return ast.unparse(tree.func)
     return None

@@ -5,8 +5,8 @@ import re
 from collections.abc import Callable
 from types import MappingProxyType
 
-from port.calls import NoSpelling
-from port.meanings import attribute_spelled, named, value_spelled
+from port.calls import KIND_OF, Argument, NoSpelling, Spelled, TorchCall
+from port.meanings import attribute_spelled, call_spelled, named, value_spelled
 from port.record.facts import GETATTR, LOCATE, MODULE_BY_NAME, OF_STRINGS, SeenCall
 from port.write.parts import PartWriter
 
@@ -44,8 +44,10 @@ def _by_name(rewriter: PartWriter, node: ast.Call, seen: list[SeenCall]) -> str 
 def _of_strings(rewriter: PartWriter, node: ast.Call, seen: list[SeenCall]) -> str | None:
     """Write `eval(text)` that gave classes or functions of torch as a choice by the text.
 
-    A text that computes with torch has no spelling: nobody reads what is in it.
+    A text that makes a layer, `"nn.ReLU6()"`, is read; one that computes more has no spelling.
     """
+    if any(one.result.kind == "module" and one.result.names for one in seen):
+        return _layers_of_strings(rewriter, node, seen)
     given = {one.asked: one.result.names for one in seen if one.result.kind in _NAMED}
     torchs = {text: names for text, names in given.items() if names}
     for one in seen:
@@ -64,6 +66,48 @@ def _of_strings(rewriter: PartWriter, node: ast.Call, seen: list[SeenCall]) -> s
     if len(torchs) == len(seen):
         return f"{table}[{asked}]"
     return f"({table}.get({asked}) or {rewriter.inside(node)})"
+
+
+def _layers_of_strings(rewriter: PartWriter, node: ast.Call, seen: list[SeenCall]) -> str | None:
+    """Write `eval("nn.ReLU6()")`: layers of torch, of constants; the user's own are run as ever."""
+    known = {}
+    for one in seen:
+        if not _OF_TORCH.search(one.asked):
+            continue
+        try:
+            known[one.asked] = rewriter.take(node, _made_by_text(rewriter, node, one))
+        except (NoSpelling, SyntaxError, ValueError):
+            return rewriter.stub(node, "eval", f"runs {one.asked!r}, a text of torch's")
+    if not known:
+        return None
+    if isinstance(node.args[0], ast.Constant):
+        return next(iter(known.values()))
+    asked = rewriter.text(node.args[0])
+    table = "{" + ", ".join(f"{text!r}: lambda: {made}" for text, made in known.items()) + "}"
+    if len(known) == len(seen):
+        return f"{table}[{asked}]()"
+    return f"({table}.get({asked}) or (lambda: {rewriter.inside(node)}))()"
+
+
+def _made_by_text(rewriter: PartWriter, node: ast.Call, seen: SeenCall) -> Spelled:
+    """Return the spelling of a text that calls a class of torch with constants."""
+    tree, names = ast.parse(seen.asked.strip(), mode="eval").body, seen.result.names
+    function = ast.unparse(tree.func) if isinstance(tree, ast.Call) else ""
+    if not isinstance(tree, ast.Call) or function.rpartition(".")[2] not in _last_parts(names):
+        raise ValueError(seen.asked)
+    given = [(None, one) for one in tree.args] + [(one.arg, one.value) for one in tree.keywords]
+    arguments = tuple(_constant(name, value) for name, value in given)
+    return call_spelled(names, TorchCall(names[0], arguments, rewriter.where(node)))
+
+
+def _last_parts(names: tuple[str, ...]) -> set[str]:
+    return {name.rpartition(".")[2] for name in names}
+
+
+def _constant(name: str | None, value: ast.expr) -> Argument:
+    """Return an argument that is a constant; ValueError of another."""
+    held = ast.literal_eval(value)
+    return Argument(ast.unparse(value), name, kind=KIND_OF.get(type(held), "other"), value=held)
 
 
 def _module_by_name(rewriter: PartWriter, node: ast.Call, seen: list[SeenCall]) -> str | None:

@@ -72,16 +72,16 @@ class CallWriter:
 
         texts: of `torchs` in their order, then of what is not torch's, if that was called, too.
         """
-        if any(text.startswith(f"{AS_TORCHS}(") for text in texts):
+        once = any(
+            isinstance(part, ast.Call) and not self._is_getattr(part)
+            for part in ast.walk(node.func)
+        )
+        if once or any(text.startswith(f"{AS_TORCHS}(") for text in texts):
             made = [self.rewriter.torch_like(node, one.names) for one in torchs]
             if all(made):
                 return self._as_torchs(node, list(filter(None, made)))
         names = ", ".join(sorted({one.names[0] for one in torchs}))
-        held = not any(one.partial or one.built or one.receiver for one in torchs)
-        held = held and not any(
-            isinstance(part, ast.Call) and not self._is_getattr(part)
-            for part in ast.walk(node.func)
-        )
+        held = not (once or any(one.partial or one.built or one.receiver for one in torchs))
         try:
             aliases = [value_spelled(one.names).text for one in torchs] if held else []
         except NoSpelling:
@@ -153,6 +153,7 @@ class CallWriter:
         through: set[str] | None = None,
     ) -> str:
         """Spell a call whose function keeps its text; `through`: of a call in two parts."""
+        alike = takes_torchs_arguments(names, call)
         try:
             if through is None:
                 spelled = self._spelled_or_closed(node, names, call)
@@ -162,14 +163,14 @@ class CallWriter:
             tree = ast.parse(spelled.text.strip(), mode="eval").body
             alias = value_spelled([name.removesuffix(CALLED) for name in names]).text
         except NoSpelling as error:
-            if _is_open(node) and self._base_takes_all(node, names):
+            if alike or (_is_open(node) and self._base_takes_all(node, names)):
                 return self.rewriter.inside(node)
             by_value = _is_open(node) and through is None and not first
             if by_value and (made := self.rewriter.torch_like(node, names)):
                 return self._as_torchs(node, [made])
             return self.rewriter.stub(node, names[0], error.reason)
         if not isinstance(tree, ast.Call) or ast.unparse(tree.func) != alias:
-            if takes_torchs_arguments(names):
+            if alike:
                 return self.rewriter.inside(node)
             return self.rewriter.stub(
                 node, names[0], f"is {spelled.text} in Paddle, and not called by name"
@@ -307,7 +308,7 @@ class CallWriter:
 
     def _inside_brackets(self, node: ast.Call) -> str:
         """Return the arguments of a call as they are, in their brackets."""
-        function = self.rewriter.inside(node.func)
+        function = self.rewriter.text(node.func)
         return self.rewriter.inside(node)[len(function) :]
 
     def open_constructor(self, node: ast.Call) -> list[str] | None:

@@ -13,6 +13,11 @@ COMPILERS = ("torch.jit.", "torch.compile", "torch.fx.", "torch._dynamo.")  # th
 OF_AUTOCAST = ("torch.cuda.amp.custom_", "torch.amp.custom_")  # likewise, of its own functions
 # What gives iterators in torch and lists in Paddle.
 LISTS = ("torch.nn.Module.parameters", "torch.nn.Module.buffers", "torch.nn.Module.modules")
+_BASE_OF_NORMS = "torch.nn.modules.batchnorm._BatchNorm"
+_BASES = {
+    "torch.nn.modules.conv._ConvNd": "ConvOfAnyRank",
+    "torch.nn.modules.dropout._DropoutNd": "nn.Dropout",
+}
 _WEIGHTS = {
     "torch.nn.Module.parameters": "weights_of",
     "torch.nn.Module.named_parameters": "named_weights_of",
@@ -119,3 +124,14 @@ def hands_modes_on(writer: PartWriter, node: ast.expr) -> bool:
     if not isinstance(around, ast.ClassDef) or node not in around.bases:
         return False
     return f"{writer.source.module}:{around.name}" in writer.cut.record.with_modes
+
+
+def base_of(names: Sequence[str], around: ast.AST | None) -> str:
+    """Return what stands as a base for a private one of torch's, "" of others and elsewhere."""
+    if not isinstance(around, ast.ClassDef):
+        return ""
+    forward = next((one for one in around.body if getattr(one, "name", "") == "forward"), None)
+    inherited = forward is None or "super(" in ast.unparse(forward)
+    if _BASE_OF_NORMS in names:
+        return "BatchNormOfAnyRank" if inherited else ""
+    return next((_BASES[name] for name in names if name in _BASES), "")

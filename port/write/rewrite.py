@@ -27,7 +27,14 @@ from port.write.imports import ImportWriter
 from port.write.inplace import of_a_turned_weight, read_later, written_by_places
 from port.write.left_out import LeftOutWriter
 from port.write.match import without_entries
-from port.write.owners import hands_modes_on, is_left_out, is_numpys_old, is_torchs, owner_names
+from port.write.owners import (
+    base_of,
+    hands_modes_on,
+    is_left_out,
+    is_numpys_old,
+    is_torchs,
+    owner_names,
+)
 from port.write.parts import picked_of_a_view
 from port.write.settings import (
     changed,
@@ -47,7 +54,6 @@ SIGNS: dict[type, str] = {**dict(ARITHMETIC), **dict(COMPARED)}
 _TIGHT = (
     ast.BinOp | ast.UnaryOp | ast.Compare | ast.Attribute | ast.BoolOp | ast.Starred | ast.Await
 )
-_BASE_OF_NORMS = "torch.nn.modules.batchnorm._BatchNorm"
 _METHODS = ("__init__", "forward", "__call__")  # which a class of Paddle has under torch's name
 
 
@@ -378,8 +384,8 @@ class Rewriter:
         base = self.open_classes.get(self.source.parents[node], ())
         if set(names) & set(base) and (made := self.torch_like(node, names)):
             return made
-        if _BASE_OF_NORMS in names and _is_heir_without_forward(self.source.parents[node]):
-            return self.take(node, named("BatchNormOfAnyRank"))
+        if inherited := base_of(names, self.source.parents[node]):
+            return self.take(node, named(inherited))
         if "torch.nn.Module" in names and hands_modes_on(self, node):
             return self.take(node, named("LayerWithModes"))
         if names == ("torch",):
@@ -476,14 +482,6 @@ def _is_no_size(node: ast.expr, facts: Facts, text: str) -> bool:
     """Tell whether an expression is a tuple or a list in the port, as in the reference."""
     plain = isinstance(node, ast.Tuple | ast.List) or facts.kind in ("tuple", "list")
     return plain or text.startswith("tuple(")
-
-
-def _is_heir_without_forward(node: ast.AST) -> bool:
-    """Tell whether a class has the forward of its base, alone or within its own."""
-    if not isinstance(node, ast.ClassDef):
-        return False
-    forward = next((one for one in node.body if getattr(one, "name", "") == "forward"), None)
-    return forward is None or "super(" in ast.unparse(forward)
 
 
 def _is_future(node: ast.AST) -> bool:

@@ -1,11 +1,15 @@
 """Small nets whose calls mean something else in Paddle: their ports compute what torch does."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 paddle = pytest.importorskip("paddle")
 
+from port.calls import Argument, SourceLine, TorchCall
 from port.meanings import takes_torchs_arguments
 from port.record.stand_ins.gpu_torch import on_the_cpu
 from tests.port.test_traps import HEAD
@@ -141,5 +145,9 @@ def test_the_port_means_the_same(tmp_path, name):
 
 
 def test_a_helper_that_stands_for_a_function_is_called_as_torchs() -> None:
-    assert takes_torchs_arguments(["torch.utils.checkpoint.checkpoint"])
-    assert not takes_torchs_arguments(["torch.nn.Conv2d", "torch.nn.functional.relu"])
+    call = TorchCall("", (), SourceLine(Path("x.py"), 1))
+    named = replace(call, arguments=(Argument("2", "alpha"),))
+    assert takes_torchs_arguments(["torch.utils.checkpoint.checkpoint"], call)
+    assert takes_torchs_arguments(["torch.add"], call)
+    assert not takes_torchs_arguments(["torch.add"], named)
+    assert not takes_torchs_arguments(["torch.nn.Conv2d", "torch.nn.functional.relu"], call)

@@ -174,6 +174,7 @@ def test_names_exist() -> None:
         "nn": paddle.nn,
         "F": paddle.nn.functional,
         "math": __import__("math"),
+        "operator": __import__("operator"),
     }
     for api in name_table():
         spelled = spell_name(api)
