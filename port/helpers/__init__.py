@@ -22,6 +22,7 @@ FILES = (
     "numbers_paddle",
     "places_paddle",
     "values_paddle",
+    "weights_paddle",
 )
 
 

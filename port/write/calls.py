@@ -22,7 +22,7 @@ from port.write.gaps import SpellingChoice
 from port.write.inplace import read_later
 from port.write.match import matched
 from port.write.open_calls import handed_on, without_stars
-from port.write.owners import LISTS, is_taken_in_turn, thawing, torch_has
+from port.write.owners import LISTS, is_taken_in_turn, read_by_place, thawing, torch_has
 from port.write.parts import PartWriter
 from port.write.torch_like import draws_its_own, torch_like
 
@@ -242,8 +242,11 @@ class CallWriter:
         if span_of(node) in self.rewriter.in_place and names[0] in IN_PLACE:
             inside = call.arguments[0].text if names[0].startswith("torch.nn.functional.") else ""
             return self.rewriter.take(node, named(f"{IN_PLACE[names[0]]}({inside})"))
-        if call.receiver and (one := thawing(node, names[0], self.source.parents.get(node))):
-            return self.rewriter.take(node, named(f"{one}({call.receiver.text})"))
+        loop = self.source.parents.get(node)
+        helper = thawing(node, names[0], loop) or read_by_place(self.source, node, seen)
+        if call.receiver and helper:
+            text = self.rewriter.take(node, named(f"{helper}({call.receiver.text})"))
+            return f"iter({text})" if is_taken_in_turn(node, loop) else text
         try:
             spelled = self._spelled_or_closed(node, names, call)
         except NoSpelling as error:

@@ -6,7 +6,7 @@ from typing import Any
 
 from port.record.facts import MODULE_OF_PYTHON, PARTIAL, Binding, Facts, SeenCall
 from port.record.stand_ins.old_worlds import OLD_OF_NUMPY
-from port.source import Source
+from port.source import FUNCTIONS, Source
 from port.write.parts import PartWriter
 
 COMPILERS = ("torch.jit.", "torch.compile", "torch.fx.", "torch._dynamo.")  # they change no value
@@ -22,6 +22,10 @@ _WEIGHTS = {
     "torch.nn.Module.parameters": "weights_of",
     "torch.nn.Module.named_parameters": "named_weights_of",
 }
+_MAY_HOLD_LINEAR = frozenset({
+    "torch.nn.Linear", "torch.nn.Module", "torch.nn.Sequential", "torch.nn.ModuleList",
+    "torch.nn.ModuleDict",
+})  # fmt: skip
 
 
 def is_numpys_old(bound: Binding | None) -> bool:
@@ -101,6 +105,43 @@ def thawing(node: ast.Call, name: str, parent: ast.AST | None) -> str:
     if node.args or node.keywords or not isinstance(parent, ast.For) or parent.iter is not node:
         return ""
     return _WEIGHTS.get(name, "") if any(map(_unfreezes, ast.walk(parent))) else ""
+
+
+def read_by_place(source: Source, node: ast.Call, seen: SeenCall) -> str:
+    """Return the helper for `list(layer.parameters())[0]` where a net computes, "" for others.
+
+    What is read there is a tensor with torch's axes; Paddle counts other things among them.
+    """
+    owner = seen.receiver or Facts()
+    if node.args or node.keywords or seen.names[:1] != ("torch.nn.Module.parameters",):
+        return ""
+    if not _MAY_HOLD_LINEAR.intersection(owner.names) or not _is_in_a_forward(source, node):
+        return ""
+    parent = source.parents.get(node)
+    if isinstance(parent, ast.Call) and not is_taken_in_turn(node, parent):
+        in_list = isinstance(parent.func, ast.Name) and parent.func.id in ("list", "tuple")
+        parent = source.parents.get(parent) if in_list else None
+        by_number = isinstance(parent, ast.Subscript) and not isinstance(parent.slice, ast.Slice)
+        parent = parent if by_number else None
+    if not isinstance(parent, ast.Call | ast.Subscript):
+        return ""
+    selected = source.parents.get(parent)
+    return "" if isinstance(selected, ast.Attribute) and _of_itself(selected) else "values_of"
+
+
+def _is_in_a_forward(source: Source, node: ast.AST) -> bool:
+    """Tell whether a function around has `forward` in its name."""
+    place = source.parents.get(node)
+    while place is not None:
+        if isinstance(place, FUNCTIONS) and "forward" in place.name:
+            return True
+        place = source.parents.get(place)
+    return False
+
+
+def _of_itself(node: ast.Attribute) -> bool:
+    """Tell whether an attribute is of the parameter rather than of its values."""
+    return node.attr in ("device", "dtype", "grad", "requires_grad", "is_cuda")
 
 
 def _unfreezes(node: ast.AST) -> bool:

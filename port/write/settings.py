@@ -175,8 +175,11 @@ def tensors_over_class(writer: PartWriter, node: ast.Assign) -> str | None:
     alone = len(names) == len(parts) and len(owners) == 1
     if not alone or not any(_of_a_class(writer, part) for part in parts):
         return None
+    given = node.value.elts if isinstance(node.value, ast.Tuple) else ()
+    if given and not any(_may_be_tensor(writer, one) for one in given):
+        return None
     told = ", ".join(f'"{name}"' for name in names)
-    text = f"hold_tensors({owners.pop()}, [{told}], {writer.text(node.value)})"
+    text = f"hold_tensors({owners.pop()}, [{told}], {in_brackets(writer.text(node.value))})"
     return writer.take(target, Spelled(text, helpers=frozenset({"hold_tensors"})))
 
 

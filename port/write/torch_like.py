@@ -50,7 +50,7 @@ def _made(name: str, base: str, form: Form) -> TorchLike | None:
         return None
     fixed = [p for p in form.parameters if p.name not in _PLACED and _has_one_value(p)]
     given = tuple(
-        Argument(p.name, p.name if p.default is not None else None, single=True)
+        Argument(p.name, p.name if p.default is not None else None, kind=_kind(p), single=True)
         for p in form.parameters
         if p.name not in _PLACED and p not in fixed
     )
@@ -93,6 +93,11 @@ def _has_one_value(parameter: Parameter) -> bool:
     if parameter.default is None or parameter.accepts or not parameter.constants:
         return False
     return ast.literal_eval(parameter.default) in parameter.constants
+
+
+def _kind(parameter: Parameter) -> str:
+    """Return what a parameter is taken for: the bool that it has to be, or "other"."""
+    return "bool" if set(parameter.accepts) == {"bool"} else "other"
 
 
 def _refusal(parameter: Parameter) -> str:

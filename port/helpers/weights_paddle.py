@@ -1,0 +1,14 @@
+"""Weights that a net reads among its layers."""
+
+from typing import Any
+
+from paddle import nn
+
+from port.helpers.layers_paddle import weights_of
+
+
+def values_of(layer: Any) -> list[Any]:
+    """Return the parameters to read values from: torch's weight of a Linear is the other way."""
+    inside = layer.sublayers(include_self=True)
+    turned = {id(one.weight) for one in inside if isinstance(one, nn.Linear)}
+    return [one.t() if id(one) in turned else one for one in weights_of(layer)]
