@@ -9,6 +9,7 @@ import ast
 from collections.abc import Collection, Iterator, Mapping, Set
 
 from port.cut.bindings import bindings
+from port.cut.branches import not_taken
 from port.cut.instead import Ours, has_instead, is_followed
 from port.cut.prepared import patched, set_up
 from port.cut.registered import Registered
@@ -79,9 +80,9 @@ class Cut:
         """Tell whether a statement stands in the port."""
         place: ast.AST | None = node
         while place is not None:
-            if place in self.silent:
-                return False
             parent = source.parents.get(place)
+            if place in self.silent or place in not_taken(source, parent):
+                return False
             method = isinstance(parent, ast.ClassDef) and isinstance(place, FUNCTIONS)
             if (isinstance(parent, ast.Module) or method) and place not in self.kept:
                 return False
@@ -148,6 +149,7 @@ class Cut:
             or self._take_methods()
             or self._take_of_any_module()
             or self._take_unreached()
+            or self._take_entries()
         ):
             if self._waiting:
                 self._take(*self._waiting.pop())
@@ -160,6 +162,12 @@ class Cut:
     def _take_unreached(self) -> bool:
         """Want what packages import of modules that only strings name; tell if there was any."""
         for wanted in list(self._unreached.wanted(self.names, self.kept)):
+            self._want(*wanted)
+        return bool(self._waiting)
+
+    def _take_entries(self) -> bool:
+        """Want what fills a registry under names that are selected of it; tell if there was any."""
+        for wanted in list(self._registered.entries(self.names)):
             self._want(*wanted)
         return bool(self._waiting)
 
@@ -370,7 +378,9 @@ class Cut:
             for part in shell(node):
                 yield from ast.walk(part)
             return
-        off = self.unused.rows_off(source, node) if isinstance(node, ast.Dict) else ()
+        off: Collection[ast.AST] = not_taken(source, node)
+        if isinstance(node, ast.Dict):
+            off = self.unused.rows_off(source, node)
         for child in ast.iter_child_nodes(node):
             if child in off:
                 continue
@@ -406,8 +416,10 @@ class Cut:
             if self._is_of_top(source, node.id) and not source.is_local(node):
                 self._want(source.module, node.id)
             return
-        if isinstance(node.value, ast.Name) and self._holds_module(source, node.value):
-            self._of_any_module |= {node.attr} - {"__all__"}
+        if isinstance(node.value, ast.Name):
+            self._registered.selected.add((node.value.id, node.attr.lower()))
+            if self._holds_module(source, node.value):
+                self._of_any_module |= {node.attr} - {"__all__"}
         owner = source.resolve(node.value)
         if owner is None or owner.kind != "module":
             return

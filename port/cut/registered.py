@@ -16,6 +16,8 @@ class Registered:
         self, sources: Mapping[str, Source], ran: Callable[[Source, ast.stmt], bool]
     ) -> None:
         self.sources, self.ran = sources, ran
+        self.selected: set[tuple[str, str]] = set()  # `TABLE.NAME`, the name in small letters
+        self._entries: dict[str, list[tuple[tuple[str, str], str]]] = {}
 
     def registers(self, source: Source, statement: ast.stmt) -> bool:
         """Tell whether a statement gives a class or function that ran to what another file has.
@@ -56,6 +58,30 @@ class Registered:
             ]
             if found and not any(statement in statements for _, statement, _ in found):
                 yield found[0][0], found[0][2]
+
+    def entries(self, names: Mapping[str, Collection[str]]) -> Iterator[tuple[str, str]]:
+        """Yield (module, definition) of what a decorator puts under a name that is selected.
+
+        `@NORMS.register("instance")` above a function, and `NORMS.INSTANCE` in what is kept; names:
+        of every module, what of it is kept.
+        """
+        tables = {table for table, _ in self.selected}
+        for module, held in names.items():
+            if not tables.isdisjoint(held):
+                for entry, name in self._entries_of(module):
+                    if entry in self.selected and entry[0] in held and name not in held:
+                        yield module, name
+
+    def _entries_of(self, module: str) -> list[tuple[tuple[str, str], str]]:
+        """Return [((table, name in small letters), definition)] of a file."""
+        if module not in self._entries:
+            decorated = (
+                (_entry(one), _name(statement))
+                for statement in self.sources[module].tree.body
+                for one in getattr(statement, "decorator_list", ())
+            )
+            self._entries[module] = [(key, name) for key, name in decorated if key is not None]
+        return self._entries[module]
 
     def _imports(self, source: Source, statement: ast.stmt, module: str) -> str:
         """Return a name that a statement binds as it imports a module, "" where it does not."""
@@ -106,3 +132,13 @@ def _root(node: ast.expr) -> str:
     while isinstance(node, ast.Attribute | ast.Subscript):
         node = node.value
     return node.id if isinstance(node, ast.Name) else ""
+
+
+def _entry(decorator: ast.expr) -> tuple[str, str] | None:
+    """Return (table, name in small letters) of `@TABLE.register("name")`."""
+    if not isinstance(decorator, ast.Call) or not isinstance(decorator.func, ast.Attribute):
+        return None
+    first = decorator.args[0] if decorator.args else None
+    if isinstance(first, ast.Constant) and isinstance(first.value, str):
+        return _root(decorator.func), first.value.lower()
+    return None

@@ -176,3 +176,9 @@ def base_of(names: Sequence[str], around: ast.AST | None) -> str:
     if _BASE_OF_NORMS in names:
         return "BatchNormOfAnyRank" if inherited else ""
     return next((_BASES[name] for name in names if name in _BASES), "")
+
+
+def is_no_size(node: ast.expr, facts: Facts, text: str) -> bool:
+    """Tell whether an expression is a tuple or a list in the port, as in the reference."""
+    plain = isinstance(node, ast.Tuple | ast.List) or facts.kind in ("tuple", "list")
+    return plain or text.startswith("tuple(")

@@ -1,7 +1,7 @@
 """What writes the parts of a call: the rewriter of its file."""
 
 import ast
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, Protocol
 
 from port.calls import SourceLine, Spelled
@@ -71,3 +71,12 @@ def _picks(writer: PartWriter, index: ast.expr) -> bool:
     known = writer.facts(index)
     several = known.kind in ("list", "tuple", "range") or (known.kind == "tensor" and known.rank)
     return isinstance(index, ast.List | ast.Tuple | ast.ListComp) or bool(several)
+
+
+def placed_in(node: ast.AST) -> Iterator[Any]:
+    """Yield the nearest parts of a node that have a place of their own."""
+    for child in ast.iter_child_nodes(node):
+        if hasattr(child, "lineno"):
+            yield child
+        else:
+            yield from placed_in(child)

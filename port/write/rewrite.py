@@ -4,10 +4,11 @@ Inner texts come first: the arguments of a call are Paddle source when the call 
 """
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from port.calls import NoSpelling, SourceLine, Spelled
+from port.cut.branches import taken
 from port.cut.cut import Cut
 from port.cut.instead import Ours, without_hints
 from port.helpers import helper_names
@@ -31,11 +32,12 @@ from port.write.owners import (
     base_of,
     hands_modes_on,
     is_left_out,
+    is_no_size,
     is_numpys_old,
     is_torchs,
     owner_names,
 )
-from port.write.parts import picked_of_a_view
+from port.write.parts import picked_of_a_view, placed_in
 from port.write.settings import (
     changed,
     layer_at,
@@ -54,6 +56,7 @@ SIGNS: dict[type, str] = {**dict(ARITHMETIC), **dict(COMPARED)}
 _TIGHT = (
     ast.BinOp | ast.UnaryOp | ast.Compare | ast.Attribute | ast.BoolOp | ast.Starred | ast.Await
 )
+_ASKING = ("isinstance", "issubclass")
 _METHODS = ("__init__", "forward", "__call__")  # which a class of Paddle has under torch's name
 
 
@@ -120,7 +123,7 @@ class Rewriter:
     def _children(self, node: ast.AST) -> list[Any]:
         if isinstance(node, ast.JoinedStr):
             return []
-        return sorted(_placed(node), key=lambda child: self.extent(child)[0])
+        return sorted(placed_in(node), key=lambda child: self.extent(child)[0])
 
     def _pieces(self, start: int, end: int, children: list[Any]) -> str:
         pieces, place = [], start
@@ -233,7 +236,19 @@ class Rewriter:
         return with_comment if self._is_dropped(node) else None
 
     _AnnAssign = _Expr = _For = _While = _With = _Delete = _Assert = _dropped_or_none
-    _If = _Try = _dropped_or_none
+    _Try = _dropped_or_none
+
+    def _If(self, node: ast.If) -> str | None:
+        return self._dropped_or_none(node) or self._branch_taken(node)
+
+    def _branch_taken(self, node: ast.If) -> str | None:
+        """Write the branch that ran at the top of a library's file, and the `if` no more."""
+        block = taken(self.source, node)
+        if not block:
+            return None
+        text = self._pieces(self.extent(block[0])[0], self.extent(block[-1])[1], list(block))
+        first = "\n" if isinstance(block[0], FUNCTIONS | ast.ClassDef) else ""
+        return first + text.replace("\n" + " " * block[0].col_offset, "\n")
 
     def _AugAssign(self, node: ast.AugAssign) -> str | None:
         """Paddle's `x += y` makes a new tensor: other names of x get it, too.
@@ -274,7 +289,7 @@ class Rewriter:
         """Compare a size with a tuple: Paddle's shape may be a list, which equals none."""
         sides = [node.left, node.comparators[0]]
         texts = [self.text(one) for one in sides]
-        tuples = [_is_no_size(one, self.facts(one), t) for one, t in zip(sides, texts, strict=True)]
+        tuples = [is_no_size(one, self.facts(one), t) for one, t in zip(sides, texts, strict=True)]
         if self.facts(sides[tuples[0]]).kind != "size" or sum(tuples) != 1:
             return None
         texts[tuples[0]] = f"tuple({texts[tuples[0]]})"
@@ -408,8 +423,7 @@ class Rewriter:
         parent = self.source.parents.get(node)
         while isinstance(parent, ast.Tuple | ast.BinOp):
             parent = self.source.parents.get(parent)
-        asked = isinstance(parent, ast.Call) and isinstance(parent.func, ast.Name)
-        asked = asked and parent.func.id in ("isinstance", "issubclass")  # type: ignore[union-attr]
+        asked = isinstance(parent, ast.Call) and _name_of(parent.func) in _ASKING
         return asked or isinstance(parent, ast.Compare | ast.ClassDef | ast.Subscript)
 
     def _is_annotation(self, node: ast.AST) -> bool:
@@ -478,20 +492,9 @@ class Rewriter:
         return self.source.record.values.get(span, Facts())
 
 
-def _is_no_size(node: ast.expr, facts: Facts, text: str) -> bool:
-    """Tell whether an expression is a tuple or a list in the port, as in the reference."""
-    plain = isinstance(node, ast.Tuple | ast.List) or facts.kind in ("tuple", "list")
-    return plain or text.startswith("tuple(")
+def _name_of(node: ast.expr) -> str:
+    return str(getattr(node, "id", getattr(node, "attr", "")))
 
 
 def _is_future(node: ast.AST) -> bool:
     return isinstance(node, ast.ImportFrom) and node.module == "__future__"
-
-
-def _placed(node: ast.AST) -> Iterator[Any]:
-    """Yield the nearest parts of a node that have a place of their own."""
-    for child in ast.iter_child_nodes(node):
-        if hasattr(child, "lineno"):
-            yield child
-        else:
-            yield from _placed(child)
