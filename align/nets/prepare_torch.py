@@ -1,9 +1,12 @@
 """Brings a torch net into the state in which it is judged, and back to the bit."""
 
+import ast
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from copy import copy
-from types import MethodType
+from functools import cache
+from pathlib import Path
+from types import CodeType, MethodType
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -18,6 +21,7 @@ from align.arrays.trees import leaves, map_leaves
 from align.nets.calls import attributes_kept
 from align.nets.casts.follow_torch import TorchTables, follows_run
 from align.nets.layers_torch import tables_of
+from common.processes.gradient_checkpoints import runs_again
 
 
 @contextmanager
@@ -69,7 +73,7 @@ def prepared(
                 for name, value in rounded_constants(module).items():
                     change(module, name, value)
         follows = follows_run(tables) if dtype == torch.float64 else nullcontext()
-        with attributes_kept(net.modules()), follows:
+        with attributes_kept(net.modules()), _own_checkpoints_once(), follows:
             _set_mode(net, train, modes)
             for module in net.modules():
                 _run_on_one_device(module)
@@ -171,6 +175,58 @@ _NO_CHECKPOINTS = {
     "CheckpointFunction": _RunsOnce,
     "_checkpoint_without_reentrant_generator": _no_second_run,
 }
+
+
+@contextmanager
+def _own_checkpoints_once() -> Iterator[None]:
+    """Let what such functions run twice, the first time without a graph, run once and with one."""
+    changed: list[Any] = []
+    try:
+        for kind in _below(torch.autograd.Function):
+            if "apply" not in vars(kind) and (parameters := _of_a_checkpoint(kind)):
+                kind.apply = staticmethod(_run_once(has_length=len(parameters.split(", ")) == 3))
+                changed.append(kind)
+        yield
+    finally:
+        for kind in changed:
+            del kind.apply
+
+
+def _run_once(has_length: bool) -> Callable[..., Any]:
+    def apply(function: Callable[..., Any], *given: Any) -> Any:
+        return function(*given[1 : 1 + given[0]]) if has_length else function(*given)
+
+    return apply
+
+
+def _below(kind: Any) -> Iterator[Any]:
+    """Yield the classes of people's own that inherit from `kind`."""
+    for one in kind.__subclasses__():
+        if one.__module__.partition(".")[0] != "torch":
+            yield one
+        yield from _below(one)
+
+
+@cache
+def _of_a_checkpoint(kind: Any) -> str | None:
+    code: CodeType | None = getattr(kind.forward, "__code__", None)
+    if code is None:
+        return None
+    try:
+        tree = ast.parse(Path(code.co_filename).read_bytes())
+    except (OSError, ValueError, SyntaxError):  # made without a file
+        return None
+    classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    own = [one for one in classes if any(_begins(part, code) for part in one.body)]
+    return runs_again(own[0]) if len(own) == 1 else None
+
+
+def _begins(node: ast.stmt, code: CodeType) -> bool:
+    """Tell whether a statement is the function of `code`."""
+    if not isinstance(node, ast.FunctionDef) or node.name != code.co_name:
+        return False
+    first = min([node.lineno, *(one.lineno for one in node.decorator_list)])
+    return first == code.co_firstlineno
 
 
 def tensor_dtype(name: str) -> torch.dtype:

@@ -1,6 +1,7 @@
 """Backward passes of the reference's own: those that raise, and those that its code runs itself."""
 
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -115,3 +116,19 @@ def refuse_transforms() -> None:
         f"could not check: the reference calls its own layers under torch.func.vmap ({caller()}), "
         "where nobody can read what they compute: give them the whole batch for the comparison"
     )
+
+
+def refuse_second_runs(path: str) -> None:
+    """Raise UserError where the module at `path` runs in a backward pass that a user wrote."""
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        if code.co_name == "backward" and is_users(code.co_filename):
+            place = f"{code.co_filename}:{frame.f_lineno}"
+            raise UserError(
+                f"could not check: {path} of the reference runs again in a backward pass of its "
+                f"own ({place}), where its gradients cannot be told from those of the first run: "
+                "call its code directly for the comparison (checkpoints of torch.utils.checkpoint "
+                "are known, and code may stay in one)"
+            )
+        frame = frame.f_back

@@ -21,6 +21,7 @@ from align.nets.prepare_torch import out_of_place
 from align.record.choices.choices_torch import GivesChoices
 from align.record.draws import CallKey
 from align.record.draws_torch import GivesDraws
+from align.record.own_backward_torch import refuse_second_runs
 from align.record.recording_torch import ReferenceRun
 from align.record.trace import Call, CallPlace, Cotangent, Slot, Trace
 from align.rounding.disturbed_framework_torch import DisturbedFramework
@@ -260,6 +261,8 @@ class DisturbedRun:
     def _next_call(self, path: str) -> Call:
         index = self.counts.get(path, 0)
         self.counts[path] = index + 1
+        if (path, index) not in self.calls:
+            refuse_second_runs(path)
         return self.calls[path, index]
 
     def _disturb(self, leaf: Any) -> Any:

@@ -1,13 +1,20 @@
-"""What stands in the port for code of a library that the net does not use: a line that raises."""
+"""What stands in the port for code that is left out: a line that raises, or less code."""
 
 import ast
 
+from common.processes.gradient_checkpoints import runs_again
 from port.cut.cut import shell
 from port.meanings import value_spelled
 from port.write.gaps import Gap
+from port.write.owners import is_torchs
 from port.write.parts import PartWriter
 
 SILENT = "not_here"
+_FUNCTIONS = ("torch.autograd.Function", "torch.autograd.function.Function")
+_NOTE = (
+    "the reference's own gradient checkpointing saves memory and computes the same: its code runs "
+    "once here; paddle.distributed.fleet.utils.recompute runs it again"
+)
 
 
 class LeftOutWriter:
@@ -39,3 +46,24 @@ class LeftOutWriter:
             needs.gaps.append(gap)
         needs.helpers.add(SILENT)
         return f'{SILENT}("{where.file.name}:{where.line}")'
+
+
+def run_once(writer: PartWriter, node: ast.ClassDef) -> str | None:
+    """Return a class whose `apply` calls the function; None for what is no checkpoint."""
+    bounds = [writer.source.resolve(base) for base in node.bases]
+    torchs = [bound for bound in bounds if bound is not None and is_torchs(bound)]
+    parameters = runs_again(node)
+    if parameters is None or len(node.bases) != 1 or node.decorator_list:
+        return None
+    if not any(name in _FUNCTIONS for bound in torchs for name in bound.names):
+        return None
+    function, *length, rest = parameters.split(", ")
+    given = f"*{rest[1:]}[:{length[0]}]" if length else rest
+    writer.needs.notes.append((writer.where(node), _NOTE))
+    lines = [
+        f"class {node.name}:",
+        "    @staticmethod",
+        f"    def apply({parameters}):",
+        f"        return {function}({given})",
+    ]
+    return ("\n" + " " * node.col_offset).join(lines)

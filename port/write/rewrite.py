@@ -26,7 +26,7 @@ from port.write.files.texts import DECORATOR, DROP, DROP_DEFINITION, OWN, in_bra
 from port.write.gaps import Gap, Needs, SpellingChoice
 from port.write.imports import ImportWriter
 from port.write.inplace import of_a_turned_weight, read_later, written_by_places
-from port.write.left_out import LeftOutWriter
+from port.write.left_out import LeftOutWriter, run_once
 from port.write.match import without_entries
 from port.write.owners import (
     base_of,
@@ -167,6 +167,8 @@ class Rewriter:
             return DROP_DEFINITION
         if node in self.cut.unmade:
             return self.left_out.unmade_class(node)
+        if once := run_once(self, node):
+            return once
         calls = (one for one in ast.walk(node) if isinstance(one, ast.Call))
         if names := next(filter(None, map(self.calls.open_constructor, calls)), None):
             self.open_classes[node] = names
