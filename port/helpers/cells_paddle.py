@@ -1,7 +1,9 @@
-"""Recurrent cells that return their new states alone, as torch's do."""
+"""Recurrent cells that return their new states alone, as torch's do, and their sequences."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import paddle
 from paddle import nn
 
 
@@ -27,3 +29,17 @@ class RNNCellOfStates(nn.SimpleRNNCell):
     def forward(self, x: Any, states: Any = None) -> Any:
         """Return the new state, [N, width]."""
         return super().forward(x, states)[1]
+
+
+def padded_sequences(
+    sequences: Sequence[Any], batch_first: bool = False, padding_value: float = 0.0
+) -> Any:
+    """Stack sequences [L, *] as [longest, N, *], filled at their ends: Paddle has no such call."""
+    longest = max(len(one) for one in sequences)
+    filled = [
+        paddle.concat(
+            [one, paddle.full([longest - len(one), *one.shape[1:]], padding_value, one.dtype)]
+        )
+        for one in sequences
+    ]
+    return paddle.stack(filled, axis=0 if batch_first else 1)

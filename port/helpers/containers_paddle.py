@@ -1,7 +1,8 @@
 """What layers hold: others by places, where Paddle's Sequential knows names alone, and tensors."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 import paddle
 
@@ -65,3 +66,18 @@ def hold_tensors(owner: Any, names: Sequence[str], values: Iterable[Any]) -> Non
             hold_tensor(owner, name, value)
         else:
             setattr(owner, name, value)
+
+
+def is_of_type(value: Any, kind: Any) -> bool:
+    """Tell whether a value is of a type, and what it holds of `list[int]`, as scripts do."""
+    outer, inner = get_origin(kind), get_args(kind)
+    if outer is None:
+        return value is kind or isinstance(value, kind)
+    if outer in (Union, UnionType):
+        return any(is_of_type(value, one) for one in inner)
+    if not isinstance(value, outer):
+        return False
+    if outer is dict:
+        return all(is_of_type(k, inner[0]) and is_of_type(v, inner[1]) for k, v in value.items())
+    kinds = inner if outer is tuple else inner * len(value)
+    return len(kinds) == len(value) and all(map(is_of_type, value, kinds))

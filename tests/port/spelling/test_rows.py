@@ -123,7 +123,9 @@ BY_TEXT = {  # rows that give nothing to compare: their spelling is the test
         "no_download(flag)",
     ),
 }
-DRAWN = re.compile(r"rand|bernoulli|[.]normal|uniform|empty|(?:Tensor|[.]new)[(](2|size4)")
+DRAWN = re.compile(
+    r"rand|multinomial|bernoulli|[.]normal|uniform|empty|(?:Tensor|[.]new)[(](2|size4)"
+)
 
 
 @pytest.fixture(autouse=True, scope="module")

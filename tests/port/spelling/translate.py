@@ -41,6 +41,8 @@ def described(text: str, value: Any, name: str | None = None, star: str = "") ->
     kind = next((kind for cls, kind in KINDS if isinstance(value, cls)), "other")
     constant: object = value if isinstance(value, CONSTANTS) else UNKNOWN
     rank, dtype = None, None
+    if kind == "dtype":
+        constant = str(value).removeprefix("torch.")
     if kind == "tensor":
         rank, dtype = value.dim(), str(value.dtype).removeprefix("torch.")
     elif kind in ("list", "tuple", "size"):
