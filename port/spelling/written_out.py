@@ -1,7 +1,7 @@
 """Spellings that a template cannot hold: functions of the row and the call's arguments."""
 
 import ast
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from port.calls import UNKNOWN, Argument, TorchCall
@@ -157,19 +157,10 @@ def _one(argument: Argument) -> str:
 
 def conv_same(writing: CallToWrite) -> str:
     """padding='same': numbers, because Paddle's SAME sets the dilation to 1."""
-    size, step = literal(writing.argument("kernel_size")), literal(writing.argument("dilation"))
-    sizes = [size] * 2 if isinstance(size, int) else size
-    steps = [step] * 2 if isinstance(step, int) else step
-    if not isinstance(sizes, Sequence) or not isinstance(steps, Sequence):
-        raise DoesNotFitError("padding='same' of a kernel that is not known")
-    pads = [d * (k - 1) / 2 for k, d in zip(sizes, steps, strict=True)]
-    if any(p != int(p) for p in pads):
-        raise DoesNotFitError("padding='same' of an even kernel pads one side more")
-    numbers = [int(p) for p in pads]
-    text = str(numbers[0] if len(set(numbers)) == 1 else numbers)
-    given = {**writing.bound.given, "padding": Argument(text, "padding", kind="int")}
+    given = {**writing.bound.given, "padding": _as_padding(writing)}
+    layer = writing.form.api.rpartition(".")[2].removesuffix("d") + "D"
     template = (
-        "nn.Conv2D(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, "
+        f"nn.{layer}(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, "
         "padding_mode=padding_mode, bias_attr=unless_true(bias))"
     )
     form = Form(writing.form.api, writing.form.parameters, template, writing.form.dropped)
@@ -177,6 +168,25 @@ def conv_same(writing: CallToWrite) -> str:
     tree = form.tree
     assert isinstance(tree, ast.Call)
     return rendering.outer_call(tree)
+
+
+def _as_padding(writing: CallToWrite) -> Argument:
+    """Return what padding='same' comes to, a call of a helper where its numbers are names."""
+    kernel, dilation = (writing.argument(name).text for name in ("kernel_size", "dilation"))
+    given = kernel if dilation == "1" else f"{kernel}, {dilation}"
+    try:
+        size, step = ast.literal_eval(kernel), ast.literal_eval(dilation)
+    except (ValueError, SyntaxError, TypeError):
+        return Argument(f"padding_of_same({given})", "padding")
+    sizes = [size] * 3 if isinstance(size, int) else size
+    steps = [step] * len(sizes) if isinstance(step, int) else step
+    pads = [d * (k - 1) / 2 for k, d in zip(sizes, steps, strict=False)]
+    if any(p != int(p) for p in pads):
+        if any(d != 1 for d in steps):
+            raise DoesNotFitError("padding='same' of an even kernel that is dilated")
+        return Argument("'SAME'", "padding", kind="str")
+    numbers = [int(p) for p in pads]
+    return Argument(str(numbers[0] if len(set(numbers)) == 1 else numbers), "padding", kind="int")
 
 
 def sequential(writing: CallToWrite) -> str:
