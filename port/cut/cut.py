@@ -33,6 +33,7 @@ Item = tuple[str, str]  # module, name at its top
 # Of a class: nobody selects their names. backward: of an autograd function; the order of
 # instances: functools.total_ordering asks for it.
 _ALWAYS = ("__init__", "forward", "backward", "__eq__", "__lt__", "__le__", "__gt__", "__ge__")
+_BY_STRING = ("globals", "eval", "exec")  # which look up what a string names in their file
 
 
 class Cut:
@@ -357,11 +358,13 @@ class Cut:
                 self._read_asked(source, part)
 
     def _read_asked(self, source: Source, node: ast.Call) -> None:
-        """Want what `getattr(module, name)` found in modules of the recording.
+        """Want what `getattr(module, name)` found in modules of the recording, and `eval`.
 
         Not the functions of library files of which none ran: a file's own list of old names asks
         for them as it is imported.
         """
+        if isinstance(node.func, ast.Name) and node.func.id in _BY_STRING:
+            self._want_imported(source, node)
         for seen in source.record.calls.get(span_of(node), ()):
             if seen.asked_of in self.sources and self._may_be_asked(seen.asked_of, seen.asked):
                 self._want_member(seen.asked_of, seen.asked)
@@ -370,6 +373,21 @@ class Cut:
         own = self._binding(module).get(name, ())
         whole = any(isinstance(one, FUNCTIONS) for one in own)
         return not (whole and self.sources[module].record.library) or module in self._working
+
+    def _want_imported(self, source: Source, node: ast.AST, module: str | None = None) -> None:
+        """Want what a file imports and that ran: a string reaches it by the file's name for it.
+
+        node: what looks it up. module: where, if not in its own file.
+        """
+        if source.record.library and not source.did_run(node):
+            return
+        module = source.module if module is None else module
+        for name, bound in self.sources[module].record.names.items():
+            home, _, whole = bound.value.partition(":")
+            if bound.kind == "thing" and home in self.sources and home != module:
+                made = self._binding(home).get(whole, ())
+                if any(ran_at_work(self.sources[home], one) for one in made):
+                    self._want(module, name)
 
     def _parts(self, source: Source, node: ast.AST) -> Iterator[ast.AST]:
         yield node
@@ -423,6 +441,8 @@ class Cut:
         owner = source.resolve(node.value)
         if owner is None or owner.kind != "module":
             return
+        if node.attr == "__dict__" and owner.value in self.sources:
+            self._want_imported(source, node, owner.value)
         if f"{owner.value}.{node.attr}" in self._known:
             self.reached.add((owner.value, node.attr))
         if owner.value in self.sources:

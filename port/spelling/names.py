@@ -41,7 +41,7 @@ def spell_name(api: str) -> Spelled:
     Raises:
         NoSpelling: where neither names.yml nor a row of the table has it.
     """
-    text = name_table().get(api) or called_by(api)
+    text = name_table().get(api) or called_by(api) or _always(api)
     if text is None:
         raise NoSpelling(api, "it is not in the table of meanings, as a value")
     names = names_of(text)
@@ -63,6 +63,13 @@ def called_by(api: str) -> str | None:
         if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Attribute | ast.Name):
             return ast.unparse(tree.func)
     return None
+
+
+def _always(api: str) -> str | None:
+    """Return a function for one of torch's without arguments that is always the same here."""
+    trees = [form.tree for form in rows().get(api, ()) if not form.parameters]
+    constant = trees and isinstance(trees[0], ast.Constant)
+    return f"(lambda: {ast.unparse(trees[0])})" if constant else None
 
 
 def spell_attribute(owner_kind: str, name: str, text: str, *, subscripted: bool = False) -> Spelled:

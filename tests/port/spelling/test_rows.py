@@ -82,6 +82,13 @@ BY_TEXT = {  # rows that give nothing to compare: their spelling is the test
         "paddle.amp.auto_cast(enable=False)",
     ),
     "torch._C._log_api_usage_once": ("torch._C._log_api_usage_once('net')", "None"),
+    "torch.is_autocast_enabled": ("torch.is_autocast_enabled('cpu')", "False"),
+    "torch.backends.mps.is_available": ("torch.xpu.is_available()", "False"),
+    "torch.is_inference_mode_enabled": ("torch.is_inference_mode_enabled()", "False"),
+    "torch.backends.mkldnn.is_available": (
+        "torch.backends.mkldnn.is_available()",
+        "False",
+    ),
     "torch.jit.is_scripting": ("torch.onnx.is_in_onnx_export()", "False"),
     "torch.device": ("torch.device('cpu')", "'cpu'"),
     "torch.jit.script": ("torch.jit.ignore(F.relu)", "F.relu"),
