@@ -178,6 +178,14 @@ def base_of(names: Sequence[str], around: ast.AST | None) -> str:
     return next((_BASES[name] for name in names if name in _BASES), "")
 
 
+def asks_for_a_type(node: ast.AST | None) -> bool:
+    """Tell whether a node is a call of `isinstance` or `issubclass`, of whatever module."""
+    if not isinstance(node, ast.Call):
+        return False
+    name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+    return name in ("isinstance", "issubclass")
+
+
 def is_no_size(node: ast.expr, facts: Facts, text: str) -> bool:
     """Tell whether an expression is a tuple or a list in the port, as in the reference."""
     plain = isinstance(node, ast.Tuple | ast.List) or facts.kind in ("tuple", "list")

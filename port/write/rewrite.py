@@ -29,6 +29,7 @@ from port.write.inplace import of_a_turned_weight, read_later, written_by_places
 from port.write.left_out import LeftOutWriter, run_once
 from port.write.match import without_entries
 from port.write.owners import (
+    asks_for_a_type,
     base_of,
     hands_modes_on,
     is_left_out,
@@ -56,7 +57,6 @@ SIGNS: dict[type, str] = {**dict(ARITHMETIC), **dict(COMPARED)}
 _TIGHT = (
     ast.BinOp | ast.UnaryOp | ast.Compare | ast.Attribute | ast.BoolOp | ast.Starred | ast.Await
 )
-_ASKING = ("isinstance", "issubclass")
 _METHODS = ("__init__", "forward", "__call__")  # which a class of Paddle has under torch's name
 
 
@@ -425,7 +425,7 @@ class Rewriter:
         parent = self.source.parents.get(node)
         while isinstance(parent, ast.Tuple | ast.BinOp):
             parent = self.source.parents.get(parent)
-        asked = isinstance(parent, ast.Call) and _name_of(parent.func) in _ASKING
+        asked = asks_for_a_type(parent)
         return asked or isinstance(parent, ast.Compare | ast.ClassDef | ast.Subscript)
 
     def _is_annotation(self, node: ast.AST) -> bool:
@@ -492,10 +492,6 @@ class Rewriter:
             seen = self.source.record.calls.get(span, [])
             return seen[0].result if len(seen) == 1 else Facts()
         return self.source.record.values.get(span, Facts())
-
-
-def _name_of(node: ast.expr) -> str:
-    return str(getattr(node, "id", getattr(node, "attr", "")))
 
 
 def _is_future(node: ast.AST) -> bool:
