@@ -7,7 +7,7 @@ def classes_with_modes(net: nn.Module) -> set[str]:
     """Return "module:name" of the classes that must hand a mode on, layer by layer.
 
     Where a layer inside the net has a `train` or `eval` of its own: the classes at the top of its
-    and of the net's that inherit nn.Module itself. Of other nets none.
+    and of the net's that inherit nn.Module itself, or a layer of torch's. Of other nets none.
     """
     kinds = {type(module) for module in net.modules()}
     own = {kind for kind in kinds if _is_own(kind, "train") or _is_own(kind, "eval")}
@@ -15,8 +15,12 @@ def classes_with_modes(net: nn.Module) -> set[str]:
         f"{one.__module__}:{one.__qualname__}"
         for kind in ({type(net)} | own if own else ())
         for one in kind.__mro__
-        if nn.Module in one.__bases__ and not one.__module__.startswith("torch.")
+        if any(map(_is_torchs, one.__bases__)) and not _is_torchs(one)
     }
+
+
+def _is_torchs(kind: type) -> bool:
+    return issubclass(kind, nn.Module) and kind.__module__.startswith("torch.")
 
 
 def _is_own(kind: type[nn.Module], name: str) -> bool:

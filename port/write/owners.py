@@ -1,9 +1,10 @@
 """Whose a name is, of which classes an attribute is selected, and what a statement sets there."""
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from port.meanings import named
 from port.record.facts import MODULE_OF_PYTHON, PARTIAL, Binding, Facts, SeenCall
 from port.record.stand_ins.old_worlds import OLD_OF_NUMPY
 from port.source import FUNCTIONS, Source
@@ -159,12 +160,23 @@ def _is_false(value: ast.expr | None) -> bool:
     return isinstance(value, ast.Constant) and value.value is False
 
 
-def hands_modes_on(writer: PartWriter, node: ast.expr) -> bool:
-    """Tell whether a base is of a class that hands `train(mode)` on layer by layer."""
+def bases_with_modes(
+    writer: PartWriter,
+    node: ast.expr,
+    names: tuple[str, ...],
+    plain: Callable[[ast.expr, tuple[str, ...]], str],
+) -> str:
+    """Write the base of a class that hands `train(mode)` on layer by layer; "" for all else.
+
+    plain: writes it as of any other class; such a layer of torch's stands beside the helper.
+    """
     around = writer.source.parents.get(node)
     if not isinstance(around, ast.ClassDef) or node not in around.bases:
-        return False
-    return f"{writer.source.module}:{around.name}" in writer.cut.record.with_modes
+        return ""
+    if f"{writer.source.module}:{around.name}" not in writer.cut.record.with_modes:
+        return ""
+    base = writer.take(node, named("LayerWithModes"))
+    return base if "torch.nn.Module" in names else f"{base}, {plain(node, names)}"
 
 
 def base_of(names: Sequence[str], around: ast.AST | None) -> str:

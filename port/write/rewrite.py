@@ -31,7 +31,7 @@ from port.write.match import without_entries
 from port.write.owners import (
     asks_for_a_type,
     base_of,
-    hands_modes_on,
+    bases_with_modes,
     is_left_out,
     is_no_size,
     is_numpys_old,
@@ -398,13 +398,14 @@ class Rewriter:
     def value(self, node: ast.expr, bound: Binding) -> str:
         """Return the Paddle name of what is torch's and stands as a value."""
         names = bound.names or (bound.value,)
+        return bases_with_modes(self, node, names, self._value) or self._value(node, names)
+
+    def _value(self, node: ast.expr, names: tuple[str, ...]) -> str:
         base = self.open_classes.get(self.source.parents[node], ())
         if set(names) & set(base) and (made := self.torch_like(node, names)):
             return made
         if inherited := base_of(names, self.source.parents[node]):
             return self.take(node, named(inherited))
-        if "torch.nn.Module" in names and hands_modes_on(self, node):
-            return self.take(node, named("LayerWithModes"))
         if names == ("torch",):
             self.needs.imports.add("import paddle")
             return "paddle"
