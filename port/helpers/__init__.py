@@ -21,6 +21,7 @@ FILES = (
     "modes_paddle",
     "numbers_paddle",
     "places_paddle",
+    "pools_paddle",
     "values_paddle",
     "weights_paddle",
 )

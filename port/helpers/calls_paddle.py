@@ -310,6 +310,8 @@ def with_gradient(x: Any, wanted: bool = True) -> Any:
 
 def dilation_of(pool: Any) -> Any:
     """Return the dilation of a pooling layer, as often as its size is told: Paddle's have none."""
+    if hasattr(pool, "dilation"):
+        return pool.dilation
     return (1,) * len(pool.ksize) if isinstance(pool.ksize, list | tuple) else 1
 
 

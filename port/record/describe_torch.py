@@ -21,7 +21,7 @@ def described(value: Any) -> Facts:
     if kind in KIND_OF:
         return Facts(KIND_OF[kind], value)
     if isinstance(value, torch.Tensor):
-        return Facts("tensor", UNKNOWN, value.dim(), dtype_name(value.dtype))
+        return Facts("tensor", UNKNOWN, value.dim(), dtype_name(value.dtype), part=_is_part(value))
     if isinstance(value, torch.Size):
         return Facts("size", tuple(value), len(value), "int", single=len(value) == 1)
     if isinstance(value, list | tuple):
@@ -59,6 +59,10 @@ def _described_list(value: Any, kind: str) -> Facts:
     dtype = kinds.pop() if len(kinds) == 1 else None
     shapes = {str(item.shape) for item in value if isinstance(item, torch.Tensor)}
     return Facts(kind, held, len(value), dtype, single=len(value) == 1, uneven=len(shapes) > 1)
+
+
+def _is_part(tensor: torch.Tensor) -> bool:
+    return tensor.layout == torch.strided and not tensor.is_contiguous()
 
 
 def dtype_name(dtype: torch.dtype) -> str:

@@ -24,6 +24,7 @@ class Facts:
 
     single: a list or tuple of one number came here, maybe among others. uneven: so did one of
     tensors of several shapes. either: where layers of several classes came, the names of each.
+    part: so did a tensor that has not its memory for itself, such as `x[:, 1:]`.
 
     names are canonical names of torch ("torch.nn.Conv2d", "torch.nn.modules.conv.Conv2d"); of an
     instance those of the class of torch nearest to it.
@@ -37,6 +38,7 @@ class Facts:
     single: bool = False
     uneven: bool = False
     either: tuple[tuple[str, ...], ...] = ()
+    part: bool = False
 
 
 def merged(one: Facts, other: Facts) -> Facts:
@@ -53,6 +55,7 @@ def merged(one: Facts, other: Facts) -> Facts:
         one.single or other.single,
         one.uneven or other.uneven,
         tuple(dict.fromkeys((*_classes(one), *_classes(other)))) if _differ(one, other) else (),
+        one.part or other.part,
     )
 
 

@@ -194,15 +194,16 @@ def _is_of_parameters(rewriter: PartWriter, name: ast.Name) -> bool:
 def written_by_places(rewriter: PartWriter, node: ast.Subscript) -> str | None:
     """Write `x[places] = values` of numbers, where a list or a mask says the places.
 
-    None for other targets.
+    Into a part of another tensor one number, too. None for other targets.
     """
     parent = rewriter.source.parents[node]
     if not isinstance(parent, ast.Assign | ast.AugAssign):
         return None
     target, values = rewriter.facts(node.value), rewriter.facts(parent.value)
-    if not target.kind == values.kind == "tensor" or values.dtype not in _NUMBERS:
+    if target.kind != "tensor" or not any(_is_several(rewriter, one) for one in _indices(node)):
         return None
-    if values.rank == 0 or not any(_is_several(rewriter, one) for one in _indices(node)):
+    of_numbers = values.kind == "tensor" and values.dtype in _NUMBERS and values.rank != 0
+    if not (of_numbers or (target.part and values.dtype != "bool")):
         return None
     owner = rewriter.text(node.value)
     text = f"AtPlaces({owner}){rewriter.inside(node).removeprefix(owner)}"

@@ -62,3 +62,25 @@ def test_places_of_a_slice_are_its_own():
     AtPlaces(part)[paddle.to_tensor(marked)] = paddle.full([4], 99, dtype="int64")
     np.testing.assert_array_equal(part.numpy() == 99, marked)
     np.testing.assert_array_equal(whole.numpy()[:, :, :2] == 99, marked)
+
+
+PARTS = """
+class Net(nn.Module):
+    def forward(self, x):
+        y = x.clone()
+        part, turned = y[:, :2], y.permute(0, 2, 3, 1)
+        part[:, [1, 0]] = 0.5
+        turned[:, :, [0, 2], [2, 1]] += 1.0
+        part[part > 0.75] = 3.0
+        y[:, [2, 0]] = -1.0
+        return y
+"""
+
+
+def test_a_number_is_written_at_places_of_a_part(tmp_path):
+    """Paddle's own writes it elsewhere, or never ends."""
+    record, net = recorded(tmp_path, {"parts": HEAD + PARTS}, modes=("eval",))
+    text = written(record)[0]["parts.py"]
+    assert "AtPlaces(part)[:, [1, 0]] = 0.5" in text
+    assert "    y[:, [2, 0]] = -1.0" in text
+    np.testing.assert_array_equal(*both_outputs(tmp_path, record, net))

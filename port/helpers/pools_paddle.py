@@ -1,0 +1,62 @@
+"""Pooling that Paddle has not."""
+
+from typing import Any
+
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from port.helpers.calls_paddle import max_along, repeated
+
+
+def dilated_max_pool2d(
+    x: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+) -> Any:
+    """Return the largest of the pixels that a kernel with gaps meets: Paddle's has no dilation."""
+    height, width = repeated(kernel_size, 2)
+    steps = repeated(kernel_size if stride is None else stride, 2)
+    rows, columns = repeated(dilation, 2)
+    spans = (rows * (height - 1) + 1, columns * (width - 1) + 1)
+    counts, pads = [], []
+    for size, pad, span, step in zip(x.shape[2:], repeated(padding, 2), spans, steps, strict=True):
+        left = size + 2 * pad - span
+        count = (left + step - 1 if ceil_mode else left) // step + 1
+        count -= ceil_mode and (count - 1) * step >= size + pad  # begins behind the picture
+        counts.append(count)
+        pads.append([pad, max(pad, (count - 1) * step + span - size - pad)])
+    x = F.pad(x, [*pads[1], *pads[0]], value=-float("inf"))
+    (m, n), (down, right) = counts, steps
+    met = [
+        x[:, :, top : top + (m - 1) * down + 1 : down, side : side + (n - 1) * right + 1 : right]
+        for top in range(0, rows * height, rows)
+        for side in range(0, columns * width, columns)
+    ]
+    return max_along(paddle.stack(met), axis=0)[0]
+
+
+class DilatedMaxPool2D(nn.Layer):
+    """Max pooling by a kernel with gaps: Paddle's has no dilation."""
+
+    def __init__(
+        self,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        dilation: Any = 1,
+        ceil_mode: bool = False,
+    ) -> None:
+        super().__init__()
+        self.ksize, self.dilation = kernel_size, dilation
+        self.stride = kernel_size if stride is None else stride
+        self.padding, self.ceil_mode = padding, ceil_mode
+
+    def forward(self, x: Any) -> Any:
+        """x: [N, C, H, W]."""
+        return dilated_max_pool2d(
+            x, self.ksize, self.stride, self.padding, self.dilation, self.ceil_mode
+        )
