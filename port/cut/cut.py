@@ -34,6 +34,7 @@ Item = tuple[str, str]  # module, name at its top
 # instances: functools.total_ordering asks for it.
 _ALWAYS = ("__init__", "forward", "backward", "__eq__", "__lt__", "__le__", "__gt__", "__ge__")
 _BY_STRING = ("globals", "eval", "exec")  # which look up what a string names in their file
+_BY_SYNTAX = ("__enter__", "__exit__", "__call__", "__len__", "__iter__", "__next__", "__getitem__")
 
 
 class Cut:
@@ -420,7 +421,8 @@ class Cut:
         name = method.name  # type: ignore[attr-defined]
         if method in self.traced.left:
             return name in self.selected
-        return source.ran(method.body) or name in self.selected or name in _ALWAYS  # type: ignore[attr-defined]
+        always = _ALWAYS if source.record.library else _ALWAYS + _BY_SYNTAX
+        return source.ran(method.body) or name in self.selected or name in always  # type: ignore[attr-defined]
 
     def _refer(self, source: Source, node: ast.Name | ast.Attribute) -> None:
         """Want what a name or a chain of modules stands for."""

@@ -8,7 +8,7 @@ from typing import Any
 from port.calls import Argument, NoSpelling, Spelled
 from port.helpers import helper_names
 from port.spelling.table import read, rows
-from port.spelling.texts import atom, itself, negated, parsed, turned, worked_out
+from port.spelling.texts import atom, constant, itself, negated, parsed, turned, worked_out
 
 IMPORTS = {
     "paddle": "import paddle",
@@ -169,7 +169,8 @@ def _text(tree: ast.expr, texts: Mapping[str, str]) -> str:
     if isinstance(tree, ast.BinOp):
         return f"({worked_out(_text(tree.left, texts), '-', _text(tree.right, texts))})"
     if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.Not):
-        return f"({negated(_text(tree.operand, texts))})"
+        text = negated(_text(tree.operand, texts))
+        return text if constant(text)[0] else f"({text})"
     if isinstance(tree, ast.Tuple):
         return f"({', '.join(_text(e, texts) for e in tree.elts)})"
     return ast.unparse(tree)

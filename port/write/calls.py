@@ -40,9 +40,13 @@ _ONLY_TENSORS = frozenset({
     "uniform_", "type_as", "repeat_interleave", "narrow", "unfold", "roll", "cumsum", "clamp",
     "clamp_", "reshape_as",
 })
+# These only layers have.
+_ONLY_MODULES = frozenset({
+    "load_state_dict", "named_modules", "add_module", "register_parameter", "modules",
+    "register_buffer", "parameters", "named_parameters",
+})
 # fmt: on
-# These iterate in torch, and are lists in Paddle.
-_ONLY_MODULES = frozenset({"load_state_dict", "named_modules", "add_module", "register_parameter"})
+_OF_SELF = frozenset({"requires_grad_", "zero_grad", "train"})  # of modules, others, too
 
 
 class CallWriter:
@@ -350,15 +354,15 @@ class CallWriter:
         if named is not None and self.source.is_imported(node.func):
             names = named.names or (named.value,)
             return self._spelled(node, names, self._call(node, names, nothing, node.args), nothing)
+        if isinstance(node.func, ast.Attribute) and _is_of_module(node.func):
+            names = (f"torch.nn.Module.{node.func.attr}",)
+            seen = SeenCall(names, receiver=Facts("module"))
+            return self._spelled(node, names, self._method(node, seen), seen)
         if isinstance(node.func, ast.Attribute) and node.func.attr in _ONLY_TENSORS:
             if self.source.did_run(node):  # it was reached, and no tensor's
                 return None
             names = (f"torch.Tensor.{node.func.attr}",)
             seen = SeenCall(names, receiver=Facts("tensor"))
-            return self._spelled(node, names, self._method(node, seen), seen)
-        if isinstance(node.func, ast.Attribute) and node.func.attr in _ONLY_MODULES:
-            names = (f"torch.nn.Module.{node.func.attr}",)
-            seen = SeenCall(names, receiver=Facts("module"))
             return self._spelled(node, names, self._method(node, seen), seen)
         return None
 
@@ -449,6 +453,12 @@ def _with_facts(call: TorchCall, facts: Mapping[str, Facts]) -> TorchCall:
         for one in call.arguments
     ]
     return replace(call, arguments=tuple(known))
+
+
+def _is_of_module(function: ast.Attribute) -> bool:
+    """Tell whether a method is one of layers by its name, or by its being called on `self`."""
+    of_self = isinstance(function.value, ast.Name) and function.value.id == "self"
+    return function.attr in _ONLY_MODULES or (of_self and function.attr in _OF_SELF)
 
 
 def _is_open(node: ast.Call) -> bool:

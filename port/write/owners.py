@@ -202,3 +202,10 @@ def is_no_size(node: ast.expr, facts: Facts, text: str) -> bool:
     """Tell whether an expression is a tuple or a list in the port, as in the reference."""
     plain = isinstance(node, ast.Tuple | ast.List) or facts.kind in ("tuple", "list")
     return plain or text.startswith("tuple(")
+
+
+def facts_by_name(source: Source, node: ast.AST) -> Facts:
+    """Return what the name of an attribute tells of its owner, in code that did not run."""
+    parent = source.parents.get(node)
+    asked = isinstance(parent, ast.Attribute) and parent.attr == "requires_grad"
+    return Facts("tensor" if asked and not source.did_run(node) else "other")

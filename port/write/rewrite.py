@@ -32,6 +32,7 @@ from port.write.owners import (
     asks_for_a_type,
     base_of,
     bases_with_modes,
+    facts_by_name,
     is_left_out,
     is_no_size,
     is_numpys_old,
@@ -492,7 +493,7 @@ class Rewriter:
         if isinstance(node, ast.Call):
             seen = self.source.record.calls.get(span, [])
             return seen[0].result if len(seen) == 1 else Facts()
-        return self.source.record.values.get(span, Facts())
+        return self.source.record.values.get(span) or facts_by_name(self.source, node)
 
 
 def _is_future(node: ast.AST) -> bool:
