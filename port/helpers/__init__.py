@@ -19,9 +19,9 @@ FILES = (
     "containers_paddle",
     "first_weights_paddle",
     "modes_paddle",
+    "more_layers_paddle",
     "numbers_paddle",
     "places_paddle",
-    "pools_paddle",
     "values_paddle",
     "weights_paddle",
 )

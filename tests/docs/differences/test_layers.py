@@ -104,6 +104,23 @@ def test_group_norm_without_weight():
     assert apart_relative(*gradients(*whole, image)) < 1e-5
 
 
+def test_group_norm_variance():
+    few = noise(2, 4, 1, 2, dtype="float64") * 1e-2 + 64
+    eps = 2.0**-17  # the same in float32
+    lost = {}
+    for name, (theirs, ours) in {
+        "group": (tnn.GroupNorm(2, 4, eps), pnn.GroupNorm(2, 4, eps)),
+        "layer": (tnn.LayerNorm(2, eps), pnn.LayerNorm(2, eps)),
+        "instance": (tnn.InstanceNorm2d(4, eps), pnn.InstanceNorm2D(4, eps)),
+    }.items():
+        ours.to(dtype="float64")
+        exact = theirs.double()(tt(few - 64))
+        assert apart_relative(theirs(tt(few)), exact) < 1e-11
+        lost[name] = apart_relative(ours(pt(few)), exact)
+    assert lost["group"] > 1e-9
+    assert max(lost["layer"], lost["instance"]) < 1e-11
+
+
 def test_normalize_epsilon():
     def theirs(x):
         return torch.nn.functional.normalize(x, dim=1, eps=1e-3)

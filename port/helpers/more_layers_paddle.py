@@ -1,4 +1,4 @@
-"""Pooling that Paddle has not."""
+"""Layers that Paddle has not, or not as exactly: dilated pooling, GroupNorm far from zero."""
 
 from typing import Any
 
@@ -60,3 +60,19 @@ class DilatedMaxPool2D(nn.Layer):
         return dilated_max_pool2d(
             x, self.ksize, self.stride, self.padding, self.dilation, self.ceil_mode
         )
+
+
+class CentredGroupNorm(nn.GroupNorm):
+    """GroupNorm that squares what is left of the mean: Paddle's takes the mean's square away.
+
+    Of two values a group that lie far from zero, and near to each other, that loses digits.
+    """
+
+    def forward(self, x: Any) -> Any:
+        """Return [N, C, ...] with every group of channels normalised."""
+        groups = x.reshape([x.shape[0], self._num_groups, -1])
+        left = groups - groups.mean(axis=-1, keepdim=True)
+        spread = (left.square().mean(axis=-1, keepdim=True) + self._epsilon).sqrt()
+        by_channel = [1, -1, *[1] * (x.ndim - 2)]
+        whole = (left / spread).reshape(x.shape) * self.weight.reshape(by_channel)
+        return whole + self.bias.reshape(by_channel)
