@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.utils import checkpoint
 
 from align.arrays.arrays_torch import is_tensor, to_array
@@ -236,12 +237,15 @@ def tensor_dtype(name: str) -> torch.dtype:
 
 
 def rounded_constants(module: nn.Module) -> dict[str, float]:
-    """Return epsilon and momentum as Paddle's float32 holds them (it keeps 1 - momentum)."""
+    """Return epsilon and momentum as Paddle's float32 holds them (it keeps 1 - momentum).
+
+    Paddle's instance norms run no statistics: no kernel of theirs holds a momentum.
+    """
     rounded: dict[str, float] = {}
     epsilon, momentum = getattr(module, "eps", None), getattr(module, "momentum", None)
     if isinstance(epsilon, float):
         rounded["eps"] = float(np.float32(epsilon))
-    if isinstance(momentum, float):
+    if isinstance(momentum, float) and not isinstance(module, _InstanceNorm):
         rounded["momentum"] = 1.0 - float(np.float32(1.0 - momentum))
     return rounded
 

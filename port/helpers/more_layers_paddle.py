@@ -1,4 +1,4 @@
-"""Layers that Paddle has not, or not as exactly: dilated pooling, GroupNorm far from zero."""
+"""Layers that Paddle has not, in part, or not as exactly: pooling with gaps, norms."""
 
 from typing import Any
 
@@ -76,3 +76,35 @@ class CentredGroupNorm(nn.GroupNorm):
         by_channel = [1, -1, *[1] * (x.ndim - 2)]
         whole = (left / spread).reshape(x.shape) * self.weight.reshape(by_channel)
         return whole + self.bias.reshape(by_channel)
+
+
+class InstanceNormWithStatistics(nn.InstanceNorm2D):
+    """InstanceNorm(track_running_stats=True) of any rank: Paddle's keeps no running statistics."""
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        affine: bool = False,
+    ) -> None:
+        given = None if affine else False
+        super().__init__(num_features, epsilon=eps, weight_attr=given, bias_attr=given)
+        self.part_of_new = momentum
+        self.register_buffer("running_mean", paddle.zeros([num_features]))
+        self.register_buffer("running_var", paddle.ones([num_features]))
+        self.register_buffer("num_batches_tracked", paddle.zeros([], dtype="int64"))
+
+    def forward(self, x: Any) -> Any:
+        """Return [N, C, ...], normalised by each image's own statistics while it is trained."""
+        if not self.training:
+            statistics = (self.running_mean, self.running_var)
+            return F.batch_norm(x, *statistics, self.scale, self.bias, epsilon=self._epsilon)
+        axes = list(range(2, x.ndim))
+        with paddle.no_grad():
+            self._average(self.running_mean, x.mean(axes).mean(0))
+            self._average(self.running_var, x.var(axes).mean(0))
+        return F.instance_norm(x, weight=self.scale, bias=self.bias, eps=self._epsilon)
+
+    def _average(self, running: Any, new: Any) -> None:
+        running.set_value(running * (1 - self.part_of_new) + new * self.part_of_new)

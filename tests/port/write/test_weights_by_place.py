@@ -18,7 +18,7 @@ class Net(nn.Module):
         super().__init__()
         self.conv = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1))
         self.fc = nn.Linear(4, 4)
-        self.head = nn.Linear(4, 2, bias=False)
+        self.head = nn.utils.spectral_norm(nn.Linear(4, 2, bias=False))
         for p in list(self.fc.parameters()):
             p.requires_grad = True
 
