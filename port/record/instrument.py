@@ -140,10 +140,10 @@ class _Asking(ast.NodeTransformer):
         return node
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
-        """Ask what is written into: `x += y` -> `x += __t2p__.written(7, x, y)`."""
+        """Ask what is written into, and what: `x += y` -> `x += __t2p__.written(7, x, y)`."""
         target: Any = node.target
         number = self._number(node)
-        value = self.visit(node.value)
+        value = self._seen(node.value, self.visit(node.value))
         if isinstance(target, ast.Name):
             read = self._seen(target, _stood(ast.Name(target.id, _LOAD), target))
             node.value = self._asked(node.value, "written", number, [read, value], [])
@@ -154,7 +154,7 @@ class _Asking(ast.NodeTransformer):
             node.value = self._asked(node.value, "beside", place, [read, value], [])
             node.target = self.visit(target)
         else:
-            node.target, node.value = self.visit(target), self._seen(node.value, value)
+            node.target, node.value = self.visit(target), value
         return node
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:

@@ -31,6 +31,17 @@ def spell_operator(sign: str, left: Argument, right: Argument) -> Spelled | None
     return None
 
 
+def spell_operand(target: Argument, value: Argument) -> Spelled | None:
+    """Return the operand of `target += value` in the target's type, which torch keeps."""
+    both = (target, value)
+    if any(one.kind != "tensor" or one.dtype is None for one in both):
+        return None
+    if target.dtype == value.dtype:
+        return None
+    turned = f"{atom(value.text)}.astype({target.text}.dtype)"
+    return Spelled(turned, notes=_notes(value, target))
+
+
 def _stronger(left: Argument, right: Argument) -> Argument | None:
     """Return the operand whose dtype the result has; a tensor without axes counts by category."""
     places = _place(left.dtype), _place(right.dtype)

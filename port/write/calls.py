@@ -16,6 +16,7 @@ from port.meanings import (
 )
 from port.record.facts import GETATTR, Facts, SeenCall
 from port.record.instrument import span_of
+from port.spelling.operators import spell_operand
 from port.write.by_strings import BY_STRINGS
 from port.write.files.texts import in_brackets
 from port.write.gaps import SpellingChoice
@@ -482,6 +483,14 @@ def argument(text: str, node: Any, facts: Facts, name: str | None = None) -> Arg
     return Argument(
         text, name, "", kind, value, facts.rank, facts.dtype, facts.single, facts.uneven
     )
+
+
+def operand_of(writer: PartWriter, node: ast.AugAssign) -> str:
+    """Return what `x += y` puts into a tensor, in its type."""
+    both = (node.target, node.value)
+    target, value = (argument(writer.text(one), one, writer.facts(one)) for one in both)
+    spelled = spell_operand(target, value)
+    return value.text if spelled is None else writer.take(node.value, spelled)
 
 
 def _shape_of(node: Any) -> str:

@@ -21,7 +21,7 @@ from port.spelling.render import COMPARED
 from port.spelling.render import SIGNS as ARITHMETIC
 from port.trace.forward import forward_of
 from port.trace.graph import TracedClass
-from port.write.calls import CallWriter, argument
+from port.write.calls import CallWriter, argument, operand_of
 from port.write.files.texts import DECORATOR, DROP, DROP_DEFINITION, OWN, in_brackets
 from port.write.gaps import Gap, Needs, SpellingChoice
 from port.write.imports import ImportWriter
@@ -265,13 +265,16 @@ class Rewriter:
         written = self.source.record.written.get(span_of(node))
         if not written or not isinstance(node.target, ast.Name):
             return None
+        value, operand = self.text(node.value), operand_of(self, node)
         if span_of(node) in self.in_place:
-            name, value = node.target.id, in_brackets(self.text(node.value))
-            made = f"write_into({name}, {name}.clone() {SIGNS[type(node.op)]} {value})"
+            name, sign = node.target.id, SIGNS[type(node.op)]
+            made = f"write_into({name}, {name}.clone() {sign} {in_brackets(operand)})"
             return self.take(node, Spelled(made, helpers=frozenset({"write_into"})))
         others = read_later(self.source, node, written - {node.target.id})
         indent = " " * node.col_offset
         more = "".join(f"\n{indent}{name} = {node.target.id}" for name in others)
+        if operand != value:
+            return f"{node.target.id} {SIGNS[type(node.op)]}= {operand}{more}"
         return self.inside(node) + more if others else None
 
     # Expressions
