@@ -86,7 +86,7 @@ def _layers_of_strings(rewriter: PartWriter, node: ast.Call, seen: list[SeenCall
     table = "{" + ", ".join(f"{text!r}: lambda: {made}" for text, made in known.items()) + "}"
     if len(known) == len(seen):
         return f"{table}[{asked}]()"
-    return f"({table}.get({asked}) or (lambda: {rewriter.inside(node)}))()"
+    return f"({table}.get({asked}, lambda: None)() or {rewriter.inside(node)})"
 
 
 def _made_by_text(rewriter: PartWriter, node: ast.Call, seen: SeenCall) -> Spelled:

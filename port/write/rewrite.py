@@ -265,16 +265,15 @@ class Rewriter:
         written = self.source.record.written.get(span_of(node))
         if not written or not isinstance(node.target, ast.Name):
             return None
+        name, sign = node.target.id, SIGNS[type(node.op)]
         value, operand = self.text(node.value), operand_of(self, node)
         if span_of(node) in self.in_place:
-            name, sign = node.target.id, SIGNS[type(node.op)]
             made = f"write_into({name}, {name}.clone() {sign} {in_brackets(operand)})"
             return self.take(node, Spelled(made, helpers=frozenset({"write_into"})))
-        others = read_later(self.source, node, written - {node.target.id})
-        indent = " " * node.col_offset
-        more = "".join(f"\n{indent}{name} = {node.target.id}" for name in others)
+        others = read_later(self.source, node, written - {name})
+        more = "".join(f"\n{' ' * node.col_offset}{other} = {name}" for other in others)
         if operand != value:
-            return f"{node.target.id} {SIGNS[type(node.op)]}= {operand}{more}"
+            return f"{name} {sign}= {operand}{more}"
         return self.inside(node) + more if others else None
 
     # Expressions
