@@ -148,6 +148,8 @@ def _is(kind: str, argument: Argument, accepted: str) -> bool:
         return argument.rank == int(accepted[len(RANK) :])
     if accepted in BY_DTYPE:
         return kind == "tensor" and argument.dtype in BY_DTYPE[accepted]
+    if accepted == "unsaid":
+        return kind == "str" and literal(argument) is UNKNOWN
     if accepted == "unranked":
         return argument.rank is None
     if accepted == "starred":

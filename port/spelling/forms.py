@@ -2,8 +2,8 @@
 
 A row is `signature: template`. The signature is Python's (`(input, dim: int, *, keepdim=False)`);
 an annotation says of which kind an argument must be (`int | list`), of which rank (`rank4`), or
-which constant (`'zeros'`) for the row to hold. The template is a Paddle expression in which the
-names of the signature stand for the user's texts.
+which constant (`'zeros'`) for the row to hold; `unsaid` is a text that differed from call to call.
+The template is a Paddle expression in which the names of the signature stand for the user's texts.
 """
 
 import ast

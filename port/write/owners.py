@@ -18,6 +18,7 @@ _BASE_OF_NORMS = "torch.nn.modules.batchnorm._BatchNorm"
 _BASES = {
     "torch.nn.modules.conv._ConvNd": "ConvOfAnyRank",
     "torch.nn.modules.dropout._DropoutNd": "nn.Dropout",
+    "torch.nn.SyncBatchNorm": "nn.BatchNorm2D",  # Paddle's has no kernel on a CPU
 }
 _WEIGHTS = {
     "torch.nn.Module.parameters": "weights_of",

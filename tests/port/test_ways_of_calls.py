@@ -1,0 +1,44 @@
+"""A call that is given one text now and another then, and a norm of several GPUs as a base."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("paddle")
+
+from tests.port.test_traps import HEAD
+from tests.port.trial import both_outputs, recorded, written
+
+RESIZE = """
+def resize(x, size, mode):
+    corners = None if mode == "nearest" else False
+    return F.interpolate(x, size, mode=mode, align_corners=corners)
+
+
+class Net(nn.Module):
+    def forward(self, x):
+        y = resize(x, (5, 7), "bicubic") + resize(x, (5, 7), "bilinear")
+        return y + resize(x, (5, 7), "nearest")
+"""
+NORM = """
+class Norm(nn.SyncBatchNorm):
+    def _check_input_dim(self, x):
+        super()._check_input_dim(x)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm = Norm(3, momentum=0.2)
+
+    def forward(self, x):
+        return self.norm(x)
+"""
+
+
+@pytest.mark.parametrize(("name", "text"), [("resize", RESIZE), ("several", NORM)])
+def test_the_port_computes_the_same(tmp_path, name, text):
+    record, net = recorded(tmp_path, {f"ways_{name}": HEAD + text})
+    assert not [gap for gap in written(record)[1].gaps if gap.ran]
+    theirs, ours = both_outputs(tmp_path, record, net)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
