@@ -30,3 +30,8 @@ class AtPlaces:
         flat = x.clone().flatten()
         whole = paddle.put_along_axis(flat, places.flatten(), values, axis=0, broadcast=False)
         write_into(x, whole.reshape(x.shape))
+
+
+def copy_into(tensor: Any, value: Any) -> Any:
+    """Write a value over a tensor, as often as it fits: Paddle's `assign` takes its shape over."""
+    return write_into(tensor, paddle.broadcast_to(value, tensor.shape))

@@ -75,6 +75,18 @@ def repeat(writing: CallToWrite) -> str:
     return f"{_receiver(writing)}.tile({listed(writing.several('sizes'))})"
 
 
+def copied(writing: CallToWrite) -> str:
+    """`copy_`: into a tensor's `data`, what holds the tensor for its gradient is not told."""
+    tensor, source = writing.argument("input"), writing.argument("src")
+    owner = tensor.text.removesuffix(".data")
+    alike = tensor.rank is not None and (tensor.rank, tensor.dtype) == (source.rank, source.dtype)
+    if None not in (tensor.rank, source.rank) and tensor.rank != source.rank:
+        return f"copy_into({tensor.text}, {source.text})"
+    if owner == tensor.text or not alike or owner.endswith(TURNED):
+        return f"paddle.assign({source.text}, {tensor.text})"
+    return f"{owner}.set_value({source.text})"
+
+
 def select(writing: CallToWrite) -> str:
     """One index of one axis: as a subscript where the axis is known."""
     axis = literal_int(writing.argument("dim"))
@@ -284,6 +296,7 @@ WRITTEN: dict[str, Callable[[CallToWrite], str]] = {
     "transpose": transpose,
     "expand": expand,
     "repeat": repeat,
+    "copied": copied,
     "select": select,
     "chunk": chunk,
     "pad": pad,
