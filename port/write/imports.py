@@ -9,7 +9,7 @@ from port.cut.cut import Cut
 from port.record.facts import Binding
 from port.source import Source
 from port.write.files.places import relative, written_name
-from port.write.files.texts import DROP
+from port.write.files.texts import DECORATOR, DROP
 
 PLACE = "\x02"  # where the file's first import of torch stood
 _PADDLES = {"einops.layers.torch": "einops.layers.paddle"}  # of libraries that know both
@@ -208,7 +208,7 @@ def with_imports(text: str, lines: list[str]) -> str:
 
 def _behind_head(text: str) -> int:
     """Return where the first statement stands that is neither docstring nor future import."""
-    clean = re.sub("[\x00\x01]", "0", text)
+    clean = re.sub(f"[\x00\x01{DECORATOR}]", "0", text)
     tree = ast.parse(clean)
     line = 1
     for node in tree.body:

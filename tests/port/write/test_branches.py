@@ -6,6 +6,8 @@ import pytest
 pytest.importorskip("torch")
 paddle = pytest.importorskip("paddle")
 
+from port.write.files.texts import DECORATOR
+from port.write.imports import with_imports
 from tests.port.trial import both_outputs, recorded, written
 
 LIBRARY = {
@@ -109,3 +111,8 @@ def test_a_library_keeps_the_branch_that_ran_and_entries_that_are_selected(tmp_p
     assert "def has" not in tables
     assert "def instance(width):" in tables
     assert "def group" not in tables
+
+
+def test_imports_are_put_before_a_function_whose_decorator_is_gone():
+    text = with_imports(f"@{DECORATOR}\ndef f(x):\n    return F.relu(x)\n", ["import paddle"])
+    assert text.startswith("import paddle\n@")
