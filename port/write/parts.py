@@ -64,7 +64,7 @@ def picked_of_a_view(writer: PartWriter, node: ast.Subscript) -> str | None:
     first, *rest = (_picks(writer, one) for one in node.slice.elts)
     if first or not any(rest) or writer.facts(node.value).kind != "tensor":
         return None
-    return f"{in_brackets(writer.text(node.value))}.contiguous()[{writer.text(node.slice)}]"
+    return f"{in_brackets(writer.text(node.value))}.clone()[{writer.text(node.slice)}]"
 
 
 def _picks(writer: PartWriter, index: ast.expr) -> bool:
