@@ -175,7 +175,7 @@ class CallWriter:
                 return self._as_torchs(node, [made])
             return self.rewriter.stub(node, names[0], error.reason)
         if not isinstance(tree, ast.Call) or ast.unparse(tree.func) != alias:
-            if alike:
+            if alike or alias.startswith("(lambda: "):  # of torch's, and always the same
                 return self.rewriter.inside(node)
             return self.rewriter.stub(
                 node, names[0], f"is {spelled.text} in Paddle, and not called by name"

@@ -36,7 +36,19 @@ class Net(nn.Module):
 """
 
 
-@pytest.mark.parametrize(("name", "text"), [("resize", RESIZE), ("several", NORM)])
+ASKED = """
+asked = getattr(torch.compiler, "is_compiling", None)
+
+
+class Net(nn.Module):
+    def forward(self, x):
+        return x if asked is not None and asked() else x * 2
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("resize", RESIZE), ("several", NORM), ("asked", ASKED)]
+)
 def test_the_port_computes_the_same(tmp_path, name, text):
     record, net = recorded(tmp_path, {f"ways_{name}": HEAD + text})
     assert not [gap for gap in written(record)[1].gaps if gap.ran]
