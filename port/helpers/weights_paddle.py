@@ -1,4 +1,4 @@
-"""Weights that a net reads among its layers."""
+"""Weights that a net reads, or writes, among its layers."""
 
 from typing import Any
 
@@ -13,3 +13,20 @@ def values_of(layer: Any) -> list[Any]:
     own = [one.parameters(include_sublayers=False) for one in inside if isinstance(one, nn.Linear)]
     turned = {id(weight) for weights in own for weight in weights if weight.ndim == 2}
     return [one.t() if id(one) in turned else one for one in weights_of(layer)]
+
+
+def state_of(layer: Any) -> dict[str, Any]:
+    """Return a layer's tensors to write into, by torch's names: what is trained takes no writes."""
+    inside = layer.sublayers(include_self=True)
+    turned = {id(one.weight) for one in inside if isinstance(one, nn.Linear)}
+    names = {"_mean": "running_mean", "_variance": "running_var"}
+    found = {}
+    for key, tensor in layer.state_dict().items():
+        *path, name = key.split(".")
+        held = tensor.detach()  # of the same memory
+        key = ".".join([*path, names.get(name, name)])
+        if id(tensor) in turned:
+            held = held.t()
+            held.of_no_layer = True  # [out, in], for first weights
+        found[key] = held
+    return found

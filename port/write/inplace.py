@@ -1,6 +1,7 @@
 """Writes into a tensor that something reads afterwards, for ops of Paddle that make a new one."""
 
 import ast
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from port.calls import Spelled
@@ -14,6 +15,7 @@ _LOOPS = ast.For | ast.While
 _LEAVING = ast.Return | ast.Raise
 _PARAMETERS = ("Module.parameters", "Module.named_parameters")
 _FLAT = ".reshape("
+_STATE, _IN_PLACE = "torch.nn.Module.state_dict", re.compile(r"[a-z]\w*[a-z0-9]_")
 _NUMBERS = ("float16", "float32", "float64", "int32", "int64")
 
 
@@ -189,6 +191,24 @@ def _is_of_parameters(rewriter: PartWriter, name: ast.Name) -> bool:
             seen = rewriter.source.record.calls.get(span_of(place.iter), ())
             return any(one.names[:1] and one.names[0].endswith(_PARAMETERS) for one in seen)
     return False
+
+
+def written_state(rewriter: PartWriter, node: ast.Call) -> str | None:
+    """Write `self.state_dict()` where the function around writes into what it holds, and no more.
+
+    None of other calls, and where a state dict is loaded: Paddle's is that.
+    """
+    seen = rewriter.source.record.calls.get(span_of(node), ())
+    function = rewriter.source.function_around(node)
+    if not any(_STATE in one.names for one in seen) or not isinstance(node.func, ast.Attribute):
+        return None
+    inside = list(ast.walk(function)) if function is not None else []
+    called = {one.attr for one in inside if isinstance(one, ast.Attribute)}
+    into = any(isinstance(one, ast.Subscript) and isinstance(one.ctx, ast.Store) for one in inside)
+    if "load_state_dict" in called or not (into or any(map(_IN_PLACE.fullmatch, called))):
+        return None
+    text = f"state_of({rewriter.text(node.func.value)})"
+    return rewriter.take(node, Spelled(text, helpers=frozenset({"state_of"})))
 
 
 def written_by_places(rewriter: PartWriter, node: ast.Subscript) -> str | None:

@@ -199,6 +199,11 @@ def asks_for_a_type(node: ast.AST | None) -> bool:
     return name in ("isinstance", "issubclass")
 
 
+def is_future(node: ast.AST) -> bool:
+    """Tell whether a statement is `from __future__ import ...`."""
+    return isinstance(node, ast.ImportFrom) and node.module == "__future__"
+
+
 def is_no_size(node: ast.expr, facts: Facts, text: str) -> bool:
     """Tell whether an expression is a tuple or a list in the port, as in the reference."""
     plain = isinstance(node, ast.Tuple | ast.List) or facts.kind in ("tuple", "list")

@@ -25,7 +25,7 @@ from port.write.calls import CallWriter, argument, operand_of
 from port.write.files.texts import DECORATOR, DROP, DROP_DEFINITION, OWN, in_brackets
 from port.write.gaps import Gap, Needs, SpellingChoice
 from port.write.imports import ImportWriter
-from port.write.inplace import of_a_turned_weight, read_later, written_by_places
+from port.write.inplace import of_a_turned_weight, read_later, written_by_places, written_state
 from port.write.left_out import LeftOutWriter, run_once
 from port.write.match import without_entries
 from port.write.owners import (
@@ -33,6 +33,7 @@ from port.write.owners import (
     base_of,
     bases_with_modes,
     facts_by_name,
+    is_future,
     is_left_out,
     is_no_size,
     is_numpys_old,
@@ -150,7 +151,7 @@ class Rewriter:
         if isinstance(parent, ast.Module):
             if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
                 return False
-            return node not in self.cut.kept and not _is_future(node)
+            return node not in self.cut.kept and not is_future(node)
         if isinstance(parent, ast.ClassDef) and isinstance(node, FUNCTIONS):
             return node not in self.cut.kept
         return False
@@ -315,7 +316,7 @@ class Rewriter:
         return None if spelled is None else self.take(node, spelled)
 
     def _Call(self, node: ast.Call) -> str | None:
-        return self.calls.written(node)
+        return written_state(self, node) or self.calls.written(node)
 
     def _Dict(self, node: ast.Dict) -> str | None:
         off = self.cut.rows_off(self.source, node)
@@ -496,7 +497,3 @@ class Rewriter:
             seen = self.source.record.calls.get(span, [])
             return seen[0].result if len(seen) == 1 else Facts()
         return self.source.record.values.get(span) or facts_by_name(self.source, node)
-
-
-def _is_future(node: ast.AST) -> bool:
-    return isinstance(node, ast.ImportFrom) and node.module == "__future__"
