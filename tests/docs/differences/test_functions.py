@@ -184,6 +184,18 @@ def test_leaky_relu_gradient_at_zero():
     assert ours.grad.item() == 1
 
 
+def test_dropout_of_channels_rank():
+    tokens, volume = np.ones((64, 8, 5), "float32"), np.ones((64, 3, 4, 5), "float32")
+    for three, image, axes in ((False, tokens, [0, 1]), (True, volume, 0)):
+        kept = (TF.dropout3d if three else TF.dropout2d)(tt(image), 0.5).numpy()
+        left = PF.dropout(pt(image), 0.5, axis=axes).numpy()
+        for one in (kept, left):  # whole channels, or whole images
+            inside = tuple(range(np.size(axes), image.ndim))
+            assert set(np.unique(one.mean(inside))) == {0, 2}
+        with pytest.raises(ValueError, match="dimensions of x"):
+            (PF.dropout3d if three else PF.dropout2d)(pt(image), 0.5)
+
+
 def test_softmax_default_axis():
     assert TF.softmax(tt(IMAGE), dim=None).sum(1).numpy() == pytest.approx(1, abs=1e-6)
     assert PF.softmax(pt(IMAGE)).sum(-1).numpy() == pytest.approx(1, abs=1e-6)

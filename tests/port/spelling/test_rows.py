@@ -310,6 +310,8 @@ OTHERWISE = {
     "torch.Tensor.log_softmax": ["(x4, 1)"],
     "torch.nn.functional.leaky_relu": ["(x4.masked_fill(mask4, 0.0), 0.2)"],
     "torch.nn.GroupNorm": ["(2, 4)(x4[:, :, :1, :1] * 1e-2 + 50)", "(2, 4, eps=0.1)(x4)"],
+    "torch.nn.Dropout2d": ["(0.0)(x4[:, :, 0])", "()(x4.unsqueeze(0)).mul(0)"],
+    "torch.nn.Dropout3d": ["(0.0)(x4)", "()(x4).mul(0)"],
     "torch.nn.LeakyReLU": ["(0.2)(x4.masked_fill(mask4, 0.0))", "()(x4.clamp(min=0.0))"],
     "torch.nn.functional.interpolate": [
         "(x4, (9, 11), mode='bilinear')",
