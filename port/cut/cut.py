@@ -31,8 +31,10 @@ Item = tuple[str, str]  # module, name at its top
 
 
 # Of a class: nobody selects their names. backward: of an autograd function; the order of
-# instances: functools.total_ordering asks for it.
-_ALWAYS = ("__init__", "forward", "backward", "__eq__", "__lt__", "__le__", "__gt__", "__ge__")
+# instances: functools.total_ordering asks for it; how they are copied: the copy module does.
+_COMPARED = ("__eq__", "__lt__", "__le__", "__gt__", "__ge__")
+_COPIED = ("__reduce__", "__copy__", "__deepcopy__", "__getstate__", "__setstate__")
+_ALWAYS = ("__init__", "forward", "backward", "__reduce_ex__", *_COMPARED, *_COPIED)
 _BY_STRING = ("globals", "eval", "exec")  # which look up what a string names in their file
 _BY_SYNTAX = ("__enter__", "__exit__", "__call__", "__len__", "__iter__", "__next__", "__getitem__")
 
@@ -425,8 +427,14 @@ class Cut:
         return source.ran(method.body) or name in self.selected or name in always  # type: ignore[attr-defined]
 
     def _refer(self, source: Source, node: ast.Name | ast.Attribute) -> None:
-        """Want what a name or a chain of modules stands for."""
+        """Want what a name or a chain of modules stands for.
+
+        In code of a library that did not run, what it has of Python's own library.
+        """
         if source.record.library and not source.did_run(node):
+            bound = self._binding(source.module).get(getattr(node, "id", ""), ())
+            if isinstance(node, ast.Name) and bound and all(map(is_of_python, bound)):
+                self._want(source.module, node.id)
             return
         if isinstance(source, Ours) and isinstance(node, ast.Name):
             self.used_by_ours.setdefault(source.module, set()).add(node.id)
