@@ -43,18 +43,19 @@ class Port:
     """A port: its files, and the dotted name and callable that build the net.
 
     untraced: classes that could not be written from their graphs, and why. settings: files that
-    its code reads, by where they stand inside its folder.
+    its code reads, by where they stand inside its folder; unread: places in some that it cannot.
     """
 
     files: list[WrittenFile]
     root: tuple[str, str]
     untraced: list[tuple[str, str]] = field(default_factory=list)
     settings: dict[str, Path] = field(default_factory=dict)
+    unread: list[Gap] = field(default_factory=list)
 
     @property
     def gaps(self) -> list[Gap]:
         """Return what has no spelling, of every file."""
-        return [gap for file in self.files for gap in file.needs.gaps]
+        return [*(gap for file in self.files for gap in file.needs.gaps), *self.unread]
 
     @property
     def helpers(self) -> set[str]:
@@ -96,8 +97,8 @@ def write_port(
         if path not in have:
             files.append(WrittenFile(path, import_lines(cut.unbound(reference_name(package)))))
     root = record.files[record.root[0]]
-    settings = settings_beside(record, cut, sources)
-    return Port(files, (written_name(root), record.root[1]), cut.traced.failed, settings)
+    settings, unread = settings_beside(record, cut, sources)
+    return Port(files, (written_name(root), record.root[1]), cut.traced.failed, settings, unread)
 
 
 def _written(
