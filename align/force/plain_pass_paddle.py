@@ -1,6 +1,7 @@
 """Runs the port as its user does, for the cumulative error and the order of its calls."""
 
 import math
+from collections.abc import Iterator
 from contextlib import ExitStack, nullcontext
 from typing import Any
 
@@ -55,6 +56,7 @@ class PlainPass(Pass):
         self.errors: dict[CallPlace, float] = {}
         self.failure = ""
         self.plainly_called: dict[int, str] = {}  # id of a call -> path: one tensor in, one out
+        self.begun = dict(_held_by(self.net))  # what layers hold before it runs
         self.writing: set[int] = set()  # groups whose layers write into what they get
         self.made: list[PortCall] = []  # in the order in which they began
         self.running: list[PortCall] = []
@@ -116,10 +118,11 @@ class PlainPass(Pass):
             call = self.next_call(path)
             if call is None:
                 return forward(*args, **kwargs)
+            stays = self._stays(layer)
             slots = _as_slots(forward, args, kwargs, len(call.inputs))
             bound = bind(forward, args, kwargs)
             values = [args, kwargs] if bound is None else list(bound.arguments.values())
-            if slots is not None and input_order(call, values, is_tensor) is None:
+            if stays and slots is not None and input_order(call, values, is_tensor) is None:
                 self.given[id(call)] = path, slots
             made = PortCall(path, key, self.running[-1] if self.running else None)
             self.made.append(made)
@@ -135,7 +138,8 @@ class PlainPass(Pass):
                 self.frames.pop()
             if any(int(tensor.inplace_version) != version for tensor, version in given):
                 self.writing.add(group)
-            if not kwargs and len(args) == 1 and is_tensor(args[0]) and is_tensor(outputs):
+            one = not kwargs and len(args) == 1 and is_tensor(args[0]) and is_tensor(outputs)
+            if stays and one:
                 self.plainly_called[id(call)] = path
             order = output_order(call, outputs, is_tensor)
             if order is not None:  # code around it cannot take what the reference returned
@@ -149,6 +153,13 @@ class PlainPass(Pass):
             return self.maps.restored(path, outputs)
 
         return plain
+
+    def _stays(self, layer: nn.Layer) -> bool:
+        """Tell whether `layer`, as it is called, holds the tensors that it held before the run.
+
+        Code around it may have given it a weight that it makes for every call.
+        """
+        return all(self.begun.get(place) is tensor for place, tensor in _held_by(layer))
 
     def _distances(self, group: int, arguments: Any) -> list[float] | None:
         """Return how far these arguments are from those of each recorded call of the group."""
@@ -198,6 +209,14 @@ def plain_pass(
 
 def _nothing_told(frame: RunningCall, number: int, own: Choice, apart: Apart) -> None:
     """Leave what differs to the forced pass."""
+
+
+def _held_by(layer: nn.Layer) -> Iterator[tuple[tuple[int, str], paddle.Tensor]]:
+    """Yield the tensors that a layer and those inside it hold, by (id of the holder, name)."""
+    for each in layer.sublayers(include_self=True):
+        for name, value in {**vars(each), **each._buffers, **each._parameters}.items():
+            if is_tensor(value):
+                yield (id(each), name), value
 
 
 def _versions(tree: Any) -> list[tuple[paddle.Tensor, int]]:
