@@ -108,3 +108,24 @@ class InstanceNormWithStatistics(nn.InstanceNorm2D):
 
     def _average(self, running: Any, new: Any) -> None:
         running.set_value(running * (1 - self.part_of_new) + new * self.part_of_new)
+
+
+def freezable_layer_norm(
+    x: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, epsilon: float = 1e-5
+) -> Any:
+    """Normalise the last axes: of a frozen weight Paddle's gradient leaves the weight out."""
+    if weight is None or not weight.stop_gradient:
+        return F.layer_norm(x, normalized_shape, weight, bias, epsilon)
+    count = 1 if isinstance(normalized_shape, int) else len(normalized_shape)
+    last = x.shape[x.ndim - count :]
+    scaled = F.layer_norm(x, normalized_shape, epsilon=epsilon) * weight.reshape(last)
+    return scaled if bias is None else scaled + bias.reshape(last)
+
+
+class FreezableLayerNorm(nn.LayerNorm):
+    """LayerNorm whose weight may be frozen: Paddle's gradient leaves the weight out then."""
+
+    def forward(self, x: Any) -> Any:
+        """Return x, of any shape that ends in that of the layer, normalised."""
+        shape, weight, bias = self._normalized_shape, self.weight, self.bias
+        return freezable_layer_norm(x, shape, weight, bias, self._epsilon)

@@ -146,7 +146,8 @@ class Record:
     addresses and paths of weights that the net asked for and that could not be had. held: what
     wrote into a tensor, with what held that tensor then: a list, say, of the outputs so far.
     with_modes: classes ("module:name") that hand a mode on layer by layer. settings: files that
-    the net's code read, and the lines that did.
+    the net's code read, and the lines that did. frozen: torch's names of what the net has with a
+    frozen weight, of those whose gradient is then another in Paddle.
     """
 
     files: dict[str, FileRecord]
@@ -157,3 +158,4 @@ class Record:
     with_modes: set[str] = field(default_factory=set)
     held: dict[Place, set[Holder]] = field(default_factory=dict)
     settings: dict[Path, set[Reader]] = field(default_factory=dict)
+    frozen: set[str] = field(default_factory=set)

@@ -10,6 +10,7 @@ from torch import nn
 
 from port.record.attribute import attribute
 from port.record.facts import Binding, Record
+from port.record.frozen_torch import frozen_norms
 from port.record.hook_torch import Finder
 from port.record.modes_torch import classes_with_modes
 from port.record.names_torch import names_of
@@ -50,6 +51,7 @@ def record_net(
             except Exception as error:
                 record.failed[mode] = f"{type(error).__name__}: {error}"
     phase.at_work = False
+    record.frozen = frozen_norms(net)
     record.settings = finder.read.ends()
     for name, file in finder.files.items():
         if name in sys.modules:

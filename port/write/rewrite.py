@@ -16,6 +16,7 @@ from port.meanings import attribute_spelled, named, value_spelled
 from port.record.facts import Binding, Facts
 from port.record.instrument import Span, span_of
 from port.source import FUNCTIONS, Source
+from port.spelling.frozen import of_frozen
 from port.spelling.operators import spell_operator
 from port.spelling.render import COMPARED
 from port.spelling.render import SIGNS as ARITHMETIC
@@ -447,6 +448,7 @@ class Rewriter:
 
     def take(self, node: ast.AST, spelled: Spelled) -> str:
         """Return the text of a spelling, and note what it needs."""
+        spelled = of_frozen(spelled, self.cut.record.frozen)
         self.needs.imports |= spelled.imports
         self.needs.helpers |= spelled.helpers
         self.needs.notes += [(self.where(node), note) for note in spelled.notes]

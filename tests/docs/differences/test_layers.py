@@ -104,6 +104,24 @@ def test_group_norm_without_weight():
     assert apart_relative(*gradients(*whole, image)) < 1e-5
 
 
+def test_layer_norm_with_a_frozen_weight():
+    pair, image = (tnn.LayerNorm(5), pnn.LayerNorm(5)), noise(2, 4, 3, 5)
+    weight = noise(5, seed=1)
+    pair[0].weight.data.copy_(tt(weight))
+    pair[1].weight.set_value(weight)
+    assert apart_relative(*gradients(*pair, image)) < 1e-5
+    pair[0].bias.requires_grad, pair[1].bias.stop_gradient = False, True
+    assert apart_relative(*gradients(*pair, image)) < 1e-5
+    pair[0].weight.requires_grad, pair[1].weight.stop_gradient = False, True
+    assert apart_relative(pair[1](pt(image)), pair[0](tt(image))) < 1e-5
+    assert apart_relative(*gradients(*pair, image)) > 0.1
+    x = pt(image, grad=True)
+    (PF.layer_norm(x, 5) * pair[1].weight).square().sum().backward()
+    y = tt(image, grad=True)
+    pair[0](y).square().sum().backward()
+    assert apart_relative(x.grad, y.grad) < 1e-5
+
+
 def test_group_norm_variance():
     few = noise(2, 4, 1, 2, dtype="float64") * 1e-2 + 64
     eps = 2.0**-17  # the same in float32
