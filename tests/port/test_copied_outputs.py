@@ -13,7 +13,19 @@ from port.port import write_port
 from tests.port.trial import build_port, recorded
 
 TEXTS = {
-    "asks": "from outs import Net\n\n\ndef build():\n    return Net()\n",
+    "asks": """from torch import nn
+
+from outs import Net
+
+
+class Asks(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = Net()
+
+    def forward(self, x):
+        return self.net(x)
+""",
     "outs": """from collections import OrderedDict
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
@@ -54,7 +66,7 @@ def test_how_an_output_is_copied_comes_along_and_what_that_needs(tmp_path):
     (folder / "outs-1.0.dist-info").mkdir(parents=True)
     told = folder / "outs-1.0.dist-info" / "METADATA"
     told.write_text("Metadata-Version: 2.1\nName: outs\nVersion: 1.0\n", "utf-8")
-    record, _ = recorded(folder, TEXTS, "build")
+    record, _ = recorded(folder, TEXTS, "Asks")
     write_folder(tmp_path / "copied_port", write_port(record), {"spec": "here", "arguments": {}})
     out = build_port(tmp_path / "copied_port")(paddle.ones([2, 3, 8, 8]))
     again = copy.copy(out)
