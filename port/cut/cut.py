@@ -186,6 +186,17 @@ class Cut:
                 if isinstance(node, FUNCTIONS) and self.holds(source, node):
                     for block in silent_blocks(source, node):
                         self._leave_block(source, block)
+            for node in ast.walk(source.tree) if source.record.library else ():
+                if isinstance(node, ast.Name) and self.holds(source, node):
+                    self._want_of_python(source, node)
+
+    def _want_of_python(self, source: Source, node: ast.Name) -> None:
+        """Want what code that did not run needs of Python's own library."""
+        bound = self._binding(source.module).get(node.id, ())
+        if bound and all(map(is_of_python, bound)) and not source.is_local(node):
+            self._want(source.module, node.id)
+            while self._waiting:
+                self._take(*self._waiting.pop())
 
     def _leave_block(self, source: Source, block: list[ast.stmt]) -> None:
         inside = [part for one in block for part in ast.walk(one) if isinstance(part, ast.Name)]
@@ -427,14 +438,8 @@ class Cut:
         return source.ran(method.body) or name in self.selected or name in always  # type: ignore[attr-defined]
 
     def _refer(self, source: Source, node: ast.Name | ast.Attribute) -> None:
-        """Want what a name or a chain of modules stands for.
-
-        In code of a library that did not run, what it has of Python's own library.
-        """
+        """Want what a name or a chain of modules stands for."""
         if source.record.library and not source.did_run(node):
-            bound = self._binding(source.module).get(getattr(node, "id", ""), ())
-            if isinstance(node, ast.Name) and bound and all(map(is_of_python, bound)):
-                self._want(source.module, node.id)
             return
         if isinstance(source, Ours) and isinstance(node, ast.Name):
             self.used_by_ours.setdefault(source.module, set()).add(node.id)

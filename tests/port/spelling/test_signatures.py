@@ -136,6 +136,7 @@ def test_helpers_are_used_and_say_why() -> None:
         *(ROOT / "port").glob("write/*.py"),
         *(ROOT / "port").glob("trace/*.py"),
         ROOT / "port" / "spelling" / "axes.py",
+        ROOT / "port" / "spelling" / "frozen.py",
         ROOT / "port" / "spelling" / "written_out.py",
     ]
     writers = "".join(place.read_text("utf-8") for place in places)
