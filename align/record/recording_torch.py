@@ -116,6 +116,15 @@ def recorded(
         written, packed = written | found, packed | more
 
 
+def _frozen(net: nn.Module) -> dict[str, tuple[torch.Tensor, int]]:
+    """Return by name the memory of frozen parameters, and how often code wrote into each.
+
+    Kept, it is not given to another tensor.
+    """
+    named = net.named_parameters(remove_duplicate=False)
+    return {name: (p.detach(), p._version) for name, p in named if not p.requires_grad}
+
+
 class Recording:
     """One run of the reference: its `trace`, and its graph until `backward` was called."""
 
@@ -141,6 +150,7 @@ class Recording:
         sees_draws = self.recorder.sees_draws
         sees_draws.function = lambda: watch.function
         args, kwargs = as_leaves(net, run, run.backward)
+        frozen = _frozen(net)
         try:
             with (
                 wrapped_forwards(modules, self.recorder.wrap),
@@ -155,6 +165,10 @@ class Recording:
             sees_draws.function = str  # the recorder would hold itself, and every activation
         self.ends = _differentiable(outputs) if run.backward else []
         self.trace.buffers.update(copied_buffers(held))
+        for name, (now, writes) in _frozen(net).items():
+            before, earlier = frozen.get(name, (now, writes))
+            if (now.data_ptr(), writes) != (before.data_ptr(), earlier):
+                self.trace.moved[name] = to_array(now).copy()
         self.trace.bounds.extend(self.recorder.bounds.finish())
 
     def packed(self) -> set[str]:

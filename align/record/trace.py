@@ -180,7 +180,7 @@ class Trace:
 
     `paths` maps the first path of each module to all of them; `parameters` are the names of all
     parameters; `buffers` maps "path.name" to the buffers after the run, `buffers_before`
-    before it, `gradients` to
+    before it, `moved` to the frozen parameters that code wrote into, after it, `gradients` to
     those of the parameters (None where there is none). `draws` are the random numbers that code
     drew, in order. Only the recording fills it; nothing is written into it afterwards.
 
@@ -193,6 +193,7 @@ class Trace:
     paths: dict[str, list[str]] = field(default_factory=dict)
     buffers: dict[str, np.ndarray] = field(default_factory=dict)
     buffers_before: dict[str, np.ndarray] = field(default_factory=dict)
+    moved: dict[str, np.ndarray] = field(default_factory=dict)
     gradients: dict[str, np.ndarray | None] = field(default_factory=dict)
     parameters: set[str] = field(default_factory=set)
     inplace: list[str] = field(default_factory=list)  # in-place modules that change the outputs

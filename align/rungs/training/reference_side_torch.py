@@ -72,11 +72,13 @@ class ReferenceSide:
         return {key: {} if p is None else found.get(id(p), {}) for key, p in pairs}
 
     def adopt(self, trace: Trace) -> None:
-        """Take the buffers and gradients that the recorded run left."""
+        """Take the buffers, frozen parameters and gradients that the recorded run left."""
         buffers = dict(self.net.named_buffers(remove_duplicate=False))
         with torch.no_grad():
             for name, array in trace.buffers.items():
                 buffers[name].copy_(torch.from_numpy(array))
+            for name, array in trace.moved.items():
+                self.parameters[name].copy_(torch.from_numpy(array))
         for name, parameter in self.parameters.items():
             gradient = trace.gradients.get(name)
             parameter.grad = None if gradient is None else torch.from_numpy(gradient.copy())

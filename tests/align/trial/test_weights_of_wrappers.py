@@ -9,7 +9,7 @@ paddle = pytest.importorskip("paddle")
 from paddle import nn as pnn
 from torch import nn as tnn
 
-from align import align_backward
+from align import align_backward, align_training
 from align.pairing.fill import load_state
 
 
@@ -86,3 +86,53 @@ def test_weight_that_a_wrapper_makes_otherwise_is_found(made):
     report = report_on(made)
     assert report.exit_code == 1, report.verdict
     assert {found.layer.split(".")[0] for found in report.divergences} == {"first"}
+
+
+class Averaged(tnn.Module):
+    """Moves a frozen parameter in every run in train mode, as power iterations do."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = tnn.Linear(3, 3)
+        self.kept = tnn.Parameter(torch.ones(3), requires_grad=False)
+
+    def forward(self, x):
+        self.kept.data = 0.5 * self.kept.data + self.inner.bias.data
+        return self.inner(x) * self.kept
+
+
+class AveragedPort(pnn.Layer):
+    def __init__(self, share):
+        super().__init__()
+        self.inner, self.share = pnn.Linear(3, 3), share
+        self.kept = self.create_parameter([3])
+        self.kept.stop_gradient = True
+
+    def forward(self, x):
+        moved = 0.5 * self.kept + self.inner.bias
+        if self.share:
+            self.kept.set_value(moved.detach())
+        return self.inner(x) * moved.detach()
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_frozen_parameter_that_the_code_moves_is_moved_on_both_sides(share):
+    torch.manual_seed(0)
+    net, port = Averaged(), AveragedPort(share)
+    arrays = {key: tensor.detach().numpy() for key, tensor in net.state_dict().items()}
+    load_state(port, arrays | {"inner.weight": arrays["inner.weight"].T})
+    image = np.random.default_rng(0).standard_normal((4, 3))
+
+    def loss(out, label):
+        return ((out - label) ** 2).mean()
+
+    report = align_training(
+        net,
+        port,
+        [[image, image]] * 2,
+        loss,
+        loss,
+        lambda held: torch.optim.SGD(held, 0.1),
+        lambda held: paddle.optimizer.SGD(0.1, parameters=held),
+    )
+    assert report.exit_code == (0 if share else 1), report.verdict
