@@ -16,6 +16,7 @@ from port.cut.registered import Registered
 from port.cut.unreached import Unreached, public
 from port.cut.unused import (
     Unused,
+    is_of_an_interface,
     is_of_python,
     is_part_of_net,
     ran_at_work,
@@ -36,7 +37,8 @@ _COMPARED = ("__eq__", "__lt__", "__le__", "__gt__", "__ge__")
 _COPIED = ("__reduce__", "__copy__", "__deepcopy__", "__getstate__", "__setstate__")
 _ALWAYS = ("__init__", "forward", "backward", "__reduce_ex__", *_COMPARED, *_COPIED)
 _BY_STRING = ("globals", "eval", "exec")  # which look up what a string names in their file
-_BY_SYNTAX = ("__enter__", "__exit__", "__call__", "__len__", "__iter__", "__next__", "__getitem__")
+_ITEMS = ("__len__", "__getitem__", "__setitem__", "__delitem__", "__contains__")
+_BY_SYNTAX = ("__enter__", "__exit__", "__call__", "__iter__", "__next__", *_ITEMS)
 
 
 class Cut:
@@ -434,7 +436,8 @@ class Cut:
         name = method.name  # type: ignore[attr-defined]
         if method in self.traced.left:
             return name in self.selected
-        always = _ALWAYS if source.record.library else _ALWAYS + _BY_SYNTAX
+        own = not source.record.library or is_of_an_interface(source.parents[method])
+        always = _ALWAYS + _BY_SYNTAX if own else _ALWAYS
         return source.ran(method.body) or name in self.selected or name in always  # type: ignore[attr-defined]
 
     def _refer(self, source: Source, node: ast.Name | ast.Attribute) -> None:

@@ -2,6 +2,7 @@
 
 import ast
 import sys
+from collections import abc
 from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 
@@ -176,6 +177,13 @@ def is_part_of_net(source: Source, statement: ast.stmt) -> bool:
         and ran_at_work(source, one)
         for one in methods
     )
+
+
+def is_of_an_interface(node: ast.AST) -> bool:
+    """Tell whether a class has a base such as `Iterable[str]`: what that asks for must be there."""
+    bases = node.bases if isinstance(node, ast.ClassDef) else []
+    whole = (one.value if isinstance(one, ast.Subscript) else one for one in bases)
+    return any(getattr(one, "id", getattr(one, "attr", "")) in abc.__all__ for one in whole)
 
 
 def is_of_python(statement: ast.stmt) -> bool:

@@ -13,7 +13,7 @@ from port.write.files.texts import DECORATOR, DROP
 
 PLACE = "\x02"  # where the file's first import of torch stood
 _PADDLES = {"einops.layers.torch": "einops.layers.paddle"}  # of libraries that know both
-_SHORT = {"F": "paddle.nn.functional", "nn": "paddle.nn"}
+SHORT = {"F": "paddle.nn.functional", "nn": "paddle.nn"}
 OF_TORCH = "torch_"  # in front of a helper whose name the file has for something of its own
 
 
@@ -137,7 +137,7 @@ class ImportWriter:
         for name in filter(self.is_own, helpers):
             self.renamed[name] = f"{OF_TORCH}{name}"
             text = re.sub(rf"(?<![\w.]){name}(?=\()", self.renamed[name], text)
-        for short, full in _SHORT.items():
+        for short, full in SHORT.items():
             if self._is_taken(short, full):
                 text = re.sub(rf"(?<![\w.]){short}\.(?=\w)", f"{full}.", text)
         return text
@@ -160,8 +160,8 @@ class ImportWriter:
         found = set()
         for line in imports:
             short = line.split()[-1]
-            taken = short in _SHORT and self._is_taken(short, _SHORT[short])
-            found.add(f"import {_SHORT[short]}" if taken else line)
+            taken = short in SHORT and self._is_taken(short, SHORT[short])
+            found.add(f"import {SHORT[short]}" if taken else line)
         plain = sorted(line for line in found if "paddle" not in line)
         lines = sorted(found.difference(plain), key=lambda one: (not one.startswith("import"), one))
         lines = [*plain, "", *lines] if plain and lines else [*plain, *lines]

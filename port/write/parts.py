@@ -12,6 +12,9 @@ from port.source import Source
 from port.write.files.texts import in_brackets
 from port.write.gaps import Needs, SpellingChoice
 
+# They bind tightly: what is written inside of them may need brackets.
+TIGHT = ast.BinOp | ast.UnaryOp | ast.Compare | ast.Attribute | ast.BoolOp | ast.Starred | ast.Await
+
 
 class PartWriter(Protocol):
     """Writes nodes of one file, and keeps what they need."""

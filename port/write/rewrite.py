@@ -25,7 +25,7 @@ from port.trace.graph import TracedClass
 from port.write.calls import CallWriter, argument, operand_of
 from port.write.files.texts import DECORATOR, DROP, DROP_DEFINITION, OWN, in_brackets
 from port.write.gaps import Gap, Needs, SpellingChoice
-from port.write.imports import ImportWriter
+from port.write.imports import SHORT, ImportWriter
 from port.write.inplace import of_a_turned_weight, read_later, written_by_places, written_state
 from port.write.left_out import LeftOutWriter, run_once
 from port.write.match import without_entries
@@ -41,7 +41,7 @@ from port.write.owners import (
     is_torchs,
     owner_names,
 )
-from port.write.parts import picked_of_a_view, placed_in
+from port.write.parts import TIGHT, picked_of_a_view, placed_in
 from port.write.settings import (
     changed,
     layer_at,
@@ -57,9 +57,6 @@ from port.write.torch_like import torch_like
 STUB, ABSENT = "not_ported", "Unspelled"
 ANYTHING = "object"  # stands in annotations for what has no name in Paddle
 SIGNS: dict[type, str] = {**dict(ARITHMETIC), **dict(COMPARED)}
-_TIGHT = (
-    ast.BinOp | ast.UnaryOp | ast.Compare | ast.Attribute | ast.BoolOp | ast.Starred | ast.Await
-)
 _METHODS = ("__init__", "forward", "__call__")  # which a class of Paddle has under torch's name
 
 
@@ -329,7 +326,7 @@ class Rewriter:
         bound = self.source.resolve(node)
         if bound is not None and is_torchs(bound):
             return self.value(node, bound) if self.source.is_imported(node) else None
-        own = node.id in helper_names() and self.imports.is_own(node.id)
+        own = node.id in {*helper_names(), *SHORT} and self.imports.is_own(node.id)
         return self._left_out(node) or (f"{node.id}{OWN}" if own else None)
 
     def _left_out(self, node: ast.Name) -> str | None:
@@ -482,7 +479,7 @@ class Rewriter:
     def placed(self, node: ast.AST, text: str) -> str:
         """Return `text` in brackets where its neighbours need them."""
         parent = self.source.parents.get(node)
-        tight = isinstance(parent, _TIGHT)
+        tight = isinstance(parent, TIGHT)
         owner = isinstance(parent, ast.Subscript | ast.Call) and (
             node is getattr(parent, "value", None) or node is getattr(parent, "func", None)
         )

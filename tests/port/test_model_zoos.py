@@ -22,9 +22,24 @@ class Net(nn.Module):
         return self.trunk(x)
 """
 REGISTRY = """import sys
-from typing import Dict, List
+from typing import Any, Dict, Iterable, List
 
-ENTRIES = {}
+
+class Entries(Iterable[str]):
+    def __init__(self):
+        self.entries = {}
+
+    def __getitem__(self, name) -> Any:
+        return self.entries[name]
+
+    def __setitem__(self, name, entry):
+        self.entries[name] = entry
+
+    def __iter__(self):
+        return iter(self.entries)
+
+
+ENTRIES = Entries()
 
 
 def configs(rows: Dict) -> Dict:

@@ -3,13 +3,12 @@
 import ast
 import re
 
-from port.helpers import helper_names
 from port.spelling.texts import is_bracketed
 
 DROP = "\x00"  # a statement that is gone
 DROP_DEFINITION = "\x01"  # a function or class that is gone, with the comment above it
 DECORATOR = "\x03"  # what stood behind an @ and is gone
-OWN = "\u01c3"  # behind a name of the user's that a helper has, too; a letter, so that it parses
+OWN = "\u01c3"  # behind a name of the user's that the port has, too; a letter, so that it parses
 _ATOMS = (ast.Call, ast.Attribute, ast.Name, ast.Subscript, ast.Constant, ast.List, ast.Dict)
 _MARKED = re.compile(r"^([ \t]*)[\x00\x01][\x00\x01; \t]*(#.*)?$")
 
@@ -27,8 +26,7 @@ def in_brackets(text: str) -> str:
 
 def without_marks(text: str) -> str:
     """Return the text of a file without its dropped statements; an empty block gets `pass`."""
-    for name in helper_names() if OWN in text else ():
-        text = text.replace(f"{name}{OWN}", name)
+    text = text.replace(OWN, "")
     lines: list[str] = []
     for line in text.split("\n"):
         if line.strip().startswith(f"@{DECORATOR}"):

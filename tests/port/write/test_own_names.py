@@ -46,3 +46,28 @@ def test_a_name_of_the_users_that_a_helper_has_stays(tmp_path):
     assert "torch_split_by_size(split_by_size(self.body(x), 2), 1, axis=1)" in text
     theirs, ours = both_outputs(tmp_path, record, net, shape=(2, 8))
     np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+
+
+SHADED = """import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+
+def mean(F):
+    assert F.dim() == 4
+    return F.sum(3, keepdim=True) / F.size(3)
+
+
+class Net(nn.Module):
+    def forward(self, x):
+        return mean(x) + torch.nn.functional.relu(x).mean(3, keepdim=True)
+"""
+
+
+def test_a_users_own_f_is_not_taken_for_paddles(tmp_path):
+    record, net = recorded(tmp_path, {"shaded": SHADED})
+    text = written(record)[0]["shaded.py"]
+    assert "    assert F.ndim == 4\n    return F.sum(axis=3, keepdim=True) / F.shape[3]" in text
+    assert "paddle.nn.functional.relu(x)" in text
+    theirs, ours = both_outputs(tmp_path, record, net)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
