@@ -112,6 +112,23 @@ BY_TEXT = {  # rows that give nothing to compare: their spelling is the test
         "torch.distributions.normal.Normal(0, 0.5)",
         "paddle.distribution.Normal(0, 0.5)",
     ),
+    "torch.hub.get_dir": ("torch.hub.get_dir()", "paddle.utils.download.WEIGHTS_HOME"),
+    "torch.hub._get_torch_home": (
+        "torch.hub._get_torch_home()",
+        "paddle.utils.download.WEIGHTS_HOME",
+    ),
+    "torch.distributions.gumbel.Gumbel": (
+        "torch.distributions.gumbel.Gumbel(0, 0.5)",
+        "paddle.distribution.Gumbel(0, 0.5)",
+    ),
+    "torch.distributions.gumbel.Gumbel.sample": (
+        "torch.distributions.gumbel.Gumbel(0, 0.5).sample(order)",
+        "paddle.distribution.Gumbel(0, 0.5).sample(order)",
+    ),
+    "torch.distributions.gumbel.Gumbel.rsample": (
+        "torch.distributions.gumbel.Gumbel(0, 0.5).rsample(order)",
+        "paddle.distribution.Gumbel(0, 0.5).rsample(order)",
+    ),
     "torch.distributions.normal.Normal.sample": (
         "torch.distributions.normal.Normal(0, 0.5).sample(order)",
         "paddle.distribution.Normal(0, 0.5).sample(order)",
