@@ -36,7 +36,7 @@ def _beside(node: ast.If, block: Sequence[ast.stmt]) -> list[ast.AST]:
     if block is node.body:
         return [node.test, *node.orelse]
     further = node.orelse[0]
-    beside = [] if block is node.orelse else _beside(further, block)  # type: ignore[arg-type]
+    beside = [] if block is node.orelse else _beside(further, block)  # type: ignore[arg-type]  # `elif`
     return [node.test, *node.body, *beside]
 
 

@@ -34,8 +34,9 @@ Item = tuple[str, str]  # module, name at its top
 # Of a class: nobody selects their names. backward: of an autograd function; the order of
 # instances: functools.total_ordering asks for it; how they are copied: the copy module does.
 _COMPARED = ("__eq__", "__lt__", "__le__", "__gt__", "__ge__")
-_COPIED = ("__reduce__", "__copy__", "__deepcopy__", "__getstate__", "__setstate__")
-_ALWAYS = ("__init__", "forward", "backward", "__reduce_ex__", *_COMPARED, *_COPIED)
+_PICKLED = ("__reduce__", "__reduce_ex__", "__getstate__", "__setstate__")
+_COPIED = ("__copy__", "__deepcopy__", *_PICKLED)
+_ALWAYS = ("__init__", "forward", "backward", *_COMPARED, *_COPIED)
 _BY_STRING = ("globals", "eval", "exec")  # which look up what a string names in their file
 _ITEMS = ("__len__", "__getitem__", "__setitem__", "__delitem__", "__contains__")
 _BY_SYNTAX = ("__enter__", "__exit__", "__call__", "__iter__", "__next__", *_ITEMS)
@@ -142,7 +143,7 @@ class Cut:
             for statement in source.tree.body if source.record.at_work else ():
                 if statement not in self.traced.left and ran(source, statement):
                     self._working.add(source.module)
-                    self._want(source.module, statement.name)  # type: ignore[attr-defined]
+                    self._want(source.module, statement.name)  # type: ignore[attr-defined]  # it ran
             for statement in source.tree.body if source.record.at_work else ():
                 if self._registered.registers(source, statement):
                     self.kept.add(statement)
@@ -433,12 +434,12 @@ class Cut:
             yield from self._parts(source, child)
 
     def _stays(self, source: Source, method: ast.AST) -> bool:
-        name = method.name  # type: ignore[attr-defined]
+        name = method.name  # type: ignore[attr-defined]  # of a definition
         if method in self.traced.left:
             return name in self.selected
         own = not source.record.library or is_of_an_interface(source.parents[method])
         always = _ALWAYS + _BY_SYNTAX if own else _ALWAYS
-        return source.ran(method.body) or name in self.selected or name in always  # type: ignore[attr-defined]
+        return source.ran(method.body) or name in self.selected or name in always  # type: ignore[attr-defined]  # so has a body
 
     def _refer(self, source: Source, node: ast.Name | ast.Attribute) -> None:
         """Want what a name or a chain of modules stands for."""

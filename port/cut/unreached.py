@@ -7,7 +7,7 @@ import ast
 from collections.abc import Collection, Iterator, Mapping, Set
 
 from port.record.facts import LOCATE, MODULE_BY_NAME
-from port.source import Source
+from port.source import FUNCTIONS, Source
 
 Import = ast.Import | ast.ImportFrom
 Names = Mapping[str, Set[str]]  # of every module, what of it is kept
@@ -116,14 +116,15 @@ def public(source: Source) -> set[str] | None:
 
     Those of decorated functions too: a decorator of timm puts them into the list.
     """
-    found = {one.name for one in source.tree.body if getattr(one, "decorator_list", None)}  # type: ignore[attr-defined]
+    made = (one for one in source.tree.body if isinstance(one, FUNCTIONS | ast.ClassDef))
+    found = {one.name for one in made if one.decorator_list}
     told = False
     for node in source.tree.body:
         targets = getattr(node, "targets", None) or [getattr(node, "target", None)]
         if not any(isinstance(one, ast.Name) and one.id == "__all__" for one in targets):
             continue
         try:
-            found |= set(ast.literal_eval(node.value))  # type: ignore[attr-defined]
+            found |= set(ast.literal_eval(node.value))  # type: ignore[attr-defined]  # it has a target
         except ValueError:
             return None
         told = True

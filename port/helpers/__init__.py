@@ -19,7 +19,7 @@ FILES = (
     "containers_paddle",
     "first_weights_paddle",
     "modes_paddle",
-    "more_layers_paddle",
+    "pooling_norms_paddle",
     "numbers_paddle",
     "places_paddle",
     "values_paddle",

@@ -48,6 +48,8 @@ _ONLY_MODULES = frozenset({
 })
 # fmt: on
 _OF_SELF = frozenset({"requires_grad_", "zero_grad", "train"})  # of modules, others, too
+# Functions that write in place and have a spelling that makes a new tensor.
+_MADE_ANEW = ("torch.nn.functional.", "torch.relu")
 
 
 class CallWriter:
@@ -426,7 +428,8 @@ class CallWriter:
     def _explicit(self, node: ast.Call, seen: list[SeenCall], text: str) -> str:
         """Give a tensor that torch wrote into, and that is read later, its new value by name."""
         if not all(
-            one.names[0].endswith((CALLED, ".forward")) or _is_plain(one.names[0]) for one in seen
+            one.names[0].endswith((CALLED, ".forward")) or one.names[0].startswith(_MADE_ANEW)
+            for one in seen
         ):
             return text
         aliases = {name for one in seen if one.returns_written for name in one.aliases}
@@ -466,11 +469,6 @@ def _is_open(node: ast.Call) -> bool:
     """Tell whether a call hands on arguments that nobody counts: `*args`, `**kwargs`."""
     starred = any(isinstance(one, ast.Starred) for one in node.args)
     return starred or any(keyword.arg is None for keyword in node.keywords)
-
-
-def _is_plain(name: str) -> bool:
-    """Tell whether a function that wrote in place has a spelling that makes a new tensor."""
-    return name.startswith(("torch.nn.functional.", "torch.relu"))
 
 
 def argument(text: str, node: Any, facts: Facts, name: str | None = None) -> Argument:

@@ -186,7 +186,7 @@ def _not_written(rewriter: PartWriter, node: ast.Subscript, reason: str) -> str:
 def _is_of_parameters(rewriter: PartWriter, name: ast.Name) -> bool:
     """Tell whether a name is that of a loop over the parameters of a net."""
     place: ast.AST | None = name
-    while (place := rewriter.source.parents.get(place)) is not None:  # type: ignore[arg-type]
+    while (place := rewriter.source.parents.get(place)) is not None:  # type: ignore[arg-type]  # a node
         if isinstance(place, ast.For) and name.id in {one.id for one in _names(place.target)}:
             seen = rewriter.source.record.calls.get(span_of(place.iter), ())
             return any(one.names[:1] and one.names[0].endswith(_PARAMETERS) for one in seen)

@@ -30,7 +30,7 @@ def pairs_of(node: ast.Assign) -> list[tuple[ast.expr, ast.expr]]:
     if len(node.targets) > 1:
         return []
     both = isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)
-    if both and len(target.elts) == len(value.elts):  # type: ignore[attr-defined]
+    if both and len(target.elts) == len(value.elts):  # type: ignore[attr-defined]  # both are tuples
         return list(zip(target.elts, value.elts, strict=True))  # type: ignore[attr-defined]
     return [(target, value)]
 
@@ -191,7 +191,7 @@ def _one_by_one(writer: PartWriter, node: ast.Assign) -> str | None:
     for target in node.targets:
         own = isinstance(target, ast.Attribute) and _of_a_class(writer, target)
         text = writer.text(target)
-        held = _held(writer, target, node.value, value) if own else ""  # type: ignore[arg-type]
+        held = _held(writer, target, node.value, value) if own else ""  # type: ignore[arg-type]  # own: an attribute
         lines.append(held or f"{text} = {value}")
         value = writer.text(node.targets[0])
     return ("\n" + " " * node.col_offset).join(lines)

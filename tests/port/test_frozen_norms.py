@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch")
 paddle = pytest.importorskip("paddle")
 
 from port.folder import write_folder
-from port.helpers.more_layers_paddle import freezable_layer_norm
+from port.helpers.pooling_norms_paddle import freezable_layer_norm
 from tests.port.trial import build_port, recorded, written
 
 NET = """

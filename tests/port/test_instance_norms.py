@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip("torch")
 paddle = pytest.importorskip("paddle")
 
-from port.helpers.more_layers_paddle import InstanceNormWithStatistics
+from port.helpers.pooling_norms_paddle import InstanceNormWithStatistics
 
 
 @pytest.mark.parametrize("affine", [False, True])
