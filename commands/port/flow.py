@@ -45,6 +45,7 @@ def write_and_prove(asked: dict[str, Any], folder: Path, force: bool, tell: Tell
         outcomes, why = _proven(asked, folder, tell)
     if any(one.code == CHECKED_BAD for one in outcomes):
         port, outcomes, told = _repaired(record, port, outcomes, asked, folder, tell, graphs)
+        outcomes = _drawn_again(outcomes, asked, folder, tell)
     _write_guide(folder, port, asked, outcomes, why)
     if not outcomes:
         return _unproven(folder, gaps, why, port.untraced)
@@ -106,33 +107,39 @@ def check_again(folder: Path, tell: Tell) -> dict[str, Any]:
 
 
 def _proven(asked: Mapping[str, Any], folder: Path, tell: Tell) -> tuple[list[Climb], str]:
-    """Return the outcomes, none with the reason where no rung could be begun.
+    """Return the outcomes, none with the reason where no rung could be begun."""
+    try:
+        outcomes = proven(asked, folder, _climbing(tell))
+        return _drawn_again(outcomes, asked, folder, tell), ""
+    except UserError as error:
+        return [], str(error)
+
+
+def _drawn_again(
+    outcomes: list[Climb], asked: Mapping[str, Any], folder: Path, tell: Tell
+) -> list[Climb]:
+    """Return the outcomes with what other first weights show.
 
     Where weights leave a layer without anything to compare, others are drawn: the rungs that it
     left open are climbed again with them. Nothing may differ with any; each layer is to be shown
-    with one.
+    with one. Raises what `proven` raises.
     """
+    for seed in range(asked["seed"] + 1, asked["seed"] + SEEDS):
+        if asked["weights"] or not _left_open(outcomes):
+            break
+        names = [one.name for one in outcomes if one.code == COULD_NOT_CHECK]
+        what = ", ".join(NAMES[name] for name in names)
+        tell(phrase("{what}: too little to compare; other first weights are drawn", what=what))
+        drawn = {**asked, "seed": seed, "raised": RAISED}
+        found = {one.name: one for one in proven(drawn, folder, _climbing(tell), names)}
+        outcomes = [
+            shown_together(one, found[one.name]) if one.name in found else one for one in outcomes
+        ]
+    return outcomes
 
-    def climbing(name: str) -> None:
-        tell(phrase("aligning {what}", what=NAMES[name]))
 
-    try:
-        outcomes = proven(asked, folder, climbing)
-        for seed in range(asked["seed"] + 1, asked["seed"] + SEEDS):
-            if asked["weights"] or not _left_open(outcomes):
-                break
-            names = [one.name for one in outcomes if one.code == COULD_NOT_CHECK]
-            what = ", ".join(NAMES[name] for name in names)
-            tell(phrase("{what}: too little to compare; other first weights are drawn", what=what))
-            drawn = {**asked, "seed": seed, "raised": RAISED}
-            found = {one.name: one for one in proven(drawn, folder, climbing, names)}
-            outcomes = [
-                shown_together(one, found[one.name]) if one.name in found else one
-                for one in outcomes
-            ]
-        return outcomes, ""
-    except UserError as error:
-        return [], str(error)
+def _climbing(tell: Tell) -> Callable[[str], None]:
+    return lambda name: tell(phrase("aligning {what}", what=NAMES[name]))
 
 
 def _left_open(outcomes: list[Climb]) -> bool:

@@ -32,7 +32,7 @@ class _Repair:
         forward = first.name in FORWARD
         waiting = [one for one in trials(port, now) if (forward, one) not in self.in_vain]
         for number, trial in enumerate(waiting, 1):
-            if now.code == 0:
+            if now.code != 1:
                 return
             if time.monotonic() - self.begun > LIMIT:
                 self.untried += len(waiting) - number + 1
@@ -96,13 +96,24 @@ def repaired(
 
 
 def is_better(found: Sequence[Climb], than: Sequence[Climb]) -> bool:
-    """Tell whether less is wrong, no rung is worse, and each could be climbed as before."""
+    """Tell whether less is wrong, no rung is worse, and each could be climbed as before.
+
+    A rung in which nothing differs any more, and too little was there to compare, is better than
+    one that differs: other first weights can still show the rest.
+    """
     if [one.name for one in found] != [one.name for one in than]:
         return False
-    for now, before in zip(found, than, strict=True):
-        if now.code != 0 and (now.code != before.code or faults([now]) > faults([before])):
-            return False
+    if any(_is_worse(now, before) for now, before in zip(found, than, strict=True)):
+        return False
     return faults(found) < faults(than)
+
+
+def _is_worse(now: Climb, before: Climb) -> bool:
+    if now.code == 0:
+        return False
+    if now.code != before.code:
+        return now.report is None or before.code != 1
+    return faults([now]) > faults([before])
 
 
 def faults(climbs: Sequence[Climb]) -> int:

@@ -174,3 +174,13 @@ def test_a_trial_that_cannot_be_climbed_is_no_better():
     assert not is_better([], before)
     both = [*before, climb("train", code=0)]
     assert not is_better([climb("eval", code=0), climb("train", finding("a"))], both)
+
+
+def test_a_rung_with_too_little_left_to_compare_is_better_than_one_that_differs():
+    """Gradients of zero elsewhere are no reason to keep a spelling that is wrong."""
+    open_rung = Climb("backward", 2, climb("backward").report)
+    wrong, right = climb("backward", finding("a")), climb("backward", code=0)
+    assert is_better([open_rung], [wrong])
+    assert not is_better([wrong], [open_rung])
+    assert not is_better([open_rung], [right])
+    assert not is_better([climb("eval", code=0), open_rung], [climb("eval", code=0), right])
