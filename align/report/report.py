@@ -210,9 +210,10 @@ class Report:
         said = Words("aligned", count=count, **figures)
         if not worst.relative_error:
             said = Words("aligned_exactly", count=count)
-        return (
-            Words("aligned_but_noise", aligned=said, noise=len(self.noise)) if self.noise else said
-        )
+        if not self.noise:
+            return said
+        kind = "aligned_but_few_values" if self.stage == "init" else "aligned_but_noise"
+        return Words(kind, aligned=said, noise=len(self.noise))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data (docs/report_json.md).

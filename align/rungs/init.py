@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from align.causes.blame import blame_alone
-from align.judge.comparison import DIFFERS, Comparison, unless_compared
+from align.judge.comparison import DIFFERS, NOISE, Comparison, unless_compared
 from align.pairing.pair_nets import pair_nets
 from align.pairing.tensors import Tensor
 from align.report.report import Report
@@ -15,6 +15,7 @@ from align.rungs.init_laws import Drawn, Sizes, causes
 # Chance of one false alarm in a whole report: shared by all tensors (Bonferroni).
 FALSE_ALARM = 1e-4
 SEEDS = 20
+ROUNDING = 1e-6  # relative: constants and tables that one side computes in float64
 Samples = dict[str, list[np.ndarray]]  # a tensor's key -> its values, net by net
 ENOUGH = 40_000_000  # parameters, drawn in all: a large net shows its laws in few draws
 
@@ -39,7 +40,7 @@ def align_init(
     Returns:
         A Report of stage "init": `where` is weight:name or buffer:name, `relative_error` the
         distance between the two distribution functions (0 to 1), `floor` the distance that
-        chance explains.
+        chance explains. A tensor of which too few values were drawn to tell is "noise".
     """
     torch_net, tensors, theirs, ours = _drawn(torch_factory, paddle_factory, seeds, rules)
     report = Report("init", settings={"seeds": seeds or _seeds(torch_net)})
@@ -119,8 +120,10 @@ def _sample(array: np.ndarray) -> np.ndarray:
 
 def _compare(reference: np.ndarray, port: np.ndarray, tests: int, into: Comparison) -> None:
     into.shape = (reference.size,)
-    if np.ptp(reference) == 0.0 or np.ptp(port) == 0.0:
-        into.relative_error = float(not np.array_equal(np.unique(reference), np.unique(port)))
+    if _same_values(reference, port):
+        into.relative_error = 0.0
+    elif np.ptp(reference) == 0.0 or np.ptp(port) == 0.0:
+        into.relative_error = float(not _same_values(np.unique(reference), np.unique(port)))
         into.verdict = DIFFERS if into.relative_error else into.verdict
     else:
         from scipy import stats  # takes longer to import than the rest of this package
@@ -131,3 +134,12 @@ def _compare(reference: np.ndarray, port: np.ndarray, tests: int, into: Comparis
         into.floor = float(np.sqrt(-np.log(FALSE_ALARM / tests / 2) / 2 / count))
         if into.relative_error > into.floor:
             into.verdict = DIFFERS
+        elif into.floor >= 1.0:  # no two samples are further apart than 1
+            into.verdict = NOISE
+
+
+def _same_values(reference: np.ndarray, port: np.ndarray) -> bool:
+    """Tell whether these are the same values to float32's rounding, in whatever order."""
+    if reference.size != port.size:
+        return False
+    return np.allclose(np.sort(port), np.sort(reference), rtol=ROUNDING, atol=0.0)

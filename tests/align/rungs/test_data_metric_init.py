@@ -325,6 +325,38 @@ def test_a_net_that_seeds_itself_counts_once():
     assert laws == {"law_torch", "law_torch_bias"}
 
 
+def test_too_few_values_show_nothing_and_say_so():
+    torch, nn = pytest.importorskip("torch"), pytest.importorskip("paddle").nn
+    few = init_report(lambda: torch.nn.Linear(1, 1), lambda: nn.Linear(1, 1), 2)
+    assert (few.exit_code, {call.verdict for call in few.calls}) == (1, {"differs", "noise"})
+    bound = nn.initializer.Uniform(-0.125, 0.125)
+    report = init_report(lambda: torch.nn.Linear(64, 1), lambda: nn.Linear(64, 1, bound, bound), 2)
+    assert report.exit_code == 0
+    assert str(report.verdict).endswith("1 more have too few values to tell")
+
+
+def test_tables_that_rounding_alone_moves_are_the_same():
+    """Half the values stand on one point: distributions that are moved by 1e-8 are half apart."""
+    torch, paddle = pytest.importorskip("torch"), pytest.importorskip("paddle")
+    table = np.repeat([0.1, 0.7], 32).astype("float32")
+
+    def reference():
+        net = torch.nn.Module()
+        net.register_buffer("table", torch.tensor(table))
+        net.register_buffer("bias", torch.full((3,), -4.5951199))
+        return net
+
+    def port(by=1e-7):
+        net = paddle.nn.Layer()
+        net.register_buffer("table", paddle.to_tensor(table[::-1] * (1 + np.float32(by))))
+        net.register_buffer("bias", paddle.full([3], -4.5951202))
+        return net
+
+    assert init_report(reference, port, 2).exit_code == 0
+    wrong = init_report(reference, lambda: port(1e-4), 2)
+    assert [one.where.partition(":")[2] for one in wrong.divergences] == ["table"]
+
+
 def test_arrays_of_a_target_are_named():
     def batch(offset):
         semantic = np.zeros((2, 3), np.int64)
