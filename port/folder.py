@@ -8,7 +8,7 @@ from typing import Any
 from common.errors import UserError
 from common.files import whole_file
 from port.helpers import helpers, source_of
-from port.port import Port
+from port.port import DRAWN, Port
 from port.write.gaps import Gap
 from port.write.left_out import SILENT
 from port.write.rewrite import STUB
@@ -80,12 +80,18 @@ def builder(port: Port, asked: Mapping[str, Any]) -> str:
     arguments = ", ".join(f"{key}={value!r}" for key, value in asked["arguments"].items())
     package, _, last = module.rpartition(".")
     known = f"{last} as reference" if last == "build" else last
+    made, drawn, imported = f"{known.split()[-1]}.{name}", "", ""
+    call = f"{made}({arguments})"
+    if port.draws:
+        imported = f"from .torch_calls import {DRAWN}\n"
+        drawn = ", with first weights drawn as torch draws them"
+        call = f"{DRAWN}({f'lambda: {call}' if arguments else made})"
     return (
         f'"""Builds the Paddle port of {asked["spec"]}."""\n\n'
-        f"from .{package} import {known}\n\n\n"
+        f"from .{package} import {known}\n{imported}\n\n"
         "def build():\n"
-        '    """Return the net, a paddle.nn.Layer."""\n'
-        f"    return {known.split()[-1]}.{name}({arguments})\n"
+        f'    """Return the net, a paddle.nn.Layer{drawn}."""\n'
+        f"    return {call}\n"
     )
 
 

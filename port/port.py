@@ -1,6 +1,7 @@
 """The port of one recorded net: the text of every file, and what was found on the way."""
 
 import ast
+import re
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +23,9 @@ from port.write.imports import import_lines, with_imports
 from port.write.inplace import written_and_held, written_and_read_later
 from port.write.rewrite import Rewriter
 from port.write.torch_like import TorchLike
+
+DRAWN = "with_torch_first_weights"  # the helper that builds a net as torch draws it
+_DRAWN_OTHERWISE = re.compile(r"\bnn\.(Conv[123]D|Linear|Bilinear|Embedding)")
 
 
 @dataclass
@@ -59,8 +63,15 @@ class Port:
 
     @property
     def helpers(self) -> set[str]:
-        """Return the helpers that any file uses."""
-        return {name for file in self.files for name in file.needs.helpers} - self.classes.keys()
+        """Return the helpers that any file uses, or the builder."""
+        used = {name for file in self.files for name in file.needs.helpers}
+        return (used | ({DRAWN} if self.draws else set())) - self.classes.keys()
+
+    @property
+    def draws(self) -> bool:
+        """Tell whether it makes layers whose first weights Paddle draws otherwise."""
+        texts = [file.text for file in self.files] + [one.source for one in self.classes.values()]
+        return any(map(_DRAWN_OTHERWISE.search, texts))
 
     @property
     def classes(self) -> dict[str, TorchLike]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from commands.entry import CHECKED_BAD, CHECKED_GOOD, COULD_NOT_CHECK
 from commands.port.draws import RAISED, SEEDS, advice, shown_together
-from commands.port.prove import NAMES, Climb, proven
+from commands.port.prove import FIRST_WEIGHTS, NAMES, Climb, drawn_alike, proven
 from commands.port.record import recorded
 from commands.port.repair import repaired
 from common.errors import UserError
@@ -20,6 +20,7 @@ from port.trace.graph import TracedClass
 from port.write.gaps import Gap, SpellingChoice
 
 Tell = Callable[[str], None]
+_TITLES = NAMES | FIRST_WEIGHTS
 
 
 def write_and_prove(asked: dict[str, Any], folder: Path, force: bool, tell: Tell) -> dict[str, Any]:
@@ -46,6 +47,7 @@ def write_and_prove(asked: dict[str, Any], folder: Path, force: bool, tell: Tell
     if any(one.code == CHECKED_BAD for one in outcomes):
         port, outcomes, told = _repaired(record, port, outcomes, asked, folder, tell, graphs)
         outcomes = _drawn_again(outcomes, asked, folder, tell)
+    outcomes += _first_weights(outcomes, asked, folder, tell)
     _write_guide(folder, port, asked, outcomes, why)
     if not outcomes:
         return _unproven(folder, gaps, why, port.untraced)
@@ -101,6 +103,7 @@ def check_again(folder: Path, tell: Tell) -> dict[str, Any]:
         raise UserError(f"--check {folder}: has no {ASKED}; give a folder that port wrote")
     asked = json.loads(path.read_text("utf-8"))
     outcomes, why = _proven(asked, folder, tell)
+    outcomes += _first_weights(outcomes, asked, folder, tell)
     if not outcomes:
         return _unproven(folder, [], why)
     return _done(folder, outcomes, [] if asked["weights"] else advice(outcomes))
@@ -142,6 +145,17 @@ def _climbing(tell: Tell) -> Callable[[str], None]:
     return lambda name: tell(phrase("aligning {what}", what=NAMES[name]))
 
 
+def _first_weights(
+    outcomes: list[Climb], asked: Mapping[str, Any], folder: Path, tell: Tell
+) -> list[Climb]:
+    """Return the outcome for first weights; none where a checkpoint gives them, or nothing ran."""
+    if asked["weights"] or not outcomes:
+        return []
+    tell(phrase("aligning {what}", what=phrase(FIRST_WEIGHTS["init"])))
+    found = drawn_alike(asked, folder)
+    return [] if found is None else [found]
+
+
 def _left_open(outcomes: list[Climb]) -> bool:
     """Tell whether nothing differs, and some rung had too little to compare."""
     ran = all(one.report is not None for one in outcomes)
@@ -163,7 +177,7 @@ def _convert(asked: Mapping[str, Any], folder: Path) -> None:
 def _write_guide(
     folder: Path, port: Port, asked: Mapping[str, Any], outcomes: list[Climb], why: str
 ) -> None:
-    told = {NAMES[one.name]: _result(one) for one in outcomes}
+    told = {_TITLES[one.name]: _result(one) for one in outcomes}
     if why:
         told["nets"] = why.replace("\n", " ")
     with whole_file(folder / GUIDE) as draft:
@@ -188,7 +202,7 @@ def _result(outcome: Climb) -> str:
 def _done(folder: Path, outcomes: list[Climb], told: Sequence[str] = ()) -> dict[str, Any]:
     codes = {outcome.code for outcome in outcomes}
     code = CHECKED_BAD if CHECKED_BAD in codes else max(codes)
-    lines = [f"{NAMES[one.name]}: {_result(one)}" for one in outcomes]
+    lines = [f"{_TITLES[one.name]}: {_result(one)}" for one in outcomes]
     for outcome in outcomes:
         found = [] if outcome.report is None else outcome.report.divergences
         lines += [f"  {_divergence(one)}" for one in found[:6]]

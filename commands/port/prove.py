@@ -8,6 +8,7 @@ from typing import Any
 
 from commands.align.errors import errors_of_nets
 from common.errors import UserError
+from common.words.language import phrase
 from port.folder import BUILDER
 from port.record.stand_ins.old_worlds import give_back
 
@@ -17,6 +18,9 @@ NAMES = {
     "backward": "backward",
     "step": "training step",
 }
+FIRST_WEIGHTS = {"init": "first weights"}
+DRAWS = 4  # nets that first weights are drawn for, on each side
+LARGE = 10_000_000  # parameters, of which two nets show enough
 
 
 @dataclass
@@ -85,6 +89,39 @@ def _pair(asked: Mapping[str, Any], folder: Path) -> tuple[Any, Any]:
         raise UserError(f"-o {folder}: {found.parent} is imported in its place; give another name")
     fill_port(LiveReference(torch_net), paddle_net, None)
     return torch_net, paddle_net
+
+
+def drawn_alike(asked: Mapping[str, Any], folder: Path) -> Climb | None:
+    """Return whether the port draws its first weights from the reference's distributions.
+
+    None where the net has none. Climb.report is None where the reference reads its weights from
+    files, which the port begins without.
+    """
+    from align import align_init
+    from commands.subjects.callables_paddle import build_paddle
+    from commands.subjects.callables_torch import build_torch
+    from port.record.stand_ins.downloads_torch import without_weights
+    from port.record.stand_ins.gpu_torch import on_the_cpu
+    from port.record.stand_ins.operators_torch import lent
+
+    def reference() -> Any:
+        return lent(lambda: build_torch(asked["spec"], asked["arguments"]))
+
+    def port() -> Any:
+        return build_paddle(f"{folder.resolve().name}.builder:build", {})
+
+    try:
+        with without_weights() as sought, on_the_cpu(asked.get("gpu", False)):
+            size = sum(one.numel() for one in reference().state_dict().values())
+            if not size:
+                return None
+            if sought.read:
+                why = phrase("not compared, the reference reads {path}", path=sought.read[0])
+                return Climb("init", 0, None, why)
+            report = align_init(reference, port, 2 if size > LARGE else DRAWS)
+    except UserError as error:
+        return Climb("init", error.exit_code, None, str(error))
+    return Climb("init", report.exit_code, report)
 
 
 def inputs_of(asked: Mapping[str, Any]) -> Any:

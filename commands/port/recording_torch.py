@@ -39,10 +39,10 @@ def main(request: Path, output: Path) -> None:
     """Record the net that `request` asks for, and write the recording or the error."""
     asked = json.loads(request.read_text("utf-8"))
     try:
-        with without_weights() as absent, on_the_cpu(asked.get("gpu", False)):
+        with without_weights() as sought, on_the_cpu(asked.get("gpu", False)):
             answer: Any = traced(asked) if "trace" in asked else recorded(asked)
         if isinstance(answer, Record):
-            answer.absent = absent
+            answer.absent = sought.absent
     except UserError as error:
         answer = str(error)
     output.write_bytes(pickle.dumps(answer))

@@ -1,9 +1,12 @@
 """First weights as torch.nn.init draws them."""
 
 import math
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import paddle
+from paddle import nn
 
 
 def fan_in_and_fan_out(tensor: Any) -> tuple[int, int]:
@@ -85,20 +88,54 @@ def kaiming_uniform_(
 def reset_parameters(layer: Any) -> None:
     """Draw a layer's weights anew, as its constructor in torch does: Paddle's has no method."""
     weight, bias = getattr(layer, "weight", None), getattr(layer, "bias", None)
-    if isinstance(layer, paddle.nn.Embedding):
+    if isinstance(layer, nn.Embedding):
         normal_(weight)
         if layer._padding_idx is not None and layer._padding_idx >= 0:
-            weight[layer._padding_idx] = 0.0  # type: ignore[index]  # an Embedding has one
+            rows = weight.detach().clone()  # type: ignore[union-attr]  # an Embedding has one
+            rows[layer._padding_idx] = 0.0
+            weight.set_value(rows)  # type: ignore[union-attr]  # likewise
     elif weight is not None and weight.ndim > 1:
-        kaiming_uniform_(weight, a=math.sqrt(5))
-        if bias is not None:
-            bound = fan_in_and_fan_out(weight)[0] ** -0.5
-            uniform_(bias, -bound, bound)
+        by_features = isinstance(layer, nn.Bilinear)
+        fan = weight.shape[1] if by_features else fan_in_and_fan_out(weight)[0]
+        bound = max(fan, 1) ** -0.5
+        for part in (weight, bias):
+            if part is not None:
+                uniform_(part, -bound, bound)
     else:
         for part, value in ((weight, 1.0), (getattr(layer, "scale", None), 1.0), (bias, 0.0)):
             if part is not None:
                 constant_(part, value)
         reset_running_stats(layer)
+
+
+def drawn_after(construct: Callable[..., None]) -> Callable[..., None]:
+    """Let a constructor of a layer end with the first weights of torch's."""
+
+    @wraps(construct)
+    def drawn(layer: Any, *args: Any, **kwargs: Any) -> None:
+        construct(layer, *args, **kwargs)
+        reset_parameters(layer)
+
+    return drawn
+
+
+def with_torch_first_weights(build: Callable[[], Any]) -> Any:
+    """Build a net whose layers are drawn as in torch, where its own code draws nothing else.
+
+    Weights and biases of torch's convolutions and Linear are uniform within 1 / sqrt(fan-in), an
+    Embedding is normal; Paddle has other defaults, and biases of zero.
+    """
+    convs = (nn.Conv1D, nn.Conv2D, nn.Conv3D)
+    turned = (nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose)
+    kinds: Any = (*convs, *turned, nn.Linear, nn.Bilinear, nn.Embedding)
+    constructors = {kind: kind.__init__ for kind in kinds}
+    try:
+        for kind, construct in constructors.items():
+            kind.__init__ = drawn_after(construct)
+        return build()
+    finally:
+        for kind, construct in constructors.items():
+            kind.__init__ = construct
 
 
 def xavier_normal_(tensor: Any, gain: float = 1.0) -> Any:

@@ -447,11 +447,11 @@ class Made(Block):
 @pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
 @pytest.mark.parametrize("name", TRAPS)
 def test_the_port_computes_the_same(tmp_path, name, train):
-    with without_weights() as absent:
+    with without_weights() as sought:
         texts = {"trapped": HEAD + TRAPS[name], "trapped_parts": HEAD + PARTS}
         record, net = recorded(tmp_path, texts, "Net" if "class Net" in TRAPS[name] else "build")
     theirs, ours = both_outputs(tmp_path, record, net, train=train)
-    assert bool(absent) == (name == "weights that would be downloaded")
+    assert bool(sought.absent) == (name == "weights that would be downloaded")
     assert written(record)[1].gaps == [] or name == "imports under conditions"
     np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
 

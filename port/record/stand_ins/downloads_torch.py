@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -35,41 +36,52 @@ class NothingDownloaded(dict[str, Any]):
         )
 
 
+@dataclass
+class Sought:
+    """Weights that code asked for, by address or path: what nothing stood in for, what was read."""
+
+    absent: list[str] = field(default_factory=list)
+    read: list[str] = field(default_factory=list)
+
+
 @contextmanager
-def without_weights() -> Iterator[list[str]]:
+def without_weights() -> Iterator[Sought]:
     """Let a download that fails, and a file that is not there, hold nothing; loading that too.
 
     Constructors of research code load the weights of a backbone from the net, or from a path of
-    their authors'. Yields the addresses and paths for which nothing stood in.
+    their authors'. Yields what was asked for.
     """
-    absent: list[str] = []
-    download = _or_nothing(torch.hub.load_state_dict_from_url, OSError, absent)
+    sought = Sought()
+    download = _or_nothing(torch.hub.load_state_dict_from_url, OSError, sought)
     changed: list[tuple[Any, str, Any]] = [
         (torch.hub, "load_state_dict_from_url", download),
         (torch.utils.model_zoo, "load_url", download),
-        (torch, "load", _or_nothing(torch.load, FileNotFoundError, absent)),
+        (torch, "load", _or_nothing(torch.load, FileNotFoundError, sought)),
         (nn.Module, "load_state_dict", _unless_nothing(nn.Module.load_state_dict)),
     ]
     kept = [(place, name, getattr(place, name)) for place, name, _ in changed]
     for place, name, value in changed:
         setattr(place, name, value)
     try:
-        yield absent
+        yield sought
     finally:
         for place, name, known in kept:
             setattr(place, name, known)
 
 
-def _or_nothing(load: Callable[..., Any], error: type[Exception], absent: list[str]) -> Any:
+def _or_nothing(load: Callable[..., Any], error: type[Exception], sought: Sought) -> Any:
     """Return a function of torch's that gives nothing where it would raise `error`."""
 
     @wraps(load)  # by its name a recording calls it
     def made(*args: Any, **kwargs: Any) -> Any:
+        source = str(next(iter((*args, *kwargs.values())), ""))
         try:
-            return load(*args, **kwargs)
+            found = load(*args, **kwargs)
         except error:
-            absent.append(str(next(iter((*args, *kwargs.values())))))
-            return NothingDownloaded(absent[-1])
+            sought.absent.append(source)
+            return NothingDownloaded(source)
+        sought.read.append(source)
+        return found
 
     return made
 

@@ -81,7 +81,7 @@ def test_a_net_that_asks_for_a_gpu_is_proven_without_one(users, monkeypatch):
     done = write_and_prove(
         asked(users, "users_gpu:build"), users / "ported_gpu", False, lambda _: None
     )
-    assert (done["code"], done["rungs"]) == (0, {"eval": 0}), done["lines"]
+    assert (done["code"], done["rungs"]) == (0, {"eval": 0, "init": 0}), done["lines"]
 
 
 def test_a_port_is_written_and_proven_and_an_edit_is_found(users):
@@ -89,7 +89,7 @@ def test_a_port_is_written_and_proven_and_an_edit_is_found(users):
     folder, told = users / "ported_net", []
     done = write_and_prove(asked(users, "users_net:build"), folder, False, told.append)
     assert done["code"] == 0, done["lines"]
-    assert done["rungs"] == dict.fromkeys(("eval", "train", "backward", "step"), 0)
+    assert done["rungs"] == dict.fromkeys(("eval", "train", "backward", "step", "init"), 0)
     text = (folder / "users_net.py").read_text()
     assert "# what the block is for" in text
     assert "nn.Conv2D(3, width, 3, padding=1, bias_attr=False)" in text
@@ -103,6 +103,45 @@ def test_a_port_is_written_and_proven_and_an_edit_is_found(users):
     assert "bn" in " ".join(done["lines"])
     with pytest.raises(UserError, match="--force"):
         write_and_prove(asked(users, "users_net:build"), folder, False, told.append)
+
+
+def test_first_weights_are_torchs_and_paddles_own_are_found(users, monkeypatch):
+    monkeypatch.setattr("commands.port.prove.NAMES", {"eval": "forward, eval mode"})
+    (users / "users_drawn.py").write_text(NET)
+    folder = users / "ported_drawn"
+    done = write_and_prove(asked(users, "users_drawn:build"), folder, False, print)
+    assert (done["code"], done["rungs"]) == (0, {"eval": 0, "init": 0}), done["lines"]
+    assert "| first weights | aligned" in (folder / "PORT.md").read_text()
+    builder = folder / "builder.py"
+    text = builder.read_text()
+    assert "return with_torch_first_weights(users_drawn.build)" in text
+    forget("ported_drawn")
+    builder.write_text(
+        text.replace("with_torch_first_weights(users_drawn.build)", "users_drawn.build()")
+    )
+    done = check_again(folder, print)
+    assert (done["code"], done["rungs"]) == (1, {"eval": 0, "init": 1})
+    assert "conv weight:weight" in " ".join(done["lines"])
+
+
+def test_weights_that_the_reference_reads_are_not_compared_with_drawn_ones(users, monkeypatch):
+    monkeypatch.setattr("commands.port.prove.NAMES", {"eval": "forward, eval mode"})
+    state = users / "own.pth"
+    torch.save(torch.nn.Conv2d(3, 4, 3, bias=False).state_dict(), state)
+    text = (
+        NET
+        + f"""
+
+def ready():
+    net = build()
+    net.conv.load_state_dict(torch.load({str(state)!r}))
+    return net
+"""
+    )
+    (users / "users_read.py").write_text(text)
+    done = write_and_prove(asked(users, "users_read:ready"), users / "ported_read", False, print)
+    assert (done["code"], done["rungs"]) == (0, {"eval": 0, "init": 0}), done["lines"]
+    assert f"first weights: not compared, the reference reads {state}" in done["lines"]
 
 
 def test_what_has_no_spelling_is_named_with_its_line(users, monkeypatch):

@@ -102,3 +102,39 @@ def test_layers_draw_their_weights_anew() -> None:
     space["constant_"](norm._variance, 5.0)
     space["reset_parameters"](norm)
     assert norm.weight.numpy().tolist() == norm._variance.numpy().tolist() == [1, 1, 1]
+
+
+MADE = {
+    "conv": ("Conv2d(8, 24, 3, groups=2)", "Conv2D(8, 24, 3, groups=2)"),
+    "transposed": ("ConvTranspose2d(8, 24, 3)", "Conv2DTranspose(8, 24, 3)"),
+    "volume": ("Conv3d(4, 8, 3)", "Conv3D(4, 8, 3)"),
+    "sequence": ("Conv1d(8, 40, 3)", "Conv1D(8, 40, 3)"),
+    "linear": ("Linear(96, 48)", "Linear(96, 48)"),
+    "bilinear": ("Bilinear(12, 8, 32)", "Bilinear(12, 8, 32)"),
+    "embedding": ("Embedding(40, 32, padding_idx=3)", "Embedding(40, 32, padding_idx=3)"),
+    "no bias": ("Conv2d(8, 24, 3, bias=False)", "Conv2D(8, 24, 3, bias_attr=False)"),
+}
+
+
+@pytest.mark.parametrize("layer", MADE)
+def test_layers_of_a_port_are_drawn_as_torch_draws_them(layer: str) -> None:
+    from align import align_init
+
+    theirs, ours = MADE[layer]
+    build = helper_module()["with_torch_first_weights"]
+    report = align_init(
+        lambda: eval(theirs, vars(torch.nn)),
+        lambda: build(lambda: eval(ours, vars(paddle.nn))),
+        4,
+    )
+    assert report.exit_code == 0, report.divergences
+
+
+def test_layers_made_afterwards_are_paddles_own() -> None:
+    build, constructors = helper_module()["with_torch_first_weights"], paddle.nn.Linear.__init__
+    net = build(lambda: paddle.nn.Linear(8, 8))
+    assert float(abs(net.bias).max()) > 0
+    with pytest.raises(ZeroDivisionError):
+        build(lambda: 1 // 0)
+    assert paddle.nn.Linear.__init__ is constructors
+    assert float(abs(paddle.nn.Linear(8, 8).bias).max()) == 0

@@ -135,6 +135,7 @@ def test_helpers_are_used_and_say_why() -> None:
     places = [
         *(ROOT / "port").glob("write/*.py"),
         *(ROOT / "port").glob("trace/*.py"),
+        ROOT / "port" / "port.py",
         ROOT / "port" / "spelling" / "axes.py",
         ROOT / "port" / "spelling" / "frozen.py",
         ROOT / "port" / "spelling" / "written_out.py",
