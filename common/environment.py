@@ -3,6 +3,7 @@
 import os
 import platform
 import time
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from typing import Any
@@ -24,6 +25,15 @@ def _versions() -> dict[str, str]:
 def versions() -> dict[str, str]:
     """Return the versions that a result depends on; a missing package is left out."""
     return dict(_versions())
+
+
+@cache
+def paddle_version() -> tuple[int, ...] | None:
+    """Return the Paddle that is installed as (3, 3), None without one; Paddle is not imported."""
+    for name in ("paddlepaddle", "paddlepaddle-gpu"):
+        with suppress(metadata.PackageNotFoundError, ValueError):
+            return tuple(int(part) for part in metadata.version(name).split(".")[:2])
+    return None
 
 
 def environment() -> dict[str, Any]:

@@ -22,14 +22,12 @@ row has a test that shows the kernel's error below the row and above a tenth of 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib import metadata
 from typing import Any
 
 import numpy as np
 
 from align.judge.kernel_names import EXACT_ORDERS
-from common import resizes
+from common import environment, resizes
 
 EPS32 = 2.0**-23
 
@@ -59,15 +57,9 @@ class Kernel:
         return self.forward(size, out, settings), self.backward(size, out, settings)
 
 
-@cache
 def paddle_version() -> tuple[int, ...]:
-    """Return the version of the Paddle that is installed; (0,) without one: the most is allowed."""
-    for name in ("paddlepaddle", "paddlepaddle-gpu"):
-        try:
-            return tuple(int(part) for part in metadata.version(name).split(".")[:2])
-        except (metadata.PackageNotFoundError, ValueError):
-            continue
-    return (0,)
+    """Return the Paddle that is installed as (3, 3); (0,) without one: the most is allowed."""
+    return environment.paddle_version() or (0,)
 
 
 def _resize_error(size: Sizes, out: Sizes, settings: KernelSettings) -> float:

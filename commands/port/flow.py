@@ -14,6 +14,7 @@ from commands.port.repair import repaired
 from common.errors import UserError
 from common.files import whole_file
 from common.words.language import phrase
+from common.words.texts import error_said
 from port.folder import ASKED, GUIDE, check_names, check_place, guide, write_folder
 from port.port import Port, write_port
 from port.trace.graph import TracedClass
@@ -237,7 +238,7 @@ def traced_gaps(asked: dict[str, Any], port: Port, tell: Tell) -> list[TracedCla
 def _unproven(
     folder: Path, gaps: list[Gap], why: str, untraced: Sequence[tuple[str, str]] = ()
 ) -> dict[str, Any]:
-    lines = [str(gap) for gap in gaps] + ([why] if why else [])
+    lines = [error_said(str(gap)) for gap in gaps] + ([why] if why else [])
     lines += [
         phrase("{name}: not written from its traced graph: {why}", name=name, why=reason)
         for name, reason in untraced

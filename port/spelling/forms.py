@@ -51,6 +51,8 @@ class Form:
         notes: what a reader of the port should know.
         differs: ids of docs/differences.yml.
         backward: of another spelling, only its gradient is another.
+        since: "3.0", the Paddle that the spelling came with; "" of what all supported ones have.
+        newly: what of it is new, where that is not what the template calls.
     """
 
     api: str
@@ -60,6 +62,8 @@ class Form:
     notes: tuple[str, ...] = ()
     differs: tuple[str, ...] = ()
     backward: bool = False
+    since: str = ""
+    newly: str = ""
 
     @property
     def tree(self) -> ast.expr:

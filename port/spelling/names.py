@@ -7,6 +7,7 @@ from typing import Any
 
 from port.calls import Argument, NoSpelling, Spelled
 from port.helpers import helper_names
+from port.spelling.since import too_new
 from port.spelling.table import read, rows
 from port.spelling.texts import atom, constant, itself, negated, parsed, turned, worked_out
 
@@ -43,7 +44,8 @@ def spell_name(api: str) -> Spelled:
     """
     text = name_table().get(api) or called_by(api) or _always(api)
     if text is None:
-        raise NoSpelling(api, "it is not in the table of meanings, as a value")
+        younger = next(filter(None, map(too_new, rows().get(api, ()))), "")
+        raise NoSpelling(api, younger or "it is not in the table of meanings, as a value")
     names = names_of(text)
     return Spelled(text, imports_of(names), frozenset(names & helper_names()))
 
@@ -57,7 +59,7 @@ def name_table() -> Mapping[str, str]:
 def called_by(api: str) -> str | None:
     """Return what the row of an API calls, where the user's arguments are all that it is given."""
     for form in rows().get(api, ()):
-        tree = None if form.template.startswith("@") else form.tree
+        tree = None if form.template.startswith("@") or too_new(form) else form.tree
         if isinstance(tree, ast.Call) and any(isinstance(a, ast.Constant) for a in tree.args):
             continue
         if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Attribute | ast.Name):

@@ -10,6 +10,7 @@ from port.spelling.bind import Bound, DoesNotFitError, bind
 from port.spelling.forms import Form
 from port.spelling.names import imports_of, names_of
 from port.spelling.render import rendered
+from port.spelling.since import too_new
 from port.spelling.table import alternatives, rows
 from port.spelling.texts import itself, turned
 from port.spelling.written_out import WRITTEN, CallToWrite
@@ -28,25 +29,30 @@ def spell(call: TorchCall, through: frozenset[str] = frozenset()) -> Spelled:
 
     Raises:
         NoSpelling: where the API has no row, or no row is for these arguments; the reason says
-            why each of them is not.
+            why each of them is not. What fits came with a later Paddle: that is the reason.
     """
     forms = rows().get(call.api)
     if forms is None:
         raise NoSpelling(call.api, "it is not in the table of meanings")
-    reasons = []
+    reasons, younger = [], ""
     call = _of_weights_themselves(call)
     for form in forms:
         try:
-            return _spelled(form, bind(form, call, through), call)
+            bound = bind(form, call, through)
+            if not (reason := too_new(form)):
+                return _spelled(form, bound, call)
+            younger = younger or reason
         except DoesNotFitError as error:
             reasons.append(str(error))
-    raise NoSpelling(call.api, "; ".join(dict.fromkeys(reasons)))
+    raise NoSpelling(call.api, younger or "; ".join(dict.fromkeys(reasons)))
 
 
 def spell_otherwise(call: TorchCall) -> tuple[Spelled, ...]:
     """Return other spellings of a call, in the order in which a repair tries them; maybe none."""
     found = []
     for form in alternatives().get(call.api, ()):
+        if too_new(form):
+            continue
         try:
             found.append(_spelled(form, bind(form, call), call))
         except DoesNotFitError:

@@ -58,6 +58,8 @@ def _form(api: str, signature: str, spelled: str | dict[str, Any], dropped: dict
         tuple(entry.get("notes", ())),
         tuple(entry.get("differs", ())),
         bool(entry.get("backward", False)),
+        entry.get("since", ""),
+        entry.get("newly", ""),
     )
 
 

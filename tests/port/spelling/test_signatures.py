@@ -19,6 +19,7 @@ from port.record.hook_torch import ATTRIBUTES
 from port.spelling.bind import names_in
 from port.spelling.forms import Form
 from port.spelling.names import attribute_table, name_table, spell_name
+from port.spelling.since import too_new
 from port.spelling.table import alternatives, rows
 from tests.paths import ROOT
 from tests.port.spelling.rows import helper_module
@@ -33,6 +34,8 @@ def calls() -> Iterator[tuple[Form, ast.Call, Any]]:
     for forms in rows().values():
         for form in forms:
             if form.template.startswith("@") or not isinstance(form.tree, ast.Call):
+                continue
+            if too_new(form):
                 continue
             func = form.tree.func
             dotted = ast.unparse(func)
