@@ -67,12 +67,6 @@ def min_along(x: Any, axis: int, keepdim: bool = False) -> Any:
     return ValuesAndIndices(-values, indices)
 
 
-def sort_along(x: Any, axis: int = -1, descending: bool = False) -> Any:
-    """Return (values, indices) in order: Paddle's `sort` returns values alone."""
-    indices = paddle.argsort(x, axis=axis, descending=descending, stable=True)
-    return ValuesAndIndices(paddle.take_along_axis(x, indices, axis=axis), indices)
-
-
 def swap_axes(x: Any, first: int, second: int) -> Any:
     """Swap two axes: Paddle's `transpose` takes the order of all of them."""
     order = list(range(x.ndim))
@@ -168,6 +162,11 @@ def resize_nearest_exact(x: Any, size: Any = None, scale_factor: Any = None) -> 
         places = [min(int((i + 0.5) * step), x.shape[axis] - 1) for i in range(new)]
         x = paddle.index_select(x, paddle.to_tensor(places), axis=axis)
     return x
+
+
+def scaled_size(x: Any, scale_factor: Any) -> list[int]:
+    """Return an image's size times a factor: Paddle's `recompute_scale_factor` came with 3.1."""
+    return [length_and_step(x, axis, None, scale_factor)[0] for axis in range(2, x.ndim)]
 
 
 def resize_area(x: Any, size: Any = None, scale_factor: Any = None) -> Any:

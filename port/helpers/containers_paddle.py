@@ -5,6 +5,7 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
 import paddle
+from paddle import nn
 
 
 class LayersAt:
@@ -52,6 +53,58 @@ class LayersAt:
         for number, layer in enumerate(layers):
             self.layers.add_sublayer(str(number), layer)
         return self.layers
+
+
+class ParameterDict(nn.Layer):
+    """Parameters by their names: Paddle's came with 3.0."""
+
+    def __init__(self, parameters: Any = None) -> None:
+        super().__init__()
+        self.update(parameters or {})
+
+    def update(self, parameters: Any) -> None:
+        """Take further parameters: those of a plain dict in the order of their names."""
+        pairs = parameters.items() if hasattr(parameters, "items") else parameters
+        for name, parameter in sorted(pairs) if type(parameters) is dict else pairs:
+            self[name] = parameter
+
+    def __setitem__(self, name: str, parameter: Any) -> None:
+        setattr(self, name, parameter)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._parameters[name]
+
+    def __delitem__(self, name: str) -> None:
+        del self._parameters[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._parameters
+
+    def __len__(self) -> int:
+        return len(self._parameters)
+
+    def __iter__(self) -> Any:
+        return iter(self._parameters)
+
+    def keys(self) -> Any:
+        """Return the names."""
+        return self._parameters.keys()
+
+    def values(self) -> Any:
+        """Return the parameters."""
+        return self._parameters.values()
+
+    def items(self) -> Any:
+        """Return pairs of a name and its parameter."""
+        return self._parameters.items()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the parameter of a name, or the default."""
+        return self._parameters.get(name, default)
+
+    def pop(self, name: str) -> Any:
+        """Return the parameter of a name, and leave it out."""
+        return self._parameters.pop(name)
 
 
 def hold_tensor(owner: Any, name: str, value: Any) -> None:

@@ -1,10 +1,11 @@
-"""Writes into a part of a tensor."""
+"""Parts of a tensor: written into, cut out, put together."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import paddle
 
-from port.helpers.calls_paddle import write_into
+from port.helpers.calls_paddle import pad_from_last, write_into
 
 
 class AtPlaces:
@@ -35,3 +36,72 @@ class AtPlaces:
 def copy_into(tensor: Any, value: Any) -> Any:
     """Write a value over a tensor, as often as it fits: Paddle's `assign` takes its shape over."""
     return write_into(tensor, paddle.broadcast_to(value, tensor.shape))
+
+
+def masked_scatter(x: Any, mask: Any, source: Any) -> Any:
+    """Put values one after the other where a mask holds: Paddle's came with 3.0."""
+    mask = paddle.broadcast_to(mask, x.shape)
+    counted = paddle.cumsum(mask.flatten().astype("int64"), axis=0)
+    values = paddle.gather(source.flatten(), (counted - 1).clip(min=0))
+    return paddle.where(mask, values.reshape(x.shape), x)
+
+
+def slice_scatter(x: Any, value: Any, axis: int, start: int, stop: int, step: int = 1) -> Any:
+    """Return a tensor with another in a slice of one axis: Paddle's came with 3.0."""
+    shape = [1] * x.ndim
+    shape[axis] = -1
+    places = paddle.to_tensor(list(range(x.shape[axis])[start:stop:step])).reshape(shape)
+    return paddle.put_along_axis(x, places.expand(value.shape), value, axis=axis, broadcast=False)
+
+
+def hstack(tensors: Sequence[Any]) -> Any:
+    """Put tensors side by side, along axis 1 or the only one: Paddle's came with 3.0."""
+    tensors = [paddle.atleast_1d(one) for one in tensors]
+    return paddle.concat(tensors, axis=min(tensors[0].ndim - 1, 1))
+
+
+def vstack(tensors: Sequence[Any]) -> Any:
+    """Put tensors one below the other, a vector as one row: Paddle's came with 3.0."""
+    return paddle.concat([paddle.atleast_2d(one) for one in tensors], axis=0)
+
+
+def dstack(tensors: Sequence[Any]) -> Any:
+    """Put tensors one behind the other, along axis 2: Paddle's came with 3.0."""
+    return paddle.concat([paddle.atleast_3d(one) for one in tensors], axis=2)
+
+
+def column_stack(tensors: Sequence[Any]) -> Any:
+    """Put tensors side by side, a vector as one column: Paddle's came with 3.0."""
+    columns = [one if one.ndim > 1 else one.reshape([-1, 1]) for one in tensors]
+    return paddle.concat(columns, axis=1)
+
+
+def block_diag(tensors: Sequence[Any]) -> Any:
+    """Return a matrix with others along its diagonal: Paddle's came with 3.0."""
+    blocks = [paddle.atleast_2d(one) for one in tensors]
+    widths = [one.shape[1] for one in blocks]
+    sides = [(sum(widths[:n]), sum(widths[n + 1 :])) for n in range(len(blocks))]
+    rows = [pad_from_last(one, side) for one, side in zip(blocks, sides, strict=True)]
+    return paddle.concat(rows, axis=0)
+
+
+def cartesian_prod(tensors: Sequence[Any]) -> Any:
+    """Return all choices of one number of each, as rows: Paddle's came with 3.0."""
+    if len(tensors) == 1:
+        return tensors[0]
+    return paddle.stack([grid.flatten() for grid in paddle.meshgrid(list(tensors))], axis=-1)
+
+
+def tensor_split(x: Any, indices_or_sections: Any, axis: int = 0) -> Any:
+    """Cut an axis before places, or into pieces that differ by one at most.
+
+    Paddle's came with 3.0; what it had before takes the sizes of the pieces.
+    """
+    length = x.shape[axis]
+    if isinstance(indices_or_sections, int):
+        whole, larger = divmod(length, indices_or_sections)
+        sizes = [whole + (n < larger) for n in range(indices_or_sections)]
+    else:
+        ends = [slice(end).indices(length)[1] for end in (*indices_or_sections, None)]
+        sizes = [end - start for start, end in zip([0, *ends], ends, strict=False)]
+    return paddle.split(x, sizes, axis=axis)

@@ -6,7 +6,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from port.helpers.calls_paddle import max_along, repeated
+from port.helpers.calls_paddle import group_norm_without_weight, max_along, repeated
 
 
 def dilated_max_pool2d(
@@ -62,6 +62,16 @@ class DilatedMaxPool2D(nn.Layer):
         )
 
 
+def group_norm(
+    x: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Any:
+    """Normalise groups of channels: before 3.0, Paddle has it as a layer alone."""
+    by_channel = [1, -1, *[1] * (x.ndim - 2)]
+    scaled = group_norm_without_weight(x, num_groups, eps)
+    scaled = scaled if weight is None else scaled * weight.reshape(by_channel)
+    return scaled if bias is None else scaled + bias.reshape(by_channel)
+
+
 class CentredGroupNorm(nn.GroupNorm):
     """GroupNorm that squares what is left of the mean: Paddle's takes the mean's square away.
 
@@ -70,12 +80,7 @@ class CentredGroupNorm(nn.GroupNorm):
 
     def forward(self, x: Any) -> Any:
         """Return [N, C, ...] with every group of channels normalised."""
-        groups = x.reshape([x.shape[0], self._num_groups, -1])
-        left = groups - groups.mean(axis=-1, keepdim=True)
-        spread = (left.square().mean(axis=-1, keepdim=True) + self._epsilon).sqrt()
-        by_channel = [1, -1, *[1] * (x.ndim - 2)]
-        whole = (left / spread).reshape(x.shape) * self.weight.reshape(by_channel)
-        return whole + self.bias.reshape(by_channel)
+        return group_norm(x, self._num_groups, self.weight, self.bias, self._epsilon)
 
 
 class InstanceNormWithStatistics(nn.InstanceNorm2D):

@@ -1,7 +1,13 @@
-"""Operators between tensors of two types: torch turns one of them, Paddle stops."""
+"""Operators that Paddle refuses, or computes otherwise: between two types, sizes and tuples."""
 
+import ast
+from typing import Protocol
+
+from common.environment import paddle_version
 from port.calls import Argument, Spelled
-from port.spelling.texts import atom, operand
+from port.spelling.bind import BY_DTYPE
+from port.spelling.render import as_list
+from port.spelling.texts import atom, operand, parsed
 
 # By category, then by size; half and bfloat16 together become float32, which no side is.
 ORDER = (
@@ -12,6 +18,29 @@ ORDER = (
 )
 
 
+class Typed(Protocol):
+    """What is known of a value: an argument, or what was recorded of it."""
+
+    @property
+    def kind(self) -> str:
+        """Return what it is, as of an argument."""
+        ...
+
+    @property
+    def dtype(self) -> str | None:
+        """Return the dtype of a tensor."""
+        ...
+
+
+def may_be_respelled(sign: str, left: Typed, right: Typed) -> bool:
+    """Tell whether `left sign right` could have a spelling of its own."""
+    if sign == "+" and "size" in (left.kind, right.kind):
+        return left.kind != right.kind
+    if _is_rounded(sign, left):
+        return True
+    return left.kind == right.kind == "tensor" and left.dtype != right.dtype
+
+
 def spell_operator(sign: str, left: Argument, right: Argument) -> Spelled | None:
     """Return `left sign right` with one side turned into the other's type; None where none is.
 
@@ -19,6 +48,10 @@ def spell_operator(sign: str, left: Argument, right: Argument) -> Spelled | None
         sign: "+", "-", "*", "/", "**", "//", "%", "@", or a comparison.
         left, right: the operands as they ran.
     """
+    if sign == "+" and "size" in (left.kind, right.kind):
+        return _joined_sizes(left, right)
+    if _is_rounded(sign, left) and (right.kind != "tensor" or right.dtype == left.dtype):
+        return Spelled(f"remainder({left.text}, {right.text})", helpers=frozenset({"remainder"}))
     if left.kind != "tensor" or right.kind != "tensor" or left.dtype == right.dtype:
         return None
     kept = _stronger(left, right)
@@ -29,6 +62,28 @@ def spell_operator(sign: str, left: Argument, right: Argument) -> Spelled | None
         turned = f"{atom(right.text)}.astype({atom(left.text)}.dtype)"
         return Spelled(f"({operand(left.text)} {sign} {turned})", notes=_notes(right, left))
     return None
+
+
+def _is_rounded(sign: str, left: Typed) -> bool:
+    """Tell whether Paddle's `%` rounds a number to float32 and hands no gradient on."""
+    fractions = left.kind == "tensor" and left.dtype in BY_DTYPE["floating"]
+    return sign == "%" and fractions and (paddle_version() or (3, 0)) < (3, 0)
+
+
+def _joined_sizes(left: Argument, right: Argument) -> Spelled | None:
+    """Return `x.shape[:2] + [-1]`: Paddle's shapes are lists, to which no tuple is added."""
+    given = (left, right)
+    size = next(one for one in given if one.kind == "size")
+    if {one.kind for one in given} != {"size", "tuple"} or size.text.startswith("tuple("):
+        return None
+    first, second = (one.text if one is size else _as_list(one.text) for one in given)
+    before = first if isinstance(parsed(first), ast.BinOp) else operand(first)
+    return Spelled(f"{before} + {operand(second)}")
+
+
+def _as_list(text: str) -> str:
+    listed = as_list(text)
+    return f"list({text})" if listed == text else listed
 
 
 def spell_operand(target: Argument, value: Argument) -> Spelled | None:

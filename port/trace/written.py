@@ -78,8 +78,9 @@ def slice_scatter(node: TracedNode, given: Mapping[str, Any], text: Text) -> Spe
     axis = given.get("dim", 0)
     whole = f"{text(given['self'])}.shape[{axis}]"
     last = whole if end in (None, _ALL) else text(end)
-    parts = f"[{axis}], [{text(start)}], [{last}], [{text(step)}]"
-    return named(f"paddle.slice_scatter({text(given['self'])}, {text(given['src'])}, {parts})")
+    parts = [text(given["self"]), text(given["src"]), str(axis), text(start), last]
+    parts += [] if step == 1 else [text(step)]
+    return named(f"slice_scatter({', '.join(parts)})")
 
 
 def copy(node: TracedNode, given: Mapping[str, Any], text: Text) -> Spelled:

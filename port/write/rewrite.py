@@ -17,7 +17,7 @@ from port.record.facts import Binding, Facts
 from port.record.instrument import Span, span_of
 from port.source import FUNCTIONS, Source
 from port.spelling.frozen import of_frozen
-from port.spelling.operators import spell_operator
+from port.spelling.operators import may_be_respelled, spell_operator
 from port.spelling.render import COMPARED
 from port.spelling.render import SIGNS as ARITHMETIC
 from port.trace.forward import forward_of
@@ -301,11 +301,9 @@ class Rewriter:
         return f"{texts[0]}{between}{texts[1]}"
 
     def _operator(self, node: ast.expr, sign: Any, left: ast.expr, right: ast.expr) -> str | None:
-        """Turn one of two tensors into the other's type where torch does, and Paddle does not."""
-        if type(sign) not in SIGNS:
-            return None
+        """Turn one of two operands into the other's type where torch does, and Paddle does not."""
         facts = [self.facts(left), self.facts(right)]
-        if any(one.kind != "tensor" for one in facts) or facts[0].dtype == facts[1].dtype:
+        if type(sign) not in SIGNS or not may_be_respelled(SIGNS[type(sign)], *facts):
             return None
         sides = [
             argument(self.text(one), one, f) for one, f in zip((left, right), facts, strict=True)

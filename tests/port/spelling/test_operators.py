@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip("torch")
 paddle = pytest.importorskip("paddle")
 
-from port.spelling import spell_operator
+from port.spelling import operators, spell_operator
 from tests.port.spelling.translate import described
 
 VALUES = {
@@ -47,3 +47,20 @@ def test_operands_are_put_in_brackets() -> None:
     spelled = spell_operator("*", left, right)
     assert spelled is not None
     assert spelled.text == "((a + b) * (m > n).astype((a + b).dtype))"
+
+
+@pytest.mark.parametrize("right", ["0.7", "d"])
+def test_what_division_leaves_has_a_gradient_on_an_old_paddle(
+    right: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Paddle 2.6's `%` hands none on, and rounds the number to float32."""
+    d = torch.from_numpy(VALUES["d"])
+    sides = [described("d", d), described(right, d if right == "d" else 0.7)]
+    monkeypatch.setattr(operators, "paddle_version", lambda: (3, 0))
+    assert spell_operator("%", *sides) is None
+    monkeypatch.setattr(operators, "paddle_version", lambda: (2, 6))
+    spelled = spell_operator("%", *sides)
+    assert spelled is not None
+    assert (spelled.text, spelled.helpers) == (f"remainder(d, {right})", {"remainder"})
+    whole = described("i", torch.arange(3))
+    assert spell_operator("%", whole, described("2", 2)) is None

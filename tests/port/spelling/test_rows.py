@@ -36,6 +36,8 @@ FLOAT32_KERNELS = {  # Paddle computes these partly in float32: docs/differences
     "SELU": 1e-6,
     "selu": 1e-6,
 }
+if paddle.__version__ < "3":  # its kernel cuts digits off, where all others round
+    FLOAT32_KERNELS |= {".half()": 2**-10, ".bfloat16()": 2**-7}
 EXACT = 1e-7
 BY_TEXT = {  # rows that give nothing to compare: their spelling is the test
     "torch.Tensor.cuda": ("x4.cuda()", "x4"),

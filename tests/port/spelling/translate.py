@@ -10,8 +10,9 @@ import torch
 
 from port.calls import UNKNOWN, Argument, SourceLine, Spelled, TorchCall
 from port.record.names_torch import names_of
-from port.spelling import spell
+from port.spelling import spell, spell_operator
 from port.spelling.names import spell_attribute, spell_name
+from port.spelling.render import SIGNS
 from port.spelling.table import rows
 
 DOTTED = re.compile(r"[\w.]+")
@@ -108,6 +109,14 @@ class Translation(ast.NodeTransformer):
         inner = node.value if isinstance(node, ast.Starred) else node
         value = self.value(inner)
         return described(ast.unparse(self.visit(inner)), value, name, star)
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        sides = [self.argument(side) for side in (node.left, node.right)]
+        spelled = spell_operator(SIGNS[type(node.op)], *sides)
+        if spelled is not None:
+            return self.take(spelled)
+        left, right = (ast.parse(side.text, mode="eval").body for side in sides)
+        return ast.BinOp(left, node.op, right)
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
         dotted = ast.unparse(node)
