@@ -141,6 +141,7 @@ class MultiheadAttention(nn.Layer):
         )
         self.in_proj_bias = self.create_parameter([3 * embed_dim], is_bias=True)
         self.out_proj = nn.Linear(embed_dim, embed_dim)
+        nn.initializer.Constant(0.0)(self.out_proj.bias)
 
     def forward(
         self,

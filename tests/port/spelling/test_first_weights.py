@@ -112,6 +112,8 @@ MADE = {
     "linear": ("Linear(96, 48)", "Linear(96, 48)"),
     "bilinear": ("Bilinear(12, 8, 32)", "Bilinear(12, 8, 32)"),
     "embedding": ("Embedding(40, 32, padding_idx=3)", "Embedding(40, 32, padding_idx=3)"),
+    "attention": ("MultiheadAttention(16, 2)", "MultiheadAttention(16, 2)"),
+    "encoder": ("TransformerEncoderLayer(16, 2, 32)", "TransformerEncoderLayer(16, 2, 32)"),
     "no bias": ("Conv2d(8, 24, 3, bias=False)", "Conv2D(8, 24, 3, bias_attr=False)"),
 }
 
@@ -124,7 +126,7 @@ def test_layers_of_a_port_are_drawn_as_torch_draws_them(layer: str) -> None:
     build = helper_module()["with_torch_first_weights"]
     report = align_init(
         lambda: eval(theirs, vars(torch.nn)),
-        lambda: build(lambda: eval(ours, vars(paddle.nn))),
+        lambda: build(lambda: eval(ours, {**vars(paddle.nn), **helper_module()})),
         4,
     )
     assert report.exit_code == 0, report.divergences
