@@ -108,6 +108,14 @@ def reset_parameters(layer: Any) -> None:
         reset_running_stats(layer)
 
 
+def embedding_of(embeddings: Any, freeze: bool = True, sparse: bool = False) -> Any:
+    """Make an Embedding that holds these vectors: Paddle's is always drawn."""
+    layer = nn.Embedding(*embeddings.shape, sparse=sparse)
+    layer.weight.set_value(embeddings)
+    layer.weight.stop_gradient = freeze
+    return layer
+
+
 def drawn_after(construct: Callable[..., None]) -> Callable[..., None]:
     """Let a constructor of a layer end with the first weights of torch's."""
 
@@ -164,6 +172,17 @@ def orthogonal_(tensor: Any, gain: float = 1.0) -> Any:
 def eye_(tensor: Any) -> Any:
     """Fill a matrix with ones where row and column are equal, with zeros elsewhere."""
     tensor.set_value(paddle.eye(*tensor.shape, dtype=tensor.dtype))
+    return tensor
+
+
+def sparse_(tensor: Any, sparsity: float, std: float = 0.01) -> Any:
+    """Draw a normal distribution, and put a share of the weights of each input to zero."""
+    inputs, outputs = fan_in_and_fan_out(tensor)
+    places = paddle.rand([outputs, inputs]).argsort(axis=0)  # every column in an order of its own
+    drawn = paddle.normal(0.0, std, [outputs, inputs])
+    drawn = drawn * (places >= math.ceil(sparsity * outputs)).astype(drawn.dtype)
+    drawn = drawn if getattr(tensor, "of_no_layer", False) else drawn.t()
+    tensor.set_value(drawn.astype(tensor.dtype))
     return tensor
 
 
