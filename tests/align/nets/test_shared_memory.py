@@ -35,6 +35,8 @@ class Port(paddle.nn.Layer):
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_a_step_tells_whether_weights_share_their_memory(shared):
+    if shared and paddle.__version__ < "3":
+        pytest.skip("paddle.grad before 3.0 takes two weights of one memory for duplicates")
     torch.manual_seed(0)
     reference, port = Reference(), Port(shared)
     fill_port(LiveReference(reference), port, None)

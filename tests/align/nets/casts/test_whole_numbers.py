@@ -8,6 +8,8 @@ paddle = pytest.importorskip("paddle")
 
 from align import align_forward
 
+# Before 3.0 a number beside a tensor is held in float32, and `sqrt` has no kernel for whole numbers.
+OLD = paddle.__version__ < "3"
 X = np.random.default_rng(0).standard_normal((2, 4))
 CODES = {
     "sum": lambda f, n: n + 1e-7,
@@ -44,18 +46,21 @@ class WeightedPort(paddle.nn.Layer):
 
 @pytest.mark.parametrize("name", CODES)
 def test_a_right_port_is_aligned(name):
+    if OLD and name == "root":
+        pytest.skip("Paddle before 3.0 has no sqrt of whole numbers")
     report = align_forward(Weighted(CODES[name]), WeightedPort(CODES[name]), [X])
     assert report.exit_code == 0
-    assert report.worst.relative_error < 1e-14
+    held = OLD and name == "difference"
+    assert report.worst.relative_error < (1e-8 if held else 1e-14)
 
 
 def test_a_small_fault_is_found():
     code = CODES["sum"]
-    assert align_forward(Weighted(code), WeightedPort(code, 1.00000001), [X]).exit_code == 1
+    assert align_forward(Weighted(code), WeightedPort(code, 1 + 2**-20), [X]).exit_code == 1
     assert align_forward(Weighted(code), WeightedPort(CODES["share"]), [X]).exit_code == 1
 
 
 def test_nothing_is_left_changed():
     align_forward(Weighted(CODES["sum"]), WeightedPort(CODES["sum"]), [X])
     assert (paddle.arange(4) + 0.5).dtype == paddle.float32
-    assert paddle.sqrt(paddle.arange(4)).dtype == paddle.float32
+    assert (paddle.arange(4) / 2).dtype == paddle.float32
