@@ -62,6 +62,7 @@ class Argument:
     dtype: str | None = None  # of a tensor, as "float32"; of a list the kind of all its items
     single: bool = False  # a list or tuple of one item came here, maybe among others
     uneven: bool = False  # so did one of tensors of several shapes
+    linked: bool = False  # a view of another tensor that gradients go through
 
 
 @dataclass(frozen=True)

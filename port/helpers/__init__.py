@@ -14,6 +14,7 @@ HERE = Path(__file__).parent
 FILES = (
     "activations_paddle",
     "calls_paddle",
+    "places_paddle",
     "layers_paddle",
     "cells_paddle",
     "containers_paddle",
@@ -21,7 +22,6 @@ FILES = (
     "modes_paddle",
     "pooling_norms_paddle",
     "numbers_paddle",
-    "places_paddle",
     "values_paddle",
     "weights_paddle",
 )

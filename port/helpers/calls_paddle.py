@@ -35,20 +35,6 @@ def without_checkpoint(
     return function(*args)
 
 
-def write_into(tensor: Any, value: Any) -> Any:
-    """Write a value over a tensor that a caller holds, too: Paddle's `+=` makes a new tensor."""
-    return paddle.assign(value.astype(tensor.dtype), output=tensor)
-
-
-def into(function: Any) -> Any:
-    """Let a function write what it computes over its first argument: torch's `inplace=True`."""
-
-    def called(tensor: Any, *args: Any, **kwargs: Any) -> Any:
-        return write_into(tensor, function(tensor.clone(), *args, **kwargs))
-
-    return called
-
-
 def max_along(x: Any, axis: int, keepdim: bool = False) -> Any:
     """Return (values, indices) of the largest along an axis: Paddle's `max` returns values alone.
 

@@ -13,8 +13,8 @@ from port.helpers.calls_paddle import (
     batch_norm_of_itself,
     group_norm_without_weight,
     rms_norm,
-    write_into,
 )
+from port.helpers.places_paddle import write_into
 
 
 def Parameter(data: Any, requires_grad: bool = True) -> Any:

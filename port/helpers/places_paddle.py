@@ -1,11 +1,28 @@
-"""Parts of a tensor: written into, cut out, put together."""
+"""Tensors that are written into, parts of them that are cut out and put together."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import paddle
 
-from port.helpers.calls_paddle import pad_from_last, write_into
+from port.helpers.calls_paddle import pad_from_last
+
+
+def write_into(tensor: Any, value: Any) -> Any:
+    """Write a value over a tensor that a caller holds, too: Paddle's `+=` makes a new tensor."""
+    constant = value.stop_gradient and not tensor.stop_gradient
+    if constant and not tensor.is_leaf and paddle.is_grad_enabled():
+        tensor.zero_()  # `assign` hands no gradient on then, and ends none
+    return paddle.assign(value.astype(tensor.dtype), output=tensor)
+
+
+def into(function: Any) -> Any:
+    """Let a function write what it computes over its first argument: torch's `inplace=True`."""
+
+    def called(tensor: Any, *args: Any, **kwargs: Any) -> Any:
+        return write_into(tensor, function(tensor.clone(), *args, **kwargs))
+
+    return called
 
 
 class AtPlaces:

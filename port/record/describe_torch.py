@@ -21,7 +21,8 @@ def described(value: Any) -> Facts:
     if kind in KIND_OF:
         return Facts(KIND_OF[kind], value)
     if isinstance(value, torch.Tensor):
-        return Facts("tensor", UNKNOWN, value.dim(), dtype_name(value.dtype), part=_is_part(value))
+        known = Facts("tensor", UNKNOWN, value.dim(), dtype_name(value.dtype))
+        return replace(known, part=_is_part(value), linked=_is_linked(value))
     if isinstance(value, torch.Size):
         return Facts("size", tuple(value), len(value), "int", single=len(value) == 1)
     if isinstance(value, list | tuple):
@@ -63,6 +64,10 @@ def _described_list(value: Any, kind: str) -> Facts:
 
 def _is_part(tensor: torch.Tensor) -> bool:
     return tensor.layout == torch.strided and not tensor.is_contiguous()
+
+
+def _is_linked(tensor: torch.Tensor) -> bool:
+    return tensor._is_view() and tensor.requires_grad and torch.is_grad_enabled()
 
 
 def dtype_name(dtype: torch.dtype) -> str:

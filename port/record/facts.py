@@ -24,7 +24,8 @@ class Facts:
 
     single: a list or tuple of one number came here, maybe among others. uneven: so did one of
     tensors of several shapes. either: where layers of several classes came, the names of each.
-    part: so did a tensor that has not its memory for itself, such as `x[:, 1:]`.
+    part: so did a tensor that has not its memory for itself, such as `x[:, 1:]`. linked: so did
+    a view of another tensor that gradients go through.
 
     names are canonical names of torch ("torch.nn.Conv2d", "torch.nn.modules.conv.Conv2d"); of an
     instance those of the class of torch nearest to it.
@@ -39,6 +40,7 @@ class Facts:
     uneven: bool = False
     either: tuple[tuple[str, ...], ...] = ()
     part: bool = False
+    linked: bool = False
 
 
 def merged(one: Facts, other: Facts) -> Facts:
@@ -56,6 +58,7 @@ def merged(one: Facts, other: Facts) -> Facts:
         one.uneven or other.uneven,
         tuple(dict.fromkeys((*_classes(one), *_classes(other)))) if _differ(one, other) else (),
         one.part or other.part,
+        one.linked or other.linked,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from port.spelling.forms import Form, parameters_of
+from port.spelling.in_place import in_place
 
 TABLES = Path(__file__).with_name("tables")
 ROWS = ("layers", "functions", "tensors", "modules", "rare")
@@ -17,14 +18,17 @@ ROWS = ("layers", "functions", "tensors", "modules", "rare")
 def rows() -> Mapping[str, tuple[Form, ...]]:
     """Return {api: its forms, the first that fits is meant}."""
     found: dict[str, tuple[Form, ...]] = {}
+    families = []
     for name in ROWS:
         table = read(name)
         for apis, forms in table["rows"].items():
-            for api in apis.split(" | "):
+            families.append(tuple(apis.split(" | ")))
+            for api in families[-1]:
                 if api in found:
                     raise ValueError(f"{name}.yml: {api} has two rows")
                 found[api] = tuple(_form(api, s, f, table["dropped"]) for s, f in forms.items())
-    return found
+    names = frozenset(read("tensors")["in_place"].split())
+    return found | in_place(names, families, found)
 
 
 @cache

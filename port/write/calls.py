@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from port.calls import KIND_OF, UNKNOWN, Argument, NoSpelling, Spelled, TorchCall
+from port.calls import Argument, NoSpelling, Spelled, TorchCall
 from port.meanings import (
     call_spelled,
     named,
@@ -20,11 +20,11 @@ from port.spelling.operators import spell_operand
 from port.write.by_strings import BY_STRINGS
 from port.write.files.texts import in_brackets
 from port.write.gaps import SpellingChoice
-from port.write.inplace import read_later
+from port.write.inplace import of_a_part, read_later
 from port.write.match import matched
 from port.write.open_calls import handed_on, without_stars
 from port.write.owners import LISTS, is_taken_in_turn, read_by_place, thawing, torch_has
-from port.write.parts import PartWriter
+from port.write.parts import PartWriter, argument
 from port.write.torch_like import draws_its_own, torch_like
 
 AS_TORCHS = "as_torchs"
@@ -249,6 +249,8 @@ class CallWriter:
         if span_of(node) in self.rewriter.in_place and names[0] in IN_PLACE:
             inside = call.arguments[0].text if names[0].startswith("torch.nn.functional.") else ""
             return self.rewriter.take(node, named(f"{IN_PLACE[names[0]]}({inside})"))
+        if part := of_a_part(self.rewriter, node, call, self._method):
+            return part
         loop = self.source.parents.get(node)
         helper = thawing(node, names[0], loop) or read_by_place(self.source, node, seen)
         if call.receiver and helper:
@@ -471,29 +473,9 @@ def _is_open(node: ast.Call) -> bool:
     return starred or any(keyword.arg is None for keyword in node.keywords)
 
 
-def argument(text: str, node: Any, facts: Facts, name: str | None = None) -> Argument:
-    """Return an argument as the table of meanings asks for it."""
-    kind, value = facts.kind, facts.value
-    if isinstance(node, ast.Constant) and type(node.value) in KIND_OF:
-        kind, value = KIND_OF[type(node.value)], node.value
-    elif kind == "other" and value is UNKNOWN:
-        kind = _shape_of(node)
-    return Argument(
-        text, name, "", kind, value, facts.rank, facts.dtype, facts.single, facts.uneven
-    )
-
-
 def operand_of(writer: PartWriter, node: ast.AugAssign) -> str:
     """Return what `x += y` puts into a tensor, in its type."""
     both = (node.target, node.value)
     target, value = (argument(writer.text(one), one, writer.facts(one)) for one in both)
     spelled = spell_operand(target, value)
     return value.text if spelled is None else writer.take(node.value, spelled)
-
-
-def _shape_of(node: Any) -> str:
-    if isinstance(node, ast.Tuple):
-        return "tuple"
-    if isinstance(node, ast.List | ast.ListComp):
-        return "list"
-    return "other"

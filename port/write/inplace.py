@@ -2,13 +2,15 @@
 
 import ast
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 
-from port.calls import Spelled
-from port.record.facts import Place, Record
+from port.calls import NoSpelling, Spelled, TorchCall
+from port.meanings import call_spelled
+from port.record.facts import Place, Record, SeenCall
 from port.record.instrument import span_of
 from port.source import Source
-from port.spelling.texts import DATA, TURNED, WEIGHT
+from port.spelling.texts import DATA, TURNED, WEIGHT, is_bracketed
 from port.write.parts import PartWriter
 
 _LOOPS = ast.For | ast.While
@@ -16,6 +18,10 @@ _LEAVING = ast.Return | ast.Raise
 _PARAMETERS = ("Module.parameters", "Module.named_parameters")
 _FLAT = ".reshape("
 _STATE, _IN_PLACE = "torch.nn.Module.state_dict", re.compile(r"[a-z]\w*[a-z0-9]_")
+_METHOD = "torch.Tensor."
+# Whose gradients ask for no input; those that ask for none where the other side is a number.
+_OF_OUTPUTS = frozenset({"add_", "sub_", "exp_", "sqrt_", "rsqrt_", "sigmoid_", "tanh_", "relu_"})
+_SCALED = frozenset({"mul_", "div_", "multiply_", "divide_", "true_divide_"})
 _NUMBERS = ("float16", "float32", "float64", "int32", "int64")
 
 
@@ -209,6 +215,69 @@ def written_state(rewriter: PartWriter, node: ast.Call) -> str | None:
         return None
     text = f"state_of({rewriter.text(node.func.value)})"
     return rewriter.take(node, Spelled(text, helpers=frozenset({"state_of"})))
+
+
+def of_a_part(
+    rewriter: PartWriter,
+    node: ast.Call,
+    call: TorchCall,
+    called: Callable[[ast.Call, SeenCall], TorchCall],
+) -> str | None:
+    """Write `x[:, 0].exp_()` as `x[:, 0] = x[:, 0].exp()` where gradients go through x.
+
+    A view that Paddle writes into has no part in the gradient of what it is a view of. None of
+    other calls, and of methods that have no spelling without the write. called: reads a method's
+    call, of `x[:, 0].mul_(2).exp_()` each in turn.
+    """
+    alone = isinstance(rewriter.source.parents[node], ast.Expr)
+    if not alone or call.result is None or not call.result.linked:
+        return None
+    try:
+        target, value = _anew(rewriter, node, call, called)
+    except NoSpelling:
+        return None
+    text = rewriter.take(node, value)
+    return f"{rewriter.text(target)} = {text[1:-1] if is_bracketed(text) else text}"
+
+
+def _anew(
+    rewriter: PartWriter,
+    node: ast.Call,
+    call: TorchCall,
+    called: Callable[[ast.Call, SeenCall], TorchCall],
+) -> tuple[ast.Subscript, Spelled]:
+    """Return the part that a chain of methods writes into, and what they write, made anew.
+
+    Raises:
+        NoSpelling: where it is no such chain, or one of them has no spelling.
+    """
+    owner = node.func.value if isinstance(node.func, ast.Attribute) else node
+    name = call.api.removeprefix(_METHOD)
+    if name == call.api or not name.endswith("_") or call.receiver is None:
+        raise NoSpelling(call.api, "it writes into no tensor")
+    spelled = Spelled(call.receiver.text)
+    if isinstance(owner, ast.Call):
+        seen = rewriter.source.record.calls.get(span_of(owner), ())
+        if len(seen) != 1 or not seen[0].names:
+            raise NoSpelling(call.api, "several are called here")
+        owner, spelled = _anew(rewriter, owner, called(owner, seen[0]), called)
+    if not isinstance(owner, ast.Subscript):
+        raise NoSpelling(call.api, "it writes into no part")
+    if name in ("zero_", "fill_", "copy_"):
+        return owner, Spelled(call.arguments[0].text if call.arguments else "0")
+    text = spelled.text
+    by_number = all(one.kind in ("int", "float") for one in call.arguments)
+    if (
+        text == call.receiver.text
+        and name not in _OF_OUTPUTS
+        and not (name in _SCALED and by_number)
+    ):
+        text = f"{text}.clone()"  # which a gradient asks for
+    again = replace(call, api=call.api[:-1], receiver=replace(call.receiver, text=text))
+    made = call_spelled((again.api,), again)
+    return owner, replace(
+        made, imports=made.imports | spelled.imports, helpers=made.helpers | spelled.helpers
+    )
 
 
 def written_by_places(rewriter: PartWriter, node: ast.Subscript) -> str | None:

@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, Protocol
 
-from port.calls import SourceLine, Spelled
+from port.calls import KIND_OF, UNKNOWN, Argument, SourceLine, Spelled
 from port.cut.cut import Cut
 from port.record.facts import Facts
 from port.record.instrument import Span
@@ -83,3 +83,22 @@ def placed_in(node: ast.AST) -> Iterator[Any]:
             yield child
         else:
             yield from placed_in(child)
+
+
+def argument(text: str, node: Any, facts: Facts, name: str | None = None) -> Argument:
+    """Return an argument as the table of meanings asks for it."""
+    kind, value = facts.kind, facts.value
+    if isinstance(node, ast.Constant) and type(node.value) in KIND_OF:
+        kind, value = KIND_OF[type(node.value)], node.value
+    elif kind == "other" and value is UNKNOWN:
+        kind = _shape_of(node)
+    more = facts.rank, facts.dtype, facts.single, facts.uneven, facts.linked
+    return Argument(text, name, "", kind, value, *more)
+
+
+def _shape_of(node: Any) -> str:
+    if isinstance(node, ast.Tuple):
+        return "tuple"
+    if isinstance(node, ast.List | ast.ListComp):
+        return "list"
+    return "other"

@@ -22,7 +22,7 @@ from port.spelling.render import COMPARED
 from port.spelling.render import SIGNS as ARITHMETIC
 from port.trace.forward import forward_of
 from port.trace.graph import TracedClass
-from port.write.calls import CallWriter, argument, operand_of
+from port.write.calls import CallWriter, operand_of
 from port.write.files.texts import DECORATOR, DROP, DROP_DEFINITION, OWN, in_brackets
 from port.write.gaps import Gap, Needs, SpellingChoice
 from port.write.imports import SHORT, ImportWriter
@@ -41,7 +41,7 @@ from port.write.owners import (
     is_torchs,
     owner_names,
 )
-from port.write.parts import TIGHT, picked_of_a_view, placed_in
+from port.write.parts import TIGHT, argument, picked_of_a_view, placed_in
 from port.write.settings import (
     changed,
     layer_at,

@@ -44,6 +44,13 @@ def rows_by_first() -> dict[str, list[str]]:
 
 
 @cache
+def written_forms() -> dict[str, int]:
+    """Return {first API of a row: how many forms it has}; of methods in place more may follow."""
+    found = {key: forms for name in ROWS for key, forms in read(name)["rows"].items()}
+    return {key.split(" | ")[0]: len(forms) for key, forms in found.items()}
+
+
+@cache
 def arrays() -> dict[str, np.ndarray]:
     """Return the tensors that samples name, float64."""
     rng = np.random.default_rng(0)

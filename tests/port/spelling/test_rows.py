@@ -25,6 +25,7 @@ from tests.port.spelling.rows import (
     rows_by_first,
     samples,
     torch_values,
+    written_forms,
 )
 from tests.port.spelling.translate import Translation
 
@@ -197,7 +198,7 @@ def test_row(first: str, forms: set[Any]) -> None:
         problems += [r for r in results if r]
         assert any(r is not None for r in results), f"{api} has no sample that torch takes"
     assert not problems, "\n".join(problems)
-    wanted = {form.parameters for api in apis for form in rows()[api]}
+    wanted = {form.parameters for api in apis for form in rows()[api][: written_forms()[first]]}
     missed = wanted - forms
     assert not missed, (
         f"no sample of {first} reaches {len(missed)} of {len(wanted)} forms: {missed}"

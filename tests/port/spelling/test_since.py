@@ -1,5 +1,6 @@
 """What came with a later Paddle than the one that is installed has no spelling."""
 
+import re
 from types import ModuleType
 
 import pytest
@@ -61,7 +62,7 @@ def test_the_reason_is_told_in_chinese() -> None:
 def test_it_is_there_or_not_as_the_row_says(template: str) -> None:
     """What a later version made right (`newly`) may be there before."""
     form = YOUNG[template]
-    name = template.partition("(")[0]
+    name = re.split("[()]", template.removeprefix("into("))[0]
     there = has(name)
     assert there or tuple(map(int, form.since.split("."))) > INSTALLED
     assert not there or bool(form.newly) or not too_new(form)
