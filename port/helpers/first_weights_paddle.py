@@ -133,9 +133,7 @@ def with_torch_first_weights(build: Callable[[], Any]) -> Any:
     Weights and biases of torch's convolutions and Linear are uniform within 1 / sqrt(fan-in), an
     Embedding is normal; Paddle has other defaults, and biases of zero.
     """
-    convs = (nn.Conv1D, nn.Conv2D, nn.Conv3D)
-    turned = (nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose)
-    kinds: Any = (*convs, *turned, nn.Linear, nn.Bilinear, nn.Embedding)
+    kinds: Any = (nn.layer.conv._ConvNd, nn.Linear, nn.Bilinear, nn.Embedding)
     constructors = {kind: kind.__init__ for kind in kinds}
     try:
         for kind, construct in constructors.items():

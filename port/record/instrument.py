@@ -37,6 +37,22 @@ def is_asked(node: ast.Call) -> bool:
     return called not in (_BY_NAME if isinstance(node.func, ast.Name) else _BY_FRAME)
 
 
+def owner_of_table(node: ast.AST) -> ast.expr | None:
+    """Return the module of `nn.__dict__` and `vars(nn)`, None of other expressions.
+
+    It is a name, which may be asked twice.
+    """
+    found: ast.expr | None = None
+    if isinstance(node, ast.Attribute) and node.attr == "__dict__":
+        found = node.value
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "vars":
+        found = node.args[0] if len(node.args) == 1 else None
+    part = found
+    while isinstance(part, ast.Attribute):
+        part = part.value
+    return found if isinstance(part, ast.Name) else None
+
+
 def instrumented(text: str, attributes: Container[str]) -> tuple[ast.Module, list[Span]]:
     """Return the tree of `text` with its questions, and the places that they ask by number.
 
@@ -92,9 +108,12 @@ class _Asking(ast.NodeTransformer):
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
         """Ask what is indexed, and by what: of what is read, behind the first axis."""
-        owner = node.value
+        owner, stored = node.value, isinstance(node.ctx, ast.Store)
+        if isinstance(node.ctx, ast.Load) and (held := owner_of_table(owner)) is not None:
+            values = [self.visit(held), self.visit(owner), self.visit(node.slice)]
+            return self._asked(node, "by_key", self._number(node), values, [])
         node.value = self._seen(owner, self.visit(owner))
-        index, stored = node.slice, isinstance(node.ctx, ast.Store)
+        index = node.slice
         if not stored:
             node.slice = self.visit(index)
             if isinstance(node.slice, ast.Tuple) and node.slice.elts:  # none: `tuple[()]`

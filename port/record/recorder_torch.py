@@ -14,6 +14,7 @@ import torch
 from port.record.attribute import Held, Sweeps, attribute, held, is_same
 from port.record.describe_torch import described
 from port.record.facts import (
+    GETATTR,
     LOCATE,
     MODULE_BY_NAME,
     MOST,
@@ -138,6 +139,19 @@ class Asker(FrameWalker):
             known = self.file.values.get(span)
             self.file.values[span] = facts if known is None else merged(known, facts)
         return value
+
+    def by_key(self, number: int, owner: Any, table: Any, key: Any) -> Any:
+        """Return `owner.__dict__[key]`; of torch's modules, note what it is."""
+        result = table[key]
+        if isinstance(owner, ModuleType) and not self.phase.look.now:
+            with self.phase.look:
+                facts = described(owner)
+                now = SeenCall(whose=GETATTR, positional=[facts], asked=key)
+                now.result = described(result)
+            known = self.file.calls.setdefault(self.spans[number], [])
+            if facts.kind == "package" and now not in known and len(known) < MOST:
+                known.append(now)
+        return result
 
     def text(self, number: int, value: Any) -> Any:
         """Keep the string that `eval` or `exec` is about to run."""

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from port.calls import KIND_OF, Argument, NoSpelling, Spelled, TorchCall
 from port.meanings import attribute_spelled, call_spelled, named, value_spelled
 from port.record.facts import GETATTR, LOCATE, MODULE_BY_NAME, OF_STRINGS, SeenCall
+from port.record.instrument import owner_of_table, span_of
 from port.write.parts import PartWriter
 
 _NAMED = ("class", "function", "dtype")
@@ -19,6 +20,35 @@ def _by_name(rewriter: PartWriter, node: ast.Call, seen: list[SeenCall]) -> str 
 
     None where Paddle has them all under torch's name.
     """
+    known, packages = _recorded_names(rewriter, node, seen)
+    if not known:
+        return None
+    values = [rewriter.text(one) for one in node.args[packages:]]
+    values += [f"{name}={text}" for name, text in sorted(known.items())]
+    helper = "recorded_name" if packages else "attribute_of"
+    return rewriter.take(node, named(f"{helper}({', '.join(values)})"))
+
+
+def by_key(rewriter: PartWriter, node: ast.Subscript) -> str | None:
+    """Write `nn.__dict__[name]`, `vars(F)[name]`: the names of torch's that it was asked for."""
+    seen = rewriter.source.record.calls.get(span_of(node), [])
+    owner = owner_of_table(node.value)
+    if owner is None or not seen:
+        return None
+    known, _ = _recorded_names(rewriter, node, seen)
+    if isinstance(node.slice, ast.Constant) and known:
+        return rewriter.take(node, named(*known.values()))
+    asked = rewriter.text(node.slice)
+    if not known:
+        return f"getattr({rewriter.text(owner)}, {asked})"
+    values = [asked, *(f"{name}={text}" for name, text in sorted(known.items()))]
+    return rewriter.take(node, named(f"recorded_name({', '.join(values)})"))
+
+
+def _recorded_names(
+    rewriter: PartWriter, node: ast.expr, seen: list[SeenCall]
+) -> tuple[dict[str, str], bool]:
+    """Return what stands for each name where it is not Paddle's too, and whether of packages."""
     known: dict[str, str] = {}
     packages = all(one.positional[0].kind == "package" for one in seen)
     for one in seen:
@@ -33,12 +63,7 @@ def _by_name(rewriter: PartWriter, node: ast.Call, seen: list[SeenCall]) -> str 
             found = rewriter.absent(node, one.result.names[0])
         if found not in ("", f"lambda x: x.{one.asked}"):
             known[one.asked] = found
-    if not known:
-        return None
-    values = [rewriter.text(one) for one in node.args[packages:]]
-    values += [f"{name}={text}" for name, text in sorted(known.items())]
-    helper = "recorded_name" if packages else "attribute_of"
-    return rewriter.take(node, named(f"{helper}({', '.join(values)})"))
+    return known, packages
 
 
 def _of_strings(rewriter: PartWriter, node: ast.Call, seen: list[SeenCall]) -> str | None:

@@ -18,6 +18,10 @@ _BASE_OF_NORMS = "torch.nn.modules.batchnorm._BatchNorm"
 _BASES = {
     "torch.nn.modules.conv._ConvNd": "ConvOfAnyRank",
     "torch.nn.modules.dropout._DropoutNd": "nn.Dropout",
+    "torch.nn.modules.pooling._AdaptiveAvgPoolNd": "nn.AdaptiveAvgPool2D",
+    "torch.nn.modules.pooling._AdaptiveMaxPoolNd": "nn.AdaptiveMaxPool2D",
+    "torch.nn.modules.pooling._MaxPoolNd": "nn.MaxPool2D",
+    "torch.nn.modules.pooling._AvgPoolNd": "nn.Layer",
     "torch.nn.SyncBatchNorm": "nn.BatchNorm2D",  # Paddle's has no kernel on a CPU
 }
 _WEIGHTS = {

@@ -22,6 +22,7 @@ from port.spelling.render import COMPARED
 from port.spelling.render import SIGNS as ARITHMETIC
 from port.trace.forward import forward_of
 from port.trace.graph import TracedClass
+from port.write.by_strings import by_key
 from port.write.calls import CallWriter, operand_of
 from port.write.files.texts import DECORATOR, DROP, DROP_DEFINITION, OWN, in_brackets
 from port.write.gaps import Gap, Needs, SpellingChoice
@@ -384,6 +385,8 @@ class Rewriter:
         if not isinstance(node.ctx, ast.Load):
             of_weight = of_a_turned_weight(self, node)
             return of_weight or layer_at(self, node) or written_by_places(self, node)
+        if named := by_key(self, node):
+            return named
         if self._is_annotation(node) and self.text(node.value) == ANYTHING:
             return ANYTHING
         if not isinstance(part, ast.Slice) or part.lower is None:

@@ -66,3 +66,35 @@ def test_what_ran_under_a_name_is_imported_under_it(factory, imported, tmp_path)
 
 def test_a_function_that_always_says_no_stands_as_a_value():
     assert value_spelled(["torch.compiler.is_exporting"]).text == "(lambda: False)"
+
+
+TABLES = """
+import torch.nn.functional as F
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, norm="BatchNorm2d"):
+        super().__init__()
+        layers = [vars(nn)["Conv2d"](3, 4, 1), nn.__dict__[norm](4)]
+        self.layers = nn.Sequential(*layers, nn.modules.activation.__dict__["SiLU"]())
+        self.act = F.__dict__["gelu"]
+
+    def forward(self, x):
+        return vars(F)["max_pool2d"](self.act(self.layers(x)), 2)
+"""
+
+
+def test_torchs_own_tables_of_names_are_asked_by_them(tmp_path):
+    record, net = recorded(tmp_path, {"tables": TABLES})
+    files, port = written(record)
+    text = files["tables.py"]
+    assert not port.gaps
+    for line in (
+        "[nn.Conv2D(3, 4, 1), recorded_name(norm, BatchNorm2d=nn.BatchNorm2D)(4)]",
+        "nn.Silu()",
+        "self.act = F.gelu",
+        "return F.max_pool2d(self.act",
+    ):
+        assert line in text, text
+    np.testing.assert_allclose(*both_outputs(tmp_path, record, net), rtol=1e-9)

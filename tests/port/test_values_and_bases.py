@@ -61,17 +61,28 @@ class Weighted(_WeightedLoss):
 class Scaled(_DropoutNd):
     def forward(self, x):
         return x * (1 - self.p)
+class Grid(nn.modules.pooling._AdaptiveAvgPoolNd):
+    def forward(self, x):
+        return F.adaptive_avg_pool2d(x, self.output_size)
+class Largest(nn.modules.pooling._MaxPoolNd):
+    def forward(self, x):
+        return F.max_pool2d(x, self.kernel_size, self.stride, self.padding)
+class Norm(nn.modules.batchnorm._NormBase):
+    def forward(self, x):
+        mean, var = self.running_mean[:, None, None], self.running_var[:, None, None]
+        return (x - mean) / (var + self.eps).sqrt() * self.weight[:, None, None] + self.momentum
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
         self.conv = Centred(3, 4, _ntuple(2)(3), padding=1)
+        self.more = nn.Sequential(Grid(4), Largest(2, 1), Norm(4, momentum=0.2))
         self.mean, self.one = Mean(reduction="sum"), Weighted(torch.arange(4.0))
         self.none, self.scaled = Weighted(reduction="none"), Scaled(0.5)
         for m in self.modules():
             if isinstance(m, (_DropoutNd, nn.modules.pooling._MaxPoolNd)):
                 m.p = 0.25
     def forward(self, x):
-        x = self.scaled(self.conv(x))
+        x = self.more(self.scaled(self.conv(x)))
         return self.none(x) * self.mean(x) + self.one(x)
 """,
     "layers by their names": """

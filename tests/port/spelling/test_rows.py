@@ -54,6 +54,14 @@ BY_TEXT = {  # rows that give nothing to compare: their spelling is the test
         "torch.nn.modules.batchnorm._BatchNorm(4, eps=0.001, momentum=0.2)",
         "nn.layer.norm._BatchNormBase(4, epsilon=0.001, momentum=0.8)",
     ),
+    "torch.nn.modules.pooling._AdaptiveAvgPoolNd": (
+        "torch.nn.modules.pooling._AdaptiveAvgPoolNd((2, 1))",
+        "nn.AdaptiveAvgPool2D((2, 1))",
+    ),
+    "torch.nn.modules.pooling._AdaptiveMaxPoolNd": (
+        "torch.nn.modules.pooling._AdaptiveMaxPoolNd(2, True)",
+        "nn.AdaptiveMaxPool2D(2, True)",
+    ),
     "torch.nn.BatchNorm2d._check_input_dim": (
         "torch.nn.BatchNorm2d(4)._check_input_dim(x4)",
         "nn.BatchNorm2D(4)._check_input_dim(x4)",
