@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import time
 from contextlib import suppress
 from functools import cache
@@ -29,10 +30,10 @@ def versions() -> dict[str, str]:
 
 @cache
 def paddle_version() -> tuple[int, ...] | None:
-    """Return the Paddle that is installed as (3, 3), None without one; Paddle is not imported."""
+    """Return the Paddle that is installed as (3, 3, 1), None without; Paddle is not imported."""
     for name in ("paddlepaddle", "paddlepaddle-gpu"):
-        with suppress(metadata.PackageNotFoundError, ValueError):
-            return tuple(int(part) for part in metadata.version(name).split(".")[:2])
+        with suppress(metadata.PackageNotFoundError):
+            return tuple(map(int, re.findall(r"\d+", metadata.version(name))[:3]))
     return None
 
 

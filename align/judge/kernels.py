@@ -58,7 +58,7 @@ class Kernel:
 
 
 def paddle_version() -> tuple[int, ...]:
-    """Return the Paddle that is installed as (3, 3); (0,) without one: the most is allowed."""
+    """Return the Paddle that is installed as (3, 3, 1); (0,) without one: the most is allowed."""
     return environment.paddle_version() or (0,)
 
 
@@ -188,12 +188,16 @@ KERNELS: tuple[Kernel, ...] = (
     *(
         Kernel(
             name,
-            "holds its number in float32 before 3.0",
+            f"holds its number in float32 before {major}.{minor}",
             _number_error(EPS32),
             _number_error(EPS32),
-            (3, 0),
+            (major, minor),
         )
-        for name in ("leaky_relu", "softplus", "add", "sub", "rsub", "pad", "rsqrt", "logit")
+        for names, (major, minor) in (
+            (("add", "sub", "rsub", "rsqrt"), (3, 0)),
+            (("leaky_relu", "softplus", "pad", "logit"), (3, 3)),
+        )
+        for name in names
     ),
     Kernel("hardsigmoid", "holds its slope 1/6 in float32", _always(4e-7), _always(4e-7)),
     Kernel("selu", "holds scale and alpha in float32", _always(2e-7), _always(2e-7)),
