@@ -1,6 +1,7 @@
 """Operators that Paddle refuses, or computes otherwise: between two types, sizes and tuples."""
 
 import ast
+from dataclasses import replace
 from typing import Protocol
 
 from common.environment import paddle_version
@@ -95,6 +96,23 @@ def spell_operand(target: Argument, value: Argument) -> Spelled | None:
         return None
     turned = f"{atom(value.text)}.astype({target.text}.dtype)"
     return Spelled(turned, notes=_notes(value, target))
+
+
+def in_one_type(target: bool, left: Argument, right: Argument) -> tuple[Argument, Argument]:
+    """Return two arguments of a function, one turned into the other's type where they differ.
+
+    target: the function writes into the left one, which keeps its type.
+    """
+    if left.kind != "tensor" or right.kind != "tensor" or left.dtype == right.dtype:
+        return left, right
+    kept = left if target else _stronger(left, right)
+    if kept is None or None in (left.dtype, right.dtype):
+        return left, right
+    given = (left, right)
+    turned = next(one for one in given if one is not kept)
+    text = f"{atom(turned.text)}.astype({atom(kept.text)}.dtype)"
+    respelled = replace(turned, text=text, dtype=kept.dtype)
+    return (left, respelled) if kept is left else (respelled, right)
 
 
 def _stronger(left: Argument, right: Argument) -> Argument | None:

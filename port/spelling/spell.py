@@ -9,6 +9,7 @@ from port.spelling.axes import over_axes
 from port.spelling.bind import Bound, DoesNotFitError, bind
 from port.spelling.forms import Form
 from port.spelling.names import imports_of, names_of
+from port.spelling.operators import in_one_type
 from port.spelling.render import rendered
 from port.spelling.since import too_new
 from port.spelling.table import alternatives, rows
@@ -18,6 +19,12 @@ from port.spelling.written_out import WRITTEN, CallToWrite
 _BY_PLACES = (".copy_", "diagonal_", ".tril_", ".triu_", ".t_", ".transpose_", ".squeeze_")
 
 
+_PROMOTING = frozenset({
+    *("add", "sub", "subtract", "rsub", "mul", "multiply", "div", "divide", "true_divide"),
+    *("floor_divide", "remainder", "fmod", "maximum", "minimum", "max", "min", "fmax", "fmin"),
+    *("eq", "ne", "not_equal", "lt", "le", "gt", "ge", "less", "less_equal", "greater"),
+    *("greater_equal", "logical_and", "logical_or", "logical_xor", "where", "atan2", "hypot"),
+})  # fmt: skip
 _PART = re.compile(r"\.weight(\.data)?\.t\(\)\[")  # of a Linear's weight, in torch's order
 
 
@@ -84,7 +91,7 @@ def _of_weights_themselves(call: TorchCall) -> TorchCall:
 
 
 def _spelled(form: Form, bound: Bound, call: TorchCall) -> Spelled:
-    bound, more = over_axes(form, bound)
+    bound, more = over_axes(form, _in_one_type(form, bound))
     if form.template.startswith("@"):
         name, _, word = form.template[1:].partition(":")
         text = WRITTEN[name](CallToWrite(form, bound, call, word))
@@ -94,6 +101,16 @@ def _spelled(form: Form, bound: Bound, call: TorchCall) -> Spelled:
         names = names_of(form.template) | more
     helpers = frozenset(names & helper_names())
     return Spelled(text, imports_of(names), helpers, _notes(form, bound), form.backward)
+
+
+def _in_one_type(form: Form, bound: Bound) -> Bound:
+    """Return the arguments of `torch.mul` and the like in one type, which Paddle asks for."""
+    name = form.api.rpartition(".")[2]
+    given = [bound.given.get(one) for one in ("input", "other")]
+    if name.strip("_") not in _PROMOTING or None in given:
+        return bound
+    left, right = in_one_type(name[-1] == "_" != name[0], *filter(None, given))
+    return replace(bound, given={**bound.given, "input": left, "other": right})
 
 
 def _notes(form: Form, bound: Bound) -> tuple[str, ...]:
