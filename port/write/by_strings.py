@@ -1,4 +1,4 @@
-"""Calls that reach a thing by a string: getattr, eval, modules that are imported by their names."""
+"""Calls that reach a thing by a string: getattr, eval, imports; and Python's own of tensors."""
 
 import ast
 import re
@@ -167,6 +167,16 @@ def _is_ported(rewriter: PartWriter, name: str) -> bool:
     )
 
 
+def _of_python(rewriter: PartWriter, node: ast.Call, seen: list[SeenCall]) -> str | None:
+    """Write `abs(x)` of a tensor as torch's: Paddle 2.6's tensors do not answer to Python's."""
+    if len(node.args) != 1 or any(one.positional[0].kind != "tensor" for one in seen):
+        return None
+    facts, api = seen[0].positional[0], f"torch.{ast.unparse(node.func)}"
+    given = Argument(rewriter.text(node.args[0]), kind="tensor", rank=facts.rank, dtype=facts.dtype)
+    call = TorchCall(api, (given,), rewriter.where(node))
+    return rewriter.take(node, call_spelled([api], call))
+
+
 BY_STRINGS: MappingProxyType[str, Callable[[PartWriter, ast.Call, list[SeenCall]], str | None]] = (
     MappingProxyType(
         {
@@ -174,6 +184,8 @@ BY_STRINGS: MappingProxyType[str, Callable[[PartWriter, ast.Call, list[SeenCall]
             OF_STRINGS: _of_strings,
             MODULE_BY_NAME: _module_by_name,
             LOCATE: _located,
+            "builtins:abs": _of_python,
+            "builtins:round": _of_python,
         }
     )
 )

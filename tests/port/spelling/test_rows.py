@@ -353,6 +353,8 @@ OTHERWISE = {
     "torch.nn.functional.log_softmax": ["(x4 * 100, 1)", "(x4, dim=-1)"],
     "torch.log_softmax": ["(x4, 1)"],
     "torch.Tensor.log_softmax": ["(x4, 1)"],
+    "torch.argsort": ["(i2, 1)", "(i2, dim=0, descending=True)", "(label)"],
+    "torch.Tensor.argsort": ["(i2, 1)"],
     "torch.nn.functional.leaky_relu": ["(x4.masked_fill(mask4, 0.0), 0.2)"],
     "torch.nn.GroupNorm": ["(2, 4)(x4[:, :, :1, :1] * 1e-2 + 50)", "(2, 4, eps=0.1)(x4)"],
     "torch.nn.Dropout2d": ["(0.0)(x4[:, :, 0])", "()(x4.unsqueeze(0)).mul(0)"],
