@@ -15,6 +15,13 @@ def values_of(layer: Any) -> list[Any]:
     return [one.t() if id(one) in turned else one for one in weights_of(layer)]
 
 
+def set_data(tensor: Any, value: Any) -> None:
+    """Let a tensor hold another's data, and no more: in Paddle 2.6 it stops gradients as that."""
+    stops, name = tensor.stop_gradient, tensor.name
+    tensor.data = value
+    tensor.stop_gradient, tensor.name = stops, name
+
+
 def state_of(layer: Any) -> dict[str, Any]:
     """Return a layer's tensors to write into, by torch's names: what is trained takes no writes."""
     inside = layer.sublayers(include_self=True)

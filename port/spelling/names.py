@@ -9,7 +9,7 @@ from port.calls import Argument, NoSpelling, Spelled
 from port.helpers import helper_names
 from port.spelling.since import too_new
 from port.spelling.table import read, rows
-from port.spelling.texts import atom, constant, itself, negated, parsed, turned, worked_out
+from port.spelling.texts import DATA, atom, constant, itself, negated, parsed, turned, worked_out
 
 IMPORTS = {
     "paddle": "import paddle",
@@ -90,7 +90,7 @@ def spell_attribute(owner_kind: str, name: str, text: str, *, subscripted: bool 
     if owner_kind == "tensor" and name in ITSELF:
         held, whole = itself(text), text
         if name == "data" and held != whole:  # torch's order of the axes, in the same memory
-            text = turned(f"{held}.data") if held == turned(whole) else f"{whole}.data"
+            text = turned(held + DATA) if held == turned(whole) else whole + DATA
             return Spelled(text)
         text = held
     key = "item" if subscripted and "item" in entry else "read"
@@ -117,7 +117,7 @@ def spell_setting(owner_kind: str, name: str, text: str, value: Argument) -> Spe
     if (owner_kind, name) == ("tensor", "data") and (held := itself(text)) == turned(text):
         given = itself(value.text)
         if given != value.text and given == turned(value.text):  # which both hold from now on
-            return Spelled(f"{held}.data = {given}")
+            return Spelled(f"set_data({held}, {given})", helpers=frozenset({"set_data"}))
         return Spelled(f"{held}.set_value({turned(value.text)})")
     if name == "weight" and (shared := itself(value.text)) == turned(value.text):
         return Spelled(f"{text}.weight = {shared}")  # of two Linears

@@ -25,7 +25,7 @@ _PROMOTING = frozenset({
     *("eq", "ne", "not_equal", "lt", "le", "gt", "ge", "less", "less_equal", "greater"),
     *("greater_equal", "logical_and", "logical_or", "logical_xor", "where", "atan2", "hypot"),
 })  # fmt: skip
-_PART = re.compile(r"\.weight(\.data)?\.t\(\)\[")  # of a Linear's weight, in torch's order
+_PART = re.compile(r"\.weight(\.detach\(\))?\.t\(\)\[")  # of a Linear's weight, in torch's order
 
 
 def spell(call: TorchCall, through: frozenset[str] = frozenset()) -> Spelled:

@@ -12,7 +12,7 @@ ATOMS = (
     ast.Set,
     ast.JoinedStr,
 )
-DATA = ".data"
+DATA = ".detach()"  # Paddle 2.6 lets nobody write into the `data` of what is trained
 WEIGHT, TURNED = ".weight", ".t()"  # a Linear's, [in, out] in Paddle, is read as torch's by .t()
 DIGITS = 12  # of a constant that is worked out: 1 - 0.1 is 0.9
 
@@ -21,7 +21,7 @@ def itself(text: str) -> str:
     """Return the text of a weight as it is kept, of one that is read as torch's: no view of it.
 
     `w.weight.t()`, and `(w.weight if isinstance(w, nn.Conv2D) else w.weight.t())`, are `w.weight`;
-    `w.weight.data.t()` is `w.weight.data`.
+    `w.weight.detach().t()` is `w.weight.detach()`.
     """
     if TURNED not in text:
         return text

@@ -8,7 +8,7 @@ from port.calls import UNKNOWN, Argument, TorchCall
 from port.spelling.bind import Bound, DoesNotFitError, literal
 from port.spelling.forms import Form
 from port.spelling.render import Filled, as_list, listed, literal_int
-from port.spelling.texts import TURNED, atom, constant, operand, parsed
+from port.spelling.texts import DATA, TURNED, atom, constant, operand, parsed
 
 OLD_TYPES = {
     "FloatTensor": "float32",
@@ -76,9 +76,9 @@ def repeat(writing: CallToWrite) -> str:
 
 
 def copied(writing: CallToWrite) -> str:
-    """`copy_`: into a tensor's `data`, what holds the tensor for its gradient is not told."""
+    """`copy_`: into what is detached, what holds the tensor for its gradient is not told."""
     tensor, source = writing.argument("input"), writing.argument("src")
-    owner = tensor.text.removesuffix(".data")
+    owner = tensor.text.removesuffix(DATA)
     alike = tensor.rank is not None and (tensor.rank, tensor.dtype) == (source.rank, source.dtype)
     if None not in (tensor.rank, source.rank) and tensor.rank != source.rank:
         return f"copy_into({tensor.text}, {source.text})"

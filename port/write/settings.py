@@ -129,8 +129,6 @@ def _weight_changed(
     read = attribute_spelled(owner_names(facts), target.attr, owner, False)
     text = f"{owner}.{target.attr}" if read is None else writer.take(node, read)
     held = itself(text)
-    if held == text and not of_layer:
-        return None
     changed = f"{text} {sign} {in_brackets(writer.text(node.value))}"
     changed = changed if held == text else turned(f"({changed})")
     return f"{held.removesuffix(DATA)}.set_value({changed})"

@@ -79,7 +79,7 @@ def test_a_weight_of_two_linears_is_one_in_the_port(tmp_path):
     record, _ = recorded(tmp_path, {"ties": _net(lines)}, modes=("eval",))
     files, port = written(record)
     assert "self.more.weight = self.fc.weight\n" in files["ties.py"]
-    assert "self.more.weight.data = self.fc.weight.data\n" in files["ties.py"]
+    assert "set_data(self.more.weight, self.fc.weight.detach())\n" in files["ties.py"]
     assert not port.gaps
 
 
