@@ -121,4 +121,26 @@ def tensor_split(x: Any, indices_or_sections: Any, axis: int = 0) -> Any:
     else:
         ends = [slice(end).indices(length)[1] for end in (*indices_or_sections, None)]
         sizes = [end - start for start, end in zip([0, *ends], ends, strict=False)]
-    return paddle.split(x, sizes, axis=axis)
+    return split_views(x, sizes, axis)
+
+
+def split_views(x: Any, size: Any, axis: int = 0) -> list[Any]:
+    """Cut an axis into slices of one size, or of several.
+
+    What is written into a piece of Paddle's `split` does not reach the tensor.
+    """
+    length, sizes = x.shape[axis], size
+    if isinstance(size, int):
+        sizes = [min(size, length - start) for start in range(0, length, size)]
+    before, pieces, start = [slice(None)] * (axis % x.ndim), [], 0
+    for one in sizes:
+        piece = x[(*before, slice(start, start + one))]
+        piece.of_no_layer = True  # [out, in], for first weights
+        pieces.append(piece)
+        start += one
+    return pieces
+
+
+def chunk_views(x: Any, chunks: int, axis: int = 0) -> list[Any]:
+    """Cut an axis into slices: what is written into Paddle's chunks does not reach the tensor."""
+    return split_views(x, -(-x.shape[axis] // chunks), axis)

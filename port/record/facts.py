@@ -15,6 +15,12 @@ OF_STRINGS, GETATTR = "builtins:eval", "builtins:getattr"
 MODULE_BY_NAME, LOCATE = "importlib:import_module", "pydoc:locate"
 MODULE_OF_PYTHON = "types.ModuleType"  # `Facts.kind` of a module that is not torch's
 PARTIAL = "functools.partial"  # `Facts.value` of a partial of torch's class, "" of another's
+# Calls that cut a tensor into pieces, which are parts of it in torch and copies in Paddle.
+CUTTING = frozenset(
+    f"torch.{owner}{name}"
+    for owner in ("", "Tensor.", "functional.")
+    for name in ("chunk", "split", "split_with_sizes")
+)
 MOST = 300  # observations of one place; a loop tells nothing new after them
 
 
@@ -80,6 +86,7 @@ class SeenCall:
     positional, keywords: what arrived by position, and by name. receiver: of a method.
     returns_written: what came back is the tensor that was written into. aliases: the caller's local
     names of that tensor. writers: calls inside this one that wrote, or made the layers that did.
+    pieces_written: it cut a tensor into pieces, and one of them was written into.
     """
 
     names: tuple[str, ...] = ()
@@ -98,6 +105,7 @@ class SeenCall:
     # the dotted name of a module that was imported by it
     asked_of: str = ""  # the module that it was asked for that name
     writers: set[Place] = field(default_factory=set)
+    pieces_written: bool = False
 
     @property
     def of_others(self) -> tuple[str, str, str]:

@@ -112,7 +112,7 @@ class _Asking(ast.NodeTransformer):
         if isinstance(node.ctx, ast.Load) and (held := owner_of_table(owner)) is not None:
             values = [self.visit(held), self.visit(owner), self.visit(node.slice)]
             return self._asked(node, "by_key", self._number(node), values, [])
-        node.value = self._seen(owner, self.visit(owner))
+        node.value = self._seen(owner, self.visit(owner), "stored" if stored else "seen")
         index = node.slice
         if not stored:
             node.slice = self.visit(index)
@@ -265,10 +265,10 @@ class _Asking(ast.NodeTransformer):
         asked = self._asked(first, "ran", self._number(first), [], [])
         return _stood(ast.Expr(asked), first)
 
-    def _seen(self, node: ast.expr, value: Any) -> ast.expr:
+    def _seen(self, node: ast.expr, value: Any, how: str = "seen") -> ast.expr:
         if isinstance(node, ast.Constant | ast.Call):
             return value
-        return self._asked(node, "seen", self._number(node), [value], [])
+        return self._asked(node, how, self._number(node), [value], [])
 
     def _number(self, node: Any) -> int:
         self.spans.append(span_of(node))

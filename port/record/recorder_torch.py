@@ -29,6 +29,7 @@ from port.record.facts import (
 from port.record.frames import FrameWalker, holders
 from port.record.instrument import Span
 from port.record.names_torch import who_is_called
+from port.record.pieces_torch import CutTensors
 
 
 class OwnLook:
@@ -72,6 +73,7 @@ class Writes:
         self.by_tensor: dict[int, dict[Place, int]] = {}  # with the time of the last write
         self.made: dict[int, tuple[Any, Place]] = {}  # layers that write in place
         self.held: dict[Place, set[Holder]] = {}
+        self.pieces = CutTensors()
 
     def begun(self) -> int:
         """Return the time at which a call begins."""
@@ -81,6 +83,7 @@ class Writes:
     def noted(self, tensor: torch.Tensor, place: Place) -> None:
         """Note that what stands at `place` wrote into a tensor just now."""
         self.by_tensor.setdefault(id(tensor), {})[place] = self.now
+        self.pieces.written(tensor)
         if found := holders(tensor):
             self.held.setdefault(place, set()).update(found)
 
@@ -152,6 +155,12 @@ class Asker(FrameWalker):
             if facts.kind == "package" and now not in known and len(known) < MOST:
                 known.append(now)
         return result
+
+    def stored(self, number: int, value: Any) -> Any:
+        """Note what stands here, and is about to be written into by places."""
+        if not self.phase.look.now and isinstance(value, torch.Tensor):
+            self.phase.writes.pieces.written(value)
+        return self.seen(number, value)
 
     def text(self, number: int, value: Any) -> Any:
         """Keep the string that `eval` or `exec` is about to run."""
@@ -254,8 +263,12 @@ class Asker(FrameWalker):
                 names or one.of_others == now.of_others
             ):
                 _merge(one, now)
-                return
-        known.append(now)
+                now = one
+                break
+        else:
+            known.append(now)
+        whole = receiver if receiver is not None else next(iter(args), None)
+        self.phase.writes.pieces.cut(now, whole, result)
 
     def _note_place(
         self, number: int, names: Sequence[str], result: Any, written: Sequence[torch.Tensor]

@@ -179,7 +179,7 @@ def of_a_turned_weight(rewriter: PartWriter, node: ast.Subscript) -> str | None:
         return None
     if whole and ast.unparse(node.slice) in (":", "..."):
         return None
-    if rewriter.facts(node.value).kind == "tensor" and _is_of_parameters(rewriter, owner):
+    if rewriter.facts(node.value).kind == "tensor" and is_of_parameters(rewriter, owner):
         reason = "may be the weight of a Linear, whose axes Paddle has exchanged"
         return _not_written(rewriter, node, reason)
     return None
@@ -189,7 +189,7 @@ def _not_written(rewriter: PartWriter, node: ast.Subscript, reason: str) -> str:
     return f"{rewriter.stub(node, ast.unparse(node), reason)}[{rewriter.text(node.slice)}]"
 
 
-def _is_of_parameters(rewriter: PartWriter, name: ast.Name) -> bool:
+def is_of_parameters(rewriter: PartWriter, name: ast.Name) -> bool:
     """Tell whether a name is that of a loop over the parameters of a net."""
     place: ast.AST | None = name
     while (place := rewriter.source.parents.get(place)) is not None:  # type: ignore[arg-type]  # a node

@@ -27,6 +27,7 @@ from port.write.calls import CallWriter, operand_of
 from port.write.files.texts import DECORATOR, DROP, DROP_DEFINITION, OWN, in_brackets
 from port.write.gaps import Gap, Needs, SpellingChoice
 from port.write.imports import SHORT, ImportWriter
+from port.write.in_place.pieces import pieces_to_write
 from port.write.inplace import of_a_turned_weight, read_later, written_by_places, written_state
 from port.write.left_out import LeftOutWriter, run_once
 from port.write.match import without_entries
@@ -313,7 +314,8 @@ class Rewriter:
         return None if spelled is None else self.take(node, spelled)
 
     def _Call(self, node: ast.Call) -> str | None:
-        return written_state(self, node) or self.calls.written(node)
+        made = written_state(self, node) or pieces_to_write(self, node)
+        return made or self.calls.written(node)
 
     def _Dict(self, node: ast.Dict) -> str | None:
         off = self.cut.rows_off(self.source, node)

@@ -136,7 +136,7 @@ def test_helpers_are_used_and_say_why() -> None:
     used |= {n for forms in alternatives().values() for f in forms for n in names_in(f.template)}
     used |= {f.template.partition(":")[2] for forms in rows().values() for f in forms}
     places = [
-        *(ROOT / "port").glob("write/*.py"),
+        *(ROOT / "port").glob("write/**/*.py"),
         *(ROOT / "port").glob("trace/*.py"),
         ROOT / "port" / "port.py",
         ROOT / "port" / "spelling" / "axes.py",

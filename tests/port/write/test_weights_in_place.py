@@ -38,6 +38,16 @@ WRITES = {
     "changed data": "self.fc.weight.data *= torch.arange(3.0)",
     "the diagonal": "self.fc.weight.data.fill_diagonal_(4.0)",
     "of another Linear": "self.more.weight.data.copy_(self.fc.weight.data.cumsum(1))",
+    "pieces": "a, b = self.fc.weight.data.chunk(2)\n        a.fill_(2.0)\n        b[:, 1] = 0.5",
+    "pieces of several sizes": """
+        a, b = torch.split(self.fc.weight.data, [1, 2], dim=1)
+        b[1:] *= torch.arange(2.0)
+        nn.init.constant_(self.more.weight.data.split(2)[1], 0.25)""",
+    "pieces in turn": """
+        with torch.no_grad():
+            for place, rows in enumerate(torch.chunk(self.fc.weight, 3)):
+                nn.init.constant_(rows, place)""",
+    "pieces by places": "torch.tensor_split(self.fc.weight.data, [1])[1].fill_(2.0)",
     "by a name": "w = self.fc.weight.data\n        w[:, 1] = 0.5",
     "without gradients": """
         with torch.no_grad():
@@ -49,6 +59,9 @@ UNTOLD = {
     "of a loop": """
         for name, p in self.named_parameters():
             p.data[0, 1] = 3.0""",
+    "pieces of a loop": """
+        for name, p in self.named_parameters():
+            p.data.chunk(3)[0].fill_(3.0)""",
     "flat": "self.fc.weight.data.view(-1)[1] = 9.0",
 }
 
@@ -88,3 +101,21 @@ def test_a_weight_of_a_linear_and_an_embedding_is_a_gap(tmp_path):
     record, _ = recorded(tmp_path, {"ties": _net(lines)}, modes=("eval",))
     _, port = written(record)
     assert any("turned" in gap.reason for gap in port.gaps)
+
+
+def test_pieces_that_nothing_writes_into_stay_paddles(tmp_path):
+    lines = "a, b, c = self.fc.weight.data.chunk(3)\n        self.rows = torch.cat([c, a, b])"
+    record, _ = recorded(tmp_path, {"cuts": _net(lines)}, modes=("eval",))
+    files, _ = written(record)
+    assert "a, b, c = self.fc.weight.data.t().chunk(3)\n" in files["cuts.py"]
+
+
+def test_pieces_of_what_was_computed_stay_paddles(tmp_path):
+    lines = """
+        made = torch.relu(torch.rand(4, 2))
+        a, b = made.chunk(2)
+        a.fill_(1.0)
+        self.rows = torch.cat([b, a])"""
+    record, _ = recorded(tmp_path, {"cuts": _net(lines)}, modes=("eval",))
+    files, _ = written(record)
+    assert "a, b = made.chunk(2)\n" in files["cuts.py"]

@@ -1,0 +1,1 @@
+"""Writes into tensors, where Paddle has no method that writes so."""
