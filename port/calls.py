@@ -61,7 +61,7 @@ class Argument:
     rank: int | None = None  # of a tensor; of a list, tuple or size its length
     dtype: str | None = None  # of a tensor, as "float32"; of a list the kind of all its items
     single: bool = False  # a list or tuple of one item came here, maybe among others
-    uneven: bool = False  # so did one of tensors of several shapes
+    uneven: bool = False  # so did one of tensors of several shapes; one unlike the receiver
     linked: bool = False  # a view of another tensor that gradients go through
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from paddle import nn
 
+from port.helpers.calls_paddle import write_into
 from port.helpers.layers_paddle import weights_of
 
 
@@ -37,3 +38,19 @@ def state_of(layer: Any) -> dict[str, Any]:
             held.of_no_layer = True  # [out, in], for first weights
         found[key] = held
     return found
+
+
+def load_state_of(layer: Any, state: Any, strict: bool = True) -> Any:
+    """Load a state dict of torch's names and order: Paddle keeps a Linear's weight turned."""
+    counted = ".num_batches_tracked"  # which Paddle's BatchNorm has not
+    given = {key: one for key, one in state.items() if not f".{key}".endswith(counted)}
+    own = state_of(layer)
+    missing = [key for key in own if key not in given]
+    unexpected = [key for key in given if key not in own]
+    if strict and (missing or unexpected):
+        raise RuntimeError(f"the state dict lacks {missing} and has {unexpected} too many")
+    for key in own.keys() & given.keys():
+        if list(own[key].shape) != list(given[key].shape):
+            raise RuntimeError(f"{key} is {own[key].shape}, the state dict has {given[key].shape}")
+        write_into(own[key], given[key].detach().clone())
+    return missing, unexpected

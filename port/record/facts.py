@@ -29,9 +29,10 @@ class Facts:
     """What is known of a value: see `port.calls.Argument`. names: of a class, function or module.
 
     single: a list or tuple of one number came here, maybe among others. uneven: so did one of
-    tensors of several shapes. either: where layers of several classes came, the names of each.
-    part: so did a tensor that has not its memory for itself, such as `x[:, 1:]`. linked: so did
-    a view of another tensor that gradients go through.
+    tensors of several shapes, or a tensor that is not shaped as the one whose method was called.
+    either: where layers of several classes came, the names of each. part: so did a tensor that has
+    not its memory for itself, such as `x[:, 1:]`. linked: so did a view of another tensor that
+    gradients go through.
 
     names are canonical names of torch ("torch.nn.Conv2d", "torch.nn.modules.conv.Conv2d"); of an
     instance those of the class of torch nearest to it.

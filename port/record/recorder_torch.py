@@ -5,6 +5,7 @@ import inspect
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -245,7 +246,7 @@ class Asker(FrameWalker):
             by_partial,
             built,
             None if receiver is None else described(receiver),
-            [described(value) for value in args],
+            [_spread(described(value), value, receiver) for value in args],
             {name: described(value) for name, value in kwargs.items()},
             described(result),
             any(result is tensor for tensor in written),
@@ -303,6 +304,12 @@ def _merge(known: SeenCall, now: SeenCall) -> None:
     known.aliases |= now.aliases
     known.writers |= now.writers
     known.returns_written = known.returns_written or now.returns_written
+
+
+def _spread(facts: Facts, value: Any, receiver: Any) -> Facts:
+    """Return what is known of an argument; uneven: it has not the shape of whose method it is."""
+    both = isinstance(value, torch.Tensor) and isinstance(receiver, torch.Tensor)
+    return replace(facts, uneven=True) if both and value.shape != receiver.shape else facts
 
 
 def _tensors(values: Iterable[Any]) -> list[torch.Tensor]:

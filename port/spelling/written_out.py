@@ -80,7 +80,8 @@ def copied(writing: CallToWrite) -> str:
     tensor, source = writing.argument("input"), writing.argument("src")
     owner = tensor.text.removesuffix(DATA)
     alike = tensor.rank is not None and (tensor.rank, tensor.dtype) == (source.rank, source.dtype)
-    if None not in (tensor.rank, source.rank) and tensor.rank != source.rank:
+    known = None not in (tensor.rank, source.rank)
+    if source.uneven or (known and (tensor.rank, tensor.dtype) != (source.rank, source.dtype)):
         return f"copy_into({tensor.text}, {source.text})"
     if owner == tensor.text or not alike or owner.endswith(TURNED):
         return f"paddle.assign({source.text}, {tensor.text})"

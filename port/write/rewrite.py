@@ -28,6 +28,7 @@ from port.write.files.texts import DECORATOR, DROP, DROP_DEFINITION, OWN, in_bra
 from port.write.gaps import Gap, Needs, SpellingChoice
 from port.write.imports import SHORT, ImportWriter
 from port.write.in_place.pieces import pieces_to_write
+from port.write.in_place.states import own_state
 from port.write.inplace import of_a_turned_weight, read_later, written_by_places, written_state
 from port.write.left_out import LeftOutWriter, run_once
 from port.write.match import without_entries
@@ -314,8 +315,8 @@ class Rewriter:
         return None if spelled is None else self.take(node, spelled)
 
     def _Call(self, node: ast.Call) -> str | None:
-        made = written_state(self, node) or pieces_to_write(self, node)
-        return made or self.calls.written(node)
+        of_state = own_state(self, node) or written_state(self, node)
+        return of_state or pieces_to_write(self, node) or self.calls.written(node)
 
     def _Dict(self, node: ast.Dict) -> str | None:
         off = self.cut.rows_off(self.source, node)

@@ -33,6 +33,8 @@ WRITES = {
     "a part of a first weight": "nn.init.constant_(self.fc.weight.data[:, 2], 0.25)",
     "a mask": "self.fc.weight.data[torch.ones(3, 3).tril() == 0] = 5.0",
     "all of it": "self.fc.weight.data.copy_(torch.arange(9.0).reshape(3, 3))",
+    "of whole numbers": "self.fc.weight.data.copy_(torch.arange(9).reshape(3, 3))",
+    "of one column": "self.fc.weight.data.copy_(torch.arange(3.0).reshape(3, 1))",
     "by a tensor": "self.fc.weight.data.add_(torch.arange(3.0))",
     "new data": "self.fc.weight.data = torch.arange(9.0).reshape(3, 3)",
     "changed data": "self.fc.weight.data *= torch.arange(3.0)",

@@ -48,6 +48,33 @@ def test_what_is_written_into_the_state_dict_is_in_the_net(tmp_path):
     assert not ported.fc.weight.stop_gradient
 
 
+LOADED = {
+    "made": """self.fc.load_state_dict(
+            {"weight": torch.arange(16.0).view(4, 4), "bias": torch.ones(4)})""",
+    "made elsewhere": """made = OrderedDict(weight=torch.arange(16).view(4, 4), bias=torch.ones(4))
+        self.fc.load_state_dict(made, strict=True)""",
+    "changed": """state = self.state_dict()
+        state["fc.weight"] = state["fc.weight"] + torch.arange(4.0)
+        state.update({"bn.running_mean": torch.ones(4), "bn.num_batches_tracked": torch.tensor(3)})
+        self.load_state_dict(state)""",
+    "a part": "self.load_state_dict({'fc.weight': torch.arange(16.0).view(4, 4)}, strict=False)",
+}
+
+
+@pytest.mark.parametrize("kind", LOADED)
+def test_a_state_dict_that_the_net_makes_is_torchs(kind, tmp_path):
+    start, end = TEXT.index("        for key"), TEXT.index("\n    def forward")
+    first = "nn.init.ones_(self.fc.weight)\n        nn.init.ones_(self.fc.bias)"
+    body = f"{TEXT[:start]}        {first}\n        {LOADED[kind]}\n{TEXT[end:]}"
+    head = "import torch\nfrom collections import OrderedDict\n"
+    record, net = recorded(tmp_path, {"users_own": head + body}, modes=("eval",))
+    write_folder(tmp_path / "own_state", write_port(record), {"spec": "here", "arguments": {}})
+    ported = build_port(tmp_path / "own_state")
+    np.testing.assert_array_equal(ported.fc.weight.numpy().T, net.fc.weight.detach().numpy())
+    np.testing.assert_array_equal(ported.fc.bias.numpy(), net.fc.bias.detach().numpy())
+    np.testing.assert_array_equal(ported.bn._mean.numpy(), net.bn.running_mean.numpy())
+
+
 def test_a_state_dict_that_is_loaded_is_paddles(tmp_path):
     last = 'self.state_dict()["fc.weight"][0, 1] = 7'
     body = TEXT.replace(last, "self.load_state_dict(self.state_dict())")
