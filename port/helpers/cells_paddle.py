@@ -43,3 +43,16 @@ def padded_sequences(
         for one in sequences
     ]
     return paddle.stack(filled, axis=0 if batch_first else 1)
+
+
+def recurrent_names(layer: Any) -> list[list[str]]:
+    """Return the names of a recurrent layer's weights, a list for each of its layers and ways."""
+    ways = ("", "_reverse")[: layer.num_directions]
+    ends = [f"_l{number}{way}" for number in range(layer.num_layers) for way in ways]
+    kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    return [[f"{kind}{end}" for kind in kinds] for end in ends]
+
+
+def recurrent_weights(layer: Any) -> list[list[Any]]:
+    """Return a recurrent layer's weights, layer by layer: Paddle lists one kind after another."""
+    return [[getattr(layer, name) for name in names] for names in recurrent_names(layer)]

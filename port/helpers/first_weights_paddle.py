@@ -88,7 +88,16 @@ def kaiming_uniform_(
 def reset_parameters(layer: Any) -> None:
     """Draw a layer's weights anew, as its constructor in torch does: Paddle's has no method."""
     weight, bias = getattr(layer, "weight", None), getattr(layer, "bias", None)
-    if isinstance(layer, nn.Embedding):
+    if isinstance(layer, nn.layer.rnn.RNNBase | nn.layer.rnn.RNNCellBase):
+        for part in layer.parameters():
+            uniform_(part, -(layer.hidden_size**-0.5), layer.hidden_size**-0.5)
+    elif hasattr(layer, "in_proj_weight"):  # an attention
+        xavier_uniform_(layer.in_proj_weight)
+        for part in (layer.in_proj_bias, layer.out_proj.bias):
+            zeros_(part)
+    elif isinstance(layer, nn.PReLU):
+        constant_(layer._weight, layer._init)
+    elif isinstance(layer, nn.Embedding):
         normal_(weight)
         if layer._padding_idx is not None and layer._padding_idx >= 0:
             rows = weight.detach().clone()  # type: ignore[union-attr]  # an Embedding has one

@@ -49,6 +49,8 @@ _OF_LAYERS = frozenset({
     "alpha", "beta", "threshold", "start_dim", "end_dim", "min_val", "max_val",
     "num_groups", "num_channels", "padding_idx", "module",
     "_modules", "_parameters", "_buffers", "training",
+    "input_size", "hidden_size", "num_layers", "dropout", "bidirectional",
+    "_all_weights", "all_weights", "_flat_weights", "_flat_weights_names",
 })
 # fmt: on
 _OF_RESULTS = frozenset(

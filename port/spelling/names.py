@@ -7,6 +7,7 @@ from typing import Any
 
 from port.calls import Argument, NoSpelling, Spelled
 from port.helpers import helper_names
+from port.spelling.render import COMPARED
 from port.spelling.since import too_new
 from port.spelling.table import read, rows
 from port.spelling.texts import DATA, atom, constant, itself, negated, parsed, turned, worked_out
@@ -170,6 +171,11 @@ def _text(tree: ast.expr, texts: Mapping[str, str]) -> str:
         return f"{_text(tree.func, texts)}({inside})"
     if isinstance(tree, ast.BinOp):
         return f"({worked_out(_text(tree.left, texts), '-', _text(tree.right, texts))})"
+    if isinstance(tree, ast.Compare):
+        sides = [_text(one, texts) for one in (tree.left, tree.comparators[0])]
+        return f"({sides[0]} {COMPARED[type(tree.ops[0])]} {sides[1]})"
+    if isinstance(tree, ast.List):
+        return f"[{', '.join(_text(e, texts) for e in tree.elts)}]"
     if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.Not):
         text = negated(_text(tree.operand, texts))
         return text if constant(text)[0] else f"({text})"

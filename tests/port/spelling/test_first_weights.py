@@ -107,6 +107,28 @@ def test_layers_draw_their_weights_anew() -> None:
     assert norm.weight.numpy().tolist() == norm._variance.numpy().tolist() == [1, 1, 1]
 
 
+RESET = {
+    "recurrent": ("GRU(6, 16, 2)", "GRU(6, 16, 2)"),
+    "a cell": ("LSTMCell(6, 16)", "LSTMCell(6, 16)"),
+    "bilinear": ("Bilinear(12, 8, 32)", "Bilinear(12, 8, 32)"),
+    "slopes": ("PReLU(4, 0.5)", "PReLU(4, 0.5)"),
+}
+
+
+@pytest.mark.parametrize("kind", RESET)
+def test_all_layers_are_drawn_anew(kind: str) -> None:
+    torchs, paddles = RESET[kind]
+    space = helper_module()
+    torch.manual_seed(0)
+    paddle.seed(0)
+    reference, port = (eval(f"{m}.nn.{t}") for m, t in (("torch", torchs), ("paddle", paddles)))
+    for part in port.parameters():
+        space["constant_"](part, 9.0)
+    space["reset_parameters"](port)
+    ends = [max(float(abs(one).max()) for one in m.parameters()) for m in (reference, port)]
+    assert ends[1] == pytest.approx(ends[0], rel=0.05)
+
+
 MADE = {
     "conv": ("Conv2d(8, 24, 3, groups=2)", "Conv2D(8, 24, 3, groups=2)"),
     "transposed": ("ConvTranspose2d(8, 24, 3)", "Conv2DTranspose(8, 24, 3)"),

@@ -70,6 +70,7 @@ BY_TEXT = {  # rows that give nothing to compare: their spelling is the test
         "nn.BatchNorm2D(4)._check_input_dim(x4)",
     ),
     "torch.nn.Linear.reset_parameters": ("linear.reset_parameters()", "reset_parameters(linear)"),
+    "torch.nn.RNNBase.flatten_parameters": ("torch.nn.GRU(2, 3).flatten_parameters()", "None"),
     "torch.nn.BatchNorm2d.reset_running_stats": (
         "torch.nn.BatchNorm2d(4).reset_running_stats()",
         "reset_running_stats(nn.BatchNorm2D(4))",

@@ -99,7 +99,8 @@ class Translation(ast.NodeTransformer):
             return f"torch.Tensor.{func.attr}", self.argument(func.value)
         if not isinstance(owner, torch.nn.Module):
             return "", None
-        names = [f"torch.nn.{type(owner).__name__}", *names_of(type(owner))]
+        bases = [name for kind in type(owner).__mro__ for name in names_of(kind)]
+        names = [f"torch.nn.{type(owner).__name__}", *bases]
         own = next((n for n in names if f"{n}.{func.attr}" in rows()), "torch.nn.Module")
         return f"{own}.{func.attr}", self.argument(func.value)
 

@@ -121,3 +121,29 @@ def test_pieces_of_what_was_computed_stay_paddles(tmp_path):
     record, _ = recorded(tmp_path, {"cuts": _net(lines)}, modes=("eval",))
     files, _ = written(record)
     assert "a, b = made.chunk(2)\n" in files["cuts.py"]
+
+
+RECURRENT = {
+    "names": """for names in self.rnn._all_weights:
+            for name in filter(lambda name: "bias" in name, names):
+                getattr(self.rnn, name).data[:2].fill_(len(names))""",
+    "weights": """for place, layer in enumerate(self.rnn.all_weights):
+            for weight in layer:
+                nn.init.constant_(weight, place)""",
+    "flat": "self.rnn._flat_weights[self.rnn._flat_weights_names.index('bias_hh_l1')].data.zero_()",
+    "ways": "self.rnn.bias_hh_l1.data[: self.rnn.hidden_size].fill_(self.rnn.bidirectional + 2)",
+}
+
+
+@pytest.mark.parametrize("kind", RECURRENT)
+def test_a_recurrent_layers_weights_are_listed_by_layer(kind, tmp_path):
+    lines = f"""
+        self.rnn = nn.LSTM(3, 2, 2, bidirectional=True)
+        for weight in self.rnn.parameters():
+            nn.init.ones_(weight)
+        {RECURRENT[kind]}"""
+    record, net = recorded(tmp_path, {"repeats": _net(lines)}, modes=("eval",))
+    write_folder(tmp_path / "port_of_rnn", write_port(record), {"spec": "here", "arguments": {}})
+    ported = build_port(tmp_path / "port_of_rnn")
+    for name, weight in net.rnn.named_parameters():
+        np.testing.assert_array_equal(getattr(ported.rnn, name).numpy(), weight.detach().numpy())
