@@ -4,8 +4,8 @@ from typing import Any
 
 from paddle import nn
 
-from port.helpers.calls_paddle import write_into
 from port.helpers.layers_paddle import weights_of
+from port.helpers.places_paddle import write_into
 
 
 def values_of(layer: Any) -> list[Any]:

@@ -8,7 +8,7 @@ paddle = pytest.importorskip("paddle")
 
 from align import align_forward
 
-# Before 3.0 a number beside a tensor is held in float32, and `sqrt` has no kernel for whole numbers.
+# It holds a number beside a tensor in float32, and its `sqrt` has no kernel for whole numbers.
 OLD = paddle.__version__ < "3"
 X = np.random.default_rng(0).standard_normal((2, 4))
 CODES = {
