@@ -22,8 +22,11 @@ _BY_PLACES = (".copy_", "diagonal_", ".tril_", ".triu_", ".t_", ".transpose_", "
 _PROMOTING = frozenset({
     *("add", "sub", "subtract", "rsub", "mul", "multiply", "div", "divide", "true_divide"),
     *("floor_divide", "remainder", "fmod", "maximum", "minimum", "max", "min", "fmax", "fmin"),
+    *("where", "atan2", "hypot"),
+})  # fmt: skip
+_COMPARING = frozenset({
     *("eq", "ne", "not_equal", "lt", "le", "gt", "ge", "less", "less_equal", "greater"),
-    *("greater_equal", "logical_and", "logical_or", "logical_xor", "where", "atan2", "hypot"),
+    *("greater_equal", "logical_and", "logical_or", "logical_xor"),
 })  # fmt: skip
 _PART = re.compile(r"\.weight(\.detach\(\))?\.t\(\)\[")  # of a Linear's weight, in torch's order
 
@@ -107,9 +110,12 @@ def _in_one_type(form: Form, bound: Bound) -> Bound:
     """Return the arguments of `torch.mul` and the like in one type, which Paddle asks for."""
     name = form.api.rpartition(".")[2]
     given = [bound.given.get(one) for one in ("input", "other")]
-    if name.strip("_") not in _PROMOTING or None in given:
+    if name.strip("_") not in _PROMOTING | _COMPARING or None in given:
         return bound
-    left, right = in_one_type(name[-1] == "_" != name[0], *filter(None, given))
+    in_place, compares = name[-1] == "_" != name[0], name.strip("_") in _COMPARING
+    left, right = in_one_type(in_place and not compares, *filter(None, given))
+    if in_place and left is not given[0]:
+        raise DoesNotFitError("it compares two types, and writes the answer in the first")
     return replace(bound, given={**bound.given, "input": left, "other": right})
 
 

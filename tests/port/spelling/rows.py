@@ -110,19 +110,22 @@ def paddle_values(text: str) -> dict[str, Any]:
 
 @cache
 def torch_net() -> dict[str, Any]:
-    """Return a net and its parts."""
+    """Return a net and its parts, float64 whatever the tests around work in."""
     conv, norm = torch.nn.Conv2d(4, 4, 3, padding=1), torch.nn.BatchNorm2d(4)
     net = torch.nn.Sequential(conv, torch.nn.Sequential(norm, torch.nn.ReLU()))
-    return {"net": net, "conv": conv, "norm": norm, "linear": torch.nn.Linear(3, 2)}
+    linear = torch.nn.Linear(3, 2)
+    return {"net": net.double(), "conv": conv, "norm": norm, "linear": linear.double()}
 
 
 @cache
 def paddle_net() -> dict[str, Any]:
     """Return the same in Paddle, with the same weights."""
-    nn = paddle.nn
+    nn, before = paddle.nn, paddle.get_default_dtype()
+    paddle.set_default_dtype("float64")
     conv, norm = nn.Conv2D(4, 4, 3, padding=1), nn.BatchNorm2D(4)
     net = nn.Sequential(conv, nn.Sequential(norm, nn.ReLU()))
     parts = {"net": net, "conv": conv, "norm": norm, "linear": nn.Linear(3, 2)}
+    paddle.set_default_dtype(before)
     for name in ("net", "linear"):
         fill(torch_net()[name], parts[name])
     return parts

@@ -63,7 +63,7 @@ BY_TEXT = {  # rows that give nothing to compare: their spelling is the test
     ),
     "torch.nn.modules.pooling._AdaptiveMaxPoolNd": (
         "torch.nn.modules.pooling._AdaptiveMaxPoolNd(2, True)",
-        "nn.AdaptiveMaxPool2D(2, True)",
+        "nn.AdaptiveMaxPool2D(2, return_mask=True)",
     ),
     "torch.nn.BatchNorm2d._check_input_dim": (
         "torch.nn.BatchNorm2d(4)._check_input_dim(x4)",
