@@ -12,13 +12,21 @@ from paddle import nn
 def fan_in_and_fan_out(tensor: Any) -> tuple[int, int]:
     """Return how many inputs and outputs a weight joins; two axes are [in, out], as in a Linear.
 
-    Those of a parameter that no layer made are [out, in], as in PyTorch. Paddle's initialisers
-    leave the groups of a convolution out.
+    Those of all else are [out, in], as in PyTorch. Paddle's initialisers leave the groups of a
+    convolution out.
     """
     if tensor.ndim == 2:
-        return tuple(tensor.shape)[:: -1 if getattr(tensor, "of_no_layer", False) else 1]
+        return tuple(tensor.shape)[:: 1 if is_a_linears(tensor) else -1]
     field = math.prod(tensor.shape[2:])
     return tensor.shape[1] * field, tensor.shape[0] * field
+
+
+def is_a_linears(matrix: Any) -> bool:
+    """Tell whether a matrix is a Linear's, [in, out] in Paddle; parts of it stand as in PyTorch."""
+    if not isinstance(matrix, paddle.base.framework.EagerParamBase):
+        return False
+    others = ("embedding", "lstm_cell", "gru_cell", "simple_rnn_cell")
+    return not (getattr(matrix, "of_no_layer", False) or matrix.name.startswith(others))
 
 
 def gain_of(nonlinearity: str, param: float = 0.01) -> float:
@@ -188,7 +196,7 @@ def sparse_(tensor: Any, sparsity: float, std: float = 0.01) -> Any:
     places = paddle.rand([outputs, inputs]).argsort(axis=0)  # every column in an order of its own
     drawn = paddle.normal(0.0, std, [outputs, inputs])
     drawn = drawn * (places >= math.ceil(sparsity * outputs)).astype(drawn.dtype)
-    drawn = drawn if getattr(tensor, "of_no_layer", False) else drawn.t()
+    drawn = drawn.t() if is_a_linears(tensor) else drawn
     tensor.set_value(drawn.astype(tensor.dtype))
     return tensor
 

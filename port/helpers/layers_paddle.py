@@ -139,6 +139,7 @@ class MultiheadAttention(nn.Layer):
         self.in_proj_weight = self.create_parameter(
             [3 * embed_dim, embed_dim], default_initializer=begin
         )
+        self.in_proj_weight.of_no_layer = True  # for first weights: it stands as in PyTorch
         self.in_proj_bias = self.create_parameter([3 * embed_dim], is_bias=True)
         self.out_proj = nn.Linear(embed_dim, embed_dim)
         nn.initializer.Constant(0.0)(self.out_proj.bias)

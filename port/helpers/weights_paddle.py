@@ -33,10 +33,7 @@ def state_of(layer: Any) -> dict[str, Any]:
         *path, name = key.split(".")
         held = tensor.detach()  # of the same memory
         key = ".".join([*path, names.get(name, name)])
-        if id(tensor) in turned:
-            held = held.t()
-            held.of_no_layer = True  # [out, in], for first weights
-        found[key] = held
+        found[key] = held.t() if id(tensor) in turned else held
     return found
 
 

@@ -1,6 +1,5 @@
 """`spell(call)`: the Paddle text of one recorded call."""
 
-import re
 from dataclasses import replace
 
 from port.calls import NoSpelling, Spelled, TorchCall
@@ -13,7 +12,7 @@ from port.spelling.operators import in_one_type
 from port.spelling.render import rendered
 from port.spelling.since import too_new
 from port.spelling.table import alternatives, rows
-from port.spelling.texts import itself, turned
+from port.spelling.texts import DATA, itself
 from port.spelling.written_out import WRITTEN, CallToWrite
 
 _BY_PLACES = (".copy_", "diagonal_", ".tril_", ".triu_", ".t_", ".transpose_", ".squeeze_")
@@ -28,7 +27,6 @@ _COMPARING = frozenset({
     *("eq", "ne", "not_equal", "lt", "le", "gt", "ge", "less", "less_equal", "greater"),
     *("greater_equal", "logical_and", "logical_or", "logical_xor"),
 })  # fmt: skip
-_PART = re.compile(r"\.weight(\.detach\(\))?\.t\(\)\[")  # of a Linear's weight, in torch's order
 
 
 def spell(call: TorchCall, through: frozenset[str] = frozenset()) -> Spelled:
@@ -82,12 +80,11 @@ def _of_weights_themselves(call: TorchCall) -> TorchCall:
     others = call.arguments[call.receiver is None :]
     if method and (call.api.endswith(_BY_PLACES) or any(o.kind == "tensor" for o in others)):
         return call
-    if first is None or (text := itself(first.text)) == first.text:
-        if first is None or method or not _PART.search(first.text):
-            return call
-        text = turned(first.text)  # helpers count the fans of a weight as Paddle keeps it
-        if first.rank != 2:
-            return call
+    if first is None:
+        return call
+    text = itself(first.text)
+    if not method:  # what fills it does so whether it is detached or not
+        text = text.removesuffix(DATA)
     if call.receiver is not None:
         return replace(call, receiver=replace(first, text=text))
     return replace(call, arguments=(replace(first, text=text), *call.arguments[1:]))

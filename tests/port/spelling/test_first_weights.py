@@ -87,6 +87,24 @@ def test_fans_of_a_parameter_that_no_layer_made_are_torchs() -> None:
     fans = torch.nn.init._calculate_fan_in_and_fan_out(torch.zeros(5, 8))
     assert space["fan_in_and_fan_out"](bare) == fans
     assert space["fan_in_and_fan_out"](paddle.nn.Linear(8, 5).weight) == fans
+    assert space["fan_in_and_fan_out"](paddle.nn.Embedding(5, 8).weight) == fans
+    assert space["fan_in_and_fan_out"](paddle.nn.Linear(8, 5).weight.t()) == fans
+    assert space["fan_in_and_fan_out"](paddle.nn.LSTM(8, 4).parameters()[0]) == (8, 16)
+    assert space["fan_in_and_fan_out"](space["Parameter"](paddle.zeros([3, 5, 8]))[1]) == fans
+    attention = space["MultiheadAttention"](8, 2)
+    assert space["fan_in_and_fan_out"](attention.in_proj_weight) == (8, 24)
+
+
+def test_data_of_a_weight_are_drawn_as_the_weight() -> None:
+    """Of what is detached nobody could tell whether it stands turned."""
+    translation = Translation({"m": torch.nn.Linear(8, 64)})
+    for text in ("m.weight", "m.weight.data", "m.weight.detach()"):
+        spelled = translation.translated(f"torch.nn.init.kaiming_normal_({text})")
+        assert spelled == "kaiming_normal_(m.weight)"
+    for text in ("m.weight.data[:5]", "m.weight[:5].data"):
+        spelled = translation.translated(f"torch.nn.init.kaiming_normal_({text})")
+        assert ".weight" in spelled
+        assert ".t()" in spelled
 
 
 def test_layers_draw_their_weights_anew() -> None:
@@ -160,8 +178,8 @@ def test_layers_of_a_port_are_drawn_as_torch_draws_them(layer: str) -> None:
 def test_layers_made_afterwards_are_paddles_own() -> None:
     build, constructors = helper_module()["with_torch_first_weights"], paddle.nn.Linear.__init__
     net = build(lambda: paddle.nn.Linear(8, 8))
-    assert float(abs(net.bias).max()) > 0
+    assert float(net.bias.abs().max()) > 0
     with pytest.raises(ZeroDivisionError):
         build(lambda: 1 // 0)
     assert paddle.nn.Linear.__init__ is constructors
-    assert float(abs(paddle.nn.Linear(8, 8).bias).max()) == 0
+    assert float(paddle.nn.Linear(8, 8).bias.abs().max()) == 0
