@@ -44,8 +44,9 @@ class AtPlaces:
         places = paddle.arange(x.size).reshape(x.shape)[index]
         if not isinstance(values, paddle.Tensor):
             values = paddle.to_tensor(values)
-        values = values.astype(x.dtype).expand(places.shape).flatten()
-        flat = x.clone().flatten()
+        kept = "int32" if x.dtype == paddle.bool else x.dtype
+        values = values.astype(kept).expand(places.shape).flatten()
+        flat = x.clone().flatten().astype(kept)
         whole = paddle.put_along_axis(flat, places.flatten(), values, axis=0, broadcast=False)
         write_into(x, whole.reshape(x.shape))
 

@@ -283,7 +283,8 @@ def _anew(
 def written_by_places(rewriter: PartWriter, node: ast.Subscript) -> str | None:
     """Write `x[places] = values` of numbers, where a list or a mask says the places.
 
-    Into a part of another tensor one number, too. None for other targets.
+    One number, too, into a part of another tensor and where torch's `x[places] *= 2` reads first;
+    truth in Paddle 2.6 goes to no places by itself. None for other targets.
     """
     parent = rewriter.source.parents[node]
     if not isinstance(parent, ast.Assign | ast.AugAssign):
@@ -292,7 +293,9 @@ def written_by_places(rewriter: PartWriter, node: ast.Subscript) -> str | None:
     if target.kind != "tensor" or not any(_is_several(rewriter, one) for one in _indices(node)):
         return None
     of_numbers = values.kind == "tensor" and values.dtype in _NUMBERS and values.rank != 0
-    if not (of_numbers or (target.part and values.dtype != "bool")):
+    reads = isinstance(parent, ast.AugAssign)
+    by_itself = not (reads or target.part or target.dtype == "bool")
+    if by_itself and not of_numbers:
         return None
     owner = rewriter.text(node.value)
     text = f"AtPlaces({owner}){rewriter.inside(node).removeprefix(owner)}"

@@ -126,6 +126,14 @@ BY_TEXT = {  # rows that give nothing to compare: their spelling is the test
         "torch.nn.ConvTranspose3d(4, 6, 2)(x5, x5.size())",
         "nn.Conv3DTranspose(4, 6, 2)(x5, output_size=x5.shape[2:])",
     ),
+    **{
+        f"torch.nn.MaxUnpool{n}d.__call__": (
+            f"torch.nn.MaxUnpool{n}d(2)(x{n + 2}, order, x{n + 2}.size())",
+            f"F.max_unpool{n}d(x{n + 2}, order, up.ksize, up.stride, up.padding, "
+            f"output_size=x{n + 2}.shape)".replace("up.", f"nn.MaxUnPool{n}D(2)."),
+        )
+        for n in (2, 3)
+    },
     "torch.distributions.normal.Normal": (
         "torch.distributions.normal.Normal(0, 0.5)",
         "paddle.distribution.Normal(0, 0.5)",

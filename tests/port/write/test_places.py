@@ -84,3 +84,24 @@ def test_a_number_is_written_at_places_of_a_part(tmp_path):
     assert "AtPlaces(part)[:, [1, 0]] = 0.5" in text
     assert "    y[:, [2, 0]] = -1.0" in text
     np.testing.assert_array_equal(*both_outputs(tmp_path, record, net))
+
+
+TRUTH = """
+class Net(nn.Module):
+    def forward(self, x):
+        seen = torch.zeros(4, 5, dtype=torch.bool)
+        seen[[0, 2]] = True
+        seen[seen.clone()] = False
+        seen[:, torch.tensor([1, 3])] = torch.tensor([[True, False]])
+        whole, last = torch.arange(6), torch.ones(6)
+        whole[whole > 3] -= 3
+        last[[1, 2]] /= 2
+        return x.sum() * (seen.sum() + whole[seen[:, 1].sum()] * last.sum())
+"""
+
+
+def test_truth_and_what_is_read_first_go_to_their_places(tmp_path):
+    record, net = recorded(tmp_path, {"truth": HEAD + TRUTH}, modes=("eval",))
+    text = written(record)[0]["truth.py"]
+    assert "AtPlaces(whole)[whole > 3] -= 3" in text
+    np.testing.assert_allclose(*both_outputs(tmp_path, record, net), rtol=1e-6)
