@@ -185,9 +185,12 @@ class Source:
     def is_imported(self, node: ast.AST) -> bool:
         """Tell whether a chain begins with what the file imports from torch itself.
 
-        False for a name that the user gave to a thing of torch, `Norm = nn.BatchNorm2d`.
+        So does `blocks.nn.Conv2d`, by way of another file. False for a name that the user gave to
+        a thing of torch, `Norm = nn.BatchNorm2d`.
         """
         while isinstance(node, ast.Attribute):
+            if self._is_imported_by_another(node):
+                return True
             node = node.value
         if not isinstance(node, ast.Name):
             return False
@@ -199,6 +202,14 @@ class Source:
         if node.id in self._own_names:
             return False
         return self._star_of_torch or _is_torch_module(self.record.names.get(node.id))
+
+    def _is_imported_by_another(self, node: ast.Attribute) -> bool:
+        owner = self.resolve(node.value)
+        other = self.files.get(owner.value) if owner and owner.kind == "module" else None
+        bound = other.names.get(node.attr) if other else None
+        if other is None or bound is None or bound.kind != "torch":
+            return _is_torch_module(bound)
+        return node.attr in Source(other, self.files)._imported_names
 
     @cached_property
     def _imported_names(self) -> set[str]:
