@@ -36,3 +36,15 @@ def follow_mode(layer: Any, mode: bool) -> None:
             child.train(mode)
         elif child is not None:
             follow_mode(child, mode)
+
+
+def set_mode(layer: Any, mode: bool = True) -> Any:
+    """Set the mode of a layer, and return it: `train` of Paddle 2.6 takes no mode."""
+    if isinstance(layer, LayerWithModes):
+        return layer.train(mode)
+    if mode:
+        layer.train()
+    else:
+        layer.eval()
+    follow_mode(layer, mode)
+    return layer

@@ -235,6 +235,20 @@ def of_itself(writing: CallToWrite) -> str:
     return f"{writing.word}({'self' if owner.startswith('super(') else owner})"
 
 
+def as_given(writing: CallToWrite) -> str:
+    """Another name for the same arguments, which a `*` holds."""
+    given = [one.star + one.text for one in writing.several("both")]
+    return f"{atom(writing.argument('self').text)}.{writing.word}({', '.join(given)})"
+
+
+def mode(writing: CallToWrite) -> str:
+    """`train(mode)`: what `super()` reaches takes a mode, Paddle's own layers of 2.6 do not."""
+    owner, given = writing.argument("self").text, writing.argument("mode").text
+    if owner.startswith("super("):
+        return f"{owner}.train({given})"
+    return f"set_mode({owner}, {given})"
+
+
 def to(writing: CallToWrite) -> str:
     """`to(device)`, `to(device, dtype)`: only the dtype counts, and None is none."""
     dtype = writing.argument("dtype") if writing.bound.has("dtype") else None
@@ -306,6 +320,8 @@ WRITTEN: dict[str, Callable[[CallToWrite], str]] = {
     "sequential": sequential,
     "module_list": module_list,
     "of_itself": of_itself,
+    "as_given": as_given,
+    "mode": mode,
     "to": to,
     "type_of_torch": type_of_torch,
     "new": new,

@@ -81,7 +81,7 @@ def arrays() -> dict[str, np.ndarray]:
     return found
 
 
-PLAIN = {"n": 2, "flag": True, "how": "bilinear", "order": [0, 2, 3, 1]}
+PLAIN = {"n": 2, "flag": True, "how": "bilinear", "order": [0, 2, 3, 1], "varied": True}
 
 
 def arrays_of(text: str) -> dict[str, np.ndarray]:

@@ -34,13 +34,15 @@ KINDS = [
     (type, "class"),
     (range, "range"),
 ]
+VARIED = "varied"  # a name whose value differs from call to call
 CONSTANTS = (bool, int, float, str, type(None))
 
 
 def described(text: str, value: Any, name: str | None = None, star: str = "") -> Argument:
     """Return an argument as the recorder would note it."""
     kind = next((kind for cls, kind in KINDS if isinstance(value, cls)), "other")
-    constant: object = value if isinstance(value, CONSTANTS) else UNKNOWN
+    known = isinstance(value, CONSTANTS) and text != VARIED
+    constant: object = value if known else UNKNOWN
     rank, dtype = None, None
     if kind == "dtype":
         constant = str(value).removeprefix("torch.")
