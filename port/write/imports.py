@@ -11,6 +11,7 @@ from port.source import Source
 from port.write.files.places import relative, written_name
 from port.write.files.texts import DECORATOR, DROP
 
+WIDTH = 88  # of a line
 PLACE = "\x02"  # where the file's first import of torch stood
 _PADDLES = {"einops.layers.torch": "einops.layers.paddle"}  # of libraries that know both
 SHORT = {"F": "paddle.nn.functional", "nn": "paddle.nn"}
@@ -167,13 +168,21 @@ class ImportWriter:
         lines = [*plain, "", *lines] if plain and lines else [*plain, *lines]
         if helpers:
             where = relative(self.name, self.source.record.is_package, "torch_calls")
-            named = (_as(name, self.renamed.get(name, name)) for name in sorted(helpers))
-            lines.append(f"from {where} import {', '.join(named)}")
+            named = [_as(name, self.renamed.get(name, name)) for name in sorted(helpers)]
+            lines.append(_import_from(where, named))
         return lines
 
 
 def _is(bound: Binding, dotted: str) -> bool:
     return bound.value == dotted or dotted in bound.names
+
+
+def _import_from(where: str, names: list[str]) -> str:
+    """Return an import, a name a line where it would be wider than Black's line."""
+    line = f"from {where} import {', '.join(names)}"
+    if len(line) <= WIDTH:
+        return line
+    return "\n".join([f"from {where} import (", *(f"    {name}," for name in names), ")"])
 
 
 def _as(name: str, bound: str) -> str:

@@ -253,3 +253,27 @@ def test_what_another_package_has_of_torch_is_paddles(tmp_path, monkeypatch):
     assert "paddle.empty(" in files["lent.py"]
     theirs, ours = both_outputs(tmp_path, record, net)
     np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+
+
+MANY = """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Parameter(torch.zeros(8, 4))
+        nn.init.trunc_normal_(self.table, std=0.02)
+        self.conv = nn.Conv2d(3, 4, 3)
+        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out")
+        nn.init.constant_(self.conv.bias, 1.0)
+        nn.init.xavier_uniform_(self.table)
+        nn.init.dirac_(self.conv.weight)
+
+    def forward(self, x):
+        return self.conv(x) + self.table.sum()
+"""
+
+
+def test_an_import_of_many_helpers_has_a_line_for_each(tmp_path):
+    record, _ = recorded(tmp_path, {"many": f"import torch\nfrom torch import nn\n{MANY}"})
+    text = written(record)[0]["many.py"]
+    assert "from .torch_calls import (\n    Parameter,\n    constant_,\n    dirac_,\n" in text
+    assert max(map(len, text.splitlines())) <= 88
