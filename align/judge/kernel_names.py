@@ -25,5 +25,8 @@ ARGUMENTS = {
     "norm": ("input", "p"),
 }
 
+# Signs with a number: it is held, and the sum is off by how far that is off.
+ADDITIONS = ("add", "sub", "rsub")
+
 # Functions of torch that are norms inside.
 NORMS = ("norm", "normalize", "weight_norm", "dist", "cdist", "pdist", "pairwise_distance")

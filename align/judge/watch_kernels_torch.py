@@ -10,7 +10,7 @@ from align.arrays.arguments import bind
 from align.arrays.arrays_torch import is_tensor
 from align.arrays.trees import leaves, map_leaves
 from align.judge.kernel_errors_torch import Errors
-from align.judge.kernel_names import ARGUMENTS, NAMES
+from align.judge.kernel_names import ADDITIONS, ARGUMENTS, NAMES
 from align.judge.kernels import KERNELS, Kernel
 
 # They give code the memory of a tensor without its counter of writes.
@@ -81,6 +81,8 @@ class WatchKernels(TorchFunctionMode):
         source = next(leaf for leaf in leaves((args, kwargs)) if is_tensor(leaf))
         settings = settings_of(func, args, kwargs)
         settings["complex"] = result.is_complex()
+        if kernel.function in ADDITIONS and result.numel():
+            settings["largest"] = float(result.detach().abs().max())
         errors = kernel.errors(tuple(source.shape[2:]), tuple(result.shape[2:]), settings)
         if errors == (0.0, 0.0):
             return result

@@ -74,6 +74,9 @@ def test_a_mean_that_is_divided_by_ignored_pixels_too_is_told_so(ignored, as_mod
             lambda o, y: PF.cross_entropy(o, y, **settings),
         )
     report = align_loss(reference, port, [logits(1.0), label])
+    if paddle.__version__ < "3":  # it leaves them out, as torch does
+        assert report.exit_code == 0
+        return
     assert report.exit_code == 1
     causes = {str(d.cause) for d in report.divergences}
     assert all(f"where ignore_index is below 0 ({ignored})" in cause for cause in causes), causes

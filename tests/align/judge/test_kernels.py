@@ -9,6 +9,7 @@ paddle = pytest.importorskip("paddle")
 import paddle.nn.functional as PF
 import torch.nn.functional as TF
 
+from align.judge.kernel_names import ADDITIONS
 from align.judge.kernels import KERNELS, paddle_version
 from tests.align.judge.float64_pairs import PAIRS
 
@@ -153,6 +154,10 @@ BEFORE_3 = {
         lambda x: torch.logit(torch.sigmoid(x), 0.3),
         lambda x: paddle.logit(PF.sigmoid(x), 0.3),
     ),
+    "hinge_embedding_loss": (
+        lambda x: TF.hinge_embedding_loss(x, x.detach().sign(), 0.3),
+        lambda x: PF.hinge_embedding_loss(x, x.detach().sign(), 0.3),
+    ),
     "rsqrt": (lambda x: (x * x + 0.3).rsqrt(), lambda x: (x * x + 0.3).rsqrt()),
 }
 
@@ -211,6 +216,12 @@ def values_and_gradients(theirs_function, ours_function, scale):
     (ours * paddle.to_tensor(cotangent)).sum().backward()
     values = distance(theirs.detach().numpy(), ours.numpy())
     return values, distance(theirs_x.grad.numpy(), ours_x.grad.numpy())
+
+
+def largest_value(function):
+    """Return the largest magnitude that `function` makes of the same input, of size 1."""
+    x = np.random.default_rng(0).standard_normal((2, 4, 6, 8))
+    return float(function(torch.from_numpy(x)).abs().max())
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -287,6 +298,21 @@ def test_numbers_that_old_paddle_holds_in_float32(name):
     else:
         assert 1e-10 < values < forward
         assert gradients < backward
+
+
+@pytest.mark.parametrize("name", ADDITIONS)
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_an_added_number_is_off_by_its_own_rounding(name, scale):
+    """And by no more, however small it is beside what it is added to."""
+    largest = largest_value(lambda x: BEFORE_3[name][0](x * scale))
+    settings = {"numbers": (0.3,), "largest": largest}
+    forward, backward = ROWS[name].errors((), (), settings)
+    rounding = abs(float(np.float32(0.3)) - 0.3)
+    assert forward == backward == (rounding / largest if paddle_version() < (3, 0) else 0.0)
+    theirs, ours = (lambda x, f=f: f(x * scale) for f in BEFORE_3[name])
+    values, gradients = values_and_gradients(theirs, ours, 1.0)
+    assert values <= forward + 1e-15
+    assert gradients < 1e-15
 
 
 def test_numbers_that_float32_holds_are_exact():

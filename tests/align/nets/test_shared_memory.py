@@ -35,8 +35,6 @@ class Port(paddle.nn.Layer):
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_a_step_tells_whether_weights_share_their_memory(shared):
-    if shared and paddle.__version__ < "3":
-        pytest.skip("paddle.grad before 3.0 takes two weights of one memory for duplicates")
     torch.manual_seed(0)
     reference, port = Reference(), Port(shared)
     fill_port(LiveReference(reference), port, None)
@@ -50,5 +48,6 @@ def test_a_step_tells_whether_weights_share_their_memory(shared):
         nets_torch.momentum,
         nets_paddle.momentum,
     )
-    assert report.aligned == shared
+    # Before 3.0 `data` makes one weight of the two: each is moved by the gradients of both, twice.
+    assert report.aligned == (shared and paddle.__version__ >= "3")
     assert reference.a.weight.data_ptr() == reference.b.weight.data_ptr()

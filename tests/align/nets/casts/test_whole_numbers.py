@@ -54,13 +54,26 @@ def test_a_right_port_is_aligned(name):
     assert report.worst.relative_error < (1e-8 if held else 1e-14)
 
 
-def test_a_small_fault_is_found():
+@pytest.mark.parametrize("name", CODES)
+def test_a_small_fault_is_found(name):
+    if OLD and name == "root":
+        pytest.skip("Paddle before 3.0 has no sqrt of whole numbers")
+    # 0.3 in float32 is off by 4e-8 of itself, and that is allowed for where it is added.
+    fault = 1 + 2**-20 if OLD and name == "difference" else 1.00000001
+    code = CODES[name]
+    assert align_forward(Weighted(code), WeightedPort(code, fault), [X]).exit_code == 1
+
+
+def test_another_code_is_found():
     code = CODES["sum"]
-    assert align_forward(Weighted(code), WeightedPort(code, 1 + 2**-20), [X]).exit_code == 1
     assert align_forward(Weighted(code), WeightedPort(CODES["share"]), [X]).exit_code == 1
 
 
 def test_nothing_is_left_changed():
     align_forward(Weighted(CODES["sum"]), WeightedPort(CODES["sum"]), [X])
     assert (paddle.arange(4) + 0.5).dtype == paddle.float32
-    assert (paddle.arange(4) / 2).dtype == paddle.float32
+    if OLD:
+        with pytest.raises(RuntimeError, match="sqrt"):
+            paddle.sqrt(paddle.arange(4))
+    else:
+        assert paddle.sqrt(paddle.arange(4)).dtype == paddle.float32
