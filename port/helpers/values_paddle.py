@@ -89,3 +89,12 @@ class ConvOfAnyRank(nn.layer.conv._ConvNd):
             bias_attr=None if bias else False,
             data_format=["NCL", "NCHW", "NCDHW"][axes - 1],
         )
+
+
+class Generator:
+    """Stands for torch's: Paddle draws all its numbers with one, which `paddle.seed` begins."""
+
+    def manual_seed(self, seed: int) -> "Generator":
+        """Keep a seed; no other numbers come of it."""
+        self.seed = seed
+        return self

@@ -4,7 +4,7 @@ from typing import Any
 
 from paddle import nn
 
-from port.helpers.layers_paddle import weights_of
+from port.helpers.layers_paddle import Parameter, weights_of
 from port.helpers.places_paddle import write_into
 
 
@@ -51,3 +51,36 @@ def load_state_of(layer: Any, state: Any, strict: bool = True) -> Any:
             raise RuntimeError(f"{key} is {own[key].shape}, the state dict has {given[key].shape}")
         write_into(own[key], given[key].detach().clone())
     return missing, unexpected
+
+
+class Parametrized(nn.Layer):
+    """What a weight is made from, in the order of torch's axes: `original`, and layers to go by."""
+
+    def __init__(self, value: Any) -> None:
+        super().__init__()
+        self.original = Parameter(value)
+
+    def forward(self) -> Any:
+        """Return the weight, in that order."""
+        made = self.original
+        for layer in self.children():
+            made = layer(made)
+        return made
+
+
+def register_parametrization(layer: Any, name: str, parametrization: Any) -> Any:
+    """Let a weight be made anew wherever it is read, by a layer of its own: Paddle has no such."""
+    kind, turned = type(layer), isinstance(layer, nn.Linear) and name == "weight"
+    if "parametrizations" not in layer._sub_layers:
+        layer.parametrizations = nn.LayerDict()
+    if name not in layer.parametrizations:
+        value = layer._parameters.pop(name)
+        layer.parametrizations[name] = Parametrized(value.t() if turned else value)
+        made = (lambda one: one.t()) if turned else (lambda one: one)
+        read = property(lambda one: made(one.parametrizations[name]()))
+        layer.__class__ = type(f"Parametrized{kind.__name__}", (kind,), {name: read})
+    held = layer.parametrizations[name]
+    if hasattr(parametrization, "right_inverse"):
+        held.original.set_value(parametrization.right_inverse(held.original.detach()))
+    held.add_sublayer(str(len(held._sub_layers)), parametrization)
+    return layer

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 from port.record.attribute import attribute
 
@@ -112,7 +113,15 @@ def _is_torchs(value: Any) -> bool:
 
 def torch_class_of(kind: type) -> type | None:
     """Return the class of torch that is nearest in the ancestors of a class."""
-    return next((base for base in kind.__mro__ if base.__module__.startswith("torch.")), None)
+    return next((base for base in kind.__mro__ if _is_of_torch(base)), None)
+
+
+def _is_of_torch(kind: type) -> bool:
+    """Tell whether a class is one of torch's own, and none that it made for a weight as it ran."""
+    made = kind.__module__ == "torch.nn.utils.parametrize" and issubclass(kind, nn.Module)
+    return kind.__module__.startswith("torch.") and not (
+        made and not hasattr(parametrize, kind.__name__)
+    )
 
 
 def who_is_called(function: Any) -> tuple[tuple[str, ...], Any, bool, bool]:

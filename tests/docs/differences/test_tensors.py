@@ -182,6 +182,12 @@ def test_mean_of_integers():
     assert paddle.mean(pt([1, 2])).item() == 1
 
 
+def test_pow_of_integers():
+    assert torch.pow(tt([9]), 0.5).item() == 3
+    assert paddle.pow(pt([9]), 0.5).item() == 1
+    assert (pt([9]) ** 0.5).item() == 3
+
+
 def test_uint8_arithmetic():
     value = np.array([200], "uint8")
     assert (tt(value) + tt(value)).item() == 144

@@ -65,6 +65,15 @@ BY_TEXT = {  # rows that give nothing to compare: their spelling is the test
         "torch.nn.modules.pooling._AdaptiveMaxPoolNd(2, True)",
         "nn.AdaptiveMaxPool2D(2, return_mask=True)",
     ),
+    "torch.Generator": ("torch.Generator('cpu')", "Generator()"),
+    "torch._C.Generator.manual_seed": (
+        "torch.Generator('cpu').manual_seed(3)",
+        "Generator().manual_seed(3)",
+    ),
+    "torch.nn.utils.parametrize.register_parametrization": (
+        "torch.nn.utils.parametrize.register_parametrization(linear, 'weight', conv)",
+        "register_parametrization(linear, 'weight', conv)",
+    ),
     "torch.nn.BatchNorm2d._check_input_dim": (
         "torch.nn.BatchNorm2d(4)._check_input_dim(x4)",
         "nn.BatchNorm2D(4)._check_input_dim(x4)",
