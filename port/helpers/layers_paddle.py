@@ -113,13 +113,12 @@ class GroupNormWithoutWeight(nn.Layer):
 
     def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5) -> None:
         super().__init__()
-        self.num_groups = num_groups
-        self.num_channels = num_channels
-        self.eps = eps
+        self._num_groups, self._num_channels, self._epsilon = num_groups, num_channels, eps
+        self.weight = self.bias = None
 
     def forward(self, x: Any) -> Any:
         """Return [N, C, ...] with every group of channels normalised."""
-        return group_norm_without_weight(x, self.num_groups, self.eps)
+        return group_norm_without_weight(x, self._num_groups, self._epsilon)
 
 
 class MultiheadAttention(nn.Layer):
@@ -132,7 +131,8 @@ class MultiheadAttention(nn.Layer):
         self, embed_dim: int, num_heads: int, dropout: float = 0.0, batch_first: bool = False
     ) -> None:
         super().__init__()
-        self.num_heads = num_heads
+        self.embed_dim = self.kdim = self.vdim = embed_dim
+        self.num_heads, self.head_dim = num_heads, embed_dim // num_heads
         self.dropout = dropout
         self.batch_first = batch_first
         begin = nn.initializer.XavierUniform(embed_dim, 3 * embed_dim)
@@ -410,7 +410,8 @@ class BatchNormWithoutStatistics(nn.Layer):
         super().__init__()
         self._num_features = num_features
         self._epsilon = eps
-        self.weight = self.bias = None
+        self.weight = self.bias = self._mean = self._variance = None
+        self._momentum = 0.9
         if affine:
             one = nn.initializer.Constant(1.0)
             self.weight = self.create_parameter([num_features], default_initializer=one)

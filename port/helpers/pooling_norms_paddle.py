@@ -51,7 +51,7 @@ class DilatedMaxPool2D(nn.Layer):
         ceil_mode: bool = False,
     ) -> None:
         super().__init__()
-        self.ksize, self.dilation = kernel_size, dilation
+        self.ksize, self.dilation, self.return_mask = kernel_size, dilation, False
         self.stride = kernel_size if stride is None else stride
         self.padding, self.ceil_mode = padding, ceil_mode
 

@@ -48,6 +48,8 @@ _OF_LAYERS = frozenset({
     "return_indices", "ceil_mode", "count_include_pad", "divisor_override", "downscale_factor",
     "alpha", "beta", "threshold", "start_dim", "end_dim", "min_val", "max_val",
     "num_groups", "num_channels", "padding_idx", "module",
+    "in1_features", "in2_features", "elementwise_affine", "max_norm", "norm_type", "sparse",
+    "scale_grad_by_freq", "init", "approximate", "value", "lambd", "recompute_scale_factor",
     "_modules", "_parameters", "_buffers", "training",
     "input_size", "hidden_size", "num_layers", "dropout", "bidirectional",
     "_all_weights", "all_weights", "_flat_weights", "_flat_weights_names",

@@ -181,4 +181,7 @@ def _text(tree: ast.expr, texts: Mapping[str, str]) -> str:
         return text if constant(text)[0] else f"({text})"
     if isinstance(tree, ast.Tuple):
         return f"({', '.join(_text(e, texts) for e in tree.elts)})"
+    if isinstance(tree, ast.IfExp):
+        parts = [_text(one, texts) for one in (tree.body, tree.test, tree.orelse)]
+        return "({} if {} else {})".format(*parts)
     return ast.unparse(tree)

@@ -13,8 +13,6 @@ paddle = pytest.importorskip("paddle")
 import yaml
 
 from port.helpers import helper_names, helpers, source_of
-from port.helpers.calls_paddle import dilation_of
-from port.helpers.layers_paddle import batches_of
 from port.record.hook_torch import ATTRIBUTES
 from port.spelling.bind import names_in
 from port.spelling.forms import Form
@@ -225,6 +223,22 @@ def test_attributes_exist() -> None:
         "torch.nn.Softplus": ((2.0, 9.0), (2.0, 9.0)),
         "torch.nn.Upsample": ((None, 2), (None, 2)),
         "torch.nn.Softmax": ((1,), (1,)),
+        "torch.nn.Conv1d": ((4, 6, 3, 2, 1), (4, 6, 3, 2, 1)),
+        "torch.nn.ConvTranspose1d": ((4, 6, 3, 2, 1, 1), (4, 6, 3, 2, 1, 1)),
+        "torch.nn.ConvTranspose2d": ((4, 6, 3, 2, 1, 1), (4, 6, 3, 2, 1, 1)),
+        "torch.nn.MaxPool3d": ((2,), (2,)),
+        "torch.nn.AvgPool3d": ((2,), (2, None, 0, False, False)),
+        "torch.nn.Bilinear": ((3, 4, 5), (3, 4, 5)),
+        "torch.nn.CELU": ((0.5,), (0.5,)),
+        "torch.nn.GELU": (("tanh",), (True,)),
+        "torch.nn.ReLU6": ((), ()),
+        "torch.nn.Threshold": ((0.1, 0.0), (0.1,)),
+        "torch.nn.Softshrink": ((0.3,), (0.3,)),
+        "torch.nn.Hardshrink": ((0.3,), (0.3,)),
+        "torch.nn.ChannelShuffle": ((2,), (2,)),
+        "torch.nn.CosineSimilarity": ((1, 1e-6), (1, 1e-6)),
+        "torch.nn.UpsamplingNearest2d": ((None, 2), (None, 2)),
+        "torch.nn.UpsamplingBilinear2d": ((None, 2), (None, 2)),
     }
     from port.spelling import spell_attribute
 
@@ -233,12 +247,7 @@ def test_attributes_exist() -> None:
         port = eval(spell_name(kind).text, {"nn": paddle.nn})(*paddles)
         for name in attribute_table()[kind]:
             spelled = spell_attribute(kind, name, "m")
-            space = {
-                "m": port,
-                "nn": paddle.nn,
-                "batches_of": batches_of,
-                "dilation_of": dilation_of,
-            }
+            space = {**helper_module(), "m": port, "nn": paddle.nn}
             expected, got = getattr(reference, name), eval(spelled.text, space)
             if isinstance(expected, torch.Tensor):
                 assert list(expected.shape) == list(got.shape), (kind, name)
