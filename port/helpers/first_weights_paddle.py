@@ -37,10 +37,18 @@ def gain_of(nonlinearity: str, param: float = 0.01) -> float:
     return gains.get(nonlinearity, 1.0)
 
 
+def written_over(tensor: Any, values: Any) -> Any:
+    """Write values over a tensor that may ask for a gradient, or be a part of another.
+
+    Paddle 2.6's `set_value` writes beside such a part.
+    """
+    paddle.assign(values.astype(tensor.dtype), output=tensor.detach())
+    return tensor
+
+
 def constant_(tensor: Any, val: float) -> Any:
     """Fill a tensor with a number, whether it asks for a gradient or not."""
-    tensor.set_value(paddle.full_like(tensor, val))
-    return tensor
+    return written_over(tensor, paddle.full_like(tensor, val))
 
 
 def zeros_(tensor: Any) -> Any:
@@ -55,15 +63,12 @@ def ones_(tensor: Any) -> Any:
 
 def normal_(tensor: Any, mean: float = 0.0, std: float = 1.0) -> Any:
     """Draw a tensor from a normal distribution, whether it asks for a gradient or not."""
-    drawn = paddle.normal(mean, std, tensor.shape)
-    tensor.set_value(drawn.astype(tensor.dtype))
-    return tensor
+    return written_over(tensor, paddle.normal(mean, std, tensor.shape))
 
 
 def uniform_(tensor: Any, a: float = 0.0, b: float = 1.0) -> Any:
     """Draw a tensor between two numbers, whether it asks for a gradient or not."""
-    tensor.set_value(paddle.uniform(tensor.shape, tensor.dtype, a, b))
-    return tensor
+    return written_over(tensor, paddle.uniform(tensor.shape, tensor.dtype, a, b))
 
 
 def trunc_normal_(
@@ -72,8 +77,7 @@ def trunc_normal_(
     """Draw a normal distribution cut at two values: Paddle's is cut at two deviations."""
     ends = [math.erf((end - mean) / (std * math.sqrt(2.0))) for end in (a, b)]
     drawn = paddle.uniform(tensor.shape, "float64", *ends).erfinv() * (std * math.sqrt(2.0)) + mean
-    tensor.set_value(drawn.clip(a, b).astype(tensor.dtype))
-    return tensor
+    return written_over(tensor, drawn.clip(a, b))
 
 
 def kaiming_normal_(
@@ -180,14 +184,12 @@ def orthogonal_(tensor: Any, gain: float = 1.0) -> Any:
     q, r = paddle.linalg.qr(drawn.t() if wide else drawn)
     q = q * paddle.sign(paddle.diag(r))
     q = q.t() if wide else q
-    tensor.set_value((q * gain).reshape(tensor.shape).astype(tensor.dtype))
-    return tensor
+    return written_over(tensor, (q * gain).reshape(tensor.shape))
 
 
 def eye_(tensor: Any) -> Any:
     """Fill a matrix with ones where row and column are equal, with zeros elsewhere."""
-    tensor.set_value(paddle.eye(*tensor.shape, dtype=tensor.dtype))
-    return tensor
+    return written_over(tensor, paddle.eye(*tensor.shape))
 
 
 def sparse_(tensor: Any, sparsity: float, std: float = 0.01) -> Any:
@@ -197,8 +199,7 @@ def sparse_(tensor: Any, sparsity: float, std: float = 0.01) -> Any:
     drawn = paddle.normal(0.0, std, [outputs, inputs])
     drawn = drawn * (places >= math.ceil(sparsity * outputs)).astype(drawn.dtype)
     drawn = drawn.t() if is_a_linears(tensor) else drawn
-    tensor.set_value(drawn.astype(tensor.dtype))
-    return tensor
+    return written_over(tensor, drawn)
 
 
 def dirac_(tensor: Any, groups: int = 1) -> Any:
@@ -209,8 +210,7 @@ def dirac_(tensor: Any, groups: int = 1) -> Any:
     for group in range(groups):
         for channel in range(min(outputs, inputs)):
             begin[(group * outputs + channel, channel, *middle)] = 1.0
-    tensor.set_value(begin)
-    return tensor
+    return written_over(tensor, begin)
 
 
 def reset_running_stats(layer: Any) -> None:

@@ -135,9 +135,7 @@ def split_views(x: Any, size: Any, axis: int = 0) -> list[Any]:
         sizes = [min(size, length - start) for start in range(0, length, size)]
     before, pieces, start = [slice(None)] * (axis % x.ndim), [], 0
     for one in sizes:
-        piece = x[(*before, slice(start, start + one))]
-        piece.of_no_layer = True  # [out, in], for first weights
-        pieces.append(piece)
+        pieces.append(x[(*before, slice(start, start + one))])
         start += one
     return pieces
 

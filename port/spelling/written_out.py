@@ -83,9 +83,15 @@ def copied(writing: CallToWrite) -> str:
     known = None not in (tensor.rank, source.rank)
     if source.uneven or (known and (tensor.rank, tensor.dtype) != (source.rank, source.dtype)):
         return f"copy_into({tensor.text}, {source.text})"
-    if owner == tensor.text or not alike or owner.endswith(TURNED):
+    if owner == tensor.text or not alike or owner.endswith(TURNED) or _is_part(owner):
         return f"paddle.assign({source.text}, {tensor.text})"
     return f"{owner}.set_value({source.text})"
+
+
+def _is_part(text: str) -> bool:
+    """Tell whether a text cuts a part out of a tensor: Paddle 2.6's `set_value` writes beside it."""
+    tree = parsed(text)
+    return isinstance(tree, ast.Subscript) and isinstance(tree.slice, ast.Slice | ast.Tuple)
 
 
 def select(writing: CallToWrite) -> str:

@@ -143,7 +143,7 @@ def test_all_layers_are_drawn_anew(kind: str) -> None:
     for part in port.parameters():
         space["constant_"](part, 9.0)
     space["reset_parameters"](port)
-    ends = [max(float(abs(one).max()) for one in m.parameters()) for m in (reference, port)]
+    ends = [max(float(one.abs().max()) for one in m.parameters()) for m in (reference, port)]
     assert ends[1] == pytest.approx(ends[0], rel=0.05)
 
 
