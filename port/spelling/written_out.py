@@ -89,7 +89,7 @@ def copied(writing: CallToWrite) -> str:
 
 
 def _is_part(text: str) -> bool:
-    """Tell whether a text cuts a part out of a tensor: Paddle 2.6's `set_value` writes beside it."""
+    """Tell whether a part of a tensor is cut out: Paddle 2.6 has `set_value` write beside it."""
     tree = parsed(text)
     return isinstance(tree, ast.Subscript) and isinstance(tree.slice, ast.Slice | ast.Tuple)
 
