@@ -25,7 +25,7 @@ class Net(nn.Module):
             bare.affine, frozen.affine, alone.affine, alone.track_running_stats,
             bare.track_running_stats, round(alone.momentum, 6), groups.num_groups, groups.eps,
             groups.affine, nn.GroupNorm(2, 4).affine, nn.LayerNorm(4).elementwise_affine,
-            nn.GELU().approximate, nn.ReflectionPad2d(1).padding, nn.PReLU(4).init,
+            nn.GELU().approximate, nn.PReLU(4).init,
             nn.InstanceNorm2d(4).affine, nn.Embedding(3, 4).max_norm, nn.ReLU6().max_val,
         ]
 
