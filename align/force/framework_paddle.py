@@ -31,6 +31,8 @@ class PaddleFramework:
 
     def leaf(self, array: np.ndarray, like: paddle.Tensor, constant: bool = False) -> paddle.Tensor:
         tensor = shared(array)
+        if like is not None and {tensor.dtype, like.dtype} == {paddle.int32, paddle.int64}:
+            tensor = tensor.astype(like.dtype)  # places of a pool are int32 in Paddle
         if self.backward and tensor.dtype in FLOATING and not constant:
             tensor.stop_gradient = False
         return tensor
