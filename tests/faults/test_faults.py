@@ -6,12 +6,13 @@ The whole suite is docs/proof/faults.py, which `make prove` runs.
 import pytest
 
 pytest.importorskip("torch")
-pytest.importorskip("paddle")
+paddle = pytest.importorskip("paddle")
 
 from tests.faults import ALL, SUBJECTS, Fault, run_stage, triples
 from tests.faults.core import found_layers
 
 SLOW = {"stdc"}
+OLD = paddle.__version__ < "3"
 
 
 def stage(number, fault):
@@ -61,6 +62,8 @@ def test_fault_is_found_at_its_layer_with_its_cause(case):
 
 @pytest.mark.parametrize("name", [name for name in SUBJECTS if name not in SLOW])
 def test_healthy_subject_raises_no_alarm(name):
+    if name == "masks" and OLD:
+        pytest.skip("pos_weight beside soft labels is another loss before Paddle 3.0")
     for stage in SUBJECTS[name]().stages:
         report = run_stage(stage, SUBJECTS[name]())
         assert report.exit_code == 0, (stage, report.verdict)
