@@ -211,7 +211,7 @@ def describe_layers(sides: Sides[Reference]) -> dict[str, Layer]:
             _code(reference, net.paths, net.code),
             _code(path, sides.layers, lambda at: code_of(sides.layers[at])),
             {name: (theirs[name], ours[name]) for name in theirs if name in ours},
-            sum(int(p.size) for p in layer.parameters(include_sublayers=False)),
+            sum(int(p.size) for p in layer._parameters.values() if p is not None),
         )
     return found
 

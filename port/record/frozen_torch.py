@@ -12,7 +12,8 @@ def frozen_norms(net: nn.Module) -> set[str]:
     """
     found = set()
     for module in net.modules():
-        own = [p for p in module.parameters(recurse=False) if not p.requires_grad]
+        # Not `parameters(recurse=False)`, which the user's class may have in a way of its own.
+        own = [p for p in module._parameters.values() if p is not None and not p.requires_grad]
         if isinstance(module, nn.LayerNorm) and any(p is module.weight for p in own):
             found.add(LAYER)
         if any(p.dim() == 1 for p in own) and not type(module).__module__.startswith("torch."):

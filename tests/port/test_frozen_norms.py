@@ -8,7 +8,7 @@ paddle = pytest.importorskip("paddle")
 
 from port.folder import write_folder
 from port.helpers.pooling_norms_paddle import freezable_layer_norm
-from tests.port.trial import build_port, recorded, written
+from tests.port.trial import both_outputs, build_port, recorded, written
 
 NET = """
 from functools import partial
@@ -86,3 +86,28 @@ def test_frozen_weight_without_a_bias(shape):
     x, weight = map(paddle.to_tensor, drawn)
     found = freezable_layer_norm(x, shape, weight.flatten()).numpy()
     np.testing.assert_allclose(found, wanted, atol=1e-8)
+
+
+OWN_PARAMETERS = """import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1)
+        for one in self.first.parameters():
+            one.requires_grad = False
+
+    def parameters(self):
+        return filter(lambda one: one.requires_grad, super().parameters())
+
+    def forward(self, x):
+        return self.last(self.first(x))
+"""
+
+
+def test_a_net_may_have_parameters_of_its_own_choice(tmp_path):
+    record, net = recorded(tmp_path, {"chosen": OWN_PARAMETERS})
+    theirs, ours = both_outputs(tmp_path, record, net)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)

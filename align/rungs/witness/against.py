@@ -180,7 +180,7 @@ class _Trial:
 
     def _layer(self, path: str) -> Layer:
         layer = self.layers[path]
-        own = layer.parameters(include_sublayers=False)
+        own = [one for one in layer._parameters.values() if one is not None]
         known = self._known.get(path, "")
         return Layer(
             known,
