@@ -95,7 +95,8 @@ def drawn_alike(asked: Mapping[str, Any], folder: Path) -> Climb | None:
     """Return whether the port draws its first weights from the reference's distributions.
 
     None where the net has none. Climb.report is None where the reference reads its weights from
-    files, which the port begins without.
+    files, which the port begins without, and where a net cannot be built again: settings that are
+    frozen by then, names that are taken.
     """
     from align import align_init
     from commands.subjects.callables_paddle import build_paddle
@@ -120,7 +121,9 @@ def drawn_alike(asked: Mapping[str, Any], folder: Path) -> Climb | None:
                 return Climb("init", 0, None, why)
             report = align_init(reference, port, 2 if size > LARGE else DRAWS)
     except UserError as error:
-        return Climb("init", error.exit_code, None, str(error))
+        return Climb(
+            "init", 0, None, phrase("not compared, built again it raises: {why}", why=error)
+        )
     return Climb("init", report.exit_code, report)
 
 

@@ -144,6 +144,23 @@ def ready():
     assert f"first weights: not compared, the reference reads {state}" in done["lines"]
 
 
+def test_a_net_that_is_built_once_only_is_proven_without_first_weights(users, monkeypatch):
+    monkeypatch.setattr("commands.port.prove.NAMES", {"eval": "forward, eval mode"})
+    once = """
+BUILT = []
+
+
+def once():
+    assert not BUILT
+    BUILT.append(1)
+    return build()
+"""
+    (users / "users_once.py").write_text(NET + once)
+    done = write_and_prove(asked(users, "users_once:once"), users / "ported_once", False, print)
+    assert (done["code"], done["rungs"]) == (0, {"eval": 0, "init": 0}), done["lines"]
+    assert any("first weights: not compared, built again it raises" in x for x in done["lines"])
+
+
 def test_what_has_no_spelling_is_named_with_its_line(users, monkeypatch):
     monkeypatch.setattr(flow, "traced_gaps", lambda *_: [])  # tests/port/trace has its graphs
     text = NET.replace("torch.relu(self.bn(self.conv(x)))", "torch.erfcx_unknown(x)")
