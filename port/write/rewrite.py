@@ -256,10 +256,7 @@ class Rewriter:
         return first + text.replace("\n" + " " * block[0].col_offset, "\n")
 
     def _AugAssign(self, node: ast.AugAssign) -> str | None:
-        """Paddle's `x += y` makes a new tensor: other names of x get it, too.
-
-        Where a caller holds x, its own values are written over.
-        """
+        """Paddle's `x += y` makes a new tensor: other names of x get it, a caller's its values."""
         if self._is_dropped(node):
             return DROP
         if made := changed(self, node, SIGNS.get(type(node.op), "")):
