@@ -20,7 +20,7 @@ from port.write.files.settings import settings_beside
 from port.write.files.texts import without_marks
 from port.write.gaps import Gap, Needs, SpellingChoice
 from port.write.imports import import_lines, with_imports
-from port.write.inplace import written_and_held, written_and_read_later
+from port.write.in_place.uses import written_and_held, written_and_read_later
 from port.write.rewrite import Rewriter
 from port.write.torch_like import TorchLike
 

@@ -153,7 +153,10 @@ def _first_weights(
     if asked["weights"] or not outcomes:
         return []
     tell(phrase("aligning {what}", what=phrase(FIRST_WEIGHTS["init"])))
-    found = drawn_alike(asked, folder)
+    try:
+        found = drawn_alike(asked, folder)
+    except UserError as error:
+        found = Climb("init", COULD_NOT_CHECK, None, str(error))
     return [] if found is None else [found]
 
 
@@ -259,5 +262,5 @@ def _answer(
         "verdict": words,
         "folder": str(folder),
         "lines": lines,
-        "rungs": {one.name: one.code for one in outcomes},
+        "rungs": {one.name: one.code for one in outcomes if one.report is not None or one.code},
     }

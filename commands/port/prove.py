@@ -94,9 +94,9 @@ def _pair(asked: Mapping[str, Any], folder: Path) -> tuple[Any, Any]:
 def drawn_alike(asked: Mapping[str, Any], folder: Path) -> Climb | None:
     """Return whether the port draws its first weights from the reference's distributions.
 
-    None where the net has none. Climb.report is None where the reference reads its weights from
-    files, which the port begins without, and where a net cannot be built again: settings that are
-    frozen by then, names that are taken.
+    None where the net has none. Climb.report is None where they were not compared: the reference
+    reads its weights from files, which the port begins without, or a net cannot be built again, as
+    its settings are frozen by then. Raises what `align_init` raises.
     """
     from align import align_init
     from commands.subjects.callables_paddle import build_paddle
@@ -111,19 +111,19 @@ def drawn_alike(asked: Mapping[str, Any], folder: Path) -> Climb | None:
     def port() -> Any:
         return build_paddle(f"{folder.resolve().name}.builder:build", {})
 
-    try:
-        with without_weights() as sought, on_the_cpu(asked.get("gpu", False)):
+    with without_weights() as sought, on_the_cpu(asked.get("gpu", False)):
+        try:
             size = sum(one.numel() for one in reference().state_dict().values())
-            if not size:
-                return None
-            if sought.read:
-                why = phrase("not compared, the reference reads {path}", path=sought.read[0])
-                return Climb("init", 0, None, why)
-            report = align_init(reference, port, 2 if size > LARGE else DRAWS)
-    except UserError as error:
-        return Climb(
-            "init", 0, None, phrase("not compared, built again it raises: {why}", why=error)
-        )
+            port()
+        except UserError as error:
+            why = phrase("not compared, built again it raises: {why}", why=error)
+            return Climb("init", 0, None, why)
+        if not size:
+            return None
+        if sought.read:
+            why = phrase("not compared, the reference reads {path}", path=sought.read[0])
+            return Climb("init", 0, None, why)
+        report = align_init(reference, port, 2 if size > LARGE else DRAWS)
     return Climb("init", report.exit_code, report)
 
 

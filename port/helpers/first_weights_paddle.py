@@ -26,7 +26,7 @@ def is_a_linears(matrix: Any) -> bool:
     if not isinstance(matrix, paddle.base.framework.EagerParamBase):
         return False
     others = ("embedding", "lstm_cell", "gru_cell", "simple_rnn_cell")
-    return not (getattr(matrix, "of_no_layer", False) or matrix.name.startswith(others))
+    return not (getattr(matrix, "in_torch_order", False) or matrix.name.startswith(others))
 
 
 def gain_of(nonlinearity: str, param: float = 0.01) -> float:

@@ -22,7 +22,7 @@ def Parameter(data: Any, requires_grad: bool = True) -> Any:
     begin = nn.initializer.Assign(data)
     made = paddle.create_parameter(data.shape, data.dtype, default_initializer=begin)
     made.stop_gradient = not requires_grad
-    made.of_no_layer = True
+    made.in_torch_order = True
     return made
 
 
@@ -139,7 +139,7 @@ class MultiheadAttention(nn.Layer):
         self.in_proj_weight = self.create_parameter(
             [3 * embed_dim, embed_dim], default_initializer=begin
         )
-        self.in_proj_weight.of_no_layer = True  # for first weights: it stands as in PyTorch
+        self.in_proj_weight.in_torch_order = True  # for first weights: it stands as in PyTorch
         self.in_proj_bias = self.create_parameter([3 * embed_dim], is_bias=True)
         self.out_proj = nn.Linear(embed_dim, embed_dim)
         nn.initializer.Constant(0.0)(self.out_proj.bias)

@@ -20,7 +20,7 @@ from port.spelling.operators import spell_operand
 from port.write.by_strings import BY_STRINGS
 from port.write.files.texts import in_brackets
 from port.write.gaps import SpellingChoice
-from port.write.inplace import of_a_part, read_later
+from port.write.in_place.uses import of_a_part, read_later
 from port.write.match import matched
 from port.write.open_calls import handed_on, without_stars
 from port.write.owners import LISTS, is_taken_in_turn, read_by_place, thawing, torch_has

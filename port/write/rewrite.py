@@ -29,7 +29,12 @@ from port.write.gaps import Gap, Needs, SpellingChoice
 from port.write.imports import SHORT, ImportWriter
 from port.write.in_place.pieces import pieces_to_write
 from port.write.in_place.states import own_state
-from port.write.inplace import of_a_turned_weight, read_later, written_by_places, written_state
+from port.write.in_place.uses import (
+    of_a_turned_weight,
+    read_later,
+    written_by_places,
+    written_state,
+)
 from port.write.left_out import LeftOutWriter, run_once
 from port.write.match import without_entries
 from port.write.owners import (

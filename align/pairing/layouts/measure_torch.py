@@ -14,7 +14,7 @@ def measured(module: nn.Module, name: str) -> str | None:
 
     Only of a module without children that has one matrix and else vectors; nothing of it changes.
     """
-    own = {name: one for name, one in module._parameters.items() if one is not None}
+    own = {key: value for key, value in module._parameters.items() if value is not None}
     matrices = [key for key, value in own.items() if value.ndim == 2]
     if module._modules or module._buffers or matrices != [name]:
         return None

@@ -5,7 +5,7 @@ import ast
 from port.calls import Spelled
 from port.record.facts import Facts, SeenCall
 from port.record.instrument import span_of
-from port.write.inplace import is_of_parameters, read_later
+from port.write.in_place.uses import is_of_parameters, read_later
 from port.write.parts import PartWriter
 
 _KEYWORDS = {"dim": "axis", "input": "x", "tensor": "x", "chunks": "chunks"}
