@@ -195,6 +195,18 @@ def base_of(names: Sequence[str], around: ast.AST | None) -> str:
     return next((_BASES[name] for name in names if name in _BASES), "")
 
 
+def is_annotation(source: Source, node: ast.AST) -> bool:
+    """Tell whether an expression is a hint of a type, or a part of one."""
+    child, parent = node, source.parents.get(node)
+    while parent is not None and not isinstance(parent, ast.stmt):
+        if isinstance(parent, ast.arg):
+            return True
+        child, parent = parent, source.parents.get(parent)
+    if isinstance(parent, FUNCTIONS):
+        return child is parent.returns
+    return isinstance(parent, ast.AnnAssign) and child is parent.annotation
+
+
 def asks_for_a_type(node: ast.AST | None) -> bool:
     """Tell whether a node is a call of `isinstance` or `issubclass`, of whatever module."""
     if not isinstance(node, ast.Call):

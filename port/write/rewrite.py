@@ -42,6 +42,7 @@ from port.write.owners import (
     base_of,
     bases_with_modes,
     facts_by_name,
+    is_annotation,
     is_future,
     is_left_out,
     is_no_size,
@@ -392,7 +393,7 @@ class Rewriter:
             return of_weight or layer_at(self, node) or written_by_places(self, node)
         if named := by_key(self, node):
             return named
-        if self._is_annotation(node) and self.text(node.value) == ANYTHING:
+        if is_annotation(self.source, node) and self.text(node.value) == ANYTHING:
             return ANYTHING
         if not isinstance(part, ast.Slice) or part.lower is None:
             return picked_of_a_view(self, node)
@@ -418,14 +419,14 @@ class Rewriter:
             self.needs.imports.add("import paddle")
             return "paddle"
         try:
-            stands = self._is_compared(node) or self._is_annotation(node)
+            stands = self._is_compared(node) or is_annotation(self.source, node)
             return self.take(node, value_spelled(names, stands))
         except NoSpelling as error:
             if isinstance(node, ast.Attribute) and (
                 node.attr in _METHODS or ast.unparse(node.value).endswith("__version__")
             ):
                 return f"{self.text(node.value)}.{node.attr}"
-            if self._is_annotation(node):
+            if is_annotation(self.source, node):
                 return ANYTHING
             return self.stub(node, names[0], error.reason)
 
@@ -436,16 +437,6 @@ class Rewriter:
             parent = self.source.parents.get(parent)
         asked = asks_for_a_type(parent)
         return asked or isinstance(parent, ast.Compare | ast.ClassDef | ast.Subscript)
-
-    def _is_annotation(self, node: ast.AST) -> bool:
-        child, parent = node, self.source.parents.get(node)
-        while parent is not None and not isinstance(parent, ast.stmt):
-            if isinstance(parent, ast.arg):
-                return True
-            child, parent = parent, self.source.parents.get(parent)
-        if isinstance(parent, FUNCTIONS):
-            return child is parent.returns
-        return isinstance(parent, ast.AnnAssign) and child is parent.annotation
 
     # What spellings need
 
