@@ -13,7 +13,7 @@ from commands.port.record import recorded
 from commands.port.repair import repaired
 from common.errors import UserError
 from common.files import whole_file
-from common.words.language import phrase
+from common.words.language import comma, phrase
 from common.words.texts import error_said
 from port.folder import ASKED, GUIDE, check_names, check_place, guide, write_folder
 from port.port import Port, write_port
@@ -132,7 +132,7 @@ def _drawn_again(
         if asked["weights"] or not _left_open(outcomes):
             break
         names = [one.name for one in outcomes if one.code == COULD_NOT_CHECK]
-        what = ", ".join(NAMES[name] for name in names)
+        what = comma().join(phrase(NAMES[name]) for name in names)
         tell(phrase("{what}: too little to compare; other first weights are drawn", what=what))
         drawn = {**asked, "seed": seed, "raised": RAISED}
         found = {one.name: one for one in proven(drawn, folder, _climbing(tell), names)}
@@ -143,7 +143,7 @@ def _drawn_again(
 
 
 def _climbing(tell: Tell) -> Callable[[str], None]:
-    return lambda name: tell(phrase("aligning {what}", what=NAMES[name]))
+    return lambda name: tell(phrase("aligning {what}", what=phrase(NAMES[name])))
 
 
 def _first_weights(
@@ -181,7 +181,7 @@ def _convert(asked: Mapping[str, Any], folder: Path) -> None:
 def _write_guide(
     folder: Path, port: Port, asked: Mapping[str, Any], outcomes: list[Climb], why: str
 ) -> None:
-    told = {_TITLES[one.name]: _result(one) for one in outcomes}
+    told = {phrase(_TITLES[one.name]): _result(one) for one in outcomes}
     if why:
         told["nets"] = why.replace("\n", " ")
     with whole_file(folder / GUIDE) as draft:
@@ -206,7 +206,7 @@ def _result(outcome: Climb) -> str:
 def _done(folder: Path, outcomes: list[Climb], told: Sequence[str] = ()) -> dict[str, Any]:
     codes = {outcome.code for outcome in outcomes}
     code = CHECKED_BAD if CHECKED_BAD in codes else max(codes)
-    lines = [f"{_TITLES[one.name]}: {_result(one)}" for one in outcomes]
+    lines = [f"{phrase(_TITLES[one.name])}: {_result(one)}" for one in outcomes]
     for outcome in outcomes:
         found = [] if outcome.report is None else outcome.report.divergences
         lines += [f"  {_divergence(one)}" for one in found[:6]]

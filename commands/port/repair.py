@@ -52,7 +52,7 @@ class _Repair:
             phrase(
                 "{what}: trying another spelling of {api} at {place}, {number} of {count}; "
                 "trials begin for {seconds} s more",
-                what=NAMES[rung],
+                what=phrase(NAMES[rung]),
                 api=first.api,
                 place=first.where,
                 number=number,

@@ -144,6 +144,18 @@ def ready():
     assert f"first weights: not compared, the reference reads {state}" in done["lines"]
 
 
+def test_the_names_of_the_proofs_are_chinese_where_that_is_asked_for(users, monkeypatch):
+    monkeypatch.setattr("commands.port.prove.NAMES", {"eval": "forward, eval mode"})
+    monkeypatch.setattr("common.words.language._chosen", [1])
+    (users / "users_zh.py").write_text(NET)
+    told = []
+    done = write_and_prove(asked(users, "users_zh:build"), users / "ported_zh", False, told.append)
+    assert [line.partition("：")[0].partition(":")[0] for line in done["lines"]] == [
+        "前向，eval 模式", "初始权重"
+    ]  # fmt: skip
+    assert not [line for line in told if "forward" in line or "weights" in line]
+
+
 def test_an_error_of_the_comparison_is_no_pass(users, monkeypatch):
     def broken(*_):
         raise UserError("nothing fits")
