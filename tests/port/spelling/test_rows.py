@@ -92,6 +92,30 @@ BY_TEXT = {  # rows that give nothing to compare: their spelling is the test
         "torch.distributed.is_initialized()",
         "paddle.distributed.is_initialized()",
     ),
+    "torch.distributed.get_world_size": (
+        "torch.distributed.get_world_size(None)",
+        "paddle.distributed.get_world_size()",
+    ),
+    "torch.distributed.get_rank": (
+        "torch.distributed.get_rank()",
+        "paddle.distributed.get_rank()",
+    ),
+    "torch.distributed.barrier": (
+        "torch.distributed.barrier()",
+        "paddle.distributed.barrier()",
+    ),
+    "torch.distributed.all_reduce": (
+        "torch.distributed.all_reduce(x4, op=torch.distributed.ReduceOp.PRODUCT, async_op=False)",
+        "paddle.distributed.all_reduce(x4, op=paddle.distributed.ReduceOp.PROD)",
+    ),
+    "torch.distributed.broadcast": (
+        "torch.distributed.broadcast(x4, 0)",
+        "paddle.distributed.broadcast(x4, 0)",
+    ),
+    "torch.distributed.all_gather": (
+        "torch.distributed.all_gather([x4, y4], x4)",
+        "paddle.distributed.all_gather([x4, y4], x4)",
+    ),
     "torch.set_printoptions": (
         "torch.set_printoptions(precision=4, profile='default')",
         "paddle.set_printoptions(precision=4)",
