@@ -475,9 +475,9 @@ class Cut:
 
     def _read_local_import(self, source: Source, node: ast.Import | ast.ImportFrom) -> None:
         if isinstance(node, ast.ImportFrom) and (source.did_run(node) or not source.record.library):
-            module = source.imported_module(node)
+            module, got = source.imported_module(node), source.record.inside
             for alias in node.names:
-                self._want_member(module, alias.name)
+                self._want_member(module, alias.name, got.get((module, alias.name)))
 
 
 def shell(node: ast.AST) -> list[ast.stmt]:

@@ -1,7 +1,9 @@
 """Builds a net and runs it in eval and train mode, and returns what was recorded."""
 
+import ast
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import resolve_name
 from typing import Any
 
 import numpy as np
@@ -9,9 +11,10 @@ import torch
 from torch import nn
 
 from port.record.attribute import attribute
-from port.record.facts import Binding, Record
+from port.record.facts import Binding, FileRecord, Record
 from port.record.frozen_torch import frozen_norms
 from port.record.hook_torch import Finder
+from port.record.instrument import span_of
 from port.record.modes_torch import classes_with_modes
 from port.record.names_torch import names_of
 from port.record.recorder_torch import Phase
@@ -57,6 +60,8 @@ def record_net(
         if name in sys.modules:
             file.imported = True
             file.names = bindings(vars(sys.modules[name]), finder.files)
+    for file in [one for one in finder.files.values() if not one.library]:
+        file.inside = _imported_inside(file, finder.files)
     return record
 
 
@@ -106,6 +111,26 @@ def bindings(names: Mapping[str, Any], files: Mapping[str, Any]) -> dict[str, Bi
         bound = _binding(value, files)
         if bound is not None:
             found[name] = bound
+    return found
+
+
+def _imported_inside(file: FileRecord, files: Mapping[str, Any]) -> dict[tuple[str, str], Binding]:
+    """Return what imports in blocks that ran got of modules which make up their names."""
+    found = {}
+    package = file.module if file.is_package else file.module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(file.path.read_bytes())):
+        body = getattr(node, "body", None)
+        if not isinstance(body, list) or not body or span_of(body[0]) not in file.ran:
+            continue
+        for one in body:
+            if not isinstance(one, ast.ImportFrom):
+                continue
+            name = resolve_name("." * one.level + (one.module or ""), package)
+            owner = sys.modules.get(name)
+            for alias in one.names if name in files else ():
+                bound = _binding(attribute(owner, alias.name), files)
+                if bound is not None:
+                    found[name, alias.name] = bound
     return found
 
 

@@ -44,9 +44,15 @@ class ImportWriter:
         ]
         if not kept:
             return DROP
-        got = self.source.record.names if at_top else {}
+        record = self.source.record
         homes = {
-            alias.name: self.cut.home_of(module, alias.name, got.get(alias.asname or alias.name))
+            alias.name: self.cut.home_of(
+                module,
+                alias.name,
+                record.names.get(alias.asname or alias.name)
+                if at_top
+                else record.inside.get((module, alias.name)),
+            )
             for alias in kept
         }
         if set(homes.values()) != {module}:

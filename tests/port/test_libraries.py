@@ -320,7 +320,6 @@ class LazyModule(types.ModuleType):
         if name not in self.homes:
             raise AttributeError(name)
         home = importlib.import_module(f".{self.homes[name]}", self.__name__)
-        setattr(self, name, getattr(home, name))
         return getattr(home, name)
 
 
@@ -340,8 +339,16 @@ class Small(nn.Conv2d):
 }
 
 
-def test_what_a_package_makes_up_is_imported_from_where_it_stands(tmp_path):
-    record, net = recorded(tmp_path, LAZY, "build")
+INSIDE = """def build():
+    from lazy_nets import Small, WIDTH
+
+    return Small(int(WIDTH(4)))
+"""
+
+
+@pytest.mark.parametrize("user", [LAZY["lazily"], INSIDE], ids=["top", "inside"])
+def test_what_a_package_makes_up_is_imported_from_where_it_stands(tmp_path, user):
+    record, net = recorded(tmp_path, LAZY | {"lazily": user}, "build")
     assert "from .lazy_nets.parts import Small" in written(record)[0]["lazily.py"]
     theirs, ours = both_outputs(tmp_path, record, net)
     np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
