@@ -15,6 +15,7 @@ from port.write.rewrite import STUB
 from port.write.torch_like import TorchLike
 
 BUILDER, CALLS, GUIDE, ASKED = "builder.py", "torch_calls.py", "PORT.md", "port.json"
+FILES = "files"  # in port.json: what a port wrote, by its path in the folder
 _ROOMS = {"align", "commands", "common", "convert", "export", "paddle_impl", "port", "torch_ref"}
 _STUBS = {
     STUB: '''def not_ported(name: str, where: str):
@@ -47,14 +48,20 @@ def check_names(folder: Path, modules: Iterable[str]) -> None:
 
 
 def write_folder(folder: Path, port: Port, asked: Mapping[str, Any]) -> list[Path]:
-    """Write the files of a port, `builder.py` and `torch_calls.py`; return their paths."""
+    """Write the files of a port, `builder.py` and `torch_calls.py`; return their paths.
+
+    What an earlier port wrote there, and this one has not, is removed: it would be imported.
+    """
     written = []
     texts = {file.path: file.text for file in port.files}
     texts.setdefault("__init__.py", "")
     texts[BUILDER] = builder(port, asked)
     if port.helpers or port.classes:
         texts[CALLS] = calls(port.helpers, port.classes)
-    texts[ASKED] = json.dumps(asked, indent=2) + "\n"
+    files = sorted({*texts, *map(str, port.settings)})
+    for path in _written_earlier(folder) - set(files):
+        (folder / path).unlink(missing_ok=True)
+    texts[ASKED] = json.dumps({**asked, FILES: files}, indent=2) + "\n"
     for path, text in texts.items():
         place = folder / path
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -62,6 +69,17 @@ def write_folder(folder: Path, port: Port, asked: Mapping[str, Any]) -> list[Pat
             draft.write_text(text, encoding="utf-8")
         written.append(place)
     return written + _settings(folder, port)
+
+
+def _written_earlier(folder: Path) -> set[str]:
+    """Return the files that an earlier port says it wrote into its folder."""
+    try:
+        told = json.loads((folder / ASKED).read_text("utf-8"))[FILES]
+    except (OSError, ValueError, LookupError, TypeError):  # none, or an edited one
+        return set()
+    here = folder.resolve()
+    places = [(here / path).resolve() for path in told if isinstance(path, str)]
+    return {str(one.relative_to(here)) for one in places if one.is_relative_to(here)}
 
 
 def _settings(folder: Path, port: Port) -> list[Path]:
