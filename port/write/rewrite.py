@@ -286,6 +286,9 @@ class Rewriter:
     def _BinOp(self, node: ast.BinOp) -> str | None:
         if isinstance(node.op, ast.Add) and (joined := layers_joined(self, node)):
             return joined
+        if isinstance(node.op, ast.BitOr) and is_annotation(self.source, node):
+            either = [self.text(node.left), self.text(node.right)]  # a device is a string, too
+            return either[0] if either[0] == either[1] else None
         return self._operator(node, node.op, node.left, node.right)
 
     def _Compare(self, node: ast.Compare) -> str | None:

@@ -151,3 +151,13 @@ def test_a_habit_of_research_code_is_ported(tmp_path, name):
     assert [str(gap) for gap in written(record)[1].gaps] == []
     theirs, ours = both_outputs(tmp_path, record, net, train=True)
     np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+
+
+def test_a_device_beside_a_string_is_one_hint(tmp_path):
+    text = f"""{HEAD}
+class Net(nn.Module):
+    def forward(self, x, device: str | torch.device = None):
+        return x * 2
+"""
+    record, _ = recorded(tmp_path, {"net": text}, "Net")
+    assert "device: str = None" in written(record)[0]["net.py"]
