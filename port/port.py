@@ -106,7 +106,7 @@ def write_port(
     for package in sorted(around):
         path = file_of(package, True)
         if path not in have:
-            files.append(WrittenFile(path, import_lines(cut.unbound(reference_name(package)))))
+            files.append(WrittenFile(path, _bound_late(reference_name(package), record.files, cut)))
     root = record.files[record.root[0]]
     settings, unread = settings_beside(record, cut, sources)
     return Port(files, (written_name(root), record.root[1]), cut.traced.failed, settings, unread)
@@ -120,13 +120,20 @@ def _written(
     rewriter.needs.gaps = [_passed_by(gap, cut) for gap in rewriter.needs.gaps]
     lines = rewriter.imports.lines(rewriter.needs.imports, rewriter.needs.helpers)
     text = without_marks(with_imports(text, lines))
-    if parts := cut.unbound(source.module):
-        text = "\n".join(filter(None, [text.rstrip(), import_lines(parts)]))
+    if late := _bound_late(source.module, rewriter.source.files, cut):
+        text = "\n".join(filter(None, [text.rstrip(), late]))
     if source.record.library:
         text = with_origin(text, source.record) if ast.parse(text).body else ""
     path = file_of(written_name(source.record), source.record.is_package)
     rewriter.needs.gaps += references_own(text, Path(path), source.files)
     return WrittenFile(path, text, source.record, rewriter.needs, silent_lines(source, cut))
+
+
+def _bound_late(module: str, files: Mapping[str, FileRecord], cut: Cut) -> str:
+    """Return the imports at the end of a package's file that bind what others read of it."""
+    lent = {name: written_name(files[home]) for name, home in cut.lent.get(module, {}).items()}
+    package = written_name(files[module]) if module in files else module
+    return import_lines(package, cut.unbound(module), lent)
 
 
 def _passed_by(gap: Gap, cut: Cut) -> Gap:

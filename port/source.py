@@ -334,7 +334,7 @@ class Source:
         module = Binding("module", self.imported_module(node))
         return {
             alias.asname or alias.name: member(module, alias.name, self.files)
-            or self.record.inside.get((module.value, alias.name))
+            or self.record.made_up.get((module.value, alias.name))
             for alias in node.names
             if alias.name != "*"
         }

@@ -72,3 +72,15 @@ def _written(statement: ast.stmt, imported: set[str]) -> set[str]:
         isinstance(node, ast.Import | ast.ImportFrom) for node in ast.walk(statement)
     )
     return set() if holds_import else imported - stored
+
+
+def is_a_loaded_module(value: ast.expr) -> bool:
+    """Tell whether an expression is `sys.modules[name]`."""
+    return isinstance(value, ast.Subscript) and ast.unparse(value.value) == "sys.modules"
+
+
+def makes_up_names(function: ast.AST | None, source: Source) -> bool:
+    """Tell whether a function is the `__getattr__` of a module that imports as it is asked."""
+    owner = source.parents.get(function) if function is not None else None
+    asked = getattr(function, "name", "") == "__getattr__" and isinstance(owner, ast.ClassDef)
+    return asked and any(ast.unparse(base).endswith("ModuleType") for base in owner.bases)  # type: ignore[union-attr]

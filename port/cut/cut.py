@@ -8,7 +8,7 @@ registries reach them by strings. Of a library's files less is kept: see `unused
 import ast
 from collections.abc import Collection, Iterator, Mapping, Set
 
-from port.cut.bindings import bindings
+from port.cut.bindings import bindings, is_a_loaded_module, makes_up_names
 from port.cut.branches import not_taken
 from port.cut.instead import Ours, has_instead, is_followed
 from port.cut.prepared import patched, set_up
@@ -66,6 +66,7 @@ class Cut:
         self._ours: dict[str, Ours] = {}
         self.selected: set[str] = set()
         self.reached: set[Item] = set()  # packages, and the modules that are read of them by name
+        self.lent: dict[str, dict[str, str]] = {}  # package -> names that it makes up, their homes
         self._of_any_module: set[str] = set()
         self._registering: set[str] = set()  # modules that fill the registry of another
         self._working: set[str] = set()  # those, and the ones of which a function ran
@@ -352,7 +353,7 @@ class Cut:
             self._modules_held[function] = {
                 target.id
                 for part in inside
-                if isinstance(part, ast.Assign) and _is_a_loaded_module(part.value)
+                if isinstance(part, ast.Assign) and is_a_loaded_module(part.value)
                 for target in part.targets
                 if isinstance(target, ast.Name)
             }
@@ -382,6 +383,8 @@ class Cut:
         """
         if isinstance(node.func, ast.Name) and node.func.id in _BY_STRING:
             self._want_imported(source, node)
+        if source.record.library and makes_up_names(source.function_around(node), source):
+            return  # who asked it is followed
         for seen in source.record.calls.get(span_of(node), ()):
             if seen.asked_of in self.sources and self._may_be_asked(seen.asked_of, seen.asked):
                 self._want_member(seen.asked_of, seen.asked)
@@ -465,7 +468,10 @@ class Cut:
         if f"{owner.value}.{node.attr}" in self._known:
             self.reached.add((owner.value, node.attr))
         if owner.value in self.sources:
-            self._want_member(owner.value, node.attr)
+            got = source.record.made_up.get((owner.value, node.attr))
+            if (home := self.home_of(owner.value, node.attr, got)) != owner.value:
+                self.lent.setdefault(owner.value, {})[node.attr] = home
+            self._want_member(owner.value, node.attr, got)
 
     def _is_of_top(self, source: Source, name: str) -> bool:
         """Tell whether a file has a name at its top: its own, an import's, or one of a `*`."""
@@ -475,7 +481,7 @@ class Cut:
 
     def _read_local_import(self, source: Source, node: ast.Import | ast.ImportFrom) -> None:
         if isinstance(node, ast.ImportFrom) and (source.did_run(node) or not source.record.library):
-            module, got = source.imported_module(node), source.record.inside
+            module, got = source.imported_module(node), source.record.made_up
             for alias in node.names:
                 self._want_member(module, alias.name, got.get((module, alias.name)))
 
@@ -492,8 +498,3 @@ def packages_around(names: Collection[str]) -> set[str]:
         for name in names
         for count in range(1, len(name.split(".")))
     }
-
-
-def _is_a_loaded_module(value: ast.expr) -> bool:
-    """Tell whether an expression is `sys.modules[name]`."""
-    return isinstance(value, ast.Subscript) and ast.unparse(value.value) == "sys.modules"

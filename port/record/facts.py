@@ -132,8 +132,8 @@ class FileRecord:
     ran: first statements of the blocks that ran; at_work: of those that ran after the imports.
     written: operators such as `+=` that wrote into a tensor, with all local names of that tensor.
     idle, busy: decorators that gave back what they got, and kept nothing of it; those that did not.
-    names: of torch's and the user's; a file of numbers alone has none. inside: what imports inside
-    functions got, by (module, name). imported: to its end.
+    names: of torch's and the user's; a file of numbers alone has none. made_up: what
+    imports inside functions and `package.name` got, by (module, name). imported: to its end.
     """
 
     path: Path
@@ -148,7 +148,7 @@ class FileRecord:
     idle: set[Span] = field(default_factory=set)
     busy: set[Span] = field(default_factory=set)
     names: dict[str, Binding] = field(default_factory=dict)
-    inside: dict[tuple[str, str], Binding] = field(default_factory=dict)
+    made_up: dict[tuple[str, str], Binding] = field(default_factory=dict)
     imported: bool = False
 
 

@@ -4,6 +4,7 @@ import ast
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import resolve_name
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ def record_net(
             file.imported = True
             file.names = bindings(vars(sys.modules[name]), finder.files)
     for file in [one for one in finder.files.values() if not one.library]:
-        file.inside = _imported_inside(file, finder.files)
+        file.made_up = _made_up(file, finder.files)
     return record
 
 
@@ -114,28 +115,36 @@ def bindings(names: Mapping[str, Any], files: Mapping[str, Any]) -> dict[str, Bi
     return found
 
 
-def _imported_inside(file: FileRecord, files: Mapping[str, Any]) -> dict[tuple[str, str], Binding]:
-    """Return what imports in blocks that ran got of modules which make up their names."""
-    found = {}
+def _made_up(file: FileRecord, files: Mapping[str, Any]) -> dict[tuple[str, str], Binding]:
+    """Return what code of a file that ran got of modules, some of which make up their names.
+
+    Of `from package import name` inside a function, and of `package.name`.
+    """
+    asked: set[tuple[str, str]] = set()
     package = file.module if file.is_package else file.module.rpartition(".")[0]
     for node in ast.walk(ast.parse(file.path.read_bytes())):
         body = getattr(node, "body", None)
         if not isinstance(body, list) or not body or span_of(body[0]) not in file.ran:
             continue
         for one in body:
-            if not isinstance(one, ast.ImportFrom):
-                continue
-            name = resolve_name("." * one.level + (one.module or ""), package)
-            owner = sys.modules.get(name)
-            for alias in one.names if name in files else ():
-                bound = _binding(attribute(owner, alias.name), files)
-                if bound is not None:
-                    found[name, alias.name] = bound
-    return found
+            if isinstance(one, ast.ImportFrom):
+                module = resolve_name("." * one.level + (one.module or ""), package)
+                asked |= {(module, alias.name) for alias in one.names}
+        for one in ast.walk(ast.Module(body, [])):
+            if isinstance(one, ast.Attribute) and isinstance(one.value, ast.Name):
+                owner = file.names.get(one.value.id)
+                if owner is not None and owner.kind == "module":
+                    asked.add((owner.value, one.attr))
+    found = {
+        (module, name): _binding(attribute(sys.modules.get(module), name), files)
+        for module, name in asked
+        if module in files
+    }
+    return {asked: bound for asked, bound in found.items() if bound is not None}
 
 
 def _binding(value: Any, files: Mapping[str, Any]) -> Binding | None:
-    if type(value).__name__ in ("module", "LazyModule") and hasattr(value, "__name__"):
+    if isinstance(value, ModuleType) and hasattr(value, "__name__"):
         return Binding("module", value.__name__)
     if names := names_of(value):
         return Binding("torch", names=names)

@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from port.cut.cut import Cut
@@ -51,7 +51,7 @@ class ImportWriter:
                 alias.name,
                 record.names.get(alias.asname or alias.name)
                 if at_top
-                else record.inside.get((module, alias.name)),
+                else record.made_up.get((module, alias.name)),
             )
             for alias in kept
         }
@@ -200,9 +200,15 @@ def _alias(alias: ast.alias) -> str:
     return f"{alias.name} as {alias.asname}" if alias.asname else alias.name
 
 
-def import_lines(parts: Sequence[str]) -> str:
-    """Return what imports modules of a package into it, nothing of none."""
-    return "".join(f"from . import {part}\n" for part in parts)
+def import_lines(package: str, parts: Sequence[str], lent: Mapping[str, str]) -> str:
+    """Return what imports modules of a package into it, and what it lends; nothing of none.
+
+    package: its name in the port; lent: names that the reference's package makes up, and the
+    modules of the port where they stand.
+    """
+    lines = [f"from . import {part}\n" for part in parts]
+    lines += [f"from {relative(package, True, lent[one])} import {one}\n" for one in sorted(lent)]
+    return "".join(lines)
 
 
 def with_imports(text: str, lines: list[str]) -> str:

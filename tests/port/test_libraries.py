@@ -313,7 +313,7 @@ import sys
 import types
 
 
-class LazyModule(types.ModuleType):
+class _LazyModule(types.ModuleType):
     homes = {"Small": "parts", "WIDTH": "parts"}
 
     def __getattr__(self, name):
@@ -323,7 +323,7 @@ class LazyModule(types.ModuleType):
         return getattr(home, name)
 
 
-module = LazyModule(__name__)
+module = _LazyModule(__name__)
 module.__path__, module.__spec__, module.__file__ = __path__, __spec__, __file__
 sys.modules[__name__] = module
 """,
@@ -350,6 +350,24 @@ INSIDE = """def build():
 def test_what_a_package_makes_up_is_imported_from_where_it_stands(tmp_path, user):
     record, net = recorded(tmp_path, LAZY | {"lazily": user}, "build")
     assert "from .lazy_nets.parts import Small" in written(record)[0]["lazily.py"]
+    theirs, ours = both_outputs(tmp_path, record, net)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+
+
+BY_NAME = """import lazy_nets
+
+
+def build():
+    return lazy_nets.Small(int(lazy_nets.WIDTH(4)))
+"""
+
+
+def test_a_library_binds_what_it_makes_up_and_is_asked_for(tmp_path):
+    record, net = recorded(tmp_path, LAZY | {"lazily": BY_NAME}, "build")
+    for name in ("lazy_nets", "lazy_nets.parts"):
+        record.files[name].library = True
+    files, _ = written(record)
+    assert "from .parts import Small" in files["ported_lazy_nets/__init__.py"]
     theirs, ours = both_outputs(tmp_path, record, net)
     np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
 
