@@ -64,6 +64,12 @@ def masked_scatter(x: Any, mask: Any, source: Any) -> Any:
     return paddle.where(mask, values.reshape(x.shape), x)
 
 
+def index_copy(x: Any, axis: int, index: Any, source: Any) -> Any:
+    """Put rows in the places of others along an axis: Paddle's `scatter` knows the first alone."""
+    rows, more = paddle.moveaxis(x, axis, 0), paddle.moveaxis(source, axis, 0)
+    return paddle.moveaxis(paddle.scatter(rows, index, more), 0, axis)
+
+
 def slice_scatter(x: Any, value: Any, axis: int, start: int, stop: int, step: int = 1) -> Any:
     """Return a tensor with another in a slice of one axis: Paddle's came with 3.0."""
     shape = [1] * x.ndim

@@ -207,7 +207,7 @@ BY_TEXT = {  # rows that give nothing to compare: their spelling is the test
     ),
 }
 DRAWN = re.compile(
-    r"rand|multinomial|bernoulli|[.]normal|uniform|empty|(?:Tensor|[.]new)[(](2|size4)"
+    r"rand|exponential_|cauchy_|geometric_|log_normal_|multinomial|bernoulli|[.]normal|uniform|empty|(?:Tensor|[.]new)[(](2|size4)"
 )
 
 
