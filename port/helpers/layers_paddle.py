@@ -368,26 +368,6 @@ class ReLUInPlace(nn.Layer):
         return F.relu_(x)
 
 
-class FloatFunctional(nn.Layer):
-    """PyTorch's layer of plain sums and products, which quantization could watch."""
-
-    def add(self, x: Any, y: Any) -> Any:
-        """Return the sum."""
-        return x + y
-
-    def mul(self, x: Any, y: Any) -> Any:
-        """Return the product."""
-        return x * y
-
-    def cat(self, x: Any, axis: int = 0) -> Any:
-        """Return tensors one behind the other."""
-        return paddle.concat(x, axis=axis)
-
-    def add_relu(self, x: Any, y: Any) -> Any:
-        """Return the sum where it is above zero."""
-        return F.relu(x + y)
-
-
 class OneDevice(nn.Layer):
     """DataParallel on one device: the net inside under the name `module`, called as it is."""
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
@@ -89,6 +90,55 @@ class ConvOfAnyRank(nn.layer.conv._ConvNd):
             bias_attr=None if bias else False,
             data_format=["NCL", "NCHW", "NCDHW"][axes - 1],
         )
+
+
+class FloatFunctional(nn.Layer):
+    """PyTorch's layer of plain sums and products, which quantization could watch."""
+
+    def add(self, x: Any, y: Any) -> Any:
+        """Return the sum."""
+        return x + y
+
+    def mul(self, x: Any, y: Any) -> Any:
+        """Return the product."""
+        return x * y
+
+    def cat(self, x: Any, axis: int = 0) -> Any:
+        """Return tensors one behind the other."""
+        return paddle.concat(x, axis=axis)
+
+    def add_scalar(self, x: Any, y: float) -> Any:
+        """Return the sum with a number."""
+        return x + y
+
+    def mul_scalar(self, x: Any, y: float) -> Any:
+        """Return the product with a number."""
+        return x * y
+
+    def matmul(self, x: Any, y: Any) -> Any:
+        """Return the product of matrices."""
+        return x @ y
+
+    def add_relu(self, x: Any, y: Any) -> Any:
+        """Return the sum where it is above zero."""
+        return F.relu(x + y)
+
+
+class QuantStub(nn.Layer):
+    """PyTorch's mark of where quantization would begin: its input as it is."""
+
+    def __init__(self, qconfig: Any = None) -> None:
+        super().__init__()
+        if qconfig is not None:
+            self.qconfig = qconfig
+
+    def forward(self, x: Any) -> Any:
+        """Return x."""
+        return x
+
+
+class DeQuantStub(QuantStub):
+    """PyTorch's mark of where quantization would end: its input as it is."""
 
 
 class Generator:
