@@ -142,8 +142,8 @@ def length_and_step(x: Any, axis: int, size: Any, scale_factor: Any) -> tuple[in
 
 
 def resize_nearest_exact(x: Any, size: Any = None, scale_factor: Any = None) -> Any:
-    """Resize [N, C, H, W] by mode "nearest-exact", which Paddle does not have."""
-    for axis in (2, 3):
+    """Resize [N, C, ...] by mode "nearest-exact", which Paddle does not have."""
+    for axis in range(2, x.ndim):
         new, step = length_and_step(x, axis, size, scale_factor)
         places = [min(int((i + 0.5) * step), x.shape[axis] - 1) for i in range(new)]
         x = paddle.index_select(x, paddle.to_tensor(places), axis=axis)
@@ -156,9 +156,11 @@ def scaled_size(x: Any, scale_factor: Any) -> list[int]:
 
 
 def resize_area(x: Any, size: Any = None, scale_factor: Any = None) -> Any:
-    """Resize [N, C, H, W] by mode "area": Paddle's wants the size."""
-    sizes = [length_and_step(x, axis, size, scale_factor)[0] for axis in (2, 3)]
-    return F.adaptive_avg_pool2d(x, sizes)
+    """Resize [N, C, ...] by mode "area": Paddle's wants the size."""
+    sizes = [length_and_step(x, axis, size, scale_factor)[0] for axis in range(2, x.ndim)]
+    if x.ndim == 3:
+        return F.adaptive_avg_pool1d(x, sizes[0])
+    return (F.adaptive_avg_pool2d if x.ndim == 4 else F.adaptive_avg_pool3d)(x, sizes)
 
 
 def resize_bilinear(

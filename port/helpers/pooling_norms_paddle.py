@@ -1,4 +1,4 @@
-"""Layers that Paddle has not, in part, or not as exactly: pooling with gaps, norms."""
+"""Layers that Paddle has not, in part, or not as exactly: pooling with gaps, resizing, norms."""
 
 from typing import Any
 
@@ -6,7 +6,13 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from port.helpers.calls_paddle import group_norm_without_weight, max_along, repeated
+from port.helpers.calls_paddle import (
+    group_norm_without_weight,
+    max_along,
+    repeated,
+    resize_area,
+    resize_nearest_exact,
+)
 
 
 def dilated_max_pool2d(
@@ -60,6 +66,46 @@ class DilatedMaxPool2D(nn.Layer):
         return dilated_max_pool2d(
             x, self.ksize, self.stride, self.padding, self.dilation, self.ceil_mode
         )
+
+
+class Resized(nn.Layer):
+    """Upsample of whichever mode: Paddle's has no "nearest-exact", and asks "area" for a size."""
+
+    def __init__(
+        self,
+        size: Any = None,
+        scale_factor: Any = None,
+        mode: str = "nearest",
+        align_corners: bool | None = None,
+    ) -> None:
+        super().__init__()
+        self.size, self.scale_factor = size, scale_factor
+        self.mode, self.align_corners = mode, align_corners
+
+    def forward(self, x: Any) -> Any:
+        """x: [N, C, ...], of one to three axes of space."""
+        if self.mode == "nearest-exact":
+            return resize_nearest_exact(x, self.size, self.scale_factor)
+        if self.mode == "area":
+            return resize_area(x, self.size, self.scale_factor)
+        axes = x.ndim - 2
+        size, factor = (
+            None if one is None else list(repeated(one, axes))
+            for one in (self.size, self.scale_factor)
+        )
+        line = axes == 1 and self.mode == "nearest"  # which Paddle's wants as a picture
+        if line:
+            x = x.unsqueeze(-1)
+            size, factor = (None if one is None else [*one, 1] for one in (size, factor))
+        resized = F.interpolate(
+            x,
+            size=size,
+            scale_factor=factor,
+            mode=self.mode,
+            align_corners=bool(self.align_corners),
+            data_format="NCHW" if line else ("NCW", "NCHW", "NCDHW")[axes - 1],
+        )
+        return resized.squeeze(-1) if line else resized
 
 
 def group_norm(
