@@ -84,18 +84,36 @@ def _is_plain(text: str) -> bool:
     return not any(isinstance(node, ast.Call) for node in ast.walk(tree))
 
 
-def part_spelled(names: Sequence[str], call: TorchCall, through: Set[str]) -> Spelled:
+def part_spelled(
+    names: Sequence[str], call: TorchCall, through: Set[str], held: Sequence[Argument] = ()
+) -> Spelled:
     """Return the spelling of a call by way of `functools.partial`, or of that of partial itself.
 
     through: keywords that the other of the two gives. What torch asks for and this one does not
-    give, the other does.
+    give, the other does. held: those of them whose values are known, which choose among rows.
     """
 
     def ask(name: str) -> Spelled:
-        missing = frozenset(through | _not_given(name, call))
-        return spell(replace(call, api=name), missing)
+        missing = _not_given(name, call)
+        plain = replace(call, api=name)
+        if held and through == {one.name for one in held}:
+            whole = replace(plain, arguments=(*call.arguments, *held))
+            rest = _without_texts(spell(whole, frozenset(missing)), {one.text for one in held})
+            if rest is not None:
+                return rest
+        return spell(plain, frozenset(through | missing))
 
     return _first(names, ask)
+
+
+def _without_texts(spelled: Spelled, texts: Set[str]) -> Spelled | None:
+    """Return a call without the keywords that hold one of these names, None where it keeps one."""
+    tree = ast.parse(spelled.text.strip(), mode="eval").body
+    if not isinstance(tree, ast.Call):
+        return None
+    tree.keywords = [one for one in tree.keywords if not texts & names_of(ast.unparse(one.value))]
+    text = ast.unparse(tree)
+    return None if texts & names_of(text) else replace(spelled, text=text)
 
 
 def _not_given(name: str, call: TorchCall) -> set[str]:

@@ -429,6 +429,11 @@ def torchs_keywords(made: Any) -> dict[str, Any]:
     return given
 
 
+def function_of(made: Any) -> Any:
+    """Return what a `partial` calls: of a class here that stands for one of Paddle's, Paddle's."""
+    return getattr(made.func, "stands_for", made.func)
+
+
 def same_padding(weight: Any, dilation: Any = 1) -> list[int]:
     """Return the padding that keeps the size: Paddle's "SAME" sets the dilation to 1."""
     sizes = weight.shape[2:]
@@ -461,7 +466,7 @@ def as_torchs(kind: Any, *known: Any) -> Any:
     Paddle's are refused: their arguments are others, or stand in another order.
     """
     for one in known:
-        if kind in (one, one.__bases__[0]):
+        if kind in (one, one.__bases__[0], getattr(one, "stands_for", one)):
             return one
     if getattr(kind, "__module__", "").startswith("paddle."):
         raise NotImplementedError(f"{kind.__name__}: not called here when the net was ported")

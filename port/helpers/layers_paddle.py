@@ -8,12 +8,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from port.helpers.calls_paddle import (
-    NothingLoaded,
-    batch_norm_of_itself,
-    group_norm_without_weight,
-    rms_norm,
-)
+from port.helpers.calls_paddle import NothingLoaded, rms_norm
 from port.helpers.places_paddle import write_into
 
 
@@ -106,19 +101,6 @@ class RMSNorm(nn.Layer):
     def forward(self, x: Any) -> Any:
         """Return [..., *normalized_shape] divided by the root of its mean square."""
         return rms_norm(x, self.normalized_shape, self.weight, self.eps)
-
-
-class GroupNormWithoutWeight(nn.Layer):
-    """GroupNorm(affine=False): the gradient of Paddle's, without a weight, is another."""
-
-    def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5) -> None:
-        super().__init__()
-        self._num_groups, self._num_channels, self._epsilon = num_groups, num_channels, eps
-        self.weight = self.bias = None
-
-    def forward(self, x: Any) -> Any:
-        """Return [N, C, ...] with every group of channels normalised."""
-        return group_norm_without_weight(x, self._num_groups, self._epsilon)
 
 
 class MultiheadAttention(nn.Layer):
@@ -378,28 +360,6 @@ class OneDevice(nn.Layer):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Return what the net inside returns."""
         return self.module(*args, **kwargs)
-
-
-class BatchNormWithoutStatistics(nn.Layer):
-    """BatchNorm(track_running_stats=False): the batch's own statistics in eval mode, too.
-
-    Paddle's keeps running statistics whatever it uses, and its state has them.
-    """
-
-    def __init__(self, num_features: int, eps: float = 1e-5, affine: bool = True) -> None:
-        super().__init__()
-        self._num_features = num_features
-        self._epsilon = eps
-        self.weight = self.bias = self._mean = self._variance = None
-        self._momentum = 0.9
-        if affine:
-            one = nn.initializer.Constant(1.0)
-            self.weight = self.create_parameter([num_features], default_initializer=one)
-            self.bias = self.create_parameter([num_features], is_bias=True)
-
-    def forward(self, x: Any) -> Any:
-        """Return [N, C, ...] with every channel normalised over the batch."""
-        return batch_norm_of_itself(x, self.weight, self.bias, self._epsilon)
 
 
 def weight_norm_of(layer: Any, name: str = "weight", dim: Any = 0) -> Any:

@@ -7,6 +7,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from port.helpers.calls_paddle import (
+    batch_norm_of_itself,
     group_norm_without_weight,
     max_along,
     repeated,
@@ -45,8 +46,10 @@ def dilated_max_pool2d(
     return max_along(paddle.stack(met), axis=0)[0]
 
 
-class DilatedMaxPool2D(nn.Layer):
+class DilatedMaxPool2D(nn.MaxPool2D):
     """Max pooling by a kernel with gaps: Paddle's has no dilation."""
+
+    stands_for = nn.MaxPool2D
 
     def __init__(
         self,
@@ -56,10 +59,8 @@ class DilatedMaxPool2D(nn.Layer):
         dilation: Any = 1,
         ceil_mode: bool = False,
     ) -> None:
-        super().__init__()
-        self.ksize, self.dilation, self.return_mask = kernel_size, dilation, False
-        self.stride = kernel_size if stride is None else stride
-        self.padding, self.ceil_mode = padding, ceil_mode
+        super().__init__(kernel_size, stride, padding, ceil_mode=ceil_mode)
+        self.dilation = dilation
 
     def forward(self, x: Any) -> Any:
         """x: [N, C, H, W]."""
@@ -129,8 +130,8 @@ class CentredGroupNorm(nn.GroupNorm):
         return group_norm(x, self._num_groups, self.weight, self.bias, self._epsilon)
 
 
-class InstanceNormWithStatistics(nn.InstanceNorm2D):
-    """InstanceNorm(track_running_stats=True) of any rank: Paddle's keeps no running statistics."""
+class _WithStatistics(nn.layer.norm._InstanceNormBase):
+    """What instance norms share that keep running statistics: Paddle's keep none."""
 
     def __init__(
         self,
@@ -141,7 +142,7 @@ class InstanceNormWithStatistics(nn.InstanceNorm2D):
     ) -> None:
         given = None if affine else False
         super().__init__(num_features, epsilon=eps, weight_attr=given, bias_attr=given)
-        self.part_of_new = momentum
+        self._momentum = 1 - momentum
         self.register_buffer("running_mean", paddle.zeros([num_features]))
         self.register_buffer("running_var", paddle.ones([num_features]))
         self.register_buffer("num_batches_tracked", paddle.zeros([], dtype="int64"))
@@ -158,7 +159,77 @@ class InstanceNormWithStatistics(nn.InstanceNorm2D):
         return F.instance_norm(x, weight=self.scale, bias=self.bias, eps=self._epsilon)
 
     def _average(self, running: Any, new: Any) -> None:
-        running.set_value(running * (1 - self.part_of_new) + new * self.part_of_new)
+        running.set_value(running * self._momentum + new * (1 - self._momentum))
+
+
+class _OfTheBatch(nn.layer.norm._BatchNormBase):
+    """What batch norms share that use the batch's own statistics in eval mode, too.
+
+    Paddle's keep running statistics whatever they use, and their state has them.
+    """
+
+    def __init__(self, num_features: int, eps: float = 1e-5, affine: bool = True) -> None:
+        given = None if affine else False
+        super().__init__(num_features, epsilon=eps, weight_attr=given, bias_attr=given)
+        for name in ("_mean", "_variance"):
+            self._buffers.pop(name, None)
+            setattr(self, name, None)
+
+    def forward(self, x: Any) -> Any:
+        """Return [N, C, ...] with every channel normalised over the batch."""
+        return batch_norm_of_itself(x, self.weight, self.bias, self._epsilon)
+
+
+class InstanceNorm1DWithStatistics(_WithStatistics, nn.InstanceNorm1D):
+    """InstanceNorm1d(track_running_stats=True): Paddle's keeps no running statistics."""
+
+    stands_for = nn.InstanceNorm1D
+
+
+class InstanceNorm2DWithStatistics(_WithStatistics, nn.InstanceNorm2D):
+    """InstanceNorm2d(track_running_stats=True): Paddle's keeps no running statistics."""
+
+    stands_for = nn.InstanceNorm2D
+
+
+class InstanceNorm3DWithStatistics(_WithStatistics, nn.InstanceNorm3D):
+    """InstanceNorm3d(track_running_stats=True): Paddle's keeps no running statistics."""
+
+    stands_for = nn.InstanceNorm3D
+
+
+class BatchNorm1DWithoutStatistics(_OfTheBatch, nn.BatchNorm1D):
+    """BatchNorm1d(track_running_stats=False): the batch's own statistics in eval mode, too."""
+
+    stands_for = nn.BatchNorm1D
+
+
+class BatchNorm2DWithoutStatistics(_OfTheBatch, nn.BatchNorm2D):
+    """BatchNorm2d(track_running_stats=False): the batch's own statistics in eval mode, too."""
+
+    stands_for = nn.BatchNorm2D
+
+
+class BatchNorm3DWithoutStatistics(_OfTheBatch, nn.BatchNorm3D):
+    """BatchNorm3d(track_running_stats=False): the batch's own statistics in eval mode, too."""
+
+    stands_for = nn.BatchNorm3D
+
+
+class GroupNormWithoutWeight(nn.GroupNorm):
+    """GroupNorm(affine=False): the gradient of Paddle's, without a weight, is another."""
+
+    stands_for = nn.GroupNorm
+
+    def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5) -> None:
+        super().__init__(num_groups, num_channels, epsilon=eps, weight_attr=False, bias_attr=False)
+        for name in ("weight", "bias"):
+            self._parameters.pop(name, None)
+            setattr(self, name, None)
+
+    def forward(self, x: Any) -> Any:
+        """Return [N, C, ...] with every group of channels normalised."""
+        return group_norm_without_weight(x, self._num_groups, self._epsilon)
 
 
 def freezable_layer_norm(

@@ -100,7 +100,7 @@ class SeenCall:
     returns_written: bool = False
     aliases: set[str] = field(default_factory=set)
     ragged: bool = False  # the number of arguments differed from call to call
-    through: set[str] = field(default_factory=set)  # keywords that functools.partial gave
+    through: dict[str, Facts] = field(default_factory=dict)  # what functools.partial gave by name
     whose: str = ""  # "module:name" of what is not torch's
     asked: str = ""  # the name that `getattr` was asked for, the string that `eval` was given,
     # the dotted name of a module that was imported by it

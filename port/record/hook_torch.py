@@ -58,7 +58,7 @@ _OF_LAYERS = frozenset({
 _OF_RESULTS = frozenset(
     {"solution", "residuals", "rank", "singular_values", "Q", "R", "U", "S", "Vh"}
 )
-_OF_PARTIALS = frozenset({"keywords"})
+_OF_PARTIALS = frozenset({"func", "keywords"})
 _OF_TENSORS = frozenset(name for name in dir(torch.Tensor) if not name.startswith("__"))
 ATTRIBUTES = _OF_TENSORS | _OF_LAYERS | _OF_RESULTS | {"__name__"} | _OF_PARTIALS
 

@@ -251,7 +251,9 @@ class Asker(FrameWalker):
             described(result),
             any(result is tensor for tensor in written),
             aliases,
-            through=set(function.keywords) if isinstance(function, partial) else set(),
+            through={name: described(value) for name, value in function.keywords.items()}
+            if isinstance(function, partial)
+            else {},
             whose="" if names else _whose(function),
             asked=_asked(function, args),
             asked_of=_module_name(args[0]) if function is getattr else "",
@@ -300,7 +302,10 @@ def _merge(known: SeenCall, now: SeenCall) -> None:
     if known.receiver is not None and now.receiver is not None:
         known.receiver = merged(known.receiver, now.receiver)
     known.result = merged(known.result, now.result)
-    known.through |= now.through
+    known.through = {
+        name: merged(*(one.through.get(name, Facts()) for one in (known, now)))
+        for name in {**known.through, **now.through}
+    }
     known.aliases |= now.aliases
     known.writers |= now.writers
     known.returns_written = known.returns_written or now.returns_written

@@ -25,9 +25,9 @@ from port.write.match import matched
 from port.write.open_calls import handed_on, without_stars
 from port.write.owners import LISTS, is_taken_in_turn, read_by_place, thawing, torch_has
 from port.write.parts import PartWriter, argument
+from port.write.standing import AS_TORCHS, called, held_by_partial, instead, made_by_partial
 from port.write.torch_like import draws_its_own, torch_like
 
-AS_TORCHS = "as_torchs"
 INIT, CALLED = ".__init__", ".__call__"
 HASATTR = "builtins:hasattr"
 IN_PLACE = {"torch.nn.ReLU": "ReLUInPlace", "torch.nn.functional.relu": "F.relu_"}
@@ -83,7 +83,7 @@ class CallWriter:
             isinstance(part, ast.Call) and not self._is_getattr(part)
             for part in ast.walk(node.func)
         )
-        if once or any(text.startswith(f"{AS_TORCHS}(") for text in texts):
+        if once or (_is_open(node) and any(t.startswith(f"{AS_TORCHS}(") for t in texts)):
             made = [self.rewriter.torch_like(node, one.names) for one in torchs]
             if all(made):
                 return self._as_torchs(node, list(filter(None, made)))
@@ -147,7 +147,7 @@ class CallWriter:
 
     def _by_value(self, node: ast.Call, names: Any, call: TorchCall, seen: SeenCall) -> str:
         """Spell a call of a variable that holds a class or function of torch."""
-        through = seen.through if seen.partial else None
+        through = seen if seen.partial else None
         return self._with_function(node, names, call, self.rewriter.text(node.func), "", through)
 
     def _with_function(
@@ -157,7 +157,7 @@ class CallWriter:
         call: TorchCall,
         function: str,
         first: str,
-        through: set[str] | None = None,
+        through: SeenCall | None = None,
     ) -> str:
         """Spell a call whose function keeps its text; `through`: of a call in two parts."""
         alike = takes_torchs_arguments(names, call)
@@ -165,8 +165,8 @@ class CallWriter:
             if through is None:
                 spelled = self._spelled_or_closed(node, names, call)
             else:
-                given = through
-                spelled = self._or_closed(node, call, lambda c: part_spelled(names, c, given))
+                given, held = {*through.through}, held_by_partial(through)
+                spelled = self._or_closed(node, call, lambda c: part_spelled(names, c, given, held))
             tree = ast.parse(spelled.text.strip(), mode="eval").body
             alias = value_spelled([name.removesuffix(CALLED) for name in names]).text
         except NoSpelling as error:
@@ -179,9 +179,27 @@ class CallWriter:
         if not isinstance(tree, ast.Call) or ast.unparse(tree.func) != alias:
             if alike or alias.startswith("(lambda: "):  # of torch's, and always the same
                 return self.rewriter.inside(node)
+            if through and through.through:
+                own = (
+                    function if made_by_partial(names, call, through, alias) == called(tree) else ""
+                )
+            else:
+                own = instead(tree, alias, first or function)
+            if own:
+                self.rewriter.take(node, named(own))
+                function, first = (function, own) if first else (own, "")
+                return self._called(node, spelled, call, function, first)
             return self.rewriter.stub(
                 node, names[0], f"is {spelled.text} in Paddle, and not called by name"
             )
+        return self._called(node, spelled, call, function, first)
+
+    def _called(
+        self, node: ast.Call, spelled: Spelled, call: TorchCall, function: str, first: str
+    ) -> str:
+        """Return the call of `function` with the arguments of a spelling, `first` before them."""
+        tree = ast.parse(spelled.text.strip(), mode="eval").body
+        assert isinstance(tree, ast.Call)
         inside = spelled.text.strip()[len(ast.unparse(tree.func)) :]
         if first:
             inside = f"({first}{', ' if tree.args or tree.keywords else ''}{inside[1:]}"
@@ -395,7 +413,7 @@ class CallWriter:
         call = self._call(node, names, rest, node.args[1:])
         function = self.rewriter.text(node.func)
         first = self.rewriter.text(node.args[0])
-        return self._with_function(node, names, call, function, first, set())
+        return self._with_function(node, names, call, function, first, SeenCall())
 
     # Writes in place
 

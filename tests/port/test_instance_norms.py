@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip("torch")
 paddle = pytest.importorskip("paddle")
 
-from port.helpers.pooling_norms_paddle import InstanceNormWithStatistics
+from port.helpers import pooling_norms_paddle
 
 
 @pytest.mark.parametrize("affine", [False, True])
@@ -14,7 +14,8 @@ from port.helpers.pooling_norms_paddle import InstanceNormWithStatistics
 def test_statistics_run_as_torchs_and_are_used_in_eval_mode(rank, affine):
     layers = {3: torch.nn.InstanceNorm1d, 4: torch.nn.InstanceNorm2d, 5: torch.nn.InstanceNorm3d}
     theirs = layers[rank](4, momentum=0.3, affine=affine, track_running_stats=True)
-    ours = InstanceNormWithStatistics(4, momentum=0.3, affine=affine)
+    made = getattr(pooling_norms_paddle, f"InstanceNorm{rank - 2}DWithStatistics")
+    ours = made(4, momentum=0.3, affine=affine)
     assert {name for name, _ in ours.named_buffers()} == {
         name for name, _ in theirs.named_buffers()
     }
