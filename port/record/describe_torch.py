@@ -2,6 +2,7 @@
 
 import functools
 import types
+import weakref
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from port.record.facts import MODULE_OF_PYTHON, PARTIAL, Facts
 from port.record.names_torch import names_of, torch_class_of
 
 _LONGEST = 16  # of a list whose values are kept
+_OF_LINEARS: dict[int, weakref.ref[torch.Tensor]] = {}  # their weights, by identity
 
 
 def described(value: Any) -> Facts:
@@ -22,7 +24,8 @@ def described(value: Any) -> Facts:
         return Facts(KIND_OF[kind], value)
     if isinstance(value, torch.Tensor):
         known = Facts("tensor", UNKNOWN, value.dim(), dtype_name(value.dtype))
-        return replace(known, part=_is_part(value), linked=_is_linked(value))
+        of_linear = id(value) in _OF_LINEARS and _OF_LINEARS[id(value)]() is value
+        return replace(known, part=_is_part(value), linked=_is_linked(value), of_linear=of_linear)
     if isinstance(value, torch.Size):
         return Facts("size", tuple(value), len(value), "int", single=len(value) == 1)
     if isinstance(value, list | tuple):
@@ -50,6 +53,12 @@ def described(value: Any) -> Facts:
     if callable(value):
         return Facts("function", names=names_of(value))
     return Facts()
+
+
+def note_parameter(module: nn.Module, name: str, parameter: torch.Tensor | None) -> None:
+    """Keep which tensors are weights of Linears: a hook of all modules' `register_parameter`."""
+    if isinstance(module, nn.Linear) and name == "weight" and parameter is not None:
+        _OF_LINEARS[id(parameter)] = weakref.ref(parameter)
 
 
 def _described_list(value: Any, kind: str) -> Facts:

@@ -32,7 +32,7 @@ class Facts:
     tensors of several shapes, or a tensor that is not shaped as the one whose method was called.
     either: where layers of several classes came, the names of each. part: so did a tensor that has
     not its memory for itself, such as `x[:, 1:]`. linked: so did a view of another tensor that
-    gradients go through.
+    gradients go through. of_linear: so did the weight of a Linear, among others maybe.
 
     names are canonical names of torch ("torch.nn.Conv2d", "torch.nn.modules.conv.Conv2d"); of an
     instance those of the class of torch nearest to it.
@@ -48,6 +48,7 @@ class Facts:
     either: tuple[tuple[str, ...], ...] = ()
     part: bool = False
     linked: bool = False
+    of_linear: bool = False
 
 
 def merged(one: Facts, other: Facts) -> Facts:
@@ -66,6 +67,7 @@ def merged(one: Facts, other: Facts) -> Facts:
         tuple(dict.fromkeys((*_classes(one), *_classes(other)))) if _differ(one, other) else (),
         one.part or other.part,
         one.linked or other.linked,
+        one.of_linear or other.of_linear,
     )
 
 

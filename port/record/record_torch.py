@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from port.record.attribute import attribute
+from port.record.describe_torch import note_parameter
 from port.record.facts import Binding, FileRecord, Record
 from port.record.frozen_torch import frozen_norms
 from port.record.hook_torch import Finder
@@ -43,7 +44,8 @@ def record_net(
     record = Record(finder.files, root, held=phase.writes.held)
     phase.at_work = True
     watch = nn.modules.module.register_module_forward_hook
-    with on_the_cpu(), watch(phase.writes.after_forward):
+    noting = nn.modules.module.register_module_parameter_registration_hook
+    with on_the_cpu(), watch(phase.writes.after_forward), noting(note_parameter):
         torch.manual_seed(0)
         net = build()
         record.with_modes = classes_with_modes(net)

@@ -15,7 +15,7 @@ from port.spelling.table import alternatives, rows
 from port.spelling.texts import DATA, itself
 from port.spelling.written_out import WRITTEN, CallToWrite
 
-_BY_PLACES = (".copy_", "diagonal_", ".tril_", ".triu_", ".t_", ".transpose_", ".squeeze_")
+BY_PLACES = (".copy_", "diagonal_", ".tril_", ".triu_", ".t_", ".transpose_", ".squeeze_")
 
 
 _PROMOTING = frozenset({
@@ -78,7 +78,7 @@ def _of_weights_themselves(call: TorchCall) -> TorchCall:
         return call
     first = call.receiver if call.receiver is not None else (*call.arguments, None)[0]
     others = call.arguments[call.receiver is None :]
-    if method and (call.api.endswith(_BY_PLACES) or any(o.kind == "tensor" for o in others)):
+    if method and (call.api.endswith(BY_PLACES) or any(o.kind == "tensor" for o in others)):
         return call
     if first is None:
         return call

@@ -10,6 +10,7 @@ from port.record.facts import Binding, Facts
 from port.spelling.names import is_new_of_modules
 from port.spelling.texts import DATA, itself, turned
 from port.write.files.texts import DROP, in_brackets
+from port.write.in_place.uses import MAY_BE_TURNED, may_be_turned
 from port.write.owners import owner_names
 from port.write.parts import PartWriter
 
@@ -48,6 +49,8 @@ def setting_written(
     owner = writer.text(target.value)
     if target.attr == "weight" and _share_what_differs(value.text, facts.names):
         return writer.stub(node, ast.unparse(node), _TURNED_AND_NOT)
+    if target.attr == "data" and may_be_turned(writer, target.value, [node.value]):
+        return writer.stub(node, ast.unparse(target), MAY_BE_TURNED)
     if not facts.either:
         spelled = setting_spelled(owner_names(facts), target.attr, owner, value)
         return None if spelled is None else writer.take(node, spelled)

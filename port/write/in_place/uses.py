@@ -10,7 +10,8 @@ from port.meanings import call_spelled
 from port.record.facts import Place, Record, SeenCall
 from port.record.instrument import span_of
 from port.source import Source
-from port.spelling.texts import DATA, TURNED, WEIGHT, is_bracketed
+from port.spelling.spell import BY_PLACES
+from port.spelling.texts import DATA, TURNED, WEIGHT, is_bracketed, itself
 from port.write.parts import PartWriter
 
 _LOOPS = ast.For | ast.While
@@ -22,6 +23,9 @@ _METHOD = "torch.Tensor."
 # Whose gradients ask for no input; those that ask for none where the other side is a number.
 _OF_OUTPUTS = frozenset({"add_", "sub_", "exp_", "sqrt_", "rsqrt_", "sigmoid_", "tanh_", "relu_"})
 _SCALED = frozenset({"mul_", "div_", "multiply_", "divide_", "true_divide_"})
+MAY_BE_TURNED = "may be the weight of a Linear, whose axes Paddle has exchanged"
+_OF_SHAPE = ("shape", "size", "numel", "nelement", "dim", "ndim", "dtype", "device")
+_ALIKE = re.compile(r"rand|normal|uniform|bernoulli|zeros|ones|full|empty")
 _NUMBERS = ("float16", "float32", "float64", "int32", "int64")
 
 
@@ -180,8 +184,7 @@ def of_a_turned_weight(rewriter: PartWriter, node: ast.Subscript) -> str | None:
     if whole and ast.unparse(node.slice) in (":", "..."):
         return None
     if rewriter.facts(node.value).kind == "tensor" and is_of_parameters(rewriter, owner):
-        reason = "may be the weight of a Linear, whose axes Paddle has exchanged"
-        return _not_written(rewriter, node, reason)
+        return _not_written(rewriter, node, MAY_BE_TURNED)
     return None
 
 
@@ -229,6 +232,8 @@ def of_a_part(
     other calls, and of methods that have no spelling without the write. called: reads a method's
     call, of `x[:, 0].mul_(2).exp_()` each in turn.
     """
+    if told := _of_some_linear(rewriter, node, call):
+        return told
     alone = isinstance(rewriter.source.parents[node], ast.Expr)
     if not alone or call.result is None or not call.result.linked:
         return None
@@ -238,6 +243,69 @@ def of_a_part(
         return None
     text = rewriter.take(node, value)
     return f"{rewriter.text(target)} = {text[1:-1] if is_bracketed(text) else text}"
+
+
+def _of_some_linear(rewriter: PartWriter, node: ast.Call, call: TorchCall) -> str:
+    """Say that `p.data.copy_(x)` cannot be written where p is a Linear's weight by no name of it.
+
+    "" of other calls, and where x is made of such weights: those are turned, too.
+    """
+    method = call.api.startswith(_METHOD) and call.api.endswith("_") and call.receiver
+    if not method or not isinstance(node.func, ast.Attribute):
+        return ""
+    given = [*node.args, *(one.value for one in node.keywords)]
+    ordered = call.api.endswith(BY_PLACES) or any(one.kind == "tensor" for one in call.arguments)
+    if not ordered or not may_be_turned(rewriter, node.func.value, given):
+        return ""
+    return rewriter.stub(node, ast.unparse(node.func), MAY_BE_TURNED)
+
+
+def may_be_turned(rewriter: PartWriter, owner: ast.expr, given: Sequence[ast.expr]) -> bool:
+    """Tell whether a Linear's weight came to a place whose text does not tell that it is one.
+
+    given: what is written into it; if that is made of such weights, it stands as they do.
+    """
+    text = rewriter.text(owner)
+    if itself(text) != text or TURNED in text or not _is_of_linear(rewriter, owner):
+        return False
+    return not any(_is_made_of_linears(rewriter, one) for one in given)
+
+
+def _is_made_of_linears(rewriter: PartWriter, given: ast.expr) -> bool:
+    """Tell whether what is written stands as a Linear's weight does: it is made of one.
+
+    Of its shape alone, it is where it is drawn, or one number.
+    """
+    alike = _ALIKE.search(ast.unparse(given)) is not None
+    for part in ast.walk(given):
+        if isinstance(part, ast.expr) and _is_of_linear(rewriter, part):
+            above = rewriter.source.parents.get(part)
+            sized = isinstance(above, ast.Attribute) and above.attr in _OF_SHAPE
+            if alike or not sized:
+                return True
+    return False
+
+
+def _is_of_linear(rewriter: PartWriter, node: ast.AST) -> bool:
+    """Tell whether an expression was the weight of a Linear, or the `data` of one."""
+    if isinstance(node, ast.Attribute) and node.attr == "data":
+        node = node.value
+    record = rewriter.source.record
+    seen = record.calls.get(span_of(node), ()) if isinstance(node, ast.Call) else ()
+    if any(one.result.of_linear for one in seen):
+        return True
+    above = rewriter.source.parents.get(node)
+    called = rewriter.source.parents.get(above) if isinstance(above, ast.Attribute) else None
+    is_method = isinstance(called, ast.Call) and called.func is above
+    of_method = record.calls.get(span_of(called), ()) if is_method else ()
+    if any(one.receiver is not None and one.receiver.of_linear for one in of_method):
+        return True
+    if isinstance(above, ast.Call) and node in above.args:
+        place = above.args.index(node)
+        ways = record.calls.get(span_of(above), ())
+        if any(one.positional[place].of_linear for one in ways if place < len(one.positional)):
+            return True
+    return isinstance(node, ast.expr) and rewriter.facts(node).of_linear
 
 
 def _anew(

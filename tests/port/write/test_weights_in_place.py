@@ -64,6 +64,32 @@ UNTOLD = {
     "pieces of a loop": """
         for name, p in self.named_parameters():
             p.data.chunk(3)[0].fill_(3.0)""",
+    "copies in a loop": """
+        loaded = {"fc.weight": torch.arange(9.0).view(3, 3)}
+        for name, p in self.named_parameters():
+            if name in loaded:
+                p.data.copy_(loaded[name])""",
+    "data in a loop": """
+        named = self.named_parameters()
+        loaded = {name: torch.arange(p.numel()).view(p.shape) for name, p in named}
+        for name, p in self.named_parameters():
+            p.data = loaded[name].float()""",
+    "without gradients in a loop": """
+        table = torch.arange(9.0).view(3, 3)
+        with torch.no_grad():
+            for p in self.fc.parameters():
+                if p.dim() == 2:
+                    p.mul_(table)""",
+    "made in a loop": """
+        for p in self.parameters():
+            p.data.copy_(torch.arange(p.numel()).view(p.shape))""",
+    "by a key": """
+        held = dict(self.named_parameters())
+        held["fc.weight"].data.copy_(torch.arange(9.0).view(3, 3))""",
+    "the data of a table": """
+        for p in self.fc.parameters():
+            p.data.copy_(torch.eye(3).cumsum(0).data)""",
+    "the first of all": "next(self.fc.parameters()).data = torch.arange(9.0).view(3, 3)",
     "flat": "self.fc.weight.data.view(-1)[1] = 9.0",
 }
 
@@ -87,6 +113,38 @@ def test_what_nobody_knows_is_a_gap(kind, tmp_path):
     record, _ = recorded(tmp_path, {"writes": _net(UNTOLD[kind])}, modes=("eval",))
     _, port = written(record)
     assert [gap for gap in port.gaps if gap.ran]
+
+
+ALIKE = {
+    "of another net": """
+        for one, other in zip(self.fc.parameters(), self.more.parameters()):
+            other.data.copy_(one.data)""",
+    "of both": """
+        for one, other in zip(self.fc.parameters(), self.more.parameters()):
+            other.data = other.data * 0.25 + one.data * 0.75""",
+    "of another net by a key": """
+        held = dict(self.fc.named_parameters())
+        for name, p in self.more.named_parameters():
+            p.data.copy_(held[name])""",
+    "zeros": """
+        for p in self.fc.parameters():
+            p.data = torch.zeros(p.shape)
+            p.data.add_(1)""",
+}
+
+
+@pytest.mark.parametrize("kind", ALIKE)
+def test_what_is_made_of_linears_weights_stands_as_they_do(kind, tmp_path):
+    record, net = recorded(tmp_path, {"alike": _net(ALIKE[kind])}, modes=("eval",))
+    port = write_port(record)
+    assert not port.gaps
+    write_folder(tmp_path / "port_of_it", port, {"spec": "here", "arguments": {}})
+    ported = build_port(tmp_path / "port_of_it")
+    ours = {name: one.numpy() for name, one in ported.state_dict().items()}
+    if kind == "zeros":
+        np.testing.assert_array_equal(ours["fc.weight"], net.fc.weight.detach().numpy().T)
+    elif kind != "of both":
+        np.testing.assert_array_equal(ours["more.weight"], ours["fc.weight"])
 
 
 def test_a_weight_of_two_linears_is_one_in_the_port(tmp_path):
