@@ -1,7 +1,7 @@
 """What one run of the reference left behind, as arrays."""
 
 import math
-from collections.abc import MutableSequence
+from collections.abc import Iterable, MutableSequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -203,6 +203,20 @@ class Trace:
     bounds: list[Bounding] = field(default_factory=list)  # what bounds values
     choices: list[Choice] = field(default_factory=list)  # its discrete steps, in order
     choices_left: dict[str, Left] = field(default_factory=dict)  # path -> why some are not there
+
+
+def around(calls: Iterable[Call]) -> set[str]:
+    """Return the paths of `calls` and of all modules whose code ran around them.
+
+    By who called whom: of a module that several others hold, the name tells one of them.
+    """
+    found: dict[CallKey, Call] = {}
+    for call in calls:
+        frame: Call | None = call
+        while frame is not None and frame.key not in found:
+            found[frame.key] = frame
+            frame = frame.parent
+    return {path for path, _ in found}
 
 
 def nearest(call: Call | None, judged: set[str]) -> Call | None:

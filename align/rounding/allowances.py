@@ -2,7 +2,7 @@
 
 from align.judge.compare import Allowance
 from align.pairing.tensors import ancestors
-from align.record.trace import Trace
+from align.record.trace import Trace, around
 
 TINY = 8  # values: so few of a gradient may be nothing but rounding
 
@@ -15,7 +15,7 @@ class Sums:
         self.reach: dict[str, int] = {}
         for call in trace.calls:
             self.summed[call.path] = max(call.values_per_channel, self.summed.get(call.path, 0))
-            for path in ancestors(call.path):
+            for path in {*ancestors(call.path), *around([call])}:
                 self.reach[path] = max(call.largest_size, self.reach.get(path, 0))
 
     def allowance(self, path: str, rounding: float, kernels: float, unit: float) -> Allowance:

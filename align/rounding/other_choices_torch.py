@@ -12,10 +12,9 @@ from align.arrays.trees import leaves, map_leaves
 from align.judge.compare import NOTHING_LEFT, UNITS
 from align.judge.where import Where
 from align.nets.prepare_torch import state_kept
-from align.pairing.tensors import ancestors
 from align.record.draws import CallKey
 from align.record.recording_torch import ReferenceRun
-from align.record.trace import Call, CallPlace, Slot, Trace
+from align.record.trace import Call, CallPlace, Slot, Trace, around
 from align.rounding.disturbed_run_torch import DisturbedRun
 from align.rounding.noise_torch import Noise
 
@@ -59,7 +58,8 @@ def chosen_otherwise(
     port may be off. Code comes to choices of its own there, but for those of `given`.
     """
     scales = {place: scale for place in places for scale in _scale(trace, place)}
-    entered = {above for place in scales for above in ancestors(place[0])}
+    keys = {place[:2] for place in scales}
+    entered = around(call for call in trace.calls if call.key in keys)
     found: set[CallPlace] = set()
     for seed in range(RUNS if scales else 0):
         forward_only = ReferenceRun(run.args, run.kwargs, label=run.label)

@@ -12,7 +12,7 @@ from align.judge.kernel_errors_torch import COHERENT_DRAWS, Errors
 from align.judge.watch_kernels_torch import WatchKernels
 from align.nets.prepare_torch import rounded_constants, state_kept
 from align.record.recording_torch import ReferenceRun
-from align.record.trace import Call, Trace
+from align.record.trace import Call, Trace, around
 from align.rounding.disturbed_run_torch import DisturbedRun
 from align.rounding.movements_torch import Movements
 
@@ -126,8 +126,7 @@ def _over_draws(
     """See `kernel_moves`; `disturb` runs the code of `calls`."""
     if not any(call.kernels for call in calls):
         return {}
-    entered = {call.path for call in calls if call.kernels}
-    entered |= above(trace, entered)
+    entered = around(call for call in calls if call.kernels)
     running = [net.get_submodule(path) for path in entered]
     whole = calls[0].path == "" if calls else True
 
@@ -157,15 +156,6 @@ def combined(
     return found
 
 
-def above(trace: Trace, paths: set[str]) -> set[str]:
-    """Return the modules that hold one of `paths`."""
-    return {path for path in trace.paths if any(_is_above(path, inner) for inner in paths)}
-
-
-def _is_above(path: str, inner: str) -> bool:
-    return path != inner and (not path or inner.startswith(f"{path}."))
-
-
 def constant_moves(net: nn.Module, trace: Trace, run: ReferenceRun) -> Movements:
     """Return how far tensors move when epsilon and momentum are rounded to float32.
 
@@ -183,7 +173,7 @@ def constant_moves(net: nn.Module, trace: Trace, run: ReferenceRun) -> Movements
             changes[path] = {name: (getattr(module, name), rounded[name]) for name in rounded}
     if not changes:
         return {}
-    entered = set(changes) | above(trace, set(changes))
+    entered = around(call for call in trace.calls if call.path in changes)
     moved = DisturbedRun(trace, set(trace.paths), run, units=0.0, entered=entered)
     try:
         _set(net, changes, 1)

@@ -11,7 +11,7 @@ from align.judge.words import Words
 from align.pairing.by_path import Pairing
 from align.pairing.tensors import ancestors
 from align.record.draws import CallKey
-from align.record.trace import Trace
+from align.record.trace import Trace, around
 
 
 @dataclass
@@ -36,7 +36,11 @@ class Findings:
     def allow_gradient(self, parameter: str) -> Allowance:
         """Return what rounding explains of the gradient of a parameter of the reference."""
         allowed: Allowance = self.moves.allow(("", 0, f"grad:{parameter}"))
-        using = set(ancestors(parameter.rpartition(".")[0]))
+        if not self.inexact:
+            return allowed
+        holder = parameter.rpartition(".")[0]
+        calls = (call for call in self.trace.calls if call.path == holder)
+        using = {*ancestors(holder), *around(calls)}
         errors = [both[1] for (path, _), both in self.inexact.items() if path in using]
         return replace(allowed, inexact=max(errors)) if errors else allowed
 
