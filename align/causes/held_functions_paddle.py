@@ -9,6 +9,7 @@ from typing import Any
 
 from paddle import nn
 
+from common.nets import members
 from common.places import is_users
 
 Put = Callable[[Any], None]  # puts another function in one place
@@ -25,7 +26,7 @@ def held_functions(layer: nn.Layer) -> dict[int, list[Put]]:
     """
     found: dict[int, list[Put]] = {}
     seen: set[int] = set()
-    left = [each for own in layer.sublayers(include_self=True) for each in _of_layer(own)]
+    left = [each for own in members.modules(layer) for each in _of_layer(own)]
     while left:
         value, put = left.pop()
         if _package(value) == "paddle":

@@ -16,6 +16,7 @@ from paddle.nn.layer import rnn
 from align.arrays.arrays_paddle import is_tensor
 from align.causes.written_out.functions_paddle import as_torch
 from align.judge.words import Cause
+from common.nets import members
 
 # function, which call of it (-1: all), replacement
 Replacement = tuple[str, int, Callable[..., Any]]
@@ -36,7 +37,7 @@ class LayerSetting:
         """Run the block with it."""
         kept = [
             (layer, name, getattr(layer, name))
-            for layer in self.layer.sublayers(include_self=True)
+            for layer in members.modules(self.layer)
             for name in self.settings
             if hasattr(layer, name)
         ]

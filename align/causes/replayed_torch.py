@@ -17,6 +17,7 @@ from align.causes.steps import named
 from align.nets.calls import wrapped_forwards
 from align.nets.prepare_torch import out_of_place, state_kept
 from align.record.trace import TENSOR
+from common.nets import members
 
 
 def replayed_by(net: nn.Module, batch: NetBatch) -> ReplayedCalls:
@@ -57,7 +58,7 @@ def replayed_calls(
         steps = WatchSteps(watch.running)
         mode = torch.enable_grad() if gradients else torch.no_grad()
         # What is no call inside writes as it does: it is the code of the module around it.
-        in_place = out_of_place(net, {path for path, _ in net.named_modules()} - judged)
+        in_place = out_of_place(net, {path for path, _ in members.named_modules(net)} - judged)
         with state_kept(net), mode, in_place, wrapped, steps:
             net(*args, **dict(kwargs))
     finally:
@@ -135,7 +136,7 @@ def _named_output(around: TorchRecorder | None, path: str, outputs: Any) -> Any:
 
 def _names(net: nn.Module) -> dict[int, str]:
     """Return {identity: name} of all parameters and buffers."""
-    held = [*net.named_parameters(), *net.named_buffers()]
+    held = [*members.named_parameters(net), *members.named_buffers(net)]
     return {id(tensor): name for name, tensor in reversed(held)}
 
 

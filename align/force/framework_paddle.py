@@ -11,6 +11,7 @@ from paddle import nn
 from align.arrays.arrays_paddle import is_tensor, shared, to_array
 from align.force.framework import Cotangents
 from align.nets.prepare_paddle import COMPLEX, FLOATING
+from common.nets import members
 
 
 def _product(tensor: paddle.Tensor, cotangent: paddle.Tensor) -> paddle.Tensor:
@@ -75,4 +76,4 @@ class PaddleFramework:
         return [None if tensor.stop_gradient else next(found) for tensor in wrt]
 
     def parameters(self, module: nn.Layer) -> Mapping[int, Any]:
-        return {id(p): p for p in module.parameters() if not p.stop_gradient}
+        return {id(p): p for p in members.parameters(module) if not p.stop_gradient}

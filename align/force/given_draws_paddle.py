@@ -16,6 +16,7 @@ from align.arrays.arguments import Forward
 from align.force.given_draws import DrawGiver, Wanted
 from align.record.draws import MASK, NORMAL, UNIFORM
 from align.record.trace import Call
+from common.nets import members
 from common.places import loaded_modules
 
 RandomSettings = dict[str, Any]
@@ -105,7 +106,7 @@ def _held(modules: frozenset[str]) -> list[tuple[Any, str]]:
 
 def _held_by_code(net: paddle.nn.Layer) -> list[tuple[Any, str]]:
     """Return the same of the modules in which the code of `net` is written."""
-    homes = {type(layer).__module__ for layer in net.sublayers(include_self=True)}
+    homes = {type(layer).__module__ for layer in members.modules(net)}
     return _among([sys.modules[name] for name in homes if name in sys.modules])
 
 

@@ -37,6 +37,7 @@ from align.record.bounds import Bounding
 from align.record.choices.choice import Choice
 from align.record.draws import CallKey
 from align.record.trace import CallPlace, Slot, Trace
+from common.nets import members
 from common.places import told
 
 # Roundings that have added up on the way to a discrete step: nothing is judged by this.
@@ -213,7 +214,7 @@ def _nothing_told(frame: RunningCall, number: int, own: Choice, apart: Apart) ->
 
 def _held_by(layer: nn.Layer) -> Iterator[tuple[tuple[int, str], paddle.Tensor]]:
     """Yield the tensors that a layer and those inside it hold, by (id of the holder, name)."""
-    for each in layer.sublayers(include_self=True):
+    for each in members.modules(layer):
         for name, value in {**vars(each), **each._buffers, **each._parameters}.items():
             if is_tensor(value):
                 yield (id(each), name), value

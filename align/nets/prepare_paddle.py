@@ -17,6 +17,7 @@ from align.arrays.arrays_paddle import to_array, to_tensor
 from align.nets.calls import attributes_kept, attributes_remembered
 from align.nets.casts.follow_paddle import PaddleTables, cast, follows_run
 from align.nets.layers_paddle import is_static, layers_by_path, tables_of
+from common.nets import members
 
 COMPLEX = (paddle.complex64, paddle.complex128)
 FLOATING = (paddle.float16, paddle.bfloat16, paddle.float32, paddle.float64, *COMPLEX)
@@ -40,7 +41,7 @@ def prepared(
     modes = [(layer, layer.training) for layer in _every(net)]
     recurrent = [layer for layer, _ in modes if isinstance(layer, nn.layer.rnn.RNNBase)]
     rates = {layer: layer.dropout for layer in recurrent}
-    held = [_held(parameter) for parameter in net.parameters()]
+    held = [_held(parameter) for parameter in members.parameters(net)]
     tensors = _floating_tensors(net)
     kept = [(tensor, tensor.detach().clone()) for tensor in tensors]
     others = [(t, t.detach().clone()) for t in _tensors(net) if t.dtype not in FLOATING]
@@ -53,7 +54,7 @@ def prepared(
                 to = "complex128" if dtype == "float64" else "complex64"
             same = values.dtype == tensor_dtype(to)
             _rebind(tensor, values.clone() if same else values.cast(to))
-        for parameter in net.parameters():
+        for parameter in members.parameters(net):
             parameter.clear_gradient(False)
         follows = follows_run(tables) if dtype == "float64" else nullcontext()
         with (
@@ -111,7 +112,7 @@ def _set_mode(net: nn.Layer, train: bool, modes: list[tuple[nn.Layer, bool]]) ->
 
 
 def _every(net: nn.Layer) -> list[nn.Layer]:
-    return net.sublayers(include_self=True)
+    return members.modules(net)
 
 
 def _run_on_one_device(layer: nn.Layer) -> None:
@@ -311,7 +312,7 @@ def tensor_dtype(name: str) -> Any:
 
 
 def _tensors(net: nn.Layer) -> list[paddle.Tensor]:
-    found = {id(tensor): tensor for tensor in (*net.parameters(), *net.buffers())}
+    found = {id(tensor): tensor for tensor in (*members.parameters(net), *members.buffers(net))}
     # A recurrent layer has a buffer for dropout's state that holds no memory before it is needed.
     return [t for t in found.values() if t._is_initialized()]
 

@@ -22,6 +22,7 @@ from align.arrays.trees import leaves, map_leaves
 from align.nets.calls import attributes_kept
 from align.nets.casts.follow_torch import TorchTables, follows_run
 from align.nets.layers_torch import tables_of
+from common.nets import members
 from common.processes.gradient_checkpoints import runs_again
 
 
@@ -57,11 +58,11 @@ def prepared(
         undo.append((module, name, getattr(module, name)))
         setattr(module, name, value)
 
-    gradients = [(parameter, parameter.grad) for parameter in net.parameters()]
-    for parameter in net.parameters():
+    gradients = [(parameter, parameter.grad) for parameter in members.parameters(net)]
+    for parameter in members.parameters(net):
         parameter.grad = None
     tensors = _cast(net, dtype)
-    modes = {module: module.training for module in net.modules()}
+    modes = {module: module.training for module in members.modules(net)}
     try:
         torch.set_num_threads(1)  # beside Paddle, more threads stall on a busy machine
         torch.set_default_dtype(dtype)
@@ -69,14 +70,14 @@ def prepared(
         for name, plain in _NO_CHECKPOINTS.items():
             change(checkpoint, name, plain)
         change(torch.inference_mode, "__enter__", _without_gradients)
-        for path, module in net.named_modules():
+        for path, module in members.named_modules(net):
             if path in float32_constants:
                 for name, value in rounded_constants(module).items():
                     change(module, name, value)
         follows = follows_run(tables) if dtype == torch.float64 else nullcontext()
-        with attributes_kept(net.modules()), _own_checkpoints_once(), follows:
+        with attributes_kept(members.modules(net)), _own_checkpoints_once(), follows:
             _set_mode(net, train, modes)
-            for module in net.modules():
+            for module in members.modules(net):
                 _run_on_one_device(module)
                 _cast_attributes(module, dtype)
                 if vars(module).get("_compiled_call_impl") is not None:
@@ -110,7 +111,7 @@ def _set_mode(net: nn.Module, train: bool, modes: Mapping[nn.Module, bool]) -> N
     """
     frozen = {module for module, training in modes.items() if modes[net] and not training}
     net.train(train)
-    now = {module: module.training and module not in frozen for module in net.modules()}
+    now = {module: module.training and module not in frozen for module in members.modules(net)}
     for module in frozen:
         if type(module).train is not nn.Module.train:
             module.train(False)
@@ -263,7 +264,7 @@ def _cast(net: nn.Module, dtype: torch.dtype) -> Tensors:
     kept: Tensors = []
     copies: dict[int, torch.Tensor] = {}
     shared: dict[tuple[Any, ...], torch.Tensor] = {}
-    for parameter in net.parameters():
+    for parameter in members.parameters(net):
         kept.append((parameter, "", parameter.data))
         if parameter.is_floating_point() or parameter.is_complex():
             _uncast[id(parameter)] = parameter.data
@@ -272,7 +273,7 @@ def _cast(net: nn.Module, dtype: torch.dtype) -> Tensors:
             if not data.data_ptr() or place not in shared:
                 shared[place] = data.to(_as(parameter, dtype), copy=True)
             parameter.data = shared[place]
-    for module in net.modules():
+    for module in members.modules(net):
         for name, buffer in module._buffers.items():
             if buffer is None:
                 continue
@@ -316,6 +317,11 @@ def _restore(kept: Tensors) -> None:
             owner.data = tensor
 
 
+def _drop_gradients(net: nn.Module) -> None:
+    for parameter in members.parameters(net):
+        parameter.grad = None
+
+
 @contextmanager
 def state_kept(net: nn.Module, weights_of: Collection[nn.Module] | None = None) -> Iterator[None]:
     """Give parameters and buffers their values back at the end, and the random state.
@@ -324,22 +330,22 @@ def state_kept(net: nn.Module, weights_of: Collection[nn.Module] | None = None) 
     dropped, at the start and at the end. `weights_of` are the modules whose parameters the code
     that runs may change; None: all.
     """
-    holders = net.modules() if weights_of is None else weights_of
+    holders = members.modules(net) if weights_of is None else weights_of
     weights = [p for module in holders for p in module._parameters.values() if p is not None]
-    tensors = {id(tensor): tensor for tensor in (*weights, *net.buffers())}
+    tensors = {id(tensor): tensor for tensor in (*weights, *members.buffers(net))}
     values = {key: _compact(tensor) for key, tensor in tensors.items()}
     random_state = torch.get_rng_state()
-    net.zero_grad(set_to_none=True)
-    before = {module: dict(vars(module)) for module in net.modules()}
+    _drop_gradients(net)
+    before = {module: dict(vars(module)) for module in members.modules(net)}
     try:
-        with attributes_kept(net.modules()):
+        with attributes_kept(members.modules(net)):
             yield
             for module, attributes in before.items():
                 now = vars(module)
                 new = {n for n, value in attributes.items() if now.get(n) is not value}
                 _assigned.setdefault(module, set()).update(new)
     finally:
-        net.zero_grad(set_to_none=True)
+        _drop_gradients(net)
         with torch.no_grad():
             for key, tensor in tensors.items():
                 tensor.copy_(values[key])
@@ -379,7 +385,7 @@ def out_of_place(net: nn.Module, but: Collection[str] = ()) -> Iterator[list[str
     """
     paths = [
         path
-        for path, module in net.named_modules()
+        for path, module in members.named_modules(net)
         if path not in but and getattr(module, "inplace", False)
     ]
     modules = [net.get_submodule(path) for path in paths]

@@ -6,6 +6,8 @@ from typing import Any
 
 from paddle import nn
 
+from common.nets import members
+
 
 @dataclass(frozen=True)
 class PlainHolder:
@@ -19,9 +21,9 @@ class PlainHolder:
 
 def plain_holders(net: nn.Layer) -> Iterator[PlainHolder]:
     """Yield each attribute of `net` or its layers that hides layers."""
-    known = {id(layer) for layer in net.sublayers(include_self=True)}
+    known = {id(layer) for layer in members.modules(net)}
     every = vars(nn.Layer()).keys()  # what Paddle itself keeps in a layer
-    for path, layer in net.named_sublayers(include_self=True):
+    for path, layer in members.named_modules(net):
         for name, value in vars(layer).items():
             if name.startswith("_") and name in every:
                 continue

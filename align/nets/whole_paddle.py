@@ -58,16 +58,22 @@ class NetWithLoss(nn.Layer):
         self.__dict__["asked"] = asked_by(criterion)
         self.leaves_out_loss = False
 
+    def parameters(self, include_sublayers: bool = True) -> list[paddle.Tensor]:
+        """Return what an optimizer is given: those that the net's own `parameters` gives."""
+        held = [child for child in self._sub_layers.values() if child is not None]
+        every = [each for child in held for each in child.parameters()]
+        return list({id(each): each for each in every if include_sublayers}.values())
+
     def train(self) -> None:
         """Set train mode, of the net by its own `train`: Paddle's sets flags alone."""
         super().train()
-        for child in self.children():
+        for child in self._sub_layers.values():
             child.train()
 
     def eval(self) -> None:
         """Set eval mode, of the net by its own `eval`."""
         super().eval()
-        for child in self.children():
+        for child in self._sub_layers.values():
             child.eval()
 
     def forward(self, args: tuple, kwargs: dict[str, Any], label: paddle.Tensor) -> Any:

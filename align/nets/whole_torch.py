@@ -1,6 +1,6 @@
 """A net and its loss as one module of torch, so that one forced pass judges both."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -59,6 +59,12 @@ class NetWithLoss(nn.Module):
             self.assignment = Assignment(criterion)
         self.__dict__["asked"] = asked_by(criterion)
         self.leaves_out_loss = False
+
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
+        """Yield what an optimizer is given: those that the net's own `parameters` gives."""
+        held = [child for child in self._modules.values() if child is not None]
+        every = [each for child in held for each in child.parameters()]
+        yield from {id(each): each for each in every if recurse}.values()
 
     def forward(self, args: tuple, kwargs: dict[str, Any], label: torch.Tensor) -> Any:
         """Return what the criterion, or the net, returns; UserError of a loss that is no tensor."""

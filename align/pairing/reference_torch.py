@@ -20,6 +20,7 @@ from align.pairing.attributes import is_own, is_plain
 from align.pairing.layouts.measure_torch import measured
 from align.pairing.layouts.products import IN_OUT, OUT_IN
 from common.errors import UserError
+from common.nets import members
 from convert.names.spec import BARE, LINEAR, TensorSpec
 from convert.names.spec import IN_OUT as IN_OUT_KIND
 from convert.nets.describe_torch import describe
@@ -65,12 +66,12 @@ class LiveReference:
         return {key: id(tensor) for key, tensor in state.items()}
 
     def frozen(self) -> Mapping[str, bool]:
-        named = self.net.named_parameters(remove_duplicate=False)
+        named = members.named_parameters(self.net, remove_duplicate=False)
         return {name: not parameter.requires_grad for name, parameter in named}
 
     @cached_property
     def _modules(self) -> dict[str, nn.Module]:
-        return dict(self.net.named_modules(remove_duplicate=False))
+        return dict(members.named_modules(self.net, remove_duplicate=False))
 
     def _module(self, path: str) -> nn.Module:
         return self._modules[path]
@@ -112,7 +113,7 @@ def _held(module: nn.Module) -> list[torch.Tensor]:
 
 def _check(net: nn.Module) -> None:
     """Raise UserError where parts of a net cannot be judged as they are, and say what to do."""
-    for path, module in net.named_modules():
+    for path, module in members.named_modules(net):
         at = f"the reference's {path or 'root'} ({type(module).__name__})"
         if isinstance(module, torch.jit.ScriptModule):
             raise UserError(

@@ -10,6 +10,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from align.arrays.arrays_torch import to_array
 from align.record.trace import Cotangent
+from common.nets import members
 
 ALL = -1  # every tensor
 
@@ -28,7 +29,9 @@ class KeptTensors:
         self.lost: set[int] = set()
         self.all_written = ALL in copied
         self.busy = False
-        self.owned = {_memory(tensor) for tensor in (*net.parameters(), *net.buffers())}
+        self.owned = {
+            _memory(tensor) for tensor in (*members.parameters(net), *members.buffers(net))
+        }
         self.copies: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
     def keep(self, tensor: torch.Tensor) -> tuple[Any, bool]:

@@ -37,6 +37,7 @@ from align.record.trace import (
     Trace,
 )
 from common.errors import UserError
+from common.nets import members
 from common.places import caller
 
 
@@ -353,7 +354,7 @@ def attention_of(
     """Return what a stock attention layer is called with; None for all others."""
     kind = next((name for name in SIGNATURES if isinstance(module, getattr(nn, name))), None)
     bound = None if kind is None else bind(forward, args, kwargs)
-    inner = [part for part in module.modules() if isinstance(part, nn.MultiheadAttention)]
+    inner = [part for part in members.modules(module) if isinstance(part, nn.MultiheadAttention)]
     if kind is None or bound is None or not inner:
         return None
     names = [n for n, v in bound.arguments.items() for leaf in leaves(v) if is_tensor(leaf)]

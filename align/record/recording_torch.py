@@ -26,6 +26,7 @@ from align.record.recorder_torch import CallRecorder
 from align.record.trace import BackwardRaises, Call, RunAgain, Trace
 from align.record.watch_writes_torch import WatchWrites
 from common.errors import UserError
+from common.nets import members
 
 COTANGENTS = 0xC07
 
@@ -121,7 +122,7 @@ def _frozen(net: nn.Module) -> dict[str, tuple[torch.Tensor, int]]:
 
     Kept, it is not given to another tensor.
     """
-    named = net.named_parameters(remove_duplicate=False)
+    named = members.named_parameters(net, remove_duplicate=False)
     return {name: (p.detach(), p._version) for name, p in named if not p.requires_grad}
 
 
@@ -137,7 +138,7 @@ class Recording:
         modules = {path: module for path, module in held.items() if path not in as_code}
         self.trace = Trace(
             paths={path: every[path] for path in modules},
-            parameters={name for name, _ in net.named_parameters(remove_duplicate=False)},
+            parameters={name for name, _ in members.named_parameters(net, remove_duplicate=False)},
             buffers_before=copied_buffers(held),
             as_code=sorted(as_code),
         )
@@ -249,7 +250,7 @@ class _WatchedRun:
 
 
 def _works_in_place(net: nn.Module) -> bool:
-    return any(getattr(module, "inplace", False) for module in net.modules())
+    return any(getattr(module, "inplace", False) for module in members.modules(net))
 
 
 def _watched_run(net: nn.Module, run: ReferenceRun) -> _WatchedRun:
@@ -320,5 +321,5 @@ def gradients_of(net: nn.Module) -> dict[str, np.ndarray | None]:
     """Return the gradient of every parameter by name, sharing its memory; None where none is."""
     return {
         name: None if parameter.grad is None else to_array(parameter.grad)
-        for name, parameter in net.named_parameters(remove_duplicate=False)
+        for name, parameter in members.named_parameters(net, remove_duplicate=False)
     }

@@ -14,6 +14,7 @@ from align.arrays.trees import leaves
 from align.force.framework import Cotangents
 from align.rounding.noise_torch import Noise
 from align.rounding.own_results_torch import move_own_results
+from common.nets import members
 
 WRITTEN = 16.0  # multiples of one part in so many are numbers that stand in code
 
@@ -133,7 +134,7 @@ class DisturbedFramework:
         return [next(found) if tensor.requires_grad else None for tensor in wrt]
 
     def parameters(self, module: nn.Module) -> Mapping[int, Any]:
-        return {self.originals.get(id(p), id(p)): p for p in module.parameters()}
+        return {self.originals.get(id(p), id(p)): p for p in members.parameters(module)}
 
 
 def _is_written_number(tensor: torch.Tensor) -> torch.Tensor:

@@ -16,6 +16,7 @@ from align.record.choices.choice import Choice, are_fills
 from align.record.draws import CallKey
 from align.record.trace import CallPlace, Dropped, HandedOn, Trace
 from align.rounding.allowances import TINY
+from common.nets import members
 
 Movements = dict[CallPlace, float]  # largest movement of each tensor
 
@@ -91,7 +92,7 @@ class NotedMovements:
 
     def note_gradients(self, net: nn.Module, gradients: Mapping[int, torch.Tensor]) -> None:
         """Note the gradients of all parameters, given by the parameter's identity."""
-        for name, parameter in net.named_parameters(remove_duplicate=False):
+        for name, parameter in members.named_parameters(net, remove_duplicate=False):
             gradient = gradients.get(id(parameter))
             if gradient is not None:
                 place = ("", 0, f"grad:{name}")
@@ -127,7 +128,7 @@ class NotedMovements:
     def _names(self, net: nn.Module) -> dict[int, list[str]]:
         """Return every name of each parameter, by its identity."""
         if not self.names:
-            for name, parameter in net.named_parameters(remove_duplicate=False):
+            for name, parameter in members.named_parameters(net, remove_duplicate=False):
                 self.names.setdefault(id(parameter), []).append(name)
         return self.names
 

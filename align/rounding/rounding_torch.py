@@ -15,6 +15,7 @@ from align.record.recording_torch import ReferenceRun
 from align.record.trace import Call, Trace, around
 from align.rounding.disturbed_run_torch import DisturbedRun
 from align.rounding.movements_torch import Movements
+from common.nets import members
 
 KERNEL_SPREAD = 2.0
 
@@ -68,7 +69,7 @@ class Rounding:
         """Run all that did not run alone."""
         with state_kept(self.net):
             with torch.no_grad():
-                tensors = (*self.net.parameters(), *self.net.buffers())
+                tensors = (*members.parameters(self.net), *members.buffers(self.net))
                 for tensor in {id(tensor): tensor for tensor in tensors}.values():
                     tensor.copy_(self.moved.noise.jitter(tensor))
             self.moved.run_net(self.net)

@@ -11,6 +11,7 @@ from align.pairing.pair_nets import pair_nets
 from align.pairing.tensors import Tensor
 from align.report.report import Report
 from align.rungs.init_laws import Drawn, Sizes, causes
+from common.nets import members
 
 # Chance of one false alarm in a whole report: shared by all tensors (Bonferroni).
 FALSE_ALARM = 1e-4
@@ -93,7 +94,7 @@ def _drawn(
 
 def _seeds(torch_net: Any) -> int:
     """Return how many nets of this size say enough."""
-    size = sum(parameter.numel() for parameter in torch_net.parameters())
+    size = sum(parameter.numel() for parameter in members.parameters(torch_net))
     return int(np.clip(ENOUGH // max(size, 1), 2, SEEDS))
 
 

@@ -14,6 +14,7 @@ from align.rounding.allowances import TINY
 from align.trial.buffers import buffers_of, names_by_layer
 from align.trial.findings import Findings
 from align.trial.setup import Setup
+from common.nets import members
 
 if TYPE_CHECKING:
     from align.force.forced_pass_paddle import ForcedPass
@@ -39,7 +40,7 @@ class JudgeWhileBackward:
     ) -> None:
         self.setup, self.found, self.forced, self.plain = setup, found, forced, plain
         self.reference = setup.sides.reference
-        self.theirs = dict(self.reference.net.named_parameters(remove_duplicate=False))
+        self.theirs = dict(members.named_parameters(self.reference.net, remove_duplicate=False))
         self.ours = setup.sides.port.state_dict()
         self.buffers = names_by_layer(found.trace.buffers if setup.train else ())
         self.weights: dict[str, list[Tensor]] = {}
@@ -189,7 +190,7 @@ class JudgeWhileBackward:
 
     def _used_once(self) -> set[int]:
         """Return the reference's parameters, by identity, that one module and one tensor hold."""
-        modules = self.reference.net.modules()
+        modules = members.modules(self.reference.net)
         holders = Counter(id(p) for module in modules for p in module._parameters.values())
         tensors = Counter(
             id(self.theirs[tensor.reference])

@@ -11,6 +11,7 @@ from commands.subjects.named.parts import Parts
 from commands.subjects.validation import sizes_taken
 from common.data.batch import arrays_of
 from common.errors import ConversionError, UserError
+from common.nets import members
 from common.places import where_written
 from common.settings.own import FRAMEWORKS
 from common.settings.run import Settings
@@ -122,7 +123,7 @@ def _nets(settings: Settings) -> str:
 
     theirs, ours = _parts(settings)
     torch_net, paddle_net, _ = pair_of(settings, (theirs, ours)).nets(None, settings.seed)
-    counts = [sum(p.size if isinstance(p.size, int) else p.numel() for p in net.parameters())
+    counts = [sum(p.size if isinstance(p.size, int) else p.numel() for p in members.parameters(net))
               for net in (paddle_net, torch_net)]  # fmt: skip
     return f"have the same weights: {counts[1]:,} parameters"
 

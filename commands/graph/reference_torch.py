@@ -16,6 +16,7 @@ from commands.port.nets_torch import moved
 from commands.subjects.callables import SOURCE
 from commands.subjects.own import build_reference, fill_reference
 from common.errors import UserError
+from common.nets import members
 from port.graph.mend import Norm
 from port.record.stand_ins.operators_torch import lent
 
@@ -44,20 +45,20 @@ def _built(asked: Mapping[str, Any]) -> nn.Module:
 def state_of(net: nn.Module) -> dict[str, np.ndarray]:
     """Return its parameters and buffers, those too that its state dict leaves out."""
     state = {name: one.detach().numpy() for name, one in net.state_dict().items()}
-    for name, one in net.named_buffers():
+    for name, one in members.named_buffers(net):
         state.setdefault(name, one.detach().numpy())
     return state
 
 
 def trained(net: nn.Module) -> set[str]:
     """Return the names of what it trains."""
-    return {name for name, one in net.named_parameters() if one.requires_grad}
+    return {name for name, one in members.named_parameters(net) if one.requires_grad}
 
 
 def norms_of(net: nn.Module) -> dict[str, Norm]:
     """Return {running mean: what its BatchNorm is set to}."""
     found = {}
-    for path, one in net.named_modules():
+    for path, one in members.named_modules(net):
         if isinstance(one, _NORMS) and one.running_mean is not None:
             share = None if one.momentum is None else round(1 - one.momentum, 12)
             words = f"torch's {one.momentum:g} is what is new" if share is not None else ""
@@ -87,7 +88,7 @@ def run_torch(
 
     Epsilon and momentum of BatchNorms are rounded to float32, as Paddle's kernels hold them.
     """
-    norms = {path for path, one in net.named_modules() if isinstance(one, _NORMS)}
+    norms = {path for path, one in members.named_modules(net) if isinstance(one, _NORMS)}
     kind = getattr(torch, dtype)
     with (
         prepared(net, dtype=kind, train=train, float32_constants=norms),
@@ -103,12 +104,14 @@ def _ran(net: nn.Module, tensors: list[torch.Tensor], counts: Mapping[str, int])
     score = ran.score(outputs, torch.from_numpy)
     if score is not None and score.requires_grad:
         score.backward()
-        for name, parameter in net.named_parameters():
+        for name, parameter in members.named_parameters(net):
             if parameter.grad is not None:
                 ran.gradients[name] = parameter.grad.numpy().copy()
     ran.inputs = [None if one.grad is None else one.grad.numpy().copy() for one in tensors]
     ran.buffers = {
-        n: one.numpy().copy() for n, one in net.named_buffers() if one.dtype.is_floating_point
+        n: one.numpy().copy()
+        for n, one in members.named_buffers(net)
+        if one.dtype.is_floating_point
     }
     ran.counts = dict(counts)
     return ran
@@ -125,7 +128,7 @@ def _counted(net: nn.Module) -> Iterator[dict[str, int]]:
     """Count how many values of a channel each BatchNorm averages: {running variance: number}."""
     counts: dict[str, int] = {}
     hooks = []
-    for path, one in net.named_modules():
+    for path, one in members.named_modules(net):
         if isinstance(one, _NORMS):
             name = f"{path}.running_var" if path else "running_var"
 
@@ -149,7 +152,9 @@ def require_tensors(net: nn.Module, inputs: Sequence[np.ndarray], spec: str) -> 
     from commands.subjects.callables import users_errors
 
     called: set[nn.Module] = set()
-    hooks = [one.register_forward_pre_hook(lambda m, _: called.add(m)) for one in net.modules()]
+    hooks = [
+        one.register_forward_pre_hook(lambda m, _: called.add(m)) for one in members.modules(net)
+    ]
     try:
         with users_errors(f"the net {spec}: cannot run the input"), torch.no_grad():
             outputs = net(*(torch.from_numpy(array) for array in inputs))
@@ -158,13 +163,13 @@ def require_tensors(net: nn.Module, inputs: Sequence[np.ndarray], spec: str) -> 
             hook.remove()
     if not any(isinstance(one, torch.Tensor) for one in leaves(outputs)):
         raise UserError(f"the net {spec}: returns no tensor")
-    idle = {path for path, one in net.named_modules() if one not in called}
+    idle = {path for path, one in members.named_modules(net) if one not in called}
     return {name: IDLE for name in state_of(net) if name.rpartition(".")[0] in idle}
 
 
 def are_unread(net: nn.Module, inputs: Sequence[np.ndarray], names: Collection[str]) -> bool:
     """Tell whether eval mode gives the same to the bit whatever some buffers are; all stay."""
-    buffers = [one for name, one in net.named_buffers() if name in names]
+    buffers = [one for name, one in members.named_buffers(net) if name in names]
     given = [torch.from_numpy(array) for array in inputs]
     kept = [one.clone() for one in buffers]
     try:

@@ -9,6 +9,7 @@ from torch import nn
 
 from align.arrays.trees import leaves, map_leaves
 from align.nets.calls import attributes_kept
+from common.nets import members
 
 SHARE = 0.1  # of a tensor's spread
 LEAST = 0.05  # the spread that a constant tensor is taken to have
@@ -23,11 +24,11 @@ def moved(net: nn.Module, seed: int, raised: float = 0.0) -> None:
     """
     noise = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for name, parameter in net.named_parameters():
+        for name, parameter in members.named_parameters(net):
             _move(parameter, noise)
             if raised and name.rpartition(".")[2] == "bias":
                 parameter.add_(raised * torch.rand(parameter.shape, generator=noise))
-        for name, buffer in net.named_buffers():
+        for name, buffer in members.named_buffers(net):
             if name.endswith("running_mean"):
                 _move(buffer, noise)
             elif name.endswith("running_var"):
@@ -48,7 +49,9 @@ def nothing_in_place(net: nn.Module, inputs: Any) -> Iterator[None]:
     A training step is judged with every tensor kept, which such a layer would overwrite. The
     outputs are compared in eval and in train mode; buffers and seeds are as they were afterwards.
     """
-    layers: list[Any] = [one for one in net.modules() if getattr(one, "inplace", False) is True]
+    layers: list[Any] = [
+        one for one in members.modules(net) if getattr(one, "inplace", False) is True
+    ]
     before = _outputs(net, inputs) if layers else []
     for layer in layers:
         layer.inplace = False
@@ -65,18 +68,18 @@ def nothing_in_place(net: nn.Module, inputs: Any) -> Iterator[None]:
 
 def _outputs(net: nn.Module, inputs: Any) -> list[torch.Tensor]:
     """Return the outputs in eval and in train mode; the net is left as it was."""
-    modes = {module: module.training for module in net.modules()}
-    buffers = {name: buffer.clone() for name, buffer in net.named_buffers()}
+    modes = {module: module.training for module in members.modules(net)}
+    buffers = {name: buffer.clone() for name, buffer in members.named_buffers(net)}
     given = map_leaves(inputs, _tensor)
     found: list[Any] = []
-    kept = attributes_kept(net.modules())  # activations that `forward` keeps, too
+    kept = attributes_kept(members.modules(net))  # activations that `forward` keeps, too
     with torch.no_grad(), torch.random.fork_rng(devices=[]), kept:
         for training in (False, True):
             torch.manual_seed(0)
             net.train(training)
             found.append(net(**given) if isinstance(given, dict) else net(*given))
             found[-1] = map_leaves(found[-1], _copied)
-        for name, buffer in net.named_buffers():
+        for name, buffer in members.named_buffers(net):
             buffer.copy_(buffers[name])
     for module, training in modes.items():
         module.training = training

@@ -9,6 +9,7 @@ from paddle import nn
 from align.arrays.arrays_paddle import is_tensor, to_array
 from align.nets.layers_paddle import layers_by_path
 from commands.replay.sighting import Bad, bad_values
+from common.nets import members
 
 
 class PaddleTensors:
@@ -49,4 +50,4 @@ class PaddleTensors:
         """Return {name: parameter}; running statistics are none."""
         if not isinstance(root, nn.Layer):
             return {}
-        return {name: p for name, p in root.named_parameters() if not p.stop_gradient}
+        return {name: p for name, p in members.named_parameters(root) if not p.stop_gradient}

@@ -9,6 +9,7 @@ from torch import nn
 from align.arrays.arrays_torch import alias, is_tensor, to_array
 from align.nets.layers_torch import module_paths
 from commands.replay.sighting import Bad, bad_values
+from common.nets import members
 
 
 class TorchTensors:
@@ -44,4 +45,4 @@ class TorchTensors:
 
     def parameters(self, root: Any) -> dict[str, Any]:
         """Return {name: parameter}."""
-        return dict(root.named_parameters()) if isinstance(root, nn.Module) else {}
+        return dict(members.named_parameters(root)) if isinstance(root, nn.Module) else {}

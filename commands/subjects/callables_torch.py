@@ -8,6 +8,7 @@ from torch import nn
 
 from commands.subjects.callables import build, criterion
 from common.errors import UserError
+from common.nets import members
 
 
 def build_torch(
@@ -20,7 +21,7 @@ def build_torch(
     if seed is not None:
         torch.manual_seed(seed)
     net: nn.Module = build(spec, option, nn.Module, arguments)
-    for name, tensor in (*net.named_parameters(), *net.named_buffers()):
+    for name, tensor in (*members.named_parameters(net), *members.named_buffers(net)):
         if tensor.is_meta:
             raise UserError(
                 f"{option} {spec}: {name} is on the device meta and has no values; build the net "

@@ -11,11 +11,12 @@ from align.arrays.arrays_torch import is_tensor, to_array, to_tensor
 from align.arrays.trees import leaves, map_leaves
 from align.nets.prepare_torch import state_kept
 from common.files import whole_file
+from common.nets import members
 
 
 def outputs_in_train_mode(net: Any, *inputs: Any) -> Any:
     """Return what the net makes of `inputs`, tensors as arrays; the net is left as it was."""
-    modes = {module: module.training for module in net.modules()}
+    modes = {module: module.training for module in members.modules(net)}
     with torch.no_grad(), state_kept(net):
         outputs = net.train()(*map_leaves(inputs, to_tensor))
     for module, training in modes.items():

@@ -11,6 +11,7 @@ from paddle.nn.utils.weight_norm_hook import WeightNorm
 
 import paddle_impl
 from common.errors import UserError
+from common.nets import members
 from convert.names.spec import BARE, BATCH_NORM, INPLACE_ABN, Piece, SourcePlace, TensorSpec
 from paddle_impl.layers import InPlaceABN
 
@@ -86,7 +87,7 @@ def describe(net: nn.Layer) -> list[TensorSpec]:
 
 
 def _check(net: nn.Layer) -> None:
-    for path, layer in net.named_sublayers(include_self=True):
+    for path, layer in members.named_modules(net):
         if type(layer).__module__.startswith("paddle.jit."):  # of two classes, by version
             at = f"the layer {path}" if path else "the net itself"
             raise UserError(

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import torch_ref
+from common.nets import members
 from common.pairs import get_pair
 from convert.names.rules import resolve, shipped_rules
 from convert.names.spec import BARE, BATCH_NORM, COUNTER, INPLACE_ABN, TRANSPOSED, TensorSpec
@@ -34,7 +35,7 @@ def kind_of(layer: nn.Module) -> str:
 
 def describe(net: nn.Module) -> list[TensorSpec]:
     """List the tensors of `net.state_dict()` in its order; a shared tensor under each name."""
-    layers = dict(net.named_modules(remove_duplicate=False))
+    layers = dict(members.named_modules(net, remove_duplicate=False))
     specs = []
     for key, tensor in net.state_dict().items():
         if not hasattr(tensor, "shape"):  # extra state

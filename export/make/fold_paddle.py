@@ -14,6 +14,7 @@ import paddle
 from paddle import nn
 from paddle.nn.layer.norm import _BatchNormBase
 
+from common.nets import members
 from paddle_impl.layers import InPlaceABN
 
 
@@ -41,7 +42,7 @@ class Followers:
 def watching(net: nn.Layer) -> Iterator[Followers]:
     """See which BatchNorm follows which convolution while `net` runs."""
     found, hooks = Followers(), []
-    for path, layer in net.named_sublayers():
+    for path, layer in members.named_modules(net):
         if isinstance(layer, nn.Conv2D):
             hooks.append(layer.register_forward_post_hook(_marks(path, found)))
         elif isinstance(layer, _BatchNormBase):
@@ -75,7 +76,7 @@ def fold(net: nn.Layer, pairs: list[tuple[str, str]]) -> int:
 
     Computed in float64, whatever the dtype of the weights. The BatchNorm becomes an Identity.
     """
-    layers = dict(net.named_sublayers())
+    layers = dict(members.named_modules(net))
     for conv_path, norm_path in pairs:
         conv, norm = layers[conv_path], layers[norm_path]
         scale, shift = affine(norm)

@@ -14,6 +14,7 @@ from common.documents import json_in
 from common.environment import environment
 from common.errors import UserError
 from common.files import sha256_of, whole_folder
+from common.nets import members
 from export.deployment import NAME, OUTPUTS, OWN, Deployment
 from export.fresh import run_fresh
 from export.make.compare import (
@@ -135,7 +136,7 @@ class Truth:
         with watching(net) as followers:
             whole = {name: _run(net, as_net, image) for name, image in images.items()}
         self.pairs = followers.pairs()
-        self.norms = sum(hasattr(layer, "_variance") for layer in net.sublayers())
+        self.norms = sum(hasattr(layer, "_variance") for layer in members.modules(net))
         same = all(whole[name].shape[2:] == images[name].shape[2:] for name in images)
         self.traced = replace(deployment, net_size=True) if same else deployment
         as_logits = replace(self.traced, output="logits")
@@ -210,7 +211,7 @@ def _require_room(name: str, exact: np.ndarray, training: np.ndarray, output: st
 
 
 def _run(net: nn.Layer, deployment: Deployment, image: np.ndarray) -> np.ndarray:
-    dtype = net.parameters()[0].dtype
+    dtype = members.parameters(net)[0].dtype
     with paddle.no_grad():
         output = Exported(net, deployment)(paddle.to_tensor(image).astype(dtype))
     array: np.ndarray = output.numpy()

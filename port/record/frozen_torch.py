@@ -2,6 +2,8 @@
 
 from torch import nn
 
+from common.nets import members
+
 LAYER, FUNCTION = "torch.nn.LayerNorm", "torch.nn.functional.layer_norm"
 
 
@@ -11,7 +13,7 @@ def frozen_norms(net: nn.Module) -> set[str]:
     A module of the user's with a frozen weight of one axis may hand it to the function.
     """
     found = set()
-    for module in net.modules():
+    for module in members.modules(net):
         # Not `parameters(recurse=False)`, which the user's class may have in a way of its own.
         own = [p for p in module._parameters.values() if p is not None and not p.requires_grad]
         if isinstance(module, nn.LayerNorm) and any(p is module.weight for p in own):

@@ -2,6 +2,8 @@
 
 from torch import nn
 
+from common.nets import members
+
 
 def classes_with_modes(net: nn.Module) -> set[str]:
     """Return "module:name" of the classes that must hand a mode on, layer by layer.
@@ -9,7 +11,7 @@ def classes_with_modes(net: nn.Module) -> set[str]:
     Where a layer inside the net has a `train` or `eval` of its own: the classes at the top of its
     and of the net's that inherit nn.Module itself, or a layer of torch's. Of other nets none.
     """
-    kinds = {type(module) for module in net.modules()}
+    kinds = {type(module) for module in members.modules(net)}
     own = {kind for kind in kinds if _is_own(kind, "train") or _is_own(kind, "eval")}
     return {
         f"{one.__module__}:{one.__qualname__}"

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from common.nets import members
 from port.trace.graph import Place
 from port.trace.trees_torch import leaves_of, mapped
 
@@ -69,7 +70,7 @@ def noted(net: nn.Module, kinds: Collection[type]) -> Iterator[list[SeenRun]]:
     """Note the calls of all instances of `kinds` while the net runs."""
     runs: list[SeenRun] = []
     hooks = []
-    for path, module in net.named_modules():
+    for path, module in members.named_modules(net):
         if type(module) in kinds:
             hooks += _hooked(path, module, runs)
     try:
@@ -85,7 +86,7 @@ def _hooked(path: str, module: nn.Module, runs: list[SeenRun]) -> list[Any]:
         runs.append(SeenRun(path, module, module.training, *copied))
 
     hooks = [module.register_forward_pre_hook(entered, with_kwargs=True)]
-    for name, child in module.named_modules():
+    for name, child in members.named_modules(module):
         if name:
             hooks += _writes(name, child, path, runs)
     return hooks

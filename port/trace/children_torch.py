@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from common.nets import members
 from port.trace.graph import TraceError
 from port.trace.trees_torch import is_traced, leaves_of, mapped
 
@@ -44,7 +45,7 @@ def as_operations(net: nn.Module, writing: set[str]) -> Iterator[None]:
     """Let every submodule of `net` be one operation; writing: those that write into their input."""
     _define()
     changed = []
-    for path, module in net.named_modules():
+    for path, module in members.named_modules(net):
         if path:
             changed.append((module, module.__dict__.get("forward")))
             module.forward = _operation(path, module, module.forward, path in writing)

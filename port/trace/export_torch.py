@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from common.nets import members
 from port.record.describe_torch import described
 from port.record.names_torch import names_of, torch_class_of
 from port.trace.calls_torch import SeenRun
@@ -26,7 +27,7 @@ _HARMLESS = ("aten.detach_.default",)
 def traced_call(run: SeenRun, has_row: HasRow) -> TracedCall:
     """Return the graph of a call, or why it has none; has_row: tells of an operation."""
     call = TracedCall(run.path, run.training, _plain(run.module))
-    modes = {module: module.training for module in run.module.modules()}
+    modes = {module: module.training for module in members.modules(run.module)}
     try:
         run.module.train(run.training)
         with as_operations(run.module, run.writing), warnings.catch_warnings():

@@ -14,6 +14,7 @@ from align.rungs.training import optimizers_paddle
 from align.rungs.training.clipping_paddle import watched_clips
 from align.rungs.training.held_average import HeldAverage
 from align.rungs.training.step_start import AverageFactory, OptimizerFactory, StepStart
+from common.nets import members
 from common.places import refuse_signature
 
 
@@ -26,7 +27,7 @@ class PortSide:
         self.net, self.tensors = net, tensors
         self.held = dict(net.state_dict())
         # What layers count in attributes begins anew with every step, as it does in the reference.
-        self.forget = attributes_remembered(net.sublayers(include_self=True), buffers=False)
+        self.forget = attributes_remembered(members.modules(net), buffers=False)
         what = "the port's optimizer (--paddle-optimizer, paddle_optimizer)"
         refuse_signature(make_optimizer, what, ("parameters",))
         self._make_optimizer = make_optimizer

@@ -16,6 +16,7 @@ from align.record.trace import Trace
 from align.rungs.training import optimizers_torch
 from align.rungs.training.held_average import HeldAverage
 from align.rungs.training.step_start import AverageFactory, OptimizerFactory, Slots, StepStart
+from common.nets import members
 from common.places import refuse_signature
 
 
@@ -29,7 +30,7 @@ class ReferenceSide:
         self, net: nn.Module, tensors: Sequence[Tensor], make_optimizer: OptimizerFactory
     ) -> None:
         self.net, self.tensors = net, tensors
-        self.parameters = dict(net.named_parameters(remove_duplicate=False))
+        self.parameters = dict(members.named_parameters(net, remove_duplicate=False))
         what = "the reference's optimizer (--torch-optimizer, torch_optimizer)"
         refuse_signature(make_optimizer, what, ("parameters",))
         self.optimizer = optimizers_torch.usable(make_optimizer(list(net.parameters())))
@@ -73,7 +74,7 @@ class ReferenceSide:
 
     def adopt(self, trace: Trace) -> None:
         """Take the buffers, frozen parameters and gradients that the recorded run left."""
-        buffers = dict(self.net.named_buffers(remove_duplicate=False))
+        buffers = dict(members.named_buffers(self.net, remove_duplicate=False))
         with torch.no_grad():
             for name, array in trace.buffers.items():
                 buffers[name].copy_(torch.from_numpy(array))

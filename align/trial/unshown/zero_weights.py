@@ -10,6 +10,7 @@ from align.judge.comparison import DIFFERS, UNCHECKED, Comparison
 from align.judge.words import Cause, Words
 from align.trial.findings import Findings
 from align.trial.unshown.evidence import in_doubt
+from common.nets import members
 
 if TYPE_CHECKING:
     from align.pairing.reference import Reference
@@ -64,7 +65,7 @@ def hidden_by(port: Any, specs: "Iterable[TensorSpec]", ran: Container[str]) -> 
     One row for each in the layers that `ran`; a bias that is zero hides nothing but itself, and
     running statistics multiply nothing. `specs` are of the port's state dict.
     """
-    parameters = dict(port.named_parameters())
+    parameters = dict(members.named_parameters(port))
     return [
         Comparison(
             layer=spec.layer,
@@ -83,7 +84,7 @@ def hidden_by(port: Any, specs: "Iterable[TensorSpec]", ran: Container[str]) -> 
 def _zeros(sides: "Sides[LiveReference]") -> Zeros:
     """Return the parameters that are zero on both sides, under one of their names each."""
     ours = sides.port.state_dict()
-    theirs = dict(sides.reference.net.named_parameters(remove_duplicate=False))
+    theirs = dict(members.named_parameters(sides.reference.net, remove_duplicate=False))
     zero = {key for key, parameter in theirs.items() if _is_zero(parameter)}
     found: dict[int, tuple[str, list[Any]]] = {}
     for tensor in sides.tensors if zero else ():
@@ -116,7 +117,7 @@ def _filled(sides: "Sides[LiveReference]", zeros: Zeros) -> Iterator[None]:
     from align.nets import prepare_paddle, prepare_torch
 
     net, ours = sides.reference.net, sides.port.state_dict()
-    theirs = dict(net.named_parameters(remove_duplicate=False))
+    theirs = dict(members.named_parameters(net, remove_duplicate=False))
     rng = np.random.default_rng(0)
     with prepare_torch.state_kept(net), prepare_paddle.state_kept(sides.port):
         for name, tensors in zeros.items():

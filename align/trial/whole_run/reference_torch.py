@@ -25,6 +25,7 @@ from align.record.trace import Call, Trace
 from align.rounding.noise_torch import Noise
 from align.rounding.rounding_torch import combined
 from align.trial.whole_run.free_values import FreeValues, changed, distances
+from common.nets import members
 
 DRAWS = 4  # of signs: the largest distance is taken
 COUNTER = "num_batches_tracked"  # Paddle has none
@@ -160,9 +161,9 @@ def _jittered(net: nn.Module, noise: Noise) -> Iterator[None]:
         return map_leaves(outputs, off)
 
     with torch.no_grad():
-        for tensor in (*net.parameters(), *net.buffers()):
+        for tensor in (*members.parameters(net), *members.buffers(net)):
             tensor.copy_(noise.jitter(tensor))
-    inner = [module for module in net.modules() if not module._modules]
+    inner = [module for module in members.modules(net) if not module._modules]
     hooks = [module.register_forward_hook(after) for module in inner]
     try:
         yield

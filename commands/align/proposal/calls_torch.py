@@ -12,6 +12,7 @@ from align.nets.calls import wrapped_forwards
 from align.nets.layers_torch import module_paths
 from align.nets.prepare_torch import prepared, state_kept
 from commands.align.proposal.noted import Noted
+from common.nets import members
 
 _SPREAD = 0.25  # of the values that take the place of equal ones
 
@@ -35,10 +36,10 @@ def distinguish(net: nn.Module, seed: int) -> int:
     many tensors were changed, by up to 0.25.
     """
     generator = torch.Generator().manual_seed(seed)
-    held: dict[str, torch.Tensor] = dict(net.named_parameters())
+    held: dict[str, torch.Tensor] = dict(members.named_parameters(net))
     held |= {
         name: buffer
-        for name, buffer in net.named_buffers()
+        for name, buffer in members.named_buffers(net)
         if name.rpartition(".")[2] in ("running_mean", "running_var")
     }
     changed, seen = 0, list[torch.Tensor]()

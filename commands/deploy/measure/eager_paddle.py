@@ -11,6 +11,7 @@ from paddle import nn
 from commands.deploy.measure.ways import Task
 from commands.deploy.subject_paddle import subject_of
 from commands.subjects.named.config import read_config
+from common.nets import members
 from common.training.net_side import main_logits
 
 
@@ -28,7 +29,7 @@ def prepare(task: Task, image: np.ndarray) -> tuple[Callable[[], Any], tuple[int
 
 def parameters(net: nn.Layer) -> int:
     """Return the number of trainable values; statistics are none."""
-    return sum(math.prod(p.shape) for p in net.parameters() if not p.stop_gradient)
+    return sum(math.prod(p.shape) for p in members.parameters(net) if not p.stop_gradient)
 
 
 def macs(net: nn.Layer, run: Callable[[], Any]) -> int:
@@ -48,7 +49,7 @@ def macs(net: nn.Layer, run: Callable[[], Any]) -> int:
     kinds = (nn.Conv1D, nn.Conv2D, nn.Conv2DTranspose, nn.Linear)
     hooks = [
         layer.register_forward_post_hook(add)
-        for layer in net.sublayers()
+        for layer in members.modules(net)
         if isinstance(layer, kinds)
     ]
     run()
