@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from align.arrays.arrays_torch import is_tensor, to_array
 from align.arrays.distances import distance, magnitude, total_of_channel
@@ -81,6 +82,36 @@ class NotedMovements:
             kept = self.trace.buffers[name]
             apart = np.abs(array - kept) if array.dtype.kind in "fc" else array != kept
             self.moves["", 0, f"buffer:{name}"] = float(apart.max(initial=0.0))
+        for path, module in modules.items() if self.units else ():
+            for name, move in self._of_statistics(path, module).items():
+                place = ("", 0, f"buffer:{path}.{name}".replace(":.", ":"))
+                self.moves[place] = max(move, self.moves.get(place, 0.0))
+
+    def _of_statistics(self, path: str, module: nn.Module) -> dict[str, float]:
+        """Return how far rounding moves running statistics of a few channels, by buffer.
+
+        Of few values none may happen to move in one run. This is what random signs come to in the
+        mean of many runs, and what the sum loses: a mean of what cancels says nothing of it.
+        """
+        mean = getattr(module, "running_mean", None)
+        if not isinstance(module, _NormBase) or mean is None or mean.numel() > TINY:
+            return {}
+        share = 1.0 if module.momentum is None else module.momentum
+        found = {"running_mean": 0.0, "running_var": 0.0}
+        for call in self.trace.calls if module.training else ():
+            x = call.inputs[0] if call.path == path and len(call.inputs) else None
+            if not isinstance(x, np.ndarray) or x.ndim < 2 or x.shape[1] != mean.numel():
+                continue
+            values = np.moveaxis(x, 1, 0).reshape(x.shape[1], -1).astype(np.float64)
+            count = values.shape[1]
+            off = values - values.mean(1, keepdims=True)
+            lost = LONG_SUMS / UNITS * count * np.abs(values).mean(1)
+            moved = np.sqrt((values**2).mean(1) / count)
+            spread = 2 * np.sqrt((off**2 * values**2).mean(1) * count) / max(count - 1, 1)
+            step = float(np.finfo(x.dtype).eps) * self.units * share
+            found["running_mean"] += step * float((moved + lost).max(initial=0.0))
+            found["running_var"] += step * float(spread.max(initial=0.0))
+        return found
 
     def note_between(
         self, net: nn.Module, moved: Mapping[int, torch.Tensor], exact: Mapping[int, torch.Tensor]
