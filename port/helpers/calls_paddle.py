@@ -163,30 +163,6 @@ def resize_area(x: Any, size: Any = None, scale_factor: Any = None) -> Any:
     return (F.adaptive_avg_pool2d if x.ndim == 4 else F.adaptive_avg_pool3d)(x, sizes)
 
 
-def resize_bilinear(
-    x: Any, size: Any = None, scale_factor: Any = None, align_corners: bool = False
-) -> Any:
-    """Resize [N, C, H, W] bilinearly: Paddle's places its samples in float32, and those of one
-    row or column before the first.
-    """
-    for axis in (2, 3):
-        old = x.shape[axis]
-        new, step = length_and_step(x, axis, size, scale_factor)
-        if align_corners:
-            step = (old - 1) / (new - 1) if new > 1 else 0.0
-        places = [i * step if align_corners else (i + 0.5) * step - 0.5 for i in range(new)]
-        places = [min(max(place, 0.0), old - 1.0) for place in places]
-        low = [int(place) for place in places]
-        high = [min(place + 1, old - 1) for place in low]
-        share = paddle.to_tensor([p - n for p, n in zip(places, low, strict=True)], dtype=x.dtype)
-        share = share.reshape([-1, 1] if axis == 2 else [-1])
-        first, second = (
-            paddle.index_select(x, paddle.to_tensor(n), axis=axis) for n in (low, high)
-        )
-        x = first * (1 - share) + second * share
-    return x
-
-
 def max_pool_ceiled(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0) -> Any:
     """Pool [N, C, H, W] with ceil_mode: Paddle keeps windows that begin in the padding."""
     kernel, pad = ([n, n] if isinstance(n, int) else list(n) for n in (kernel_size, padding))

@@ -9,6 +9,7 @@ from paddle import nn
 from port.helpers.calls_paddle import (
     batch_norm_of_itself,
     group_norm_without_weight,
+    length_and_step,
     max_along,
     repeated,
     resize_area,
@@ -251,3 +252,78 @@ class FreezableLayerNorm(nn.LayerNorm):
         """Return x, of any shape that ends in that of the layer, normalised."""
         shape, weight, bias = self._normalized_shape, self.weight, self.bias
         return freezable_layer_norm(x, shape, weight, bias, self._epsilon)
+
+
+def resize_linear(
+    x: Any, size: Any = None, scale_factor: Any = None, align_corners: bool = False
+) -> Any:
+    """Resize [N, C, ...] linearly along each axis: Paddle's places its samples in float32, and
+    those of one row or column before the first.
+    """
+    for axis in range(2, x.ndim):
+        last = x.shape[axis] - 1
+        places = sampled_places(x, axis, size, scale_factor, align_corners)
+        places = [min(max(place, 0.0), float(last)) for place in places]
+        low = [int(place) for place in places]
+        shares = [place - one for place, one in zip(places, low, strict=True)]
+        taken = ((0, [1 - share for share in shares]), (1, shares))
+        x = weighted_along(x, axis, [([min(n + k, last) for n in low], w) for k, w in taken])
+    return x
+
+
+def resize_bicubic(
+    x: Any, size: Any = None, scale_factor: Any = None, align_corners: bool = False
+) -> Any:
+    """Resize [N, C, H, W] by cubic curves: Paddle's places its samples in float32, and those of
+    one row or column before the first.
+    """
+    for axis in range(2, x.ndim):
+        last = x.shape[axis] - 1
+        places = sampled_places(x, axis, size, scale_factor, align_corners)
+        low = [int(place // 1) for place in places]
+        shares = [place - one for place, one in zip(places, low, strict=True)]
+        taken = []
+        for k in (-1, 0, 1, 2):
+            weights = [cubic_weight(abs(share - k)) for share in shares]
+            taken.append(([min(max(n + k, 0), last) for n in low], weights))
+        x = weighted_along(x, axis, taken)
+    return x
+
+
+def sampled_places(
+    x: Any, axis: int, size: Any, scale_factor: Any, align_corners: bool
+) -> list[float]:
+    """Return where along an axis each sample of a resized image lies."""
+    new, step = length_and_step(x, axis, size, scale_factor)
+    if align_corners:
+        step = (x.shape[axis] - 1) / (new - 1) if new > 1 else 0.0
+        return [i * step for i in range(new)]
+    return [(i + 0.5) * step - 0.5 for i in range(new)]
+
+
+def cubic_weight(distance: float) -> float:
+    """Return the weight of a pixel so far from a sample, by the cubic that torch takes."""
+    if distance <= 1:
+        return (1.25 * distance - 2.25) * distance * distance + 1
+    return ((-0.75 * distance + 3.75) * distance - 6) * distance + 3
+
+
+def weighted_along(x: Any, axis: int, taken: list[tuple[list[int], list[float]]]) -> Any:
+    """Return the sum of parts of `x`: each picks places along `axis` and weighs them."""
+    shape = [1] * x.ndim
+    shape[axis] = -1
+    parts = [
+        paddle.index_select(x, paddle.to_tensor(places), axis=axis)
+        * paddle.to_tensor(weights, dtype=x.dtype).reshape(shape)
+        for places, weights in taken
+    ]
+    return paddle.add_n(parts)
+
+
+class UpsampleByHand(nn.Upsample):
+    """Upsample whose samples lie where torch's do, where an axis comes to one pixel, too."""
+
+    def forward(self, x: Any) -> Any:
+        """Return `x` [N, C, ...] resized."""
+        resize = resize_bicubic if self.mode == "bicubic" else resize_linear
+        return resize(x, self.size, self.scale_factor, self.align_corners)

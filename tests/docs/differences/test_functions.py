@@ -117,6 +117,22 @@ def test_interpolate_to_one():
         assert PF.interpolate(pt(image), [1, 1], mode=mode).item() == found, mode
         assert TF.interpolate(tt(image), (1, 1), mode=mode).item() == 2.5, mode
     assert resize_bilinear(pt(image), [1, 1]).item() == 2.5
+    volume = image.reshape(1, 1, 1, 2, 3)
+    found = PF.interpolate(pt(volume), [1, 1, 1], mode="trilinear", data_format="NCDHW").item()
+    assert found == (0.0 if PADDLE2 else 2.5)
+
+
+def test_interpolate_line_to_one_backward():
+    line = np.arange(5.0).reshape(1, 1, 5)
+    theirs, ours = tt(line, grad=True), pt(line, grad=True)
+    reference = TF.interpolate(theirs, 1, mode="linear")
+    ported = PF.interpolate(ours, [1], mode="linear", data_format="NCW")
+    assert reference.item() == 2.0
+    assert ported.item() == (0.0 if PADDLE2 else 2.0)
+    reference.sum().backward()
+    ported.sum().backward()
+    assert theirs.grad.argmax().item() == 2
+    assert ours.grad.numpy().argmax() == 0
 
 
 def test_interpolate_align_mode():

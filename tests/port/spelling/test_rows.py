@@ -409,8 +409,23 @@ OTHERWISE = {
         "(x4, scale_factor=1.7, mode='bilinear')",
         "(x4, scale_factor=2, mode='bilinear', align_corners=True)",
         "(x4, scale_factor=(0.5, 3), mode='bilinear', align_corners=False)",
+        "(x3, size=1, mode='linear')",
+        "(x3, scale_factor=0.4, mode='linear')",
+        "(x5, size=(1, 4, 1), mode='trilinear', align_corners=False)",
+        "(x4, (9, 1), mode='bicubic')",
+        "(x4, (1, 7), mode='bicubic', align_corners=True)",
+        "(x4, scale_factor=(0.3, 1.5), mode='bicubic')",
     ],
-    "torch.nn.functional.upsample": ["(x4, (9, 11), mode='bilinear')"],
+    "torch.nn.functional.upsample": ["(x4, (9, 11), mode='bilinear')", "(x4, 1, mode='bicubic')"],
+    "torch.nn.Upsample": [
+        "((1, 3), mode='bilinear')(x4)",
+        "(scale_factor=(0.2, 2), mode='bilinear', align_corners=False)(x4)",
+        "(scale_factor=2, mode='bilinear', align_corners=True)(x4)",
+        "(1, mode='linear')(x3)",
+        "((1, 4, 1), mode='trilinear')(x5)",
+        "(scale_factor=0.3, mode='bicubic')(x4)",
+        "((4, 1), mode='bicubic', align_corners=True)(x4)",
+    ],
     "torch.nn.functional.max_pool2d": [
         "(x4[:, :, :5, :5], 2, 2, 1, ceil_mode=True)",
         "(x4, 3, 2, 1, ceil_mode=True)",
@@ -442,7 +457,7 @@ def test_other_spelling(api: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
         def otherwise(call: Any, index: int = index) -> Any:
             others = spell_otherwise(call) if call.api == api else ()
-            return others[index] if others else spell(call)
+            return others[min(index, len(others) - 1)] if others else spell(call)
 
         monkeypatch.setattr(translate, "spell", otherwise)
         for arguments in OTHERWISE[api]:
