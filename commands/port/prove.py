@@ -158,7 +158,11 @@ def _step(torch_net: Any, paddle_net: Any, inputs: Any) -> Any:
 
     from align import align_step
     from commands.port import nets_paddle, nets_torch
+    from common.nets import members
 
+    # Of all weights: a `parameters` of the reference's own is no part of the port.
+    theirs = members.parameters(torch_net)
+    ours = [one for one in members.parameters(paddle_net) if not one.stop_gradient]
     batch = [*inputs, np.zeros(1)] if isinstance(inputs, list) else inputs | {"label": np.zeros(1)}
     with nets_torch.nothing_in_place(torch_net, inputs):
         return align_step(
@@ -167,6 +171,6 @@ def _step(torch_net: Any, paddle_net: Any, inputs: Any) -> Any:
             batch,
             nets_torch.mean_square,
             nets_paddle.mean_square,
-            nets_torch.momentum,
-            nets_paddle.momentum,
+            lambda parameters: nets_torch.momentum(theirs),
+            lambda parameters: nets_paddle.momentum(ours),
         )

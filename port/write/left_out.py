@@ -15,6 +15,13 @@ _NOTE = (
     "the reference's own gradient checkpointing saves memory and computes the same: its code runs "
     "once here; paddle.distributed.fleet.utils.recompute runs it again"
 )
+# Of a layer: what code around a net asks by these names is all that the layer holds.
+_ASKED = frozenset(
+    [
+        *("parameters", "named_parameters", "buffers", "named_buffers", "modules"),
+        *("named_modules", "children", "named_children", "state_dict", "load_state_dict"),
+    ]
+)
 
 
 class LeftOutWriter:
@@ -46,6 +53,16 @@ class LeftOutWriter:
             needs.gaps.append(gap)
         needs.helpers.add(SILENT)
         return f'{SILENT}("{where.file.name}:{where.line}")'
+
+
+def note_left_out(writer: PartWriter, node: ast.FunctionDef) -> None:
+    """Note a method that did not run, where the port's class has another one by its name."""
+    if node.name in _ASKED and isinstance(writer.source.parents.get(node), ast.ClassDef):
+        note = (
+            f"its own `{node.name}` did not run and is left out: the port's, which an optimizer or "
+            "a checkpoint may ask, is Paddle's, of all that the layer holds"
+        )
+        writer.needs.notes.append((writer.where(node), note))
 
 
 def run_once(writer: PartWriter, node: ast.ClassDef) -> str | None:

@@ -35,7 +35,7 @@ from port.write.in_place.uses import (
     written_by_places,
     written_state,
 )
-from port.write.left_out import LeftOutWriter, run_once
+from port.write.left_out import LeftOutWriter, note_left_out, run_once
 from port.write.match import without_entries
 from port.write.owners import (
     asks_for_a_type,
@@ -165,6 +165,7 @@ class Rewriter:
 
     def _FunctionDef(self, node: ast.FunctionDef) -> str | None:
         if self._is_dropped(node):
+            note_left_out(self, node)
             return DROP_DEFINITION
         traced = self.cut.traced.forwards.get(node)
         return None if traced is None else self._traced(node, traced)

@@ -105,6 +105,19 @@ def test_a_port_is_written_and_proven_and_an_edit_is_found(users):
         write_and_prove(asked(users, "users_net:build"), folder, False, told.append)
 
 
+def test_parameters_of_the_nets_own_are_told_and_all_weights_are_stepped(users):
+    own = """
+    def parameters(self, recurse=True):
+        return [p for name, p in self.named_parameters() if name.startswith("bn.")]
+"""
+    (users / "users_own.py").write_text(NET.replace("\n    def never", f"{own}\n    def never"))
+    folder = users / "ported_own"
+    done = write_and_prove(asked(users, "users_own:build"), folder, False, lambda _: None)
+    assert done["code"] == 0, done["lines"]
+    assert done["rungs"] == dict.fromkeys(("eval", "train", "backward", "step", "init"), 0)
+    assert "its own `parameters` did not run and is left out" in (folder / "PORT.md").read_text()
+
+
 def test_first_weights_are_torchs_and_paddles_own_are_found(users, monkeypatch):
     monkeypatch.setattr("commands.port.prove.NAMES", {"eval": "forward, eval mode"})
     (users / "users_drawn.py").write_text(NET)
