@@ -32,7 +32,8 @@ class ForcedSteps:
     """Both nets, `prepared`, with their optimizers, step after step.
 
     `optimizers`, `schedules` and `averages` are the reference's and the port's, without averages
-    None. Comparisons, notes and a row for each step go into `report`.
+    None. Comparisons, notes and a row for each step go into `report`. `free`: the port's weights
+    are kept for a free run.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class ForcedSteps:
         schedules: tuple[ScheduleFunction | None, ScheduleFunction | None],
         averages: tuple[AverageFactory, AverageFactory] | None,
         report: Report,
+        free: bool,
     ) -> None:
         from align.rungs.training.free_run_paddle import FreeRun
         from align.rungs.training.port_side_paddle import PortSide
@@ -59,7 +61,7 @@ class ForcedSteps:
             name = type(self.port.optimizer).__name__
             report.notes.append(Words("plain_optimizer", name=name))
         held = self.schedules.both
-        self.free = FreeRun(sides, self.port, schedules[1], held)
+        self.free = FreeRun(sides, self.port, schedules[1], held) if free else None
         self.found: Findings | None = None
         self.start: StepStart | None = None
         self.losses: list[float] = []
@@ -86,7 +88,7 @@ class ForcedSteps:
         rates, wrong = compare_rates(self.reference, self.port, self.schedules, step)
         rate = self.reference.rate
         self.rates.append(self.reference.rates())
-        theirs = self.reference.update(self.port.float32_settings())
+        theirs = self.reference.update(self.port.float32_settings(), start.gradients)
         ours = self.port.update(start.gradients, factors(start.gradients, theirs))
         self._note_clipping()
         used = theirs, ours
@@ -142,6 +144,7 @@ class ForcedSteps:
         `settings["free_run"]` gets the relative error of each loss, `settings["free_steps"]` a row
         a step: the loss of both sides, and the mean rate of each of the reference's groups.
         """
+        assert self.free is not None
         groups = self.reference.groups()
         errors: list[float] = []
         rows: list[dict[str, Any]] = []
@@ -200,7 +203,8 @@ class ForcedSteps:
                 f"of {shapes}; a training step needs one scalar"
             )
         self.losses.append(root.outputs[0].item())
-        self.free.remember(found)
+        if self.free is not None:
+            self.free.remember(found)
         self.found = found
         return comparisons, found, unchecked
 

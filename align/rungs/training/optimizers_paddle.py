@@ -148,11 +148,11 @@ def set_slots(
 def add_gradients(pairs: list[tuple[paddle.Tensor, np.ndarray]]) -> None:
     """Add arrays to the gradients of parameters, as a backward pass does.
 
-    What an earlier step left there stays: a gradient that nobody cleared shows.
+    What an earlier step left there stays: a gradient that nobody cleared shows. One at a time, as
+    all together hold each tensor three times.
     """
-    parts = [(parameter * to_tensor(array)).sum() for parameter, array in pairs]
-    if parts:
-        paddle.add_n(parts).backward()
+    for parameter, array in pairs:
+        (parameter * to_tensor(np.asarray(array, order="C"))).sum().backward()
 
 
 def values(parameter: paddle.Tensor) -> np.ndarray:

@@ -87,10 +87,10 @@ class Rates:
 
 
 def slots(optimizer: torch.optim.Optimizer) -> dict[int, Mapping[str, np.ndarray]]:
-    """Return {id of parameter: {slot: copy of its values}}; counters are left out."""
+    """Return {id of parameter: {slot: its values, in its memory}}; counters are left out."""
     return {
         id(parameter): {
-            name: to_array(value).copy()
+            name: to_array(value)
             for name, value in state.items()
             if isinstance(value, torch.Tensor) and value.shape == parameter.shape and name != "step"
         }

@@ -13,7 +13,12 @@ from align.pairing.tensors import Tensor
 from align.rungs.training import optimizers_paddle
 from align.rungs.training.clipping_paddle import watched_clips
 from align.rungs.training.held_average import HeldAverage
-from align.rungs.training.step_start import AverageFactory, OptimizerFactory, StepStart
+from align.rungs.training.step_start import (
+    AverageFactory,
+    OptimizerFactory,
+    StepStart,
+    unless_changed,
+)
 from common.nets import members
 from common.places import refuse_signature
 
@@ -69,16 +74,19 @@ class PortSide:
         for clip in self.clips:
             clip.theirs = {self.held[key].name: factor for key, factor in factors.items()}
         self.optimizer.step()
-        used = {key: self._used(self.held[key]) for key in gradients}
+        used = {key: self._used(self.held[key], array) for key, array in gradients.items()}
         self.optimizer.clear_grad()
         return {key: array for key, array in used.items() if array is not None}
 
-    def _used(self, parameter: paddle.Tensor) -> np.ndarray | None:
+    def _used(self, parameter: paddle.Tensor, given: np.ndarray) -> np.ndarray | None:
         """Return the gradient that the optimizer has used, None where it does not show."""
         for clip in self.clips:
             if parameter.name in clip.clipped:
-                return clip.clipped.pop(parameter.name)
-        return None if parameter.grad is None else np.array(to_array(parameter.grad))
+                return unless_changed(clip.clipped.pop(parameter.name), given)
+        if parameter.grad is None:
+            return None
+        found = unless_changed(to_array(parameter.grad), given)
+        return found if found is given else np.array(found)
 
     def average(self, make: AverageFactory) -> HeldAverage:
         """Return the average of the net alone, without its loss, begun now."""

@@ -15,7 +15,13 @@ from align.pairing.tensors import Tensor
 from align.record.trace import Trace
 from align.rungs.training import optimizers_torch
 from align.rungs.training.held_average import HeldAverage
-from align.rungs.training.step_start import AverageFactory, OptimizerFactory, Slots, StepStart
+from align.rungs.training.step_start import (
+    AverageFactory,
+    OptimizerFactory,
+    Slots,
+    StepStart,
+    unless_changed,
+)
 from common.nets import members
 from common.places import refuse_signature
 
@@ -51,8 +57,9 @@ class ReferenceSide:
 
     def start(self) -> StepStart:
         """Return copies of all that the next step starts from."""
+        weights = {key: np.array(array) for key, array in self.state().items()}
         slots: Slots = {}
-        weights, found = self.state(), self.slots()
+        found = self.slots()
         for tensor in self.tensors:
             slots[tensor.key] = {
                 name: np.array(tensor.in_layout(array)) for name, array in found[tensor.key].items()
@@ -60,14 +67,14 @@ class ReferenceSide:
         return StepStart(weights, slots)
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return the tensors by key, in the port's layout, as copies."""
+        """Return the tensors by key, in the port's layout: the net's own memory, until it moves."""
         state = self.net.state_dict()
         known = [tensor for tensor in self.tensors if tensor.reference in state]
         arrays = {str(t.reference): to_array(state[str(t.reference)]) for t in known}
-        return {tensor.key: np.array(tensor.of(arrays)) for tensor in known}
+        return {tensor.key: tensor.of(arrays) for tensor in known}
 
     def slots(self) -> Mapping[str, Mapping[str, np.ndarray]]:
-        """Return {key: {slot: copy}}, in the reference's layout."""
+        """Return {key: {slot: values, the optimizer's own}}, in the reference's layout."""
         found = optimizers_torch.slots(self.optimizer)
         pairs = [(tensor.key, self.parameter_of(tensor)) for tensor in self.tensors]
         return {key: {} if p is None else found.get(id(p), {}) for key, p in pairs}
@@ -91,19 +98,22 @@ class ReferenceSide:
     def _by_key(self, gradients: Mapping[str, Any]) -> dict[str, np.ndarray]:
         known = {t.key: t for t in self.tensors if t.reference in gradients}
         arrays = {key: t.of(gradients) for key, t in known.items()}
-        return {key: np.asarray(a, order="C") for key, a in arrays.items() if a is not None}
+        return {key: array for key, array in arrays.items() if array is not None}
 
-    def update(self, rounded: Set[str]) -> dict[str, np.ndarray]:
+    def update(
+        self, rounded: Set[str], gradients: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
         """Run the optimizer with the settings `rounded` to float32, as the port's holds them.
 
-        Returns the gradients that it used, by key: an optimizer may clip them.
+        Returns the gradients that it used, by key: an optimizer may clip them. Those that it left
+        as they were are the arrays of `gradients`, which it was given.
         """
         with optimizers_torch.rounded_constants(self.optimizer, rounded):
             self.optimizer.step()
         held = {n: p.grad for n, p in self.parameters.items() if p.grad is not None}
         used = self._by_key({name: to_array(gradient) for name, gradient in held.items()})
         self.optimizer.zero_grad(set_to_none=True)
-        return used
+        return {key: unless_changed(array, gradients.get(key)) for key, array in used.items()}
 
     def average(self, make: AverageFactory) -> HeldAverage:
         """Return the average of the net alone, without its loss, begun now."""

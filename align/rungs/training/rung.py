@@ -144,7 +144,7 @@ def _align_steps(
     report.settings["inputs"] = [batch.shapes for batch in read[:1]]
     with prepared(sides, dtype="float64", train=True) as rounded:
         with state_kept(paddle_whole):
-            steps = ForcedSteps(sides, optimizers, schedules, both, report)
+            steps = ForcedSteps(sides, optimizers, schedules, both, report, free_run)
             whole = _run_steps(steps, read)
             report.calls += steps.unshown_settings() if whole else []
             steps.note_average()

@@ -27,6 +27,11 @@ class StepStart:
     gradients: dict[str, np.ndarray] = field(default_factory=dict)
 
 
+def unless_changed(array: np.ndarray, before: np.ndarray | None) -> np.ndarray:
+    """Return `before` where `array` has its very values, so that one of them is kept, not two."""
+    return before if before is not None and np.array_equal(array, before) else array
+
+
 def refuse_closure(optimizer: Any, side: str, option: str) -> None:
     """Raise UserError where a step of `optimizer` cannot be made without a closure (LBFGS).
 

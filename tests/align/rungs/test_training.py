@@ -1,5 +1,7 @@
 """The step and training rungs: every fault of a recipe shows at the first step where it acts."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -381,3 +383,28 @@ def test_what_layers_count_in_attributes_begins_anew_at_every_step(each):
     else:
         found = {(d.layer, d.where, d.step) for d in report.divergences}
         assert found == {("", "output:0", 0), ("", "grad_output:0", 0)}
+
+
+def test_a_step_keeps_few_copies_of_the_weights():
+    width, deep = 256, 8
+    reference = tnn.Sequential(*(tnn.Linear(width, width) for _ in range(deep)))
+    port = pnn.Sequential(*(pnn.Linear(width, width) for _ in range(deep)))
+    fill_port(LiveReference(reference), port, None)
+
+    def climb():
+        return align_step(
+            *(reference, port, [np.ones((2, width), "float32"), np.zeros(1)]),
+            *(lambda outputs, _: (outputs**2).mean(),) * 2,
+            lambda parameters: torch.optim.SGD(parameters, 0.1, momentum=0.9),
+            lambda parameters: paddle.optimizer.Momentum(0.1, parameters=parameters),
+        )
+
+    climb()  # imports and caches
+    tracemalloc.start()
+    try:
+        assert climb().exit_code == 0
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    weights = deep * width * (width + 1) * 8
+    assert peak < 3 * weights  # numpy's alone: the start, the gradients
