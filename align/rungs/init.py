@@ -80,6 +80,7 @@ def _drawn(
         while True:
             seeds_torch.seed(number)
             seeds_paddle.seed(number)
+            torch_net = paddle_net = None  # before the next ones are built
             torch_net, paddle_net = torch_factory(), paddle_factory()
             for key, tensor in torch_net.state_dict().items():
                 _add(theirs.setdefault(key, []), tensor.numpy())
@@ -115,8 +116,8 @@ def _sizes(torch_net: Any, key: str) -> Sizes | None:
 
 def _sample(array: np.ndarray) -> np.ndarray:
     """Return at most 4096 values, evenly taken: enough to tell 1.1 times the spread."""
-    flat = array.astype(np.float64).reshape(-1)
-    return flat[:: max(1, flat.size // 4096)]
+    flat = array.reshape(-1)
+    return flat[:: max(1, flat.size // 4096)].astype(np.float64)
 
 
 def _compare(reference: np.ndarray, port: np.ndarray, tests: int, into: Comparison) -> None:

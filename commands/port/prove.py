@@ -1,11 +1,13 @@
 """Shows that a port computes what its reference computes: forward, backward, a training step."""
 
+import gc
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from align.arrays.memory import give_back as give_back_memory
 from commands.align.errors import errors_of_nets
 from common.errors import UserError
 from common.words.language import phrase
@@ -59,6 +61,7 @@ def proven(
         outcomes = []
         for name in NAMES if names is None else names:
             tell(name)
+            _let_go()
             outcomes.append(_climbed(name, torch_net, paddle_net, inputs, asked["spec"]))
             outcomes[-1].seed = asked["seed"]
     return outcomes
@@ -111,6 +114,7 @@ def drawn_alike(asked: Mapping[str, Any], folder: Path) -> Climb | None:
     def port() -> Any:
         return build_paddle(f"{folder.resolve().name}.builder:build", {})
 
+    _let_go()
     with without_weights() as sought, on_the_cpu(asked.get("gpu", False)):
         try:
             size = sum(one.numel() for one in reference().state_dict().values())
@@ -125,6 +129,12 @@ def drawn_alike(asked: Mapping[str, Any], folder: Path) -> Climb | None:
             return Climb("init", 0, None, why)
         report = align_init(reference, port, 2 if size > LARGE else DRAWS)
     return Climb("init", report.exit_code, report)
+
+
+def _let_go() -> None:
+    """Free what the rung before held: nets, hooks and graphs hold each other."""
+    gc.collect()
+    give_back_memory()
 
 
 def inputs_of(asked: Mapping[str, Any]) -> Any:

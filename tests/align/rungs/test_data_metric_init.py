@@ -1,6 +1,7 @@
 """Batches bit for bit, counts exactly, and the distributions of first weights."""
 
 import re
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -380,3 +381,27 @@ def test_what_rounding_alone_makes_of_images_is_said_with_all_digits():
         "rounding of float32 alone: one formula, computed in another precision or order"
     )
     assert "rounding" not in str(align_data([theirs], [ours + 1e-3]).divergences[0].cause)
+
+
+def test_first_weights_keep_no_whole_net_for_their_samples():
+    torch, paddle = pytest.importorskip("torch"), pytest.importorskip("paddle")
+    from align import align_init
+
+    width = 2048
+
+    def peak(build):
+        tracemalloc.start()
+        try:
+            build()
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    def climb():
+        return align_init(
+            lambda: torch.nn.Linear(width, width, bias=False),
+            lambda: paddle.nn.Linear(width, width, bias_attr=False),
+            seeds=4,
+        )
+
+    assert peak(climb) < width * width * 8  # numpy's alone
