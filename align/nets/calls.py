@@ -27,6 +27,11 @@ _REGISTERS = {
     "_non_persistable_buffer_names_set",
     "_non_persistent_buffers_set",
     "_forward_pre_hooks",
+    # What a forward hooks in once, and remembers in an attribute that it has done so.
+    "_forward_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+    "_forward_post_hooks",
 }
 
 

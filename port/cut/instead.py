@@ -1,7 +1,8 @@
 """What stands in a port instead of a library's machinery: a few lines of ours, under its names.
 
-`helpers/<package>_paddle.py` holds them. A library that has such a file is followed by names alone:
-its functions that ran are kept where something refers to them, and its classes that ran.
+`helpers/libraries/<package>_*_paddle.py` hold them. A library that has such files is followed by
+names alone: its functions that ran are kept where something refers to them, and its classes that
+ran.
 """
 
 import ast
@@ -9,7 +10,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache, cached_property
-from pathlib import Path
 
 from port.helpers import HERE
 from port.record.facts import FileRecord
@@ -34,9 +34,14 @@ class Ours(Source):
     """
 
     def __init__(self, record: FileRecord, files: Mapping[str, FileRecord]) -> None:
-        ours = replace(record, path=_file(record.module), calls={}, values={}, written={})
+        ours = replace(record, calls={}, values={}, written={})
         super().__init__(replace(ours, ran=set(), at_work=set(), names={}), files)
         self.definitions = _by_name(self.tree)
+
+    @cached_property
+    def text(self) -> bytes:
+        """Return our files as one."""
+        return _text(self.module).encode()
 
     @cached_property
     def imported(self) -> dict[str, str]:
@@ -72,18 +77,19 @@ class Ours(Source):
         return True
 
 
-def _file(module: str) -> Path:
-    return HERE / f"{module.partition('.')[0]}_paddle.py"
+def _text(module: str) -> str:
+    files = sorted((HERE / "libraries").glob(f"{module.partition('.')[0]}_*_paddle.py"))
+    return "".join(one.read_text("utf-8") for one in files)
 
 
 @cache
-def _parsed(path: Path) -> Mapping[str, ast.stmt]:
-    return _by_name(ast.parse(path.read_text("utf-8")))
+def _parsed(text: str) -> Mapping[str, ast.stmt]:
+    return _by_name(ast.parse(text))
 
 
 def has_instead(record: FileRecord, name: str) -> bool:
     """Tell whether a definition of ours stands for a name of a library's file."""
-    return is_followed(record) and name in _parsed(_file(record.module))
+    return is_followed(record) and name in _parsed(_text(record.module))
 
 
 def _by_name(tree: ast.Module) -> dict[str, ast.stmt]:

@@ -7,7 +7,6 @@ is generated. Methods that a port does not select are left out.
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import fields
-from functools import wraps
 from importlib import import_module
 from importlib.util import find_spec
 from logging import Logger, getLogger
@@ -17,77 +16,6 @@ import paddle
 from paddle import nn
 
 from port.helpers.calls_paddle import scaled_dot_product_attention
-
-
-class PretrainedConfig:
-    """The settings of a net."""
-
-    model_type = ""
-    base_config_key = ""
-    sub_configs: Any = {}  # noqa: RUF012  # as the package has them
-    attribute_map: Any = {}  # noqa: RUF012  # likewise
-
-    def __init__(
-        self,
-        *,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
-        return_dict: bool = True,
-        num_labels: int = 2,
-        id2label: dict[int, str] | None = None,
-        label2id: dict[str, int] | None = None,
-        attn_implementation: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        self.output_hidden_states = output_hidden_states
-        self.output_attentions = output_attentions
-        self.return_dict = self.use_return_dict = return_dict
-        self.id2label = {int(number): name for number, name in (id2label or {}).items()}
-        self.label2id = label2id
-        if id2label is None:
-            self.num_labels = num_labels
-        self._attn_implementation = attn_implementation
-        for name in self.sub_configs if attn_implementation else ():
-            getattr(self, name)._attn_implementation = attn_implementation
-        self.pruned_heads: dict[int, list[int]] = {}
-        self.chunk_size_feed_forward = 0
-        self.problem_type = self.pad_token_id = self.cross_attention_hidden_size = None
-        self.tie_word_embeddings = True
-        self.is_encoder_decoder = self.is_decoder = self.add_cross_attention = False
-        for name, value in kwargs.items():
-            setattr(self, name, value)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(type(self).attribute_map.get(name, name), value)
-
-    def __getattribute__(self, name: str) -> Any:
-        names = type(self).attribute_map if name != "__class__" else {}
-        return super().__getattribute__(names.get(name, name))
-
-    @property
-    def num_labels(self) -> int:
-        """The number of classes."""
-        return len(self.id2label)
-
-    @num_labels.setter
-    def num_labels(self, number: int) -> None:
-        if number != len(self.id2label):
-            self.id2label = {one: f"LABEL_{one}" for one in range(number)}
-            self.label2id = {name: one for one, name in self.id2label.items()}
-
-    def get_text_config(self, *_: Any, **__: Any) -> Any:
-        """Return the settings of the part for text, these where there is none."""
-        names = ("text_config", "text_encoder")
-        return next((getattr(self, one) for one in names if hasattr(self, one)), self)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the settings by name."""
-        return {**vars(self), "model_type": self.model_type}
-
-    @classmethod
-    def from_dict(cls, settings: dict[str, Any], **kwargs: Any) -> Any:
-        """Make the settings of a net from a dictionary."""
-        return cls(**{**settings, **kwargs})
 
 
 class PreTrainedModel(nn.Layer):
@@ -129,7 +57,10 @@ class PreTrainedModel(nn.Layer):
             layer._is_hf_initialized = True
 
     def _init_weights(self, module: nn.Layer) -> None:
-        std = getattr(self.config.get_text_config(), "initializer_range", 0.02)
+        names = "initializer_range", "init_std", "initializer_factor"
+        known = [getattr(self.config, one) for one in names if hasattr(self.config, one)]
+        known = known or [getattr(self.config.get_text_config(), names[0], 0.02)]
+        std = known[0] or 0.02
         normal, zero, one = (
             nn.initializer.Normal(std=std),
             nn.initializer.Constant(0.0),
@@ -164,6 +95,10 @@ class BackboneMixin:
     """What a net has that gives the maps of several of its stages."""
 
     has_attentions = True
+
+    def __init__(self, config: Any, *_: Any, **__: Any) -> None:
+        super().__init__(config)  # type: ignore[call-arg]  # of the net beside it
+        self._init_backbone(config)
 
     def _init_backbone(self, config: Any) -> None:
         self.config = config
@@ -216,19 +151,6 @@ class AutoModel:
         return getattr(module, type(config).__name__.replace("Config", "Model"))(config)
 
 
-class _LazyConfigMapping(dict):
-    """The classes of configurations by the types of their nets."""
-
-    def __missing__(self, model_type: str) -> Any:
-        name = model_type.replace("-", "_")
-        module = import_module(f"..{name}.configuration_{name}", __package__)
-        kinds = vars(module).values()
-        return next(kind for kind in kinds if getattr(kind, "model_type", "") == model_type)
-
-
-CONFIG_MAPPING = _LazyConfigMapping()
-
-
 class ModelOutput(OrderedDict):
     """What a net returns: its parts by attribute, by name and by number, without those of None."""
 
@@ -253,90 +175,6 @@ class ModelOutput(OrderedDict):
     def to_tuple(self) -> tuple[Any, ...]:
         """Return the parts that are not None."""
         return tuple(self.values())
-
-
-def can_return_tuple(forward: Callable[..., Any]) -> Callable[..., Any]:
-    """Let `return_dict=False`, or the configuration, ask a `forward` for a tuple."""
-
-    @wraps(forward)
-    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
-        asked = kwargs.pop("return_dict", None)
-        output = forward(self, *args, **kwargs)
-        as_it_is = self.config.return_dict if asked is None else asked
-        return output if as_it_is or isinstance(output, tuple) else output.to_tuple()
-
-    return wrapper
-
-
-class OutputRecorder:
-    """Which layers' outputs are gathered: of a class, at a place of what they return."""
-
-    def __init__(
-        self, target_class: Any, index: int = 0, layer_name: str = "", class_name: str = ""
-    ) -> None:
-        self.target_class, self.index, self.layer_name = target_class, index, layer_name
-        self.class_name = class_name
-
-    def takes(self, name: str, layer: Any) -> bool:
-        """Tell whether the outputs of a layer are gathered."""
-        by_name = bool(self.class_name) and name.endswith(self.class_name)
-        known = by_name or bool(self.target_class and isinstance(layer, self.target_class))
-        return known and (self.layer_name or "") in name
-
-
-def check_model_inputs(
-    forward: Callable[..., Any] | None = None, *, tie_last_hidden_states: bool = True
-) -> Callable[..., Any]:
-    """Let a `forward` return a tuple, and what its layers gave, where it is asked to."""
-
-    def decorated(forward: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(forward)
-        def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
-            asked = kwargs.pop("return_dict", None)
-            hooks: list[Any] = []
-            found: dict[str, list[Any]] = {}
-            for key, kinds in (self._can_record_outputs or {}).items():
-                name = f"output_{key}"
-                if kwargs.get(name, getattr(self.config, name, False)):
-                    found[key] = []
-                    hooks += gather(self, key, kinds, found[key])
-            try:
-                outputs = forward(self, *args, **kwargs)
-            finally:
-                for hook in hooks:
-                    hook.remove()
-            for key, gathered in found.items():
-                if key == "hidden_states" and tie_last_hidden_states:
-                    gathered[-1] = outputs.last_hidden_state
-                outputs[key] = tuple(gathered)
-            as_it_is = getattr(self.config, "return_dict", True) if asked is None else asked
-            return outputs if as_it_is else outputs.to_tuple()
-
-        return wrapper
-
-    def gather(net: Any, key: str, kinds: Any, found: list[Any]) -> list[Any]:
-        def hook(index: int) -> Callable[..., None]:
-            def note(layer: Any, inputs: Any, output: Any) -> None:
-                if key == "hidden_states" and not found:
-                    found.append(inputs[0])
-                value = output[index] if isinstance(output, tuple) else output
-                if value is not None:
-                    found.append(value)
-
-            return note
-
-        hooks = []
-        for kind in kinds if isinstance(kinds, list) else [kinds]:
-            index = 0 if "hidden_states" in key else 1
-            one = kind if isinstance(kind, OutputRecorder) else OutputRecorder(kind, index)
-            hooks += [
-                layer.register_forward_post_hook(hook(one.index))
-                for name, layer in net.named_sublayers()
-                if one.takes(name, layer)
-            ]
-        return hooks
-
-    return decorated if forward is None else decorated(forward)
 
 
 def compile_compatible_method_lru_cache(*_: Any, **__: Any) -> Callable[..., Any]:
@@ -423,4 +261,12 @@ def sdpa_attention_forward(
     return found.transpose([0, 2, 1, 3]), None
 
 
-ALL_ATTENTION_FUNCTIONS = {"sdpa": sdpa_attention_forward}
+class AttentionInterface(dict):
+    """How nets attend, by name."""
+
+    def get_interface(self, name: str | None, default: Any) -> Any:
+        """Return what is called so; the net's own for "eager"."""
+        return default if name in (None, "eager") else self[name]
+
+
+ALL_ATTENTION_FUNCTIONS = AttentionInterface(sdpa=sdpa_attention_forward)

@@ -1,0 +1,1 @@
+"""What stands in a port instead of the machinery of libraries."""
