@@ -143,7 +143,7 @@ class ImportWriter:
         """Return a spelling in which `F`, `nn` and helpers are no names of the file's own."""
         for name in filter(self.is_own, helpers):
             self.renamed[name] = f"{OF_TORCH}{name}"
-            text = re.sub(rf"(?<![\w.]){name}(?=\()", self.renamed[name], text)
+            text = re.sub(rf"(?<![\w.]){name}(?=\(|$)", self.renamed[name], text)
         for short, full in SHORT.items():
             if self._is_taken(short, full):
                 text = re.sub(rf"(?<![\w.]){short}\.(?=\w)", f"{full}.", text)

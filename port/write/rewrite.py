@@ -56,10 +56,8 @@ from port.write.settings import (
     layer_at,
     layers_joined,
     pairs_of,
-    setting_written,
-    tensor_over_class,
+    set_by,
     tensors_over_class,
-    torchs_setting,
 )
 from port.write.torch_like import torch_like
 
@@ -110,7 +108,7 @@ class Rewriter:
 
     def _ours(self, node: ast.AST, ours: Ours, name: str) -> str:
         """Write what is ours in place of a definition, without methods that nothing selects."""
-        names = self.cut.used_by_ours[ours.module] - self.cut.names[ours.module]
+        names = self.cut.used_by_ours.get(ours.module, set()) - self.cut.names[ours.module]
         lines, helpers = ours.needs(names)
         self.take(node, Spelled("", frozenset(lines), frozenset(helpers), (ours.note(name),)))
         return without_hints(Rewriter(ours, self.cut, {}).text(ours.definitions[name]))
@@ -215,7 +213,7 @@ class Rewriter:
         if isinstance(node.targets[0], ast.Name) and node.targets[0].id == "__all__":
             return self.imports.all_names(node)
         pairs = pairs_of(node)
-        settings = [self._setting(node, target, value) for target, value in pairs]
+        settings = [set_by(self, node, target, value) for target, value in pairs]
         if not any(settings):
             return tensors_over_class(self, node)
         lines = [
@@ -223,24 +221,6 @@ class Rewriter:
             for one, (target, value) in zip(settings, pairs, strict=True)
         ]
         return ("\n" + " " * node.col_offset).join(lines)
-
-    def _setting(self, node: ast.Assign, target: ast.expr, value: ast.expr) -> str | None:
-        """Write `layer.padding = 1`, `tensor.data = x` as Paddle's layers and tensors take it."""
-        if not isinstance(target, ast.Attribute):
-            return None
-        bound = None if self._is_users(target.value) else self.source.resolve(target)
-        if bound is not None and is_torchs(bound):
-            return torchs_setting(self, node, target, value, bound)
-        facts = self.facts(target.value)
-        given = argument(self.text(value), value, self.facts(value))
-        made = setting_written(self, node, target, given, facts)
-        return made or tensor_over_class(self, target, value)
-
-    def _is_users(self, owner: ast.expr) -> bool:
-        """Tell whether a name is written into a file or a class of the user's: it is theirs."""
-        bound = self.source.resolve(owner)
-        known = bound is not None and bound.kind in ("module", "thing")
-        return known and bound.value.partition(":")[0] in self.source.files  # type: ignore[union-attr]
 
     def _dropped_or_none(self, node: ast.AST) -> str | None:
         """Leave out a statement, in a file of a library with the comment above it."""

@@ -11,14 +11,15 @@ from port.spelling.names import is_new_of_modules
 from port.spelling.texts import DATA, itself, turned
 from port.write.files.texts import DROP, in_brackets
 from port.write.in_place.uses import MAY_BE_TURNED, may_be_turned
-from port.write.owners import owner_names
-from port.write.parts import PartWriter
+from port.write.owners import is_torchs, owner_names
+from port.write.parts import PartWriter, argument
 
 # Which move no value.
 SETTINGS = ("torch.backends.", "torch.nn.Module.dump_patches", "torch.save", "torch.load")
 _KEEPING = ("torch.nn.Sequential", "nn.Sequential(*{one}, *{other})")
 _LISTS = ("torch.nn.ModuleList", "nn.LayerList([*{one}, *{other}])")
 _LINEAR, _MODULE = "torch.nn.Linear", "torch.nn.Module"
+_BUFFER = "torch.nn.Buffer"
 _OF_A_LAYER = re.compile(r"^[\w.\[\]]+\.weight$")
 _TURNED_AND_NOT = "both layers share one weight, and Paddle keeps that of a Linear turned"
 _WEIGHTS = ("weight", "bias")
@@ -36,7 +37,43 @@ def pairs_of(node: ast.Assign) -> list[tuple[ast.expr, ast.expr]]:
     return [(target, value)]
 
 
-def setting_written(
+def set_by(writer: PartWriter, node: ast.Assign, target: ast.expr, value: ast.expr) -> str | None:
+    """Write `layer.padding = 1`, `tensor.data = x` as Paddle's layers and tensors take it."""
+    if not isinstance(target, ast.Attribute):
+        return None
+    if (made := _buffer(writer, target, value)) is not None:
+        return made
+    bound = None if _is_users(writer, target.value) else writer.source.resolve(target)
+    if bound is not None and is_torchs(bound):
+        return _torchs_setting(writer, node, target, value, bound)
+    given = argument(writer.text(value), value, writer.facts(value))
+    made = _setting_written(writer, node, target, given, writer.facts(target.value))
+    return made or _tensor_over_class(writer, target, value)
+
+
+def _is_users(writer: PartWriter, owner: ast.expr) -> bool:
+    """Tell whether a name is written into a file or a class of the user's: it is theirs."""
+    bound = writer.source.resolve(owner)
+    known = bound is not None and bound.kind in ("module", "thing")
+    return known and bound.value.partition(":")[0] in writer.source.files  # type: ignore[union-attr]
+
+
+def _buffer(writer: PartWriter, target: ast.Attribute, value: ast.expr) -> str | None:
+    """Write `self.grid = nn.Buffer(tensor)` as what registers it; None for all else."""
+    bound = writer.source.resolve(value.func) if isinstance(value, ast.Call) else None
+    if bound is None or _BUFFER not in (bound.names or (bound.value,)):
+        return None
+    assert isinstance(value, ast.Call)
+    given = dict(zip(("data", "persistent"), value.args, strict=False))
+    given |= {str(one.arg): one.value for one in value.keywords}
+    if given.keys() - {"data", "persistent"} or "data" not in given:
+        return None
+    kept = f", persistable={writer.text(given['persistent'])}" if "persistent" in given else ""
+    owner, data = writer.text(target.value), writer.text(given["data"])
+    return f'{owner}.register_buffer("{target.attr}", {data}{kept})'
+
+
+def _setting_written(
     writer: PartWriter, node: ast.Assign, target: ast.Attribute, value: Argument, facts: Facts
 ) -> str | None:
     """Return the statement for `target = value`, None where it stays.
@@ -83,7 +120,7 @@ def _by_class(
     return indent.join([*lines, "else:", f"    {last}"])
 
 
-def torchs_setting(
+def _torchs_setting(
     writer: PartWriter, node: ast.Assign, target: ast.Attribute, value: ast.expr, bound: Binding
 ) -> str:
     """Leave out a setting of torch's own that moves no value; others have no spelling.
@@ -155,7 +192,7 @@ def layers_joined(writer: PartWriter, node: ast.BinOp) -> str | None:
     return None
 
 
-def tensor_over_class(writer: PartWriter, target: ast.Attribute, value: ast.expr) -> str | None:
+def _tensor_over_class(writer: PartWriter, target: ast.Attribute, value: ast.expr) -> str | None:
     """Write `head.stride = tensor` where a class says `stride = None`; None for all else.
 
     Paddle keeps a tensor that is no parameter among the buffers, and finds the class's value first.

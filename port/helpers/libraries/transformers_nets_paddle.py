@@ -261,6 +261,25 @@ def sdpa_attention_forward(
     return found.transpose([0, 2, 1, 3]), None
 
 
+def create_bidirectional_mask(
+    config: Any,
+    inputs_embeds: Any,
+    attention_mask: Any = None,
+    encoder_hidden_states: Any = None,
+    **kwargs: Any,
+) -> Any:
+    """Return which tokens [batch, length] are seen: [batch, 1, query, length]; None: all."""
+    if any(value is not None for name, value in kwargs.items() if name.endswith("_function")):
+        raise NotImplementedError("a mask that a function changes")
+    if attention_mask is None or attention_mask.ndim == 4:
+        return attention_mask
+    if config._attn_implementation != "sdpa":
+        raise NotImplementedError("a mask of tokens for another attention than sdpa")
+    batch, length = attention_mask.shape
+    seen = attention_mask.astype("bool").reshape([batch, 1, 1, length])
+    return seen.expand([batch, 1, inputs_embeds.shape[1], length])
+
+
 class AttentionInterface(dict):
     """How nets attend, by name."""
 
