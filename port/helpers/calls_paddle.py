@@ -60,10 +60,22 @@ def swap_axes(x: Any, first: int, second: int) -> Any:
     return x.transpose(order)
 
 
+class GivenOnce(int):
+    """A number that a list of one held: Paddle's layers keep it once for each axis."""
+
+
 def on_each_axis(number: Any, axes: int) -> Any:
     """Return a list of one number once for each axis, as torch reads it; Paddle wants it so."""
-    one = isinstance(number, list | tuple) and len(number) == 1
-    return list(number) * axes if one else number
+    if not isinstance(number, list | tuple) or len(number) != 1:
+        return number
+    made = [GivenOnce(one) if type(one) is int else one for one in number] * axes
+    return made if isinstance(number, list) else tuple(made)
+
+
+def as_given(sizes: Any) -> Any:
+    """Return what a layer of torch keeps of its sizes: a list of one number as it was given."""
+    several = isinstance(sizes, list | tuple) and len(sizes) > 1
+    return sizes[:1] if several and all(type(one) is GivenOnce for one in sizes) else sizes
 
 
 def split_by_size(x: Any, size: int, axis: int = 0) -> Any:

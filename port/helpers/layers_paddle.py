@@ -8,7 +8,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from port.helpers.calls_paddle import NothingLoaded, rms_norm
+from port.helpers.calls_paddle import NothingLoaded, on_each_axis, rms_norm
 from port.helpers.places_paddle import write_into
 
 
@@ -47,7 +47,8 @@ def batches_of(layer: Any) -> Any:
 
 def on_its_axes(layer: Any, size: Any) -> list[int]:
     """Return a size for each axis of a convolution: Paddle's keeps lists alone."""
-    return [size] * len(layer._kernel_size) if isinstance(size, int) else list(size)
+    axes = len(layer._kernel_size)
+    return [size] * axes if isinstance(size, int) else list(on_each_axis(size, axes))
 
 
 def set_padding(layer: Any, padding: Any) -> None:

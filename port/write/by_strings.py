@@ -6,9 +6,10 @@ from collections.abc import Callable
 from types import MappingProxyType
 
 from port.calls import KIND_OF, Argument, NoSpelling, Spelled, TorchCall
-from port.meanings import attribute_spelled, call_spelled, named, value_spelled
+from port.meanings import call_spelled, named, value_spelled
 from port.record.facts import GETATTR, LOCATE, MODULE_BY_NAME, OF_STRINGS, SeenCall
 from port.record.instrument import owner_of_table, span_of
+from port.write.owners import attribute_read
 from port.write.parts import PartWriter
 
 _NAMED = ("class", "function", "dtype")
@@ -57,7 +58,7 @@ def _recorded_names(
             if owner.kind == "package" and one.result.names:
                 found = value_spelled(one.result.names).text
             else:
-                spelled = attribute_spelled(owner.names, one.asked, "x", False)
+                spelled = attribute_read(rewriter.cut.record, owner.names, one.asked, "x", False)
                 found = "" if spelled is None else f"lambda x: {spelled.text}"
         except NoSpelling:  # whoever calls it is a gap by itself
             found = rewriter.absent(node, one.result.names[0])

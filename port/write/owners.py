@@ -1,13 +1,15 @@
 """Whose a name is, of which classes an attribute is selected, and what a statement sets there."""
 
 import ast
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from port.meanings import named
-from port.record.facts import MODULE_OF_PYTHON, PARTIAL, Binding, Facts, SeenCall
+from port.calls import Spelled
+from port.meanings import attribute_spelled, named
+from port.record.facts import MODULE_OF_PYTHON, PARTIAL, Binding, Facts, Record, SeenCall
 from port.record.stand_ins.old_worlds import OLD_OF_NUMPY
 from port.source import FUNCTIONS, Source
+from port.spelling.axes import is_window, read_as_given
 from port.write.parts import PartWriter
 
 COMPILERS = ("torch.jit.", "torch.compile", "torch.fx.", "torch._dynamo.")  # they change no value
@@ -63,6 +65,29 @@ def owner_names(facts: Facts) -> tuple[str, ...]:
     if facts.kind == "partial":  # of no certain value: now of this class, now of that
         return () if facts.value == "" else (PARTIAL,)
     return facts.names if facts.kind in ("module", "tuple") else ()
+
+
+def attribute_read(
+    record: Record, names: Sequence[str], attribute: str, text: str, item: bool
+) -> Spelled | None:
+    """Return `text.attribute` of what torch's class `names` names; None where it stays.
+
+    item: an item of it is taken, which is the same of a list of one number and of Paddle's two.
+    """
+    read = attribute_spelled(names, attribute, text, item)
+    if read is None or item or not any(map(_holds_one_number, _calls_of(record))):
+        return read
+    return read_as_given(names, attribute, read)
+
+
+def _calls_of(record: Record) -> Iterator[SeenCall]:
+    return (one for file in record.files.values() for seen in file.calls.values() for one in seen)
+
+
+def _holds_one_number(seen: SeenCall) -> bool:
+    """Tell whether a convolution or a pooling was made with a list of one number."""
+    given = (*seen.positional, *seen.keywords.values(), *seen.through.values())
+    return any(one.single for one in given) and is_window(seen.names)
 
 
 def torch_has(node: ast.Call, seen: Sequence[SeenCall]) -> str:

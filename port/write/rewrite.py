@@ -12,7 +12,7 @@ from port.cut.branches import taken
 from port.cut.cut import Cut
 from port.cut.instead import Ours, without_hints
 from port.helpers import helper_names
-from port.meanings import attribute_spelled, named, value_spelled
+from port.meanings import named, value_spelled
 from port.record.facts import Binding, Facts
 from port.record.instrument import Span, span_of
 from port.source import FUNCTIONS, Source
@@ -39,6 +39,7 @@ from port.write.left_out import LeftOutWriter, note_left_out, run_once
 from port.write.match import without_entries
 from port.write.owners import (
     asks_for_a_type,
+    attribute_read,
     base_of,
     bases_with_modes,
     facts_by_name,
@@ -336,17 +337,17 @@ class Rewriter:
             return None
         if facts.either:
             return self._of_one_of(node, facts.either)
-        parent = self.source.parents.get(node)
+        parent, record = self.source.parents.get(node), self.cut.record
         item = isinstance(parent, ast.Subscript) and node is parent.value
-        spelled = attribute_spelled(names, node.attr, self.text(node.value), item)
+        spelled = attribute_read(record, names, node.attr, self.text(node.value), item)
         if spelled is None:
             return None
         return self.placed(node, self.take(node, spelled))
 
     def _of_one_of(self, node: ast.Attribute, classes: Sequence[tuple[str, ...]]) -> str | None:
         """Return an attribute of layers of several classes, by its name in each."""
-        owner = self.text(node.value)
-        of_each = [(names, attribute_spelled(names, node.attr, owner, False)) for names in classes]
+        owner, record = self.text(node.value), self.cut.record
+        of_each = [(n, attribute_read(record, n, node.attr, owner, False)) for n in classes]
         *others, (_, last) = sorted(of_each, key=lambda one: one[1] is None)
         if last is None and not any(spelled for _, spelled in others):
             return None
