@@ -402,7 +402,7 @@ def for_tensors(backward: Any) -> Any:
 
     @wraps(backward)
     def chosen(ctx: Any, *gradients: Any) -> Any:
-        ctx.saved_tensors = ctx.saved_tensor()
+        ctx.saved_tensors = ctx.saved_variables = ctx.saved_tensor()
         found = backward(ctx, *gradients)
         found = found if isinstance(found, tuple) else (found,)
         kept = tuple(g for g, is_tensor in zip(found, ctx.tensors, strict=False) if is_tensor)

@@ -33,7 +33,7 @@ class Clamped({base}):
 
     @staticmethod
     def backward(ctx, gradient):
-        x, = ctx.saved_tensors
+        x = ctx.saved_variables[0]
         return gradient * x
 """
 
