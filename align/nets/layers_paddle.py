@@ -77,12 +77,16 @@ def group_norm_rounds() -> bool:
 
 
 def copied_buffers(layers: Mapping[str, nn.Layer]) -> dict[str, np.ndarray]:
-    """Return copies of what layers update outside the optimizer, as {"path.name": array}."""
+    """Return copies of what layers update outside the optimizer, as {"path.name": array}.
+
+    A buffer may hold what gradients go through: a forward put there what it computed.
+    """
     found = {}
     for path, layer in layers.items():
         for name, tensor in {**layer._parameters, **layer._buffers}.items():
+            trained = name not in layer._buffers and tensor is not None and not tensor.stop_gradient
             # A recurrent layer has a buffer that holds no memory before it is needed.
-            if tensor is not None and tensor.stop_gradient and tensor._is_initialized():
+            if tensor is not None and not trained and tensor._is_initialized():
                 found[f"{path}.{name}".lstrip(".")] = np.array(to_array(tensor))
     return found
 

@@ -107,3 +107,39 @@ def test_steps_of_training(theirs, ours):
         paddle_optimizer=lambda parameters: paddle.optimizer.SGD(0.1, parameters=parameters),
     )
     assert report.exit_code == 0, report.verdict
+
+
+class ReferenceKeeping(tnn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = tnn.Linear(4, 4)
+        self.register_buffer("table", torch.zeros(3, 4))
+
+    def forward(self, x):
+        self.table = self.fc(x)
+        return x + self.table
+
+
+class PortKeeping(pnn.Layer):
+    factor = 1.0
+
+    def __init__(self):
+        super().__init__()
+        self.fc = pnn.Linear(4, 4)
+        self.register_buffer("table", paddle.zeros([3, 4]))
+
+    def forward(self, x):
+        table = self.fc(x)
+        self.table = table * self.factor
+        return x + table
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.0])
+def test_a_buffer_that_gradients_go_through(factor):
+    torch.manual_seed(0)
+    reference, port = ReferenceKeeping(), PortKeeping()
+    port.factor = factor
+    port.fc.weight.set_value(reference.fc.weight.detach().numpy().T)
+    port.fc.bias.set_value(reference.fc.bias.detach().numpy())
+    report = align_backward(reference, port, [batch()])
+    assert report.exit_code == (factor != 1.0), report.verdict
