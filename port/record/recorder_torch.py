@@ -294,10 +294,9 @@ def _merge(known: SeenCall, now: SeenCall) -> None:
     known.positional = [
         merged(one, other) for one, other in zip(known.positional, now.positional, strict=False)
     ]
-    both = known.keywords.keys() & now.keywords.keys()
     known.keywords = {
-        name: merged(facts, now.keywords[name]) if name in both else Facts()
-        for name, facts in {**now.keywords, **known.keywords}.items()
+        name: merged(known.keywords.get(name, Facts()), now.keywords.get(name, Facts()))
+        for name in {**now.keywords, **known.keywords}
     }
     if known.receiver is not None and now.receiver is not None:
         known.receiver = merged(known.receiver, now.receiver)

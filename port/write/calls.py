@@ -319,7 +319,7 @@ class CallWriter:
         return handed_on(
             call,
             ask,
-            [tuple(one.keywords) for one in torchs] or [_held(call)],
+            [one.keywords for one in torchs] or [dict.fromkeys(_held(call), Facts())],
             lambda number, c: call_spelled(spelled_as[number], c) if torchs else ask(c),
         )
 

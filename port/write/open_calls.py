@@ -7,10 +7,11 @@ Paddle, without those that Paddle needs no more.
 
 import ast
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from port.calls import Argument, NoSpelling, Spelled, TorchCall
+from port.record.facts import Facts
 from port.spelling.texts import parsed
 
 REFUSE, HAND_ON = "none_of", "only_of"
@@ -58,14 +59,15 @@ def without_stars(call: TorchCall) -> ClosedCall | None:
 def handed_on(
     call: TorchCall,
     ask: Callable[[TorchCall], Spelled],
-    ways: Sequence[tuple[str, ...]],
+    ways: Sequence[Mapping[str, Facts]],
     others: Callable[[int, TorchCall], Spelled],
 ) -> Spelled | None:
     """Return a call that keeps its `**`, None where a name in it is another in Paddle.
 
     ask: spells a call; each name by itself has to leave the rest of the call as it is without.
     ways: the keywords of each way in which the place calls something, the text is one for all of
-    them; others: spells a call as the way of that number.
+    them; others: spells a call as the way of that number. What held a list of one number is not
+    handed on where Paddle wants it once for each axis.
     """
     parts = _parts(call)
     if parts is None or not any(ways):
@@ -80,7 +82,7 @@ def handed_on(
         for number, held in enumerate(ways):
             bare = _canonical(others(number, replace(call, arguments=plain)).text)
             for name in sorted(set(held) - written):
-                more = (*plain, Argument(_VALUE, name))
+                more = (*plain, Argument(_VALUE, name, single=held[name].single))
                 spelled = others(number, replace(call, arguments=more))
                 if _canonical(spelled.text) == bare:
                     left_out.add(name)

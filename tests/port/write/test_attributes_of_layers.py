@@ -52,9 +52,9 @@ from torch import nn
 
 
 class Block(nn.Module):
-    def __init__(self, stride, padding=0):
+    def __init__(self, stride, **more):
         super().__init__()
-        self.conv = nn.Conv2d(3, 3, 3, stride=stride, padding=padding)
+        self.conv = nn.Conv2d(3, 3, 3, stride=stride, **more)
         self.stride = self.conv.stride
         if len(self.stride) == 1:
             self.stride = [self.stride[0]] * 2
