@@ -313,8 +313,13 @@ def tensor_dtype(name: str) -> Any:
 
 def _tensors(net: nn.Layer) -> list[paddle.Tensor]:
     found = {id(tensor): tensor for tensor in (*members.parameters(net), *members.buffers(net))}
-    # A recurrent layer has a buffer for dropout's state that holds no memory before it is needed.
-    return [t for t in found.values() if t._is_initialized()]
+    # A recurrent layer has a buffer for dropout's state that holds no memory before it is needed;
+    # nor has a parameter of no elements any.
+    return [t for t in found.values() if t._is_initialized() or _is_empty(t)]
+
+
+def _is_empty(tensor: paddle.Tensor) -> bool:
+    return 0 in tensor.shape and tensor.dtype in FLOATING
 
 
 def _floating_tensors(net: nn.Layer) -> list[paddle.Tensor]:

@@ -66,10 +66,12 @@ class PreTrainedModel(nn.Layer):
             nn.initializer.Constant(0.0),
             nn.initializer.Constant(1.0),
         )
-        kind, weight, bias = type(module), *(getattr(module, n, None) for n in ("weight", "bias"))
-        if isinstance(module, nn.Linear | nn.Embedding) or "Conv" in kind.__name__:
+        linear = nn.Linear | nn.Embedding | nn.Conv1D | nn.Conv2D | nn.Conv3D
+        turned = nn.Conv1DTranspose | nn.Conv2DTranspose
+        weight, bias = (getattr(module, name, None) for name in ("weight", "bias"))
+        if isinstance(module, linear | turned):
             begin = normal
-        elif "Norm" in kind.__name__:
+        elif "Norm" in type(module).__name__:
             begin = one
         else:
             return
@@ -204,6 +206,12 @@ class ClassInstantier(OrderedDict):
         kind = super().__getitem__(key)
         kind, settings = kind if isinstance(kind, tuple) else (kind, {})
         return kind(**settings)
+
+
+def torch_compilable_check(condition: Any, message: Any, kind: Any = ValueError) -> None:
+    """Raise where a condition, which may be a tensor, does not hold."""
+    if not bool(condition):
+        raise kind(message() if callable(message) else message)
 
 
 def requires_backends(*_: Any) -> None:
