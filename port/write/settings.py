@@ -19,7 +19,7 @@ SETTINGS = ("torch.backends.", "torch.nn.Module.dump_patches", "torch.save", "to
 _KEEPING = ("torch.nn.Sequential", "nn.Sequential(*{one}, *{other})")
 _LISTS = ("torch.nn.ModuleList", "nn.LayerList([*{one}, *{other}])")
 _LINEAR, _MODULE = "torch.nn.Linear", "torch.nn.Module"
-_BUFFER = "torch.nn.Buffer"
+_BUFFERS = {"torch.nn.Buffer", "torch.nn.parameter.Buffer"}
 _OF_A_LAYER = re.compile(r"^[\w.\[\]]+\.weight$")
 _TURNED_AND_NOT = "both layers share one weight, and Paddle keeps that of a Linear turned"
 _WEIGHTS = ("weight", "bias")
@@ -61,7 +61,7 @@ def _is_users(writer: PartWriter, owner: ast.expr) -> bool:
 def _buffer(writer: PartWriter, target: ast.Attribute, value: ast.expr) -> str | None:
     """Write `self.grid = nn.Buffer(tensor)` as what registers it; None for all else."""
     bound = writer.source.resolve(value.func) if isinstance(value, ast.Call) else None
-    if bound is None or _BUFFER not in (bound.names or (bound.value,)):
+    if bound is None or _BUFFERS.isdisjoint(bound.names or (bound.value,)):
         return None
     assert isinstance(value, ast.Call)
     given = dict(zip(("data", "persistent"), value.args, strict=False))

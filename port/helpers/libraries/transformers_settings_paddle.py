@@ -138,8 +138,9 @@ class PreTrainedConfig:
         self.output_attentions = settings.pop("output_attentions", False)
         attention = settings.pop("attn_implementation", None)
         self._attn_implementation = "eager" if self.output_attentions else attention
-        for name in self.sub_configs_defaults if attention else ():
-            getattr(self, name)._attn_implementation = attention
+        for part in (getattr(self, name) for name in self.sub_configs_defaults):
+            if attention and part is not None:
+                part._attn_implementation = attention
         for name, value in settings.items():
             setattr(self, name, value)
 

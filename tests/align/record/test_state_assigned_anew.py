@@ -10,6 +10,8 @@ from paddle import nn as pnn
 from torch import nn as tnn
 
 from align import align_backward, align_forward, align_training
+from align.pairing.fill import fill_port
+from align.pairing.reference_torch import LiveReference
 
 
 class Reference(tnn.Module):
@@ -143,3 +145,76 @@ def test_a_buffer_that_gradients_go_through(factor):
     port.fc.bias.set_value(reference.fc.bias.detach().numpy())
     report = align_backward(reference, port, [batch()])
     assert report.exit_code == (factor != 1.0), report.verdict
+
+
+class HooksOnce:
+    """Gathers what its layers return, by hooks that its first forward puts there."""
+
+    def gathered(self, x, hook):
+        if not getattr(self, "hooked", False):
+            for layer in (self.one, self.two):
+                hook(layer, lambda *seen: self.found.append(seen[-1]))
+            self.hooked = True
+        self.found = []
+        self.two(self.one(x))
+        return self.found
+
+
+class HookedReference(HooksOnce, tnn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = tnn.Linear(4, 4), tnn.Linear(4, 4)
+
+    def forward(self, x):
+        found = self.gathered(x, lambda layer, note: layer.register_forward_hook(note))
+        return torch.cat(found, 1)
+
+
+class HookedPort(HooksOnce, pnn.Layer):
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = pnn.Linear(4, 4), pnn.Linear(4, 4)
+
+    def forward(self, x):
+        found = self.gathered(x, lambda layer, note: layer.register_forward_post_hook(note))
+        return paddle.concat(found, axis=1)
+
+
+def test_hooks_that_forward_puts_there_once_go_with_what_says_so():
+    reference, port = HookedReference(), HookedPort()
+    fill_port(LiveReference(reference), port, None)
+    x = [np.random.default_rng(0).standard_normal((3, 4)).astype("float32")]
+    for judge in (align_forward, align_backward, align_forward):
+        assert judge(reference, port, x).exit_code == 0
+    assert not hasattr(reference, "hooked")
+    assert not reference.one._forward_hooks
+    assert not port.one._forward_post_hooks
+
+
+def test_a_parameter_of_no_elements_is_cast_with_the_others():
+    class Theirs(tnn.Linear):
+        def __init__(self):
+            super().__init__(4, 4)
+            self.tokens = tnn.Parameter(torch.empty(0, 4))
+
+        def forward(self, x):
+            return torch.cat([self.tokens, super().forward(x)])
+
+    class Ours(pnn.Linear):
+        def __init__(self):
+            super().__init__(4, 4)
+            self.tokens = self.create_parameter([0, 4])
+
+        def forward(self, x):
+            return paddle.concat([self.tokens, super().forward(x)])
+
+    reference, port = Theirs(), Ours()
+    fill_port(LiveReference(reference), port, None)
+    x = np.random.default_rng(0).standard_normal((3, 4)).astype("float32")
+    report = align_training(
+        *(reference, port, [[x, np.zeros(1)]]),
+        *(lambda outputs, _: (outputs**2).mean(),) * 2,
+        lambda parameters: torch.optim.SGD(parameters, 0.1),
+        lambda parameters: paddle.optimizer.SGD(0.1, parameters=parameters),
+    )
+    assert report.exit_code == 0

@@ -71,3 +71,33 @@ def test_a_users_own_f_is_not_taken_for_paddles(tmp_path):
     assert "paddle.nn.functional.relu(x)" in text
     theirs, ours = both_outputs(tmp_path, record, net)
     np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+
+
+TABLED = """import torch
+from torch import nn
+
+FILLS = {"constant_": torch.nn.init.constant_}
+
+
+def constant_(tensor, value):
+    return FILLS["constant_"](tensor, value)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(8, 2)
+        constant_(self.fc.bias, 0.5)
+
+    def forward(self, x):
+        return self.fc(x)
+"""
+
+
+def test_a_helper_that_is_a_value_has_its_name_of_the_file(tmp_path):
+    record, net = recorded(tmp_path, {"users_table": TABLED}, shape=(2, 8))
+    files, port = written(record)
+    assert [str(gap) for gap in port.gaps] == []
+    assert 'FILLS = {"constant_": torch_constant_}' in files["users_table.py"]
+    theirs, ours = both_outputs(tmp_path, record, net, shape=(2, 8))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
