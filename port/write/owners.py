@@ -232,6 +232,12 @@ def is_annotation(source: Source, node: ast.AST) -> bool:
     return isinstance(parent, ast.AnnAssign) and child is parent.annotation
 
 
+def one_of(text: str) -> str:
+    """Return a hint of a type: of several classes, as `isinstance` takes them, any of them."""
+    several = ast.parse(text, mode="eval").body
+    return " | ".join(map(ast.unparse, several.elts)) if isinstance(several, ast.Tuple) else text
+
+
 def asks_for_a_type(node: ast.AST | None) -> bool:
     """Tell whether a node is a call of `isinstance` or `issubclass`, of whatever module."""
     if not isinstance(node, ast.Call):

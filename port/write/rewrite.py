@@ -49,6 +49,7 @@ from port.write.owners import (
     is_no_size,
     is_numpys_old,
     is_torchs,
+    one_of,
     owner_names,
 )
 from port.write.parts import TIGHT, argument, picked_of_a_view, placed_in
@@ -404,8 +405,9 @@ class Rewriter:
             self.needs.imports.add("import paddle")
             return "paddle"
         try:
-            stands = self._is_compared(node) or is_annotation(self.source, node)
-            return self.take(node, value_spelled(names, stands))
+            hint = is_annotation(self.source, node)
+            text = self.take(node, value_spelled(names, self._is_compared(node) or hint))
+            return one_of(text) if hint else text
         except NoSpelling as error:
             if isinstance(node, ast.Attribute) and (
                 node.attr in _METHODS or ast.unparse(node.value).endswith("__version__")

@@ -161,3 +161,28 @@ class Net(nn.Module):
 """
     record, _ = recorded(tmp_path, {"net": text}, "Net")
     assert "device: str = None" in written(record)[0]["net.py"]
+
+
+def test_a_base_of_several_classes_is_a_hint_of_any_of_them(tmp_path):
+    text = f"""{HEAD}from typing import Type, Union
+
+from torch.nn.modules.conv import _ConvTransposeNd
+
+
+def transposed(kind: Union[Type[_ConvTransposeNd], None] = None) -> Type[_ConvTransposeNd]:
+    return kind or nn.ConvTranspose2d
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.up = transposed()(3, 2, 1)
+
+    def forward(self, x):
+        return self.up(x)
+"""
+    record, net = recorded(tmp_path, {"net": text}, "Net")
+    ported = written(record)[0]["net.py"]
+    assert "-> Type[nn.Conv1DTranspose | nn.Conv2DTranspose | nn.Conv3DTranspose]:" in ported
+    theirs, ours = both_outputs(tmp_path, record, net)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
