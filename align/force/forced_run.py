@@ -17,7 +17,7 @@ import numpy as np
 from align.arrays.arguments import Forward, bind
 from align.arrays.orders import holds_names, order_like, picked
 from align.arrays.trees import leaves, map_leaves
-from align.force.frame import HandedTensor, NeedsWholeRun, RunningCall, Seen
+from align.force.frame import EscapedLeaf, HandedTensor, NeedsWholeRun, RunningCall, Seen
 from align.force.framework import Cotangents, Framework
 from align.judge.where import Where
 from align.judge.words import Cause
@@ -71,6 +71,7 @@ class ForcedRun:
         self.unfed: set[str] = set()
         self.gradients: dict[int, Any] = {}  # of parameters, summed over all calls
         self.summed: dict[int, set[CallKey]] = {}  # and the calls over which
+        self.escaped: dict[int, EscapedLeaf] = {}  # by the leaf's identity
 
     def wrap(self, path: str, module: Any, forward: Forward) -> Forward:
         """Return the forward that judges what arrives and leaves, and hands on the recorded."""
@@ -244,7 +245,10 @@ class ForcedRun:
 
     def _source(self, frame: RunningCall, tensor: Any) -> Any:
         """Return what stands for `tensor` in the graph of the code of `frame`."""
-        leaf = frame.leaf_of(tensor, self.framework.version(tensor))
+        version = self.framework.version(tensor)
+        leaf = frame.leaf_of(tensor, version)
+        for one in () if leaf is not None else self.escaped.values():
+            leaf = one.leaf if one.handed.is_now(tensor, version) else leaf
         return self.framework.alias(tensor) if leaf is None else leaf
 
     def _loose(self, call: Call, where: str, tensors: Sequence[Any]) -> dict[int, Any]:
@@ -257,10 +261,12 @@ class ForcedRun:
             if f"{where}:{index}" in call.constant and self.framework.takes_gradient(tensor)
         }
 
-    def _products(self, frame: RunningCall, wrt: Sequence[Any]) -> list[Any | None]:
+    def _products(
+        self, frame: RunningCall, own: Sequence[Any], parameters: Sequence[Any]
+    ) -> list[Any | None]:
         """Return the vector-Jacobian product of one frame; a leaf is its own derivative."""
-        reached = [*frame.reached, *frame.loose]
-        places = {id(entry[0]): index for index, entry in enumerate(reached)}
+        wrt = [*own, *parameters]
+        places = {id(leaf): index for index, leaf in enumerate(own)}
         direct: dict[int, np.ndarray | HandedOn] = {}
         computed: dict[int, Cotangents] = {}
         for tensor, cotangent in frame.sources:
@@ -284,28 +290,49 @@ class ForcedRun:
                     raise NeedsWholeRun
                 found[index] = total
                 continue
-            own = self.framework.cotangent(total, wrt[index])
-            found[index] = own if found[index] is None or own is None else found[index] + own
+            here, before = self.framework.cotangent(total, wrt[index]), found[index]
+            found[index] = here if before is None or here is None else before + here
         return found
 
     def _differentiate(self, frame: RunningCall) -> None:
         """Run the vector-Jacobian product of one frame; show its gradients to the judge."""
         parameters = self.framework.parameters(frame.module)
+        self._judge_escaped()
+        escaped = list(self.escaped.values())
         leaves_of = [entry[0] for entry in (*frame.reached, *frame.loose)]
-        found = self._products(frame, leaves_of + list(parameters.values()))
-        count = len(frame.reached)
-        for (_, source), gradient in zip(frame.loose, found[count : len(leaves_of)], strict=True):
+        leaves_of += [one.leaf for one in escaped]
+        found = self._products(frame, leaves_of, list(parameters.values()))
+        count, first = len(frame.reached), len(frame.reached) + len(frame.loose)
+        for (_, source), gradient in zip(frame.loose, found[count:first], strict=True):
             if gradient is not None:  # the code around lets it flow on
                 self.stack[-1].sources.append((source, self.framework.values(gradient)))
-        for (_, seen), gradient in zip(frame.reached, found, strict=False):
-            if (isinstance(seen.expected, HandedOn) or isinstance(gradient, HandedOn)) and (
-                seen.expected is not gradient
-            ):
-                raise NeedsWholeRun
-            if seen.expected is not None or gradient is not None:
-                seen.found = gradient
-                self.visit(seen)
+        for one, gradient in zip(escaped, found[first : len(leaves_of)], strict=True):
+            one.add(gradient)
+        handed = {id(one.leaf): one for one in frame.handed.values()}
+        for (leaf, seen), gradient in zip(frame.reached, found, strict=False):
+            seen.found = gradient
+            if id(leaf) in handed and handed[id(leaf)].tensor() is not None:
+                self.escaped[id(leaf)] = EscapedLeaf(handed[id(leaf)], seen)
+            else:
+                self._judge_gradient(seen)
+        if not self.stack:
+            self._judge_escaped(whether_held=False)
         self._add_gradients(frame, parameters, found[len(leaves_of) :])
+
+    def _judge_escaped(self, whether_held: bool = True) -> None:
+        """Judge the gradients of leaves that no code can read any more, or of all."""
+        for key, one in list(self.escaped.items()):
+            if not whether_held or one.handed.tensor() is None:
+                self._judge_gradient(self.escaped.pop(key).seen)
+
+    def _judge_gradient(self, seen: Seen) -> None:
+        """Show the judge the gradient of a leaf, once all of it has come."""
+        gradient = seen.found
+        passed = isinstance(seen.expected, HandedOn) or isinstance(gradient, HandedOn)
+        if passed and seen.expected is not gradient:
+            raise NeedsWholeRun
+        if seen.expected is not None or gradient is not None:
+            self.visit(seen)
 
     def _add_gradients(
         self, frame: RunningCall, parameters: Iterable[int], found: Sequence[Any | None]

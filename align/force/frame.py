@@ -65,9 +65,7 @@ class RunningCall:
         So what a container passes from child to child needs no graph, and no memory.
         """
         handed = self.handed.get(id(tensor))
-        if handed is None or handed.tensor() is not tensor or handed.version != version:
-            return None
-        return handed.leaf
+        return handed.leaf if handed is not None and handed.is_now(tensor, version) else None
 
 
 @dataclass(frozen=True)
@@ -77,3 +75,32 @@ class HandedTensor:
     tensor: weakref.ref
     version: int
     leaf: Any
+
+    def is_now(self, tensor: Any, version: int) -> bool:
+        """Tell whether `tensor` of this version is it."""
+        return self.tensor() is tensor and self.version == version
+
+
+@dataclass(frozen=True)
+class EscapedLeaf:
+    """A leaf of a call that is over, whose tensor some code holds: a hook, or an attribute.
+
+    More of its gradient may come from the code around; `seen` has what has come.
+    """
+
+    handed: HandedTensor
+    seen: Seen
+
+    @property
+    def leaf(self) -> Any:
+        """The leaf itself."""
+        return self.handed.leaf
+
+    def add(self, gradient: Any | None) -> None:
+        """Add what has come; raises NeedsWholeRun where one of them is not known."""
+        if gradient is None:
+            return
+        before = self.seen.found
+        if isinstance(before, HandedOn) or (before is not None and isinstance(gradient, HandedOn)):
+            raise NeedsWholeRun
+        self.seen.found = gradient if before is None else before + gradient

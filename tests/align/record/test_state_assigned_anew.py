@@ -191,6 +191,7 @@ def test_hooks_that_forward_puts_there_once_go_with_what_says_so():
     assert not port.one._forward_post_hooks
 
 
+@pytest.mark.skipif(paddle.__version__ < "3", reason="Paddle 2.6 makes no such parameter")
 def test_a_parameter_of_no_elements_is_cast_with_the_others():
     class Theirs(tnn.Linear):
         def __init__(self):
@@ -218,3 +219,41 @@ def test_a_parameter_of_no_elements_is_cast_with_the_others():
         lambda parameters: paddle.optimizer.SGD(0.1, parameters=parameters),
     )
     assert report.exit_code == 0
+
+
+class Gathering:
+    """A head that reads what a hook has gathered of layers inside of an encoder."""
+
+    def forward(self, x):
+        self.found = []
+        self.encoder(x)
+        return self.head(self.found[0] * 2.0) + self.found[1] + self.other(self.found[1])
+
+
+class GatheringReference(Gathering, tnn.Module):
+    def __init__(self):
+        super().__init__()
+        self.encoder = tnn.Sequential(tnn.Linear(4, 4), tnn.Sequential(tnn.Linear(4, 4)))
+        self.head, self.other = tnn.Linear(4, 4), tnn.Linear(4, 4)
+        for layer in (self.encoder[0], self.encoder[1][0]):
+            layer.register_forward_hook(lambda *seen: self.found.append(seen[-1]))
+
+
+class GatheringPort(Gathering, pnn.Layer):
+    def __init__(self, detach=False):
+        super().__init__()
+        self.encoder = pnn.Sequential(pnn.Linear(4, 4), pnn.Sequential(pnn.Linear(4, 4)))
+        self.head, self.other = pnn.Linear(4, 4), pnn.Linear(4, 4)
+        for layer in (self.encoder[0], self.encoder[1][0]):
+            layer.register_forward_post_hook(
+                lambda *seen: self.found.append(seen[-1].detach() if detach else seen[-1])
+            )
+
+
+@pytest.mark.parametrize("detach", [False, True])
+def test_gradients_of_what_hooks_gather_come_from_the_code_around(detach):
+    reference, port = GatheringReference(), GatheringPort(detach)
+    fill_port(LiveReference(reference), port, None)
+    x = [np.random.default_rng(0).standard_normal((3, 4)).astype("float32")]
+    report = align_backward(reference, port, x)
+    assert report.exit_code == (1 if detach else 0), report.divergences
