@@ -13,6 +13,7 @@ def bindings(source: Source) -> dict[str, list[ast.stmt]]:
     imported = {
         name for one in source.tree.body if isinstance(one, imports) for name in _bound_at_top(one)
     }
+    imported -= {name for one in source.tree.body for name in _assigned(one)}  # now its own
     for statement in source.tree.body:
         if _is_main(statement):
             continue
@@ -23,6 +24,11 @@ def bindings(source: Source) -> dict[str, list[ast.stmt]]:
         for name in names:
             found.setdefault(name, []).append(statement)
     return found
+
+
+def _assigned(statement: ast.stmt) -> set[str]:
+    targets = statement.targets if isinstance(statement, ast.Assign) else []
+    return {one.id for one in targets if isinstance(one, ast.Name)}
 
 
 def _of_other_branch(source: Source, statement: ast.stmt) -> set[str]:

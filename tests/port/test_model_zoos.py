@@ -136,3 +136,33 @@ def test_of_a_library_comes_the_net_that_is_used(tmp_path, name):
         assert '    # as the paper\n    "b1.a": _cfg(width=5),\n    "b1.b"' in kept
     theirs, ours = both_outputs(folder, record, net)
     np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+
+
+def test_a_table_of_another_file_that_a_file_takes_over_is_filled_there(tmp_path):
+    texts = {
+        "asks": "from tables.nets import build\n",
+        "tables.__init__": "",
+        "tables.settings": 'settings = {"small": {"width": 4}}\n',
+        "tables.nets": """from copy import deepcopy
+
+import torch
+from torch import nn
+
+from .settings import settings
+
+more = {"wide": {"width": 8}}
+settings = deepcopy(settings)
+for name, values in more.items():
+    settings[name] = dict(values)
+kinds = {"wide": {"kind": nn.Linear, "settings": settings["wide"]}}
+
+
+def build():
+    return kinds["wide"]["kind"](8, kinds["wide"]["settings"]["width"])
+""",
+    }
+    record, net = recorded(tmp_path, texts, "build", shape=(2, 8))
+    files, _ = written(record)
+    assert "for name, values in more.items():" in files["tables/nets.py"]
+    theirs, ours = both_outputs(tmp_path, record, net, shape=(2, 8))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
