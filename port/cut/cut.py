@@ -289,7 +289,7 @@ class Cut:
         )
         if whole != name or home == module or home not in self.sources:
             return module
-        if name in self._binding(module) or self._stars(self.sources[module]):
+        if name in self._binding(module) or self.stars(self.sources[module]):
             return module
         return home
 
@@ -301,13 +301,13 @@ class Cut:
             self._want(module, name)
 
     def _take_star(self, source: Source, name: str) -> None:
-        for statement, module in self._stars(source):
+        for statement, module in self.stars(source):
             if self._gives(module, name):
                 self.kept.add(statement)
                 self._want(module, name)
                 self._want(module, "__all__")
 
-    def _stars(self, source: Source) -> list[tuple[ast.ImportFrom, str]]:
+    def stars(self, source: Source) -> list[tuple[ast.ImportFrom, str]]:
         """Return the `from module import *` of files of the recording, with their modules."""
         found = []
         for statement in source.tree.body:
@@ -326,7 +326,7 @@ class Cut:
             return False
         if name in self.record.files[module].names or name in self._binding(module):
             return True
-        stars = self._stars(self.sources[module])
+        stars = self.stars(self.sources[module])
         return any(self._gives(further, name, seen | {module}) for _, further in stars)
 
     def _take_methods(self) -> bool:
@@ -477,7 +477,7 @@ class Cut:
         """Tell whether a file has a name at its top: its own, an import's, or one of a `*`."""
         if name in source.record.names or name in self._binding(source.module):
             return True
-        return any(self._gives(module, name) for _, module in self._stars(source))
+        return any(self._gives(module, name) for _, module in self.stars(source))
 
     def _read_local_import(self, source: Source, node: ast.Import | ast.ImportFrom) -> None:
         if isinstance(node, ast.ImportFrom) and (source.did_run(node) or not source.record.library):

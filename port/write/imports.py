@@ -132,12 +132,20 @@ class ImportWriter:
         return f"from {root} import {_as(target.partition('.')[0], first)}"
 
     def all_names(self, node: ast.Assign) -> str:
-        """Return `__all__` with the names that are kept."""
+        """Return `__all__` with the names that are kept; whole where code of the file reads it."""
         kept = self.cut.names[self.source.module]
-        if not isinstance(node.value, ast.List | ast.Tuple):
+        if not isinstance(node.value, ast.List | ast.Tuple) or self._reads_all_names():
             return self.source.segment(node)
         names = [one.value for one in node.value.elts if isinstance(one, ast.Constant)]
         return f"__all__ = {[name for name in names if name in kept]}".replace("'", '"')
+
+    def _reads_all_names(self) -> bool:
+        names = (one for one in ast.walk(self.source.tree) if isinstance(one, ast.Name))
+        if not any(one.id == "__all__" and isinstance(one.ctx, ast.Load) for one in names):
+            return False
+        files = [self.cut.sources[name] for name in self.cut.modules]
+        stars = [star for source in files for star in self.cut.stars(source)]
+        return not any(m == self.source.module and one in self.cut.kept for one, m in stars)
 
     def without_clashes(self, text: str, helpers: frozenset[str]) -> str:
         """Return a spelling in which `F`, `nn` and helpers are no names of the file's own."""

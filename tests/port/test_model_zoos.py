@@ -166,3 +166,34 @@ def build():
     assert "for name, values in more.items():" in files["tables/nets.py"]
     theirs, ours = both_outputs(tmp_path, record, net, shape=(2, 8))
     np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+
+
+def test_all_names_stay_where_code_of_the_file_reads_them(tmp_path):
+    texts = {
+        "asks": "from tables.nets import build\n",
+        "tables.__init__": "",
+        "tables.nets": """from torch import nn
+
+__all__ = ["small", "wide"]
+widths = {}
+for place, name in enumerate(__all__):
+    widths[name] = 2 + place
+
+
+def small():
+    return nn.Linear(8, widths["small"])
+
+
+def wide():
+    return nn.Linear(8, widths["wide"])
+
+
+def build():
+    return wide()
+""",
+    }
+    record, net = recorded(tmp_path, texts, "build", shape=(2, 8))
+    files, _ = written(record)
+    assert '__all__ = ["small", "wide"]' in files["tables/nets.py"]
+    theirs, ours = both_outputs(tmp_path, record, net, shape=(2, 8))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)

@@ -118,6 +118,19 @@ def test_parameters_of_the_nets_own_are_told_and_all_weights_are_stepped(users):
     assert "its own `parameters` did not run and is left out" in (folder / "PORT.md").read_text()
 
 
+def test_a_reference_that_computes_no_numbers_is_told(users, monkeypatch):
+    monkeypatch.setattr("commands.port.prove.NAMES", {"eval": "forward, eval mode"})
+    monkeypatch.setattr(
+        "commands.port.flow.repaired", lambda port, outcomes, *_: (port, outcomes, "")
+    )
+    text = NET.replace("torch.relu(self.bn(self.conv(x)))", "torch.relu(self.none(self.conv(x)))")
+    none = "\n    def none(self, x):\n        return self.bn(x) * ((x - x) / (x - x))\n"
+    (users / "users_none.py").write_text(text.replace("\n    def never", f"{none}\n    def never"))
+    done = write_and_prove(asked(users, "users_none:build"), users / "ported_none", False, print)
+    assert done["code"] != 0
+    assert any("the reference itself computes NaN or infinity" in one for one in done["lines"])
+
+
 def test_first_weights_are_torchs_and_paddles_own_are_found(users, monkeypatch):
     monkeypatch.setattr("commands.port.prove.NAMES", {"eval": "forward, eval mode"})
     (users / "users_drawn.py").write_text(NET)
