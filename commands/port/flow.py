@@ -210,12 +210,32 @@ def _done(folder: Path, outcomes: list[Climb], told: Sequence[str] = ()) -> dict
     for outcome in outcomes:
         found = [] if outcome.report is None else outcome.report.divergences
         lines += [f"  {_divergence(one)}" for one in found[:6]]
+    lines += [] if code == CHECKED_GOOD else _no_numbers(outcomes)
     words = {
         CHECKED_GOOD: phrase("ported and proven: {folder}", folder=folder),
         CHECKED_BAD: phrase("ported, and not proven: {folder}", folder=folder),
         COULD_NOT_CHECK: phrase("ported, and could not be checked: {folder}", folder=folder),
     }
     return _answer(code, words[code], [*lines, *told], folder, outcomes)
+
+
+def _no_numbers(outcomes: list[Climb]) -> list[str]:
+    """Say where the reference itself computes no numbers, which a ReLU of Paddle's makes zero."""
+    from align.judge.words import Cause
+
+    for call in (call for one in outcomes if one.report is not None for call in one.report.calls):
+        for cause in Cause.told(call.cause or "").parts():
+            alone = cause.kind == "not_finite" and cause.values.get("reference")
+            if alone or cause.kind == "not_finite_both":
+                return [
+                    phrase(
+                        "on this input the reference itself computes NaN or infinity, first in "
+                        "{layer}: what follows shows nothing; give an input that it takes "
+                        "(--inputs)",
+                        layer=call.layer or "(root)",
+                    )
+                ]
+    return []
 
 
 def _divergence(found: Any) -> str:
