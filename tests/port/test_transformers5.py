@@ -48,6 +48,8 @@ def test_settings_are_fields_and_parts_are_made_where_none_are_given():
     assert whole.part._attn_implementation == "sdpa"
     assert whole.rope_parameters == {"rope_type": "default", "rope_theta": 100.0}
     assert Whole(part=small).part is small
+    part, _ = SubConfigSpec(object, model_type="not_there").create_subconfig("part")
+    assert (part.model_type, hasattr(part, "sizes")) == ("not_there", False)
     with pytest.raises(NotImplementedError, match="resnet18"):
         Whole(backbone="resnet18")
 

@@ -228,9 +228,13 @@ class SubConfigSpec:
         settings = self.init_kwargs if subconfig is None else subconfig
         kind = self.config_class
         if not issubclass(kind, PreTrainedConfig):
-            name = settings.get("model_type", self.model_type)
-            file = name.replace("-", "_")
-            module = import_module(f".models.{file}.configuration_{file}", __package__)
+            settings = {"model_type": self.model_type, **settings}
+            file = settings["model_type"].replace("-", "_")
+            try:
+                module = import_module(f".models.{file}.configuration_{file}", __package__)
+            except ModuleNotFoundError:  # of a part that the net does not have
+                return PreTrainedConfig(**settings), kwargs
+            name = settings["model_type"]
             kinds = vars(module).values()
             kind = next(one for one in kinds if getattr(one, "model_type", "") == name)
         return kind(**settings), kwargs
