@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +18,8 @@ SUBTRACTED = dict.fromkeys(
 # Mean and 1 / deviation. What is normalised of two values is +1 and -1, whatever they are, and
 # next to nothing is left of a gradient; of many values more is left than the last place.
 STATISTICS = ("result1", "result2")
-NORMS = ("NativeBatchNormBackward0", "NativeLayerNormBackward0", "NativeGroupNormBackward0")
+LAYER_NORM = "NativeLayerNormBackward0"
+NORMS = ("NativeBatchNormBackward0", LAYER_NORM, "NativeGroupNormBackward0")
 
 
 def move_own_results(outputs: Iterable[torch.Tensor], noise: Noise) -> None:
@@ -28,6 +30,21 @@ def move_own_results(outputs: Iterable[torch.Tensor], noise: Noise) -> None:
             if saved is not None:
                 with suppress(RuntimeError):  # moved already, or written into since
                     saved.register_hooks(_as_it_is, noise.jitter)
+        if node.name() == LAYER_NORM and _values_of_one(node) == 1:
+            node.register_hook(partial(_rounded_to_nothing, node, noise))
+
+
+def _rounded_to_nothing(node: Any, noise: Noise, found: Any, given: Any) -> Any:
+    """Move the gradient of what is normalised of one value, which is zero but for rounding.
+
+    Of the terms that cancel nothing is left that could move. found: the gradients of the node's
+    inputs; given: of its output.
+    """
+    if found[0] is None or given[0] is None:
+        return None
+    term = given[0] * node._saved_result2
+    term = term if node._saved_weight is None else term * node._saved_weight
+    return found[0] + (noise.jitter(term) - term).reshape(found[0].shape), *found[1:]
 
 
 def _as_it_is(tensor: torch.Tensor) -> torch.Tensor:
@@ -38,11 +55,15 @@ def _subtracted(node: Any) -> tuple[str, ...]:
     """Return which results of its own the backward of `node` subtracts from."""
     if node.name() not in NORMS:
         return SUBTRACTED.get(node.name(), ())
+    return STATISTICS if 0 < _values_of_one(node) <= FEW_OF_CHANNEL else ()
+
+
+def _values_of_one(node: Any) -> int:
+    """Return of how many values a norm takes a mean; 0 where nobody knows."""
     with suppress(RuntimeError):
-        values, channels = node._saved_input.numel(), node._saved_result1.numel()
-        if channels and values // channels <= FEW_OF_CHANNEL:
-            return STATISTICS
-    return ()
+        values, means = node._saved_input.numel(), node._saved_result1.numel()
+        return int(values // means) if means else 0
+    return 0
 
 
 def _nodes(outputs: Iterable[torch.Tensor]) -> Iterator[Any]:

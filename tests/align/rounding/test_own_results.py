@@ -159,3 +159,16 @@ def test_floors_of_what_is_not_saturated_stay(
     unmoved()
     before = floors(reported(theirs, ours, 16, 1.0, 0, size=5))
     assert all(before[place] <= now[place] <= most * before[place] for place in before)
+
+
+def test_a_gradient_that_is_nothing_but_rounding_moves_by_what_cancels():
+    from align.rounding.noise_torch import Noise
+    from align.rounding.own_results_torch import move_own_results
+
+    x = torch.randn(20, 1, dtype=torch.float64, requires_grad=True)
+    y = torch.nn.functional.layer_norm(x, (1,))  # of one value: its gradient is zero
+    move_own_results([y], Noise(1.0))
+    (gradient,) = torch.autograd.grad(y, [x], torch.ones_like(y))
+    unit = 2.0**-52 / 1e-5**0.5
+    assert bool((gradient.abs() > unit / 4).all())
+    assert bool((gradient.abs() < unit * 4).all())
