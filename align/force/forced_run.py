@@ -103,6 +103,8 @@ class ForcedRun:
         hands_on: bool = True,
     ) -> Any:
         """Judge one call and return what it hands on, if it does."""
+        if not self.stack:
+            self.escaped.clear()  # of a run that was given up
         args, kwargs = self._arrive(frame, forward, args, kwargs)
         self.stack.append(frame)
         run = forward
@@ -315,23 +317,21 @@ class ForcedRun:
                 self.escaped[id(leaf)] = EscapedLeaf(handed[id(leaf)], seen)
             else:
                 self._judge_gradient(seen)
-        if not self.stack:
-            self._judge_escaped(whether_held=False)
+        self._judge_escaped(ended=not self.stack)
         self._add_gradients(frame, parameters, found[len(leaves_of) :])
 
-    def _judge_escaped(self, whether_held: bool = True) -> None:
+    def _judge_escaped(self, ended: bool = False) -> None:
         """Judge the gradients of leaves that no code can read any more, or of all."""
         for key, one in list(self.escaped.items()):
-            if not whether_held or one.handed.tensor() is None:
+            if ended or one.handed.tensor() is None:
                 self._judge_gradient(self.escaped.pop(key).seen)
 
     def _judge_gradient(self, seen: Seen) -> None:
         """Show the judge the gradient of a leaf, once all of it has come."""
-        gradient = seen.found
-        passed = isinstance(seen.expected, HandedOn) or isinstance(gradient, HandedOn)
-        if passed and seen.expected is not gradient:
+        both = seen.expected, seen.found
+        if any(isinstance(one, HandedOn) for one in both) and both[0] is not both[1]:
             raise NeedsWholeRun
-        if seen.expected is not None or gradient is not None:
+        if any(one is not None for one in both):
             self.visit(seen)
 
     def _add_gradients(

@@ -1,5 +1,7 @@
 """Buffers and attributes that forward assigns anew: every run starts from the same state."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from torch import nn as tnn
 from align import align_backward, align_forward, align_training
 from align.pairing.fill import fill_port
 from align.pairing.reference_torch import LiveReference
+from paddle_impl.layers import BatchNorm2D
 
 
 class Reference(tnn.Module):
@@ -257,3 +260,51 @@ def test_gradients_of_what_hooks_gather_come_from_the_code_around(detach):
     x = [np.random.default_rng(0).standard_normal((3, 4)).astype("float32")]
     report = align_backward(reference, port, x)
     assert report.exit_code == (1 if detach else 0), report.divergences
+
+
+def stages(nn, conv, norm, hook):
+    """Return a class of nets whose head is handed what hooks gather of the trunk's stages."""
+
+    class Head(nn.base):
+        def __init__(self):
+            super().__init__()
+            self.sides = nn.listed([conv(4, 2, 1), conv(4, 2, 1)])
+
+        def forward(self, maps):
+            return sum(side(one) for side, one in zip(self.sides, maps, strict=True))
+
+    class Net(nn.base):
+        def __init__(self):
+            super().__init__()
+            self.trunk = nn.row(nn.row(conv(3, 4, 1), norm(4)), nn.row(conv(4, 4, 1), norm(4)))
+            self.head, self.found = Head(), []
+            for one in self.trunk:
+                hook(one, lambda *seen: self.found.append(seen[-1]))
+
+        def forward(self, x):
+            self.found.clear()
+            self.trunk(x)
+            return self.head(self.found), self.found[-1].mean()
+
+    return Net
+
+
+def test_what_hooks_gather_may_go_into_another_layer():
+    theirs = SimpleNamespace(base=tnn.Module, listed=tnn.ModuleList, row=tnn.Sequential)
+    ours = SimpleNamespace(base=pnn.Layer, listed=pnn.LayerList, row=pnn.Sequential)
+    reference = stages(
+        *(
+            theirs,
+            tnn.Conv2d,
+            tnn.BatchNorm2d,
+            lambda layer, note: layer.register_forward_hook(note),
+        )
+    )()
+    port = stages(
+        *(ours, pnn.Conv2D, BatchNorm2D),
+        lambda layer, note: layer.register_forward_post_hook(note),
+    )()
+    fill_port(LiveReference(reference), port, None)
+    x = [np.random.default_rng(0).standard_normal((2, 3, 6, 6)).astype("float32")]
+    report = align_backward(reference, port, x)
+    assert report.exit_code == 0, report.divergences
